@@ -1,0 +1,353 @@
+"""The event and item types: the one source of truth for the wire, the store and every face.
+
+They are the OpenAI Responses API's, field by field (types of the official `openai` package, 2.54), plus
+our own under the prefix `codeact:`. Events leave the agent with `sequence_number` 0; the run that logs
+them gives the number, once. Items are what a response's `output` holds and what is stored.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream
+
+__all__ = [
+    "CodeDelta",
+    "CodeDone",
+    "CodeInterpreterCall",
+    "CodeOutput",
+    "ContentPartAdded",
+    "ContentPartDone",
+    "ConversationRef",
+    "Event",
+    "ImageOutput",
+    "InputMessage",
+    "InterpreterCompleted",
+    "InterpreterInProgress",
+    "InterpreterInterpreting",
+    "Item",
+    "Ledger",
+    "LogsOutput",
+    "Message",
+    "Notice",
+    "NoticeEvent",
+    "OutputItemAdded",
+    "OutputItemDone",
+    "OutputText",
+    "OutputTextDelta",
+    "OutputTextDone",
+    "Reasoning",
+    "ReasoningTextDelta",
+    "ReasoningTextDone",
+    "ReasoningTextPart",
+    "Response",
+    "ResponseCompleted",
+    "ResponseCreated",
+    "ResponseError",
+    "ResponseFailed",
+    "ResponseInProgress",
+    "ResponseIncomplete",
+    "ResponseUsage",
+    "TerminalEvent",
+    "decode_item",
+    "decode_response",
+    "encode",
+]
+
+
+# ---- items -------------------------------------------------------------------------------------------
+
+
+class OutputText(msgspec.Struct, tag="output_text"):
+    text: str
+    annotations: list[Any] = []
+    logprobs: list[Any] = []
+
+
+class ReasoningTextPart(msgspec.Struct, tag="reasoning_text"):
+    text: str
+
+
+class Message(msgspec.Struct, tag="message", kw_only=True):
+    """A stretch of the assistant's prose."""
+
+    id: str
+    role: Literal["assistant"] = "assistant"
+    status: Literal["in_progress", "completed", "incomplete"] = "in_progress"
+    content: list[OutputText] = []
+
+
+class Reasoning(msgspec.Struct, tag="reasoning", kw_only=True):
+    """A stretch of the model's thinking; `summary` stays empty, since nothing is summarised."""
+
+    id: str
+    summary: list[Any] = []
+    content: list[ReasoningTextPart] = []
+    status: Literal["in_progress", "completed", "incomplete"] = "in_progress"
+
+
+class LogsOutput(msgspec.Struct, tag="logs"):
+    """Everything textual that the code produced, ANSI codes removed."""
+
+    logs: str
+
+
+class ImageOutput(msgspec.Struct, tag="image"):
+    """`url` is a `data:` URL, or `/v1/blobs/{sha256}` once the item is stored."""
+
+    url: str
+
+
+class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=True):
+    """One block of code and what became of it.
+
+    `outputs` is the standard's view (logs and images); `notebook_outputs` the nbformat values of the
+    same, for faces that can show them; `result` how the execution ended; `observation` the text the
+    model was given.
+    """
+
+    id: str
+    container_id: str
+    code: str = ""
+    outputs: list[LogsOutput | ImageOutput] | None = None
+    status: Literal["in_progress", "interpreting", "completed", "incomplete", "failed"] = "in_progress"
+    notebook_outputs: list[Stream | DisplayData | ExecuteResult | Error] = msgspec.field(
+        default_factory=list, name="codeact:notebook_outputs"
+    )
+    result: ExecutionResult | None = msgspec.field(default=None, name="codeact:result")
+    observation: str | None = msgspec.field(default=None, name="codeact:observation")
+
+
+Item = Message | Reasoning | CodeInterpreterCall
+
+
+class InputMessage(msgspec.Struct, tag="message", kw_only=True):
+    """What a client said. `content` holds `input_text`, `input_image` and `output_text` parts."""
+
+    id: str
+    role: Literal["user", "system", "developer", "assistant"]
+    content: list[dict[str, Any]]
+    status: Literal["completed"] = "completed"
+
+
+# ---- the response ------------------------------------------------------------------------------------
+
+
+class ResponseError(msgspec.Struct):
+    code: str
+    message: str
+
+
+class IncompleteDetails(msgspec.Struct):
+    reason: Literal["max_output_tokens", "content_filter"] | None = None
+
+
+class ConversationRef(msgspec.Struct):
+    id: str
+
+
+class InputTokensDetails(msgspec.Struct):
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+class OutputTokensDetails(msgspec.Struct):
+    reasoning_tokens: int = 0
+
+
+class ResponseUsage(msgspec.Struct, kw_only=True):
+    """Summed over the model calls of the response."""
+
+    input_tokens: int = 0
+    input_tokens_details: InputTokensDetails = msgspec.field(default_factory=InputTokensDetails)
+    output_tokens: int = 0
+    output_tokens_details: OutputTokensDetails = msgspec.field(default_factory=OutputTokensDetails)
+    total_tokens: int = 0
+    cost_usd: float | None = msgspec.field(default=None, name="codeact:cost_usd")
+    estimated: bool = msgspec.field(default=False, name="codeact:estimated")
+
+
+class Ledger(msgspec.Struct, kw_only=True):
+    """Where the time went; seconds since the request was accepted. None: it never happened."""
+
+    sandbox_wait_s: float | None = None
+    first_token_s: float | None = None
+    code_detected_s: float | None = None
+    first_output_s: float | None = None
+    total_s: float | None = None
+
+
+class Notice(msgspec.Struct):
+    """Something the user should know about this response; the model is told the same.
+
+    Codes: `kernel_replaced`, `limit_reached`, `max_turns`, `not_isolated`, `demo_model`.
+    """
+
+    code: str
+    message: str
+
+
+class Response(msgspec.Struct, kw_only=True):
+    """The Responses API's response object; fields that we do not use keep the standard's defaults."""
+
+    id: str
+    created_at: float
+    model: str
+    object: Literal["response"] = "response"
+    status: Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"] = "in_progress"
+    completed_at: float | None = None
+    error: ResponseError | None = None
+    incomplete_details: IncompleteDetails | None = None
+    instructions: str | None = None
+    metadata: dict[str, str] = {}
+    output: list[Item] = []
+    conversation: ConversationRef | None = None
+    previous_response_id: str | None = None
+    background: bool = False
+    max_output_tokens: int | None = None
+    max_tool_calls: int | None = None
+    parallel_tool_calls: bool = False
+    temperature: float | None = None
+    top_p: float | None = None
+    tool_choice: str = "auto"
+    tools: list[Any] = []
+    truncation: Literal["auto", "disabled"] = "disabled"
+    store: bool = True
+    usage: ResponseUsage | None = None
+    notices: list[Notice] = msgspec.field(default_factory=list, name="codeact:notices")
+    ledger: Ledger = msgspec.field(default_factory=Ledger, name="codeact:ledger")
+
+
+# ---- events ------------------------------------------------------------------------------------------
+
+
+class _Event(msgspec.Struct, kw_only=True):
+    sequence_number: int = 0
+
+
+class ResponseCreated(_Event, tag="response.created"):
+    response: Response
+
+
+class ResponseInProgress(_Event, tag="response.in_progress"):
+    response: Response
+
+
+class ResponseCompleted(_Event, tag="response.completed"):
+    response: Response
+
+
+class ResponseIncomplete(_Event, tag="response.incomplete"):
+    response: Response
+
+
+class ResponseFailed(_Event, tag="response.failed"):
+    response: Response
+
+
+class OutputItemAdded(_Event, tag="response.output_item.added"):
+    output_index: int
+    item: Item
+
+
+class OutputItemDone(_Event, tag="response.output_item.done"):
+    output_index: int
+    item: Item
+
+
+class _ItemEvent(_Event):
+    item_id: str
+    output_index: int
+
+
+class ContentPartAdded(_ItemEvent, tag="response.content_part.added"):
+    part: OutputText | ReasoningTextPart
+    content_index: int = 0
+
+
+class ContentPartDone(_ItemEvent, tag="response.content_part.done"):
+    part: OutputText | ReasoningTextPart
+    content_index: int = 0
+
+
+class OutputTextDelta(_ItemEvent, tag="response.output_text.delta"):
+    delta: str
+    content_index: int = 0
+    logprobs: list[Any] = []
+
+
+class OutputTextDone(_ItemEvent, tag="response.output_text.done"):
+    text: str
+    content_index: int = 0
+    logprobs: list[Any] = []
+
+
+class ReasoningTextDelta(_ItemEvent, tag="response.reasoning_text.delta"):
+    delta: str
+    content_index: int = 0
+
+
+class ReasoningTextDone(_ItemEvent, tag="response.reasoning_text.done"):
+    text: str
+    content_index: int = 0
+
+
+class InterpreterInProgress(_ItemEvent, tag="response.code_interpreter_call.in_progress"):
+    pass
+
+
+class CodeDelta(_ItemEvent, tag="response.code_interpreter_call_code.delta"):
+    delta: str
+
+
+class CodeDone(_ItemEvent, tag="response.code_interpreter_call_code.done"):
+    code: str
+
+
+class InterpreterInterpreting(_ItemEvent, tag="response.code_interpreter_call.interpreting"):
+    pass
+
+
+class CodeOutput(_ItemEvent, tag="codeact:code_interpreter_call.output"):
+    """One live output, nbformat-shaped."""
+
+    output: Output
+
+
+class InterpreterCompleted(_ItemEvent, tag="response.code_interpreter_call.completed"):
+    pass
+
+
+class NoticeEvent(_Event, tag="codeact:notice"):
+    notice: Notice
+
+
+TerminalEvent = ResponseCompleted | ResponseIncomplete | ResponseFailed
+
+Event = (
+    ResponseCreated
+    | ResponseInProgress
+    | OutputItemAdded
+    | OutputItemDone
+    | ContentPartAdded
+    | ContentPartDone
+    | OutputTextDelta
+    | OutputTextDone
+    | ReasoningTextDelta
+    | ReasoningTextDone
+    | InterpreterInProgress
+    | CodeDelta
+    | CodeDone
+    | InterpreterInterpreting
+    | CodeOutput
+    | InterpreterCompleted
+    | NoticeEvent
+    | TerminalEvent
+)
+
+_encoder = msgspec.json.Encoder()
+encode = _encoder.encode
+_item_decoder: msgspec.json.Decoder[Item] = msgspec.json.Decoder(Item)
+_response_decoder: msgspec.json.Decoder[Response] = msgspec.json.Decoder(Response)
+decode_item = _item_decoder.decode
+decode_response = _response_decoder.decode

@@ -1,0 +1,125 @@
+"""One Settings class: environment, `.env` and arguments enter; validated, immutable values leave.
+
+Nothing else in the project reads the environment. Each field is also the variable `CODEACT_<FIELD>`.
+"""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from dotenv import dotenv_values
+from platformdirs import user_data_path
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from codeact.errors import ConfigurationError
+from sandbox_pool.spec import Limits, SandboxSpec
+
+__all__ = ["Settings"]
+
+PREFIX = "CODEACT_"
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+class Settings(BaseSettings):
+    """Times in seconds, sizes in megabytes. Build it with `Settings.load`, which explains what is wrong."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    allow_unauthenticated: bool = Field(
+        default=False, description="Serve without keys on an address that is not loopback."
+    )
+    allow_unisolated: bool = Field(
+        default=False, description="Serve plain local processes on an address that is not loopback."
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    url: str | None = Field(
+        default=None, description="The server that `codeact run` and `codeact chat` talk to."
+    )
+
+    model: str | None = Field(
+        default=None, description="A litellm name, `demo`, or nothing: look on loopback."
+    )
+    model_api_base: str | None = None
+    model_api_key: SecretStr | None = None
+    model_first_token_timeout_s: float = Field(default=120.0, gt=0)
+    model_token_timeout_s: float = Field(default=30.0, gt=0)
+    model_retries: int = Field(default=2, ge=0)
+    max_turns: int = Field(default=20, ge=1)
+    observation_chars: int = Field(default=12_000, ge=500)
+
+    sandbox: Literal["auto", "docker", "kubernetes", "process"] = "auto"
+    sandbox_image: str | None = None
+    sandbox_python: str | None = None
+    pool_min: int = Field(default=2, ge=0)
+    pool_max: int = Field(default=16, ge=1)
+    acquire_timeout_s: float = Field(default=60.0, gt=0)
+    execution_timeout_s: float = Field(default=60.0, gt=0)
+    memory_mb: int = Field(default=1024, ge=128)
+    cpus: float = Field(default=1.0, gt=0)
+    idle_timeout_s: float = Field(default=900.0, gt=0)
+
+    data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
+        default_factory=lambda: user_data_path("codeact")
+    )
+    mongodb_uri: SecretStr | None = None
+    max_concurrent_runs: int = Field(default=200, ge=1)
+    max_message_bytes: int = Field(default=8_000_000, ge=10_000)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("api_keys", "allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return (
+            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        )
+
+    @field_validator(
+        "model", "model_api_base", "mongodb_uri", "sandbox_image", "sandbox_python", "url", mode="before"
+    )
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Settings from arguments (None: not given), then the environment, then `.env`.
+
+        Raises `ConfigurationError`, naming the variable, for an unknown `CODEACT_*` name or a bad value.
+        """
+        known = {PREFIX + name.upper() for name in cls.model_fields}
+        for name in (*os.environ, *dotenv_values(".env")):
+            if name.upper().startswith(PREFIX) and name.upper() not in known:
+                near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.5)
+                raise ConfigurationError(
+                    f"{name} is not a setting." + (f" Did you mean {near[0]}?" if near else ""), param=name
+                )
+        try:
+            settings = cls(**{name: value for name, value in overrides.items() if value is not None})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else PREFIX
+            raise ConfigurationError(f"{name} is not valid: {first['msg']}.", param=name) from None
+        if settings.pool_min > settings.pool_max:
+            raise ConfigurationError(
+                f"CODEACT_POOL_MIN ({settings.pool_min}) is above CODEACT_POOL_MAX ({settings.pool_max}).",
+                param="CODEACT_POOL_MIN",
+            )
+        return settings
+
+    @property
+    def sandbox_spec(self) -> SandboxSpec:
+        return SandboxSpec(
+            image=self.sandbox_image,
+            python=self.sandbox_python,
+            limits=Limits(
+                execution_timeout_s=self.execution_timeout_s, memory_mb=self.memory_mb, cpus=self.cpus
+            ),
+        )

@@ -1,0 +1,84 @@
+"""The seam between the pool and whatever runs sandboxes: a spec enters, a started kernel's address leaves.
+
+A backend creates, destroys and lists; everything that speaks to a kernel is in `kernel.py` and the same
+for all of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sandbox_pool.spec import Limits, SandboxSpec
+
+__all__ = ["Backend", "Death", "Isolation", "Started"]
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What a backend promises here. `isolated` is False only when code runs as a plain local process.
+
+    `summary` is half a line for the terminal ("Docker container, no network"); `missing` has one sentence
+    for each promise that cannot be kept on this machine, with its remedy.
+    """
+
+    isolated: bool
+    summary: str
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A sandbox whose kernel is starting.
+
+    `connection` is a Jupyter connection dict (jupyter_client, "Connection files") as seen from this
+    process: `transport`, `ip`, the five `*_port`, `key` (str), `signature_scheme`.
+    """
+
+    sandbox_id: str
+    connection: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """Why a kernel went away: a sentence, and the `Limits` field that killed it, where one did."""
+
+    detail: str
+    limit: str | None = None
+
+
+class Backend(Protocol):
+    """Safe for concurrent calls. Cancelling any call leaves nothing behind that `list` would not show."""
+
+    name: str
+
+    @property
+    def isolation(self) -> Isolation:
+        """What is promised here; known once `prepare` has returned."""
+        ...
+
+    async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
+        """Checks that sandboxes can be made, and builds or pulls what they need. Idempotent.
+
+        `progress` gets one line at a time. Raises `EngineUnavailable` or `ImageUnavailable`.
+        """
+        ...
+
+    async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
+        """Starts one sandbox; its kernel may not answer yet. Raises `SandboxStartFailed`."""
+        ...
+
+    async def death(self, sandbox_id: str, limits: Limits) -> Death:
+        """Why this sandbox's kernel ended. Called at most once, after it did and before `destroy`."""
+        ...
+
+    async def destroy(self, sandbox_id: str) -> None:
+        """Ends every process of the sandbox at once and removes its files. Idempotent, never raises for "gone"."""
+        ...
+
+    async def list(self) -> list[str]:
+        """Ids of the sandboxes left by server processes that no longer run (never those of live ones)."""
+        ...
+
+    async def close(self) -> None:
+        """Releases clients and threads; sandboxes are the pool's to destroy first."""
+        ...

@@ -1,0 +1,72 @@
+"""Everything that `sandbox_pool` raises. Exceptions of sandboxed code are data (`outputs.Error`), never these.
+
+SandboxError
+├── EngineUnavailable    no engine answers, or it refuses us (permission)
+├── ImageUnavailable     the engine answers but the image can be neither built nor pulled
+├── SandboxStartFailed   the sandbox was created but its kernel never answered
+├── SandboxGone          used after its kernel died or it was closed
+├── SandboxBusy          a second execution while one runs
+├── AtCapacity           no sandbox within the deadline, or the queue is full
+└── PoolClosed           acquire on a pool that is closing
+"""
+
+from typing import ClassVar
+
+__all__ = [
+    "AtCapacity",
+    "EngineUnavailable",
+    "ImageUnavailable",
+    "PoolClosed",
+    "SandboxBusy",
+    "SandboxError",
+    "SandboxGone",
+    "SandboxStartFailed",
+]
+
+
+class SandboxError(Exception):
+    """Root of this package's errors. The message names the cause and, where there is one, the remedy."""
+
+    code: ClassVar[str] = "sandbox_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, sandbox_id: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.sandbox_id = sandbox_id
+
+
+class EngineUnavailable(SandboxError):
+    code = "engine_unavailable"
+
+
+class ImageUnavailable(SandboxError):
+    code = "image_unavailable"
+
+
+class SandboxStartFailed(SandboxError):
+    code = "sandbox_start_failed"
+    retryable = True
+
+
+class SandboxGone(SandboxError):
+    code = "sandbox_gone"
+    retryable = True
+
+
+class SandboxBusy(SandboxError):
+    code = "sandbox_busy"
+    retryable = True
+
+
+class AtCapacity(SandboxError):
+    code = "at_capacity"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class PoolClosed(SandboxError):
+    code = "pool_closed"

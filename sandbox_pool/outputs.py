@@ -1,0 +1,131 @@
+"""What running code produces: Jupyter messages enter as content dicts, nbformat-shaped values leave.
+
+Shapes follow nbformat 4.5 ("Code cell outputs") and the Jupyter messaging spec 5.5 ("Messages on the
+IOPub channel"). `Stream`, `DisplayData`, `ExecuteResult` and `Error` encode to exactly what a notebook
+file holds; `UpdateDisplayData` and `ClearOutput` exist only while code runs and act on earlier outputs
+(`fold` applies them).
+"""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+
+__all__ = [
+    "ClearOutput",
+    "DisplayData",
+    "Error",
+    "ExecuteResult",
+    "ExecutionResult",
+    "Output",
+    "Stream",
+    "UpdateDisplayData",
+    "fold",
+]
+
+MimeBundle = dict[str, Any]
+"""MIME type to content: text as `str`, PNG and JPEG as base64 `str`, JSON types as JSON values."""
+
+
+class Stream(msgspec.Struct, frozen=True, tag="stream", tag_field="output_type"):
+    """Text written to stdout or stderr; ANSI codes and carriage returns kept."""
+
+    name: Literal["stdout", "stderr"]
+    text: str
+
+
+class DisplayData(
+    msgspec.Struct, frozen=True, tag="display_data", tag_field="output_type", omit_defaults=True
+):
+    """A rich value shown by `display()`; `display_id` names it for later updates."""
+
+    data: MimeBundle
+    metadata: dict[str, Any] = {}
+    display_id: str | None = None
+
+
+class ExecuteResult(
+    msgspec.Struct, frozen=True, tag="execute_result", tag_field="output_type", omit_defaults=True
+):
+    """The value of the last expression, in every MIME type its type can render."""
+
+    data: MimeBundle
+    metadata: dict[str, Any] = {}
+    execution_count: int | None = None
+
+
+class Error(msgspec.Struct, frozen=True, tag="error", tag_field="output_type"):
+    """An exception raised by the code: data, never a Python exception on our side."""
+
+    ename: str
+    evalue: str
+    traceback: list[str]
+
+
+class UpdateDisplayData(
+    msgspec.Struct, frozen=True, tag="update_display_data", tag_field="output_type", omit_defaults=True
+):
+    """Replaces the content of the earlier `DisplayData` with the same `display_id`."""
+
+    data: MimeBundle
+    display_id: str
+    metadata: dict[str, Any] = {}
+
+
+class ClearOutput(msgspec.Struct, frozen=True, tag="clear_output", tag_field="output_type"):
+    """Removes what was shown so far; with `wait`, only when the next output comes."""
+
+    wait: bool = False
+
+
+Output = Stream | DisplayData | ExecuteResult | Error | UpdateDisplayData | ClearOutput
+
+
+class ExecutionResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How an execution ended, once its reply and its idle have both come.
+
+    `status`: `ok`; `error` (the code raised); `interrupted` (somebody asked for the stop); `timeout`
+    (the time limit); `died` (the kernel went away: every variable is gone).
+    `error_kind` tells a syntax error (nothing ran) from a runtime error (the lines before it ran).
+    `limit` is the name of the `Limits` field that was hit, also when the status is `ok` but output was cut.
+    `detail` is a sentence for the user and the model; empty when there is nothing to say.
+    """
+
+    status: Literal["ok", "error", "interrupted", "timeout", "died"]
+    duration_s: float
+    execution_count: int | None = None
+    error: Error | None = None
+    error_kind: Literal["syntax", "runtime"] | None = None
+    limit: str | None = None
+    detail: str = ""
+    kernel_alive: bool = True
+    omitted_bytes: int = 0
+
+
+def fold(outputs: Iterable[Output]) -> list[Stream | DisplayData | ExecuteResult | Error]:
+    """The outputs as a notebook would hold them after these live ones, oldest first.
+
+    Neighbouring stream outputs of one name become one; updates replace the content of the display they
+    name; a clear removes everything before it (with `wait`, once something follows).
+    """
+    folded: list[Stream | DisplayData | ExecuteResult | Error] = []
+    clear_next = False
+    for output in outputs:
+        if isinstance(output, ClearOutput):
+            clear_next = output.wait
+            if not output.wait:
+                folded.clear()
+            continue
+        if clear_next:
+            folded.clear()
+            clear_next = False
+        match output:
+            case UpdateDisplayData():
+                for index, earlier in enumerate(folded):
+                    if isinstance(earlier, DisplayData) and earlier.display_id == output.display_id:
+                        folded[index] = DisplayData(output.data, output.metadata, output.display_id)
+            case Stream() if folded and isinstance(last := folded[-1], Stream) and last.name == output.name:
+                folded[-1] = Stream(output.name, last.text + output.text)
+            case _:
+                folded.append(output)
+    return folded

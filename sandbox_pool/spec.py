@@ -1,0 +1,35 @@
+"""What a sandbox is made of: settings enter, an immutable description leaves that every backend reads."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = ["Limits", "SandboxSpec"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one sandbox may use. Each field's name is the name under which hitting it is reported."""
+
+    execution_timeout_s: float = 60.0
+    memory_mb: int = 1024
+    cpus: float = 1.0
+    pids: int = 256
+    workspace_mb: int = 512
+    shm_mb: int = 64
+    output_bytes: int = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSpec:
+    """One kind of sandbox; two equal specs give interchangeable sandboxes.
+
+    `image` is for backends that have images; None means the one built from `docker/sandbox.Dockerfile`.
+    `python` is for the process backend; None means the interpreter that runs us.
+    `preload` names modules imported before a sandbox counts as warm; one that is missing is passed over.
+    """
+
+    image: str | None = None
+    python: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    network: Literal["none"] = "none"
+    preload: tuple[str, ...] = ("numpy", "pandas")
