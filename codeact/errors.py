@@ -15,12 +15,18 @@ CodeActError
 ├── StoreError                  the database could not do it
 │   └── StoreUnavailable        no database answers, or it cannot be started
 ├── Overloaded                  more runs than the server takes
+├── ClientError                 our client's view: the server gave no answer
+│   ├── ServerUnreachable       nothing listens at the address, or it is no codeact server
+│   ├── ServerUnauthorized      the server refuses our key
+│   ├── ServerGone              the connection ended before the answer did
+│   └── RequestRefused          the server answered with an error; `code` and `status` are its own
 └── ConfigurationError          a setting is unknown or has an impossible value
 """
 
 from typing import ClassVar
 
 __all__ = [
+    "ClientError",
     "CodeActError",
     "ConfigurationError",
     "ContextTooLong",
@@ -35,6 +41,10 @@ __all__ = [
     "ModelUnreachable",
     "NotFound",
     "Overloaded",
+    "RequestRefused",
+    "ServerGone",
+    "ServerUnauthorized",
+    "ServerUnreachable",
     "StoreError",
     "StoreUnavailable",
 ]
@@ -125,6 +135,28 @@ class Overloaded(CodeActError):
     code = "overloaded"
     status = 503
     retryable = True
+
+
+class ClientError(CodeActError):
+    code = "client_error"
+
+
+class ServerUnreachable(ClientError):
+    code = "server_unreachable"
+    retryable = True
+
+
+class ServerUnauthorized(ClientError):
+    code = "server_unauthorized"
+
+
+class ServerGone(ClientError):
+    code = "server_gone"
+    retryable = True
+
+
+class RequestRefused(ClientError):
+    code = "request_refused"
 
 
 class ConfigurationError(CodeActError):
