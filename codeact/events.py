@@ -180,7 +180,7 @@ class Ledger(msgspec.Struct, kw_only=True):
 class Notice(msgspec.Struct):
     """Something the user should know about this response; the model is told the same.
 
-    Codes: `kernel_replaced`, `limit_reached`, `max_turns`, `not_isolated`, `demo_model`.
+    Codes: `kernel_replaced`, `limit_reached`, `max_turns`.
     """
 
     code: str

@@ -1,0 +1,252 @@
+"""The loop: a question and a conversation enter; the model writes code, the code runs, and events leave.
+
+`answer` drives one response to its end. It pushes each event to `emit`, which stores and numbers it; a
+cancel scope stops it from outside, and what was produced until then is kept.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from codeact import events as e
+from codeact import prompt
+from codeact.builder import Emit, ResponseBuilder
+from codeact.errors import CodeActError
+from codeact.models import ChatMessage, Finish, Model, ReasoningDelta, Sampling, TextDelta, Usage
+from codeact.parser import CodeEnd, CodeStart, CodeText, Parser, Segment
+from codeact.workspace import Workspace
+from sandbox_pool.errors import SandboxError
+from sandbox_pool.outputs import ExecutionResult
+from sandbox_pool.spec import Limits
+
+__all__ = ["AgentOptions", "Stop", "answer", "lost_kernel"]
+
+log = structlog.get_logger(__name__)
+
+STOP_DEADLINE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOptions:
+    """`max_turns` counts blocks of code; `max_output_tokens` is for all of the response's model calls."""
+
+    max_turns: int = 20
+    observation_chars: int = 12_000
+    instructions: str | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    limits: Limits = field(default_factory=Limits)
+
+
+class Stop:
+    """Ends an answer from outside: `Stop.cancel()` from any task of the same loop."""
+
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+        self.error: e.ResponseError | None = None
+
+    def cancel(self, error: e.ResponseError | None = None) -> None:
+        """Idempotent. With an error the response fails with it; without, its status is `cancelled`."""
+        if not self.scope.cancel_called:
+            self.error = error
+            self.scope.cancel()
+
+
+def lost_kernel(context: Sequence[e.InputMessage | e.Item], workspace: Workspace) -> str | None:
+    """Why the kernel in which this conversation last ran code is gone; None when it lives or never was.
+
+    None too when the execution that lost it has already told both the user and the model.
+    """
+    call = next((item for item in reversed(context) if isinstance(item, e.CodeInterpreterCall)), None)
+    if call is None or call.container_id == workspace.container_id:
+        return None
+    if call.result is not None and not call.result.kernel_alive:
+        return None
+    return workspace.lost
+
+
+async def answer(
+    response: e.Response,
+    context: Sequence[e.InputMessage | e.Item],
+    *,
+    model: Model,
+    workspace: Workspace,
+    options: AgentOptions,
+    emit: Emit,
+    stop: Stop,
+    started: float | None = None,
+) -> None:
+    """Answers the last message of `context` and leaves `response` complete.
+
+    Emits `response.created` first and exactly one terminal event last, whatever happens: errors of the
+    model or the sandbox end the response as `failed` under their own code. Raises only what `emit` raises
+    for the first and the last events, and cancellation of the task itself, after which the response stays
+    unfinished. `started` is the `time.monotonic()` from which the ledger counts.
+    """
+    builder = ResponseBuilder(response, emit, started=time.monotonic() if started is None else started)
+    await builder.begin()
+    error: e.ResponseError | None = None
+    async with anyio.create_task_group() as counting:
+        loop = _Loop(builder, context, model, workspace, options, counting)
+        try:
+            with stop.scope, workspace.in_use():
+                await loop.run()
+        except (CodeActError, SandboxError) as failure:
+            log.warning("response failed", response=response.id, code=failure.code, reason=failure.message)
+            error = e.ResponseError(failure.code, failure.message)
+        except Exception:
+            log.exception("response failed by an error of ours", response=response.id)
+            error = e.ResponseError(
+                "server_error", f"An internal error ended this response; the server's log has it under {response.id}."
+            )
+    if stop.scope.cancelled_caught:
+        await builder.end("failed" if stop.error else "cancelled", loop.usage, error=stop.error)
+    elif error is not None:
+        await builder.end("failed", loop.usage, error=error)
+    elif loop.incomplete is not None:
+        await builder.end("incomplete", loop.usage, incomplete=loop.incomplete)
+    else:
+        await builder.end("completed", loop.usage)
+
+
+class _Loop:
+    """The state of one answer between its turns. Tokens that no provider counted are counted in `counting`."""
+
+    def __init__(
+        self,
+        builder: ResponseBuilder,
+        context: Sequence[e.InputMessage | e.Item],
+        model: Model,
+        workspace: Workspace,
+        options: AgentOptions,
+        counting: TaskGroup,
+    ) -> None:
+        self.usage = Usage()
+        self.incomplete: e.IncompleteDetails | None = None
+        self._builder = builder
+        self._context = context
+        self._model = model
+        self._workspace = workspace
+        self._options = options
+        self._counting = counting
+        self._system = prompt.system_prompt(instructions=options.instructions, limits=options.limits)
+
+    async def run(self) -> None:
+        for turn in range(self._options.max_turns + 1):
+            last = turn == self._options.max_turns
+            code = await self._think(last=last)
+            if code is None or self.incomplete is not None:
+                return
+            await self._execute(code)
+
+    # ---- one call of the model ---------------------------------------------------------------------
+
+    async def _think(self, *, last: bool) -> str | None:
+        """Streams one call; the code to run, or None once the model has answered without any."""
+        messages = prompt.chat_messages([*self._context, *self._builder.response.output], system=self._system)
+        fences = not last and not prompt.uses_tags(messages)
+        if last:
+            messages.append(ChatMessage("user", prompt.last_turn(self._options.max_turns)))
+            await self._builder.notice(
+                "max_turns",
+                f"The model has run code {self._options.max_turns} times, the most that CODEACT_MAX_TURNS"
+                " allows for one answer; it now answers from what it has.",
+            )
+        parser = Parser(fences=fences)
+        said: list[str] = []
+        usage: Usage | None = None
+        try:
+            async with aclosing(self._model.stream(messages, self._sampling())) as stream:
+                async for event in stream:
+                    match event:
+                        case TextDelta(text):
+                            self._builder.first_token()
+                            said.append(text)
+                            code = await self._take(parser.feed(text), last=last)
+                            if code is not None:
+                                return code
+                        case ReasoningDelta(text):
+                            self._builder.first_token()
+                            said.append(text)
+                            await self._builder.thinking(text)
+                        case Usage():
+                            usage = event
+                        case Finish(reason) if reason != "stop":
+                            cut = "max_output_tokens" if reason == "length" else "content_filter"
+                            self.incomplete = e.IncompleteDetails(cut)
+            return await self._take(parser.finish(), last=last)
+        finally:
+            if usage is not None:
+                self.usage += usage
+            elif said:
+                self._counting.start_soon(self._estimate, messages, "".join(said))
+
+    async def _take(self, segments: list[Segment], *, last: bool) -> str | None:
+        """Passes segments on to the builder; the code once its block has ended. In the last turn, prose."""
+        for segment in segments:
+            if last and isinstance(segment, CodeStart | CodeText | CodeEnd):
+                await self._builder.text(_as_prose(segment))
+                continue
+            if isinstance(segment, CodeStart):
+                begun = time.monotonic()
+                sandbox = await self._workspace.sandbox()
+                self._builder.sandbox_wait(time.monotonic() - begun)
+                await self._builder.code_start(sandbox.id)
+                continue
+            await self._builder.segment(segment)
+            if isinstance(segment, CodeEnd):
+                return segment.code
+        return None
+
+    def _sampling(self) -> Sampling:
+        sampling = self._options.sampling
+        if sampling.max_output_tokens is None:
+            return sampling
+        left = max(1, sampling.max_output_tokens - self.usage.output_tokens)
+        return Sampling(sampling.temperature, sampling.top_p, left)
+
+    async def _estimate(self, messages: Sequence[ChatMessage], output: str) -> None:
+        self.usage += await self._model.estimate(messages, output)
+
+    # ---- one execution -----------------------------------------------------------------------------
+
+    async def _execute(self, code: str) -> None:
+        """Runs the code, its output passed on live; the observation ends up in the code's item."""
+        sandbox = await self._workspace.sandbox()
+        await self._builder.interpreting(sandbox.id)
+        execution = sandbox.execute(code)
+        try:
+            async for output in execution:
+                await self._builder.output(output)
+        finally:
+            with anyio.move_on_after(STOP_DEADLINE_S, shield=True):
+                await execution.aclose()
+                await self._observe(execution.result)
+        result = execution.result
+        if not result.kernel_alive:
+            await self._builder.notice("kernel_replaced", f"{result.detail} The variables are gone.")
+        elif result.limit is not None:
+            await self._builder.notice("limit_reached", result.detail)
+
+    async def _observe(self, result: ExecutionResult) -> None:
+        observation = prompt.observation(
+            self._builder.notebook_outputs(), result, limit_chars=self._options.observation_chars
+        )
+        await self._builder.executed(result, observation)
+
+
+def _as_prose(segment: CodeStart | CodeText | CodeEnd) -> str:
+    """Code that will not run any more, shown as a fence."""
+    match segment:
+        case CodeStart():
+            return "```python\n"
+        case CodeText(text):
+            return text
+        case CodeEnd():
+            return "\n```\n"
+
+

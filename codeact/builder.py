@@ -1,0 +1,273 @@
+"""Folds what happens during a run into its Response: segments and outputs enter, numbered-later events leave.
+
+The only place that opens and closes items, so that every `added` has its `done`, in the order of DESIGN §2.
+"""
+
+import base64
+import re
+import time
+from collections.abc import Awaitable, Callable
+
+from codeact import events as e
+from codeact.ids import new_id
+from codeact.models import Usage
+from codeact.parser import CodeEnd, CodeText, Text, Thinking
+from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream, fold
+
+__all__ = ["Emit", "ResponseBuilder"]
+
+Emit = Callable[[e.Event], Awaitable[None]]
+"""Takes an event, in order. When it returns, what the event acknowledges is stored."""
+
+ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+IMAGES = ("image/png", "image/jpeg", "image/gif", "image/svg+xml")
+
+
+class ResponseBuilder:
+    """Not safe for concurrent calls: one run, one builder. `started` is `time.monotonic()` at acceptance."""
+
+    def __init__(self, response: e.Response, emit: Emit, *, started: float) -> None:
+        self.response = response
+        self._emit = emit
+        self._started = started
+        self._open: e.Item | None = None
+        self._live: list[Output] = []
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._started
+
+    @property
+    def _index(self) -> int:
+        return len(self.response.output) - 1
+
+    async def begin(self) -> None:
+        await self._emit(e.ResponseCreated(response=self.response))
+        await self._emit(e.ResponseInProgress(response=self.response))
+        for notice in self.response.notices:
+            await self._emit(e.NoticeEvent(notice=notice))
+
+    # ---- prose, thinking, code ---------------------------------------------------------------------
+
+    async def segment(self, segment: Text | Thinking | CodeText | CodeEnd) -> None:
+        """Adds one segment of the model's text; a block of code begins with `code_start`."""
+        match segment:
+            case Text(text):
+                await self.text(text)
+            case Thinking(text):
+                await self.thinking(text)
+            case CodeText(text):
+                await self._code_delta(text)
+            case CodeEnd(code):
+                await self._code_done(code)
+
+    async def text(self, delta: str) -> None:
+        """Adds prose; white space before the first letter of a message is dropped."""
+        if not isinstance(self._open, e.Message):
+            delta = delta.lstrip()
+            if not delta:
+                return
+            await self.close_item()
+            part = e.OutputText(text="")
+            message = e.Message(id=new_id("msg"), content=[])
+            await self._add(message)
+            message.content.append(part)
+            await self._emit(e.ContentPartAdded(item_id=message.id, output_index=self._index, part=part))
+        assert isinstance(self._open, e.Message)
+        self._open.content[0].text += delta
+        await self._emit(e.OutputTextDelta(item_id=self._open.id, output_index=self._index, delta=delta))
+
+    async def thinking(self, delta: str) -> None:
+        """Adds to the model's reasoning."""
+        if not isinstance(self._open, e.Reasoning):
+            delta = delta.lstrip()
+            if not delta:
+                return
+            await self.close_item()
+            part = e.ReasoningTextPart(text="")
+            reasoning = e.Reasoning(id=new_id("rs"), content=[])
+            await self._add(reasoning)
+            reasoning.content.append(part)
+            await self._emit(e.ContentPartAdded(item_id=reasoning.id, output_index=self._index, part=part))
+        assert isinstance(self._open, e.Reasoning)
+        self._open.content[0].text += delta
+        await self._emit(e.ReasoningTextDelta(item_id=self._open.id, output_index=self._index, delta=delta))
+
+    async def code_start(self, container_id: str) -> None:
+        await self.close_item()
+        self._live = []
+        call = e.CodeInterpreterCall(id=new_id("ci"), container_id=container_id)
+        await self._add(call)
+        await self._emit(e.InterpreterInProgress(item_id=call.id, output_index=self._index))
+
+    async def _code_delta(self, delta: str) -> None:
+        call = self._call
+        call.code += delta
+        await self._emit(e.CodeDelta(item_id=call.id, output_index=self._index, delta=delta))
+
+    async def _code_done(self, code: str) -> None:
+        call = self._call
+        call.code = code
+        self._mark("code_detected_s")
+        await self._emit(e.CodeDone(item_id=call.id, output_index=self._index, code=code))
+
+    # ---- execution ---------------------------------------------------------------------------------
+
+    async def interpreting(self, container_id: str) -> None:
+        call = self._call
+        call.container_id = container_id
+        call.status = "interpreting"
+        await self._emit(e.InterpreterInterpreting(item_id=call.id, output_index=self._index))
+
+    async def output(self, output: Output) -> None:
+        """Adds one live output of the running code."""
+        self._mark("first_output_s")
+        self._live.append(output)
+        await self._emit(e.CodeOutput(item_id=self._call.id, output_index=self._index, output=output))
+
+    def notebook_outputs(self) -> list[Stream | DisplayData | ExecuteResult | Error]:
+        """What the running code has shown so far, as a notebook would hold it."""
+        return fold(self._live)
+
+    async def executed(self, result: ExecutionResult, observation: str) -> None:
+        """Closes the block of code with how it ended and what the model is told."""
+        call = self._call
+        call.result = result
+        call.observation = observation
+        await self._close_call(call, "completed" if result.status in ("ok", "error") else "incomplete")
+
+    async def _close_call(self, call: e.CodeInterpreterCall, status: str) -> None:
+        call.notebook_outputs = fold(self._live)
+        call.outputs = _standard_outputs(call.notebook_outputs)
+        call.status = "completed" if status == "completed" else "incomplete"
+        self._open = None
+        self._live = []
+        if call.status == "completed":
+            await self._emit(e.InterpreterCompleted(item_id=call.id, output_index=self._index))
+        await self._emit(e.OutputItemDone(output_index=self._index, item=call))
+
+    # ---- notices, usage, the end -------------------------------------------------------------------
+
+    async def notice(self, code: str, message: str) -> None:
+        notice = e.Notice(code=code, message=message)
+        self.response.notices.append(notice)
+        await self._emit(e.NoticeEvent(notice=notice))
+
+    def first_token(self) -> None:
+        self._mark("first_token_s")
+
+    def sandbox_wait(self, seconds: float) -> None:
+        ledger = self.response.ledger
+        ledger.sandbox_wait_s = (ledger.sandbox_wait_s or 0.0) + seconds
+
+    async def close_item(self, *, complete: bool = True) -> None:
+        """Ends the open item, if there is one; `complete=False` where it was cut off."""
+        status = "completed" if complete else "incomplete"
+        match item := self._open:
+            case None:
+                return
+            case e.Message():
+                item.status = status
+                part = item.content[0]
+                place = {"item_id": item.id, "output_index": self._index}
+                await self._emit(e.OutputTextDone(**place, text=part.text))
+                await self._emit(e.ContentPartDone(**place, part=part))
+            case e.Reasoning():
+                item.status = status
+                thought = item.content[0]
+                place = {"item_id": item.id, "output_index": self._index}
+                await self._emit(e.ReasoningTextDone(**place, text=thought.text))
+                await self._emit(e.ContentPartDone(**place, part=thought))
+            case e.CodeInterpreterCall():
+                await self._close_call(item, "incomplete")
+                return
+        self._open = None
+        await self._emit(e.OutputItemDone(output_index=self._index, item=item))
+
+    async def end(
+        self,
+        status: str,
+        usage: Usage,
+        *,
+        error: e.ResponseError | None = None,
+        incomplete: e.IncompleteDetails | None = None,
+    ) -> None:
+        """Closes what is open and emits the one terminal event. `status` is the response's last."""
+        response = self.response
+        await self.close_item(complete=status == "completed")
+        response.status = status  # type: ignore[assignment]
+        response.error = error
+        response.incomplete_details = incomplete
+        response.usage = _response_usage(usage)
+        response.ledger.total_s = self.elapsed_s
+        if status == "completed":
+            response.completed_at = time.time()
+            await self._emit(e.ResponseCompleted(response=response))
+        elif status == "failed":
+            await self._emit(e.ResponseFailed(response=response))
+        else:
+            await self._emit(e.ResponseIncomplete(response=response))
+
+    # ---- inside ------------------------------------------------------------------------------------
+
+    @property
+    def _call(self) -> e.CodeInterpreterCall:
+        assert isinstance(self._open, e.CodeInterpreterCall), "no block of code is open"
+        return self._open
+
+    async def _add(self, item: e.Item) -> None:
+        self.response.output.append(item)
+        self._open = item
+        await self._emit(e.OutputItemAdded(output_index=self._index, item=item))
+
+    def _mark(self, name: str) -> None:
+        if getattr(self.response.ledger, name) is None:
+            setattr(self.response.ledger, name, self.elapsed_s)
+
+
+def _response_usage(usage: Usage) -> e.ResponseUsage:
+    return e.ResponseUsage(
+        input_tokens=usage.input_tokens,
+        input_tokens_details=e.InputTokensDetails(cached_tokens=usage.cached_tokens),
+        output_tokens=usage.output_tokens,
+        output_tokens_details=e.OutputTokensDetails(reasoning_tokens=usage.reasoning_tokens),
+        total_tokens=usage.input_tokens + usage.output_tokens,
+        cost_usd=usage.cost_usd,
+        estimated=usage.estimated,
+    )
+
+
+def _standard_outputs(
+    outputs: list[Stream | DisplayData | ExecuteResult | Error],
+) -> list[e.LogsOutput | e.ImageOutput]:
+    """The standard's view: neighbouring texts as one `logs`, each picture as one `image`."""
+    standard: list[e.LogsOutput | e.ImageOutput] = []
+
+    def log(text: str) -> None:
+        text = ANSI.sub("", text)
+        last = standard[-1] if standard else None
+        if isinstance(last, e.LogsOutput):
+            separator = "" if last.logs.endswith("\n") or not last.logs else "\n"
+            standard[-1] = e.LogsOutput(last.logs + separator + text)
+        elif text:
+            standard.append(e.LogsOutput(text))
+
+    for output in outputs:
+        match output:
+            case Stream():
+                log(output.text)
+            case Error():
+                log("\n".join(output.traceback) or f"{output.ename}: {output.evalue}")
+            case DisplayData() | ExecuteResult():
+                image = next((mime for mime in IMAGES if isinstance(output.data.get(mime), str)), None)
+                if image:
+                    standard.append(e.ImageOutput(_data_url(image, output.data[image])))
+                elif text := output.data.get("text/plain"):
+                    log(str(text))
+    return standard
+
+
+def _data_url(mime: str, content: str) -> str:
+    if mime == "image/svg+xml":
+        content = base64.b64encode(content.encode()).decode()
+    return f"data:{mime};base64,{content.replace(chr(10), '')}"

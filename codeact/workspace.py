@@ -1,0 +1,113 @@
+"""A conversation's sandbox: a pool enters, one living sandbox per conversation leaves, for as long as it is used.
+
+A `Workspace` claims a sandbox when code first needs one, keeps it between requests, replaces it when it
+died, and remembers why, so that the user and the model can be told that the variables are gone.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import anyio
+import structlog
+
+from sandbox_pool.pool import SandboxPool
+from sandbox_pool.sandbox import Sandbox
+
+__all__ = ["Workspace", "Workspaces"]
+
+log = structlog.get_logger(__name__)
+
+GetPool = Callable[[], Awaitable[SandboxPool]]
+"""Returns the pool, waiting while it starts; raises what kept it from starting."""
+
+
+class Workspace:
+    """One conversation's hold on a sandbox. One execution at a time, as its conversation has one run."""
+
+    def __init__(self, get_pool: GetPool, *, owner: str) -> None:
+        self.owner = owner
+        self.last_used = time.monotonic()
+        self._get_pool = get_pool
+        self._sandbox: Sandbox | None = None
+        self._users = 0
+        self._lost: str | None = None
+
+    @property
+    def container_id(self) -> str | None:
+        """The living sandbox's id; None when there is none."""
+        return self._sandbox.id if self._sandbox and self._sandbox.alive else None
+
+    @property
+    def idle(self) -> bool:
+        return self._users == 0
+
+    @property
+    def lost(self) -> str:
+        """Why an earlier sandbox of this conversation is gone."""
+        if self._sandbox and (death := self._sandbox.death):
+            return death.detail
+        return self._lost or "the server was restarted, or the sandbox was idle for too long"
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keeps the sandbox from expiring while a run may use it."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            self.last_used = time.monotonic()
+
+    async def sandbox(self) -> Sandbox:
+        """The living sandbox, claimed from the pool if need be. Raises `SandboxError`."""
+        if self._sandbox is not None and self._sandbox.alive:
+            return self._sandbox
+        pool = await self._get_pool()
+        if self._sandbox is not None:
+            await self.release(self.lost)
+        self._sandbox = await pool.acquire(owner=self.owner)
+        return self._sandbox
+
+    async def release(self, reason: str) -> None:
+        """Gives the sandbox up; the pool destroys it in the background. Idempotent."""
+        sandbox, self._sandbox = self._sandbox, None
+        if sandbox is not None:
+            self._lost = reason
+            await (await self._get_pool()).release(sandbox)
+
+
+class Workspaces:
+    """The workspaces of all conversations; those that nobody used for `idle_timeout_s` are released."""
+
+    def __init__(self, get_pool: GetPool, *, idle_timeout_s: float) -> None:
+        self._get_pool = get_pool
+        self._idle_timeout_s = idle_timeout_s
+        self._workspaces: dict[str, Workspace] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, get_pool: GetPool, *, idle_timeout_s: float) -> AsyncIterator["Workspaces"]:
+        """Expires idle workspaces until it is left. What is still held then is the pool's to destroy."""
+        workspaces = cls(get_pool, idle_timeout_s=idle_timeout_s)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(workspaces._expire)
+            yield workspaces
+            tasks.cancel_scope.cancel()
+
+    def get(self, conversation_id: str, *, owner: str) -> Workspace:
+        """This conversation's workspace, made on first use; makes no call to anything."""
+        workspace = self._workspaces.get(conversation_id)
+        if workspace is None:
+            workspace = self._workspaces[conversation_id] = Workspace(self._get_pool, owner=owner)
+        return workspace
+
+    async def _expire(self) -> None:
+        while True:
+            await anyio.sleep(max(1.0, self._idle_timeout_s / 20))
+            deadline = time.monotonic() - self._idle_timeout_s
+            for conversation_id, workspace in list(self._workspaces.items()):
+                if workspace.idle and workspace.last_used < deadline:
+                    del self._workspaces[conversation_id]
+                    log.info("sandbox expired", conversation=conversation_id, sandbox=workspace.container_id)
+                    await workspace.release("the sandbox was idle for too long")

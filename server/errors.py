@@ -1,0 +1,68 @@
+"""The standard error envelope: our exceptions enter, status and JSON leave, the same on HTTP and on a socket."""
+
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from codeact.errors import CodeActError
+from sandbox_pool.errors import AtCapacity, SandboxError
+
+__all__ = ["HANDLERS", "Unauthorized", "envelope", "status_of"]
+
+
+class Unauthorized(CodeActError):
+    """The API key is missing or wrong."""
+
+    code = "invalid_api_key"
+    status = 401
+
+
+def status_of(error: CodeActError | SandboxError) -> int:
+    """HTTP status for an error of ours; a sandbox that cannot be had is a 503, anything else of its tree a 500."""
+    if isinstance(error, CodeActError):
+        return error.status
+    return 503 if error.retryable else 500
+
+
+def envelope(error: CodeActError | SandboxError) -> dict[str, Any]:
+    """`{"error": {message, type, code, param}}`, as the OpenAI API answers."""
+    status = status_of(error)
+    kinds = {401: "authentication_error", 429: "rate_limit_error"}
+    kind = kinds.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    param = getattr(error, "param", None)
+    return {"error": {"message": error.message, "type": kind, "code": error.code, "param": param}}
+
+
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON answer encoded by msgspec."""
+    return Response(msgspec.json.encode(content), status, headers, media_type="application/json")
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, CodeActError | SandboxError)
+    headers = {"Retry-After": str(round(error.retry_after_s + 0.5))} if isinstance(error, AtCapacity) else None
+    return json_response(envelope(error), status_of(error), headers)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    kind = "invalid_request_error" if error.status_code < 500 else "server_error"
+    message = error.detail
+    if error.status_code == 404:
+        message = f"There is nothing at {request.method} {request.url.path}."
+    elif error.status_code == 405:
+        message = f"{request.url.path} does not take {request.method}."
+    body = {"error": {"message": message, "type": kind, "code": None, "param": None}}
+    return json_response(body, error.status_code, dict(error.headers or {}))
+
+
+async def _unforeseen(request: Request, error: Exception) -> Response:
+    body = {"message": "An internal error; the server's log has it.", "type": "server_error", "code": "server_error"}
+    return json_response({"error": body | {"param": None}}, 500)
+
+
+HANDLERS = {CodeActError: _ours, SandboxError: _ours, HTTPException: _http, Exception: _unforeseen}
+"""Exception handlers for Starlette."""

@@ -1,0 +1,87 @@
+"""Parts of the server that start in the background: a way to open one enters, its value or its error leaves.
+
+The socket listens before the database, the pool and the model are there; whoever needs one waits here.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+import anyio
+import structlog
+
+from codeact.errors import CodeActError
+from sandbox_pool.errors import SandboxError
+
+__all__ = ["Opened", "Part"]
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened(Generic[T]):
+    """A part that runs: its value, what it is in half a line, why it was chosen, and how to have a better one."""
+
+    value: T
+    summary: str
+    why: str
+    hints: tuple[str, ...] = ()
+
+
+class Part(Generic[T]):
+    """One part. `run` is its task; everything else may be called from any task of the same loop."""
+
+    def __init__(self, name: str, open_: Callable[["Part[T]"], AbstractAsyncContextManager[Opened[T]]]) -> None:
+        self.name = name
+        self.progress = "starting"
+        self.opened: Opened[T] | None = None
+        self.error: Exception | None = None
+        self._open = open_
+        self._settled = anyio.Event()
+        self._closing = anyio.Event()
+        self._closed = anyio.Event()
+
+    @property
+    def state(self) -> Literal["starting", "ready", "failed"]:
+        if self.opened is not None:
+            return "ready"
+        return "failed" if self.error is not None else "starting"
+
+    async def run(self) -> None:
+        """Opens the part, keeps it until `close`, and closes it in this same task. Never raises."""
+        try:
+            async with self._open(self) as opened:
+                self.opened = opened
+                self._settled.set()
+                log.info("part ready", part=self.name, summary=opened.summary, why=opened.why)
+                await self._closing.wait()
+        except (CodeActError, SandboxError) as error:
+            self._fail(error)
+        except Exception as error:
+            log.exception("part failed", part=self.name)
+            self._fail(error)
+        finally:
+            self._settled.set()
+            self._closed.set()
+
+    def _fail(self, error: Exception) -> None:
+        log.error("part failed", part=self.name, reason=str(error))
+        self.opened, self.error = None, error
+
+    async def settled(self) -> None:
+        """Returns once the part runs or has failed."""
+        await self._settled.wait()
+
+    async def get(self) -> T:
+        """The part's value, once it runs. Raises what it failed with; cancelling only stops the waiting."""
+        await self._settled.wait()
+        if self.opened is None:
+            raise self.error or CodeActError(f"The {self.name} has been closed: the server is stopping.")
+        return self.opened.value
+
+    async def close(self) -> None:
+        """Asks the part to close and waits for it."""
+        self._closing.set()
+        await self._closed.wait()
