@@ -19,7 +19,7 @@ CodeActError
 │   ├── ServerUnreachable       nothing listens at the address, or it is no codeact server
 │   ├── ServerUnauthorized      the server refuses our key
 │   ├── ServerGone              the connection ended before the answer did
-│   └── RequestRefused          the server answered with an error; `code` and `status` are its own
+│   └── RequestRefused          the server answered with an error; `code` is its own
 └── ConfigurationError          a setting is unknown or has an impossible value
 """
 
