@@ -32,10 +32,13 @@ class Started:
 
     `connection` is a Jupyter connection dict (jupyter_client, "Connection files") as seen from this
     process: `transport`, `ip`, the five `*_port`, `key` (str), `signature_scheme`.
+    `seal` is called once, after the kernel has answered and before any user code runs: it takes back what
+    only a starting kernel needs.
     """
 
     sandbox_id: str
     connection: dict[str, Any]
+    seal: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Backend(Protocol):
         ...
 
     async def destroy(self, sandbox_id: str) -> None:
-        """Ends every process of the sandbox at once and removes its files. Idempotent, never raises for "gone"."""
+        """Ends every process of the sandbox at once and removes its files. Idempotent: gone is no error."""
         ...
 
     async def list(self) -> list[str]:
