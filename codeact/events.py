@@ -217,6 +217,14 @@ class Response(msgspec.Struct, kw_only=True):
     notices: list[Notice] = msgspec.field(default_factory=list, name="codeact:notices")
     ledger: Ledger = msgspec.field(default_factory=Ledger, name="codeact:ledger")
 
+    @property
+    def output_text(self) -> str:
+        """All of the assistant's prose; the official client has the same."""
+        return "".join(part.text for item in self.output if isinstance(item, Message) for part in item.content)
+
+    def __str__(self) -> str:
+        return self.output_text
+
 
 # ---- events ------------------------------------------------------------------------------------------
 

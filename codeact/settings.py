@@ -72,7 +72,9 @@ class Settings(BaseSettings):
     mongodb_uri: SecretStr | None = None
     max_concurrent_runs: int = Field(default=200, ge=1)
     max_message_bytes: int = Field(default=8_000_000, ge=10_000)
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] | None = Field(
+        default=None, description="Nothing: `warning` at a terminal, else `info`."
+    )
 
     @field_validator("api_keys", "allowed_origins", mode="before")
     @classmethod

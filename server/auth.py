@@ -4,6 +4,7 @@ Two dangers on loopback too: a web page in the user's browser that talks to us (
 hostile name that resolves to 127.0.0.1 (DNS rebinding, checked by `Host`).
 """
 
+import hashlib
 import hmac
 import ipaddress
 from urllib.parse import urlsplit
@@ -59,9 +60,9 @@ def owner_of(connection: HTTPConnection) -> str:
         return LOCAL_OWNER
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     given = token.strip().encode() if scheme.lower() == "bearer" else b""
-    for number, key in enumerate(settings.api_keys):
+    for key in settings.api_keys:
         if hmac.compare_digest(given, key.get_secret_value().encode()):
-            return f"key-{number}"
+            return f"key-{hashlib.sha256(given).hexdigest()[:16]}"
     what = "is not valid" if given else "is missing"
     raise Unauthorized(f"The API key {what}. Send 'Authorization: Bearer KEY' with one of CODEACT_API_KEYS.")
 

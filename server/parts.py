@@ -36,6 +36,7 @@ class Part(Generic[T]):
     def __init__(self, name: str, open_: Callable[["Part[T]"], AbstractAsyncContextManager[Opened[T]]]) -> None:
         self.name = name
         self.progress = "starting"
+        self.on_progress: Callable[[str], None] = lambda line: None
         self.opened: Opened[T] | None = None
         self.error: Exception | None = None
         self._open = open_
@@ -69,6 +70,11 @@ class Part(Generic[T]):
     def _fail(self, error: Exception) -> None:
         log.error("part failed", part=self.name, reason=str(error))
         self.opened, self.error = None, error
+
+    def say(self, line: str) -> None:
+        """Tells how far opening has come; for the terminal and `/readyz`."""
+        self.progress = line
+        self.on_progress(line)
 
     async def settled(self) -> None:
         """Returns once the part runs or has failed."""

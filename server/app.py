@@ -1,0 +1,84 @@
+"""Builds the application: settings enter, a Starlette app leaves whose lifespan owns every task."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route, WebSocketRoute
+
+from codeact.settings import Settings
+from codeact.workspace import Workspaces
+from server import startup
+from server.auth import Guard, check_exposure
+from server.errors import HANDLERS
+from server.routes import conversations, health, responses
+from server.runs import Runs
+from server.state import State
+from server.websocket import responses_socket
+
+__all__ = ["create_app"]
+
+PAGE = Path(__file__).parent / "page"
+PAGE_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data: blob:; frame-src 'self' blob: data:; object-src 'none';"
+        " base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def _file(name: str) -> Route:
+    async def serve(request: Request) -> Response:
+        return FileResponse(PAGE / name, headers=PAGE_HEADERS)
+
+    return Route("/" if name == "index.html" else f"/{name}", serve, methods=["GET"])
+
+
+def create_app(settings: Settings, *, on_start: Callable[[State], Awaitable[None]] | None = None) -> Starlette:
+    """The application. Raises `ConfigurationError` where it would be open to strangers.
+
+    Its lifespan returns at once; the database, the sandboxes and the model start in the background, and
+    requests that need one wait for it. When it ends, runs are stopped first, sandboxes next, the database last.
+    `on_start` is run beside the application, once it listens.
+    """
+    check_exposure(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        store, pool, model = startup.parts(settings)
+        async with anyio.create_task_group() as tasks:
+            for part in (store, pool, model):
+                tasks.start_soon(part.run)
+            async with (
+                Workspaces.open(pool.get, idle_timeout_s=settings.idle_timeout_s) as workspaces,
+                Runs.open(max_concurrent=settings.max_concurrent_runs) as runs,
+            ):
+                app.state.codeact = State(settings, store, pool, model, workspaces, runs)
+                if on_start is not None:
+                    tasks.start_soon(on_start, app.state.codeact)
+                yield
+            for part in (model, pool, store):
+                await part.close()
+
+    app = Starlette(
+        routes=[
+            WebSocketRoute("/v1/responses", responses_socket),
+            *responses.routes,
+            *conversations.routes,
+            *health.routes,
+            *[_file(name) for name in ("index.html", "page.css", "page.js")],
+        ],
+        middleware=[Middleware(Guard, settings=settings)],
+        exception_handlers=HANDLERS,
+        lifespan=lifespan,
+    )
+    app.state.settings = settings
+    return app

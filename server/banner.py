@@ -1,0 +1,48 @@
+"""What `codeact serve` says at the terminal: the parts enter as they settle, a few lines with reasons leave."""
+
+import time
+from importlib.metadata import version
+from typing import Any
+
+import anyio
+from rich.console import Console
+from rich.text import Text
+
+from server.parts import Part
+from server.state import State
+
+__all__ = ["announce"]
+
+
+async def announce(state: State, console: Console, *, address: str, started: float) -> None:
+    """Prints the address at once, then each part when it has settled, then how to go on."""
+    console.print(Text.assemble(("codeact ", "bold"), (version("codeact"), "dim"), f"  {address}\n"))
+    parts: list[Part[Any]] = [state.model, state.pool, state.store]
+    for part in parts:
+        part.on_progress = lambda line, name=part.name: console.print(f"  [dim]{name:9} {line}[/dim]", highlight=False)
+    for part in parts:
+        await part.settled()
+        _show(part, console)
+    if all(part.state == "ready" for part in parts):
+        with anyio.move_on_after(60):
+            await state.pool.opened.value.ready()  # type: ignore[union-attr]
+        console.print(
+            f"\nReady in {time.monotonic() - started:.1f} s. Open {address}, or in a second terminal:\n"
+            '  [cyan].venv/bin/codeact run "What is the 100th Fibonacci number?"[/cyan]\n'
+            "Ctrl-C stops the server.",
+            highlight=False,
+        )
+    else:
+        console.print("\n[red]Not ready:[/red] see above. The server goes on; Ctrl-C stops it.", highlight=False)
+
+
+def _show(part: Part[Any], console: Console) -> None:
+    name = f"  {part.name:9} "
+    if part.opened is None:
+        console.print(Text.assemble((name, "bold"), (str(part.error), "red")))
+        return
+    console.print(Text.assemble((name, "bold"), part.opened.summary))
+    indent = " " * len(name)
+    console.print(Text(f"{indent}{part.opened.why}", style="dim"))
+    for hint in part.opened.hints:
+        console.print(Text(f"{indent}{hint}", style="yellow"))

@@ -1,0 +1,70 @@
+"""What operators and pages ask first: does the process live, is it ready, what does it run on."""
+
+from importlib.metadata import version
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from codeact.models.demo import EXAMPLES
+from server.auth import owner_of
+from server.errors import json_response
+from server.parts import Part
+from server.state import State
+
+__all__ = ["routes"]
+
+
+def _part(part: Part[Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = {"state": part.state}
+    if part.opened is not None:
+        return shown | {"summary": part.opened.summary, "why": part.opened.why, "hints": list(part.opened.hints)}
+    return shown | {"detail": str(part.error) if part.error is not None else part.progress}
+
+
+async def healthz(request: Request) -> Response:
+    """`GET /healthz`: 200 as long as the process lives."""
+    return json_response({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """`GET /readyz`: 200 once store, model and the pool's minimum are up; else 503 with what is missing."""
+    state: State = request.app.state.codeact
+    parts = {part.name: _part(part) for part in (state.store, state.model, state.pool)}
+    pool = state.pool.opened
+    stats = pool.value.stats() if pool is not None else None
+    missing = [name for name, part in parts.items() if part["state"] != "ready"]
+    if stats is not None and stats.warm + stats.leased < state.settings.pool_min:
+        missing.append("warm sandboxes")
+    body = {"ready": not missing, "missing": missing, **parts}
+    return json_response(body, 200 if not missing else 503)
+
+
+async def status(request: Request) -> Response:
+    """`GET /v1/status`: what a page shows above a conversation."""
+    owner_of(request)
+    state: State = request.app.state.codeact
+    model, pool, store = state.model.opened, state.pool.opened, state.store.opened
+    name = model.value.name if model is not None else None
+    return json_response(
+        {
+            "version": version("codeact"),
+            "model": name,
+            "sandbox": None if pool is None else {
+                "backend": pool.value.backend.name,
+                "isolated": pool.value.backend.isolation.isolated,
+                "summary": pool.summary,
+                "missing": list(pool.value.backend.isolation.missing),
+            },
+            "store": None if store is None else store.summary,
+            "examples": list(EXAMPLES) if name == "demo" else [],
+        }
+    )
+
+
+routes = [
+    Route("/healthz", healthz, methods=["GET"]),
+    Route("/readyz", readyz, methods=["GET"]),
+    Route("/v1/status", status, methods=["GET"]),
+]

@@ -1,0 +1,225 @@
+"""Runs: a checked request enters, a numbered log of encoded events leaves, read by any number of subscribers.
+
+A run belongs to the server, not to a socket: a subscriber holds an index into the log and reads at its own
+pace, so that a slow or lost client changes nothing for the run or for others.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from codeact import events as e
+from codeact.agent import AgentOptions, Stop, answer
+from codeact.errors import ConversationLocked, NotFound, Overloaded, StoreError
+from codeact.models import Model
+from codeact.store import Store, offload
+from codeact.workspace import Workspace
+
+__all__ = ["Run", "Runs"]
+
+log = structlog.get_logger(__name__)
+
+KEEP_ENDED_BYTES = 64_000_000
+CLOSE_DEADLINE_S = 15.0
+
+
+class Run:
+    """One response being produced. `frames` holds its events as JSON texts, in order; it only grows."""
+
+    def __init__(self, response: e.Response, *, owner: str, conversation_id: str, store: Store) -> None:
+        self.response = response
+        self.owner = owner
+        self.conversation_id = conversation_id
+        self.started = time.monotonic()
+        self.frames: list[str] = []
+        self.size_bytes = 0
+        self.ended = False
+        self._store = store
+        self._stop = Stop()
+        self._grown = anyio.Event()
+
+    @property
+    def id(self) -> str:
+        return self.response.id
+
+    async def produce(
+        self,
+        context: list[e.InputMessage | e.Item],
+        *,
+        model: Model,
+        workspace: Workspace,
+        options: AgentOptions,
+    ) -> None:
+        """Answers and fills the log. Ends with exactly one terminal event, also when the store gives up."""
+        try:
+            await answer(
+                self.response,
+                context,
+                model=model,
+                workspace=workspace,
+                options=options,
+                emit=self._emit,
+                stop=self._stop,
+                started=self.started,
+            )
+        except StoreError as error:
+            log.error("response not stored", response=self.id, reason=error.message)
+            self.response.status = "failed"
+            self.response.error = e.ResponseError(error.code, error.message)
+            self._append(e.ResponseFailed(response=self.response))
+        finally:
+            self.ended = True
+            self._wake()
+
+    def cancel(self, error: e.ResponseError | None = None) -> None:
+        """Stops tokens and kernel; what was produced is kept. Idempotent, returns at once (see `end`)."""
+        self._stop.cancel(error)
+
+    async def end(self) -> None:
+        """Returns once the run has ended."""
+        while not self.ended:
+            await self._grown.wait()
+
+    async def subscribe(self, start: int = 0) -> AsyncIterator[str]:
+        """The log's frames from index `start`, then each new one, until the run has ended.
+
+        Frame `i` has sequence_number `i`. Cancelling loses nothing: subscribe again at the next index.
+        """
+        index = start
+        while True:
+            while index < len(self.frames):
+                yield self.frames[index]
+                index += 1
+            if self.ended:
+                return
+            await self._grown.wait()
+
+    async def _emit(self, event: e.Event) -> None:
+        """Stores what the event acknowledges, then numbers and logs it."""
+        if isinstance(event, e.OutputItemDone):
+            await offload(event.item, self._put_blob)
+            await self._store.add_item(self.id, event.output_index, event.item)
+        elif isinstance(event, e.TerminalEvent):
+            await self._store.end_response(self.response)
+        self._append(event)
+
+    async def _put_blob(self, data: bytes, media_type: str) -> str:
+        return await self._store.put_blob(data, media_type, owner=self.owner)
+
+    def _append(self, event: e.Event) -> None:
+        event.sequence_number = len(self.frames)
+        frame = e.encode(event).decode()
+        self.frames.append(frame)
+        self.size_bytes += len(frame)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._grown.set()
+        self._grown = anyio.Event()
+
+
+class Runs:
+    """All runs of this process: those under way, and ended ones while their logs fit into 64 MB."""
+
+    def __init__(self, tasks: TaskGroup, *, max_concurrent: int) -> None:
+        self._tasks = tasks
+        self._max_concurrent = max_concurrent
+        self._live: dict[str, Run] = {}
+        self._ended: OrderedDict[str, Run] = OrderedDict()
+        self._locked: set[str] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, *, max_concurrent: int) -> AsyncIterator["Runs"]:
+        """Owns every run's task. Leaving stops the runs (failed, `server_restarted`), within a deadline."""
+        async with anyio.create_task_group() as tasks:
+            runs = cls(tasks, max_concurrent=max_concurrent)
+            try:
+                yield runs
+            finally:
+                with anyio.move_on_after(CLOSE_DEADLINE_S, shield=True):
+                    await runs.stop()
+                tasks.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def reserve(self, conversation_id: str | None) -> AsyncIterator[None]:
+        """Holds a place, and the conversation, while a request is being prepared; `start` takes both over.
+
+        Raises `Overloaded` or `ConversationLocked`: one run at a time in a conversation, since it has one kernel.
+        """
+        if len(self._live) >= self._max_concurrent:
+            raise Overloaded(f"All {self._max_concurrent} places for running responses are taken; try again soon.")
+        if conversation_id is not None and (
+            conversation_id in self._locked
+            or any(run.conversation_id == conversation_id for run in self._live.values())
+        ):
+            raise ConversationLocked(
+                f"The conversation {conversation_id} is answering another request; wait for its end or cancel it.",
+                param="conversation",
+            )
+        if conversation_id is not None:
+            self._locked.add(conversation_id)
+        try:
+            yield
+        finally:
+            self._locked.discard(conversation_id or "")
+
+    def start(
+        self,
+        run: Run,
+        context: list[e.InputMessage | e.Item],
+        *,
+        model: Model,
+        workspace: Workspace,
+        options: AgentOptions,
+    ) -> None:
+        """Starts producing; the run is found under its id from now on."""
+        self._live[run.id] = run
+        self._tasks.start_soon(self._produce, run, context, model, workspace, options)
+
+    def get(self, response_id: str, *, owner: str) -> Run:
+        """A run of this process. Raises `NotFound`, also for another owner's."""
+        run = self._live.get(response_id) or self._ended.get(response_id)
+        if run is None or run.owner != owner:
+            raise NotFound(f"There is no response '{response_id}'.", param="response_id")
+        return run
+
+    @property
+    def live(self) -> int:
+        return len(self._live)
+
+    async def _produce(
+        self,
+        run: Run,
+        context: list[e.InputMessage | e.Item],
+        model: Model,
+        workspace: Workspace,
+        options: AgentOptions,
+    ) -> None:
+        with structlog.contextvars.bound_contextvars(response=run.id, owner=run.owner):
+            log.info("response started", conversation=run.conversation_id, model=model.name)
+            try:
+                await run.produce(context, model=model, workspace=workspace, options=options)
+            finally:
+                del self._live[run.id]
+                self._keep(run)
+                log.info("response ended", status=run.response.status, total_s=run.response.ledger.total_s)
+
+    def _keep(self, run: Run) -> None:
+        self._ended[run.id] = run
+        size_bytes = sum(ended.size_bytes for ended in self._ended.values())
+        while size_bytes > KEEP_ENDED_BYTES and len(self._ended) > 1:
+            size_bytes -= self._ended.popitem(last=False)[1].size_bytes
+
+    async def stop(self) -> None:
+        """Ends every run under way as failed (`server_restarted`) and waits for the ends. Idempotent."""
+        error = e.ResponseError("server_restarted", "The server stopped while it was answering; ask again.")
+        for run in list(self._live.values()):
+            run.cancel(error)
+        for run in list(self._live.values()):
+            await run.end()

@@ -1,0 +1,54 @@
+"""How the parts open: settings enter, the database, the pool and the model leave, each with why it was chosen."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from codeact.errors import ConfigurationError
+from codeact.models import Model
+from codeact.models.discovery import find_model
+from codeact.settings import Settings
+from codeact.store import Store, describe, embedded_mongod
+from sandbox_pool import SandboxPool
+from sandbox_pool.backends.auto import open_backend
+from server.auth import is_loopback
+from server.parts import Opened, Part
+
+__all__ = ["parts"]
+
+
+def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Model]]:
+    """The three parts, not yet running."""
+
+    @asynccontextmanager
+    async def open_store(part: Part[Store]) -> AsyncIterator[Opened[Store]]:
+        if settings.mongodb_uri is not None:
+            uri = settings.mongodb_uri.get_secret_value()
+            async with Store.connect(uri) as store:
+                yield Opened(store, f"MongoDB at {describe(uri)}", "CODEACT_MONGODB_URI names it")
+            return
+        async with embedded_mongod(settings.data_dir) as uri, Store.connect(uri) as store:
+            hint = "CODEACT_MONGODB_URI=mongodb://… uses a MongoDB of yours"
+            yield Opened(store, f"embedded MongoDB in {settings.data_dir}", "no CODEACT_MONGODB_URI is set", (hint,))
+
+    @asynccontextmanager
+    async def open_pool(part: Part[SandboxPool]) -> AsyncIterator[Opened[SandboxPool]]:
+        spec = settings.sandbox_spec
+        found = await open_backend(settings.sandbox, spec, state_dir=settings.data_dir / "run", progress=part.say)
+        if not (found.backend.isolation.isolated or is_loopback(settings.host) or settings.allow_unisolated):
+            await found.backend.close()
+            raise ConfigurationError(
+                f"Code would run as plain local processes, and CODEACT_HOST={settings.host} lets others send it. Install"
+                " bubblewrap or Docker; CODEACT_ALLOW_UNISOLATED=true accepts the risk.",
+                param="CODEACT_HOST",
+            )
+        pool = SandboxPool(found.backend, spec, min_size=settings.pool_min, max_size=settings.pool_max)
+        async with pool:
+            yield Opened(pool, found.backend.isolation.summary, found.why, found.hints)
+
+    @asynccontextmanager
+    async def open_model(part: Part[Model]) -> AsyncIterator[Opened[Model]]:
+        found = await find_model(settings)
+        yield Opened(found.model, found.model.name, found.why, (found.hint,) if found.hint else ())
+
+    return Part("database", open_store), Part("sandbox", open_pool), Part("model", open_model)
+

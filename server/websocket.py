@@ -1,0 +1,199 @@
+"""`/v1/responses` as a WebSocket: client events enter as text frames, the runs' logs leave frame by frame.
+
+Any number of responses share a socket. Requests with the same `stream_id` are answered first in, first
+out, and every event of theirs echoes it. Errors are frames; the socket stays open.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import msgspec
+import structlog
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectSendStream
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from codeact.errors import CodeActError, InvalidRequest
+from sandbox_pool.errors import SandboxError
+from server.auth import owner_of
+from server.errors import Unauthorized, envelope, status_of
+from server.requests import parse_create
+from server.runs import Run
+from server.state import State
+
+__all__ = ["responses_socket"]
+
+log = structlog.get_logger(__name__)
+
+MAX_BAD_FRAMES = 20
+MAX_QUEUED = 32
+MAX_LANES = 64
+BAD_AUTH, BAD_FRAMES, RESTART = 4401, 4400, 1012
+
+
+async def responses_socket(websocket: WebSocket) -> None:
+    """Serves one client until it leaves. A client that leaves stops nothing: its runs go on."""
+    await websocket.accept()
+    try:
+        owner = owner_of(websocket)
+    except Unauthorized as error:
+        await websocket.close(BAD_AUTH, error.message)
+        return
+    state: State = websocket.app.state.codeact
+    async with anyio.create_task_group() as tasks:
+        await _Session(websocket, state, owner, tasks).serve()
+        tasks.cancel_scope.cancel()
+
+
+class _Session:
+    """One socket. A lane is a queue of requests that are answered one after the other."""
+
+    def __init__(self, websocket: WebSocket, state: State, owner: str, tasks: TaskGroup) -> None:
+        self._websocket = websocket
+        self._state = state
+        self._owner = owner
+        self._tasks = tasks
+        self._lanes: dict[str, MemoryObjectSendStream[dict[str, Any]]] = {}
+        self._handlers: dict[str, Callable[[dict[str, Any], str | None], Awaitable[None]]] = {
+            "response.create": self._create,
+            "response.cancel": self._cancel,
+            "codeact:response.resume": self._resume,
+        }
+
+    async def serve(self) -> None:
+        bad_frames = 0
+        while True:
+            try:
+                text = await self._websocket.receive_text()
+            except WebSocketDisconnect:
+                return
+            except KeyError:
+                text = ""  # a binary frame
+            stream_id: str | None = None
+            try:
+                event = self._decode(text)
+                stream_id = event.pop("stream_id", None)
+                if not isinstance(stream_id, str | None) or len(stream_id or "") > 128:
+                    stream_id = None
+                    raise InvalidRequest("'stream_id' must be text of at most 128 characters.", param="stream_id")
+                await self._dispatch(event, stream_id)
+            except (CodeActError, SandboxError) as error:
+                bad_frames += isinstance(error, InvalidRequest)
+                await self._send_error(error, stream_id)
+                if bad_frames >= MAX_BAD_FRAMES:
+                    await self._websocket.close(BAD_FRAMES, f"{bad_frames} frames were not valid")
+                    return
+
+    def _decode(self, text: str) -> dict[str, Any]:
+        limit = self._state.settings.max_message_bytes
+        if len(text) > limit:
+            raise InvalidRequest(
+                f"The message has {len(text)} characters; at most {limit} are taken (CODEACT_MAX_MESSAGE_BYTES).",
+                code="message_too_large",
+            )
+        try:
+            event = msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            raise InvalidRequest(f"A frame must hold one JSON object: {error}.", code="invalid_json") from None
+        if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+            raise InvalidRequest("A frame must be a JSON object with a 'type'.", param="type")
+        return event
+
+    async def _dispatch(self, event: dict[str, Any], stream_id: str | None) -> None:
+        kind = event.pop("type")
+        handler = self._handlers.get(kind)
+        if handler is None:
+            known = ", ".join(self._handlers)
+            raise InvalidRequest(f"'{kind}' is no event that clients send; known are {known}.", param="type")
+        event.pop("event_id", None)
+        if kind == "response.create" and stream_id is not None:
+            self._enqueue(event, stream_id)
+        elif kind == "response.create":
+            self._tasks.start_soon(self._guarded, handler, event, None)
+        else:
+            await handler(event, stream_id)
+
+    def _enqueue(self, event: dict[str, Any], stream_id: str) -> None:
+        lane = self._lanes.get(stream_id)
+        if lane is None:
+            if len(self._lanes) >= MAX_LANES:
+                raise InvalidRequest(f"A socket takes at most {MAX_LANES} values of 'stream_id'.", param="stream_id")
+            lane, requests = anyio.create_memory_object_stream[dict[str, Any]](MAX_QUEUED)
+            self._lanes[stream_id] = lane
+
+            async def serve_lane() -> None:
+                async for request in requests:
+                    await self._guarded(self._create, request, stream_id)
+
+            self._tasks.start_soon(serve_lane)
+        try:
+            lane.send_nowait(event)
+        except anyio.WouldBlock:
+            raise InvalidRequest(
+                f"{MAX_QUEUED} requests already wait under this stream_id.", param="stream_id", code="queue_full"
+            ) from None
+
+    async def _guarded(
+        self,
+        handler: Callable[[dict[str, Any], str | None], Awaitable[None]],
+        event: dict[str, Any],
+        stream_id: str | None,
+    ) -> None:
+        """Runs a handler in a task of its own: its errors become frames, a lost client ends it quietly."""
+        try:
+            await handler(event, stream_id)
+        except (CodeActError, SandboxError) as error:
+            await self._send_error(error, stream_id)
+        except Exception:
+            log.exception("socket request failed by an error of ours")
+            await self._send_error(CodeActError("An internal error; the server's log has it."), stream_id)
+
+    # ---- client events -----------------------------------------------------------------------------
+
+    async def _create(self, event: dict[str, Any], stream_id: str | None) -> None:
+        body = event.pop("response", None) or event  # some clients nest the body under `response`
+        opened = self._state.model.opened
+        request = parse_create(body, model_name=opened.value.name if opened else None)
+        run = await self._state.create(request, owner=self._owner)
+        await self._follow(run, 0, stream_id)
+
+    async def _cancel(self, event: dict[str, Any], stream_id: str | None) -> None:
+        self._state.runs.get(_response_id(event), owner=self._owner).cancel()
+
+    async def _resume(self, event: dict[str, Any], stream_id: str | None) -> None:
+        run = self._state.runs.get(_response_id(event), owner=self._owner)
+        after = event.get("starting_after", -1)
+        if not isinstance(after, int):
+            raise InvalidRequest("'starting_after' must be a sequence_number.", param="starting_after")
+        self._tasks.start_soon(self._follow, run, max(0, after + 1), stream_id)
+
+    async def _follow(self, run: Run, start: int, stream_id: str | None) -> None:
+        suffix = f',"stream_id":{json.dumps(stream_id)}}}' if stream_id is not None else None
+        async with aclosing(run.subscribe(start)) as frames:
+            async for frame in frames:
+                await self._send(frame if suffix is None else frame[:-1] + suffix)
+
+    # ---- sending -----------------------------------------------------------------------------------
+
+    async def _send(self, text: str) -> None:
+        try:
+            await self._websocket.send({"type": "websocket.send", "text": text})
+        except (WebSocketDisconnect, RuntimeError):
+            self._tasks.cancel_scope.cancel()  # the client is gone; nothing more can be said to it
+            await anyio.lowlevel.checkpoint()
+
+    async def _send_error(self, error: CodeActError | SandboxError, stream_id: str | None) -> None:
+        frame = {"type": "error", "status": status_of(error), **envelope(error)}
+        if stream_id is not None:
+            frame["stream_id"] = stream_id
+        await self._send(msgspec.json.encode(frame).decode())
+
+
+def _response_id(event: dict[str, Any]) -> str:
+    response_id = event.get("response_id")
+    if not isinstance(response_id, str):
+        raise InvalidRequest("'response_id' is missing.", param="response_id")
+    return response_id
