@@ -1,0 +1,69 @@
+# make serve | test | check | bench | install | lock     (needs Python 3.11 to 3.13 and make)
+SHELL := /bin/bash
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+
+.PHONY: serve test check bench install install-dev format lock clean
+
+serve: install
+	@$(BIN)/codeact serve $(ARGS)
+
+install: $(VENV)/.installed
+
+install-dev: $(VENV)/.installed-dev .venv-openai/.installed
+
+test: install-dev
+	$(BIN)/pytest $(ARGS)
+
+check: install-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: install
+	$(BIN)/codeact bench latency --json
+	$(BIN)/codeact bench pool --json
+
+format: install-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# ---- environments: pinned and hashed; uv installs them in seconds -------------------------------------
+
+$(BIN)/uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+	  || { echo "codeact needs Python 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) --version 2>&1). Say: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "Python's venv module is missing; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@echo "Setting up $(VENV) (once, under a minute) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/.installed: $(BIN)/uv requirements/serve.txt requirements/build.txt pyproject.toml
+	@$(UV) --require-hashes -r requirements/build.txt -r requirements/serve.txt
+	@$(UV) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
+	@$(UV) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv-openai/.installed: $(BIN)/uv requirements/openai.txt
+	@$(PYTHON) -m venv --without-pip .venv-openai
+	@$(BIN)/uv pip install --quiet --python .venv-openai/bin/python --require-hashes -r requirements/openai.txt
+	@touch $@
+
+lock: $(BIN)/uv
+	cd requirements && for name in uv build openai; do $(LOCK) $$name.in -o $$name.txt; done
+	$(LOCK) pyproject.toml --extra sandbox -o requirements/serve.txt
+	$(LOCK) pyproject.toml --extra sandbox --extra dev -c requirements/serve.txt -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra dashboard -c requirements/dev.txt -o requirements/dashboard.txt
+	$(LOCK) pyproject.toml --extra kubernetes -c requirements/dev.txt -o requirements/kubernetes.txt
+
+LOCK := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --no-header
+
+clean:
+	rm -rf .venv .venv-openai .mypy_cache .ruff_cache .pytest_cache .hypothesis
