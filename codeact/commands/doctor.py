@@ -1,0 +1,103 @@
+"""`codeact doctor`: looks at what `codeact serve` would use; a line per part, or JSON, leaves."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import anyio
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from codeact.errors import CodeActError
+from codeact.settings import Settings
+from sandbox_pool.errors import SandboxError
+
+__all__ = ["Finding", "doctor", "examine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part. `fix` holds the lines that mend or improve it."""
+
+    part: str
+    ok: bool
+    summary: str
+    why: str = ""
+    fix: tuple[str, ...] = ()
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object")] = False,
+) -> None:
+    """Check the model, the sandbox and the database, and say how to mend what is missing."""
+    findings = anyio.run(examine, Settings.load())
+    if as_json:
+        typer.echo(json.dumps({"ok": all(f.ok for f in findings), "findings": [asdict(f) for f in findings]}))
+    else:
+        console = Console(highlight=False)
+        for finding in findings:
+            mark = ("✓", "green") if finding.ok else ("✗", "red")
+            console.print(Text.assemble(mark, f" {finding.part:9} ", finding.summary))
+            for line in filter(None, (finding.why, *finding.fix)):
+                console.print(Text(" " * 12 + line, style="dim"))
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Each part, opened as the server would open it and closed again; no sandbox is kept."""
+    findings: list[Finding] = []
+    for part, check in (("model", _model), ("sandbox", _sandbox), ("database", _database)):
+        try:
+            async with check(settings) as finding:
+                findings.append(finding)
+        except (CodeActError, SandboxError) as error:
+            findings.append(Finding(part, False, error.message))
+    return findings
+
+
+@asynccontextmanager
+async def _model(settings: Settings) -> AsyncIterator[Finding]:
+    from codeact.models.discovery import find_model
+
+    found = await find_model(settings)
+    yield Finding("model", True, found.model.name, found.why, (found.hint,) if found.hint else ())
+
+
+@asynccontextmanager
+async def _sandbox(settings: Settings) -> AsyncIterator[Finding]:
+    from codeact.ids import new_id
+    from sandbox_pool.backends.auto import open_backend
+    from sandbox_pool.sandbox import Sandbox
+
+    spec = settings.sandbox_spec
+    opened = await open_backend(
+        settings.sandbox, spec, state_dir=settings.data_dir / "run", progress=lambda line: typer.echo(line, err=True)
+    )
+    try:
+        sandbox = await Sandbox.start(opened.backend, new_id("cntr"), spec, deadline_s=60)
+        try:
+            _, result = await sandbox.run("1 + 1")
+        finally:
+            await sandbox.close()
+        ran = f"; ran 1 + 1 in {result.duration_s * 1000:.0f} ms"
+        yield Finding("sandbox", True, opened.backend.isolation.summary + ran, opened.why, opened.hints)
+    finally:
+        await opened.backend.close()
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[Finding]:
+    from server.startup import parts
+
+    store, _, _ = parts(settings)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        try:
+            await (await store.get()).ping()
+            assert store.opened is not None
+            yield Finding("database", True, store.opened.summary, store.opened.why, store.opened.hints)
+        finally:
+            await store.close()

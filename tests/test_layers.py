@@ -1,0 +1,48 @@
+"""Imports point downwards only: sandbox_pool ← codeact ← server (docs: architecture)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LAYERS = ["sandbox_pool", "codeact", "server"]
+# The command line puts the layers together, so it alone may look upwards.
+COMPOSITION_ROOT = ROOT / "codeact" / "commands"
+FOREIGN = {"sandbox_pool": {"starlette", "litellm", "beanie", "pymongo"}, "codeact": {"starlette", "uvicorn", "docker"}}
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level names that a module imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def modules(layer: str) -> list[Path]:
+    return [path for path in sorted((ROOT / layer).rglob("*.py")) if COMPOSITION_ROOT not in path.parents]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_no_module_imports_from_a_layer_above(layer: str) -> None:
+    above = set(LAYERS[LAYERS.index(layer) + 1 :]) | FOREIGN.get(layer, set())
+    found = {str(path.relative_to(ROOT)): imports(path) & above for path in modules(layer)}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_the_kernel_side_imports_nothing_of_ours() -> None:
+    kernel_side = ROOT / "sandbox_pool" / "kernel_main.py"
+    assert imports(kernel_side) & set(LAYERS) == set()
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_public_names_are_listed_and_sorted(layer: str) -> None:
+    for path in modules(layer):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Assign) and any(getattr(t, "id", "") == "__all__" for t in node.targets):
+                names = ast.literal_eval(node.value)
+                assert names == sorted(names), f"{path}: __all__ is not sorted"
