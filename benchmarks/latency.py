@@ -1,0 +1,323 @@
+"""How fast the server passes things on: a backend's name enters, one flat dict of figures leaves.
+
+A real `codeact serve` in a process of its own, a scripted OpenAI-compatible model server in this one, a
+real sandbox, and a WebSocket client. Latencies across processes compare `time.time()` of one machine.
+
+    listen_s               process start until the port accepts
+    ready_s                process start until GET /readyz says 200
+    acquire_p50_ms, _p99   a warm sandbox for a new conversation, as the ledger of its answer has it
+    first_output_p50_ms,…  a `print` in the kernel until its frame is at the client's socket
+    roundtrip_p50_ms       `1+1`: `interpreting` at the client until `completed` at the client
+    raw_roundtrip_p50_ms   `1+1` in a plain ipykernel of the same Python, through jupyter_client, in the same run
+    token_added_p99_ms     a token written by the model server until its frame is at the client, less what
+                           litellm alone needs (p50) for the same stream in the same run
+    token_cpu_us           CPU of the server per token, less litellm's own in a process of its own
+    server_mb, sandbox_mb  resident memory of the server, and of one idle sandbox (all its processes)
+"""
+
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import uvicorn
+import websockets
+from jupyter_client.manager import start_new_async_kernel
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
+
+__all__ = ["measure"]
+
+PRINTS = 150
+ROUNDTRIPS = 100
+TOKENS = 2000
+CONVERSATIONS = 12
+
+PRINT_CODE = (
+    f"import time\nfor i in range({PRINTS}):\n    print(f'at={{time.time():.6f}}')\n    time.sleep(0.03)\n"
+)
+
+
+async def measure(sandbox: str) -> dict[str, float]:
+    """Runs everything once, in about half a minute. `sandbox` is `process` or `docker`."""
+    async with _model_server() as api_base, _server(sandbox, api_base) as (url, process, started):
+        figures = {"listen_s": await _until(url + "/healthz", started)}
+        figures["ready_s"] = await _until(url + "/readyz", started)
+        async with websockets.connect(url.replace("http", "ws") + "/v1/responses", max_size=None) as socket:
+            await _ask(socket, "tokens 1")  # litellm is imported by the first request at the latest
+            figures |= await _acquires(socket, url)
+            figures |= await _first_output(socket)
+            figures |= await _roundtrip(socket)
+            figures |= await _tokens(socket, process, api_base)
+        figures["server_mb"] = process.memory_info().rss / 2**20
+        figures["sandbox_mb"] = _sandbox_mb(process, sandbox)
+    figures["raw_roundtrip_p50_ms"] = await _raw_roundtrip()
+    return {name: round(value, 3) for name, value in figures.items()}
+
+
+# ---- the model: what it says is in the question ------------------------------------------------------
+
+
+def _reply(question: str) -> list[str]:
+    """`run CODE` answers with a block of code once, `tokens N` with N tokens that hold their own time."""
+    if question.startswith("run "):
+        return ["<execute>\n", question[4:], "\n</execute>"]
+    return []
+
+
+async def _chat(request: Request) -> StreamingResponse:
+    body = await request.json()
+    last = str(body["messages"][-1]["content"])
+
+    async def stream() -> AsyncIterator[str]:
+        if last.startswith("tokens "):
+            for _ in range(int(last[7:])):
+                yield _chunk(f"at={time.time():.6f} ")
+                await asyncio.sleep(0.002)
+        for text in _reply(last) or ["Done."]:
+            yield _chunk(text)
+        yield _chunk("", finish="stop")
+        yield "data: [DONE]\n\n"
+
+    return StreamingResponse(stream(), media_type="text/event-stream")
+
+
+def _chunk(text: str, finish: str | None = None) -> str:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
+    body = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "bench", "choices": [choice]}
+    return f"data: {json.dumps(body)}\n\n"
+
+
+@asynccontextmanager
+async def _model_server() -> AsyncIterator[str]:
+    app = Starlette(routes=[Route("/v1/chat/completions", _chat, methods=["POST"])])
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
+    task = asyncio.ensure_future(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.should_exit = True
+        await task
+
+
+# ---- the server --------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _server(sandbox: str, api_base: str) -> AsyncIterator[tuple[str, psutil.Process, float]]:
+    port = _free_port()
+    with tempfile.TemporaryDirectory(prefix="codeact-bench-") as data_dir:
+        environment = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(Path.home()),
+            "CODEACT_MODEL": "openai/bench",
+            "CODEACT_MODEL_API_BASE": api_base,
+            "CODEACT_MODEL_API_KEY": "bench",
+            "CODEACT_SANDBOX": sandbox,
+            "CODEACT_DATA_DIR": data_dir,
+            "CODEACT_PORT": str(port),
+            "CODEACT_LOG_LEVEL": "error",
+        }
+        command = Path(sys.executable).with_name("codeact")
+        started = time.monotonic()
+        child = await asyncio.create_subprocess_exec(
+            command, "serve", env=environment, cwd=data_dir, stdout=asyncio.subprocess.DEVNULL
+        )
+        try:
+            yield f"http://127.0.0.1:{port}", psutil.Process(child.pid), started
+        finally:
+            child.terminate()
+            await child.wait()
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def _until(url: str, started: float, deadline_s: float = 120) -> float:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        while time.monotonic() - started < deadline_s:
+            try:
+                if (await client.get(url)).status_code == 200:
+                    return time.monotonic() - started
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.01)
+    raise TimeoutError(f"{url} did not answer 200 within {deadline_s:.0f} s")
+
+
+def _sandbox_mb(server: psutil.Process, sandbox: str) -> float:
+    """One idle sandbox: the largest kernel, by resident memory, of those that hold our kernel's script."""
+    kernels = [
+        process.memory_info().rss / 2**20
+        for process in psutil.process_iter(["cmdline"])
+        if any("kernel_main.py" in part for part in process.info["cmdline"] or [])
+        and "bwrap" not in (process.info["cmdline"] or [""])[0]
+        and (sandbox == "docker" or server in process.parents())
+    ]
+    return statistics.median(kernels) if kernels else float("nan")
+
+
+# ---- the measurements --------------------------------------------------------------------------------
+
+Watch = Callable[[dict[str, Any], float], None]
+
+
+async def _ask(socket: websockets.ClientConnection, text: str, watch: Watch = lambda event, at: None, **more: Any) -> dict[str, Any]:
+    """Asks, hands each event with its arrival time to `watch`, and returns the finished response."""
+    await socket.send(json.dumps({"type": "response.create", "input": text, **more}))
+    while True:
+        frame = await socket.recv(decode=False)
+        at = time.time()
+        event = json.loads(frame)
+        if event["type"] == "error":
+            raise RuntimeError(event["error"]["message"])
+        watch(event, at)
+        if event["type"] in ("response.completed", "response.incomplete", "response.failed"):
+            if event["response"]["status"] != "completed":
+                raise RuntimeError(f"the response ended {event['response']['status']}: {event['response']['error']}")
+            return dict(event["response"])
+
+
+async def _acquires(socket: websockets.ClientConnection, url: str) -> dict[str, float]:
+    waits = []
+    for _ in range(CONVERSATIONS):
+        await _until(url + "/readyz", time.monotonic())
+        response = await _ask(socket, "run 1+1")
+        waits.append(response["codeact:ledger"]["sandbox_wait_s"] * 1000)
+    return {"acquire_p50_ms": statistics.median(waits), "acquire_p99_ms": _p99(waits)}
+
+
+async def _first_output(socket: websockets.ClientConnection) -> dict[str, float]:
+    late: list[float] = []
+
+    def watch(event: dict[str, Any], at: float) -> None:
+        if event["type"] == "codeact:code_interpreter_call.output":
+            for line in event["output"].get("text", "").splitlines():
+                if line.startswith("at="):
+                    late.append((at - float(line[3:])) * 1000)
+
+    await _ask(socket, "run " + PRINT_CODE, watch)
+    return {"first_output_p50_ms": statistics.median(late), "first_output_p99_ms": _p99(late)}
+
+
+async def _roundtrip(socket: websockets.ClientConnection) -> dict[str, float]:
+    times: list[float] = []
+    begun = 0.0
+
+    def watch(event: dict[str, Any], at: float) -> None:
+        nonlocal begun
+        if event["type"] == "response.code_interpreter_call.interpreting":
+            begun = at
+        elif event["type"] == "response.code_interpreter_call.completed":
+            times.append((at - begun) * 1000)
+
+    conversation: dict[str, str] = {}
+    for _ in range(ROUNDTRIPS):
+        response = await _ask(socket, "run 1+1", watch, **conversation)
+        conversation = {"conversation": response["conversation"]["id"]}
+        if len(times) % 10 == 0:
+            conversation = {}  # a long conversation would measure its history
+    return {"roundtrip_p50_ms": statistics.median(times), "roundtrip_p99_ms": _p99(times)}
+
+
+async def _raw_roundtrip() -> float:
+    manager, client = await start_new_async_kernel()
+    try:
+        times = []
+        for _ in range(ROUNDTRIPS + 10):
+            begun = time.perf_counter()
+            message_id = client.execute("1+1")
+            idle = replied = False
+            while not idle:
+                message = await client.get_iopub_msg(timeout=10)
+                idle = (
+                    message["parent_header"].get("msg_id") == message_id
+                    and message["msg_type"] == "status"
+                    and message["content"]["execution_state"] == "idle"
+                )
+            while not replied:
+                replied = (await client.get_shell_msg(timeout=10))["parent_header"].get("msg_id") == message_id
+            times.append((time.perf_counter() - begun) * 1000)
+        return statistics.median(times[10:])
+    finally:
+        client.stop_channels()
+        await manager.shutdown_kernel(now=True)
+
+
+async def _tokens(socket: websockets.ClientConnection, process: psutil.Process, api_base: str) -> dict[str, float]:
+    late: list[float] = []
+
+    def watch(event: dict[str, Any], at: float) -> None:
+        if event["type"] == "response.output_text.delta" and event["delta"].startswith("at="):
+            late.append((at - float(event["delta"][3:])) * 1000)
+
+    before = process.cpu_times()
+    await _ask(socket, f"tokens {TOKENS}", watch)
+    after = process.cpu_times()
+    cpu_us = (after.user + after.system - before.user - before.system) / TOKENS * 1e6
+    alone = await _litellm_alone(api_base)
+    return {
+        "token_p50_ms": statistics.median(late),
+        "token_p99_ms": _p99(late),
+        "token_added_p99_ms": _p99(late) - alone["p50_ms"],
+        "token_total_cpu_us": cpu_us,
+        "token_cpu_us": cpu_us - alone["cpu_us"],
+        "litellm_p50_ms": alone["p50_ms"],
+        "litellm_p99_ms": alone["p99_ms"],
+        "litellm_cpu_us": alone["cpu_us"],
+    }
+
+
+ALONE = """
+import asyncio, json, os, resource, statistics, sys, time
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+import uvloop, litellm
+async def main():
+    async def ask(n):
+        late = []
+        stream = await litellm.acompletion(model="openai/bench", api_base=sys.argv[1], api_key="x", stream=True,
+            messages=[{"role": "user", "content": f"tokens {n}"}], stream_options={"include_usage": True})
+        async for chunk in stream:
+            text = chunk.choices[0].delta.content or "" if chunk.choices else ""
+            if text.startswith("at="):
+                late.append((time.time() - float(text[3:])) * 1000)
+        return late
+    await ask(5)
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    late = await ask(int(sys.argv[2]))
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    late.sort()
+    print(json.dumps({"p50_ms": statistics.median(late), "p99_ms": late[int(len(late) * 0.99)], "cpu_us": cpu / int(sys.argv[2]) * 1e6}))
+uvloop.run(main())
+"""
+
+
+async def _litellm_alone(api_base: str) -> dict[str, float]:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ALONE, api_base, str(TOKENS), stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await child.communicate()
+    return dict(json.loads(out.splitlines()[-1]))
+
+
+def _p99(values: list[float]) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * 0.99))]
