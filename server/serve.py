@@ -17,7 +17,7 @@ from server.app import create_app
 from server.banner import announce
 from server.state import State
 
-__all__ = ["serve", "uvicorn_config"]
+__all__ = ["Server", "serve", "uvicorn_config"]
 
 DRAIN_S = 10
 
@@ -41,7 +41,7 @@ def uvicorn_config(app: Starlette, settings: Settings) -> uvicorn.Config:
     )
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Ends the runs before it waits for connections, so that every client still reads its last event."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -63,7 +63,7 @@ def serve(settings: Settings) -> None:
         settings, on_start=partial(announce, console=Console(), address=address, started=started)
     )
     with listener:
-        _Server(uvicorn_config(app, settings)).run(sockets=[listener])
+        Server(uvicorn_config(app, settings)).run(sockets=[listener])
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -1,0 +1,120 @@
+"""A real server for a test: uvicorn in a thread of its own, a real kernel, a real mongod."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from codeact.settings import Settings
+from server.app import create_app
+from server.serve import Server, uvicorn_config
+from server.state import State
+from tests.model_server import ModelServer
+
+STARTS_WITHIN_S = 60.0
+
+
+@dataclass
+class Running:
+    """A server that listens. `app` is for looking inside; requests go to `url`."""
+
+    url: str
+    app: Starlette
+    settings: Settings
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/v1/responses"
+
+    @property
+    def state(self) -> State:
+        return self.app.state.codeact
+
+
+@contextmanager
+def running(settings: Settings, *, ready: bool = True) -> Iterator[Running]:
+    """Serves until left; with `ready`, waits for the pool's minimum, the model and the store."""
+    app = create_app(settings)
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server = Server(uvicorn_config(app, settings))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server")
+    thread.start()
+    try:
+        if ready:
+            _wait_until_ready(url)
+        yield Running(url, app, settings)
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        listener.close()
+        assert not thread.is_alive(), "the server did not stop"
+
+
+def _wait_until_ready(url: str) -> None:
+    async def wait() -> None:
+        async with asyncio.timeout(STARTS_WITHIN_S), httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                try:
+                    answer = await client.get(f"{url}/readyz")
+                    if answer.status_code == 200:
+                        return
+                    assert not any(
+                        part.get("state") == "failed" for part in answer.json().values() if isinstance(part, dict)
+                    ), answer.text
+                except httpx.TransportError:
+                    pass
+                await asyncio.sleep(0.05)  # readiness has no event outside of the process
+
+    asyncio.run(wait())
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One data directory, so one mongod, for the whole session."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def model_server() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def make_server(data_dir: Path) -> Iterator[Callable[..., Running]]:
+    """Starts servers that live until the session ends; settings as keyword arguments."""
+    with ExitStack() as stack:
+
+        def make(**settings: Any) -> Running:
+            values = {"model": "demo", "sandbox": "process", "data_dir": data_dir, "pool_min": 1, "pool_max": 8}
+            return stack.enter_context(running(Settings.load(**values | settings)))
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def demo(make_server: Callable[..., Running]) -> Running:
+    """A server with the demo model."""
+    return make_server()
+
+
+@pytest.fixture(scope="session")
+def scripted(make_server: Callable[..., Running], model_server: ModelServer) -> Running:
+    """A server whose model is what `model_server` says, through litellm."""
+    return make_server(
+        model="openai/scripted",
+        model_api_base=model_server.base_url,
+        model_api_key="test",
+        model_first_token_timeout_s=5.0,
+        model_token_timeout_s=5.0,
+        model_retries=1,
+    )
