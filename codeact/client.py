@@ -24,7 +24,7 @@ from codeact.errors import (
 )
 from codeact.events import Event, TerminalEvent
 
-__all__ = ["Connection", "connect"]
+__all__ = ["Connection", "SandboxStatus", "Status", "connect", "fetch_status"]
 
 MAX_FRAME_BYTES = 256 * 2**20
 """A terminal event holds every output of the answer, pictures too."""
@@ -33,6 +33,25 @@ CLOSE_TIMEOUT_S = 1.0
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 EVENT_TYPES = frozenset(kind.__struct_config__.tag for kind in get_args(Event))
+
+
+class SandboxStatus(msgspec.Struct, frozen=True):
+    """`missing` has a sentence for each promise of isolation that cannot be kept there."""
+
+    backend: str
+    isolated: bool
+    summary: str
+    missing: list[str] = []
+
+
+class Status(msgspec.Struct, frozen=True):
+    """What a server runs on; None: still starting. `examples` are questions that the demo model knows."""
+
+    version: str
+    model: str | None
+    sandbox: SandboxStatus | None
+    store: str | None
+    examples: list[str] = []
 
 
 class _Refusal(msgspec.Struct):
@@ -138,9 +157,7 @@ async def connect(url: str, api_key: str | None = None) -> AsyncIterator[Connect
         status = error.response.status_code
         if status in (401, 403):
             raise _unauthorized(url) from None
-        raise ServerUnreachable(
-            f"{url} answered with HTTP status {status}: it is not a codeact server, or not a healthy one."
-        ) from None
+        raise _no_server_of_ours(url, status) from None
     except (InvalidHandshake, EOFError) as error:
         raise ServerUnreachable(
             f"{url} does not speak WebSocket ({error}). Is it a codeact server?"
@@ -158,6 +175,27 @@ async def connect(url: str, api_key: str | None = None) -> AsyncIterator[Connect
         yield Connection(socket, url)
     finally:
         await socket.close()
+
+
+async def fetch_status(url: str, api_key: str | None = None) -> Status:
+    """What the server at `url` runs on. Raises as `connect` does."""
+    import httpx
+
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    address = _socket_url(url).replace("ws", "http", 1).removesuffix("responses") + "status"
+    local = urlsplit(address).hostname in LOOPBACK
+    try:
+        async with httpx.AsyncClient(timeout=OPEN_TIMEOUT_S, trust_env=not local) as client:
+            answer = (await client.get(address, headers=headers)).raise_for_status()
+        return msgspec.json.decode(answer.content, type=Status)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code == 401:
+            raise _unauthorized(url) from None
+        raise _no_server_of_ours(url, error.response.status_code) from None
+    except (httpx.HTTPError, msgspec.DecodeError) as error:
+        raise ServerUnreachable(
+            f"{url} does not tell its status ({error}). Is it a codeact server?"
+        ) from None
 
 
 def _socket_url(url: str) -> str:
@@ -181,6 +219,12 @@ def _gone(closed: ConnectionClosed, url: str) -> ClientError:
     else:
         why = f"code {frame.code}" + (f", {frame.reason}" if frame.reason else "")
     return ServerGone(f"{url} went away before the answer was complete ({why}). Ask again.")
+
+
+def _no_server_of_ours(url: str, status: int) -> ServerUnreachable:
+    return ServerUnreachable(
+        f"{url} answered with HTTP status {status}: it is not a codeact server, or not a healthy one."
+    )
 
 
 def _unauthorized(url: str) -> ServerUnauthorized:

@@ -52,6 +52,7 @@ class Renderer:
         self._syntax = Syntax("", "python", theme="ansi_dark", background_color="default")
         self._section = ""
         self._newlines = 2
+        self._told: set[str] = set()
         self._start_item()
 
     def _start_item(self) -> None:
@@ -78,8 +79,12 @@ class Renderer:
                 self._show_code((self._code or TerminalText(colours=False).feed(code)).rstrip().split("\n"))
             case e.CodeOutput(output=output):
                 self._show_output(output)
+            case e.ResponseCreated(response=response):
+                self._told = set()
+                for notice in response.notices:
+                    self._tell(notice)
             case e.NoticeEvent(notice=notice):
-                self._report(notice.message, YELLOW)
+                self._tell(notice)
             case e.ResponseCompleted(response=response):
                 self._end(response)
             case e.ResponseIncomplete(response=response):
@@ -90,6 +95,12 @@ class Renderer:
             case e.ResponseFailed(response=response):
                 self._report(f"Error: {response.error.message if response.error else 'unknown'}", RED)
                 self._end(response)
+
+    def stopped(self) -> None:
+        """Ends an answer whose terminal event will not come, since it was stopped here."""
+        self._report("Stopped.", YELLOW)
+        self._section = ""
+        self._newlines = 2
 
     # ---- code and output ---------------------------------------------------------------------------
 
@@ -126,6 +137,12 @@ class Renderer:
 
     # ---- notices and the end -----------------------------------------------------------------------
 
+    def _tell(self, notice: e.Notice) -> None:
+        """A notice may be in the first event and come again as an event of its own."""
+        if notice.message not in self._told:
+            self._told.add(notice.message)
+            self._report(notice.message, YELLOW)
+
     def _end(self, response: e.Response) -> None:
         self._fresh_line()
         if line := _ledger_line(response):
@@ -135,7 +152,10 @@ class Renderer:
 
     def _report(self, message: str, style: Style) -> None:
         """One paragraph about the answer rather than of it."""
-        self._begin("report")
+        if self._interactive:
+            self._begin("report")
+        else:
+            self._fresh_line()
         text = TerminalText(colours=False).feed(message)
         self._diagnostics.print(Text(text, style), soft_wrap=True)
         if self._interactive:

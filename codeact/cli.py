@@ -1,0 +1,84 @@
+"""The command line: arguments enter, commands run, an exit code leaves.
+
+Imports of commands happen inside them: `codeact --help` must not wait for what only a server needs.
+"""
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from codeact.commands.serve import serve
+from codeact.errors import CodeActError, ConfigurationError
+from sandbox_pool.errors import SandboxError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="codeact",
+    help="A self-hosted server for agents that act by writing Python, and its commands.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: for `run` the raw events, one a line.")]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", help="The server. [default: CODEACT_URL, else where `codeact serve` would listen]"),
+]
+IsLocal = Annotated[bool, typer.Option("--local", help="Run the agent in this process, without a server.")]
+
+
+app.command()(serve)
+
+
+@app.command()
+def run(
+    task: Annotated[str, typer.Argument(help="What to do, in words; - reads it from standard input.")],
+    url: Url = None,
+    local: IsLocal = False,
+    as_json: AsJson = False,
+) -> None:
+    """Answer one task, live, and exit: 0 completed, 1 not, 130 stopped by Ctrl-C."""
+    from codeact.commands.run import run as command
+    from codeact.settings import Settings
+
+    text = sys.stdin.read() if task == "-" else task
+    if not text.strip():
+        raise typer.BadParameter("The task is empty.")
+    raise typer.Exit(command(Settings.load(), text, url=url, local=local, as_json=as_json))
+
+
+@app.command()
+def chat(url: Url = None, local: IsLocal = False) -> None:
+    """Talk with the agent at a prompt; its sandbox keeps variables and files from question to question."""
+    from codeact.commands.chat import chat as command
+    from codeact.settings import Settings
+
+    raise typer.Exit(command(Settings.load(), url=url, local=local))
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check the model, the sandbox and the database, and say how to mend what is missing."""
+    from codeact.commands.doctor import doctor as command
+
+    command(as_json)
+
+
+def main() -> None:
+    """The entry point. An error of ours is one line on stderr and exit code 1, for a wrong setting 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        app()
+    except (CodeActError, SandboxError) as error:
+        from rich.console import Console
+        from rich.text import Text
+
+        Console(stderr=True).print(Text(error.message, "red"), soft_wrap=True)
+        sys.exit(2 if isinstance(error, ConfigurationError) else 1)

@@ -1,0 +1,1 @@
+"""The commands of the command line: checked arguments enter, an exit code leaves."""

@@ -1,0 +1,87 @@
+"""`codeact chat`: questions typed at a prompt enter, their answers are shown as they come."""
+
+import contextlib
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from rich.console import Console
+from rich.markup import escape
+
+from codeact.commands.conversation import INTERRUPTED, ask, open_conversation
+from codeact.controls import TerminalText
+from codeact.errors import CodeActError
+from codeact.settings import Settings
+from codeact.terminal import Renderer
+from sandbox_pool.errors import SandboxError
+
+__all__ = ["chat"]
+
+HELP = """\
+Type a question and press Enter.
+  /new     begins a new conversation, with a sandbox of its own
+  /help    shows this
+Ctrl-C stops an answer, Ctrl-D leaves."""
+
+
+def chat(settings: Settings, *, url: str | None, local: bool) -> int:
+    """Asks until Ctrl-D (0) or a second Ctrl-C while an answer is being stopped (130).
+
+    An error of one answer is shown and the prompt comes back. Raises what `open_conversation` raises.
+    """
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  (`input` then edits lines and remembers them)
+
+    faces = Console(), Console(stderr=True)
+    try:
+        with start_blocking_portal() as portal:
+            while _converse(portal, settings, *faces, url=url, local=local):
+                pass
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _converse(
+    portal: BlockingPortal,
+    settings: Settings,
+    console: Console,
+    diagnostics: Console,
+    *,
+    url: str | None,
+    local: bool,
+) -> bool:
+    """One conversation; whether another one is wanted."""
+
+    def say(line: str, style: str = "dim") -> None:
+        safe = TerminalText(colours=False).feed(line)
+        diagnostics.print(escape(safe), style=style, highlight=False, soft_wrap=True)
+
+    renderer = Renderer(console, diagnostics)
+    opening = open_conversation(settings, url=url, local=local, say=say)
+    with portal.wrap_async_context_manager(opening) as conversation:
+        summary, warnings = portal.call(conversation.describe)
+        say(summary)
+        for warning in warnings:
+            say(warning, "yellow")
+        say("Ctrl-C stops an answer, Ctrl-D leaves, /help tells more.")
+        while True:
+            try:
+                question = input("\n› ").strip()
+            except EOFError:
+                console.print()
+                return False
+            except KeyboardInterrupt:
+                continue
+            match question:
+                case "":
+                    continue
+                case "/new":
+                    return True
+                case "/help":
+                    say(HELP)
+                    continue
+            console.print()
+            try:
+                if ask(portal, conversation, question, renderer.show) is None:
+                    renderer.stopped()
+            except (CodeActError, SandboxError) as error:
+                say(error.message, "red")

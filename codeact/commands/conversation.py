@@ -1,0 +1,159 @@
+"""What `run` and `chat` share: a question enters, its events are shown, its finished response leaves."""
+
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Protocol
+
+import anyio
+import structlog
+from anyio.from_thread import BlockingPortal
+
+from codeact import events as e
+from codeact.client import Connection, connect, fetch_status
+from codeact.errors import ServerUnreachable
+from codeact.settings import Settings
+
+__all__ = ["INTERRUPTED", "Conversation", "ask", "open_conversation"]
+
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended: 128 + SIGINT, as shells have it."""
+
+Show = Callable[[e.Event], None]
+
+
+class Conversation(Protocol):
+    """Questions that build on each other, one at a time."""
+
+    async def describe(self) -> tuple[str, list[str]]:
+        """One line about model, sandbox and database, and what the user should be warned of."""
+        ...
+
+    async def answer(self, text: str, show: Show) -> e.Response | None:
+        """Shows every event; the finished response, or None where the stop left none.
+
+        Raises `CodeActError`, and what `show` raises.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Stops the answer under way, if there is one. For any task of the same loop."""
+        ...
+
+
+class _Remote:
+    """With a server. Each question has a socket of its own: a restart between two does no harm."""
+
+    def __init__(self, url: str, api_key: str | None) -> None:
+        self._url = url
+        self._api_key = api_key
+        self._last_id: str | None = None
+        self._connection: Connection | None = None
+
+    async def describe(self) -> tuple[str, list[str]]:
+        status = await fetch_status(self._url, self._api_key)
+        sandbox = status.sandbox
+        parts = {"model": status.model, "sandbox": sandbox and sandbox.summary, "database": status.store}
+        summary = " · ".join(f"{name}: {part or 'starting'}" for name, part in parts.items())
+        warnings = list(sandbox.missing) if sandbox else []
+        if status.model == "demo":
+            warnings.append(
+                "The demo model only plays a few scripted conversations; CODEACT_MODEL names a real one."
+            )
+            warnings += [f"  {example}" for example in status.examples]
+        return f"{self._url} · {summary}", warnings
+
+    async def answer(self, text: str, show: Show) -> e.Response | None:
+        async with (
+            connect(self._url, self._api_key) as connection,
+            aclosing(connection.create(text, previous_response_id=self._last_id)) as events,
+        ):
+            async for event in events:
+                if isinstance(event, e.ResponseCreated):
+                    self._last_id = event.response.id
+                    self._connection = connection
+                show(event)
+                if isinstance(event, e.TerminalEvent):
+                    return event.response
+        return None
+
+    async def stop(self) -> None:
+        if self._connection is not None and self._last_id is not None:
+            await self._connection.cancel(self._last_id)
+
+
+class _Local:
+    """With an agent in this process, given by its method `stream`."""
+
+    def __init__(self, stream: Callable[[str], AsyncGenerator[e.Event, None]]) -> None:
+        self._stream = stream
+        self._scope = anyio.CancelScope()
+
+    async def describe(self) -> tuple[str, list[str]]:
+        return "In this process; the conversation is not stored.", []
+
+    async def answer(self, text: str, show: Show) -> e.Response | None:
+        self._scope = anyio.CancelScope()
+        with self._scope:
+            async with aclosing(self._stream(text)) as events:
+                async for event in events:
+                    show(event)
+                    if isinstance(event, e.TerminalEvent):
+                        return event.response
+        return None
+
+    async def stop(self) -> None:
+        self._scope.cancel()
+
+
+@asynccontextmanager
+async def open_conversation(
+    settings: Settings, *, url: str | None, local: bool, say: Callable[[str], None]
+) -> AsyncIterator[Conversation]:
+    """A new conversation: with the server at `url`, at CODEACT_URL or where `codeact serve` would listen.
+
+    Where none is named and none answers, or with `local`, it is held in this process; `say` is told so.
+    Raises `CodeActError` and `SandboxError`.
+    """
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = url or settings.url or f"http://{host}:{settings.port}"
+    api_key = settings.api_keys[0].get_secret_value() if settings.api_keys else None
+    if not local:
+        try:
+            async with connect(address, api_key):
+                pass
+        except ServerUnreachable:
+            if url or settings.url:
+                raise
+            say(f"No server answers at {address}; starting an agent in this process.")
+            local = True
+    if not local:
+        yield _Remote(address, api_key)
+        return
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger("warning"),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
+    from codeact.api import AsyncAgent
+
+    async with AsyncAgent() as agent:
+        yield _Local(agent.stream)
+
+
+def ask(portal: BlockingPortal, conversation: Conversation, text: str, show: Show) -> e.Response | None:
+    """Answers in the portal's loop while the main thread waits for its end.
+
+    The first Ctrl-C stops the answer, and what was produced is shown; the second raises `KeyboardInterrupt`.
+    Raises what `Conversation.answer` and `show` raise.
+    """
+    answer = portal.start_task_soon(conversation.answer, text, show)
+    try:
+        return answer.result()
+    except KeyboardInterrupt:
+        stop = portal.start_task_soon(conversation.stop)
+    try:
+        stop.result()
+        return answer.result()
+    except KeyboardInterrupt:
+        answer.cancel()
+        raise

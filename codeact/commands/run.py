@@ -1,0 +1,43 @@
+"""`codeact run`: a task enters, its answer is shown as it comes, an exit code leaves."""
+
+import sys
+
+from anyio.from_thread import start_blocking_portal
+from rich.console import Console
+
+from codeact import events as e
+from codeact.commands.conversation import INTERRUPTED, ask, open_conversation
+from codeact.settings import Settings
+from codeact.terminal import Renderer
+
+__all__ = ["run"]
+
+
+def run(settings: Settings, task: str, *, url: str | None, local: bool, as_json: bool) -> int:
+    """0: completed; 1: failed or incomplete; 130: stopped by Ctrl-C. Raises as `open_conversation` does."""
+    diagnostics = Console(stderr=True)
+    renderer = Renderer(Console(), diagnostics)
+
+    def say(line: str) -> None:
+        diagnostics.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+    try:
+        with (
+            start_blocking_portal() as portal,
+            portal.wrap_async_context_manager(
+                open_conversation(settings, url=url, local=local, say=say)
+            ) as conversation,
+        ):
+            response = ask(portal, conversation, task, _print_json if as_json else renderer.show)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    if response is None:
+        renderer.stopped()
+    if response is None or response.status == "cancelled":
+        return INTERRUPTED
+    return 0 if response.status == "completed" else 1
+
+
+def _print_json(event: e.Event) -> None:
+    sys.stdout.buffer.write(e.encode(event) + b"\n")
+    sys.stdout.buffer.flush()
