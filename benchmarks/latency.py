@@ -43,9 +43,7 @@ ROUNDTRIPS = 100
 TOKENS = 2000
 CONVERSATIONS = 12
 
-PRINT_CODE = (
-    f"import time\nfor i in range({PRINTS}):\n    print(f'at={{time.time():.6f}}')\n    time.sleep(0.03)\n"
-)
+PRINT_CODE = f"import time\nfor i in range({PRINTS}):\n    print(f'at={{time.time():.6f}}')\n    time.sleep(0.03)\n"
 
 
 async def measure(sandbox: str) -> dict[str, float]:
@@ -180,7 +178,9 @@ def _sandbox_mb(server: psutil.Process, sandbox: str) -> float:
 Watch = Callable[[dict[str, Any], float], None]
 
 
-async def _ask(socket: websockets.ClientConnection, text: str, watch: Watch = lambda event, at: None, **more: Any) -> dict[str, Any]:
+async def _ask(
+    socket: websockets.ClientConnection, text: str, watch: Watch = lambda event, at: None, **more: Any
+) -> dict[str, Any]:
     """Asks, hands each event with its arrival time to `watch`, and returns the finished response."""
     await socket.send(json.dumps({"type": "response.create", "input": text, **more}))
     while True:

@@ -101,7 +101,8 @@ async def answer(
         except Exception:
             log.exception("response failed by an error of ours", response=response.id)
             error = e.ResponseError(
-                "server_error", f"An internal error ended this response; the server's log has it under {response.id}."
+                "server_error",
+                f"An internal error ended this response; the server's log has it under {response.id}.",
             )
     if stop.scope.cancelled_caught:
         await builder.end("failed" if stop.error else "cancelled", loop.usage, error=stop.error)
@@ -248,5 +249,3 @@ def _as_prose(segment: CodeStart | CodeText | CodeEnd) -> str:
             return text
         case CodeEnd():
             return "\n```\n"
-
-

@@ -60,7 +60,11 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
-    body = {"message": "An internal error; the server's log has it.", "type": "server_error", "code": "server_error"}
+    body = {
+        "message": "An internal error; the server's log has it.",
+        "type": "server_error",
+        "code": "server_error",
+    }
     return json_response({"error": body | {"param": None}}, 500)
 
 

@@ -19,6 +19,8 @@ __all__ = ["Opened", "Part"]
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Opened(Generic[T]):
@@ -51,25 +53,42 @@ class Part(Generic[T]):
         return "failed" if self.error is not None else "starting"
 
     async def run(self) -> None:
-        """Opens the part, keeps it until `close`, and closes it in this same task. Never raises."""
+        """Opens the part, keeps it until `close`, and closes it in this same task. Never raises.
+
+        A failure that may pass (a database that is not up yet) is tried again until it opens or `close` comes.
+        """
+        pause_s = FIRST_PAUSE_S
+        try:
+            while not self._closing.is_set():
+                if not await self._hold():
+                    return
+                with anyio.move_on_after(pause_s):
+                    await self._closing.wait()
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+        finally:
+            self._settled.set()
+            self._closed.set()
+
+    async def _hold(self) -> bool:
+        """One attempt, to its end; whether another one makes sense."""
         try:
             async with self._open(self) as opened:
-                self.opened = opened
+                self.opened, self.error = opened, None
                 self._settled.set()
                 log.info("part ready", part=self.name, summary=opened.summary, why=opened.why)
                 await self._closing.wait()
         except (CodeActError, SandboxError) as error:
             self._fail(error)
+            return error.retryable
         except Exception as error:
-            log.exception("part failed", part=self.name)
+            log.exception("part failed by an error of ours", part=self.name)
             self._fail(error)
-        finally:
-            self._settled.set()
-            self._closed.set()
+        return False
 
     def _fail(self, error: Exception) -> None:
         log.error("part failed", part=self.name, reason=str(error))
         self.opened, self.error = None, error
+        self._settled.set()
 
     def say(self, line: str) -> None:
         """Tells how far opening has come; for the terminal and `/readyz`."""
@@ -83,7 +102,7 @@ class Part(Generic[T]):
     async def get(self) -> T:
         """The part's value, once it runs. Raises what it failed with; cancelling only stops the waiting."""
         await self._settled.wait()
-        if self.opened is None:
+        if self.opened is None or self._closing.is_set():
             raise self.error or CodeActError(f"The {self.name} has been closed: the server is stopping.")
         return self.opened.value
 

@@ -74,7 +74,8 @@ def parse_create(body: Any, *, model_name: str | None) -> CreateRequest:
         raise _explain(error, body) from None
     if request.conversation is not None and request.previous_response_id is not None:
         raise InvalidRequest(
-            "'conversation' and 'previous_response_id' exclude each other; send one of them.", param="conversation"
+            "'conversation' and 'previous_response_id' exclude each other; send one of them.",
+            param="conversation",
         )
     if request.model not in (None, "", "codeact", model_name) and model_name is not None:
         raise ModelNotFound(

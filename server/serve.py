@@ -59,9 +59,7 @@ def serve(settings: Settings) -> None:
     listener = _bind(settings)
     host, port = listener.getsockname()[:2]
     address = f"http://{'localhost' if host == '127.0.0.1' else f'[{host}]' if ':' in host else host}:{port}"
-    app = create_app(
-        settings, on_start=partial(announce, console=Console(), address=address, started=started)
-    )
+    app = create_app(settings, on_start=partial(announce, console=Console(), address=address, started=started))
     with listener:
         Server(uvicorn_config(app, settings)).run(sockets=[listener])
 

@@ -51,4 +51,3 @@ def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Mode
         yield Opened(found.model, found.model.name, found.why, (found.hint,) if found.hint else ())
 
     return Part("database", open_store), Part("sandbox", open_pool), Part("model", open_model)
-

@@ -133,7 +133,9 @@ class _Session:
             lane.send_nowait(event)
         except anyio.WouldBlock:
             raise InvalidRequest(
-                f"{MAX_QUEUED} requests already wait under this stream_id.", param="stream_id", code="queue_full"
+                f"{MAX_QUEUED} requests already wait under this stream_id.",
+                param="stream_id",
+                code="queue_full",
             ) from None
 
     async def _guarded(

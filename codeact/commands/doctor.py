@@ -74,7 +74,10 @@ async def _sandbox(settings: Settings) -> AsyncIterator[Finding]:
 
     spec = settings.sandbox_spec
     opened = await open_backend(
-        settings.sandbox, spec, state_dir=settings.data_dir / "run", progress=lambda line: typer.echo(line, err=True)
+        settings.sandbox,
+        spec,
+        state_dir=settings.data_dir / "run",
+        progress=lambda line: typer.echo(line, err=True),
     )
     try:
         sandbox = await Sandbox.start(opened.backend, new_id("cntr"), spec, deadline_s=60)

@@ -45,9 +45,7 @@ async def get_conversation(request: Request) -> Response:
     state: State = request.app.state.codeact
     owner = owner_of(request)
     store = await state.store.get()
-    return json_response(
-        _shape(await store.get_conversation(request.path_params["conversation_id"], owner=owner))
-    )
+    return json_response(_shape(await store.get_conversation(request.path_params["conversation_id"], owner=owner)))
 
 
 async def get_blob(request: Request) -> Response:

@@ -19,7 +19,11 @@ __all__ = ["routes"]
 def _part(part: Part[Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {"state": part.state}
     if part.opened is not None:
-        return shown | {"summary": part.opened.summary, "why": part.opened.why, "hints": list(part.opened.hints)}
+        return shown | {
+            "summary": part.opened.summary,
+            "why": part.opened.why,
+            "hints": list(part.opened.hints),
+        }
     return shown | {"detail": str(part.error) if part.error is not None else part.progress}
 
 
@@ -51,7 +55,9 @@ async def status(request: Request) -> Response:
         {
             "version": version("codeact"),
             "model": name,
-            "sandbox": None if pool is None else {
+            "sandbox": None
+            if pool is None
+            else {
                 "backend": pool.value.backend.name,
                 "isolated": pool.value.backend.isolation.isolated,
                 "summary": pool.summary,

@@ -65,7 +65,8 @@ async def retrieve(request: Request) -> Response:
         if run is None:
             await _stored(state, response_id, owner)
             raise InvalidRequest(
-                f"The events of '{response_id}' are no longer kept; fetch it without 'stream'.", param="stream"
+                f"The events of '{response_id}' are no longer kept; fetch it without 'stream'.",
+                param="stream",
             )
         after = request.query_params.get("starting_after", "-1")
         if not after.lstrip("-").isdigit():

@@ -95,7 +95,13 @@ def make_server(data_dir: Path) -> Iterator[Callable[..., Running]]:
     with ExitStack() as stack:
 
         def make(**settings: Any) -> Running:
-            values = {"model": "demo", "sandbox": "process", "data_dir": data_dir, "pool_min": 1, "pool_max": 8}
+            values = {
+                "model": "demo",
+                "sandbox": "process",
+                "data_dir": data_dir,
+                "pool_min": 1,
+                "pool_max": 8,
+            }
             return stack.enter_context(running(Settings.load(**values | settings)))
 
         yield make
