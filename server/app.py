@@ -1,8 +1,9 @@
 """Builds the application: settings enter, a Starlette app leaves whose lifespan owns every task."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 from starlette.applications import Starlette
@@ -42,7 +43,7 @@ def _file(name: str) -> Route:
     return Route("/" if name == "index.html" else f"/{name}", serve, methods=["GET"])
 
 
-def create_app(settings: Settings, *, on_start: Callable[[State], Awaitable[None]] | None = None) -> Starlette:
+def create_app(settings: Settings, *, on_start: Callable[[State], Coroutine[Any, Any, None]] | None = None) -> Starlette:
     """The application. Raises `ConfigurationError` where it would be open to strangers.
 
     Its lifespan returns at once; the database, the sandboxes and the model start in the background, and

@@ -1,6 +1,7 @@
 """What `codeact serve` says at the terminal: the parts enter as they settle, a few lines with reasons leave."""
 
 import time
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -19,7 +20,7 @@ async def announce(state: State, console: Console, *, address: str, started: flo
     console.print(Text.assemble(("codeact ", "bold"), (version("codeact"), "dim"), f"  {address}\n"))
     parts: list[Part[Any]] = [state.model, state.pool, state.store]
     for part in parts:
-        part.on_progress = lambda line, name=part.name: console.print(f"  [dim]{name:9} {line}[/dim]", highlight=False)
+        part.on_progress = partial(_progress, console, part.name)
     for part in parts:
         await part.settled()
         _show(part, console)
@@ -34,6 +35,10 @@ async def announce(state: State, console: Console, *, address: str, started: flo
         )
     else:
         console.print("\n[red]Not ready:[/red] see above. The server goes on; Ctrl-C stops it.", highlight=False)
+
+
+def _progress(console: Console, name: str, line: str) -> None:
+    console.print(Text(f"  {name:9} {line}", style="dim"))
 
 
 def _show(part: Part[Any], console: Console) -> None:

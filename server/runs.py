@@ -6,7 +6,7 @@ pace, so that a slow or lost client changes nothing for the run or for others.
 
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
@@ -85,7 +85,7 @@ class Run:
         while not self.ended:
             await self._grown.wait()
 
-    async def subscribe(self, start: int = 0) -> AsyncIterator[str]:
+    async def subscribe(self, start: int = 0) -> AsyncGenerator[str, None]:
         """The log's frames from index `start`, then each new one, until the run has ended.
 
         Frame `i` has sequence_number `i`. Cancelling loses nothing: subscribe again at the next index.

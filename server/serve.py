@@ -76,8 +76,8 @@ def _bind(settings: Settings) -> socket.socket:
         where = f"{settings.host}:{settings.port}"
         if error.errno == errno.EADDRINUSE:
             raise ConfigurationError(
-                f"{where} is in use by another program. Choose another port: CODEACT_PORT={settings.port + 1} make serve"
-                f" (or codeact serve --port {settings.port + 1}).",
+                f"{where} is in use by another program. Choose another port:"
+                f" CODEACT_PORT={settings.port + 1} make serve (or codeact serve --port {settings.port + 1}).",
                 param="CODEACT_PORT",
             ) from None
         raise ConfigurationError(f"Cannot listen on {where}: {error.strerror}.", param="CODEACT_HOST") from None

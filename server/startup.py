@@ -37,8 +37,8 @@ def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Mode
         if not (found.backend.isolation.isolated or is_loopback(settings.host) or settings.allow_unisolated):
             await found.backend.close()
             raise ConfigurationError(
-                f"Code would run as plain local processes, and CODEACT_HOST={settings.host} lets others send it. Install"
-                " bubblewrap or Docker; CODEACT_ALLOW_UNISOLATED=true accepts the risk.",
+                f"Code would run as plain local processes, and CODEACT_HOST={settings.host} lets others send it."
+                " Install bubblewrap or Docker; CODEACT_ALLOW_UNISOLATED=true accepts the risk.",
                 param="CODEACT_HOST",
             )
         pool = SandboxPool(found.backend, spec, min_size=settings.pool_min, max_size=settings.pool_max)
