@@ -5,6 +5,7 @@ Imports of commands happen inside them: `codeact --help` must not wait for what 
 
 import io
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -67,6 +68,52 @@ def doctor(as_json: AsJson = False) -> None:
     from codeact.commands.doctor import doctor as command
 
     command(as_json)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. [default: 8000]")] = None,
+    model: Annotated[str | None, typer.Option(help="A litellm name, or demo.")] = None,
+    sandbox: Annotated[str | None, typer.Option(help="auto, docker or process. [default: auto]")] = None,
+    pool_min: Annotated[int | None, typer.Option(help="Sandboxes kept warm. [default: 2]")] = None,
+    pool_max: Annotated[int | None, typer.Option(help="Sandboxes at most. [default: 16]")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the embedded database lives.")] = None,
+) -> None:
+    """Start the server with whatever this machine has: Docker or local sandboxes, your model or the demo."""
+    from codeact.commands.serve import serve as command
+
+    command(
+        Settings.load(
+            host=host,
+            port=port,
+            model=model,
+            sandbox=sandbox,
+            pool_min=pool_min,
+            pool_max=pool_max,
+            data_dir=data_dir,
+        )
+    )
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Check the model, the sandbox and the database, and say how to mend what is missing."""
+    from codeact.commands.doctor import doctor as command
+
+    raise typer.Exit(command(Settings.load(), as_json=as_json))
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="latency or pool.")],
+    sandbox: Annotated[str, typer.Option(help="The backend to measure: process or docker.")] = "process",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one flat JSON object.")] = False,
+) -> None:
+    """Measure this machine, from a checkout. Run one at a time, with nothing else going on."""
+    from codeact.commands.bench import bench as command
+
+    command(name, sandbox, as_json=as_json)
 
 
 def main() -> None:

@@ -2,22 +2,20 @@
 
 import importlib
 import json
-from typing import Annotated, Literal
 
 import anyio
-import typer
 
 from codeact.errors import ConfigurationError
 
 __all__ = ["bench"]
 
+NAMES = ("latency", "pool")
 
-def bench(
-    name: Annotated[Literal["latency", "pool"], typer.Argument(help="What to measure")],
-    sandbox: Annotated[Literal["docker", "process"], typer.Option(help="The backend to measure")] = "process",
-    as_json: Annotated[bool, typer.Option("--json", help="One flat JSON object")] = False,
-) -> None:
-    """Measure this machine (from a checkout). Run one at a time, on a quiet machine."""
+
+def bench(name: str, sandbox: str, *, as_json: bool) -> None:
+    """Measures and prints. Raises `ConfigurationError` for unknown names, and outside of a checkout."""
+    if name not in NAMES or sandbox not in ("docker", "process"):
+        raise ConfigurationError(f"Benchmarks are {' and '.join(NAMES)}; backends are process and docker.")
     try:
         module = importlib.import_module(f"benchmarks.{name}")
     except ModuleNotFoundError as error:
@@ -26,7 +24,7 @@ def bench(
         ) from None
     figures = anyio.run(module.measure, sandbox)
     if as_json:
-        typer.echo(json.dumps(figures))
+        print(json.dumps(figures))  # noqa: T201
         return
     for figure, value in figures.items():
-        typer.echo(f"{figure:24} {value:10.3f}")
+        print(f"{figure:24} {value:10.3f}")  # noqa: T201

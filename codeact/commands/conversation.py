@@ -57,9 +57,7 @@ class _Remote:
         summary = " · ".join(f"{name}: {part or 'starting'}" for name, part in parts.items())
         warnings = list(sandbox.missing) if sandbox else []
         if status.model == "demo":
-            warnings.append(
-                "The demo model only plays a few scripted conversations; CODEACT_MODEL names a real one."
-            )
+            warnings.append("The demo model only plays a few scripted conversations; CODEACT_MODEL names a real one.")
             warnings += [f"  {example}" for example in status.examples]
         return f"{self._url} · {summary}", warnings
 

@@ -1,13 +1,13 @@
 """`codeact doctor`: looks at what `codeact serve` would use; a line per part, or JSON, leaves."""
 
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from functools import partial
 
 import anyio
-import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -29,13 +29,12 @@ class Finding:
     fix: tuple[str, ...] = ()
 
 
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object")] = False,
-) -> None:
-    """Check the model, the sandbox and the database, and say how to mend what is missing."""
-    findings = anyio.run(examine, Settings.load())
+def doctor(settings: Settings, *, as_json: bool) -> int:
+    """Prints what was found; the exit code: 0 when all parts are well, else 1."""
+    findings = anyio.run(examine, settings)
+    well = all(finding.ok for finding in findings)
     if as_json:
-        typer.echo(json.dumps({"ok": all(f.ok for f in findings), "findings": [asdict(f) for f in findings]}))
+        print(json.dumps({"ok": well, "findings": [asdict(finding) for finding in findings]}))  # noqa: T201
     else:
         console = Console(highlight=False)
         for finding in findings:
@@ -43,7 +42,7 @@ def doctor(
             console.print(Text.assemble(mark, f" {finding.part:9} ", finding.summary))
             for line in filter(None, (finding.why, *finding.fix)):
                 console.print(Text(" " * 12 + line, style="dim"))
-    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+    return 0 if well else 1
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -77,7 +76,7 @@ async def _sandbox(settings: Settings) -> AsyncIterator[Finding]:
         settings.sandbox,
         spec,
         state_dir=settings.data_dir / "run",
-        progress=lambda line: typer.echo(line, err=True),
+        progress=partial(print, file=sys.stderr),
     )
     try:
         sandbox = await Sandbox.start(opened.backend, new_id("cntr"), spec, deadline_s=60)
