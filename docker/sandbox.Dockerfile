@@ -1,0 +1,31 @@
+# The image of a sandbox: any base with Python 3.12+ and venv enters, an image whose entrypoint is a kernel leaves.
+#
+# The server builds it when it is missing (sandbox_pool/backends/image.py). By hand, to add packages for
+# instance, from the root of the checkout, and then CODEACT_SANDBOX_IMAGE=my-sandbox:
+#   docker build -f docker/sandbox.Dockerfile -t my-sandbox .
+ARG BASE_IMAGE=python:3.12-slim
+FROM ${BASE_IMAGE}
+
+COPY docker/sandbox-requirements.txt /opt/kernel/requirements.txt
+# The root is read-only at run time, so what Python would cache then is made now: bytecode, also of a
+# standard library that came without, and the font list of matplotlib.
+RUN python3 -m venv /opt/kernel \
+    && /opt/kernel/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r /opt/kernel/requirements.txt \
+    && python3 -c 'import compileall, re, sysconfig; compileall.compile_dir(sysconfig.get_path("stdlib"), \
+       quiet=1, workers=0, rx=re.compile("/(test|tests|idlelib|site-packages|dist-packages)/"))' \
+    && MPLCONFIGDIR=/opt/kernel/matplotlib /opt/kernel/bin/python -c 'import matplotlib.font_manager' \
+    && echo 'sandbox:x:10001:10001::/workspace:/bin/sh' >> /etc/passwd \
+    && echo 'sandbox:x:10001:' >> /etc/group
+
+COPY sandbox_pool/kernel_main.py /opt/kernel/kernel_main.py
+RUN /opt/kernel/bin/python -m compileall -q /opt/kernel/kernel_main.py
+
+LABEL codeact.kernel="1"
+ENV PATH=/opt/kernel/bin:$PATH LANG=C.UTF-8 HOME=/workspace IPYTHONDIR=/tmp/ipython MPLCONFIGDIR=/tmp/matplotlib
+WORKDIR /workspace
+# Not the uid of anyone on the host: the server lets this uid bind sockets in a directory of its own, and
+# then takes that right back.
+USER 10001:10001
+# Sockets must be open to the server, which is another user; its directory keeps everybody else out.
+# matplotlib wants its font list in a folder it can write to.
+ENTRYPOINT ["/bin/sh", "-c", "umask 000 && cp -r /opt/kernel/matplotlib /tmp/ && exec python /opt/kernel/kernel_main.py \"$@\"", "kernel"]

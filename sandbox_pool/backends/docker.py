@@ -1,0 +1,223 @@
+"""Sandboxes as Docker containers: a spec enters, a container leaves whose kernel is reached over ipc sockets.
+
+A container has no network and sees one directory of the host, its own, where its kernel binds the sockets
+that we connect to. The kernel runs as a user that nobody is on the host, and may write there only until
+`Started.seal`, so that code can neither fill the host's disk nor put a link where we would follow it. The
+directories above let no other user of the host in.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import anyio
+import docker
+import requests.exceptions
+from anyio import from_thread, to_thread
+
+from sandbox_pool.backends import Death, Isolation, Started
+from sandbox_pool.backends.docker_container import (
+    SOCKETS,
+    container_arguments,
+    explain_death,
+    missing_promises,
+)
+from sandbox_pool.backends.docker_errors import translated
+from sandbox_pool.backends.image import ensure_image
+from sandbox_pool.backends.instance import Instance
+from sandbox_pool.errors import EngineUnavailable, SandboxError, SandboxStartFailed
+from sandbox_pool.spec import Limits, SandboxSpec
+
+__all__ = ["DockerBackend"]
+
+DEFAULT_ENGINE = "unix:///var/run/docker.sock"
+THREADS = 8
+REQUEST_TIMEOUT_S = 60.0
+EXIT_TIMEOUT_S = 5.0
+CLEAN_UP_TIMEOUT_S = 30.0
+SOCKET_PATH_BYTES = 107
+"""What fits into a socket's address (unix(7), `sun_path`)."""
+LAST_WORDS_CHARS = 300
+DIRECTORY_CHARS = 12
+INSTANCE = "codeact.instance"
+SANDBOX = "codeact.sandbox"
+"""Labels of a container."""
+CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+BINDING = 0o733
+"""A sandbox's directory while its kernel, another user than us, binds its sockets there."""
+SEALED = 0o711
+"""And from then on: sockets can be reached, nothing can be added."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class DockerBackend:
+    """A `Backend`. `prepare` comes first."""
+
+    name = "docker"
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._instance = Instance(state_dir)
+        self._threads = anyio.CapacityLimiter(THREADS)
+        self._engine: docker.APIClient = None
+        self._info: dict[str, Any] = {}
+        self._images: dict[str | None, str] = {}
+
+    @property
+    def isolation(self) -> Isolation:
+        return Isolation(True, "Docker container, no network", missing_promises(self._info))
+
+    async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
+        if self._engine is None:
+            _check_paths(self._directory("x" * DIRECTORY_CHARS))
+            self._engine, self._info = await self._in_thread(_connect)
+
+        def report(line: str) -> None:
+            from_thread.run_sync(progress, line)
+
+        # A build looks for our cancelling itself; waiting for it here could take minutes.
+        self._images[spec.image] = await to_thread.run_sync(
+            ensure_image, self._engine, spec.image, report, limiter=self._threads, abandon_on_cancel=True
+        )
+
+    async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
+        try:
+            return await self._in_thread(self._create, sandbox_id, spec)
+        except BaseException:
+            with anyio.move_on_after(CLEAN_UP_TIMEOUT_S, shield=True), suppress(SandboxError):
+                await self.destroy(sandbox_id)
+            raise
+
+    async def death(self, sandbox_id: str, limits: Limits) -> Death:
+        return await self._in_thread(self._death, sandbox_id, limits)
+
+    async def destroy(self, sandbox_id: str) -> None:
+        await self._in_thread(self._destroy, sandbox_id)
+
+    async def close(self) -> None:
+        await self._in_thread(self._close)
+
+    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Calls it in one of our threads. Cancelling waits for it: no call is left half known."""
+        return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._threads)
+
+    # ---- everything below runs in worker threads -------------------------------------------------------
+
+    def _create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
+        directory = self._directory(sandbox_id)
+        directory.mkdir()
+        kernel = {
+            "transport": "ipc",
+            "ip": f"{SOCKETS}/k",
+            **{f"{channel}_port": port for port, channel in enumerate(CHANNELS, 1)},
+            "key": secrets.token_hex(32),
+            "signature_scheme": "hmac-sha256",
+        }
+        connection_file = directory / "connection.json"
+        connection_file.write_text(json.dumps(kernel))
+        connection_file.chmod(0o644)
+        directory.chmod(BINDING)
+        with translated(SandboxStartFailed, sandbox_id=sandbox_id):
+            self._engine.create_container(
+                name=_name(sandbox_id),
+                labels={INSTANCE: self._instance.id, SANDBOX: sandbox_id},
+                **container_arguments(self._engine, self._info, self._images[spec.image], directory, spec.limits),
+            )
+            self._engine.start(_name(sandbox_id))
+        return Started(sandbox_id, {**kernel, "ip": f"{directory}/k"}, seal=partial(directory.chmod, SEALED))
+
+    def _death(self, sandbox_id: str, limits: Limits) -> Death:
+        name = _name(sandbox_id)
+        with translated(SandboxError, sandbox_id=sandbox_id):
+            # Still running after that: the state says so.
+            with suppress(requests.exceptions.ConnectionError, requests.exceptions.ReadTimeout):
+                self._engine.wait(name, timeout=EXIT_TIMEOUT_S)
+            container = self._engine.inspect_container(name)
+            words = self._engine.logs(name, tail=1)
+        state = container["State"]
+        return explain_death(
+            state,
+            out_of_memory=state["OOMKilled"] or self._ran_out_of_memory(container),
+            last_words=words.decode(errors="replace").strip()[:LAST_WORDS_CHARS],
+            limits=limits,
+        )
+
+    def _ran_out_of_memory(self, container: dict[str, Any]) -> bool:
+        """Asks the engine's log of events, for engines whose own flag misses what ends the container at once."""
+        events = self._engine.events(
+            since=1, until=f"{time.time():.6f}", filters={"container": container["Id"], "event": "oom"}
+        )
+        return any(True for _ in events)
+
+    def _destroy(self, sandbox_id: str) -> None:
+        with translated(SandboxError, sandbox_id=sandbox_id):
+            try:
+                self._engine.remove_container(_name(sandbox_id), force=True, v=True)
+            except docker.errors.APIError as error:
+                # 404: it is gone; 409: somebody is removing it already.
+                if error.status_code not in (404, 409):
+                    raise
+        # Also of a server that is gone: the directory is then another instance's.
+        for directory in self._state_dir.glob(f"*/{self._directory(sandbox_id).name}"):
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _leftovers(self) -> list[str]:
+        found = []
+        with translated(SandboxError):
+            for dead in self._instance.dead():
+                label = f"{INSTANCE}={dead.name}"
+                containers = self._engine.containers(all=True, filters={"label": label})
+                found += [container["Labels"][SANDBOX] for container in containers]
+                if not containers:
+                    shutil.rmtree(dead, ignore_errors=True)
+        return found
+
+    def _close(self) -> None:
+        self._instance.close()
+        if self._engine is not None:
+            self._engine.close()
+
+    def _directory(self, sandbox_id: str) -> Path:
+        # The end of an id is its random part; the whole would not fit into a socket's address.
+        return self._instance.directory / sandbox_id[-DIRECTORY_CHARS:]
+
+    async def list(self) -> list[str]:
+        return await self._in_thread(self._leftovers)
+
+
+def _name(sandbox_id: str) -> str:
+    return f"codeact-{sandbox_id}"
+
+
+def _check_paths(directory: Path) -> None:
+    if len(os.fsencode(directory)) + len("/k-5") > SOCKET_PATH_BYTES:
+        raise EngineUnavailable(
+            f"{directory} is too long for the path of a socket. Set CODEACT_DATA_DIR to a shorter one."
+        )
+
+
+def _connect() -> tuple[docker.APIClient, dict[str, Any]]:
+    """A client of the engine that DOCKER_HOST names, or of this machine's, and what it says about itself."""
+    environment = docker.utils.kwargs_from_env()
+    address = environment.setdefault("base_url", DEFAULT_ENGINE)
+    if not (sys.platform == "linux" and address.startswith("unix://")):
+        raise EngineUnavailable(
+            f"The Docker engine at {address} cannot be used: kernels are reached through sockets in a shared "
+            "directory, so the engine must run on this machine, on Linux, with DOCKER_HOST unset or unix://…"
+        )
+    try:
+        with translated(EngineUnavailable):
+            engine = docker.APIClient(version="auto", timeout=REQUEST_TIMEOUT_S, **environment)
+            return engine, engine.info()
+    except EngineUnavailable as error:
+        raise EngineUnavailable(f"{error.message} (It was asked at {address}.)") from error

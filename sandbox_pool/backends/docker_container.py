@@ -1,0 +1,98 @@
+"""A sandbox as a container: limits enter, arguments for the engine leave; a dead one's state enters, why leaves.
+
+Nothing here speaks to an engine.
+"""
+
+import math
+import signal
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from sandbox_pool.backends import Death
+from sandbox_pool.spec import Limits
+
+__all__ = ["SOCKETS", "container_arguments", "explain_death", "missing_promises"]
+
+SOCKETS = "/run/kernel"
+WORKSPACE = "/workspace"
+UID = 10001
+"""Of the kernel: a user of the image (docker/sandbox.Dockerfile), and nobody on the host."""
+KILLED = 128 + signal.SIGKILL
+
+
+def container_arguments(
+    client: docker.APIClient, info: dict[str, Any], image: str, directory: Path, limits: Limits
+) -> dict[str, Any]:
+    """Of `APIClient.create_container`. `info` is what the engine says about itself."""
+    scratch = f"rw,exec,nosuid,nodev,mode=0700,uid={UID},gid={UID},size="
+    host_config = client.create_host_config(
+        network_mode="none",
+        mounts=[docker.types.Mount(SOCKETS, str(directory), type="bind")],
+        read_only=True,
+        tmpfs={
+            WORKSPACE: f"{scratch}{limits.workspace_mb}m",
+            "/tmp": f"{scratch}{max(16, limits.workspace_mb // 4)}m",  # noqa: S108
+        },
+        shm_size=f"{limits.shm_mb}m",
+        mem_limit=f"{limits.memory_mb}m",
+        # Memory and swap together: no swap on top.
+        memswap_limit=f"{limits.memory_mb}m",
+        nano_cpus=int(limits.cpus * 1e9),
+        pids_limit=limits.pids,
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        ulimits=[
+            docker.types.Ulimit(name="nofile", soft=4096, hard=4096),
+            docker.types.Ulimit(name="core", soft=0, hard=0),
+        ],
+        # When the host runs out of memory, sandboxes go before anything else.
+        oom_score_adj=500,
+        # Reaps orphans and makes the kernel lead a process group, so that an interrupt reaches its children.
+        init=_has_init(info),
+        # Only what goes past the kernel's own streams, such as the reason it cannot start.
+        log_config=docker.types.LogConfig(type="json-file", config={"max-size": "64k", "max-file": "1"}),
+    )
+    return {
+        "image": image,
+        "command": [f"{SOCKETS}/connection.json", WORKSPACE],
+        "user": f"{UID}:{UID}",
+        "working_dir": WORKSPACE,
+        "hostname": "sandbox",
+        # Numeric libraries count the host's cores, not the share of them that we give.
+        "environment": {"OMP_NUM_THREADS": str(max(1, math.ceil(limits.cpus)))},
+        "network_disabled": True,
+        # A proxy of the host may have a password in its address.
+        "use_config_proxy": False,
+        "host_config": host_config,
+    }
+
+
+def missing_promises(info: dict[str, Any]) -> tuple[str, ...]:
+    """A sentence for each limit that this engine does not enforce."""
+    limits = {"memory": "MemoryLimit", "CPU": "CpuCfsQuota", "process": "PidsLimit"}
+    return tuple(
+        f"This Docker engine enforces no {name} limit: give it the cgroup controller (docker info has a warning)."
+        for name, key in limits.items()
+        if not info.get(key)
+    )
+
+
+def explain_death(state: dict[str, Any], *, out_of_memory: bool, last_words: str, limits: Limits) -> Death:
+    """Why a kernel is gone. `state` is its container's; `last_words` what its process wrote last, if anything."""
+    if state["Running"]:
+        return Death("The kernel no longer answers, though its process is alive.")
+    code: int = state["ExitCode"]
+    if out_of_memory and code == KILLED:
+        return Death(f"The kernel was killed: it used more than {limits.memory_mb} MB of memory.", limit="memory_mb")
+    if code - 128 in {number.value for number in signal.Signals}:
+        return Death(f"The kernel was ended by {signal.Signals(code - 128).name}.")
+    if code == 0:
+        return Death("The kernel exited by itself.")
+    return Death(f"The kernel exited with code {code}" + (f": {last_words}" if last_words else "."))
+
+
+def _has_init(info: dict[str, Any]) -> bool:
+    # The engine asks docker-init for its version whenever it describes itself; N/A: there is none.
+    return bool(info.get("InitCommit", {}).get("ID", "N/A") != "N/A")

@@ -1,0 +1,145 @@
+"""The sandbox's image: an engine and perhaps a name enter, the name of an image that is there leaves.
+
+Everything here blocks and runs in a worker thread of anyio, so that cancelling ends a build or a pull.
+"""
+
+import hashlib
+import io
+import tarfile
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import docker
+from anyio import from_thread
+
+from sandbox_pool.backends.docker_errors import translated
+from sandbox_pool.errors import ImageUnavailable
+
+__all__ = ["LOCAL_BASE", "built_name", "ensure_image"]
+
+LOCAL_BASE = "codeact-sandbox-base:latest"
+"""Preferred as the base where it exists: `docker/debian-base.sh` makes it on machines that cannot pull."""
+
+PUBLIC_BASE = "python:3.12-slim"
+DOCKERFILE = "docker/sandbox.Dockerfile"
+SOURCES = (DOCKERFILE, "docker/sandbox-requirements.txt", "sandbox_pool/kernel_main.py")
+CHECKOUT = Path(__file__).parents[2]
+SILENCE_S = 300.0
+"""How long a build may say nothing."""
+
+Progress = Callable[[str], None]
+
+
+def ensure_image(client: docker.APIClient, image: str | None, progress: Progress) -> str:
+    """The name of a local image whose entrypoint is a kernel: `image`, pulled if it is not here, or the one
+    of `docker/sandbox.Dockerfile`, built if it is not here. Raises `ImageUnavailable`.
+    """
+    sources = {} if image else _read_sources()
+    name = image or built_name(sources)
+    with translated(ImageUnavailable):
+        if not _is_local(client, name):
+            if sources:
+                _build(client, name, sources, progress)
+            else:
+                _pull(client, name, progress, "Pull it by hand, or name another in CODEACT_SANDBOX_IMAGE.")
+        labels = client.inspect_image(name)["Config"]["Labels"] or {}
+    if "codeact.kernel" not in labels:
+        raise ImageUnavailable(
+            f"The image {name} has no kernel for us. Build one with docker/sandbox.Dockerfile, from a base of "
+            "your own (--build-arg BASE_IMAGE=…) or as the base of yours, and name it in CODEACT_SANDBOX_IMAGE."
+        )
+    return name
+
+
+def built_name(sources: dict[str, bytes]) -> str:
+    """The name of the image built from these files (path to content): other content, other name."""
+    digest = hashlib.sha256()
+    for path, content in sorted(sources.items()):
+        digest.update(f"{path}\0{len(content)}\0".encode() + content)
+    return f"codeact-sandbox:{digest.hexdigest()[:12]}"
+
+
+def _read_sources() -> dict[str, bytes]:
+    try:
+        return {path: (CHECKOUT / path).read_bytes() for path in SOURCES}
+    except FileNotFoundError as error:
+        raise ImageUnavailable(
+            f"The sandbox image is built in a checkout of the project, and there is no {error.filename}. Build it "
+            "in a checkout: docker build -f docker/sandbox.Dockerfile -t NAME . and set CODEACT_SANDBOX_IMAGE=NAME."
+        ) from None
+
+
+def _is_local(client: docker.APIClient, name: str) -> bool:
+    try:
+        client.inspect_image(name)
+    except docker.errors.ImageNotFound:
+        return False
+    return True
+
+
+def _build(client: docker.APIClient, name: str, sources: dict[str, bytes], progress: Progress) -> None:
+    base = next((base for base in (LOCAL_BASE, PUBLIC_BASE) if _is_local(client, base)), None)
+    if base is None:
+        base = PUBLIC_BASE
+        _pull(
+            client,
+            base,
+            progress,
+            "Where images cannot be pulled, `sudo docker/debian-base.sh` makes a base from Debian packages; "
+            "or name an image that is there in CODEACT_SANDBOX_IMAGE.",
+        )
+    progress(f"Building the sandbox image {name} on {base}: once, a minute or two")
+    messages = client.build(
+        fileobj=_context(sources),
+        custom_context=True,
+        dockerfile=DOCKERFILE,
+        tag=name,
+        buildargs={"BASE_IMAGE": base},
+        # Machines that cannot pull may reach the package index as the host only, not from a bridge.
+        network_mode="host" if base == LOCAL_BASE else None,
+        rm=True,
+        forcerm=True,
+        decode=True,
+        timeout=SILENCE_S,
+    )
+    _follow(messages, progress, f"The sandbox image {name} could not be built")
+
+
+def _context(sources: dict[str, bytes]) -> io.BytesIO:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for path, content in sources.items():
+            entry = tarfile.TarInfo(path)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    archive.seek(0)
+    return archive
+
+
+def _pull(client: docker.APIClient, name: str, progress: Progress, remedy: str) -> None:
+    progress(f"Pulling {name}")
+    try:
+        _follow(client.pull(name, stream=True, decode=True), progress, f"{name} could not be pulled")
+    except docker.errors.APIError as error:
+        raise ImageUnavailable(f"{name} could not be pulled: {error.explanation}. {remedy}") from error
+    except ImageUnavailable as error:
+        raise ImageUnavailable(f"{error.message} {remedy}") from error
+
+
+def _follow(messages: Iterable[dict[str, Any]], progress: Progress, failure: str) -> None:
+    """Passes on what the engine says about a build or a pull until it is done."""
+    latest: deque[str] = deque(maxlen=3)
+    for message in messages:
+        from_thread.check_cancelled()
+        if "error" in message:
+            said = " | ".join(latest)
+            raise ImageUnavailable(f"{failure}: {message['error']}." + (f" Before that: {said}" if said else ""))
+        if message.get("progressDetail"):
+            continue
+        line = message.get("stream") or " ".join(filter(None, (message.get("id"), message.get("status"))))
+        # Indented lines are details of the one before.
+        if line.strip() and not line.startswith(" "):
+            latest.append(line.strip()[:300])
+            progress(latest[-1][:100])
