@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from codeact.commands.serve import serve
 from codeact.errors import CodeActError, ConfigurationError
 from sandbox_pool.errors import SandboxError
 
@@ -31,9 +30,6 @@ Url = Annotated[
     typer.Option("--url", help="The server. [default: CODEACT_URL, else where `codeact serve` would listen]"),
 ]
 IsLocal = Annotated[bool, typer.Option("--local", help="Run the agent in this process, without a server.")]
-
-
-app.command()(serve)
 
 
 @app.command()
@@ -63,14 +59,6 @@ def chat(url: Url = None, local: IsLocal = False) -> None:
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """Check the model, the sandbox and the database, and say how to mend what is missing."""
-    from codeact.commands.doctor import doctor as command
-
-    command(as_json)
-
-
-@app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on. [default: 8000]")] = None,
@@ -82,6 +70,7 @@ def serve(
 ) -> None:
     """Start the server with whatever this machine has: Docker or local sandboxes, your model or the demo."""
     from codeact.commands.serve import serve as command
+    from codeact.settings import Settings
 
     command(
         Settings.load(
@@ -97,9 +86,10 @@ def serve(
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Check the model, the sandbox and the database, and say how to mend what is missing."""
     from codeact.commands.doctor import doctor as command
+    from codeact.settings import Settings
 
     raise typer.Exit(command(Settings.load(), as_json=as_json))
 
@@ -108,7 +98,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 def bench(
     name: Annotated[str, typer.Argument(help="latency or pool.")],
     sandbox: Annotated[str, typer.Option(help="The backend to measure: process or docker.")] = "process",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one flat JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure this machine, from a checkout. Run one at a time, with nothing else going on."""
     from codeact.commands.bench import bench as command
