@@ -43,7 +43,9 @@ def _file(name: str) -> Route:
     return Route("/" if name == "index.html" else f"/{name}", serve, methods=["GET"])
 
 
-def create_app(settings: Settings, *, on_start: Callable[[State], Coroutine[Any, Any, None]] | None = None) -> Starlette:
+def create_app(
+    settings: Settings, *, on_start: Callable[[State], Coroutine[Any, Any, None]] | None = None
+) -> Starlette:
     """The application. Raises `ConfigurationError` where it would be open to strangers.
 
     Its lifespan returns at once; the database, the sandboxes and the model start in the background, and
@@ -75,7 +77,7 @@ def create_app(settings: Settings, *, on_start: Callable[[State], Coroutine[Any,
             *responses.routes,
             *conversations.routes,
             *health.routes,
-            *[_file(name) for name in ("index.html", "page.css", "page.js")],
+            *[_file(path.name) for path in sorted(PAGE.iterdir())],
         ],
         middleware=[Middleware(Guard, settings=settings)],
         exception_handlers=HANDLERS,

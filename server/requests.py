@@ -33,8 +33,8 @@ class _Conversation(msgspec.Struct):
     id: str
 
 
-class CreateRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What `response.create` and `POST /v1/responses` take; `messages` is `input` in one shape."""
+class _Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What `response.create` and `POST /v1/responses` take."""
 
     input: str | list[dict[str, Any]] = ""
     model: str | None = None
@@ -49,7 +49,12 @@ class CreateRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     temperature: float | None = None
     top_p: float | None = None
     tools: list[dict[str, Any]] | None = None
-    messages: list[InputMessage] = []
+
+
+class CreateRequest(_Body):
+    """A body that has been checked; `messages` is its `input` in one shape."""
+
+    messages: list[InputMessage]
 
     @property
     def conversation_id(self) -> str | None:
@@ -67,9 +72,8 @@ def parse_create(body: Any, *, model_name: str | None) -> CreateRequest:
     for name, harmless in UNSUPPORTED.items():
         if body.pop(name, None) not in harmless:
             raise InvalidRequest(f"The parameter '{name}' is not supported with this value.", param=name)
-    body.pop("messages", None) if body.get("messages") is None else _unknown("messages")
     try:
-        request = msgspec.convert(body, CreateRequest)
+        request = msgspec.convert(body, _Body)
     except msgspec.ValidationError as error:
         raise _explain(error, body) from None
     if request.conversation is not None and request.previous_response_id is not None:
@@ -90,16 +94,11 @@ def parse_create(body: Any, *, model_name: str | None) -> CreateRequest:
                 param="tools",
             )
     _check_ranges(request)
-    request.messages = _messages(request.input)
-    return request
-
-
-def _unknown(name: str) -> None:
-    raise InvalidRequest(f"Unknown parameter: '{name}'.", param=name)
+    return CreateRequest(**msgspec.structs.asdict(request), messages=_messages(request.input))
 
 
 def _explain(error: msgspec.ValidationError, body: dict[str, Any]) -> InvalidRequest:
-    unknown = sorted(set(body) - {field.name for field in msgspec.structs.fields(CreateRequest)})
+    unknown = sorted(set(body) - {field.name for field in msgspec.structs.fields(_Body)})
     if unknown:
         return InvalidRequest(f"Unknown parameter: '{unknown[0]}'.", param=unknown[0])
     reason, _, path = str(error).partition(" - at `$.")
@@ -107,7 +106,7 @@ def _explain(error: msgspec.ValidationError, body: dict[str, Any]) -> InvalidReq
     return InvalidRequest(f"Invalid value for '{param}': {reason}.", param=param)
 
 
-def _check_ranges(request: CreateRequest) -> None:
+def _check_ranges(request: _Body) -> None:
     ranges: tuple[tuple[str, float, float], ...] = (
         ("temperature", 0, 2),
         ("top_p", 0, 1),

@@ -1,0 +1,72 @@
+"""What a create request may hold; pure, no server."""
+
+from typing import Any
+
+import pytest
+
+from codeact.errors import InvalidRequest, ModelNotFound
+from server.requests import parse_create
+
+
+def refused(body: Any) -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_create(body, model_name="demo")
+    return caught.value
+
+
+def test_text_becomes_one_user_message() -> None:
+    request = parse_create({"input": "hello"}, model_name="demo")
+    assert [(message.role, message.content) for message in request.messages] == [
+        ("user", [{"type": "input_text", "text": "hello"}])
+    ]
+
+
+def test_messages_keep_their_roles_and_parts() -> None:
+    given = [
+        {"role": "developer", "content": "be brief"},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "look"}]},
+        {"role": "user", "content": [{"type": "input_image", "image_url": "data:image/png;base64,AA=="}]},
+    ]
+    request = parse_create({"input": given}, model_name="demo")
+    assert [message.role for message in request.messages] == ["developer", "user", "user"]
+    assert request.messages[2].content[0]["image_url"].startswith("data:image/png")
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ([], None),
+        ({"input": ""}, "input"),
+        ({"input": []}, "input"),
+        ({"input": [{"role": "user", "content": " "}]}, "input"),
+        ({"input": "x", "colour": "red"}, "colour"),
+        ({"input": "x", "messages": []}, "messages"),
+        ({"input": 5}, "input"),
+        ({"input": "x", "temperature": 3}, "temperature"),
+        ({"input": "x", "max_output_tokens": 0}, "max_output_tokens"),
+        ({"input": "x", "store": False}, "store"),
+        ({"input": "x", "tools": [{"type": "function", "name": "f"}]}, "tools"),
+        ({"input": "x", "metadata": {"k": "v" * 513}}, "metadata"),
+        ({"input": "x", "conversation": "c", "previous_response_id": "r"}, "conversation"),
+        ({"input": [{"type": "function_call_output"}]}, "input[0]"),
+        ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role"),
+        ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input[0].content[0]"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "file:///etc/passwd"}]}]},
+            "input[0].content[0]",
+        ),
+    ],
+)
+def test_what_we_cannot_do_is_refused_by_name(body: Any, param: str | None) -> None:
+    assert refused(body).param == param
+
+
+def test_parameters_that_ask_for_nothing_more_are_taken() -> None:
+    body = {"input": "x", "store": True, "parallel_tool_calls": True, "tool_choice": "auto", "user": "u"}
+    assert parse_create(body, model_name="demo").messages
+
+
+def test_another_model_is_refused_and_the_served_one_named() -> None:
+    with pytest.raises(ModelNotFound, match="Ask for 'demo'"):
+        parse_create({"input": "x", "model": "gpt-9"}, model_name="demo")
+    assert parse_create({"input": "x", "model": "codeact"}, model_name="demo").messages
