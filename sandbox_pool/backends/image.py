@@ -29,6 +29,9 @@ CHECKOUT = Path(__file__).parents[2]
 SILENCE_S = 300.0
 """How long a build may say nothing."""
 
+SHOWN = ("Step ", "Collecting ", "Installing ")
+"""Lines of a build that say how far it is."""
+
 Progress = Callable[[str], None]
 
 
@@ -134,12 +137,11 @@ def _follow(messages: Iterable[dict[str, Any]], progress: Progress, failure: str
     for message in messages:
         from_thread.check_cancelled()
         if "error" in message:
-            said = " | ".join(latest)
-            raise ImageUnavailable(f"{failure}: {message['error']}." + (f" Before that: {said}" if said else ""))
+            raise ImageUnavailable(f"{failure}: {message['error']} Before that: {' | '.join(latest) or 'nothing'}.")
         if message.get("progressDetail"):
             continue
-        line = message.get("stream") or " ".join(filter(None, (message.get("id"), message.get("status"))))
-        # Indented lines are details of the one before.
-        if line.strip() and not line.startswith(" "):
+        said = message.get("stream") or " ".join(filter(None, (message.get("id"), message.get("status"))))
+        for line in said.splitlines():
             latest.append(line.strip()[:300])
-            progress(latest[-1][:100])
+            if "status" in message or line.startswith(SHOWN):
+                progress(line.partition(" (from ")[0][:100])
