@@ -34,11 +34,20 @@ PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+# The frame of a kernel's HTML: an origin of its own, one script of ours, no network, styles as they come.
+FRAME_HEADERS = PAGE_HEADERS | {
+    "Content-Security-Policy": (
+        "sandbox allow-scripts; default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
+        " img-src data:; frame-ancestors 'self'"
+    ),
+}
 
 
 def _file(name: str) -> Route:
+    headers = FRAME_HEADERS if name == "frame.html" else PAGE_HEADERS
+
     async def serve(request: Request) -> Response:
-        return FileResponse(PAGE / name, headers=PAGE_HEADERS)
+        return FileResponse(PAGE / name, headers=headers)
 
     return Route("/" if name == "index.html" else f"/{name}", serve, methods=["GET"])
 
