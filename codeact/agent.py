@@ -196,7 +196,7 @@ class _Loop:
                 begun = time.monotonic()
                 sandbox = await self._workspace.sandbox()
                 self._builder.sandbox_wait(time.monotonic() - begun)
-                await self._builder.code_start(sandbox.id)
+                await self._builder.code_start(sandbox.id, tagged=segment.tagged)
                 continue
             await self._builder.segment(segment)
             if isinstance(segment, CodeEnd):

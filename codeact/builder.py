@@ -93,10 +93,11 @@ class ResponseBuilder:
         self._open.content[0].text += delta
         await self._emit(e.ReasoningTextDelta(item_id=self._open.id, output_index=self._index, delta=delta))
 
-    async def code_start(self, container_id: str) -> None:
+    async def code_start(self, container_id: str, *, tagged: bool) -> None:
+        """Opens a block of code; `tagged` is False where a fence alone opened it."""
         await self.close_item()
         self._live = []
-        call = e.CodeInterpreterCall(id=new_id("ci"), container_id=container_id)
+        call = e.CodeInterpreterCall(id=new_id("ci"), container_id=container_id, tagged=tagged)
         await self._add(call)
         await self._emit(e.InterpreterInProgress(item_id=call.id, output_index=self._index))
 

@@ -103,7 +103,7 @@ class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=T
 
     `outputs` is the standard's view (logs and images); `notebook_outputs` the nbformat values of the
     same, for faces that can show them; `result` how the execution ended; `observation` the text the
-    model was given.
+    model was given; `tagged` is False when the model wrote the code in a fence, without `<execute>`.
     """
 
     id: str
@@ -116,6 +116,7 @@ class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=T
     )
     result: ExecutionResult | None = msgspec.field(default=None, name="codeact:result")
     observation: str | None = msgspec.field(default=None, name="codeact:observation")
+    tagged: bool = msgspec.field(default=True, name="codeact:tagged")
 
 
 Item = Message | Reasoning | CodeInterpreterCall
