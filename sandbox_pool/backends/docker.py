@@ -40,8 +40,9 @@ __all__ = ["DockerBackend"]
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 THREADS = 8
+CONNECT_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 60.0
-EXIT_TIMEOUT_S = 5.0
+EXIT_TIMEOUT_S = 3.0
 CLEAN_UP_TIMEOUT_S = 30.0
 SOCKET_PATH_BYTES = 107
 """What fits into a socket's address (unix(7), `sun_path`)."""
@@ -217,7 +218,9 @@ def _connect() -> tuple[docker.APIClient, dict[str, Any]]:
         )
     try:
         with translated(EngineUnavailable):
-            engine = docker.APIClient(version="auto", timeout=REQUEST_TIMEOUT_S, **environment)
-            return engine, engine.info()
+            engine = docker.APIClient(version="auto", timeout=CONNECT_TIMEOUT_S, **environment)
+            info = engine.info()
     except EngineUnavailable as error:
         raise EngineUnavailable(f"{error.message} (It was asked at {address}.)") from error
+    engine.timeout = REQUEST_TIMEOUT_S
+    return engine, info

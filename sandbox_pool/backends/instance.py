@@ -32,11 +32,13 @@ class Instance:
         return [lock.parent for lock in self.directory.parent.glob("[!.]*/lock") if not _is_held(lock)]
 
     def close(self) -> None:
-        """Removes the directory and drops the lock. Idempotent."""
-        if self._lock >= 0:
-            shutil.rmtree(self.directory, ignore_errors=True)
-            os.close(self._lock)
-            self._lock = -1
+        """Drops the lock; a directory that still has sandboxes stays, as of a dead process. Idempotent."""
+        if self._lock < 0:
+            return
+        if os.listdir(self.directory) == ["lock"]:
+            shutil.rmtree(self.directory)
+        os.close(self._lock)
+        self._lock = -1
 
 
 def _is_held(lock: Path) -> bool:
