@@ -52,6 +52,7 @@ __all__ = [
     "decode_item",
     "decode_response",
     "encode",
+    "to_builtins",
 ]
 
 
@@ -360,3 +361,8 @@ _item_decoder: msgspec.json.Decoder[Item] = msgspec.json.Decoder(Item)
 _response_decoder: msgspec.json.Decoder[Response] = msgspec.json.Decoder(Response)
 decode_item = _item_decoder.decode
 decode_response = _response_decoder.decode
+
+
+def to_builtins(event: Event) -> dict[str, Any]:
+    """The event as its JSON holds it."""
+    return dict(msgspec.json.decode(encode(event)))
