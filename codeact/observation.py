@@ -1,0 +1,122 @@
+"""What the model reads about an execution: outputs and how it ended enter, one bounded text leaves."""
+
+import base64
+import html
+import json
+import re
+import struct
+from collections.abc import Iterable, Sequence
+
+from codeact.plaintext import excerpt
+from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Stream
+
+__all__ = ["HEADER", "kernel_lost", "observation"]
+
+HEADER = "Observation:"
+
+_STATUS = {
+    "ok": "ok",
+    "error": "error",
+    "interrupted": "interrupted from outside",
+    "timeout": "stopped at the time limit",
+    "died": "the kernel died",
+}
+_PICTURES = ("image/png", "image/jpeg", "image/svg+xml", "image/gif", "image/webp")
+_PLACEHOLDER = re.compile(r"<(IPython\.core\.display\.\w+|\w+) object>\Z")
+_MARKUP = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^<>]*>", re.DOTALL | re.IGNORECASE)
+_MARKUP_CHARS = 10_000
+
+
+def observation(
+    outputs: Sequence[Stream | DisplayData | ExecuteResult | Error], result: ExecutionResult, *, limit_chars: int
+) -> str:
+    """The fixed format: a header with the status, then each output under its kind, the traceback last.
+
+    At most `limit_chars` (500 or more) characters: the header stays, the rest is cut in its middle, once.
+    A traceback keeps its end and, next to long output, at least half of the room.
+    """
+    header = _header(result, limit_chars // 4)
+    error = result.error or next((output for output in outputs if isinstance(output, Error)), None)
+    sections = "".join(_sections(outputs))
+    traceback = _section("traceback", _traceback(error)) if error else ""
+    if not sections and not traceback:
+        return f"{header}\n(no output)"
+    room = limit_chars - len(header) - 2
+    traceback = excerpt(traceback, max(room // 2, room - len(sections))).strip("\n")
+    sections = excerpt(sections, room - len(traceback)).strip("\n")
+    return "\n".join(part for part in (header, sections, traceback) if part)
+
+
+def kernel_lost(reason: str) -> str:
+    """What the model is told when its kernel has been replaced; `reason` is half a sentence."""
+    because = f" ({reason.strip().rstrip('.')})" if reason.strip() else ""
+    return (
+        f"The Python kernel was replaced{because}: all earlier variables, imports and files are gone."
+        " Define again what you need."
+    )
+
+
+def _header(result: ExecutionResult, detail_chars: int) -> str:
+    status = "syntax error, nothing ran" if result.error_kind == "syntax" else _STATUS[result.status]
+    lines = [f"{HEADER} {status}, {result.duration_s:.2f} s"]
+    if result.limit:
+        lines.append(f"Limit reached: {result.limit}")
+    if result.omitted_bytes:
+        lines.append(f"{result.omitted_bytes:,} bytes of output were left out.")
+    if result.detail:
+        lines.append(excerpt(result.detail, detail_chars))
+    if not result.kernel_alive:
+        lines.append(kernel_lost(""))
+    return "\n".join(lines)
+
+
+def _section(kind: str, text: str) -> str:
+    return f"{kind}:\n{text}" + ("" if text.endswith("\n") else "\n")
+
+
+def _sections(outputs: Iterable[Stream | DisplayData | ExecuteResult | Error]) -> Iterable[str]:
+    for output in outputs:
+        match output:
+            case Stream(name, text) if text:
+                yield _section(name, text)
+            case DisplayData(data, metadata):
+                yield _section("display", _described(data, metadata))
+            case ExecuteResult(data, metadata):
+                yield _section("value", _described(data, metadata))
+
+
+def _traceback(error: Error) -> str:
+    return "\n".join(error.traceback) or f"{error.ename}: {error.evalue}"
+
+
+def _described(data: dict[str, object], metadata: dict[str, object]) -> str:
+    """A rich value in words: pictures are named, anything else is given as text."""
+    for mime in _PICTURES:
+        if mime in data:
+            size = _picture_size(data[mime], metadata.get(mime))
+            return f"[{mime}, {size}shown to the user]"
+    plain = str(data.get("text/plain", ""))
+    if plain and not _PLACEHOLDER.match(plain):
+        return plain
+    for mime in ("text/markdown", "text/latex"):
+        if mime in data:
+            return str(data[mime])
+    if "application/json" in data:
+        return json.dumps(data["application/json"], ensure_ascii=False)
+    if "text/html" in data:
+        text = html.unescape(_MARKUP.sub(" ", str(data["text/html"])[:_MARKUP_CHARS]))
+        return " ".join(text.split()) or "[text/html, shown to the user]"
+    return plain or f"[{', '.join(data) or 'nothing'}]"
+
+
+def _picture_size(content: object, metadata: object) -> str:
+    """`640x480, ` from the metadata or, for PNG, from the file's own header; empty when neither tells."""
+    if isinstance(metadata, dict) and {"width", "height"} <= metadata.keys():
+        return f"{metadata['width']}x{metadata['height']}, "
+    try:
+        head = base64.b64decode(str(content)[:32])
+        if head[12:16] == b"IHDR":
+            return "{}x{}, ".format(*struct.unpack(">II", head[16:24]))
+    except (ValueError, struct.error):
+        pass
+    return ""
