@@ -77,6 +77,12 @@ def _wait_until_ready(url: str) -> None:
     asyncio.run(wait())
 
 
+def settings_of(data_dir: Path, **settings: Any) -> Settings:
+    """Settings for tests: the demo model, local sandboxes, a database of their own."""
+    values = {"model": "demo", "sandbox": "process", "data_dir": data_dir, "pool_min": 1, "pool_max": 8}
+    return Settings.load(**values | settings)
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One data directory, so one mongod, for the whole session."""

@@ -1,0 +1,125 @@
+"""`codeact serve` as a user starts it: a process, its terminal output, its end."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+CODEACT = Path(sys.executable).with_name("codeact")
+
+
+@contextmanager
+def serving(data_dir: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """`codeact serve` on a free port, with only these variables; ended by SIGTERM."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(data_dir),
+        "CODEACT_DATA_DIR": str(data_dir),
+        "CODEACT_PORT": "0",
+        "CODEACT_MODEL": "demo",
+        "CODEACT_SANDBOX": "process",
+    }
+    with subprocess.Popen(
+        [CODEACT, "serve"],
+        env=environment | variables,
+        cwd=data_dir,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
+def read_until(process: subprocess.Popen[str], word: str) -> str:
+    assert process.stdout is not None
+    text = ""
+    for line in process.stdout:
+        text += line
+        if word in line:
+            return text
+    raise AssertionError(f"the server ended without saying {word!r}:\n{text}")
+
+
+def fails(data_dir: Path, **variables: str) -> str:
+    """What it says when it does not start; it must end by itself, with exit code 2."""
+    with serving(data_dir, **variables) as process:
+        said, _ = process.communicate(timeout=30)
+        assert process.returncode == 2, said
+        assert "Traceback" not in said
+        return said
+
+
+def test_it_says_where_it_listens_and_what_it_found_and_why(data_dir: Path) -> None:
+    with serving(data_dir) as process:
+        said = read_until(process, "Ctrl-C")
+        address = re.search(r"http://localhost:\d+", said)
+        assert address is not None
+        for words in ("model", "demo", "CODEACT_MODEL", "sandbox", "database", "embedded MongoDB"):
+            assert words in said
+        assert httpx.get(address[0] + "/readyz", trust_env=False).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_a_port_in_use_is_named_with_the_way_out(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        said = fails(data_dir, CODEACT_PORT=str(port))
+    assert f"127.0.0.1:{port} is in use" in said
+    assert f"CODEACT_PORT={port + 1}" in said
+
+
+def test_an_unknown_setting_suggests_the_known_one(data_dir: Path) -> None:
+    assert "CODEACT_MODLE is not a setting. Did you mean CODEACT_MODEL?" in fails(data_dir, CODEACT_MODLE="demo")
+
+
+def test_an_open_address_without_keys_is_refused(data_dir: Path) -> None:
+    assert "CODEACT_API_KEYS" in fails(data_dir, CODEACT_HOST="0.0.0.0")
+
+
+def test_a_database_that_refuses_is_named_and_the_server_lives_on(data_dir: Path) -> None:
+    with serving(data_dir, CODEACT_MONGODB_URI="mongodb://user:hidden@127.0.0.1:9/") as process:
+        said = read_until(process, "Not ready")
+        assert "127.0.0.1:9" in said
+        assert "hidden" not in said
+        address = re.search(r"http://localhost:\d+", said)
+        assert address is not None
+        assert httpx.get(address[0] + "/healthz", trust_env=False).status_code == 200
+        ready = httpx.get(address[0] + "/readyz", trust_env=False)
+        assert (ready.status_code, ready.json()["missing"]) == (503, ["database"])
+        answer = httpx.post(address[0] + "/v1/responses", json={"input": "hello"}, trust_env=False)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable")
+
+
+def test_with_keys_a_request_without_one_is_refused(data_dir: Path) -> None:
+    with serving(data_dir, CODEACT_API_KEYS="secret-1,secret-2") as process:
+        address = re.search(r"http://localhost:\d+", read_until(process, "http://"))
+        assert address is not None
+        url = address[0] + "/v1/models"
+        refused = httpx.get(url, trust_env=False)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+        for key, status in (("secret-2", 200), ("secret-3", 401)):
+            headers = {"Authorization": f"Bearer {key}"}
+            assert httpx.get(url, headers=headers, trust_env=False, timeout=60).status_code == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_on_a_signal_and_leaves_no_sandbox(data_dir: Path, number: signal.Signals) -> None:
+    with serving(data_dir) as process:
+        read_until(process, "Ctrl-C")
+        process.send_signal(number)
+        assert process.wait(30) in (0, -number, 128 + number)
+    left = [path for path in (data_dir / "run").glob("*/*") if path.is_dir()]
+    assert left == []
