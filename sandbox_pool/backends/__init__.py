@@ -32,13 +32,10 @@ class Started:
 
     `connection` is a Jupyter connection dict (jupyter_client, "Connection files") as seen from this
     process: `transport`, `ip`, the five `*_port`, `key` (str), `signature_scheme`.
-    `seal` is called once, after the kernel has answered and before any user code runs: it takes back what
-    only a starting kernel needs.
     """
 
     sandbox_id: str
     connection: dict[str, Any]
-    seal: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

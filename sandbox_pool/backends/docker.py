@@ -1,8 +1,8 @@
 """Sandboxes as Docker containers: a spec enters, a container leaves whose kernel is reached over ipc sockets.
 
 A container has no network and sees one directory of the host, its own, where its kernel binds the sockets
-that we connect to. The kernel runs as a user that nobody is on the host, and may write there only until
-`Started.seal`, so that code can neither fill the host's disk nor put a link where we would follow it. The
+that we connect to. The kernel runs as a user that nobody is on the host and may write there only until its
+sockets are bound, so that code can neither fill the host's disk nor put a link where we would follow it. The
 directories above let no other user of the host in.
 """
 
@@ -12,8 +12,8 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -47,6 +47,8 @@ CLEAN_UP_TIMEOUT_S = 30.0
 SOCKET_PATH_BYTES = 107
 """What fits into a socket's address (unix(7), `sun_path`)."""
 LAST_WORDS_CHARS = 300
+READY = b"ready\n"
+"""What `kernel_main.py` writes once its sockets are bound."""
 DIRECTORY_CHARS = 12
 INSTANCE = "codeact.instance"
 SANDBOX = "codeact.sandbox"
@@ -93,11 +95,16 @@ class DockerBackend:
 
     async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
         try:
-            return await self._in_thread(self._create, sandbox_id, spec)
+            started, output = await self._in_thread(self._start, sandbox_id, spec)
+            with closing(output):
+                # Closing the output, or destroying the container, ends an abandoned wait.
+                await to_thread.run_sync(_wait_until_ready, output, limiter=self._threads, abandon_on_cancel=True)
+            self._directory(sandbox_id).chmod(SEALED)
         except BaseException:
             with anyio.move_on_after(CLEAN_UP_TIMEOUT_S, shield=True), suppress(SandboxError):
                 await self.destroy(sandbox_id)
             raise
+        return started
 
     async def death(self, sandbox_id: str, limits: Limits) -> Death:
         return await self._in_thread(self._death, sandbox_id, limits)
@@ -114,7 +121,8 @@ class DockerBackend:
 
     # ---- everything below runs in worker threads -------------------------------------------------------
 
-    def _create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
+    def _start(self, sandbox_id: str, spec: SandboxSpec) -> tuple[Started, Any]:
+        """What `create` returns, and the stream of what the kernel's process writes."""
         directory = self._directory(sandbox_id)
         directory.mkdir()
         kernel = {
@@ -134,8 +142,13 @@ class DockerBackend:
                 labels={INSTANCE: self._instance.id, SANDBOX: sandbox_id},
                 **container_arguments(self._engine, self._info, self._images[spec.image], directory, spec.limits),
             )
-            self._engine.start(_name(sandbox_id))
-        return Started(sandbox_id, {**kernel, "ip": f"{directory}/k"}, seal=partial(directory.chmod, SEALED))
+            output = self._engine.attach(_name(sandbox_id), stream=True)
+            try:
+                self._engine.start(_name(sandbox_id))
+            except BaseException:
+                output.close()
+                raise
+        return Started(sandbox_id, {**kernel, "ip": f"{directory}/k"}), output
 
     def _death(self, sandbox_id: str, limits: Limits) -> Death:
         name = _name(sandbox_id)
@@ -144,12 +157,10 @@ class DockerBackend:
             with suppress(requests.exceptions.ConnectionError, requests.exceptions.ReadTimeout):
                 self._engine.wait(name, timeout=EXIT_TIMEOUT_S)
             container = self._engine.inspect_container(name)
-            words = self._engine.logs(name, tail=1)
         state = container["State"]
         return explain_death(
             state,
             out_of_memory=state["OOMKilled"] or self._ran_out_of_memory(container),
-            last_words=words.decode(errors="replace").strip()[:LAST_WORDS_CHARS],
             limits=limits,
         )
 
@@ -198,6 +209,16 @@ class DockerBackend:
 
 def _name(sandbox_id: str) -> str:
     return f"codeact-{sandbox_id}"
+
+
+def _wait_until_ready(output: Iterable[bytes]) -> None:
+    words = b""
+    for piece in output:
+        words += piece
+        if words.endswith(READY):
+            return
+    last = words.decode(errors="replace").strip().rpartition("\n")[2]
+    raise SandboxStartFailed(f"The kernel ended before it was ready: {last[:LAST_WORDS_CHARS] or 'it said nothing'}.")
 
 
 def _check_paths(directory: Path) -> None:

@@ -51,8 +51,8 @@ def container_arguments(
         oom_score_adj=500,
         # Reaps orphans and makes the kernel lead a process group, so that an interrupt reaches its children.
         init=_has_init(info),
-        # Only what goes past the kernel's own streams, such as the reason it cannot start.
-        log_config=docker.types.LogConfig(type="json-file", config={"max-size": "64k", "max-file": "1"}),
+        # What goes past the kernel's own streams must not fill the host's disk.
+        log_config=docker.types.LogConfig(type="none"),
     )
     return {
         "image": image,
@@ -79,8 +79,8 @@ def missing_promises(info: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def explain_death(state: dict[str, Any], *, out_of_memory: bool, last_words: str, limits: Limits) -> Death:
-    """Why a kernel is gone. `state` is its container's; `last_words` what its process wrote last, if anything."""
+def explain_death(state: dict[str, Any], *, out_of_memory: bool, limits: Limits) -> Death:
+    """Why a kernel is gone. `state` is its container's."""
     if state["Running"]:
         return Death("The kernel no longer answers, though its process is alive.")
     code: int = state["ExitCode"]
@@ -90,7 +90,7 @@ def explain_death(state: dict[str, Any], *, out_of_memory: bool, last_words: str
         return Death(f"The kernel was ended by {signal.Signals(code - 128).name}.")
     if code == 0:
         return Death("The kernel exited by itself.")
-    return Death(f"The kernel exited with code {code}" + (f": {last_words}" if last_words else "."))
+    return Death(f"The kernel exited with code {code}.")
 
 
 def _has_init(info: dict[str, Any]) -> bool:
