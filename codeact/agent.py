@@ -151,7 +151,7 @@ class _Loop:
         messages = prompt.chat_messages([*self._context, *self._builder.response.output], system=self._system)
         fences = not last and not prompt.uses_tags(messages)
         if last:
-            messages.append(ChatMessage("user", prompt.last_turn(self._options.max_turns)))
+            messages = prompt.add_user(messages, prompt.last_turn(self._options.max_turns))
             await self._builder.notice(
                 "max_turns",
                 f"The model has run code {self._options.max_turns} times, the most that CODEACT_MAX_TURNS"
