@@ -26,6 +26,7 @@ WORKDIR /workspace
 # Not the uid of anyone on the host: the server lets this uid bind sockets in a directory of its own, and
 # then takes that right back.
 USER 10001:10001
-# Sockets must be open to the server, which is another user; its directory keeps everybody else out.
-# matplotlib wants its font list in a folder it can write to.
-ENTRYPOINT ["/bin/sh", "-c", "umask 000 && cp -r /opt/kernel/matplotlib /tmp/ && exec python /opt/kernel/kernel_main.py \"$@\"", "kernel"]
+# The server reads `output` until the kernel says that it is ready. Sockets must be open to the server, which
+# is another user; its directory keeps everybody else out. matplotlib wants its font list where it can write.
+ENTRYPOINT ["/bin/sh", "-c", "exec >/run/kernel/output 2>&1; umask 000; cp -r /opt/kernel/matplotlib /tmp/; \
+    exec python /opt/kernel/kernel_main.py \"$@\"", "kernel"]

@@ -4,14 +4,30 @@
 """
 
 import os
+from pathlib import Path
 from typing import Literal, NoReturn
 
 import pytest
 
-__all__ = ["missing"]
+from sandbox_pool.backends.docker import DockerBackend
+from sandbox_pool.errors import SandboxError
+from sandbox_pool.spec import SandboxSpec
+
+__all__ = ["missing", "prepared_docker"]
 
 
 def missing(what: Literal["engine", "browser"], reason: str) -> NoReturn:
     if os.environ.get(f"REQUIRE_{what.upper()}"):
         pytest.fail(f"This machine must have it: {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+async def prepared_docker(state_dir: Path) -> DockerBackend:
+    """A Docker backend that is ready, the caller's to close; without an engine or an image the test ends here."""
+    backend = DockerBackend(state_dir)
+    try:
+        await backend.prepare(SandboxSpec(), print)
+    except SandboxError as error:
+        await backend.close()
+        missing("engine", error.message)
+    return backend

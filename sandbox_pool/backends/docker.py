@@ -12,8 +12,8 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -53,6 +53,8 @@ DIRECTORY_CHARS = 12
 INSTANCE = "codeact.instance"
 SANDBOX = "codeact.sandbox"
 """Labels of a container."""
+OUTPUT = "output"
+"""A pipe in a sandbox's directory: stdout and stderr of the image's entrypoint."""
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 BINDING = 0o733
 """A sandbox's directory while its kernel, another user than us, binds its sockets there."""
@@ -69,8 +71,8 @@ class DockerBackend:
     name = "docker"
 
     def __init__(self, state_dir: Path) -> None:
-        self._state_dir = state_dir
-        self._instance = Instance(state_dir)
+        self._state_dir = state_dir / "docker"
+        self._instance = Instance(self._state_dir)
         self._threads = anyio.CapacityLimiter(THREADS)
         self._engine: docker.APIClient = None
         self._info: dict[str, Any] = {}
@@ -94,20 +96,22 @@ class DockerBackend:
         )
 
     async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
+        directory = self._directory(sandbox_id)
         try:
-            started, output = await self._in_thread(self._start, sandbox_id, spec)
-            with closing(output):
-                # Closing the output, or destroying the container, ends an abandoned wait.
-                await to_thread.run_sync(_wait_until_ready, output, limiter=self._threads, abandon_on_cancel=True)
-            self._directory(sandbox_id).chmod(SEALED)
+            kernel = await self._in_thread(self._start, sandbox_id, spec)
+            await _ready(directory)
+            directory.chmod(SEALED)
         except BaseException:
             with anyio.move_on_after(CLEAN_UP_TIMEOUT_S, shield=True), suppress(SandboxError):
                 await self.destroy(sandbox_id)
             raise
-        return started
+        return Started(sandbox_id, {**kernel, "ip": f"{directory}/k"})
 
     async def death(self, sandbox_id: str, limits: Limits) -> Death:
-        return await self._in_thread(self._death, sandbox_id, limits)
+        try:
+            return await self._in_thread(self._death, sandbox_id, limits)
+        except SandboxError as error:
+            return Death(f"The kernel is gone, and nobody knows why. {error.message}")
 
     async def destroy(self, sandbox_id: str) -> None:
         await self._in_thread(self._destroy, sandbox_id)
@@ -121,10 +125,9 @@ class DockerBackend:
 
     # ---- everything below runs in worker threads -------------------------------------------------------
 
-    def _start(self, sandbox_id: str, spec: SandboxSpec) -> tuple[Started, Any]:
-        """What `create` returns, and the stream of what the kernel's process writes."""
+    def _start(self, sandbox_id: str, spec: SandboxSpec) -> dict[str, Any]:
+        """Starts the container; returns the connection dict as the kernel sees it."""
         directory = self._directory(sandbox_id)
-        directory.mkdir()
         kernel = {
             "transport": "ipc",
             "ip": f"{SOCKETS}/k",
@@ -132,23 +135,23 @@ class DockerBackend:
             "key": secrets.token_hex(32),
             "signature_scheme": "hmac-sha256",
         }
-        connection_file = directory / "connection.json"
-        connection_file.write_text(json.dumps(kernel))
-        connection_file.chmod(0o644)
-        directory.chmod(BINDING)
+        try:
+            directory.mkdir()
+            (directory / "connection.json").write_text(json.dumps(kernel))
+            (directory / "connection.json").chmod(0o644)
+            os.mkfifo(directory / OUTPUT)
+            (directory / OUTPUT).chmod(0o622)
+            directory.chmod(BINDING)
+        except OSError as error:
+            raise SandboxStartFailed(f"No directory for the sandbox: {error}.", sandbox_id=sandbox_id) from error
         with translated(SandboxStartFailed, sandbox_id=sandbox_id):
             self._engine.create_container(
                 name=_name(sandbox_id),
                 labels={INSTANCE: self._instance.id, SANDBOX: sandbox_id},
                 **container_arguments(self._engine, self._info, self._images[spec.image], directory, spec.limits),
             )
-            output = self._engine.attach(_name(sandbox_id), stream=True)
-            try:
-                self._engine.start(_name(sandbox_id))
-            except BaseException:
-                output.close()
-                raise
-        return Started(sandbox_id, {**kernel, "ip": f"{directory}/k"}), output
+            self._engine.start(_name(sandbox_id))
+        return kernel
 
     def _death(self, sandbox_id: str, limits: Limits) -> Death:
         name = _name(sandbox_id)
@@ -159,9 +162,7 @@ class DockerBackend:
             container = self._engine.inspect_container(name)
         state = container["State"]
         return explain_death(
-            state,
-            out_of_memory=state["OOMKilled"] or self._ran_out_of_memory(container),
-            limits=limits,
+            state, out_of_memory=state["OOMKilled"] or self._ran_out_of_memory(container), limits=limits
         )
 
     def _ran_out_of_memory(self, container: dict[str, Any]) -> bool:
@@ -211,14 +212,21 @@ def _name(sandbox_id: str) -> str:
     return f"codeact-{sandbox_id}"
 
 
-def _wait_until_ready(output: Iterable[bytes]) -> None:
+async def _ready(directory: Path) -> None:
+    """Returns once the kernel says that its sockets are bound. Raises `SandboxStartFailed` with its last words."""
+    # Not blocking: the other end is opened by the container.
+    output = os.open(directory / OUTPUT, os.O_RDONLY | os.O_NONBLOCK)
     words = b""
-    for piece in output:
-        words += piece
-        if words.endswith(READY):
-            return
-    last = words.decode(errors="replace").strip().rpartition("\n")[2]
-    raise SandboxStartFailed(f"The kernel ended before it was ready: {last[:LAST_WORDS_CHARS] or 'it said nothing'}.")
+    try:
+        while not words.endswith(READY):
+            await anyio.wait_readable(output)
+            piece = os.read(output, 65_536)
+            if not piece:
+                last = words.decode(errors="replace").strip().rpartition("\n")[2][:LAST_WORDS_CHARS]
+                raise SandboxStartFailed(f"The kernel ended before it was ready: {last or 'it said nothing'}.")
+            words += piece
+    finally:
+        os.close(output)
 
 
 def _check_paths(directory: Path) -> None:
