@@ -41,7 +41,13 @@ def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Mode
                 " Install bubblewrap or Docker; CODEACT_ALLOW_UNISOLATED=true accepts the risk.",
                 param="CODEACT_HOST",
             )
-        pool = SandboxPool(found.backend, spec, min_size=settings.pool_min, max_size=settings.pool_max)
+        pool = SandboxPool(
+            found.backend,
+            spec,
+            min_size=settings.pool_min,
+            max_size=settings.pool_max,
+            acquire_timeout_s=settings.acquire_timeout_s,
+        )
         async with pool:
             yield Opened(pool, found.backend.isolation.summary, found.why, found.hints)
 
