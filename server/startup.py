@@ -24,9 +24,11 @@ def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Mode
         if settings.mongodb_uri is not None:
             uri = settings.mongodb_uri.get_secret_value()
             async with Store.connect(uri) as store:
+                await store.fail_unfinished()
                 yield Opened(store, f"MongoDB at {describe(uri)}", "CODEACT_MONGODB_URI names it")
             return
         async with embedded_mongod(settings.data_dir) as uri, Store.connect(uri) as store:
+            await store.fail_unfinished()
             hint = "CODEACT_MONGODB_URI=mongodb://… uses a MongoDB of yours"
             yield Opened(store, f"embedded MongoDB in {settings.data_dir}", "no CODEACT_MONGODB_URI is set", (hint,))
 

@@ -79,7 +79,7 @@ def test_conversations_and_models(client: OpenAI) -> None:
     [
         ({"input": ""}, 400, "invalid_request"),
         ({"input": "x", "model": "gpt-9"}, 404, "model_not_found"),
-        ({"input": "x", "previous_response_id": "resp_no"}, 404, "not_found"),
+        ({"input": "x", "previous_response_id": "resp_no"}, 404, "previous_response_not_found"),
         ({"input": "x", "extra_body": {"colour": "red"}}, 400, "invalid_request"),
     ],
 )
