@@ -1,0 +1,89 @@
+"""Destroys sandboxes in the background: used ones and leftovers of dead servers enter, nothing leaves."""
+
+import time
+from collections import deque
+
+import anyio
+import structlog
+
+from sandbox_pool.backends import Backend
+from sandbox_pool.sandbox import Sandbox
+from sandbox_pool.stats import Measurements
+from sandbox_pool.waiting import Changes, Line
+
+__all__ = ["Removals"]
+
+log = structlog.get_logger(__name__)
+
+POLITENESS_S = 1.0
+"""How long a removal leaves the processor to the starts that somebody waits for."""
+REAP_INTERVAL_S = 120.0
+
+
+class Removals:
+    """`work` (once for each removal at a time) and `reap` are tasks of the pool; its length is what is left to do."""
+
+    def __init__(self, backend: Backend, line: Line[Sandbox], changes: Changes, measured: Measurements) -> None:
+        self._backend = backend
+        self._line = line
+        self._changes = changes
+        self._measured = measured
+        self._queue: deque[tuple[Sandbox, float]] = deque()
+        self._current: set[Sandbox] = set()
+        self._doubtful: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._queue) + len(self._current)
+
+    @property
+    def sandboxes(self) -> set[Sandbox]:
+        return {sandbox for sandbox, _ in self._queue} | self._current
+
+    def add(self, sandbox: Sandbox) -> None:
+        self._queue.append((sandbox, time.monotonic() + POLITENESS_S))
+        self._changes.notify()
+
+    def doubt(self, sandbox_id: str) -> None:
+        """Of this sandbox something may be left, since the backend failed; `reap` looks after it."""
+        self._doubtful.add(sandbox_id)
+
+    async def work(self) -> None:
+        while True:
+            await self._changes.until(lambda: bool(self._queue))
+            sandbox, latest = self._queue.popleft()
+            self._current.add(sandbox)
+            with anyio.move_on_after(latest - time.monotonic()):
+                await self._changes.until(lambda: not self._line)
+            await self.destroy(sandbox)
+            self._current.discard(sandbox)
+            self._changes.notify()
+
+    async def destroy(self, sandbox: Sandbox) -> None:
+        """At once. Never raises: what fails is logged, and left to `reap`."""
+        try:
+            await sandbox.close()
+            log.info("sandbox removed", sandbox=sandbox.id)
+        except Exception as error:
+            log.warning("sandbox not removed", sandbox=sandbox.id, reason=str(error))
+            self._measured.failed(str(error))
+            self.doubt(sandbox.id)
+
+    async def reap(self) -> None:
+        """Now and then destroys what dead servers left, and what of ours may have outlived a failing backend."""
+        while True:
+            await self._reap()
+            await anyio.sleep(REAP_INTERVAL_S)
+
+    async def _reap(self) -> None:
+        try:
+            leftovers = await self._backend.list()
+        except Exception as error:
+            log.warning("leftovers not listed", reason=str(error))
+            return
+        for sandbox_id in {*leftovers, *self._doubtful}:
+            try:
+                await self._backend.destroy(sandbox_id)
+                self._doubtful.discard(sandbox_id)
+                log.info("leftover removed", sandbox=sandbox_id)
+            except Exception as error:
+                log.warning("leftover not removed", sandbox=sandbox_id, reason=str(error))

@@ -1,0 +1,87 @@
+"""Waiting without polling: tasks that wait for a change, or in line for a value, enter; they leave in turn."""
+
+from collections import deque
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import anyio
+
+__all__ = ["Changes", "Line"]
+
+T = TypeVar("T")
+
+
+class Changes:
+    """Wakes whoever waits for some state to change. For one event loop."""
+
+    def __init__(self) -> None:
+        self._next = anyio.Event()
+
+    def notify(self) -> None:
+        self._next.set()
+        self._next = anyio.Event()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Returns once the condition holds, in the same step in which it was found to hold."""
+        while not condition():
+            await self._next.wait()
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter(Generic[T]):
+    served: anyio.Event = field(default_factory=anyio.Event)
+    values: list[T] = field(default_factory=list)
+    error: Exception | None = None
+
+
+class Line(Generic[T]):
+    """First come, first served. Notifies of each one who joins or leaves."""
+
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
+        self._waiters: deque[_Waiter[T]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    async def wait(self, timeout_s: float, *, give_back: Callable[[T], None]) -> T:
+        """The value served to us. Raises `TimeoutError`, or what `fail` was given.
+
+        Cancelled after the value was served and before it could return, it gives the value back.
+        """
+        waiter = _Waiter[T]()
+        self._waiters.append(waiter)
+        self._changes.notify()
+        try:
+            with anyio.move_on_after(timeout_s):
+                await waiter.served.wait()
+        except BaseException:
+            for value in waiter.values:
+                give_back(value)
+            raise
+        finally:
+            if not waiter.served.is_set():
+                self._waiters.remove(waiter)
+                self._changes.notify()
+        if waiter.error is not None:
+            raise waiter.error
+        if not waiter.values:
+            raise TimeoutError
+        return waiter.values[0]
+
+    def serve(self, value: T) -> None:
+        """Hands the value to the first in line; there must be one."""
+        waiter = self._waiters.popleft()
+        waiter.values.append(value)
+        waiter.served.set()
+        self._changes.notify()
+
+    def fail(self, error: Exception) -> None:
+        """Sends everybody away, each with an error of their own."""
+        for waiter in self._waiters:
+            waiter.error = copy(error)
+            waiter.served.set()
+        self._waiters.clear()
+        self._changes.notify()
