@@ -31,6 +31,8 @@ SILENCE_S = 300.0
 
 SHOWN = ("Step ", "Collecting ", "Installing ")
 """Lines of a build that say how far it is."""
+CHATTER = (" --->", "Removing ")
+"""Lines that say nothing to anybody."""
 
 Progress = Callable[[str], None]
 
@@ -137,11 +139,13 @@ def _follow(messages: Iterable[dict[str, Any]], progress: Progress, failure: str
     for message in messages:
         from_thread.check_cancelled()
         if "error" in message:
-            raise ImageUnavailable(f"{failure}: {message['error']} Before that: {' | '.join(latest) or 'nothing'}.")
+            raise ImageUnavailable(f"{failure}: {message['error']}. Before that: {' | '.join(latest) or 'nothing'}")
         if message.get("progressDetail"):
             continue
         said = message.get("stream") or " ".join(filter(None, (message.get("id"), message.get("status"))))
         for line in said.splitlines():
+            if not line.strip() or line.startswith(CHATTER):
+                continue
             latest.append(line.strip()[:300])
             if "status" in message or line.startswith(SHOWN):
                 progress(line.partition(" (from ")[0][:100])

@@ -45,6 +45,10 @@ def sh(engine: docker.APIClient, sandbox_id: str, script: str) -> str:
     return said.decode()
 
 
+def in_state(tmp_path: Path, pattern: str) -> list[Path]:
+    return list((tmp_path / "docker").glob(pattern))
+
+
 # ---- walls -------------------------------------------------------------------------------------------
 
 
@@ -115,7 +119,7 @@ async def test_a_fork_bomb_stops_at_the_limit(sandbox_id: str, engine: docker.AP
 
 @pytest.mark.docker
 async def test_no_other_user_of_the_host_reaches_the_sockets(sandbox_id: str, tmp_path: Path) -> None:
-    (connection,) = tmp_path.glob("docker/*/*/connection.json")
+    (connection,) = in_state(tmp_path, "*/*/connection.json")
     instance = connection.parents[1]
     assert instance.stat().st_mode & 0o077 == 0
 
@@ -133,7 +137,7 @@ async def test_destroying_twice_at_once_leaves_no_container_and_no_file(
         tasks.start_soon(backend.destroy, "cntr_twice")
     await backend.destroy("cntr_twice")
     assert engine.containers(all=True, filters={"name": "cntr_twice"}) == []
-    assert list(tmp_path.glob("docker/*/*/*")) == []
+    assert in_state(tmp_path, "*/*/*") == []
 
 
 @pytest.mark.docker
@@ -145,7 +149,7 @@ async def test_a_cancelled_creation_leaves_nothing(
         await backend.create("cntr_cancelled", SPEC)
     assert scope.cancelled_caught
     assert engine.containers(all=True, filters={"name": "cntr_cancelled"}) == []
-    assert list(tmp_path.glob("docker/*/*/*")) == []
+    assert in_state(tmp_path, "*/*/*") == []
 
 
 KILLED_SERVER = """
@@ -172,8 +176,7 @@ async def test_what_a_killed_server_left_is_listed_and_what_a_living_one_has_is_
     assert await backend.list() == ["cntr_left"]
     await backend.destroy("cntr_left")
     assert await backend.list() == []
-    instances = {path.parent for path in tmp_path.glob("docker/*/lock")}
-    assert len(instances) == 1
+    assert len(in_state(tmp_path, "*/lock")) == 1
 
 
 @pytest.mark.docker
