@@ -3,7 +3,11 @@
 `.ci/run` sets REQUIRE_ENGINE and REQUIRE_BROWSER once it has installed both, so that nothing is skipped there.
 """
 
+import gc
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -13,7 +17,7 @@ from sandbox_pool.backends.docker import DockerBackend
 from sandbox_pool.errors import SandboxError
 from sandbox_pool.spec import SandboxSpec
 
-__all__ = ["missing", "prepared_docker"]
+__all__ = ["leaks_of_the_sdk", "missing", "prepared_docker"]
 
 
 def missing(what: Literal["engine", "browser"], reason: str) -> NoReturn:
@@ -31,3 +35,12 @@ async def prepared_docker(state_dir: Path) -> DockerBackend:
         await backend.close()
         missing("engine", error.message)
     return backend
+
+
+@contextmanager
+def leaks_of_the_sdk() -> Iterator[None]:
+    """The Docker SDK leaves sockets of failed requests to the garbage collector: here, not in another test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()

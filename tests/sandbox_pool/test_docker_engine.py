@@ -15,6 +15,7 @@ from sandbox_pool.backends import docker as docker_backend
 from sandbox_pool.backends.docker import DockerBackend
 from sandbox_pool.errors import EngineUnavailable
 from sandbox_pool.spec import SandboxSpec
+from tests.needs import leaks_of_the_sdk
 
 pytestmark = pytest.mark.anyio
 
@@ -22,12 +23,13 @@ pytestmark = pytest.mark.anyio
 async def refusal(tmp_path: Path) -> str:
     """Why `prepare` says that no engine can be used."""
     backend = DockerBackend(tmp_path / "state")
-    try:
+    with leaks_of_the_sdk():
         with pytest.raises(EngineUnavailable) as caught:
             await backend.prepare(SandboxSpec(), print)
-    finally:
-        await backend.close()
-    return caught.value.message
+        message = caught.value.message
+        del caught
+    await backend.close()
+    return message
 
 
 async def test_no_socket_tells_how_to_install_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from sandbox_pool.backends.docker import DockerBackend
 from sandbox_pool.backends.image import built_name
 from sandbox_pool.errors import ImageUnavailable
 from sandbox_pool.spec import SandboxSpec
-from tests.needs import prepared_docker
+from tests.needs import leaks_of_the_sdk, prepared_docker
 
 pytestmark = pytest.mark.anyio
 
@@ -141,7 +141,7 @@ async def test_cancelling_ends_a_build(backend: DockerBackend, checkout: Path, e
         if line.startswith("Collecting"):
             runs.set()
 
-    with anyio.fail_after(15):
+    with leaks_of_the_sdk(), anyio.fail_after(15):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(backend.prepare, SandboxSpec(), report)
             await runs.wait()
