@@ -96,9 +96,11 @@ class Renderer:
                 self._report(f"Error: {response.error.message if response.error else 'unknown'}", RED)
                 self._end(response)
 
-    def stopped(self) -> None:
-        """Ends an answer whose terminal event will not come, since it was stopped here."""
-        self._report("Stopped.", YELLOW)
+    def break_off(self) -> None:
+        """Ends an answer whose terminal event will not come; says nothing itself."""
+        if self._colours:
+            self._write("\x1b[0m")
+        self._fresh_line()
         self._section = ""
         self._newlines = 2
 
@@ -147,8 +149,7 @@ class Renderer:
         self._fresh_line()
         if line := _ledger_line(response):
             self._report(line, DIM)
-        self._section = ""
-        self._newlines = 2
+        self.break_off()
 
     def _report(self, message: str, style: Style) -> None:
         """One paragraph about the answer rather than of it."""

@@ -1,10 +1,11 @@
 """`codeact chat`: questions typed at a prompt enter, their answers are shown as they come."""
 
 import contextlib
+import sys
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from codeact.commands.conversation import INTERRUPTED, ask, open_conversation
 from codeact.controls import TerminalText
@@ -15,6 +16,7 @@ from sandbox_pool.errors import SandboxError
 
 __all__ = ["chat"]
 
+PROMPT = "\n› "
 HELP = """\
 Type a question and press Enter.
   /new     begins a new conversation, with a sandbox of its own
@@ -52,8 +54,7 @@ def _converse(
     """One conversation; whether another one is wanted."""
 
     def say(line: str, style: str = "dim") -> None:
-        safe = TerminalText(colours=False).feed(line)
-        diagnostics.print(escape(safe), style=style, highlight=False, soft_wrap=True)
+        diagnostics.print(Text(TerminalText(colours=False).feed(line), style), soft_wrap=True)
 
     renderer = Renderer(console, diagnostics)
     opening = open_conversation(settings, url=url, local=local, say=say)
@@ -65,7 +66,7 @@ def _converse(
         say("Ctrl-C stops an answer, Ctrl-D leaves, /help tells more.")
         while True:
             try:
-                question = input("\n› ").strip()
+                question = input(PROMPT if sys.stdin.isatty() else "").strip()
             except EOFError:
                 console.print()
                 return False
@@ -81,7 +82,11 @@ def _converse(
                     continue
             console.print()
             try:
-                if ask(portal, conversation, question, renderer.show) is None:
-                    renderer.stopped()
+                response = ask(portal, conversation, question, renderer.show)
             except (CodeActError, SandboxError) as error:
+                renderer.break_off()
                 say(error.message, "red")
+                continue
+            if response is None:
+                renderer.break_off()
+                say("Stopped.", "yellow")

@@ -49,6 +49,7 @@ class _Remote:
         self._api_key = api_key
         self._last_id: str | None = None
         self._connection: Connection | None = None
+        self._stopping = False
 
     async def describe(self) -> tuple[str, list[str]]:
         status = await fetch_status(self._url, self._api_key)
@@ -62,6 +63,7 @@ class _Remote:
         return f"{self._url} · {summary}", warnings
 
     async def answer(self, text: str, show: Show) -> e.Response | None:
+        self._connection, self._stopping = None, False
         async with (
             connect(self._url, self._api_key) as connection,
             aclosing(connection.create(text, previous_response_id=self._last_id)) as events,
@@ -70,12 +72,15 @@ class _Remote:
                 if isinstance(event, e.ResponseCreated):
                     self._last_id = event.response.id
                     self._connection = connection
+                    if self._stopping:
+                        await self.stop()
                 show(event)
                 if isinstance(event, e.TerminalEvent):
                     return event.response
         return None
 
     async def stop(self) -> None:
+        self._stopping = True  # before the response has an id, this is all that can be done
         if self._connection is not None and self._last_id is not None:
             await self._connection.cancel(self._last_id)
 

@@ -4,6 +4,7 @@ import sys
 
 from anyio.from_thread import start_blocking_portal
 from rich.console import Console
+from rich.text import Text
 
 from codeact import events as e
 from codeact.commands.conversation import INTERRUPTED, ask, open_conversation
@@ -18,8 +19,8 @@ def run(settings: Settings, task: str, *, url: str | None, local: bool, as_json:
     diagnostics = Console(stderr=True)
     renderer = Renderer(Console(), diagnostics)
 
-    def say(line: str) -> None:
-        diagnostics.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+    def say(line: str, style: str = "dim") -> None:
+        diagnostics.print(Text(line, style), soft_wrap=True)
 
     try:
         with (
@@ -31,8 +32,10 @@ def run(settings: Settings, task: str, *, url: str | None, local: bool, as_json:
             response = ask(portal, conversation, task, _print_json if as_json else renderer.show)
     except KeyboardInterrupt:
         return INTERRUPTED
+    finally:
+        renderer.break_off()
     if response is None:
-        renderer.stopped()
+        say("Stopped.", "yellow")
     if response is None or response.status == "cancelled":
         return INTERRUPTED
     return 0 if response.status == "completed" else 1
