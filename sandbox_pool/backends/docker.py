@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -247,6 +248,10 @@ def _connect() -> tuple[docker.APIClient, dict[str, Any]]:
         )
     try:
         with translated(EngineUnavailable):
+            # Asked first, since the SDK leaves the sockets of connections that fail open.
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(CONNECT_TIMEOUT_S)
+                probe.connect(address.removeprefix("unix://"))
             engine = docker.APIClient(version="auto", timeout=CONNECT_TIMEOUT_S, **environment)
             info = engine.info()
     except EngineUnavailable as error:

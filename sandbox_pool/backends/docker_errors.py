@@ -21,6 +21,7 @@ MEANINGS: dict[type[Exception], type[SandboxError] | None] = {
     requests.exceptions.RequestException: EngineUnavailable,
     # Streams (build, pull, events) are read past requests.
     urllib3.exceptions.HTTPError: EngineUnavailable,
+    OSError: EngineUnavailable,
 }
 """Of an exception's classes the first in here, in the order of its MRO, tells what it means. None: the
 engine refused, and what that means depends on what it was asked."""

@@ -1,0 +1,48 @@
+"""How the end of a container reads, and what an engine says that it cannot do."""
+
+from typing import Any
+
+import pytest
+
+from sandbox_pool.backends.docker_container import explain_death, missing_promises
+from sandbox_pool.spec import Limits
+
+ABLE = {"MemoryLimit": True, "CpuCfsQuota": True, "PidsLimit": True}
+
+
+def exited(code: int) -> dict[str, Any]:
+    return {"Running": False, "ExitCode": code}
+
+
+def test_a_kernel_killed_for_memory_names_the_limit_and_its_value() -> None:
+    death = explain_death(exited(137), out_of_memory=True, limits=Limits(memory_mb=300))
+    assert death.limit == "memory_mb"
+    assert "300 MB" in death.detail
+
+
+def test_a_kernel_that_outlived_a_child_killed_for_memory_did_not_die_of_it() -> None:
+    assert explain_death(exited(0), out_of_memory=True, limits=Limits()).limit is None
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(137, "SIGKILL"), (139, "SIGSEGV"), (3, "code 3"), (255, "code 255"), (0, "by itself")]
+)
+def test_any_other_end_is_told_in_words_and_blames_no_limit(code: int, words: str) -> None:
+    death = explain_death(exited(code), out_of_memory=False, limits=Limits())
+    assert words in death.detail
+    assert death.limit is None
+
+
+def test_a_process_that_is_still_there_did_not_exit() -> None:
+    death = explain_death({"Running": True, "ExitCode": 0}, out_of_memory=False, limits=Limits())
+    assert "no longer answers" in death.detail
+
+
+def test_an_engine_that_enforces_every_limit_misses_nothing() -> None:
+    assert missing_promises(ABLE) == ()
+
+
+@pytest.mark.parametrize(("key", "name"), [("MemoryLimit", "memory"), ("CpuCfsQuota", "CPU"), ("PidsLimit", "process")])
+def test_a_limit_that_an_engine_does_not_enforce_is_named(key: str, name: str) -> None:
+    (sentence,) = missing_promises(ABLE | {key: False})
+    assert f"no {name} limit" in sentence
