@@ -1,8 +1,9 @@
 # The image of a sandbox: any base with Python 3.12+ and venv enters, an image whose entrypoint is a kernel leaves.
 #
-# The server builds it when it is missing (sandbox_pool/backends/image.py). By hand, to add packages for
-# instance, from the root of the checkout, and then CODEACT_SANDBOX_IMAGE=my-sandbox:
-#   docker build -f docker/sandbox.Dockerfile -t my-sandbox .
+# The server builds it when it is missing (sandbox_pool/backends/image.py). By hand, from the root of the checkout:
+#   tar -c docker sandbox_pool/kernel_main.py | docker build -f docker/sandbox.Dockerfile -t my-sandbox -
+# Then `FROM my-sandbox`, `USER root`, `RUN pip install …`, `USER sandbox` makes one with more packages;
+# CODEACT_SANDBOX_IMAGE names it.
 ARG BASE_IMAGE=python:3.12-slim
 FROM ${BASE_IMAGE}
 

@@ -72,7 +72,7 @@ def _read_sources() -> dict[str, bytes]:
     except FileNotFoundError as error:
         raise ImageUnavailable(
             f"The sandbox image is built in a checkout of the project, and there is no {error.filename}. Build it "
-            "in a checkout: docker build -f docker/sandbox.Dockerfile -t NAME . and set CODEACT_SANDBOX_IMAGE=NAME."
+            f"in a checkout, as {DOCKERFILE} tells in its first lines, and set CODEACT_SANDBOX_IMAGE=NAME."
         ) from None
 
 
