@@ -77,7 +77,7 @@ export class Code {
 
   #result(result) {
     if (!result) return;
-    const words = { ok: "", error: "error, ", interrupted: "stopped, ", timeout: "time limit, ", died: "kernel died, " };
+    const words = { error: "error, ", interrupted: "stopped, ", timeout: "time limit, ", died: "kernel died, " };
     this.#state("done", `${words[result.status] ?? ""}${result.duration_s.toFixed(2)} s`);
     this.element.classList.toggle("failed", result.status !== "ok");
   }
@@ -94,20 +94,24 @@ export class Code {
     }
     switch (output.output_type) {
       case "stream":
-        if (this.last?.name !== output.name) this.last = { name: output.name, screen: this.#screen(`stream ${output.name}`) };
+        if (this.last?.name !== output.name) {
+          this.last = { name: output.name, screen: this.#screen(`stream ${output.name}`) };
+        }
         this.#feed(this.last.screen, output.text);
         break;
-      case "error":
+      case "error": {
         this.last = null;
-        this.#feed(this.#screen("stream traceback"), output.traceback.join("\n") || `${output.ename}: ${output.evalue}`);
+        const lines = output.traceback.join("\n") || `${output.ename}: ${output.evalue}`;
+        this.#feed(this.#screen("stream traceback"), lines);
         break;
+      }
       case "display_data":
       case "execute_result":
       case "update_display_data": {
         this.last = null;
-        const shown = rich(output.data);
-        this.displays.get(output.display_id)?.replaceWith(shown);
-        if (output.output_type !== "update_display_data") this.outputs.append(shown);
+        const shown = rich(output.data, output.metadata);
+        if (output.output_type === "update_display_data") this.displays.get(output.display_id)?.replaceWith(shown);
+        else this.outputs.append(shown);
         if (output.display_id) this.displays.set(output.display_id, shown);
       }
     }

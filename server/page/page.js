@@ -180,7 +180,9 @@ async function showStatus() {
   if (model === "demo") {
     banners.push("Demo model: it plays a few scripted conversations. CODEACT_MODEL names a real one.");
   }
-  if (sandbox && !sandbox.isolated) banners.push(`Code is not isolated from this machine. ${sandbox.missing.join(" ")}`);
+  if (sandbox && !sandbox.isolated) {
+    banners.push(`Code is not isolated from this machine. ${sandbox.missing.join(" ")}`);
+  }
   document.getElementById("banners").replaceChildren(...banners.map((text) => make("p", "banner", text)));
   document.getElementById("examples").replaceChildren(...examples.map((text) => make("li", "", example(text))));
   enable();

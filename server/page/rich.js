@@ -4,18 +4,18 @@ import { make } from "./dom.js";
 import { block, blocks } from "./markdown.js";
 import { Screen } from "./screen.js";
 
-const PICTURES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
+const SVG = "image/svg+xml";
+const PICTURES = [SVG, "image/png", "image/jpeg", "image/gif", "image/webp"];
 const TALLEST_PX = 480;
 
 const plain = new WeakMap(); // frame → what to show where its HTML turns out to show nothing
 
-export function rich(data) {
+/** `metadata` may say where a stored value is kept that is too large for its place. */
+export function rich(data, metadata = {}) {
   const words = String(data["text/plain"] ?? "");
-  const svg = data["image/svg+xml"];
-  if (svg) return picture(stored(svg) ? svg : `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`, words);
   for (const kind of PICTURES) {
-    const value = data[kind];
-    if (value) return picture(stored(value) ? value : `data:${kind};base64,${value}`, words);
+    const source = kept(metadata, kind) ?? inline(data, kind);
+    if (source) return picture(source, words);
   }
   if (data["text/html"]) return frame(data["text/html"], words);
   if (data["text/markdown"]) return make("div", "prose", ...blocks(data["text/markdown"]).map(block));
@@ -25,9 +25,15 @@ export function rich(data) {
   return text(`[${Object.keys(data).join(", ")}]`);
 }
 
-/** Large values are kept apart; their place holds an address of ours. */
-function stored(value) {
-  return value.startsWith("/v1/blobs/");
+function kept(metadata, kind) {
+  const address = metadata["codeact:url"]?.[kind];
+  return address?.startsWith("/v1/blobs/") ? address : null; // code can write metadata, too
+}
+
+function inline(data, kind) {
+  if (!data[kind]) return null;
+  if (kind === SVG) return `data:${kind};charset=utf-8,${encodeURIComponent(data[kind])}`;
+  return `data:${kind};base64,${data[kind]}`;
 }
 
 function text(words) {
