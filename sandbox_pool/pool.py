@@ -106,7 +106,7 @@ class SandboxPool:
         self._changes = Changes()
         self._line: Line[Sandbox] = Line(self._changes)
         self._measured = Measurements()
-        self._removals = Removals(backend, self._line, self._changes, self._measured)
+        self._removals = Removals(backend, self._changes, self._measured, in_the_way=self._is_hurried)
         self._warm: dict[Sandbox, anyio.CancelScope] = {}
         self._leased: set[Sandbox] = set()
         self._starting = 0
@@ -126,7 +126,7 @@ class SandboxPool:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         tasks, self._tasks = self._tasks, None
         assert tasks is not None
         self._line.fail(PoolClosed("The sandbox pool is closing."))
@@ -134,7 +134,7 @@ class SandboxPool:
         # Any other error of the body is not the task group's, which would wrap it.
         cancelled = error if isinstance(error, anyio.get_cancelled_exc_class()) else None
         try:
-            return await tasks.__aexit__(type(cancelled) if cancelled else None, cancelled, None)
+            await tasks.__aexit__(type(cancelled) if cancelled else None, cancelled, None)
         finally:
             await self._close()
 
@@ -268,6 +268,10 @@ class SandboxPool:
     @property
     def _has_minimum(self) -> bool:
         return len(self._warm) + len(self._leased) >= self.min_size
+
+    def _is_hurried(self) -> bool:
+        """Whether the processor is better left to the starts."""
+        return bool(self._line) and len(self._removals) < self.max_size
 
     def _target(self) -> int:
         return target_size(

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Callable
 
 import anyio
 import structlog
@@ -9,7 +10,7 @@ import structlog
 from sandbox_pool.backends import Backend
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.stats import Measurements
-from sandbox_pool.waiting import Changes, Line
+from sandbox_pool.waiting import Changes
 
 __all__ = ["Removals"]
 
@@ -21,13 +22,18 @@ REAP_INTERVAL_S = 120.0
 
 
 class Removals:
-    """`work` (once for each removal at a time) and `reap` are tasks of the pool; its length is what is left to do."""
+    """`work` (once for each removal at a time) and `reap` are tasks of the pool; its length is what is left to do.
 
-    def __init__(self, backend: Backend, line: Line[Sandbox], changes: Changes, measured: Measurements) -> None:
+    A removal that is `in_the_way` waits, though not for long.
+    """
+
+    def __init__(
+        self, backend: Backend, changes: Changes, measured: Measurements, *, in_the_way: Callable[[], bool]
+    ) -> None:
         self._backend = backend
-        self._line = line
         self._changes = changes
         self._measured = measured
+        self._in_the_way = in_the_way
         self._queue: deque[tuple[Sandbox, float]] = deque()
         self._current: set[Sandbox] = set()
         self._doubtful: set[str] = set()
@@ -53,7 +59,7 @@ class Removals:
             sandbox, latest = self._queue.popleft()
             self._current.add(sandbox)
             with anyio.move_on_after(latest - time.monotonic()):
-                await self._changes.until(lambda: not self._line)
+                await self._changes.until(lambda: not self._in_the_way())
             await self.destroy(sandbox)
             self._current.discard(sandbox)
             self._changes.notify()
