@@ -21,12 +21,15 @@ log = structlog.get_logger(__name__)
 GetPool = Callable[[], Awaitable[SandboxPool]]
 """Returns the pool, waiting while it starts; raises what kept it from starting."""
 
+MakeRoom = Callable[[SandboxPool], Awaitable[None]]
+
 
 class Workspace:
     """One conversation's hold on a sandbox. One execution at a time, as its conversation has one run."""
 
-    def __init__(self, get_pool: GetPool, *, owner: str) -> None:
+    def __init__(self, get_pool: GetPool, *, owner: str, make_room: MakeRoom | None = None) -> None:
         self.owner = owner
+        self._make_room = make_room
         self.last_used = time.monotonic()
         self._get_pool = get_pool
         self._sandbox: Sandbox | None = None
@@ -66,6 +69,8 @@ class Workspace:
         pool = await self._get_pool()
         if self._sandbox is not None:
             await self.release(self.lost)
+        if self._make_room is not None:
+            await self._make_room(pool)
         self._sandbox = await pool.acquire(owner=self.owner)
         return self._sandbox
 
@@ -78,7 +83,11 @@ class Workspace:
 
 
 class Workspaces:
-    """The workspaces of all conversations; those that nobody used for `idle_timeout_s` are released."""
+    """The workspaces of all conversations.
+
+    Those that nobody used for `idle_timeout_s` are released; sooner, the longest unused first, where every
+    sandbox is lent and another conversation needs one: a new question comes before an old variable.
+    """
 
     def __init__(self, get_pool: GetPool, *, idle_timeout_s: float) -> None:
         self._get_pool = get_pool
@@ -99,8 +108,19 @@ class Workspaces:
         """This conversation's workspace, made on first use; makes no call to anything."""
         workspace = self._workspaces.get(conversation_id)
         if workspace is None:
-            workspace = self._workspaces[conversation_id] = Workspace(self._get_pool, owner=owner)
+            workspace = self._workspaces[conversation_id] = Workspace(
+                self._get_pool, owner=owner, make_room=self._make_room
+            )
         return workspace
+
+    async def _make_room(self, pool: SandboxPool) -> None:
+        if pool.stats().leased < pool.max_size:
+            return
+        idle = [workspace for workspace in self._workspaces.values() if workspace.idle and workspace.container_id]
+        if idle:
+            oldest = min(idle, key=lambda workspace: workspace.last_used)
+            log.warning("sandbox taken from an idle conversation", sandbox=oldest.container_id)
+            await oldest.release("its sandbox was idle and another conversation needed one")
 
     async def _expire(self) -> None:
         while True:

@@ -64,6 +64,14 @@ class _Session:
         }
 
     async def serve(self) -> None:
+        """Reads frames until the client leaves or has sent too many bad ones."""
+        try:
+            await self._read()
+        finally:
+            for lane in self._lanes.values():
+                lane.close()
+
+    async def _read(self) -> None:
         bad_frames = 0
         while True:
             try:
@@ -125,8 +133,9 @@ class _Session:
             self._lanes[stream_id] = lane
 
             async def serve_lane() -> None:
-                async for request in requests:
-                    await self._guarded(self._create, request, stream_id)
+                with requests:
+                    async for request in requests:
+                        await self._guarded(self._create, request, stream_id)
 
             self._tasks.start_soon(serve_lane)
         try:

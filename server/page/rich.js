@@ -18,7 +18,7 @@ export function rich(data, metadata = {}) {
     if (source) return picture(source, words);
   }
   if (data["text/html"]) return frame(data["text/html"], words);
-  if (data["text/markdown"]) return make("div", "prose", ...blocks(data["text/markdown"]).map(block));
+  if (data["text/markdown"]) return make("div", "prose", ...blocks(String(data["text/markdown"])).map(block));
   if (data["text/latex"]) return text(data["text/latex"]);
   if (words) return text(words);
   if ("application/json" in data) return text(JSON.stringify(data["application/json"], null, 2));
@@ -27,7 +27,7 @@ export function rich(data, metadata = {}) {
 
 function kept(metadata, kind) {
   const address = metadata["codeact:url"]?.[kind];
-  return address?.startsWith("/v1/blobs/") ? address : null; // code can write metadata, too
+  return String(address).startsWith("/v1/blobs/") ? address : null; // code can write metadata, too
 }
 
 function inline(data, kind) {
