@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from socket import create_connection
 from typing import Any
 
 import pytest
@@ -39,15 +41,8 @@ class Socket:
 
 @pytest.fixture
 def open_socket(demo: Running) -> Iterator[Callable[[], Socket]]:
-    opened: list[ClientConnection] = []
-
-    def make() -> Socket:
-        opened.append(connect(demo.ws_url, max_size=None))
-        return Socket(opened[-1])
-
-    yield make
-    for connection in opened:
-        connection.close()
+    with ExitStack() as stack:
+        yield lambda: Socket(stack.enter_context(connect(demo.ws_url, max_size=None)))
 
 
 @pytest.fixture
@@ -237,7 +232,8 @@ def test_a_page_of_another_origin_is_refused(demo: Running) -> None:
 
 def test_a_name_that_is_not_ours_is_refused(demo: Running) -> None:
     with (
-        connect(demo.ws_url, additional_headers={"Host": "rebound.example"}) as connection,
+        create_connection(("127.0.0.1", int(demo.url.rsplit(":", 1)[1]))) as sock,
+        connect("ws://rebound.example/v1/responses", sock=sock) as connection,
         pytest.raises(ConnectionClosed) as closed,
     ):
         connection.recv(timeout=10)
