@@ -1,0 +1,12 @@
+"""Storage: conversations, responses and blobs enter a MongoDB, embedded or named by a URI, and leave it as they were.
+
+Importing this package is cheap; Beanie and PyMongo are imported by `Store.connect`, in a thread.
+"""
+
+from codeact.store.blobs import offload
+from codeact.store.embedded import embedded_mongod
+from codeact.store.records import Blob, Conversation, StoredResponse
+from codeact.store.store import Store
+from codeact.store.uri import describe
+
+__all__ = ["Blob", "Conversation", "Store", "StoredResponse", "describe", "embedded_mongod", "offload"]

@@ -1,0 +1,148 @@
+"""Keeps stored items small: an item enters; its images and long texts leave as blobs, URLs to them stay.
+
+`codeact:url` in an output's metadata maps each MIME type that was moved, or cut, to the URL of all of it.
+"""
+
+import binascii
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from codeact.events import CodeInterpreterCall, ImageOutput, Item, LogsOutput, encode
+from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
+
+__all__ = ["offload"]
+
+Put = Callable[[bytes, str], Awaitable[str]]
+T = TypeVar("T")
+
+TEXT_CHARS = 65_536
+KEPT_CHARS = 32_000
+OUTPUTS_BYTES = 2_000_000
+
+URL = "codeact:url"
+SVG = "image/svg+xml"
+BINARY = re.compile(r"(image/(?!svg\+xml)|audio/|video/)[a-z0-9.+-]+|application/pdf")
+DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+);base64,(.*)", re.DOTALL)
+
+
+async def offload(item: Item, put: Put) -> None:
+    """Changes `item` in place, once, before it is stored. `put` takes data and media type and returns the SHA-256.
+
+    Images and other binary data become blobs; of a text longer than 64 KiB head and tail stay, with a line
+    between them that says how much is where; of more than 2 MB of outputs the first and the last stay.
+    What the model was told (`observation`) is bounded by the agent and left alone. Raises what `put` raises.
+    """
+    moved = _Moved(put)
+    if not isinstance(item, CodeInterpreterCall):
+        for part in item.content:
+            part.text = await moved.text(part.text)
+        return
+    item.code = await moved.text(item.code)
+    if item.result is not None and item.result.error is not None:
+        item.result = msgspec.structs.replace(item.result, error=await moved.error(item.result.error))
+    outputs = [await moved.output(output) for output in item.notebook_outputs]
+    item.notebook_outputs = await moved.fit(outputs, lambda line: Stream("stderr", line))
+    if item.outputs is not None:
+        item.outputs = await moved.fit([await moved.standard(output) for output in item.outputs], LogsOutput)
+
+
+class _Moved:
+    """What one item has moved so far: the same image stands in both of its views and is put once."""
+
+    def __init__(self, put: Put) -> None:
+        self._put = put
+        self._urls: dict[bytes, str] = {}
+
+    async def blob(self, data: bytes, media_type: str) -> str:
+        """The URL of `data`."""
+        if data not in self._urls:
+            self._urls[data] = f"/v1/blobs/{await self._put(data, media_type)}"
+        return self._urls[data]
+
+    async def text(self, text: str) -> str:
+        if len(text) <= TEXT_CHARS:
+            return text
+        url = await self.blob(text.encode(errors="replace"), "text/plain")
+        left_out = f"{len(text) - 2 * KEPT_CHARS:,} of {len(text):,} characters are left out here"
+        return f"{text[:KEPT_CHARS]}\n[{left_out}; all of them: {url}]\n{text[-KEPT_CHARS:]}"
+
+    async def error(self, error: Error) -> Error:
+        traceback = error.traceback
+        if sum(map(len, traceback)) > TEXT_CHARS:
+            traceback = (await self.text("\n".join(traceback))).split("\n")
+        return Error(await self.text(error.ename), await self.text(error.evalue), traceback)
+
+    async def output(
+        self, output: Stream | DisplayData | ExecuteResult | Error
+    ) -> Stream | DisplayData | ExecuteResult | Error:
+        match output:
+            case Stream():
+                return Stream(output.name, await self.text(output.text))
+            case Error():
+                return await self.error(output)
+        data: dict[str, Any] = {}
+        urls: dict[str, str] = {}
+        for mime, content in output.data.items():
+            url = await self._content(mime, content)
+            if url is None:
+                data[mime] = content
+                continue
+            urls[mime] = url
+            if isinstance(content, str) and mime.startswith("text/"):
+                data[mime] = await self.text(content)
+        # A URL that the code itself put there is no word of ours.
+        metadata = {name: value for name, value in output.metadata.items() if name != URL}
+        if len(encode(metadata)) > TEXT_CHARS:
+            metadata = {}
+        return msgspec.structs.replace(output, data=data, metadata=metadata | ({URL: urls} if urls else {}))
+
+    async def _content(self, mime: str, content: Any) -> str | None:
+        """The URL of all of it, where it is binary or too long; None where it may stay."""
+        if not isinstance(content, str):
+            encoded = encode(content)
+            return await self.blob(encoded, "application/json") if len(encoded) > TEXT_CHARS else None
+        if BINARY.fullmatch(mime) and (decoded := _decode(content)):
+            return await self.blob(decoded, mime)
+        if len(content) <= TEXT_CHARS:
+            return None
+        # Any other type could make a browser run what the code wrote.
+        return await self.blob(content.encode(errors="replace"), mime if mime == SVG else "text/plain")
+
+    async def standard(self, output: LogsOutput | ImageOutput) -> LogsOutput | ImageOutput:
+        if isinstance(output, LogsOutput):
+            return LogsOutput(await self.text(output.logs))
+        match = DATA_URL.fullmatch(output.url)
+        if match is not None and (decoded := _decode(match[2])):
+            return ImageOutput(await self.blob(decoded, match[1]))
+        return output if len(output.url) <= TEXT_CHARS else LogsOutput("[an image that cannot be decoded]")
+
+    async def fit(self, outputs: list[T], line: Callable[[str], T]) -> list[T]:
+        sizes = [len(encode(output)) for output in outputs]
+        if sum(sizes) <= OUTPUTS_BYTES:
+            return outputs
+        head = _fitting(sizes)
+        tail = _fitting(sizes[head:][::-1])
+        url = await self.blob(encode(outputs), "application/json")
+        left_out = f"{len(outputs) - head - tail:,} of {len(outputs):,} outputs are left out here"
+        return [*outputs[:head], line(f"[{left_out}; all of them: {url}]\n"), *outputs[len(outputs) - tail :]]
+
+
+def _fitting(sizes: Sequence[int]) -> int:
+    """How many of the first sizes fit into half of what outputs may take."""
+    room = OUTPUTS_BYTES // 2
+    for count, size in enumerate(sizes):
+        room -= size
+        if room < 0:
+            return count
+    return len(sizes)
+
+
+def _decode(content: str) -> bytes:
+    """The bytes of a base64 text; empty when it is none."""
+    try:
+        return binascii.a2b_base64(content)
+    except ValueError:
+        return b""

@@ -1,0 +1,230 @@
+"""The database behind the agent: structs of `codeact.events` enter and leave; everything else stays inside."""
+
+import functools
+import hashlib
+import importlib
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+import anyio
+
+from codeact.errors import NotFound
+from codeact.events import InputMessage, Item, Response, ResponseError
+from codeact.ids import new_id
+from codeact.store.process import is_running
+from codeact.store.records import Blob, Conversation, StoredResponse
+
+if TYPE_CHECKING:
+    from beanie import Document
+
+    from codeact.store.connection import Client
+    from codeact.store.documents import Documents, ItemDocument, ResponseDocument, TreeLink
+
+__all__ = ["Store"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+OPERATION_TIMEOUT_S = 8.0
+BLOB_PART_BYTES = 2_000_000
+"""Far below the 16 MB of a document: encoding a part holds up the event loop for about 2 ms per MB."""
+
+RESTARTED = ResponseError("server_restarted", "The server stopped while it was answering; ask again.")
+
+
+def _operation(
+    method: Callable[Concatenate["Store", P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["Store", P], Coroutine[Any, Any, T]]:
+    """Ends within 8 s, in the result or in one of our errors.
+
+    Where the connection breaks it runs once more, since what a lost connection did is unknown: every write
+    of the store may therefore be repeated.
+    """
+
+    @functools.wraps(method)
+    async def operation(self: "Store", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        import pymongo
+        from pymongo.errors import AutoReconnect
+
+        from codeact.store.failures import FOREIGN, explain
+
+        with pymongo.timeout(OPERATION_TIMEOUT_S):
+            try:
+                try:
+                    return await method(self, *args, **kwargs)
+                except AutoReconnect:
+                    return await method(self, *args, **kwargs)
+            except FOREIGN as error:
+                raise explain(error, self._uri) from error
+
+    return operation
+
+
+class Store:
+    """Safe for concurrent calls of one event loop. What a call has written, when it returns, survives a crash.
+
+    Every method raises `StoreUnavailable` within 8 s while no database answers, and works again once one
+    does. Cancelling a call leaves open whether it was done; each can be repeated. What belongs to another
+    owner is answered exactly like what does not exist.
+    """
+
+    def __init__(self, client: "Client", documents: "Documents", uri: str) -> None:
+        self._client = client
+        self._conversations = documents.conversations
+        self._responses = documents.responses
+        self._items = documents.items
+        self._blobs = documents.blobs
+        self._uri = uri
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, uri: str) -> AsyncIterator["Store"]:
+        """Connects, creates missing indexes, and closes on leaving. The URI's database, or `codeact`.
+
+        Raises `StoreUnavailable` with cause and remedy, and without the URI's secrets.
+        """
+        # Beanie takes half a second to import, in which the server should already listen.
+        connection = await anyio.to_thread.run_sync(importlib.import_module, "codeact.store.connection")
+        async with connection.open_documents(uri) as (client, documents):
+            yield cls(client, documents, uri)
+
+    @_operation
+    async def ping(self) -> None:
+        """Returns if the database answers."""
+        await self._client.admin.command("ping")
+
+    # ---- conversations -------------------------------------------------------------------------------
+
+    @_operation
+    async def create_conversation(self, *, owner: str, metadata: Mapping[str, str] | None = None) -> Conversation:
+        now = time.time()
+        document = self._conversations.pack(new_id("conv"), owner=owner, created_at=now, metadata=metadata or {})
+        await document.insert()
+        return document.record()
+
+    @_operation
+    async def get_conversation(self, conversation_id: str, *, owner: str) -> Conversation:
+        document = await self._conversations.find_one({"_id": conversation_id, "owner": owner})
+        if document is None:
+            raise NotFound(f"There is no conversation '{conversation_id}'.", param="conversation")
+        return document.record()
+
+    @_operation
+    async def list_conversations(self, *, owner: str, limit: int = 20, before: str | None = None) -> list[Conversation]:
+        """Newest first; `before` is the id of the last one of the page before."""
+        place = {} if before is None else {"_id": {"$lt": before}}
+        found = self._conversations.find({"owner": owner, **place}).sort("-_id").limit(limit)
+        return [document.record() for document in await found.to_list()]
+
+    # ---- responses -----------------------------------------------------------------------------------
+
+    @_operation
+    async def begin_response(self, response: Response, input: list[InputMessage], *, owner: str) -> None:
+        """Stores the response and what the client sent. Raises `NotFound` for an unknown `previous_response_id`."""
+        root_id = response.id
+        if response.previous_response_id is not None:
+            root_id = (await self._link(response.previous_response_id, owner)).root_id
+        await _insert(self._responses.pack(response, input, owner=owner, root_id=root_id))
+
+    @_operation
+    async def add_item(self, response_id: str, output_index: int, item: Item) -> None:
+        """Stores one finished item, in one round trip. Call `offload` with it first."""
+        await _insert(self._items.pack(response_id, output_index, item))
+
+    @_operation
+    async def end_response(self, response: Response) -> None:
+        """Stores how the response ended (all but its output) and makes it its conversation's last."""
+        if response.conversation is not None:
+            await self._advance({"_id": response.conversation.id}, response)
+        await self._responses.end(response)
+
+    @_operation
+    async def get_response(self, response_id: str, *, owner: str) -> StoredResponse:
+        document = await self._responses.find_one({"_id": response_id, "owner": owner})
+        if document is None:
+            raise NotFound(f"There is no response '{response_id}'.", param="response_id")
+        return (await self._with_items([document]))[0]
+
+    @_operation
+    async def thread(self, response_id: str, *, owner: str) -> list[StoredResponse]:
+        """The response and its ancestors by `previous_response_id`, oldest first; in four queries."""
+        chain = await self._responses.ancestors(await self._link(response_id, owner))
+        found = {document.id: document async for document in self._responses.find({"_id": {"$in": chain}})}
+        return await self._with_items([found[ancestor] for ancestor in chain if ancestor in found])
+
+    @_operation
+    async def fail_unfinished(self) -> int:
+        """Marks responses as failed whose server process does not run on this host; returns how many.
+
+        For the start of a server. Their finished items are kept. A response that is produced on another host
+        is marked as well, until its true end is stored over this one.
+        """
+        failed = 0
+        async for document in self._responses.find({"process": {"$exists": True}}):
+            if document.process is None or is_running(document.process):
+                continue
+            response = document.unpack([]).response
+            response.status, response.error = "failed", RESTARTED
+            if response.conversation is not None:
+                place = {"_id": response.conversation.id, "last_response_id": response.previous_response_id}
+                await self._advance(place, response)
+            await self._responses.end(response, process=document.process)
+            failed += 1
+        return failed
+
+    # ---- blobs ---------------------------------------------------------------------------------------
+
+    @_operation
+    async def put_blob(self, data: bytes, media_type: str, *, owner: str) -> str:
+        """Returns the SHA-256 of `data`, in hex; the same data is kept once per owner, as what it was first."""
+        sha256 = await anyio.to_thread.run_sync(lambda: hashlib.sha256(data).hexdigest())
+        starts = range(0, max(len(data), 1), BLOB_PART_BYTES)
+        for part, start in enumerate(starts):
+            chunk = data[start : start + BLOB_PART_BYTES]
+            await _insert(
+                self._blobs(owner=owner, sha256=sha256, part=part, parts=len(starts), media_type=media_type, data=chunk)
+            )
+        return sha256
+
+    @_operation
+    async def get_blob(self, sha256: str, *, owner: str) -> Blob:
+        parts = await self._blobs.find({"owner": owner, "sha256": sha256}).sort("part").to_list()
+        if not parts or len(parts) < parts[0].parts:  # Fewer while it is being put.
+            raise NotFound(f"There is no blob '{sha256}'.", param="sha256")
+        return Blob(b"".join(part.data for part in parts), parts[0].media_type)
+
+    # ---- inside --------------------------------------------------------------------------------------
+
+    async def _link(self, response_id: str, owner: str) -> "TreeLink":
+        link = await self._responses.link(response_id, owner=owner)
+        if link is None:
+            raise NotFound(
+                f"There is no response '{response_id}' to continue.",
+                param="previous_response_id",
+                code="previous_response_not_found",
+            )
+        return link
+
+    async def _advance(self, place: dict[str, Any], response: Response) -> None:
+        now = datetime.now(UTC)
+        await self._conversations.find_one(place).update({"$set": {"last_response_id": response.id, "updated_at": now}})
+
+    async def _with_items(self, found: "Sequence[ResponseDocument]") -> list[StoredResponse]:
+        items: dict[str, list[ItemDocument]] = {document.id: [] for document in found}
+        order = ("response_id", "output_index")
+        for item in await self._items.find({"response_id": {"$in": list(items)}}).sort(*order).to_list():
+            items[item.response_id].append(item)
+        return [document.unpack(items[document.id]) for document in found]
+
+
+async def _insert(document: "Document") -> None:
+    """Inserts; what is there already was stored by a call whose connection broke."""
+    from pymongo.errors import DuplicateKeyError
+
+    try:
+        await document.insert()
+    except DuplicateKeyError:
+        pass
