@@ -67,7 +67,9 @@ class AsyncAgent:
             await stack.enter_async_context(pool)
             if self._model is None:
                 from codeact.models.discovery import find_model
+                from codeact.models.litellm import close
 
+                stack.push_async_callback(close)
                 self._model = (await find_model(settings)).model
 
             async def get_pool() -> SandboxPool:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from codeact.errors import ConfigurationError
 from codeact.models import Model
 from codeact.models.discovery import find_model
+from codeact.models.litellm import close as close_connections
 from codeact.settings import Settings
 from codeact.store import Store, describe, embedded_mongod
 from sandbox_pool import SandboxPool
@@ -56,6 +57,9 @@ def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Mode
     @asynccontextmanager
     async def open_model(part: Part[Model]) -> AsyncIterator[Opened[Model]]:
         found = await find_model(settings)
-        yield Opened(found.model, found.model.name, found.why, (found.hint,) if found.hint else ())
+        try:
+            yield Opened(found.model, found.model.name, found.why, (found.hint,) if found.hint else ())
+        finally:
+            await close_connections()
 
     return Part("database", open_store), Part("sandbox", open_pool), Part("model", open_model)
