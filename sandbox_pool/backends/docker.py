@@ -6,6 +6,7 @@ sockets are bound, so that code can neither fill the host's disk nor put a link 
 directories above let no other user of the host in.
 """
 
+import asyncio
 import json
 import os
 import secrets
@@ -13,7 +14,8 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -42,15 +44,13 @@ __all__ = ["DockerBackend"]
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 THREADS = 8
 CONNECT_TIMEOUT_S = 10.0
-REQUEST_TIMEOUT_S = 60.0
-EXIT_TIMEOUT_S = 3.0
-CLEAN_UP_TIMEOUT_S = 30.0
+REQUEST_TIMEOUT_S = 30.0
+EXIT_TIMEOUT_S = 1.5
 SOCKET_PATH_BYTES = 107
 """What fits into a socket's address (unix(7), `sun_path`)."""
 LAST_WORDS_CHARS = 300
 READY = b"ready\n"
 """What `kernel_main.py` writes once its sockets are bound."""
-DIRECTORY_CHARS = 12
 INSTANCE = "codeact.instance"
 SANDBOX = "codeact.sandbox"
 """Labels of a container."""
@@ -74,7 +74,7 @@ class DockerBackend:
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir / "docker"
         self._instance = Instance(self._state_dir)
-        self._threads = anyio.CapacityLimiter(THREADS)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
         self._engine: docker.APIClient = None
         self._info: dict[str, Any] = {}
         self._images: dict[str | None, str] = {}
@@ -85,25 +85,25 @@ class DockerBackend:
 
     async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
         if self._engine is None:
-            _check_paths(self._directory("x" * DIRECTORY_CHARS))
+            _check_paths(self._instance.directory / _short("x" * 12))
             self._engine, self._info = await self._in_thread(_connect)
 
         def report(line: str) -> None:
             from_thread.run_sync(progress, line)
 
-        # A build looks for our cancelling itself; waiting for it here could take minutes.
+        # A build or a pull takes minutes, and looks itself whether it has been cancelled.
         self._images[spec.image] = await to_thread.run_sync(
-            ensure_image, self._engine, spec.image, report, limiter=self._threads, abandon_on_cancel=True
+            ensure_image, self._engine, spec.image, report, abandon_on_cancel=True
         )
 
     async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
-        directory = self._directory(sandbox_id)
+        directory = self._instance.directory / _short(sandbox_id)
         try:
-            kernel = await self._in_thread(self._start, sandbox_id, spec)
-            await _ready(directory)
+            kernel = await self._in_thread(self._start, sandbox_id, directory, spec)
+            await _ready(directory, sandbox_id)
             directory.chmod(SEALED)
         except BaseException:
-            with anyio.move_on_after(CLEAN_UP_TIMEOUT_S, shield=True), suppress(SandboxError):
+            with suppress(SandboxError):
                 await self.destroy(sandbox_id)
             raise
         return Started(sandbox_id, {**kernel, "ip": f"{directory}/k"})
@@ -119,16 +119,30 @@ class DockerBackend:
 
     async def close(self) -> None:
         await self._in_thread(self._close)
+        self._threads.shutdown(wait=False)
 
     async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls it in one of our threads. Cancelling waits for it: no call is left half known."""
-        return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._threads)
+        """Calls it in one of our threads. Being cancelled takes effect when it has returned: while a container
+        is being created there is nothing to destroy yet.
+        """
+        call = asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
+        cancelled: asyncio.CancelledError | None = None
+        # A scope of anyio is kept off by the shield, a cancelled task of asyncio by trying again.
+        with anyio.CancelScope(shield=True):
+            while not call.done():
+                try:
+                    await asyncio.wait({call})
+                except asyncio.CancelledError as error:
+                    cancelled = error
+        if cancelled is not None:
+            call.exception()
+            raise cancelled
+        return call.result()
 
     # ---- everything below runs in worker threads -------------------------------------------------------
 
-    def _start(self, sandbox_id: str, spec: SandboxSpec) -> dict[str, Any]:
+    def _start(self, sandbox_id: str, directory: Path, spec: SandboxSpec) -> dict[str, Any]:
         """Starts the container; returns the connection dict as the kernel sees it."""
-        directory = self._directory(sandbox_id)
         kernel = {
             "transport": "ipc",
             "ip": f"{SOCKETS}/k",
@@ -137,7 +151,7 @@ class DockerBackend:
             "signature_scheme": "hmac-sha256",
         }
         try:
-            directory.mkdir()
+            self._instance.create(directory.name)
             (directory / "connection.json").write_text(json.dumps(kernel))
             (directory / "connection.json").chmod(0o644)
             os.mkfifo(directory / OUTPUT)
@@ -148,7 +162,7 @@ class DockerBackend:
         with translated(SandboxStartFailed, sandbox_id=sandbox_id):
             self._engine.create_container(
                 name=_name(sandbox_id),
-                labels={INSTANCE: self._instance.id, SANDBOX: sandbox_id},
+                labels={INSTANCE: self._instance.directory.name, SANDBOX: sandbox_id},
                 **container_arguments(self._engine, self._info, self._images[spec.image], directory, spec.limits),
             )
             self._engine.start(_name(sandbox_id))
@@ -182,18 +196,20 @@ class DockerBackend:
                 if error.status_code not in (404, 409):
                     raise
         # Also of a server that is gone: the directory is then another instance's.
-        for directory in self._state_dir.glob(f"*/{self._directory(sandbox_id).name}"):
+        for directory in self._state_dir.glob(f"*/{_short(sandbox_id)}"):
             shutil.rmtree(directory, ignore_errors=True)
 
-    def _leftovers(self) -> list[str]:
-        found = []
+    def _leftovers(self) -> Iterable[str]:
+        directories = self._instance.leftovers()
+        found: set[str] = set()
         with translated(SandboxError):
-            for dead in self._instance.dead():
-                label = f"{INSTANCE}={dead.name}"
-                containers = self._engine.containers(all=True, filters={"label": label})
-                found += [container["Labels"][SANDBOX] for container in containers]
-                if not containers:
-                    shutil.rmtree(dead, ignore_errors=True)
+            for instance in {directory.parent.name for directory in directories}:
+                containers = self._engine.containers(all=True, filters={"label": f"{INSTANCE}={instance}"})
+                found.update(container["Labels"][SANDBOX] for container in containers)
+        with_container = {_short(sandbox_id) for sandbox_id in found}
+        for directory in directories:
+            if directory.name not in with_container:
+                shutil.rmtree(directory, ignore_errors=True)
         return found
 
     def _close(self) -> None:
@@ -201,19 +217,20 @@ class DockerBackend:
         if self._engine is not None:
             self._engine.close()
 
-    def _directory(self, sandbox_id: str) -> Path:
-        # The end of an id is its random part; the whole would not fit into a socket's address.
-        return self._instance.directory / sandbox_id[-DIRECTORY_CHARS:]
-
     async def list(self) -> list[str]:
-        return await self._in_thread(self._leftovers)
+        return list(await self._in_thread(self._leftovers))
 
 
 def _name(sandbox_id: str) -> str:
     return f"codeact-{sandbox_id}"
 
 
-async def _ready(directory: Path) -> None:
+def _short(sandbox_id: str) -> str:
+    """The name of its directory: the whole id, whose end is random, would not fit into a socket's address."""
+    return sandbox_id[-12:]
+
+
+async def _ready(directory: Path, sandbox_id: str) -> None:
     """Returns once the kernel says that its sockets are bound. Raises `SandboxStartFailed` with its last words."""
     # Not blocking: the other end is opened by the container.
     output = os.open(directory / OUTPUT, os.O_RDONLY | os.O_NONBLOCK)
@@ -224,7 +241,8 @@ async def _ready(directory: Path) -> None:
             piece = os.read(output, 65_536)
             if not piece:
                 last = words.decode(errors="replace").strip().rpartition("\n")[2][:LAST_WORDS_CHARS]
-                raise SandboxStartFailed(f"The kernel ended before it was ready: {last or 'it said nothing'}.")
+                problem = f"The kernel ended before it was ready: {last or 'it said nothing'}."
+                raise SandboxStartFailed(problem, sandbox_id=sandbox_id)
             words += piece
     finally:
         os.close(output)

@@ -1,4 +1,4 @@
-"""A process that lives is told from one that died, whatever way it died."""
+"""What a dead process left is told from what a living one has, whatever way it died."""
 
 import subprocess
 import sys
@@ -10,38 +10,39 @@ DIES = """
 import os, sys
 from pathlib import Path
 from sandbox_pool.backends.instance import Instance
-instance = Instance(Path(sys.argv[1]))
-print(instance.id, flush=True)
+print(Instance(Path(sys.argv[1])).create("left"), flush=True)
 os.kill(os.getpid(), 9)
 """
 
 
-def test_a_killed_process_leaves_a_directory_that_is_dead(tmp_path: Path) -> None:
+def test_what_a_killed_process_had_is_left_over(tmp_path: Path) -> None:
     died = subprocess.run([sys.executable, "-c", DIES, tmp_path], stdout=subprocess.PIPE, text=True, timeout=30)
     ours = Instance(tmp_path)
-    assert ours.dead() == [tmp_path / died.stdout.strip()]
+    assert ours.leftovers() == [Path(died.stdout.strip())]
     ours.close()
 
 
-def test_living_instances_never_count_as_dead(tmp_path: Path) -> None:
+def test_what_living_processes_have_is_never_left_over(tmp_path: Path) -> None:
     first, second = Instance(tmp_path), Instance(tmp_path)
-    assert first.dead() == []
-    assert second.dead() == []
+    first.create("one")
+    second.create("two")
+    assert first.leftovers() == []
+    assert second.leftovers() == []
     first.close()
-    assert second.dead() == []
     second.close()
+
+
+def test_a_dead_process_that_had_nothing_leaves_no_trace(tmp_path: Path) -> None:
+    died = subprocess.run([sys.executable, "-c", DIES, tmp_path], stdout=subprocess.PIPE, text=True, timeout=30)
+    Path(died.stdout.strip()).rmdir()
+    ours = Instance(tmp_path)
+    assert ours.leftovers() == []
+    assert list(tmp_path.iterdir()) == [ours.directory]
+    ours.close()
 
 
 def test_closing_leaves_nothing(tmp_path: Path) -> None:
     instance = Instance(tmp_path)
     assert instance.directory.stat().st_mode & 0o777 == 0o700
     instance.close()
-    instance.close()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_closing_with_a_sandbox_left_leaves_it_to_the_next_start(tmp_path: Path) -> None:
-    instance = Instance(tmp_path)
-    (instance.directory / "sandbox").mkdir()
-    instance.close()
-    assert Instance(tmp_path).dead() == [instance.directory]
