@@ -68,6 +68,8 @@ class Removals:
         """At once. Never raises: what fails is logged, and left to `reap`."""
         try:
             await sandbox.close()
+            # A sandbox only logs what fails at its end; the backend says so, and has another try.
+            await self._backend.destroy(sandbox.id)
             log.info("sandbox removed", sandbox=sandbox.id)
         except Exception as error:
             log.warning("sandbox not removed", sandbox=sandbox.id, reason=str(error))
