@@ -229,7 +229,7 @@ class _Loop:
                 await self._observe(execution.result)
         result = execution.result
         if not result.kernel_alive:
-            await self._builder.notice("kernel_replaced", f"{result.detail} The variables are gone.")
+            await self._builder.notice("kernel_replaced", result.detail)
         elif result.limit is not None:
             await self._builder.notice("limit_reached", result.detail)
 
