@@ -2,54 +2,24 @@
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import FileResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import WebSocketRoute
 
 from codeact.settings import Settings
 from codeact.workspace import Workspaces
 from server import startup
 from server.auth import Guard, check_exposure
 from server.errors import HANDLERS
-from server.routes import conversations, health, responses
+from server.routes import conversations, health, page, responses
 from server.runs import Runs
 from server.state import State
 from server.websocket import responses_socket
 
 __all__ = ["create_app"]
-
-PAGE = Path(__file__).parent / "page"
-PAGE_HEADERS = {
-    "Cache-Control": "no-cache",
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' data: blob:; frame-src 'self' blob: data:; object-src 'none';"
-        " base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-# The frame of a kernel's HTML: an origin of its own, one script of ours, no network, styles as they come.
-FRAME_HEADERS = PAGE_HEADERS | {
-    "Content-Security-Policy": (
-        "sandbox allow-scripts; default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
-        " img-src data:; frame-ancestors 'self'"
-    ),
-}
-
-
-def _file(name: str) -> Route:
-    headers = FRAME_HEADERS if name == "frame.html" else PAGE_HEADERS
-
-    async def serve(request: Request) -> Response:
-        return FileResponse(PAGE / name, headers=headers)
-
-    return Route("/" if name == "index.html" else f"/{name}", serve, methods=["GET"])
 
 
 def create_app(
@@ -86,7 +56,7 @@ def create_app(
             *responses.routes,
             *conversations.routes,
             *health.routes,
-            *[_file(path.name) for path in sorted(PAGE.iterdir())],
+            *page.routes,
         ],
         middleware=[Middleware(Guard, settings=settings)],
         exception_handlers=HANDLERS,

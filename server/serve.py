@@ -1,6 +1,7 @@
 """Runs the application under uvicorn: settings enter; returns when the server has stopped."""
 
 import errno
+import signal
 import socket
 import sys
 import time
@@ -60,6 +61,9 @@ def serve(settings: Settings) -> None:
     host, port = listener.getsockname()[:2]
     address = f"http://{'localhost' if host == '127.0.0.1' else f'[{host}]' if ':' in host else host}:{port}"
     app = create_app(settings, on_start=partial(announce, console=Console(), address=address, started=started))
+    # uvicorn raises the signal that stopped it once more when it has ended; we have ended in good order then.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: None)
     with listener:
         Server(uvicorn_config(app, settings)).run(sockets=[listener])
 

@@ -50,7 +50,7 @@ function picture(source, words) {
   return image;
 }
 
-/** A frame without our origin. Its own policy (see frame.js) keeps scripts and the network from its HTML. */
+/** A frame without our origin. Its own policy keeps scripts and the network from its HTML. */
 function frame(html, words) {
   const shown = make("iframe", "html");
   shown.setAttribute("sandbox", "allow-scripts");

@@ -161,7 +161,11 @@ def test_two_subscribers_read_the_same_log(open_socket: Callable[[], Socket]) ->
         ('{"type": "response.wish"}', "invalid_request", "response.create"),
         ('{"type": "response.create", "input": "x", "colour": 1}', "invalid_request", "colour"),
         ('{"type": "response.create", "input": "x", "model": "gpt-9"}', "model_not_found", "demo"),
-        ('{"type": "response.create", "input": "x", "previous_response_id": "resp_no"}', "previous_response_not_found", "resp_no"),
+        (
+            '{"type": "response.create", "input": "x", "previous_response_id": "resp_no"}',
+            "previous_response_not_found",
+            "resp_no",
+        ),
         ('{"type": "response.create", "input": "x", "conversation": "conv_no"}', "not_found", "conv_no"),
         ('{"type": "response.cancel", "response_id": "resp_no"}', "not_found", "resp_no"),
         ('{"type": "response.cancel"}', "invalid_request", "response_id"),
