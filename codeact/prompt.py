@@ -14,6 +14,7 @@ from codeact.observation import HEADER, kernel_lost, observation
 from sandbox_pool.spec import Limits
 
 __all__ = [
+    "LAST_TURN",
     "USER_SAYS",
     "add_user",
     "chat_messages",
@@ -26,6 +27,9 @@ __all__ = [
 
 USER_SAYS = "The user says:"
 """Stands before a user's words where they share a message with an observation or a note."""
+
+LAST_TURN = "No more code will run:"
+"""What `last_turn` starts with."""
 
 _NOTE = "Note from the system:"
 
@@ -82,7 +86,7 @@ def system_prompt(*, instructions: str | None = None, limits: Limits, notes: Seq
 def last_turn(max_turns: int) -> str:
     """The user message that ends a loop which has run code `max_turns` times."""
     return (
-        f"You have run code {max_turns} times, the most that is allowed here; no more code will run."
+        f"{LAST_TURN} you have run code {max_turns} times, the most that is allowed here."
         " Answer now, without tags, from what you have, and say what is missing."
     )
 

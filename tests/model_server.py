@@ -96,7 +96,7 @@ async def outcome(future: Future[T], timeout_s: float = 10.0) -> T:
 
 
 class ModelServer:
-    """`base_url` is what `CODEACT_MODEL_API_BASE` takes; `models` what `/v1/models` lists."""
+    """`base_url` is what `CODEACT_MODEL_API_BASE` takes; `models` what `/v1/models` and Ollama's `/api/tags` list."""
 
     def __init__(self, *, models: tuple[str, ...] = ("scripted",), owned_by: str = "tests") -> None:
         self.requests: list[Request] = []
@@ -150,6 +150,8 @@ class ModelServer:
         if scope["path"] == "/v1/models":
             listed = [{"id": name, "object": "model", "owned_by": self.owned_by} for name in self.models]
             await _respond(send, 200, {"object": "list", "data": listed})
+        elif scope["path"] == "/api/tags":
+            await _respond(send, 200, {"models": [{"name": name} for name in self.models]})
         elif scope["path"] == "/v1/chat/completions":
             headers = {name.decode(): value.decode() for name, value in scope["headers"]}
             request = Request(json.loads(body), headers)

@@ -5,6 +5,16 @@ import socket
 import pytest
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """litellm silences these itself, once, at import; pytest forgets that with the test that imported it."""
+    for message in (
+        ".*conflict with protected namespace",
+        "Accessing the .* on the instance",
+        ".*`ReadOnly` qualifier",
+    ):
+        config.addinivalue_line("filterwarnings", f"ignore:{message}")
+
+
 @pytest.fixture
 def free_port() -> int:
     """A port of loopback where nobody listens."""

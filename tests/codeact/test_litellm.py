@@ -13,11 +13,7 @@ from codeact.models.litellm import LiteLLMModel, close, preload
 from codeact.models.litellm_errors import ERRORS
 from tests.model_server import DROP, Gate, ModelServer, Thought, outcome
 
-pytestmark = [
-    pytest.mark.anyio,
-    # litellm's own, while it reads a chunk.
-    pytest.mark.filterwarnings("ignore:Accessing the 'model_:DeprecationWarning"),
-]
+pytestmark = pytest.mark.anyio
 
 HELLO = [ChatMessage("system", "Be kind."), ChatMessage("user", "Hello")]
 USAGE = {

@@ -1,0 +1,79 @@
+"""A model that follows a script, for tests and offline use: messages enter, the script's words leave."""
+
+import re
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+import anyio
+import anyio.lowlevel
+
+from codeact.errors import ModelError, ModelRefused
+from codeact.models import ChatMessage, Finish, ModelEvent, Sampling, TextDelta, Usage
+
+__all__ = ["ScriptedModel", "Step", "Turn"]
+
+Step = ModelEvent | ModelError | anyio.Event
+Turn = str | Sequence[Step]
+
+CHARS_PER_TOKEN = 4
+
+
+class ScriptedModel:
+    """Each call takes the next turn, or asks a function for it; past the last turn it raises `ModelRefused`.
+
+    A turn is a text, streamed word by word with `pace_s` before each word and a `Finish` and a `Usage` after
+    the last; or it is steps, taken as they are: an event is yielded, a `ModelError` raised, an `anyio.Event`
+    waited for. `calls` holds the messages of every call.
+    """
+
+    def __init__(
+        self,
+        turns: Sequence[Turn] | Callable[[Sequence[ChatMessage]], Turn],
+        *,
+        name: str = "scripted",
+        pace_s: float = 0.0,
+    ) -> None:
+        self.name = name
+        self.calls: list[list[ChatMessage]] = []
+        self._turns = turns
+        self._pace_s = pace_s
+
+    async def stream(self, messages: Sequence[ChatMessage], sampling: Sampling) -> AsyncGenerator[ModelEvent, None]:
+        """See `Model.stream`. `sampling` changes nothing."""
+        self.calls.append(list(messages))
+        turn = self._turn(messages)
+        if isinstance(turn, str):
+            for word in re.findall(r"\s*\S+|\s+\Z", turn):
+                await anyio.sleep(self._pace_s)
+                yield TextDelta(word)
+            yield Finish("stop")
+            yield _usage(messages, turn)
+            return
+        for step in turn:
+            await anyio.lowlevel.checkpoint()
+            if isinstance(step, ModelError):
+                raise step
+            if isinstance(step, anyio.Event):
+                await step.wait()
+            else:
+                yield step
+
+    async def estimate(self, messages: Sequence[ChatMessage], output: str) -> Usage:
+        """See `Model.estimate`. By length."""
+        return _usage(messages, output)
+
+    def _turn(self, messages: Sequence[ChatMessage]) -> Turn:
+        if callable(self._turns):
+            return self._turns(messages)
+        if len(self.calls) > len(self._turns):
+            raise ModelRefused(f"The script of the model '{self.name}' has no turn left.")
+        return self._turns[len(self.calls) - 1]
+
+
+def _usage(messages: Sequence[ChatMessage], output: str) -> Usage:
+    said = sum(len(str(message.content)) for message in messages)
+    return Usage(
+        input_tokens=said // CHARS_PER_TOKEN,
+        output_tokens=len(output) // CHARS_PER_TOKEN,
+        cost_usd=0.0,
+        estimated=True,
+    )
