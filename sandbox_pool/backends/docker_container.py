@@ -70,12 +70,14 @@ def container_arguments(
 
 
 def missing_promises(info: dict[str, Any]) -> tuple[str, ...]:
-    """A sentence for each limit that this engine does not enforce."""
-    limits = {"memory": "MemoryLimit", "CPU": "CpuCfsQuota", "process": "PidsLimit"}
-    return tuple(
-        f"This Docker engine enforces no {name} limit: give it the cgroup controller (docker info has a warning)."
-        for name, key in limits.items()
-        if not info.get(key)
+    """A sentence on the limits that this engine does not enforce, if there are any."""
+    switches = {"memory_mb": "MemoryLimit", "cpus": "CpuCfsQuota", "pids": "PidsLimit"}
+    absent = [limit for limit, switch in switches.items() if not info.get(switch)]
+    if not absent:
+        return ()
+    return (
+        f"{', '.join(absent)} not enforced: this Docker engine has no control groups for it. See the warnings of "
+        "`docker info`; a rootless engine needs cgroup v2 and a delegation of its controllers.",
     )
 
 
