@@ -98,8 +98,7 @@ class Renderer:
 
     def break_off(self) -> None:
         """Ends an answer whose terminal event will not come; says nothing itself."""
-        if self._colours:
-            self._write("\x1b[0m")
+        self._end_colours()
         self._fresh_line()
         self._section = ""
         self._newlines = 2
@@ -169,10 +168,14 @@ class Renderer:
         if section == self._section:
             return
         if self._section:
-            if self._colours:
-                self._console.file.write("\x1b[0m")
+            self._end_colours()
             self._write("\n" * (2 - self._newlines))
         self._section = section
+
+    def _end_colours(self) -> None:
+        """What code coloured and did not end must not go on in what follows."""
+        if self._colours and self._section == "output":
+            self._write("\x1b[0m")
 
     def _fresh_line(self) -> None:
         if self._newlines == 0:
@@ -229,6 +232,6 @@ def _ledger_line(response: e.Response) -> str:
     if usage is not None and usage.total_tokens:
         about = "about " if usage.estimated else ""
         parts.append(f"{about}{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out")
-    if usage is not None and usage.cost_usd is not None:
+    if usage is not None and usage.cost_usd:
         parts.append(f"${usage.cost_usd:.4f}")
     return " · ".join(parts)

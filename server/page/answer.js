@@ -164,6 +164,6 @@ function ledger({ "codeact:ledger": times, usage }) {
     const about = usage["codeact:estimated"] ? "about " : "";
     parts.push(`${about}${usage.input_tokens.toLocaleString()} tokens in, ${usage.output_tokens.toLocaleString()} out`);
   }
-  if (usage?.["codeact:cost_usd"] != null) parts.push(`$${usage["codeact:cost_usd"].toFixed(4)}`);
+  if (usage?.["codeact:cost_usd"]) parts.push(`$${usage["codeact:cost_usd"].toFixed(4)}`);
   return parts.join(" · ");
 }
