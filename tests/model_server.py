@@ -41,12 +41,13 @@ class Gate:
         self._opened: Future[None] = Future()
 
     def open(self) -> None:
-        self._opened.set_result(None)
+        if not self._opened.done():
+            self._opened.set_result(None)
 
     async def wait(self) -> None:
         if not self.reached.done():
             self.reached.set_result(None)
-        await asyncio.wrap_future(self._opened)
+        await asyncio.shield(asyncio.wrap_future(self._opened))
 
 
 @dataclass(frozen=True)

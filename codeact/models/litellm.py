@@ -1,16 +1,11 @@
 """Any provider that litellm knows: chat messages enter, deltas and the usage of one call leave.
 
-litellm takes seconds to import, so that happens in a thread (`preload`), and the first call waits for it.
+The first call waits for litellm's import, which `preload` starts early.
 """
 
 import asyncio
-import importlib
-import logging
-import os
 import random
-import threading
 from collections.abc import AsyncGenerator, Sequence
-from concurrent.futures import Future
 from contextlib import aclosing
 from typing import Any
 
@@ -27,55 +22,12 @@ from codeact.models import (
     Usage,
 )
 from codeact.models.litellm_errors import Asked, bad_name, failure
+from codeact.models.litellm_loading import CLOSE_DEADLINE_S, close, preload
 
 __all__ = ["LiteLLMModel", "close", "preload"]
 
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30.0
-CLOSE_DEADLINE_S = 5.0
 CHARS_PER_TOKEN = 4
-
-
-_loading: Future[Any] | None = None
-
-
-def preload() -> Future[Any]:
-    """Starts importing litellm in a thread, once, and returns at once; the result is the module."""
-    global _loading
-    if _loading is None:
-        _loading = Future()
-        threading.Thread(target=_import, args=(_loading,), name="import-litellm", daemon=True).start()
-    return _loading
-
-
-def _import(loading: Future[Any]) -> None:
-    # Read at import: prices come from the package, not the network, and a stray `.env` beside it is left alone.
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
-    # Nor does a proxy stand between us and a model on this machine.
-    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{direct},localhost,127.0.0.1,::1".lstrip(",")
-    try:
-        litellm: Any = importlib.import_module("litellm")
-        litellm.telemetry = False
-        litellm.suppress_debug_info = True
-        litellm.disable_hf_tokenizer_download = True
-        for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-    except BaseException as error:
-        loading.set_exception(error)
-    else:
-        loading.set_result(litellm)
-
-
-async def close() -> None:
-    """Closes the connections that litellm keeps open for the running event loop; call it before that ends."""
-    if _loading is None or not _loading.done():
-        return
-    clients = _loading.result().in_memory_llm_clients_cache.cache_dict
-    suffix = f"-{id(asyncio.get_running_loop())}"
-    with anyio.move_on_after(CLOSE_DEADLINE_S, shield=True):
-        for key in [key for key in clients if str(key).endswith(suffix)]:
-            await clients.pop(key).close()
 
 
 class LiteLLMModel:

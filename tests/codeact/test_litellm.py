@@ -1,6 +1,7 @@
 """litellm's real path against a scripted server: deltas, usage, timeouts, retries, and every failure by name."""
 
 import inspect
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 
@@ -162,6 +163,29 @@ async def test_calls_can_run_side_by_side(server: ModelServer) -> None:
         for gate in gates:
             gate.open()
     assert [await outcome(request.ended) for request in server.requests] == ["finished", "finished"]
+
+
+WHILE_IT_LOADS = """
+import asyncio, sys
+from codeact.models import ChatMessage, Sampling
+from codeact.models.litellm import LiteLLMModel, preload
+
+async def main():
+    assert "litellm" not in sys.modules
+    stream = LiteLLMModel("nosuchmodel").stream([ChatMessage("user", "Hello")], Sampling())
+    try:
+        await asyncio.wait_for(anext(stream), 0.01)
+    except TimeoutError:
+        assert not preload().done()
+        print((await asyncio.wrap_future(preload())).__name__)
+
+asyncio.run(main())
+"""
+
+
+async def test_leaving_while_litellm_is_being_imported_does_not_spoil_it() -> None:
+    done = await anyio.run_process([sys.executable, "-c", WHILE_IT_LOADS])
+    assert done.stdout.decode() == "litellm\n"
 
 
 # ---- timeouts and retries ----------------------------------------------------------------------------
