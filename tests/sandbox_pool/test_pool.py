@@ -1,0 +1,417 @@
+"""The warm pool over real local kernels: who gets a sandbox when, what failures do, and that nothing is left."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import anyio
+import psutil
+import pytest
+
+from sandbox_pool import (
+    AtCapacity,
+    EngineUnavailable,
+    PoolClosed,
+    Sandbox,
+    SandboxError,
+    SandboxPool,
+    SandboxSpec,
+    SandboxStartFailed,
+    sizing,
+)
+from sandbox_pool import pool as pool_module
+from sandbox_pool.backends import Started
+from sandbox_pool.backends.process import ProcessBackend
+from sandbox_pool.waiting import Changes
+
+pytestmark = pytest.mark.anyio
+
+SPEC = SandboxSpec(preload=())
+KILL_KERNEL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+
+
+class Observed(ProcessBackend):
+    """Local kernels that start only while `gate` is open, and not while there is a `fault` or a refusal left."""
+
+    def __init__(self, state_dir: Path) -> None:
+        super().__init__(state_dir)
+        self.state_dir = state_dir
+        self.fault: SandboxError | None = None
+        self.refusals = 0
+        self.gate = anyio.Event()
+        self.gate.set()
+        self.reached = anyio.Event()
+        self.created: list[str] = []
+        self.destroyed: list[str] = []
+        self._changes = Changes()
+
+    async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
+        await super().prepare(spec, progress)
+        # It tries a sandbox.
+        self.created.clear()
+        self.destroyed.clear()
+        self.reached = anyio.Event()
+
+    async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
+        self.created.append(sandbox_id)
+        self.reached.set()
+        await self.gate.wait()
+        if self.fault is not None:
+            raise self.fault
+        if self.refusals:
+            self.refusals -= 1
+            raise SandboxStartFailed("The kernel did not answer.", sandbox_id=sandbox_id)
+        return await super().create(sandbox_id, spec)
+
+    async def destroy(self, sandbox_id: str) -> None:
+        await super().destroy(sandbox_id)
+        self.destroyed.append(sandbox_id)
+        self._changes.notify()
+
+    async def gone(self, sandbox_id: str) -> None:
+        await self._changes.until(lambda: sandbox_id in self.destroyed)
+
+    @property
+    def directories(self) -> list[Path]:
+        """Of sandboxes; each is in the directory of its instance."""
+        return [path for path in self.state_dir.rglob("*") if path.is_dir() and path.parent.parent == self.state_dir]
+
+
+@pytest.fixture
+async def backend(tmp_path: Path) -> AsyncIterator[Observed]:
+    """Prepared; the pool closes it."""
+    backend = Observed(tmp_path)
+    await backend.prepare(SPEC, print)
+    yield backend
+    await backend.close()
+
+
+async def value_of(sandbox: Sandbox, code: str) -> str:
+    outputs, result = await sandbox.run(code)
+    assert result.status == "ok", (outputs, result)
+    return "".join(getattr(output, "text", "") for output in outputs)
+
+
+# ---- lending -------------------------------------------------------------------------------------------
+
+
+async def test_an_acquired_sandbox_runs_code_and_is_destroyed_when_released(backend: Observed) -> None:
+    async with SandboxPool(backend, SPEC, min_size=1, max_size=2) as pool:
+        async with pool.acquire(owner="alice") as sandbox:
+            assert await value_of(sandbox, "print(6 * 7)") == "42\n"
+            assert pool.stats().leased == 1
+        await pool.until(lambda stats: stats.leased == stats.removing == 0)
+        assert not sandbox.alive
+        assert sandbox.id in backend.destroyed
+
+
+async def test_a_warm_sandbox_is_lent_in_one_step_without_a_call_to_the_backend(backend: Observed) -> None:
+    async with SandboxPool(backend, SPEC, min_size=1, max_size=1) as pool:
+        await pool.ready()
+        calls = len(backend.created) + len(backend.destroyed)
+        with pytest.raises(StopIteration) as returned:
+            pool.acquire().__await__().send(None)
+        assert returned.value.value.alive
+        assert len(backend.created) + len(backend.destroyed) == calls
+        stats = pool.stats()
+        assert (stats.hits, stats.misses, stats.warm, stats.leased) == (1, 0, 0, 1)
+        assert stats.acquire_p99_ms is not None
+
+
+async def test_waiting_acquires_are_served_in_order_and_never_with_a_used_sandbox(backend: Observed) -> None:
+    served: list[int] = []
+    lent: set[str] = set()
+
+    async def use(pool: SandboxPool, number: int) -> None:
+        async with pool.acquire() as sandbox:
+            served.append(number)
+            lent.add(sandbox.id)
+            assert await value_of(sandbox, "print('seen' in globals()); seen = True") == "False\n"
+            assert len(pool._leased) + len(pool._warm) + pool._starting <= 4
+
+    async with SandboxPool(backend, SPEC, min_size=2, max_size=4) as pool:
+        await pool.ready()
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(use, pool, number)
+        stats = pool.stats()
+    assert served == list(range(20))
+    assert len(lent) == 20
+    assert stats.hits + stats.misses == 20
+    assert stats.hits >= 2
+
+
+async def test_releasing_twice_or_after_the_end_is_harmless(backend: Observed) -> None:
+    async with SandboxPool(backend, SPEC, min_size=0, max_size=1) as pool:
+        sandbox = await pool.acquire()
+        await pool.release(sandbox)
+        await pool.release(sandbox)
+        assert pool.stats().removing == 1
+        last = await pool.acquire()
+    await pool.release(last)
+    assert not last.alive
+
+
+async def test_the_minimum_is_kept_warm_beside_those_on_loan(backend: Observed) -> None:
+    async with SandboxPool(backend, SPEC, min_size=2, max_size=4) as pool, pool.acquire(), pool.acquire():
+        await pool.until(lambda stats: (stats.warm, stats.leased) == (2, 2))
+        assert not pool._wants_start()
+
+
+async def test_with_a_minimum_of_zero_nothing_starts_until_it_is_asked_for(backend: Observed) -> None:
+    async with SandboxPool(backend, SPEC, min_size=0, max_size=2) as pool:
+        await pool.ready()
+        assert backend.created == []
+        async with pool.acquire() as sandbox:
+            assert await value_of(sandbox, "print('on demand')") == "on demand\n"
+
+
+# ---- capacity ------------------------------------------------------------------------------------------
+
+
+async def test_at_capacity_an_acquire_fails_at_its_deadline_and_says_when_to_retry(backend: Observed) -> None:
+    async with SandboxPool(backend, SPEC, min_size=0, max_size=1) as pool, pool.acquire():
+        with pytest.raises(AtCapacity, match="1 of 1 are in use") as caught:
+            await pool.acquire(timeout_s=0)
+        assert caught.value.retry_after_s >= 1
+        assert pool.stats().waiting == 0
+
+
+async def test_a_full_queue_turns_the_next_away_at_once(backend: Observed) -> None:
+    async with SandboxPool(backend, SPEC, min_size=0, max_size=1, max_waiting=1) as pool:
+        first = await pool.acquire()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(pool.acquire().__aenter__)
+            await pool.until(lambda stats: stats.waiting == 1)
+            with pytest.raises(AtCapacity, match="1 requests wait"):
+                await pool.acquire()
+            await pool.release(first)
+
+
+async def test_a_start_that_nobody_waits_for_any_more_becomes_warm(backend: Observed) -> None:
+    async with SandboxPool(backend, SPEC, min_size=0, max_size=1) as pool:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(pool.acquire().__aenter__)
+            await backend.reached.wait()
+            tasks.cancel_scope.cancel()
+        assert pool.stats().waiting == 0
+        await pool.until(lambda stats: stats.warm == 1)
+        assert (await pool.acquire()).id == backend.created[0]
+
+
+async def test_a_sandbox_assigned_to_a_cancelled_acquire_goes_to_the_next(backend: Observed) -> None:
+    async with SandboxPool(backend, SPEC, min_size=0, max_size=1) as pool:
+
+        async def cancel_first_once_assigned() -> None:
+            await pool.until(lambda stats: stats.leased == 1)
+            first.cancel()
+
+        async with asyncio.TaskGroup() as tasks:
+            backend.gate = anyio.Event()
+            canceller = tasks.create_task(cancel_first_once_assigned())
+            first = tasks.create_task(pool._lend("local", 30))
+            second = tasks.create_task(pool._lend("local", 30))
+            await pool.until(lambda stats: stats.waiting == 2)
+            backend.gate.set()
+        assert canceller.done()
+        assert first.cancelled()
+        assert second.result().alive
+        assert len(backend.created) == 1
+        assert pool.stats().leased == 1
+
+
+async def test_a_pool_shrinks_when_demand_is_over(backend: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "SHRINK_INTERVAL_S", 0.01)
+    monkeypatch.setattr(sizing, "WINDOWS_S", (1.0,))
+    async with SandboxPool(backend, SPEC, min_size=0, max_size=2) as pool:
+        async with pool.acquire():
+            await pool.until(lambda stats: stats.warm == 1)
+        await pool.until(lambda stats: stats.warm == stats.starting == stats.removing == stats.target == 0)
+        assert set(backend.destroyed) == set(backend.created)
+
+
+# ---- failures ------------------------------------------------------------------------------------------
+
+
+async def test_a_failing_backend_gives_its_error_to_those_who_wait_and_recovers(backend: Observed) -> None:
+    backend.fault = EngineUnavailable("The engine went away.")
+    async with SandboxPool(backend, SPEC, min_size=1, max_size=1) as pool:
+        with pytest.raises(EngineUnavailable, match="went away"):
+            await pool.ready()
+        with pytest.raises(EngineUnavailable, match="went away"):
+            await pool.acquire()
+        assert pool.stats().last_error == "The engine went away."
+        backend.fault = None
+        async with pool.acquire() as sandbox:
+            assert sandbox.alive
+        await pool.ready()
+
+
+async def test_starts_that_keep_failing_fail_those_who_wait_with_the_reason(backend: Observed) -> None:
+    backend.fault = SandboxStartFailed("The kernel did not answer.")
+    async with SandboxPool(backend, SPEC, min_size=0, max_size=1, concurrent_starts=1) as pool:
+        with pytest.raises(SandboxStartFailed, match="did not answer"):
+            await pool.acquire()
+        assert len(backend.created) == pool_module.PATIENCE
+
+
+async def test_one_failed_start_delays_an_acquire_and_does_not_fail_it(backend: Observed) -> None:
+    backend.refusals = 1
+    async with SandboxPool(backend, SPEC, min_size=0, max_size=1) as pool:
+        assert (await pool.acquire()).alive
+        assert pool.stats().failures == 1
+
+
+async def test_at_the_deadline_the_reason_is_told_where_starts_fail(backend: Observed) -> None:
+    backend.fault = SandboxStartFailed("The kernel did not answer.")
+    async with SandboxPool(backend, SPEC, min_size=1, max_size=1, concurrent_starts=1) as pool:
+        await pool.until(lambda stats: stats.failures == 1)
+        with pytest.raises(SandboxStartFailed, match="did not answer"):
+            await pool.acquire(timeout_s=0)
+
+
+async def test_a_warm_sandbox_that_dies_is_replaced_and_never_lent(backend: Observed) -> None:
+    async with SandboxPool(backend, SPEC, min_size=1, max_size=1) as pool:
+        await pool.ready()
+        (victim,) = pool._warm
+        execution = victim.execute(KILL_KERNEL)
+        await victim.died()
+        async with pool.acquire() as sandbox:
+            assert sandbox is not victim
+            assert await value_of(sandbox, "print('alive')") == "alive\n"
+        await execution.aclose()
+        assert pool.stats().failures == 1
+        await pool.until(lambda stats: stats.removing == 0)
+        assert victim.id in backend.destroyed
+
+
+async def test_an_old_sandbox_is_replaced(backend: Observed) -> None:
+    async with SandboxPool(backend, SPEC, min_size=1, max_size=1, max_idle_s=0.01) as pool:
+        await pool.until(lambda stats: len(backend.created) >= 3)
+    assert set(backend.destroyed) == set(backend.created)
+
+
+# ---- the end -------------------------------------------------------------------------------------------
+
+
+async def test_closing_fails_those_who_wait_and_destroys_everything(backend: Observed) -> None:
+    errors: list[SandboxError] = []
+
+    async def wait(pool: SandboxPool) -> None:
+        with pytest.raises(PoolClosed, match="closing") as caught:
+            await pool.acquire()
+        errors.append(caught.value)
+
+    async with anyio.create_task_group() as tasks, SandboxPool(backend, SPEC, min_size=0, max_size=2) as pool:
+        sandboxes = [await pool.acquire(), await pool.acquire()]
+        tasks.start_soon(wait, pool)
+        await pool.until(lambda stats: stats.waiting == 1)
+    assert len(errors) == 1
+    assert not any(sandbox.alive for sandbox in sandboxes)
+    assert backend.directories == []
+    with pytest.raises(PoolClosed):
+        await pool.acquire()
+    with pytest.raises(PoolClosed):
+        await pool.until(lambda stats: False)
+
+
+async def test_closing_while_sandboxes_start_leaves_nothing(backend: Observed) -> None:
+    async with SandboxPool(backend, SPEC, min_size=2, max_size=2):
+        await backend.reached.wait()
+    assert backend.directories == []
+
+
+async def test_an_error_in_the_body_leaves_the_pool_as_it_is(backend: Observed) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with SandboxPool(backend, SPEC, min_size=1, max_size=1):
+            raise ZeroDivisionError
+    assert backend.directories == []
+
+
+async def test_cancelling_the_body_destroys_everything_first(backend: Observed) -> None:
+    with anyio.CancelScope() as scope:
+        async with SandboxPool(backend, SPEC, min_size=1, max_size=1) as pool:
+            await pool.ready()
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    assert set(backend.destroyed) >= set(backend.created)
+    assert backend.directories == []
+
+
+# ---- leaks ---------------------------------------------------------------------------------------------
+
+ABANDON = """
+import anyio, os, signal, sys
+from pathlib import Path
+from sandbox_pool import SandboxPool, SandboxSpec
+from sandbox_pool.backends.process import ProcessBackend
+
+async def main():
+    backend = ProcessBackend(Path(sys.argv[1]))
+    spec = SandboxSpec(preload=())
+    await backend.prepare(spec, lambda line: None)
+    async with SandboxPool(backend, spec, min_size=1, max_size=1) as pool:
+        await pool.ready()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+anyio.run(main)
+"""
+
+
+async def test_what_a_killed_server_left_is_removed_by_the_next(backend: Observed) -> None:
+    child = await anyio.run_process([sys.executable, "-c", ABANDON, str(backend.state_dir)], check=False)
+    assert child.returncode == -signal.SIGKILL, child.stderr.decode()
+    left = set(backend.directories)
+    (sandbox_id,) = await backend.list()
+    async with SandboxPool(backend, SPEC, min_size=0, max_size=1):
+        await backend.gone(sandbox_id)
+    assert left
+    assert not left & set(backend.directories)
+
+
+async def one_cycle(pool: SandboxPool, backend: Observed, chance: random.Random) -> None:
+    """One use of a sandbox, with or without a fault."""
+    fault = chance.choice(["none", "kernel dies", "orphan", "start fails", "cancelled early", "cancelled late"])
+    if fault == "start fails":
+        backend.refusals = chance.randint(1, 2 * pool_module.PATIENCE)
+    with anyio.CancelScope() as scope, contextlib.suppress(SandboxStartFailed):
+        if fault == "cancelled early":
+            scope.deadline = anyio.current_time() + chance.uniform(0, 0.2)
+        async with pool.acquire() as sandbox:
+            match fault:
+                case "kernel dies":
+                    await sandbox.run(KILL_KERNEL)
+                case "orphan":
+                    await sandbox.run("import subprocess; subprocess.Popen(['sleep', '1000'])")
+                case "cancelled late":
+                    async with sandbox.execute("while True: print('x' * 100)") as execution:
+                        async for _ in execution:
+                            scope.cancel()
+                case _:
+                    assert await value_of(sandbox, "print(1)") == "1\n"
+
+
+async def test_nothing_leaks_over_cycles_of_use_with_random_faults(tmp_path: Path) -> None:
+    us = psutil.Process()
+
+    async def cycles(number: int, state_dir: Path) -> tuple[int, int, list[str]]:
+        backend = Observed(state_dir)
+        await backend.prepare(SPEC, print)
+        chance = random.Random(number)
+        async with SandboxPool(backend, SPEC, min_size=2, max_size=3) as pool:
+            for _ in range(number // 2):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(one_cycle, pool, backend, chance)
+                    tasks.start_soon(one_cycle, pool, backend, chance)
+            await pool.until(lambda stats: stats.warm >= 2 and stats.leased == stats.removing == 0)
+            assert len(backend.directories) == pool.stats().warm + pool.stats().starting
+        return len(us.children(recursive=True)), us.num_fds(), os.listdir(state_dir)
+
+    _, descriptors, _ = await cycles(2, tmp_path / "first")
+    assert await cycles(30, tmp_path / "then") == (0, descriptors, [])
