@@ -38,11 +38,3 @@ def test_the_kernel_side_imports_nothing_of_ours() -> None:
     kernel_side = ROOT / "sandbox_pool" / "kernel_main.py"
     assert imports(kernel_side) & set(LAYERS) == set()
 
-
-@pytest.mark.parametrize("layer", LAYERS)
-def test_public_names_are_listed_and_sorted(layer: str) -> None:
-    for path in modules(layer):
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.Assign) and any(getattr(t, "id", "") == "__all__" for t in node.targets):
-                names = ast.literal_eval(node.value)
-                assert names == sorted(names), f"{path}: __all__ is not sorted"
