@@ -1,6 +1,5 @@
 """Opens a database: a URI enters, a client and the documents bound to its database leave."""
 
-import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +8,7 @@ import anyio
 import pymongo
 from pymongo import AsyncMongoClient
 from pymongo.errors import ConfigurationError, ExecutionTimeout
+from pymongo.uri_parser import split_options
 
 from codeact.errors import StoreUnavailable
 from codeact.store.documents import Documents
@@ -49,6 +49,8 @@ async def open_documents(uri: str) -> AsyncIterator[tuple[Client, Documents]]:
                 # Creates indexes, and so also finds out whether we may write.
                 documents = await Documents.bind(client.get_default_database(DATABASE))
         except FOREIGN as error:
+            # PyMongo gives up at the very moment of its next attempt, and closing it then leaks that one's socket.
+            await anyio.sleep(0.01)
             raise explain(error, uri) from None
         except TimeoutError:
             raise explain(ExecutionTimeout(f"no indexes after {INDEX_TIMEOUT_S:.0f} s"), uri) from None
@@ -58,14 +60,13 @@ async def open_documents(uri: str) -> AsyncIterator[tuple[Client, Documents]]:
 
 
 def _client(uri: str) -> Client:
-    with warnings.catch_warnings():
-        # PyMongo only warns of options that it does not know or cannot read.
-        warnings.simplefilter("error", UserWarning)
-        return AsyncMongoClient(
-            uri,
-            appname="codeact",
-            journal=True,
-            serverSelectionTimeoutMS=int(REACH_TIMEOUT_S * 1000),
-            tz_aware=True,
-            uuidRepresentation="standard",
-        )
+    if options := uri.partition("?")[2]:
+        split_options(options)  # Raises for options of which the client itself would only warn.
+    return AsyncMongoClient(
+        uri,
+        appname="codeact",
+        journal=True,
+        serverSelectionTimeoutMS=int(REACH_TIMEOUT_S * 1000),
+        tz_aware=True,
+        uuidRepresentation="standard",
+    )

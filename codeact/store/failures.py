@@ -33,7 +33,6 @@ CLASSES: tuple[tuple[type[Exception], type[StoreError], str], ...] = (
     (e.NotPrimaryError, StoreUnavailable, NOT_WRITABLE),
     (e.ConnectionFailure, StoreUnavailable, UNREACHABLE),
     (e.ConfigurationError, StoreUnavailable, UNREADABLE),
-    (UserWarning, StoreUnavailable, UNREADABLE),
     (e.ExecutionTimeout, StoreUnavailable, UNCONFIRMED),
     (e.WriteConcernError, StoreUnavailable, UNCONFIRMED),
     (bson.errors.BSONError, StoreError, CANNOT_HOLD),

@@ -53,7 +53,10 @@ def runs(pid: int) -> bool:
 def network_sockets(pid: int) -> list[str]:
     """The process's lines in the kernel's tables of TCP and UDP sockets (proc(5))."""
     process = Path("/proc") / str(pid)
-    mine = {os.readlink(link) for link in (process / "fd").iterdir()}
+    mine = set()
+    for link in (process / "fd").iterdir():
+        with suppress(FileNotFoundError):  # Closed meanwhile.
+            mine.add(os.readlink(link))
     tables = [(process / "net" / name).read_text().splitlines()[1:] for name in ("tcp", "tcp6", "udp", "udp6")]
     return [line for table in tables for line in table if f"socket:[{line.split()[9]}]" in mine]
 

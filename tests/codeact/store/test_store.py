@@ -9,6 +9,7 @@ import time
 import anyio
 import msgspec
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 from pymongo import AsyncMongoClient, MongoClient
 
 from codeact import events as e
@@ -325,7 +326,7 @@ async def test_responses_of_a_killed_server_become_failed_and_keep_their_items(s
     await store.begin_response(mine, [], owner="ann")
     async with await anyio.open_process([sys.executable, "-c", BEGIN, uri, conversation.id, first.id]) as server:
         assert server.stdout is not None
-        assert await server.stdout.receive() == b"begun\n"
+        assert await BufferedByteReceiveStream(server.stdout).receive_until(b"\n", 100) == b"begun"
         assert await store.fail_unfinished() == 0, "both servers run"
         server.kill()
         await server.wait()
