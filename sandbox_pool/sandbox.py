@@ -1,51 +1,63 @@
 """A backend and a spec enter, a warm sandbox leaves: code in, live outputs and one result out."""
 
-from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import Self
+import asyncio
+import time
+from typing import Any
+
+import anyio
+import structlog
+import zmq
 
 from sandbox_pool.backends import Backend, Death
-from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream
+from sandbox_pool.coalesce import Coalescer
+from sandbox_pool.errors import SandboxBusy, SandboxError, SandboxGone, SandboxStartFailed
+from sandbox_pool.execution import Execution, to_result
+from sandbox_pool.kernel import KernelClient, Request
+from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream, fold
 from sandbox_pool.spec import SandboxSpec
 
 __all__ = ["Execution", "Sandbox"]
 
+log = structlog.get_logger(__name__)
 
-class Execution(AsyncIterator[Output]):
-    """One piece of code running: an iterator of its outputs, live, with a result at its end.
+INTERRUPT_GRACES_S = (2.0, 1.0)
+DEATH_S = 2.0
+DESTROY_S = 2.5
+"""With the graces before it, code that ignores its interrupt is gone in under 6 seconds."""
+ABANDON_S = 30.0
+CLOSE_S = 10.0
 
-    Iterate it once, from one task. The code is bounded by its time limit whether or not anybody reads.
-    """
-
-    @property
-    def result(self) -> ExecutionResult:
-        """How it ended; known once iteration has ended, before that a `RuntimeError`."""
-        raise NotImplementedError
-
-    async def __anext__(self) -> Output:
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        """Stops the code if it still runs, and waits until it has stopped (bounded). Idempotent."""
-        raise NotImplementedError
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
+# The last line raises on purpose: the first traceback of an interpreter costs 50 ms of imports.
+PRELOAD = """
+def _preload(names):
+    import contextlib, importlib
+    for name in names:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+_preload({names!r})
+del _preload
+raise Warning("warm")
+"""
 
 
 class Sandbox:
-    """One kernel in one sandbox, used by one conversation."""
+    """One kernel in one sandbox, used by one conversation. Make it with `start`."""
 
-    id: str
-    spec: SandboxSpec
+    def __init__(self, backend: Backend, sandbox_id: str, spec: SandboxSpec) -> None:
+        self.id = sandbox_id
+        self.spec = spec
+        self._backend = backend
+        self._kernel: KernelClient | None = None
+        self._tasks = asyncio.TaskGroup()
+        self._life: asyncio.Task[None] | None = None
+        self._running: Execution | None = None
+        self._outputs = self._coalescer()
+        self._start_error: SandboxError | None = None
+        self._death: Death | None = None
+        self._started = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._died = asyncio.Event()
+        self._destroyed = asyncio.Event()
 
     @classmethod
     async def start(cls, backend: Backend, sandbox_id: str, spec: SandboxSpec, *, deadline_s: float) -> "Sandbox":
@@ -53,28 +65,53 @@ class Sandbox:
 
         Raises `SandboxStartFailed`. On failure or cancellation what was created is destroyed first.
         """
-        raise NotImplementedError
+        sandbox = cls(backend, sandbox_id, spec)
+        # The one task outside of a group: it is the sandbox's life, which `close` ends, and owns its group.
+        sandbox._life = asyncio.create_task(sandbox._live(deadline_s), name=f"sandbox {sandbox_id}")
+        try:
+            await sandbox._started.wait()
+        except BaseException:
+            await sandbox.close()
+            raise
+        if sandbox._start_error is not None:
+            await sandbox.close()
+            raise sandbox._start_error
+        return sandbox
 
     @property
     def alive(self) -> bool:
         """Whether code can run: False once the kernel has gone or `close` was called."""
-        raise NotImplementedError
+        return self._started.is_set() and not self._ending.is_set()
 
     @property
     def death(self) -> Death | None:
         """Why the kernel has gone; None while it lives."""
-        raise NotImplementedError
+        return self._death
 
     async def died(self) -> Death:
-        """Returns when the kernel has gone, whatever the reason. Any number of callers."""
-        raise NotImplementedError
+        """Returns when the kernel has gone, whatever the reason (`close` is one). Any number of callers."""
+        await self._died.wait()
+        assert self._death is not None
+        return self._death
 
     def execute(self, code: str, *, timeout_s: float | None = None) -> Execution:
         """Starts the code; None means the spec's `execution_timeout_s`.
 
         Raises `SandboxBusy` while other code runs, `SandboxGone` when there is no kernel any more.
         """
-        raise NotImplementedError
+        if self._kernel is None or not self.alive:
+            reason = self._death.detail if self._death else "Its kernel has gone."
+            raise SandboxGone(f"The sandbox is gone. {reason}", sandbox_id=self.id)
+        if self._running is not None:
+            raise SandboxBusy("The sandbox runs other code.", sandbox_id=self.id)
+        if timeout_s is None:
+            timeout_s = self.spec.limits.execution_timeout_s
+        execution = self._running = Execution(self._outputs, timeout_s=timeout_s)
+        started_at = time.perf_counter()
+        request = self._kernel.execute(code)
+        request.done.add_done_callback(lambda _: execution.decide("done"))
+        self._tasks.create_task(self._supervise(self._kernel, execution, request, started_at))
+        return execution
 
     async def run(
         self, code: str, *, timeout_s: float | None = None
@@ -83,15 +120,144 @@ class Sandbox:
 
         Raises as `execute`. Cancelling it stops the code.
         """
-        raise NotImplementedError
+        async with self.execute(code, timeout_s=timeout_s) as execution:
+            outputs = [output async for output in execution]
+        return fold(outputs), execution.result
 
     async def interrupt(self) -> None:
         """Stops the running code and returns when it has stopped, in 6 seconds at most; no-op when idle.
 
         Code that ignores the interrupt costs the kernel its life.
         """
-        raise NotImplementedError
+        if self._running is not None:
+            await self._running.aclose()
 
     async def close(self) -> None:
-        """Destroys the sandbox. Idempotent; cancelling the call does not stop the destruction."""
-        raise NotImplementedError
+        """Destroys the sandbox; code that runs ends as `died`. Idempotent; waits 10 seconds at most.
+
+        Cancelling the call does not stop the destruction.
+        """
+        if self._started.is_set():
+            self._end(Death("The sandbox was closed."))
+        elif self._life is not None:
+            self._life.cancel()
+        with anyio.CancelScope(shield=True):
+            if self._life is not None:
+                await asyncio.wait({self._life}, timeout=CLOSE_S)
+
+    async def _live(self, deadline_s: float) -> None:
+        """The whole life of the sandbox. However it ends, nothing is left."""
+        try:
+            async with self._tasks:
+                await self._warm_up(deadline_s)
+                await self._ending.wait()
+                self._end(self._death or await self._find_death())
+                await self._destroy()
+        except Exception:
+            log.exception("a sandbox failed", sandbox=self.id)
+            self._start_error = SandboxStartFailed("The server failed to start the sandbox.", sandbox_id=self.id)
+        finally:
+            self._started.set()
+            self._end(Death("The server ended the sandbox."))
+            await self._destroy()
+            if self._running is not None:
+                self._running.finish(to_result(self._running, "done", None, self._death, duration_s=0.0))
+
+    async def _warm_up(self, deadline_s: float) -> None:
+        began_at = time.perf_counter()
+        try:
+            async with asyncio.timeout(deadline_s):
+                started = await self._backend.create(self.id, self.spec)
+                self._kernel = KernelClient(
+                    started.connection,
+                    limit_bytes=self.spec.limits.output_bytes,
+                    on_output=self._on_output,
+                    on_omitted=self._on_omitted,
+                )
+                self._tasks.create_task(self._notice(self._kernel))
+                await self._kernel.connect(self._tasks)
+                preload = self._kernel.execute(PRELOAD.format(names=self.spec.preload), silent=True)
+                await asyncio.wait({preload.done})
+            if self._kernel.gone.is_set():
+                raise ConnectionError("The kernel ended while it started.")
+            self._outputs = self._coalescer()
+            log.info("sandbox started", sandbox=self.id, seconds=round(time.perf_counter() - began_at, 3))
+        except SandboxError as error:
+            self._start_error = error
+            self._end(Death(error.message))
+        except (TimeoutError, ConnectionError, zmq.ZMQError) as error:
+            late = isinstance(error, TimeoutError)
+            problem = f"The kernel did not answer within {deadline_s:g} s." if late else f"{error}"
+            death = await self._find_death()
+            self._start_error = SandboxStartFailed(f"{problem} {death.detail}", sandbox_id=self.id)
+            self._end(death)
+        self._started.set()
+
+    async def _supervise(self, kernel: KernelClient, execution: Execution, request: Request, began_at: float) -> None:
+        """Sees one execution to its end: its own, the kernel's, or the one that the stop ladder brings."""
+        timer = asyncio.get_running_loop().call_later(execution.timeout_s, execution.decide, "timeout")
+        cause = await execution.cause
+        timer.cancel()
+        if cause != "done" and not await self._interrupt(kernel, request):
+            self._end(Death("The code did not stop when it was interrupted, so its sandbox was destroyed."))
+            await asyncio.wait({request.done})
+            with anyio.move_on_after(DESTROY_S):
+                await self._destroyed.wait()
+        reply = request.done.result()
+        if reply is None:
+            await self._died.wait()
+        self._running = None
+        self._outputs = self._coalescer()
+        execution.finish(to_result(execution, cause, reply, self._death, duration_s=time.perf_counter() - began_at))
+
+    async def _interrupt(self, kernel: KernelClient, request: Request) -> bool:
+        """Whether the code has ended and no signal that was meant for it is still on its way."""
+        pending: set[asyncio.Future[Any]] = {request.done}
+        for grace_s in INTERRUPT_GRACES_S:
+            _, pending = await asyncio.wait({*pending, kernel.interrupt(request)}, timeout=grace_s)
+            if not pending:
+                return True
+        return False
+
+    async def _notice(self, kernel: KernelClient) -> None:
+        await kernel.gone.wait()
+        self._ending.set()
+
+    async def _find_death(self) -> Death:
+        try:
+            async with asyncio.timeout(DEATH_S):
+                return await self._backend.death(self.id, self.spec.limits)
+        except Exception:
+            log.exception("why a kernel ended could not be found", sandbox=self.id)
+            return Death("The kernel has gone.")
+
+    def _end(self, death: Death) -> None:
+        """The first call says why."""
+        if self._death is None:
+            self._death = death
+            log.info("sandbox ended", sandbox=self.id, reason=death.detail, limit=death.limit)
+        self._ending.set()
+        self._died.set()
+
+    async def _destroy(self) -> None:
+        if self._destroyed.is_set():
+            return
+        if self._kernel is not None:
+            self._kernel.close()
+        try:
+            async with asyncio.timeout(ABANDON_S):
+                await self._backend.destroy(self.id)
+        except Exception:  # The last step of a life: there is nobody to raise to.
+            log.exception("a sandbox could not be destroyed", sandbox=self.id)
+        self._destroyed.set()
+
+    def _coalescer(self) -> Coalescer:
+        return Coalescer(self.spec.limits.output_bytes)
+
+    def _on_output(self, output: Output, size_bytes: int) -> None:
+        self._outputs.add(output, size_bytes)
+        if self._running is not None:
+            self._running.wake()
+
+    def _on_omitted(self, size_bytes: int) -> None:
+        self._outputs.omit(size_bytes)

@@ -1,55 +1,66 @@
-"""Which server processes live: a state directory enters; our own directory, and those of dead ones, leave.
+"""A directory enters, one of its own for this server instance leaves, with a lock that tells it is alive.
 
-Every process that makes sandboxes holds a lock inside a directory of its own. The operating system drops
-the lock when the process ends, however it ends (flock(2)), so no process is ever mistaken for a dead one
-because its pid was used again.
+state_dir/<instance>/lock          held (flock) for as long as the instance lives, even until `kill -9`
+state_dir/<instance>/<sandbox id>/ whatever the sandbox has on disk
 """
 
 import fcntl
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 __all__ = ["Instance"]
 
+LOCK = "lock"
+
 
 class Instance:
-    """`directory` is `state_dir/<id>`, mode 0700, this process's own until `close`."""
+    """This server instance's directory; `close` gives it up."""
 
     def __init__(self, state_dir: Path) -> None:
-        self.id = secrets.token_hex(4)
-        self.directory = state_dir / self.id
-        # Locked under a hidden name first: nobody may find a directory whose lock is not held yet.
-        hidden = state_dir / f".{self.id}"
-        hidden.mkdir(mode=0o700, parents=True)
-        self._lock = os.open(hidden / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        self._state_dir = state_dir
+        name = secrets.token_hex(4)
+        # Renamed into place once it is locked: nobody may take it for one that a dead server left.
+        staging = state_dir / f".{name}"
+        staging.mkdir(mode=0o700, parents=True)
+        self._lock = os.open(staging / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        hidden.rename(self.directory)
+        self.directory = staging.rename(state_dir / name)
 
-    def dead(self) -> list[Path]:
-        """Directories of processes that ended without `close`; remove one when nothing of it is left."""
-        return [lock.parent for lock in self.directory.parent.glob("[!.]*/lock") if not _is_held(lock)]
+    def create(self, sandbox_id: str) -> Path:
+        """A directory for this sandbox."""
+        directory = self.directory / sandbox_id
+        directory.mkdir(mode=0o700)
+        return directory
+
+    def leftovers(self) -> list[Path]:
+        """Directories of sandboxes whose server instances no longer run; those without any are removed."""
+        found = []
+        for instance in self._dead():
+            sandboxes = [entry for entry in instance.iterdir() if entry.is_dir()]
+            found += sandboxes
+            if not sandboxes:
+                shutil.rmtree(instance, ignore_errors=True)
+        return found
 
     def close(self) -> None:
-        """Drops the lock; a directory that still has sandboxes stays, as of a dead process. Idempotent."""
-        if self._lock < 0:
-            return
-        if os.listdir(self.directory) == ["lock"]:
-            shutil.rmtree(self.directory)
+        shutil.rmtree(self.directory, ignore_errors=True)
         os.close(self._lock)
-        self._lock = -1
 
-
-def _is_held(lock: Path) -> bool:
-    try:
-        descriptor = os.open(lock, os.O_RDWR)
-    except FileNotFoundError:  # Removed just now: by its owner, or by another process that found it dead.
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    def _dead(self) -> Iterator[Path]:
+        for lock in self._state_dir.glob(f"[!.]*/{LOCK}"):
+            if lock.parent == self.directory:
+                continue
+            try:
+                descriptor = os.open(lock, os.O_RDWR)
+            except OSError:
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield lock.parent
+            except BlockingIOError:
+                pass
+            finally:
+                os.close(descriptor)

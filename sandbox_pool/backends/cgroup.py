@@ -1,0 +1,172 @@
+"""Limits enter, a control group that enforces them on every process in it leaves. Linux only.
+
+Version 1: groups below our own one in the `memory`, `pids` and `cpu` hierarchies. Version 2: groups below our
+own one, if it is ours to divide. Interfaces: the kernel's "Control Group v2" and "cgroup-v1" documents.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox_pool.spec import Limits
+
+__all__ = ["Cgroup", "Cgroups"]
+
+CONTROLLERS = ("memory", "pids", "cpu")
+PERIOD_US = 100_000
+SERVER_GROUP = "codeact-server"
+JOIN = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 1; shift; done; shift; exec "$@"'
+REMOVE_ATTEMPTS = 50
+REMOVE_RETRY_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroup:
+    """One group. `directories` by controller, all the same one in version 2."""
+
+    directories: dict[str, Path]
+
+    def wrap(self, command: Sequence[str]) -> list[str]:
+        """A command line that joins the group and then becomes this command, in the same process."""
+        members = [str(directory / "cgroup.procs") for directory in self._unique()]
+        return ["/bin/sh", "-c", JOIN, "sh", *members, "--", *command]
+
+    @property
+    def oom_killed(self) -> bool:
+        """Whether the kernel has killed a process of the group for its memory."""
+        memory = self.directories.get("memory")
+        if memory is None:
+            return False
+        for name in ("memory.events", "memory.oom_control"):
+            with contextlib.suppress(OSError):
+                counters = dict(line.split() for line in (memory / name).read_text().splitlines())
+                return counters.get("oom_kill", "0") != "0"
+        return False
+
+    def kill(self) -> None:
+        """Ends every process in the group."""
+        for directory in self._unique():
+            try:
+                (directory / "cgroup.kill").write_text("1")
+            except OSError:  # Version 1, or Linux before 5.14.
+                for pid in _pids(directory):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+    def remove(self) -> None:
+        """Ends what is in it and removes it; blocks for as long as the last processes take to vanish."""
+        for directory in self._unique():
+            for _ in range(REMOVE_ATTEMPTS):
+                try:
+                    directory.rmdir()
+                    break
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    self.kill()
+                    time.sleep(REMOVE_RETRY_S)
+
+    def _unique(self) -> list[Path]:
+        return list(dict.fromkeys(self.directories.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroups:
+    """Where groups can be made on this machine: a parent directory by controller."""
+
+    parents: dict[str, Path]
+
+    @classmethod
+    def find(cls) -> "Cgroups":
+        """What we may use; without parents when that is nothing. In version 2 this moves our own processes
+        into a group below, since a group with processes of its own cannot have limited children."""
+        own = _own_directories()
+        if "" in own and own.keys().isdisjoint(CONTROLLERS):
+            return cls(_divide(own[""]))
+        return cls({name: own[name] for name in CONTROLLERS if name in own and os.access(own[name], os.W_OK)})
+
+    def create(self, name: str, limits: Limits) -> Cgroup:
+        """A new, empty group with these limits. Raises `OSError`, leaving nothing."""
+        group = Cgroup({controller: parent / name for controller, parent in self.parents.items()})
+        try:
+            for directory in group._unique():
+                directory.mkdir()
+            for controller, directory in group.directories.items():
+                for file, value in _settings(controller, limits):
+                    if (directory / file).exists():
+                        (directory / file).write_text(value)
+        except OSError:
+            group.remove()
+            raise
+        return group
+
+
+def _settings(controller: str, limits: Limits) -> Iterator[tuple[str, str]]:
+    """File names and values of both versions, in the order of writing; a group has those of one of them."""
+    if controller == "memory":
+        memory = str(limits.memory_mb * 1024 * 1024)
+        yield "memory.limit_in_bytes", memory
+        yield "memory.memsw.limit_in_bytes", memory
+        yield "memory.max", memory
+        yield "memory.swap.max", "0"
+    elif controller == "pids":
+        yield "pids.max", str(limits.pids)
+    else:
+        quota_us = str(int(limits.cpus * PERIOD_US))
+        yield "cpu.cfs_period_us", str(PERIOD_US)
+        yield "cpu.cfs_quota_us", quota_us
+        yield "cpu.max", f"{quota_us} {PERIOD_US}"
+
+
+def _own_directories() -> dict[str, Path]:
+    """The directory of our own group by controller; version 2's is under the empty name."""
+    paths: dict[str, str] = {}
+    try:
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            paths.update(dict.fromkeys(controllers.split(","), path))
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return {}
+    own: dict[str, Path] = {}
+    for mount in mounts:
+        fields, _, rest = mount.partition(" - ")
+        root, point = fields.split()[3:5]
+        kind, _, options = rest.split(" ", 2)
+        names = {"cgroup": set(options.split(",")), "cgroup2": {""}}.get(kind, set())
+        for name in names & paths.keys():
+            # In a container the mount may begin at our own group, or anywhere between it and the root.
+            inside = os.path.relpath(paths[name], root)
+            directory = Path(point) if inside.startswith("..") else Path(point, inside)
+            if directory.is_dir():
+                own[name] = directory
+    return own
+
+
+def _divide(own: Path) -> dict[str, Path]:
+    parent = own.parent if own.name == SERVER_GROUP else own
+    controllers = [name for name in CONTROLLERS if name in _words(parent / "cgroup.controllers")]
+    try:
+        server = parent / SERVER_GROUP
+        server.mkdir(exist_ok=True)
+        for pid in _pids(parent):
+            (server / "cgroup.procs").write_text(str(pid))
+        (parent / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
+    except OSError:
+        return {}
+    return dict.fromkeys(controllers, parent)
+
+
+def _words(file: Path) -> list[str]:
+    try:
+        return file.read_text().split()
+    except OSError:
+        return []
+
+
+def _pids(directory: Path) -> list[int]:
+    return [int(word) for word in _words(directory / "cgroup.procs")]

@@ -1,0 +1,68 @@
+"""A path of a Python interpreter enters, what it takes to run our kernel with it leaves."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from sandbox_pool.errors import ImageUnavailable
+
+__all__ = ["Interpreter"]
+
+PROBE_S = 60.0
+PROBE = """
+import json, sys
+from importlib.metadata import PackageNotFoundError, version
+try:
+    ipykernel = version("ipykernel")
+except PackageNotFoundError:
+    ipykernel = "0"
+prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]
+print(json.dumps({"prefixes": prefixes, "ipykernel": ipykernel}))
+"""
+OLDEST_IPYKERNEL = (7, 2)
+
+
+class _Answer(msgspec.Struct):
+    prefixes: list[str]
+    ipykernel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """`prefixes` are the directories that it needs; `links` the symbolic links outside of them that lead to it."""
+
+    executable: str
+    prefixes: tuple[str, ...]
+    links: tuple[str, ...]
+
+    @classmethod
+    def probe(cls, executable: str | None) -> "Interpreter":
+        """None: the interpreter that runs us. Blocks. Raises `ImageUnavailable`, naming what is missing."""
+        path = os.path.abspath(executable or sys.executable)
+        try:
+            probe = subprocess.run(  # noqa: S603
+                [path, "-I", "-c", PROBE], capture_output=True, text=True, timeout=PROBE_S, check=True
+            )
+            answer = msgspec.json.decode(probe.stdout, type=_Answer)
+            ipykernel = tuple(int(part) for part in answer.ipykernel.split(".")[:2])
+        except (OSError, subprocess.SubprocessError, msgspec.MsgspecError, ValueError) as error:
+            raise ImageUnavailable(
+                f"{path} cannot be run as a Python interpreter: {error}. Set CODEACT_SANDBOX_PYTHON."
+            ) from None
+        if ipykernel < OLDEST_IPYKERNEL:
+            raise ImageUnavailable(f'{path} needs ipykernel 7.2 or newer: {path} -m pip install "ipykernel>=7.2"')
+        prefixes = tuple(dict.fromkeys(answer.prefixes))
+        return cls(path, prefixes, tuple(_links(path, prefixes)))
+
+
+def _links(path: str, prefixes: tuple[str, ...]) -> list[str]:
+    links = []
+    while os.path.islink(path):
+        if not any(Path(path).is_relative_to(prefix) for prefix in prefixes):
+            links.append(path)
+        path = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
+    return links

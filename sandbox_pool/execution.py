@@ -1,0 +1,136 @@
+"""Outputs of running code enter as they come, an async iterator of them leaves, and one result at its end."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Literal, Self
+
+from sandbox_pool.backends import Death
+from sandbox_pool.coalesce import Coalescer
+from sandbox_pool.messages import Reply
+from sandbox_pool.outputs import ExecutionResult, Output
+
+__all__ = ["Cause", "Execution", "to_result"]
+
+Cause = Literal["done", "interrupted", "timeout"]
+"""What ended the wait for an execution: it did (or its kernel), somebody's request, its time limit."""
+
+
+class Execution(AsyncIterator[Output]):
+    """One piece of code running: an iterator of its outputs, live, with a result at its end.
+
+    Iterate it once, from one task. Nothing waits for its reader: the code goes on, its time limit holds and
+    its output is kept (up to the limit on output) whether or not anybody reads. A reader that falls behind
+    gets text in larger pieces. Text that a thread of earlier code wrote since then comes first.
+    """
+
+    def __init__(self, outputs: Coalescer, *, timeout_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.timeout_s = timeout_s
+        self.cause: asyncio.Future[Cause] = loop.create_future()
+        self._loop = loop
+        self._outputs = outputs
+        self._ready: deque[Output] = deque()
+        self._result: ExecutionResult | None = None
+        self._ended = asyncio.Event()
+        self._news = asyncio.Event()
+
+    @property
+    def result(self) -> ExecutionResult:
+        """How it ended; a `RuntimeError` as long as it has not."""
+        if self._result is None:
+            raise RuntimeError("the code still runs: its result is known when its outputs have ended")
+        return self._result
+
+    @property
+    def omitted_bytes(self) -> int:
+        return self._outputs.omitted_bytes
+
+    def wake(self) -> None:
+        """To be called when outputs have been added."""
+        self._news.set()
+
+    def decide(self, cause: Cause) -> None:
+        """Ends the wait for the code; what happens next depends on the cause. The first call counts."""
+        if not self.cause.done():
+            self.cause.set_result(cause)
+
+    def finish(self, result: ExecutionResult) -> None:
+        """Ends the iteration once what is held has been read."""
+        self._result = result
+        self._ended.set()
+        self._news.set()
+
+    async def ended(self) -> None:
+        await self._ended.wait()
+
+    async def __anext__(self) -> Output:
+        while not self._ready:
+            self._news.clear()
+            due, now = self._outputs.due, self._loop.time()
+            if due is not None and (self._result is not None or due <= now):
+                self._ready.extend(self._outputs.take(now))
+            elif self._result is not None:
+                raise StopAsyncIteration
+            else:
+                timer = self._loop.call_at(due, self._news.set) if due is not None else None
+                try:
+                    await self._news.wait()
+                finally:
+                    if timer is not None:
+                        timer.cancel()
+        return self._ready.popleft()
+
+    async def aclose(self) -> None:
+        """Stops the code if it still runs, and returns when it has stopped, in 6 seconds at most. Idempotent.
+
+        Cancelling the call does not keep the code from being stopped.
+        """
+        self.decide("interrupted")
+        await self.ended()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def to_result(
+    execution: Execution, cause: Cause, reply: Reply | None, death: Death | None, *, duration_s: float
+) -> ExecutionResult:
+    """The result of an execution that ended so; `death` is None when the kernel lives on."""
+    status: Literal["ok", "error", "interrupted", "timeout", "died"]
+    limit, sentences = None, []
+    if cause == "timeout":
+        status, limit = "timeout", "execution_timeout_s"
+        sentences.append(f"The code ran longer than {execution.timeout_s:g} s and was interrupted.")
+    elif cause == "interrupted":
+        status = "interrupted"
+        sentences.append("The code was interrupted.")
+    elif death is not None:
+        status, limit = "died", death.limit
+    else:
+        status = "ok" if reply is not None and reply.status == "ok" else "error"
+    if death is not None:
+        sentences.append(f"{death.detail} All variables are gone.")
+    if execution.omitted_bytes:
+        limit = limit or "output_bytes"
+        sentences.append(f"{execution.omitted_bytes:,} bytes of output over the limit were dropped.")
+    return ExecutionResult(
+        status=status,
+        duration_s=duration_s,
+        execution_count=reply.execution_count if reply else None,
+        error=reply.error if reply else None,
+        error_kind=("syntax" if reply and reply.syntax_error else "runtime") if status == "error" else None,
+        limit=limit,
+        detail=" ".join(sentences),
+        kernel_alive=death is None,
+        omitted_bytes=execution.omitted_bytes,
+    )

@@ -1,0 +1,220 @@
+"""A connection dict enters, a client of that kernel leaves: the same for every backend.
+
+Wire protocol: the Jupyter messaging spec 5.5. Each channel has one reader task; a reply and the end of an
+execution find their request by its message id.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+import zmq
+from jupyter_client.session import Session
+
+from sandbox_pool.channel import Channel
+from sandbox_pool.messages import Message, Reply, TooLarge, read, to_output, to_reply, to_state
+from sandbox_pool.outputs import Output
+
+__all__ = ["KernelClient", "Request"]
+
+log = structlog.get_logger(__name__)
+
+REPLY_BYTES = 4_000_000
+READS_PER_TURN = 16
+"""A kernel that floods us has this many messages read before everybody else has a turn."""
+LAST_WORDS_S = 0.5
+LAST_WORDS_GAP_MS = 5
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """An execution under way. `done` gets its reply once its idle has come too; None if the kernel goes first."""
+
+    message_id: str
+    done: "asyncio.Future[Reply | None]"
+    reply: Reply | None = None
+    idle: bool = False
+
+
+class KernelClient:
+    """Connections to one kernel, opened once: when one of them ends, the kernel counts as gone for ever.
+
+    `on_output(output, size_bytes)` gets every output in order, whichever code of ours it comes from: what a
+    thread writes after its execution has ended is not lost. `on_omitted(size_bytes)` stands for an output
+    whose content is over `limit_bytes`. What is malformed, wrongly signed or unasked for is counted in
+    `rejected` and otherwise ignored.
+    """
+
+    def __init__(
+        self,
+        connection: dict[str, Any],
+        *,
+        limit_bytes: int,
+        on_output: Callable[[Output, int], None],
+        on_omitted: Callable[[int], None],
+    ) -> None:
+        self.gone = asyncio.Event()
+        self.rejected = 0
+        self._first_rejected = ""
+        self._connection = connection
+        self._limit_bytes = max(limit_bytes, REPLY_BYTES)
+        self._on_output = on_output
+        self._on_omitted = on_omitted
+        self._session = Session(
+            key=connection["key"].encode(),
+            signature_scheme=connection["signature_scheme"],
+            digest_history_size=0,
+        )
+        self._channels: dict[str, Channel] = {}
+        self._readers: list[asyncio.Task[None]] = []
+        self._requests: dict[str, Request] = {}
+        self._asked: dict[str, asyncio.Future[Message | None]] = {}
+        self._welcome: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
+
+    async def connect(self, tasks: asyncio.TaskGroup) -> None:
+        """Returns when the kernel has answered and sends us every output; `tasks` reads until `close`.
+
+        Tries for as long as nobody listens. Raises `ConnectionError` when the kernel goes away meanwhile.
+        """
+        for name, kind in (("control", zmq.DEALER), ("shell", zmq.DEALER), ("iopub", zmq.SUB)):
+            address = self._address(name)
+            self._channels[name] = await Channel.open(address, kind, heartbeat=name == "control")
+            handle = self._handle_iopub if name == "iopub" else self._handle_reply
+            self._readers.append(tasks.create_task(self._read(self._channels[name], handle)))
+        self._readers.append(tasks.create_task(self._watch()))
+        info = self._ask("shell", "kernel_info_request", {})
+        await asyncio.wait({info, self._welcome})
+        if self.gone.is_set():
+            raise ConnectionError("the kernel ended while it started")
+
+    def execute(self, code: str, *, silent: bool = False) -> Request:
+        """Sends code to be run; wait for `done` before the next. `silent` code leaves no trace in In and Out."""
+        content = {
+            "code": code,
+            "silent": silent,
+            "store_history": not silent,
+            "user_expressions": {},
+            "allow_stdin": False,
+            "stop_on_error": False,
+        }
+        request = Request(self._send("shell", "execute_request", content), asyncio.get_running_loop().create_future())
+        self._requests[request.message_id] = request
+        if self.gone.is_set():
+            self._give_up()
+        return request
+
+    def interrupt(self, request: Request) -> "asyncio.Future[Message | None]":
+        """Asks the kernel to interrupt this request, whether its code has begun or not.
+
+        The future is done when the kernel has sent the signal (None: it has gone). Wait for it before the
+        next `execute`, or the signal could hit that.
+        """
+        return self._ask("control", "interrupt_request", {"request_id": request.message_id})
+
+    def close(self) -> None:
+        """Ends the connections; what is still open is done with None."""
+        for reader in self._readers:
+            reader.cancel()
+        for channel in self._channels.values():
+            channel.close()
+        self.gone.set()
+        self._give_up()
+        if self.rejected:
+            log.warning("messages of a kernel were ignored", count=self.rejected, first=self._first_rejected)
+
+    def _address(self, name: str) -> str:
+        transport, host = self._connection["transport"], self._connection["ip"]
+        separator = "-" if transport == "ipc" else ":"
+        return f"{transport}://{host}{separator}{self._connection[f'{name}_port']}"
+
+    def _send(self, channel: str, kind: str, content: dict[str, Any]) -> str:
+        message = self._session.msg(kind, content)
+        self._channels[channel].send(self._session.serialize(message))
+        message_id: str = message["msg_id"]
+        return message_id
+
+    def _ask(self, channel: str, kind: str, content: dict[str, Any]) -> "asyncio.Future[Message | None]":
+        answer = self._asked[self._send(channel, kind, content)] = asyncio.get_running_loop().create_future()
+        if self.gone.is_set():
+            self._give_up()
+        return answer
+
+    async def _read(self, channel: Channel, handle: Callable[[list[bytes]], None]) -> None:
+        for count in itertools.count(1):
+            frames = await channel.receive()
+            try:
+                handle(frames)
+            except Exception as error:  # Whatever a hostile message provokes ends here.
+                self._reject(repr(error))
+            if count % READS_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    def _handle_reply(self, frames: list[bytes]) -> None:
+        message = read(self._session, frames, limit_bytes=REPLY_BYTES)
+        request = self._requests.get(message.parent_id)
+        if request is not None and message.type == "execute_reply":
+            request.reply = to_reply(message)
+            self._settle(request)
+        elif (answer := self._asked.pop(message.parent_id, None)) is not None:
+            answer.set_result(message)
+        else:
+            self._reject(message.type)
+
+    def _handle_iopub(self, frames: list[bytes]) -> None:
+        try:
+            message = read(self._session, frames, limit_bytes=self._limit_bytes)
+        except TooLarge as error:
+            self._on_omitted(error.size_bytes)
+            return
+        if message.type == "status":
+            request = self._requests.get(message.parent_id)
+            if request is not None and to_state(message) == "idle":
+                request.idle = True
+                self._settle(request)
+        elif message.type == "iopub_welcome":
+            if not self._welcome.done():
+                self._welcome.set_result(message)
+        elif message.type != "execute_input":
+            output = to_output(message)
+            if output is not None and message.parent_id.startswith(self._session.session):
+                self._on_output(output, len(message.content))
+            else:
+                self._reject(message.type)
+
+    def _reject(self, reason: str) -> None:
+        self.rejected += 1
+        self._first_rejected = self._first_rejected or reason[:200]
+
+    def _settle(self, request: Request) -> None:
+        if request.reply is not None and request.idle:
+            del self._requests[request.message_id]
+            request.done.set_result(request.reply)
+
+    async def _watch(self) -> None:
+        """Finds that the kernel has gone, and lets what it said before be read."""
+        async with asyncio.TaskGroup() as tasks:
+            endings = [tasks.create_task(channel.ended()) for channel in self._channels.values()]
+            await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
+            try:
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await asyncio.wait(endings)
+                    await self._channels["iopub"].quiet(LAST_WORDS_GAP_MS)
+            except TimeoutError:
+                pass
+            for ending in endings:
+                ending.cancel()
+        self.gone.set()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """Nothing will be answered any more."""
+        for request in self._requests.values():
+            request.done.set_result(None)
+        for answer in (self._welcome, *self._asked.values()):
+            if not answer.done():
+                answer.set_result(None)
+        self._requests.clear()
+        self._asked.clear()

@@ -1,0 +1,71 @@
+"""Backends and sandboxes for the tests of this folder: real ones."""
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from sandbox_pool.backends import Backend
+from sandbox_pool.backends.process import ProcessBackend
+from sandbox_pool.sandbox import Sandbox
+from sandbox_pool.spec import SandboxSpec
+
+SPEC = SandboxSpec(preload=())
+DEADLINE_S = 60.0
+
+StartSandbox = Callable[..., Awaitable[Sandbox]]
+
+_numbers = itertools.count(1)
+
+
+def new_id() -> str:
+    return f"test-{next(_numbers)}"
+
+
+async def make_backend(kind: str, state_dir: Path) -> Backend:
+    """`process` in namespaces, or `plain`: the same backend on a machine without bubblewrap."""
+    backend = ProcessBackend(state_dir)
+    with pytest.MonkeyPatch.context() as patch:
+        if kind == "plain":
+            patch.setenv("PATH", str(state_dir))
+        await backend.prepare(SPEC, lambda line: None)
+    if kind == "process" and not backend.isolation.isolated:
+        await backend.close()
+        pytest.skip(backend.isolation.missing[0])
+    return backend
+
+
+@pytest.fixture(scope="module", params=["process", "plain"])
+async def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Backend]:
+    backend = await make_backend(request.param, tmp_path_factory.mktemp("state"))
+    yield backend
+    await backend.close()
+
+
+@pytest.fixture(scope="module")
+async def shared(backend: Backend) -> AsyncIterator[Sandbox]:
+    """One sandbox for the tests that leave it alive and idle."""
+    sandbox = await Sandbox.start(backend, new_id(), SPEC, deadline_s=DEADLINE_S)
+    yield sandbox
+    await sandbox.close()
+
+
+@pytest.fixture
+async def start(backend: Backend) -> AsyncIterator[StartSandbox]:
+    """Starts sandboxes for one test; they are closed after it."""
+    async with AsyncExitStack() as stack:
+
+        async def start(spec: SandboxSpec = SPEC) -> Sandbox:
+            sandbox = await Sandbox.start(backend, new_id(), spec, deadline_s=DEADLINE_S)
+            stack.push_async_callback(sandbox.close)
+            return sandbox
+
+        yield start
+
+
+@pytest.fixture
+async def sandbox(start: StartSandbox) -> Sandbox:
+    """A sandbox for one test, which may end it."""
+    return await start()
