@@ -49,6 +49,7 @@ EXIT_TIMEOUT_S = 1.5
 SOCKET_PATH_BYTES = 107
 """What fits into a socket's address (unix(7), `sun_path`)."""
 LAST_WORDS_CHARS = 300
+DIRECTORY_CHARS = 12
 READY = b"ready\n"
 """What `kernel_main.py` writes once its sockets are bound."""
 INSTANCE = "codeact.instance"
@@ -85,7 +86,7 @@ class DockerBackend:
 
     async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
         if self._engine is None:
-            _check_paths(self._instance.directory / _short("x" * 12))
+            _check_paths(self._directory("x" * DIRECTORY_CHARS))
             self._engine, self._info = await self._in_thread(_connect)
 
         def report(line: str) -> None:
@@ -97,7 +98,7 @@ class DockerBackend:
         )
 
     async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
-        directory = self._instance.directory / _short(sandbox_id)
+        directory = self._directory(sandbox_id)
         try:
             kernel = await self._in_thread(self._start, sandbox_id, directory, spec)
             await _ready(directory, sandbox_id)
@@ -161,15 +162,15 @@ class DockerBackend:
             raise SandboxStartFailed(f"No directory for the sandbox: {error}.", sandbox_id=sandbox_id) from error
         with translated(SandboxStartFailed, sandbox_id=sandbox_id):
             self._engine.create_container(
-                name=_name(sandbox_id),
+                name=_name(directory, sandbox_id),
                 labels={INSTANCE: self._instance.directory.name, SANDBOX: sandbox_id},
                 **container_arguments(self._engine, self._info, self._images[spec.image], directory, spec.limits),
             )
-            self._engine.start(_name(sandbox_id))
+            self._engine.start(_name(directory, sandbox_id))
         return kernel
 
     def _death(self, sandbox_id: str, limits: Limits) -> Death:
-        name = _name(sandbox_id)
+        name = _name(self._directory(sandbox_id), sandbox_id)
         with translated(SandboxError, sandbox_id=sandbox_id):
             # Still running after that: the state says so.
             with suppress(requests.exceptions.ConnectionError, requests.exceptions.ReadTimeout):
@@ -188,15 +189,16 @@ class DockerBackend:
         return any(True for _ in events)
 
     def _destroy(self, sandbox_id: str) -> None:
-        with translated(SandboxError, sandbox_id=sandbox_id):
-            try:
-                self._engine.remove_container(_name(sandbox_id), force=True, v=True)
-            except docker.errors.APIError as error:
-                # 404: it is gone; 409: somebody is removing it already.
-                if error.status_code not in (404, 409):
-                    raise
-        # Also of a server that is gone: the directory is then another instance's.
-        for directory in self._state_dir.glob(f"*/{_short(sandbox_id)}"):
+        # Ours, and those of a server that is gone: another instance made them.
+        directories = {self._directory(sandbox_id), *self._state_dir.glob(f"*/{self._directory(sandbox_id).name}")}
+        for directory in directories:
+            with translated(SandboxError, sandbox_id=sandbox_id):
+                try:
+                    self._engine.remove_container(_name(directory, sandbox_id), force=True, v=True)
+                except docker.errors.APIError as error:
+                    # 404: it is gone; 409: somebody is removing it already.
+                    if error.status_code not in (404, 409):
+                        raise
             shutil.rmtree(directory, ignore_errors=True)
 
     def _leftovers(self) -> Iterable[str]:
@@ -206,7 +208,7 @@ class DockerBackend:
             for instance in {directory.parent.name for directory in directories}:
                 containers = self._engine.containers(all=True, filters={"label": f"{INSTANCE}={instance}"})
                 found.update(container["Labels"][SANDBOX] for container in containers)
-        with_container = {_short(sandbox_id) for sandbox_id in found}
+        with_container = {self._directory(sandbox_id).name for sandbox_id in found}
         for directory in directories:
             if directory.name not in with_container:
                 shutil.rmtree(directory, ignore_errors=True)
@@ -217,17 +219,17 @@ class DockerBackend:
         if self._engine is not None:
             self._engine.close()
 
+    def _directory(self, sandbox_id: str) -> Path:
+        # The end of an id is its random part; the whole would not fit into a socket's address.
+        return self._instance.directory / sandbox_id[-DIRECTORY_CHARS:]
+
     async def list(self) -> list[str]:
         return list(await self._in_thread(self._leftovers))
 
 
-def _name(sandbox_id: str) -> str:
-    return f"codeact-{sandbox_id}"
-
-
-def _short(sandbox_id: str) -> str:
-    """The name of its directory: the whole id, whose end is random, would not fit into a socket's address."""
-    return sandbox_id[-12:]
+def _name(directory: Path, sandbox_id: str) -> str:
+    """A container's. Ids are unique in a server; an engine may serve several."""
+    return f"codeact-{directory.parent.name}-{sandbox_id}"
 
 
 async def _ready(directory: Path, sandbox_id: str) -> None:

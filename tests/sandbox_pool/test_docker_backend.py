@@ -1,6 +1,7 @@
 """What Docker sandboxes promise beyond what every backend does: walls, clean-up, images, and clear errors."""
 
 import asyncio
+import secrets
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
@@ -17,6 +18,8 @@ from tests.needs import prepared_docker
 pytestmark = pytest.mark.anyio
 
 SPEC = SandboxSpec(limits=Limits(memory_mb=256, workspace_mb=32, pids=32))
+# An engine may serve several runs of these tests at once.
+RUN = secrets.token_hex(3)
 
 
 @pytest.fixture
@@ -34,14 +37,20 @@ def engine() -> Iterator[docker.APIClient]:
 
 @pytest.fixture
 async def sandbox_id(backend: DockerBackend) -> AsyncIterator[str]:
-    started = await backend.create("cntr_walls", SPEC)
+    started = await backend.create(f"{RUN}-walls", SPEC)
     yield started.sandbox_id
     await backend.destroy(started.sandbox_id)
 
 
+def container(engine: docker.APIClient, sandbox_id: str) -> str | None:
+    """The name of its container, if there is one."""
+    found = engine.containers(all=True, filters={"label": f"codeact.sandbox={sandbox_id}"})
+    return found[0]["Id"] if found else None
+
+
 def sh(engine: docker.APIClient, sandbox_id: str, script: str) -> str:
     """What the script, run inside the sandbox as its code would be, writes to stdout and stderr."""
-    process = engine.exec_create(f"codeact-{sandbox_id}", ["sh", "-c", script])
+    process = engine.exec_create(container(engine, sandbox_id), ["sh", "-c", script])
     said: bytes = engine.exec_start(process["Id"])
     return said.decode()
 
@@ -96,7 +105,7 @@ async def test_the_directory_of_sockets_is_sealed_once_the_kernel_is_ready(
 async def test_a_container_gets_one_directory_of_the_host_and_none_of_its_environment(
     sandbox_id: str, engine: docker.APIClient, tmp_path: Path
 ) -> None:
-    found = engine.inspect_container(f"codeact-{sandbox_id}")
+    found = engine.inspect_container(container(engine, sandbox_id))
     mounts = {mount["Destination"]: mount["Source"] for mount in found["Mounts"] if mount["Type"] != "tmpfs"}
     assert list(mounts) == ["/run/kernel"]
     assert Path(mounts["/run/kernel"]).is_relative_to(tmp_path)
@@ -132,12 +141,12 @@ async def test_no_other_user_of_the_host_reaches_the_sockets(sandbox_id: str, tm
 async def test_destroying_twice_at_once_leaves_no_container_and_no_file(
     backend: DockerBackend, engine: docker.APIClient, tmp_path: Path
 ) -> None:
-    await backend.create("cntr_twice", SPEC)
+    await backend.create(f"{RUN}-twice", SPEC)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(backend.destroy, "cntr_twice")
-        tasks.start_soon(backend.destroy, "cntr_twice")
-    await backend.destroy("cntr_twice")
-    assert engine.containers(all=True, filters={"name": "cntr_twice"}) == []
+        tasks.start_soon(backend.destroy, f"{RUN}-twice")
+        tasks.start_soon(backend.destroy, f"{RUN}-twice")
+    await backend.destroy(f"{RUN}-twice")
+    assert container(engine, f"{RUN}-twice") is None
     assert in_state(tmp_path, "*/*/*") == []
 
 
@@ -150,14 +159,14 @@ async def test_a_cancelled_creation_leaves_nothing(
     async def create() -> None:
         if library == "anyio":
             with anyio.fail_after(after_s):
-                await backend.create("cntr_cancelled", SPEC)
+                await backend.create(f"{RUN}-cancel", SPEC)
         else:
             async with asyncio.timeout(after_s):
-                await backend.create("cntr_cancelled", SPEC)
+                await backend.create(f"{RUN}-cancel", SPEC)
 
     with pytest.raises(TimeoutError):
         await create()
-    assert engine.containers(all=True, filters={"name": "cntr_cancelled"}) == []
+    assert container(engine, f"{RUN}-cancel") is None
     assert in_state(tmp_path, "*/*/*") == []
 
 
@@ -190,6 +199,6 @@ async def test_what_a_killed_server_left_is_listed_and_what_a_living_one_has_is_
 
 @pytest.mark.docker
 async def test_why_a_removed_sandbox_died_is_not_known(backend: DockerBackend) -> None:
-    death = await backend.death("cntr_never", Limits())
+    death = await backend.death(f"{RUN}-never", Limits())
     assert death.limit is None
     assert "No such container" in death.detail
