@@ -34,9 +34,7 @@ class Stream(msgspec.Struct, frozen=True, tag="stream", tag_field="output_type")
     text: str
 
 
-class DisplayData(
-    msgspec.Struct, frozen=True, tag="display_data", tag_field="output_type", omit_defaults=True
-):
+class DisplayData(msgspec.Struct, frozen=True, tag="display_data", tag_field="output_type", omit_defaults=True):
     """A rich value shown by `display()`; `display_id` names it for later updates."""
 
     data: MimeBundle
@@ -44,9 +42,7 @@ class DisplayData(
     display_id: str | None = None
 
 
-class ExecuteResult(
-    msgspec.Struct, frozen=True, tag="execute_result", tag_field="output_type", omit_defaults=True
-):
+class ExecuteResult(msgspec.Struct, frozen=True, tag="execute_result", tag_field="output_type", omit_defaults=True):
     """The value of the last expression, in every MIME type its type can render."""
 
     data: MimeBundle
