@@ -11,6 +11,7 @@ from typing import Any
 import docker
 
 from sandbox_pool.backends import Death
+from sandbox_pool.backends.kernel_process import exit_sentence
 from sandbox_pool.spec import Limits
 
 __all__ = ["SOCKETS", "container_arguments", "explain_death", "missing_promises"]
@@ -19,7 +20,6 @@ SOCKETS = "/run/kernel"
 WORKSPACE = "/workspace"
 UID = 10001
 """Of the kernel: a user of the image (docker/sandbox.Dockerfile), and nobody on the host."""
-KILLED = 128 + signal.SIGKILL
 
 
 def container_arguments(
@@ -84,15 +84,13 @@ def missing_promises(info: dict[str, Any]) -> tuple[str, ...]:
 def explain_death(state: dict[str, Any], *, out_of_memory: bool, limits: Limits) -> Death:
     """Why a kernel is gone. `state` is its container's."""
     if state["Running"]:
-        return Death("The kernel no longer answers, though its process is alive.")
+        return Death("The kernel does not answer.")
     code: int = state["ExitCode"]
-    if out_of_memory and code == KILLED:
-        return Death(f"The kernel was killed: it used more than {limits.memory_mb} MB of memory.", limit="memory_mb")
-    if code - 128 in {number.value for number in signal.Signals}:
-        return Death(f"The kernel was ended by {signal.Signals(code - 128).name}.")
-    if code == 0:
-        return Death("The kernel exited by itself.")
-    return Death(f"The kernel exited with code {code}.")
+    if out_of_memory and code == 128 + signal.SIGKILL:
+        return Death(
+            f"The kernel was killed: the code used more than its {limits.memory_mb} MB of memory.", "memory_mb"
+        )
+    return Death(exit_sentence(code))
 
 
 def _has_init(info: dict[str, Any]) -> bool:

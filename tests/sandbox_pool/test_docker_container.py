@@ -25,7 +25,7 @@ def test_a_kernel_that_outlived_a_child_killed_for_memory_did_not_die_of_it() ->
 
 
 @pytest.mark.parametrize(
-    ("code", "words"), [(137, "SIGKILL"), (139, "SIGSEGV"), (3, "code 3"), (255, "code 255"), (0, "by itself")]
+    ("code", "words"), [(137, "SIGKILL"), (139, "SIGSEGV"), (3, "status 3"), (255, "status 255"), (0, "status 0")]
 )
 def test_any_other_end_is_told_in_words_and_blames_no_limit(code: int, words: str) -> None:
     death = explain_death(exited(code), out_of_memory=False, limits=Limits())
@@ -35,7 +35,7 @@ def test_any_other_end_is_told_in_words_and_blames_no_limit(code: int, words: st
 
 def test_a_process_that_is_still_there_did_not_exit() -> None:
     death = explain_death({"Running": True, "ExitCode": 0}, out_of_memory=False, limits=Limits())
-    assert "no longer answers" in death.detail
+    assert "does not answer" in death.detail
 
 
 def test_an_engine_that_enforces_every_limit_misses_nothing() -> None:
