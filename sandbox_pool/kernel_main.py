@@ -11,10 +11,12 @@ Run as a script by an interpreter that has ipykernel and need not have anything 
 
 import ast
 import asyncio
+import codeop
 import contextlib
 import ctypes
 import fcntl
 import os
+import resource
 import select
 import signal
 import sys
@@ -126,6 +128,11 @@ os.register_at_fork(
 
 class WholeCellCompiler(XCachingCompiler):
     """Compiles the whole cell before its first statement runs, so that a syntax error means: nothing ran."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Made for prompts that wait for more lines; Python 3.13 would raise `_IncompleteInputError`.
+        self.flags &= ~codeop.PyCF_ALLOW_INCOMPLETE_INPUT  # type: ignore[attr-defined]
 
     def ast_parse(self, source, filename="<unknown>", symbol="exec"):
         tree: Any = super().ast_parse(source, filename, symbol)
@@ -263,6 +270,8 @@ def main():
     if os.getpgrp() != os.getpid():
         os.setsid()
     die_with_parent()
+    # The place and the size of a core file would be the host's business.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.chdir(directory)
     ready = os.dup(1)
     fcntl.fcntl(ready, fcntl.F_SETFD, fcntl.FD_CLOEXEC)

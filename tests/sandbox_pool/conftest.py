@@ -11,6 +11,7 @@ from sandbox_pool.backends import Backend
 from sandbox_pool.backends.process import ProcessBackend
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import SandboxSpec
+from tests.needs import prepared_docker
 
 SPEC = SandboxSpec(preload=())
 DEADLINE_S = 60.0
@@ -26,6 +27,8 @@ def new_id() -> str:
 
 async def make_backend(kind: str, state_dir: Path) -> Backend:
     """`process` in namespaces, or `plain`: the same backend on a machine without bubblewrap."""
+    if kind == "docker":
+        return await prepared_docker(state_dir)
     backend = ProcessBackend(state_dir)
     with pytest.MonkeyPatch.context() as patch:
         if kind == "plain":
@@ -37,7 +40,7 @@ async def make_backend(kind: str, state_dir: Path) -> Backend:
     return backend
 
 
-@pytest.fixture(scope="module", params=["process", "plain"])
+@pytest.fixture(scope="module", params=["process", "plain", pytest.param("docker", marks=pytest.mark.docker)])
 async def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Backend]:
     backend = await make_backend(request.param, tmp_path_factory.mktemp("state"))
     yield backend
