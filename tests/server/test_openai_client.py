@@ -1,6 +1,7 @@
 """The official client, unchanged, and its own types as the judge of every event that we emit."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ STRICT: TypeAdapter[Any] = TypeAdapter(ResponsesServerEvent)
 
 
 @pytest.fixture
-def client(demo: Running) -> OpenAI:
-    return OpenAI(base_url=f"{demo.url}/v1", api_key="none", max_retries=0)
+def client(demo: Running) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{demo.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
 
 
 def test_create_answers_with_a_response(client: OpenAI) -> None:
