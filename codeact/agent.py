@@ -165,20 +165,23 @@ class _Loop:
                 async for event in stream:
                     match event:
                         case TextDelta(text):
+                            text = _encodable(text)
                             self._builder.first_token()
                             said.append(text)
                             code = await self._take(parser.feed(text), last=last)
                             if code is not None:
                                 return code
                         case ReasoningDelta(text):
+                            text = _encodable(text)
                             self._builder.first_token()
                             said.append(text)
                             await self._builder.thinking(text)
                         case Usage():
                             usage = event
-                        case Finish(reason) if reason != "stop":
-                            cut = "max_output_tokens" if reason == "length" else "content_filter"
-                            self.incomplete = e.IncompleteDetails(cut)
+                        case Finish("length"):
+                            self.incomplete = e.IncompleteDetails("max_output_tokens")
+                        case Finish("content_filter"):
+                            self.incomplete = e.IncompleteDetails("content_filter")
             return await self._take(parser.finish(), last=last)
         finally:
             if usage is not None:
@@ -238,6 +241,11 @@ class _Loop:
             self._builder.notebook_outputs(), result, limit_chars=self._options.observation_chars
         )
         await self._builder.executed(result, observation)
+
+
+def _encodable(text: str) -> str:
+    """The text without half a surrogate pair, which JSON can hold and UTF-8 cannot."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _as_prose(segment: CodeStart | CodeText | CodeEnd) -> str:

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import anyio
-from anyio.abc import BlockingPortal, TaskGroup
-from anyio.from_thread import start_blocking_portal
+from anyio.abc import TaskGroup
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from codeact import events as e
 from codeact import prompt

@@ -3,24 +3,21 @@
 The only place that opens and closes items, so that every `added` has its `done`, in the order of DESIGN §2.
 """
 
-import base64
-import re
 import time
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 from codeact import events as e
 from codeact.ids import new_id
 from codeact.models import Usage
 from codeact.parser import CodeEnd, CodeText, Text, Thinking
+from codeact.standard import response_usage, standard_outputs
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream, fold
 
 __all__ = ["Emit", "ResponseBuilder"]
 
 Emit = Callable[[e.Event], Awaitable[None]]
 """Takes an event, in order. When it returns, what the event acknowledges is stored."""
-
-ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-IMAGES = ("image/png", "image/jpeg", "image/gif", "image/svg+xml")
 
 
 class ResponseBuilder:
@@ -137,10 +134,10 @@ class ResponseBuilder:
         call.observation = observation
         await self._close_call(call, "completed" if result.status in ("ok", "error") else "incomplete")
 
-    async def _close_call(self, call: e.CodeInterpreterCall, status: str) -> None:
+    async def _close_call(self, call: e.CodeInterpreterCall, status: Literal["completed", "incomplete"]) -> None:
         call.notebook_outputs = fold(self._live)
-        call.outputs = _standard_outputs(call.notebook_outputs)
-        call.status = "completed" if status == "completed" else "incomplete"
+        call.outputs = standard_outputs(call.notebook_outputs)
+        call.status = status
         self._open = None
         self._live = []
         if call.status == "completed":
@@ -163,22 +160,20 @@ class ResponseBuilder:
 
     async def close_item(self, *, complete: bool = True) -> None:
         """Ends the open item, if there is one; `complete=False` where it was cut off."""
-        status = "completed" if complete else "incomplete"
+        status: Literal["completed", "incomplete"] = "completed" if complete else "incomplete"
         match item := self._open:
             case None:
                 return
             case e.Message():
                 item.status = status
                 part = item.content[0]
-                place = {"item_id": item.id, "output_index": self._index}
-                await self._emit(e.OutputTextDone(**place, text=part.text))
-                await self._emit(e.ContentPartDone(**place, part=part))
+                await self._emit(e.OutputTextDone(item_id=item.id, output_index=self._index, text=part.text))
+                await self._emit(e.ContentPartDone(item_id=item.id, output_index=self._index, part=part))
             case e.Reasoning():
                 item.status = status
                 thought = item.content[0]
-                place = {"item_id": item.id, "output_index": self._index}
-                await self._emit(e.ReasoningTextDone(**place, text=thought.text))
-                await self._emit(e.ContentPartDone(**place, part=thought))
+                await self._emit(e.ReasoningTextDone(item_id=item.id, output_index=self._index, text=thought.text))
+                await self._emit(e.ContentPartDone(item_id=item.id, output_index=self._index, part=thought))
             case e.CodeInterpreterCall():
                 await self._close_call(item, "incomplete")
                 return
@@ -187,7 +182,7 @@ class ResponseBuilder:
 
     async def end(
         self,
-        status: str,
+        status: Literal["completed", "incomplete", "failed", "cancelled"],
         usage: Usage,
         *,
         error: e.ResponseError | None = None,
@@ -196,10 +191,10 @@ class ResponseBuilder:
         """Closes what is open and emits the one terminal event. `status` is the response's last."""
         response = self.response
         await self.close_item(complete=status == "completed")
-        response.status = status  # type: ignore[assignment]
+        response.status = status
         response.error = error
         response.incomplete_details = incomplete
-        response.usage = _response_usage(usage)
+        response.usage = response_usage(usage)
         response.ledger.total_s = self.elapsed_s
         if status == "completed":
             response.completed_at = time.time()
@@ -224,51 +219,3 @@ class ResponseBuilder:
     def _mark(self, name: str) -> None:
         if getattr(self.response.ledger, name) is None:
             setattr(self.response.ledger, name, self.elapsed_s)
-
-
-def _response_usage(usage: Usage) -> e.ResponseUsage:
-    return e.ResponseUsage(
-        input_tokens=usage.input_tokens,
-        input_tokens_details=e.InputTokensDetails(cached_tokens=usage.cached_tokens),
-        output_tokens=usage.output_tokens,
-        output_tokens_details=e.OutputTokensDetails(reasoning_tokens=usage.reasoning_tokens),
-        total_tokens=usage.input_tokens + usage.output_tokens,
-        cost_usd=usage.cost_usd,
-        estimated=usage.estimated,
-    )
-
-
-def _standard_outputs(
-    outputs: list[Stream | DisplayData | ExecuteResult | Error],
-) -> list[e.LogsOutput | e.ImageOutput]:
-    """The standard's view: neighbouring texts as one `logs`, each picture as one `image`."""
-    standard: list[e.LogsOutput | e.ImageOutput] = []
-
-    def log(text: str) -> None:
-        text = ANSI.sub("", text)
-        last = standard[-1] if standard else None
-        if isinstance(last, e.LogsOutput):
-            separator = "" if last.logs.endswith("\n") or not last.logs else "\n"
-            standard[-1] = e.LogsOutput(last.logs + separator + text)
-        elif text:
-            standard.append(e.LogsOutput(text))
-
-    for output in outputs:
-        match output:
-            case Stream():
-                log(output.text)
-            case Error():
-                log("\n".join(output.traceback) or f"{output.ename}: {output.evalue}")
-            case DisplayData() | ExecuteResult():
-                image = next((mime for mime in IMAGES if isinstance(output.data.get(mime), str)), None)
-                if image:
-                    standard.append(e.ImageOutput(_data_url(image, output.data[image])))
-                elif text := output.data.get("text/plain"):
-                    log(str(text))
-    return standard
-
-
-def _data_url(mime: str, content: str) -> str:
-    if mime == "image/svg+xml":
-        content = base64.b64encode(content.encode()).decode()
-    return f"data:{mime};base64,{content.replace(chr(10), '')}"

@@ -82,9 +82,7 @@ class Connection:
         self._numbers = itertools.count(1)
         self._stream_id = ""
 
-    async def create(
-        self, text: str, *, previous_response_id: str | None = None
-    ) -> AsyncGenerator[Event, None]:
+    async def create(self, text: str, *, previous_response_id: str | None = None) -> AsyncGenerator[Event, None]:
         """Asks, and yields the answer's events in order until its terminal one; unknown types are left out.
 
         Stopping early (consume it under `contextlib.aclosing`) cancels nothing in the server; what is
@@ -126,9 +124,7 @@ class Connection:
     async def cancel(self, response_id: str) -> None:
         """Asks the server to stop; the answer's events go on until its terminal one. Idempotent."""
         try:
-            await self._socket.send(
-                _encode({"type": "response.cancel", "response_id": response_id}), text=True
-            )
+            await self._socket.send(_encode({"type": "response.cancel", "response_id": response_id}), text=True)
         except ConnectionClosed as closed:
             raise _gone(closed, self._url) from None
 
@@ -159,9 +155,7 @@ async def connect(url: str, api_key: str | None = None) -> AsyncIterator[Connect
             raise _unauthorized(url) from None
         raise _no_server_of_ours(url, status) from None
     except (InvalidHandshake, EOFError) as error:
-        raise ServerUnreachable(
-            f"{url} does not speak WebSocket ({error}). Is it a codeact server?"
-        ) from None
+        raise ServerUnreachable(f"{url} does not speak WebSocket ({error}). Is it a codeact server?") from None
     except InvalidURI:
         raise ConfigurationError(f"{url!r} is not an address; it looks like http://127.0.0.1:8000.") from None
     except TimeoutError:
@@ -193,9 +187,7 @@ async def fetch_status(url: str, api_key: str | None = None) -> Status:
             raise _unauthorized(url) from None
         raise _no_server_of_ours(url, error.response.status_code) from None
     except (httpx.HTTPError, msgspec.DecodeError) as error:
-        raise ServerUnreachable(
-            f"{url} does not tell its status ({error}). Is it a codeact server?"
-        ) from None
+        raise ServerUnreachable(f"{url} does not tell its status ({error}). Is it a codeact server?") from None
 
 
 def _socket_url(url: str) -> str:

@@ -40,13 +40,9 @@ class Settings(BaseSettings):
         default=False, description="Serve plain local processes on an address that is not loopback."
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    url: str | None = Field(
-        default=None, description="The server that `codeact run` and `codeact chat` talk to."
-    )
+    url: str | None = Field(default=None, description="The server that `codeact run` and `codeact chat` talk to.")
 
-    model: str | None = Field(
-        default=None, description="A litellm name, `demo`, or nothing: look on loopback."
-    )
+    model: str | None = Field(default=None, description="A litellm name, `demo`, or nothing: look on loopback.")
     model_api_base: str | None = None
     model_api_key: SecretStr | None = None
     model_first_token_timeout_s: float = Field(default=120.0, gt=0)
@@ -66,9 +62,7 @@ class Settings(BaseSettings):
     cpus: float = Field(default=1.0, gt=0)
     idle_timeout_s: float = Field(default=900.0, gt=0)
 
-    data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
-        default_factory=lambda: user_data_path("codeact")
-    )
+    data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(default_factory=lambda: user_data_path("codeact"))
     mongodb_uri: SecretStr | None = None
     max_concurrent_runs: int = Field(default=200, ge=1)
     max_message_bytes: int = Field(default=8_000_000, ge=10_000)
@@ -79,13 +73,9 @@ class Settings(BaseSettings):
     @field_validator("api_keys", "allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return (
-            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-        )
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator(
-        "model", "model_api_base", "mongodb_uri", "sandbox_image", "sandbox_python", "url", mode="before"
-    )
+    @field_validator("model", "model_api_base", "mongodb_uri", "sandbox_image", "sandbox_python", "url", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
         return None if value == "" else value
@@ -121,7 +111,5 @@ class Settings(BaseSettings):
         return SandboxSpec(
             image=self.sandbox_image,
             python=self.sandbox_python,
-            limits=Limits(
-                execution_timeout_s=self.execution_timeout_s, memory_mb=self.memory_mb, cpus=self.cpus
-            ),
+            limits=Limits(execution_timeout_s=self.execution_timeout_s, memory_mb=self.memory_mb, cpus=self.cpus),
         )

@@ -163,7 +163,7 @@ def _part(part: Any, param: str) -> dict[str, Any]:
     if kind == "input_image" and isinstance(part.get("image_url"), str):
         if not part["image_url"].startswith(("data:image/", "http://", "https://")):
             raise InvalidRequest("'image_url' must be a data:image/… or an http(s) URL.", param=param)
-        return {"type": kind, "image_url": part["image_url"], "detail": part.get("detail") or "auto"}
+        return {"type": kind, "image_url": part["image_url"], "detail": str(part.get("detail") or "auto")}
     raise InvalidRequest(f"Content parts of type '{kind}' are not supported in this form.", param=param)
 
 

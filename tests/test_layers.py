@@ -37,4 +37,3 @@ def test_no_module_imports_from_a_layer_above(layer: str) -> None:
 def test_the_kernel_side_imports_nothing_of_ours() -> None:
     kernel_side = ROOT / "sandbox_pool" / "kernel_main.py"
     assert imports(kernel_side) & set(LAYERS) == set()
-

@@ -46,8 +46,13 @@ class Instance:
         return found
 
     def close(self) -> None:
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Gives the lock up. A directory that still has sandboxes stays, as of a dead server. Idempotent."""
+        if self._lock < 0:
+            return
+        if os.listdir(self.directory) == [LOCK]:
+            shutil.rmtree(self.directory)
         os.close(self._lock)
+        self._lock = -1
 
     def _dead(self) -> Iterator[Path]:
         for lock in self._state_dir.glob(f"[!.]*/{LOCK}"):

@@ -230,6 +230,7 @@ def _environment(sandbox_id: str, interpreter: Interpreter, limits: Limits) -> d
         "LANG": "C.UTF-8",
         "IPYTHONDIR": "/tmp/ipython",  # noqa: S108
         "MPLCONFIGDIR": "/tmp/matplotlib",  # noqa: S108
+        "XDG_CACHE_HOME": "/tmp/cache",  # noqa: S108
         "OMP_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,

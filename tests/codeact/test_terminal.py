@@ -97,9 +97,7 @@ def test_a_pipe_gets_prose_and_output_and_nothing_else() -> None:
         e.ResponseCompleted(response=response("completed", ledger=e.Ledger(first_token_s=0.5, total_s=2))),
     )
     assert screen.out.getvalue() == "Let me see.\n\n45\n\nIt is 45.\n"
-    assert screen.err.getvalue() == (
-        "A scripted demo.\ncareful\nValueError: no\nfirst token 0.50 s · total 2.00 s\n"
-    )
+    assert screen.err.getvalue() == ("A scripted demo.\ncareful\nValueError: no\nfirst token 0.50 s · total 2.00 s\n")
 
 
 def test_stderr_is_red_and_a_traceback_keeps_its_colours_on_a_terminal() -> None:
@@ -137,9 +135,7 @@ def test_control_sequences_of_model_and_sandbox_never_reach_the_terminal() -> No
         e.ResponseFailed(response=response("failed", error=e.ResponseError("x", hostile))),
     )
     written = screen.out.getvalue() + screen.err.getvalue()
-    assert not {"\x07", "\x1b]", "\x1b[2J"} & {
-        part for part in ("\x07", "\x1b]", "\x1b[2J") if part in written
-    }
+    assert not {"\x07", "\x1b]", "\x1b[2J"} & {part for part in ("\x07", "\x1b]", "\x1b[2J") if part in written}
 
 
 def test_an_unfinished_sequence_of_one_item_does_not_eat_the_next_one() -> None:
@@ -150,9 +146,7 @@ def test_an_unfinished_sequence_of_one_item_does_not_eat_the_next_one() -> None:
 
 def test_rich_values_are_shown_by_their_most_telling_form() -> None:
     screen = Screen(terminal=True)
-    assert screen.show(output(DisplayData({"image/png": PNG, "text/plain": "<Figure>"}))) == (
-        "[image/png 640×480]\n"
-    )
+    assert screen.show(output(DisplayData({"image/png": PNG, "text/plain": "<Figure>"}))) == ("[image/png 640×480]\n")
     assert screen.show(output(DisplayData({"image/png": "?"}))) == "[image/png]\n"
     assert screen.show(output(ExecuteResult({"text/html": "<b>", "text/plain": "42"}))) == "42\n"
     assert screen.show(output(DisplayData({"application/json": {"a": 1}}))) == "[application/json]\n"
