@@ -1,6 +1,7 @@
 """A process of ours that becomes a kernel: its events enter, "it is ready" and "it has ended" leave."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -31,16 +32,29 @@ class KernelProcess(asyncio.SubprocessProtocol):
     async def spawn(
         cls, command: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int] = ()
     ) -> Self:
-        """Runs the command in a session of its own, with nothing of ours but these descriptors. `OSError`."""
-        _, process = await asyncio.get_running_loop().subprocess_exec(
-            cls,
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            cwd="/",
-            env=environment,
-            pass_fds=descriptors,
-            start_new_session=True,
+        """Runs the command in a session of its own, with nothing of ours but these descriptors. `OSError`.
+
+        Cancelling it ends the process first.
+        """
+        spawning = asyncio.ensure_future(
+            asyncio.get_running_loop().subprocess_exec(
+                cls,
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                cwd="/",
+                env=environment,
+                pass_fds=descriptors,
+                start_new_session=True,
+            )
         )
+        try:
+            _, process = await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            # Were it cancelled itself, it would wait for pipes that children of the process hold open.
+            _, process = await spawning
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.close()
+            raise
         return process
 
     @property

@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import psutil
 import pytest
+from anyio.lowlevel import checkpoint
 
 from sandbox_pool import (
     AtCapacity,
@@ -320,10 +321,14 @@ async def test_closing_fails_those_who_wait_and_destroys_everything(backend: Obs
         await pool.until(lambda stats: False)
 
 
-async def test_closing_while_sandboxes_start_leaves_nothing(backend: Observed) -> None:
+@pytest.mark.parametrize("steps", range(12))
+async def test_closing_while_sandboxes_start_leaves_nothing(backend: Observed, steps: int) -> None:
     async with SandboxPool(backend, SPEC, min_size=2, max_size=2):
         await backend.reached.wait()
+        for _ in range(steps):
+            await checkpoint()
     assert backend.directories == []
+    assert psutil.Process().children(recursive=True) == []
 
 
 async def test_an_error_in_the_body_leaves_the_pool_as_it_is(backend: Observed) -> None:
