@@ -199,10 +199,20 @@ async def _ask(
 async def _acquires(socket: websockets.ClientConnection, url: str) -> dict[str, float]:
     waits = []
     for _ in range(CONVERSATIONS):
-        await _until(url + "/readyz", time.monotonic())
+        await _warm(url)
         response = await _ask(socket, "run 1+1")
         waits.append(response["codeact:ledger"]["sandbox_wait_s"] * 1000)
     return {"acquire_p50_ms": statistics.median(waits), "acquire_p99_ms": _p99(waits)}
+
+
+async def _warm(url: str) -> None:
+    """Returns once a sandbox is warm and none is being started."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        while True:
+            pool = (await client.get(url + "/v1/status")).json()["pool"]
+            if pool["warm"] and not pool["starting"]:
+                return
+            await asyncio.sleep(0.05)
 
 
 async def _first_output(socket: websockets.ClientConnection) -> dict[str, float]:
@@ -266,8 +276,8 @@ async def _tokens(socket: websockets.ClientConnection, process: psutil.Process, 
     late: list[float] = []
 
     def watch(event: dict[str, Any], at: float) -> None:
-        if event["type"] == "response.output_text.delta" and event["delta"].startswith("at="):
-            late.append((at - float(event["delta"][3:])) * 1000)
+        if event["type"] == "response.output_text.delta" and "at=" in event["delta"]:
+            late.append((at - float(event["delta"].split("=")[1])) * 1000)
 
     before = process.cpu_times()
     await _ask(socket, f"tokens {TOKENS}", watch)

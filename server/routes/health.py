@@ -51,6 +51,7 @@ async def status(request: Request) -> Response:
     state: State = request.app.state.codeact
     model, pool, store = state.model.opened, state.pool.opened, state.store.opened
     name = model.value.name if model is not None else None
+    stats = pool.value.stats() if pool is not None else None
     return json_response(
         {
             "version": version("codeact"),
@@ -63,6 +64,9 @@ async def status(request: Request) -> Response:
                 "summary": pool.summary,
                 "missing": list(pool.value.backend.isolation.missing),
             },
+            "pool": None
+            if stats is None
+            else {"warm": stats.warm, "starting": stats.starting, "leased": stats.leased, "waiting": stats.waiting},
             "store": None if store is None else store.summary,
             "examples": list(EXAMPLES) if name == "demo" else [],
         }
