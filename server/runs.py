@@ -41,7 +41,7 @@ class Run:
         self.ended = False
         self._store = store
         self._stop = Stop()
-        self._grown = anyio.Event()
+        self._grown: anyio.Event | None = None
 
     @property
     def id(self) -> str:
@@ -83,7 +83,7 @@ class Run:
     async def end(self) -> None:
         """Returns once the run has ended."""
         while not self.ended:
-            await self._grown.wait()
+            await self._growth()
 
     async def subscribe(self, start: int = 0) -> AsyncGenerator[str, None]:
         """The log's frames from index `start`, then each new one, until the run has ended.
@@ -97,7 +97,7 @@ class Run:
                 index += 1
             if self.ended:
                 return
-            await self._grown.wait()
+            await self._growth()
 
     async def _emit(self, event: e.Event) -> None:
         """Stores what the event acknowledges, then numbers and logs it."""
@@ -118,9 +118,15 @@ class Run:
         self.size_bytes += len(frame)
         self._wake()
 
+    async def _growth(self) -> None:
+        if self._grown is None:
+            self._grown = anyio.Event()
+        await self._grown.wait()
+
     def _wake(self) -> None:
-        self._grown.set()
-        self._grown = anyio.Event()
+        if self._grown is not None:
+            self._grown.set()
+            self._grown = None
 
 
 class Runs:
