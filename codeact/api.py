@@ -20,6 +20,7 @@ from codeact import prompt
 from codeact.agent import AgentOptions, Stop, answer, lost_kernel
 from codeact.errors import CodeActError
 from codeact.ids import new_id
+from codeact.logs import configure_quietly
 from codeact.models import Model
 from codeact.settings import Settings
 from codeact.workspace import Workspace
@@ -58,6 +59,7 @@ class AsyncAgent:
     async def __aenter__(self) -> Self:
         from sandbox_pool.backends.auto import open_backend
 
+        configure_quietly()
         settings, spec = self._settings, self._settings.sandbox_spec
         async with AsyncExitStack() as stack:
             found = await open_backend(

@@ -44,10 +44,10 @@ def _progress(console: Console, name: str, line: str) -> None:
 def _show(part: Part[Any], console: Console) -> None:
     name = f"  {part.name:9} "
     if part.opened is None:
-        console.print(Text.assemble((name, "bold"), (str(part.error), "red")))
+        console.print(Text.assemble((name, "bold"), (str(part.error), "red")), soft_wrap=True)
         return
-    console.print(Text.assemble((name, "bold"), part.opened.summary))
+    console.print(Text.assemble((name, "bold"), part.opened.summary), soft_wrap=True)
     indent = " " * len(name)
-    console.print(Text(f"{indent}{part.opened.why}", style="dim"))
+    console.print(Text(f"{indent}{part.opened.why}", style="dim"), soft_wrap=True)
     for hint in part.opened.hints:
-        console.print(Text(f"{indent}{hint}", style="yellow"))
+        console.print(Text(f"{indent}{hint}", style="yellow"), soft_wrap=True)

@@ -7,12 +7,12 @@ import sys
 import time
 from functools import partial
 
-import structlog
 import uvicorn
 from rich.console import Console
 from starlette.applications import Starlette
 
 from codeact.errors import ConfigurationError
+from codeact.logs import configure
 from codeact.settings import Settings
 from server.app import create_app
 from server.banner import announce
@@ -56,7 +56,7 @@ class Server(uvicorn.Server):
 def serve(settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM. Raises `ConfigurationError` for an address that cannot be had."""
     started = time.monotonic()
-    _configure_logs(settings)
+    configure(settings.log_level or ("warning" if sys.stderr.isatty() else "info"))
     listener = _bind(settings)
     host, port = listener.getsockname()[:2]
     address = f"http://{'localhost' if host == '127.0.0.1' else f'[{host}]' if ':' in host else host}:{port}"
@@ -86,18 +86,3 @@ def _bind(settings: Settings) -> socket.socket:
             ) from None
         raise ConfigurationError(f"Cannot listen on {where}: {error.strerror}.", param="CODEACT_HOST") from None
     return listener
-
-
-def _configure_logs(settings: Settings) -> None:
-    level = settings.log_level or ("warning" if sys.stderr.isatty() else "info")
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.LogfmtRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-    )

@@ -39,3 +39,8 @@ def test_the_websocket_client(url: str, tmp_path: Path) -> None:
 
 def test_the_openai_client(url: str, tmp_path: Path) -> None:
     assert FIBONACCI in run(str(EXAMPLES / "openai_client.py"), f"{url}/v1", cwd=tmp_path)
+
+
+def test_an_agent_in_a_script_writes_nothing_of_its_own_to_stdout(tmp_path: Path) -> None:
+    script = "from codeact import Agent\nwith Agent() as agent:\n    print(len(agent.run('Count to 2').output) > 0)\n"
+    assert run("-c", script, cwd=tmp_path) == "True\n"

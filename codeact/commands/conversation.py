@@ -1,12 +1,10 @@
 """What `run` and `chat` share: a question enters, its events are shown, its finished response leaves."""
 
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Protocol
 
 import anyio
-import structlog
 from anyio.from_thread import BlockingPortal
 
 from codeact import events as e
@@ -133,10 +131,6 @@ async def open_conversation(
     if not local:
         yield _Remote(address, api_key)
         return
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger("warning"),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-    )
     from codeact.api import AsyncAgent
 
     async with AsyncAgent() as agent:

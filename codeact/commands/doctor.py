@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from codeact.errors import CodeActError
+from codeact.logs import configure
 from codeact.settings import Settings
 from sandbox_pool.errors import SandboxError
 
@@ -31,6 +32,7 @@ class Finding:
 
 def doctor(settings: Settings, *, as_json: bool) -> int:
     """Prints what was found; the exit code: 0 when all parts are well, else 1."""
+    configure("error")
     findings = anyio.run(examine, settings)
     well = all(finding.ok for finding in findings)
     if as_json:
@@ -41,7 +43,7 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
             mark = ("✓", "green") if finding.ok else ("✗", "red")
             console.print(Text.assemble(mark, f" {finding.part:9} ", finding.summary))
             for line in filter(None, (finding.why, *finding.fix)):
-                console.print(Text(" " * 12 + line, style="dim"))
+                console.print(Text(" " * 12 + line, style="dim"), soft_wrap=True)
     return 0 if well else 1
 
 
