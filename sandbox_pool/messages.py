@@ -1,7 +1,8 @@
 """The frames of one Jupyter message enter, a checked value leaves. Nothing here trusts what it reads.
 
 Wire format and contents: the Jupyter messaging spec 5.5, "The wire protocol", "Messages on the IOPub
-channel". Reading raises `ValueError`, `msgspec.MsgspecError` or `RecursionError`; a reader counts and goes on.
+channel". Reading raises `ValueError`, `msgspec.MsgspecError`, `RecursionError` or `OverflowError`, which a
+reader counts.
 """
 
 import hmac

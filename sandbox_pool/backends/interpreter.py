@@ -1,6 +1,7 @@
 """A path of a Python interpreter enters, what it takes to run our kernel with it leaves."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,12 +22,13 @@ try:
 except PackageNotFoundError:
     ipykernel = "0"
 prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]
-print(json.dumps({"prefixes": prefixes, "ipykernel": ipykernel}))
+print(json.dumps({"executable": sys.executable, "prefixes": prefixes, "ipykernel": ipykernel}))
 """
 OLDEST_IPYKERNEL = (7, 2)
 
 
 class _Answer(msgspec.Struct):
+    executable: str
     prefixes: list[str]
     ipykernel: str
 
@@ -42,7 +44,7 @@ class Interpreter:
     @classmethod
     def probe(cls, executable: str | None) -> "Interpreter":
         """None: the interpreter that runs us. Blocks. Raises `ImageUnavailable`, naming what is missing."""
-        path = os.path.abspath(executable or sys.executable)
+        path = shutil.which(executable or sys.executable) or str(executable)
         try:
             probe = subprocess.run(  # noqa: S603
                 [path, "-I", "-c", PROBE], capture_output=True, text=True, timeout=PROBE_S, check=True
@@ -56,7 +58,7 @@ class Interpreter:
         if ipykernel < OLDEST_IPYKERNEL:
             raise ImageUnavailable(f'{path} needs ipykernel 7.2 or newer: {path} -m pip install "ipykernel>=7.2"')
         prefixes = tuple(dict.fromkeys(answer.prefixes))
-        return cls(path, prefixes, tuple(_links(path, prefixes)))
+        return cls(answer.executable, prefixes, tuple(_links(answer.executable, prefixes)))
 
 
 def _links(path: str, prefixes: tuple[str, ...]) -> list[str]:

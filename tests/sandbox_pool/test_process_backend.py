@@ -1,0 +1,232 @@
+"""Local kernels: what is promised is said, nothing is left, and what dead servers left is found."""
+
+import asyncio
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sandbox_pool.backends import Backend
+from sandbox_pool.backends.cgroup import Cgroups
+from sandbox_pool.backends.kernel_process import exit_sentence
+from sandbox_pool.backends.process import ProcessBackend
+from sandbox_pool.backends.remains import MARK
+from sandbox_pool.errors import ImageUnavailable
+from sandbox_pool.sandbox import Sandbox
+from sandbox_pool.spec import Limits, SandboxSpec
+
+pytestmark = pytest.mark.anyio
+
+SPEC = SandboxSpec(preload=())
+DEADLINE_S = 60.0
+
+SERVER = """
+import asyncio, sys
+from pathlib import Path
+from sandbox_pool.backends.process import ProcessBackend
+from sandbox_pool.sandbox import Sandbox
+from sandbox_pool.spec import SandboxSpec
+
+async def main():
+    backend = ProcessBackend(Path(sys.argv[1]))
+    spec = SandboxSpec(preload=())
+    await backend.prepare(spec, lambda line: None)
+    sandbox = await Sandbox.start(backend, "left-behind", spec, deadline_s=60)
+    await sandbox.run("import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)")
+    print("serving", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def marked(sandbox_id: str) -> list[int]:
+    """The processes of this sandbox, as seen from outside."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"{MARK}={sandbox_id}".encode() in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
+
+
+def socket_directories() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("codeact-*"))
+
+
+def limits_of(sandbox_id: str) -> list[str]:
+    """The first words of the files that hold its limits."""
+    names = ("memory.limit_in_bytes", "memory.max", "pids.max", "cpu.cfs_quota_us", "cpu.max")
+    groups = {parent / f"codeact-{sandbox_id}" for parent in Cgroups.find().parents.values()}
+    return [file.read_text().split()[0] for group in groups for file in group.iterdir() if file.name in names]
+
+
+def wait_for_the_end_of(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process = os.pidfd_open(pid)
+        ended, _, _ = select.select([process], [], [], DEADLINE_S)
+        os.close(process)
+        assert ended
+
+
+@contextlib.contextmanager
+def without_bubblewrap(directory: Path) -> "contextlib.AbstractContextManager[None]":
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(directory))
+        yield
+
+
+@pytest.fixture(params=["process", "plain"])
+async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
+    backend = ProcessBackend(tmp_path / "state")
+    with without_bubblewrap(tmp_path) if request.param == "plain" else contextlib.nullcontext():
+        await backend.prepare(SPEC, lambda line: None)
+    if request.param == "process" and not backend.isolation.isolated:
+        pytest.skip(backend.isolation.missing[0])
+    yield backend
+    await backend.close()
+
+
+async def test_without_namespaces_it_says_that_nothing_is_isolated(tmp_path: Path) -> None:
+    backend = ProcessBackend(tmp_path / "state")
+    with pytest.raises(RuntimeError):
+        _ = backend.isolation
+    lines: list[str] = []
+    with without_bubblewrap(tmp_path):
+        await backend.prepare(SPEC, lines.append)
+    assert lines == ["Trying a sandbox as a plain process."]
+    assert not backend.isolation.isolated
+    assert "not isolated" in backend.isolation.summary
+    assert "apt install bubblewrap" in backend.isolation.missing[0]
+    await backend.close()
+
+
+async def test_a_bubblewrap_that_does_not_work_is_told_with_its_own_words(tmp_path: Path) -> None:
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create a new namespace' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    backend = ProcessBackend(tmp_path / "state")
+    with without_bubblewrap(tmp_path):
+        await backend.prepare(SPEC, lambda line: None)
+    assert not backend.isolation.isolated
+    assert "No permissions to create a new namespace" in backend.isolation.missing[0]
+    await backend.close()
+
+
+async def test_an_interpreter_without_ipykernel_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    venv.create(tmp_path / "empty")
+    python = str(tmp_path / "empty" / "bin" / "python")
+    backend = ProcessBackend(tmp_path / "state")
+    with pytest.raises(ImageUnavailable, match=f'{python} -m pip install "ipykernel>='):
+        await backend.prepare(replace(SPEC, python=python), lambda line: None)
+    with pytest.raises(ImageUnavailable, match="/no/such/python cannot be run"):
+        await backend.prepare(replace(SPEC, python="/no/such/python"), lambda line: None)
+    await backend.close()
+
+
+async def test_nothing_is_left_of_a_closed_sandbox(backend: Backend, tmp_path: Path) -> None:
+    before = socket_directories()
+    sandbox = await Sandbox.start(backend, "closed", SPEC, deadline_s=DEADLINE_S)
+    assert marked("closed")
+    await sandbox.run(
+        "import os, signal, subprocess\n"
+        "open('file', 'w').write('x')\n"
+        "subprocess.Popen(['sleep', '600'])\n"
+        "subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "if os.fork() == 0:\n"
+        "    signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "    while True: signal.pause()"
+    )
+    await sandbox.close()
+    assert marked("closed") == []
+    assert [path.name for path in (tmp_path / "state").glob("*/*")] == ["lock"]
+    assert socket_directories() == before
+    for parent in Cgroups.find().parents.values():
+        assert not (parent / "codeact-closed").exists()
+
+
+async def test_closing_the_backend_leaves_nothing(tmp_path: Path) -> None:
+    backend = ProcessBackend(tmp_path / "state")
+    await backend.prepare(SPEC, lambda line: None)
+    await backend.close()
+    await backend.close()
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+async def test_destroying_is_idempotent_and_takes_unknown_ids(backend: Backend) -> None:
+    await backend.create("twice", SPEC)
+    await asyncio.gather(backend.destroy("twice"), backend.destroy("twice"))
+    await backend.destroy("twice")
+    await backend.destroy("never-created")
+    assert marked("twice") == []
+
+
+async def test_preparing_again_changes_nothing(backend: Backend) -> None:
+    isolation = backend.isolation
+    await backend.prepare(SPEC, lambda line: pytest.fail(line))
+    assert backend.isolation is isolation
+
+
+async def test_a_long_state_directory_works(tmp_path: Path) -> None:
+    backend = ProcessBackend(tmp_path / ("long" * 40))
+    with without_bubblewrap(tmp_path):
+        await backend.prepare(SPEC, lambda line: None)
+    await backend.close()
+
+
+@pytest.mark.parametrize("kind", ["process", "plain"])
+async def test_what_a_killed_server_left_is_found_and_destroyed(kind: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "PATH": str(tmp_path)} if kind == "plain" else dict(os.environ)
+    command = [sys.executable, "-c", SERVER, str(tmp_path / "state")]
+    server = await asyncio.create_subprocess_exec(*command, env=environment, stdout=subprocess.PIPE)
+    assert server.stdout
+    while await server.stdout.readline() != b"serving\n":
+        assert server.returncode is None
+    backend = ProcessBackend(tmp_path / "state")
+    await backend.prepare(SPEC, lambda line: None)
+    assert await backend.list() == []
+    pids = marked("left-behind")
+    assert pids
+    server.send_signal(signal.SIGKILL)
+    await server.wait()
+    assert await backend.list() == ["left-behind"]
+    await backend.destroy("left-behind")
+    for pid in pids:
+        wait_for_the_end_of(pid)
+    assert await backend.list() == []
+    await backend.close()
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+async def test_the_limits_are_the_group_s(backend: Backend) -> None:
+    parents = Cgroups.find().parents
+    if parents.keys() != {"memory", "pids", "cpu"}:
+        pytest.skip("no control groups can be made here")
+    limits = Limits(memory_mb=300, pids=77, cpus=0.5)
+    await backend.create("limited", replace(SPEC, limits=limits))
+    values = limits_of("limited")
+    await backend.destroy("limited")
+    assert sorted(values) == sorted([str(300 * 2**20), "77", "50000"])
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (0, "The kernel exited with status 0."),
+        (3, "The kernel exited with status 3."),
+        (-9, "The kernel was killed by SIGKILL."),
+        (139, "The kernel was killed by SIGSEGV."),
+        (255, "The kernel exited with status 255."),
+    ],
+)
+def test_an_exit_is_told_in_words(code: int, sentence: str) -> None:
+    assert exit_sentence(code) == sentence
