@@ -91,7 +91,12 @@ class ResponseBuilder:
         await self._emit(e.ReasoningTextDelta(item_id=self._open.id, output_index=self._index, delta=delta))
 
     async def code_start(self, container_id: str, *, tagged: bool) -> None:
-        """Opens a block of code; `tagged` is False where a fence alone opened it."""
+        """Opens a block of code; `tagged` is False where a fence alone opened it.
+
+        Prose before it ends in a blank line: clients join all messages of a response into one text.
+        """
+        if isinstance(self._open, e.Message):
+            await self.text("\n\n")
         await self.close_item()
         self._live = []
         call = e.CodeInterpreterCall(id=new_id("ci"), container_id=container_id, tagged=tagged)

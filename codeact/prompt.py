@@ -119,7 +119,7 @@ def chat_messages(items: Iterable[InputMessage | Item], *, system: str) -> list[
             case InputMessage():
                 _add_said(messages, _parts(item))
             case Message():
-                _add(messages, "assistant", "".join(part.text for part in item.content))
+                _add(messages, "assistant", "".join(part.text for part in item.content).rstrip())
             case CodeInterpreterCall() if item.code:
                 _add(messages, "assistant", _block(item))
                 _add(messages, "user", item.observation or f"{HEADER} this block was not run")
