@@ -29,6 +29,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+import structlog
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.connect import write_connection_file
 from jupyter_client.manager import AsyncKernelManager
@@ -56,6 +57,8 @@ RawKernel = AbstractAsyncContextManager[AsyncKernelClient]
 
 async def measure(sandbox: str) -> dict[str, float]:
     """Runs everything once, in about a minute on two cores. `sandbox` is `process` or `docker`."""
+    # Standard output is for the figures.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with tempfile.TemporaryDirectory(prefix="codeact-bench-") as folder:
         say = partial(print, file=sys.stderr)
         opened = await open_backend(sandbox, SPEC, state_dir=Path(folder), progress=say)  # type: ignore[arg-type]
