@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import WebSocketRoute
 
 from codeact.settings import Settings
@@ -58,7 +59,12 @@ def create_app(
             *health.routes,
             *page.routes,
         ],
-        middleware=[Middleware(Guard, settings=settings)],
+        middleware=[
+            Middleware(Guard, settings=settings),
+            Middleware(
+                CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"]
+            ),
+        ],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
