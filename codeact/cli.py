@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from codeact.errors import CodeActError, ConfigurationError
-from sandbox_pool.errors import SandboxError
 
 __all__ = ["app", "main"]
 
@@ -113,9 +112,13 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     try:
         app()
-    except (CodeActError, SandboxError) as error:
+    except Exception as error:
         from rich.console import Console
         from rich.text import Text
 
+        from sandbox_pool.errors import SandboxError
+
+        if not isinstance(error, CodeActError | SandboxError):
+            raise
         Console(stderr=True).print(Text(error.message, "red"), soft_wrap=True)
         sys.exit(2 if isinstance(error, ConfigurationError) else 1)

@@ -257,27 +257,28 @@ async def test_chat_survives_an_error_of_one_answer() -> None:
 
 async def test_ctrl_c_at_the_prompt_keeps_the_chat() -> None:
     async with serving(say_four) as (url, _):
-        ours, theirs = pty.openpty()
+        terminal, theirs = pty.openpty()
         process = await anyio.open_process([*COMMAND, "chat", "--url", url], stdin=theirs, stdout=theirs, stderr=theirs)
         os.close(theirs)
         async with process:
             with anyio.fail_after(DEADLINE_S):
-                await read_until(ours, "› ")
+                await read_until(terminal, "› ")
                 process.send_signal(signal.SIGINT)
-                os.write(ours, b"\n")  # wakes a prompt that was not waiting for keys yet when the signal came
-                os.write(ours, b"2+2?\n")
-                await read_until(ours, "It is four.")
-                await read_until(ours, "› ")
-                os.write(ours, b"\x04")
+                os.write(terminal, b"\n")  # wakes a prompt that did not wait for keys yet when the signal came
+                os.write(terminal, b"2+2?\n")
+                seen = await read_until(terminal, "It is four.")
+                await read_until(terminal, "› ", seen)
+                os.write(terminal, b"\x04")
                 assert await process.wait() == 0
-        os.close(ours)
+        os.close(terminal)
 
 
-async def read_until(terminal: int, words: str) -> None:
-    seen = ""
+async def read_until(terminal: int, words: str, seen: str = "") -> str:
+    """Reads until the terminal has shown the words; what it has shown after them."""
     while words not in seen:
         await anyio.wait_readable(terminal)
         seen += os.read(terminal, 1000).decode(errors="replace")
+    return seen.partition(words)[2]
 
 
 async def test_the_command_line_starts_without_what_only_commands_need() -> None:
