@@ -1,11 +1,9 @@
 """Warm sandboxes: a backend and a spec enter, sandboxes that run code at once leave, in the order asked for.
 
 Whatever changes the pool's state does so between two awaits and then wakes the tasks that wait for a change:
-those that start sandboxes, those that remove them (`removal`) and the acquires in line (`waiting`).
+those that start sandboxes (`starting`), those that remove them (`removal`), the acquires in line (`waiting`).
 """
 
-import random
-import secrets
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager
@@ -18,11 +16,12 @@ import structlog
 from anyio.abc import TaskGroup
 
 from sandbox_pool.backends import Backend
-from sandbox_pool.errors import AtCapacity, PoolClosed, SandboxError, SandboxStartFailed
+from sandbox_pool.errors import AtCapacity, PoolClosed
 from sandbox_pool.removal import Removals
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.sizing import target_size
 from sandbox_pool.spec import SandboxSpec
+from sandbox_pool.starting import Starts, jittered
 from sandbox_pool.stats import Measurements, PoolStats
 from sandbox_pool.waiting import Changes, Line
 
@@ -30,10 +29,6 @@ __all__ = ["Acquire", "SandboxPool"]
 
 log = structlog.get_logger(__name__)
 
-FIRST_PAUSE_S, DOUBLINGS = 0.25, 7
-"""Between failing starts: up to half a minute."""
-PATIENCE = 3
-"""Failed starts in a row until those who wait get the error; one that does not pass by itself needs no second."""
 SHRINK_INTERVAL_S = 10.0
 
 
@@ -99,7 +94,6 @@ class SandboxPool:
         self._concurrent_starts = concurrent_starts
         self._concurrent_removals = concurrent_removals
         self._acquire_timeout_s = acquire_timeout_s
-        self._start_timeout_s = start_timeout_s
         self._max_idle_s = max_idle_s
         self._close_timeout_s = close_timeout_s
         self._tasks: TaskGroup | None = None
@@ -107,11 +101,11 @@ class SandboxPool:
         self._line: Line[Sandbox] = Line(self._changes)
         self._measured = Measurements()
         self._removals = Removals(backend, self._changes, self._measured, in_the_way=self._is_hurried)
+        self._starts = Starts(
+            backend, spec, self._changes, self._measured, timeout_s=start_timeout_s, doubt=self._removals.doubt
+        )
         self._warm: dict[Sandbox, anyio.CancelScope] = {}
         self._leased: set[Sandbox] = set()
-        self._starting = 0
-        self._failed_in_a_row = 0
-        self._start_error: SandboxError | None = None
 
     async def __aenter__(self) -> Self:
         self._tasks = await anyio.create_task_group().__aenter__()
@@ -155,9 +149,9 @@ class SandboxPool:
 
     async def ready(self) -> None:
         """Returns once the minimum is warm or on loan. Raises what makes every start fail, or `PoolClosed`."""
-        await self._until(lambda: self._has_minimum or self._hopeless)
-        if not self._has_minimum and self._start_error is not None:
-            raise copy(self._start_error)
+        await self._until(lambda: self._has_minimum or self._starts.hopeless)
+        if not self._has_minimum and self._starts.error is not None:
+            raise copy(self._starts.error)
 
     async def until(self, condition: Callable[[PoolStats], bool]) -> None:
         """Returns once the condition holds; it is asked after each change. Raises `PoolClosed`."""
@@ -167,7 +161,7 @@ class SandboxPool:
         measured = self._measured
         return PoolStats(
             warm=len(self._warm),
-            starting=self._starting,
+            starting=self._starts.under_way,
             leased=len(self._leased),
             removing=len(self._removals),
             target=self._target(),
@@ -215,8 +209,8 @@ class SandboxPool:
         try:
             return await self._line.wait(timeout_s, give_back=self._take_back)
         except TimeoutError:
-            if self._start_error is not None and len(self._leased) < self.max_size:
-                raise copy(self._start_error) from None
+            if self._starts.error is not None and len(self._leased) < self.max_size:
+                raise copy(self._starts.error) from None
             in_use = f"{len(self._leased)} of {self.max_size} are in use"
             raise self._at_capacity(f"no sandbox became free within {timeout_s:g} s; {in_use}") from None
 
@@ -252,13 +246,16 @@ class SandboxPool:
         """One start after the other, as long as one is wanted."""
         while True:
             await self._changes.until(self._wants_start)
-            self._starting += 1
-            await self._start()
-            if self._failed_in_a_row:
-                await self._pause()
+            sandbox = await self._starts.one()
+            if sandbox is not None:
+                self._hand_out(sandbox)
+                continue
+            if self._starts.hopeless and self._starts.error is not None:
+                self._line.fail(self._starts.error)
+            await self._starts.pause(is_urgent=lambda: bool(self._line))
 
     def _wants_start(self) -> bool:
-        coming = len(self._warm) + self._starting
+        coming = len(self._warm) + self._starts.under_way
         return (
             coming < self._target() + len(self._line)
             and coming + len(self._leased) < self.max_size
@@ -282,54 +279,11 @@ class SandboxPool:
             max_size=self.max_size,
         )
 
-    async def _start(self) -> None:
-        sandbox_id = f"cntr_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(16)}"
-        began = time.monotonic()
-        sandbox: Sandbox | None = None
-        try:
-            sandbox = await Sandbox.start(self.backend, sandbox_id, self.spec, deadline_s=self._start_timeout_s)
-        except SandboxError as error:
-            self._start_failed(sandbox_id, error)
-        except Exception as error:
-            log.exception("sandbox start failed by an error of ours", sandbox=sandbox_id)
-            self._start_failed(sandbox_id, SandboxStartFailed(f"The sandbox could not start: {error!r}"))
-        finally:
-            self._starting -= 1
-            self._changes.notify()
-        if sandbox is not None:
-            duration_s = time.monotonic() - began
-            self._measured.started(duration_s)
-            self._failed_in_a_row, self._start_error = 0, None
-            log.info("sandbox warm", sandbox=sandbox_id, start_s=round(duration_s, 3))
-            self._hand_out(sandbox)
-
-    def _start_failed(self, sandbox_id: str, error: SandboxError) -> None:
-        log.warning("sandbox start failed", sandbox=sandbox_id, code=error.code, reason=error.message)
-        self._measured.failed(error.message)
-        self._removals.doubt(sandbox_id)
-        self._start_error = error
-        self._failed_in_a_row += 1
-        if self._hopeless:
-            self._line.fail(error)
-
-    @property
-    def _hopeless(self) -> bool:
-        """Whether waiting for the next start is no use."""
-        error = self._start_error
-        return error is not None and (not error.retryable or self._failed_in_a_row >= PATIENCE)
-
-    async def _pause(self) -> None:
-        """Longer after each failure, but the shortest while somebody waits."""
-        await anyio.sleep(FIRST_PAUSE_S)
-        longest_s = FIRST_PAUSE_S * 2 ** min(self._failed_in_a_row, DOUBLINGS)
-        with anyio.move_on_after(_jittered(longest_s)):
-            await self._changes.until(lambda: bool(self._line))
-
     # ---- going -----------------------------------------------------------------------------------------
 
     async def _watch(self, sandbox: Sandbox, scope: anyio.CancelScope) -> None:
         """Takes a warm sandbox out when its kernel dies or its time is over; lending it cancels the scope."""
-        with scope, anyio.move_on_after(_jittered(self._max_idle_s)):
+        with scope, anyio.move_on_after(jittered(self._max_idle_s)):
             await sandbox.died()
         if self._warm.get(sandbox) is not scope:
             return
@@ -371,7 +325,3 @@ class SandboxPool:
         await self._changes.until(lambda: self._tasks is None or condition())
         if self._tasks is None:
             raise PoolClosed("The sandbox pool is not open.")
-
-
-def _jittered(duration_s: float) -> float:
-    return duration_s * random.uniform(0.8, 1.0)  # noqa: S311

@@ -28,6 +28,7 @@ from sandbox_pool import (
 from sandbox_pool import pool as pool_module
 from sandbox_pool.backends import Started
 from sandbox_pool.backends.process import ProcessBackend
+from sandbox_pool.starting import PATIENCE
 from sandbox_pool.waiting import Changes
 
 pytestmark = pytest.mark.anyio
@@ -133,7 +134,7 @@ async def test_waiting_acquires_are_served_in_order_and_never_with_a_used_sandbo
             served.append(number)
             lent.add(sandbox.id)
             assert await value_of(sandbox, "print('seen' in globals()); seen = True") == "False\n"
-            assert len(pool._leased) + len(pool._warm) + pool._starting <= 4
+            assert len(pool._leased) + len(pool._warm) + pool.stats().starting <= 4
 
     async with SandboxPool(backend, SPEC, min_size=2, max_size=4) as pool:
         await pool.ready()
@@ -258,7 +259,7 @@ async def test_starts_that_keep_failing_fail_those_who_wait_with_the_reason(back
     async with SandboxPool(backend, SPEC, min_size=0, max_size=1, concurrent_starts=1) as pool:
         with pytest.raises(SandboxStartFailed, match="did not answer"):
             await pool.acquire()
-        assert len(backend.created) == pool_module.PATIENCE
+        assert len(backend.created) == PATIENCE
 
 
 async def test_one_failed_start_delays_an_acquire_and_does_not_fail_it(backend: Observed) -> None:
@@ -384,7 +385,7 @@ async def one_cycle(pool: SandboxPool, backend: Observed, chance: random.Random)
     """One use of a sandbox, with or without a fault."""
     fault = chance.choice(["none", "kernel dies", "orphan", "start fails", "cancelled early", "cancelled late"])
     if fault == "start fails":
-        backend.refusals = chance.randint(1, 2 * pool_module.PATIENCE)
+        backend.refusals = chance.randint(1, 2 * PATIENCE)
     with anyio.CancelScope() as scope, contextlib.suppress(SandboxStartFailed):
         if fault == "cancelled early":
             scope.deadline = anyio.current_time() + chance.uniform(0, 0.2)
