@@ -11,8 +11,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
-import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +31,7 @@ from sandbox_pool.backends.docker_container import (
     explain_death,
     missing_promises,
 )
+from sandbox_pool.backends.docker_engine import connect
 from sandbox_pool.backends.docker_errors import translated
 from sandbox_pool.backends.image import ensure_image
 from sandbox_pool.backends.instance import Instance
@@ -41,10 +40,7 @@ from sandbox_pool.spec import Limits, SandboxSpec
 
 __all__ = ["DockerBackend"]
 
-DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 THREADS = 8
-CONNECT_TIMEOUT_S = 10.0
-REQUEST_TIMEOUT_S = 30.0
 EXIT_TIMEOUT_S = 1.5
 SOCKET_PATH_BYTES = 107
 """What fits into a socket's address (unix(7), `sun_path`)."""
@@ -87,7 +83,7 @@ class DockerBackend:
     async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
         if self._engine is None:
             _check_paths(self._directory("x" * DIRECTORY_CHARS))
-            self._engine, self._info = await self._in_thread(_connect)
+            self._engine, self._info = await self._in_thread(connect)
 
         def report(line: str) -> None:
             from_thread.run_sync(progress, line)
@@ -255,26 +251,3 @@ def _check_paths(directory: Path) -> None:
         raise EngineUnavailable(
             f"{directory} is too long for the path of a socket. Set CODEACT_DATA_DIR to a shorter one."
         )
-
-
-def _connect() -> tuple[docker.APIClient, dict[str, Any]]:
-    """A client of the engine that DOCKER_HOST names, or of this machine's, and what it says about itself."""
-    environment = docker.utils.kwargs_from_env()
-    address = environment.setdefault("base_url", DEFAULT_ENGINE)
-    if not (sys.platform == "linux" and address.startswith("unix://")):
-        raise EngineUnavailable(
-            f"The Docker engine at {address} cannot be used: kernels are reached through sockets in a shared "
-            "directory, so the engine must run on this machine, on Linux, with DOCKER_HOST unset or unix://…"
-        )
-    try:
-        with translated(EngineUnavailable):
-            # Asked first, since the SDK leaves the sockets of connections that fail open.
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.settimeout(CONNECT_TIMEOUT_S)
-                probe.connect(address.removeprefix("unix://"))
-            engine = docker.APIClient(version="auto", timeout=CONNECT_TIMEOUT_S, **environment)
-            info = engine.info()
-    except EngineUnavailable as error:
-        raise EngineUnavailable(f"{error.message} (It was asked at {address}.)") from error
-    engine.timeout = REQUEST_TIMEOUT_S
-    return engine, info

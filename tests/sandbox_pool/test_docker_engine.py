@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_pool.backends import docker as docker_backend
+from sandbox_pool.backends import docker_engine
 from sandbox_pool.backends.docker import DockerBackend
 from sandbox_pool.errors import EngineUnavailable
 from sandbox_pool.spec import SandboxSpec
@@ -50,7 +50,7 @@ async def test_a_socket_without_an_engine_tells_how_to_start_it(
 
 async def test_an_engine_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/engine.sock")
-    monkeypatch.setattr(docker_backend, "CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(docker_engine, "CONNECT_TIMEOUT_S", 0.2)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(f"{tmp_path}/engine.sock")
         silent.listen()
