@@ -10,6 +10,7 @@ import pytest
 from codeact import Agent, AsyncAgent
 from codeact import events as e
 from codeact.errors import CodeActError, ModelUnreachable
+from codeact.models import TextDelta
 from codeact.models.scripted import ScriptedModel
 from sandbox_pool.outputs import Stream
 
@@ -70,7 +71,7 @@ async def test_a_failed_answer_raises_with_its_code(tmp_path: Path) -> None:
 @pytest.mark.anyio
 async def test_cancelling_the_task_stops_model_and_kernel(tmp_path: Path) -> None:
     never = anyio.Event()
-    async with AsyncAgent(ScriptedModel([["a", never], "Free."]), **settings(tmp_path)) as agent:
+    async with AsyncAgent(ScriptedModel([[TextDelta("a"), never], "Free."]), **settings(tmp_path)) as agent:
         with anyio.move_on_after(10) as scope:
             async with aclosing(agent.stream("wait")) as events:
                 async for event in events:
