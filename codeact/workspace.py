@@ -27,9 +27,17 @@ MakeRoom = Callable[[SandboxPool], Awaitable[None]]
 class Workspace:
     """One conversation's hold on a sandbox. One execution at a time, as its conversation has one run."""
 
-    def __init__(self, get_pool: GetPool, *, owner: str, make_room: MakeRoom | None = None) -> None:
+    def __init__(
+        self,
+        get_pool: GetPool,
+        *,
+        owner: str,
+        make_room: MakeRoom | None = None,
+        on_idle: Callable[[], None] = lambda: None,
+    ) -> None:
         self.owner = owner
         self._make_room = make_room
+        self._on_idle = on_idle
         self.last_used = time.monotonic()
         self._get_pool = get_pool
         self._sandbox: Sandbox | None = None
@@ -61,6 +69,8 @@ class Workspace:
         finally:
             self._users -= 1
             self.last_used = time.monotonic()
+            if self.idle:
+                self._on_idle()
 
     async def sandbox(self) -> Sandbox:
         """The living sandbox, claimed from the pool if need be. Raises `SandboxError`."""
@@ -93,6 +103,7 @@ class Workspaces:
         self._get_pool = get_pool
         self._idle_timeout_s = idle_timeout_s
         self._workspaces: dict[str, Workspace] = {}
+        self._fell_idle = anyio.Event()
 
     @classmethod
     @asynccontextmanager
@@ -101,6 +112,7 @@ class Workspaces:
         workspaces = cls(get_pool, idle_timeout_s=idle_timeout_s)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(workspaces._expire)
+            tasks.start_soon(workspaces._serve_waiting)
             yield workspaces
             tasks.cancel_scope.cancel()
 
@@ -109,18 +121,25 @@ class Workspaces:
         workspace = self._workspaces.get(conversation_id)
         if workspace is None:
             workspace = self._workspaces[conversation_id] = Workspace(
-                self._get_pool, owner=owner, make_room=self._make_room
+                self._get_pool, owner=owner, make_room=self._make_room, on_idle=lambda: self._fell_idle.set()
             )
         return workspace
 
-    async def _make_room(self, pool: SandboxPool) -> None:
-        if pool.stats().leased < pool.max_size:
-            return
+    async def _make_room(self, pool: SandboxPool, *, coming: int = 1) -> None:
+        """Releases as many idle workspaces as those who wait, and `coming` more, need."""
+        stats = pool.stats()
+        missing = stats.leased + stats.waiting + coming - pool.max_size
         idle = [workspace for workspace in self._workspaces.values() if workspace.idle and workspace.container_id]
-        if idle:
-            oldest = min(idle, key=lambda workspace: workspace.last_used)
+        for oldest in sorted(idle, key=lambda workspace: workspace.last_used)[: max(0, missing)]:
             log.warning("sandbox taken from an idle conversation", sandbox=oldest.container_id)
             await oldest.release("its sandbox was idle and another conversation needed one")
+
+    async def _serve_waiting(self) -> None:
+        """When a conversation falls idle while another one waits, its sandbox goes."""
+        while True:
+            await self._fell_idle.wait()
+            self._fell_idle = anyio.Event()
+            await self._make_room(await self._get_pool(), coming=0)
 
     async def _expire(self) -> None:
         while True:

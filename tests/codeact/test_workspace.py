@@ -1,0 +1,67 @@
+"""Which conversation keeps its sandbox, and which gives it up; real sandboxes, a pool of one."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from codeact.workspace import Workspaces
+from sandbox_pool import AtCapacity, SandboxPool, SandboxSpec
+from sandbox_pool.backends.process import ProcessBackend
+
+pytestmark = pytest.mark.anyio
+
+SPEC = SandboxSpec(preload=())
+
+
+@asynccontextmanager
+async def workspaces_over(tmp_path: Path, *, acquire_timeout_s: float = 30.0) -> AsyncIterator[Workspaces]:
+    backend = ProcessBackend(tmp_path)
+    await backend.prepare(SPEC, lambda line: None)
+    async with SandboxPool(backend, SPEC, min_size=0, max_size=1, acquire_timeout_s=acquire_timeout_s) as pool:
+
+        async def get_pool() -> SandboxPool:
+            return pool
+
+        async with Workspaces.open(get_pool, idle_timeout_s=600) as workspaces:
+            yield workspaces
+
+
+async def test_a_conversation_keeps_its_sandbox_between_requests(tmp_path: Path) -> None:
+    async with workspaces_over(tmp_path) as workspaces:
+        workspace = workspaces.get("conv_a", owner="local")
+        first = await workspace.sandbox()
+        assert await workspaces.get("conv_a", owner="local").sandbox() is first
+
+
+async def test_a_new_question_takes_the_sandbox_of_an_idle_conversation(tmp_path: Path) -> None:
+    async with workspaces_over(tmp_path) as workspaces:
+        idle, asking = workspaces.get("conv_a", owner="local"), workspaces.get("conv_b", owner="local")
+        await idle.sandbox()
+        assert (await asking.sandbox()).alive
+        assert idle.container_id is None
+        assert "another conversation needed one" in idle.lost
+
+
+async def test_a_busy_conversation_keeps_its_sandbox_and_the_other_is_told_of_capacity(tmp_path: Path) -> None:
+    async with workspaces_over(tmp_path, acquire_timeout_s=0.2) as workspaces:
+        busy = workspaces.get("conv_a", owner="local")
+        with busy.in_use():
+            await busy.sandbox()
+            with pytest.raises(AtCapacity):
+                await workspaces.get("conv_b", owner="local").sandbox()
+            assert busy.container_id is not None
+
+
+async def test_who_waits_gets_the_sandbox_of_the_first_conversation_that_falls_idle(tmp_path: Path) -> None:
+    async with workspaces_over(tmp_path) as workspaces:
+        busy, waiting = workspaces.get("conv_a", owner="local"), workspaces.get("conv_b", owner="local")
+        async with anyio.create_task_group() as tasks:
+            with busy.in_use():
+                await busy.sandbox()
+                tasks.start_soon(waiting.sandbox)
+                await (await workspaces._get_pool()).until(lambda stats: stats.waiting == 1)
+        assert waiting.container_id is not None
+        assert busy.container_id is None
