@@ -40,11 +40,11 @@ async def test_chat_keeps_the_kernel_between_questions(demo: Running) -> None:
 
 
 async def test_ctrl_c_stops_code_that_runs(demo: Running) -> None:
-    async with await anyio.open_process([*COMMAND, "run", "Count to 10, live", "--url", demo.url]) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        out = ""
-        with anyio.fail_after(DEADLINE_S):
+    with anyio.fail_after(DEADLINE_S):
+        async with await anyio.open_process([*COMMAND, "run", "Count to 10, live", "--url", demo.url]) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            out = ""
             while "2\n" not in out:
                 out += (await process.stdout.receive()).decode()
             process.send_signal(signal.SIGINT)

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.anyio
 
 COMMAND = [sys.executable, "-c", "from codeact.cli import main; main()"]
 DEADLINE_S = 20
+PROMPT = "› "
 STATUS = {
     "version": "0.1.0",
     "model": "demo",
@@ -162,17 +163,19 @@ async def test_a_reader_that_leaves_ends_run_without_a_traceback() -> None:
         while True:
             await call.send(e.OutputTextDelta(item_id="msg_1", output_index=0, delta="word\n"))
 
-    async with serving(talk) as (url, _):
-        reading, writing = os.pipe()
-        async with await anyio.open_process([*COMMAND, "run", "talk", "--url", url], stdout=writing) as process:
+    reading, writing = os.pipe()
+    with anyio.fail_after(DEADLINE_S):
+        async with (
+            serving(talk) as (url, _),
+            await anyio.open_process([*COMMAND, "run", "talk", "--url", url], stdout=writing) as process,
+        ):
             os.close(writing)
-            with anyio.fail_after(DEADLINE_S):
-                await anyio.wait_readable(reading)
-                assert os.read(reading, 4) == b"word"
-                os.close(reading)
-                assert process.stderr is not None
-                errors = b"".join([chunk async for chunk in process.stderr])
-                assert await process.wait() == 1
+            await anyio.wait_readable(reading)
+            assert os.read(reading, 4) == b"word"
+            os.close(reading)
+            assert process.stderr is not None
+            errors = b"".join([chunk async for chunk in process.stderr])
+            assert await process.wait() == 1
     assert b"Traceback" not in errors
 
 
@@ -189,12 +192,12 @@ async def test_ctrl_c_stops_the_answer_and_shows_what_there_is() -> None:
         await call.send(e.OutputTextDelta(item_id="msg_1", output_index=0, delta=" two"))
         await call.send(e.ResponseIncomplete(response=response("cancelled")))
 
-    async with (
-        serving(count) as (url, _),
-        await anyio.open_process([*COMMAND, "run", "count", "--url", url]) as process,
-    ):
-        assert process.stdout is not None
-        with anyio.fail_after(DEADLINE_S):
+    with anyio.fail_after(DEADLINE_S):
+        async with (
+            serving(count) as (url, _),
+            await anyio.open_process([*COMMAND, "run", "count", "--url", url]) as process,
+        ):
+            assert process.stdout is not None
             assert await process.stdout.receive() == b"one"
             process.send_signal(signal.SIGINT)
             await stopped.wait()
@@ -211,12 +214,12 @@ async def test_a_second_ctrl_c_leaves_at_once() -> None:
         await call.socket.recv()
         asked.set()
 
-    async with (
-        serving(never) as (url, _),
-        await anyio.open_process([*COMMAND, "run", "count", "--url", url]) as process,
-    ):
-        assert process.stdout is not None
-        with anyio.fail_after(DEADLINE_S):
+    with anyio.fail_after(DEADLINE_S):
+        async with (
+            serving(never) as (url, _),
+            await anyio.open_process([*COMMAND, "run", "count", "--url", url]) as process,
+        ):
+            assert process.stdout is not None
             await process.stdout.receive()
             process.send_signal(signal.SIGINT)
             await asked.wait()
@@ -258,26 +261,27 @@ async def test_chat_survives_an_error_of_one_answer() -> None:
 async def test_ctrl_c_at_the_prompt_keeps_the_chat() -> None:
     async with serving(say_four) as (url, _):
         terminal, theirs = pty.openpty()
-        process = await anyio.open_process([*COMMAND, "chat", "--url", url], stdin=theirs, stdout=theirs, stderr=theirs)
+        terminals = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+        process = await anyio.open_process([*COMMAND, "chat", "--url", url], **terminals)
         os.close(theirs)
-        async with process:
-            with anyio.fail_after(DEADLINE_S):
-                await read_until(terminal, "› ")
+        with anyio.fail_after(DEADLINE_S):
+            async with process:
+                await read_until(terminal, PROMPT.encode())
                 process.send_signal(signal.SIGINT)
                 os.write(terminal, b"\n")  # wakes a prompt that did not wait for keys yet when the signal came
                 os.write(terminal, b"2+2?\n")
-                seen = await read_until(terminal, "It is four.")
-                await read_until(terminal, "› ", seen)
+                seen = await read_until(terminal, b"It is four.")
+                await read_until(terminal, PROMPT.encode(), seen)
                 os.write(terminal, b"\x04")
                 assert await process.wait() == 0
         os.close(terminal)
 
 
-async def read_until(terminal: int, words: str, seen: str = "") -> str:
+async def read_until(terminal: int, words: bytes, seen: bytes = b"") -> bytes:
     """Reads until the terminal has shown the words; what it has shown after them."""
     while words not in seen:
         await anyio.wait_readable(terminal)
-        seen += os.read(terminal, 1000).decode(errors="replace")
+        seen += os.read(terminal, 1000)
     return seen.partition(words)[2]
 
 
