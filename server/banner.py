@@ -9,10 +9,13 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
+from sandbox_pool.errors import SandboxError
 from server.parts import Part
 from server.state import State
 
 __all__ = ["announce"]
+
+WARM_WITHIN_S = 60.0
 
 
 async def announce(state: State, console: Console, *, address: str, started: float) -> None:
@@ -24,9 +27,8 @@ async def announce(state: State, console: Console, *, address: str, started: flo
     for part in parts:
         await part.settled()
         _show(part, console)
-    if all(part.state == "ready" for part in parts):
-        with anyio.move_on_after(60):
-            await state.pool.opened.value.ready()  # type: ignore[union-attr]
+    problem = await _pool_problem(state) if all(part.state == "ready" for part in parts) else "see above."
+    if problem is None:
         console.print(
             f"\nReady in {time.monotonic() - started:.1f} s. Open {address}, or in a second terminal:\n"
             '  [cyan].venv/bin/codeact run "What is the 100th Fibonacci number?"[/cyan]\n'
@@ -34,7 +36,20 @@ async def announce(state: State, console: Console, *, address: str, started: flo
             highlight=False,
         )
     else:
-        console.print("\n[red]Not ready:[/red] see above. The server goes on; Ctrl-C stops it.", highlight=False)
+        text = Text.assemble(("\nNot ready: ", "red"), f"{problem} The server goes on; Ctrl-C stops it.")
+        console.print(text, soft_wrap=True)
+
+
+async def _pool_problem(state: State) -> str | None:
+    """What keeps the pool from its minimum; None once it has that."""
+    try:
+        with anyio.fail_after(WARM_WITHIN_S):
+            await (await state.pool.get()).ready()
+    except TimeoutError:
+        return f"no warm sandbox after {WARM_WITHIN_S:.0f} s."
+    except SandboxError as error:
+        return error.message
+    return None
 
 
 def _progress(console: Console, name: str, line: str) -> None:
