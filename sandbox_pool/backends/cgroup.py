@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,18 +26,15 @@ REMOVE_RETRY_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Cgroup:
-    """One group. `directories` by controller, all the same one in version 2."""
+    """A `Group`. `directories` by controller, all the same one in version 2."""
 
     directories: dict[str, Path]
 
-    def wrap(self, command: Sequence[str]) -> list[str]:
-        """A command line that joins the group and then becomes this command, in the same process."""
+    def wrap(self, command: Sequence[str], environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
         members = [str(directory / "cgroup.procs") for directory in self._unique()]
-        return ["/bin/sh", "-c", JOIN, "sh", *members, "--", *command]
+        return ["/bin/sh", "-c", JOIN, "sh", *members, "--", *command], dict(environment)
 
-    @property
     def oom_killed(self) -> bool:
-        """Whether the kernel has killed a process of the group for its memory."""
         memory = self.directories.get("memory")
         if memory is None:
             return False
@@ -47,18 +44,7 @@ class Cgroup:
                 return counters.get("oom_kill", "0") != "0"
         return False
 
-    def kill(self) -> None:
-        """Ends every process in the group."""
-        for directory in self._unique():
-            try:
-                (directory / "cgroup.kill").write_text("1")
-            except OSError:  # Version 1, or Linux before 5.14.
-                for pid in _pids(directory):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-
     def remove(self) -> None:
-        """Ends what is in it and removes it; blocks for as long as the last processes take to vanish."""
         for directory in self._unique():
             for _ in range(REMOVE_ATTEMPTS):
                 try:
@@ -67,8 +53,11 @@ class Cgroup:
                 except FileNotFoundError:
                     break
                 except OSError:
-                    self.kill()
+                    _kill(directory)
                     time.sleep(REMOVE_RETRY_S)
+
+    def record(self) -> dict[str, str]:
+        return {controller: str(directory) for controller, directory in self.directories.items()}
 
     def _unique(self) -> list[Path]:
         return list(dict.fromkeys(self.directories.values()))
@@ -80,14 +69,23 @@ class Cgroups:
 
     parents: dict[str, Path]
 
+    @property
+    def controllers(self) -> frozenset[str]:
+        return frozenset(self.parents)
+
     @classmethod
-    def find(cls) -> "Cgroups":
-        """What we may use; without parents when that is nothing. In version 2 this moves our own processes
-        into a group below, since a group with processes of its own cannot have limited children."""
+    def find(cls) -> "Cgroups | None":
+        """None where we may make no groups. Blocks.
+
+        In version 2 it moves our own processes into a group below, since a group that has processes cannot
+        have limited children; it does so only where the group is ours alone.
+        """
         own = _own_directories()
-        if "" in own and own.keys().isdisjoint(CONTROLLERS):
-            return cls(_divide(own[""]))
-        return cls({name: own[name] for name in CONTROLLERS if name in own and os.access(own[name], os.W_OK)})
+        if own.keys().isdisjoint(CONTROLLERS):
+            parents = _divide(own[""]) if "" in own else {}
+        else:
+            parents = {name: own[name] for name in CONTROLLERS if name in own and os.access(own[name], os.W_OK)}
+        return cls(parents) if parents else None
 
     def create(self, name: str, limits: Limits) -> Cgroup:
         """A new, empty group with these limits. Raises `OSError`, leaving nothing."""
@@ -149,6 +147,8 @@ def _own_directories() -> dict[str, Path]:
 
 def _divide(own: Path) -> dict[str, Path]:
     parent = own.parent if own.name == SERVER_GROUP else own
+    if not _is_ours(parent):
+        return {}
     controllers = [name for name in CONTROLLERS if name in _words(parent / "cgroup.controllers")]
     try:
         server = parent / SERVER_GROUP
@@ -159,6 +159,24 @@ def _divide(own: Path) -> dict[str, Path]:
     except OSError:
         return {}
     return dict.fromkeys(controllers, parent)
+
+
+def _is_ours(group: Path) -> bool:
+    """Whether the service manager has handed this group over, or there is none that could mind."""
+    for attribute in ("user.delegate", "trusted.delegate"):
+        with contextlib.suppress(OSError):
+            if os.getxattr(group, attribute) == b"1":
+                return True
+    return not os.path.isdir("/run/systemd/system")
+
+
+def _kill(directory: Path) -> None:
+    try:
+        (directory / "cgroup.kill").write_text("1")
+    except OSError:  # Version 1, or Linux before 5.14.
+        for pid in _pids(directory):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _words(file: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """The directory of a local sandbox enters, and nothing of that sandbox is left: processes, group, files. Blocks.
 
-cgroup     the control group's directories, as JSON by controller
+group      what it takes to restore its control group, as JSON
 sockets    a symbolic link to the directory of its sockets
 workspace  the working directory of a kernel without namespaces
 """
@@ -12,27 +12,30 @@ import shutil
 import signal
 from pathlib import Path
 
-from sandbox_pool.backends.cgroup import Cgroup
+from sandbox_pool.backends.groups import restore
 
-__all__ = ["CGROUP", "MARK", "SOCKETS", "WORKSPACE", "erase"]
+__all__ = ["GROUP", "MARK", "SOCKETS", "erase", "global_name"]
 
-CGROUP = "cgroup"
+GROUP = "group"
 SOCKETS = "sockets"
-WORKSPACE = "workspace"
-MARK = "CODEACT_SANDBOX_ID"
+MARK = "CODEACT_SANDBOX"
 """An environment variable that children inherit; process ids alone could by now be somebody else's."""
 
 
 def erase(directory: Path) -> None:
     """Ends every process that can be found and removes what is on disk. Idempotent."""
     try:
-        group = json.loads((directory / CGROUP).read_text())
-        Cgroup({controller: Path(path) for controller, path in group.items()}).remove()
+        restore(json.loads((directory / GROUP).read_text())).remove()
     except (OSError, ValueError):
-        _kill_marked(f"{MARK}={directory.name}".encode())
+        _kill_marked(f"{MARK}={global_name(directory)}".encode())
     with contextlib.suppress(OSError):
         shutil.rmtree((directory / SOCKETS).readlink(), ignore_errors=True)
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def global_name(directory: Path) -> str:
+    """What tells this sandbox from those of every server on this machine."""
+    return f"{directory.parent.name}-{directory.name}"
 
 
 def _kill_marked(mark: bytes) -> None:

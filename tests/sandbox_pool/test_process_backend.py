@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from sandbox_pool.backends import Backend
-from sandbox_pool.backends.cgroup import Cgroups
 from sandbox_pool.backends.kernel_process import exit_sentence
 from sandbox_pool.backends.process import ProcessBackend
 from sandbox_pool.backends.remains import MARK
@@ -27,6 +26,8 @@ from sandbox_pool.spec import Limits, SandboxSpec
 pytestmark = pytest.mark.anyio
 
 SPEC = SandboxSpec(preload=())
+ID = f"test{os.getpid()}"
+"""No other sandbox on this machine has it, not even another run of these tests."""
 DEADLINE_S = 60.0
 
 SERVER = """
@@ -40,7 +41,7 @@ async def main():
     backend = ProcessBackend(Path(sys.argv[1]))
     spec = SandboxSpec(preload=())
     await backend.prepare(spec, lambda line: None)
-    sandbox = await Sandbox.start(backend, "left-behind", spec, deadline_s=60)
+    sandbox = await Sandbox.start(backend, sys.argv[2], spec, deadline_s=60)
     await sandbox.run("import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)")
     print("serving", flush=True)
     await asyncio.Event().wait()
@@ -54,7 +55,8 @@ def marked(sandbox_id: str) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
-            if f"{MARK}={sandbox_id}".encode() in path.read_bytes().split(b"\0"):
+            variables = path.read_bytes().split(b"\0")
+            if any(v.startswith(MARK.encode()) and v.endswith(f"-{sandbox_id}".encode()) for v in variables):
                 found.append(int(path.parent.name))
     return found
 
@@ -63,11 +65,15 @@ def socket_directories() -> set[Path]:
     return set(Path(tempfile.gettempdir()).glob("codeact-*"))
 
 
+def group_directories(sandbox_id: str) -> set[Path]:
+    return set(Path("/sys/fs/cgroup").glob(f"**/codeact-*-{sandbox_id}*"))
+
+
 def limits_of(sandbox_id: str) -> list[str]:
     """The first words of the files that hold its limits."""
     names = ("memory.limit_in_bytes", "memory.max", "pids.max", "cpu.cfs_quota_us", "cpu.max")
-    groups = {parent / f"codeact-{sandbox_id}" for parent in Cgroups.find().parents.values()}
-    return [file.read_text().split()[0] for group in groups for file in group.iterdir() if file.name in names]
+    files = [file for directory in group_directories(sandbox_id) for file in directory.iterdir()]
+    return [file.read_text().split()[0] for file in files if file.name in names]
 
 
 def wait_for_the_end_of(pid: int) -> None:
@@ -135,8 +141,8 @@ async def test_an_interpreter_without_ipykernel_is_refused_with_the_remedy(tmp_p
 
 async def test_nothing_is_left_of_a_closed_sandbox(backend: Backend, tmp_path: Path) -> None:
     before = socket_directories()
-    sandbox = await Sandbox.start(backend, "closed", SPEC, deadline_s=DEADLINE_S)
-    assert marked("closed")
+    sandbox = await Sandbox.start(backend, ID, SPEC, deadline_s=DEADLINE_S)
+    assert marked(ID)
     await sandbox.run(
         "import os, signal, subprocess\n"
         "open('file', 'w').write('x')\n"
@@ -147,11 +153,10 @@ async def test_nothing_is_left_of_a_closed_sandbox(backend: Backend, tmp_path: P
         "    while True: signal.pause()"
     )
     await sandbox.close()
-    assert marked("closed") == []
+    assert marked(ID) == []
     assert [path.name for path in (tmp_path / "state").glob("*/*")] == ["lock"]
     assert socket_directories() == before
-    for parent in Cgroups.find().parents.values():
-        assert not (parent / "codeact-closed").exists()
+    assert group_directories(ID) == set()
 
 
 async def test_closing_the_backend_leaves_nothing(tmp_path: Path) -> None:
@@ -163,11 +168,11 @@ async def test_closing_the_backend_leaves_nothing(tmp_path: Path) -> None:
 
 
 async def test_destroying_is_idempotent_and_takes_unknown_ids(backend: Backend) -> None:
-    await backend.create("twice", SPEC)
-    await asyncio.gather(backend.destroy("twice"), backend.destroy("twice"))
-    await backend.destroy("twice")
+    await backend.create(ID, SPEC)
+    await asyncio.gather(backend.destroy(ID), backend.destroy(ID))
+    await backend.destroy(ID)
     await backend.destroy("never-created")
-    assert marked("twice") == []
+    assert marked(ID) == []
 
 
 async def test_preparing_again_changes_nothing(backend: Backend) -> None:
@@ -186,7 +191,7 @@ async def test_a_long_state_directory_works(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["process", "plain"])
 async def test_what_a_killed_server_left_is_found_and_destroyed(kind: str, tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": str(tmp_path)} if kind == "plain" else dict(os.environ)
-    command = [sys.executable, "-c", SERVER, str(tmp_path / "state")]
+    command = [sys.executable, "-c", SERVER, str(tmp_path / "state"), ID]
     server = await asyncio.create_subprocess_exec(*command, env=environment, stdout=subprocess.PIPE)
     assert server.stdout
     while await server.stdout.readline() != b"serving\n":
@@ -194,12 +199,12 @@ async def test_what_a_killed_server_left_is_found_and_destroyed(kind: str, tmp_p
     backend = ProcessBackend(tmp_path / "state")
     await backend.prepare(SPEC, lambda line: None)
     assert await backend.list() == []
-    pids = marked("left-behind")
+    pids = marked(ID)
     assert pids
     server.send_signal(signal.SIGKILL)
     await server.wait()
-    assert await backend.list() == ["left-behind"]
-    await backend.destroy("left-behind")
+    assert await backend.list() == [ID]
+    await backend.destroy(ID)
     for pid in pids:
         wait_for_the_end_of(pid)
     assert await backend.list() == []
@@ -208,14 +213,29 @@ async def test_what_a_killed_server_left_is_found_and_destroyed(kind: str, tmp_p
 
 
 async def test_the_limits_are_the_group_s(backend: Backend) -> None:
-    parents = Cgroups.find().parents
-    if parents.keys() != {"memory", "pids", "cpu"}:
-        pytest.skip("no control groups can be made here")
+    if any("control groups" in sentence for sentence in backend.isolation.missing):
+        pytest.skip(str(backend.isolation.missing))
     limits = Limits(memory_mb=300, pids=77, cpus=0.5)
-    await backend.create("limited", replace(SPEC, limits=limits))
-    values = limits_of("limited")
-    await backend.destroy("limited")
+    await backend.create(ID, replace(SPEC, limits=limits))
+    values = limits_of(ID)
+    await backend.destroy(ID)
     assert sorted(values) == sorted([str(300 * 2**20), "77", "50000"])
+
+
+async def test_without_groups_each_process_is_held_to_the_memory_limit_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandbox_pool.backends.process.find", lambda: None)
+    backend = ProcessBackend(tmp_path / "state")
+    spec = replace(SPEC, limits=Limits(memory_mb=300))
+    await backend.prepare(spec, lambda line: None)
+    assert backend.isolation.missing[-1].startswith("memory_mb, cpus, pids not enforced")
+    sandbox = await Sandbox.start(backend, ID, spec, deadline_s=DEADLINE_S)
+    _, result = await sandbox.run("x = b'x' * 400_000_000")
+    assert result.error
+    assert result.error.ename == "MemoryError"
+    await sandbox.close()
+    await backend.close()
 
 
 @pytest.mark.parametrize(

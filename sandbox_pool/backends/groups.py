@@ -1,0 +1,54 @@
+"""This machine enters, the means to hold a sandbox's processes to its limits leave."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from sandbox_pool.backends.cgroup import Cgroup, Cgroups
+from sandbox_pool.backends.scope import Scope, Scopes
+from sandbox_pool.spec import Limits
+
+__all__ = ["Group", "Groups", "find", "restore"]
+
+
+class Group(Protocol):
+    """The processes of one sandbox, whatever they do to hide. Blocks, but for `wrap` and `record`."""
+
+    def wrap(self, command: Sequence[str], environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+        """A command line and its environment that joins the group and becomes this command, as one process."""
+        ...
+
+    def oom_killed(self) -> bool:
+        """Whether a process was killed because the group had used up its memory."""
+        ...
+
+    def remove(self) -> None:
+        """Ends every process in it, and it. Idempotent."""
+        ...
+
+    def record(self) -> dict[str, str]:
+        """What another server process needs to `restore` it."""
+        ...
+
+
+class Groups(Protocol):
+    @property
+    def controllers(self) -> frozenset[str]:
+        """Of `memory`, `pids` and `cpu`, those whose limits are enforced."""
+        ...
+
+    def create(self, name: str, limits: Limits) -> Group:
+        """Raises `OSError`, leaving nothing. Blocks for less than a millisecond."""
+        ...
+
+
+def find() -> Groups | None:
+    """The best there is here. Blocks."""
+    return Cgroups.find() or Scopes.find()
+
+
+def restore(record: Mapping[str, str]) -> Group:
+    """The group that was recorded so."""
+    if "unit" in record:
+        return Scope(record["unit"])
+    return Cgroup({controller: Path(directory) for controller, directory in record.items()})

@@ -1,0 +1,133 @@
+"""One local sandbox: its directory and what limits it enter, a started kernel and the means to end it leave."""
+
+import contextlib
+import json
+import math
+import os
+import secrets
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sandbox_pool.backends.bubblewrap import CONNECTION_FILE, FILES, RUN, WORKSPACE, Bubblewrap
+from sandbox_pool.backends.groups import Group
+from sandbox_pool.backends.interpreter import Interpreter
+from sandbox_pool.backends.kernel_process import KernelProcess
+from sandbox_pool.backends.remains import MARK, SOCKETS, global_name
+from sandbox_pool.spec import Limits
+
+__all__ = ["Local"]
+
+KERNEL_MAIN = Path(__file__).parent.parent / "kernel_main.py"
+PORTS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5}
+
+
+@dataclass(slots=True, eq=False)
+class Local:
+    """`prefix` begins its command line. Each of the two ways to start it gives a connection dict, and raises
+    `OSError` or `SandboxStartFailed`; to end what a failed or cancelled one began is the caller's business.
+    """
+
+    directory: Path
+    limits: Limits
+    group: Group | None = None
+    prefix: Sequence[str] = ()
+    process: KernelProcess | None = None
+    init: int | None = field(default=None, init=False)
+    """A pidfd of the first process of its namespaces."""
+
+    async def start_isolated(self, interpreter: Interpreter, bubblewrap: Bubblewrap) -> dict[str, Any]:
+        """In namespaces of its own. Its sockets are in a memory file system of its own, which we reach through
+        /proc: there is nothing on our disk that it could fill or replace.
+        """
+        connection = _connection(f"{RUN}/kernel")
+        contents = {**FILES, CONNECTION_FILE: json.dumps(connection)}
+        with contextlib.ExitStack() as stack:
+            files = {path: stack.enter_context(_memory_file(text)) for path, text in contents.items()}
+            info_fd, child_info_fd = os.pipe()
+            stack.callback(os.close, info_fd)
+            stack.callback(os.close, child_info_fd)
+            command = bubblewrap.command(interpreter, self.limits, KERNEL_MAIN, info_fd=child_info_fd, files=files)
+            environment = self._environment(interpreter, home=WORKSPACE, temporary="/tmp")  # noqa: S108
+            await self._run(command, environment, [*files.values(), child_info_fd])
+            pid = json.loads(os.read(info_fd, 4096))["child-pid"]
+        self.init = os.pidfd_open(pid)
+        sockets = f"/proc/{pid}/root{RUN}"
+        os.listdir(sockets)  # Raises where we may not look into the namespaces.
+        return {**connection, "ip": f"{sockets}/kernel"}
+
+    async def start_plain(self, interpreter: Interpreter) -> dict[str, Any]:
+        """As a process like any other of our user's."""
+        # A socket's path has 107 bytes at most, and ours may be long.
+        sockets = Path(tempfile.mkdtemp(prefix="codeact-"))
+        (self.directory / SOCKETS).symlink_to(sockets)
+        workspace, temporary = self.directory / "workspace", self.directory / "tmp"
+        workspace.mkdir()
+        temporary.mkdir()
+        connection = _connection(str(sockets / "kernel"))
+        file = sockets / "connection.json"
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(connection))
+        command = [interpreter.executable, "-I", str(KERNEL_MAIN), str(file), str(workspace)]
+        await self._run(command, self._environment(interpreter, home=str(workspace), temporary=str(temporary)))
+        return connection
+
+    async def end(self) -> None:
+        """Ends the kernel, and in namespaces every other process of them, and returns when it has ended."""
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if self.init is not None:
+                signal.pidfd_send_signal(self.init, signal.SIGKILL)
+            elif not self.process.exited.done():
+                os.killpg(self.process.pid, signal.SIGKILL)
+        await self.process.close()
+
+    def close(self) -> None:
+        """Frees what it holds of ours. Idempotent."""
+        if self.init is not None:
+            os.close(self.init)
+            self.init = None
+
+    async def _run(self, command: list[str], environment: dict[str, str], descriptors: Sequence[int] = ()) -> None:
+        command = [*self.prefix, *command]
+        if self.group is not None:
+            command, environment = self.group.wrap(command, environment)
+        self.process = await KernelProcess.spawn(command, environment, descriptors)
+        await self.process.ready()
+
+    def _environment(self, interpreter: Interpreter, *, home: str, temporary: str) -> dict[str, str]:
+        """Nothing of ours: the server's environment holds its secrets."""
+        threads = str(max(1, math.ceil(self.limits.cpus)))
+        return {
+            "PATH": f"{os.path.dirname(interpreter.executable)}:/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "HOME": home,
+            "TMPDIR": temporary,
+            "IPYTHONDIR": f"{temporary}/ipython",
+            "MPLCONFIGDIR": f"{temporary}/matplotlib",
+            "XDG_CACHE_HOME": f"{temporary}/cache",
+            "OMP_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            MARK: global_name(self.directory),
+        }
+
+
+def _connection(sockets: str) -> dict[str, Any]:
+    key = secrets.token_hex(32)
+    return {"transport": "ipc", "ip": sockets, "key": key, "signature_scheme": "hmac-sha256", **PORTS}
+
+
+@contextlib.contextmanager
+def _memory_file(text: str) -> Iterator[int]:
+    descriptor = os.memfd_create("codeact")
+    try:
+        os.write(descriptor, text.encode())
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
