@@ -193,7 +193,7 @@ async def _pool(backend: Backend) -> dict[str, float]:
     bursts: list[float] = []
     rates: list[float] = []
     floors: list[float] = []
-    async with SandboxPool(backend, SPEC, min_size=BURST, max_size=2 * BURST) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=BURST, max_size=2 * BURST) as pool:
         await pool.ready()
         for _ in range(ROUNDS):
             floors.append(1000 / statistics.median([await _raw_start(backend.name) for _ in range(STARTS)]))

@@ -65,7 +65,7 @@ class AsyncAgent:
             found = await open_backend(
                 settings.sandbox, spec, state_dir=settings.data_dir / "run", progress=lambda line: None
             )
-            pool = SandboxPool(found.backend, spec, min_size=settings.pool_min, max_size=settings.pool_max)
+            pool = SandboxPool(spec, backend=found.backend, min_size=settings.pool_min, max_size=settings.pool_max)
             await stack.enter_async_context(pool)
             if self._model is None:
                 from codeact.models.discovery import find_model

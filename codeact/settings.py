@@ -56,11 +56,13 @@ class Settings(BaseSettings):
     sandbox_python: str | None = None
     pool_min: int = Field(default=2, ge=0)
     pool_max: int = Field(default=16, ge=1)
+    sandboxes_per_owner: int | None = Field(default=None, ge=1, description="Nothing: as many as there are.")
     acquire_timeout_s: float = Field(default=60.0, gt=0)
     execution_timeout_s: float = Field(default=60.0, gt=0)
     memory_mb: int = Field(default=1024, ge=128)
     cpus: float = Field(default=1.0, gt=0)
     idle_timeout_s: float = Field(default=900.0, gt=0)
+    sandbox_lifetime_s: float = Field(default=86_400.0, gt=0)
 
     data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(default_factory=lambda: user_data_path("codeact"))
     mongodb_uri: SecretStr | None = None
@@ -111,5 +113,10 @@ class Settings(BaseSettings):
         return SandboxSpec(
             image=self.sandbox_image,
             python=self.sandbox_python,
-            limits=Limits(execution_timeout_s=self.execution_timeout_s, memory_mb=self.memory_mb, cpus=self.cpus),
+            limits=Limits(
+                execution_timeout_s=self.execution_timeout_s,
+                memory_mb=self.memory_mb,
+                cpus=self.cpus,
+                lifetime_s=self.sandbox_lifetime_s,
+            ),
         )

@@ -5,7 +5,7 @@ died, and remembers why, so that the user and the model can be told that the var
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
@@ -21,7 +21,8 @@ log = structlog.get_logger(__name__)
 GetPool = Callable[[], Awaitable[SandboxPool]]
 """Returns the pool, waiting while it starts; raises what kept it from starting."""
 
-MakeRoom = Callable[[SandboxPool], Awaitable[None]]
+MakeRoom = Callable[[SandboxPool, str], Awaitable[None]]
+"""Releases what an owner needs for one more sandbox."""
 
 
 class Workspace:
@@ -48,6 +49,11 @@ class Workspace:
     def container_id(self) -> str | None:
         """The living sandbox's id; None when there is none."""
         return self._sandbox.id if self._sandbox and self._sandbox.alive else None
+
+    @property
+    def spare(self) -> bool:
+        """Whether it holds a sandbox, alive or not, that nobody uses."""
+        return self._users == 0 and self._sandbox is not None
 
     @property
     def idle(self) -> bool:
@@ -80,7 +86,7 @@ class Workspace:
         if self._sandbox is not None:
             await self.release(self.lost)
         if self._make_room is not None:
-            await self._make_room(pool)
+            await self._make_room(pool, self.owner)
         self._sandbox = await pool.acquire(owner=self.owner)
         return self._sandbox
 
@@ -96,7 +102,8 @@ class Workspaces:
     """The workspaces of all conversations.
 
     Those that nobody used for `idle_timeout_s` are released; sooner, the longest unused first, where every
-    sandbox is lent and another conversation needs one: a new question comes before an old variable.
+    sandbox is lent, or as many as one owner may have, and another conversation needs one: a new question
+    comes before an old variable.
     """
 
     def __init__(self, get_pool: GetPool, *, idle_timeout_s: float) -> None:
@@ -125,21 +132,50 @@ class Workspaces:
             )
         return workspace
 
-    async def _make_room(self, pool: SandboxPool, *, coming: int = 1) -> None:
+    def check_quota(self, pool: SandboxPool, conversation_id: str | None, *, owner: str) -> None:
+        """Raises `QuotaExceeded` where code of this conversation could get no sandbox, since others of its owner
+        are all in use. One that it has itself, and idle ones, which would be given up, do not count.
+        """
+        workspace = self._workspaces.get(conversation_id or "")
+        if workspace is not None and workspace.container_id is not None:
+            return
+        spare = sum(workspace.spare for workspace in self._of(owner))
+        if pool.max_per_owner is not None and pool.held_by(owner) - spare >= pool.max_per_owner:
+            pool.check_quota(owner)
+
+    def _of(self, owner: str) -> list[Workspace]:
+        return [workspace for workspace in self._workspaces.values() if workspace.owner == owner]
+
+    async def _make_room(self, pool: SandboxPool, owner: str) -> None:
+        """Releases idle workspaces: those of the owner who has too many for another one, then anybody's."""
+        if pool.max_per_owner is not None:
+            missing = pool.held_by(owner) + 1 - pool.max_per_owner
+            await self._release_idle(
+                self._of(owner), missing, "its sandbox was idle and another conversation of yours needed one"
+            )
+        await self._serve(pool, coming=1)
+
+    async def _serve(self, pool: SandboxPool, *, coming: int) -> None:
         """Releases as many idle workspaces as those who wait, and `coming` more, need."""
         stats = pool.stats()
         missing = stats.leased + stats.waiting + coming - pool.max_size
-        idle = [workspace for workspace in self._workspaces.values() if workspace.idle and workspace.container_id]
-        for oldest in sorted(idle, key=lambda workspace: workspace.last_used)[: max(0, missing)]:
-            log.warning("sandbox taken from an idle conversation", sandbox=oldest.container_id)
-            await oldest.release("its sandbox was idle and another conversation needed one")
+        reason = "its sandbox was idle and another conversation needed one"
+        await self._release_idle(self._workspaces.values(), missing, reason)
+
+    async def _release_idle(self, workspaces: Iterable[Workspace], number: int, reason: str) -> None:
+        """So many of these, as far as there are, dead ones first and then the longest unused."""
+        spare = [workspace for workspace in workspaces if workspace.spare]
+        spare.sort(key=lambda workspace: (workspace.container_id is not None, workspace.last_used))
+        for workspace in spare[: max(0, number)]:
+            log.warning("sandbox taken from an idle conversation", sandbox=workspace.container_id, reason=reason)
+            await workspace.release(reason)
 
     async def _serve_waiting(self) -> None:
         """When a conversation falls idle while another one waits, its sandbox goes."""
         while True:
             await self._fell_idle.wait()
             self._fell_idle = anyio.Event()
-            await self._make_room(await self._get_pool(), coming=0)
+            await self._serve(await self._get_pool(), coming=0)
 
     async def _expire(self) -> None:
         while True:

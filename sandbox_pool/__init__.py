@@ -1,11 +1,12 @@
 """Containers and kernels: a spec enters, warm sandboxes that run code and stream its output leave."""
 
-from sandbox_pool.backends import Backend, Death, Isolation
+from sandbox_pool.backends import Backend, Death, Isolation, Notice, Started
 from sandbox_pool.errors import (
     AtCapacity,
     EngineUnavailable,
     ImageUnavailable,
     PoolClosed,
+    QuotaExceeded,
     SandboxBusy,
     SandboxError,
     SandboxGone,
@@ -41,9 +42,11 @@ __all__ = [
     "ImageUnavailable",
     "Isolation",
     "Limits",
+    "Notice",
     "Output",
     "PoolClosed",
     "PoolStats",
+    "QuotaExceeded",
     "Sandbox",
     "SandboxBusy",
     "SandboxError",
@@ -51,6 +54,7 @@ __all__ = [
     "SandboxPool",
     "SandboxSpec",
     "SandboxStartFailed",
+    "Started",
     "Stream",
     "UpdateDisplayData",
     "fold",

@@ -7,6 +7,7 @@ SandboxError
 ├── SandboxGone          used after its kernel died or it was closed
 ├── SandboxBusy          a second execution while one runs
 ├── AtCapacity           no sandbox within the deadline, or the queue is full
+│   └── QuotaExceeded    one owner has as many as an owner may have
 └── PoolClosed           acquire on a pool that is closing
 """
 
@@ -17,6 +18,7 @@ __all__ = [
     "EngineUnavailable",
     "ImageUnavailable",
     "PoolClosed",
+    "QuotaExceeded",
     "SandboxBusy",
     "SandboxError",
     "SandboxGone",
@@ -66,6 +68,10 @@ class AtCapacity(SandboxError):
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class QuotaExceeded(AtCapacity):
+    code = "sandbox_quota_exceeded"
 
 
 class PoolClosed(SandboxError):

@@ -10,17 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
 import zmq
 from jupyter_client.session import Session
 
 from sandbox_pool.channel import Channel
+from sandbox_pool.logs import Logger
 from sandbox_pool.messages import Message, Reply, TooLarge, read, to_output, to_reply, to_state
 from sandbox_pool.outputs import Output
 
 __all__ = ["KernelClient", "Request"]
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 REPLY_BYTES = 4_000_000
 READS_PER_TURN = 16

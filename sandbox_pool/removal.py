@@ -5,18 +5,18 @@ from collections import deque
 from collections.abc import Callable
 
 import anyio
-import structlog
 
 from sandbox_pool.backends import Backend
+from sandbox_pool.logs import Logger
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.stats import Measurements
 from sandbox_pool.waiting import Changes
 
 __all__ = ["Removals"]
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
-POLITENESS_S = 1.0
+POLITENESS_S = 5.0
 """How long a removal leaves the processor to the starts that somebody waits for."""
 REAP_INTERVAL_S = 120.0
 

@@ -2,23 +2,25 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
-import structlog
 import zmq
 
 from sandbox_pool.backends import Backend, Death
 from sandbox_pool.coalesce import Coalescer
 from sandbox_pool.errors import SandboxBusy, SandboxError, SandboxGone, SandboxStartFailed
 from sandbox_pool.execution import Execution, to_result
-from sandbox_pool.kernel import KernelClient, Request
+from sandbox_pool.logs import Logger
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream, fold
 from sandbox_pool.spec import SandboxSpec
 
+if TYPE_CHECKING:
+    from sandbox_pool.kernel import KernelClient, Request
+
 __all__ = ["Execution", "Sandbox"]
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 INTERRUPT_GRACES_S = (2.0, 1.0)
 DEATH_S = 2.0
@@ -53,6 +55,7 @@ class Sandbox:
         self._running: Execution | None = None
         self._outputs = self._coalescer()
         self._start_error: SandboxError | None = None
+        self._lifetime: asyncio.TimerHandle | None = None
         self._death: Death | None = None
         self._started = asyncio.Event()
         self._ending = asyncio.Event()
@@ -87,6 +90,14 @@ class Sandbox:
     def death(self) -> Death | None:
         """Why the kernel has gone; None while it lives."""
         return self._death
+
+    def begin_lifetime(self) -> None:
+        """From now on its `lifetime_s` counts; when it is over the sandbox ends, whatever runs in it."""
+        lifetime_s = self.spec.limits.lifetime_s
+        death = Death(f"The sandbox had lived for its {lifetime_s:g} s.", "lifetime_s")
+        if self._lifetime is not None:
+            self._lifetime.cancel()
+        self._lifetime = asyncio.get_running_loop().call_later(lifetime_s, self._end, death)
 
     async def died(self) -> Death:
         """Returns when the kernel has gone, whatever the reason (`close` is one). Any number of callers."""
@@ -164,6 +175,9 @@ class Sandbox:
                 self._running.finish(to_result(self._running, "done", None, self._death, duration_s=0.0))
 
     async def _warm_up(self, deadline_s: float) -> None:
+        # Not before it is needed: jupyter_client takes longer to import than all the rest.
+        from sandbox_pool.kernel import KernelClient
+
         began_at = time.perf_counter()
         try:
             async with asyncio.timeout(deadline_s):
@@ -193,7 +207,9 @@ class Sandbox:
             self._end(death)
         self._started.set()
 
-    async def _supervise(self, kernel: KernelClient, execution: Execution, request: Request, began_at: float) -> None:
+    async def _supervise(
+        self, kernel: "KernelClient", execution: Execution, request: "Request", began_at: float
+    ) -> None:
         """Sees one execution to its end: its own, the kernel's, or the one that the stop ladder brings."""
         timer = asyncio.get_running_loop().call_later(execution.timeout_s, execution.decide, "timeout")
         cause = await execution.cause
@@ -210,7 +226,7 @@ class Sandbox:
         self._outputs = self._coalescer()
         execution.finish(to_result(execution, cause, reply, self._death, duration_s=time.perf_counter() - began_at))
 
-    async def _interrupt(self, kernel: KernelClient, request: Request) -> bool:
+    async def _interrupt(self, kernel: "KernelClient", request: "Request") -> bool:
         """Whether the code has ended and no signal that was meant for it is still on its way."""
         pending: set[asyncio.Future[Any]] = {request.done}
         for grace_s in INTERRUPT_GRACES_S:
@@ -219,7 +235,7 @@ class Sandbox:
                 return True
         return False
 
-    async def _notice(self, kernel: KernelClient) -> None:
+    async def _notice(self, kernel: "KernelClient") -> None:
         await kernel.gone.wait()
         self._ending.set()
 
@@ -242,6 +258,8 @@ class Sandbox:
     async def _destroy(self) -> None:
         if self._destroyed.is_set():
             return
+        if self._lifetime is not None:
+            self._lifetime.cancel()
         if self._kernel is not None:
             self._kernel.close()
         try:

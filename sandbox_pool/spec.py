@@ -8,7 +8,10 @@ __all__ = ["Limits", "SandboxSpec"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one sandbox may use. Each field's name is the name under which hitting it is reported."""
+    """What one sandbox may use. Each field's name is the name under which hitting it is reported.
+
+    `lifetime_s` counts from when somebody got the sandbox, whatever it does.
+    """
 
     execution_timeout_s: float = 60.0
     memory_mb: int = 1024
@@ -17,6 +20,7 @@ class Limits:
     workspace_mb: int = 512
     shm_mb: int = 64
     output_bytes: int = 10_000_000
+    lifetime_s: float = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 
 import anyio
-import structlog
 
 from sandbox_pool.backends import Backend
 from sandbox_pool.errors import SandboxError, SandboxStartFailed
+from sandbox_pool.logs import Logger
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import SandboxSpec
 from sandbox_pool.stats import Measurements
@@ -17,7 +17,7 @@ from sandbox_pool.waiting import Changes
 
 __all__ = ["Starts", "jittered"]
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 FIRST_PAUSE_S, DOUBLINGS = 0.25, 7
 """Between failing starts: up to half a minute."""
@@ -34,7 +34,6 @@ class Starts:
     def __init__(
         self,
         backend: Backend,
-        spec: SandboxSpec,
         changes: Changes,
         measured: Measurements,
         *,
@@ -45,7 +44,6 @@ class Starts:
         self.error: SandboxError | None = None
         self._failed_in_a_row = 0
         self._backend = backend
-        self._spec = spec
         self._changes = changes
         self._measured = measured
         self._timeout_s = timeout_s
@@ -56,13 +54,13 @@ class Starts:
         """Whether waiting for the next one is no use."""
         return self.error is not None and (not self.error.retryable or self._failed_in_a_row >= PATIENCE)
 
-    async def one(self) -> Sandbox | None:
+    async def one(self, spec: SandboxSpec) -> Sandbox | None:
         """A warm sandbox; None when it failed, and `error` says why. Cancelling it leaves nothing behind."""
         sandbox_id = f"cntr_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(16)}"
         began = time.monotonic()
         self.under_way += 1
         try:
-            sandbox = await Sandbox.start(self._backend, sandbox_id, self._spec, deadline_s=self._timeout_s)
+            sandbox = await Sandbox.start(self._backend, sandbox_id, spec, deadline_s=self._timeout_s)
         except SandboxError as error:
             self._failed(sandbox_id, error)
             return None

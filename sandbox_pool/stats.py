@@ -9,6 +9,7 @@ __all__ = ["Measurements", "PoolStats"]
 
 WAITS_KEPT = 1000
 STARTS_KEPT = 20
+LOANS_KEPT = 50
 ARRIVALS_KEPT = 10_000
 FIRST_GUESS_S = 1.0
 
@@ -19,8 +20,9 @@ class PoolStats:
 
     A hit is an acquire that found a warm sandbox; the times of the last
     1,000 acquires, hits and misses, are in `acquire_p50_ms` and `acquire_p99_ms` (None: there were none).
-    `refill_s` is how long a start takes, the median of recent ones. `failures` counts failed starts, kernels
-    that died while warm and failed removals; `last_error` is the last of their messages.
+    `refill_s` is how long a start takes and `loan_s` how long a sandbox is kept, medians of recent ones.
+    `turned_away` counts acquires that ended with `AtCapacity`, `failures` failed starts, kernels that died
+    while warm and failed removals; `last_error` is the last of their messages.
     """
 
     warm: int
@@ -34,6 +36,8 @@ class PoolStats:
     acquire_p50_ms: float | None
     acquire_p99_ms: float | None
     refill_s: float
+    loan_s: float
+    turned_away: int
     failures: int
     last_error: str | None
 
@@ -44,12 +48,15 @@ class Measurements:
     def __init__(self) -> None:
         self.hits = 0
         self.misses = 0
+        self.turned_away = 0
         self.failures = 0
         self.last_error: str | None = None
         self.refill_s = FIRST_GUESS_S
+        self.loan_s = FIRST_GUESS_S
         self.arrivals: list[float] = []
         self._waits_s: deque[float] = deque(maxlen=WAITS_KEPT)
         self._starts_s: deque[float] = deque(maxlen=STARTS_KEPT)
+        self._loans_s: deque[float] = deque(maxlen=LOANS_KEPT)
 
     def arrived(self, now: float) -> None:
         """An acquire came in, whatever becomes of it."""
@@ -65,6 +72,11 @@ class Measurements:
     def started(self, duration_s: float) -> None:
         self._starts_s.append(duration_s)
         self.refill_s = statistics.median(self._starts_s)
+
+    def returned(self, loan_s: float) -> None:
+        """A sandbox was given back after this time."""
+        self._loans_s.append(loan_s)
+        self.loan_s = statistics.median(self._loans_s)
 
     def failed(self, reason: str) -> None:
         self.failures += 1

@@ -1,6 +1,6 @@
 """Waiting without polling: tasks that wait for a change, or in line for a value, enter; they leave in turn."""
 
-from collections import deque
+from collections import Counter
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
@@ -31,27 +31,36 @@ class Changes:
 
 @dataclass(eq=False, slots=True)
 class _Waiter(Generic[T]):
+    owner: str
     served: anyio.Event = field(default_factory=anyio.Event)
     values: list[T] = field(default_factory=list)
     error: Exception | None = None
 
 
 class Line(Generic[T]):
-    """First come, first served. Notifies of each one who joins or leaves."""
+    """First come, first served among the waits of one owner; `serve` says which owner comes first.
+
+    Notifies of each one who joins or leaves.
+    """
 
     def __init__(self, changes: Changes) -> None:
         self._changes = changes
-        self._waiters: deque[_Waiter[T]] = deque()
+        self._waiters: list[_Waiter[T]] = []
 
     def __len__(self) -> int:
         return len(self._waiters)
 
-    async def wait(self, timeout_s: float, *, give_back: Callable[[T], None]) -> T:
-        """The value served to us. Raises `TimeoutError`, or what `fail` was given.
+    @property
+    def owners(self) -> Counter[str]:
+        """How many wait for each owner."""
+        return Counter(waiter.owner for waiter in self._waiters)
+
+    async def wait(self, owner: str, timeout_s: float, *, give_back: Callable[[T], None]) -> T:
+        """The value served to us. Raises `TimeoutError`, or what `fail` or `fail_last` was given.
 
         Cancelled after the value was served and before it could return, it gives the value back.
         """
-        waiter = _Waiter[T]()
+        waiter = _Waiter[T](owner)
         self._waiters.append(waiter)
         self._changes.notify()
         try:
@@ -71,17 +80,26 @@ class Line(Generic[T]):
             raise TimeoutError
         return waiter.values[0]
 
-    def serve(self, value: T) -> None:
-        """Hands the value to the first in line; there must be one."""
-        waiter = self._waiters.popleft()
+    def serve(self, value: T, *, rank: Callable[[str], int]) -> str:
+        """Hands the value to the first in line of those whose owner ranks lowest; there must be one. Its owner."""
+        waiter = min(self._waiters, key=lambda waiter: rank(waiter.owner))
+        self._waiters.remove(waiter)
         waiter.values.append(value)
         waiter.served.set()
         self._changes.notify()
+        return waiter.owner
 
     def fail(self, error: Exception) -> None:
         """Sends everybody away, each with an error of their own."""
-        for waiter in self._waiters:
-            waiter.error = copy(error)
-            waiter.served.set()
-        self._waiters.clear()
+        while self._waiters:
+            self._send_away(self._waiters[-1], error)
+
+    def fail_last(self, owner: str, error: Exception) -> None:
+        """Sends away whoever came last for this owner; there must be one."""
+        self._send_away(next(waiter for waiter in reversed(self._waiters) if waiter.owner == owner), error)
+
+    def _send_away(self, waiter: _Waiter[T], error: Exception) -> None:
+        self._waiters.remove(waiter)
+        waiter.error = copy(error)
+        waiter.served.set()
         self._changes.notify()

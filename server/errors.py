@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from codeact.errors import CodeActError
-from sandbox_pool.errors import AtCapacity, SandboxError
+from sandbox_pool.errors import AtCapacity, QuotaExceeded, SandboxError
 
 __all__ = ["HANDLERS", "Unauthorized", "envelope", "status_of"]
 
@@ -21,9 +21,13 @@ class Unauthorized(CodeActError):
 
 
 def status_of(error: CodeActError | SandboxError) -> int:
-    """HTTP status for an error of ours; a sandbox that cannot be had is a 503, anything else of its tree a 500."""
+    """HTTP status for an error of ours; a sandbox that cannot be had is a 503, and a 429 where others of the same
+    owner are why; anything else of its tree is a 500.
+    """
     if isinstance(error, CodeActError):
         return error.status
+    if isinstance(error, QuotaExceeded):
+        return 429
     return 503 if error.retryable else 500
 
 

@@ -45,10 +45,11 @@ def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Mode
                 param="CODEACT_HOST",
             )
         pool = SandboxPool(
-            found.backend,
             spec,
+            backend=found.backend,
             min_size=settings.pool_min,
             max_size=settings.pool_max,
+            max_per_owner=settings.sandboxes_per_owner,
             acquire_timeout_s=settings.acquire_timeout_s,
         )
         async with pool:

@@ -33,7 +33,8 @@ class State:
     async def create(self, request: CreateRequest, *, owner: str) -> Run:
         """Stores the request's input and starts its run. When it returns, the input is safe.
 
-        Raises `InvalidRequest` and its kin for ids that do not fit, `Overloaded`, and what a part failed with.
+        Raises `InvalidRequest` and its kin for ids that do not fit, `Overloaded`, `QuotaExceeded`, and what a part
+        failed with.
         """
         store = await self.store.get()
         model = await self.model.get()
@@ -47,6 +48,8 @@ class State:
             found = await store.get_conversation(conversation_id, owner=owner)
             if found.last_response_id is not None:
                 thread = await store.thread(found.last_response_id, owner=owner)
+        if self.pool.opened is not None:
+            self.workspaces.check_quota(self.pool.opened.value, conversation_id, owner=owner)
         async with self.runs.reserve(conversation_id):
             if conversation_id is None:
                 conversation_id = (await store.create_conversation(owner=owner)).id

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from sandbox_pool.spec import Limits, SandboxSpec
 
-__all__ = ["Backend", "Death", "Isolation", "Started"]
+__all__ = ["Backend", "Death", "Isolation", "Notice", "Started"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,17 @@ class Death:
     limit: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that an engine says by itself: of a sandbox, that it cannot be used, as a sentence (`what`).
+
+    Without a sandbox: the image is another one than those that run now were made of.
+    """
+
+    sandbox_id: str | None
+    what: str
+
+
 class Backend(Protocol):
     """Safe for concurrent calls. Cancelling any call leaves nothing behind that `list` would not show."""
 
@@ -73,6 +84,13 @@ class Backend(Protocol):
 
     async def destroy(self, sandbox_id: str) -> None:
         """Ends every process of the sandbox at once and removes its files. Idempotent: gone is no error."""
+        ...
+
+    async def watch(self, notice: Callable[[Notice], None]) -> None:
+        """Passes on what there is to notice, until cancelled. Never raises: an engine that is away is asked again.
+
+        A kernel whose process ends needs no notice: its sockets tell.
+        """
         ...
 
     async def list(self) -> list[str]:

@@ -24,7 +24,7 @@ import docker
 import requests.exceptions
 from anyio import from_thread, to_thread
 
-from sandbox_pool.backends import Death, Isolation, Started
+from sandbox_pool.backends import Death, Isolation, Notice, Started
 from sandbox_pool.backends.docker_container import (
     SOCKETS,
     container_arguments,
@@ -110,6 +110,9 @@ class DockerBackend:
             return await self._in_thread(self._death, sandbox_id, limits)
         except SandboxError as error:
             return Death(f"The kernel is gone, and nobody knows why. {error.message}")
+
+    async def watch(self, notice: Callable[[Notice], None]) -> None:
+        await anyio.sleep_forever()
 
     async def destroy(self, sandbox_id: str) -> None:
         await self._in_thread(self._destroy, sandbox_id)

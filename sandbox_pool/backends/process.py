@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from sandbox_pool.backends import Death, Isolation, Started
+from sandbox_pool.backends import Death, Isolation, Notice, Started
 from sandbox_pool.backends.bubblewrap import Bubblewrap
 from sandbox_pool.backends.groups import Groups, find
 from sandbox_pool.backends.instance import Instance
@@ -118,6 +118,10 @@ class ProcessBackend:
         await asyncio.to_thread(erase, local.directory)
         local.close()
         self._sandboxes.pop(sandbox_id, None)
+
+    async def watch(self, notice: Callable[[Notice], None]) -> None:
+        """There is nothing but processes, and whose process ends, its sockets tell."""
+        await asyncio.get_running_loop().create_future()
 
     async def list(self) -> builtins.list[str]:
         return [directory.name for directory in self._leftovers()]

@@ -20,7 +20,7 @@ SPEC = SandboxSpec(preload=())
 async def workspaces_over(tmp_path: Path, *, acquire_timeout_s: float = 30.0) -> AsyncIterator[Workspaces]:
     backend = ProcessBackend(tmp_path)
     await backend.prepare(SPEC, lambda line: None)
-    async with SandboxPool(backend, SPEC, min_size=1, max_size=1, acquire_timeout_s=acquire_timeout_s) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1, acquire_timeout_s=acquire_timeout_s) as pool:
         await pool.ready()
 
         async def get_pool() -> SandboxPool:

@@ -25,8 +25,8 @@ from sandbox_pool import (
     SandboxSpec,
     SandboxStartFailed,
     sizing,
+    stock,
 )
-from sandbox_pool import pool as pool_module
 from sandbox_pool.backends import Started
 from sandbox_pool.backends.process import ProcessBackend
 from sandbox_pool.starting import PATIENCE
@@ -104,7 +104,7 @@ async def value_of(sandbox: Sandbox, code: str) -> str:
 
 
 async def test_an_acquired_sandbox_runs_code_and_is_destroyed_when_released(backend: Observed) -> None:
-    async with SandboxPool(backend, SPEC, min_size=1, max_size=2) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=2) as pool:
         async with pool.acquire(owner="alice") as sandbox:
             assert await value_of(sandbox, "print(6 * 7)") == "42\n"
             assert pool.stats().leased == 1
@@ -114,7 +114,7 @@ async def test_an_acquired_sandbox_runs_code_and_is_destroyed_when_released(back
 
 
 async def test_a_warm_sandbox_is_lent_in_one_step_without_a_call_to_the_backend(backend: Observed) -> None:
-    async with SandboxPool(backend, SPEC, min_size=1, max_size=1) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1) as pool:
         await pool.ready()
         calls = len(backend.created) + len(backend.destroyed)
         with pytest.raises(StopIteration) as returned:
@@ -135,9 +135,9 @@ async def test_waiting_acquires_are_served_in_order_and_never_with_a_used_sandbo
             served.append(number)
             lent.add(sandbox.id)
             assert await value_of(sandbox, "print('seen' in globals()); seen = True") == "False\n"
-            assert len(pool._leased) + len(pool._warm) + pool.stats().starting <= 4
+            assert len(pool._loans) + len(pool._stock._warm) + pool.stats().starting <= 4
 
-    async with SandboxPool(backend, SPEC, min_size=2, max_size=4) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=2, max_size=4) as pool:
         await pool.ready()
         async with anyio.create_task_group() as tasks:
             for number in range(20):
@@ -150,7 +150,7 @@ async def test_waiting_acquires_are_served_in_order_and_never_with_a_used_sandbo
 
 
 async def test_releasing_twice_or_after_the_end_is_harmless(backend: Observed) -> None:
-    async with SandboxPool(backend, SPEC, min_size=0, max_size=1) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1) as pool:
         sandbox = await pool.acquire()
         await pool.release(sandbox)
         await pool.release(sandbox)
@@ -161,13 +161,13 @@ async def test_releasing_twice_or_after_the_end_is_harmless(backend: Observed) -
 
 
 async def test_the_minimum_is_kept_warm_beside_those_on_loan(backend: Observed) -> None:
-    async with SandboxPool(backend, SPEC, min_size=2, max_size=4) as pool, pool.acquire(), pool.acquire():
+    async with SandboxPool(SPEC, backend=backend, min_size=2, max_size=4) as pool, pool.acquire(), pool.acquire():
         await pool.until(lambda stats: (stats.warm, stats.leased) == (2, 2))
-        assert not pool._wants_start()
+        assert not pool._stock._wants_start()
 
 
 async def test_with_a_minimum_of_zero_nothing_starts_until_it_is_asked_for(backend: Observed) -> None:
-    async with SandboxPool(backend, SPEC, min_size=0, max_size=2) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=2) as pool:
         await pool.ready()
         assert backend.created == []
         async with pool.acquire() as sandbox:
@@ -178,7 +178,7 @@ async def test_with_a_minimum_of_zero_nothing_starts_until_it_is_asked_for(backe
 
 
 async def test_at_capacity_an_acquire_fails_at_its_deadline_and_says_when_to_retry(backend: Observed) -> None:
-    async with SandboxPool(backend, SPEC, min_size=0, max_size=1) as pool, pool.acquire():
+    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1) as pool, pool.acquire():
         with pytest.raises(AtCapacity, match="1 of 1 are in use") as caught:
             await pool.acquire(timeout_s=0)
         assert caught.value.retry_after_s >= 1
@@ -186,7 +186,7 @@ async def test_at_capacity_an_acquire_fails_at_its_deadline_and_says_when_to_ret
 
 
 async def test_a_full_queue_turns_the_next_away_at_once(backend: Observed) -> None:
-    async with SandboxPool(backend, SPEC, min_size=0, max_size=1, max_waiting=1) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1, max_waiting=1) as pool:
         first = await pool.acquire()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(pool.acquire().__aenter__)
@@ -197,7 +197,7 @@ async def test_a_full_queue_turns_the_next_away_at_once(backend: Observed) -> No
 
 
 async def test_a_start_that_nobody_waits_for_any_more_becomes_warm(backend: Observed) -> None:
-    async with SandboxPool(backend, SPEC, min_size=0, max_size=1) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1) as pool:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(pool.acquire().__aenter__)
             await backend.reached.wait()
@@ -208,7 +208,7 @@ async def test_a_start_that_nobody_waits_for_any_more_becomes_warm(backend: Obse
 
 
 async def test_a_sandbox_assigned_to_a_cancelled_acquire_goes_to_the_next(backend: Observed) -> None:
-    async with SandboxPool(backend, SPEC, min_size=0, max_size=1) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1) as pool:
 
         async def cancel_first_once_assigned() -> None:
             await pool.until(lambda stats: stats.leased == 1)
@@ -229,9 +229,9 @@ async def test_a_sandbox_assigned_to_a_cancelled_acquire_goes_to_the_next(backen
 
 
 async def test_a_pool_shrinks_when_demand_is_over(backend: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "SHRINK_INTERVAL_S", 0.01)
+    monkeypatch.setattr(stock, "SHRINK_INTERVAL_S", 0.01)
     monkeypatch.setattr(sizing, "WINDOWS_S", (1.0,))
-    async with SandboxPool(backend, SPEC, min_size=0, max_size=2) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=2) as pool:
         async with pool.acquire():
             await pool.until(lambda stats: stats.warm == 1)
         await pool.until(lambda stats: stats.warm == stats.starting == stats.removing == stats.target == 0)
@@ -243,7 +243,7 @@ async def test_a_pool_shrinks_when_demand_is_over(backend: Observed, monkeypatch
 
 async def test_a_failing_backend_gives_its_error_to_those_who_wait_and_recovers(backend: Observed) -> None:
     backend.fault = EngineUnavailable("The engine went away.")
-    async with SandboxPool(backend, SPEC, min_size=1, max_size=1) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1) as pool:
         with pytest.raises(EngineUnavailable, match="went away"):
             await pool.ready()
         with pytest.raises(EngineUnavailable, match="went away"):
@@ -257,7 +257,7 @@ async def test_a_failing_backend_gives_its_error_to_those_who_wait_and_recovers(
 
 async def test_starts_that_keep_failing_fail_those_who_wait_with_the_reason(backend: Observed) -> None:
     backend.fault = SandboxStartFailed("The kernel did not answer.")
-    async with SandboxPool(backend, SPEC, min_size=0, max_size=1, concurrent_starts=1) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1, concurrent_starts=1) as pool:
         with pytest.raises(SandboxStartFailed, match="did not answer"):
             await pool.acquire()
         assert len(backend.created) == PATIENCE
@@ -265,23 +265,23 @@ async def test_starts_that_keep_failing_fail_those_who_wait_with_the_reason(back
 
 async def test_one_failed_start_delays_an_acquire_and_does_not_fail_it(backend: Observed) -> None:
     backend.refusals = 1
-    async with SandboxPool(backend, SPEC, min_size=0, max_size=1) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1) as pool:
         assert (await pool.acquire()).alive
         assert pool.stats().failures == 1
 
 
 async def test_at_the_deadline_the_reason_is_told_where_starts_fail(backend: Observed) -> None:
     backend.fault = SandboxStartFailed("The kernel did not answer.")
-    async with SandboxPool(backend, SPEC, min_size=1, max_size=1, concurrent_starts=1) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1, concurrent_starts=1) as pool:
         await pool.until(lambda stats: stats.failures == 1)
         with pytest.raises(SandboxStartFailed, match="did not answer"):
             await pool.acquire(timeout_s=0)
 
 
 async def test_a_warm_sandbox_that_dies_is_replaced_and_never_lent(backend: Observed) -> None:
-    async with SandboxPool(backend, SPEC, min_size=1, max_size=1) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1) as pool:
         await pool.ready()
-        (victim,) = pool._warm
+        (victim,) = pool._stock._warm
         execution = victim.execute(KILL_KERNEL)
         await victim.died()
         async with pool.acquire() as sandbox:
@@ -294,7 +294,7 @@ async def test_a_warm_sandbox_that_dies_is_replaced_and_never_lent(backend: Obse
 
 
 async def test_an_old_sandbox_is_replaced(backend: Observed) -> None:
-    async with SandboxPool(backend, SPEC, min_size=1, max_size=1, max_idle_s=0.01) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1, max_idle_s=0.01) as pool:
         await pool.until(lambda stats: len(backend.created) >= 3)
     assert set(backend.destroyed) == set(backend.created)
 
@@ -310,7 +310,7 @@ async def test_closing_fails_those_who_wait_and_destroys_everything(backend: Obs
             await pool.acquire()
         errors.append(caught.value)
 
-    async with anyio.create_task_group() as tasks, SandboxPool(backend, SPEC, min_size=0, max_size=2) as pool:
+    async with anyio.create_task_group() as tasks, SandboxPool(SPEC, backend=backend, min_size=0, max_size=2) as pool:
         sandboxes = [await pool.acquire(), await pool.acquire()]
         tasks.start_soon(wait, pool)
         await pool.until(lambda stats: stats.waiting == 1)
@@ -325,7 +325,7 @@ async def test_closing_fails_those_who_wait_and_destroys_everything(backend: Obs
 
 @pytest.mark.parametrize("steps", range(12))
 async def test_closing_while_sandboxes_start_leaves_nothing(backend: Observed, steps: int) -> None:
-    async with SandboxPool(backend, SPEC, min_size=2, max_size=2):
+    async with SandboxPool(SPEC, backend=backend, min_size=2, max_size=2):
         await backend.reached.wait()
         for _ in range(steps):
             await checkpoint()
@@ -335,14 +335,14 @@ async def test_closing_while_sandboxes_start_leaves_nothing(backend: Observed, s
 
 async def test_an_error_in_the_body_leaves_the_pool_as_it_is(backend: Observed) -> None:
     with pytest.raises(ZeroDivisionError):
-        async with SandboxPool(backend, SPEC, min_size=1, max_size=1):
+        async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1):
             raise ZeroDivisionError
     assert backend.directories == []
 
 
 async def test_cancelling_the_body_destroys_everything_first(backend: Observed) -> None:
     with anyio.CancelScope() as scope:
-        async with SandboxPool(backend, SPEC, min_size=1, max_size=1) as pool:
+        async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1) as pool:
             await pool.ready()
             scope.cancel()
             await anyio.sleep_forever()
@@ -363,7 +363,7 @@ async def main():
     backend = ProcessBackend(Path(sys.argv[1]))
     spec = SandboxSpec(preload=())
     await backend.prepare(spec, lambda line: None)
-    async with SandboxPool(backend, spec, min_size=1, max_size=1) as pool:
+    async with SandboxPool(spec, backend=backend, min_size=1, max_size=1) as pool:
         await pool.ready()
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -376,7 +376,7 @@ async def test_what_a_killed_server_left_is_removed_by_the_next(backend: Observe
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
     left = set(backend.directories)
     (sandbox_id,) = await backend.list()
-    async with SandboxPool(backend, SPEC, min_size=0, max_size=1):
+    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1):
         await backend.gone(sandbox_id)
     assert left
     assert not left & set(backend.directories)
@@ -409,7 +409,7 @@ async def cycles(number: int, state_dir: Path) -> None:
     backend = Observed(state_dir)
     await backend.prepare(SPEC, print)
     chance = random.Random(number)
-    async with SandboxPool(backend, SPEC, min_size=2, max_size=3) as pool:
+    async with SandboxPool(SPEC, backend=backend, min_size=2, max_size=3) as pool:
         for _ in range(number // 2):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(one_cycle, pool, backend, chance)

@@ -1,6 +1,7 @@
 """Waiting in line: order, deadlines, and what becomes of a value whose taker was cancelled."""
 
 import asyncio
+from collections.abc import Callable
 
 import anyio
 import pytest
@@ -24,8 +25,15 @@ def line(changes: Changes) -> Line[int]:
     return Line(changes)
 
 
+def back(line: Line[int]) -> Callable[[int], None]:
+    def give_back(value: int) -> None:
+        line.serve(value, rank=len)
+
+    return give_back
+
+
 async def take(line: Line[int], taken: list[int]) -> None:
-    taken.append(await line.wait(LONG_S, give_back=line.serve))
+    taken.append(await line.wait("a", LONG_S, give_back=back(line)))
 
 
 async def test_values_go_to_those_in_line_in_order(changes: Changes, line: Line[int]) -> None:
@@ -35,13 +43,13 @@ async def test_values_go_to_those_in_line_in_order(changes: Changes, line: Line[
             tasks.start_soon(take, line, mine)
         await changes.until(lambda: len(line) == 3)
         for value in range(3):
-            line.serve(value)
+            line.serve(value, rank=len)
     assert taken == [[0], [1], [2]]
 
 
 async def test_a_deadline_ends_the_wait_and_leaves_the_line(line: Line[int]) -> None:
     with pytest.raises(TimeoutError):
-        await line.wait(0, give_back=line.serve)
+        await line.wait("a", 0, give_back=back(line))
     assert len(line) == 0
 
 
@@ -55,7 +63,7 @@ async def test_whoever_is_cancelled_leaves_the_line(changes: Changes, line: Line
             tasks.start_soon(take, line, second)
             await changes.until(lambda: len(line) == 2)
             cancelled.cancel_scope.cancel()
-        line.serve(7)
+        line.serve(7, rank=len)
     assert (first, second) == ([], [7])
 
 
@@ -68,7 +76,7 @@ async def test_a_value_served_to_a_cancelled_one_goes_to_the_next(changes: Chang
         await changes.until(lambda: len(line) == 1)
         tasks.create_task(take(line, second))
         await changes.until(lambda: len(line) == 2)
-        line.serve(7)
+        line.serve(7, rank=len)
         cancelled.cancel()
     assert (first, second) == ([], [7])
 
@@ -78,7 +86,7 @@ async def test_failing_sends_everybody_away_with_an_error_of_their_own(changes: 
 
     async def fail() -> None:
         with pytest.raises(PoolClosed, match="closing") as caught:
-            await line.wait(LONG_S, give_back=line.serve)
+            await line.wait("a", LONG_S, give_back=back(line))
         errors.append(caught.value)
 
     async with anyio.create_task_group() as tasks:
