@@ -23,6 +23,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+keys = typer.Typer(help="Make, show and revoke API keys.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: for `run` the raw events, one a line.")]
 Url = Annotated[
     str | None,
@@ -91,6 +95,44 @@ def doctor(as_json: AsJson = False) -> None:
     from codeact.settings import Settings
 
     raise typer.Exit(command(Settings.load(), as_json=as_json))
+
+
+@keys.command("create")
+def create_key(
+    owner: Annotated[str, typer.Option(help="Whose key: nobody sees another owner's conversations.")],
+    name: Annotated[str, typer.Option(help="What it is for.")] = "",
+    operator: Annotated[bool, typer.Option("--operator", help="May read every owner's history and audit log.")] = False,
+    days: Annotated[int | None, typer.Option(min=1, help="It ends after so many days. [default: never]")] = None,
+    responses_per_minute: Annotated[int | None, typer.Option(min=1, help="In place of the setting.")] = None,
+    concurrent_responses: Annotated[int | None, typer.Option(min=1, help="In place of the setting.")] = None,
+    tokens_per_day: Annotated[int | None, typer.Option(min=1, help="In place of the setting.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make an API key and print its secret, which is shown this once."""
+    from codeact.commands.keys import create
+    from codeact.settings import Settings
+    from codeact.store import OwnerLimits
+
+    limits = OwnerLimits(responses_per_minute, concurrent_responses, tokens_per_day)
+    create(Settings.load(), owner=owner, name=name, operator=operator, days=days, limits=limits, as_json=as_json)
+
+
+@keys.command("list")
+def list_keys(as_json: Json = False) -> None:
+    """Show all keys: whose they are, their limits, and which are revoked."""
+    from codeact.commands.keys import show
+    from codeact.settings import Settings
+
+    show(Settings.load(), as_json=as_json)
+
+
+@keys.command("revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(help="The key's id, as `codeact keys list` shows it.")]) -> None:
+    """End a key and every session made from it, at once, also on a server that runs."""
+    from codeact.commands.keys import revoke
+    from codeact.settings import Settings
+
+    revoke(Settings.load(), key_id)
 
 
 @app.command()

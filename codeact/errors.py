@@ -15,6 +15,7 @@ CodeActError
 ├── StoreError                  the database could not do it
 │   └── StoreUnavailable        no database answers, or it cannot be started
 ├── Overloaded                  more runs than the server takes
+├── RateLimited                 an owner's limit is reached; `retry_after_s` says how long it lasts
 ├── ClientError                 our client's view: the server gave no answer
 │   ├── ServerUnreachable       nothing listens at the address, or it is no codeact server
 │   ├── ServerUnauthorized      the server refuses our key
@@ -41,6 +42,7 @@ __all__ = [
     "ModelUnreachable",
     "NotFound",
     "Overloaded",
+    "RateLimited",
     "RequestRefused",
     "ServerGone",
     "ServerUnauthorized",
@@ -135,6 +137,16 @@ class Overloaded(CodeActError):
     code = "overloaded"
     status = 503
     retryable = True
+
+
+class RateLimited(CodeActError):
+    code = "rate_limit_exceeded"
+    status = 429
+    retryable = True
+
+    def __init__(self, message: str, *, code: str, retry_after_s: float) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_s = retry_after_s
 
 
 class ClientError(CodeActError):

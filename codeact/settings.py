@@ -33,6 +33,12 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    require_keys: bool | None = Field(
+        default=None, description="Nothing: with CODEACT_API_KEYS, or on an address that is not loopback."
+    )
+    public_url: str | None = Field(
+        default=None, description="The address that clients use, where a proxy stands before us."
+    )
     allow_unauthenticated: bool = Field(
         default=False, description="Serve without keys on an address that is not loopback."
     )
@@ -66,6 +72,9 @@ class Settings(BaseSettings):
 
     data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(default_factory=lambda: user_data_path("codeact"))
     mongodb_uri: SecretStr | None = None
+    responses_per_minute: int | None = Field(default=None, ge=1, description="Of one owner; nothing: no limit.")
+    concurrent_responses: int | None = Field(default=None, ge=1, description="Of one owner; nothing: no limit.")
+    tokens_per_day: int | None = Field(default=None, ge=1, description="Of one owner; nothing: no limit.")
     max_concurrent_runs: int = Field(default=200, ge=1)
     max_message_bytes: int = Field(default=8_000_000, ge=10_000)
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
@@ -77,7 +86,9 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("model", "model_api_base", "mongodb_uri", "sandbox_image", "sandbox_python", "url", mode="before")
+    @field_validator(
+        "model", "model_api_base", "mongodb_uri", "sandbox_image", "sandbox_python", "url", "public_url", mode="before"
+    )
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
         return None if value == "" else value

@@ -13,9 +13,11 @@ from starlette.routing import WebSocketRoute
 from codeact.settings import Settings
 from codeact.workspace import Workspaces
 from server import startup
-from server.auth import Guard, check_exposure
+from server.audit import Audit, AuditLog
+from server.auth import Authenticate
 from server.errors import HANDLERS
-from server.routes import conversations, health, page, responses
+from server.guard import Guard
+from server.routes import access, conversations, health, page, responses
 from server.runs import Runs
 from server.state import State
 from server.websocket import responses_socket
@@ -26,13 +28,12 @@ __all__ = ["create_app"]
 def create_app(
     settings: Settings, *, on_start: Callable[[State], Coroutine[Any, Any, None]] | None = None
 ) -> Starlette:
-    """The application. Raises `ConfigurationError` where it would be open to strangers.
+    """The application. Without a key nobody is let in where others can reach it (`server.auth`).
 
     Its lifespan returns at once; the database, the sandboxes and the model start in the background, and
     requests that need one wait for it. When it ends, runs are stopped first, sandboxes next, the database last.
     `on_start` is run beside the application, once it listens.
     """
-    check_exposure(settings)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -41,10 +42,11 @@ def create_app(
             for part in (store, pool, model):
                 tasks.start_soon(part.run)
             async with (
+                AuditLog.open(store.get) as audit,
                 Workspaces.open(pool.get, idle_timeout_s=settings.idle_timeout_s) as workspaces,
                 Runs.open(max_concurrent=settings.max_concurrent_runs) as runs,
             ):
-                app.state.codeact = State(settings, store, pool, model, workspaces, runs)
+                app.state.codeact = State(settings, store, pool, model, workspaces, runs, audit)
                 if on_start is not None:
                     tasks.start_soon(on_start, app.state.codeact)
                 yield
@@ -56,6 +58,7 @@ def create_app(
             WebSocketRoute("/v1/responses", responses_socket),
             *responses.routes,
             *conversations.routes,
+            *access.routes,
             *health.routes,
             *page.routes,
         ],
@@ -64,6 +67,8 @@ def create_app(
             Middleware(
                 CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"]
             ),
+            Middleware(Authenticate),
+            Middleware(Audit),
         ],
         exception_handlers=HANDLERS,
         lifespan=lifespan,

@@ -1,99 +1,186 @@
-"""Who may connect: a request's headers enter, the owner's name leaves or a refusal.
+"""Who asks: a request's key or session enters, a `Caller` leaves or a refusal.
 
-Two dangers on loopback too: a web page in the user's browser that talks to us (checked by `Origin`), and a
-hostile name that resolves to 127.0.0.1 (DNS rebinding, checked by `Host`).
+A key comes as a bearer token (RFC 6750); from a browser, whose sockets carry no such header, as the cookie of
+a session or as the WebSocket subprotocol `codeact-key.KEY` beside `codeact`.
 """
 
-import hashlib
-import hmac
-import ipaddress
-from urllib.parse import urlsplit
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers
+import anyio
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from codeact.errors import CodeActError, ConfigurationError
 from codeact.settings import Settings
-from server.errors import Unauthorized, envelope, json_response
+from codeact.store import Credential, OwnerLimits, open_store
+from codeact.store.access import KEY_PREFIX, hash_of
+from sandbox_pool.errors import SandboxError
+from server.errors import Unauthorized, envelope, json_response, status_of
+from server.guard import is_loopback
 
-__all__ = ["Guard", "check_exposure", "is_loopback", "owner_of"]
+if TYPE_CHECKING:
+    from server.state import State
 
+__all__ = [
+    "BAD_AUTH",
+    "COOKIE",
+    "Authenticate",
+    "Caller",
+    "accept",
+    "authenticate",
+    "caller_of",
+    "check_exposure",
+    "identify",
+    "owner_of",
+]
+
+COOKIE = "codeact_session"
+SUBPROTOCOL = "codeact"
+KEY_SUBPROTOCOL = "codeact-key."
 LOCAL_OWNER = "local"
+BAD_AUTH = 4401
+
+PUBLIC = ("/v1/session/", "/v1/shares/")
+"""Under these paths a route checks for itself who asks."""
 
 
-class Forbidden(CodeActError):
-    """The request comes from a page or by a name that is not ours."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`credential_id` is the key's or the session's id; None where no key is needed and none was given.
 
-    code = "forbidden_origin"
-    status = 403
+    `limits` are the key's own, and the settings' where it has none.
+    """
 
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    owner: str
+    operator: bool
+    credential_id: str | None
+    limits: OwnerLimits
+    own_limits: OwnerLimits
 
 
 def check_exposure(settings: Settings) -> None:
-    """Raises `ConfigurationError` where a stranger could reach the server and nothing would stop them."""
-    if not is_loopback(settings.host) and not settings.api_keys and not settings.allow_unauthenticated:
+    """Raises `ConfigurationError` where a key is needed and none exists, so that nobody could come in.
+
+    Opens the database for that, where CODEACT_API_KEYS has none. Not for use inside of an event loop.
+    """
+    if _keys_are_needed(settings) and not settings.api_keys and not anyio.run(_has_keys, settings):
         raise ConfigurationError(
-            f"CODEACT_HOST is {settings.host}, which others can reach, but no API key is set. Set CODEACT_API_KEYS"
-            " (comma-separated), or CODEACT_ALLOW_UNAUTHENTICATED=true if something in front checks who comes.",
+            f"An API key is needed (CODEACT_HOST is {settings.host}), but none exists. Make one with `codeact keys"
+            " create`, or set CODEACT_API_KEYS. CODEACT_ALLOW_UNAUTHENTICATED=true serves without, for where"
+            " something in front checks who comes.",
             param="CODEACT_HOST",
         )
 
 
-def owner_of(connection: HTTPConnection) -> str:
-    """The owner that the request's key stands for. Without configured keys everybody is `local`.
+async def _has_keys(settings: Settings) -> bool:
+    async with open_store(settings) as store:
+        return await store.access.has_keys()
 
-    Raises `Unauthorized`. The key is a bearer token (RFC 6750).
+
+def _keys_are_needed(settings: Settings) -> bool:
+    if settings.require_keys is not None:
+        return settings.require_keys
+    return bool(settings.api_keys) or not (is_loopback(settings.host) or settings.allow_unauthenticated)
+
+
+async def authenticate(connection: HTTPConnection) -> Caller:
+    """Who asks. Raises like `identify`."""
+    state: State = connection.app.state.codeact
+    return await identify(state, key=_key(connection), session=connection.cookies.get(COOKIE, ""))
+
+
+async def identify(state: "State", *, key: str, session: str = "") -> Caller:
+    """Whose key or session it is. Raises `Unauthorized`, or `StoreUnavailable` where the database has to be asked.
+
+    A key that is revoked is refused from the next call on. Where no key is needed, one that cannot be ours is
+    passed over: clients send some placeholder.
     """
-    settings: Settings = connection.app.state.settings
-    if not settings.api_keys:
-        return LOCAL_OWNER
+    settings = state.settings
+    if (caller := _from_environment(settings, key)) is not None:
+        return caller
+    for given in filter(None, (key if key.startswith(KEY_PREFIX) else "", session)):
+        store = await state.store.get()
+        credential = await store.access.find(given)
+        if credential is not None and _parent_is_accepted(settings, credential):
+            return _caller(settings, credential.owner, credential.operator, credential.id, credential.limits)
+    if _keys_are_needed(settings) or key.startswith(KEY_PREFIX):
+        what = "is not valid" if key or session else "is missing"
+        raise Unauthorized(f"The API key {what}. Send 'Authorization: Bearer KEY'; `codeact keys create` makes one.")
+    return _caller(settings, LOCAL_OWNER, True, None, OwnerLimits())
+
+
+def _key(connection: HTTPConnection) -> str:
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-    given = token.strip().encode() if scheme.lower() == "bearer" else b""
-    for key in settings.api_keys:
-        if hmac.compare_digest(given, key.get_secret_value().encode()):
-            return f"key-{hashlib.sha256(given).hexdigest()[:16]}"
-    what = "is not valid" if given else "is missing"
-    raise Unauthorized(f"The API key {what}. Send 'Authorization: Bearer KEY' with one of CODEACT_API_KEYS.")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    for offered in connection.scope.get("subprotocols", ()):
+        if offered.startswith(KEY_SUBPROTOCOL):
+            return str(offered.removeprefix(KEY_SUBPROTOCOL))
+    return ""
 
 
-class Guard:
-    """ASGI middleware that refuses foreign pages and foreign names with 403 (sockets: closed with 4403)."""
+def _from_environment(settings: Settings, key: str) -> Caller | None:
+    """Compares hashes: how long that takes says nothing about the key."""
+    given = hash_of(key)
+    for known in settings.api_keys:
+        if hash_of(known.get_secret_value()) == given:
+            return _caller(settings, f"key-{given[:16]}", False, f"env-{given[:16]}", OwnerLimits())
+    return None
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+
+def _parent_is_accepted(settings: Settings, credential: Credential) -> bool:
+    """A session made from a key in CODEACT_API_KEYS ends when that is taken out; the database ends the others."""
+    parent = credential.parent_id or ""
+    if not parent.startswith("env-"):
+        return True
+    return any(parent == f"env-{hash_of(key.get_secret_value())[:16]}" for key in settings.api_keys)
+
+
+def _caller(settings: Settings, owner: str, operator: bool, credential_id: str | None, own: OwnerLimits) -> Caller:
+    names = [field.name for field in fields(OwnerLimits)]
+    given = {name: getattr(own, name) for name in names}
+    limits = {name: getattr(settings, name) if value is None else value for name, value in given.items()}
+    return Caller(owner, operator, credential_id, OwnerLimits(**limits), own)
+
+
+def caller_of(connection: HTTPConnection) -> Caller:
+    """Who `Authenticate` found out."""
+    caller: Caller = connection.scope["codeact.caller"]
+    return caller
+
+
+def owner_of(connection: HTTPConnection) -> str:
+    """The owner that the request's key stands for; without keys everybody is `local`."""
+    return caller_of(connection).owner
+
+
+class Authenticate:
+    """ASGI middleware: nothing under `/v1/` is reached without a `Caller` (401; sockets: closed with 4401)."""
+
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        if scope["type"] not in ("http", "websocket") or not _is_protected(scope["path"]):
             return await self._app(scope, receive, send)
-        refusal = self._refusal(Headers(scope=scope))
-        if refusal is None:
-            return await self._app(scope, receive, send)
-        if scope["type"] == "http":
-            return await json_response(envelope(refusal), refusal.status)(scope, receive, send)
-        socket = WebSocket(scope, receive, send)
-        await socket.accept()
-        return await socket.close(4403, refusal.message[:120])
+        connection = HTTPConnection(scope)
+        try:
+            scope["codeact.caller"] = await authenticate(connection)
+        except (CodeActError, SandboxError) as error:
+            if scope["type"] == "http":
+                return await json_response(envelope(error), status_of(error))(scope, receive, send)
+            socket = WebSocket(scope, receive, send)
+            await accept(socket)
+            return await socket.close(BAD_AUTH if isinstance(error, Unauthorized) else 1013, error.message[:120])
+        return await self._app(scope, receive, send)
 
-    def _refusal(self, headers: Headers) -> Forbidden | None:
-        host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
-        if is_loopback(self._settings.host) and not is_loopback(name):
-            return Forbidden(f"The name '{name}' is not this server's; use http://{self._settings.host}.")
-        origin = headers.get("origin")
-        if origin is None or origin in self._settings.allowed_origins:
-            return None
-        if urlsplit(origin).netloc == host:
-            return None
-        return Forbidden(f"Pages of {origin} may not use this server; CODEACT_ALLOWED_ORIGINS lists those that may.")
+
+async def accept(socket: WebSocket) -> None:
+    """Accepts with our subprotocol where the client offers it, as a browser insists on."""
+    await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
+
+
+def _is_protected(path: str) -> bool:
+    return path.startswith("/v1/") and not f"{path}/".startswith(PUBLIC)

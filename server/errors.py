@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from codeact.errors import CodeActError
+from codeact.errors import CodeActError, RateLimited
 from sandbox_pool.errors import AtCapacity, QuotaExceeded, SandboxError
 
 __all__ = ["HANDLERS", "Unauthorized", "envelope", "status_of"]
@@ -47,7 +47,8 @@ def json_response(content: Any, status: int = 200, headers: dict[str, str] | Non
 
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, CodeActError | SandboxError)
-    headers = {"Retry-After": str(round(error.retry_after_s + 0.5))} if isinstance(error, AtCapacity) else None
+    retry_after_s = error.retry_after_s if isinstance(error, AtCapacity | RateLimited) else None
+    headers = {"Retry-After": str(round(retry_after_s + 0.5))} if retry_after_s is not None else None
     return json_response(envelope(error), status_of(error), headers)
 
 

@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import anyio
 import structlog
@@ -105,6 +106,8 @@ class Run:
             await offload(event.item, self._put_blob)
             await self._store.add_item(self.id, event.output_index, event.item)
         elif isinstance(event, e.TerminalEvent):
+            if self.response.usage is not None:
+                await self._store.access.add_tokens(self.owner, self.response.usage.total_tokens, datetime.now(UTC))
             await self._store.end_response(self.response)
         self._append(event)
 
@@ -198,6 +201,9 @@ class Runs:
     @property
     def live(self) -> int:
         return len(self._live)
+
+    def live_of(self, owner: str) -> int:
+        return sum(run.owner == owner for run in self._live.values())
 
     async def _produce(
         self,

@@ -15,7 +15,9 @@ from codeact.errors import ConfigurationError
 from codeact.logs import configure
 from codeact.settings import Settings
 from server.app import create_app
+from server.auth import check_exposure
 from server.banner import announce
+from server.http import BoundedHttpProtocol
 from server.state import State
 
 __all__ = ["Server", "serve", "uvicorn_config"]
@@ -32,7 +34,7 @@ def uvicorn_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         ws_max_size=2 * settings.max_message_bytes,
         ws_ping_interval=20,
         ws_ping_timeout=20,
-        http="httptools",
+        http=BoundedHttpProtocol,
         loop="auto",
         lifespan="on",
         access_log=False,
@@ -54,9 +56,13 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Serves until SIGINT or SIGTERM. Raises `ConfigurationError` for an address that cannot be had."""
+    """Serves until SIGINT or SIGTERM.
+
+    Raises `ConfigurationError` for an address that cannot be had, or where a key is needed and none exists.
+    """
     started = time.monotonic()
     configure(settings.log_level or ("warning" if sys.stderr.isatty() else "info"))
+    check_exposure(settings)
     listener = _bind(settings)
     host, port = listener.getsockname()[:2]
     address = f"http://{'localhost' if host == '127.0.0.1' else f'[{host}]' if ':' in host else host}:{port}"

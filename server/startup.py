@@ -8,10 +8,10 @@ from codeact.models import Model
 from codeact.models.discovery import find_model
 from codeact.models.litellm import close as close_connections
 from codeact.settings import Settings
-from codeact.store import Store, describe, embedded_mongod
+from codeact.store import Store, describe, open_store
 from sandbox_pool import SandboxPool
 from sandbox_pool.backends.auto import open_backend
-from server.auth import is_loopback
+from server.guard import is_loopback
 from server.parts import Opened, Part
 
 __all__ = ["parts"]
@@ -21,20 +21,19 @@ def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Mode
     """The three parts, not yet running."""
 
     @asynccontextmanager
-    async def open_store(part: Part[Store]) -> AsyncIterator[Opened[Store]]:
-        if settings.mongodb_uri is not None:
-            uri = settings.mongodb_uri.get_secret_value()
-            async with Store.connect(uri) as store:
-                await store.fail_unfinished()
-                yield Opened(store, f"MongoDB at {describe(uri)}", "CODEACT_MONGODB_URI names it")
-            return
-        async with embedded_mongod(settings.data_dir) as uri, Store.connect(uri) as store:
+    async def database(part: Part[Store]) -> AsyncIterator[Opened[Store]]:
+        async with open_store(settings) as store:
             await store.fail_unfinished()
-            hint = "CODEACT_MONGODB_URI=mongodb://… uses a MongoDB of yours"
-            yield Opened(store, f"embedded MongoDB in {settings.data_dir}", "no CODEACT_MONGODB_URI is set", (hint,))
+            if settings.mongodb_uri is not None:
+                summary = f"MongoDB at {describe(settings.mongodb_uri.get_secret_value())}"
+                yield Opened(store, summary, "CODEACT_MONGODB_URI names it")
+            else:
+                hint = "CODEACT_MONGODB_URI=mongodb://… uses a MongoDB of yours"
+                summary = f"embedded MongoDB in {settings.data_dir}"
+                yield Opened(store, summary, "no CODEACT_MONGODB_URI is set", (hint,))
 
     @asynccontextmanager
-    async def open_pool(part: Part[SandboxPool]) -> AsyncIterator[Opened[SandboxPool]]:
+    async def sandboxes(part: Part[SandboxPool]) -> AsyncIterator[Opened[SandboxPool]]:
         spec = settings.sandbox_spec
         found = await open_backend(settings.sandbox, spec, state_dir=settings.data_dir / "run", progress=part.say)
         if not (found.backend.isolation.isolated or is_loopback(settings.host) or settings.allow_unisolated):
@@ -56,11 +55,11 @@ def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Mode
             yield Opened(pool, found.backend.isolation.summary, found.why, found.hints)
 
     @asynccontextmanager
-    async def open_model(part: Part[Model]) -> AsyncIterator[Opened[Model]]:
+    async def served_model(part: Part[Model]) -> AsyncIterator[Opened[Model]]:
         found = await find_model(settings)
         try:
             yield Opened(found.model, found.model.name, found.why, (found.hint,) if found.hint else ())
         finally:
             await close_connections()
 
-    return Part("database", open_store), Part("sandbox", open_pool), Part("model", open_model)
+    return Part("database", database), Part("sandbox", sandboxes), Part("model", served_model)

@@ -12,7 +12,10 @@ from codeact.settings import Settings
 from codeact.store import Store, StoredResponse
 from codeact.workspace import Workspaces
 from sandbox_pool import SandboxPool
+from server.audit import AuditLog
+from server.auth import Caller
 from server.parts import Part
+from server.quota import admit
 from server.requests import CreateRequest
 from server.runs import Run, Runs
 
@@ -29,13 +32,15 @@ class State:
     model: Part[Model]
     workspaces: Workspaces
     runs: Runs
+    audit: AuditLog
 
-    async def create(self, request: CreateRequest, *, owner: str) -> Run:
+    async def create(self, request: CreateRequest, *, caller: Caller) -> Run:
         """Stores the request's input and starts its run. When it returns, the input is safe.
 
-        Raises `InvalidRequest` and its kin for ids that do not fit, `Overloaded`, `QuotaExceeded`, and what a part
+        Raises `InvalidRequest` and its kin for ids that do not fit, `Overloaded`, `RateLimited`, and what a part
         failed with.
         """
+        owner = caller.owner
         store = await self.store.get()
         model = await self.model.get()
         thread: list[StoredResponse] = []
@@ -51,9 +56,12 @@ class State:
         if self.pool.opened is not None:
             self.workspaces.check_quota(self.pool.opened.value, conversation_id, owner=owner)
         async with self.runs.reserve(conversation_id):
+            await admit(caller, store=store, live=self.runs.live_of(owner))
             if conversation_id is None:
                 conversation_id = (await store.create_conversation(owner=owner)).id
-            return await self._start(request, thread, conversation_id, store, model, owner=owner)
+            run = await self._start(request, thread, conversation_id, store, model, owner=owner)
+        self.audit.record(caller, "response.create", run.id)
+        return run
 
     async def _start(
         self,

@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from codeact.errors import CodeActError, InvalidRequest
 from sandbox_pool.errors import SandboxError
-from server.auth import owner_of
+from server.auth import BAD_AUTH, Caller, accept, authenticate, caller_of
 from server.errors import Unauthorized, envelope, status_of
 from server.requests import parse_create
 from server.runs import Run
@@ -31,30 +31,25 @@ log = structlog.get_logger(__name__)
 MAX_BAD_FRAMES = 20
 MAX_QUEUED = 32
 MAX_LANES = 64
-BAD_AUTH, BAD_FRAMES, RESTART = 4401, 4400, 1012
+BAD_FRAMES, RESTART = 4400, 1012
 
 
 async def responses_socket(websocket: WebSocket) -> None:
     """Serves one client until it leaves. A client that leaves stops nothing: its runs go on."""
-    await websocket.accept()
-    try:
-        owner = owner_of(websocket)
-    except Unauthorized as error:
-        await websocket.close(BAD_AUTH, error.message)
-        return
+    await accept(websocket)
     state: State = websocket.app.state.codeact
     async with anyio.create_task_group() as tasks:
-        await _Session(websocket, state, owner, tasks).serve()
+        await _Session(websocket, state, caller_of(websocket), tasks).serve()
         tasks.cancel_scope.cancel()
 
 
 class _Session:
     """One socket. A lane is a queue of requests that are answered one after the other."""
 
-    def __init__(self, websocket: WebSocket, state: State, owner: str, tasks: TaskGroup) -> None:
+    def __init__(self, websocket: WebSocket, state: State, caller: Caller, tasks: TaskGroup) -> None:
         self._websocket = websocket
         self._state = state
-        self._owner = owner
+        self._caller = caller
         self._tasks = tasks
         self._lanes: dict[str, MemoryObjectSendStream[dict[str, Any]]] = {}
         self._handlers: dict[str, Callable[[dict[str, Any], str | None], Awaitable[None]]] = {
@@ -168,14 +163,19 @@ class _Session:
         body = event.pop("response", None) or event  # some clients nest the body under `response`
         opened = self._state.model.opened
         request = parse_create(body, model_name=opened.value.name if opened else None)
-        run = await self._state.create(request, owner=self._owner)
+        try:
+            self._caller = await authenticate(self._websocket)
+        except Unauthorized as error:  # since the socket was opened
+            await self._websocket.close(BAD_AUTH, error.message[:120])
+            return
+        run = await self._state.create(request, caller=self._caller)
         await self._follow(run, 0, stream_id)
 
     async def _cancel(self, event: dict[str, Any], stream_id: str | None) -> None:
-        self._state.runs.get(_response_id(event), owner=self._owner).cancel()
+        self._state.runs.get(_response_id(event), owner=self._caller.owner).cancel()
 
     async def _resume(self, event: dict[str, Any], stream_id: str | None) -> None:
-        run = self._state.runs.get(_response_id(event), owner=self._owner)
+        run = self._state.runs.get(_response_id(event), owner=self._caller.owner)
         after = event.get("starting_after", -1)
         if not isinstance(after, int):
             raise InvalidRequest("'starting_after' must be a sequence_number.", param="starting_after")

@@ -5,8 +5,21 @@ Importing this package is cheap; Beanie and PyMongo are imported by `Store.conne
 
 from codeact.store.blobs import offload
 from codeact.store.embedded import embedded_mongod
-from codeact.store.records import Blob, Conversation, StoredResponse
+from codeact.store.opening import open_store
+from codeact.store.records import AuditEntry, Blob, Conversation, Credential, OwnerLimits, StoredResponse
 from codeact.store.store import Store
 from codeact.store.uri import describe
 
-__all__ = ["Blob", "Conversation", "Store", "StoredResponse", "describe", "embedded_mongod", "offload"]
+__all__ = [
+    "AuditEntry",
+    "Blob",
+    "Conversation",
+    "Credential",
+    "OwnerLimits",
+    "Store",
+    "StoredResponse",
+    "describe",
+    "embedded_mongod",
+    "offload",
+    "open_store",
+]

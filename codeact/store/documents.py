@@ -16,6 +16,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 
 from codeact.events import InputMessage, Item, Response
+from codeact.store.access_documents import AuditDocument, CredentialDocument, UsageDocument
 from codeact.store.process import this_process
 from codeact.store.records import Conversation, StoredResponse
 
@@ -208,12 +209,15 @@ class Documents:
         self.responses: type[ResponseDocument] = type("Responses", (ResponseDocument,), {})
         self.items: type[ItemDocument] = type("Items", (ItemDocument,), {})
         self.blobs: type[BlobDocument] = type("Blobs", (BlobDocument,), {})
+        self.credentials: type[CredentialDocument] = type("Credentials", (CredentialDocument,), {})
+        self.usage: type[UsageDocument] = type("Usage", (UsageDocument,), {})
+        self.audit: type[AuditDocument] = type("Audit", (AuditDocument,), {})
 
     @classmethod
     async def bind(cls, database: AsyncDatabase[dict[str, Any]]) -> "Documents":
         """Binds and creates missing indexes; on a database that grew without them this takes its time."""
         documents = cls()
-        models = [documents.conversations, documents.responses, documents.items, documents.blobs]
+        models = list(vars(documents).values())
         initializer = Initializer(database, document_models=models)
         # It would bind what they inherit from as well; `init_beanie` has no word against that.
         initializer.inited_classes += [model.__bases__[0] for model in models]

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
 
 from codeact.events import InputMessage, Response
 
-__all__ = ["Blob", "Conversation", "StoredResponse"]
+__all__ = ["AuditEntry", "Blob", "Conversation", "Credential", "OwnerLimits", "StoredResponse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +34,42 @@ class StoredResponse:
 class Blob:
     data: bytes
     media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerLimits:
+    """What one owner may use; None: without limit. A day ends at midnight UTC."""
+
+    responses_per_minute: int | None = None
+    concurrent_responses: int | None = None
+    tokens_per_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """An API key, or what was made from one: a browser's session. The secret itself is kept nowhere."""
+
+    id: str
+    kind: Literal["key", "session"]
+    owner: str
+    name: str
+    operator: bool
+    shown: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    parent_id: str | None
+    limits: OwnerLimits
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to which id, and with which HTTP status it ended."""
+
+    at: datetime
+    owner: str
+    credential_id: str | None
+    action: str
+    subject: str
+    status: int
+    address: str

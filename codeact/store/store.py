@@ -1,19 +1,20 @@
 """The database behind the agent: structs of `codeact.events` enter and leave; everything else stays inside."""
 
-import functools
 import hashlib
 import importlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from codeact.errors import NotFound
 from codeact.events import InputMessage, Item, Response, ResponseError
 from codeact.ids import new_id
+from codeact.store.access import Access
+from codeact.store.operation import operation
 from codeact.store.process import is_running
 from codeact.store.records import Blob, Conversation, StoredResponse
 
@@ -25,42 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Store"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-OPERATION_TIMEOUT_S = 8.0
 BLOB_PART_BYTES = 2_000_000
 """Far below the 16 MB of a document: encoding a part holds up the event loop for about 2 ms per MB."""
 
 RESTARTED = ResponseError("server_restarted", "The server stopped while it was answering; ask again.")
-
-
-def _operation(
-    method: Callable[Concatenate["Store", P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate["Store", P], Coroutine[Any, Any, T]]:
-    """Ends within 8 s, in the result or in one of our errors.
-
-    Where the connection breaks it runs once more, since what a lost connection did is unknown: every write
-    of the store may therefore be repeated.
-    """
-
-    @functools.wraps(method)
-    async def operation(self: "Store", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        import pymongo
-        from pymongo.errors import AutoReconnect
-
-        from codeact.store.failures import FOREIGN, explain
-
-        with pymongo.timeout(OPERATION_TIMEOUT_S):
-            try:
-                try:
-                    return await method(self, *args, **kwargs)
-                except AutoReconnect:
-                    return await method(self, *args, **kwargs)
-            except FOREIGN as error:
-                raise explain(error, self._uri) from error
-
-    return operation
 
 
 class Store:
@@ -78,6 +47,7 @@ class Store:
         self._items = documents.items
         self._blobs = documents.blobs
         self._uri = uri
+        self.access = Access(documents, uri)
 
     @classmethod
     @asynccontextmanager
@@ -91,28 +61,28 @@ class Store:
         async with connection.open_documents(uri) as (client, documents):
             yield cls(client, documents, uri)
 
-    @_operation
+    @operation
     async def ping(self) -> None:
         """Returns if the database answers."""
         await self._client.admin.command("ping")
 
     # ---- conversations -------------------------------------------------------------------------------
 
-    @_operation
+    @operation
     async def create_conversation(self, *, owner: str, metadata: Mapping[str, str] | None = None) -> Conversation:
         now = time.time()
         document = self._conversations.pack(new_id("conv"), owner=owner, created_at=now, metadata=metadata or {})
         await document.insert()
         return document.record()
 
-    @_operation
+    @operation
     async def get_conversation(self, conversation_id: str, *, owner: str) -> Conversation:
         document = await self._conversations.find_one({"_id": conversation_id, "owner": owner})
         if document is None:
             raise NotFound(f"There is no conversation '{conversation_id}'.", param="conversation")
         return document.record()
 
-    @_operation
+    @operation
     async def list_conversations(self, *, owner: str, limit: int = 20, before: str | None = None) -> list[Conversation]:
         """Newest first; `before` is the id of the last one of the page before."""
         place = {} if before is None else {"_id": {"$lt": before}}
@@ -121,7 +91,7 @@ class Store:
 
     # ---- responses -----------------------------------------------------------------------------------
 
-    @_operation
+    @operation
     async def begin_response(self, response: Response, input: list[InputMessage], *, owner: str) -> None:
         """Stores the response and what the client sent. Raises `NotFound` for an unknown `previous_response_id`."""
         root_id = response.id
@@ -129,33 +99,33 @@ class Store:
             root_id = (await self._link(response.previous_response_id, owner)).root_id
         await _insert(self._responses.pack(response, input, owner=owner, root_id=root_id))
 
-    @_operation
+    @operation
     async def add_item(self, response_id: str, output_index: int, item: Item) -> None:
         """Stores one finished item, in one round trip. Call `offload` with it first."""
         await _insert(self._items.pack(response_id, output_index, item))
 
-    @_operation
+    @operation
     async def end_response(self, response: Response) -> None:
         """Stores how the response ended (all but its output) and makes it its conversation's last."""
         if response.conversation is not None:
             await self._advance({"_id": response.conversation.id}, response)
         await self._responses.end(response)
 
-    @_operation
+    @operation
     async def get_response(self, response_id: str, *, owner: str) -> StoredResponse:
         document = await self._responses.find_one({"_id": response_id, "owner": owner})
         if document is None:
             raise NotFound(f"There is no response '{response_id}'.", param="response_id")
         return (await self._with_items([document]))[0]
 
-    @_operation
+    @operation
     async def thread(self, response_id: str, *, owner: str) -> list[StoredResponse]:
         """The response and its ancestors by `previous_response_id`, oldest first; in four queries."""
         chain = await self._responses.ancestors(await self._link(response_id, owner))
         found = {document.id: document async for document in self._responses.find({"_id": {"$in": chain}})}
         return await self._with_items([found[ancestor] for ancestor in chain if ancestor in found])
 
-    @_operation
+    @operation
     async def fail_unfinished(self) -> int:
         """Marks responses as failed whose server process does not run on this host; returns how many.
 
@@ -177,7 +147,7 @@ class Store:
 
     # ---- blobs ---------------------------------------------------------------------------------------
 
-    @_operation
+    @operation
     async def put_blob(self, data: bytes, media_type: str, *, owner: str) -> str:
         """Returns the SHA-256 of `data`, in hex; the same data is kept once per owner, as what it was first."""
         sha256 = await anyio.to_thread.run_sync(lambda: hashlib.sha256(data).hexdigest())
@@ -189,7 +159,7 @@ class Store:
             )
         return sha256
 
-    @_operation
+    @operation
     async def get_blob(self, sha256: str, *, owner: str) -> Blob:
         parts = await self._blobs.find({"owner": owner, "sha256": sha256}).sort("part").to_list()
         if not parts or len(parts) < parts[0].parts:  # Fewer while it is being put.

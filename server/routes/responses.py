@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from codeact.errors import InvalidRequest, NotFound
-from server.auth import owner_of
+from server.auth import caller_of, owner_of
 from server.errors import json_response
 from server.requests import parse_create
 from server.runs import Run
@@ -41,11 +41,10 @@ async def read_json(request: Request, limit: int) -> Any:
 async def create(request: Request) -> Response:
     """`POST /v1/responses`. The run goes on when the client leaves."""
     state: State = request.app.state.codeact
-    owner = owner_of(request)
     body = await read_json(request, state.settings.max_message_bytes)
     opened = state.model.opened
     parsed = parse_create(body, model_name=opened.value.name if opened else None)
-    run = await state.create(parsed, owner=owner)
+    run = await state.create(parsed, caller=caller_of(request))
     if parsed.stream:
         return _sse(run, 0)
     await run.end()

@@ -1,16 +1,24 @@
 """Who may connect: keys, owners, origins and names."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
+from websockets import Subprotocol
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from codeact.errors import ConfigurationError
-from server.app import create_app
-from server.auth import is_loopback
+from codeact.store import open_store
+from server.auth import COOKIE, PUBLIC, check_exposure
+from server.guard import is_loopback
 from tests.server.conftest import Running, settings_of
 
 FIBONACCI = "What is the 100th Fibonacci number?"
@@ -24,6 +32,13 @@ def keyed(make_server: Callable[..., Running]) -> Running:
 def client(server: Running, key: str | None) -> httpx.Client:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     return httpx.Client(base_url=server.url, headers=headers, trust_env=False, timeout=60)
+
+
+def keys(data_dir: Path, *arguments: str) -> str:
+    """What `codeact keys …` prints."""
+    command = [sys.executable, "-c", "from codeact.cli import main; main()", "keys", *arguments]
+    environment = os.environ | {"CODEACT_DATA_DIR": str(data_dir)}
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.mark.parametrize("key", [None, "", "key-c", "key-"])
@@ -74,10 +89,87 @@ def test_a_name_that_is_not_ours_is_refused(keyed: Running) -> None:
 
 
 def test_an_open_address_needs_keys_or_a_flag(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="CODEACT_API_KEYS"):
-        create_app(settings_of(tmp_path, host="0.0.0.0"))
-    create_app(settings_of(tmp_path, host="0.0.0.0", api_keys="k"))
-    create_app(settings_of(tmp_path, host="0.0.0.0", allow_unauthenticated=True))
+    with pytest.raises(ConfigurationError, match="codeact keys create"):
+        check_exposure(settings_of(tmp_path, host="0.0.0.0"))
+    check_exposure(settings_of(tmp_path, host="0.0.0.0", api_keys="k"))
+    check_exposure(settings_of(tmp_path, host="0.0.0.0", allow_unauthenticated=True))
+    assert keys(tmp_path, "create", "--owner", "alice").startswith("codeact_")
+    check_exposure(settings_of(tmp_path, host="0.0.0.0"))
+
+
+def test_a_key_of_the_database_counts_until_it_is_revoked(keyed: Running, data_dir: Path) -> None:
+    made = json.loads(keys(data_dir, "create", "--owner", "alice", "--json"))
+    secret = made["secret"]
+    assert secret not in keys(data_dir, "list", "--json")
+    with client(keyed, secret) as alice, client(keyed, "key-a") as other:
+        conversation = alice.post("/v1/conversations", json={}).json()["id"]
+        assert alice.get(f"/v1/conversations/{conversation}").status_code == 200
+        assert other.get(f"/v1/conversations/{conversation}").status_code == 404
+        headers = {"Authorization": f"Bearer {secret}"}
+        with connect(keyed.ws_url, additional_headers=headers) as socket:
+            keys(data_dir, "revoke", made["id"])
+            assert alice.get("/v1/models").status_code == 401
+            socket.send(json.dumps({"type": "response.create", "input": FIBONACCI}))
+            with pytest.raises(ConnectionClosed) as closed:
+                socket.recv(timeout=10)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4401
+
+
+def test_a_key_ends_on_its_day(keyed: Running, data_dir: Path) -> None:
+    async def make() -> str:
+        async with open_store(settings_of(data_dir)) as store:
+            past = datetime.now(UTC) - timedelta(seconds=1)
+            return (await store.access.create_key(owner="bob", name="", expires_at=past))[1]
+
+    with client(keyed, anyio.run(make)) as http:
+        assert http.get("/v1/models").status_code == 401
+
+
+def test_a_browser_has_a_session_in_place_of_a_key(keyed: Running) -> None:
+    with client(keyed, None) as browser:
+        assert browser.post("/v1/session", json={"api_key": "key-c"}).status_code == 401
+        assert browser.get("/v1/models").status_code == 401
+        opened = browser.post("/v1/session", json={"api_key": "key-a"})
+        assert opened.status_code == 200
+        cookie = opened.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert "key-a" not in cookie
+        assert browser.get("/v1/models").status_code == 200
+        headers = {"Cookie": f"{COOKIE}={browser.cookies[COOKIE]}"}
+        with connect(keyed.ws_url, additional_headers=headers) as socket:
+            socket.send(json.dumps({"type": "response.create", "input": FIBONACCI}))
+            assert json.loads(socket.recv(timeout=10))["type"] == "response.created"
+        secret = browser.cookies[COOKIE]
+        with client(keyed, secret) as http:  # a session is no key
+            assert http.get("/v1/models").status_code == 401
+        assert browser.delete("/v1/session").status_code == 204
+        browser.cookies.set(COOKIE, secret)
+        assert browser.get("/v1/models").status_code == 401
+
+
+def test_a_browsers_socket_may_carry_the_key_as_a_subprotocol(keyed: Running) -> None:
+    with connect(keyed.ws_url, subprotocols=[Subprotocol("codeact"), Subprotocol("codeact-key.key-a")]) as socket:
+        assert socket.subprotocol == "codeact"
+        socket.send(json.dumps({"type": "response.create", "input": FIBONACCI}))
+        assert json.loads(socket.recv(timeout=10))["type"] == "response.created"
+
+
+def test_without_needed_keys_a_placeholder_is_passed_over_but_not_a_key_that_ended(demo: Running) -> None:
+    for key, status in (("not-needed-on-loopback", 200), ("codeact_gone", 401), (None, 200)):
+        with client(demo, key) as http:
+            assert http.get("/v1/models").status_code == status
+
+
+def test_nothing_under_v1_is_reached_without_a_key(keyed: Running) -> None:
+    paths = {route.path for route in keyed.app.routes if route.path.startswith("/v1/")}
+    public = {path for path in paths if f"{path}/".startswith(PUBLIC)}
+    assert "/v1/responses/{response_id}" in paths - public
+    with client(keyed, None) as http:
+        for path in sorted(paths - public):
+            for method in ("GET", "POST", "DELETE"):
+                assert http.request(method, path.replace("{", "").replace("}", "")).status_code == 401, path
 
 
 @pytest.mark.parametrize(

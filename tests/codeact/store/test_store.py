@@ -395,13 +395,8 @@ async def test_indexes_have_the_names_we_gave_them(store: Store, uri: str) -> No
             for name in await client.get_default_database().list_collection_names()
             for index in await client.get_default_database()[name].index_information()
         }
-    assert {(name, index) for name, index in names if index != "_id_"} == {
-        ("conversations", "owner_newest_first"),
-        ("responses", "tree"),
-        ("responses", "unfinished"),
-        ("items", "response_order"),
-        ("blobs", "owner_sha256_part"),
-    }
+    assert ("responses", "tree") in names
+    assert [(name, index) for name, index in names if index.endswith(("_1", "_-1"))] == []
 
 
 async def test_the_store_answers_pings(store: Store) -> None:

@@ -1,0 +1,89 @@
+"""What MongoDB holds of who may do what: keys and sessions, what owners used, and what was done."""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from beanie import Document
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from codeact.store.records import AuditEntry, Credential, OwnerLimits
+
+__all__ = ["AuditDocument", "CredentialDocument", "UsageDocument"]
+
+
+class CredentialDocument(Document):
+    """`hash` is the SHA-256 of a secret with 256 random bits, which needs no salt and no slow hash."""
+
+    id: str  # type: ignore[assignment]  # ours, not an ObjectId
+    kind: Literal["key", "session"]
+    hash: str
+    owner: str
+    name: str
+    operator: bool
+    shown: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    purge_at: datetime | None = None
+    parent_id: str | None = None
+    limits: dict[str, int]
+
+    class Settings:
+        name = "credentials"
+        indexes: ClassVar = [
+            IndexModel([("hash", ASCENDING)], name="secret", unique=True),
+            IndexModel([("kind", ASCENDING), ("created_at", ASCENDING)], name="kind_oldest_first"),
+            IndexModel([("parent_id", ASCENDING)], name="made_from"),
+            IndexModel([("purge_at", ASCENDING)], name="purge", expireAfterSeconds=0),
+        ]
+
+    def record(self) -> Credential:
+        return Credential(
+            id=self.id,
+            kind=self.kind,
+            owner=self.owner,
+            name=self.name,
+            operator=self.operator,
+            shown=self.shown,
+            created_at=self.created_at,
+            expires_at=self.expires_at,
+            revoked_at=self.revoked_at,
+            parent_id=self.parent_id,
+            limits=OwnerLimits(**self.limits),
+        )
+
+
+class UsageDocument(Document):
+    """What an owner used in one period, a minute or a day: `local/2026-11-21` or `local/2026-11-21T08:15`."""
+
+    id: str  # type: ignore[assignment]
+    responses: int = 0
+    tokens: int = 0
+    purge_at: datetime
+
+    class Settings:
+        name = "usage"
+        indexes: ClassVar = [IndexModel([("purge_at", ASCENDING)], name="purge", expireAfterSeconds=0)]
+
+
+class AuditDocument(Document):
+    at: datetime
+    owner: str
+    credential_id: str | None
+    action: str
+    subject: str
+    status: int
+    address: str
+    purge_at: datetime
+
+    class Settings:
+        name = "audit"
+        indexes: ClassVar = [
+            IndexModel([("owner", ASCENDING), ("_id", DESCENDING)], name="owner_newest_first"),
+            IndexModel([("action", ASCENDING), ("_id", DESCENDING)], name="action_newest_first"),
+            IndexModel([("subject", ASCENDING), ("_id", DESCENDING)], name="subject_newest_first"),
+            IndexModel([("purge_at", ASCENDING)], name="purge", expireAfterSeconds=0),
+        ]
+
+    def record(self) -> AuditEntry:
+        return AuditEntry(self.at, self.owner, self.credential_id, self.action, self.subject, self.status, self.address)

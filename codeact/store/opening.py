@@ -1,0 +1,24 @@
+"""Which database: settings enter, the `Store` over the named or the embedded one leaves."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from codeact.settings import Settings
+from codeact.store.embedded import embedded_mongod
+from codeact.store.store import Store
+
+__all__ = ["open_store"]
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """The store of `CODEACT_MONGODB_URI`, else the embedded one, started where it does not run yet.
+
+    Raises `StoreUnavailable` with cause and remedy.
+    """
+    if settings.mongodb_uri is not None:
+        async with Store.connect(settings.mongodb_uri.get_secret_value()) as store:
+            yield store
+        return
+    async with embedded_mongod(settings.data_dir) as uri, Store.connect(uri) as store:
+        yield store

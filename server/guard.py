@@ -1,0 +1,71 @@
+"""From where a request may come: its `Host` and `Origin` enter; it passes, or is refused before anything reads it.
+
+Two dangers on loopback too: a web page in the user's browser that talks to us (checked by `Origin`), and a
+hostile name that resolves to 127.0.0.1 (DNS rebinding, checked by `Host`).
+"""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from codeact.errors import CodeActError
+from codeact.settings import Settings
+from server.errors import envelope, json_response
+
+__all__ = ["Guard", "is_loopback"]
+
+
+class Forbidden(CodeActError):
+    """The request comes from a page or by a name that is not ours."""
+
+    code = "forbidden_origin"
+    status = 403
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Guard:
+    """ASGI middleware that refuses foreign pages and foreign names with 403 (sockets: closed with 4403)."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._public = urlsplit(settings.public_url or "")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            return await self._app(scope, receive, send)
+        refusal = self._refusal(Headers(scope=scope))
+        if refusal is None:
+            return await self._app(scope, receive, send)
+        if scope["type"] == "http":
+            return await json_response(envelope(refusal), refusal.status)(scope, receive, send)
+        socket = WebSocket(scope, receive, send)
+        await socket.accept()
+        return await socket.close(4403, refusal.message[:120])
+
+    def _refusal(self, headers: Headers) -> Forbidden | None:
+        host = headers.get("host", "")
+        name = urlsplit(f"//{host}").hostname or ""
+        if is_loopback(self._settings.host) and not is_loopback(name) and name != self._public.hostname:
+            return Forbidden(
+                f"The name '{name}' is not this server's; use http://{self._settings.host}, or say by"
+                " CODEACT_PUBLIC_URL which name the proxy before it has."
+            )
+        origin = headers.get("origin")
+        if origin is None or origin in self._settings.allowed_origins:
+            return None
+        if urlsplit(origin).netloc in (host, self._public.netloc):
+            return None
+        return Forbidden(f"Pages of {origin} may not use this server; CODEACT_ALLOWED_ORIGINS lists those that may.")

@@ -1,0 +1,124 @@
+"""`/v1/session` and `/v1/audit`: a key enters and a browser's cookie leaves; what was done, and by whom."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from codeact.errors import InvalidRequest, NotFound
+from server.auth import COOKIE, caller_of, identify
+from server.errors import json_response
+from server.routes.responses import read_json
+from server.state import State
+
+__all__ = ["routes"]
+
+SESSION_LASTS = timedelta(days=30)
+SESSION_BODY_BYTES = 10_000
+AUDIT_PAGE = 100
+AUDIT_PAGE_MAX = 1000
+
+
+async def create_session(request: Request) -> Response:
+    """`POST /v1/session` with `{"api_key": …}`: sets a cookie that stands for the key, for 30 days."""
+    state: State = request.app.state.codeact
+    body = await read_json(request, SESSION_BODY_BYTES)
+    key = body.get("api_key") if isinstance(body, dict) else None
+    if not isinstance(key, str) or not key:
+        raise InvalidRequest("'api_key' is missing.", param="api_key")
+    caller = await identify(state, key=key)
+    if caller.credential_id is None:
+        return json_response({"object": "codeact:session", "owner": caller.owner, "needed": False})
+    store = await state.store.get()
+    secret = await store.access.create_session(
+        parent_id=caller.credential_id,
+        owner=caller.owner,
+        operator=caller.operator,
+        limits=caller.own_limits,
+        lasts=SESSION_LASTS,
+    )
+    response = json_response({"object": "codeact:session", "owner": caller.owner, "needed": True})
+    public = state.settings.public_url or str(request.base_url)
+    response.set_cookie(
+        COOKIE,
+        secret,
+        max_age=int(SESSION_LASTS.total_seconds()),
+        httponly=True,
+        samesite="strict",
+        secure=public.startswith("https:"),
+    )
+    return response
+
+
+async def delete_session(request: Request) -> Response:
+    """`DELETE /v1/session`: ends the session of the cookie that comes with it. Idempotent."""
+    state: State = request.app.state.codeact
+    if secret := request.cookies.get(COOKIE):
+        await (await state.store.get()).access.end_session(secret)
+    response = Response(status_code=204)
+    response.delete_cookie(COOKIE)
+    return response
+
+
+async def list_audit(request: Request) -> Response:
+    """`GET /v1/audit`: the caller's own entries, newest first; an operator's `owner` chooses, without it: all."""
+    state: State = request.app.state.codeact
+    caller = caller_of(request)
+    query = request.query_params
+    unknown = sorted(set(query) - {"owner", "action", "subject", "since", "until", "after", "limit"})
+    if unknown:
+        raise InvalidRequest(f"Unknown parameter: '{unknown[0]}'.", param=unknown[0])
+    owner = query.get("owner")
+    if not caller.operator:
+        if owner not in (None, caller.owner):
+            raise NotFound(f"There is no owner '{owner}'.", param="owner")
+        owner = caller.owner
+    store = await state.store.get()
+    limit = _limit(query.get("limit"))
+    found = await store.access.audit(
+        owner=owner,
+        action=query.get("action"),
+        subject=query.get("subject"),
+        since=_time(query.get("since"), "since"),
+        until=_time(query.get("until"), "until"),
+        after=query.get("after"),
+        limit=limit + 1,
+    )
+    page = found[:limit]
+    data: list[dict[str, Any]] = [
+        {"id": entry_id, "object": "codeact:audit_entry", **msgspec.to_builtins(entry), "at": entry.at.timestamp()}
+        for entry_id, entry in page
+    ]
+    ends = {"first_id": page[0][0], "last_id": page[-1][0]} if page else {"first_id": None, "last_id": None}
+    return json_response({"object": "list", "data": data, "has_more": len(found) > limit, **ends})
+
+
+def _limit(given: str | None) -> int:
+    if given is None:
+        return AUDIT_PAGE
+    if not given.isdigit() or not 1 <= int(given) <= AUDIT_PAGE_MAX:
+        raise InvalidRequest(f"'limit' must be a number from 1 to {AUDIT_PAGE_MAX}.", param="limit")
+    return int(given)
+
+
+def _time(given: str | None, param: str) -> datetime | None:
+    """Unix seconds, or ISO 8601."""
+    if given is None:
+        return None
+    try:
+        if given.replace(".", "", 1).isdigit():
+            return datetime.fromtimestamp(float(given), UTC)
+        time = datetime.fromisoformat(given)
+    except (ValueError, OverflowError, OSError):
+        raise InvalidRequest(f"'{param}' must be Unix seconds or an ISO 8601 time.", param=param) from None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+routes = [
+    Route("/v1/session", create_session, methods=["POST"]),
+    Route("/v1/session", delete_session, methods=["DELETE"]),
+    Route("/v1/audit", list_audit, methods=["GET"]),
+]
