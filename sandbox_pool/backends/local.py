@@ -10,13 +10,16 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import anyio
 
 from sandbox_pool.backends.bubblewrap import CONNECTION_FILE, FILES, RUN, WORKSPACE, Bubblewrap
 from sandbox_pool.backends.groups import Group
 from sandbox_pool.backends.interpreter import Interpreter
 from sandbox_pool.backends.kernel_process import KernelProcess
 from sandbox_pool.backends.remains import MARK, SOCKETS, global_name
+from sandbox_pool.backends.seccomp import filter_program
 from sandbox_pool.spec import Limits
 
 __all__ = ["Local"]
@@ -46,15 +49,33 @@ class Local:
         connection = _connection(f"{RUN}/kernel")
         contents = {**FILES, CONNECTION_FILE: json.dumps(connection)}
         with contextlib.ExitStack() as stack:
-            files = {path: stack.enter_context(_memory_file(text)) for path, text in contents.items()}
-            info_fd, child_info_fd = os.pipe()
-            stack.callback(os.close, info_fd)
-            stack.callback(os.close, child_info_fd)
-            command = bubblewrap.command(interpreter, self.limits, KERNEL_MAIN, info_fd=child_info_fd, files=files)
+            files = {path: stack.enter_context(_memory_file(text.encode())) for path, text in contents.items()}
+            program = filter_program()
+            seccomp_fd = None if program is None else stack.enter_context(_memory_file(program))
+            info, info_end = _pipe(stack)
+            block_end, block = _pipe(stack)
+            command = bubblewrap.command(
+                interpreter,
+                self.limits,
+                KERNEL_MAIN,
+                info_fd=info_end.fileno(),
+                block_fd=block_end.fileno(),
+                seccomp_fd=seccomp_fd,
+                files=files,
+            )
             environment = self._environment(interpreter, home=WORKSPACE, temporary="/tmp")  # noqa: S108
-            await self._run(command, environment, [*files.values(), child_info_fd])
-            pid = json.loads(os.read(info_fd, 4096))["child-pid"]
-        self.init = os.pidfd_open(pid)
+            passed = [*files.values(), info_end.fileno(), block_end.fileno()]
+            if seccomp_fd is not None:
+                passed.append(seccomp_fd)
+            process = await self._spawn(command, environment, passed)
+            info_end.close()
+            pid = await _pid(info)
+            if pid is not None:
+                self.init = os.pidfd_open(pid)
+                if bubblewrap.nobody is not None:
+                    bubblewrap.nobody.introduce(pid)
+                block.write(b"\n")
+            await process.ready()
         sockets = f"/proc/{pid}/root{RUN}"
         os.listdir(sockets)  # Raises where we may not look into the namespaces.
         return {**connection, "ip": f"{sockets}/kernel"}
@@ -72,7 +93,8 @@ class Local:
         file.touch(mode=0o600)
         file.write_text(json.dumps(connection))
         command = [interpreter.executable, "-I", str(KERNEL_MAIN), str(file), str(workspace)]
-        await self._run(command, self._environment(interpreter, home=str(workspace), temporary=str(temporary)))
+        environment = self._environment(interpreter, home=str(workspace), temporary=str(temporary))
+        await (await self._spawn(command, environment)).ready()
         return connection
 
     async def end(self) -> None:
@@ -92,12 +114,14 @@ class Local:
             os.close(self.init)
             self.init = None
 
-    async def _run(self, command: list[str], environment: dict[str, str], descriptors: Sequence[int] = ()) -> None:
+    async def _spawn(
+        self, command: list[str], environment: dict[str, str], descriptors: Sequence[int] = ()
+    ) -> KernelProcess:
         command = [*self.prefix, *command]
         if self.group is not None:
             command, environment = self.group.wrap(command, environment)
         self.process = await KernelProcess.spawn(command, environment, descriptors)
-        await self.process.ready()
+        return self.process
 
     def _environment(self, interpreter: Interpreter, *, home: str, temporary: str) -> dict[str, str]:
         """Nothing of ours: the server's environment holds its secrets."""
@@ -122,11 +146,30 @@ def _connection(sockets: str) -> dict[str, Any]:
     return {"transport": "ipc", "ip": sockets, "key": key, "signature_scheme": "hmac-sha256", **PORTS}
 
 
+def _pipe(stack: contextlib.ExitStack) -> tuple[BinaryIO, BinaryIO]:
+    """The end to read from and the one to write to, without buffers; they are closed with the stack at the latest."""
+    reading, writing = os.pipe()
+    return stack.enter_context(open(reading, "rb", 0)), stack.enter_context(open(writing, "wb", 0))
+
+
+async def _pid(info: BinaryIO) -> int | None:
+    """Of the first process in new namespaces, as bwrap tells it; None if it ended without a word."""
+    words = b""
+    while not words.endswith(b"}\n"):
+        await anyio.wait_readable(info)
+        piece = os.read(info.fileno(), 4096)
+        if not piece:
+            return None
+        words += piece
+    pid: int = json.loads(words)["child-pid"]
+    return pid
+
+
 @contextlib.contextmanager
-def _memory_file(text: str) -> Iterator[int]:
+def _memory_file(content: bytes) -> Iterator[int]:
     descriptor = os.memfd_create("codeact")
     try:
-        os.write(descriptor, text.encode())
+        os.write(descriptor, content)
         os.lseek(descriptor, 0, os.SEEK_SET)
         yield descriptor
     finally:

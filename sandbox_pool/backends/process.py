@@ -15,7 +15,9 @@ from sandbox_pool.backends.instance import Instance
 from sandbox_pool.backends.interpreter import Interpreter
 from sandbox_pool.backends.kernel_process import exit_sentence
 from sandbox_pool.backends.local import Local
+from sandbox_pool.backends.nobody import is_root
 from sandbox_pool.backends.remains import GROUP, erase, global_name
+from sandbox_pool.backends.seccomp import filter_program
 from sandbox_pool.errors import ImageUnavailable, SandboxStartFailed
 from sandbox_pool.spec import Limits, SandboxSpec
 
@@ -58,12 +60,14 @@ class ProcessBackend:
             self._groups = await asyncio.to_thread(find)
             self._bubblewrap = await asyncio.to_thread(Bubblewrap.find)
             problem = "bubblewrap is not installed"
-            if self._bubblewrap is not None:
+            while self._bubblewrap is not None:
                 progress("Trying a sandbox in bubblewrap namespaces.")
                 try:
                     await self._try(spec)
+                    break
                 except SandboxStartFailed as error:
-                    self._bubblewrap, problem = None, f"bubblewrap does not work here: {error.message}"
+                    problem = f"bubblewrap does not work here: {error.message}"
+                    self._bubblewrap = self._bubblewrap.simpler
             if self._bubblewrap is None:
                 progress("Trying a sandbox as a plain process.")
                 try:
@@ -159,6 +163,13 @@ class ProcessBackend:
             missing.append(
                 f"The code runs as your own user, with your files and your network: {problem}. "
                 "Install bubblewrap (apt install bubblewrap, dnf install bubblewrap) or use Docker."
+            )
+        elif filter_program() is None:
+            missing.append("System calls are not filtered: install libseccomp (apt install libseccomp2).")
+        if self._bubblewrap is not None and self._bubblewrap.nobody is None and is_root():
+            missing.append(
+                "The code is the host's root, although without capabilities: run the server as another user, or see "
+                "that setpriv is installed (apt install util-linux) and everybody may read the Python interpreter."
             )
         if self._bubblewrap is None or not self._bubblewrap.sizes:
             missing.append("workspace_mb is not enforced: it takes bubblewrap 0.7 or newer.")

@@ -17,8 +17,10 @@ import pytest
 
 from sandbox_pool.backends import Backend
 from sandbox_pool.backends.kernel_process import exit_sentence
+from sandbox_pool.backends.nobody import HOST_UID, is_root
 from sandbox_pool.backends.process import ProcessBackend
 from sandbox_pool.backends.remains import MARK
+from sandbox_pool.backends.seccomp import filter_program
 from sandbox_pool.errors import ImageUnavailable
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import Limits, SandboxSpec
@@ -33,6 +35,7 @@ DEADLINE_S = 60.0
 SERVER = """
 import asyncio, sys
 from pathlib import Path
+from sandbox_pool.backends.nobody import HOST_UID, is_root
 from sandbox_pool.backends.process import ProcessBackend
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import SandboxSpec
@@ -59,6 +62,10 @@ def marked(sandbox_id: str) -> list[int]:
             if any(v.startswith(MARK.encode()) and v.endswith(f"-{sandbox_id}".encode()) for v in variables):
                 found.append(int(path.parent.name))
     return found
+
+
+def status_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
 
 
 def socket_directories() -> set[Path]:
@@ -250,3 +257,47 @@ async def test_without_groups_each_process_is_held_to_the_memory_limit_and_that_
 )
 def test_an_exit_is_told_in_words(code: int, sentence: str) -> None:
     assert exit_sentence(code) == sentence
+
+
+# ---- who the code is, and what it may ask of Linux ---------------------------------------------------
+
+
+@pytest.fixture
+async def isolated(tmp_path: Path) -> AsyncIterator[ProcessBackend]:
+    backend = ProcessBackend(tmp_path / "state")
+    await backend.prepare(SPEC, lambda line: None)
+    if not backend.isolation.isolated:
+        pytest.skip(backend.isolation.missing[0])
+    yield backend
+    await backend.close()
+
+
+@pytest.mark.skipif(not is_root(), reason="only root's code could be root")
+async def test_the_code_of_a_server_that_root_runs_is_nobody_on_the_host(isolated: ProcessBackend) -> None:
+    await isolated.create(ID, SPEC)
+    status = status_of(max(marked(ID)))
+    await isolated.destroy(ID)
+    assert f"Uid:\t{HOST_UID}\t{HOST_UID}\t{HOST_UID}\t{HOST_UID}\n" in status
+    assert "CapBnd:\t0000000000000000" in status
+
+
+@pytest.mark.skipif(not is_root(), reason="only root's code could be root")
+async def test_where_that_cannot_be_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sandbox_pool.backends.bubblewrap.Nobody.find", lambda uid: None)
+    backend = ProcessBackend(tmp_path / "state")
+    await backend.prepare(SPEC, lambda line: None)
+    assert backend.isolation.isolated
+    assert "setpriv is installed" in backend.isolation.missing[-1]
+    await backend.close()
+
+
+async def test_without_libseccomp_it_says_that_system_calls_are_not_filtered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandbox_pool.backends.seccomp.LIBRARY", "libnone.so")
+    filter_program.cache_clear()
+    backend = ProcessBackend(tmp_path / "state")
+    await backend.prepare(SPEC, lambda line: None)
+    assert any("apt install libseccomp2" in sentence for sentence in backend.isolation.missing)
+    await backend.close()
+    filter_program.cache_clear()
