@@ -4,6 +4,10 @@ from sandbox_pool.backends import Backend, Death, Isolation, Notice, Started
 from sandbox_pool.errors import (
     AtCapacity,
     EngineUnavailable,
+    FileError,
+    FileLimit,
+    FileNotFound,
+    FileRefused,
     ImageUnavailable,
     PoolClosed,
     QuotaExceeded,
@@ -12,6 +16,7 @@ from sandbox_pool.errors import (
     SandboxGone,
     SandboxStartFailed,
 )
+from sandbox_pool.files import FileInfo, FileList, OpenFile
 from sandbox_pool.outputs import (
     ClearOutput,
     DisplayData,
@@ -39,10 +44,17 @@ __all__ = [
     "ExecuteResult",
     "Execution",
     "ExecutionResult",
+    "FileError",
+    "FileInfo",
+    "FileLimit",
+    "FileList",
+    "FileNotFound",
+    "FileRefused",
     "ImageUnavailable",
     "Isolation",
     "Limits",
     "Notice",
+    "OpenFile",
     "Output",
     "PoolClosed",
     "PoolStats",

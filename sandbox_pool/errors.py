@@ -6,6 +6,10 @@ SandboxError
 ├── SandboxStartFailed   the sandbox was created but its kernel never answered
 ├── SandboxGone          used after its kernel died or it was closed
 ├── SandboxBusy          a second execution while one runs
+├── FileError            a file could not be read, written, listed or deleted, and nothing else is wrong
+│   ├── FileNotFound     there is no such file
+│   ├── FileRefused      its path, or what is there under its path, is not one we touch
+│   └── FileLimit        it, or what it needs, is over the limit that `limit` names
 ├── AtCapacity           no sandbox within the deadline, or the queue is full
 │   └── QuotaExceeded    one owner has as many as an owner may have
 └── PoolClosed           acquire on a pool that is closing
@@ -16,6 +20,10 @@ from typing import ClassVar
 __all__ = [
     "AtCapacity",
     "EngineUnavailable",
+    "FileError",
+    "FileLimit",
+    "FileNotFound",
+    "FileRefused",
     "ImageUnavailable",
     "PoolClosed",
     "QuotaExceeded",
@@ -59,6 +67,26 @@ class SandboxGone(SandboxError):
 class SandboxBusy(SandboxError):
     code = "sandbox_busy"
     retryable = True
+
+
+class FileError(SandboxError):
+    code = "file_error"
+
+
+class FileNotFound(FileError):
+    code = "file_not_found"
+
+
+class FileRefused(FileError):
+    code = "file_refused"
+
+
+class FileLimit(FileError):
+    code = "file_limit"
+
+    def __init__(self, message: str, *, limit: str) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class AtCapacity(SandboxError):

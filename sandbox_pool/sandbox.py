@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -11,6 +13,7 @@ from sandbox_pool.backends import Backend, Death
 from sandbox_pool.coalesce import Coalescer
 from sandbox_pool.errors import SandboxBusy, SandboxError, SandboxGone, SandboxStartFailed
 from sandbox_pool.execution import Execution, to_result
+from sandbox_pool.files import FileInfo, FileList, Files, OpenFile
 from sandbox_pool.logs import Logger
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream, fold
 from sandbox_pool.spec import SandboxSpec
@@ -49,6 +52,7 @@ class Sandbox:
         self.id = sandbox_id
         self.spec = spec
         self._backend = backend
+        self._files = Files(backend, sandbox_id, spec.limits)
         self._kernel: KernelClient | None = None
         self._tasks = asyncio.TaskGroup()
         self._life: asyncio.Task[None] | None = None
@@ -111,8 +115,7 @@ class Sandbox:
         Raises `SandboxBusy` while other code runs, `SandboxGone` when there is no kernel any more.
         """
         if self._kernel is None or not self.alive:
-            reason = self._death.detail if self._death else "Its kernel has gone."
-            raise SandboxGone(f"The sandbox is gone. {reason}", sandbox_id=self.id)
+            raise self._gone()
         if self._running is not None:
             raise SandboxBusy("The sandbox runs other code.", sandbox_id=self.id)
         if timeout_s is None:
@@ -134,6 +137,26 @@ class Sandbox:
         async with self.execute(code, timeout_s=timeout_s) as execution:
             outputs = [output async for output in execution]
         return fold(outputs), execution.result
+
+    def read_file(self, path: str) -> AbstractAsyncContextManager[OpenFile]:
+        """A file of the workspace, as it is when entered: its `info`, and its content by iteration.
+
+        `path` is relative to the workspace. This and its siblings work while code runs, and raise `FileError`,
+        or `SandboxGone`. Cancelling and leaving early leave nothing.
+        """
+        return self._opened_files().read(path)
+
+    async def write_file(self, path: str, content: bytes | AsyncIterable[bytes]) -> FileInfo:
+        """Makes or replaces a file, and the directories above it. It is there when it is complete, or not at all."""
+        return await self._opened_files().write(path, content)
+
+    async def list_files(self) -> FileList:
+        """The regular files of the workspace."""
+        return await self._opened_files().list()
+
+    async def delete_file(self, path: str) -> None:
+        """Deletes anything but a directory; of a symbolic link, itself."""
+        await self._opened_files().delete(path)
 
     async def interrupt(self) -> None:
         """Stops the running code and returns when it has stopped, in 6 seconds at most; no-op when idle.
@@ -268,6 +291,15 @@ class Sandbox:
         except Exception:  # The last step of a life: there is nobody to raise to.
             log.exception("a sandbox could not be destroyed", sandbox=self.id)
         self._destroyed.set()
+
+    def _gone(self) -> SandboxGone:
+        reason = self._death.detail if self._death else "Its kernel has gone."
+        return SandboxGone(f"The sandbox is gone. {reason}", sandbox_id=self.id)
+
+    def _opened_files(self) -> Files:
+        if not self.alive:
+            raise self._gone()
+        return self._files
 
     def _coalescer(self) -> Coalescer:
         return Coalescer(self.spec.limits.output_bytes)

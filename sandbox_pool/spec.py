@@ -18,9 +18,12 @@ class Limits:
     cpus: float = 1.0
     pids: int = 256
     workspace_mb: int = 512
+    workspace_inodes: int = 65_536
     shm_mb: int = 64
     output_bytes: int = 10_000_000
     lifetime_s: float = 86_400.0
+    file_mb: int = 512
+    listed_files: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,15 @@
 """The seam between the pool and whatever runs sandboxes: a spec enters, a started kernel's address leaves.
 
-A backend creates, destroys and lists; everything that speaks to a kernel is in `kernel.py` and the same
-for all of them.
+A backend creates, destroys, lists, and runs the program that moves files; everything that speaks to a kernel
+is in `kernel.py`, what speaks to that program in `files.py`, and the same for all of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from anyio.abc import ByteStream
 
 from sandbox_pool.spec import Limits, SandboxSpec
 
@@ -76,6 +79,13 @@ class Backend(Protocol):
 
     async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
         """Starts one sandbox; its kernel may not answer yet. Raises `SandboxStartFailed`."""
+        ...
+
+    def files(self, sandbox_id: str, request: Mapping[str, Any]) -> AbstractAsyncContextManager[ByteStream]:
+        """Runs `files_main.py` with this request, the root added, where the sandbox's files are.
+
+        The stream is its stdin and stdout; leaving ends it. Nothing that comes is trusted. Raises `SandboxError`.
+        """
         ...
 
     async def death(self, sandbox_id: str, limits: Limits) -> Death:

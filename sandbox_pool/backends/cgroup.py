@@ -34,6 +34,9 @@ class Cgroup:
         members = [str(directory / "cgroup.procs") for directory in self._unique()]
         return ["/bin/sh", "-c", JOIN, "sh", *members, "--", *command], dict(environment)
 
+    def join(self, command: Sequence[str], environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+        return self.wrap(command, environment)
+
     def oom_killed(self) -> bool:
         memory = self.directories.get("memory")
         if memory is None:

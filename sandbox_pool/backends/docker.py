@@ -12,9 +12,9 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -23,16 +23,19 @@ import anyio
 import docker
 import requests.exceptions
 from anyio import from_thread, to_thread
+from anyio.abc import ByteStream
 
 from sandbox_pool.backends import Death, Isolation, Notice, Started
 from sandbox_pool.backends.docker_container import (
     SOCKETS,
+    WORKSPACE,
     container_arguments,
     explain_death,
     missing_promises,
 )
-from sandbox_pool.backends.docker_engine import connect
+from sandbox_pool.backends.docker_engine import REQUEST_TIMEOUT_S, Engine
 from sandbox_pool.backends.docker_errors import translated
+from sandbox_pool.backends.docker_exec import ExecStream
 from sandbox_pool.backends.image import ensure_image
 from sandbox_pool.backends.instance import Instance
 from sandbox_pool.errors import EngineUnavailable, SandboxError, SandboxStartFailed
@@ -46,6 +49,10 @@ SOCKET_PATH_BYTES = 107
 """What fits into a socket's address (unix(7), `sun_path`)."""
 LAST_WORDS_CHARS = 300
 DIRECTORY_CHARS = 12
+PYTHON = "/opt/kernel/bin/python"
+"""Of an image from docker/sandbox.Dockerfile."""
+FILES_MAIN = (Path(__file__).parents[1] / "files_main.py").read_text()
+"""Handed over with each request: an image may be older than the server."""
 READY = b"ready\n"
 """What `kernel_main.py` writes once its sockets are bound."""
 INSTANCE = "codeact.instance"
@@ -72,25 +79,24 @@ class DockerBackend:
         self._state_dir = state_dir / "docker"
         self._instance = Instance(self._state_dir)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
-        self._engine: docker.APIClient = None
-        self._info: dict[str, Any] = {}
+        self._engine: Engine | None = None
         self._images: dict[str | None, str] = {}
 
     @property
     def isolation(self) -> Isolation:
-        return Isolation(True, "Docker container, no network", missing_promises(self._info))
+        return Isolation(True, "Docker container, no network", missing_promises(self._prepared.info))
 
     async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
         if self._engine is None:
             _check_paths(self._directory("x" * DIRECTORY_CHARS))
-            self._engine, self._info = await self._in_thread(connect)
+            self._engine = await self._in_thread(Engine.connect)
 
         def report(line: str) -> None:
             from_thread.run_sync(progress, line)
 
         # A build or a pull takes minutes, and looks itself whether it has been cancelled.
         self._images[spec.image] = await to_thread.run_sync(
-            ensure_image, self._engine, spec.image, report, abandon_on_cancel=True
+            ensure_image, self._engine.api, spec.image, report, abandon_on_cancel=True
         )
 
     async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
@@ -104,6 +110,18 @@ class DockerBackend:
                 await self.destroy(sandbox_id)
             raise
         return Started(sandbox_id, {**kernel, "ip": f"{directory}/k"})
+
+    @asynccontextmanager
+    async def files(self, sandbox_id: str, request: Mapping[str, Any]) -> AsyncIterator[ByteStream]:
+        exec_id = await self._in_thread(self._prepare_exec, sandbox_id, request)
+        async with AsyncExitStack() as stack:
+            try:
+                stream = ExecStream(await stack.enter_async_context(await self._prepared.dial()))
+                with anyio.fail_after(REQUEST_TIMEOUT_S):
+                    await stream.start(exec_id)
+            except OSError as error:
+                raise EngineUnavailable(f"The Docker engine cannot be reached: {error}.") from error
+            yield stream
 
     async def death(self, sandbox_id: str, limits: Limits) -> Death:
         try:
@@ -120,6 +138,11 @@ class DockerBackend:
     async def close(self) -> None:
         await self._in_thread(self._close)
         self._threads.shutdown(wait=False)
+
+    @property
+    def _prepared(self) -> Engine:
+        assert self._engine is not None, "prepare has not been called"
+        return self._engine
 
     async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Calls it in one of our threads. Being cancelled takes effect when it has returned: while a container
@@ -160,21 +183,32 @@ class DockerBackend:
         except OSError as error:
             raise SandboxStartFailed(f"No directory for the sandbox: {error}.", sandbox_id=sandbox_id) from error
         with translated(SandboxStartFailed, sandbox_id=sandbox_id):
-            self._engine.create_container(
+            api = self._prepared.api
+            api.create_container(
                 name=_name(directory, sandbox_id),
                 labels={INSTANCE: self._instance.directory.name, SANDBOX: sandbox_id},
-                **container_arguments(self._engine, self._info, self._images[spec.image], directory, spec.limits),
+                **container_arguments(api, self._prepared.info, self._images[spec.image], directory, spec.limits),
             )
-            self._engine.start(_name(directory, sandbox_id))
+            api.start(_name(directory, sandbox_id))
         return kernel
+
+    def _prepare_exec(self, sandbox_id: str, request: Mapping[str, Any]) -> str:
+        command = [PYTHON, "-I", "-S", "-X", "utf8", "-c", FILES_MAIN]
+        command.append(json.dumps({**request, "root": WORKSPACE, "user": None}))
+        with translated(SandboxError, sandbox_id=sandbox_id):
+            created = self._prepared.api.exec_create(
+                _name(self._directory(sandbox_id), sandbox_id), command, stdin=True, stderr=False, workdir="/"
+            )
+        exec_id: str = created["Id"]
+        return exec_id
 
     def _death(self, sandbox_id: str, limits: Limits) -> Death:
         name = _name(self._directory(sandbox_id), sandbox_id)
         with translated(SandboxError, sandbox_id=sandbox_id):
             # Still running after that: the state says so.
             with suppress(requests.exceptions.ConnectionError, requests.exceptions.ReadTimeout):
-                self._engine.wait(name, timeout=EXIT_TIMEOUT_S)
-            container = self._engine.inspect_container(name)
+                self._prepared.api.wait(name, timeout=EXIT_TIMEOUT_S)
+            container = self._prepared.api.inspect_container(name)
         state = container["State"]
         return explain_death(
             state, out_of_memory=state["OOMKilled"] or self._ran_out_of_memory(container), limits=limits
@@ -182,7 +216,7 @@ class DockerBackend:
 
     def _ran_out_of_memory(self, container: dict[str, Any]) -> bool:
         """Asks the engine's log of events, for engines whose own flag misses what ends the container at once."""
-        events = self._engine.events(
+        events = self._prepared.api.events(
             since=1, until=f"{time.time():.6f}", filters={"container": container["Id"], "event": "oom"}
         )
         return any(True for _ in events)
@@ -193,7 +227,7 @@ class DockerBackend:
         for directory in directories:
             with translated(SandboxError, sandbox_id=sandbox_id):
                 try:
-                    self._engine.remove_container(_name(directory, sandbox_id), force=True, v=True)
+                    self._prepared.api.remove_container(_name(directory, sandbox_id), force=True, v=True)
                 except docker.errors.APIError as error:
                     # 404: it is gone; 409: somebody is removing it already.
                     if error.status_code not in (404, 409):
@@ -205,7 +239,7 @@ class DockerBackend:
         found: set[str] = set()
         with translated(SandboxError):
             for instance in {directory.parent.name for directory in directories}:
-                containers = self._engine.containers(all=True, filters={"label": f"{INSTANCE}={instance}"})
+                containers = self._prepared.api.containers(all=True, filters={"label": f"{INSTANCE}={instance}"})
                 found.update(container["Labels"][SANDBOX] for container in containers)
         with_container = {self._directory(sandbox_id).name for sandbox_id in found}
         for directory in directories:
@@ -216,7 +250,7 @@ class DockerBackend:
     def _close(self) -> None:
         self._instance.close()
         if self._engine is not None:
-            self._engine.close()
+            self._engine.api.close()
 
     def _directory(self, sandbox_id: str) -> Path:
         # The end of an id is its random part; the whole would not fit into a socket's address.

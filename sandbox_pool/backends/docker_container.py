@@ -14,7 +14,7 @@ from sandbox_pool.backends import Death
 from sandbox_pool.backends.kernel_process import exit_sentence
 from sandbox_pool.spec import Limits
 
-__all__ = ["SOCKETS", "container_arguments", "explain_death", "missing_promises"]
+__all__ = ["SOCKETS", "WORKSPACE", "container_arguments", "explain_death", "missing_promises"]
 
 SOCKETS = "/run/kernel"
 WORKSPACE = "/workspace"

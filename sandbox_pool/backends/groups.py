@@ -12,10 +12,14 @@ __all__ = ["Group", "Groups", "find", "restore"]
 
 
 class Group(Protocol):
-    """The processes of one sandbox, whatever they do to hide. Blocks, but for `wrap` and `record`."""
+    """The processes of one sandbox, whatever they do to hide. Blocks, but for `wrap`, `join` and `record`."""
 
     def wrap(self, command: Sequence[str], environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
         """A command line and its environment that joins the group and becomes this command, as one process."""
+        ...
+
+    def join(self, command: Sequence[str], environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+        """The same for a further process, once the group has one. Where that cannot be, it stays outside."""
         ...
 
     def oom_killed(self) -> bool:

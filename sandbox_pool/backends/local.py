@@ -6,18 +6,23 @@ import math
 import os
 import secrets
 import signal
+import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any, BinaryIO
 
 import anyio
+from anyio.abc import ByteStream
+from anyio.streams.stapled import StapledByteStream
 
 from sandbox_pool.backends.bubblewrap import CONNECTION_FILE, FILES, RUN, WORKSPACE, Bubblewrap
 from sandbox_pool.backends.groups import Group
 from sandbox_pool.backends.interpreter import Interpreter
 from sandbox_pool.backends.kernel_process import KernelProcess
+from sandbox_pool.backends.nobody import HOST_UID
 from sandbox_pool.backends.remains import MARK, SOCKETS, global_name
 from sandbox_pool.backends.seccomp import filter_program
 from sandbox_pool.spec import Limits
@@ -25,6 +30,8 @@ from sandbox_pool.spec import Limits
 __all__ = ["Local"]
 
 KERNEL_MAIN = Path(__file__).parent.parent / "kernel_main.py"
+FILES_MAIN = KERNEL_MAIN.with_name("files_main.py")
+FILES_END_S = 2.0
 PORTS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5}
 
 
@@ -41,6 +48,10 @@ class Local:
     process: KernelProcess | None = None
     init: int | None = field(default=None, init=False)
     """A pidfd of the first process of its namespaces."""
+    workspace: int | None = field(default=None, init=False)
+    """A descriptor of its working directory, whatever comes to lie under the path of it."""
+    user: int | None = field(default=None, init=False)
+    """The user of this machine that its code is; None: ours."""
 
     async def start_isolated(self, interpreter: Interpreter, bubblewrap: Bubblewrap) -> dict[str, Any]:
         """In namespaces of its own. Its sockets are in a memory file system of its own, which we reach through
@@ -76,6 +87,9 @@ class Local:
                     bubblewrap.nobody.introduce(pid)
                 block.write(b"\n")
             await process.ready()
+        self.workspace = os.open(f"/proc/{pid}/root{WORKSPACE}", os.O_RDONLY | os.O_DIRECTORY)
+        if bubblewrap.nobody is not None:
+            self.user = HOST_UID
         sockets = f"/proc/{pid}/root{RUN}"
         os.listdir(sockets)  # Raises where we may not look into the namespaces.
         return {**connection, "ip": f"{sockets}/kernel"}
@@ -88,6 +102,7 @@ class Local:
         workspace, temporary = self.directory / "workspace", self.directory / "tmp"
         workspace.mkdir()
         temporary.mkdir()
+        self.workspace = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY)
         connection = _connection(str(sockets / "kernel"))
         file = sockets / "connection.json"
         file.touch(mode=0o600)
@@ -96,6 +111,31 @@ class Local:
         environment = self._environment(interpreter, home=str(workspace), temporary=str(temporary))
         await (await self._spawn(command, environment)).ready()
         return connection
+
+    @contextlib.asynccontextmanager
+    async def files(self, request: Mapping[str, Any]) -> AsyncIterator[ByteStream]:
+        """The program that moves files, with this request. Raises `OSError`."""
+        assert self.workspace is not None, "it has not started"
+        request = {**request, "root": f"/dev/fd/{self.workspace}", "user": self.user}
+        command = [sys.executable, "-I", "-S", "-X", "utf8", str(FILES_MAIN), json.dumps(request)]
+        environment: dict[str, str] = {}
+        if self.group is not None:
+            # What it writes to a workspace in memory counts as the sandbox's.
+            command, environment = self.group.join(command, environment)
+        process = await anyio.open_process(
+            command, stderr=DEVNULL, cwd="/", env=environment, pass_fds=[self.workspace], start_new_session=True
+        )
+        async with process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            try:
+                yield StapledByteStream(process.stdin, process.stdout)
+            finally:
+                # It removes a half-written file before it goes.
+                with contextlib.suppress(ProcessLookupError):
+                    process.terminate()
+                with anyio.move_on_after(FILES_END_S, shield=True):
+                    await process.wait()
 
     async def end(self) -> None:
         """Ends the kernel, and in namespaces every other process of them, and returns when it has ended."""
@@ -110,9 +150,10 @@ class Local:
 
     def close(self) -> None:
         """Frees what it holds of ours. Idempotent."""
-        if self.init is not None:
-            os.close(self.init)
-            self.init = None
+        for descriptor in (self.init, self.workspace):
+            if descriptor is not None:
+                os.close(descriptor)
+        self.init = self.workspace = None
 
     async def _spawn(
         self, command: list[str], environment: dict[str, str], descriptors: Sequence[int] = ()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CAPABILITIES", "Nobody", "is_root"]
+__all__ = ["CAPABILITIES", "HOST_UID", "Nobody", "is_root"]
 
 HOST_UID = 10001
 """As in Docker containers: on the host it is nobody's."""

@@ -5,8 +5,12 @@ import builtins
 import json
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
+
+from anyio.abc import ByteStream
 
 from sandbox_pool.backends import Death, Isolation, Notice, Started
 from sandbox_pool.backends.bubblewrap import Bubblewrap
@@ -18,7 +22,7 @@ from sandbox_pool.backends.local import Local
 from sandbox_pool.backends.nobody import is_root
 from sandbox_pool.backends.remains import GROUP, erase, global_name
 from sandbox_pool.backends.seccomp import filter_program
-from sandbox_pool.errors import ImageUnavailable, SandboxStartFailed
+from sandbox_pool.errors import FileError, ImageUnavailable, SandboxGone, SandboxStartFailed
 from sandbox_pool.spec import Limits, SandboxSpec
 
 __all__ = ["ProcessBackend"]
@@ -93,6 +97,18 @@ class ProcessBackend:
         except OSError as error:
             raise SandboxStartFailed(f"The kernel cannot be started: {error}.", sandbox_id=sandbox_id) from error
         return Started(sandbox_id, connection)
+
+    @asynccontextmanager
+    async def files(self, sandbox_id: str, request: Mapping[str, Any]) -> AsyncIterator[ByteStream]:
+        local = self._sandboxes.get(sandbox_id)
+        if local is None or local.workspace is None:
+            raise SandboxGone("The sandbox is gone.", sandbox_id=sandbox_id)
+        async with AsyncExitStack() as stack:
+            try:
+                stream = await stack.enter_async_context(local.files(request))
+            except OSError as error:
+                raise FileError(f"The files of the sandbox cannot be reached: {error}.") from error
+            yield stream
 
     async def death(self, sandbox_id: str, limits: Limits) -> Death:
         local = self._sandboxes.get(sandbox_id)
