@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from sandbox_pool.backends import Death
+from sandbox_pool.calls import Call
 from sandbox_pool.coalesce import Coalescer
 from sandbox_pool.outputs import ExecutionResult, Output
 
@@ -33,7 +34,10 @@ class Execution(AsyncIterator[Output]):
         self.cause: asyncio.Future[Cause] = loop.create_future()
         self._loop = loop
         self._outputs = outputs
-        self._ready: deque[Output] = deque()
+        self._ready: deque[Output | Call] = deque()
+        self._open_calls: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._left_s = timeout_s
         self._result: ExecutionResult | None = None
         self._ended = asyncio.Event()
         self._news = asyncio.Event()
@@ -53,6 +57,33 @@ class Execution(AsyncIterator[Output]):
         """To be called when outputs have been added."""
         self._news.set()
 
+    def call(self, call: Call) -> None:
+        """Adds a call to a function outside of the sandbox. While one is open, the time limit does not count."""
+        self._ready.extend(self._outputs.take(self._loop.time()))
+        self._ready.append(call)
+        self._open_calls.add(call.call_id)
+        self.stop_clock()
+        self._news.set()
+
+    def answered(self, call_id: str) -> None:
+        self._open_calls.discard(call_id)
+        if not self._open_calls and not self.cause.done():
+            self.start_clock()
+
+    @property
+    def open_calls(self) -> int:
+        return len(self._open_calls)
+
+    def start_clock(self) -> None:
+        """From now on the time limit counts, until `stop_clock`; what is left of it then is kept."""
+        self._timer = self._timer or self._loop.call_later(self._left_s, self.decide, "timeout")
+
+    def stop_clock(self) -> None:
+        if self._timer is not None:
+            self._left_s = max(0.0, self._timer.when() - self._loop.time())
+            self._timer.cancel()
+            self._timer = None
+
     def decide(self, cause: Cause) -> None:
         """Ends the wait for the code; what happens next depends on the cause. The first call counts."""
         if not self.cause.done():
@@ -68,6 +99,15 @@ class Execution(AsyncIterator[Output]):
         await self._ended.wait()
 
     async def __anext__(self) -> Output:
+        while True:
+            if not isinstance(output := await self.next(), Call):
+                return output
+
+    async def next(self) -> Output | Call:
+        """The next output, or the next call that the code makes to a function outside (see `Sandbox.execute`).
+
+        Raises `StopAsyncIteration` at the end. Cancelling it loses nothing.
+        """
         while not self._ready:
             self._news.clear()
             due, now = self._outputs.due, self._loop.time()

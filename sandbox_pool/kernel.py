@@ -13,6 +13,7 @@ from typing import Any
 import zmq
 from jupyter_client.session import Session
 
+from sandbox_pool.calls import Call, to_call
 from sandbox_pool.channel import Channel
 from sandbox_pool.logs import Logger
 from sandbox_pool.messages import Message, Reply, TooLarge, read, to_output, to_reply, to_state
@@ -44,7 +45,8 @@ class KernelClient:
 
     `on_output(output, size_bytes)` gets every output in order, whichever code of ours it comes from: what a
     thread writes after its execution has ended is not lost. `on_omitted(size_bytes)` stands for an output
-    whose content is over `limit_bytes`. What is malformed, wrongly signed or unasked for is counted in
+    whose content is over `limit_bytes`. `on_call(call)` gets each call to a function outside of the sandbox, to be
+    answered by `answer`. What is malformed, wrongly signed or unasked for is counted in
     `rejected` and otherwise ignored.
     """
 
@@ -55,6 +57,7 @@ class KernelClient:
         limit_bytes: int,
         on_output: Callable[[Output, int], None],
         on_omitted: Callable[[int], None],
+        on_call: Callable[[Call], None],
     ) -> None:
         self.gone = asyncio.Event()
         self.rejected = 0
@@ -63,6 +66,7 @@ class KernelClient:
         self._limit_bytes = max(limit_bytes, REPLY_BYTES)
         self._on_output = on_output
         self._on_omitted = on_omitted
+        self._on_call = on_call
         self._session = Session(
             key=connection["key"].encode(),
             signature_scheme=connection["signature_scheme"],
@@ -113,6 +117,12 @@ class KernelClient:
         next `execute`, or the signal could hit that.
         """
         return self._ask("control", "interrupt_request", {"request_id": request.message_id})
+
+    def answer(self, call_id: str, *, value: str | None = None, error: str | None = None) -> None:
+        """Lets a call go on: with its value as JSON text, or with words that it raises."""
+        content = {"call_id": call_id, "value": value} if error is None else {"call_id": call_id, "error": error}
+        if not self.gone.is_set():
+            self._send("control", "codeact_return", content)
 
     def close(self) -> None:
         """Ends the connections; what is still open is done with None."""
@@ -177,6 +187,8 @@ class KernelClient:
         elif message.type == "iopub_welcome":
             if not self._welcome.done():
                 self._welcome.set_result(message)
+        elif message.type == "codeact_call":
+            self._on_call(to_call(message.content))
         elif message.type != "execute_input":
             output = to_output(message)
             if output is not None and message.parent_id.startswith(self._session.session):

@@ -10,6 +10,7 @@ import anyio
 import zmq
 
 from sandbox_pool.backends import Backend, Death
+from sandbox_pool.calls import MAX_OPEN, Call, bridge
 from sandbox_pool.coalesce import Coalescer
 from sandbox_pool.errors import SandboxBusy, SandboxError, SandboxGone, SandboxStartFailed
 from sandbox_pool.execution import Execution, to_result
@@ -31,6 +32,7 @@ DESTROY_S = 2.5
 """With the graces before it, code that ignores its interrupt is gone in under 6 seconds."""
 ABANDON_S = 30.0
 CLOSE_S = 10.0
+DEFINE_S = 10.0
 
 # The last line raises on purpose: the first traceback of an interpreter costs 50 ms of imports.
 PRELOAD = """
@@ -57,6 +59,7 @@ class Sandbox:
         self._tasks = asyncio.TaskGroup()
         self._life: asyncio.Task[None] | None = None
         self._running: Execution | None = None
+        self._takes_calls = False
         self._outputs = self._coalescer()
         self._start_error: SandboxError | None = None
         self._lifetime: asyncio.TimerHandle | None = None
@@ -109,22 +112,50 @@ class Sandbox:
         assert self._death is not None
         return self._death
 
-    def execute(self, code: str, *, timeout_s: float | None = None) -> Execution:
+    def execute(self, code: str, *, timeout_s: float | None = None, calls: bool = False) -> Execution:
         """Starts the code; None means the spec's `execution_timeout_s`.
+
+        With `calls`, read it by `Execution.next`, and `answer` each call that it makes to a function which `define`
+        has given it; without, such calls fail in the code.
 
         Raises `SandboxBusy` while other code runs, `SandboxGone` when there is no kernel any more.
         """
-        if self._kernel is None or not self.alive:
+        return self._start(code, timeout_s, calls=calls)
+
+    async def define(self, source: str) -> None:
+        """Runs code of ours that leaves no trace in In and Out; it can import `call` from `codeact_calls`.
+
+        Raises as `execute`, and `SandboxError` where it fails or takes over 10 s.
+        """
+        execution = self._start(bridge() + source, DEFINE_S, silent=True)
+        async with execution:
+            await execution.ended()
+        if execution.result.status != "ok":
+            error = execution.result.error
+            reason = f"{error.ename}: {error.evalue}" if error is not None else execution.result.detail
+            raise SandboxError(f"The functions could not be made known to the kernel. {reason}", sandbox_id=self.id)
+
+    def answer(self, call: Call, *, value: str | None = None, error: str | None = None) -> None:
+        """Lets a call go on: with its value as JSON text, or with words that it raises. No-op once it has ended."""
+        if self._kernel is not None:
+            self._kernel.answer(call.call_id, value=value, error=error)
+        if self._running is not None:
+            self._running.answered(call.call_id)
+
+    def _start(self, code: str, timeout_s: float | None, *, calls: bool = False, silent: bool = False) -> Execution:
+        kernel = self._kernel
+        if kernel is None or not self.alive:
             raise self._gone()
         if self._running is not None:
             raise SandboxBusy("The sandbox runs other code.", sandbox_id=self.id)
         if timeout_s is None:
             timeout_s = self.spec.limits.execution_timeout_s
         execution = self._running = Execution(self._outputs, timeout_s=timeout_s)
+        self._takes_calls = calls
         started_at = time.perf_counter()
-        request = self._kernel.execute(code)
+        request = kernel.execute(code, silent=silent)
         request.done.add_done_callback(lambda _: execution.decide("done"))
-        self._tasks.create_task(self._supervise(self._kernel, execution, request, started_at))
+        self._tasks.create_task(self._supervise(kernel, execution, request, started_at))
         return execution
 
     async def run(
@@ -210,6 +241,7 @@ class Sandbox:
                     limit_bytes=self.spec.limits.output_bytes,
                     on_output=self._on_output,
                     on_omitted=self._on_omitted,
+                    on_call=self._on_call,
                 )
                 self._tasks.create_task(self._notice(self._kernel))
                 await self._kernel.connect(self._tasks)
@@ -234,9 +266,9 @@ class Sandbox:
         self, kernel: "KernelClient", execution: Execution, request: "Request", began_at: float
     ) -> None:
         """Sees one execution to its end: its own, the kernel's, or the one that the stop ladder brings."""
-        timer = asyncio.get_running_loop().call_later(execution.timeout_s, execution.decide, "timeout")
+        execution.start_clock()
         cause = await execution.cause
-        timer.cancel()
+        execution.stop_clock()
         if cause != "done" and not await self._interrupt(kernel, request):
             self._end(Death("The code did not stop when it was interrupted, so its sandbox was destroyed."))
             await asyncio.wait({request.done})
@@ -308,6 +340,15 @@ class Sandbox:
         self._outputs.add(output, size_bytes)
         if self._running is not None:
             self._running.wake()
+
+    def _on_call(self, call: Call) -> None:
+        running = self._running
+        if running is None or not self._takes_calls:
+            self.answer(call, error=f"There is nobody to answer {call.name}() now.")
+        elif running.open_calls >= MAX_OPEN:
+            self.answer(call, error=f"{MAX_OPEN} calls wait already; at most so many can at once.")
+        else:
+            running.call(call)
 
     def _on_omitted(self, size_bytes: int) -> None:
         self._outputs.omit(size_bytes)

@@ -1,0 +1,122 @@
+"""Code in a sandbox calls functions outside of it; the test stands outside."""
+
+import json
+from contextlib import aclosing
+
+import pytest
+
+from sandbox_pool.calls import Call
+from sandbox_pool.errors import SandboxError
+from sandbox_pool.execution import Execution
+from sandbox_pool.outputs import ExecutionResult, Output, Stream
+from sandbox_pool.sandbox import Sandbox
+from tests.sandbox_pool.conftest import StartSandbox
+
+pytestmark = pytest.mark.anyio
+
+ADD = """
+from codeact_calls import call
+def add(a, b):
+    return call("add", {"a": a, "b": b})
+get_ipython().user_ns["add"] = add
+"""
+
+
+async def run(
+    sandbox: Sandbox, code: str, *, timeout_s: float | None = None
+) -> tuple[list[Output | Call], ExecutionResult]:
+    """Runs the code, adding whatever it wants to have added."""
+    seen: list[Output | Call] = []
+    async with aclosing(sandbox.execute(code, timeout_s=timeout_s, calls=True)) as execution:
+        while (item := await following(execution)) is not None:
+            seen.append(item)
+            if isinstance(item, Call):
+                arguments = json.loads(item.arguments)
+                if arguments["b"] is None:
+                    sandbox.answer(item, error="b is missing")
+                else:
+                    sandbox.answer(item, value=json.dumps(arguments["a"] + arguments["b"]))
+        return seen, execution.result
+
+
+async def following(execution: Execution) -> Output | Call | None:
+    try:
+        return await execution.next()
+    except StopAsyncIteration:
+        return None
+
+
+def text(seen: list[Output | Call]) -> str:
+    return "".join(item.text for item in seen if isinstance(item, Stream))
+
+
+@pytest.fixture
+async def adding(start: StartSandbox) -> Sandbox:
+    sandbox = await start()
+    await sandbox.define(ADD)
+    return sandbox
+
+
+async def test_calls_come_in_order_with_what_is_printed(adding: Sandbox) -> None:
+    seen, result = await run(adding, "print('before')\nprint(add(1, 2))\nprint([add(n, n) for n in range(3)])")
+    assert result.status == "ok"
+    assert text(seen) == "before\n3\n[0, 2, 4]\n"
+    assert isinstance(seen[0], Stream)
+    assert [call.name for call in seen if isinstance(call, Call)] == ["add"] * 4
+
+
+async def test_threads_may_call_at_once(adding: Sandbox) -> None:
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    print(sum(pool.map(lambda n: add(n, 0), range(40))))"
+    )
+    seen, _ = await run(adding, code)
+    assert text(seen) == "780\n"
+
+
+async def test_what_a_function_refuses_is_raised_in_the_code(adding: Sandbox) -> None:
+    seen, result = await run(adding, "try:\n    add(1, None)\nexcept Exception as error:\n    print(repr(error))")
+    assert text(seen) == "CallError('b is missing')\n"
+    assert result.status == "ok"
+
+
+async def test_arguments_that_json_cannot_say_are_named(adding: Sandbox) -> None:
+    _, result = await run(adding, "add(1, object())")
+    assert result.error is not None
+    assert result.error.ename == "TypeError"
+    assert "add() takes what JSON can say" in result.error.evalue
+
+
+async def test_waiting_for_a_value_is_not_the_codes_time(adding: Sandbox) -> None:
+    execution = adding.execute("print(add(1, 2)); import time; time.sleep(60)", timeout_s=0.5, calls=True)
+    async with aclosing(execution):
+        call = await execution.next()
+        assert isinstance(call, Call)
+        assert not execution.cause.done()
+        assert execution.open_calls == 1
+        adding.answer(call, value="3")
+        assert isinstance(await execution.next(), Stream)
+        await execution.ended()
+    assert execution.result.status == "timeout"
+
+
+async def test_an_interrupt_ends_the_wait(adding: Sandbox) -> None:
+    execution = adding.execute("add(1, 2)", calls=True)
+    assert isinstance(await execution.next(), Call)
+    await execution.aclose()
+    assert execution.result.status == "interrupted"
+    assert execution.result.kernel_alive
+
+
+async def test_without_anybody_to_answer_a_call_fails(adding: Sandbox) -> None:
+    _, result = await adding.run("add(1, 2)")
+    assert result.error is not None
+    assert "nobody to answer add()" in result.error.evalue
+
+
+async def test_definitions_leave_no_trace_and_fail_by_name(adding: Sandbox) -> None:
+    outputs, _ = await adding.run("len(In), 'ADD' in dir()")
+    assert "(2, False)" in str(outputs)
+    with pytest.raises(SandboxError, match="SyntaxError"):
+        await adding.define("def (")
