@@ -12,6 +12,7 @@ import docker
 
 from sandbox_pool.backends import Death
 from sandbox_pool.backends.kernel_process import exit_sentence
+from sandbox_pool.backends.seccomp import docker_profile
 from sandbox_pool.spec import Limits
 
 __all__ = ["SOCKETS", "WORKSPACE", "container_arguments", "explain_death", "missing_promises"]
@@ -42,7 +43,7 @@ def container_arguments(
         nano_cpus=int(limits.cpus * 1e9),
         pids_limit=limits.pids,
         cap_drop=["ALL"],
-        security_opt=["no-new-privileges"],
+        security_opt=["no-new-privileges", *_filter(info)],
         ulimits=[
             docker.types.Ulimit(name="nofile", soft=4096, hard=4096),
             docker.types.Ulimit(name="core", soft=0, hard=0),
@@ -91,6 +92,12 @@ def explain_death(state: dict[str, Any], *, out_of_memory: bool, limits: Limits)
             f"The kernel was killed: the code used more than its {limits.memory_mb} MB of memory.", "memory_mb"
         )
     return Death(exit_sentence(code))
+
+
+def _filter(info: dict[str, Any]) -> list[str]:
+    """Of system calls: ours instead of the engine's own, but not of one that its administrator has chosen."""
+    replaced = {"name=seccomp,profile=default", "name=seccomp,profile=builtin"}
+    return [f"seccomp={docker_profile()}"] if replaced.intersection(info.get("SecurityOptions") or ()) else []
 
 
 def _has_init(info: dict[str, Any]) -> bool:

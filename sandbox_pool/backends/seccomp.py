@@ -1,23 +1,25 @@
-"""The system calls that sandboxed code may make enter, a filter for bwrap leaves: a BPF program, see seccomp(2).
+"""The system calls that sandboxed code may make enter, a filter leaves: BPF for bwrap, JSON for Docker.
 
-What is not named here does not exist for the code (ENOSYS), so that programs fall back as on an older Linux. Beside
-what Docker's default profile refuses, these are left out, which no ordinary Python program needs: ptrace and its
-kin, io_uring, userfaultfd, System V's quotas and handles, and sockets but those of the Internet, Unix and netlink.
+One list for both, since what Docker's own profile refuses changes with its version. Beside that these are left
+out, which no ordinary Python program needs: ptrace and its kin, io_uring, userfaultfd, memfd_secret, file handles,
+and sockets but those of the Internet, Unix and netlink. See seccomp(2), https://docs.docker.com/engine/security/seccomp/
 """
 
 import ctypes
 import errno
 import functools
+import json
 import os
 import socket
+from dataclasses import dataclass
 
-__all__ = ["filter_program"]
+__all__ = ["docker_profile", "filter_program"]
 
 LIBRARY = "libseccomp.so.2"
 ALLOW = 0x7FFF0000
 REFUSE = 0x00050000
-"""Actions; an error number is added to the second."""
-EQUAL, MASKED_EQUAL = 4, 7
+"""Actions of libseccomp; an error number is added to the second."""
+MASKED_EQUAL = 7
 
 FILES = """
     access chdir chmod chown close close_range copy_file_range creat dup dup2 dup3 faccessat faccessat2 fadvise64
@@ -61,62 +63,91 @@ COMMUNICATION = """
 """
 ALLOWED = (FILES + WAITING + MEMORY + PROCESSES + CLOCKS + COMMUNICATION).split()
 
-FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, 16)
-"""16: netlink, by which libraries ask for the network's interfaces."""
+NETLINK = 16
+"""By which libraries ask for the network's interfaces. Python has its name on Linux only."""
 NEW_NAMESPACES = 0x7E02_0000
 """The flags of clone(2) that ask for one. clone3, whose flags no filter can read, is left out."""
-PERSONALITIES = (0, 0xFFFF_FFFF)
-"""Linux as it is; and the question which one is set."""
+SAME_PERSONALITY = 0xFFFF_FFFF
+"""The question which one is set."""
 
 
-class _Comparison(ctypes.Structure):
-    """Of an argument with a value: `struct scmp_arg_cmp`. With a mask, `a` is the mask and `b` the value."""
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    """A call that is allowed if its argument, those bits of it that are in the mask, has this value."""
 
-    _fields_ = (("argument", ctypes.c_uint), ("kind", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64))
+    name: str
+    argument: int
+    value: int
+    mask: int = 0xFFFF_FFFF
+
+
+CONDITIONAL = (
+    *(_Allowed("socket", 0, family) for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, NETLINK)),
+    _Allowed("socketpair", 0, socket.AF_UNIX),
+    _Allowed("clone", 0, 0, mask=NEW_NAMESPACES),
+    *(_Allowed("personality", 0, value) for value in (0, SAME_PERSONALITY)),
+)
+
+
+def docker_profile() -> str:
+    """For `--security-opt seccomp=`. What is not allowed is not permitted (EPERM), clone3 does not exist (ENOSYS):
+    then the C library calls clone.
+    """
+    rules: list[dict[str, object]] = [
+        {"names": ALLOWED, "action": "SCMP_ACT_ALLOW"},
+        {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
+    ]
+    for call in CONDITIONAL:
+        condition = {"index": call.argument, "op": "SCMP_CMP_MASKED_EQ", "value": call.mask, "valueTwo": call.value}
+        rules.append({"names": [call.name], "action": "SCMP_ACT_ALLOW", "args": [condition]})
+    return json.dumps({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules})
 
 
 @functools.cache
 def filter_program() -> bytes | None:
-    """The program for this machine; None where libseccomp is not installed. Blocks for milliseconds."""
+    """For `bwrap --seccomp`; None where libseccomp is not installed. Blocks for milliseconds.
+
+    What is not allowed does not exist (ENOSYS), so that programs fall back as on an older Linux.
+    """
     try:
-        library = ctypes.CDLL(LIBRARY, use_errno=True)
+        library = ctypes.CDLL(LIBRARY)
     except OSError:
         return None
     library.seccomp_init.restype = ctypes.c_void_p
     context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(REFUSE + errno.ENOSYS)))
     try:
         for name in ALLOWED:
-            _rule(library, context, ALLOW, name)
-        for family in FAMILIES:
-            _rule(library, context, ALLOW, "socket", _Comparison(0, EQUAL, family))
-        _rule(library, context, ALLOW, "socketpair", _Comparison(0, EQUAL, socket.AF_UNIX))
-        _rule(library, context, ALLOW, "clone", _Comparison(0, MASKED_EQUAL, NEW_NAMESPACES, 0))
-        for personality in PERSONALITIES:
-            _rule(library, context, ALLOW, "personality", _Comparison(0, EQUAL, personality))
+            _allow(library, context, name)
+        for call in CONDITIONAL:
+            _allow(library, context, call.name, _Comparison(call.argument, MASKED_EQUAL, call.mask, call.value))
         return _exported(library, context)
     finally:
         library.seccomp_release(context)
 
 
-def _rule(library: ctypes.CDLL, context: ctypes.c_void_p, action: int, name: str, *comparisons: _Comparison) -> None:
+class _Comparison(ctypes.Structure):
+    """libseccomp's `struct scmp_arg_cmp`: for `MASKED_EQUAL`, `a` is the mask and `b` the value."""
+
+    _fields_ = (("argument", ctypes.c_uint), ("kind", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64))
+
+
+def _allow(library: ctypes.CDLL, context: ctypes.c_void_p, name: str, *comparisons: _Comparison) -> None:
     number = library.seccomp_syscall_resolve_name(name.encode())
     # Negative: this machine's architecture, or an older libseccomp, has no such call.
     if number >= 0:
         array = (_Comparison * len(comparisons))(*comparisons)
-        _checked(
-            library.seccomp_rule_add_array(context, ctypes.c_uint32(action), number, len(comparisons), array), name
-        )
+        _check(library.seccomp_rule_add_array(context, ctypes.c_uint32(ALLOW), number, len(comparisons), array))
 
 
 def _exported(library: ctypes.CDLL, context: ctypes.c_void_p) -> bytes:
     descriptor = os.memfd_create("seccomp")
     try:
-        _checked(library.seccomp_export_bpf(context, descriptor), "export")
+        _check(library.seccomp_export_bpf(context, descriptor))
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     finally:
         os.close(descriptor)
 
 
-def _checked(result: int, what: str) -> None:
+def _check(result: int) -> None:
     if result < 0:
-        raise OSError(-result, f"libseccomp: {what}: {os.strerror(-result)}")
+        raise OSError(-result, f"libseccomp: {os.strerror(-result)}")

@@ -1,10 +1,13 @@
 """How the end of a container reads, and what an engine says that it cannot do."""
 
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
-from sandbox_pool.backends.docker_container import explain_death, missing_promises
+from sandbox_pool.backends.docker_container import container_arguments, explain_death, missing_promises
 from sandbox_pool.spec import Limits
 
 ABLE = {"MemoryLimit": True, "CpuCfsQuota": True, "PidsLimit": True}
@@ -45,3 +48,23 @@ def test_an_engine_that_enforces_every_limit_misses_nothing() -> None:
 def test_limits_that_an_engine_does_not_enforce_are_named() -> None:
     (sentence,) = missing_promises(ABLE | {"MemoryLimit": False, "PidsLimit": False})
     assert sentence.startswith("memory_mb, pids not enforced")
+
+
+@pytest.mark.parametrize(
+    ("options", "ours"),
+    [
+        (["name=apparmor", "name=seccomp,profile=default"], True),
+        (["name=seccomp,profile=builtin"], True),
+        (["name=seccomp,profile=/etc/docker/strict.json"], False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_our_filter_replaces_the_engine_s_own_but_not_its_administrator_s(
+    options: list[str] | None, ours: bool, tmp_path: Path
+) -> None:
+    with closing(docker.APIClient(base_url="unix:///nowhere.sock", version="1.41")) as client:
+        arguments = container_arguments(client, {"SecurityOptions": options}, "image", tmp_path, Limits())
+    given = arguments["host_config"]["SecurityOpt"]
+    assert given[0] == "no-new-privileges"
+    assert [option.startswith("seccomp={") for option in given[1:]] == ([True] if ours else [])
