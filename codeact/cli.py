@@ -27,6 +27,9 @@ keys = typer.Typer(help="Make, show and revoke API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+store_app = typer.Typer(help="Look after the database.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: for `run` the raw events, one a line.")]
 Url = Annotated[
     str | None,
@@ -145,6 +148,15 @@ def bench(
     from codeact.commands.bench import bench as command
 
     command(name, sandbox, as_json=as_json)
+
+
+@store_app.command()
+def reindex() -> None:
+    """Compute what conversations are searched and filtered by anew, from their responses."""
+    from codeact.commands.store import reindex as command
+    from codeact.settings import Settings
+
+    command(Settings.load())
 
 
 def main() -> None:

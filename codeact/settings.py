@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     responses_per_minute: int | None = Field(default=None, ge=1, description="Of one owner; nothing: no limit.")
     concurrent_responses: int | None = Field(default=None, ge=1, description="Of one owner; nothing: no limit.")
     tokens_per_day: int | None = Field(default=None, ge=1, description="Of one owner; nothing: no limit.")
+    deleted_retention_days: float = Field(
+        default=30.0, ge=0, description="How long a deleted conversation can be restored."
+    )
     max_concurrent_runs: int = Field(default=200, ge=1)
     max_message_bytes: int = Field(default=8_000_000, ge=10_000)
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(

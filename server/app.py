@@ -17,7 +17,7 @@ from server.audit import Audit, AuditLog
 from server.auth import Authenticate
 from server.errors import HANDLERS
 from server.guard import Guard
-from server.routes import access, conversations, health, page, responses
+from server.routes import access, conversations, health, history, page, responses
 from server.runs import Runs
 from server.state import State
 from server.websocket import responses_socket
@@ -59,6 +59,7 @@ def create_app(
             *responses.routes,
             *conversations.routes,
             *access.routes,
+            *history.routes,
             *health.routes,
             *page.routes,
         ],

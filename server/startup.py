@@ -2,6 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+
+import anyio
 
 from codeact.errors import ConfigurationError
 from codeact.models import Model
@@ -13,6 +17,7 @@ from sandbox_pool import SandboxPool
 from sandbox_pool.backends.auto import open_backend
 from server.guard import is_loopback
 from server.parts import Opened, Part
+from server.upkeep import upkeep
 
 __all__ = ["parts"]
 
@@ -24,13 +29,16 @@ def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Mode
     async def database(part: Part[Store]) -> AsyncIterator[Opened[Store]]:
         async with open_store(settings) as store:
             await store.fail_unfinished()
-            if settings.mongodb_uri is not None:
-                summary = f"MongoDB at {describe(settings.mongodb_uri.get_secret_value())}"
-                yield Opened(store, summary, "CODEACT_MONGODB_URI names it")
-            else:
-                hint = "CODEACT_MONGODB_URI=mongodb://… uses a MongoDB of yours"
-                summary = f"embedded MongoDB in {settings.data_dir}"
-                yield Opened(store, summary, "no CODEACT_MONGODB_URI is set", (hint,))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(partial(upkeep, store, retention=timedelta(days=settings.deleted_retention_days)))
+                if settings.mongodb_uri is not None:
+                    summary = f"MongoDB at {describe(settings.mongodb_uri.get_secret_value())}"
+                    yield Opened(store, summary, "CODEACT_MONGODB_URI names it")
+                else:
+                    hint = "CODEACT_MONGODB_URI=mongodb://… uses a MongoDB of yours"
+                    summary = f"embedded MongoDB in {settings.data_dir}"
+                    yield Opened(store, summary, "no CODEACT_MONGODB_URI is set", (hint,))
+                tasks.cancel_scope.cancel()
 
     @asynccontextmanager
     async def sandboxes(part: Part[SandboxPool]) -> AsyncIterator[Opened[SandboxPool]]:

@@ -5,7 +5,9 @@ Importing this package is cheap; Beanie and PyMongo are imported by `Store.conne
 
 from codeact.store.blobs import offload
 from codeact.store.embedded import embedded_mongod
+from codeact.store.history import History, Page
 from codeact.store.opening import open_store
+from codeact.store.query import HistoryQuery
 from codeact.store.records import AuditEntry, Blob, Conversation, Credential, OwnerLimits, StoredResponse
 from codeact.store.store import Store
 from codeact.store.uri import describe
@@ -15,7 +17,10 @@ __all__ = [
     "Blob",
     "Conversation",
     "Credential",
+    "History",
+    "HistoryQuery",
     "OwnerLimits",
+    "Page",
     "Store",
     "StoredResponse",
     "describe",

@@ -4,9 +4,10 @@ A document has the wire's field names. Free-form JSON (what code displayed, a cl
 is kept as JSON text: BSON takes neither every key nor every number, and nothing of it is queried.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import msgspec
 from beanie import Document
@@ -17,6 +18,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from codeact.events import InputMessage, Item, Response
 from codeact.store.access_documents import AuditDocument, CredentialDocument, UsageDocument
+from codeact.store.facets import VERSION, Facets, begun, ended, labels_of, more_words, title_of
 from codeact.store.process import this_process
 from codeact.store.records import Conversation, StoredResponse
 
@@ -30,25 +32,128 @@ __all__ = [
     "time_of",
 ]
 
+LATEST = [("updated_at", DESCENDING), ("_id", DESCENDING)]
+"""The order of every list, and the end of every index that serves one."""
+
+RANGES = [("facets.tokens", ASCENDING), ("facets.cost_usd", ASCENDING), ("facets.duration_s", ASCENDING)]
+
 
 class ConversationDocument(Document):
+    """A conversation and what the history is searched and filtered by (docs/history.md).
+
+    `labels` and `words` are empty once it is deleted, so that their indexes need not know of it. `revision`
+    counts the changes, `version` says which rules the facets follow: both are `change`'s and `rebuild`'s.
+    """
+
     id: str  # type: ignore[assignment]  # ours, not an ObjectId
     owner: str
     created_at: datetime
     updated_at: datetime
     metadata: str
     last_response_id: str | None = None
+    deleted: bool = False
+    deleted_at: datetime | None = None
+    title: str | None = None
+    pinned: bool = False
+    tags: list[str] = Field(default_factory=list)
+    ratings: list[str] = Field(default_factory=list)
+    facets: Facets = Field(default_factory=Facets)
+    labels: list[str] = Field(default_factory=list)
+    words: list[str] = Field(default_factory=list)
+    revision: int = 0
+    version: int = 0
 
     class Settings:
         name = "conversations"
-        indexes: ClassVar = [IndexModel([("owner", ASCENDING), ("_id", DESCENDING)], name="owner_newest_first")]
+        indexes: ClassVar = [
+            *(
+                IndexModel([*((name, ASCENDING) for name in (*scope, *leading)), *LATEST, *ranges], name=title)
+                for scope, prefix in ((("owner",), "owner"), ((), "all"))
+                for leading, ranges, title in (
+                    (("deleted",), RANGES, f"{prefix}_latest"),
+                    (("labels",), [], f"{prefix}_labels"),
+                    (("words",), [], f"{prefix}_words"),
+                )
+            ),
+            IndexModel([("version", ASCENDING)], name="version"),
+            IndexModel([("deleted_at", ASCENDING)], name="deleted", partialFilterExpression={"deleted": {"$eq": True}}),
+            IndexModel([("owner", ASCENDING), ("facets.blobs", ASCENDING)], name="owner_blobs"),
+        ]
 
     @classmethod
     def pack(
         cls, conversation_id: str, *, owner: str, created_at: float, metadata: Mapping[str, str]
     ) -> "ConversationDocument":
         now = time_of(created_at)
-        return cls(id=conversation_id, owner=owner, created_at=now, updated_at=now, metadata=_text(metadata))
+        return cls(
+            id=conversation_id,
+            owner=owner,
+            created_at=now,
+            updated_at=now,
+            metadata=_text(metadata),
+            title=metadata.get("title"),
+            version=VERSION,
+        )
+
+    @classmethod
+    async def change(cls, place: Mapping[str, Any], change: Callable[[Self], object]) -> Self | None:
+        """Lets `change` alter the one at `place`, and stores what differs; again on what is there if others did.
+
+        None where there is no such conversation. `change` has to bear being called again, also when it was stored.
+        """
+        collection = cls.get_pymongo_collection()
+        while (stored := await collection.find_one(place)) is not None:
+            document: Self = cls.model_validate(stored)
+            change(document)
+            document.labels = document._labels()
+            if document.deleted:
+                document.labels, document.words = [], []
+            wanted = document.model_dump(exclude={"id", "revision"})
+            # What an older server left out has no value in `stored`.
+            values = {name: value for name, value in wanted.items() if name not in stored or value != stored[name]}
+            same = {"_id": document.id, "revision": stored.get("revision")}
+            done = await collection.update_one(same, {"$set": values, "$inc": {"revision": 1}})
+            if done.matched_count:
+                return document
+        return None
+
+    def begin(self, response: Response, messages: list[InputMessage]) -> None:
+        """Takes in what a response knows when it begins."""
+        self.title = self.title or title_of(messages)
+        self.words = begun(self.facets, self.words, response, messages)
+
+    def end(self, response: Response) -> None:
+        """Takes in what a response knows when it has ended, and makes it the last one; once."""
+        if self.last_response_id != response.id:
+            self.last_response_id = response.id
+            self.words = ended(self.facets, self.words, response)
+        self.facets.status = response.status
+        self.updated_at = time_of(time.time())
+
+    def rename(self, title: str) -> None:
+        self.title = title
+        self.words = more_words(self.words, [title])
+
+    def mark_deleted(self) -> None:
+        """The first call says when."""
+        self.deleted_at = self.deleted_at or time_of(time.time())
+        self.deleted = True
+
+    def mark_restored(self) -> None:
+        """Undoes `mark_deleted`, but for the words, which only `rebuild` knows."""
+        self.deleted, self.deleted_at = False, None
+
+    def rebuild(self, stored: list[StoredResponse]) -> None:
+        """Takes in all of its responses anew."""
+        self.facets, self.version = Facets(), VERSION
+        self.words = more_words([], [self.title or ""])
+        for one in stored:
+            self.begin(one.response, one.input)
+            if one.response.status not in ("queued", "in_progress"):
+                self.words = ended(self.facets, self.words, one.response)
+
+    def _labels(self) -> list[str]:
+        return labels_of(self.facets, pinned=self.pinned, tags=self.tags, ratings=self.ratings)
 
     def record(self) -> Conversation:
         return Conversation(
@@ -58,6 +163,11 @@ class ConversationDocument(Document):
             updated_at=self.updated_at.timestamp(),
             metadata=msgspec.json.decode(self.metadata, type=dict[str, str]),
             last_response_id=self.last_response_id,
+            title=self.title,
+            pinned=self.pinned,
+            tags=tuple(self.tags),
+            ratings=tuple(self.ratings),
+            facets=self.facets,
         )
 
 
@@ -83,6 +193,7 @@ class ResponseDocument(Document):
                 [("root_id", ASCENDING), ("_id", ASCENDING), ("response.previous_response_id", ASCENDING)],
                 name="tree",
             ),
+            IndexModel([("response.conversation.id", ASCENDING), ("_id", ASCENDING)], name="conversation"),
             IndexModel(
                 [("process", ASCENDING), ("_id", ASCENDING)],
                 name="unfinished",
@@ -212,6 +323,26 @@ class Documents:
         self.credentials: type[CredentialDocument] = type("Credentials", (CredentialDocument,), {})
         self.usage: type[UsageDocument] = type("Usage", (UsageDocument,), {})
         self.audit: type[AuditDocument] = type("Audit", (AuditDocument,), {})
+
+    async def with_items(self, found: Sequence[ResponseDocument]) -> list[StoredResponse]:
+        """The responses with their items, in the given order; in one query."""
+        items: dict[str, list[ItemDocument]] = {document.id: [] for document in found}
+        order = ("response_id", "output_index")
+        for item in await self.items.find({"response_id": {"$in": list(items)}}).sort(*order).to_list():
+            items[item.response_id].append(item)
+        return [document.unpack(items[document.id]) for document in found]
+
+    async def remove(self, conversation: ConversationDocument) -> None:
+        """Removes the conversation and all that nothing else needs; the conversation last, so that a retry ends it."""
+        of_it = self.responses.find({"response.conversation.id": conversation.id}).project(TreeLink)
+        ids = [link.id async for link in of_it]
+        await self.items.find({"response_id": {"$in": ids}}).delete()
+        await self.responses.find({"_id": {"$in": ids}}).delete()
+        for sha256 in conversation.facets.blobs:
+            other = {"owner": conversation.owner, "facets.blobs": sha256, "_id": {"$ne": conversation.id}}
+            if await self.conversations.find_one(other) is None:
+                await self.blobs.find({"owner": conversation.owner, "sha256": sha256}).delete()
+        await self.conversations.find({"_id": conversation.id}).delete()
 
     @classmethod
     async def bind(cls, database: AsyncDatabase[dict[str, Any]]) -> "Documents":

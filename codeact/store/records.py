@@ -1,18 +1,23 @@
 """What the store gives out: plain values, free of the database."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from codeact.events import InputMessage, Response
+from codeact.store.facets import Facets
 
 __all__ = ["AuditEntry", "Blob", "Conversation", "Credential", "OwnerLimits", "StoredResponse"]
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Times are Unix seconds. `last_response_id` is the response that ended last; None before the first did."""
+    """Times are Unix seconds. `last_response_id` is the response that ended last; None before the first did.
+
+    `updated_at` is when that was. `title`, `pinned` and `tags` are the user's to change; `ratings` holds `up`
+    and `down`, each if an answer has it.
+    """
 
     id: str
     owner: str
@@ -20,6 +25,11 @@ class Conversation:
     updated_at: float
     metadata: Mapping[str, str]
     last_response_id: str | None
+    title: str | None = None
+    pinned: bool = False
+    tags: tuple[str, ...] = ()
+    ratings: tuple[str, ...] = ()
+    facets: Facets = field(default_factory=Facets)
 
 
 @dataclass(frozen=True, slots=True)

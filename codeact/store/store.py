@@ -3,10 +3,10 @@
 import hashlib
 import importlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from operator import methodcaller
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -14,6 +14,7 @@ from codeact.errors import NotFound
 from codeact.events import InputMessage, Item, Response, ResponseError
 from codeact.ids import new_id
 from codeact.store.access import Access
+from codeact.store.history import History
 from codeact.store.operation import operation
 from codeact.store.process import is_running
 from codeact.store.records import Blob, Conversation, StoredResponse
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from beanie import Document
 
     from codeact.store.connection import Client
-    from codeact.store.documents import Documents, ItemDocument, ResponseDocument, TreeLink
+    from codeact.store.documents import Documents, TreeLink
 
 __all__ = ["Store"]
 
@@ -42,12 +43,14 @@ class Store:
 
     def __init__(self, client: "Client", documents: "Documents", uri: str) -> None:
         self._client = client
+        self._documents = documents
         self._conversations = documents.conversations
         self._responses = documents.responses
         self._items = documents.items
         self._blobs = documents.blobs
         self._uri = uri
         self.access = Access(documents, uri)
+        self.history = History(documents, uri)
 
     @classmethod
     @asynccontextmanager
@@ -77,17 +80,10 @@ class Store:
 
     @operation
     async def get_conversation(self, conversation_id: str, *, owner: str) -> Conversation:
-        document = await self._conversations.find_one({"_id": conversation_id, "owner": owner})
+        document = await self._conversations.find_one({"_id": conversation_id, "owner": owner, "deleted": False})
         if document is None:
             raise NotFound(f"There is no conversation '{conversation_id}'.", param="conversation")
         return document.record()
-
-    @operation
-    async def list_conversations(self, *, owner: str, limit: int = 20, before: str | None = None) -> list[Conversation]:
-        """Newest first; `before` is the id of the last one of the page before."""
-        place = {} if before is None else {"_id": {"$lt": before}}
-        found = self._conversations.find({"owner": owner, **place}).sort("-_id").limit(limit)
-        return [document.record() for document in await found.to_list()]
 
     # ---- responses -----------------------------------------------------------------------------------
 
@@ -98,6 +94,9 @@ class Store:
         if response.previous_response_id is not None:
             root_id = (await self._link(response.previous_response_id, owner)).root_id
         await _insert(self._responses.pack(response, input, owner=owner, root_id=root_id))
+        if response.conversation is not None:
+            place = {"_id": response.conversation.id, "owner": owner}
+            await self._conversations.change(place, methodcaller("begin", response, input))
 
     @operation
     async def add_item(self, response_id: str, output_index: int, item: Item) -> None:
@@ -108,7 +107,8 @@ class Store:
     async def end_response(self, response: Response) -> None:
         """Stores how the response ended (all but its output) and makes it its conversation's last."""
         if response.conversation is not None:
-            await self._advance({"_id": response.conversation.id}, response)
+            place = {"_id": response.conversation.id}
+            await self._conversations.change(place, methodcaller("end", response))
         await self._responses.end(response)
 
     @operation
@@ -116,14 +116,14 @@ class Store:
         document = await self._responses.find_one({"_id": response_id, "owner": owner})
         if document is None:
             raise NotFound(f"There is no response '{response_id}'.", param="response_id")
-        return (await self._with_items([document]))[0]
+        return (await self._documents.with_items([document]))[0]
 
     @operation
     async def thread(self, response_id: str, *, owner: str) -> list[StoredResponse]:
         """The response and its ancestors by `previous_response_id`, oldest first; in four queries."""
         chain = await self._responses.ancestors(await self._link(response_id, owner))
         found = {document.id: document async for document in self._responses.find({"_id": {"$in": chain}})}
-        return await self._with_items([found[ancestor] for ancestor in chain if ancestor in found])
+        return await self._documents.with_items([found[ancestor] for ancestor in chain if ancestor in found])
 
     @operation
     async def fail_unfinished(self) -> int:
@@ -136,11 +136,12 @@ class Store:
         async for document in self._responses.find({"process": {"$exists": True}}):
             if document.process is None or is_running(document.process):
                 continue
-            response = document.unpack([]).response
+            response = (await self._documents.with_items([document]))[0].response
             response.status, response.error = "failed", RESTARTED
             if response.conversation is not None:
-                place = {"_id": response.conversation.id, "last_response_id": response.previous_response_id}
-                await self._advance(place, response)
+                # Ids sort by time: a conversation that has gone on since stays where it is.
+                place = {"_id": response.conversation.id, "last_response_id": {"$not": {"$gt": response.id}}}
+                await self._conversations.change(place, methodcaller("end", response))
             await self._responses.end(response, process=document.process)
             failed += 1
         return failed
@@ -177,17 +178,6 @@ class Store:
                 code="previous_response_not_found",
             )
         return link
-
-    async def _advance(self, place: dict[str, Any], response: Response) -> None:
-        now = datetime.now(UTC)
-        await self._conversations.find_one(place).update({"$set": {"last_response_id": response.id, "updated_at": now}})
-
-    async def _with_items(self, found: "Sequence[ResponseDocument]") -> list[StoredResponse]:
-        items: dict[str, list[ItemDocument]] = {document.id: [] for document in found}
-        order = ("response_id", "output_index")
-        for item in await self._items.find({"response_id": {"$in": list(items)}}).sort(*order).to_list():
-            items[item.response_id].append(item)
-        return [document.unpack(items[document.id]) for document in found]
 
 
 async def _insert(document: "Document") -> None:

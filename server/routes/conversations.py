@@ -13,15 +13,35 @@ from server.errors import json_response
 from server.routes.responses import read_json
 from server.state import State
 
-__all__ = ["routes"]
+__all__ = ["routes", "shape"]
 
 
-def _shape(conversation: Conversation) -> dict[str, Any]:
+def shape(conversation: Conversation) -> dict[str, Any]:
+    """The standard's conversation, and what the history knows of it."""
+    facets = conversation.facets
+    summary = {
+        "title": conversation.title,
+        "updated_at": conversation.updated_at,
+        "pinned": conversation.pinned,
+        "tags": conversation.tags,
+        "ratings": conversation.ratings,
+        "last_response_id": conversation.last_response_id,
+        "status": facets.status,
+        "responses": facets.responses,
+        "models": facets.models,
+        "has_error": facets.has_error,
+        "has_image": facets.has_image,
+        "exceptions": facets.exceptions,
+        "tokens": facets.tokens,
+        "cost_usd": facets.cost_usd,
+        "duration_s": facets.duration_s,
+    }
     return {
         "id": conversation.id,
         "object": "conversation",
         "created_at": int(conversation.created_at),
         "metadata": dict(conversation.metadata),
+        "codeact:summary": summary,
     }
 
 
@@ -37,7 +57,7 @@ async def create_conversation(request: Request) -> Response:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise InvalidRequest("'metadata' must map text to text.", param="metadata")
     store = await state.store.get()
-    return json_response(_shape(await store.create_conversation(owner=owner, metadata=metadata)))
+    return json_response(shape(await store.create_conversation(owner=owner, metadata=metadata)))
 
 
 async def get_conversation(request: Request) -> Response:
@@ -45,7 +65,7 @@ async def get_conversation(request: Request) -> Response:
     state: State = request.app.state.codeact
     owner = owner_of(request)
     store = await state.store.get()
-    return json_response(_shape(await store.get_conversation(request.path_params["conversation_id"], owner=owner)))
+    return json_response(shape(await store.get_conversation(request.path_params["conversation_id"], owner=owner)))
 
 
 async def get_blob(request: Request) -> Response:

@@ -18,7 +18,7 @@ from pymongo import AsyncMongoClient
 from codeact import events as e
 from codeact.errors import StoreUnavailable
 from codeact.ids import new_id
-from codeact.store import Store, describe, embedded_mongod
+from codeact.store import HistoryQuery, Store, describe, embedded_mongod
 
 pytestmark = pytest.mark.anyio
 
@@ -183,7 +183,7 @@ async def test_four_processes_racing_start_one_and_the_last_to_leave_stops_it(da
         assert starts == 1
         assert not (data_dir / "mongodb" / "mongod.log.1").exists()
         async with embedded_mongod(data_dir) as uri, Store.connect(uri) as store:
-            listed = await store.list_conversations(owner="ann")
+            listed = (await store.history.find(HistoryQuery(), owner="ann")).conversations
             assert {conversation.id for conversation in listed} == {created for _, created in entered}
         for process, _ in entered:
             assert runs(pid), "somebody still uses it"

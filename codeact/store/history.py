@@ -1,0 +1,225 @@
+"""The history: queries enter, pages of conversations leave; and what their owners change about them.
+
+Every list is in the order of the last activity, newest first unless asked otherwise, and served by an index.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any, Literal
+
+from codeact.errors import InvalidRequest, NotFound
+from codeact.store.facets import VERSION
+from codeact.store.operation import operation
+from codeact.store.query import HistoryQuery, Place, Term, ranges, terms
+from codeact.store.records import Conversation, StoredResponse
+
+if TYPE_CHECKING:
+    from codeact.store.documents import ConversationDocument, Documents
+
+__all__ = ["History", "Page", "index_for"]
+
+COUNTED = 2_000
+"""A term that more conversations have is common: it is not counted on."""
+
+MOST_TAGS, TAG_CHARS, TITLE_CHARS = 20, 50, 200
+BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`next` continues after the last of `conversations`; None where nothing follows."""
+
+    conversations: list[Conversation]
+    next: str | None
+
+
+class History:
+    """Part of a `Store`, with its promises."""
+
+    def __init__(self, documents: "Documents", uri: str) -> None:
+        self._documents = documents
+        self._conversations = documents.conversations
+        self._uri = uri
+
+    # ---- reading -------------------------------------------------------------------------------------
+
+    @operation
+    async def find(
+        self,
+        query: HistoryQuery,
+        *,
+        owner: str | None,
+        after: str | None = None,
+        limit: int = 20,
+        order: Literal["asc", "desc"] = "desc",
+    ) -> Page:
+        """One page. `owner` None: of all owners, for operators. `after` is a page's `next` or a conversation's id."""
+        scope = {} if owner is None else {"owner": owner}
+        asked = terms(query)
+        held = [*ranges(query), *(term.condition for term in asked)]
+        if after is not None:
+            held.append((await self._place(after, scope)).beyond(newest_first=order == "desc"))
+        place: dict[str, Any] = {**scope, "deleted": False, **({"$and": held} if held else {})}
+        direction = -1 if order == "desc" else 1
+        found = await (
+            self._conversations.find(place, hint=await self._index(asked, scope))
+            .sort([("updated_at", direction), ("_id", direction)])  # type: ignore[list-item]
+            .limit(limit + 1)
+            .to_list()
+        )
+        page = found[:limit]
+        last = Place(page[-1].updated_at, page[-1].id) if len(found) > limit else None
+        return Page([document.record() for document in page], str(last) if last is not None else None)
+
+    @operation
+    async def responses(self, conversation_id: str, *, owner: str) -> list[StoredResponse]:
+        """All responses of the conversation, those of every branch, in the order in which they began."""
+        await self._existing(conversation_id, owner)
+        return await self._stored(conversation_id)
+
+    # ---- changing ------------------------------------------------------------------------------------
+
+    @operation
+    async def edit(
+        self,
+        conversation_id: str,
+        *,
+        owner: str,
+        title: str | None = None,
+        pinned: bool | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Conversation:
+        """Changes what is not None. A new title is found by its words too."""
+        title = " ".join(title.split()) if title is not None else None
+        if title is not None and not 0 < len(title) <= TITLE_CHARS:
+            raise InvalidRequest(f"'title' must have 1 to {TITLE_CHARS} characters.", param="title")
+        if tags is not None and (len(tags) > MOST_TAGS or not all(0 < len(tag) <= TAG_CHARS for tag in tags)):
+            raise InvalidRequest(
+                f"'tags' takes at most {MOST_TAGS}, each of 1 to {TAG_CHARS} characters.", param="tags"
+            )
+
+        def change(document: "ConversationDocument") -> None:
+            if title is not None:
+                document.rename(title)
+            if pinned is not None:
+                document.pinned = pinned
+            if tags is not None:
+                document.tags = list(dict.fromkeys(tags))
+
+        place = {"_id": conversation_id, "owner": owner, "deleted": False}
+        return _found(await self._conversations.change(place, change), conversation_id).record()
+
+    @operation
+    async def delete(self, conversation_id: str, *, owner: str) -> None:
+        """Hides the conversation at once; `restore` brings it back until `purge` takes it. Idempotent."""
+        change = methodcaller("mark_deleted")
+        _found(await self._conversations.change({"_id": conversation_id, "owner": owner}, change), conversation_id)
+
+    @operation
+    async def restore(self, conversation_id: str, *, owner: str) -> Conversation:
+        """Undoes `delete`. Raises `NotFound` once the conversation is purged."""
+        place = {"_id": conversation_id, "owner": owner}
+        _found(await self._conversations.change(place, methodcaller("mark_restored")), conversation_id)
+        return _found(await self._rebuild(conversation_id), conversation_id).record()
+
+    @operation
+    async def _purge_one(self, before: datetime) -> bool:
+        document = await self._conversations.find_one({"deleted": True, "deleted_at": {"$lt": before}})
+        if document is None:
+            return False
+        await self._documents.remove(document)
+        return True
+
+    async def purge(self, *, before: datetime) -> int:
+        """Removes what was deleted before that time, with its items and the blobs that nothing else uses."""
+        purged = 0
+        while await self._purge_one(before):
+            purged += 1
+        return purged
+
+    # ---- facets --------------------------------------------------------------------------------------
+
+    async def reindex(self, *, everything: bool = False) -> int:
+        """Computes the facets of conversations anew, of those that follow older rules alone unless `everything`.
+
+        Returns how many. May run while the server works; stopped, the next call goes on where it was.
+        """
+        done, last = 0, ""
+        while batch := await self._unindexed(last, everything=everything):
+            for conversation_id in batch:
+                await self.rebuild(conversation_id)
+            done, last = done + len(batch), batch[-1]
+        return done
+
+    @operation
+    async def rebuild(self, conversation_id: str) -> None:
+        """Computes one conversation's facets anew, after one of its responses was removed or rated."""
+        await self._rebuild(conversation_id)
+
+    @operation
+    async def _unindexed(self, last: str, *, everything: bool) -> list[str]:
+        place = {"_id": {"$gt": last}} if everything else {"version": {"$ne": VERSION}}
+        found = self._conversations.get_pymongo_collection().find(place, {"_id": 1}).sort("_id", 1).limit(BATCH)
+        return [str(document["_id"]) async for document in found]
+
+    async def _rebuild(self, conversation_id: str) -> "ConversationDocument | None":
+        place = {"_id": conversation_id}
+        while (before := await self._conversations.get_pymongo_collection().find_one(place)) is not None:
+            stored = await self._stored(conversation_id)
+            same = {**place, "revision": before.get("revision")}
+            if (after := await self._conversations.change(same, methodcaller("rebuild", stored))) is not None:
+                return after
+        return None
+
+    # ---- inside --------------------------------------------------------------------------------------
+
+    async def _existing(self, conversation_id: str, owner: str) -> "ConversationDocument":
+        place = {"_id": conversation_id, "owner": owner, "deleted": False}
+        return _found(await self._conversations.find_one(place), conversation_id)
+
+    async def _stored(self, conversation_id: str) -> list[StoredResponse]:
+        found = self._documents.responses.find({"response.conversation.id": conversation_id}).sort("_id")
+        return await self._documents.with_items(await found.to_list())
+
+    async def _place(self, after: str, scope: dict[str, Any]) -> Place:
+        if not after.startswith("conv_"):
+            return Place.read(after)
+        document = _found(await self._conversations.find_one({"_id": after, **scope}), after, param="after")
+        return Place(document.updated_at, document.id)
+
+    async def _index(self, asked: Sequence[Term], scope: dict[str, Any]) -> str:
+        """The name of the index that has to read least: the rarest term's, or that of all conversations."""
+        prefix = "owner" if scope else "all"
+        counted: list[tuple[Term, int]] = []
+        wanted = [term for term in asked if term.wanted]
+        for term in wanted:
+            place = {**scope, **term.condition}
+            certain = len(wanted) == 1 and not term.prefix
+            count = 0 if certain else await self._count(place, f"{prefix}_{term.field}")
+            counted.append((term, count))
+        return f"{prefix}_{index_for(counted)}"
+
+    async def _count(self, place: dict[str, Any], index: str) -> int:
+        collection = self._conversations.get_pymongo_collection()
+        return await collection.count_documents(place, limit=COUNTED, hint=index)
+
+
+def index_for(counted: Sequence[tuple[Term, int]]) -> Literal["labels", "latest", "words"]:
+    """Where to look, from how many conversations have each term (`COUNTED` at most).
+
+    The index of a whole word or of a label gives the order too, so that a common one costs nothing; words with
+    a common beginning come in no order, and are met soon in the list of all.
+    """
+    if rare := [(count, term) for term, count in counted if count < COUNTED]:
+        return min(rare, key=lambda pair: pair[0])[1].field
+    return next((term.field for term, _ in counted if not term.prefix), "latest")
+
+
+def _found(
+    document: "ConversationDocument | None", conversation_id: str, *, param: str = "conversation"
+) -> "ConversationDocument":
+    if document is None:
+        raise NotFound(f"There is no conversation '{conversation_id}'.", param=param)
+    return document

@@ -1,0 +1,266 @@
+"""The history on a real mongod: what is found, in which order, by which index, and what deleting means."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pymongo import AsyncMongoClient, monitoring
+
+from codeact import events as e
+from codeact.errors import InvalidRequest, NotFound
+from codeact.store import HistoryQuery, Store
+from codeact.store import history as module
+from sandbox_pool import outputs as o
+from tests.codeact.store.conversations import add_answer, code, image, message, user
+
+pytestmark = pytest.mark.anyio
+
+ZERO = o.Error("ZeroDivisionError", "division by zero", ["Traceback"])
+
+
+def conversation_of(response: e.Response) -> str:
+    assert response.conversation is not None
+    return response.conversation.id
+
+
+async def found(store: Store, *, owner: str | None = "ann", **asked: Any) -> list[str]:
+    """Ids of all pages, two conversations on each."""
+    ids: list[str] = []
+    after = None
+    while True:
+        page = await store.history.find(HistoryQuery(**asked), owner=owner, after=after, limit=2)
+        ids += [conversation.id for conversation in page.conversations]
+        if page.next is None:
+            return ids
+        after = page.next
+
+
+@pytest.fixture
+async def three(store: Store) -> tuple[str, str, str]:
+    """A plot, a failed division and a talk, the talk the newest."""
+    plot = await add_answer(
+        store, None, "Plot a sine wave", code("plt.plot(xs)", outputs=[image("a" * 64)]), message("Here."), tokens=500
+    )
+    division = await add_answer(store, None, "Divide", code("1/0", ZERO), message("It cannot be."), cost_usd=3.0)
+    talk = await add_answer(store, None, "Say: Grüße!", message("Grüße aus Köln"), model="other/model")
+    return conversation_of(plot), conversation_of(division), conversation_of(talk)
+
+
+async def test_pages_follow_the_last_activity_without_gap_or_repetition(store: Store) -> None:
+    ids = [conversation_of(await add_answer(store, None, f"question {number}")) for number in range(5)]
+    await add_answer(store, None, "question of bob's", owner="bob")
+    await add_answer(store, ids[0], "one more")
+    newest_first = [ids[0], *ids[:0:-1]]
+    assert await found(store) == newest_first
+    page = await store.history.find(HistoryQuery(), owner="ann", order="asc", limit=3)
+    assert [one.id for one in page.conversations] == newest_first[:1:-1]
+    assert len(await found(store, owner=None)) == 6
+
+
+async def test_a_page_can_begin_after_an_id_even_a_deleted_one(store: Store, three: tuple[str, ...]) -> None:
+    plot, division, talk = three
+    await store.history.delete(division, owner="ann")
+    page = await store.history.find(HistoryQuery(), owner="ann", after=division)
+    assert [one.id for one in page.conversations] == [plot]
+    with pytest.raises(NotFound):
+        await store.history.find(HistoryQuery(), owner="bob", after=talk)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"query": "sine"}, "p"),
+        ({"query": "PLOT sine"}, "p"),
+        ({"query": "plot sing"}, ""),
+        ({"query": "plt.plot"}, "p"),
+        ({"query": "zerodivisionerror"}, "d"),
+        ({"query": "divi*"}, "d"),
+        ({"query": "grusse koln"}, "t"),
+        ({"query": "grüße -köln"}, ""),
+        ({"query": "-sine"}, "td"),
+        ({"has_error": True}, "d"),
+        ({"has_error": False}, "tp"),
+        ({"has_image": True}, "p"),
+        ({"exception": "ZeroDivisionError"}, "d"),
+        ({"model": "other/model"}, "t"),
+        ({"status": "completed", "model": "demo"}, "dp"),
+        ({"status": "failed"}, ""),
+        ({"min_tokens": 500}, "p"),
+        ({"max_tokens": 499}, "td"),
+        ({"min_cost_usd": 1.0, "query": "divide"}, "d"),
+        ({"max_duration_s": 1.9}, ""),
+        ({"min_duration_s": 2.0}, "tdp"),
+        ({"since": datetime.now(UTC) - timedelta(minutes=5)}, "tdp"),
+        ({"until": datetime.now(UTC) - timedelta(minutes=5)}, ""),
+        ({"rating": "none"}, "tdp"),
+        ({"pinned": False}, "tdp"),
+    ],
+)
+async def test_what_is_asked_is_what_is_found(
+    store: Store, three: tuple[str, str, str], asked: dict[str, Any], expected: str
+) -> None:
+    ids = dict(zip("pdt", three, strict=True))
+    assert await found(store, **asked) == [ids[letter] for letter in expected]
+    assert await found(store, owner="bob", **asked) == []
+
+
+async def test_titles_pins_and_tags_are_changed_and_found(store: Store, three: tuple[str, str, str]) -> None:
+    plot = three[0]
+    assert (await store.get_conversation(plot, owner="ann")).title == "Plot a sine wave"
+    edited = await store.history.edit(plot, owner="ann", title=" My\ncurve ", pinned=True, tags=["maths", "maths"])
+    assert (edited.title, edited.pinned, edited.tags) == ("My curve", True, ("maths",))
+    assert await found(store, query="curve") == [plot]
+    assert await found(store, pinned=True, tag="maths") == [plot]
+    await store.history.edit(plot, owner="ann", pinned=False)
+    assert await found(store, pinned=True) == []
+    assert await found(store, tag="maths") == [plot]
+    with pytest.raises(NotFound):
+        await store.history.edit(plot, owner="bob", pinned=True)
+    for wrong in ({"title": " "}, {"title": "x" * 201}, {"tags": [""]}, {"tags": ["x"] * 21}):
+        with pytest.raises(InvalidRequest):
+            await store.history.edit(plot, owner="ann", **wrong)  # type: ignore[arg-type]
+
+
+async def test_the_facets_are_true_while_an_answer_is_under_way(store: Store) -> None:
+    conversation = await store.create_conversation(owner="ann")
+    response = e.Response(
+        id="resp_1", created_at=1.0, model="demo", conversation=e.ConversationRef(conversation.id), status="in_progress"
+    )
+    await store.begin_response(response, [user("How are you?")], owner="ann")
+    assert await found(store, status="in_progress", query="how") == [conversation.id]
+    response.status = "cancelled"
+    await store.end_response(response)
+    await store.end_response(response)
+    assert await found(store, status="in_progress") == []
+    facets = (await store.get_conversation(conversation.id, owner="ann")).facets
+    assert (facets.status, facets.responses) == ("cancelled", 1)
+
+
+async def test_a_deleted_conversation_is_gone_until_it_is_restored(store: Store, three: tuple[str, str, str]) -> None:
+    plot = three[0]
+    before = await store.get_conversation(plot, owner="ann")
+    with pytest.raises(NotFound):
+        await store.history.delete(plot, owner="bob")
+    await store.history.delete(plot, owner="ann")
+    await store.history.delete(plot, owner="ann")
+    assert plot not in await found(store)
+    assert await found(store, query="sine") == await found(store, has_image=True) == []
+    with pytest.raises(NotFound):
+        await store.get_conversation(plot, owner="ann")
+    assert await store.history.purge(before=datetime.now(UTC) - timedelta(days=1)) == 0
+    assert await store.history.restore(plot, owner="ann") == before
+    assert await found(store, query="sine", has_image=True) == [plot]
+
+
+async def test_purging_removes_items_and_the_blobs_that_nothing_else_uses(store: Store) -> None:
+    shared, own = [await store.put_blob(data, "image/png", owner="ann") for data in (b"shared", b"own")]
+    first = await add_answer(store, None, "one", code("a", outputs=[image(shared), image(own)]))
+    second = await add_answer(store, None, "two", code("b", outputs=[image(shared)]))
+    await store.history.delete(conversation_of(first), owner="ann")
+    assert await store.history.purge(before=datetime.now(UTC) + timedelta(seconds=1)) == 1
+    with pytest.raises(NotFound):
+        await store.history.restore(conversation_of(first), owner="ann")
+    with pytest.raises(NotFound):
+        await store.get_response(first.id, owner="ann")
+    with pytest.raises(NotFound):
+        await store.get_blob(own, owner="ann")
+    assert (await store.get_blob(shared, owner="ann")).data == b"shared"
+    assert (await store.get_response(second.id, owner="ann")).response.output
+
+
+async def test_a_rebuild_changes_nothing_that_the_writer_kept_true(
+    store: Store, uri: str, three: tuple[str, str, str]
+) -> None:
+    await store.history.edit(three[0], owner="ann", pinned=True, tags=["x"])
+    async with AsyncMongoClient(uri) as client:
+        conversations = client.get_default_database()["conversations"]
+        before = {one["_id"]: one async for one in conversations.find()}
+        assert await store.history.reindex() == 0
+        assert await store.history.reindex(everything=True) == 3
+        after = {one["_id"]: one async for one in conversations.find()}
+    for one in (*before.values(), *after.values()):
+        one["words"] = sorted(one["words"])
+        one.pop("revision")
+        assert math.isclose(one["facets"].pop("cost_usd"), 0.5 if one["_id"] != three[1] else 3.0)
+    assert after == before
+
+
+async def test_conversations_of_older_servers_are_indexed(store: Store, uri: str, three: tuple[str, str, str]) -> None:
+    kept = {"_id", "owner", "created_at", "updated_at", "metadata", "last_response_id"}
+    async with AsyncMongoClient(uri) as client:
+        conversations = client.get_default_database()["conversations"]
+        async for one in conversations.find():
+            await conversations.replace_one({"_id": one["_id"]}, {name: one[name] for name in kept})
+    assert await found(store) == []
+    assert await store.history.reindex() == 3
+    assert await found(store) == list(reversed(three))
+    assert await found(store, query="sine", has_image=True) == [three[0]]
+
+
+class Commands(monitoring.CommandListener):
+    """Remembers what was asked of the conversations."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Any]] = []
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        if event.command_name in ("find", "aggregate") and event.command[event.command_name] == "conversations":
+            self.seen.append(
+                {name: value for name, value in event.command.items() if name[0] not in "$l" or name == "limit"}
+            )
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None: ...
+
+
+def stages(plan: Any) -> set[str]:
+    if isinstance(plan, list):
+        return set().union(*map(stages, plan))
+    if not isinstance(plan, dict):
+        return set()
+    own = {plan["stage"]} if "stage" in plan else set()
+    return own.union(*map(stages, plan.values()))
+
+
+@pytest.mark.parametrize("owner", ["ann", None])
+@pytest.mark.parametrize("counted", [1, 2_000])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"query": "plot"},
+        {"query": "plot wave -cosine"},
+        {"query": "pl*"},
+        {"query": "plot", "has_image": True, "min_tokens": 5},
+        {"status": "completed"},
+        {"model": "demo", "exception": "ZeroDivisionError"},
+        {"tag": "x"},
+        {"rating": "none", "pinned": False},
+        {"min_tokens": 5, "max_cost_usd": 5.0, "min_duration_s": 1.0},
+        {"since": datetime(2026, 1, 1, tzinfo=UTC), "until": datetime(2040, 1, 1, tzinfo=UTC)},
+    ],
+)
+async def test_no_query_scans_the_collection(
+    uri: str, owner: str | None, counted: int, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COUNTED", counted)
+    commands = Commands()
+    monitoring.register(commands)
+    try:
+        async with Store.connect(uri) as store:
+            for number in range(3):
+                await add_answer(store, None, f"Plot wave {number}", message("Done"), owner="ann")
+            commands.seen.clear()
+            page = await store.history.find(HistoryQuery(**asked), owner=owner, limit=1)
+            await store.history.find(HistoryQuery(**asked), owner=owner, limit=1, after=page.next)
+    finally:
+        monitoring._LISTENERS.command_listeners.remove(commands)
+    async with AsyncMongoClient(uri) as client:
+        assert commands.seen
+        for command in commands.seen:
+            plan = await client.get_default_database().command("explain", command, verbosity="executionStats")
+            used = stages(plan)
+            assert "IXSCAN" in used or "COUNT_SCAN" in used, used
+            assert "COLLSCAN" not in used
