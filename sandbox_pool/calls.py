@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["MAX_OPEN", "VALUE_BYTES", "Call", "bridge", "to_call"]
+__all__ = ["MAX_OPEN", "VALUE_BYTES", "Call", "defining", "to_call"]
 
 ARGUMENTS_BYTES = 1_000_000
 VALUE_BYTES = 8_000_000
@@ -33,13 +33,15 @@ def to_call(content: bytes) -> Call:
     return call
 
 
-def bridge() -> str:
-    """Code that gives a kernel the module `codeact_calls`, once."""
-    source = (Path(__file__).parent / "kernel_calls.py").read_text("utf-8")
-    return (
+def defining(source: str) -> str:
+    """Code that runs `source` beside the user's names, after giving the kernel the module `codeact_calls`."""
+    module = (Path(__file__).parent / "kernel_calls.py").read_text("utf-8")
+    whole = (
         "import sys, types\n"
         f"if {MODULE!r} not in sys.modules:\n"
         f"    module = types.ModuleType({MODULE!r})\n"
-        f"    exec(compile({source!r}, '<{MODULE}>', 'exec'), module.__dict__)\n"
+        f"    exec(compile({module!r}, '<{MODULE}>', 'exec'), module.__dict__)\n"
         f"    sys.modules[{MODULE!r}] = module\n"
+        f"{source}"
     )
+    return f"exec({whole!r}, {{'get_ipython': get_ipython}})"

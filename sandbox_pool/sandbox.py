@@ -10,7 +10,7 @@ import anyio
 import zmq
 
 from sandbox_pool.backends import Backend, Death
-from sandbox_pool.calls import MAX_OPEN, Call, bridge
+from sandbox_pool.calls import MAX_OPEN, Call, defining
 from sandbox_pool.coalesce import Coalescer
 from sandbox_pool.errors import SandboxBusy, SandboxError, SandboxGone, SandboxStartFailed
 from sandbox_pool.execution import Execution, to_result
@@ -123,11 +123,11 @@ class Sandbox:
         return self._start(code, timeout_s, calls=calls)
 
     async def define(self, source: str) -> None:
-        """Runs code of ours that leaves no trace in In and Out; it can import `call` from `codeact_calls`.
+        """Runs code of ours in a namespace of its own; it can import `call` from `codeact_calls`.
 
         Raises as `execute`, and `SandboxError` where it fails or takes over 10 s.
         """
-        execution = self._start(bridge() + source, DEFINE_S, silent=True)
+        execution = self._start(defining(source), DEFINE_S, silent=True)
         async with execution:
             await execution.ended()
         if execution.result.status != "ok":

@@ -116,7 +116,7 @@ async def test_without_anybody_to_answer_a_call_fails(adding: Sandbox) -> None:
 
 
 async def test_definitions_leave_no_trace_and_fail_by_name(adding: Sandbox) -> None:
-    outputs, _ = await adding.run("len(In), 'ADD' in dir()")
-    assert "(2, False)" in str(outputs)
+    outputs, _ = await adding.run("len(In), {'sys', 'types', 'module', 'call'} & set(dir())")
+    assert "(2, set())" in str(outputs)
     with pytest.raises(SandboxError, match="SyntaxError"):
         await adding.define("def (")
