@@ -1,100 +1,158 @@
 """An address enters, one connection to a kernel's socket leaves: opened once, watched, never reopened."""
 
 import asyncio
-import functools
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Callable, Sequence
+from typing import Literal, Self, cast
 
-import zmq
-import zmq.asyncio
-from zmq.utils.monitor import recv_monitor_message
+from sandbox_pool import zmtp
+from sandbox_pool.zmtp import TooLarge
 
 __all__ = ["Channel"]
 
 RETRY_S = 0.01
-FRAME_BYTES = 64 * 1024 * 1024
-RECEIVE_HWM = 1000
-HEARTBEAT_MS = 5_000
-HEARTBEAT_TIMEOUT_MS = 30_000
-NEVER_MS = 1_000_000_000
-MAX_SOCKETS = 65_535
-
-ENDED = (
-    zmq.Event.DISCONNECTED
-    | zmq.Event.CONNECT_RETRIED
-    | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
-)
+HEARTBEAT_S = 5.0
+SILENCE_S = 30.0
+SUBSCRIBE_TO_ALL = b"\x01"
+READ_BYTES = 65_536
+TURN_S = 0.002
+"""A kernel that floods us is listened to for this long before everybody else has a turn."""
 
 
-class Channel:
-    """A connected ZeroMQ socket. A frame over 64 MiB from the other side ends the connection."""
+class Channel(asyncio.BufferedProtocol):
+    """A connection on which both sides speak ZMTP.
 
-    def __init__(self, kind: int, *, heartbeat: bool) -> None:
-        self._socket = _context().socket(kind)
-        self._monitor = self._socket.get_monitor_socket(zmq.Event.HANDSHAKE_SUCCEEDED | ENDED)
-        self._socket.maxmsgsize = FRAME_BYTES
-        # When it is reached, our side reads no more and the kernel has to wait (it never drops, XPUB_NODROP).
-        self._socket.rcvhwm = RECEIVE_HWM
-        # -1, "no reconnection", would also throw away what was received but not read yet.
-        self._socket.reconnect_ivl = NEVER_MS
-        if heartbeat:
-            self._socket.heartbeat_ivl = HEARTBEAT_MS
-            self._socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
-        if kind == zmq.SUB:
-            self._socket.subscribe(b"")
+    `on_message` gets each message as its frames, or `TooLarge` for one over `limit_bytes`, of which nothing is
+    kept: however much the other side sends, we hold about that limit, and it has to wait while we are busy.
+    """
+
+    def __init__(self, limit_bytes: int, on_message: Callable[[list[bytes] | TooLarge], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_message = on_message
+        self._transport: asyncio.Transport | None = None
+        self._received = zmtp.Receiver(limit_bytes)
+        self._buffer = bytearray(READ_BYTES)
+        self._ready = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._lost = False
+        self._waits_for_turn = False
+        self._heard_at = self._loop.time()
+        self._beat: asyncio.TimerHandle | None = None
 
     @classmethod
-    async def open(cls, address: str, kind: int, *, heartbeat: bool = False) -> Self:
-        """A connection on which the other side speaks ZMTP. Tries for as long as nobody listens there.
+    async def open(
+        cls,
+        address: str,
+        kind: Literal["DEALER", "SUB"],
+        *,
+        limit_bytes: int,
+        on_message: Callable[[list[bytes] | TooLarge], None],
+        heartbeat: bool = False,
+    ) -> Self:
+        """Tries for as long as nobody listens there, or something else than ZMTP is spoken.
 
         `heartbeat` also ends it when the other side has been silent for 30 s: a process that died while a
         forked child of it holds the connection open.
         """
         while True:
-            channel = cls(kind, heartbeat=heartbeat)
+            channel = cls(limit_bytes, on_message)
             try:
-                channel._socket.connect(address)
-                if await channel._next_event() == zmq.Event.HANDSHAKE_SUCCEEDED:
-                    return channel
+                await channel._connect(address)
+                channel._write(zmtp.GREETING + zmtp.ready(kind))
+                await channel._ready.wait()
+            except OSError:
+                pass
             except BaseException:
                 channel.close()
                 raise
-            channel.close()
+            if channel._received.is_ready:
+                break
             await asyncio.sleep(RETRY_S)
+        if kind == "SUB":
+            channel.send([SUBSCRIBE_TO_ALL])
+        if heartbeat:
+            channel._keep_alive()
+        return channel
+
+    async def _connect(self, address: str) -> None:
+        transport, _, place = address.partition("://")
+        if transport == "ipc":
+            await self._loop.create_unix_connection(lambda: self, place)
+        else:
+            host, _, port = place.rpartition(":")
+            await self._loop.create_connection(lambda: self, host, int(port))
 
     def send(self, frames: Sequence[bytes]) -> None:
         """Queues one message; nothing happens once the connection has ended."""
-        if not self._socket.closed:
-            # The asynchronous socket sends at once, or when it can, without being awaited.
-            self._socket.send_multipart(frames)
-
-    async def receive(self) -> list[bytes]:
-        """The frames of the next message. Safe to cancel."""
-        frames: list[bytes] = await self._socket.recv_multipart()
-        return frames
-
-    async def quiet(self, gap_ms: int) -> None:
-        """Returns when nothing waits to be read and nothing has come for this time."""
-        while await self._socket.poll(gap_ms):  # noqa: ASYNC110
-            await asyncio.sleep(0)  # The reader's turn.
+        self._write(zmtp.message(frames))
 
     async def ended(self) -> None:
-        """Returns when the connection has ended; what was received before can still be read."""
-        await self._next_event()
+        """Returns when the connection has ended and everything that came before has been passed on."""
+        await self._ended.wait()
 
     def close(self) -> None:
-        self._socket.disable_monitor()
-        self._monitor.close(linger=0)
-        self._socket.close(linger=0)
+        """Ends it at once; nothing is passed on any more. Idempotent."""
+        self._on_message = lambda message: None
+        self._abort()
 
-    async def _next_event(self) -> int:
-        message = await recv_monitor_message(self._monitor)
-        return int(message["event"])
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._lost:
+            self._transport.write(data)
 
+    def _abort(self) -> None:
+        if self._beat is not None:
+            self._beat.cancel()
+        if self._transport is not None:
+            self._transport.abort()
 
-@functools.cache
-def _context() -> zmq.asyncio.Context:
-    context = zmq.asyncio.Context()
-    context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
-    return context
+    def _keep_alive(self) -> None:
+        if self._loop.time() - self._heard_at > SILENCE_S:
+            self._abort()
+        else:
+            self._write(zmtp.PING)
+            self._beat = self._loop.call_later(HEARTBEAT_S, self._keep_alive)
+
+    # ---- called by the event loop ------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._heard_at = self._loop.time()
+        self._received.feed(memoryview(self._buffer)[:nbytes])
+        if not self._waits_for_turn:
+            self._pass_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        if self._beat is not None:
+            self._beat.cancel()
+        if not self._waits_for_turn:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Passes on what is whole; if that takes too long, the rest in a later turn."""
+        turn_ends_at = self._loop.time() + TURN_S
+        try:
+            while (message := self._received.receive()) is not None:
+                self._on_message(message)
+                if self._loop.time() > turn_ends_at:
+                    self._wait_for_turn()
+                    return
+        except ValueError:
+            self._abort()
+        if self._received.is_ready or self._lost:
+            self._ready.set()
+        if self._lost:
+            self._ended.set()
+        elif self._waits_for_turn and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+        self._waits_for_turn = False
+
+    def _wait_for_turn(self) -> None:
+        if not self._waits_for_turn and self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._waits_for_turn = True
+        self._loop.call_soon(self._pass_on)

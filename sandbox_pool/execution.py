@@ -4,15 +4,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from sandbox_pool.backends import Death
 from sandbox_pool.calls import Call
 from sandbox_pool.coalesce import Coalescer
+from sandbox_pool.messages import Reply
 from sandbox_pool.outputs import ExecutionResult, Output
-
-if TYPE_CHECKING:
-    from sandbox_pool.messages import Reply
 
 __all__ = ["Cause", "Execution", "to_result"]
 
@@ -145,7 +143,7 @@ class Execution(AsyncIterator[Output]):
 
 
 def to_result(
-    execution: Execution, cause: Cause, reply: "Reply | None", death: Death | None, *, duration_s: float
+    execution: Execution, cause: Cause, reply: Reply | None, death: Death | None, *, duration_s: float
 ) -> ExecutionResult:
     """The result of an execution that ended so; `death` is None when the kernel lives on."""
     status: Literal["ok", "error", "interrupted", "timeout", "died"]

@@ -1,33 +1,28 @@
 """A connection dict enters, a client of that kernel leaves: the same for every backend.
 
-Wire protocol: the Jupyter messaging spec 5.5. Each channel has one reader task; a reply and the end of an
-execution find their request by its message id.
+Wire protocol: the Jupyter messaging spec 5.5. A reply and the end of an execution find their request by its
+message id.
 """
 
 import asyncio
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
-
-import zmq
-from jupyter_client.session import Session
+from typing import Any, Literal
 
 from sandbox_pool.calls import Call, to_call
 from sandbox_pool.channel import Channel
 from sandbox_pool.logs import Logger
-from sandbox_pool.messages import Message, Reply, TooLarge, read, to_output, to_reply, to_state
+from sandbox_pool.messages import Reply, to_output, to_reply, to_state
 from sandbox_pool.outputs import Output
+from sandbox_pool.session import Message, Session
+from sandbox_pool.zmtp import TooLarge
 
 __all__ = ["KernelClient", "Request"]
 
 log = Logger(__name__)
 
 REPLY_BYTES = 4_000_000
-READS_PER_TURN = 16
-"""A kernel that floods us has this many messages read before everybody else has a turn."""
 LAST_WORDS_S = 0.5
-LAST_WORDS_GAP_MS = 5
 
 
 @dataclass(slots=True, eq=False)
@@ -67,28 +62,22 @@ class KernelClient:
         self._on_output = on_output
         self._on_omitted = on_omitted
         self._on_call = on_call
-        self._session = Session(
-            key=connection["key"].encode(),
-            signature_scheme=connection["signature_scheme"],
-            digest_history_size=0,
-        )
+        self._session = Session(connection["key"], connection["signature_scheme"])
         self._channels: dict[str, Channel] = {}
-        self._readers: list[asyncio.Task[None]] = []
+        self._watcher: asyncio.Task[None] | None = None
         self._requests: dict[str, Request] = {}
         self._asked: dict[str, asyncio.Future[Message | None]] = {}
         self._welcome: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
 
     async def connect(self, tasks: asyncio.TaskGroup) -> None:
-        """Returns when the kernel has answered and sends us every output; `tasks` reads until `close`.
+        """Returns when the kernel has answered and sends us every output; `tasks` watches it until `close`.
 
         Tries for as long as nobody listens. Raises `ConnectionError` when the kernel goes away meanwhile.
         """
-        for name, kind in (("control", zmq.DEALER), ("shell", zmq.DEALER), ("iopub", zmq.SUB)):
-            address = self._address(name)
-            self._channels[name] = await Channel.open(address, kind, heartbeat=name == "control")
-            handle = self._handle_iopub if name == "iopub" else self._handle_reply
-            self._readers.append(tasks.create_task(self._read(self._channels[name], handle)))
-        self._readers.append(tasks.create_task(self._watch()))
+        self._channels["control"] = await self._open("control", "DEALER", REPLY_BYTES, self._read_reply, heartbeat=True)
+        self._channels["shell"] = await self._open("shell", "DEALER", REPLY_BYTES, self._read_reply)
+        self._channels["iopub"] = await self._open("iopub", "SUB", self._limit_bytes, self._read_iopub)
+        self._watcher = tasks.create_task(self._watch())
         info = self._ask("shell", "kernel_info_request", {})
         await asyncio.wait({info, self._welcome})
         if self.gone.is_set():
@@ -126,8 +115,8 @@ class KernelClient:
 
     def close(self) -> None:
         """Ends the connections; what is still open is done with None."""
-        for reader in self._readers:
-            reader.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
         for channel in self._channels.values():
             channel.close()
         self.gone.set()
@@ -135,15 +124,34 @@ class KernelClient:
         if self.rejected:
             log.warning("messages of a kernel were ignored", count=self.rejected, first=self._first_rejected)
 
-    def _address(self, name: str) -> str:
+    def _open(
+        self,
+        name: str,
+        kind: Literal["DEALER", "SUB"],
+        limit_bytes: int,
+        read: Callable[[list[bytes]], None],
+        *,
+        heartbeat: bool = False,
+    ) -> Coroutine[None, None, Channel]:
+        def receive(frames: list[bytes] | TooLarge) -> None:
+            try:
+                if not isinstance(frames, TooLarge):
+                    read(frames)
+                elif name == "iopub":
+                    self._on_omitted(frames)
+                else:
+                    self._reject(f"a reply of {frames} bytes")
+            except Exception as error:  # Whatever a hostile message provokes ends here.
+                self._reject(repr(error))
+
         transport, host = self._connection["transport"], self._connection["ip"]
         separator = "-" if transport == "ipc" else ":"
-        return f"{transport}://{host}{separator}{self._connection[f'{name}_port']}"
+        address = f"{transport}://{host}{separator}{self._connection[f'{name}_port']}"
+        return Channel.open(address, kind, limit_bytes=limit_bytes, on_message=receive, heartbeat=heartbeat)
 
     def _send(self, channel: str, kind: str, content: dict[str, Any]) -> str:
-        message = self._session.msg(kind, content)
-        self._channels[channel].send(self._session.serialize(message))
-        message_id: str = message["msg_id"]
+        message_id, frames = self._session.request(kind, content)
+        self._channels[channel].send(frames)
         return message_id
 
     def _ask(self, channel: str, kind: str, content: dict[str, Any]) -> "asyncio.Future[Message | None]":
@@ -152,18 +160,8 @@ class KernelClient:
             self._give_up()
         return answer
 
-    async def _read(self, channel: Channel, handle: Callable[[list[bytes]], None]) -> None:
-        for count in itertools.count(1):
-            frames = await channel.receive()
-            try:
-                handle(frames)
-            except Exception as error:  # Whatever a hostile message provokes ends here.
-                self._reject(repr(error))
-            if count % READS_PER_TURN == 0:
-                await asyncio.sleep(0)
-
-    def _handle_reply(self, frames: list[bytes]) -> None:
-        message = read(self._session, frames, limit_bytes=REPLY_BYTES)
+    def _read_reply(self, frames: list[bytes]) -> None:
+        message = self._session.read(frames)
         request = self._requests.get(message.parent_id)
         if request is not None and message.type == "execute_reply":
             request.reply = to_reply(message)
@@ -173,12 +171,8 @@ class KernelClient:
         else:
             self._reject(message.type)
 
-    def _handle_iopub(self, frames: list[bytes]) -> None:
-        try:
-            message = read(self._session, frames, limit_bytes=self._limit_bytes)
-        except TooLarge as error:
-            self._on_omitted(error.size_bytes)
-            return
+    def _read_iopub(self, frames: list[bytes]) -> None:
+        message = self._session.read(frames)
         if message.type == "status":
             request = self._requests.get(message.parent_id)
             if request is not None and to_state(message) == "idle":
@@ -191,7 +185,7 @@ class KernelClient:
             self._on_call(to_call(message.content))
         elif message.type != "execute_input":
             output = to_output(message)
-            if output is not None and message.parent_id.startswith(self._session.session):
+            if output is not None and self._session.asked(message.parent_id):
                 self._on_output(output, len(message.content))
             else:
                 self._reject(message.type)
@@ -213,7 +207,6 @@ class KernelClient:
             try:
                 async with asyncio.timeout(LAST_WORDS_S):
                     await asyncio.wait(endings)
-                    await self._channels["iopub"].quiet(LAST_WORDS_GAP_MS)
             except TimeoutError:
                 pass
             for ending in endings:

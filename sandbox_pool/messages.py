@@ -1,17 +1,13 @@
-"""The frames of one Jupyter message enter, a checked value leaves. Nothing here trusts what it reads.
+"""A verified Jupyter message enters, a checked value leaves. Nothing here trusts what it reads.
 
-Wire format and contents: the Jupyter messaging spec 5.5, "The wire protocol", "Messages on the IOPub
-channel". Reading raises `ValueError`, `msgspec.MsgspecError`, `RecursionError` or `OverflowError`, which a
-reader counts.
+Contents: the Jupyter messaging spec 5.5, "Messages on the IOPub channel". Reading raises `ValueError`,
+`msgspec.MsgspecError`, `RecursionError` or `OverflowError`, which a reader counts.
 """
 
-import hmac
 import json
-from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
-from jupyter_client.session import DELIM, Session
 
 from sandbox_pool.outputs import (
     ClearOutput,
@@ -22,32 +18,15 @@ from sandbox_pool.outputs import (
     Stream,
     UpdateDisplayData,
 )
+from sandbox_pool.session import Message
 
-__all__ = ["Message", "Reply", "TooLarge", "read", "to_output", "to_reply", "to_state"]
+__all__ = ["Reply", "to_output", "to_reply", "to_state"]
 
-HEADER_BYTES = 64 * 1024
 ERROR_CHARS = 200_000
 JSON_DEPTH = 64
 LARGEST_INT = 2**63 - 1
 
 T = TypeVar("T")
-
-
-class TooLarge(ValueError):
-    """The content is larger than its reader wants; it was neither verified nor decoded."""
-
-    def __init__(self, size_bytes: int) -> None:
-        super().__init__(f"a content of {size_bytes} bytes")
-        self.size_bytes = size_bytes
-
-
-class Message(msgspec.Struct, frozen=True):
-    """A message whose signature is right. `metadata` and `content` are still JSON bytes."""
-
-    type: str
-    parent_id: str
-    metadata: bytes
-    content: bytes
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -63,14 +42,6 @@ class Reply(msgspec.Struct, frozen=True):
     @property
     def error(self) -> Error | None:
         return _error(self.ename, self.evalue, self.traceback) if self.status == "error" else None
-
-
-class _Header(msgspec.Struct):
-    msg_type: str
-
-
-class _Parent(msgspec.Struct):
-    msg_id: str = ""
 
 
 class _Stream(msgspec.Struct):
@@ -107,8 +78,6 @@ class _Metadata(msgspec.Struct):
     syntax_error: bool = False
 
 
-_header = msgspec.json.Decoder(_Header)
-_parent = msgspec.json.Decoder(_Parent)
 _stream = msgspec.json.Decoder(_Stream)
 _display = msgspec.json.Decoder(_Display)
 _error_content = msgspec.json.Decoder(_Error)
@@ -116,19 +85,6 @@ _clear_output = msgspec.json.Decoder(_ClearOutput)
 _status = msgspec.json.Decoder(_Status)
 _reply = msgspec.json.Decoder(Reply)
 _metadata = msgspec.json.Decoder(_Metadata)
-
-
-def read(session: Session, frames: Sequence[bytes], *, limit_bytes: int) -> Message:
-    """The message in these frames. Raises `TooLarge` before it spends time on a content past the limit."""
-    start = frames.index(DELIM) + 1
-    signature, header, parent, metadata, content = frames[start : start + 5]
-    if len(content) > limit_bytes:
-        raise TooLarge(len(content))
-    if max(len(header), len(parent), len(metadata)) > HEADER_BYTES:
-        raise ValueError("a header is too large")
-    if not hmac.compare_digest(session.sign([header, parent, metadata, content]), signature):
-        raise ValueError("the signature is wrong")
-    return Message(_header.decode(header).msg_type, _parent.decode(parent).msg_id, metadata, content)
 
 
 def to_output(message: Message) -> Output | None:

@@ -4,10 +4,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
-import zmq
 
 from sandbox_pool.backends import Backend, Death
 from sandbox_pool.calls import MAX_OPEN, Call, defining
@@ -15,12 +14,10 @@ from sandbox_pool.coalesce import Coalescer
 from sandbox_pool.errors import SandboxBusy, SandboxError, SandboxGone, SandboxStartFailed
 from sandbox_pool.execution import Execution, to_result
 from sandbox_pool.files import FileInfo, FileList, Files, OpenFile
+from sandbox_pool.kernel import KernelClient, Request
 from sandbox_pool.logs import Logger
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream, fold
 from sandbox_pool.spec import SandboxSpec
-
-if TYPE_CHECKING:
-    from sandbox_pool.kernel import KernelClient, Request
 
 __all__ = ["Execution", "Sandbox"]
 
@@ -229,9 +226,6 @@ class Sandbox:
                 self._running.finish(to_result(self._running, "done", None, self._death, duration_s=0.0))
 
     async def _warm_up(self, deadline_s: float) -> None:
-        # Not before it is needed: jupyter_client takes longer to import than all the rest.
-        from sandbox_pool.kernel import KernelClient
-
         began_at = time.perf_counter()
         try:
             async with asyncio.timeout(deadline_s):
@@ -254,7 +248,7 @@ class Sandbox:
         except SandboxError as error:
             self._start_error = error
             self._end(Death(error.message))
-        except (TimeoutError, ConnectionError, zmq.ZMQError) as error:
+        except (TimeoutError, ConnectionError) as error:
             late = isinstance(error, TimeoutError)
             problem = f"The kernel did not answer within {deadline_s:g} s." if late else f"{error}"
             death = await self._find_death()
@@ -262,9 +256,7 @@ class Sandbox:
             self._end(death)
         self._started.set()
 
-    async def _supervise(
-        self, kernel: "KernelClient", execution: Execution, request: "Request", began_at: float
-    ) -> None:
+    async def _supervise(self, kernel: KernelClient, execution: Execution, request: Request, began_at: float) -> None:
         """Sees one execution to its end: its own, the kernel's, or the one that the stop ladder brings."""
         execution.start_clock()
         cause = await execution.cause
@@ -281,7 +273,7 @@ class Sandbox:
         self._outputs = self._coalescer()
         execution.finish(to_result(execution, cause, reply, self._death, duration_s=time.perf_counter() - began_at))
 
-    async def _interrupt(self, kernel: "KernelClient", request: "Request") -> bool:
+    async def _interrupt(self, kernel: KernelClient, request: Request) -> bool:
         """Whether the code has ended and no signal that was meant for it is still on its way."""
         pending: set[asyncio.Future[Any]] = {request.done}
         for grace_s in INTERRUPT_GRACES_S:
@@ -290,7 +282,7 @@ class Sandbox:
                 return True
         return False
 
-    async def _notice(self, kernel: "KernelClient") -> None:
+    async def _notice(self, kernel: KernelClient) -> None:
         await kernel.gone.wait()
         self._ending.set()
 

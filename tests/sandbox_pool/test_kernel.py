@@ -181,7 +181,7 @@ async def test_what_is_malformed_or_unasked_for_is_counted_and_ignored(connected
     print_x = {"name": "stdout", "text": "x"}
     await peer.iopub.send_multipart([b"garbage"])
     await peer.iopub.send_multipart([b"<IDS|MSG>"])
-    await peer.iopub.send_multipart([b""] * 100)
+    await peer.iopub.send_multipart([b""] * 20)
     await peer.iopub.send_multipart(stranger.serialize(stranger.msg("stream", print_x, parent=parent)))
     await peer.print("no parent of ours", {"header": {"msg_id": "somebody else's"}})
     await peer.publish("stream", {"name": "stdout"}, parent)
@@ -235,10 +235,14 @@ async def test_one_ended_connection_is_enough(connected: Connected) -> None:
     assert await connected.done(request) is None
 
 
-async def test_a_frame_that_no_memory_should_hold_ends_the_connection(connected: Connected) -> None:
-    request, _ = await connected.execute()
-    await connected.peer.iopub.send(b"x" * 65 * 1024 * 1024)
-    assert await connected.done(request) is None
+async def test_a_message_that_no_memory_should_hold_is_counted_and_the_kernel_goes_on(connected: Connected) -> None:
+    request, received = await connected.execute()
+    await connected.peer.iopub.send_multipart([b"x" * 65 * 1024 * 1024, b"y" * 100])
+    await connected.peer.print("still here", received[1])
+    await connected.peer.finish(received)
+    assert await connected.done(request) == Reply("ok", 1)
+    assert connected.outputs == [Stream("stdout", "still here")]
+    assert connected.omitted_bytes == 65 * 1024 * 1024 + 100
 
 
 async def test_a_connection_that_ended_is_never_opened_again(peer: Peer) -> None:
