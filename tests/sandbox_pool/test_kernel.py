@@ -11,6 +11,7 @@ import zmq
 import zmq.asyncio
 from jupyter_client.session import Session
 
+from sandbox_pool.calls import Call
 from sandbox_pool.kernel import KernelClient, Request
 from sandbox_pool.messages import Reply
 from sandbox_pool.outputs import Output, Stream
@@ -91,11 +92,13 @@ class Connected:
         self.outputs: list[Output] = []
         self.output = asyncio.Event()
         self.omitted_bytes = 0
+        self.calls: list[Call] = []
         self.client = KernelClient(
             peer.connection,
             limit_bytes=LIMIT_BYTES,
             on_output=self._add,
             on_omitted=self._omit,
+            on_call=self.calls.append,
         )
 
     def _add(self, output: Output, size_bytes: int) -> None:
@@ -272,7 +275,9 @@ async def test_a_connection_that_ended_is_never_opened_again(peer: Peer) -> None
 
 def unused_client(directory: Path) -> KernelClient:
     connection = connection_in(directory)
-    return KernelClient(connection, limit_bytes=1, on_output=lambda *_: None, on_omitted=lambda _: None)
+    return KernelClient(
+        connection, limit_bytes=1, on_output=lambda *_: None, on_omitted=lambda _: None, on_call=lambda _: None
+    )
 
 
 async def test_it_connects_once_somebody_listens(tmp_path: Path) -> None:
