@@ -59,8 +59,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
 
 lock: $(BIN)/uv
 	cd requirements && for name in uv build openai; do $(LOCK) $$name.in -o $$name.txt; done
-	$(LOCK) pyproject.toml --extra sandbox -o requirements/serve.txt
-	$(LOCK) pyproject.toml --extra sandbox --extra dev -c requirements/serve.txt -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra sandbox --extra mcp -o requirements/serve.txt
+	$(LOCK) pyproject.toml --extra sandbox --extra mcp --extra dev -c requirements/serve.txt -o requirements/dev.txt
 	$(LOCK) pyproject.toml --extra dashboard -c requirements/dev.txt -o requirements/dashboard.txt
 	$(LOCK) pyproject.toml --extra kubernetes -c requirements/dev.txt -o requirements/kubernetes.txt
 

@@ -16,7 +16,7 @@ from typing import Any
 from codeact.errors import CodeActError, InvalidRequest
 from sandbox_pool.calls import VALUE_BYTES
 
-__all__ = ["Function", "FunctionError", "Toolbox", "functions_of", "value_of"]
+__all__ = ["HIDDEN", "Function", "FunctionError", "Toolbox", "check_schema", "functions_of", "value_of"]
 
 MAX_FUNCTIONS = 256
 MAX_ARGUMENTS = 100

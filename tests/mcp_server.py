@@ -1,0 +1,45 @@
+"""An MCP server for tests, over stdin and stdout, or with a port over HTTP: python mcp_server.py [PORT]."""
+
+import os
+import sys
+
+from mcp.server import MCPServer
+
+server = MCPServer("test")
+
+
+@server.tool()
+def add(a: int, b: int) -> int:
+    """Adds two numbers."""
+    return a + b
+
+
+@server.tool()
+def greet(name: str) -> str:
+    """Greets somebody, in words."""
+    return f"Hello {name}"
+
+
+@server.tool()
+def fail() -> str:
+    """Always fails."""
+    raise ValueError("it is closed today")
+
+
+@server.tool()
+def leave() -> str:
+    """Ends the server in the middle of a call."""
+    os._exit(1)
+
+
+@server.tool(name="two words")
+def two_words() -> str:
+    """Has a name that Python has not."""
+    return "two"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))
+    else:
+        server.run("stdio")
