@@ -93,7 +93,7 @@ class AtCapacity(SandboxError):
     code = "at_capacity"
     retryable = True
 
-    def __init__(self, message: str, *, retry_after_s: float) -> None:
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 

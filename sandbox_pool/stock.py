@@ -75,6 +75,7 @@ class Stock:
             self._measured.arrivals,
             now=time.monotonic(),
             refill_s=self._measured.refill_s,
+            concurrent_starts=self._concurrent_starts,
             min_size=self._min_size,
             max_size=self._max_size,
         )

@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -19,70 +19,18 @@ from sandbox_pool import (
     AtCapacity,
     EngineUnavailable,
     PoolClosed,
-    Sandbox,
     SandboxError,
     SandboxPool,
-    SandboxSpec,
     SandboxStartFailed,
     sizing,
     stock,
 )
-from sandbox_pool.backends import Started
-from sandbox_pool.backends.process import ProcessBackend
 from sandbox_pool.starting import PATIENCE
-from sandbox_pool.waiting import Changes
+from tests.sandbox_pool.pools import SPEC, Observed, value_of
 
 pytestmark = pytest.mark.anyio
 
-SPEC = SandboxSpec(preload=())
 KILL_KERNEL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-
-
-class Observed(ProcessBackend):
-    """Local kernels that start only while `gate` is open, and not while there is a `fault` or a refusal left."""
-
-    def __init__(self, state_dir: Path) -> None:
-        super().__init__(state_dir)
-        self.state_dir = state_dir
-        self.fault: SandboxError | None = None
-        self.refusals = 0
-        self.gate = anyio.Event()
-        self.gate.set()
-        self.reached = anyio.Event()
-        self.created: list[str] = []
-        self.destroyed: list[str] = []
-        self._changes = Changes()
-
-    async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
-        await super().prepare(spec, progress)
-        # It tries a sandbox.
-        self.created.clear()
-        self.destroyed.clear()
-        self.reached = anyio.Event()
-
-    async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
-        self.created.append(sandbox_id)
-        self.reached.set()
-        await self.gate.wait()
-        if self.fault is not None:
-            raise self.fault
-        if self.refusals:
-            self.refusals -= 1
-            raise SandboxStartFailed("The kernel did not answer.", sandbox_id=sandbox_id)
-        return await super().create(sandbox_id, spec)
-
-    async def destroy(self, sandbox_id: str) -> None:
-        await super().destroy(sandbox_id)
-        self.destroyed.append(sandbox_id)
-        self._changes.notify()
-
-    async def gone(self, sandbox_id: str) -> None:
-        await self._changes.until(lambda: sandbox_id in self.destroyed)
-
-    @property
-    def directories(self) -> list[Path]:
-        """Of sandboxes; each is in the directory of its instance."""
-        return [path for path in self.state_dir.rglob("*") if path.is_dir() and path.parent.parent == self.state_dir]
 
 
 @pytest.fixture
@@ -92,12 +40,6 @@ async def backend(tmp_path: Path) -> AsyncIterator[Observed]:
     await backend.prepare(SPEC, print)
     yield backend
     await backend.close()
-
-
-async def value_of(sandbox: Sandbox, code: str) -> str:
-    outputs, result = await sandbox.run(code)
-    assert result.status == "ok", (outputs, result)
-    return "".join(getattr(output, "text", "") for output in outputs)
 
 
 # ---- lending -------------------------------------------------------------------------------------------
@@ -357,7 +299,6 @@ ABANDON = """
 import anyio, os, signal, sys
 from pathlib import Path
 from sandbox_pool import SandboxPool, SandboxSpec
-from sandbox_pool.backends.process import ProcessBackend
 
 async def main():
     backend = ProcessBackend(Path(sys.argv[1]))

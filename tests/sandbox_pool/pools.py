@@ -1,0 +1,67 @@
+"""A real backend that tests of the pool hold back, make fail, and watch."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+
+from sandbox_pool import Sandbox, SandboxError, SandboxSpec, SandboxStartFailed, Started
+from sandbox_pool.backends.process import ProcessBackend
+from sandbox_pool.waiting import Changes
+
+SPEC = SandboxSpec(preload=())
+
+
+class Observed(ProcessBackend):
+    """Local kernels that start only while `gate` is open, and not while there is a `fault` or a refusal left."""
+
+    def __init__(self, state_dir: Path) -> None:
+        super().__init__(state_dir)
+        self.state_dir = state_dir
+        self.fault: SandboxError | None = None
+        self.refusals = 0
+        self.gate = anyio.Event()
+        self.gate.set()
+        self.reached = anyio.Event()
+        self.created: list[str] = []
+        self.destroyed: list[str] = []
+        self._changes = Changes()
+
+    async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
+        tried = self._isolation is not None
+        await super().prepare(spec, progress)
+        if not tried:
+            # It has tried a sandbox.
+            self.created.clear()
+            self.destroyed.clear()
+            self.reached = anyio.Event()
+
+    async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
+        self.created.append(sandbox_id)
+        self.reached.set()
+        await self.gate.wait()
+        if self.fault is not None:
+            raise self.fault
+        if self.refusals:
+            self.refusals -= 1
+            raise SandboxStartFailed("The kernel did not answer.", sandbox_id=sandbox_id)
+        return await super().create(sandbox_id, spec)
+
+    async def destroy(self, sandbox_id: str) -> None:
+        await super().destroy(sandbox_id)
+        self.destroyed.append(sandbox_id)
+        self._changes.notify()
+
+    async def gone(self, sandbox_id: str) -> None:
+        await self._changes.until(lambda: sandbox_id in self.destroyed)
+
+    @property
+    def directories(self) -> list[Path]:
+        """Of sandboxes; each is in the directory of its instance."""
+        return [path for path in self.state_dir.rglob("*") if path.is_dir() and path.parent.parent == self.state_dir]
+
+
+async def value_of(sandbox: Sandbox, code: str) -> str:
+    outputs, result = await sandbox.run(code)
+    assert result.status == "ok", (outputs, result)
+    return "".join(getattr(output, "text", "") for output in outputs)

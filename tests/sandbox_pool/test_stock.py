@@ -1,0 +1,127 @@
+"""What becomes of warm sandboxes: replaced with their spec, taken out when the engine says so, ended in time."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+
+from sandbox_pool import ImageUnavailable, Limits, Notice, PoolClosed, SandboxPool, SandboxSpec
+from tests.sandbox_pool.pools import SPEC, Observed, value_of
+
+pytestmark = pytest.mark.anyio
+
+OTHER = replace(SPEC, preload=("colorsys",))
+IS_OTHER = "import sys; print('colorsys' in sys.modules)"
+
+
+class Announcing(Observed):
+    """An engine that says what the test wants it to."""
+
+    def __init__(self, state_dir: Path) -> None:
+        super().__init__(state_dir)
+        self.say: Callable[[Notice], None] = lambda notice: None
+
+    async def watch(self, notice: Callable[[Notice], None]) -> None:
+        self.say = notice
+        await anyio.sleep_forever()
+
+
+@pytest.fixture
+async def backend(tmp_path: Path) -> AsyncIterator[Observed]:
+    """Prepared; the pool closes it."""
+    backend = Observed(tmp_path)
+    await backend.prepare(SPEC, print)
+    yield backend
+    await backend.close()
+
+
+@pytest.fixture
+def announcing(tmp_path: Path) -> Announcing:
+    return Announcing(tmp_path)
+
+
+async def test_a_new_spec_replaces_warm_sandboxes_and_leaves_those_on_loan(backend: Observed) -> None:
+    async with SandboxPool(SPEC, backend=backend, min_size=2, max_size=4) as pool:
+        await pool.until(lambda stats: stats.warm == 2)
+        async with pool.acquire() as lent:
+            await pool.until(lambda stats: stats.warm == 2)
+            old = set(backend.created)
+            await pool.replace(OTHER)
+            assert pool.spec == OTHER
+            await pool.until(lambda stats: stats.warm == 2 and len(backend.created) == len(old) + 2)
+            for sandbox_id in old - {lent.id}:
+                await backend.gone(sandbox_id)
+            assert await value_of(lent, IS_OTHER) == "False\n"
+            async with pool.acquire() as new:
+                assert await value_of(new, IS_OTHER) == "True\n"
+
+
+async def test_until_a_new_one_has_come_an_old_one_is_lent(backend: Observed) -> None:
+    async with SandboxPool(SPEC, backend=backend, min_size=2, max_size=4) as pool:
+        await pool.until(lambda stats: stats.warm == 2)
+        backend.gate = anyio.Event()
+        await pool.replace(OTHER)
+        async with pool.acquire() as sandbox:
+            assert await value_of(sandbox, IS_OTHER) == "False\n"
+        backend.gate.set()
+
+
+async def test_old_ones_that_leave_no_room_for_new_ones_go_first(backend: Observed) -> None:
+    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1) as pool:
+        await pool.ready()
+        await pool.replace(OTHER)
+        async with pool.acquire() as sandbox:
+            assert await value_of(sandbox, IS_OTHER) == "True\n"
+
+
+async def test_a_spec_that_cannot_be_had_changes_nothing(backend: Observed) -> None:
+    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1) as pool:
+        await pool.ready()
+        with pytest.raises(ImageUnavailable):
+            await pool.replace(SandboxSpec(python="/nowhere/python"))
+        assert (pool.spec, pool.stats().warm) == (SPEC, 1)
+
+
+async def test_a_warm_sandbox_of_which_the_engine_says_that_it_is_frozen_is_replaced(announcing: Announcing) -> None:
+    async with SandboxPool(SPEC, backend=announcing, min_size=1, max_size=2) as pool:
+        await pool.ready()
+        victim = announcing.created[-1]
+        announcing.say(Notice(victim, "Its container was paused."))
+        assert pool.stats().last_error == "A warm sandbox died: Its container was paused."
+        await pool.until(lambda stats: stats.warm == 1)
+        await announcing.gone(victim)
+        async with pool.acquire() as sandbox:
+            announcing.say(Notice(sandbox.id, "Its container was paused."))
+            assert sandbox.alive
+
+
+async def test_another_image_replaces_warm_sandboxes(announcing: Announcing) -> None:
+    async with SandboxPool(SPEC, backend=announcing, min_size=1, max_size=2) as pool:
+        await pool.ready()
+        victim = announcing.created[-1]
+        announcing.say(Notice(None, "The image is another one."))
+        await announcing.gone(victim)
+        await pool.ready()
+        assert victim not in {sandbox.id for sandbox in pool._supply._warm}
+
+
+async def test_a_sandbox_ends_after_its_lifetime_which_is_reported_by_name(backend: Observed) -> None:
+    spec = replace(SPEC, limits=Limits(lifetime_s=0.5))
+    async with SandboxPool(spec, backend=backend, min_size=1, max_size=1) as pool, pool.acquire() as sandbox:
+        _, result = await sandbox.run("while True: pass")
+        assert (result.status, result.limit, result.kernel_alive) == ("died", "lifetime_s", False)
+        assert "had lived for its 0.5 s" in result.detail
+
+
+async def test_draining_returns_when_the_last_one_is_given_back(backend: Observed) -> None:
+    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=2) as pool:
+        sandbox = await pool.acquire()
+        assert not await pool.drain(timeout_s=0)
+        with pytest.raises(PoolClosed):
+            await pool.acquire()
+        assert await value_of(sandbox, "print('goes on')") == "goes on\n"
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(pool.release, sandbox)
+            assert await pool.drain(timeout_s=30)
