@@ -7,7 +7,7 @@ cancel scope stops it from outside, and what was produced until then is kept.
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 import structlog
@@ -16,7 +16,8 @@ from anyio.abc import TaskGroup
 from codeact import events as e
 from codeact import prompt
 from codeact.builder import Emit, ResponseBuilder
-from codeact.errors import CodeActError
+from codeact.context import fit, size_chars
+from codeact.errors import CodeActError, ContextTooLong
 from codeact.models import ChatMessage, Finish, Model, ReasoningDelta, Sampling, TextDelta, Usage
 from codeact.parser import CodeEnd, CodeStart, CodeText, Parser, Segment
 from codeact.workspace import Workspace
@@ -29,13 +30,21 @@ __all__ = ["AgentOptions", "Stop", "answer", "lost_kernel"]
 log = structlog.get_logger(__name__)
 
 STOP_DEADLINE_S = 10.0
+MAX_TRUNCATIONS = 12
+TRUNCATE_TO = 0.7
 
 
 @dataclass(frozen=True, slots=True)
 class AgentOptions:
-    """`max_turns` counts blocks of code; `max_output_tokens` is for all of the response's model calls."""
+    """`max_turns` and `max_tool_calls` count blocks of code; the sampling's `max_output_tokens` is for all calls.
+
+    `generate` False claims the sandbox and asks no model; `truncate` lets old messages go that do not fit.
+    """
 
     max_turns: int = 20
+    max_tool_calls: int | None = None
+    generate: bool = True
+    truncate: bool = False
     observation_chars: int = 12_000
     instructions: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
@@ -48,6 +57,11 @@ class Stop:
     def __init__(self) -> None:
         self.scope = anyio.CancelScope()
         self.error: e.ResponseError | None = None
+        self.steered = False
+
+    def steer(self) -> None:
+        """The answer ends as incomplete (`steered`) before its next call of the model, if there is one."""
+        self.steered = True
 
     def cancel(self, error: e.ResponseError | None = None) -> None:
         """Idempotent. With an error the response fails with it; without, its status is `cancelled`."""
@@ -91,7 +105,7 @@ async def answer(
     await builder.begin()
     error: e.ResponseError | None = None
     async with anyio.create_task_group() as counting:
-        loop = _Loop(builder, context, model, workspace, options, counting)
+        loop = _Loop(builder, context, model, workspace, options, stop, counting)
         try:
             with stop.scope, workspace.in_use():
                 await loop.run()
@@ -124,6 +138,7 @@ class _Loop:
         model: Model,
         workspace: Workspace,
         options: AgentOptions,
+        stop: Stop,
         counting: TaskGroup,
     ) -> None:
         self.usage = Usage()
@@ -133,30 +148,81 @@ class _Loop:
         self._model = model
         self._workspace = workspace
         self._options = options
+        self._stop = stop
         self._counting = counting
+        self._counted = anyio.Event()
+        self._counted.set()
+        self._room_chars: int | None = None
+        self._refused_chars: int | None = None
         self._system = prompt.system_prompt(instructions=options.instructions, limits=options.limits)
 
     async def run(self) -> None:
-        for turn in range(self._options.max_turns + 1):
-            last = turn == self._options.max_turns
-            code = await self._think(last=last)
+        if not self._options.generate:
+            await self._workspace.sandbox()
+            return
+        for turn in range(self._max_code + 1):
+            if turn and await self._ends_here():
+                return
+            code = await self._think(last=turn == self._max_code)
             if code is None or self.incomplete is not None:
                 return
             await self._execute(code)
 
+    async def _ends_here(self) -> bool:
+        """Whether the answer ends before its next call of the model."""
+        if self._options.sampling.max_output_tokens is not None:
+            await self._counted.wait()
+        if self._stop.steered:
+            self.incomplete = e.IncompleteDetails("steered")
+        elif self._tokens_left() == 0:
+            self.incomplete = e.IncompleteDetails("max_output_tokens")
+        return self.incomplete is not None
+
+    @property
+    def _max_code(self) -> int:
+        """How many blocks of code may run."""
+        limit = self._options.max_tool_calls
+        return self._options.max_turns if limit is None else min(limit, self._options.max_turns)
+
     # ---- one call of the model ---------------------------------------------------------------------
 
     async def _think(self, *, last: bool) -> str | None:
-        """Streams one call; the code to run, or None once the model has answered without any."""
+        """One call, made shorter and asked again where the model finds it too long and old messages may go."""
         messages = prompt.chat_messages([*self._context, *self._builder.response.output], system=self._system)
         fences = not last and not prompt.uses_tags(messages)
         if last:
-            messages = prompt.add_user(messages, prompt.last_turn(self._options.max_turns))
-            await self._builder.notice(
-                "max_turns",
-                f"The model has run code {self._options.max_turns} times, the most that CODEACT_MAX_TURNS"
-                " allows for one answer; it now answers from what it has.",
-            )
+            messages = prompt.add_user(messages, prompt.last_turn(self._max_code))
+            await self._say_last()
+        for _ in range(MAX_TRUNCATIONS):
+            fitting = messages if self._room_chars is None else fit(messages, room_chars=self._room_chars)
+            try:
+                return await self._call(fitting, fences=fences, last=last)
+            except ContextTooLong:
+                size = size_chars(fitting)
+                if not self._options.truncate or size == self._refused_chars:
+                    raise
+                if self._refused_chars is None:
+                    await self._builder.notice(
+                        "context_truncated",
+                        "The conversation is longer than the model's context; its oldest messages are left out.",
+                    )
+                self._refused_chars, self._room_chars = size, int(size * TRUNCATE_TO)
+        raise ContextTooLong("The conversation does not fit into the model's context, however much is left out.")
+
+    async def _say_last(self) -> None:
+        if self._max_code == 0:
+            return  # No code was asked for.
+        if self._max_code < self._options.max_turns:
+            code, limit = "max_tool_calls", "the request's max_tool_calls allows"
+        else:
+            code, limit = "max_turns", "CODEACT_MAX_TURNS allows for one answer"
+        await self._builder.notice(
+            code,
+            f"The model has run code {self._max_code} times, the most that {limit}; it now answers from what it has.",
+        )
+
+    async def _call(self, messages: list[ChatMessage], *, fences: bool, last: bool) -> str | None:
+        """Streams one call; the code to run, or None once the model has answered without any."""
         parser = Parser(fences=fences)
         said: list[str] = []
         usage: Usage | None = None
@@ -187,7 +253,8 @@ class _Loop:
             if usage is not None:
                 self.usage += usage
             elif said:
-                self._counting.start_soon(self._estimate, messages, "".join(said))
+                self._counted = anyio.Event()
+                self._counting.start_soon(self._estimate, messages, "".join(said), self._counted)
 
     async def _take(self, segments: list[Segment], *, last: bool) -> str | None:
         """Passes segments on to the builder; the code once its block has ended. In the last turn, prose."""
@@ -207,14 +274,18 @@ class _Loop:
         return None
 
     def _sampling(self) -> Sampling:
-        sampling = self._options.sampling
-        if sampling.max_output_tokens is None:
-            return sampling
-        left = max(1, sampling.max_output_tokens - self.usage.output_tokens)
-        return Sampling(sampling.temperature, sampling.top_p, left)
+        return replace(self._options.sampling, max_output_tokens=self._tokens_left())
 
-    async def _estimate(self, messages: Sequence[ChatMessage], output: str) -> None:
-        self.usage += await self._model.estimate(messages, output)
+    def _tokens_left(self) -> int | None:
+        """How much more the model may say in this response; None: as much as it likes."""
+        limit = self._options.sampling.max_output_tokens
+        return None if limit is None else max(0, limit - self.usage.output_tokens)
+
+    async def _estimate(self, messages: Sequence[ChatMessage], output: str, counted: anyio.Event) -> None:
+        try:
+            self.usage += await self._model.estimate(messages, output)
+        finally:
+            counted.set()
 
     # ---- one execution -----------------------------------------------------------------------------
 

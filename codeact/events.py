@@ -21,6 +21,7 @@ __all__ = [
     "ConversationRef",
     "Event",
     "ImageOutput",
+    "IncompleteDetails",
     "InputMessage",
     "InterpreterCompleted",
     "InterpreterInProgress",
@@ -37,6 +38,7 @@ __all__ = [
     "OutputTextDelta",
     "OutputTextDone",
     "Reasoning",
+    "ReasoningConfig",
     "ReasoningTextDelta",
     "ReasoningTextDone",
     "ReasoningTextPart",
@@ -48,7 +50,10 @@ __all__ = [
     "ResponseInProgress",
     "ResponseIncomplete",
     "ResponseUsage",
+    "SteerAccepted",
+    "SteerRef",
     "TerminalEvent",
+    "TextConfig",
     "decode_item",
     "decode_response",
     "encode",
@@ -124,7 +129,7 @@ Item = Message | Reasoning | CodeInterpreterCall
 
 
 class InputMessage(msgspec.Struct, tag="message", kw_only=True):
-    """What a client said. `content` holds `input_text`, `input_image` and `output_text` parts."""
+    """What a client said. `content` holds `input_text`, `input_image`, `input_file` and `output_text` parts."""
 
     id: str
     role: Literal["user", "system", "developer", "assistant"]
@@ -141,7 +146,9 @@ class ResponseError(msgspec.Struct):
 
 
 class IncompleteDetails(msgspec.Struct):
-    reason: Literal["max_output_tokens", "content_filter"] | None = None
+    """`steered`: a message of the user's came meanwhile, and the next response goes on with it."""
+
+    reason: Literal["max_output_tokens", "content_filter", "steered"] | None = None
 
 
 class ConversationRef(msgspec.Struct):
@@ -182,15 +189,31 @@ class Ledger(msgspec.Struct, kw_only=True):
 class Notice(msgspec.Struct):
     """Something the user should know about this response; the model is told the same.
 
-    Codes: `kernel_replaced`, `limit_reached`, `max_turns`.
+    Codes: `kernel_replaced`, `limit_reached`, `max_turns`, `max_tool_calls`, `context_truncated`.
     """
 
     code: str
     message: str
 
 
+class TextFormat(msgspec.Struct, tag="text"):
+    """Plain text; there is no other format."""
+
+
+class TextConfig(msgspec.Struct):
+    format: TextFormat = msgspec.field(default_factory=TextFormat)
+
+
+class ReasoningConfig(msgspec.Struct):
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    summary: Literal["auto"] | None = None
+
+
 class Response(msgspec.Struct, kw_only=True):
-    """The Responses API's response object; fields that we do not use keep the standard's defaults."""
+    """The Responses API's response object; fields that we do not use keep the standard's defaults.
+
+    So do `temperature` and `top_p` where the request leaves them to the model's server.
+    """
 
     id: str
     created_at: float
@@ -209,12 +232,21 @@ class Response(msgspec.Struct, kw_only=True):
     max_output_tokens: int | None = None
     max_tool_calls: int | None = None
     parallel_tool_calls: bool = False
-    temperature: float | None = None
-    top_p: float | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    top_logprobs: int = 0
+    text: TextConfig = msgspec.field(default_factory=TextConfig)
+    reasoning: ReasoningConfig | None = None
     tool_choice: str = "auto"
     tools: list[Any] = []
     truncation: Literal["auto", "disabled"] = "disabled"
     store: bool = True
+    service_tier: Literal["default"] = "default"
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
     usage: ResponseUsage | None = None
     notices: list[Notice] = msgspec.field(default_factory=list, name="codeact:notices")
     ledger: Ledger = msgspec.field(default_factory=Ledger, name="codeact:ledger")
@@ -332,6 +364,17 @@ class NoticeEvent(_Event, tag="codeact:notice"):
     notice: Notice
 
 
+class SteerRef(msgspec.Struct):
+    """`previous_response_id` is the response that was steered; the one after it starts with what was said."""
+
+    id: str
+    previous_response_id: str
+
+
+class SteerAccepted(_Event, tag="response.steer.accepted"):
+    steer: SteerRef
+
+
 TerminalEvent = ResponseCompleted | ResponseIncomplete | ResponseFailed
 
 Event = (
@@ -352,6 +395,7 @@ Event = (
     | CodeOutput
     | InterpreterCompleted
     | NoticeEvent
+    | SteerAccepted
     | TerminalEvent
 )
 

@@ -14,6 +14,7 @@ from codeact.observation import HEADER, kernel_lost, observation
 from sandbox_pool.spec import Limits
 
 __all__ = [
+    "BRANCHED",
     "LAST_TURN",
     "USER_SAYS",
     "add_user",
@@ -30,6 +31,11 @@ USER_SAYS = "The user says:"
 
 LAST_TURN = "No more code will run:"
 """What `last_turn` starts with."""
+
+BRANCHED = (
+    "The user went back to this point of the conversation and goes on from here. The Python kernel did not go back:"
+    " variables and files of what came after this point may still exist."
+)
 
 _NOTE = "Note from the system:"
 
@@ -115,7 +121,7 @@ def chat_messages(items: Iterable[InputMessage | Item], *, system: str) -> list[
                 else:
                     _add(messages, "user", f"{_NOTE} {text}")
             case InputMessage(role="assistant"):
-                _add(messages, "assistant", _as_text(_parts(item)))
+                _add(messages, "assistant", _as_text(_parts(item)).rstrip())
             case InputMessage():
                 _add_said(messages, _parts(item))
             case Message():

@@ -132,6 +132,13 @@ class Workspaces:
             )
         return workspace
 
+    async def release(self, conversation_id: str, reason: str) -> None:
+        """Gives up a workspace that nobody will ask for again; one that is in use stays. Idempotent."""
+        workspace = self._workspaces.get(conversation_id)
+        if workspace is not None and workspace.idle:
+            del self._workspaces[conversation_id]
+            await workspace.release(reason)
+
     def check_quota(self, pool: SandboxPool, conversation_id: str | None, *, owner: str) -> None:
         """Raises `QuotaExceeded` where code of this conversation could get no sandbox, since others of its owner
         are all in use. One that it has itself, and idle ones, which would be given up, do not count.

@@ -1,64 +1,85 @@
 """The body of a create request: untrusted JSON enters, a checked `CreateRequest` leaves or an error by name."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from codeact.errors import InvalidRequest, ModelNotFound
-from codeact.events import InputMessage
-from codeact.ids import new_id
+from codeact.events import InputMessage, ReasoningConfig, TextConfig
+from server.bodies import Included, Metadata, check
+from server.inputs import InputItem, ItemReference, as_messages, has_content, mark_messages
 
-__all__ = ["CreateRequest", "parse_create"]
+__all__ = ["CreateBody", "CreateRequest", "check_model", "parse_create", "parse_steer"]
 
-UNSUPPORTED = {
-    "background": (None, False),
-    "include": (None, [], ["code_interpreter_call.outputs"]),
-    "prompt": (None,),
-    "reasoning": (None,),
-    "store": (None, True),
-    "text": (None, {}, {"format": {"type": "text"}}),
-    "top_logprobs": (None, 0),
-    "truncation": (None, "disabled"),
-    "tool_choice": (None, "auto"),
-}
-"""Parameters of the standard that we know but do not act on, with the values that ask for nothing more."""
-
-IGNORED = frozenset(
-    {"parallel_tool_calls", "prompt_cache_key", "safety_identifier", "service_tier", "stream_options", "user"}
-)
-"""Hints of the standard that may be passed over without changing the answer."""
+Tokens = Annotated[int, Meta(ge=1, le=10**7)]
+Temperature = Annotated[float, Meta(ge=0, le=2)]
+TopP = Annotated[float, Meta(ge=0, le=1)]
 
 
-class _Conversation(msgspec.Struct):
+class ConversationId(msgspec.Struct):
     id: str
 
 
-class _Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What `response.create` and `POST /v1/responses` take."""
+class AutoContainer(msgspec.Struct, tag="auto", forbid_unknown_fields=True):
+    """The conversation's own sandbox; there is no other."""
 
-    input: str | list[dict[str, Any]] = ""
+
+class CodeInterpreterTool(msgspec.Struct, tag="code_interpreter", forbid_unknown_fields=True):
+    """Always on. Named in `tools`, it asks for nothing more."""
+
+    container: AutoContainer | None = None
+
+
+class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
+    include_obfuscation: Literal[False] | None = None
+
+
+class CreateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What `response.create` and `POST /v1/responses` take. A field that only takes null is not supported."""
+
+    input: str | list[InputItem] = ""
     model: str | None = None
     instructions: str | None = None
-    conversation: str | _Conversation | None = None
+    conversation: str | ConversationId | None = None
     previous_response_id: str | None = None
+    background: bool | None = None
+    store: bool | None = None
+    generate: bool | None = None
     stream: bool | None = None
-    stream_id: str | None = None
-    metadata: dict[str, str] | None = None
-    max_output_tokens: int | None = None
-    max_tool_calls: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    tools: list[dict[str, Any]] | None = None
+    stream_options: StreamOptions | None = None
+    include: list[Included] | None = None
+    metadata: Metadata | None = None
+    max_output_tokens: Tokens | None = None
+    max_tool_calls: Annotated[int, Meta(ge=0, le=10**4)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    text: TextConfig | None = None
+    reasoning: ReasoningConfig | None = None
+    tools: list[CodeInterpreterTool] | None = None
+    tool_choice: Literal["auto", "none"] | None = None
+    parallel_tool_calls: bool | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    user: str | None = None
+    safety_identifier: Annotated[str, Meta(max_length=64)] | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: Literal["in_memory"] | None = None
+    top_logprobs: Literal[0] | None = None
+    context_management: None = None
+    moderation: None = None
+    prompt: None = None
+    prompt_cache_options: None = None
 
 
-class CreateRequest(_Body):
+class CreateRequest(CreateBody):
     """A body that has been checked; `messages` is its `input` in one shape."""
 
-    messages: list[InputMessage]
+    messages: list[InputMessage | ItemReference]
 
     @property
     def conversation_id(self) -> str | None:
-        return self.conversation.id if isinstance(self.conversation, _Conversation) else self.conversation
+        return self.conversation.id if isinstance(self.conversation, ConversationId) else self.conversation
 
 
 def parse_create(body: Any, *, model_name: str | None) -> CreateRequest:
@@ -66,106 +87,56 @@ def parse_create(body: Any, *, model_name: str | None) -> CreateRequest:
 
     `model_name` is the model that is served; None while it is still being looked for.
     """
-    if not isinstance(body, dict):
-        raise InvalidRequest("The request body must be a JSON object.")
-    body = {name: value for name, value in body.items() if name not in IGNORED}
-    for name, harmless in UNSUPPORTED.items():
-        if body.pop(name, None) not in harmless:
-            raise InvalidRequest(f"The parameter '{name}' is not supported with this value.", param=name)
-    try:
-        request = msgspec.convert(body, _Body)
-    except msgspec.ValidationError as error:
-        raise _explain(error, body) from None
+    if isinstance(body, dict) and "input" in body:
+        body = body | {"input": mark_messages(body["input"])}
+    request = check(body, CreateBody)
+    check_model(request.model, served=model_name)
     if request.conversation is not None and request.previous_response_id is not None:
         raise InvalidRequest(
             "'conversation' and 'previous_response_id' exclude each other; send one of them.",
             param="conversation",
         )
-    if request.model not in (None, "", "codeact", model_name) and model_name is not None:
+    if request.store is False:
+        _check_unstored(request)
+    if request.background and request.generate is False:
+        raise InvalidRequest("With 'generate': false there is nothing to do in the background.", param="background")
+    messages = as_messages(request.input)
+    if not any(isinstance(message, ItemReference) or has_content(message) for message in messages):
+        if request.generate is not False and request.conversation is None:
+            raise InvalidRequest("'input' is empty: send the user's text.", param="input")
+        messages = []
+    return CreateRequest(**msgspec.structs.asdict(request), messages=messages)
+
+
+class SteerBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What `response.steer` holds beside its type."""
+
+    previous_response_id: str
+    input: str | list[InputItem]
+
+
+def parse_steer(body: Any) -> list[InputMessage]:
+    """What the user says into a running response. Raises `InvalidRequest` for anything but messages of the user."""
+    if isinstance(body, dict) and "input" in body:
+        body = body | {"input": mark_messages(body["input"])}
+    messages = as_messages(check(body, SteerBody).input)
+    said = [message for message in messages if isinstance(message, InputMessage) and message.role == "user"]
+    if len(said) < len(messages) or not any(map(has_content, said)):
+        raise InvalidRequest("'input' of a response.steer holds messages of the user.", param="input")
+    return said
+
+
+def check_model(name: str | None, *, served: str | None) -> None:
+    """Raises `ModelNotFound` for a name that is not the served model's; `codeact` is whichever that is."""
+    if name not in (None, "", "codeact", served) and served is not None:
         raise ModelNotFound(
-            f"The model '{request.model}' is not served here. Ask for '{model_name}' or leave 'model' out; "
+            f"The model '{name}' is not served here. Ask for '{served}' or leave 'model' out; "
             "CODEACT_MODEL chooses the server's model.",
             param="model",
         )
-    for tool in request.tools or ():
-        if tool.get("type") != "code_interpreter":
-            raise InvalidRequest(
-                f"Tools of type '{tool.get('type')}' are not supported; 'code_interpreter' is always on.",
-                param="tools",
-            )
-    _check_ranges(request)
-    return CreateRequest(**msgspec.structs.asdict(request), messages=_messages(request.input))
 
 
-def _explain(error: msgspec.ValidationError, body: dict[str, Any]) -> InvalidRequest:
-    unknown = sorted(set(body) - {field.name for field in msgspec.structs.fields(_Body)})
-    if unknown:
-        return InvalidRequest(f"Unknown parameter: '{unknown[0]}'.", param=unknown[0])
-    reason, _, path = str(error).partition(" - at `$.")
-    param = path.rstrip("`").split("[")[0].split(".")[0] or None
-    return InvalidRequest(f"Invalid value for '{param}': {reason}.", param=param)
-
-
-def _check_ranges(request: _Body) -> None:
-    ranges: tuple[tuple[str, float, float], ...] = (
-        ("temperature", 0, 2),
-        ("top_p", 0, 1),
-        ("max_output_tokens", 1, 10**7),
-        ("max_tool_calls", 0, 10**4),
-    )
-    for name, low, high in ranges:
-        value = getattr(request, name)
-        if value is not None and not low <= value <= high:
-            raise InvalidRequest(f"'{name}' must be between {low} and {high}, not {value}.", param=name)
-    metadata = request.metadata or {}
-    if len(metadata) > 16 or any(len(key) > 64 or len(value) > 512 for key, value in metadata.items()):
-        raise InvalidRequest(
-            "'metadata' takes at most 16 pairs, keys of at most 64 and values of at most 512 characters.",
-            param="metadata",
-        )
-
-
-def _messages(given: str | list[dict[str, Any]]) -> list[InputMessage]:
-    """The standard's `input` as messages; text stands for one user message with one part."""
-    if isinstance(given, str):
-        given = [{"role": "user", "content": given}]
-    messages = [_message(item, index) for index, item in enumerate(given)]
-    if not any(_has_content(message) for message in messages):
-        raise InvalidRequest("'input' is empty: send the user's text.", param="input")
-    return messages
-
-
-def _message(item: Any, index: int) -> InputMessage:
-    param = f"input[{index}]"
-    if not isinstance(item, dict) or item.get("type", "message") != "message":
-        kind = item.get("type") if isinstance(item, dict) else type(item).__name__
-        raise InvalidRequest(f"Input items of type '{kind}' are not supported; send messages.", param=param)
-    role: Literal["user", "system", "developer", "assistant"] = item.get("role")  # type: ignore[assignment]
-    if role not in ("user", "system", "developer", "assistant"):
-        raise InvalidRequest(f"'{role}' is no role; use user, system, developer or assistant.", param=f"{param}.role")
-    content = item.get("content")
-    if isinstance(content, str):
-        kind = "output_text" if role == "assistant" else "input_text"
-        content = [{"type": kind, "text": content}]
-    if not isinstance(content, list):
-        raise InvalidRequest("'content' must be text or a list of parts.", param=f"{param}.content")
-    return InputMessage(
-        id=new_id("msg"),
-        role=role,
-        content=[_part(part, f"{param}.content[{at}]") for at, part in enumerate(content)],
-    )
-
-
-def _part(part: Any, param: str) -> dict[str, Any]:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind in ("input_text", "output_text") and isinstance(part.get("text"), str):
-        return {"type": kind, "text": part["text"]}
-    if kind == "input_image" and isinstance(part.get("image_url"), str):
-        if not part["image_url"].startswith(("data:image/", "http://", "https://")):
-            raise InvalidRequest("'image_url' must be a data:image/… or an http(s) URL.", param=param)
-        return {"type": kind, "image_url": part["image_url"], "detail": str(part.get("detail") or "auto")}
-    raise InvalidRequest(f"Content parts of type '{kind}' are not supported in this form.", param=param)
-
-
-def _has_content(message: InputMessage) -> bool:
-    return any(part.get("text", "").strip() or "image_url" in part for part in message.content)
+def _check_unstored(request: CreateBody) -> None:
+    for name in ("conversation", "background"):
+        if getattr(request, name):
+            raise InvalidRequest(f"'{name}' needs a response that is stored; leave 'store': false out.", param=name)

@@ -6,7 +6,7 @@ pace, so that a slow or lost client changes nothing for the run or for others.
 
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -16,7 +16,8 @@ from anyio.abc import TaskGroup
 
 from codeact import events as e
 from codeact.agent import AgentOptions, Stop, answer
-from codeact.errors import ConversationLocked, NotFound, Overloaded, StoreError
+from codeact.errors import ConversationLocked, InvalidRequest, NotFound, Overloaded, StoreError
+from codeact.ids import new_id
 from codeact.models import Model
 from codeact.store import Store, offload
 from codeact.workspace import Workspace
@@ -27,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 KEEP_ENDED_BYTES = 64_000_000
 CLOSE_DEADLINE_S = 15.0
+MAX_STEERING = 16
 
 
 class Run:
@@ -40,6 +42,9 @@ class Run:
         self.frames: list[str] = []
         self.size_bytes = 0
         self.ended = False
+        self.steering: list[e.InputMessage] = []
+        self._successor: Run | None = None
+        self._settled = anyio.Event()
         self._store = store
         self._stop = Stop()
         self._grown: anyio.Event | None = None
@@ -81,6 +86,29 @@ class Run:
         """Stops tokens and kernel; what was produced is kept. Idempotent, returns at once (see `end`)."""
         self._stop.cancel(error)
 
+    def steer(self, messages: list[e.InputMessage]) -> None:
+        """Takes in what the user says meanwhile: the answer ends before its next turn, and a successor follows.
+
+        Raises `InvalidRequest` when the run has ended, or when too much waits already.
+        """
+        if self.ended or self.response.status != "in_progress":
+            raise InvalidRequest(f"The response '{self.id}' has ended.", code="response_already_completed")
+        if len(self.steering) + len(messages) > MAX_STEERING:
+            raise InvalidRequest(f"{len(self.steering)} messages wait already.", code="too_many_pending_steers")
+        self.steering += messages
+        self._stop.steer()
+        self._append(e.SteerAccepted(steer=e.SteerRef(new_id("steer"), self.id)))
+
+    def settle(self, successor: "Run | None") -> None:
+        """Says what follows this run, once it has ended."""
+        self._successor = successor
+        self._settled.set()
+
+    async def successor(self) -> "Run | None":
+        """Returns once the run is over for the server too: what goes on with its steering, None without."""
+        await self._settled.wait()
+        return self._successor
+
     async def end(self) -> None:
         """Returns once the run has ended."""
         while not self.ended:
@@ -102,13 +130,14 @@ class Run:
 
     async def _emit(self, event: e.Event) -> None:
         """Stores what the event acknowledges, then numbers and logs it."""
-        if isinstance(event, e.OutputItemDone):
+        if isinstance(event, e.OutputItemDone) and self.response.store:
             await offload(event.item, self._put_blob)
             await self._store.add_item(self.id, event.output_index, event.item)
         elif isinstance(event, e.TerminalEvent):
             if self.response.usage is not None:
                 await self._store.access.add_tokens(self.owner, self.response.usage.total_tokens, datetime.now(UTC))
-            await self._store.end_response(self.response)
+            if self.response.store:
+                await self._store.end_response(self.response)
         self._append(event)
 
     async def _put_blob(self, data: bytes, media_type: str) -> str:
@@ -186,10 +215,11 @@ class Runs:
         model: Model,
         workspace: Workspace,
         options: AgentOptions,
+        then: Callable[[Run], Awaitable[Run | None]],
     ) -> None:
-        """Starts producing; the run is found under its id from now on."""
+        """Starts producing; the run is found under its id from now on. `then` gives what follows its end."""
         self._live[run.id] = run
-        self._tasks.start_soon(self._produce, run, context, model, workspace, options)
+        self._tasks.start_soon(self._produce, run, context, model, workspace, options, then)
 
     def get(self, response_id: str, *, owner: str) -> Run:
         """A run of this process. Raises `NotFound`, also for another owner's."""
@@ -197,6 +227,10 @@ class Runs:
         if run is None or run.owner != owner:
             raise NotFound(f"There is no response '{response_id}'.", param="response_id")
         return run
+
+    def forget(self, response_id: str) -> None:
+        """Lets an ended run go. Idempotent."""
+        self._ended.pop(response_id, None)
 
     @property
     def live(self) -> int:
@@ -212,6 +246,7 @@ class Runs:
         model: Model,
         workspace: Workspace,
         options: AgentOptions,
+        then: Callable[[Run], Awaitable[Run | None]],
     ) -> None:
         with structlog.contextvars.bound_contextvars(response=run.id, owner=run.owner):
             log.info("response started", conversation=run.conversation_id, model=model.name)
@@ -219,8 +254,16 @@ class Runs:
                 await run.produce(context, model=model, workspace=workspace, options=options)
             finally:
                 del self._live[run.id]
-                self._keep(run)
+                if run.response.store:
+                    self._keep(run)
                 log.info("response ended", status=run.response.status, total_s=run.response.ledger.total_s)
+            successor: Run | None = None
+            try:
+                successor = await then(run)
+            except Exception:
+                log.exception("what follows a response failed by an error of ours")
+            finally:
+                run.settle(successor)
 
     def _keep(self, run: Run) -> None:
         self._ended[run.id] = run

@@ -2,6 +2,9 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
+
+import msgspec
 
 from codeact import events as e
 from codeact import prompt
@@ -9,17 +12,23 @@ from codeact.agent import AgentOptions, lost_kernel
 from codeact.ids import new_id
 from codeact.models import Model, Sampling
 from codeact.settings import Settings
-from codeact.store import Store, StoredResponse
-from codeact.workspace import Workspaces
+from codeact.store import Store
+from codeact.workspace import Workspace, Workspaces
 from sandbox_pool import SandboxPool
 from server.audit import AuditLog
 from server.auth import Caller
+from server.media import show
 from server.parts import Part
+from server.preparation import Preparation
 from server.quota import admit
 from server.requests import CreateRequest
 from server.runs import Run, Runs
+from server.unstored import Place, Unstored
 
 __all__ = ["State"]
+
+UNSTORED = "unstored"
+"""What the ids of workspaces start with that belong to no stored conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,87 +43,129 @@ class State:
     runs: Runs
     audit: AuditLog
 
-    async def create(self, request: CreateRequest, *, caller: Caller) -> Run:
+    async def create(self, request: CreateRequest, *, caller: Caller, unstored: Unstored | None = None) -> Run:
         """Stores the request's input and starts its run. When it returns, the input is safe.
 
-        Raises `InvalidRequest` and its kin for ids that do not fit, `Overloaded`, `RateLimited`, and what a part
-        failed with.
+        `unstored` is the connection's memory of responses with `store: false`. Raises `InvalidRequest` and its kin
+        for ids that do not fit, `Overloaded`, `RateLimited`, and what a part failed with.
         """
-        owner = caller.owner
+        try:
+            return await self._create(request, caller, unstored)
+        except Exception:
+            if unstored is not None and request.previous_response_id is not None:
+                unstored.forget(request.previous_response_id)
+            raise
+
+    async def _create(self, request: CreateRequest, caller: Caller, unstored: Unstored | None) -> Run:
         store = await self.store.get()
         model = await self.model.get()
-        thread: list[StoredResponse] = []
-        conversation_id = request.conversation_id
-        if request.previous_response_id is not None:
-            thread = await store.thread(request.previous_response_id, owner=owner)
-            conversation = thread[-1].response.conversation
-            conversation_id = conversation.id if conversation else None
-        elif conversation_id is not None:
-            found = await store.get_conversation(conversation_id, owner=owner)
-            if found.last_response_id is not None:
-                thread = await store.thread(found.last_response_id, owner=owner)
+        preparation = Preparation(store, request, caller.owner, unstored)
+        place = await preparation.place()
+        workspace_id = place.workspace_id
         if self.pool.opened is not None:
-            self.workspaces.check_quota(self.pool.opened.value, conversation_id, owner=owner)
-        async with self.runs.reserve(conversation_id):
-            await admit(caller, store=store, live=self.runs.live_of(owner))
-            if conversation_id is None:
-                conversation_id = (await store.create_conversation(owner=owner)).id
-            run = await self._start(request, thread, conversation_id, store, model, owner=owner)
+            self.workspaces.check_quota(self.pool.opened.value, workspace_id, owner=caller.owner)
+        async with self.runs.reserve(workspace_id):
+            await admit(caller, store=store, live=self.runs.live_of(caller.owner))
+            messages = await preparation.messages()
+            if workspace_id is None and request.store is False:
+                workspace_id = new_id(UNSTORED)
+            elif workspace_id is None:
+                workspace_id = (await store.create_conversation(owner=caller.owner)).id
+            response = self._response(request, place, workspace_id, model)
+            workspace = self.workspaces.get(workspace_id, owner=caller.owner)
+            history = [item for stored in place.thread for item in (*stored.input, *stored.response.output)]
+            messages = [*self._notes(response, history, workspace, place), *messages]
+            run = Run(response, owner=caller.owner, conversation_id=workspace_id, store=store)
+            if response.store:
+                await store.begin_response(response, messages, owner=caller.owner)
+            elif unstored is not None:
+                unstored.add(response, messages, place, workspace_id=workspace_id)
+            self.runs.start(
+                run,
+                await show([*history, *messages], get=preparation.get_blob),
+                model=model,
+                workspace=workspace,
+                options=self._options(request),
+                then=partial(self._after, request=request, caller=caller, unstored=unstored),
+            )
         self.audit.record(caller, "response.create", run.id)
         return run
 
-    async def _start(
-        self,
-        request: CreateRequest,
-        thread: list[StoredResponse],
-        conversation_id: str,
-        store: Store,
-        model: Model,
-        *,
-        owner: str,
-    ) -> Run:
-        workspace = self.workspaces.get(conversation_id, owner=owner)
-        history = [item for stored in thread for item in (*stored.input, *stored.response.output)]
-        response = e.Response(
+    async def _after(
+        self, run: Run, *, request: CreateRequest, caller: Caller, unstored: Unstored | None
+    ) -> Run | None:
+        """What follows a run's end: a successor where it was steered; else an unstored one's sandbox may go."""
+        if run.steering and run.response.status in ("completed", "incomplete"):
+            further = msgspec.structs.replace(
+                request, previous_response_id=run.id, conversation=None, messages=list(run.steering), generate=None
+            )
+            return await self.create(further, caller=caller, unstored=unstored)
+        if unstored is None or unstored.closed:
+            await self._release(run.conversation_id)
+        return None
+
+    async def forget(self, unstored: Unstored) -> None:
+        """A connection has ended: what it alone could continue needs no sandbox any more."""
+        unstored.closed = True
+        for workspace_id in unstored.workspace_ids:
+            await self._release(workspace_id)
+
+    async def _release(self, workspace_id: str) -> None:
+        if workspace_id.startswith(UNSTORED):
+            await self.workspaces.release(workspace_id, "its connection ended")
+
+    def _response(self, request: CreateRequest, place: Place, workspace_id: str, model: Model) -> e.Response:
+        stored = request.store is not False
+        return e.Response(
             id=new_id("resp"),
-            created_at=time.time(),
+            created_at=int(time.time()),
             model=model.name,
-            conversation=e.ConversationRef(conversation_id),
-            previous_response_id=thread[-1].response.id if thread else None,
+            conversation=e.ConversationRef(workspace_id) if stored else None,
+            previous_response_id=place.thread[-1].response.id if place.thread else None,
             instructions=request.instructions,
             metadata=request.metadata or {},
+            background=bool(request.background),
             max_output_tokens=request.max_output_tokens,
             max_tool_calls=request.max_tool_calls,
-            temperature=request.temperature,
-            top_p=request.top_p,
-            tools=request.tools or [],
+            temperature=1.0 if request.temperature is None else request.temperature,
+            top_p=1.0 if request.top_p is None else request.top_p,
+            text=request.text or e.TextConfig(),
+            reasoning=request.reasoning,
+            tool_choice=request.tool_choice or "auto",
+            tools=msgspec.to_builtins(request.tools or []),
+            truncation=request.truncation or "disabled",
+            store=stored,
+            user=request.user,
+            safety_identifier=request.safety_identifier,
+            prompt_cache_key=request.prompt_cache_key,
         )
-        messages = list(request.messages)
+
+    def _notes(
+        self, response: e.Response, history: list[e.InputMessage | e.Item], workspace: Workspace, place: Place
+    ) -> list[e.InputMessage]:
+        """What the model has to know of its kernel before it reads the request."""
         if reason := lost_kernel(history, workspace):
             response.notices.append(
                 e.Notice("kernel_replaced", f"A new kernel was started and the variables are gone: {reason}.")
             )
-            note = {"type": "input_text", "text": prompt.kernel_lost(reason)}
-            messages.insert(0, e.InputMessage(id=new_id("msg"), role="developer", content=[note]))
-        run = Run(response, owner=owner, conversation_id=conversation_id, store=store)
-        await store.begin_response(response, messages, owner=owner)
-        self.runs.start(
-            run,
-            [*history, *messages],
-            model=model,
-            workspace=workspace,
-            options=self._options(request),
-        )
-        return run
+            return [_note(prompt.kernel_lost(reason))]
+        if place.branched and workspace.container_id is not None:
+            return [_note(prompt.BRANCHED)]
+        return []
 
     def _options(self, request: CreateRequest) -> AgentOptions:
-        turns = [self.settings.max_turns]
-        if request.max_tool_calls is not None:
-            turns.append(request.max_tool_calls)
+        effort = request.reasoning.effort if request.reasoning is not None else None
         return AgentOptions(
-            max_turns=min(turns),
+            max_turns=self.settings.max_turns,
+            max_tool_calls=0 if request.tool_choice == "none" else request.max_tool_calls,
+            generate=request.generate is not False,
+            truncate=request.truncation == "auto",
             observation_chars=self.settings.observation_chars,
             instructions=request.instructions,
-            sampling=Sampling(request.temperature, request.top_p, request.max_output_tokens),
+            sampling=Sampling(request.temperature, request.top_p, request.max_output_tokens, effort),
             limits=self.settings.sandbox_spec.limits,
         )
+
+
+def _note(text: str) -> e.InputMessage:
+    return e.InputMessage(id=new_id("msg"), role="developer", content=[{"type": "input_text", "text": text}])

@@ -16,13 +16,14 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from codeact.errors import CodeActError, InvalidRequest
+from codeact.errors import CodeActError, InvalidRequest, NotFound
 from sandbox_pool.errors import SandboxError
 from server.auth import BAD_AUTH, Caller, accept, authenticate, caller_of
 from server.errors import Unauthorized, envelope, status_of
-from server.requests import parse_create
+from server.requests import parse_create, parse_steer
 from server.runs import Run
 from server.state import State
+from server.unstored import Unstored
 
 __all__ = ["responses_socket"]
 
@@ -31,6 +32,7 @@ log = structlog.get_logger(__name__)
 MAX_BAD_FRAMES = 20
 MAX_QUEUED = 32
 MAX_LANES = 64
+FORGET_DEADLINE_S = 5.0
 BAD_FRAMES, RESTART = 4400, 1012
 
 
@@ -38,23 +40,32 @@ async def responses_socket(websocket: WebSocket) -> None:
     """Serves one client until it leaves. A client that leaves stops nothing: its runs go on."""
     await accept(websocket)
     state: State = websocket.app.state.codeact
-    async with anyio.create_task_group() as tasks:
-        await _Session(websocket, state, caller_of(websocket), tasks).serve()
-        tasks.cancel_scope.cancel()
+    unstored = Unstored()
+    try:
+        async with anyio.create_task_group() as tasks:
+            await _Session(websocket, state, caller_of(websocket), unstored, tasks).serve()
+            tasks.cancel_scope.cancel()
+    finally:
+        with anyio.move_on_after(FORGET_DEADLINE_S, shield=True):
+            await state.forget(unstored)
 
 
 class _Session:
     """One socket. A lane is a queue of requests that are answered one after the other."""
 
-    def __init__(self, websocket: WebSocket, state: State, caller: Caller, tasks: TaskGroup) -> None:
+    def __init__(
+        self, websocket: WebSocket, state: State, caller: Caller, unstored: Unstored, tasks: TaskGroup
+    ) -> None:
         self._websocket = websocket
         self._state = state
         self._caller = caller
+        self._unstored = unstored
         self._tasks = tasks
         self._lanes: dict[str, MemoryObjectSendStream[dict[str, Any]]] = {}
         self._handlers: dict[str, Callable[[dict[str, Any], str | None], Awaitable[None]]] = {
             "response.create": self._create,
             "response.cancel": self._cancel,
+            "response.steer": self._steer,
             "codeact:response.resume": self._resume,
         }
 
@@ -168,11 +179,27 @@ class _Session:
         except Unauthorized as error:  # since the socket was opened
             await self._websocket.close(BAD_AUTH, error.message[:120])
             return
-        run = await self._state.create(request, caller=self._caller)
-        await self._follow(run, 0, stream_id)
+        run: Run | None = await self._state.create(request, caller=self._caller, unstored=self._unstored)
+        while run is not None:
+            await self._follow(run, 0, stream_id)
+            steered, run = run, await run.successor()
+            if run is None and steered.steering:
+                text = "The response ended, and none could go on with this."
+                await self._send_steer_failed(steered.id, "successor_creation_failed", text, stream_id)
 
     async def _cancel(self, event: dict[str, Any], stream_id: str | None) -> None:
         self._state.runs.get(_response_id(event), owner=self._caller.owner).cancel()
+
+    async def _steer(self, event: dict[str, Any], stream_id: str | None) -> None:
+        response_id = event.get("previous_response_id")
+        try:
+            run = self._state.runs.get(str(response_id), owner=self._caller.owner)
+            run.steer(parse_steer(event))
+        except NotFound as error:
+            await self._send_steer_failed(response_id, "response_not_found", error.message, stream_id, event)
+        except InvalidRequest as error:
+            code = "invalid_input" if error.param else error.code
+            await self._send_steer_failed(response_id, code, error.message, stream_id, event)
 
     async def _resume(self, event: dict[str, Any], stream_id: str | None) -> None:
         run = self._state.runs.get(_response_id(event), owner=self._caller.owner)
@@ -195,6 +222,17 @@ class _Session:
         except (WebSocketDisconnect, RuntimeError):
             self._tasks.cancel_scope.cancel()  # the client is gone; nothing more can be said to it
             await anyio.lowlevel.checkpoint()
+
+    async def _send_steer_failed(
+        self, response_id: Any, code: str, message: str, stream_id: str | None, event: dict[str, Any] | None = None
+    ) -> None:
+        """Gives back what was said and not taken in. It belongs to no response's log and has no number of its own."""
+        steer = {"previous_response_id": response_id, "input": (event or {}).get("input", [])}
+        error = {"type": "invalid_request_error", "code": code, "message": message}
+        frame = {"type": "response.steer.failed", "sequence_number": 0, "error": error, "steer": steer}
+        if stream_id is not None:
+            frame["stream_id"] = stream_id
+        await self._send(msgspec.json.encode(frame).decode())
 
     async def _send_error(self, error: CodeActError | SandboxError, stream_id: str | None) -> None:
         frame = {"type": "error", "status": status_of(error), **envelope(error)}

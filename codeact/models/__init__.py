@@ -27,6 +27,7 @@ class Sampling:
     temperature: float | None = None
     top_p: float | None = None
     max_output_tokens: int | None = None
+    reasoning_effort: str | None = None
 
 
 class TextDelta(msgspec.Struct, frozen=True):

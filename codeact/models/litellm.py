@@ -110,6 +110,7 @@ class LiteLLMModel:
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_output_tokens,
+            "reasoning_effort": sampling.reasoning_effort,
             "api_base": self._api_base,
             "api_key": key,
             # Longer than ours, which say which setting they are.

@@ -185,6 +185,7 @@ class ResponseDocument(Document):
     process: str | None = None
     input: list[dict[str, Any]]
     response: dict[str, Any]
+    deleted: bool = False
 
     class Settings:
         name = "responses"

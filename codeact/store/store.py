@@ -9,6 +9,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING
 
 import anyio
+import msgspec
 
 from codeact.errors import NotFound
 from codeact.events import InputMessage, Item, Response, ResponseError
@@ -113,10 +114,29 @@ class Store:
 
     @operation
     async def get_response(self, response_id: str, *, owner: str) -> StoredResponse:
-        document = await self._responses.find_one({"_id": response_id, "owner": owner})
+        document = await self._responses.find_one({"_id": response_id, "owner": owner, "deleted": {"$ne": True}})
         if document is None:
             raise NotFound(f"There is no response '{response_id}'.", param="response_id")
         return (await self._documents.with_items([document]))[0]
+
+    @operation
+    async def get_item(self, item_id: str, *, owner: str) -> Item:
+        """One finished item of an answer."""
+        document = await self._items.find_one({"_id": item_id})
+        if document is None or await self._responses.link(document.response_id, owner=owner) is None:
+            raise NotFound(f"There is no item '{item_id}'.", param="input")
+        item: Item = msgspec.convert(document.unpack(), Item)
+        return item
+
+    @operation
+    async def delete_response(self, response_id: str, *, owner: str) -> None:
+        """Forgets what was asked and answered. Its place in the tree stays: others may follow it."""
+        link = await self._responses.link(response_id, owner=owner)
+        if link is None:
+            raise NotFound(f"There is no response '{response_id}'.", param="response_id")
+        await self._items.find({"response_id": response_id}).delete()
+        place = {"_id": response_id, "owner": owner}
+        await self._responses.find_one(place).update({"$set": {"deleted": True, "input": []}})
 
     @operation
     async def thread(self, response_id: str, *, owner: str) -> list[StoredResponse]:

@@ -2,15 +2,17 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from codeact.errors import InvalidRequest, NotFound
 from server.auth import caller_of, owner_of
+from server.bodies import Included, PageQuery, check_query, page_of, read_json
 from server.errors import json_response
 from server.requests import parse_create
 from server.runs import Run
@@ -19,27 +21,20 @@ from server.state import State
 __all__ = ["routes"]
 
 SSE_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+DONE = "data: [DONE]\n\n"
 
 
-async def read_json(request: Request, limit: int) -> Any:
-    """The body, decoded. Raises `InvalidRequest` when it is too large (413) or no JSON, without reading it all."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            error = InvalidRequest(
-                f"The body is over {limit} bytes (CODEACT_MAX_MESSAGE_BYTES).", code="message_too_large"
-            )
-            error.status = 413  # type: ignore[misc]
-            raise error
-    try:
-        return msgspec.json.decode(bytes(body))
-    except msgspec.DecodeError as reason:
-        raise InvalidRequest(f"The body must be JSON: {reason}.", code="invalid_json") from None
+class RetrieveQuery(msgspec.Struct, kw_only=True):
+    """With `stream`, the events after `starting_after`; without it, the response as it is now."""
+
+    stream: bool = False
+    starting_after: Annotated[int, Meta(ge=-1)] = -1
+    include: list[Included] | None = None
+    include_obfuscation: bool | None = None
 
 
 async def create(request: Request) -> Response:
-    """`POST /v1/responses`. The run goes on when the client leaves."""
+    """Answers `input`. The run goes on when the client leaves; in the `background` it is answered at once."""
     state: State = request.app.state.codeact
     body = await read_json(request, state.settings.max_message_bytes)
     opened = state.model.opened
@@ -47,55 +42,72 @@ async def create(request: Request) -> Response:
     run = await state.create(parsed, caller=caller_of(request))
     if parsed.stream:
         return _sse(run, 0)
-    await run.end()
+    if not parsed.background:
+        await run.end()
     return json_response(run.response)
 
 
 async def retrieve(request: Request) -> Response:
-    """`GET /v1/responses/{id}`; with `stream=true`, the events after `starting_after` of a run of this process."""
+    """The response; with `stream`, the rest of its events."""
     state: State = request.app.state.codeact
     owner = owner_of(request)
     response_id = request.path_params["response_id"]
-    try:
-        run = state.runs.get(response_id, owner=owner)
-    except NotFound:
-        run = None
-    if request.query_params.get("stream") == "true":
+    query = check_query(request, RetrieveQuery)
+    run = _run(state, response_id, owner)
+    if query.stream:
         if run is None:
             await _stored(state, response_id, owner)
             raise InvalidRequest(
                 f"The events of '{response_id}' are no longer kept; fetch it without 'stream'.",
                 param="stream",
             )
-        after = request.query_params.get("starting_after", "-1")
-        if not after.lstrip("-").isdigit():
-            raise InvalidRequest("'starting_after' must be a sequence_number.", param="starting_after")
-        return _sse(run, max(0, int(after) + 1))
+        return _sse(run, query.starting_after + 1)
     return json_response(run.response if run is not None else await _stored(state, response_id, owner))
 
 
 async def cancel(request: Request) -> Response:
-    """`POST /v1/responses/{id}/cancel`: answers once tokens and kernel have stopped; an ended response as it is."""
+    """Stops tokens and kernel and answers once they have stopped; a response that has ended as it is."""
     state: State = request.app.state.codeact
     owner = owner_of(request)
     response_id = request.path_params["response_id"]
-    try:
-        run = state.runs.get(response_id, owner=owner)
-    except NotFound:
+    run = _run(state, response_id, owner)
+    if run is None:
         return json_response(await _stored(state, response_id, owner))
     run.cancel()
     await run.end()
     return json_response(run.response)
 
 
-async def input_items(request: Request) -> Response:
-    """`GET /v1/responses/{id}/input_items`, in the order they were sent."""
+async def delete(request: Request) -> Response:
+    """Forgets the response, stopping it first; responses that follow it stay."""
     state: State = request.app.state.codeact
+    owner = owner_of(request)
+    response_id = request.path_params["response_id"]
+    store = await state.store.get()
+    run = _run(state, response_id, owner)
+    if run is not None:
+        run.cancel()
+        await run.successor()
+        state.runs.forget(response_id)
+    await store.delete_response(response_id, owner=owner)
+    return json_response({"id": response_id, "object": "response", "deleted": True})
+
+
+async def input_items(request: Request) -> Response:
+    """What was asked, page by page."""
+    state: State = request.app.state.codeact
+    query = check_query(request, PageQuery)
     store = await state.store.get()
     stored = await store.get_response(request.path_params["response_id"], owner=owner_of(request))
-    ids = [item.id for item in stored.input]
-    ends = {"first_id": ids[0], "last_id": ids[-1]} if ids else {"first_id": None, "last_id": None}
-    return json_response({"object": "list", "data": stored.input, "has_more": False, **ends})
+    return json_response(page_of(stored.input, query))
+
+
+def _run(state: State, response_id: str, owner: str) -> Run | None:
+    """The response's run, as long as this process has it."""
+    try:
+        return state.runs.get(response_id, owner=owner)
+    except NotFound:
+        return None
 
 
 async def _stored(state: State, response_id: str, owner: str) -> Any:
@@ -109,6 +121,7 @@ def _sse(run: Run, start: int) -> Response:
             async for frame in frames:
                 kind = frame[len('{"type":"') : frame.index('"', len('{"type":"'))]
                 yield f"event: {kind}\ndata: {frame}\n\n"
+        yield DONE
 
     return StreamingResponse(body(), media_type="text/event-stream", headers=SSE_HEADERS)
 
@@ -116,6 +129,7 @@ def _sse(run: Run, start: int) -> Response:
 routes = [
     Route("/v1/responses", create, methods=["POST"]),
     Route("/v1/responses/{response_id}", retrieve, methods=["GET"]),
+    Route("/v1/responses/{response_id}", delete, methods=["DELETE"]),
     Route("/v1/responses/{response_id}/cancel", cancel, methods=["POST"]),
     Route("/v1/responses/{response_id}/input_items", input_items, methods=["GET"]),
 ]

@@ -146,7 +146,7 @@ def test_at_the_last_turn_the_model_answers_from_what_it_has(ask: Ask, model_ser
     assert response["status"] == "completed"
     assert len(calls(events)) == 1
     assert "print(2)" in response["output"][-1]["content"][0]["text"]
-    assert [notice["code"] for notice in response["codeact:notices"]] == ["max_turns"]
+    assert [notice["code"] for notice in response["codeact:notices"]] == ["max_tool_calls"]
     assert "No more code will run" in model_server.requests[1].messages[-1]["content"]
 
 

@@ -84,7 +84,7 @@ def test_conversations_and_models(client: OpenAI) -> None:
         ({"input": ""}, 400, "invalid_request"),
         ({"input": "x", "model": "gpt-9"}, 404, "model_not_found"),
         ({"input": "x", "previous_response_id": "resp_no"}, 404, "previous_response_not_found"),
-        ({"input": "x", "extra_body": {"colour": "red"}}, 400, "invalid_request"),
+        ({"input": "x", "extra_body": {"colour": "red"}}, 400, "unknown_parameter"),
     ],
 )
 def test_errors_come_in_the_standard_envelope(client: OpenAI, request_: dict[str, Any], status: int, code: str) -> None:
@@ -96,7 +96,9 @@ def test_errors_come_in_the_standard_envelope(client: OpenAI, request_: dict[str
 @pytest.mark.parametrize("question", [FIBONACCI, "Plot a sine wave.", "Read a file that does not exist, then fix it."])
 def test_the_official_types_take_every_event_strictly(client: OpenAI, question: str) -> None:
     with client.responses.with_streaming_response.create(input=question, stream=True) as answer:
-        frames = [json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: ")]
+        data = [line[6:] for line in answer.iter_lines() if line.startswith("data: ")]
+    assert data.pop() == "[DONE]"
+    frames = [json.loads(line) for line in data]
     standard = [frame for frame in frames if not frame["type"].startswith("codeact:")]
     for frame in standard:
         event = STRICT.validate_python(frame)

@@ -44,16 +44,25 @@ def test_messages_keep_their_roles_and_parts() -> None:
         ({"input": 5}, "input"),
         ({"input": "x", "temperature": 3}, "temperature"),
         ({"input": "x", "max_output_tokens": 0}, "max_output_tokens"),
-        ({"input": "x", "store": False}, "store"),
-        ({"input": "x", "tools": [{"type": "function", "name": "f"}]}, "tools"),
-        ({"input": "x", "metadata": {"k": "v" * 513}}, "metadata"),
+        ({"input": "x", "store": False, "background": True}, "background"),
+        ({"input": "x", "store": False, "conversation": "conv_1"}, "conversation"),
+        ({"input": "x", "tools": [{"type": "function", "name": "f"}]}, "tools[0].type"),
+        ({"input": "x", "tools": [{"type": "code_interpreter", "container": "cntr_1"}]}, "tools[0].container"),
+        ({"input": "x", "tool_choice": "required"}, "tool_choice"),
+        ({"input": "x", "text": {"format": {"type": "json_schema"}}}, "text.format.type"),
+        ({"input": "x", "include": ["message.output_text.logprobs"]}, "include[0]"),
+        ({"input": "x", "prompt": {"id": "pmpt_1"}}, "prompt"),
+        ({"input": "x", "reasoning": {"effort": "mega"}}, "reasoning.effort"),
+        ({"input": "x", "stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
+        ({"input": "x", "metadata": {"k": "v" * 513}}, "metadata[...]"),
         ({"input": "x", "conversation": "c", "previous_response_id": "r"}, "conversation"),
-        ({"input": [{"type": "function_call_output"}]}, "input[0]"),
+        ({"input": [{"type": "function_call_output"}]}, "input[0].type"),
+        ({"input": [{"role": "user"}]}, "input[0]"),
         ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role"),
-        ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input[0].content[0]"),
+        ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input[0].content[0].type"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "file:///etc/passwd"}]}]},
-            "input[0].content[0]",
+            "input[0].content[0].image_url",
         ),
     ],
 )
@@ -62,7 +71,14 @@ def test_what_we_cannot_do_is_refused_by_name(body: Any, param: str | None) -> N
 
 
 def test_parameters_that_ask_for_nothing_more_are_taken() -> None:
-    body = {"input": "x", "store": True, "parallel_tool_calls": True, "tool_choice": "auto", "user": "u"}
+    body = {
+        "input": "x",
+        "store": True,
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "user": "u",
+        "prompt": None,
+    }
     assert parse_create(body, model_name="demo").messages
 
 

@@ -159,7 +159,7 @@ def test_two_subscribers_read_the_same_log(open_socket: Callable[[], Socket]) ->
         ("{not json", "invalid_json", "one JSON object"),
         ("[1]", "invalid_request", "'type'"),
         ('{"type": "response.wish"}', "invalid_request", "response.create"),
-        ('{"type": "response.create", "input": "x", "colour": 1}', "invalid_request", "colour"),
+        ('{"type": "response.create", "input": "x", "colour": 1}', "unknown_parameter", "colour"),
         ('{"type": "response.create", "input": "x", "model": "gpt-9"}', "model_not_found", "demo"),
         (
             '{"type": "response.create", "input": "x", "previous_response_id": "resp_no"}',

@@ -1,0 +1,159 @@
+"""The `input` of a request: items as clients send them enter, messages as they are stored and asked leave."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from codeact.errors import InvalidRequest
+from codeact.events import CodeInterpreterCall, ImageOutput, InputMessage, LogsOutput, Message
+from codeact.ids import new_id
+from codeact.markup import CLOSE, OPEN
+from codeact.observation import HEADER
+
+__all__ = ["InputItem", "ItemReference", "as_messages", "from_item", "has_content", "mark_messages"]
+
+
+class InputText(msgspec.Struct, tag="input_text"):
+    text: str
+
+
+class OutputText(msgspec.Struct, tag="output_text"):
+    """What a model said. Annotations and the like may stand beside it."""
+
+    text: str
+
+
+class Refusal(msgspec.Struct, tag="refusal"):
+    refusal: str
+
+
+class InputImage(msgspec.Struct, tag="input_image"):
+    """`image_url` is a `data:` URL or `/v1/blobs/{sha256}`, `file_id` the SHA-256 of a blob: one of the two."""
+
+    image_url: str | None = None
+    file_id: str | None = None
+    detail: Literal["auto", "low", "high", "original"] | None = None
+
+
+class InputFile(msgspec.Struct, tag="input_file"):
+    """`file_data` is base64, also as a `data:` URL; `file_id` the SHA-256 of a blob: one of the two.
+
+    The file is written into the sandbox's workspace under `filename`.
+    """
+
+    filename: str | None = None
+    file_data: str | None = None
+    file_id: str | None = None
+    file_url: None = None
+
+
+Part = InputText | OutputText | Refusal | InputImage | InputFile
+
+
+class MessageItem(msgspec.Struct, tag="message"):
+    """`type` may be left out."""
+
+    role: Literal["user", "system", "developer", "assistant"]
+    content: str | list[Part]
+
+
+class CodeItem(msgspec.Struct, tag="code_interpreter_call"):
+    """Code of an earlier answer, sent back; it is not run again."""
+
+    code: str | None = None
+    outputs: list[LogsOutput | ImageOutput] | None = None
+
+
+class ReasoningItem(msgspec.Struct, tag="reasoning"):
+    """Thinking of an earlier answer, sent back. Models are not shown it."""
+
+
+class ItemReference(msgspec.Struct, tag="item_reference"):
+    """An item of an earlier answer, by its id."""
+
+    id: str
+
+
+InputItem = MessageItem | CodeItem | ReasoningItem | ItemReference
+
+
+def mark_messages(given: Any) -> Any:
+    """Input as it came, with the `type` that messages may leave out."""
+    if not isinstance(given, list):
+        return given
+    return [
+        {"type": "message", **item} if isinstance(item, dict) and "role" in item and "type" not in item else item
+        for item in given
+    ]
+
+
+def as_messages(given: str | list[InputItem]) -> list[InputMessage | ItemReference]:
+    """Text stands for one user message. Raises `InvalidRequest` for a part that is in no form we take."""
+    if isinstance(given, str):
+        return [_said("user", given)] if given.strip() else []
+    messages: list[InputMessage | ItemReference] = []
+    for index, item in enumerate(given):
+        match item:
+            case MessageItem(role, str(text)):
+                messages.append(_said(role, text))
+            case MessageItem(role, list(parts)):
+                param = f"input[{index}].content"
+                content = [_part(part, f"{param}[{at}]") for at, part in enumerate(parts)]
+                messages.append(InputMessage(id=new_id("msg"), role=role, content=content))
+            case CodeItem(code, outputs):
+                logs = [output.logs for output in outputs or () if isinstance(output, LogsOutput)]
+                messages += _code_messages(code or "", "".join(logs))
+            case ItemReference():
+                messages.append(item)
+    return messages
+
+
+def from_item(item: Any) -> list[InputMessage]:
+    """A stored item of an answer, as input of another one."""
+    match item:
+        case Message(content=content):
+            return [_said("assistant", "".join(part.text for part in content))]
+        case CodeInterpreterCall(code=code, observation=observation):
+            return _code_messages(code, "", observation=observation)
+    return []
+
+
+def has_content(message: InputMessage) -> bool:
+    return any(
+        part.get("text", "").strip() or part["type"] in ("input_image", "input_file") for part in message.content
+    )
+
+
+def _said(role: Any, text: str) -> InputMessage:
+    kind = "output_text" if role == "assistant" else "input_text"
+    return InputMessage(id=new_id("msg"), role=role, content=[{"type": kind, "text": text}])
+
+
+def _code_messages(code: str, logs: str, *, observation: str | None = None) -> list[InputMessage]:
+    """A block of code and what became of it, in the words in which a model reads them."""
+    seen = observation or (f"{HEADER}\n{logs}" if logs else f"{HEADER} (no output)")
+    return [_said("assistant", f"{OPEN}\n{code}\n{CLOSE}"), _said("user", seen)]
+
+
+def _part(part: Part, param: str) -> dict[str, Any]:
+    match part:
+        case InputText(text):
+            return {"type": "input_text", "text": text}
+        case OutputText(text) | Refusal(text):
+            return {"type": "output_text", "text": text}
+        case InputImage(url, file_id, detail):
+            if (url is None) == (file_id is None):
+                raise InvalidRequest("An image needs either 'image_url' or 'file_id'.", param=param)
+            if url is not None and not url.startswith(("data:image/", "/v1/blobs/")):
+                raise InvalidRequest(
+                    "'image_url' must be a data:image/… URL or a /v1/blobs/… of this server, which fetches nothing"
+                    " from elsewhere.",
+                    param=f"{param}.image_url",
+                )
+            return {"type": "input_image", "image_url": url or f"/v1/blobs/{file_id}", "detail": detail or "auto"}
+        case InputFile(filename, data, file_id):
+            if (data is None) == (file_id is None):
+                raise InvalidRequest("A file needs either 'file_data' or 'file_id'.", param=param)
+            if not filename:
+                raise InvalidRequest("A file needs a 'filename'.", param=f"{param}.filename")
+            return {"type": "input_file", "filename": filename, "file_data": data, "file_id": file_id}
