@@ -1,38 +1,83 @@
-"""Parameters of a URL: a request enters, a struct with the checked values leaves, or an error by name."""
+"""Parameters of a body or a URL: what a client sent enters, a struct of checked values leaves, or an error by name."""
 
-from typing import TypeVar
+import re
+from typing import Any, TypeVar, get_args
 
 import msgspec
 from starlette.requests import Request
 
 from codeact.errors import InvalidRequest
 
-__all__ = ["checked", "read_parameters"]
+__all__ = ["checked", "read_json", "read_parameters"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+_PLACE = re.compile(r"\$\.?([^`]*)")
+
+
+async def read_json(request: Request, limit: int) -> Any:
+    """The body, decoded. Raises `InvalidRequest` when it is too large (413) or no JSON, without reading it all."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            error = InvalidRequest(
+                f"The body is over {limit} bytes (CODEACT_MAX_MESSAGE_BYTES).", code="message_too_large"
+            )
+            error.status = 413  # type: ignore[misc]
+            raise error
+    try:
+        return msgspec.json.decode(bytes(body))
+    except msgspec.DecodeError as reason:
+        raise InvalidRequest(f"The body must be JSON: {reason}.", code="invalid_json") from None
+
 
 def read_parameters(request: Request, type_: type[T]) -> T:
-    """The query string as a `type_`. Raises `InvalidRequest` for what does not fit or comes twice."""
-    pairs = request.query_params.multi_items()
-    values = dict(pairs)
-    for name, value in pairs:
-        if values[name] != value:
+    """The query string as a `type_`; a list is its parameter given several times, also as `name[]`.
+
+    Raises `InvalidRequest` for what does not fit, or comes twice and differs.
+    """
+    lists = {field.encode_name for field in msgspec.structs.fields(type_) if "list" in str(field.type)}
+    values: dict[str, Any] = {}
+    for name, value in request.query_params.multi_items():
+        if name.removesuffix("[]") in lists:
+            values.setdefault(name.removesuffix("[]"), []).append(value)
+        elif values.setdefault(name, value) != value:
             raise InvalidRequest(f"The parameter '{name}' is given twice.", param=name)
     return checked(values, type_, strict=False)
 
 
 def checked(values: object, type_: type[T], *, strict: bool = True) -> T:
-    """Decoded JSON, or texts if not `strict`, as a `type_`. Raises `InvalidRequest`, naming the parameter."""
-    names = [field.encode_name for field in msgspec.structs.fields(type_)]
+    """Decoded JSON, or texts if not `strict`, as a `type_`. Raises `InvalidRequest`, naming what is wrong and where."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(type_)}
     if not isinstance(values, dict):
         raise InvalidRequest("The request body must be a JSON object.")
     for name in values:
-        if name not in names:
-            raise InvalidRequest(f"Unknown parameter: '{name}'. Known here: {', '.join(names)}.", param=str(name))
+        if name not in fields:
+            known = ", ".join(fields) or "none"
+            text = f"Unknown parameter: '{name}'. Known here: {known}."
+            raise InvalidRequest(text, param=str(name), code="unknown_parameter")
     try:
         return msgspec.convert(values, type_, strict=strict)
     except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at `$.")
-        param = path.rstrip("`").split("[")[0].split(".")[0] or None
-        raise InvalidRequest(f"Invalid value for '{param}': {reason}.", param=param) from None
+        raise _explained(error, type_) from None
+
+
+def _explained(error: msgspec.ValidationError, type_: type[msgspec.Struct]) -> InvalidRequest:
+    reason, _, place = str(error).partition(" - at `")
+    path = _PLACE.match(place)
+    param = path[1] if path else ""
+    if not param and (missing := re.search(r"missing required field `(\w+)`", reason)):
+        param = missing[1]
+    field = next((field for field in msgspec.structs.fields(type_) if field.encode_name == param), None)
+    if field is not None and field.type is type(None):
+        return InvalidRequest(f"'{param}' is not supported.", param=param, code="unsupported_parameter")
+    if field is not None and (choices := _choices(field.type)):
+        reason = f"{reason}; it takes {' or '.join(choices)}"
+    return InvalidRequest(f"Invalid value for '{param}': {reason}.", param=param or None)
+
+
+def _choices(type_: Any) -> list[str]:
+    """The values of a `Literal`, also of one that may be null."""
+    values = [value for part in (type_, *get_args(type_)) for value in get_args(part)]
+    return [str(value) for value in values if isinstance(value, str | int)]

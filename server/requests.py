@@ -7,10 +7,16 @@ from msgspec import Meta
 
 from codeact.errors import InvalidRequest, ModelNotFound
 from codeact.events import InputMessage, ReasoningConfig, TextConfig
-from server.bodies import Included, Metadata, check
 from server.inputs import InputItem, ItemReference, as_messages, has_content, mark_messages
+from server.pages import Included
+from server.parameters import checked
 
-__all__ = ["CreateBody", "CreateRequest", "check_model", "parse_create", "parse_steer"]
+__all__ = ["CreateBody", "CreateRequest", "Metadata", "check_model", "parse_create", "parse_steer"]
+
+Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]],
+    Meta(max_length=16, description="Up to 16 pairs: keys of at most 64, values of at most 512 characters."),
+]
 
 Tokens = Annotated[int, Meta(ge=1, le=10**7)]
 Temperature = Annotated[float, Meta(ge=0, le=2)]
@@ -89,7 +95,7 @@ def parse_create(body: Any, *, model_name: str | None) -> CreateRequest:
     """
     if isinstance(body, dict) and "input" in body:
         body = body | {"input": mark_messages(body["input"])}
-    request = check(body, CreateBody)
+    request = checked(body, CreateBody)
     check_model(request.model, served=model_name)
     if request.conversation is not None and request.previous_response_id is not None:
         raise InvalidRequest(
@@ -119,7 +125,7 @@ def parse_steer(body: Any) -> list[InputMessage]:
     """What the user says into a running response. Raises `InvalidRequest` for anything but messages of the user."""
     if isinstance(body, dict) and "input" in body:
         body = body | {"input": mark_messages(body["input"])}
-    messages = as_messages(check(body, SteerBody).input)
+    messages = as_messages(checked(body, SteerBody).input)
     said = [message for message in messages if isinstance(message, InputMessage) and message.role == "user"]
     if len(said) < len(messages) or not any(map(has_content, said)):
         raise InvalidRequest("'input' of a response.steer holds messages of the user.", param="input")

@@ -10,8 +10,8 @@ from starlette.routing import Route
 
 from codeact.errors import InvalidRequest, NotFound
 from server.auth import COOKIE, caller_of, identify
-from server.bodies import read_json
 from server.errors import json_response
+from server.parameters import read_json
 from server.state import State
 
 __all__ = ["routes"]

@@ -9,8 +9,8 @@ from starlette.routing import Route
 from codeact.errors import InvalidRequest
 from codeact.store import Conversation
 from server.auth import owner_of
-from server.bodies import read_json
 from server.errors import json_response
+from server.parameters import read_json
 from server.state import State
 
 __all__ = ["routes", "shape"]

@@ -11,9 +11,8 @@ from codeact.errors import InvalidRequest
 from codeact.store import HistoryQuery
 from server.auth import Caller, caller_of, owner_of
 from server.errors import json_response
-from server.parameters import checked, read_parameters
+from server.parameters import checked, read_json, read_parameters
 from server.routes.conversations import shape
-from server.routes.responses import read_json
 from server.state import State
 
 __all__ = ["routes"]

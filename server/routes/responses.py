@@ -12,8 +12,9 @@ from starlette.routing import Route
 
 from codeact.errors import InvalidRequest, NotFound
 from server.auth import caller_of, owner_of
-from server.bodies import Included, PageQuery, check_query, page_of, read_json
 from server.errors import json_response
+from server.pages import Included, PageQuery, page_of
+from server.parameters import read_json, read_parameters
 from server.requests import parse_create
 from server.runs import Run
 from server.state import State
@@ -52,7 +53,7 @@ async def retrieve(request: Request) -> Response:
     state: State = request.app.state.codeact
     owner = owner_of(request)
     response_id = request.path_params["response_id"]
-    query = check_query(request, RetrieveQuery)
+    query = read_parameters(request, RetrieveQuery)
     run = _run(state, response_id, owner)
     if query.stream:
         if run is None:
@@ -96,7 +97,7 @@ async def delete(request: Request) -> Response:
 async def input_items(request: Request) -> Response:
     """What was asked, page by page."""
     state: State = request.app.state.codeact
-    query = check_query(request, PageQuery)
+    query = read_parameters(request, PageQuery)
     store = await state.store.get()
     stored = await store.get_response(request.path_params["response_id"], owner=owner_of(request))
     return json_response(page_of(stored.input, query))
