@@ -4,7 +4,6 @@ The pool is where demand (`loans`: who has one, who waits) and supply (`stock`: 
 changes their state does so between two awaits and then wakes the tasks that wait for a change.
 """
 
-import importlib
 import os
 import time
 from collections.abc import Callable, Generator
@@ -15,7 +14,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
-from anyio import to_thread
 from anyio.abc import TaskGroup
 from platformdirs import user_data_path
 
@@ -289,8 +287,6 @@ class SandboxPool:
         return len(self._supply) + len(self._loans) >= self.min_size
 
     async def _open_backend(self) -> Backend:
-        # In a thread: the client of kernels takes longer to import than all the rest.
-        await to_thread.run_sync(importlib.import_module, "sandbox_pool.kernel")
         if self._backend is None:
             from sandbox_pool.backends.auto import open_backend
 

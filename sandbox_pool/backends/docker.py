@@ -35,6 +35,7 @@ from sandbox_pool.backends.docker_container import (
 )
 from sandbox_pool.backends.docker_engine import REQUEST_TIMEOUT_S, Engine
 from sandbox_pool.backends.docker_errors import translated
+from sandbox_pool.backends.docker_events import Events
 from sandbox_pool.backends.docker_exec import ExecStream
 from sandbox_pool.backends.image import ensure_image
 from sandbox_pool.backends.instance import Instance
@@ -130,7 +131,8 @@ class DockerBackend:
             return Death(f"The kernel is gone, and nobody knows why. {error.message}")
 
     async def watch(self, notice: Callable[[Notice], None]) -> None:
-        await anyio.sleep_forever()
+        ours = (INSTANCE, self._instance.directory.name)
+        await Events(self._prepared, SANDBOX, ours, self._images).watch(notice)
 
     async def destroy(self, sandbox_id: str) -> None:
         await self._in_thread(self._destroy, sandbox_id)

@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import psutil
 import pytest
 
-from sandbox_pool import ImageUnavailable, Limits, Notice, PoolClosed, SandboxPool, SandboxSpec
+from sandbox_pool import ImageUnavailable, Limits, Notice, PoolClosed, SandboxPool, SandboxSpec, channel
 from tests.sandbox_pool.pools import SPEC, Observed, value_of
 
 pytestmark = pytest.mark.anyio
@@ -95,6 +96,23 @@ async def test_a_warm_sandbox_of_which_the_engine_says_that_it_is_frozen_is_repl
         async with pool.acquire() as sandbox:
             announcing.say(Notice(sandbox.id, "Its container was paused."))
             assert sandbox.alive
+
+
+async def test_a_warm_kernel_that_is_frozen_is_found_by_its_heartbeat_and_replaced(
+    backend: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "HEARTBEAT_S", 0.2)
+    monkeypatch.setattr(channel, "SILENCE_S", 2.0)
+    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=2) as pool:
+        await pool.ready()
+        (victim,) = pool._supply._warm
+        for process in psutil.Process().children(recursive=True):
+            if not process.children():
+                process.suspend()
+        await victim.died()
+        await backend.gone(victim.id)
+        async with pool.acquire() as sandbox:
+            assert await value_of(sandbox, "print('alive')") == "alive\n"
 
 
 async def test_another_image_replaces_warm_sandboxes(announcing: Announcing) -> None:
