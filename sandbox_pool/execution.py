@@ -11,6 +11,7 @@ from sandbox_pool.calls import Call
 from sandbox_pool.coalesce import Coalescer
 from sandbox_pool.messages import Reply
 from sandbox_pool.outputs import ExecutionResult, Output
+from sandbox_pool.spec import Limits
 
 __all__ = ["Cause", "Execution", "to_result"]
 
@@ -143,7 +144,7 @@ class Execution(AsyncIterator[Output]):
 
 
 def to_result(
-    execution: Execution, cause: Cause, reply: Reply | None, death: Death | None, *, duration_s: float
+    execution: Execution, cause: Cause, reply: Reply | None, death: Death | None, *, limits: Limits, duration_s: float
 ) -> ExecutionResult:
     """The result of an execution that ended so; `death` is None when the kernel lives on."""
     status: Literal["ok", "error", "interrupted", "timeout", "died"]
@@ -158,6 +159,10 @@ def to_result(
         status, limit = "died", death.limit
     else:
         status = "ok" if reply is not None and reply.status == "ok" else "error"
+        # A name that we know nothing of is the code's invention.
+        if status == "error" and reply is not None and (sentence := limits.explain(reply.limit or "")):
+            limit = reply.limit
+            sentences.append(sentence)
     if death is not None:
         sentences.append(f"{death.detail} All variables are gone.")
     if execution.omitted_bytes:

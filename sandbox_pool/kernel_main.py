@@ -14,6 +14,7 @@ import asyncio
 import codeop
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import resource
@@ -169,6 +170,7 @@ class Kernel(IPythonKernel):
     shell: Any
     interrupted_id = None
     awaiting_cell = None
+    workspace = os.path.realpath(sys.argv[2])
 
     @property
     def stop_requested(self):
@@ -208,6 +210,8 @@ class Kernel(IPythonKernel):
         result = self.shell.last_execution_result
         if result is not None and isinstance(result.error_before_exec, SyntaxError):
             metadata["syntax_error"] = True
+        if result is not None:
+            metadata["limit"] = limit_behind(result.error_in_exec, self.workspace)
         return metadata
 
     async def poll_stopped_queue(self):
@@ -244,6 +248,33 @@ def _canceller(cell):
         loop.call_soon_threadsafe(cell.cancel)
 
     return cancel
+
+
+def limit_behind(error, workspace):
+    """The name of the limit on the sandbox that has made the code fail; None where there is none."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        for place, name in (("/dev/shm", "shm_mb"), ("/tmp", "tmp_mb"), (workspace, "workspace_mb")):  # noqa: S108
+            with contextlib.suppress(OSError):
+                space = os.statvfs(place)
+                if space.f_bavail == 0:
+                    return name
+                if space.f_favail == 0:
+                    return "workspace_inodes"
+        # What was being written has been deleted since.
+        return "workspace_mb"
+    if isinstance(error, MemoryError):
+        return "memory_mb"
+    if isinstance(error, (BlockingIOError, RuntimeError)) and not can_start_thread():
+        return "pids"
+    return None
+
+
+def can_start_thread():
+    try:
+        threading.Thread(target=int).start()
+    except RuntimeError:
+        return False
+    return True
 
 
 def shortened(text):

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """The content of an `execute_reply`; `syntax_error` is from its metadata, where our kernel puts it."""
+    """The content of an `execute_reply`; `syntax_error` and `limit` are from its metadata, put there by our kernel."""
 
     status: str
     execution_count: int | None = None
@@ -38,6 +38,7 @@ class Reply(msgspec.Struct, frozen=True):
     evalue: str = ""
     traceback: list[str] = []
     syntax_error: bool = False
+    limit: str | None = None
 
     @property
     def error(self) -> Error | None:
@@ -76,6 +77,7 @@ class _Status(msgspec.Struct):
 
 class _Metadata(msgspec.Struct):
     syntax_error: bool = False
+    limit: str | None = None
 
 
 _stream = msgspec.json.Decoder(_Stream)
@@ -107,8 +109,8 @@ def to_output(message: Message) -> Output | None:
 def to_reply(message: Message) -> Reply:
     """The reply to an execution."""
     reply = _decode(_reply, message.content)
-    syntax_error = _metadata.decode(message.metadata).syntax_error
-    return msgspec.structs.replace(reply, syntax_error=syntax_error)
+    metadata = _metadata.decode(message.metadata)
+    return msgspec.structs.replace(reply, syntax_error=metadata.syntax_error, limit=metadata.limit)
 
 
 def to_state(message: Message) -> str:

@@ -223,7 +223,8 @@ class Sandbox:
             self._end(Death("The server ended the sandbox."))
             await self._destroy()
             if self._running is not None:
-                self._running.finish(to_result(self._running, "done", None, self._death, duration_s=0.0))
+                limits = self.spec.limits
+                self._running.finish(to_result(self._running, "done", None, self._death, limits=limits, duration_s=0.0))
 
     async def _warm_up(self, deadline_s: float) -> None:
         began_at = time.perf_counter()
@@ -271,7 +272,9 @@ class Sandbox:
             await self._died.wait()
         self._running = None
         self._outputs = self._coalescer()
-        execution.finish(to_result(execution, cause, reply, self._death, duration_s=time.perf_counter() - began_at))
+        duration_s = time.perf_counter() - began_at
+        limits = self.spec.limits
+        execution.finish(to_result(execution, cause, reply, self._death, limits=limits, duration_s=duration_s))
 
     async def _interrupt(self, kernel: KernelClient, request: Request) -> bool:
         """Whether the code has ended and no signal that was meant for it is still on its way."""

@@ -10,7 +10,8 @@ __all__ = ["Limits", "SandboxSpec"]
 class Limits:
     """What one sandbox may use. Each field's name is the name under which hitting it is reported.
 
-    `lifetime_s` counts from when somebody got the sandbox, whatever it does.
+    `lifetime_s` counts from when somebody got the sandbox, whatever it does. `workspace_inodes` counts files and
+    directories, in /tmp and /dev/shm too. `file_mb` is of one file that goes in or out.
     """
 
     execution_timeout_s: float = 60.0
@@ -19,11 +20,24 @@ class Limits:
     pids: int = 256
     workspace_mb: int = 512
     workspace_inodes: int = 65_536
+    tmp_mb: int = 256
     shm_mb: int = 64
     output_bytes: int = 10_000_000
     lifetime_s: float = 86_400.0
     file_mb: int = 512
     listed_files: int = 10_000
+
+    def explain(self, name: str) -> str:
+        """A sentence on having hit this limit; nothing where the limit's own message says all."""
+        sentences = {
+            "workspace_mb": f"The workspace is full: it holds {self.workspace_mb} MB.",
+            "workspace_inodes": f"There is room for {self.workspace_inodes:,} files and directories, and no more.",
+            "tmp_mb": f"/tmp is full: it holds {self.tmp_mb} MB.",  # noqa: S108
+            "shm_mb": f"/dev/shm is full: it holds {self.shm_mb} MB.",  # noqa: S108
+            "memory_mb": f"The code asked for more than can be had of its {self.memory_mb} MB of memory.",
+            "pids": f"There are {self.pids} processes and threads, and no more can be started.",
+        }
+        return sentences.get(name, "")
 
 
 @dataclass(frozen=True, slots=True)

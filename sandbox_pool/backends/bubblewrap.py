@@ -16,11 +16,13 @@ from sandbox_pool.backends.interpreter import Interpreter
 from sandbox_pool.backends.nobody import CAPABILITIES, Nobody
 from sandbox_pool.spec import Limits
 
-__all__ = ["CONNECTION_FILE", "FILES", "RUN", "WORKSPACE", "Bubblewrap"]
+__all__ = ["CONNECTION_FILE", "FILES", "RUN", "SCRATCH", "WORKSPACE", "Bubblewrap"]
 
 WORKSPACE = "/workspace"
 RUN = "/run/codeact"
 UID = 1000
+SCRATCH = ("/dev/shm", "/tmp", WORKSPACE, RUN)  # noqa: S108
+"""Where the code can write."""
 RUN_BYTES = 1024 * 1024
 SYSTEM_DIRECTORIES = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 CONFIGURATION = (
@@ -99,10 +101,9 @@ class Bubblewrap:
         for path in filter(os.path.exists, HIDDEN):
             # A device in a place without devices: it cannot be opened.
             command += ["--ro-bind", "/dev/null", path]
-        workspace_bytes = limits.workspace_mb * 1024 * 1024
         command += self._tmpfs("/dev/shm", limits.shm_mb * 1024 * 1024)  # noqa: S108
-        command += self._tmpfs("/tmp", workspace_bytes)  # noqa: S108
-        command += self._tmpfs(WORKSPACE, workspace_bytes)
+        command += self._tmpfs("/tmp", limits.tmp_mb * 1024 * 1024)  # noqa: S108
+        command += self._tmpfs(WORKSPACE, limits.workspace_mb * 1024 * 1024)
         command += self._tmpfs(RUN, RUN_BYTES)
         command += _system()
         for path in (*interpreter.prefixes, *interpreter.links):

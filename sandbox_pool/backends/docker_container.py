@@ -27,16 +27,17 @@ def container_arguments(
     client: docker.APIClient, info: dict[str, Any], image: str, directory: Path, limits: Limits
 ) -> dict[str, Any]:
     """Of `APIClient.create_container`. `info` is what the engine says about itself."""
-    scratch = f"rw,exec,nosuid,nodev,mode=0700,uid={UID},gid={UID},size="
+    scratch = f"rw,exec,nosuid,nodev,mode=0700,uid={UID},gid={UID},nr_inodes={limits.workspace_inodes}"
+    shared = f"rw,noexec,nosuid,nodev,mode=1777,nr_inodes={limits.workspace_inodes}"
     host_config = client.create_host_config(
         network_mode="none",
         mounts=[docker.types.Mount(SOCKETS, str(directory), type="bind")],
         read_only=True,
         tmpfs={
-            WORKSPACE: f"{scratch}{limits.workspace_mb}m",
-            "/tmp": f"{scratch}{max(16, limits.workspace_mb // 4)}m",  # noqa: S108
+            WORKSPACE: f"{scratch},size={limits.workspace_mb}m",
+            "/tmp": f"{scratch},size={limits.tmp_mb}m",  # noqa: S108
+            "/dev/shm": f"{shared},size={limits.shm_mb}m",  # noqa: S108
         },
-        shm_size=f"{limits.shm_mb}m",
         mem_limit=f"{limits.memory_mb}m",
         # Memory and swap together: no swap on top.
         memswap_limit=f"{limits.memory_mb}m",

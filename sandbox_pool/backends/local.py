@@ -18,8 +18,9 @@ import anyio
 from anyio.abc import ByteStream
 from anyio.streams.stapled import StapledByteStream
 
-from sandbox_pool.backends.bubblewrap import CONNECTION_FILE, FILES, RUN, WORKSPACE, Bubblewrap
+from sandbox_pool.backends.bubblewrap import CONNECTION_FILE, FILES, RUN, SCRATCH, WORKSPACE, Bubblewrap
 from sandbox_pool.backends.groups import Group
+from sandbox_pool.backends.inodes import Inodes
 from sandbox_pool.backends.interpreter import Interpreter
 from sandbox_pool.backends.kernel_process import KernelProcess
 from sandbox_pool.backends.nobody import HOST_UID
@@ -53,7 +54,9 @@ class Local:
     user: int | None = field(default=None, init=False)
     """The user of this machine that its code is; None: ours."""
 
-    async def start_isolated(self, interpreter: Interpreter, bubblewrap: Bubblewrap) -> dict[str, Any]:
+    async def start_isolated(
+        self, interpreter: Interpreter, bubblewrap: Bubblewrap, inodes: Inodes | None
+    ) -> dict[str, Any]:
         """In namespaces of its own. Its sockets are in a memory file system of its own, which we reach through
         /proc: there is nothing on our disk that it could fill or replace.
         """
@@ -87,6 +90,8 @@ class Local:
                     bubblewrap.nobody.introduce(pid)
                 block.write(b"\n")
             await process.ready()
+        if inodes is not None and pid is not None:
+            await inodes.limit(pid, SCRATCH, self.limits.workspace_inodes)
         self.workspace = os.open(f"/proc/{pid}/root{WORKSPACE}", os.O_RDONLY | os.O_DIRECTORY)
         if bubblewrap.nobody is not None:
             self.user = HOST_UID

@@ -15,6 +15,7 @@ from anyio.abc import ByteStream
 from sandbox_pool.backends import Death, Isolation, Notice, Started
 from sandbox_pool.backends.bubblewrap import Bubblewrap
 from sandbox_pool.backends.groups import Groups, find
+from sandbox_pool.backends.inodes import Inodes, NotLimited
 from sandbox_pool.backends.instance import Instance
 from sandbox_pool.backends.interpreter import Interpreter
 from sandbox_pool.backends.kernel_process import exit_sentence
@@ -44,6 +45,7 @@ class ProcessBackend:
         self._instance: Instance | None = None
         self._interpreters: dict[str | None, Interpreter] = {}
         self._bubblewrap: Bubblewrap | None = None
+        self._inodes: Inodes | None = None
         self._groups: Groups | None = None
         self._prlimit = shutil.which("prlimit")
         self._isolation: Isolation | None = None
@@ -63,6 +65,7 @@ class ProcessBackend:
             self._instance = self._instance or Instance(self._state_dir)
             self._groups = await asyncio.to_thread(find)
             self._bubblewrap = await asyncio.to_thread(Bubblewrap.find)
+            self._inodes = await asyncio.to_thread(Inodes.find)
             problem = "bubblewrap is not installed"
             while self._bubblewrap is not None:
                 progress("Trying a sandbox in bubblewrap namespaces.")
@@ -70,6 +73,9 @@ class ProcessBackend:
                     await self._try(spec)
                     break
                 except SandboxStartFailed as error:
+                    if isinstance(error.__cause__, NotLimited):
+                        self._inodes = None
+                        continue
                     problem = f"bubblewrap does not work here: {error.message}"
                     self._bubblewrap = self._bubblewrap.simpler
             if self._bubblewrap is None:
@@ -91,7 +97,7 @@ class ProcessBackend:
             if not self._enforces("memory_mb") and self._prlimit:
                 local.prefix = [self._prlimit, f"--data={spec.limits.memory_mb * 1024 * 1024}"]
             if self._bubblewrap is not None:
-                connection = await local.start_isolated(interpreter, self._bubblewrap)
+                connection = await local.start_isolated(interpreter, self._bubblewrap, self._inodes)
             else:
                 connection = await local.start_plain(interpreter)
         except OSError as error:
@@ -188,7 +194,9 @@ class ProcessBackend:
                 "that setpriv is installed (apt install util-linux) and everybody may read the Python interpreter."
             )
         if self._bubblewrap is None or not self._bubblewrap.sizes:
-            missing.append("workspace_mb is not enforced: it takes bubblewrap 0.7 or newer.")
+            missing.append("workspace_mb, tmp_mb and shm_mb are not enforced: it takes bubblewrap 0.7 or newer.")
+        if self._bubblewrap is None or self._inodes is None:
+            missing.append("workspace_inodes is not enforced: it takes bubblewrap, nsenter and mount (util-linux).")
         unenforced = [limit for limit in CONTROLLERS if not self._enforces(limit)]
         if unenforced:
             alone = " (memory_mb holds for each process alone)" if self._prlimit else ""

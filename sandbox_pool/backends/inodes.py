@@ -1,0 +1,54 @@
+"""A started sandbox's namespaces enter, file systems in memory that hold so many files and no more leave.
+
+bwrap can cap their bytes but not their files, and each file takes memory beside its bytes. See nsenter(1),
+tmpfs(5), ioctl_ns(2).
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from subprocess import CalledProcessError
+
+import anyio
+
+__all__ = ["Inodes", "NotLimited"]
+
+NS_GET_USERNS = 0xB701
+REMOUNT = 'set -e; for path; do mount -o "remount,nosuid,nodev,nr_inodes=$LIMIT" "$path"; done'
+MOUNT_S = 10.0
+
+
+class NotLimited(OSError):
+    """This machine does not let us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inodes:
+    nsenter: str
+
+    @classmethod
+    def find(cls) -> "Inodes | None":
+        nsenter = shutil.which("nsenter")
+        return cls(nsenter) if nsenter and shutil.which("mount") else None
+
+    async def limit(self, pid: int, paths: Sequence[str], inodes: int) -> None:
+        """Of a process whose code is still ours. Raises `NotLimited`, or another `OSError`."""
+        with ExitStack() as stack:
+            mounts = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
+            stack.callback(os.close, mounts)
+            owner = fcntl.ioctl(mounts, NS_GET_USERNS)
+            stack.callback(os.close, owner)
+            command = [self.nsenter, f"--mount=/proc/self/fd/{mounts}"]
+            if os.getuid() != 0:  # Root may do it from where it is.
+                command += [f"--user=/proc/self/fd/{owner}", "--preserve-credentials"]
+            command += ["--", "/bin/sh", "-c", REMOUNT, "sh", *paths]
+            environment = {"PATH": os.defpath, "LIMIT": str(inodes)}
+            try:
+                with anyio.fail_after(MOUNT_S):
+                    await anyio.run_process(command, env=environment, cwd="/", pass_fds=[mounts, owner])
+            except CalledProcessError as error:
+                said = error.stderr.decode(errors="replace").strip()
+                raise NotLimited(f"workspace_inodes cannot be enforced: {said}") from None
