@@ -67,6 +67,13 @@ class Settings(BaseSettings):
     execution_timeout_s: float = Field(default=60.0, gt=0)
     memory_mb: int = Field(default=1024, ge=128)
     cpus: float = Field(default=1.0, gt=0)
+    pids: int = Field(default=256, ge=16)
+    workspace_mb: int = Field(default=512, ge=8)
+    workspace_inodes: int = Field(default=65_536, ge=100)
+    tmp_mb: int = Field(default=256, ge=8)
+    shm_mb: int = Field(default=64, ge=1)
+    output_bytes: int = Field(default=10_000_000, ge=10_000)
+    file_mb: int = Field(default=512, ge=1)
     idle_timeout_s: float = Field(default=900.0, gt=0)
     sandbox_lifetime_s: float = Field(default=86_400.0, gt=0)
 
@@ -131,6 +138,13 @@ class Settings(BaseSettings):
                 execution_timeout_s=self.execution_timeout_s,
                 memory_mb=self.memory_mb,
                 cpus=self.cpus,
+                pids=self.pids,
+                workspace_mb=self.workspace_mb,
+                workspace_inodes=self.workspace_inodes,
+                tmp_mb=self.tmp_mb,
+                shm_mb=self.shm_mb,
+                output_bytes=self.output_bytes,
+                file_mb=self.file_mb,
                 lifetime_s=self.sandbox_lifetime_s,
             ),
         )

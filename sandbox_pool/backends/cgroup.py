@@ -77,13 +77,13 @@ class Cgroups:
         return frozenset(self.parents)
 
     @classmethod
-    def find(cls) -> "Cgroups | None":
+    def find(cls, process: Path = Path("/proc/self")) -> "Cgroups | None":
         """None where we may make no groups. Blocks.
 
         In version 2 it moves our own processes into a group below, since a group that has processes cannot
         have limited children; it does so only where the group is ours alone.
         """
-        own = _own_directories()
+        own = _own_directories(process)
         if own.keys().isdisjoint(CONTROLLERS):
             parents = _divide(own[""]) if "" in own else {}
         else:
@@ -123,14 +123,14 @@ def _settings(controller: str, limits: Limits) -> Iterator[tuple[str, str]]:
         yield "cpu.max", f"{quota_us} {PERIOD_US}"
 
 
-def _own_directories() -> dict[str, Path]:
+def _own_directories(process: Path) -> dict[str, Path]:
     """The directory of our own group by controller; version 2's is under the empty name."""
     paths: dict[str, str] = {}
     try:
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
+        for line in (process / "cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             paths.update(dict.fromkeys(controllers.split(","), path))
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        mounts = (process / "mountinfo").read_text().splitlines()
     except OSError:
         return {}
     own: dict[str, Path] = {}
