@@ -92,6 +92,32 @@ def serve(
 
 
 @app.command()
+def export(
+    conversation_id: Annotated[str, typer.Argument(help="conv_…, as the list of conversations shows it.")],
+    format_: Annotated[str, typer.Option("--format", help="ipynb, md or json.")] = "ipynb",
+    output: Annotated[Path | None, typer.Option(help="The file to write. [default: standard output]")] = None,
+    url: Url = None,
+) -> None:
+    """Save a conversation as a notebook, as Markdown, or whole, as JSON that can be imported."""
+    from codeact.commands.transfer import export as command
+    from codeact.settings import Settings
+
+    command(Settings.load(), conversation_id, format_=format_, output=output, url=url)
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="The JSON of an export.", exists=True, dir_okay=False)],
+    url: Url = None,
+) -> None:
+    """Make a conversation of an exported one and print its id."""
+    from codeact.commands.transfer import import_ as command
+    from codeact.settings import Settings
+
+    command(Settings.load(), path, url=url)
+
+
+@app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Check the model, the sandbox and the database, and say how to mend what is missing."""
     from codeact.commands.doctor import doctor as command
@@ -140,7 +166,7 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="The key's id, as `cod
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="latency or pool.")],
+    name: Annotated[str, typer.Argument(help="history, latency or pool.")],
     sandbox: Annotated[str, typer.Option(help="The backend to measure: process or docker.")] = "process",
     as_json: AsJson = False,
 ) -> None:

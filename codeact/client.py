@@ -6,7 +6,7 @@ The rules are those of the Responses API's WebSocket mode, as `server/websocket.
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import get_args
+from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -24,12 +24,16 @@ from codeact.errors import (
 )
 from codeact.events import Event, TerminalEvent
 
-__all__ = ["Connection", "SandboxStatus", "Status", "connect", "fetch_status"]
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Connection", "SandboxStatus", "Status", "connect", "fetch_status", "request"]
 
 MAX_FRAME_BYTES = 256 * 2**20
 """A terminal event holds every output of the answer, pictures too."""
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
+TRANSFER_TIMEOUT_S = 300.0
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 EVENT_TYPES = frozenset(kind.__struct_config__.tag for kind in get_args(Event))
@@ -58,6 +62,10 @@ class _Refusal(msgspec.Struct):
     message: str
     code: str | None = None
     param: str | None = None
+
+
+class _Refused(msgspec.Struct):
+    error: _Refusal
 
 
 class _Frame(msgspec.Struct):
@@ -175,12 +183,9 @@ async def fetch_status(url: str, api_key: str | None = None) -> Status:
     """What the server at `url` runs on. Raises as `connect` does."""
     import httpx
 
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    address = _socket_url(url).replace("ws", "http", 1).removesuffix("responses") + "status"
-    local = urlsplit(address).hostname in LOOPBACK
     try:
-        async with httpx.AsyncClient(timeout=OPEN_TIMEOUT_S, trust_env=not local) as client:
-            answer = (await client.get(address, headers=headers)).raise_for_status()
+        async with _http_client(url, api_key, OPEN_TIMEOUT_S) as client:
+            answer = (await client.get("status")).raise_for_status()
         return msgspec.json.decode(answer.content, type=Status)
     except httpx.HTTPStatusError as error:
         if error.response.status_code == 401:
@@ -188,6 +193,38 @@ async def fetch_status(url: str, api_key: str | None = None) -> Status:
         raise _no_server_of_ours(url, error.response.status_code) from None
     except (httpx.HTTPError, msgspec.DecodeError) as error:
         raise ServerUnreachable(f"{url} does not tell its status ({error}). Is it a codeact server?") from None
+
+
+async def request(url: str, api_key: str | None, method: str, path: str, **options: Any) -> bytes:
+    """The body of the answer to one HTTP request at `path`, below `/v1/`; `options` are httpx's.
+
+    Raises `RequestRefused` when the server answers with an error, otherwise as `connect`.
+    """
+    import httpx
+
+    try:
+        async with _http_client(url, api_key, TRANSFER_TIMEOUT_S) as client:
+            answer = await client.request(method, path, **options)
+    except httpx.HTTPError as error:
+        raise ServerUnreachable(f"No server answers at {url} ({error or type(error).__name__}).") from None
+    if answer.status_code == 401:
+        raise _unauthorized(url)
+    if answer.is_success:
+        return answer.content
+    try:
+        refusal = msgspec.json.decode(answer.content, type=_Refused).error
+    except msgspec.DecodeError:
+        raise _no_server_of_ours(url, answer.status_code) from None
+    raise RequestRefused(refusal.message, code=refusal.code, param=refusal.param)
+
+
+def _http_client(url: str, api_key: str | None, timeout_s: float) -> "httpx.AsyncClient":
+    import httpx
+
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    base = _socket_url(url).replace("ws", "http", 1).removesuffix("responses")
+    local = urlsplit(base).hostname in LOOPBACK
+    return httpx.AsyncClient(base_url=base, headers=headers, timeout=timeout_s, trust_env=not local)
 
 
 def _socket_url(url: str) -> str:

@@ -17,7 +17,7 @@ from server.audit import Audit, AuditLog
 from server.auth import Authenticate
 from server.errors import HANDLERS
 from server.guard import Guard
-from server.routes import access, conversations, health, history, page, responses
+from server.routes import access, conversations, exports, health, history, page, responses
 from server.runs import Runs
 from server.state import State
 from server.websocket import responses_socket
@@ -57,6 +57,7 @@ def create_app(
         routes=[
             WebSocketRoute("/v1/responses", responses_socket),
             *responses.routes,
+            *exports.routes,
             *conversations.routes,
             *access.routes,
             *history.routes,

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from codeact.errors import InvalidRequest
 
-__all__ = ["checked", "read_json", "read_parameters"]
+__all__ = ["checked", "read_body", "read_json", "read_parameters"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -17,19 +17,23 @@ _PLACE = re.compile(r"\$\.?([^`]*)")
 
 async def read_json(request: Request, limit: int) -> Any:
     """The body, decoded. Raises `InvalidRequest` when it is too large (413) or no JSON, without reading it all."""
+    body = await read_body(request, limit, "CODEACT_MAX_MESSAGE_BYTES")
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError as reason:
+        raise InvalidRequest(f"The body must be JSON: {reason}.", code="invalid_json") from None
+
+
+async def read_body(request: Request, limit: int, limit_name: str) -> bytes:
+    """The body. Raises `InvalidRequest` when it is too large (413), without reading it all."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
-            error = InvalidRequest(
-                f"The body is over {limit} bytes (CODEACT_MAX_MESSAGE_BYTES).", code="message_too_large"
-            )
+            error = InvalidRequest(f"The body is over {limit} bytes ({limit_name}).", code="message_too_large")
             error.status = 413  # type: ignore[misc]
             raise error
-    try:
-        return msgspec.json.decode(bytes(body))
-    except msgspec.DecodeError as reason:
-        raise InvalidRequest(f"The body must be JSON: {reason}.", code="invalid_json") from None
+    return bytes(body)
 
 
 def read_parameters(request: Request, type_: type[T]) -> T:

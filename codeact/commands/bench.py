@@ -9,13 +9,13 @@ from codeact.errors import ConfigurationError
 
 __all__ = ["bench"]
 
-NAMES = ("latency", "pool")
+NAMES = ("history", "latency", "pool")
 
 
 def bench(name: str, sandbox: str, *, as_json: bool) -> None:
     """Measures and prints. Raises `ConfigurationError` for unknown names, and outside of a checkout."""
     if name not in NAMES or sandbox not in ("docker", "process"):
-        raise ConfigurationError(f"Benchmarks are {' and '.join(NAMES)}; backends are process and docker.")
+        raise ConfigurationError(f"Benchmarks are {', '.join(NAMES)}; backends are process and docker.")
     try:
         module = importlib.import_module(f"benchmarks.{name}")
     except ModuleNotFoundError as error:

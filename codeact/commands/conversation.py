@@ -107,6 +107,13 @@ class _Local:
         self._scope.cancel()
 
 
+def address_and_key(settings: Settings, url: str | None) -> tuple[str, str | None]:
+    """The server at `url`, at CODEACT_URL or where `codeact serve` would listen, and the key for it."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = url or settings.url or f"http://{host}:{settings.port}"
+    return address, settings.api_keys[0].get_secret_value() if settings.api_keys else None
+
+
 @asynccontextmanager
 async def open_conversation(
     settings: Settings, *, url: str | None, local: bool, say: Callable[[str], None]
@@ -116,9 +123,7 @@ async def open_conversation(
     Where none is named and none answers, or with `local`, it is held in this process; `say` is told so.
     Raises `CodeActError` and `SandboxError`.
     """
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    address = url or settings.url or f"http://{host}:{settings.port}"
-    api_key = settings.api_keys[0].get_secret_value() if settings.api_keys else None
+    address, api_key = address_and_key(settings, url)
     if not local:
         try:
             async with connect(address, api_key):

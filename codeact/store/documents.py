@@ -15,6 +15,7 @@ from beanie.odm.utils.init import Initializer
 from pydantic import BaseModel, Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
 
 from codeact.events import InputMessage, Item, Response
 from codeact.store.access_documents import AuditDocument, CredentialDocument, UsageDocument
@@ -35,7 +36,15 @@ __all__ = [
 LATEST = [("updated_at", DESCENDING), ("_id", DESCENDING)]
 """The order of every list, and the end of every index that serves one."""
 
-RANGES = [("facets.tokens", ASCENDING), ("facets.cost_usd", ASCENDING), ("facets.duration_s", ASCENDING)]
+RANGES = {"tokens": "facets.tokens", "cost": "facets.cost_usd", "duration": "facets.duration_s"}
+
+HISTORY = {
+    "latest": [("deleted", ASCENDING), *LATEST, *((path, ASCENDING) for path in RANGES.values())],
+    "labels": [("labels", ASCENDING), *LATEST],
+    "words": [("words", ASCENDING), *LATEST],
+    **{name: [("deleted", ASCENDING), (path, ASCENDING), *LATEST] for name, path in RANGES.items()},
+}
+"""The keys of the history's indexes; each is there with the owner in front and without."""
 
 
 class ConversationDocument(Document):
@@ -67,13 +76,9 @@ class ConversationDocument(Document):
         name = "conversations"
         indexes: ClassVar = [
             *(
-                IndexModel([*((name, ASCENDING) for name in (*scope, *leading)), *LATEST, *ranges], name=title)
-                for scope, prefix in ((("owner",), "owner"), ((), "all"))
-                for leading, ranges, title in (
-                    (("deleted",), RANGES, f"{prefix}_latest"),
-                    (("labels",), [], f"{prefix}_labels"),
-                    (("words",), [], f"{prefix}_words"),
-                )
+                IndexModel([*scope, *keys], name=f"{'owner' if scope else 'all'}_{name}")
+                for scope in ([("owner", ASCENDING)], [])
+                for name, keys in HISTORY.items()
             ),
             IndexModel([("version", ASCENDING)], name="version"),
             IndexModel([("deleted_at", ASCENDING)], name="deleted", partialFilterExpression={"deleted": {"$eq": True}}),
@@ -325,6 +330,13 @@ class Documents:
         self.usage: type[UsageDocument] = type("Usage", (UsageDocument,), {})
         self.audit: type[AuditDocument] = type("Audit", (AuditDocument,), {})
 
+    async def insert(self, document: Document) -> None:
+        """Inserts; what is there already was stored by a call whose connection broke."""
+        try:
+            await document.insert()
+        except DuplicateKeyError:
+            pass
+
     async def with_items(self, found: Sequence[ResponseDocument]) -> list[StoredResponse]:
         """The responses with their items, in the given order; in one query."""
         items: dict[str, list[ItemDocument]] = {document.id: [] for document in found}
@@ -332,6 +344,17 @@ class Documents:
         for item in await self.items.find({"response_id": {"$in": list(items)}}).sort(*order).to_list():
             items[item.response_id].append(item)
         return [document.unpack(items[document.id]) for document in found]
+
+    async def add(self, response: Response, messages: list[InputMessage], *, owner: str) -> None:
+        """Stores a response that has ended, with its output. May be repeated."""
+        previous = response.previous_response_id
+        link = await self.responses.link(previous, owner=owner) if previous is not None else None
+        root_id = link.root_id if link is not None else response.id
+        document = self.responses.pack(response, messages, owner=owner, root_id=root_id)
+        document.process = None
+        for index, item in enumerate(response.output):
+            await self.insert(self.items.pack(response.id, index, item))
+        await self.insert(document)
 
     async def remove(self, conversation: ConversationDocument) -> None:
         """Removes the conversation and all that nothing else needs; the conversation last, so that a retry ends it."""

@@ -24,7 +24,7 @@ MOST_NAMES = 50
 MOST_BLOBS = 10_000
 NAME_CHARS = 200
 TITLE_CHARS = 80
-BLOB = re.compile(r"/v1/blobs/([0-9a-f]{64})")
+BLOB = re.compile(r'(?:/v1/blobs/|"file_id":")([0-9a-f]{64})')
 
 
 class Facets(BaseModel):

@@ -3,22 +3,26 @@
 Every list is in the order of the last activity, newest first unless asked otherwise, and served by an index.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from codeact.errors import InvalidRequest, NotFound
+from codeact.events import ConversationRef
+from codeact.ids import new_id
 from codeact.store.facets import VERSION
 from codeact.store.operation import operation
-from codeact.store.query import HistoryQuery, Place, Term, ranges, terms
+from codeact.store.query import HistoryQuery, Place, Term, terms, times
 from codeact.store.records import Conversation, StoredResponse
 
 if TYPE_CHECKING:
     from codeact.store.documents import ConversationDocument, Documents
 
-__all__ = ["History", "Page", "index_for"]
+__all__ = ["History", "Page", "leading_term"]
 
 COUNTED = 2_000
 """A term that more conversations have is common: it is not counted on."""
@@ -58,13 +62,14 @@ class History:
         """One page. `owner` None: of all owners, for operators. `after` is a page's `next` or a conversation's id."""
         scope = {} if owner is None else {"owner": owner}
         asked = terms(query)
-        held = [*ranges(query), *(term.condition for term in asked)]
+        leading = await self._leading(asked, scope)
+        held = [*times(query), *(term.found if term is leading else term.checked for term in asked)]
         if after is not None:
             held.append((await self._place(after, scope)).beyond(newest_first=order == "desc"))
         place: dict[str, Any] = {**scope, "deleted": False, **({"$and": held} if held else {})}
         direction = -1 if order == "desc" else 1
         found = await (
-            self._conversations.find(place, hint=await self._index(asked, scope))
+            self._conversations.find(place, hint=_index(leading, scope))
             .sort([("updated_at", direction), ("_id", direction)])  # type: ignore[list-item]
             .limit(limit + 1)
             .to_list()
@@ -124,6 +129,40 @@ class History:
         _found(await self._conversations.change(place, methodcaller("mark_restored")), conversation_id)
         return _found(await self._rebuild(conversation_id), conversation_id).record()
 
+    async def add(self, responses: Sequence[StoredResponse], *, owner: str, **about: Any) -> Conversation:
+        """Stores a conversation that ended elsewhere: `title`, `tags`, `metadata`, `created_at`, `last_response_id`.
+
+        Its responses have ids that nothing else has, in the order in which they began. Cut off in the middle it
+        is a deleted conversation. Raises `StoreError` for what MongoDB cannot hold.
+        """
+        conversation_id = await self._begin_adding(owner=owner, **about)
+        for stored in responses:
+            await self._add_response(stored, conversation_id, owner=owner)
+        return await self.restore(conversation_id, owner=owner)
+
+    @operation
+    async def _begin_adding(
+        self,
+        *,
+        owner: str,
+        title: str | None,
+        tags: Sequence[str],
+        metadata: Mapping[str, str],
+        created_at: float,
+        last_response_id: str | None,
+    ) -> str:
+        document = self._conversations.pack(new_id("conv"), owner=owner, created_at=created_at, metadata=metadata)
+        document.title, document.tags, document.last_response_id = title, list(tags), last_response_id
+        document.updated_at = datetime.now(UTC)
+        document.mark_deleted()
+        await document.insert()
+        return document.id
+
+    @operation
+    async def _add_response(self, stored: StoredResponse, conversation_id: str, *, owner: str) -> None:
+        response = msgspec.structs.replace(stored.response, conversation=ConversationRef(conversation_id))
+        await self._documents.add(response, stored.input, owner=owner)
+
     @operation
     async def _purge_one(self, before: datetime) -> bool:
         document = await self._conversations.find_one({"deleted": True, "deleted_at": {"$lt": before}})
@@ -180,7 +219,9 @@ class History:
         return _found(await self._conversations.find_one(place), conversation_id)
 
     async def _stored(self, conversation_id: str) -> list[StoredResponse]:
-        found = self._documents.responses.find({"response.conversation.id": conversation_id}).sort("_id")
+        found = self._documents.responses.find(
+            {"response.conversation.id": conversation_id, "deleted": {"$ne": True}}
+        ).sort("_id")
         return await self._documents.with_items(await found.to_list())
 
     async def _place(self, after: str, scope: dict[str, Any]) -> Place:
@@ -189,32 +230,30 @@ class History:
         document = _found(await self._conversations.find_one({"_id": after, **scope}), after, param="after")
         return Place(document.updated_at, document.id)
 
-    async def _index(self, asked: Sequence[Term], scope: dict[str, Any]) -> str:
-        """The name of the index that has to read least: the rarest term's, or that of all conversations."""
-        prefix = "owner" if scope else "all"
-        counted: list[tuple[Term, int]] = []
+    async def _leading(self, asked: Sequence[Term], scope: dict[str, Any]) -> Term | None:
         wanted = [term for term in asked if term.wanted]
-        for term in wanted:
-            place = {**scope, **term.condition}
-            certain = len(wanted) == 1 and not term.prefix
-            count = 0 if certain else await self._count(place, f"{prefix}_{term.field}")
-            counted.append((term, count))
-        return f"{prefix}_{index_for(counted)}"
+        if len(wanted) == 1 and wanted[0].ordered:
+            return wanted[0]
+        return leading_term([(term, await self._count(term, scope)) for term in wanted])
 
-    async def _count(self, place: dict[str, Any], index: str) -> int:
+    async def _count(self, term: Term, scope: dict[str, Any]) -> int:
         collection = self._conversations.get_pymongo_collection()
-        return await collection.count_documents(place, limit=COUNTED, hint=index)
+        return await collection.count_documents({**scope, **term.found}, limit=COUNTED, hint=_index(term, scope))
 
 
-def index_for(counted: Sequence[tuple[Term, int]]) -> Literal["labels", "latest", "words"]:
-    """Where to look, from how many conversations have each term (`COUNTED` at most).
+def leading_term(counted: Sequence[tuple[Term, int]]) -> Term | None:
+    """By which term to look, from how many conversations have each (`COUNTED` at most); None: through all of them.
 
-    The index of a whole word or of a label gives the order too, so that a common one costs nothing; words with
-    a common beginning come in no order, and are met soon in the list of all.
+    An ordered index gives the first page at once, so a common term costs no more there than a rare one; what has
+    a common term without an order is met soon in the list of all.
     """
     if rare := [(count, term) for term, count in counted if count < COUNTED]:
-        return min(rare, key=lambda pair: pair[0])[1].field
-    return next((term.field for term, _ in counted if not term.prefix), "latest")
+        return min(rare, key=lambda pair: pair[0])[1]
+    return next((term for term, _ in counted if term.ordered), None)
+
+
+def _index(term: Term | None, scope: dict[str, Any]) -> str:
+    return f"{'owner' if scope else 'all'}_{term.index if term is not None else 'latest'}"
 
 
 def _found(

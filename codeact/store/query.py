@@ -15,9 +15,9 @@ import msgspec
 from codeact.errors import InvalidRequest
 from codeact.store.words import asked_words
 
-__all__ = ["HistoryQuery", "Place", "Term", "ranges", "terms"]
+__all__ = ["HistoryQuery", "Place", "Term", "terms", "times"]
 
-MOST_TERMS = 20
+MOST_WORDS = 20
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -50,19 +50,18 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """Something that a conversation has or not: a label, a word, or words that begin with `value` (`prefix`)."""
+    """Something that a conversation has, or does not have (`wanted` is False).
 
-    field: Literal["labels", "words"]
-    value: str
-    prefix: bool = False
+    `found` is the condition as the index of the name `index` serves it, `checked` the same in a form that no
+    index serves, so that MongoDB does not look up a common term where a rare one is at hand. `ordered`: the
+    index gives what has it in the order of the list.
+    """
+
+    index: Literal["labels", "words", "tokens", "cost", "duration"]
+    found: dict[str, Any]
+    checked: dict[str, Any]
+    ordered: bool = True
     wanted: bool = True
-
-    @property
-    def condition(self) -> dict[str, Any]:
-        value: Any = {"$gte": self.value, "$lt": self.value + "\U0010ffff"} if self.prefix else {"$eq": self.value}
-        # An array has to have one element within both bounds, not one for each.
-        holds = {"$elemMatch": value} if self.prefix else value
-        return {self.field: holds} if self.wanted else {self.field: {"$not": holds}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,42 +101,56 @@ class Place:
 def terms(query: HistoryQuery) -> list[Term]:
     """What the conversation must have and must not. Raises `InvalidRequest` for a text without any word."""
     named = {"model": query.model, "status": query.status, "exception": query.exception, "tag": query.tag}
-    found = [Term("labels", f"{name}:{value}") for name, value in named.items() if value is not None]
+    found = [_has("labels", f"{name}:{value}") for name, value in named.items() if value is not None]
     flags = {"error": query.has_error, "image": query.has_image, "pinned": query.pinned}
-    found += [Term("labels", f"has:{name}", wanted=flag) for name, flag in flags.items() if flag is not None]
+    found += [_has("labels", f"has:{name}", wanted=flag) for name, flag in flags.items() if flag is not None]
     if query.rating == "none":
-        found += [Term("labels", f"rating:{rating}", wanted=False) for rating in ("up", "down")]
+        found += [_has("labels", f"rating:{rating}", wanted=False) for rating in ("up", "down")]
     elif query.rating is not None:
-        found.append(Term("labels", f"rating:{query.rating}"))
-    words = _words(query.query)
-    if query.query.strip() and not words:
-        raise InvalidRequest("'query' holds no word of two letters or more.", param="query")
-    if len(words) > MOST_TERMS:
-        raise InvalidRequest(f"'query' holds {len(words)} words; {MOST_TERMS} are the most.", param="query")
-    return found + words
-
-
-def ranges(query: HistoryQuery) -> list[dict[str, Any]]:
-    """The query's ranges, as conditions that all have to hold."""
-    bounds = (
-        ("updated_at", "$gte", query.since),
-        ("updated_at", "$lt", query.until),
-        ("facets.tokens", "$gte", query.min_tokens),
-        ("facets.tokens", "$lte", query.max_tokens),
-        ("facets.cost_usd", "$gte", query.min_cost_usd),
-        ("facets.cost_usd", "$lte", query.max_cost_usd),
-        ("facets.duration_s", "$gte", query.min_duration_s),
-        ("facets.duration_s", "$lte", query.max_duration_s),
+        found.append(_has("labels", f"rating:{query.rating}"))
+    sums: tuple[tuple[Literal["tokens", "cost", "duration"], str, float | None, float | None], ...] = (
+        ("tokens", "facets.tokens", query.min_tokens, query.max_tokens),
+        ("cost", "facets.cost_usd", query.min_cost_usd, query.max_cost_usd),
+        ("duration", "facets.duration_s", query.min_duration_s, query.max_duration_s),
     )
-    return [{field: {operator: value}} for field, operator, value in bounds if value is not None]
+    for index, path, low, high in sums:
+        if bounds := {name: value for name, value in (("$gte", low), ("$lte", high)) if value is not None}:
+            found.append(Term(index, {"deleted": False, path: bounds}, {path: bounds}, ordered=False))
+    return found + _words(query.query)
+
+
+def times(query: HistoryQuery) -> list[dict[str, Any]]:
+    """The query's bounds of the last activity, which every index serves beside its own."""
+    bounds = (("$gte", query.since), ("$lt", query.until))
+    return [{"updated_at": {operator: value}} for operator, value in bounds if value is not None]
 
 
 def _words(text: str) -> list[Term]:
-    found: dict[Term, None] = {}
+    asked: dict[tuple[str, bool, bool], None] = {}
     for given in text.split():
         wanted = re.match(r"-\w", given) is None
         words = asked_words(given)
-        for word in words:
-            prefix = given.endswith("*") and word == words[-1]
-            found[Term("words", word, prefix=prefix, wanted=wanted)] = None
-    return list(found)
+        asked.update({(word, given.endswith("*") and word == words[-1], wanted): None for word in words})
+    if text.strip() and not asked:
+        raise InvalidRequest("'query' holds no word of two letters or more.", param="query")
+    if len(asked) > MOST_WORDS:
+        raise InvalidRequest(f"'query' holds {len(asked)} words; {MOST_WORDS} are the most.", param="query")
+    return [
+        _begins(word, wanted=wanted) if prefix else _has("words", word, wanted=wanted) for word, prefix, wanted in asked
+    ]
+
+
+def _has(field: Literal["labels", "words"], value: str, *, wanted: bool = True) -> Term:
+    return Term(field, {field: value}, _checked({"$in": [{"$literal": value}, f"${field}"]}, wanted), wanted=wanted)
+
+
+def _begins(value: str, *, wanted: bool) -> Term:
+    """A word that begins so: one within both bounds, not one within each."""
+    found = {"words": {"$elemMatch": {"$gte": value, "$lt": value + "\U0010ffff"}}}
+    begins = {"$eq": [{"$indexOfCP": ["$$this", {"$literal": value}]}, 0]}
+    one_begins = {"$anyElementTrue": [{"$map": {"input": "$words", "in": begins}}]}
+    return Term("words", found, _checked(one_begins, wanted), ordered=False, wanted=wanted)
+
+
+def _checked(expression: dict[str, Any], wanted: bool) -> dict[str, Any]:
+    return {"$expr": expression if wanted else {"$not": [expression]}}

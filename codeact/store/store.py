@@ -21,8 +21,6 @@ from codeact.store.process import is_running
 from codeact.store.records import Blob, Conversation, StoredResponse
 
 if TYPE_CHECKING:
-    from beanie import Document
-
     from codeact.store.connection import Client
     from codeact.store.documents import Documents, TreeLink
 
@@ -94,7 +92,7 @@ class Store:
         root_id = response.id
         if response.previous_response_id is not None:
             root_id = (await self._link(response.previous_response_id, owner)).root_id
-        await _insert(self._responses.pack(response, input, owner=owner, root_id=root_id))
+        await self._documents.insert(self._responses.pack(response, input, owner=owner, root_id=root_id))
         if response.conversation is not None:
             place = {"_id": response.conversation.id, "owner": owner}
             await self._conversations.change(place, methodcaller("begin", response, input))
@@ -102,7 +100,7 @@ class Store:
     @operation
     async def add_item(self, response_id: str, output_index: int, item: Item) -> None:
         """Stores one finished item, in one round trip. Call `offload` with it first."""
-        await _insert(self._items.pack(response_id, output_index, item))
+        await self._documents.insert(self._items.pack(response_id, output_index, item))
 
     @operation
     async def end_response(self, response: Response) -> None:
@@ -131,12 +129,14 @@ class Store:
     @operation
     async def delete_response(self, response_id: str, *, owner: str) -> None:
         """Forgets what was asked and answered. Its place in the tree stays: others may follow it."""
-        link = await self._responses.link(response_id, owner=owner)
-        if link is None:
+        place = {"_id": response_id, "owner": owner}
+        document = await self._responses.find_one(place)
+        if document is None:
             raise NotFound(f"There is no response '{response_id}'.", param="response_id")
         await self._items.find({"response_id": response_id}).delete()
-        place = {"_id": response_id, "owner": owner}
         await self._responses.find_one(place).update({"$set": {"deleted": True, "input": []}})
+        if conversation := document.response["conversation"]:
+            await self.history.rebuild(conversation["id"])
 
     @operation
     async def thread(self, response_id: str, *, owner: str) -> list[StoredResponse]:
@@ -175,7 +175,7 @@ class Store:
         starts = range(0, max(len(data), 1), BLOB_PART_BYTES)
         for part, start in enumerate(starts):
             chunk = data[start : start + BLOB_PART_BYTES]
-            await _insert(
+            await self._documents.insert(
                 self._blobs(owner=owner, sha256=sha256, part=part, parts=len(starts), media_type=media_type, data=chunk)
             )
         return sha256
@@ -198,13 +198,3 @@ class Store:
                 code="previous_response_not_found",
             )
         return link
-
-
-async def _insert(document: "Document") -> None:
-    """Inserts; what is there already was stored by a call whose connection broke."""
-    from pymongo.errors import DuplicateKeyError
-
-    try:
-        await document.insert()
-    except DuplicateKeyError:
-        pass

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 
 from tests.server.conftest import Running
@@ -65,3 +66,23 @@ async def test_without_a_server_the_agent_runs_in_the_command_itself(tmp_path: P
     assert code == 0
     assert out.count(FIBONACCI_100) == 2
     assert "No server answers at http://127.0.0.1:1" in err
+
+
+async def test_export_and_import_carry_a_conversation_in_a_file(demo: Running, tmp_path: Path) -> None:
+    async with httpx.AsyncClient(base_url=demo.url, timeout=DEADLINE_S, trust_env=False) as http:
+        response = (await http.post("/v1/responses", json={"input": "What is the 100th Fibonacci number?"})).json()
+        conversation_id = response["conversation"]["id"]
+        code, out, _ = await command("export", conversation_id, "--format", "md", "--url", demo.url)
+        assert code == 0
+        assert FIBONACCI_100 in out
+        file = tmp_path / "conversation.json"
+        code, _, err = await command(
+            "export", conversation_id, "--format", "json", "--output", str(file), "--url", demo.url
+        )
+        assert (code, err) == (0, "")
+        code, out, _ = await command("import", str(file), "--url", demo.url)
+        assert code == 0
+        imported = (await http.get(f"/v1/conversations/{out.strip()}")).json()
+        assert imported["codeact:summary"]["title"] == "What is the 100th Fibonacci number?"
+    code, _, err = await command("export", "conv_no", "--url", demo.url)
+    assert (code, err) == (1, "There is no conversation 'conv_no'.\n")

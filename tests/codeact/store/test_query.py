@@ -5,23 +5,23 @@ from datetime import UTC, datetime
 import pytest
 
 from codeact.errors import InvalidRequest
-from codeact.store.history import COUNTED, index_for
+from codeact.store.history import COUNTED, leading_term
 from codeact.store.query import HistoryQuery, Place, Term, terms
 
-RARE, WORD = Term("labels", "tag:x"), Term("words", "the")
-BEGINNING = Term("words", "th", prefix=True)
+[RARE] = terms(HistoryQuery(tag="x"))
+[WORD] = terms(HistoryQuery(query="the"))
+[BEGINNING] = terms(HistoryQuery(query="th*"))
 
 
 def test_words_must_all_be_there_minus_excludes_and_a_star_ends_a_beginning() -> None:
-    assert terms(HistoryQuery(query="Plot sin* -cosine")) == [
-        Term("words", "plot"),
-        Term("words", "sin", prefix=True),
-        Term("words", "cosine", wanted=False),
-    ]
+    plot, sine, cosine = terms(HistoryQuery(query="Plot sin* -cosine plot"))
+    assert plot.found == {"words": "plot"}
+    assert (plot.ordered, sine.ordered) == (True, False)
+    assert (sine.wanted, cosine.wanted) == (True, False)
 
 
 def test_only_the_last_part_of_a_word_can_be_a_beginning() -> None:
-    assert terms(HistoryQuery(query="pd.read*")) == [Term("words", "pd"), Term("words", "read", prefix=True)]
+    assert [term.ordered for term in terms(HistoryQuery(query="pd.read*"))] == [True, False]
 
 
 @pytest.mark.parametrize("query", ["a", "* -", "'\"()", "$"])
@@ -53,15 +53,16 @@ def test_what_is_no_place_is_refused_by_name(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("counted", "index"),
+    ("counted", "leading"),
     [
-        ([], "latest"),
-        ([(WORD, 0)], "words"),
-        ([(WORD, COUNTED), (RARE, 3)], "labels"),
-        ([(WORD, COUNTED), (BEGINNING, COUNTED)], "words"),
-        ([(BEGINNING, COUNTED)], "latest"),
-        ([(BEGINNING, COUNTED - 1)], "words"),
+        ([], None),
+        ([(WORD, COUNTED), (RARE, 3)], RARE),
+        ([(RARE, COUNTED), (BEGINNING, COUNTED - 1)], BEGINNING),
+        ([(BEGINNING, COUNTED), (WORD, COUNTED)], WORD),
+        ([(BEGINNING, COUNTED)], None),
     ],
 )
-def test_the_rarest_term_chooses_the_index(counted: list[tuple[Term, int]], index: str) -> None:
-    assert index_for(counted) == index
+def test_the_rarest_term_leads_or_else_one_that_gives_the_order(
+    counted: list[tuple[Term, int]], leading: Term | None
+) -> None:
+    assert leading_term(counted) is leading
