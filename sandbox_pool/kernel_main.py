@@ -43,6 +43,7 @@ del sys.modules["debugpy"]
 FLUSH_INTERVAL_S = 0.001
 STREAM_CHUNK_CHARS = 65_536
 ERROR_CHARS = 100_000
+DESCRIPTORS = 4096
 MESSAGE_BYTES = 32 * 1024 * 1024
 """A larger message is dropped here with a note, since the client cuts the connection at twice this size."""
 
@@ -295,6 +296,13 @@ def die_with_parent():
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+def limit_descriptors():
+    """Terminals, watches and open files are counted for the whole host, or for all sandboxes together."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limit = DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+
 def main():
     connection_file, directory = sys.argv[1:]
     # An interrupt reaches the children of the code only if the kernel leads its own process group.
@@ -303,6 +311,7 @@ def main():
     die_with_parent()
     # The place and the size of a core file would be the host's business.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit_descriptors()
     os.chdir(directory)
     ready = os.dup(1)
     fcntl.fcntl(ready, fcntl.F_SETFD, fcntl.FD_CLOEXEC)

@@ -1,0 +1,33 @@
+"""What hostile code may not reach of other sandboxes: files, processes, sockets, memory, their kernels' keys."""
+
+import secrets
+
+import pytest
+
+from sandbox_pool.sandbox import Sandbox
+from tests.attacks.conftest import assert_answers, assert_refused, attack
+from tests.sandbox_pool.test_process_backend import marked
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_nothing_of_another_sandbox_can_be_found_read_or_signalled(attacker: Sandbox, neighbour: Sandbox) -> None:
+    mark = secrets.token_hex(16)
+    await attack(neighbour, "marks", mark=mark)
+    connection = neighbour._kernel._connection  # type: ignore[union-attr]
+    pids = marked(neighbour.id)
+    directory = connection["ip"].rpartition("/")[0]
+    outcomes, _ = await attack(
+        attacker,
+        "neighbours",
+        mark=mark,
+        key=connection["key"],
+        names=[neighbour.id, neighbour.id[-12:]],
+        paths=[directory, f"{directory}/connection.json", *(f"/proc/{pid}/environ" for pid in pids)],
+    )
+    assert len(outcomes) >= 9
+    # Whom it could signal was its own; the neighbour still answers.
+    for name in ("stop them all", "end them all"):
+        assert outcomes.pop(name) in ("ESRCH", "EPERM", "REACHED 'its own'")
+    assert_refused(outcomes, "ECONNREFUSED")
+    await assert_answers(neighbour)
