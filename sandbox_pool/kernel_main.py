@@ -79,8 +79,10 @@ class LiveStream(OutStream):
                     other._flush()
             length = super().write(text)
         # The end of a line leaves before the code goes on: the thread that sends what is left to it gets no
-        # turn while the code is in a C function that keeps the interpreter's lock.
-        if text.endswith("\n") and time.monotonic() - self._left_at >= FLUSH_INTERVAL_S:
+        # turn while the code is in a C function that keeps the interpreter's lock. So does much text at once, which
+        # would pile up without a line's end.
+        ended = text.endswith("\n") and time.monotonic() - self._left_at >= FLUSH_INTERVAL_S
+        if ended or len(text) >= STREAM_CHUNK_CHARS:
             self.flush()
         return length
 

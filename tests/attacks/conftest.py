@@ -28,6 +28,11 @@ ANSWER_S = 30.0
 REFUSALS = {"EACCES", "EPERM", "EROFS", "ENOENT", "ENOSYS", "ENXIO", "ENODEV", "ENOTDIR"}
 """What a wall answers."""
 
+ISOLATED_BACKENDS = pytest.mark.parametrize(
+    "backend", ["process", pytest.param("docker", marks=pytest.mark.docker)], indirect=True, scope="package"
+)
+"""For attacks on our side of a connection, which is the same for a plain process."""
+
 StartSandbox = Callable[..., Awaitable[Sandbox]]
 
 

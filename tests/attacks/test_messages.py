@@ -7,10 +7,10 @@ import pytest
 
 from sandbox_pool.backends import Backend
 from sandbox_pool.outputs import Stream
-from tests.attacks.conftest import REFUSALS, StartSandbox, assert_answers, attack, memory_within
+from tests.attacks.conftest import ISOLATED_BACKENDS, REFUSALS, StartSandbox, assert_answers, attack, memory_within
 from tests.differences import kind_of, needs_promise
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, ISOLATED_BACKENDS]
 
 IOPUB, SHELL, CONTROL = 2, 1, 4
 GROWTH_MB = 150.0
@@ -41,14 +41,14 @@ async def test_forged_messages_touch_nothing_and_show_nothing(start: StartSandbo
 async def test_no_bytes_on_a_connection_harm_the_server_or_fill_its_memory(start: StartSandbox, what: str) -> None:
     sandbox = await start()
     with memory_within(GROWTH_MB):
-        await attack(sandbox, "raw_bytes", what=what, channel=IOPUB, timeout_s=6)
+        await attack(sandbox, "raw_bytes", what=what, channel=IOPUB, timeout_s=3)
 
 
 @pytest.mark.parametrize("channel", [SHELL, CONTROL])
 async def test_the_other_channels_stand_it_as_well(start: StartSandbox, channel: int) -> None:
     sandbox = await start()
     with memory_within(GROWTH_MB):
-        await attack(sandbox, "raw_bytes", what="a message without an end", channel=channel, timeout_s=6)
+        await attack(sandbox, "raw_bytes", what="a message without an end", channel=channel, timeout_s=3)
 
 
 async def test_sockets_put_in_place_of_the_kernel_s_are_never_followed(

@@ -5,12 +5,12 @@ import pytest
 from codeact.observation import observation
 from sandbox_pool.outputs import DisplayData, ExecutionResult, Stream, UpdateDisplayData
 from sandbox_pool.sandbox import Sandbox
-from tests.attacks.conftest import StartSandbox, assert_answers, attack, memory_within
+from tests.attacks.conftest import ISOLATED_BACKENDS, StartSandbox, assert_answers, attack, memory_within
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, ISOLATED_BACKENDS]
 
 GROWTH_MB = 150.0
-SECONDS = 2.0
+SECONDS = 1.5
 FLOODS = [
     "endless_lines",
     "endless_line",
@@ -27,7 +27,7 @@ FLOODS = [
 async def test_output_without_an_end_is_cut_by_name_and_fills_nothing(
     start: StartSandbox, neighbour: Sandbox, what: str
 ) -> None:
-    sandbox = await start(memory_mb=512)
+    sandbox = await start(memory_mb=512, output_bytes=20_000)
     with memory_within(GROWTH_MB):
         _, result = await attack(sandbox, "output", what=what, timeout_s=SECONDS)
     assert (result.status, result.limit) == ("timeout", "execution_timeout_s")
