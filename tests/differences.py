@@ -18,6 +18,7 @@ KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
         "isolation": _NOT_ISOLATED,
         "workspace_mb": "a plain process writes to the host's disk",
         "workspace_inodes": "a plain process writes to the host's disk",
+        "tmp_mb": "a plain process writes to the host's disk",
         "shm_mb": "a plain process uses the host's /dev/shm",
     },
 }

@@ -19,7 +19,9 @@ from tests.differences import needs_promise
 from tests.sandbox_pool.conftest import make_backend, new_id
 
 HERE = Path(__file__).parent
-SMALL = Limits(memory_mb=256, pids=64, workspace_mb=16, shm_mb=8, output_bytes=1_000_000, execution_timeout_s=20.0)
+SMALL = Limits(
+    memory_mb=256, pids=64, workspace_mb=16, tmp_mb=16, shm_mb=8, output_bytes=1_000_000, execution_timeout_s=20.0
+)
 SPEC = SandboxSpec(preload=(), limits=SMALL)
 DEADLINE_S = 60.0
 ANSWER_S = 30.0
@@ -31,7 +33,7 @@ REFUSALS = {"EACCES", "EPERM", "EROFS", "ENOENT", "ENOSYS", "ENXIO", "ENODEV", "
 ISOLATED_BACKENDS = pytest.mark.parametrize(
     "backend", ["process", pytest.param("docker", marks=pytest.mark.docker)], indirect=True, scope="package"
 )
-"""For attacks on our side of a connection, which is the same for a plain process."""
+"""Without the plain process: our side of its connections is the same, and its limits are with the conformance tests."""
 
 StartSandbox = Callable[..., Awaitable[Sandbox]]
 

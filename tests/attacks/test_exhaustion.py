@@ -7,10 +7,10 @@ import pytest
 
 from sandbox_pool.backends import Backend
 from sandbox_pool.sandbox import Sandbox
-from tests.attacks.conftest import StartSandbox, assert_answers, attack
+from tests.attacks.conftest import ISOLATED_BACKENDS, StartSandbox, assert_answers, attack
 from tests.differences import needs_promise
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, ISOLATED_BACKENDS]
 
 PROCESSES = "pids"
 
@@ -76,7 +76,6 @@ async def test_every_place_that_can_be_written_to_has_a_size(
     assert sum(path.stat().st_size for path in on_disk) < 1_000_000
 
 
-@pytest.mark.xfail(strict=True, reason="the limit is not enforced yet")
 async def test_the_number_of_files_has_a_limit(start: StartSandbox, backend: Backend) -> None:
     needs_promise(backend, "workspace_inodes")
     sandbox = await start(workspace_inodes=2_000)
@@ -92,7 +91,7 @@ async def test_descriptors_terminals_and_watches_run_out_for_the_one_who_hoards_
     needs_promise(backend, "isolation")
     sandbox = await start()
     async with asyncio.TaskGroup() as tasks:
-        hoard = tasks.create_task(attack(sandbox, "descriptors", timeout_s=3))
+        hoard = tasks.create_task(attack(sandbox, "descriptors", timeout_s=2))
         await assert_answers(neighbour)
     outcomes, _ = hoard.result()
     assert outcomes["socket"] == "EMFILE"

@@ -1,9 +1,8 @@
-# Keeps every processor busy from as many processes as it is let, in the background.
+# Keeps every processor busy, in the background.
 import os
 
-for _ in range(30):
+for _ in range(8):
     if os.fork() == 0:
-        os.nice(-20) if os.getuid() == 0 else None
         while True:
             pass
 print("started: yes")
