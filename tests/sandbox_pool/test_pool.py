@@ -1,10 +1,6 @@
 """The warm pool over real local kernels: who gets a sandbox when, what failures do, and that nothing is left."""
 
 import asyncio
-import contextlib
-import gc
-import os
-import random
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -293,7 +289,7 @@ async def test_cancelling_the_body_destroys_everything_first(backend: Observed) 
     assert backend.directories == []
 
 
-# ---- leaks ---------------------------------------------------------------------------------------------
+# ---- leftovers ---------------------------------------------------------------------------------------------
 
 ABANDON = """
 import anyio, os, signal, sys
@@ -321,54 +317,3 @@ async def test_what_a_killed_server_left_is_removed_by_the_next(backend: Observe
         await backend.gone(sandbox_id)
     assert left
     assert not left & set(backend.directories)
-
-
-async def one_cycle(pool: SandboxPool, backend: Observed, chance: random.Random) -> None:
-    """One use of a sandbox, with or without a fault."""
-    fault = chance.choice(["none", "kernel dies", "orphan", "start fails", "cancelled early", "cancelled late"])
-    if fault == "start fails":
-        backend.refusals = chance.randint(1, 2 * PATIENCE)
-    with anyio.CancelScope() as scope, contextlib.suppress(SandboxStartFailed):
-        if fault == "cancelled early":
-            scope.deadline = anyio.current_time() + chance.uniform(0, 0.2)
-        async with pool.acquire() as sandbox:
-            match fault:
-                case "kernel dies":
-                    await sandbox.run(KILL_KERNEL)
-                case "orphan":
-                    await sandbox.run("import subprocess; subprocess.Popen(['sleep', '1000'])")
-                case "cancelled late":
-                    async with sandbox.execute("while True: print('x' * 100)") as execution:
-                        async for _ in execution:
-                            scope.cancel()
-                case _:
-                    assert await value_of(sandbox, "print(1)") == "1\n"
-
-
-async def cycles(number: int, state_dir: Path) -> None:
-    """Opens a pool, uses it so often, two at a time, and closes it."""
-    backend = Observed(state_dir)
-    await backend.prepare(SPEC, print)
-    chance = random.Random(number)
-    async with SandboxPool(SPEC, backend=backend, min_size=2, max_size=3) as pool:
-        for _ in range(number // 2):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(one_cycle, pool, backend, chance)
-                tasks.start_soon(one_cycle, pool, backend, chance)
-        await pool.until(lambda stats: stats.warm >= 2 and stats.leased == stats.removing == 0)
-        assert len(backend.directories) == pool.stats().warm + pool.stats().starting
-
-
-async def test_nothing_leaks_over_cycles_of_use_with_random_faults(tmp_path: Path) -> None:
-    us = psutil.Process()
-    await cycles(2, tmp_path)
-    gc.collect()
-    before = us.num_fds()
-    await cycles(30, tmp_path)
-    assert us.children(recursive=True) == []
-    assert os.listdir(tmp_path) == []
-    gc.collect()
-    # ZeroMQ closes its descriptors in a thread of its own and does not say when.
-    with anyio.fail_after(10):
-        while us.num_fds() > before:  # noqa: ASYNC110
-            await anyio.sleep(0.01)
