@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -78,7 +78,7 @@ class DockerBackend:
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir / "docker"
-        self._instance = Instance(self._state_dir)
+        self._instance = Instance(self._state_dir, "docker")
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
         self._engine: Engine | None = None
         self._images: dict[str | None, str] = {}
@@ -224,8 +224,10 @@ class DockerBackend:
         return any(True for _ in events)
 
     def _destroy(self, sandbox_id: str) -> None:
-        # Ours, and those of a server that is gone: another instance made them.
-        directories = {self._directory(sandbox_id), *self._state_dir.glob(f"*/{self._directory(sandbox_id).name}")}
+        directories = [self._directory(sandbox_id)]
+        if not directories[0].exists():
+            # Not ours, or removed already: another instance, which is gone, may have made it.
+            directories += [instance / directories[0].name for instance in self._instance.dead()]
         for directory in directories:
             with translated(SandboxError, sandbox_id=sandbox_id):
                 try:
@@ -236,18 +238,16 @@ class DockerBackend:
                         raise
             shutil.rmtree(directory, ignore_errors=True)
 
-    def _leftovers(self) -> Iterable[str]:
-        directories = self._instance.leftovers()
-        found: set[str] = set()
+    def _leftovers(self) -> set[str]:
+        dead = {instance.name: instance for instance in self._instance.dead()}
+        if not dead:
+            return set()
         with translated(SandboxError):
-            for instance in {directory.parent.name for directory in directories}:
-                containers = self._prepared.api.containers(all=True, filters={"label": f"{INSTANCE}={instance}"})
-                found.update(container["Labels"][SANDBOX] for container in containers)
-        with_container = {self._directory(sandbox_id).name for sandbox_id in found}
-        for directory in directories:
-            if directory.name not in with_container:
-                shutil.rmtree(directory, ignore_errors=True)
-        return found
+            containers = self._prepared.api.containers(all=True, filters={"label": INSTANCE})
+        labels = [each["Labels"] for each in containers if each["Labels"][INSTANCE] in dead]
+        for name in dead.keys() - {label[INSTANCE] for label in labels}:
+            self._instance.forget(dead[name])
+        return {label[SANDBOX] for label in labels}
 
     def _close(self) -> None:
         self._instance.close()

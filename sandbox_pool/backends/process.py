@@ -62,7 +62,7 @@ class ProcessBackend:
             await self._interpreter(spec)
             if self._isolation is not None:
                 return
-            self._instance = self._instance or Instance(self._state_dir)
+            self._instance = self._instance or Instance(self._state_dir, "process")
             self._groups = await asyncio.to_thread(find)
             self._bubblewrap = await asyncio.to_thread(Bubblewrap.find)
             self._inodes = await asyncio.to_thread(Inodes.find)

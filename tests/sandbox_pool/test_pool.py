@@ -295,6 +295,7 @@ ABANDON = """
 import anyio, os, signal, sys
 from pathlib import Path
 from sandbox_pool import SandboxPool, SandboxSpec
+from sandbox_pool.backends.process import ProcessBackend
 
 async def main():
     backend = ProcessBackend(Path(sys.argv[1]))
