@@ -15,14 +15,18 @@ from anyio.abc import TaskGroup
 
 from codeact import events as e
 from codeact import prompt
+from codeact.block import Block, Suspended
 from codeact.builder import Emit, ResponseBuilder
 from codeact.context import fit, size_chars
 from codeact.errors import CodeActError, ContextTooLong
 from codeact.models import ChatMessage, Finish, Model, ReasoningDelta, Sampling, TextDelta, Usage
 from codeact.parser import CodeEnd, CodeStart, CodeText, Parser, Segment
+from codeact.tools import Toolbox
 from codeact.workspace import Workspace
 from sandbox_pool.errors import SandboxError
-from sandbox_pool.outputs import ExecutionResult
+from sandbox_pool.execution import Execution
+from sandbox_pool.outputs import Output, fold
+from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import Limits
 
 __all__ = ["AgentOptions", "Stop", "answer", "lost_kernel"]
@@ -49,6 +53,8 @@ class AgentOptions:
     instructions: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
     limits: Limits = field(default_factory=Limits)
+    toolbox: Toolbox = field(default_factory=Toolbox)
+    call_timeout_s: float = 300.0
 
 
 class Stop:
@@ -70,7 +76,7 @@ class Stop:
             self.scope.cancel()
 
 
-def lost_kernel(context: Sequence[e.InputMessage | e.Item], workspace: Workspace) -> str | None:
+def lost_kernel(context: Sequence[e.Input | e.Item], workspace: Workspace) -> str | None:
     """Why the kernel in which this conversation last ran code is gone; None when it lives or never was.
 
     None too when the execution that lost it has already told both the user and the model.
@@ -85,7 +91,7 @@ def lost_kernel(context: Sequence[e.InputMessage | e.Item], workspace: Workspace
 
 async def answer(
     response: e.Response,
-    context: Sequence[e.InputMessage | e.Item],
+    context: Sequence[e.Input | e.Item],
     *,
     model: Model,
     workspace: Workspace,
@@ -134,7 +140,7 @@ class _Loop:
     def __init__(
         self,
         builder: ResponseBuilder,
-        context: Sequence[e.InputMessage | e.Item],
+        context: Sequence[e.Input | e.Item],
         model: Model,
         workspace: Workspace,
         options: AgentOptions,
@@ -154,11 +160,16 @@ class _Loop:
         self._counted.set()
         self._room_chars: int | None = None
         self._refused_chars: int | None = None
-        self._system = prompt.system_prompt(instructions=options.instructions, limits=options.limits)
+        self._toolbox = options.toolbox
+        self._system = prompt.system_prompt(
+            instructions=options.instructions, limits=options.limits, functions=self._toolbox.described()
+        )
 
     async def run(self) -> None:
         if not self._options.generate:
             await self._workspace.sandbox()
+            return
+        if not await self._resume():
             return
         for turn in range(self._max_code + 1):
             if turn and await self._ends_here():
@@ -166,7 +177,8 @@ class _Loop:
             code = await self._think(last=turn == self._max_code)
             if code is None or self.incomplete is not None:
                 return
-            await self._execute(code)
+            if not await self._execute(code):
+                return
 
     async def _ends_here(self) -> bool:
         """Whether the answer ends before its next call of the model."""
@@ -289,28 +301,55 @@ class _Loop:
 
     # ---- one execution -----------------------------------------------------------------------------
 
-    async def _execute(self, code: str) -> None:
-        """Runs the code, its output passed on live; the observation ends up in the code's item."""
+    async def _execute(self, code: str) -> bool:
+        """Runs the code; False where it waits for functions of the client's, and the response has to end."""
         sandbox = await self._workspace.sandbox()
+        if self._toolbox:
+            await self._workspace.define(self._toolbox.source)
         await self._builder.interpreting(sandbox.id)
-        execution = sandbox.execute(code)
+        execution = sandbox.execute(code, calls=bool(self._toolbox))
+        return await self._see_through(self._block(sandbox, execution))
+
+    async def _resume(self) -> bool:
+        """Lets code go on that waited for the values which this request brings; False where it waits again."""
+        suspended = self._workspace.take_suspended()
+        if suspended is None:
+            return True
+        await self._builder.code_continues(suspended.item_id, suspended.sandbox.id)
+        block = self._block(suspended.sandbox, suspended.execution, suspended.outputs)
+        suspended.resume(
+            {item.call_id: item.output for item in self._context if isinstance(item, e.FunctionCallOutput)}
+        )
+        return await self._see_through(block)
+
+    def _block(self, sandbox: Sandbox, execution: Execution, outputs: list[Output] | None = None) -> Block:
+        timeout_s = self._options.call_timeout_s
+        return Block(self._builder, sandbox, execution, self._toolbox, call_timeout_s=timeout_s, outputs=outputs)
+
+    async def _see_through(self, block: Block) -> bool:
+        """Passes the code's output on live; the observation ends up in the code's item. False where it waits."""
+        ended, execution = True, block.execution
         try:
-            async for output in execution:
-                await self._builder.output(output)
+            ended = await block.follow()
         finally:
-            with anyio.move_on_after(STOP_DEADLINE_S, shield=True):
-                await execution.aclose()
-                await self._observe(execution.result)
+            if ended:
+                with anyio.move_on_after(STOP_DEADLINE_S, shield=True):
+                    await execution.aclose()
+                    await self._observe(block)
+        if not ended:
+            item_id = await self._builder.code_waits([call.call_id for call in block.waiting])
+            self._workspace.suspended = Suspended(item_id, block, timeout_s=self._options.call_timeout_s)
+            return False
         result = execution.result
         if not result.kernel_alive:
             await self._builder.notice("kernel_replaced", result.detail)
         elif result.limit is not None:
             await self._builder.notice("limit_reached", result.detail)
+        return True
 
-    async def _observe(self, result: ExecutionResult) -> None:
-        observation = prompt.observation(
-            self._builder.notebook_outputs(), result, limit_chars=self._options.observation_chars
-        )
+    async def _observe(self, block: Block) -> None:
+        result = block.execution.result
+        observation = prompt.observation(fold(block.outputs), result, limit_chars=self._options.observation_chars)
         await self._builder.executed(result, observation)
 
 

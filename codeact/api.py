@@ -6,7 +6,7 @@ variables last until it is closed.
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -19,10 +19,13 @@ from codeact import events as e
 from codeact import prompt
 from codeact.agent import AgentOptions, Stop, answer, lost_kernel
 from codeact.errors import CodeActError
+from codeact.host_functions import host_functions
 from codeact.ids import new_id
 from codeact.logs import configure_quietly
+from codeact.mcp_servers import McpServers, read_config
 from codeact.models import Model
 from codeact.settings import Settings
+from codeact.tools import Toolbox
 from codeact.workspace import Workspace
 from sandbox_pool import SandboxPool
 
@@ -35,16 +38,26 @@ class AsyncAgent:
     """A conversation with a model that acts by writing Python. Not for concurrent tasks: one question at a time.
 
     `model` is a litellm name, `demo`, or any `Model`; None takes CODEACT_MODEL, or what answers on loopback.
-    Other arguments are settings (`sandbox="docker"`, `max_turns=5`, …). Entering it raises `CodeActError` or
-    `SandboxError` when no sandbox or no model can be had.
+    `tools` are functions of yours that the model's code can call: they run here, in this process, and their
+    signatures and docstrings are what the model sees. Other arguments are settings (`sandbox="docker"`,
+    `max_turns=5`, …). Entering it raises `CodeActError` or `SandboxError` when no sandbox or no model can be had.
     """
 
-    def __init__(self, model: str | Model | None = None, *, instructions: str | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        model: str | Model | None = None,
+        *,
+        instructions: str | None = None,
+        tools: Iterable[Callable[..., Any]] = (),
+        **settings: Any,
+    ) -> None:
         name = model if isinstance(model, str) else None
         self._settings = Settings.load(model=name, **{"pool_min": 1, "pool_max": 2} | settings)
         self._model = model if not isinstance(model, str | None) else None
         self._instructions = instructions
-        self._context: list[e.InputMessage | e.Item] = []
+        self._functions = host_functions(tools)
+        self._mcp: McpServers | None = None
+        self._context: list[e.Input | e.Item] = []
         self._stack: AsyncExitStack | None = None
         self._workspace: Workspace | None = None
         self._tasks: TaskGroup | None = None
@@ -77,6 +90,9 @@ class AsyncAgent:
             async def get_pool() -> SandboxPool:
                 return pool
 
+            servers = read_config(settings.mcp_config) if settings.mcp_config is not None else {}
+            mcp = McpServers.open(servers, call_timeout_s=settings.call_timeout_s)
+            self._mcp = await stack.enter_async_context(mcp)
             self._workspace = Workspace(get_pool, owner="local")
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
             self._stack = stack.pop_all()
@@ -162,6 +178,8 @@ class AsyncAgent:
             observation_chars=settings.observation_chars,
             instructions=self._instructions,
             limits=settings.sandbox_spec.limits,
+            toolbox=Toolbox([*self._functions, *(self._mcp.functions if self._mcp is not None else ())]),
+            call_timeout_s=settings.call_timeout_s,
         )
 
 
@@ -171,8 +189,15 @@ class Agent:
     Its event loop runs in a thread of its own. Not for concurrent threads: one question at a time.
     """
 
-    def __init__(self, model: str | Model | None = None, *, instructions: str | None = None, **settings: Any) -> None:
-        self._agent = AsyncAgent(model, instructions=instructions, **settings)
+    def __init__(
+        self,
+        model: str | Model | None = None,
+        *,
+        instructions: str | None = None,
+        tools: Iterable[Callable[..., Any]] = (),
+        **settings: Any,
+    ) -> None:
+        self._agent = AsyncAgent(model, instructions=instructions, tools=tools, **settings)
         self._stack: ExitStack | None = None
         self._portal: BlockingPortal | None = None
 

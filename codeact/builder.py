@@ -12,6 +12,7 @@ from codeact.ids import new_id
 from codeact.models import Usage
 from codeact.parser import CodeEnd, CodeText, Text, Thinking
 from codeact.standard import response_usage, standard_outputs
+from sandbox_pool.calls import Call
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream, fold
 
 __all__ = ["Emit", "ResponseBuilder"]
@@ -28,15 +29,13 @@ class ResponseBuilder:
         self._emit = emit
         self._started = started
         self._open: e.Item | None = None
+        self._index = -1
+        self._calls: dict[str, tuple[int, e.FunctionCall | e.McpCall]] = {}
         self._live: list[Output] = []
 
     @property
     def elapsed_s(self) -> float:
         return time.monotonic() - self._started
-
-    @property
-    def _index(self) -> int:
-        return len(self.response.output) - 1
 
     async def begin(self) -> None:
         await self._emit(e.ResponseCreated(response=self.response))
@@ -132,6 +131,64 @@ class ResponseBuilder:
         """What the running code has shown so far, as a notebook would hold it."""
         return fold(self._live)
 
+    async def code_continues(self, item_id: str, container_id: str) -> None:
+        """Opens a block that goes on where the item of an earlier response waited."""
+        await self.close_item()
+        self._live = []
+        call = e.CodeInterpreterCall(id=new_id("ci"), container_id=container_id, continues=item_id)
+        await self._add(call)
+        await self._emit(e.InterpreterInProgress(item_id=call.id, output_index=self._index))
+        await self._code_done("")
+        await self.interpreting(container_id)
+
+    async def code_waits(self, call_ids: list[str]) -> str:
+        """Closes the block of code, which goes on in another response; its item's id."""
+        call = self._call
+        call.waits_for = call_ids
+        await self._close_call(call, "incomplete")
+        return call.id
+
+    # ---- calls that the running code makes; these may come from several tasks -----------------------
+
+    async def function_call(self, call: Call) -> None:
+        """A client's function is called: an item from its start to its end, since the value comes with a request."""
+        item = e.FunctionCall(id=new_id("fc"), call_id=call.call_id, name=call.name, caller=e.Caller(self._call.id))
+        index = await self._add_beside(item)
+        item.arguments = call.arguments
+        await self._emit(e.FunctionArgumentsDelta(item_id=item.id, output_index=index, delta=call.arguments))
+        await self._emit(
+            e.FunctionArgumentsDone(item_id=item.id, output_index=index, arguments=call.arguments, name=call.name)
+        )
+        item.status = "completed"
+        await self._emit(e.OutputItemDone(output_index=index, item=item))
+
+    async def outside_call(self, call: Call, *, server: str, name: str) -> e.McpCall:
+        """A function of the host or of an MCP server is called; to be closed by `outside_answer`."""
+        item = e.McpCall(id=new_id("mcp"), server_label=server, name=name)
+        index = await self._add_beside(item)
+        self._calls[item.id] = (index, item)
+        await self._emit(e.McpInProgress(item_id=item.id, output_index=index))
+        item.arguments = call.arguments
+        await self._emit(e.McpArgumentsDelta(item_id=item.id, output_index=index, delta=call.arguments))
+        await self._emit(e.McpArgumentsDone(item_id=item.id, output_index=index, arguments=call.arguments))
+        return item
+
+    async def outside_answer(self, item: e.McpCall, *, output: str | None = None, error: str | None = None) -> None:
+        """Closes the call with its value as JSON text, or with why there is none."""
+        index, _ = self._calls.pop(item.id)
+        item.output, item.error = output, error
+        item.status = "completed" if error is None else "failed"
+        done = e.McpCompleted if error is None else e.McpFailed
+        await self._emit(done(item_id=item.id, output_index=index))
+        await self._emit(e.OutputItemDone(output_index=index, item=item))
+
+    async def _add_beside(self, item: e.FunctionCall | e.McpCall) -> int:
+        """Adds an item next to the open block of code; its index."""
+        self.response.output.append(item)
+        index = len(self.response.output) - 1
+        await self._emit(e.OutputItemAdded(output_index=index, item=item))
+        return index
+
     async def executed(self, result: ExecutionResult, observation: str) -> None:
         """Closes the block of code with how it ended and what the model is told."""
         call = self._call
@@ -140,6 +197,10 @@ class ResponseBuilder:
         await self._close_call(call, "completed" if result.status in ("ok", "error") else "incomplete")
 
     async def _close_call(self, call: e.CodeInterpreterCall, status: Literal["completed", "incomplete"]) -> None:
+        while self._calls:
+            _, (index, open_call) = self._calls.popitem()
+            open_call.status = "incomplete"
+            await self._emit(e.OutputItemDone(output_index=index, item=open_call))
         call.notebook_outputs = fold(self._live)
         call.outputs = standard_outputs(call.notebook_outputs)
         call.status = status
@@ -218,7 +279,7 @@ class ResponseBuilder:
 
     async def _add(self, item: e.Item) -> None:
         self.response.output.append(item)
-        self._open = item
+        self._open, self._index = item, len(self.response.output) - 1
         await self._emit(e.OutputItemAdded(output_index=self._index, item=item))
 
     def _mark(self, name: str) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream
 
 __all__ = [
+    "Caller",
     "CodeDelta",
     "CodeDone",
     "CodeInterpreterCall",
@@ -20,8 +21,13 @@ __all__ = [
     "ContentPartDone",
     "ConversationRef",
     "Event",
+    "FunctionArgumentsDelta",
+    "FunctionArgumentsDone",
+    "FunctionCall",
+    "FunctionCallOutput",
     "ImageOutput",
     "IncompleteDetails",
+    "Input",
     "InputMessage",
     "InterpreterCompleted",
     "InterpreterInProgress",
@@ -29,6 +35,12 @@ __all__ = [
     "Item",
     "Ledger",
     "LogsOutput",
+    "McpArgumentsDelta",
+    "McpArgumentsDone",
+    "McpCall",
+    "McpCompleted",
+    "McpFailed",
+    "McpInProgress",
     "Message",
     "Notice",
     "NoticeEvent",
@@ -110,6 +122,9 @@ class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=T
     `outputs` is the standard's view (logs and images); `notebook_outputs` the nbformat values of the
     same, for faces that can show them; `result` how the execution ended; `observation` the text the
     model was given; `tagged` is False when the model wrote the code in a fence, without `<execute>`.
+
+    Code that waits for a client's functions ends its item as `incomplete`, with their call ids in `waits_for`;
+    what it does after that is an item without code, in the next response, which `continues` that one.
     """
 
     id: str
@@ -123,9 +138,41 @@ class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=T
     result: ExecutionResult | None = msgspec.field(default=None, name="codeact:result")
     observation: str | None = msgspec.field(default=None, name="codeact:observation")
     tagged: bool = msgspec.field(default=True, name="codeact:tagged")
+    waits_for: list[str] = msgspec.field(default_factory=list, name="codeact:waits_for")
+    continues: str | None = msgspec.field(default=None, name="codeact:continues")
 
 
-Item = Message | Reasoning | CodeInterpreterCall
+class Caller(msgspec.Struct, tag="program", tag_field="type"):
+    """What made a call: the block of code with this id."""
+
+    caller_id: str
+
+
+class FunctionCall(msgspec.Struct, tag="function_call", kw_only=True):
+    """Code calls a function of the client, and waits: the next request brings its `FunctionCallOutput`."""
+
+    id: str
+    call_id: str
+    name: str
+    arguments: str = ""
+    caller: Caller | None = None
+    status: Literal["in_progress", "completed", "incomplete"] = "in_progress"
+
+
+class McpCall(msgspec.Struct, tag="mcp_call", kw_only=True):
+    """Code called a tool of an MCP server, or a function of the host, whose `server_label` is `host`."""
+
+    id: str
+    server_label: str
+    name: str
+    arguments: str = ""
+    output: str | None = None
+    error: str | None = None
+    approval_request_id: str | None = None
+    status: Literal["in_progress", "completed", "incomplete", "calling", "failed"] = "in_progress"
+
+
+Item = Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall
 
 
 class InputMessage(msgspec.Struct, tag="message", kw_only=True):
@@ -135,6 +182,18 @@ class InputMessage(msgspec.Struct, tag="message", kw_only=True):
     role: Literal["user", "system", "developer", "assistant"]
     content: list[dict[str, Any]]
     status: Literal["completed"] = "completed"
+
+
+class FunctionCallOutput(msgspec.Struct, tag="function_call_output", kw_only=True):
+    """What a client's function gave: JSON, or text that stands for a string."""
+
+    id: str
+    call_id: str
+    output: str
+    status: Literal["completed"] = "completed"
+
+
+Input = InputMessage | FunctionCallOutput
 
 
 # ---- the response ------------------------------------------------------------------------------------
@@ -356,6 +415,35 @@ class CodeOutput(_ItemEvent, tag="codeact:code_interpreter_call.output"):
     output: Output
 
 
+class FunctionArgumentsDelta(_ItemEvent, tag="response.function_call_arguments.delta"):
+    delta: str
+
+
+class FunctionArgumentsDone(_ItemEvent, tag="response.function_call_arguments.done"):
+    arguments: str
+    name: str
+
+
+class McpArgumentsDelta(_ItemEvent, tag="response.mcp_call_arguments.delta"):
+    delta: str
+
+
+class McpArgumentsDone(_ItemEvent, tag="response.mcp_call_arguments.done"):
+    arguments: str
+
+
+class McpInProgress(_ItemEvent, tag="response.mcp_call.in_progress"):
+    pass
+
+
+class McpCompleted(_ItemEvent, tag="response.mcp_call.completed"):
+    pass
+
+
+class McpFailed(_ItemEvent, tag="response.mcp_call.failed"):
+    pass
+
+
 class InterpreterCompleted(_ItemEvent, tag="response.code_interpreter_call.completed"):
     pass
 
@@ -394,6 +482,13 @@ Event = (
     | InterpreterInterpreting
     | CodeOutput
     | InterpreterCompleted
+    | FunctionArgumentsDelta
+    | FunctionArgumentsDone
+    | McpArgumentsDelta
+    | McpArgumentsDone
+    | McpInProgress
+    | McpCompleted
+    | McpFailed
     | NoticeEvent
     | SteerAccepted
     | TerminalEvent

@@ -85,13 +85,16 @@ class McpServers:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, servers: dict[str, McpServer], *, call_timeout_s: float) -> AsyncIterator["McpServers"]:
-        """Returns once each server has answered or failed for the first time."""
+    async def open(
+        cls, servers: dict[str, McpServer], *, call_timeout_s: float, wait: bool = True
+    ) -> AsyncIterator["McpServers"]:
+        """Returns at once or, with `wait`, when each server has answered or failed for the first time."""
         opened = cls(call_timeout_s=call_timeout_s)
         async with anyio.create_task_group() as tasks:
             async with anyio.create_task_group() as first:
                 for name, server in servers.items():
-                    first.start_soon(tasks.start, opened._keep, name, server)
+                    starting = first if wait else tasks
+                    starting.start_soon(tasks.start, opened._keep, name, server)
             yield opened
             tasks.cancel_scope.cancel()
 

@@ -7,10 +7,11 @@ Code is written between `<execute>` tags and what became of it comes back as a u
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from codeact.events import CodeInterpreterCall, InputMessage, Item, Message
+from codeact.events import CodeInterpreterCall, FunctionCall, FunctionCallOutput, Input, InputMessage, Item, Message
 from codeact.markup import CLOSE, OPEN
 from codeact.models import ChatMessage
 from codeact.observation import HEADER, kernel_lost, observation
+from codeact.plaintext import excerpt
 from sandbox_pool.spec import Limits
 
 __all__ = [
@@ -36,6 +37,8 @@ BRANCHED = (
     "The user went back to this point of the conversation and goes on from here. The Python kernel did not go back:"
     " variables and files of what came after this point may still exist."
 )
+
+VALUE_CHARS = 4_000
 
 _NOTE = "Note from the system:"
 
@@ -78,14 +81,32 @@ You: The digit sum of 2¹⁰⁰ is **115**.
 """
 
 
-def system_prompt(*, instructions: str | None = None, limits: Limits, notes: Sequence[str] = ()) -> str:
-    """How to act, in a few hundred tokens; `notes` are further rules, `instructions` the caller's own words."""
+_FUNCTIONS = """\
+Functions
+These are defined in your kernel; call them in your code like any other. They run outside of the sandbox, may reach \
+the network, return what JSON can say (dicts, lists, strings, numbers), and raise CallError where they fail. Several \
+calls may share a block.
+
+{functions}
+"""
+
+
+def system_prompt(
+    *, instructions: str | None = None, limits: Limits, notes: Sequence[str] = (), functions: str = ""
+) -> str:
+    """How to act, in a few hundred tokens.
+
+    `notes` are further rules, `instructions` the caller's own words, `functions` the signatures and docstrings
+    of functions that code can call.
+    """
     text = _SYSTEM.format(
         time=f"{limits.execution_timeout_s:g}",
         memory=limits.memory_mb,
         cpus=f"{limits.cpus:g}",
         notes="".join(f"- {note}\n" for note in notes),
     )
+    if functions:
+        text = f"{text}\n{_FUNCTIONS.format(functions=functions)}"
     return f"{text}\nInstructions\n{instructions}\n" if instructions else text
 
 
@@ -105,13 +126,16 @@ def uses_tags(messages: Iterable[ChatMessage]) -> bool:
     )
 
 
-def chat_messages(items: Iterable[InputMessage | Item], *, system: str) -> list[ChatMessage]:
+def chat_messages(items: Sequence[Input | Item], *, system: str) -> list[ChatMessage]:
     """A stored conversation as the model reads it, user and assistant in turn.
 
     System and developer messages at the start join `system`; later ones become notes where they stand,
     since many models take a system message only first. Reasoning is left out.
     """
     messages = [ChatMessage("system", system)]
+    continued = {item.continues for item in items if isinstance(item, CodeInterpreterCall)}
+    names = {item.call_id: item.name for item in items if isinstance(item, FunctionCall)}
+    lost: set[str] = set()
     for item in items:
         match item:
             case InputMessage(role="system" | "developer"):
@@ -126,6 +150,17 @@ def chat_messages(items: Iterable[InputMessage | Item], *, system: str) -> list[
                 _add_said(messages, _parts(item))
             case Message():
                 _add(messages, "assistant", "".join(part.text for part in item.content).rstrip())
+            case CodeInterpreterCall(continues=str()):
+                _add(messages, "user", item.observation or f"{HEADER} this block was not run to its end")
+            case CodeInterpreterCall(waits_for=[_, *_]):
+                _add(messages, "assistant", _block(item))
+                if item.id not in continued:
+                    lost |= set(item.waits_for)
+                    called = ", ".join(f"{names.get(call_id, 'a function')}()" for call_id in item.waits_for)
+                    _add(messages, "user", f"{HEADER} the code waited for {called} and could not go on")
+            case FunctionCallOutput() if item.call_id in lost:
+                value = excerpt(item.output, VALUE_CHARS)
+                _add(messages, "user", f"{names.get(item.call_id, 'The function')}() returned:\n{value}")
             case CodeInterpreterCall() if item.code:
                 _add(messages, "assistant", _block(item))
                 _add(messages, "user", item.observation or f"{HEADER} this block was not run")

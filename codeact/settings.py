@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     max_turns: int = Field(default=20, ge=1)
     observation_chars: int = Field(default=12_000, ge=500)
 
+    mcp_config: Path | None = Field(default=None, description="A JSON file that names MCP servers.")
+    call_timeout_s: float = Field(default=300.0, gt=0, description="Longest wait for a function outside of a sandbox.")
+
     sandbox: Literal["auto", "docker", "kubernetes", "process"] = "auto"
     sandbox_image: str | None = None
     sandbox_python: str | None = None
@@ -97,7 +100,15 @@ class Settings(BaseSettings):
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator(
-        "model", "model_api_base", "mongodb_uri", "sandbox_image", "sandbox_python", "url", "public_url", mode="before"
+        "model",
+        "model_api_base",
+        "mongodb_uri",
+        "sandbox_image",
+        "sandbox_python",
+        "url",
+        "public_url",
+        "mcp_config",
+        mode="before",
     )
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:

@@ -133,7 +133,10 @@ class Toolbox:
 
 
 def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[Function]:
-    """A request's function tools. Raises `InvalidRequest`, naming the one that cannot be expressed and why."""
+    """The function tools of a request, as JSON; other tools are passed over.
+
+    Raises `InvalidRequest`, naming the one that cannot be expressed and why.
+    """
     functions = []
     for index, tool in enumerate(tools):
         if tool.get("type") != "function":

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 import anyio
 import structlog
 
+from codeact.block import Suspended
 from sandbox_pool.pool import SandboxPool
 from sandbox_pool.sandbox import Sandbox
 
@@ -44,6 +45,8 @@ class Workspace:
         self._sandbox: Sandbox | None = None
         self._users = 0
         self._lost: str | None = None
+        self._defined: tuple[str, str] | None = None
+        self.suspended: Suspended | None = None
 
     @property
     def container_id(self) -> str | None:
@@ -89,6 +92,18 @@ class Workspace:
             await self._make_room(pool, self.owner)
         self._sandbox = await pool.acquire(owner=self.owner)
         return self._sandbox
+
+    async def define(self, source: str) -> None:
+        """Makes functions known to the kernel, unless it has just these. Raises `SandboxError`."""
+        sandbox = await self.sandbox()
+        if self._defined != (sandbox.id, source):
+            await sandbox.define(source)
+            self._defined = (sandbox.id, source)
+
+    def take_suspended(self) -> "Suspended | None":
+        """The block that waits for a client in this conversation; it is the caller's from then on."""
+        suspended, self.suspended = self.suspended, None
+        return suspended
 
     async def release(self, reason: str) -> None:
         """Gives the sandbox up; the pool destroys it in the background. Idempotent."""

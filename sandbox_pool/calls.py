@@ -7,7 +7,7 @@ import msgspec
 __all__ = ["MAX_OPEN", "VALUE_BYTES", "Call", "defining", "to_call"]
 
 ARGUMENTS_BYTES = 1_000_000
-VALUE_BYTES = 8_000_000
+VALUE_BYTES = 4_000_000
 MAX_OPEN = 64
 """So many calls of one execution can wait for their values at once."""
 

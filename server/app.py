@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import WebSocketRoute
 
+from codeact.mcp_servers import McpServers, read_config
 from codeact.settings import Settings
 from codeact.workspace import Workspaces
 from server import startup
@@ -35,6 +36,8 @@ def create_app(
     `on_start` is run beside the application, once it listens.
     """
 
+    mcp = read_config(settings.mcp_config) if settings.mcp_config is not None else {}
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         store, pool, model = startup.parts(settings)
@@ -43,10 +46,11 @@ def create_app(
                 tasks.start_soon(part.run)
             async with (
                 AuditLog.open(store.get) as audit,
+                McpServers.open(mcp, call_timeout_s=settings.call_timeout_s, wait=False) as mcp_servers,
                 Workspaces.open(pool.get, idle_timeout_s=settings.idle_timeout_s) as workspaces,
                 Runs.open(max_concurrent=settings.max_concurrent_runs) as runs,
             ):
-                app.state.codeact = State(settings, store, pool, model, workspaces, runs, audit)
+                app.state.codeact = State(settings, store, pool, model, workspaces, runs, audit, mcp_servers)
                 if on_start is not None:
                     tasks.start_soon(on_start, app.state.codeact)
                 yield

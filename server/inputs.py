@@ -5,7 +5,15 @@ from typing import Any, Literal
 import msgspec
 
 from codeact.errors import InvalidRequest
-from codeact.events import CodeInterpreterCall, ImageOutput, InputMessage, LogsOutput, Message
+from codeact.events import (
+    CodeInterpreterCall,
+    FunctionCallOutput,
+    ImageOutput,
+    Input,
+    InputMessage,
+    LogsOutput,
+    Message,
+)
 from codeact.ids import new_id
 from codeact.markup import CLOSE, OPEN
 from codeact.observation import HEADER
@@ -74,7 +82,18 @@ class ItemReference(msgspec.Struct, tag="item_reference"):
     id: str
 
 
-InputItem = MessageItem | CodeItem | ReasoningItem | ItemReference
+class FunctionOutputItem(msgspec.Struct, tag="function_call_output"):
+    """The value of a function that code waits for: JSON, or text that stands for a string."""
+
+    call_id: str
+    output: str | list[InputText]
+
+
+class FunctionCallItem(msgspec.Struct, tag="function_call"):
+    """A call of an earlier answer, sent back. The code that made it is still there."""
+
+
+InputItem = MessageItem | CodeItem | ReasoningItem | ItemReference | FunctionOutputItem | FunctionCallItem
 
 
 def mark_messages(given: Any) -> Any:
@@ -87,11 +106,11 @@ def mark_messages(given: Any) -> Any:
     ]
 
 
-def as_messages(given: str | list[InputItem]) -> list[InputMessage | ItemReference]:
+def as_messages(given: str | list[InputItem]) -> list[Input | ItemReference]:
     """Text stands for one user message. Raises `InvalidRequest` for a part that is in no form we take."""
     if isinstance(given, str):
         return [_said("user", given)] if given.strip() else []
-    messages: list[InputMessage | ItemReference] = []
+    messages: list[Input | ItemReference] = []
     for index, item in enumerate(given):
         match item:
             case MessageItem(role, str(text)):
@@ -105,10 +124,13 @@ def as_messages(given: str | list[InputItem]) -> list[InputMessage | ItemReferen
                 messages += _code_messages(code or "", "".join(logs))
             case ItemReference():
                 messages.append(item)
+            case FunctionOutputItem(call_id, output):
+                text = output if isinstance(output, str) else "".join(part.text for part in output)
+                messages.append(FunctionCallOutput(id=new_id("fco"), call_id=call_id, output=text))
     return messages
 
 
-def from_item(item: Any) -> list[InputMessage]:
+def from_item(item: Any) -> list[Input]:
     """A stored item of an answer, as input of another one."""
     match item:
         case Message(content=content):
@@ -118,8 +140,8 @@ def from_item(item: Any) -> list[InputMessage]:
     return []
 
 
-def has_content(message: InputMessage) -> bool:
-    return any(
+def has_content(message: Input) -> bool:
+    return isinstance(message, FunctionCallOutput) or any(
         part.get("text", "").strip() or part["type"] in ("input_image", "input_file") for part in message.content
     )
 
@@ -129,7 +151,7 @@ def _said(role: Any, text: str) -> InputMessage:
     return InputMessage(id=new_id("msg"), role=role, content=[{"type": kind, "text": text}])
 
 
-def _code_messages(code: str, logs: str, *, observation: str | None = None) -> list[InputMessage]:
+def _code_messages(code: str, logs: str, *, observation: str | None = None) -> list[Input]:
     """A block of code and what became of it, in the words in which a model reads them."""
     seen = observation or (f"{HEADER}\n{logs}" if logs else f"{HEADER} (no output)")
     return [_said("assistant", f"{OPEN}\n{code}\n{CLOSE}"), _said("user", seen)]

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from codeact.errors import InvalidRequest, NotFound
-from codeact.events import InputMessage, Item
+from codeact.events import Input, InputMessage, Item
 from codeact.store import Blob
 
 __all__ = ["keep", "show"]
@@ -20,13 +20,15 @@ BLOB_URL = "/v1/blobs/"
 _DATA_URL = re.compile(r"data:([\w.+/-]+)(?:;[\w=.-]+)*;base64,(.*)", re.DOTALL)
 
 
-async def keep(messages: Sequence[InputMessage], *, put: Put, get: Get) -> list[InputMessage]:
+async def keep(messages: Sequence[Input], *, put: Put, get: Get) -> list[Input]:
     """The messages with a blob in place of each image and file.
 
     Raises `InvalidRequest` for what is no base64, and `NotFound` for a blob that is not there.
     """
     return [
         msgspec.structs.replace(message, content=[await _kept(p, put, get) for p in message.content])
+        if isinstance(message, InputMessage)
+        else message
         for message in messages
     ]
 
@@ -62,7 +64,7 @@ def decode(content: str) -> tuple[str, bytes]:
         ) from None
 
 
-async def show(items: Sequence[InputMessage | Item], *, get: Get) -> list[InputMessage | Item]:
+async def show(items: Sequence[Input | Item], *, get: Get) -> list[Input | Item]:
     """The conversation with each image of the user's as a `data:` URL, as models take it."""
     return [
         msgspec.structs.replace(item, content=[await _shown(part, get) for part in item.content])

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from codeact.events import InputMessage
+from codeact.events import Input
 from codeact.store import Blob, Store
 from server.inputs import ItemReference, from_item
 from server.media import keep
@@ -42,12 +42,12 @@ class Preparation:
         found = await self._store.get_conversation(conversation.id, owner=self._owner)
         return Place(thread, conversation.id, branched=found.last_response_id not in (None, response_id))
 
-    async def messages(self) -> list[InputMessage]:
+    async def messages(self) -> list[Input]:
         """The request's messages, references replaced by what they name and images and files by blobs.
 
         Raises `InvalidRequest`, and `NotFound` for what is not there.
         """
-        messages: list[InputMessage] = []
+        messages: list[Input] = []
         for message in self._request.messages:
             if isinstance(message, ItemReference):
                 messages += from_item(await self._store.get_item(message.id, owner=self._owner))

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from codeact.errors import InvalidRequest, ModelNotFound
-from codeact.events import InputMessage, ReasoningConfig, TextConfig
+from codeact.events import Input, InputMessage, ReasoningConfig, TextConfig
 from server.inputs import InputItem, ItemReference, as_messages, has_content, mark_messages
 from server.pages import Included
 from server.parameters import checked
@@ -37,6 +37,15 @@ class CodeInterpreterTool(msgspec.Struct, tag="code_interpreter", forbid_unknown
     container: AutoContainer | None = None
 
 
+class FunctionTool(msgspec.Struct, tag="function", forbid_unknown_fields=True):
+    """A function of the client's: Python in the sandbox, called by the model's code, answered by the next request."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
 class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     include_obfuscation: Literal[False] | None = None
 
@@ -63,7 +72,7 @@ class CreateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     truncation: Literal["auto", "disabled"] | None = None
     text: TextConfig | None = None
     reasoning: ReasoningConfig | None = None
-    tools: list[CodeInterpreterTool] | None = None
+    tools: list[CodeInterpreterTool | FunctionTool] | None = None
     tool_choice: Literal["auto", "none"] | None = None
     parallel_tool_calls: bool | None = None
     service_tier: Literal["auto", "default"] | None = None
@@ -81,7 +90,7 @@ class CreateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class CreateRequest(CreateBody):
     """A body that has been checked; `messages` is its `input` in one shape."""
 
-    messages: list[InputMessage | ItemReference]
+    messages: list[Input | ItemReference]
 
     @property
     def conversation_id(self) -> str | None:

@@ -55,7 +55,7 @@ class Run:
 
     async def produce(
         self,
-        context: list[e.InputMessage | e.Item],
+        context: list[e.Input | e.Item],
         *,
         model: Model,
         workspace: Workspace,
@@ -210,7 +210,7 @@ class Runs:
     def start(
         self,
         run: Run,
-        context: list[e.InputMessage | e.Item],
+        context: list[e.Input | e.Item],
         *,
         model: Model,
         workspace: Workspace,
@@ -242,7 +242,7 @@ class Runs:
     async def _produce(
         self,
         run: Run,
-        context: list[e.InputMessage | e.Item],
+        context: list[e.Input | e.Item],
         model: Model,
         workspace: Workspace,
         options: AgentOptions,

@@ -9,10 +9,13 @@ import msgspec
 from codeact import events as e
 from codeact import prompt
 from codeact.agent import AgentOptions, lost_kernel
+from codeact.errors import InvalidRequest
 from codeact.ids import new_id
+from codeact.mcp_servers import McpServers
 from codeact.models import Model, Sampling
 from codeact.settings import Settings
 from codeact.store import Store
+from codeact.tools import Toolbox, functions_of
 from codeact.workspace import Workspace, Workspaces
 from sandbox_pool import SandboxPool
 from server.audit import AuditLog
@@ -42,6 +45,7 @@ class State:
     workspaces: Workspaces
     runs: Runs
     audit: AuditLog
+    mcp: McpServers
 
     async def create(self, request: CreateRequest, *, caller: Caller, unstored: Unstored | None = None) -> Run:
         """Stores the request's input and starts its run. When it returns, the input is safe.
@@ -57,6 +61,7 @@ class State:
             raise
 
     async def _create(self, request: CreateRequest, caller: Caller, unstored: Unstored | None) -> Run:
+        toolbox = Toolbox([*functions_of(msgspec.to_builtins(request.tools or [])), *self.mcp.functions])
         store = await self.store.get()
         model = await self.model.get()
         preparation = Preparation(store, request, caller.owner, unstored)
@@ -74,6 +79,7 @@ class State:
             response = self._response(request, place, workspace_id, model)
             workspace = self.workspaces.get(workspace_id, owner=caller.owner)
             history = [item for stored in place.thread for item in (*stored.input, *stored.response.output)]
+            _check_outputs(messages, history)
             messages = [*self._notes(response, history, workspace, place), *messages]
             run = Run(response, owner=caller.owner, conversation_id=workspace_id, store=store)
             if response.store:
@@ -85,7 +91,7 @@ class State:
                 await show([*history, *messages], get=preparation.get_blob),
                 model=model,
                 workspace=workspace,
-                options=self._options(request),
+                options=self._options(request, toolbox),
                 then=partial(self._after, request=request, caller=caller, unstored=unstored),
             )
         self.audit.record(caller, "response.create", run.id)
@@ -141,7 +147,7 @@ class State:
         )
 
     def _notes(
-        self, response: e.Response, history: list[e.InputMessage | e.Item], workspace: Workspace, place: Place
+        self, response: e.Response, history: list[e.Input | e.Item], workspace: Workspace, place: Place
     ) -> list[e.InputMessage]:
         """What the model has to know of its kernel before it reads the request."""
         if reason := lost_kernel(history, workspace):
@@ -153,7 +159,7 @@ class State:
             return [_note(prompt.BRANCHED)]
         return []
 
-    def _options(self, request: CreateRequest) -> AgentOptions:
+    def _options(self, request: CreateRequest, toolbox: Toolbox) -> AgentOptions:
         effort = request.reasoning.effort if request.reasoning is not None else None
         return AgentOptions(
             max_turns=self.settings.max_turns,
@@ -164,7 +170,21 @@ class State:
             instructions=request.instructions,
             sampling=Sampling(request.temperature, request.top_p, request.max_output_tokens, effort),
             limits=self.settings.sandbox_spec.limits,
+            toolbox=toolbox if request.tool_choice != "none" else Toolbox(),
+            call_timeout_s=self.settings.call_timeout_s,
         )
+
+
+def _check_outputs(messages: list[e.Input], history: list[e.Input | e.Item]) -> None:
+    """Raises `InvalidRequest` for the value of a call that nobody made."""
+    calls = {item.call_id for item in history if isinstance(item, e.FunctionCall)}
+    for message in messages:
+        if isinstance(message, e.FunctionCallOutput) and message.call_id not in calls:
+            raise InvalidRequest(
+                f"No function was called under the call_id '{message.call_id}' in this conversation; continue the"
+                " response that made the call, by 'previous_response_id' or 'conversation'.",
+                param="input",
+            )
 
 
 def _note(text: str) -> e.InputMessage:

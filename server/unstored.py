@@ -4,7 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from codeact.errors import NotFound
-from codeact.events import InputMessage, Response
+from codeact.events import Input, Response
 from codeact.store import Blob, StoredResponse
 
 __all__ = ["Place", "Unstored"]
@@ -32,7 +32,7 @@ class Unstored:
         self.blobs: dict[str, Blob] = {}
         self._places: OrderedDict[str, Place] = OrderedDict()
 
-    def add(self, response: Response, messages: list[InputMessage], place: Place, *, workspace_id: str) -> None:
+    def add(self, response: Response, messages: list[Input], place: Place, *, workspace_id: str) -> None:
         """Keeps a response that begins; it can be continued once it has ended well."""
         self._places[response.id] = Place([*place.thread, StoredResponse(response, messages)], workspace_id)
         if len(self._places) > MAX_RESPONSES:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from codeact.events import CodeInterpreterCall, ImageOutput, Item, LogsOutput, encode
+from codeact.events import CodeInterpreterCall, ImageOutput, Item, LogsOutput, McpCall, Message, Reasoning, encode
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
 
 __all__ = ["offload"]
@@ -36,10 +36,15 @@ async def offload(item: Item, put: Put) -> None:
     What the model was told (`observation`) is bounded by the agent and left alone. Raises what `put` raises.
     """
     moved = _Moved(put)
-    if not isinstance(item, CodeInterpreterCall):
+    if isinstance(item, McpCall):
+        item.output = await moved.text(item.output) if item.output is not None else None
+        return
+    if isinstance(item, Message | Reasoning):
         for part in item.content:
             part.text = await moved.text(part.text)
         return
+    if not isinstance(item, CodeInterpreterCall):
+        return  # The client has to read the arguments of its function whole.
     item.code = await moved.text(item.code)
     if item.result is not None and item.result.error is not None:
         item.result = msgspec.structs.replace(item.result, error=await moved.error(item.result.error))

@@ -17,7 +17,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
-from codeact.events import InputMessage, Item, Response
+from codeact.events import Input, InputMessage, Item, Response
 from codeact.store.access_documents import AuditDocument, CredentialDocument, UsageDocument
 from codeact.store.facets import VERSION, Facets, begun, ended, labels_of, more_words, title_of
 from codeact.store.process import this_process
@@ -122,8 +122,9 @@ class ConversationDocument(Document):
                 return document
         return None
 
-    def begin(self, response: Response, messages: list[InputMessage]) -> None:
+    def begin(self, response: Response, given: list[Input]) -> None:
         """Takes in what a response knows when it begins."""
+        messages = [item for item in given if isinstance(item, InputMessage)]
         self.title = self.title or title_of(messages)
         self.words = begun(self.facets, self.words, response, messages)
 
@@ -208,7 +209,7 @@ class ResponseDocument(Document):
         ]
 
     @classmethod
-    def pack(cls, response: Response, messages: list[InputMessage], *, owner: str, root_id: str) -> "ResponseDocument":
+    def pack(cls, response: Response, messages: list[Input], *, owner: str, root_id: str) -> "ResponseDocument":
         return cls(
             id=response.id,
             owner=owner,
@@ -248,7 +249,7 @@ class ResponseDocument(Document):
             "tools": msgspec.json.decode(self.response["tools"]),
             "output": [item.unpack() for item in items],
         }
-        return StoredResponse(msgspec.convert(wire, Response), msgspec.convert(self.input, list[InputMessage]))
+        return StoredResponse(msgspec.convert(wire, Response), msgspec.convert(self.input, list[Input]))
 
 
 class ItemDocument(Document):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from codeact.events import InputMessage, Response
+from codeact.events import Input, Response
 from codeact.store.facets import Facets
 
 __all__ = ["AuditEntry", "Blob", "Conversation", "Credential", "OwnerLimits", "StoredResponse"]
@@ -37,7 +37,7 @@ class StoredResponse:
     """`response.output` holds the items that were done; `input` what the client sent, oldest first."""
 
     response: Response
-    input: list[InputMessage]
+    input: list[Input]
 
 
 @dataclass(frozen=True, slots=True)

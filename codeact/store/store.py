@@ -12,7 +12,7 @@ import anyio
 import msgspec
 
 from codeact.errors import NotFound
-from codeact.events import InputMessage, Item, Response, ResponseError
+from codeact.events import Input, Item, Response, ResponseError
 from codeact.ids import new_id
 from codeact.store.access import Access
 from codeact.store.history import History
@@ -87,7 +87,7 @@ class Store:
     # ---- responses -----------------------------------------------------------------------------------
 
     @operation
-    async def begin_response(self, response: Response, input: list[InputMessage], *, owner: str) -> None:
+    async def begin_response(self, response: Response, input: list[Input], *, owner: str) -> None:
         """Stores the response and what the client sent. Raises `NotFound` for an unknown `previous_response_id`."""
         root_id = response.id
         if response.previous_response_id is not None:

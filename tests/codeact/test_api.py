@@ -1,5 +1,7 @@
 """`Agent` and `AsyncAgent` in a program of the user's: a scripted model, a real sandbox, no server."""
 
+import json
+import sys
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -93,3 +95,45 @@ async def test_a_kernel_lost_while_idle_is_told_to_user_and_model(tmp_path: Path
         response = await agent.run("and x?")
     assert [notice.code for notice in response.notices] == ["kernel_replaced"]
     assert "variables, imports and files are gone" in str(model.calls[-1][-1].content)
+
+
+def test_functions_of_the_program_run_in_the_program(tmp_path: Path) -> None:
+    secret = "not in the sandbox"
+    seen: list[str] = []
+
+    def look_up(name: str, *, times: int = 1) -> dict[str, Any]:
+        """Looks a name up."""
+        seen.append(name)
+        if name == "nobody":
+            raise KeyError(name)
+        return {"length": len(secret), "name": name * times}
+
+    code = (
+        "Let me look.\n<execute>\nprint(look_up('Ada', times=2))\n"
+        "try:\n    look_up('nobody')\nexcept CallError as error:\n    print(error)\n</execute>\n"
+    )
+    with Agent(ScriptedModel([code, "Done."]), tools=[look_up], **settings(tmp_path)) as agent:
+        events = list(agent.stream("look"))
+    assert seen == ["Ada", "nobody"]
+    assert isinstance(events[-1], e.ResponseCompleted)
+    _, block, one, other, _ = events[-1].response.output
+    assert isinstance(block, e.CodeInterpreterCall)
+    assert block.outputs == [e.LogsOutput("{'length': 18, 'name': 'AdaAda'}\nlook_up(): KeyError: 'nobody'\n")]
+    assert isinstance(one, e.McpCall)
+    assert isinstance(other, e.McpCall)
+    assert (one.server_label, one.name, one.status) == ("host", "look_up", "completed")
+    assert (other.status, other.error) == ("failed", "look_up(): KeyError: 'nobody'")
+
+
+def test_tools_of_mcp_servers_are_grouped_by_server(tmp_path: Path) -> None:
+    config = tmp_path / "mcp.json"
+    script = str(Path(__file__).parent.parent / "mcp_server.py")
+    config.write_text(json.dumps({"mcpServers": {"sums": {"command": sys.executable, "args": [script]}}}))
+    code = "I add.\n<execute>\nprint(sums.add(a=2, b=3))\n</execute>\n"
+    with Agent(ScriptedModel([code, "Done."]), mcp_config=config, **settings(tmp_path)) as agent:
+        response = agent.run("add")
+    block, call = response.output[1:3]
+    assert isinstance(block, e.CodeInterpreterCall)
+    assert block.outputs == [e.LogsOutput("{'result': 5}\n")]
+    assert isinstance(call, e.McpCall)
+    assert (call.server_label, call.name, call.output) == ("sums", "add", '{"result": 5}')

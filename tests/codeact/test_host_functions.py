@@ -63,7 +63,7 @@ async def test_arguments_that_do_not_fit_are_named() -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("raise", "KeyError: 'no such thing'"), ("object", "JSON cannot say"), ("long", "over 8,000,000 bytes")],
+    [("raise", "KeyError: 'no such thing'"), ("object", "JSON cannot say"), ("long", "over 4,000,000 bytes")],
 )
 async def test_what_goes_wrong_in_a_function_is_told_in_words(text: str, words: str) -> None:
     with pytest.raises(FunctionError, match=words):

@@ -137,8 +137,8 @@ def test_what_a_client_answers_is_json_or_text() -> None:
     assert json.loads(value_of('{"a": 1}')) == {"a": 1}
     assert json.loads(value_of("sunny")) == "sunny"
     assert json.loads(value_of("NaN")) == "NaN"
-    with pytest.raises(FunctionError, match="over 8,000,000 bytes"):
-        value_of("x" * 8_000_001)
+    with pytest.raises(FunctionError, match="over 4,000,000 bytes"):
+        value_of("x" * 4_000_001)
 
 
 def test_only_signatures_are_told_of_many_functions() -> None:
