@@ -18,7 +18,7 @@ from pymongo import MongoClient
 
 from codeact.errors import StoreError, StoreUnavailable
 from codeact.store import Store, connection
-from codeact.store import store as store_module
+from codeact.store import operation as operation_module
 from codeact.store.failures import CODES, FOREIGN, explain
 
 pytestmark = pytest.mark.anyio
@@ -173,7 +173,7 @@ async def test_a_member_that_takes_no_writes_is_refused(mongod: RunMongod) -> No
 async def test_a_database_that_goes_away_and_comes_back_works_again(
     mongod: RunMongod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "OPERATION_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(operation_module, "OPERATION_TIMEOUT_S", 1.0)
     with mongod() as running:
         async with Store.connect(running.uri) as store:
             conversation = await store.create_conversation(owner="ann")
@@ -188,7 +188,7 @@ async def test_a_database_that_goes_away_and_comes_back_works_again(
 
 
 async def test_a_database_that_hangs_is_given_up_in_time(mongod: RunMongod, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "OPERATION_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(operation_module, "OPERATION_TIMEOUT_S", 1.0)
     with mongod() as running:
         async with Store.connect(running.uri) as store:
             running.signal(signal.SIGSTOP)
