@@ -11,7 +11,17 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from codeact.errors import InvalidRequest
-from codeact.events import CodeInterpreterCall, ImageOutput, InputMessage, Item, Response, ResponseError, encode
+from codeact.events import (
+    CodeInterpreterCall,
+    FunctionCall,
+    ImageOutput,
+    Input,
+    InputMessage,
+    Item,
+    Response,
+    ResponseError,
+    encode,
+)
 from codeact.exports.inline import BLOB_URL, GetBlob
 from codeact.ids import new_ids
 from codeact.store.blobs import DATA_URL, URL
@@ -43,7 +53,7 @@ class ArchivedConversation(msgspec.Struct, forbid_unknown_fields=True):
 
 class ArchivedResponse(msgspec.Struct, forbid_unknown_fields=True):
     response: Response
-    input: list[InputMessage]
+    input: list[Input]
 
 
 class ArchivedBlob(msgspec.Struct, forbid_unknown_fields=True):
@@ -118,6 +128,7 @@ class _Renewal:
     def __init__(self) -> None:
         self._responses: dict[str, str] = {}
         self._containers: dict[str, str] = {}
+        self._items: dict[str, str] = {}
 
     def apply(self, archive: Archive) -> None:
         next_id = new_ids()
@@ -137,8 +148,9 @@ class _Renewal:
             if response.status in ("queued", "in_progress"):
                 response.status, response.error = "failed", UNFINISHED
             for at, message in enumerate(one.input):
-                message.id = next_id("msg")
-                _check_parts(message, f"{place}.input[{at}].content")
+                message.id = next_id("msg" if isinstance(message, InputMessage) else "fco")
+                if isinstance(message, InputMessage):
+                    _check_parts(message, f"{place}.input[{at}].content")
             for at, item in enumerate(response.output):
                 self._item(item, next_id, f"{place}.response.output[{at}]")
             rest = msgspec.structs.replace(response, output=[])
@@ -149,8 +161,12 @@ class _Renewal:
         archive.conversation.last_response_id = self._responses.get(last) if last is not None else None
 
     def _item(self, item: Item, next_id: Callable[[str], str], place: str) -> None:
-        item.id = next_id(item.id.partition("_")[0] if re.match(r"[a-z]{1,8}_", item.id) else "item")
+        new_id = next_id(item.id.partition("_")[0] if re.match(r"[a-z]{1,8}_", item.id) else "item")
+        self._items[item.id] = item.id = new_id
+        if isinstance(item, FunctionCall) and item.caller is not None:
+            item.caller.caller_id = self._items.get(item.caller.caller_id, "")
         if isinstance(item, CodeInterpreterCall):
+            item.continues = self._items.get(item.continues) if item.continues is not None else None
             item.container_id = self._containers.setdefault(item.container_id, next_id("cntr"))
             for output in item.outputs or ():
                 if isinstance(output, ImageOutput) and not (

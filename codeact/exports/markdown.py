@@ -15,7 +15,7 @@ async def markdown(title: str, thread: Sequence[StoredResponse], get_blob: GetBl
     parts = [f"# {title}"]
     for stored in thread:
         for message in stored.input:
-            if message.role == "user":
+            if isinstance(message, InputMessage) and message.role == "user":
                 parts += ["## User", *await _said(message, get_blob)]
         if stored.response.output:
             parts.append("## Assistant")
@@ -24,7 +24,8 @@ async def markdown(title: str, thread: Sequence[StoredResponse], get_blob: GetBl
                 case Message():
                     parts.append("".join(part.text for part in item.content))
                 case CodeInterpreterCall():
-                    parts.append(_fenced(item.code, "python"))
+                    if item.continues is None:
+                        parts.append(_fenced(item.code, "python"))
                     for output in item.outputs or ():
                         parts.append(await _output(output, get_blob))
         if stored.response.error is not None:

@@ -24,13 +24,18 @@ async def notebook(title: str, thread: Sequence[StoredResponse], get_blob: GetBl
     """Prose as Markdown cells, blocks of code as code cells with their outputs and images. Reasoning is left out."""
     cells = [_markdown(f"# {title}")]
     for stored in thread:
-        cells += [await _question(message, get_blob) for message in stored.input if message.role == "user"]
+        said = (message for message in stored.input if isinstance(message, InputMessage))
+        cells += [await _question(message, get_blob) for message in said if message.role == "user"]
         for item in stored.response.output:
             match item:
                 case Message():
                     cells.append(_markdown("".join(part.text for part in item.content)))
                 case CodeInterpreterCall():
-                    cells.append(await _code(item, get_blob))
+                    cell = await _code(item, get_blob)
+                    if item.continues is not None and cells[-1]["cell_type"] == "code":
+                        cells[-1]["outputs"] += cell["outputs"]
+                    else:
+                        cells.append(cell)
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
     document = {"cells": cells, "metadata": KERNEL, "nbformat": 4, "nbformat_minor": 5}

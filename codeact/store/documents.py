@@ -346,7 +346,7 @@ class Documents:
             items[item.response_id].append(item)
         return [document.unpack(items[document.id]) for document in found]
 
-    async def add(self, response: Response, messages: list[InputMessage], *, owner: str) -> None:
+    async def add(self, response: Response, messages: list[Input], *, owner: str) -> None:
         """Stores a response that has ended, with its output. May be repeated."""
         previous = response.previous_response_id
         link = await self.responses.link(previous, owner=owner) if previous is not None else None
