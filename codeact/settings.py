@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     deleted_retention_days: float = Field(
         default=30.0, ge=0, description="How long a deleted conversation can be restored."
     )
+    drain_s: float = Field(default=20.0, ge=0)
     max_concurrent_runs: int = Field(default=200, ge=1)
     max_message_bytes: int = Field(default=8_000_000, ge=10_000)
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(

@@ -166,6 +166,7 @@ class Runs:
 
     def __init__(self, tasks: TaskGroup, *, max_concurrent: int) -> None:
         self._tasks = tasks
+        self._draining = False
         self._max_concurrent = max_concurrent
         self._live: dict[str, Run] = {}
         self._ended: OrderedDict[str, Run] = OrderedDict()
@@ -190,6 +191,8 @@ class Runs:
 
         Raises `Overloaded` or `ConversationLocked`: one run at a time in a conversation, since it has one kernel.
         """
+        if self._draining:
+            raise Overloaded("The server is stopping; ask again in a moment.")
         if len(self._live) >= self._max_concurrent:
             raise Overloaded(f"All {self._max_concurrent} places for running responses are taken; try again soon.")
         if conversation_id is not None and (
@@ -270,6 +273,10 @@ class Runs:
         size_bytes = sum(ended.size_bytes for ended in self._ended.values())
         while size_bytes > KEEP_ENDED_BYTES and len(self._ended) > 1:
             size_bytes -= self._ended.popitem(last=False)[1].size_bytes
+
+    def drain(self) -> None:
+        """Takes no more runs; those under way go on."""
+        self._draining = True
 
     async def stop(self) -> None:
         """Ends every run under way as failed (`server_restarted`) and waits for the ends. Idempotent."""

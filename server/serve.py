@@ -1,11 +1,13 @@
 """Runs the application under uvicorn: settings enter; returns when the server has stopped."""
 
+import asyncio
 import errno
 import signal
 import socket
 import sys
 import time
 from functools import partial
+from types import FrameType
 
 import uvicorn
 from rich.console import Console
@@ -45,12 +47,27 @@ def uvicorn_config(app: Starlette, settings: Settings) -> uvicorn.Config:
 
 
 class Server(uvicorn.Server):
-    """Ends the runs before it waits for connections, so that every client still reads its last event."""
+    """Ends the runs before it waits for connections, so that every client still reads its last event.
+
+    SIGTERM lets runs under way end by themselves first, for CODEACT_DRAIN_S; another signal, whichever it is,
+    stops them at once. SIGINT (Ctrl-C) stops them at once.
+    """
+
+    drains = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.drains = sig == signal.SIGTERM and not self.should_exit
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         app = self.config.app
         assert isinstance(app, Starlette)
         state: State = app.state.codeact
+        state.runs.drain()
+        deadline = time.monotonic() + state.settings.drain_s
+        # A signal can set no event of the loop: asked as often as uvicorn does.
+        while self.drains and state.runs.live and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
         await state.runs.stop()
         await super().shutdown(sockets)
 

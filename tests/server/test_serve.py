@@ -1,5 +1,6 @@
 """`codeact serve` as a user starts it: a process, its terminal output, its end."""
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from tests.model_server import Gate, ModelServer
 
 CODEACT = Path(sys.executable).with_name("codeact")
 
@@ -123,3 +128,41 @@ def test_it_ends_on_a_signal_and_leaves_no_sandbox(tmp_path: Path, number: signa
         assert process.wait(30) == 0
     left = [path for path in (tmp_path / "run").glob("*/*") if path.is_dir()]
     assert left == []
+
+
+def test_on_sigterm_an_answer_under_way_still_ends_and_a_second_signal_ends_it_at_once(
+    tmp_path: Path, model_server: ModelServer
+) -> None:
+    model = {
+        "CODEACT_MODEL": "openai/scripted",
+        "CODEACT_MODEL_API_BASE": model_server.base_url,
+        "CODEACT_MODEL_API_KEY": "test",
+    }
+    for signals in (1, 2):
+        gate = Gate()
+        model_server.reset()
+        model_server.reply("Hello", gate, " world")
+        with serving(tmp_path, **model) as process:
+            address = re.search(r"localhost:\d+", read_until(process, "Ctrl-C"))
+            assert address is not None
+            with connect(f"ws://{address[0]}/v1/responses") as client:
+                client.send(json.dumps({"type": "response.create", "input": "go"}))
+                created = json.loads(client.recv(timeout=30))
+                gate.reached.result(timeout=30)
+                process.send_signal(signal.SIGTERM)
+                # The conversation is busy (409) until nothing new is taken any more (503).
+                more = {"input": "more", "conversation": created["response"]["conversation"]["id"]}
+                status = 409
+                while status == 409:
+                    status = httpx.post(f"http://{address[0]}/v1/responses", json=more, trust_env=False).status_code
+                assert status == 503
+                if signals == 2:
+                    process.send_signal(signal.SIGTERM)
+                else:
+                    gate.open()
+                events = [created]
+                with pytest.raises(ConnectionClosed, match="service restart"):
+                    while True:
+                        events.append(json.loads(client.recv(timeout=30)))
+            assert process.wait(30) == 0
+        assert events[-1]["type"] == ("response.completed" if signals == 1 else "response.failed")

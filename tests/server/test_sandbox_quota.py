@@ -1,0 +1,99 @@
+"""Sandboxes per owner over HTTP and a socket: who is told 429, and who is not."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from tests.model_server import Gate, ModelServer
+from tests.server.conftest import Running
+
+BUSY = "<execute>\nprint('busy')\nimport time; time.sleep(1000)\n</execute>\n"
+SHORT = "<execute>\nprint(6 * 7)\n</execute>\n"
+
+
+@pytest.fixture(scope="module")
+def server(make_server: Callable[..., Running], model_server: ModelServer) -> Running:
+    return make_server(
+        model="openai/scripted",
+        model_api_base=model_server.base_url,
+        model_api_key="test",
+        sandboxes_per_owner=1,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _fresh_script(model_server: ModelServer) -> None:
+    model_server.reset()
+
+
+@contextmanager
+def busy(server: Running, model_server: ModelServer) -> Iterator[str]:
+    """While code of a conversation runs; its id."""
+    model_server.reply(BUSY)
+    with connect(server.ws_url, max_size=None) as socket:
+        socket.send(json.dumps({"type": "response.create", "input": "go"}))
+        event: dict[str, Any] = {"type": ""}
+        while event["type"] != "codeact:code_interpreter_call.output":
+            event = json.loads(socket.recv(timeout=60))
+            if event["type"] == "response.created":
+                response = event["response"]
+        yield response["conversation"]["id"]
+        model_server.reply("Stopped.")
+        socket.send(json.dumps({"type": "response.cancel", "response_id": response["id"]}))
+        while not event["type"].startswith(("response.incomplete", "response.completed")):
+            event = json.loads(socket.recv(timeout=60))
+
+
+def post(server: Running, **body: Any) -> httpx.Response:
+    return httpx.post(f"{server.url}/v1/responses", json={"input": "go", **body}, timeout=60, trust_env=False)
+
+
+def test_an_owner_whose_sandboxes_are_all_in_use_is_told_when_to_come_back(
+    server: Running, model_server: ModelServer
+) -> None:
+    with busy(server, model_server):
+        answer = post(server)
+        assert answer.status_code == 429
+        assert answer.json()["error"]["code"] == "sandbox_quota_exceeded"
+        assert answer.json()["error"]["type"] == "rate_limit_error"
+        assert int(answer.headers["Retry-After"]) >= 1
+        with connect(server.ws_url) as socket:
+            socket.send(json.dumps({"type": "response.create", "input": "go"}))
+            event = json.loads(socket.recv(timeout=30))
+    assert (event["type"], event["status"], event["error"]["code"]) == ("error", 429, "sandbox_quota_exceeded")
+
+
+def test_the_conversations_own_sandbox_does_not_count_and_idle_ones_are_given_up(
+    server: Running, model_server: ModelServer
+) -> None:
+    conversations = []
+    for _ in range(2):
+        model_server.reply(SHORT)
+        model_server.reply("Done.")
+        first = post(server)
+        assert (first.status_code, first.json()["status"]) == (200, "completed")
+        conversations.append(first.json()["conversation"]["id"])
+    model_server.reply(SHORT)
+    model_server.reply("Done.")
+    again = post(server, conversation=conversations[-1])
+    assert (again.status_code, again.json()["status"]) == (200, "completed")
+    assert "codeact:notices" not in again.json() or not again.json()["codeact:notices"]
+
+
+def test_a_hit_quota_in_the_middle_of_an_answer_fails_it_by_name(server: Running, model_server: ModelServer) -> None:
+    gate = Gate()
+    model_server.reply("I wait.", gate, SHORT)
+    with connect(server.ws_url) as socket:
+        socket.send(json.dumps({"type": "response.create", "input": "go"}))
+        gate.reached.result(timeout=30)
+        with busy(server, model_server):
+            gate.open()
+            event: dict[str, Any] = {"type": ""}
+            while event["type"] != "response.failed":
+                event = json.loads(socket.recv(timeout=60))
+    assert event["response"]["error"]["code"] == "sandbox_quota_exceeded"
