@@ -82,10 +82,10 @@ class AsyncAgent:
             await stack.enter_async_context(pool)
             if self._model is None:
                 from codeact.models.discovery import find_model
-                from codeact.models.litellm import close
 
-                stack.push_async_callback(close)
-                self._model = (await find_model(settings)).model
+                chosen = await find_model(settings)
+                stack.push_async_callback(chosen.close)
+                self._model = chosen.model
 
             async def get_pool() -> SandboxPool:
                 return pool

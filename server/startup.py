@@ -10,7 +10,6 @@ import anyio
 from codeact.errors import ConfigurationError
 from codeact.models import Model
 from codeact.models.discovery import find_model
-from codeact.models.litellm import close as close_connections
 from codeact.settings import Settings
 from codeact.store import Store, describe, open_store
 from sandbox_pool import SandboxPool
@@ -68,6 +67,6 @@ def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Mode
         try:
             yield Opened(found.model, found.model.name, found.why, (found.hint,) if found.hint else ())
         finally:
-            await close_connections()
+            await found.close()
 
     return Part("database", database), Part("sandbox", sandboxes), Part("model", served_model)

@@ -5,16 +5,20 @@ a provider's key in the environment is never used unasked, since that costs mone
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 
 from codeact.models import Model
 from codeact.models.demo import DemoModel
+from codeact.models.direct import DirectModel
 from codeact.models.litellm import LiteLLMModel, preload
+from codeact.models.litellm import close as close_litellm
+from codeact.models.providers import name_at
 from codeact.settings import Settings
 
 __all__ = ["DEFAULT_PROBES", "Found", "Probe", "find_model"]
@@ -33,11 +37,15 @@ _KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`why` is half a line for the terminal; `hint`, where there is one, a line that brings in another model."""
+    """`why` is half a line for the terminal; `hint`, where there is one, a line that brings in another model.
+
+    `close` ends the model's connections; call it in the event loop that used them, before that ends.
+    """
 
     model: Model
     why: str
     hint: str | None = None
+    close: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +56,6 @@ class Probe:
     base_url: str
     path: str
     names: Callable[[Any], list[str]]
-    prefix: str = "openai/"
-    api_path: str = "/v1"
 
 
 def _ollama_names(answer: Any) -> list[str]:
@@ -66,7 +72,7 @@ def _vllm_names(answer: Any) -> list[str]:
 
 
 DEFAULT_PROBES: tuple[Probe, ...] = (
-    Probe("Ollama", "http://127.0.0.1:11434", "/api/tags", _ollama_names, "ollama_chat/", ""),
+    Probe("Ollama", "http://127.0.0.1:11434", "/api/tags", _ollama_names),
     Probe("llama.cpp", "http://127.0.0.1:8080", "/v1/models", _openai_names),
     Probe("LM Studio", "http://127.0.0.1:1234", "/v1/models", _openai_names),
     Probe("vLLM", "http://127.0.0.1:8000", "/v1/models", _vllm_names),
@@ -82,13 +88,17 @@ async def find_model(
 ) -> Found:
     """The configured model, else the first that answers on loopback, else the demo. Never raises.
 
-    Takes no longer than the slowest probe may. A litellm model starts importing litellm.
+    Takes no longer than the slowest probe may. A model that needs litellm starts importing it.
     """
     if settings.model == "demo":
         return Found(DemoModel(), "CODEACT_MODEL names it")
     if settings.model is not None:
         key = settings.model_api_key.get_secret_value() if settings.model_api_key else None
-        return Found(_litellm(settings, settings.model, settings.model_api_base, key), "CODEACT_MODEL names it")
+        why = "CODEACT_MODEL names it"
+        known_as = name_at(settings.model)
+        if settings.model_api_base is not None and known_as is not None:
+            return _direct(settings, settings.model, known_as, settings.model_api_base, key, why)
+        return _litellm(settings, settings.model, settings.model_api_base, key, why)
     names: dict[str, str] = {}
     async with (
         httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_S) as client,
@@ -98,22 +108,30 @@ async def find_model(
             asking.start_soon(_ask, client, probe, names)
     for probe in probes:
         if name := names.get(probe.server):
-            model = _litellm(settings, probe.prefix + name, probe.base_url + probe.api_path, None)
-            return Found(model, f"{probe.server} answers at {probe.base_url}", "CODEACT_MODEL=… names another one")
+            why, hint = f"{probe.server} answers at {probe.base_url}", "CODEACT_MODEL=… names another one"
+            return _direct(settings, name, name, f"{probe.base_url}/v1", None, why, hint)
     why = "no CODEACT_MODEL is set, and no model server answers on this machine"
     return Found(DemoModel(), why, _hint(settings, environ))
 
 
-def _litellm(settings: Settings, name: str, api_base: str | None, api_key: str | None) -> LiteLLMModel:
+def _direct(
+    settings: Settings, name: str, known_as: str, api_base: str, api_key: str | None, why: str, hint: str | None = None
+) -> Found:
+    model = DirectModel(name, model=known_as, api_base=api_base, api_key=api_key, **_pace(settings))
+    return Found(model, why, hint, model.close)
+
+
+def _litellm(settings: Settings, name: str, api_base: str | None, api_key: str | None, why: str) -> Found:
     preload()
-    return LiteLLMModel(
-        name,
-        api_base=api_base,
-        api_key=api_key,
-        first_token_timeout_s=settings.model_first_token_timeout_s,
-        token_timeout_s=settings.model_token_timeout_s,
-        retries=settings.model_retries,
-    )
+    return Found(LiteLLMModel(name, api_base=api_base, api_key=api_key, **_pace(settings)), why, None, close_litellm)
+
+
+def _pace(settings: Settings) -> dict[str, Any]:
+    return {
+        "first_token_timeout_s": settings.model_first_token_timeout_s,
+        "token_timeout_s": settings.model_token_timeout_s,
+        "retries": settings.model_retries,
+    }
 
 
 async def _ask(client: httpx.AsyncClient, probe: Probe, names: dict[str, str]) -> None:

@@ -4,14 +4,12 @@ The first call waits for litellm's import, which `preload` starts early.
 """
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import anyio
 
-from codeact.errors import ModelTimeout
 from codeact.models import (
     ChatMessage,
     Finish,
@@ -21,13 +19,12 @@ from codeact.models import (
     TextDelta,
     Usage,
 )
-from codeact.models.litellm_errors import Asked, bad_name, failure
+from codeact.models.attempts import Pace, guessed, retried
+from codeact.models.failures import Asked
+from codeact.models.litellm_errors import bad_name, failure
 from codeact.models.litellm_loading import CLOSE_DEADLINE_S, close, preload
 
 __all__ = ["LiteLLMModel", "close", "preload"]
-
-FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30.0
-CHARS_PER_TOKEN = 4
 
 
 class LiteLLMModel:
@@ -49,8 +46,7 @@ class LiteLLMModel:
         self.name = name
         self._api_base = api_base
         self._api_key = api_key
-        self._first_token_timeout_s = first_token_timeout_s
-        self._token_timeout_s = token_timeout_s
+        self._pace = Pace(name, first_token_timeout_s, token_timeout_s)
         self._retries = retries
 
     async def stream(self, messages: Sequence[ChatMessage], sampling: Sampling) -> AsyncGenerator[ModelEvent, None]:
@@ -58,22 +54,14 @@ class LiteLLMModel:
         litellm = await asyncio.wrap_future(preload())
         model, provider = self._resolve(litellm)
         request = self._request(model, provider, messages, sampling)
-        for attempt in range(self._retries + 1):
-            started = False
-            try:
-                async with aclosing(self._attempt(litellm, request)) as events:
-                    async for event in events:
-                        started = True
-                        yield event
-                return
-            except ModelTimeout:
-                raise
-            except Exception as exception:
-                failed = failure(exception, self._asked(litellm, model, provider))
-                wait_s = _backoff_s(attempt) if failed.after_s is None else failed.after_s
-                if started or not failed.retry or attempt == self._retries or wait_s > LONGEST_BACKOFF_S:
-                    raise failed.error from exception
-            await asyncio.sleep(wait_s)
+        attempts = retried(
+            lambda: self._attempt(litellm, request),
+            lambda exception: failure(exception, self._asked(litellm, model, provider)),
+            retries=self._retries,
+        )
+        async with aclosing(attempts) as events:
+            async for event in events:
+                yield event
 
     async def estimate(self, messages: Sequence[ChatMessage], output: str) -> Usage:
         """See `Model.estimate`. Counted with the tokenizer litellm has for the model, else by length."""
@@ -114,7 +102,7 @@ class LiteLLMModel:
             "api_base": self._api_base,
             "api_key": key,
             # Longer than ours, which say which setting they are.
-            "timeout": 2 * max(self._first_token_timeout_s, self._token_timeout_s),
+            "timeout": 2 * max(self._pace.first_token_timeout_s, self._pace.token_timeout_s),
             "max_retries": 0,
             "drop_params": True,
         }
@@ -122,7 +110,7 @@ class LiteLLMModel:
 
     async def _attempt(self, litellm: Any, request: dict[str, Any]) -> AsyncGenerator[ModelEvent, None]:
         clock = asyncio.get_running_loop().time
-        deadline = clock() + self._first_token_timeout_s
+        deadline = clock() + self._pace.first_token_timeout_s
         started = False
         stream: Any = None
         try:
@@ -133,7 +121,7 @@ class LiteLLMModel:
                             stream = await litellm.acompletion(**request)
                         chunk = await anext(stream, None)
                 except TimeoutError:
-                    raise self._too_slow(started) from None
+                    raise self._pace.too_slow(started=started) from None
                 if chunk is None:
                     return
                 events = _events(chunk)
@@ -143,18 +131,11 @@ class LiteLLMModel:
                 if not events and (usage := getattr(chunk, "usage", None)):
                     yield await asyncio.to_thread(_usage, litellm, request["model"], usage, stream.chunks)
                 if started:
-                    deadline = clock() + self._token_timeout_s
+                    deadline = clock() + self._pace.token_timeout_s
         finally:
             if stream is not None:
                 with anyio.move_on_after(CLOSE_DEADLINE_S, shield=True):
                     await stream.aclose()
-
-    def _too_slow(self, started: bool) -> ModelTimeout:
-        if started:
-            pause = f"paused for more than {self._token_timeout_s:g} s between two tokens"
-            return ModelTimeout(f"{self.name} {pause} (CODEACT_MODEL_TOKEN_TIMEOUT_S).")
-        wait = f"gave no first token within {self._first_token_timeout_s:g} s"
-        return ModelTimeout(f"{self.name} {wait} (CODEACT_MODEL_FIRST_TOKEN_TIMEOUT_S).")
 
     def _estimate(self, litellm: Any, messages: list[dict[str, Any]], output: str) -> Usage:
         try:
@@ -162,12 +143,7 @@ class LiteLLMModel:
             input_tokens = litellm.token_counter(model=model, messages=messages)
             output_tokens = litellm.token_counter(model=model, text=output)
         except Exception:
-            said = sum(len(str(message["content"])) for message in messages)
-            return Usage(
-                input_tokens=said // CHARS_PER_TOKEN,
-                output_tokens=len(output) // CHARS_PER_TOKEN,
-                estimated=True,
-            )
+            return guessed([str(message["content"]) for message in messages], output)
         return Usage(
             input_tokens=input_tokens,
             output_tokens=output_tokens,
@@ -215,8 +191,3 @@ def _cost_usd(litellm: Any, model: str, **tokens: Any) -> float | None:
     except Exception:
         return None
     return float(input_usd + output_usd)
-
-
-def _backoff_s(attempt: int) -> float:
-    longest: float = min(FIRST_BACKOFF_S * 2**attempt, LONGEST_BACKOFF_S)
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 (jitter, no secret)

@@ -1,7 +1,6 @@
 """What went wrong at a model's server: litellm's exceptions enter; our errors, with cause and remedy, leave."""
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from codeact.errors import (
@@ -14,8 +13,9 @@ from codeact.errors import (
     ModelUnauthorized,
     ModelUnreachable,
 )
+from codeact.models.failures import Asked, Failure, one_line, worded
 
-__all__ = ["ERRORS", "Asked", "Failure", "bad_name", "failure"]
+__all__ = ["ERRORS", "bad_name", "failure"]
 
 ERRORS: dict[str, tuple[type[ModelError], bool]] = {
     "APIConnectionError": (ModelUnreachable, True),
@@ -59,27 +59,6 @@ _STATUSES: dict[int, type[ModelError]] = {403: ModelUnauthorized, 413: ContextTo
 _PREFIXES = re.compile(r"^(?:litellm\.\w+: |(?:\w+|Timeout )Error: |\w+Exception - )+")
 _NO_KEY = re.compile(r"missing|credential|api[ _-]?key", re.IGNORECASE)
 _NOISE = re.compile(r" ssl:(?:<[^>]*>|\w+)")
-_REASON_CHARS = 400
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Who was asked: the model's name as configured, the address if one is, the variables that hold its key."""
-
-    name: str
-    address: str | None = None
-    provider: str = ""
-    key_names: tuple[str, ...] = ()
-    has_key: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An error, whether asking again may help, and after how many seconds the server wants that."""
-
-    error: ModelError
-    retry: bool
-    after_s: float | None = None
 
 
 def bad_name(name: str) -> ModelNotFound:
@@ -103,36 +82,14 @@ def failure(exception: Exception, asked: Asked) -> Failure:
         kind, retry = ModelUnreachable, True
     elif asked.key_names and not asked.has_key and kind is not ModelNotFound and _NO_KEY.search(reason):
         kind, retry = ModelUnauthorized, False
-    return Failure(kind(_message(kind, asked, reason)), retry, _retry_after(exception))
-
-
-def _message(kind: type[ModelError], asked: Asked, reason: str) -> str:
-    where = asked.address or f"the {asked.provider} API"
-    if kind is ModelNotFound:
-        hint = ""
-        if asked.address and not asked.address.rstrip("/").endswith("/v1"):
-            hint = " The address of an OpenAI-compatible server usually ends in /v1."
-        return f"{where} has no model {asked.name}: {reason}{hint}"
-    if kind is ModelUnauthorized:
-        keys = " or ".join(f"export {name}=…" for name in (*asked.key_names, "CODEACT_MODEL_API_KEY"))
-        if asked.key_names and not asked.has_key:
-            return f"{asked.name} needs a key, and none is set: {keys}"
-        return f"{where} refused the key for {asked.name}: {reason} To set another one: {keys}"
-    if kind is ModelUnreachable:
-        return f"No answer from {where} for {asked.name}: {reason} CODEACT_MODEL_API_BASE names another address."
-    if kind is ModelRateLimited:
-        return f"{where} asks to slow down: {reason}"
-    if kind is ContextTooLong:
-        return f"The conversation is too long for {asked.name}: {reason}"
-    return f"{where} did not answer for {asked.name}: {reason}"
+    return Failure(worded(kind, asked, reason), retry, _retry_after(exception))
 
 
 def _reason(exception: Exception) -> str:
-    """The provider's own words: one line, bounded, with a full stop."""
+    """The provider's own words."""
     lines = str(getattr(exception, "message", "") or exception).strip().splitlines()
-    reason = _NOISE.sub("", _PREFIXES.sub("", lines[0])).strip() if lines else ""
-    reason = reason[:_REASON_CHARS] or type(exception).__name__
-    return reason if reason.endswith((".", "!", "?")) else f"{reason}."
+    words = _NOISE.sub("", _PREFIXES.sub("", lines[0])) if lines else ""
+    return one_line(words) or f"{type(exception).__name__}."
 
 
 def _not_connected(exception: BaseException | None) -> bool:

@@ -68,7 +68,7 @@ async def test_the_settings_reach_the_model(server: ModelServer, connections: No
 
 @pytest.mark.parametrize(
     ("probe", "name"),
-    [(OLLAMA, "ollama_chat/qwen3:8b"), (LLAMA_CPP, "openai/qwen3:8b"), (LM_STUDIO, "openai/qwen3:8b")],
+    [(OLLAMA, "qwen3:8b"), (LLAMA_CPP, "qwen3:8b"), (LM_STUDIO, "qwen3:8b")],
 )
 async def test_a_server_on_loopback_is_found_with_its_first_chat_model(
     server: ModelServer, probe: Probe, name: str
@@ -94,7 +94,7 @@ async def test_vllm_is_known_by_its_name_and_our_own_server_passed_over() -> Non
     for owner, is_found in [("vllm", True), ("codeact", False), ("tests", False)]:
         with ModelServer(owned_by=owner) as server:
             found = await find_model(Settings.load(), probes=[at(VLLM, server)])
-            assert (found.model.name == "openai/scripted") is is_found
+            assert (found.model.name == "scripted") is is_found
     with ModelServer(owned_by="codeact") as server:
         found = await find_model(Settings.load(), probes=[at(LLAMA_CPP, server)])
         assert isinstance(found.model, DemoModel)
