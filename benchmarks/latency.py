@@ -9,9 +9,10 @@ real sandbox, and a WebSocket client. Latencies across processes compare `time.t
     first_output_p50_ms,…  a `print` in the kernel until its frame is at the client's socket
     roundtrip_p50_ms       `1+1`: `interpreting` at the client until `completed` at the client
     raw_roundtrip_p50_ms   `1+1` in a plain ipykernel of the same Python, through jupyter_client, in the same run
-    token_added_p99_ms     a token written by the model server until its frame is at the client, less what
-                           litellm alone needs (p50) for the same stream in the same run
-    token_cpu_us           CPU of the server per token, less litellm's own in a process of its own
+    token_added_p99_ms     a token written by the model server until its frame is at the client, less what a bare
+                           httpx reader needs (p50) for the same stream in the same run
+    token_cpu_us           CPU of the server per token, less such a reader's in a process of its own
+    litellm_cpu_us         what litellm alone needs per token, which a model without an address of its own costs
     server_mb, sandbox_mb  resident memory of the server, and of one idle sandbox (all its processes)
 """
 
@@ -52,7 +53,7 @@ async def measure(sandbox: str) -> dict[str, float]:
         figures = {"listen_s": await _until(url + "/healthz", started)}
         figures["ready_s"] = await _until(url + "/readyz", started)
         async with websockets.connect(url.replace("http", "ws") + "/v1/responses", max_size=None) as socket:
-            await _ask(socket, "tokens 1")  # litellm is imported by the first request at the latest
+            await _ask(socket, "tokens 1")
             figures |= await _acquires(socket, url)
             figures |= await _first_output(socket)
             figures |= await _roundtrip(socket)
@@ -283,33 +284,53 @@ async def _tokens(socket: websockets.ClientConnection, process: psutil.Process, 
     await _ask(socket, f"tokens {TOKENS}", watch)
     after = process.cpu_times()
     cpu_us = (after.user + after.system - before.user - before.system) / TOKENS * 1e6
-    alone = await _litellm_alone(api_base)
+    bare, litellm = await _alone(BARE, api_base), await _alone(LITELLM, api_base)
     return {
         "token_p50_ms": statistics.median(late),
         "token_p99_ms": _p99(late),
-        "token_added_p99_ms": _p99(late) - alone["p50_ms"],
+        "token_added_p99_ms": _p99(late) - bare["p50_ms"],
         "token_total_cpu_us": cpu_us,
-        "token_cpu_us": cpu_us - alone["cpu_us"],
-        "litellm_p50_ms": alone["p50_ms"],
-        "litellm_p99_ms": alone["p99_ms"],
-        "litellm_cpu_us": alone["cpu_us"],
+        "token_cpu_us": cpu_us - bare["cpu_us"],
+        "bare_p50_ms": bare["p50_ms"],
+        "bare_p99_ms": bare["p99_ms"],
+        "bare_cpu_us": bare["cpu_us"],
+        "litellm_p50_ms": litellm["p50_ms"],
+        "litellm_p99_ms": litellm["p99_ms"],
+        "litellm_cpu_us": litellm["cpu_us"],
     }
 
 
-ALONE = """
-import asyncio, json, os, resource, statistics, sys, time
+LITELLM = """
+import os
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-import uvloop, litellm
+import litellm
+async def texts(url, n):
+    stream = await litellm.acompletion(model="openai/bench", api_base=url, api_key="x", stream=True,
+        messages=[{"role": "user", "content": f"tokens {n}"}], stream_options={"include_usage": True})
+    async for chunk in stream:
+        yield chunk.choices[0].delta.content or "" if chunk.choices else ""
+"""
+
+BARE = """
+import httpx
+client = httpx.AsyncClient(trust_env=False, timeout=60)
+async def texts(url, n):
+    body = {"model": "bench", "stream": True, "messages": [{"role": "user", "content": f"tokens {n}"}]}
+    async with client.stream("POST", url + "/chat/completions", json=body) as response:
+        async for piece in response.aiter_raw():
+            for line in piece.split(b"\\n"):
+                if line.startswith(b"data: {"):
+                    yield json.loads(line[6:])["choices"][0]["delta"]["content"]
+"""
+
+ALONE = """
+import asyncio, json, resource, statistics, sys, time
+import uvloop
+%s
 async def main():
     async def ask(n):
-        late = []
-        stream = await litellm.acompletion(model="openai/bench", api_base=sys.argv[1], api_key="x", stream=True,
-            messages=[{"role": "user", "content": f"tokens {n}"}], stream_options={"include_usage": True})
-        async for chunk in stream:
-            text = chunk.choices[0].delta.content or "" if chunk.choices else ""
-            if text.startswith("at="):
-                late.append((time.time() - float(text[3:])) * 1000)
-        return late
+        said = texts(sys.argv[1], n)
+        return [(time.time() - float(text[3:])) * 1000 async for text in said if text.startswith("at=")]
     await ask(5)
     before = resource.getrusage(resource.RUSAGE_SELF)
     late = await ask(int(sys.argv[2]))
@@ -322,9 +343,10 @@ uvloop.run(main())
 """
 
 
-async def _litellm_alone(api_base: str) -> dict[str, float]:
+async def _alone(texts: str, api_base: str) -> dict[str, float]:
+    """The same stream, read in a process of its own by nothing but this."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", ALONE, api_base, str(TOKENS), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", ALONE % texts, api_base, str(TOKENS), stdout=asyncio.subprocess.PIPE
     )
     out, _ = await child.communicate()
     return dict(json.loads(out.splitlines()[-1]))

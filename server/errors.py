@@ -7,10 +7,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from codeact.errors import CodeActError, RateLimited
+from codeact.errors import CodeActError, ModelError, RateLimited
+from codeact.events import ResponseError
 from sandbox_pool.errors import AtCapacity, QuotaExceeded, SandboxError
 
-__all__ = ["HANDLERS", "Unauthorized", "envelope", "status_of"]
+__all__ = ["HANDLERS", "Unauthorized", "envelope", "json_response", "raised", "status_of"]
 
 
 class Unauthorized(CodeActError):
@@ -32,12 +33,28 @@ def status_of(error: CodeActError | SandboxError) -> int:
 
 
 def envelope(error: CodeActError | SandboxError) -> dict[str, Any]:
-    """`{"error": {message, type, code, param}}`, as the OpenAI API answers."""
+    """`{"error": {message, type, code, param}}`, as the standard has it."""
     status = status_of(error)
-    kinds = {401: "authentication_error", 429: "rate_limit_error"}
-    kind = kinds.get(status, "server_error" if status >= 500 else "invalid_request_error")
     param = getattr(error, "param", None)
+    kind = "model_error" if isinstance(error, ModelError) and status >= 500 else _kind(status)
     return {"error": {"message": error.message, "type": kind, "code": error.code, "param": param}}
+
+
+def raised(error: ResponseError) -> CodeActError:
+    """What a response failed with, as the exception that it was."""
+    kinds = [CodeActError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    known = next((kind for kind in kinds if kind.code == error.code), CodeActError)
+    exception = CodeActError(error.message, code=error.code)
+    exception.status = known.status  # type: ignore[misc]
+    return exception
+
+
+def _kind(status: int) -> str:
+    """The Open Responses specification's names for kinds of errors."""
+    kinds = {404: "not_found", 429: "too_many_requests"}
+    return kinds.get(status, "server_error" if status >= 500 else "invalid_request")
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -54,13 +71,12 @@ async def _ours(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    kind = "invalid_request_error" if error.status_code < 500 else "server_error"
     message = error.detail
     if error.status_code == 404:
         message = f"There is nothing at {request.method} {request.url.path}."
     elif error.status_code == 405:
         message = f"{request.url.path} does not take {request.method}."
-    body = {"error": {"message": message, "type": kind, "code": None, "param": None}}
+    body = {"error": {"message": message, "type": _kind(error.status_code), "code": None, "param": None}}
     return json_response(body, error.status_code, dict(error.headers or {}))
 
 

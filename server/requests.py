@@ -11,7 +11,18 @@ from server.inputs import InputItem, ItemReference, as_messages, has_content, ma
 from server.pages import Included
 from server.parameters import checked
 
-__all__ = ["CreateBody", "CreateRequest", "Metadata", "check_model", "parse_create", "parse_steer"]
+__all__ = [
+    "CreateBody",
+    "CreateRequest",
+    "Metadata",
+    "Temperature",
+    "Tokens",
+    "TopP",
+    "check_model",
+    "finished",
+    "parse_create",
+    "parse_steer",
+]
 
 Metadata = Annotated[
     dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]],
@@ -115,12 +126,17 @@ def parse_create(body: Any, *, model_name: str | None) -> CreateRequest:
         _check_unstored(request)
     if request.background and request.generate is False:
         raise InvalidRequest("With 'generate': false there is nothing to do in the background.", param="background")
-    messages = as_messages(request.input)
+    return finished(request)
+
+
+def finished(body: CreateBody) -> CreateRequest:
+    """The body with its input as messages. Raises `InvalidRequest` where there is nothing to answer."""
+    messages = as_messages(body.input)
     if not any(isinstance(message, ItemReference) or has_content(message) for message in messages):
-        if request.generate is not False and request.conversation is None:
+        if body.generate is not False and body.conversation is None:
             raise InvalidRequest("'input' is empty: send the user's text.", param="input")
         messages = []
-    return CreateRequest(**msgspec.structs.asdict(request), messages=messages)
+    return CreateRequest(**msgspec.structs.asdict(body), messages=messages)
 
 
 class SteerBody(msgspec.Struct, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
 """What the application holds while it runs, and how a checked request becomes a run."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
@@ -20,6 +20,7 @@ from codeact.workspace import Workspace, Workspaces
 from sandbox_pool import SandboxPool
 from server.audit import AuditLog
 from server.auth import Caller
+from server.chats import Chats
 from server.media import show
 from server.parts import Part
 from server.preparation import Preparation
@@ -46,6 +47,7 @@ class State:
     runs: Runs
     audit: AuditLog
     mcp: McpServers
+    chats: Chats = field(default_factory=Chats)
 
     async def create(self, request: CreateRequest, *, caller: Caller, unstored: Unstored | None = None) -> Run:
         """Stores the request's input and starts its run. When it returns, the input is safe.

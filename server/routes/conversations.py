@@ -1,4 +1,4 @@
-"""`/v1/conversations`, `/v1/blobs` and `/v1/models`: what the store and the model hold, as the standard shows it."""
+"""`/v1/conversations` and `/v1/blobs`: what the store holds, as the standard shows it."""
 
 from typing import Any
 
@@ -82,18 +82,8 @@ async def get_blob(request: Request) -> Response:
     return Response(blob.data, media_type=blob.media_type, headers=headers)
 
 
-async def list_models(request: Request) -> Response:
-    """`GET /v1/models`: the one model that is served."""
-    state: State = request.app.state.codeact
-    owner_of(request)
-    model = await state.model.get()
-    entry = {"id": model.name, "object": "model", "created": 0, "owned_by": "codeact"}
-    return json_response({"object": "list", "data": [entry]})
-
-
 routes = [
     Route("/v1/conversations", create_conversation, methods=["POST"]),
     Route("/v1/conversations/{conversation_id}", get_conversation, methods=["GET"]),
     Route("/v1/blobs/{sha256}", get_blob, methods=["GET"]),
-    Route("/v1/models", list_models, methods=["GET"]),
 ]

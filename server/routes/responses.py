@@ -1,13 +1,11 @@
 """`/v1/responses` over HTTP: JSON bodies enter, a response as JSON or its events as SSE leave."""
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from codeact.errors import InvalidRequest, NotFound
@@ -17,12 +15,10 @@ from server.pages import Included, PageQuery, page_of
 from server.parameters import read_json, read_parameters
 from server.requests import parse_create
 from server.runs import Run
+from server.sse import stream
 from server.state import State
 
 __all__ = ["routes"]
-
-SSE_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-DONE = "data: [DONE]\n\n"
 
 
 class RetrieveQuery(msgspec.Struct, kw_only=True):
@@ -42,7 +38,7 @@ async def create(request: Request) -> Response:
     parsed = parse_create(body, model_name=opened.value.name if opened else None)
     run = await state.create(parsed, caller=caller_of(request))
     if parsed.stream:
-        return _sse(run, 0)
+        return stream(run, 0)
     if not parsed.background:
         await run.end()
     return json_response(run.response)
@@ -62,7 +58,7 @@ async def retrieve(request: Request) -> Response:
                 f"The events of '{response_id}' are no longer kept; fetch it without 'stream'.",
                 param="stream",
             )
-        return _sse(run, query.starting_after + 1)
+        return stream(run, query.starting_after + 1)
     return json_response(run.response if run is not None else await _stored(state, response_id, owner))
 
 
@@ -114,17 +110,6 @@ def _run(state: State, response_id: str, owner: str) -> Run | None:
 async def _stored(state: State, response_id: str, owner: str) -> Any:
     store = await state.store.get()
     return (await store.get_response(response_id, owner=owner)).response
-
-
-def _sse(run: Run, start: int) -> Response:
-    async def body() -> AsyncIterator[str]:
-        async with aclosing(run.subscribe(start)) as frames:
-            async for frame in frames:
-                kind = frame[len('{"type":"') : frame.index('"', len('{"type":"'))]
-                yield f"event: {kind}\ndata: {frame}\n\n"
-        yield DONE
-
-    return StreamingResponse(body(), media_type="text/event-stream", headers=SSE_HEADERS)
 
 
 routes = [

@@ -57,7 +57,7 @@ def test_responses_per_minute_are_counted_over_all_keys_of_an_owner(
     refused = [answer for answer in answers if answer.status_code == 429]
     assert 1 <= len(refused) <= 2  # the clock may begin another minute between them
     error = refused[0].json()["error"]
-    assert (error["type"], error["code"]) == ("rate_limit_error", "rate_limit_exceeded")
+    assert (error["type"], error["code"]) == ("too_many_requests", "rate_limit_exceeded")
     assert "1 responses in a minute" in error["message"]
     assert 1 <= int(refused[0].headers["retry-after"]) <= 61
 

@@ -1,0 +1,152 @@
+"""Chat Completions, for clients that know nothing newer: a body enters, a request for a response leaves."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from codeact import events as e
+from codeact.errors import InvalidRequest
+from server.inputs import InputImage, InputText, MessageItem, OutputText, Part, Refusal
+from server.parameters import checked
+from server.requests import CreateBody, CreateRequest, Metadata, Temperature, Tokens, TopP, check_model, finished
+
+__all__ = ["ChatBody", "ChatMessageBody", "as_create", "parse_chat", "text_of"]
+
+
+class ImageUrl(msgspec.Struct):
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class TextPart(msgspec.Struct, tag="text"):
+    text: str
+
+
+class ImagePart(msgspec.Struct, tag="image_url"):
+    image_url: ImageUrl
+
+
+class RefusalPart(msgspec.Struct, tag="refusal"):
+    refusal: str
+
+
+class ChatMessageBody(msgspec.Struct):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart | ImagePart | RefusalPart] | None = None
+    name: str | None = None
+
+
+class ChatStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
+    include_usage: bool | None = None
+    include_obfuscation: Literal[False] | None = None
+
+
+class ChatTextFormat(msgspec.Struct, tag="text", forbid_unknown_fields=True):
+    """Plain text; there is no other format."""
+
+
+class ChatBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What `POST /v1/chat/completions` takes. A field that only takes null is not supported."""
+
+    messages: Annotated[list[ChatMessageBody], Meta(min_length=1)]
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: ChatStreamOptions | None = None
+    max_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    metadata: Metadata | None = None
+    store: bool | None = None
+    user: str | None = None
+    safety_identifier: Annotated[str, Meta(max_length=64)] | None = None
+    prompt_cache_key: str | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    n: Literal[1] | None = None
+    presence_penalty: Literal[0] | None = None
+    frequency_penalty: Literal[0] | None = None
+    logprobs: Literal[False] | None = None
+    modalities: list[Literal["text"]] | None = None
+    response_format: ChatTextFormat | None = None
+    parallel_tool_calls: bool | None = None
+    tool_choice: Literal["auto", "none"] | None = None
+    tools: Annotated[list[Any], Meta(max_length=0)] | None = None
+    audio: None = None
+    function_call: None = None
+    functions: None = None
+    logit_bias: None = None
+    prediction: None = None
+    seed: None = None
+    stop: None = None
+    top_logprobs: None = None
+    verbosity: None = None
+    web_search_options: None = None
+
+
+def parse_chat(body: Any, *, model_name: str | None) -> ChatBody:
+    """Raises `InvalidRequest` or `ModelNotFound`, naming the parameter."""
+    chat = checked(body, ChatBody)
+    check_model(chat.model, served=model_name)
+    if not any(message.role == "user" for message in chat.messages):
+        raise InvalidRequest("'messages' holds none of the user's.", param="messages")
+    return chat
+
+
+def as_create(chat: ChatBody, previous_response_id: str | None) -> CreateRequest:
+    """The same as a request for a response; after a known one, only what came since is asked."""
+    messages = list(chat.messages)
+    if previous_response_id is not None:
+        messages = messages[1 + max(index for index, message in enumerate(messages) if message.role == "assistant") :]
+    leading = [text_of(message) for message in _leading(chat.messages)]
+    items = [_item(message) for message in messages if message not in _leading(chat.messages)]
+    effort = chat.reasoning_effort
+    body = CreateBody(
+        input=items,  # type: ignore[arg-type]
+        model=chat.model,
+        instructions="\n\n".join(leading) or None,
+        previous_response_id=previous_response_id,
+        stream=chat.stream,
+        metadata=chat.metadata,
+        max_output_tokens=chat.max_completion_tokens or chat.max_tokens,
+        temperature=chat.temperature,
+        top_p=chat.top_p,
+        reasoning=e.ReasoningConfig(effort) if effort is not None else None,
+        truncation="auto",
+        tool_choice=chat.tool_choice,
+        user=chat.user,
+        safety_identifier=chat.safety_identifier,
+        prompt_cache_key=chat.prompt_cache_key,
+    )
+    return finished(body)
+
+
+def _leading(messages: Sequence[ChatMessageBody]) -> list[ChatMessageBody]:
+    """The system messages at the start."""
+    count = next((i for i, message in enumerate(messages) if message.role not in ("system", "developer")), 0)
+    return list(messages[:count])
+
+
+def _item(message: ChatMessageBody) -> MessageItem:
+    if not isinstance(message.content, list):
+        return MessageItem(message.role, message.content or "")
+    parts: list[Part] = []
+    for part in message.content:
+        match part:
+            case TextPart(text):
+                parts.append(OutputText(text) if message.role == "assistant" else InputText(text))
+            case ImagePart(ImageUrl(url, detail)):
+                parts.append(InputImage(image_url=url, detail=detail))
+            case RefusalPart(refusal):
+                parts.append(Refusal(refusal))
+    return MessageItem(message.role, parts)
+
+
+def text_of(message: ChatMessageBody) -> str:
+    """What the message says, images apart."""
+    if not isinstance(message.content, list):
+        return (message.content or "").strip()
+    texts = [part.text for part in message.content if isinstance(part, TextPart)]
+    return "\n".join(texts).strip()

@@ -1,0 +1,136 @@
+"""`/v1/chat/completions`: a chat enters; its answer leaves as one JSON object or as chunks over SSE."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from codeact import events as e
+from codeact.errors import CodeActError, NotFound
+from codeact.events import Event
+from server.auth import caller_of
+from server.chat import ChatBody, as_create, parse_chat
+from server.chat_text import ChatText
+from server.errors import envelope, json_response, raised
+from server.parameters import read_json
+from server.runs import Run
+from server.sse import DONE, SSE_HEADERS
+from server.state import State
+
+__all__ = ["routes"]
+
+_decode: Any = msgspec.json.Decoder(Event).decode
+
+FINISHED = {"max_output_tokens": "length", "content_filter": "content_filter"}
+
+
+async def create(request: Request) -> Response:
+    """Answers a chat. Code, what it prints and its images are text of the answer."""
+    state: State = request.app.state.codeact
+    caller = caller_of(request)
+    opened = state.model.opened
+    body = await read_json(request, state.settings.max_message_bytes)
+    chat = parse_chat(body, model_name=opened.value.name if opened else None)
+    known = state.chats.find(chat.messages, owner=caller.owner)
+    try:
+        run = await state.create(as_create(chat, known), caller=caller)
+    except NotFound:
+        if known is None:
+            raise
+        run = await state.create(as_create(chat, None), caller=caller)
+    images = (state.settings.public_url or str(request.base_url)).rstrip("/")
+    answer = _Answer(state, chat, run, ChatText(images=images))
+    if chat.stream:
+        return StreamingResponse(answer.chunks(), media_type="text/event-stream", headers=SSE_HEADERS)
+    return json_response(await answer.whole())
+
+
+class _Answer:
+    """One run, told as a chat completion."""
+
+    def __init__(self, state: State, chat: ChatBody, run: Run, text: ChatText) -> None:
+        self._state = state
+        self._chat = chat
+        self._run = run
+        self._text = text
+        self._said: list[str] = []
+
+    async def whole(self) -> dict[str, Any]:
+        """The completion. Raises `CodeActError` when the response failed."""
+        thoughts: list[str] = []
+        async for _, thought in self._pieces():
+            thoughts.append(thought)
+        if (failed := self._failure()) is not None:
+            raise failed
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(self._said), "refusal": None}
+        if any(thoughts):
+            message["reasoning_content"] = "".join(thoughts)
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish_reason()}
+        return self._object("chat.completion", [choice]) | {"usage": self._usage()}
+
+    async def chunks(self) -> AsyncIterator[str]:
+        """Server-sent events, `[DONE]` last. A failure is an event `{"error": …}` before it."""
+        yield self._chunk({"role": "assistant", "content": ""})
+        async for text, thought in self._pieces():
+            if thought:
+                yield self._chunk({"reasoning_content": thought})
+            if text:
+                yield self._chunk({"content": text})
+        if (failed := self._failure()) is not None:
+            yield f"data: {msgspec.json.encode(envelope(failed)).decode()}\n\n"
+        else:
+            yield self._chunk({}, finish_reason=self._finish_reason())
+            if self._chat.stream_options is not None and self._chat.stream_options.include_usage:
+                last = self._object("chat.completion.chunk", []) | {"usage": self._usage()}
+                yield f"data: {msgspec.json.encode(last).decode()}\n\n"
+        yield DONE
+
+    async def _pieces(self) -> AsyncIterator[tuple[str, str]]:
+        """Text of the answer and of the model's thinking, as it comes."""
+        async with aclosing(self._run.subscribe()) as frames:
+            async for frame in frames:
+                event = _decode(frame)
+                text = self._text.feed(event)
+                self._said.append(text)
+                yield text, event.delta if isinstance(event, e.ReasoningTextDelta) else ""
+        if self._failure() is None:
+            answer = "".join(self._said)
+            self._state.chats.remember(self._chat.messages, answer, self._run.id, owner=self._run.owner)
+
+    def _failure(self) -> CodeActError | None:
+        error = self._run.response.error
+        return None if error is None else raised(error)
+
+    def _finish_reason(self) -> str:
+        details = self._run.response.incomplete_details
+        return FINISHED.get((details and details.reason) or "", "stop")
+
+    def _usage(self) -> dict[str, Any]:
+        usage = self._run.response.usage or e.ResponseUsage()
+        return {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.total_tokens,
+            "prompt_tokens_details": {"cached_tokens": usage.input_tokens_details.cached_tokens},
+            "completion_tokens_details": {"reasoning_tokens": usage.output_tokens_details.reasoning_tokens},
+        }
+
+    def _chunk(self, delta: dict[str, Any], *, finish_reason: str | None = None) -> str:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return f"data: {msgspec.json.encode(self._object('chat.completion.chunk', [choice])).decode()}\n\n"
+
+    def _object(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "id": f"chatcmpl-{self._run.id}",
+            "object": kind,
+            "created": int(self._run.response.created_at),
+            "model": self._run.response.model,
+            "choices": choices,
+        }
+
+
+routes = [Route("/v1/chat/completions", create, methods=["POST"])]
