@@ -341,10 +341,11 @@ class _Loop:
             self._workspace.suspended = Suspended(item_id, block, timeout_s=self._options.call_timeout_s)
             return False
         result = execution.result
+        told = result.detail if result.limit is None else f"{result.detail} (limit: {result.limit})"
         if not result.kernel_alive:
-            await self._builder.notice("kernel_replaced", result.detail)
+            await self._builder.notice("kernel_replaced", told)
         elif result.limit is not None:
-            await self._builder.notice("limit_reached", result.detail)
+            await self._builder.notice("limit_reached", told)
         return True
 
     async def _observe(self, block: Block) -> None:

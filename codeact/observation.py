@@ -21,6 +21,18 @@ _STATUS = {
     "timeout": "stopped at the time limit",
     "died": "the kernel died",
 }
+_CLEAN_UP = "Delete files that you need no more, or write less."
+_REMEDIES = {
+    "execution_timeout_s": "Split the work into blocks, or find a faster way.",
+    "memory_mb": "Work on less data at a time, or in smaller types.",
+    "output_bytes": "Print a summary instead.",
+    "pids": "Start fewer processes and threads, and end those that are done.",
+    "shm_mb": _CLEAN_UP,
+    "tmp_mb": _CLEAN_UP,
+    "workspace_inodes": _CLEAN_UP,
+    "workspace_mb": _CLEAN_UP,
+}
+"""What the model can do about a limit that the same code would meet again."""
 _PICTURES = ("image/png", "image/jpeg", "image/svg+xml", "image/gif", "image/webp")
 _PLACEHOLDER = re.compile(r"<(IPython\.core\.display\.\w+|\w+) object>\Z")
 _MARKUP = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^<>]*>", re.DOTALL | re.IGNORECASE)
@@ -61,10 +73,10 @@ def _header(result: ExecutionResult, detail_chars: int) -> str:
     lines = [f"{HEADER} {status}, {result.duration_s:.2f} s"]
     if result.limit:
         lines.append(f"Limit reached: {result.limit}")
-    if result.omitted_bytes:
-        lines.append(f"{result.omitted_bytes:,} bytes of output were left out.")
     if result.detail:
         lines.append(excerpt(result.detail, detail_chars))
+    if result.limit in _REMEDIES:
+        lines.append(_REMEDIES[result.limit])
     if not result.kernel_alive:
         lines.append(kernel_lost(""))
     return "\n".join(lines)

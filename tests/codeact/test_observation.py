@@ -2,6 +2,7 @@
 
 import base64
 import struct
+from dataclasses import fields
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from codeact.observation import kernel_lost, observation
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Stream
+from sandbox_pool.spec import Limits
 
 OK = ExecutionResult(status="ok", duration_s=0.123)
 NAME_ERROR = Error("NameError", "name 'x' is not defined", ["Traceback", "\x1b[31mNameError\x1b[0m: no x"])
@@ -45,14 +47,19 @@ def test_a_syntax_error_says_that_nothing_ran() -> None:
 
 
 def test_a_limit_is_named_and_explained() -> None:
-    result = ExecutionResult(
-        status="timeout", duration_s=60, limit="execution_timeout_s", detail="Stopped after 60 s.", omitted_bytes=1234
-    )
+    result = ExecutionResult(status="timeout", duration_s=60, limit="execution_timeout_s", detail="Stopped after 60 s.")
     text = observation([Stream("stdout", "tick\n")], result, limit_chars=500)
     assert text == (
         "Observation: stopped at the time limit, 60.00 s\nLimit reached: execution_timeout_s\n"
-        "1,234 bytes of output were left out.\nStopped after 60 s.\nstdout:\ntick"
+        "Stopped after 60 s.\nSplit the work into blocks, or find a faster way.\nstdout:\ntick"
     )
+
+
+def test_the_model_reads_what_it_can_do_about_each_limit_that_code_can_meet() -> None:
+    for limit in fields(Limits):
+        if Limits().explain(limit.name) or limit.name in ("execution_timeout_s", "output_bytes"):
+            result = ExecutionResult(status="error", duration_s=1, limit=limit.name)
+            assert observation([], result, limit_chars=500).count("\n") == 3, limit.name
 
 
 def test_a_dead_kernel_is_told_with_what_is_gone() -> None:
