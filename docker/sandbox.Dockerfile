@@ -6,6 +6,8 @@
 # CODEACT_SANDBOX_IMAGE names it.
 ARG BASE_IMAGE=python:3.12-slim
 FROM ${BASE_IMAGE}
+# First, so that what is left of a build that fails is known for ours (sandbox_pool/backends/superseded.py).
+LABEL codeact.build="1"
 
 COPY docker/sandbox-requirements.txt /opt/kernel/requirements.txt
 # The root is read-only at run time, so what Python would cache then is made now: bytecode, also of a

@@ -39,10 +39,14 @@ from sandbox_pool.backends.docker_events import Events
 from sandbox_pool.backends.docker_exec import ExecStream
 from sandbox_pool.backends.image import ensure_image
 from sandbox_pool.backends.instance import Instance
+from sandbox_pool.backends.superseded import remove_superseded
 from sandbox_pool.errors import EngineUnavailable, SandboxError, SandboxStartFailed
+from sandbox_pool.logs import Logger
 from sandbox_pool.spec import Limits, SandboxSpec
 
 __all__ = ["DockerBackend"]
+
+log = Logger(__name__)
 
 THREADS = 8
 EXIT_TIMEOUT_S = 1.5
@@ -131,6 +135,7 @@ class DockerBackend:
             return Death(f"The kernel is gone, and nobody knows why. {error.message}")
 
     async def watch(self, notice: Callable[[Notice], None]) -> None:
+        await self._in_thread(self._tidy)
         ours = (INSTANCE, self._instance.directory.name)
         await Events(self._prepared, SANDBOX, ours, self._images).watch(notice)
 
@@ -248,6 +253,16 @@ class DockerBackend:
         for name in dead.keys() - {label[INSTANCE] for label in labels}:
             self._instance.forget(dead[name])
         return {label[SANDBOX] for label in labels}
+
+    def _tidy(self) -> None:
+        built = self._images.get(None)
+        if built is None:
+            return
+        try:
+            with translated(SandboxError):
+                remove_superseded(self._prepared.api, built)
+        except (SandboxError, KeyError) as error:  # An engine of another make may have other fields.
+            log.warning("superseded images not looked for", reason=str(error))
 
     def _close(self) -> None:
         self._instance.close()

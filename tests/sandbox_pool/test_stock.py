@@ -8,7 +8,7 @@ import anyio
 import psutil
 import pytest
 
-from sandbox_pool import ImageUnavailable, Limits, Notice, PoolClosed, SandboxPool, SandboxSpec, channel
+from sandbox_pool import ImageUnavailable, Limits, Notice, PoolClosed, SandboxPool, SandboxSpec, channel, removal
 from tests.sandbox_pool.pools import SPEC, Observed, value_of
 
 pytestmark = pytest.mark.anyio
@@ -131,6 +131,24 @@ async def test_a_sandbox_ends_after_its_lifetime_which_is_reported_by_name(backe
         _, result = await sandbox.run("while True: pass")
         assert (result.status, result.limit, result.kernel_alive) == ("died", "lifetime_s", False)
         assert "had lived for its 0.5 s" in result.detail
+
+
+async def test_a_removal_waits_while_somebody_waits_for_a_start(
+    backend: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "POLITENESS_S", 1000.0)
+    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1) as pool:
+        used = await pool.acquire()
+        backend.gate, backend.reached = anyio.Event(), anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(pool.acquire().__aenter__)
+            await pool.until(lambda stats: stats.waiting == 1)
+            await pool.release(used)
+            await backend.reached.wait()
+            await anyio.wait_all_tasks_blocked()
+            assert (pool.stats().removing, used.alive) == (1, True)
+            backend.gate.set()
+        await backend.gone(used.id)
 
 
 async def test_draining_returns_when_the_last_one_is_given_back(backend: Observed) -> None:

@@ -1,0 +1,58 @@
+"""Which images of earlier versions a real engine keeps, and which go."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import docker
+import pytest
+
+from sandbox_pool.backends import superseded
+from sandbox_pool.backends.superseded import remove_superseded
+from tests.needs import prepared_docker
+
+pytestmark = [pytest.mark.anyio, pytest.mark.docker]
+
+
+@pytest.fixture
+def engine() -> Iterator[docker.APIClient]:
+    with closing(docker.APIClient(version="auto", **docker.utils.kwargs_from_env())) as engine:
+        yield engine
+
+
+@pytest.fixture
+async def repository(tmp_path: Path, engine: docker.APIClient) -> list[str]:
+    """Names of images of one repository, made for this test: each has another content, the first is a user's."""
+    backend = await prepared_docker(tmp_path)
+    built = backend._images[None]
+    await backend.close()
+    name = f"codeact-test-{os.urandom(4).hex()}"
+    container = engine.create_container(built)
+    try:
+        for tag in ("new", "old", "used"):
+            engine.commit(container, name, tag, changes=f"ENV TAG={tag}")
+        engine.commit(container, name, "other", changes="LABEL codeact.kernel=\nENV TAG=other")
+        engine.commit(container, f"{name}-of-a-user", "old", changes="ENV TAG=user")
+    finally:
+        engine.remove_container(container)
+    return [f"{name}:{tag}" for tag in ("new", "old", "used")] + [f"{name}-of-a-user:old"]
+
+
+async def test_only_what_is_ours_old_and_unused_goes(
+    engine: docker.APIClient, repository: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, old, used, users = repository
+    in_use = engine.create_container(used)
+    try:
+        remove_superseded(engine, new, build_label="codeact.test")
+        assert {name for name in repository if engine.images(name)} == {*repository}  # used in this week
+        monkeypatch.setattr(superseded, "_unused_s", lambda api, name: superseded.UNUSED_S + 1)
+        remove_superseded(engine, new, build_label="codeact.test")
+        assert {name for name in repository if engine.images(name)} == {new, used, users}
+    finally:
+        engine.remove_container(in_use)
+        for name in (*repository, new.replace(":new", ":other")):
+            with suppress(docker.errors.ImageNotFound):
+                engine.remove_image(name)
+    assert old not in [name for name in repository if engine.images(name)]
