@@ -18,7 +18,7 @@ from server.audit import Audit, AuditLog
 from server.auth import Authenticate
 from server.errors import HANDLERS
 from server.guard import Guard
-from server.routes import access, chat, conversations, exports, health, history, models, page, responses
+from server.routes import access, chat, conversations, exports, health, history, items, models, page, responses
 from server.runs import Runs
 from server.state import State
 from server.websocket import responses_socket
@@ -64,6 +64,7 @@ def create_app(
             *exports.routes,
             *chat.routes,
             *models.routes,
+            *items.routes,
             *conversations.routes,
             *access.routes,
             *history.routes,

@@ -18,7 +18,7 @@ from codeact.ids import new_id
 from codeact.markup import CLOSE, OPEN
 from codeact.observation import HEADER
 
-__all__ = ["InputItem", "ItemReference", "as_messages", "from_item", "has_content", "mark_messages"]
+__all__ = ["InputItem", "ItemReference", "as_messages", "from_item", "has_content", "mark_items", "mark_messages"]
 
 
 class InputText(msgspec.Struct, tag="input_text"):
@@ -94,6 +94,11 @@ class FunctionCallItem(msgspec.Struct, tag="function_call"):
 
 
 InputItem = MessageItem | CodeItem | ReasoningItem | ItemReference | FunctionOutputItem | FunctionCallItem
+
+
+def mark_items(body: Any) -> Any:
+    """A body with `items` in it, each with the `type` that messages may leave out."""
+    return body | {"items": mark_messages(body["items"])} if isinstance(body, dict) and "items" in body else body
 
 
 def mark_messages(given: Any) -> Any:

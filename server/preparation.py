@@ -1,15 +1,18 @@
 """Before a run: a checked request enters; where it goes on, and its messages as they are stored, leave."""
 
 import hashlib
+from collections.abc import Sequence
+from functools import partial
 
+from codeact.errors import InvalidRequest
 from codeact.events import Input
 from codeact.store import Blob, Store
-from server.inputs import ItemReference, from_item
+from server.inputs import InputItem, ItemReference, as_messages, from_item
 from server.media import keep
 from server.requests import CreateRequest
 from server.unstored import Place, Unstored
 
-__all__ = ["Preparation"]
+__all__ = ["Preparation", "received", "resolved"]
 
 
 class Preparation:
@@ -47,24 +50,40 @@ class Preparation:
 
         Raises `InvalidRequest`, and `NotFound` for what is not there.
         """
-        messages: list[Input] = []
-        for message in self._request.messages:
-            if isinstance(message, ItemReference):
-                messages += from_item(await self._store.get_item(message.id, owner=self._owner))
-            else:
-                messages.append(message)
-        put = self._remember if self._request.store is False else self._put_blob
-        return await keep(messages, put=put, get=self.get_blob)
+        request = self._request
+        messages = await resolved(request.messages, self._store, owner=self._owner)
+        put = self._remember if request.store is False else partial(self._store.put_blob, owner=self._owner)
+        messages = await keep(messages, put=put, get=self.get_blob)
+        if request.conversation_id is not None:
+            waiting = await self._store.conversation_items.waiting(request.conversation_id, owner=self._owner)
+            messages = [*waiting, *messages]
+        if not messages and request.generate is not False:
+            raise InvalidRequest("'input' is empty: send the user's text.", param="input")
+        return messages
 
     async def get_blob(self, sha256: str) -> Blob:
         """A blob of this connection or of the owner. Raises `NotFound`."""
         blob = self._unstored.blobs.get(sha256)
         return blob if blob is not None else await self._store.get_blob(sha256, owner=self._owner)
 
-    async def _put_blob(self, data: bytes, media_type: str) -> str:
-        return await self._store.put_blob(data, media_type, owner=self._owner)
-
     async def _remember(self, data: bytes, media_type: str) -> str:
         sha256 = hashlib.sha256(data).hexdigest()
         self._unstored.blobs[sha256] = Blob(data, media_type)
         return sha256
+
+
+async def resolved(messages: Sequence[Input | ItemReference], store: Store, *, owner: str) -> list[Input]:
+    """The messages with what references name in their place. Raises `NotFound`."""
+    found: list[Input] = []
+    for message in messages:
+        if isinstance(message, ItemReference):
+            found += from_item(await store.get_item(message.id, owner=owner))
+        else:
+            found.append(message)
+    return found
+
+
+async def received(items: list[InputItem], store: Store, *, owner: str) -> list[Input]:
+    """Items as a client sends them, as they are stored: references resolved, images and files put away."""
+    messages = await resolved(as_messages(items), store, owner=owner)
+    return await keep(messages, put=partial(store.put_blob, owner=owner), get=partial(store.get_blob, owner=owner))

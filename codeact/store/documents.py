@@ -60,6 +60,7 @@ class ConversationDocument(Document):
     updated_at: datetime
     metadata: str
     last_response_id: str | None = None
+    pending: list[dict[str, Any]] = Field(default_factory=list)
     deleted: bool = False
     deleted_at: datetime | None = None
     title: str | None = None
@@ -126,6 +127,8 @@ class ConversationDocument(Document):
         """Takes in what a response knows when it begins."""
         messages = [item for item in given if isinstance(item, InputMessage)]
         self.title = self.title or title_of(messages)
+        taken = {item.id for item in given}
+        self.pending = [item for item in self.pending if item["id"] not in taken]
         self.words = begun(self.facets, self.words, response, messages)
 
     def end(self, response: Response) -> None:
@@ -135,6 +138,10 @@ class ConversationDocument(Document):
             self.words = ended(self.facets, self.words, response)
         self.facets.status = response.status
         self.updated_at = time_of(time.time())
+
+    def waiting(self) -> list[Input]:
+        """What was said outside of a response, for the next one."""
+        return msgspec.convert(self.pending, list[Input])
 
     def rename(self, title: str) -> None:
         self.title = title

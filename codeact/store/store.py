@@ -15,6 +15,7 @@ from codeact.errors import NotFound
 from codeact.events import Input, Item, Response, ResponseError
 from codeact.ids import new_id
 from codeact.store.access import Access
+from codeact.store.conversation_items import ConversationItems
 from codeact.store.history import History
 from codeact.store.operation import operation
 from codeact.store.process import is_running
@@ -50,6 +51,7 @@ class Store:
         self._uri = uri
         self.access = Access(documents, uri)
         self.history = History(documents, uri)
+        self.conversation_items = ConversationItems(documents, uri)
 
     @classmethod
     @asynccontextmanager

@@ -1,16 +1,20 @@
 """`/v1/conversations` and `/v1/blobs`: what the store holds, as the standard shows it."""
 
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from codeact.errors import InvalidRequest
 from codeact.store import Conversation
 from server.auth import owner_of
 from server.errors import json_response
-from server.parameters import read_json
+from server.inputs import InputItem, mark_items
+from server.parameters import checked, read_json
+from server.preparation import received
+from server.requests import Metadata
 from server.state import State
 
 __all__ = ["routes", "shape"]
@@ -45,23 +49,44 @@ def shape(conversation: Conversation) -> dict[str, Any]:
     }
 
 
+class CreateConversation(msgspec.Struct):
+    """`items` come before the first response."""
+
+    items: Annotated[list[InputItem], Meta(max_length=20)] | None = None
+    metadata: Metadata | None = None
+
+
+class UpdateConversation(msgspec.Struct):
+    metadata: Metadata | None
+
+
 async def create_conversation(request: Request) -> Response:
-    """`POST /v1/conversations`; the body may hold `metadata`."""
+    """Makes a conversation, with what was said before it."""
     state: State = request.app.state.codeact
     owner = owner_of(request)
-    body = await read_json(request, state.settings.max_message_bytes)
-    unknown = sorted(set(body) - {"metadata"}) if isinstance(body, dict) else ["body"]
-    if unknown:
-        raise InvalidRequest(f"The parameter '{unknown[0]}' is not supported here.", param=unknown[0])
-    metadata = body.get("metadata") or {}
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise InvalidRequest("'metadata' must map text to text.", param="metadata")
+    body = checked(mark_items(await read_json(request, state.settings.max_message_bytes)), CreateConversation)
     store = await state.store.get()
-    return json_response(shape(await store.create_conversation(owner=owner, metadata=metadata)))
+    items = await received(body.items or [], store, owner=owner)
+    conversation = await store.create_conversation(owner=owner, metadata=body.metadata or {})
+    if items:
+        await store.conversation_items.add(conversation.id, items, owner=owner)
+    return json_response(shape(conversation))
+
+
+async def update_conversation(request: Request) -> Response:
+    """Replaces the conversation's metadata."""
+    state: State = request.app.state.codeact
+    owner = owner_of(request)
+    body = checked(await read_json(request, state.settings.max_message_bytes), UpdateConversation)
+    store = await state.store.get()
+    conversation_id = request.path_params["conversation_id"]
+    return json_response(
+        shape(await store.conversation_items.set_metadata(conversation_id, body.metadata or {}, owner=owner))
+    )
 
 
 async def get_conversation(request: Request) -> Response:
-    """`GET /v1/conversations/{id}`."""
+    """The conversation; its items are listed apart."""
     state: State = request.app.state.codeact
     owner = owner_of(request)
     store = await state.store.get()
@@ -85,5 +110,6 @@ async def get_blob(request: Request) -> Response:
 routes = [
     Route("/v1/conversations", create_conversation, methods=["POST"]),
     Route("/v1/conversations/{conversation_id}", get_conversation, methods=["GET"]),
+    Route("/v1/conversations/{conversation_id}", update_conversation, methods=["POST"]),
     Route("/v1/blobs/{sha256}", get_blob, methods=["GET"]),
 ]
