@@ -151,7 +151,8 @@ class Stock:
 
     def _is_hurried(self) -> bool:
         """Whether the processor is better left to the starts."""
-        return self._loans.waiting > 0 and self.starts.under_way > 0 and len(self.removals) < self._max_size
+        coming = self.starts.under_way > 0 or self._wants_start()
+        return self._loans.waiting > 0 and coming and len(self.removals) < self._max_size
 
     # ---- going -----------------------------------------------------------------------------------------
 
