@@ -137,8 +137,8 @@ async def test_a_removal_waits_while_somebody_waits_for_a_start(
     backend: Observed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(removal, "POLITENESS_S", 1000.0)
-    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1) as pool:
-        used = await pool.acquire()
+    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=2) as pool:
+        used, _ = await pool.acquire(), await pool.acquire()
         backend.gate, backend.reached = anyio.Event(), anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(pool.acquire().__aenter__)
