@@ -1,7 +1,7 @@
 """Backends and sandboxes for the tests of this folder: real ones."""
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -9,12 +9,14 @@ import pytest
 
 from sandbox_pool.backends import Backend
 from sandbox_pool.backends.process import ProcessBackend
+from sandbox_pool.outputs import Output, Stream
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import SandboxSpec
 from tests.needs import prepared_docker
 
 SPEC = SandboxSpec(preload=())
 DEADLINE_S = 60.0
+SOON_S = 3.0
 
 StartSandbox = Callable[..., Awaitable[Sandbox]]
 
@@ -23,6 +25,17 @@ _numbers = itertools.count(1)
 
 def new_id() -> str:
     return f"test-{next(_numbers)}"
+
+
+def text(outputs: Sequence[Output], name: str = "stdout") -> str:
+    return "".join(output.text for output in outputs if isinstance(output, Stream) and output.name == name)
+
+
+async def value(sandbox: Sandbox, expression: str) -> str:
+    """What `print(expression)` prints in the sandbox."""
+    outputs, result = await sandbox.run(f"print({expression})")
+    assert result.status == "ok", result
+    return text(outputs).removesuffix("\n")
 
 
 async def make_backend(kind: str, state_dir: Path) -> Backend:

@@ -1,45 +1,23 @@
 """What every backend's sandboxes must do. Only the public interface is used."""
 
-import asyncio
 import base64
-import time
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
-from sandbox_pool.backends import Backend
-from sandbox_pool.errors import SandboxBusy, SandboxGone
 from sandbox_pool.outputs import (
     ClearOutput,
     DisplayData,
     Error,
     ExecuteResult,
-    Output,
     Stream,
     UpdateDisplayData,
 )
 from sandbox_pool.sandbox import Sandbox
-from sandbox_pool.spec import Limits, SandboxSpec
+from sandbox_pool.spec import Limits
+from tests.sandbox_pool.conftest import SOON_S, SPEC, StartSandbox, text, value
 
 pytestmark = pytest.mark.anyio
-
-SPEC = SandboxSpec(preload=())
-STOP_S = 6.0
-SOON_S = 3.0
-
-StartSandbox = Callable[..., Awaitable[Sandbox]]
-
-
-def text(outputs: Sequence[Output], name: str = "stdout") -> str:
-    return "".join(output.text for output in outputs if isinstance(output, Stream) and output.name == name)
-
-
-async def value(sandbox: Sandbox, expression: str) -> str:
-    """What `print(expression)` prints in the sandbox."""
-    outputs, result = await sandbox.run(f"print({expression})")
-    assert result.status == "ok", result
-    return text(outputs).removesuffix("\n")
 
 
 # ---- state and output --------------------------------------------------------------------------------
@@ -272,177 +250,6 @@ async def test_an_error_of_any_size_arrives(shared: Sandbox) -> None:
     assert len(result.error.evalue) < 1_000_000
 
 
-# ---- stopping ----------------------------------------------------------------------------------------
-
-
-async def test_an_interrupt_stops_the_code_and_keeps_the_variables(shared: Sandbox) -> None:
-    execution = shared.execute("kept = 'kept'\nprint('running')\nwhile True: pass")
-    assert await anext(execution) == Stream("stdout", "running\n")
-    await shared.interrupt()
-    result = execution.result
-    assert (result.status, result.kernel_alive, result.limit) == ("interrupted", True, None)
-    assert result.error
-    assert result.error.ename == "KeyboardInterrupt"
-    assert await value(shared, "kept") == "kept"
-
-
-async def test_an_interrupt_stops_code_that_has_not_begun(shared: Sandbox) -> None:
-    execution = shared.execute("import time\ntime.sleep(60)")
-    began_at = time.monotonic()
-    await shared.interrupt()
-    assert (execution.result.status, execution.result.kernel_alive) == ("interrupted", True)
-    assert time.monotonic() - began_at < SOON_S
-
-
-@pytest.mark.parametrize(
-    "code",
-    ["await asyncio.sleep(60)", "await asyncio.sleep(0)\nwhile True: pass"],
-    ids=["waits", "computes"],
-)
-async def test_an_interrupt_stops_code_that_awaits(shared: Sandbox, code: str) -> None:
-    execution = shared.execute(f"import asyncio\nprint('running')\n{code}")
-    await anext(execution)
-    began_at = time.monotonic()
-    await shared.interrupt()
-    assert (execution.result.status, execution.result.kernel_alive) == ("interrupted", True)
-    assert time.monotonic() - began_at < SOON_S
-
-
-async def test_an_interrupt_when_idle_does_nothing(shared: Sandbox) -> None:
-    await shared.interrupt()
-    assert await value(shared, "'untouched'") == "untouched"
-
-
-async def test_an_interrupt_never_hits_the_next_execution(shared: Sandbox) -> None:
-    for delay_ms in range(0, 30, 2):
-        execution = shared.execute("import time\ntime.sleep(0.01)")
-        await asyncio.sleep(delay_ms / 1000)
-        await shared.interrupt()
-        assert execution.result.status in ("ok", "interrupted")
-        _, result = await shared.run("for _ in range(1000): pass")
-        assert result.status == "ok", (delay_ms, result)
-    assert shared.alive
-
-
-async def test_an_interrupt_reaches_child_processes(shared: Sandbox) -> None:
-    execution = shared.execute("import subprocess\nprint('running')\nsubprocess.run(['sleep', '60'])")
-    await anext(execution)
-    await shared.interrupt()
-    assert (execution.result.status, execution.result.kernel_alive) == ("interrupted", True)
-
-
-async def test_leaving_an_execution_stops_its_code(shared: Sandbox) -> None:
-    async with shared.execute("print('running')\nwhile True: pass") as execution:
-        await anext(execution)
-    assert execution.result.status == "interrupted"
-    assert await value(shared, "1") == "1"
-
-
-async def test_a_cancelled_run_leaves_the_sandbox_idle(shared: Sandbox) -> None:
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.5):
-            await shared.run("while True: pass")
-    await shared.interrupt()
-    assert await value(shared, "1") == "1"
-
-
-async def test_at_the_time_limit_the_code_is_stopped_and_its_output_kept(shared: Sandbox) -> None:
-    outputs, result = await shared.run("print('partial')\nwhile True: pass", timeout_s=0.5)
-    assert text(outputs) == "partial\n"
-    assert (result.status, result.limit, result.kernel_alive) == ("timeout", "execution_timeout_s", True)
-    assert 0.5 <= result.duration_s < 0.5 + SOON_S
-    assert "0.5 s" in result.detail
-
-
-async def test_the_time_limit_of_the_spec_holds_when_nobody_reads(start: StartSandbox) -> None:
-    sandbox = await start(replace(SPEC, limits=Limits(execution_timeout_s=0.5)))
-    execution = sandbox.execute("print('unread')\nwhile True: pass")
-    await execution.ended()
-    assert execution.result.status == "timeout"
-    assert text([output async for output in execution][:1]) == "unread\n"
-
-
-UNSTOPPABLE = {
-    "swallows the interrupt": "import time\nwhile True:\n  try: time.sleep(1)\n  except KeyboardInterrupt: pass",
-    "computes in C": "sum(range(10**15))",
-    "forks children that ignore it": (
-        "import os, signal, time\n"
-        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "for _ in range(3): os.fork()\n"
-        "while True: time.sleep(1)"
-    ),
-}
-
-
-@pytest.mark.parametrize("code", UNSTOPPABLE.values(), ids=UNSTOPPABLE.keys())
-async def test_code_that_cannot_be_interrupted_costs_the_kernel_its_life(sandbox: Sandbox, code: str) -> None:
-    outputs, result = await sandbox.run(f"print('partial', flush=True)\n{code}", timeout_s=0.5)
-    assert text(outputs).startswith("partial\n")
-    assert (result.status, result.limit, result.kernel_alive) == ("timeout", "execution_timeout_s", False)
-    assert result.duration_s < 0.5 + STOP_S
-    assert "variables are gone" in result.detail
-    assert not sandbox.alive
-    assert sandbox.death
-
-
-# ---- death -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [("import os; os.kill(os.getpid(), 9)", "SIGKILL"), ("import os; os._exit(3)", "status 3")],
-)
-async def test_a_kernel_that_dies_is_noticed_at_once(sandbox: Sandbox, code: str, reason: str) -> None:
-    execution = sandbox.execute(f"print('partial', flush=True)\nimport time; time.sleep(0.1)\n{code}")
-    began_at = time.monotonic()
-    outputs = [output async for output in execution]
-    assert time.monotonic() - began_at < SOON_S
-    assert text(outputs) == "partial\n"
-    result = execution.result
-    assert (result.status, result.kernel_alive, result.limit) == ("died", False, None)
-    assert reason in result.detail
-    assert "variables are gone" in result.detail
-    assert reason in (await sandbox.died()).detail
-    with pytest.raises(SandboxGone, match=reason):
-        sandbox.execute("1")
-
-
-async def test_the_death_of_an_idle_kernel_is_noticed_at_once(sandbox: Sandbox) -> None:
-    await sandbox.run("import os, threading\nthreading.Timer(0.2, os._exit, [4]).start()")
-    async with asyncio.timeout(SOON_S):
-        death = await sandbox.died()
-    assert "status 4" in death.detail
-    assert not sandbox.alive
-
-
-async def test_the_memory_limit_is_enforced_and_named(start: StartSandbox, backend: Backend) -> None:
-    if any("memory_mb" in sentence for sentence in backend.isolation.missing):
-        pytest.skip(str(backend.isolation.missing))
-    sandbox = await start(replace(SPEC, limits=Limits(memory_mb=256)))
-    _, result = await sandbox.run("blocks = []\nwhile True: blocks.append(b'x' * 10_000_000)", timeout_s=60)
-    assert (result.status, result.limit, result.kernel_alive) == ("died", "memory_mb", False)
-    assert "256 MB" in result.detail
-
-
-async def test_closing_ends_what_runs(sandbox: Sandbox) -> None:
-    execution = sandbox.execute("print('partial', flush=True)\nwhile True: pass")
-    assert await anext(execution) == Stream("stdout", "partial\n")
-    await sandbox.close()
-    assert (execution.result.status, execution.result.kernel_alive) == ("died", False)
-    assert "closed" in execution.result.detail
-    await sandbox.close()
-    assert (await sandbox.died()).detail == "The sandbox was closed."
-    with pytest.raises(SandboxGone):
-        sandbox.execute("1")
-
-
-async def test_a_second_execution_is_refused_while_one_runs(shared: Sandbox) -> None:
-    async with shared.execute("while True: pass"):
-        with pytest.raises(SandboxBusy):
-            shared.execute("1")
-    assert await value(shared, "1") == "1"
-
-
 # ---- limits ------------------------------------------------------------------------------------------
 
 
@@ -467,91 +274,3 @@ async def test_an_output_too_large_to_send_is_said_and_the_kernel_lives(shared: 
     outputs, result = await shared.run("from IPython.display import HTML\nHTML('x' * 40_000_000)")
     assert (result.status, result.kernel_alive) == ("ok", True)
     assert "too large" in text(outputs, "stderr")
-
-
-async def test_a_fork_bomb_meets_the_limit_on_processes(start: StartSandbox, backend: Backend) -> None:
-    if any("pids" in sentence for sentence in backend.isolation.missing):
-        pytest.skip(str(backend.isolation.missing))
-    sandbox = await start(replace(SPEC, limits=Limits(pids=60)))
-    _, result = await sandbox.run(
-        "import subprocess\nchildren = [subprocess.Popen(['sleep', '60']) for _ in range(100)]"
-    )
-    assert result.error
-    assert result.error.ename == "BlockingIOError"
-    assert await value(sandbox, "'alive'") == "alive"
-
-
-async def test_the_workspace_has_a_size(start: StartSandbox, backend: Backend) -> None:
-    if any("workspace_mb" in sentence for sentence in backend.isolation.missing):
-        pytest.skip(str(backend.isolation.missing))
-    sandbox = await start(replace(SPEC, limits=Limits(workspace_mb=8)))
-    _, result = await sandbox.run("with open('big', 'wb') as file: file.write(b'x' * 16_000_000)")
-    assert result.error
-    assert "No space left on device" in result.error.evalue
-
-
-# ---- isolation ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def isolated(backend: Backend, shared: Sandbox) -> Sandbox:
-    if not backend.isolation.isolated:
-        pytest.skip("a plain process is not isolated")
-    return shared
-
-
-async def test_there_is_no_network_but_loopback(isolated: Sandbox) -> None:
-    assert await value(isolated, "[name for _, name in __import__('socket').if_nameindex()]") == "['lo']"
-    _, result = await isolated.run("import socket; socket.create_connection(('192.0.2.1', 80), timeout=5)")
-    assert result.error
-    assert "Network is unreachable" in result.error.evalue
-
-
-async def test_the_code_is_an_ordinary_user_without_capabilities(isolated: Sandbox) -> None:
-    assert await value(isolated, "__import__('os').getuid() != 0") == "True"
-    outputs, _ = await isolated.run("print(open('/proc/self/status').read())")
-    status = dict(line.split(":\t", 1) for line in text(outputs).splitlines() if ":\t" in line)
-    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
-    assert status["NoNewPrivs"].strip() == "1"
-
-
-async def test_the_system_is_read_only_and_the_workspace_is_writable(isolated: Sandbox) -> None:
-    for path in ("/x", "/usr/x", "/etc/x", "/dev/x"):
-        _, result = await isolated.run(f"open('{path}', 'w')")
-        assert result.error, path
-        assert result.error.ename in ("OSError", "PermissionError"), path
-    assert await value(isolated, "__import__('os').getcwd()") == "/workspace"
-    assert await value(isolated, "open('file.txt', 'w').write('text')") == "4"
-    assert await value(isolated, "open('/tmp/file.txt', 'w').write('text')") == "4"
-
-
-async def test_two_sandboxes_do_not_see_each_others_files_and_processes(isolated: Sandbox, start: StartSandbox) -> None:
-    other = await start()
-    await isolated.run("for place in ('/workspace', '/tmp', '/dev/shm'): open(f'{place}/mine', 'w').close()")
-    seen = "[p for p in ('/workspace', '/tmp', '/dev/shm') if 'mine' in __import__('os').listdir(p)]"
-    assert await value(isolated, seen) == "['/workspace', '/tmp', '/dev/shm']"
-    assert await value(other, seen) == "[]"
-    pids = await value(other, "[p for p in __import__('os').listdir('/proc') if p.isdigit()]")
-    assert len(pids.split(",")) < 10
-
-
-async def test_a_relative_path_is_in_the_workspace_and_can_be_imported_from(shared: Sandbox) -> None:
-    await shared.run("open('helper_module.py', 'w').write('answer = 42')")
-    assert await value(shared, "__import__('helper_module').answer") == "42"
-
-
-async def test_the_environment_holds_nothing_of_the_server(
-    start: StartSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CODEACT_MODEL_API_KEY", "top-secret")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "top-secret")
-    sandbox = await start()
-    outputs, _ = await sandbox.run(
-        "import glob, os\n"
-        "print(dict(os.environ))\n"
-        "for path in glob.glob('/proc/[0-9]*/environ'):\n"
-        "  if os.stat(path).st_uid == os.getuid() and os.getsid(int(path.split('/')[2])) == os.getsid(0):\n"
-        "    print(open(path).read())"
-    )
-    assert "PATH" in text(outputs)
-    assert "top-secret" not in text(outputs)

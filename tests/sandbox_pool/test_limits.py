@@ -9,6 +9,7 @@ from sandbox_pool.backends import Backend
 from sandbox_pool.errors import FileLimit
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import Limits, SandboxSpec
+from tests.differences import needs_promise
 
 pytestmark = pytest.mark.anyio
 
@@ -25,19 +26,13 @@ async def small(backend: Backend) -> AsyncIterator[Sandbox]:
     await sandbox.close()
 
 
-def needs(backend: Backend, *limits: str) -> None:
-    for sentence in backend.isolation.missing:
-        if any(limit in sentence for limit in limits):
-            pytest.skip(sentence)
-
-
 @pytest.mark.parametrize(
     ("place", "limit", "size_mb"), [("/workspace", "workspace_mb", 8), ("/tmp", "tmp_mb", 6), ("/dev/shm", "shm_mb", 4)]
 )
 async def test_a_full_place_is_named_with_its_size(
     small: Sandbox, backend: Backend, place: str, limit: str, size_mb: int
 ) -> None:
-    needs(backend, limit)
+    needs_promise(backend, limit)
     _, result = await small.run(f"with open('{place}/big', 'wb') as file:\n  while True: file.write(bytes(100_000))")
     assert (result.status, result.limit, result.kernel_alive) == ("error", limit, True)
     assert f"it holds {size_mb} MB" in result.detail
@@ -50,7 +45,7 @@ async def test_a_full_place_is_named_with_its_size(
 
 @pytest.mark.parametrize("place", ["/workspace", "/tmp", "/dev/shm"])
 async def test_too_many_files_are_named_with_their_number(small: Sandbox, backend: Backend, place: str) -> None:
-    needs(backend, "workspace_inodes")
+    needs_promise(backend, "workspace_inodes")
     _, result = await small.run(
         f"import os\nos.mkdir('{place}/many')\nfor number in range(1000): open(f'{place}/many/{{number}}', 'w').close()"
     )
@@ -73,7 +68,7 @@ async def test_too_many_files_are_named_with_their_number(small: Sandbox, backen
     ids=["processes", "threads"],
 )
 async def test_too_many_processes_are_named_with_their_number(start: StartSandbox, backend: Backend, code: str) -> None:
-    needs(backend, "pids")
+    needs_promise(backend, "pids")
     sandbox = await start(replace(SPEC, limits=SMALL))
     _, result = await sandbox.run(code)
     assert (result.status, result.limit, result.kernel_alive) == ("error", "pids", True)
@@ -92,7 +87,7 @@ async def test_errors_that_only_look_like_a_limit_name_none(shared: Sandbox) -> 
 
 
 async def test_the_processor_time_is_what_was_given(start: StartSandbox, backend: Backend) -> None:
-    needs(backend, "cpus")
+    needs_promise(backend, "cpus")
     sandbox = await start(replace(SPEC, limits=Limits(cpus=0.25)))
     # Of its own processor time it gets a quarter; a machine that is busy gives less still.
     outputs, _ = await sandbox.run(
