@@ -5,7 +5,7 @@ cancel scope stops it from outside, and what was produced until then is kept.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -18,7 +18,7 @@ from codeact import prompt
 from codeact.block import Block, Suspended
 from codeact.builder import Emit, ResponseBuilder
 from codeact.context import fit, size_chars
-from codeact.errors import CodeActError, ContextTooLong
+from codeact.errors import CodeActError, ContextTooLong, StoreError
 from codeact.models import ChatMessage, Finish, Model, ReasoningDelta, Sampling, TextDelta, Usage
 from codeact.parser import CodeEnd, CodeStart, CodeText, Parser, Segment
 from codeact.tools import Toolbox
@@ -29,7 +29,7 @@ from sandbox_pool.outputs import Output, fold
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import Limits
 
-__all__ = ["AgentOptions", "Stop", "answer", "lost_kernel"]
+__all__ = ["AgentOptions", "Collect", "Stop", "answer", "lost_kernel"]
 
 log = structlog.get_logger(__name__)
 
@@ -38,11 +38,16 @@ MAX_TRUNCATIONS = 12
 TRUNCATE_TO = 0.7
 
 
+Collect = Callable[[Sandbox], Awaitable[Sequence[tuple[str, str]]]]
+"""Takes a sandbox; returns ids and paths of the files that code has written there since the last call."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgentOptions:
     """`max_turns` and `max_tool_calls` count blocks of code; the sampling's `max_output_tokens` is for all calls.
 
     `generate` False claims the sandbox and asks no model; `truncate` lets old messages go that do not fit.
+    With `collect` the answer cites the files that its code wrote.
     """
 
     max_turns: int = 20
@@ -55,6 +60,7 @@ class AgentOptions:
     limits: Limits = field(default_factory=Limits)
     toolbox: Toolbox = field(default_factory=Toolbox)
     call_timeout_s: float = 300.0
+    collect: Collect | None = None
 
 
 class Stop:
@@ -176,6 +182,7 @@ class _Loop:
                 return
             code = await self._think(last=turn == self._max_code)
             if code is None or self.incomplete is not None:
+                await self._cite_files()
                 return
             if not await self._execute(code):
                 return
@@ -347,6 +354,17 @@ class _Loop:
         elif result.limit is not None:
             await self._builder.notice("limit_reached", told)
         return True
+
+    async def _cite_files(self) -> None:
+        """The answer names the files that its code wrote. One that cannot be had is no reason to fail."""
+        ran = any(isinstance(item, e.CodeInterpreterCall) for item in self._builder.response.output)
+        if self._options.collect is None or not ran or self._workspace.container_id is None:
+            return
+        sandbox = await self._workspace.sandbox()
+        try:
+            await self._builder.cite(sandbox.id, await self._options.collect(sandbox))
+        except (SandboxError, StoreError) as error:
+            log.warning("files not collected", sandbox=sandbox.id, reason=error.message)
 
     async def _observe(self, block: Block) -> None:
         result = block.execution.result

@@ -4,7 +4,7 @@ The only place that opens and closes items, so that every `added` has its `done`
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal
 
 from codeact import events as e
@@ -112,6 +112,26 @@ class ResponseBuilder:
         call.code = code
         self._mark("code_detected_s")
         await self._emit(e.CodeDone(item_id=call.id, output_index=self._index, code=code))
+
+    async def cite(self, container_id: str, files: Iterable[tuple[str, str]]) -> None:
+        """Annotates the open message with files that code wrote: pairs of id and path. Without a message, nothing."""
+        if not isinstance(self._open, e.Message):
+            return
+        part = self._open.content[0]
+        for file_id, path in files:
+            name = path.rpartition("/")[2]
+            start = part.text.rfind(name)
+            start, end = (start, start + len(name)) if start >= 0 else (len(part.text), len(part.text))
+            citation = e.ContainerFileCitation(container_id, file_id, name, start, end)
+            part.annotations.append(citation)
+            await self._emit(
+                e.OutputTextAnnotationAdded(
+                    item_id=self._open.id,
+                    output_index=self._index,
+                    annotation=citation,
+                    annotation_index=len(part.annotations) - 1,
+                )
+            )
 
     # ---- execution ---------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ __all__ = [
     "CodeDone",
     "CodeInterpreterCall",
     "CodeOutput",
+    "ContainerFileCitation",
     "ContentPartAdded",
     "ContentPartDone",
     "ConversationRef",
@@ -47,6 +48,7 @@ __all__ = [
     "OutputItemAdded",
     "OutputItemDone",
     "OutputText",
+    "OutputTextAnnotationAdded",
     "OutputTextDelta",
     "OutputTextDone",
     "Reasoning",
@@ -74,6 +76,16 @@ __all__ = [
 
 
 # ---- items -------------------------------------------------------------------------------------------
+
+
+class ContainerFileCitation(msgspec.Struct, frozen=True, tag="container_file_citation"):
+    """A file that the code wrote; the indexes are where the text names it, both its end where it does not."""
+
+    container_id: str
+    file_id: str
+    filename: str
+    start_index: int
+    end_index: int
 
 
 class OutputText(msgspec.Struct, tag="output_text"):
@@ -377,6 +389,12 @@ class OutputTextDelta(_ItemEvent, tag="response.output_text.delta"):
     logprobs: list[Any] = []
 
 
+class OutputTextAnnotationAdded(_ItemEvent, tag="response.output_text.annotation.added"):
+    annotation: ContainerFileCitation
+    annotation_index: int
+    content_index: int = 0
+
+
 class OutputTextDone(_ItemEvent, tag="response.output_text.done"):
     text: str
     content_index: int = 0
@@ -473,6 +491,7 @@ Event = (
     | ContentPartAdded
     | ContentPartDone
     | OutputTextDelta
+    | OutputTextAnnotationAdded
     | OutputTextDone
     | ReasoningTextDelta
     | ReasoningTextDone

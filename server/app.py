@@ -16,9 +16,22 @@ from codeact.workspace import Workspaces
 from server import startup
 from server.audit import Audit, AuditLog
 from server.auth import Authenticate
+from server.containers import Containers
 from server.errors import HANDLERS
 from server.guard import Guard
-from server.routes import access, chat, conversations, exports, health, history, items, models, page, responses
+from server.routes import (
+    access,
+    chat,
+    containers,
+    conversations,
+    exports,
+    health,
+    history,
+    items,
+    models,
+    page,
+    responses,
+)
 from server.runs import Runs
 from server.state import State
 from server.websocket import responses_socket
@@ -50,7 +63,17 @@ def create_app(
                 Workspaces.open(pool.get, idle_timeout_s=settings.idle_timeout_s) as workspaces,
                 Runs.open(max_concurrent=settings.max_concurrent_runs) as runs,
             ):
-                app.state.codeact = State(settings, store, pool, model, workspaces, runs, audit, mcp_servers)
+                app.state.codeact = State(
+                    settings,
+                    store,
+                    pool,
+                    model,
+                    workspaces,
+                    runs,
+                    audit,
+                    mcp_servers,
+                    Containers(store, workspaces),
+                )
                 if on_start is not None:
                     tasks.start_soon(on_start, app.state.codeact)
                 yield
@@ -61,6 +84,7 @@ def create_app(
         routes=[
             WebSocketRoute("/v1/responses", responses_socket),
             *responses.routes,
+            *containers.routes,
             *exports.routes,
             *chat.routes,
             *models.routes,

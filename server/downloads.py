@@ -8,7 +8,7 @@ __all__ = ["download_headers"]
 
 def download_headers(filename: str) -> dict[str, str]:
     """For an answer that is saved under this name and never shown as a page of ours (RFC 6266, RFC 5987)."""
-    name = filename.replace("\\", "/").rsplit("/", 1)[-1].strip() or "file"
+    name = re.sub(r"[\x00-\x1f\x7f]", "_", filename.replace("\\", "/").rsplit("/", 1)[-1]).strip() or "file"
     plain = re.sub(r"[^A-Za-z0-9 ._()-]", "_", name)[:150]
     return {
         "Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name[:150], safe='')}",

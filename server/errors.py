@@ -9,9 +9,12 @@ from starlette.responses import Response
 
 from codeact.errors import CodeActError, ModelError, RateLimited
 from codeact.events import ResponseError
-from sandbox_pool.errors import AtCapacity, QuotaExceeded, SandboxError
+from sandbox_pool.errors import AtCapacity, FileError, FileLimit, FileNotFound, FileRefused, QuotaExceeded, SandboxError
 
 __all__ = ["HANDLERS", "Unauthorized", "envelope", "json_response", "raised", "status_of"]
+
+
+FILES: dict[type[FileError], int] = {FileNotFound: 404, FileRefused: 400, FileLimit: 413}
 
 
 class Unauthorized(CodeActError):
@@ -23,10 +26,12 @@ class Unauthorized(CodeActError):
 
 def status_of(error: CodeActError | SandboxError) -> int:
     """HTTP status for an error of ours; a sandbox that cannot be had is a 503, and a 429 where others of the same
-    owner are why; anything else of its tree is a 500.
+    owner are why; a file that is not there a 404; anything else of its tree is a 500.
     """
     if isinstance(error, CodeActError):
         return error.status
+    if isinstance(error, FileError):
+        return next((status for kind, status in FILES.items() if isinstance(error, kind)), 502)
     if isinstance(error, QuotaExceeded):
         return 429
     return 503 if error.retryable else 500

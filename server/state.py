@@ -8,7 +8,7 @@ import msgspec
 
 from codeact import events as e
 from codeact import prompt
-from codeact.agent import AgentOptions, lost_kernel
+from codeact.agent import AgentOptions, Collect, lost_kernel
 from codeact.errors import InvalidRequest
 from codeact.ids import new_id
 from codeact.mcp_servers import McpServers
@@ -17,10 +17,11 @@ from codeact.settings import Settings
 from codeact.store import Store
 from codeact.tools import Toolbox, functions_of
 from codeact.workspace import Workspace, Workspaces
-from sandbox_pool import SandboxPool
+from sandbox_pool import Sandbox, SandboxPool
 from server.audit import AuditLog
 from server.auth import Caller
 from server.chats import Chats
+from server.containers import Containers
 from server.media import show
 from server.parts import Part
 from server.preparation import Preparation
@@ -47,6 +48,7 @@ class State:
     runs: Runs
     audit: AuditLog
     mcp: McpServers
+    containers: Containers
     chats: Chats = field(default_factory=Chats)
 
     async def create(self, request: CreateRequest, *, caller: Caller, unstored: Unstored | None = None) -> Run:
@@ -93,7 +95,7 @@ class State:
                 await show([*history, *messages], get=preparation.get_blob),
                 model=model,
                 workspace=workspace,
-                options=self._options(request, toolbox),
+                options=self._options(request, toolbox, conversation_id=workspace_id, owner=caller.owner),
                 then=partial(self._after, request=request, caller=caller, unstored=unstored),
             )
         self.audit.record(caller, "response.create", run.id)
@@ -161,7 +163,7 @@ class State:
             return [_note(prompt.BRANCHED)]
         return []
 
-    def _options(self, request: CreateRequest, toolbox: Toolbox) -> AgentOptions:
+    def _options(self, request: CreateRequest, toolbox: Toolbox, *, conversation_id: str, owner: str) -> AgentOptions:
         effort = request.reasoning.effort if request.reasoning is not None else None
         return AgentOptions(
             max_turns=self.settings.max_turns,
@@ -174,7 +176,15 @@ class State:
             limits=self.settings.sandbox_spec.limits,
             toolbox=toolbox if request.tool_choice != "none" else Toolbox(),
             call_timeout_s=self.settings.call_timeout_s,
+            collect=None if request.store is False else self._collecting(conversation_id, owner),
         )
+
+    def _collecting(self, conversation_id: str, owner: str) -> Collect:
+        async def collect(sandbox: Sandbox) -> list[tuple[str, str]]:
+            files = await self.containers.collect(sandbox, conversation_id=conversation_id, owner=owner)
+            return [(file.id, file.path) for file in files]
+
+        return collect
 
 
 def _check_outputs(messages: list[e.Input], history: list[e.Input | e.Item]) -> None:

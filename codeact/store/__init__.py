@@ -8,13 +8,24 @@ from codeact.store.embedded import embedded_mongod
 from codeact.store.history import History, Page
 from codeact.store.opening import open_store
 from codeact.store.query import HistoryQuery
-from codeact.store.records import AuditEntry, Blob, Conversation, Credential, OwnerLimits, StoredResponse
+from codeact.store.records import (
+    AuditEntry,
+    Blob,
+    Container,
+    ContainerFile,
+    Conversation,
+    Credential,
+    OwnerLimits,
+    StoredResponse,
+)
 from codeact.store.store import Store
 from codeact.store.uri import describe
 
 __all__ = [
     "AuditEntry",
     "Blob",
+    "Container",
+    "ContainerFile",
     "Conversation",
     "Credential",
     "History",

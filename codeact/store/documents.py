@@ -20,6 +20,7 @@ from pymongo.errors import DuplicateKeyError
 from codeact.events import Input, InputMessage, Item, Response
 from codeact.store.access_documents import AuditDocument, CredentialDocument, UsageDocument
 from codeact.store.facets import VERSION, Facets, begun, ended, labels_of, more_words, title_of
+from codeact.store.file_documents import ContainerDocument, FileDocument
 from codeact.store.process import this_process
 from codeact.store.records import Conversation, StoredResponse
 
@@ -334,6 +335,8 @@ class Documents:
         self.responses: type[ResponseDocument] = type("Responses", (ResponseDocument,), {})
         self.items: type[ItemDocument] = type("Items", (ItemDocument,), {})
         self.blobs: type[BlobDocument] = type("Blobs", (BlobDocument,), {})
+        self.containers: type[ContainerDocument] = type("Containers", (ContainerDocument,), {})
+        self.files: type[FileDocument] = type("Files", (FileDocument,), {})
         self.credentials: type[CredentialDocument] = type("Credentials", (CredentialDocument,), {})
         self.usage: type[UsageDocument] = type("Usage", (UsageDocument,), {})
         self.audit: type[AuditDocument] = type("Audit", (AuditDocument,), {})
@@ -366,15 +369,25 @@ class Documents:
 
     async def remove(self, conversation: ConversationDocument) -> None:
         """Removes the conversation and all that nothing else needs; the conversation last, so that a retry ends it."""
-        of_it = self.responses.find({"response.conversation.id": conversation.id}).project(TreeLink)
-        ids = [link.id async for link in of_it]
+        responses = self.responses.find({"response.conversation.id": conversation.id}).project(TreeLink)
+        ids = [link.id async for link in responses]
         await self.items.find({"response_id": {"$in": ids}}).delete()
         await self.responses.find({"_id": {"$in": ids}}).delete()
-        for sha256 in conversation.facets.blobs:
-            other = {"owner": conversation.owner, "facets.blobs": sha256, "_id": {"$ne": conversation.id}}
-            if await self.conversations.find_one(other) is None:
-                await self.blobs.find({"owner": conversation.owner, "sha256": sha256}).delete()
+        of_it = {"conversation_id": conversation.id}
+        kept = {file.sha256 async for file in self.files.find(of_it) if file.sha256 is not None}
+        await self.files.find(of_it).delete()
+        await self.containers.find(of_it).delete()
+        for sha256 in {*conversation.facets.blobs, *kept}:
+            await self._remove_unused(sha256, conversation)
         await self.conversations.find({"_id": conversation.id}).delete()
+
+    async def _remove_unused(self, sha256: str, conversation: ConversationDocument) -> None:
+        owner = conversation.owner
+        other = {"owner": owner, "facets.blobs": sha256, "_id": {"$ne": conversation.id}}
+        if await self.conversations.find_one(other) is not None:
+            return
+        if await self.files.find_one({"owner": owner, "sha256": sha256}) is None:
+            await self.blobs.find({"owner": owner, "sha256": sha256}).delete()
 
     @classmethod
     async def bind(cls, database: AsyncDatabase[dict[str, Any]]) -> "Documents":

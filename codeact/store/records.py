@@ -8,7 +8,16 @@ from typing import Literal
 from codeact.events import Input, Response
 from codeact.store.facets import Facets
 
-__all__ = ["AuditEntry", "Blob", "Conversation", "Credential", "OwnerLimits", "StoredResponse"]
+__all__ = [
+    "AuditEntry",
+    "Blob",
+    "Container",
+    "ContainerFile",
+    "Conversation",
+    "Credential",
+    "OwnerLimits",
+    "StoredResponse",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,32 @@ class Conversation:
     tags: tuple[str, ...] = ()
     ratings: tuple[str, ...] = ()
     facets: Facets = field(default_factory=Facets)
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A sandbox that a conversation has or had; whether it still runs, the server knows. Times are Unix seconds."""
+
+    id: str
+    owner: str
+    conversation_id: str
+    name: str
+    created_at: float
+    last_active_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFile:
+    """One version of a file, at `path` in the workspace. `sha256` names its blob; None: only the sandbox has it."""
+
+    id: str
+    container_id: str
+    path: str
+    size_bytes: int
+    modified_at: float
+    created_at: float
+    source: Literal["user", "assistant"]
+    sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)

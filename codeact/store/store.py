@@ -16,6 +16,7 @@ from codeact.events import Input, Item, Response, ResponseError
 from codeact.ids import new_id
 from codeact.store.access import Access
 from codeact.store.conversation_items import ConversationItems
+from codeact.store.files import ContainerFiles
 from codeact.store.history import History
 from codeact.store.operation import operation
 from codeact.store.process import is_running
@@ -52,6 +53,7 @@ class Store:
         self.access = Access(documents, uri)
         self.history = History(documents, uri)
         self.conversation_items = ConversationItems(documents, uri)
+        self.files = ContainerFiles(documents, uri)
 
     @classmethod
     @asynccontextmanager

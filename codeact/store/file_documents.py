@@ -1,0 +1,75 @@
+"""What MongoDB holds of containers and their files, as Beanie documents; the contents are blobs."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from beanie import Document
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from codeact.store.records import Container, ContainerFile
+
+__all__ = ["ContainerDocument", "FileDocument"]
+
+
+class ContainerDocument(Document):
+    """A sandbox that a conversation has or had."""
+
+    id: str  # type: ignore[assignment]  # the sandbox's
+    owner: str
+    conversation_id: str
+    name: str
+    created_at: datetime
+    last_active_at: datetime
+
+    class Settings:
+        name = "containers"
+        indexes: ClassVar = [
+            IndexModel([("owner", ASCENDING), ("_id", DESCENDING)], name="owner_newest_first"),
+            IndexModel([("conversation_id", ASCENDING)], name="conversation"),
+        ]
+
+    def record(self) -> Container:
+        return Container(
+            id=self.id,
+            owner=self.owner,
+            conversation_id=self.conversation_id,
+            name=self.name,
+            created_at=self.created_at.timestamp(),
+            last_active_at=self.last_active_at.timestamp(),
+        )
+
+
+class FileDocument(Document):
+    """One version of a file. `current` is False once the file was changed or removed; its content stays."""
+
+    id: str  # type: ignore[assignment]
+    owner: str
+    container_id: str
+    conversation_id: str
+    path: str
+    size_bytes: int
+    modified_at: float
+    created_at: datetime
+    source: str
+    sha256: str | None
+    current: bool = True
+
+    class Settings:
+        name = "files"
+        indexes: ClassVar = [
+            IndexModel([("container_id", ASCENDING), ("current", ASCENDING), ("_id", ASCENDING)], name="container"),
+            IndexModel([("conversation_id", ASCENDING)], name="conversation"),
+            IndexModel([("owner", ASCENDING), ("sha256", ASCENDING)], name="owner_sha256"),
+        ]
+
+    def record(self) -> ContainerFile:
+        return ContainerFile(
+            id=self.id,
+            container_id=self.container_id,
+            path=self.path,
+            size_bytes=self.size_bytes,
+            modified_at=self.modified_at,
+            created_at=self.created_at.timestamp(),
+            source="user" if self.source == "user" else "assistant",
+            sha256=self.sha256,
+        )

@@ -1,0 +1,147 @@
+"""Files between sandboxes and the store: sandboxes enter, what code wrote in them is kept and can be had for good."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import PurePosixPath
+from weakref import WeakKeyDictionary
+
+import anyio
+
+from codeact.errors import CodeActError, ConversationLocked
+from codeact.store import Container, ContainerFile, Store
+from codeact.workspace import Workspace, Workspaces
+from sandbox_pool import FileInfo, Sandbox
+from sandbox_pool.errors import FileError
+from server.parts import Part
+
+__all__ = ["ContainerGone", "Containers"]
+
+COLLECT_S = 20.0
+KEPT_FILES = 100
+"""Noticed at a time; of more, the latest."""
+KEPT_BYTES = 50_000_000
+"""Of one file; a larger one can be had from its sandbox, as long as that lives."""
+KEPT_BYTES_AT_ONCE = 200_000_000
+HIDDEN = ("__pycache__", "node_modules")
+
+
+class ContainerGone(CodeActError):
+    """The container's sandbox has ended."""
+
+    code = "container_expired"
+    status = 410
+
+
+class Containers:
+    """Safe for concurrent calls. Each raises `SandboxError` or `StoreError` where a sandbox or the database fails."""
+
+    def __init__(self, store: Part[Store], workspaces: Workspaces) -> None:
+        self._store = store
+        self._workspaces = workspaces
+        self._locks: WeakKeyDictionary[Sandbox, anyio.Lock] = WeakKeyDictionary()
+
+    def is_running(self, container: Container) -> bool:
+        """Whether this process holds the container's sandbox, alive."""
+        return self._workspace(container).container_id == container.id
+
+    async def create(self, conversation_id: str, *, owner: str, name: str) -> Container:
+        """Claims the conversation's sandbox, unless it has one."""
+        workspace = self._workspaces.get(conversation_id, owner=owner)
+        with workspace.in_use():
+            sandbox = await workspace.sandbox()
+        store = await self._store.get()
+        return await store.files.touch(sandbox.id, owner=owner, conversation_id=conversation_id, name=name)
+
+    async def delete(self, container: Container) -> None:
+        """Ends the sandbox and forgets the container. Raises `ConversationLocked` while code may run in it."""
+        workspace = self._workspace(container)
+        if workspace.container_id == container.id:
+            if not workspace.idle:
+                raise ConversationLocked("The container is in use; wait for the answer's end or cancel it.")
+            await workspace.release("its container was deleted")
+        await (await self._store.get()).files.delete(container.id, owner=container.owner)
+
+    async def collect(self, sandbox: Sandbox, *, conversation_id: str, owner: str) -> list[ContainerFile]:
+        """Keeps the files that are new or changed since the last call, and returns them: those it managed within 20 s.
+
+        Hidden files are left alone. A file that is too large is noted, without its content.
+        """
+        store = await self._store.get()
+        container = await store.files.touch(sandbox.id, owner=owner, conversation_id=conversation_id)
+        kept: list[ContainerFile] = []
+        with anyio.move_on_after(COLLECT_S):
+            async with self._locks.setdefault(sandbox, anyio.Lock()):
+                await self._collect(sandbox, container, store, kept)
+        return kept
+
+    async def refresh(self, container: Container) -> None:
+        """Notices what has changed in a running container's files; of one that has ended, nothing can have."""
+        async with self.open(container) as sandbox:
+            if sandbox is not None:
+                await self.collect(sandbox, conversation_id=container.conversation_id, owner=container.owner)
+
+    @asynccontextmanager
+    async def open(self, container: Container) -> AsyncIterator[Sandbox | None]:
+        """The container's sandbox, kept from expiring; None where it has ended."""
+        workspace = self._workspace(container)
+        with workspace.in_use():
+            yield await workspace.sandbox() if workspace.container_id == container.id else None
+
+    async def running(self, container: Container) -> Sandbox:
+        """The container's sandbox. Raises `ContainerGone`."""
+        async with self.open(container) as sandbox:
+            if sandbox is None:
+                raise ContainerGone("The container has expired: its sandbox is gone. Kept files can be downloaded.")
+            return sandbox
+
+    def _workspace(self, container: Container) -> Workspace:
+        return self._workspaces.get(container.conversation_id, owner=container.owner)
+
+    async def _collect(self, sandbox: Sandbox, container: Container, store: Store, kept: list[ContainerFile]) -> None:
+        listing = await sandbox.list_files()
+        known = {file.path: file for file in await store.files.files(container.id, owner=container.owner)}
+        shown = {info.path: info for info in listing.files if not _is_hidden(info.path)}
+        if listing.complete:
+            for path in known.keys() - shown.keys():
+                await store.files.drop(known[path].id, container_id=container.id)
+        changed = [info for info in shown.values() if not _is_same(info, known.get(info.path))]
+        changed.sort(key=lambda info: info.modified_at, reverse=True)
+        room = KEPT_BYTES_AT_ONCE
+        for info in reversed(changed[:KEPT_FILES]):
+            content = await _content(sandbox, info) if info.size_bytes <= min(KEPT_BYTES, room) else None
+            sha256 = None
+            if content is not None:
+                room -= len(content)
+                sha256 = await store.put_blob(content, "application/octet-stream", owner=container.owner)
+            kept.append(
+                await store.files.add(
+                    container,
+                    info.path,
+                    size_bytes=info.size_bytes,
+                    modified_at=info.modified_at,
+                    source="assistant",
+                    sha256=sha256,
+                )
+            )
+
+
+async def _content(sandbox: Sandbox, info: FileInfo) -> bytes | None:
+    """None where the file cannot be read (any more)."""
+    content = bytearray()
+    try:
+        async with sandbox.read_file(info.path) as file:
+            if file.info.size_bytes > KEPT_BYTES:
+                return None
+            async for piece in file:
+                content += piece
+    except FileError:
+        return None
+    return bytes(content)
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") or part in HIDDEN for part in PurePosixPath(path).parts)
+
+
+def _is_same(info: FileInfo, known: ContainerFile | None) -> bool:
+    return known is not None and (known.size_bytes, known.modified_at) == (info.size_bytes, info.modified_at)

@@ -1,0 +1,204 @@
+"""Containers and their files with the official client: uploads, files that code writes, citations, downloads."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from openai import APIStatusError, BadRequestError, NotFoundError, OpenAI
+from openai.types.responses import ResponseOutputText
+
+from tests.model_server import ModelServer
+from tests.server.conftest import Running
+
+
+@pytest.fixture
+def client(scripted: Running, model_server: ModelServer) -> Iterator[OpenAI]:
+    model_server.reset()
+    with OpenAI(base_url=f"{scripted.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def container_id(scripted: Running) -> str:
+    with OpenAI(base_url=f"{scripted.url}/v1", api_key="none", max_retries=0) as client:
+        return client.containers.create(name="shared").id
+
+
+def conversation_of(container: Any) -> str:
+    return str(container.model_extra["codeact:conversation_id"])
+
+
+def cited(response: Any) -> list[Any]:
+    texts = [part for item in response.output if item.type == "message" for part in item.content]
+    assert all(isinstance(part, ResponseOutputText) for part in texts)
+    return [annotation for part in texts for annotation in part.annotations]
+
+
+def test_a_container_is_made_listed_found_and_deleted(client: OpenAI, scripted: Running) -> None:
+    container = client.containers.create(name="scratch")
+    assert (container.object, container.status, container.name) == ("container", "running", "scratch")
+    assert client.containers.retrieve(container.id).id == container.id
+    assert next(iter(client.containers.list(limit=1))).id == container.id
+    assert [one.id for one in client.containers.list(name="scratch")] == [container.id]
+    client.containers.delete(container.id)
+    with pytest.raises(NotFoundError):
+        client.containers.retrieve(container.id)
+    with pytest.raises(NotFoundError):
+        client.containers.files.list(container.id)
+
+
+def test_code_reads_an_upload_and_what_it_writes_is_cited_and_can_be_downloaded(
+    client: OpenAI, model_server: ModelServer
+) -> None:
+    container = client.containers.create(name="numbers")
+    uploaded = client.containers.files.create(container.id, file=("in put.txt", b"20\n22\n"))
+    assert (uploaded.path, uploaded.bytes, uploaded.source) == ("in put.txt", 6, "user")
+    model_server.reply(
+        "<execute>\ntotal = sum(map(int, open('in put.txt')))\n"
+        "open('sum.txt', 'w').write(str(total))\nopen('.hidden', 'w').close()\n</execute>\n"
+    )
+    model_server.reply("The sum is in sum.txt.")
+    events = list(client.responses.create(input="add", conversation=conversation_of(container), stream=True))
+    response = events[-1].response  # type: ignore[union-attr]
+    [citation] = cited(response)
+    assert citation.type == "container_file_citation"
+    assert (citation.container_id, citation.filename) == (container.id, "sum.txt")
+    assert response.output_text[citation.start_index : citation.end_index] == "sum.txt"
+    [added] = [event for event in events if event.type == "response.output_text.annotation.added"]
+    assert added.annotation["file_id"] == citation.file_id  # type: ignore[index]
+    assert client.containers.files.content.retrieve(citation.file_id, container_id=container.id).read() == b"42"
+    assert {file.path for file in client.containers.files.list(container.id)} == {"in put.txt", "sum.txt"}
+    assert client.responses.retrieve(response.id).output[-1].content[0].annotations[0] == citation  # type: ignore[union-attr, index]
+
+
+def test_a_changed_file_is_cited_again_and_the_old_version_stays(client: OpenAI, model_server: ModelServer) -> None:
+    versions = []
+    previous: str | None = None
+    for number in (1, 22):
+        model_server.reply(f"<execute>\nopen('a.txt', 'w').write('{number}')\n</execute>\n")
+        model_server.reply("Done.")
+        response = client.responses.create(input="write", previous_response_id=previous)
+        versions += cited(response)
+        previous = response.id
+    model_server.reply("<execute>\n1\n</execute>\n")
+    model_server.reply("Nothing new.")
+    assert cited(client.responses.create(input="no file", previous_response_id=previous)) == []
+    contents = [
+        client.containers.files.content.retrieve(one.file_id, container_id=one.container_id).read() for one in versions
+    ]
+    assert contents == [b"1", b"22"]
+    [listed] = client.containers.files.list(versions[0].container_id)
+    assert listed.id == versions[1].file_id
+
+
+def test_files_outlive_their_sandbox(client: OpenAI, model_server: ModelServer, scripted: Running) -> None:
+    model_server.reply("<execute>\nopen('kept.txt', 'w').write('kept')\nimport os; os._exit(1)\n</execute>\n")
+    model_server.reply("<execute>\nopen('kept.txt', 'w').write('kept')\n</execute>\n")
+    model_server.reply("See kept.txt.")
+    [citation] = cited(client.responses.create(input="write"))
+    model_server.reply("<execute>\nimport os; os._exit(1)\n</execute>\n")
+    model_server.reply("It died.")
+    container = client.containers.retrieve(citation.container_id)
+    client.responses.create(input="die", conversation=conversation_of(container))
+    assert client.containers.retrieve(container.id).status == "expired"
+    assert [file.path for file in client.containers.files.list(container.id)] == ["kept.txt"]
+    assert client.containers.files.content.retrieve(citation.file_id, container_id=container.id).read() == b"kept"
+    with pytest.raises(APIStatusError) as gone:
+        client.containers.files.create(container.id, file=("late.txt", b"x"))
+    assert (gone.value.status_code, gone.value.code) == (410, "container_expired")
+
+
+def test_a_deleted_file_is_gone_from_the_sandbox_too(client: OpenAI, model_server: ModelServer) -> None:
+    container = client.containers.create(name="deleting")
+    file = client.containers.files.create(container.id, file=("a.txt", b"x"))
+    client.containers.files.delete(file.id, container_id=container.id)
+    assert list(client.containers.files.list(container.id)) == []
+    model_server.reply("<execute>\nimport os; os.listdir()\n</execute>\n")
+    model_server.reply("Done.")
+    response = client.responses.create(input="look", conversation=conversation_of(container))
+    assert "a.txt" not in response.output[0].outputs[0].logs  # type: ignore[union-attr, index]
+
+
+def test_what_code_wrote_is_saved_and_never_rendered(client: OpenAI, model_server: ModelServer) -> None:
+    model_server.reply("<execute>\nopen('ä\"\\n.html', 'w').write('<script>alert(1)</script>')\n</execute>\n")
+    model_server.reply("Done.")
+    [citation] = cited(client.responses.create(input="write"))
+    answer = client.containers.files.content.retrieve(citation.file_id, container_id=citation.container_id)
+    headers = answer.response.headers
+    assert headers["content-type"] == "application/octet-stream"
+    assert headers["content-disposition"].startswith('attachment; filename="___.html"')
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["content-security-policy"].startswith("sandbox")
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/../../b", "..\\..\\b"])
+def test_an_upload_cannot_leave_the_workspace(client: OpenAI, container_id: str, name: str) -> None:
+    assert client.containers.files.create(container_id, file=(name, b"x")).path in ("passwd", "b")
+
+
+@pytest.mark.parametrize("name", ["..", "x" * 300])
+def test_a_name_that_is_none_is_refused(client: OpenAI, container_id: str, name: str) -> None:
+    with pytest.raises(BadRequestError):
+        client.containers.files.create(container_id, file=(name, b"x"))
+
+
+def test_what_is_no_form_with_a_file_is_refused(scripted: Running, container_id: str) -> None:
+    path = f"{scripted.url}/v1/containers/{container_id}/files"
+    with httpx.Client(timeout=60, trust_env=False) as http:
+        for answer in (
+            http.post(path, json={"file_id": "file_1"}),
+            http.post(path, files={"other": b"x"}),
+            http.post(path, data={"file": "text"}, files={"other": b"x"}),
+            http.post(path, content=b"x", headers={"Content-Type": "multipart/form-data"}),
+            http.post(path, content=b"x", headers={"Content-Type": "multipart/form-data; boundary=y"}),
+        ):
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, "file"), answer.text
+
+
+def test_a_large_file_stays_in_the_sandbox_and_streams_out(
+    client: OpenAI, container_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.containers.KEPT_BYTES", 1000)
+    monkeypatch.setattr("server.routes.containers.KEPT_BYTES", 1000)
+    content = os.urandom(300_000)
+    file = client.containers.files.create(container_id, file=("large.bin", content))
+    assert client.containers.files.content.retrieve(file.id, container_id=container_id).read() == content
+    assert file.id in [one.id for one in client.containers.files.list(container_id)]
+
+
+def test_wrong_parameters_are_refused_by_name(client: OpenAI) -> None:
+    for wrong, param in (
+        ({"name": ""}, "name"),
+        ({"name": "x", "file_ids": ["file_1"]}, "file_ids"),
+        ({"name": "x", "memory_limit": "4g"}, "memory_limit"),
+        ({"name": "x", "expires_after": {"anchor": "last_active_at", "minutes": 10**6}}, "expires_after.minutes"),
+    ):
+        with pytest.raises(BadRequestError) as refused:
+            client.containers.create(**wrong)  # type: ignore[arg-type]
+        assert refused.value.param == param
+
+
+def test_another_owners_container_is_not_found(
+    make_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    server = make_server(api_keys="one,two", data_dir=tmp_path_factory.mktemp("containers"))
+    mine, other = (OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0) for key in ("one", "two"))
+    with mine, other:
+        container = mine.containers.create(name="mine")
+        file = mine.containers.files.create(container.id, file=("a.txt", b"x"))
+        assert list(other.containers.list()) == []
+        ids = {"container_id": container.id}
+        for refused in (
+            lambda: other.containers.retrieve(container.id),
+            lambda: other.containers.delete(container.id),
+            lambda: other.containers.files.list(container.id),
+            lambda: other.containers.files.create(container.id, file=("b.txt", b"x")),
+            lambda: other.containers.files.retrieve(file.id, **ids),
+            lambda: other.containers.files.content.retrieve(file.id, **ids),
+            lambda: other.containers.files.delete(file.id, **ids),
+        ):
+            with pytest.raises(NotFoundError):
+                refused()
+        assert mine.containers.files.content.retrieve(file.id, **ids).read() == b"x"
