@@ -63,6 +63,10 @@ class Settings(BaseSettings):
     sandbox: Literal["auto", "docker", "kubernetes", "process"] = "auto"
     sandbox_image: str | None = None
     sandbox_python: str | None = None
+    sandbox_network: Literal["none", "internal", "open"] = "none"
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="Of an internal network.")
+    sandbox_runtime: str | None = Field(default=None, description="Of the Docker engine; nothing: its default.")
+    sandbox_transport: Literal["auto", "directory", "engine"] = "auto"
     pool_min: int = Field(default=2, ge=0)
     pool_max: int = Field(default=16, ge=1)
     sandboxes_per_owner: int | None = Field(default=None, ge=1, description="Nothing: as many as there are.")
@@ -95,7 +99,7 @@ class Settings(BaseSettings):
         default=None, description="Nothing: `warning` at a terminal, else `info`."
     )
 
-    @field_validator("api_keys", "allowed_origins", mode="before")
+    @field_validator("api_keys", "allowed_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -106,6 +110,7 @@ class Settings(BaseSettings):
         "mongodb_uri",
         "sandbox_image",
         "sandbox_python",
+        "sandbox_runtime",
         "url",
         "public_url",
         "mcp_config",
@@ -139,6 +144,10 @@ class Settings(BaseSettings):
                 f"CODEACT_POOL_MIN ({settings.pool_min}) is above CODEACT_POOL_MAX ({settings.pool_max}).",
                 param="CODEACT_POOL_MIN",
             )
+        try:
+            _ = settings.sandbox_spec
+        except ValueError as error:
+            raise ConfigurationError(f"CODEACT_ALLOWED_HOSTS: {error}.", param="CODEACT_ALLOWED_HOSTS") from None
         return settings
 
     @property
@@ -146,6 +155,10 @@ class Settings(BaseSettings):
         return SandboxSpec(
             image=self.sandbox_image,
             python=self.sandbox_python,
+            network=self.sandbox_network,
+            allowed_hosts=self.allowed_hosts,
+            runtime=self.sandbox_runtime,
+            transport=self.sandbox_transport,
             limits=Limits(
                 execution_timeout_s=self.execution_timeout_s,
                 memory_mb=self.memory_mb,

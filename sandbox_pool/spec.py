@@ -1,9 +1,13 @@
 """What a sandbox is made of: settings enter, an immutable description leaves that every backend reads."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Limits", "SandboxSpec"]
+__all__ = ["HOST", "Limits", "SandboxSpec"]
+
+HOST = re.compile(r"\.?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
+"""A name in `allowed_hosts`. With a dot before it, it stands for what is below it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +50,25 @@ class SandboxSpec:
 
     `image` is for backends that have images; None means the one built from `docker/sandbox.Dockerfile`.
     `python` is for the process backend; None means the interpreter that runs us.
+    `network`: nothing; the `allowed_hosts`, through a proxy; or everything. See docs/sandboxes.md.
+    `runtime` names one of the Docker engine's, such as gVisor's `runsc`; None means its default.
+    `transport` is how a Docker sandbox's kernel is reached: by sockets in a shared directory, or through the
+    engine's own connection; `auto` takes the first where it can.
     `preload` names modules imported before a sandbox counts as warm; one that is missing is passed over.
     """
 
     image: str | None = None
     python: str | None = None
     limits: Limits = field(default_factory=Limits)
-    network: Literal["none"] = "none"
+    network: Literal["none", "internal", "open"] = "none"
+    allowed_hosts: tuple[str, ...] = ()
+    runtime: str | None = None
+    transport: Literal["auto", "directory", "engine"] = "auto"
     preload: tuple[str, ...] = ("numpy", "pandas")
+
+    def __post_init__(self) -> None:
+        for host in self.allowed_hosts:
+            if not HOST.fullmatch(host):
+                raise ValueError(f"{host!r} is not the name of a host, nor '.' and the name of a domain")
+        if self.network == "internal" and not self.allowed_hosts:
+            raise ValueError("an internal network takes the names of the hosts that are allowed")

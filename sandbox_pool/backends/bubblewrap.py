@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from sandbox_pool.backends.interpreter import Interpreter
 from sandbox_pool.backends.nobody import CAPABILITIES, Nobody
@@ -35,6 +36,8 @@ CONFIGURATION = (
     "/etc/mime.types",
     "/etc/timezone",
 )
+RESOLUTION = ("/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf", "/etc/ssl/certs")
+"""What it takes to find and to trust other hosts."""
 HIDDEN = ("/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/timer_list")
 """What tells of the host and of others, where there is such a file."""
 CONNECTION_FILE = f"{RUN}/connection.json"
@@ -74,6 +77,7 @@ class Bubblewrap:
         limits: Limits,
         kernel_main: Path,
         *,
+        network: Literal["none", "open"],
         info_fd: int,
         block_fd: int,
         seccomp_fd: int | None,
@@ -85,6 +89,8 @@ class Bubblewrap:
         """
         kernel = [interpreter.executable, "-I", f"{RUN}/kernel_main.py", CONNECTION_FILE, WORKSPACE]
         command = [self.executable, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
+        if network == "open":
+            command.append("--share-net")
         command += ["--cap-drop", "ALL", "--hostname", "sandbox", "--info-fd", str(info_fd)]
         if self.nobody is None:
             command += ["--uid", str(UID), "--gid", str(UID)]
@@ -106,6 +112,9 @@ class Bubblewrap:
         command += self._tmpfs(WORKSPACE, limits.workspace_mb * 1024 * 1024)
         command += self._tmpfs(RUN, RUN_BYTES)
         command += _system()
+        if network == "open":
+            for path in RESOLUTION:
+                command += ["--ro-bind-try", path, path]
         for path in (*interpreter.prefixes, *interpreter.links):
             if not Path(path).is_relative_to("/usr"):
                 for parent in reversed(Path(path).parents[:-1]):

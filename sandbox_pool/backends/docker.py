@@ -12,12 +12,12 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import anyio
 import docker
@@ -29,6 +29,7 @@ from sandbox_pool.backends import Death, Isolation, Notice, Started
 from sandbox_pool.backends.docker_container import (
     SOCKETS,
     WORKSPACE,
+    check_spec,
     container_arguments,
     explain_death,
     missing_promises,
@@ -36,10 +37,20 @@ from sandbox_pool.backends.docker_container import (
 from sandbox_pool.backends.docker_engine import REQUEST_TIMEOUT_S, Engine
 from sandbox_pool.backends.docker_errors import translated
 from sandbox_pool.backends.docker_events import Events
-from sandbox_pool.backends.docker_exec import ExecStream
-from sandbox_pool.backends.image import ensure_image
+from sandbox_pool.backends.docker_exec import STDERR, STDOUT, ProcessStream
+from sandbox_pool.backends.docker_network import (
+    PROXY_READY,
+    Link,
+    connect_internal,
+    connect_open,
+    create_proxy,
+    proxy_id,
+    remove_network,
+)
+from sandbox_pool.backends.image import ensure_image, ensure_proxy_image
 from sandbox_pool.backends.instance import Instance
 from sandbox_pool.backends.superseded import remove_superseded
+from sandbox_pool.backends.tunnel import Tunnel
 from sandbox_pool.errors import EngineUnavailable, SandboxError, SandboxStartFailed
 from sandbox_pool.logs import Logger
 from sandbox_pool.spec import Limits, SandboxSpec
@@ -52,12 +63,13 @@ THREADS = 8
 EXIT_TIMEOUT_S = 1.5
 SOCKET_PATH_BYTES = 107
 """What fits into a socket's address (unix(7), `sun_path`)."""
-LAST_WORDS_CHARS = 300
+LAST_WORDS_CHARS, LAST_WORDS_BYTES = 300, 65_536
 DIRECTORY_CHARS = 12
 PYTHON = "/opt/kernel/bin/python"
 """Of an image from docker/sandbox.Dockerfile."""
 FILES_MAIN = (Path(__file__).parents[1] / "files_main.py").read_text()
-"""Handed over with each request: an image may be older than the server."""
+RELAY_MAIN = (Path(__file__).parents[1] / "relay_main.py").read_text()
+"""Programs are handed over with each request: an image may be older than the server."""
 READY = b"ready\n"
 """What `kernel_main.py` writes once its sockets are bound."""
 INSTANCE = "codeact.instance"
@@ -66,6 +78,9 @@ SANDBOX = "codeact.sandbox"
 OUTPUT = "output"
 """A pipe in a sandbox's directory: stdout and stderr of the image's entrypoint."""
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+TUNNELLED = ("shell", "iopub", "control")
+"""Those that are used."""
+NETWORKS = {"none": "no network", "internal": "network to allowed hosts only", "open": "open network"}
 BINDING = 0o733
 """A sandbox's directory while its kernel, another user than us, binds its sockets there."""
 SEALED = 0o711
@@ -86,10 +101,13 @@ class DockerBackend:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
         self._engine: Engine | None = None
         self._images: dict[str | None, str] = {}
+        self._shares = False
+        self._tunnels: dict[str, Tunnel] = {}
+        self._network: Literal["none", "internal", "open"] = "none"
 
     @property
     def isolation(self) -> Isolation:
-        return Isolation(True, "Docker container, no network", missing_promises(self._prepared.info))
+        return Isolation(True, f"Docker container, {NETWORKS[self._network]}", missing_promises(self._prepared.info))
 
     async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
         if self._engine is None:
@@ -99,33 +117,60 @@ class DockerBackend:
         def report(line: str) -> None:
             from_thread.run_sync(progress, line)
 
+        check_spec(spec, self._engine.info)
         # A build or a pull takes minutes, and looks itself whether it has been cancelled.
         self._images[spec.image] = await to_thread.run_sync(
             ensure_image, self._engine.api, spec.image, report, abandon_on_cancel=True
         )
+        self._shares = await self._in_thread(
+            self._engine.shares, self._instance.directory.absolute(), self._images[spec.image]
+        )
+        if spec.network == "internal":
+            image = await to_thread.run_sync(ensure_proxy_image, self._engine.api, report, abandon_on_cancel=True)
+            await self._have_proxy(spec.allowed_hosts, image)
+        self._network = spec.network
+
+    async def _have_proxy(self, allowed_hosts: tuple[str, ...], image: str) -> None:
+        proxy = proxy_id(allowed_hosts)
+        directory = self._directory(proxy)
+        if directory.exists():
+            return
+        # As a sandbox has one: so that what a dead server leaves is found.
+        self._instance.create(directory.name)
+        try:
+            with translated(EngineUnavailable):
+                arguments = _name(directory, proxy), image, allowed_hosts, self._labels(proxy)
+                await self._in_thread(create_proxy, self._prepared, *arguments)
+                words = await self._start_and_hear(proxy, PROXY_READY)
+            if PROXY_READY not in words:
+                last = words.decode(errors="replace").strip()[-LAST_WORDS_CHARS:]
+                raise EngineUnavailable(f"The egress proxy does not start: {last}")
+        except BaseException:
+            await self._clean_up(proxy)
+            raise
 
     async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
         directory = self._directory(sandbox_id)
         try:
-            kernel = await self._in_thread(self._start, sandbox_id, directory, spec)
-            await _ready(directory, sandbox_id)
-            directory.chmod(SEALED)
+            kernel = await self._in_thread(self._create, sandbox_id, directory, spec)
+            if self._shares_directories(spec):
+                await self._in_thread(self._start, sandbox_id)
+                await _ready(directory, sandbox_id)
+                directory.chmod(SEALED)
+            else:
+                await self._start_out_of_reach(sandbox_id, directory)
+        except OSError as error:
+            await self._clean_up(sandbox_id)
+            raise SandboxStartFailed(f"The Docker engine cannot be reached: {error}.", sandbox_id=sandbox_id) from error
         except BaseException:
-            with suppress(SandboxError):
-                await self.destroy(sandbox_id)
+            await self._clean_up(sandbox_id)
             raise
         return Started(sandbox_id, {**kernel, "ip": f"{directory}/k"})
 
     @asynccontextmanager
     async def files(self, sandbox_id: str, request: Mapping[str, Any]) -> AsyncIterator[ByteStream]:
-        exec_id = await self._in_thread(self._prepare_exec, sandbox_id, request)
-        async with AsyncExitStack() as stack:
-            try:
-                stream = ExecStream(await stack.enter_async_context(await self._prepared.dial()))
-                with anyio.fail_after(REQUEST_TIMEOUT_S):
-                    await stream.start(exec_id)
-            except OSError as error:
-                raise EngineUnavailable(f"The Docker engine cannot be reached: {error}.") from error
+        request = {**request, "root": WORKSPACE, "user": None}
+        async with self._process(sandbox_id, FILES_MAIN, json.dumps(request)) as stream:
             yield stream
 
     async def death(self, sandbox_id: str, limits: Limits) -> Death:
@@ -140,11 +185,58 @@ class DockerBackend:
         await Events(self._prepared, SANDBOX, ours, self._images).watch(notice)
 
     async def destroy(self, sandbox_id: str) -> None:
+        if tunnel := self._tunnels.pop(sandbox_id, None):
+            await tunnel.close()
         await self._in_thread(self._destroy, sandbox_id)
 
     async def close(self) -> None:
         await self._in_thread(self._close)
         self._threads.shutdown(wait=False)
+
+    async def _start_out_of_reach(self, sandbox_id: str, directory: Path) -> None:
+        """Of a container whose file system we do not share: its output and its sockets come through the engine."""
+        words = await self._start_and_hear(sandbox_id, READY)
+        if READY not in words:
+            raise _not_ready(words, sandbox_id)
+        async with AsyncExitStack() as stack:
+            streams = {}
+            for channel in TUNNELLED:
+                name = f"k-{CHANNELS.index(channel) + 1}"
+                relay = self._process(sandbox_id, RELAY_MAIN, f"{SOCKETS}/{name}")
+                streams[directory / name] = await stack.enter_async_context(relay)
+            self._tunnels[sandbox_id] = await Tunnel.open(streams, stack.pop_all())
+
+    async def _start_and_hear(self, sandbox_id: str, sign: bytes) -> bytes:
+        """Starts the container; returns the end of what it said until it gave this sign, or ended."""
+        async with ProcessStream(await self._prepared.dial(), outputs=(STDOUT, STDERR)) as output:
+            await output.attach(_name(self._directory(sandbox_id), sandbox_id))
+            await self._in_thread(self._start, sandbox_id)
+            words = b""
+            async for piece in output:
+                words = (words + piece)[-LAST_WORDS_BYTES:]
+                if sign in words:
+                    break
+            return words
+
+    @asynccontextmanager
+    async def _process(self, sandbox_id: str, program: str, *arguments: str) -> AsyncIterator[ByteStream]:
+        """A Python program that runs in the container, as its code does: its stdin and stdout."""
+        exec_id = await self._in_thread(self._prepare_exec, sandbox_id, program, arguments)
+        async with AsyncExitStack() as stack:
+            try:
+                stream = ProcessStream(await stack.enter_async_context(await self._prepared.dial()))
+                with anyio.fail_after(REQUEST_TIMEOUT_S):
+                    await stream.start(exec_id)
+            except OSError as error:
+                raise EngineUnavailable(f"The Docker engine cannot be reached: {error}.") from error
+            yield stream
+
+    async def _clean_up(self, sandbox_id: str) -> None:
+        with suppress(SandboxError):
+            await self.destroy(sandbox_id)
+
+    def _shares_directories(self, spec: SandboxSpec) -> bool:
+        return spec.transport == "directory" or (spec.transport == "auto" and self._shares)
 
     @property
     def _prepared(self) -> Engine:
@@ -171,8 +263,8 @@ class DockerBackend:
 
     # ---- everything below runs in worker threads -------------------------------------------------------
 
-    def _start(self, sandbox_id: str, directory: Path, spec: SandboxSpec) -> dict[str, Any]:
-        """Starts the container; returns the connection dict as the kernel sees it."""
+    def _create(self, sandbox_id: str, directory: Path, spec: SandboxSpec) -> dict[str, Any]:
+        """Makes the container; returns the connection dict as the kernel sees it."""
         kernel = {
             "transport": "ipc",
             "ip": f"{SOCKETS}/k",
@@ -180,28 +272,48 @@ class DockerBackend:
             "key": secrets.token_hex(32),
             "signature_scheme": "hmac-sha256",
         }
+        shared = self._shares_directories(spec)
         try:
             self._instance.create(directory.name)
-            (directory / "connection.json").write_text(json.dumps(kernel))
-            (directory / "connection.json").chmod(0o644)
-            os.mkfifo(directory / OUTPUT)
-            (directory / OUTPUT).chmod(0o622)
-            directory.chmod(BINDING)
+            if shared:
+                (directory / "connection.json").write_text(json.dumps(kernel))
+                (directory / "connection.json").chmod(0o644)
+                os.mkfifo(directory / OUTPUT)
+                (directory / OUTPUT).chmod(0o622)
+                directory.chmod(BINDING)
         except OSError as error:
             raise SandboxStartFailed(f"No directory for the sandbox: {error}.", sandbox_id=sandbox_id) from error
         with translated(SandboxStartFailed, sandbox_id=sandbox_id):
-            api = self._prepared.api
-            api.create_container(
-                name=_name(directory, sandbox_id),
-                labels={INSTANCE: self._instance.directory.name, SANDBOX: sandbox_id},
-                **container_arguments(api, self._prepared.info, self._images[spec.image], directory, spec.limits),
+            api, image = self._prepared.api, self._images[spec.image]
+            arguments = container_arguments(
+                api,
+                self._prepared.info,
+                image,
+                spec,
+                self._link(_name(directory, sandbox_id), sandbox_id, spec),
+                sockets=directory if shared else None,
+                connection=json.dumps(kernel),
+                entrypoint=api.inspect_image(image)["Config"]["Entrypoint"] if not shared else (),
             )
-            api.start(_name(directory, sandbox_id))
+            api.create_container(name=_name(directory, sandbox_id), labels=self._labels(sandbox_id), **arguments)
         return kernel
 
-    def _prepare_exec(self, sandbox_id: str, request: Mapping[str, Any]) -> str:
-        command = [PYTHON, "-I", "-S", "-X", "utf8", "-c", FILES_MAIN]
-        command.append(json.dumps({**request, "root": WORKSPACE, "user": None}))
+    def _link(self, name: str, sandbox_id: str, spec: SandboxSpec) -> Link:
+        if spec.network == "internal":
+            proxy = proxy_id(spec.allowed_hosts)
+            labels = self._labels(sandbox_id)
+            return connect_internal(self._prepared, name, _name(self._directory(proxy), proxy), labels)
+        return connect_open(self._prepared) if spec.network == "open" else Link()
+
+    def _labels(self, sandbox_id: str) -> dict[str, str]:
+        return {INSTANCE: self._instance.directory.name, SANDBOX: sandbox_id}
+
+    def _start(self, sandbox_id: str) -> None:
+        with translated(SandboxStartFailed, sandbox_id=sandbox_id):
+            self._prepared.api.start(_name(self._directory(sandbox_id), sandbox_id))
+
+    def _prepare_exec(self, sandbox_id: str, program: str, arguments: Sequence[str]) -> str:
+        command = [PYTHON, "-I", "-S", "-X", "utf8", "-c", program, *arguments]
         with translated(SandboxError, sandbox_id=sandbox_id):
             created = self._prepared.api.exec_create(
                 _name(self._directory(sandbox_id), sandbox_id), command, stdin=True, stderr=False, workdir="/"
@@ -241,6 +353,7 @@ class DockerBackend:
                     # 404: it is gone; 409: somebody is removing it already.
                     if error.status_code not in (404, 409):
                         raise
+                remove_network(self._prepared, _name(directory, sandbox_id))
             shutil.rmtree(directory, ignore_errors=True)
 
     def _leftovers(self) -> set[str]:
@@ -249,7 +362,11 @@ class DockerBackend:
             return set()
         with translated(SandboxError):
             containers = self._prepared.api.containers(all=True, filters={"label": INSTANCE})
-        labels = [each["Labels"] for each in containers if each["Labels"][INSTANCE] in dead]
+            labels = [each["Labels"] for each in containers if each["Labels"][INSTANCE] in dead]
+            for network in self._prepared.api.networks(filters={"label": INSTANCE}):
+                # That of a sandbox which still has its container goes with it.
+                if network["Labels"][INSTANCE] in dead and network["Labels"] not in labels:
+                    remove_network(self._prepared, network["Name"])
         for name in dead.keys() - {label[INSTANCE] for label in labels}:
             self._instance.forget(dead[name])
         return {label[SANDBOX] for label in labels}
@@ -265,6 +382,10 @@ class DockerBackend:
             log.warning("superseded images not looked for", reason=str(error))
 
     def _close(self) -> None:
+        if self._engine is not None:
+            for proxy in self._instance.directory.glob("egress*"):
+                with suppress(SandboxError):
+                    self._destroy(proxy.name)
         self._instance.close()
         if self._engine is not None:
             self._engine.api.close()
@@ -292,12 +413,16 @@ async def _ready(directory: Path, sandbox_id: str) -> None:
             await anyio.wait_readable(output)
             piece = os.read(output, 65_536)
             if not piece:
-                last = words.decode(errors="replace").strip().rpartition("\n")[2][:LAST_WORDS_CHARS]
-                problem = f"The kernel ended before it was ready: {last or 'it said nothing'}."
-                raise SandboxStartFailed(problem, sandbox_id=sandbox_id)
+                raise _not_ready(words, sandbox_id)
             words += piece
     finally:
         os.close(output)
+
+
+def _not_ready(words: bytes, sandbox_id: str) -> SandboxStartFailed:
+    last = words.decode(errors="replace").strip().rpartition("\n")[2][:LAST_WORDS_CHARS]
+    problem = f"The kernel ended before it was ready: {last or 'it said nothing'}."
+    return SandboxStartFailed(problem, sandbox_id=sandbox_id)
 
 
 def _check_paths(directory: Path) -> None:

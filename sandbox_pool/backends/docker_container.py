@@ -5,35 +5,63 @@ Nothing here speaks to an engine.
 
 import math
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import docker
 
 from sandbox_pool.backends import Death
+from sandbox_pool.backends.docker_network import Link
 from sandbox_pool.backends.kernel_process import exit_sentence
 from sandbox_pool.backends.seccomp import docker_profile
-from sandbox_pool.spec import Limits
+from sandbox_pool.errors import EngineUnavailable
+from sandbox_pool.spec import Limits, SandboxSpec
 
-__all__ = ["SOCKETS", "WORKSPACE", "container_arguments", "explain_death", "missing_promises"]
+__all__ = ["SOCKETS", "WORKSPACE", "check_spec", "container_arguments", "explain_death", "missing_promises"]
 
 SOCKETS = "/run/kernel"
 WORKSPACE = "/workspace"
+BOOT = f'printf %s "$1" > {SOCKETS}/connection.json; ln -s /dev/stdout {SOCKETS}/output; shift; exec "$@"'
+"""Before the image's own entrypoint, where no directory can be shared."""
 UID = 10001
 """Of the kernel: a user of the image (docker/sandbox.Dockerfile), and nobody on the host."""
 
 
 def container_arguments(
-    client: docker.APIClient, info: dict[str, Any], image: str, directory: Path, limits: Limits
+    client: docker.APIClient,
+    info: dict[str, Any],
+    image: str,
+    spec: SandboxSpec,
+    link: Link,
+    *,
+    sockets: Path | None,
+    connection: str,
+    entrypoint: Sequence[str],
 ) -> dict[str, Any]:
-    """Of `APIClient.create_container`. `info` is what the engine says about itself."""
+    """Of `APIClient.create_container`. `info` is what the engine says about itself, `entrypoint` the image's.
+
+    `sockets` is the directory to share, with the connection file in it; where None can be shared, that file is made
+    inside from `connection`, and what goes to the output goes to stdout.
+    """
+    limits = spec.limits
     scratch = f"rw,exec,nosuid,nodev,mode=0700,uid={UID},gid={UID},nr_inodes={limits.workspace_inodes}"
     shared = f"rw,noexec,nosuid,nodev,mode=1777,nr_inodes={limits.workspace_inodes}"
+    mounts, places, boot = [], {}, {}
+    if sockets is not None:
+        mounts.append(docker.types.Mount(SOCKETS, str(sockets), type="bind"))
+    else:
+        places[SOCKETS] = f"rw,noexec,nosuid,nodev,mode=0700,uid={UID},gid={UID},size=1m,nr_inodes=64"
+        boot["entrypoint"] = ["/bin/sh", "-c", BOOT, "sh", connection, *entrypoint]
     host_config = client.create_host_config(
-        network_mode="none",
-        mounts=[docker.types.Mount(SOCKETS, str(directory), type="bind")],
+        network_mode=link.mode,
+        dns=list(link.name_servers) or None,
+        dns_opt=["timeout:1", "attempts:1"] if link.name_servers else None,
+        runtime=spec.runtime,
+        mounts=mounts,
         read_only=True,
         tmpfs={
+            **places,
             WORKSPACE: f"{scratch},size={limits.workspace_mb}m",
             "/tmp": f"{scratch},size={limits.tmp_mb}m",  # noqa: S108
             "/dev/shm": f"{shared},size={limits.shm_mb}m",  # noqa: S108
@@ -63,12 +91,23 @@ def container_arguments(
         "working_dir": WORKSPACE,
         "hostname": "sandbox",
         # Numeric libraries count the host's cores, not the share of them that we give.
-        "environment": {"OMP_NUM_THREADS": str(max(1, math.ceil(limits.cpus)))},
-        "network_disabled": True,
+        "environment": {"OMP_NUM_THREADS": str(max(1, math.ceil(limits.cpus))), **link.environment},
+        "network_disabled": link.mode == "none",
         # A proxy of the host may have a password in its address.
         "use_config_proxy": False,
         "host_config": host_config,
+        **boot,
     }
+
+
+def check_spec(spec: SandboxSpec, info: dict[str, Any]) -> None:
+    """Raises `EngineUnavailable` for what this engine cannot do, with the names of what it can."""
+    known = sorted(info.get("Runtimes") or {})
+    if spec.runtime is not None and spec.runtime not in known:
+        raise EngineUnavailable(
+            f"CODEACT_SANDBOX_RUNTIME={spec.runtime}, and this Docker engine has no such runtime: it has "
+            f"{', '.join(known) or 'none that it names'}. Install it, and name it in /etc/docker/daemon.json."
+        )
 
 
 def missing_promises(info: dict[str, Any]) -> tuple[str, ...]:

@@ -1,10 +1,12 @@
-"""A process in a running container: the id of a prepared `exec` enters, its stdin and stdout leave as one stream.
+"""A request enters, after which its connection is a process's stdin and stdout; those leave as one stream.
 
 API: Docker Engine, "Attach to a container" (the connection is taken over; stdout and stderr come in frames).
 """
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 from anyio.abc import ByteStream
@@ -12,19 +14,23 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from sandbox_pool.errors import EngineUnavailable
 
-__all__ = ["ExecStream"]
+__all__ = ["STDERR", "STDOUT", "ProcessStream"]
 
 HEAD_BYTES = 8_192
 FRAME_HEAD_BYTES = 8
-STDOUT = 1
+STDOUT, STDERR = 1, 2
 PIECE_BYTES = 65_536
 
 
 @dataclass(eq=False)
-class ExecStream(ByteStream):
-    """Over a connection of its own, which it closes; its end closes the process's stdin. stderr is passed over."""
+class ProcessStream(ByteStream):
+    """Over a connection of its own, which it closes; its end closes the process's stdin.
+
+    Of what the process writes, `outputs` are received, mixed, and the rest is passed over.
+    """
 
     connection: ByteStream
+    outputs: Collection[int] = (STDOUT,)
     _received: BufferedByteReceiveStream = field(init=False)
     _left: int = field(default=0, init=False)
 
@@ -32,10 +38,17 @@ class ExecStream(ByteStream):
         self._received = BufferedByteReceiveStream(self.connection)
 
     async def start(self, exec_id: str) -> None:
-        """Starts the process. Raises `EngineUnavailable` with the engine's answer when it refuses."""
-        body = json.dumps({"Detach": False, "Tty": False})
+        """Starts the process of a prepared `exec`. Raises `EngineUnavailable` with the engine's answer."""
+        await self._take_over(f"/exec/{exec_id}/start", {"Detach": False, "Tty": False})
+
+    async def attach(self, container: str) -> None:
+        """To the first process of a container, which need not run yet. Raises as `start`."""
+        await self._take_over(f"/containers/{container}/attach?stream=1&stdout=1&stderr=1", {})
+
+    async def _take_over(self, path: str, request: dict[str, Any]) -> None:
+        body = json.dumps(request)
         await self.connection.send(
-            f"POST /exec/{exec_id}/start HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n"
             f"Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
         )
         try:
@@ -44,13 +57,13 @@ class ExecStream(ByteStream):
             head = b"nothing"
         if not head.startswith(b"HTTP/1.1 101 "):
             said = head.partition(b"\r\n")[0].decode(errors="replace")
-            raise EngineUnavailable(f"The Docker engine did not start a process in the sandbox: it answered {said}.")
+            raise EngineUnavailable(f"The Docker engine gave no way to a process in the sandbox: it answered {said}.")
 
     async def receive(self, max_bytes: int = PIECE_BYTES) -> bytes:
         while not self._left:
             head = await self._frame_head()
             size = int.from_bytes(head[4:], "big")
-            if head[0] == STDOUT:
+            if head[0] in self.outputs:
                 self._left = size
             else:
                 await self._skip(size)

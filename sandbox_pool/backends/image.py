@@ -17,13 +17,15 @@ from anyio import from_thread
 from sandbox_pool.backends.docker_errors import translated
 from sandbox_pool.errors import ImageUnavailable
 
-__all__ = ["LOCAL_BASE", "built_name", "ensure_image"]
+__all__ = ["LOCAL_BASE", "built_name", "ensure_image", "ensure_proxy_image"]
 
 LOCAL_BASE = "codeact-sandbox-base:latest"
 """Preferred as the base where it exists: `docker/debian-base.sh` makes it on machines that cannot pull."""
 
 PUBLIC_BASE = "python:3.12-slim"
 DOCKERFILE = "docker/sandbox.Dockerfile"
+PROXY_DOCKERFILE = "docker/egress.Dockerfile"
+PROXY_SOURCES = (PROXY_DOCKERFILE, "docker/egress.conf")
 SOURCES = (DOCKERFILE, "docker/sandbox-requirements.txt", "sandbox_pool/kernel_main.py")
 CHECKOUT = Path(__file__).parents[2]
 SILENCE_S = 300.0
@@ -41,12 +43,12 @@ def ensure_image(client: docker.APIClient, image: str | None, progress: Progress
     """The name of a local image whose entrypoint is a kernel: `image`, pulled if it is not here, or the one
     of `docker/sandbox.Dockerfile`, built if it is not here. Raises `ImageUnavailable`.
     """
-    sources = {} if image else _read_sources()
+    sources = {} if image else _read_sources(SOURCES)
     name = image or built_name(sources)
     with translated(ImageUnavailable):
         if not _is_local(client, name):
             if sources:
-                _build(client, name, sources, progress)
+                _build(client, name, DOCKERFILE, sources, progress)
             else:
                 _pull(client, name, progress, "Pull it by hand, or name another in CODEACT_SANDBOX_IMAGE.")
         labels = client.inspect_image(name)["Config"]["Labels"] or {}
@@ -58,6 +60,16 @@ def ensure_image(client: docker.APIClient, image: str | None, progress: Progress
     return name
 
 
+def ensure_proxy_image(client: docker.APIClient, progress: Progress) -> str:
+    """The name of the local image of the egress proxy, built if it is not here. Raises `ImageUnavailable`."""
+    sources = _read_sources(PROXY_SOURCES)
+    name = built_name(sources).replace("sandbox", "egress")
+    with translated(ImageUnavailable):
+        if not _is_local(client, name):
+            _build(client, name, PROXY_DOCKERFILE, sources, progress)
+    return name
+
+
 def built_name(sources: dict[str, bytes]) -> str:
     """The name of the image built from these files (path to content): other content, other name."""
     digest = hashlib.sha256()
@@ -66,9 +78,9 @@ def built_name(sources: dict[str, bytes]) -> str:
     return f"codeact-sandbox:{digest.hexdigest()[:12]}"
 
 
-def _read_sources() -> dict[str, bytes]:
+def _read_sources(paths: tuple[str, ...]) -> dict[str, bytes]:
     try:
-        return {path: (CHECKOUT / path).read_bytes() for path in SOURCES}
+        return {path: (CHECKOUT / path).read_bytes() for path in paths}
     except FileNotFoundError as error:
         raise ImageUnavailable(
             f"The sandbox image is built in a checkout of the project, and there is no {error.filename}. Build it "
@@ -84,7 +96,7 @@ def _is_local(client: docker.APIClient, name: str) -> bool:
     return True
 
 
-def _build(client: docker.APIClient, name: str, sources: dict[str, bytes], progress: Progress) -> None:
+def _build(client: docker.APIClient, name: str, dockerfile: str, sources: dict[str, bytes], progress: Progress) -> None:
     base = next((base for base in (LOCAL_BASE, PUBLIC_BASE) if _is_local(client, base)), None)
     if base is None:
         base = PUBLIC_BASE
@@ -95,11 +107,11 @@ def _build(client: docker.APIClient, name: str, sources: dict[str, bytes], progr
             "Where images cannot be pulled, `sudo docker/debian-base.sh` makes a base from Debian packages; "
             "or name an image that is there in CODEACT_SANDBOX_IMAGE.",
         )
-    progress(f"Building the sandbox image {name} on {base}: once, a minute or two")
+    progress(f"Building the image {name} on {base}: once, a minute or two")
     messages = client.build(
         fileobj=_context(sources),
         custom_context=True,
-        dockerfile=DOCKERFILE,
+        dockerfile=dockerfile,
         tag=name,
         buildargs={"BASE_IMAGE": base},
         # Machines that cannot pull may reach the package index as the host only, not from a bridge.
@@ -109,7 +121,7 @@ def _build(client: docker.APIClient, name: str, sources: dict[str, bytes], progr
         decode=True,
         timeout=SILENCE_S,
     )
-    _follow(messages, progress, f"The sandbox image {name} could not be built")
+    _follow(messages, progress, f"The image {name} could not be built")
 
 
 def _context(sources: dict[str, bytes]) -> io.BytesIO:

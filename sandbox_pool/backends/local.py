@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import DEVNULL
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import anyio
 from anyio.abc import ByteStream
@@ -55,7 +55,11 @@ class Local:
     """The user of this machine that its code is; None: ours."""
 
     async def start_isolated(
-        self, interpreter: Interpreter, bubblewrap: Bubblewrap, inodes: Inodes | None
+        self,
+        interpreter: Interpreter,
+        bubblewrap: Bubblewrap,
+        inodes: Inodes | None,
+        network: Literal["none", "open"],
     ) -> dict[str, Any]:
         """In namespaces of its own. Its sockets are in a memory file system of its own, which we reach through
         /proc: there is nothing on our disk that it could fill or replace.
@@ -72,6 +76,7 @@ class Local:
                 interpreter,
                 self.limits,
                 KERNEL_MAIN,
+                network=network,
                 info_fd=info_end.fileno(),
                 block_fd=block_end.fileno(),
                 seccomp_fd=seccomp_fd,

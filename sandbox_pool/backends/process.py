@@ -8,7 +8,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from anyio.abc import ByteStream
 
@@ -23,13 +23,14 @@ from sandbox_pool.backends.local import Local
 from sandbox_pool.backends.nobody import is_root
 from sandbox_pool.backends.remains import GROUP, erase, global_name
 from sandbox_pool.backends.seccomp import filter_program
-from sandbox_pool.errors import FileError, ImageUnavailable, SandboxGone, SandboxStartFailed
+from sandbox_pool.errors import EngineUnavailable, FileError, ImageUnavailable, SandboxGone, SandboxStartFailed
 from sandbox_pool.spec import Limits, SandboxSpec
 
 __all__ = ["ProcessBackend"]
 
 CONTROLLERS = {"memory_mb": "memory", "cpus": "cpu", "pids": "pids"}
 """What enforces which limit."""
+NETWORKS = {"none": "no network", "open": "the host's network"}
 TRIAL_S = 60.0
 EXIT_S = 1.0
 
@@ -49,6 +50,7 @@ class ProcessBackend:
         self._groups: Groups | None = None
         self._prlimit = shutil.which("prlimit")
         self._isolation: Isolation | None = None
+        self._summary = ""
         self._sandboxes: dict[str, Local] = {}
 
     @property
@@ -60,6 +62,7 @@ class ProcessBackend:
     async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
         async with self._preparing:
             await self._interpreter(spec)
+            self._summary = f"bubblewrap namespaces, {NETWORKS[_network(spec)]}"
             if self._isolation is not None:
                 return
             self._instance = self._instance or Instance(self._state_dir, "process")
@@ -97,7 +100,8 @@ class ProcessBackend:
             if not self._enforces("memory_mb") and self._prlimit:
                 local.prefix = [self._prlimit, f"--data={spec.limits.memory_mb * 1024 * 1024}"]
             if self._bubblewrap is not None:
-                connection = await local.start_isolated(interpreter, self._bubblewrap, self._inodes)
+                network = _network(spec)
+                connection = await local.start_isolated(interpreter, self._bubblewrap, self._inodes, network)
             else:
                 connection = await local.start_plain(interpreter)
         except OSError as error:
@@ -206,4 +210,13 @@ class ProcessBackend:
             )
         if self._bubblewrap is None:
             return Isolation(False, "local process, not isolated", tuple(missing))
-        return Isolation(True, "bubblewrap namespaces, no network", tuple(missing))
+        return Isolation(True, self._summary, tuple(missing))
+
+
+def _network(spec: SandboxSpec) -> Literal["none", "open"]:
+    if spec.network == "internal":
+        raise EngineUnavailable(
+            "CODEACT_SANDBOX_NETWORK=internal takes Docker: a local process has either no network or the host's, since "
+            "only root could make one that leads to a proxy alone. Set CODEACT_SANDBOX=docker, or the network to none."
+        )
+    return spec.network

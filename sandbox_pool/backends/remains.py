@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 from sandbox_pool.backends.groups import restore
@@ -30,7 +31,10 @@ def erase(directory: Path) -> None:
         _kill_marked(f"{MARK}={global_name(directory)}".encode())
     with contextlib.suppress(OSError):
         shutil.rmtree((directory / SOCKETS).readlink(), ignore_errors=True)
-    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        shutil.rmtree(directory, ignore_errors=True)
+    except RecursionError:  # Directories in directories, by the thousand.
+        subprocess.run(["rm", "-rf", "--", directory], check=False)  # noqa: S603, S607
 
 
 def global_name(directory: Path) -> str:

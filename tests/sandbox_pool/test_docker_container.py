@@ -8,7 +8,8 @@ import docker
 import pytest
 
 from sandbox_pool.backends.docker_container import container_arguments, explain_death, missing_promises
-from sandbox_pool.spec import Limits
+from sandbox_pool.backends.docker_network import Link
+from sandbox_pool.spec import Limits, SandboxSpec
 
 ABLE = {"MemoryLimit": True, "CpuCfsQuota": True, "PidsLimit": True}
 
@@ -64,7 +65,16 @@ def test_our_filter_replaces_the_engine_s_own_but_not_its_administrator_s(
     options: list[str] | None, ours: bool, tmp_path: Path
 ) -> None:
     with closing(docker.APIClient(base_url="unix:///nowhere.sock", version="1.41")) as client:
-        arguments = container_arguments(client, {"SecurityOptions": options}, "image", tmp_path, Limits())
+        arguments = container_arguments(
+            client,
+            {"SecurityOptions": options},
+            "image",
+            SandboxSpec(),
+            Link(),
+            sockets=tmp_path,
+            connection="",
+            entrypoint=(),
+        )
     given = arguments["host_config"]["SecurityOpt"]
     assert given[0] == "no-new-privileges"
     assert [option.startswith("seccomp={") for option in given[1:]] == ([True] if ours else [])

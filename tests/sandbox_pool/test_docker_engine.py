@@ -1,6 +1,7 @@
 """Where there is no Docker engine that can be used, the error names the cause and the remedy."""
 
 import json
+import secrets
 import socket
 import socketserver
 import threading
@@ -15,7 +16,7 @@ from sandbox_pool.backends import docker_engine
 from sandbox_pool.backends.docker import DockerBackend
 from sandbox_pool.errors import EngineUnavailable
 from sandbox_pool.spec import SandboxSpec
-from tests.needs import leaks_of_the_sdk
+from tests.needs import leaks_of_the_sdk, prepared_docker
 
 pytestmark = pytest.mark.anyio
 
@@ -63,12 +64,38 @@ async def test_an_engine_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytes
         assert "the disk is on fire" in await refusal(tmp_path)
 
 
-@pytest.mark.parametrize("address", ["tcp://192.0.2.1:2375", "ssh://192.0.2.1"])
-async def test_an_engine_elsewhere_is_refused_unasked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+async def test_an_engine_behind_ssh_is_refused_with_the_way_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DOCKER_HOST", address)
-    assert "must run on this machine" in await refusal(tmp_path)
+    monkeypatch.setenv("DOCKER_HOST", "ssh://192.0.2.1")
+    assert "ssh -N -L" in await refusal(tmp_path)
+
+
+async def test_a_port_without_an_engine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{closed.getsockname()[1]}"
+        monkeypatch.setenv("DOCKER_HOST", address)
+        message = await refusal(tmp_path)
+    assert "nothing listens" in message
+    assert address in message
+
+
+async def test_certificates_that_are_missing_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+    assert "certificate" in await refusal(tmp_path)
+
+
+async def test_a_runtime_that_the_engine_does_not_have_is_refused_with_those_it_has(tmp_path: Path) -> None:
+    backend = await prepared_docker(tmp_path)
+    with pytest.raises(EngineUnavailable, match=r"CODEACT_SANDBOX_RUNTIME=runsquid.* runc"):
+        await backend.prepare(SandboxSpec(runtime="runsquid"), print)
+    await backend.prepare(SandboxSpec(runtime="runc"), print)
+    started = await backend.create(f"runtime-{secrets.token_hex(4)}", SandboxSpec(runtime="runc"))
+    await backend.destroy(started.sandbox_id)
+    await backend.close()
 
 
 async def test_an_address_that_is_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,7 +123,7 @@ async def test_a_build_that_fails_tells_the_step_and_the_cause(
     lines: list[str] = []
     with pytest.raises(ImageUnavailable, match=r"could not be built: .*/bin/sh.*RUN python3 -m venv"):
         await backend.prepare(SandboxSpec(), lines.append)
-    assert lines[0].startswith("Building the sandbox image")
+    assert lines[0].startswith("Building the image")
     assert any(line.startswith("Step ") for line in lines)
 
 

@@ -5,6 +5,7 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from sandbox_pool.backends.nobody import HOST_UID, is_root
 from sandbox_pool.backends.process import ProcessBackend
 from sandbox_pool.backends.remains import MARK
 from sandbox_pool.backends.seccomp import filter_program
-from sandbox_pool.errors import ImageUnavailable
+from sandbox_pool.errors import EngineUnavailable, ImageUnavailable
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import Limits, SandboxSpec
 
@@ -180,6 +181,28 @@ async def test_destroying_is_idempotent_and_takes_unknown_ids(backend: Backend) 
     await backend.destroy(ID)
     await backend.destroy("never-created")
     assert marked(ID) == []
+
+
+async def test_an_internal_network_is_refused_with_the_reason(tmp_path: Path) -> None:
+    backend = ProcessBackend(tmp_path / "state")
+    with pytest.raises(EngineUnavailable, match="takes Docker"):
+        await backend.prepare(replace(SPEC, network="internal", allowed_hosts=("pypi.org",)), lambda line: None)
+    await backend.close()
+
+
+async def test_an_open_network_is_the_host_s(backend: Backend) -> None:
+    if not backend.isolation.isolated:
+        pytest.skip("a plain process has it anyway")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        code = f"import socket; socket.create_connection(('127.0.0.1', {listener.getsockname()[1]})).close()"
+        sandbox = await Sandbox.start(backend, ID, replace(SPEC, network="open"), deadline_s=DEADLINE_S)
+        _, result = await sandbox.run(code)
+        await sandbox.close()
+        assert result.status == "ok", result
+        sandbox = await Sandbox.start(backend, ID, SPEC, deadline_s=DEADLINE_S)
+        _, result = await sandbox.run(code)
+        await sandbox.close()
+        assert result.status == "error"
 
 
 async def test_preparing_again_changes_nothing(backend: Backend) -> None:

@@ -1,0 +1,231 @@
+"""The network modes of Docker sandboxes, proven by interfaces, routes and listeners of our own."""
+
+import secrets
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import docker
+import psutil
+import pytest
+
+from sandbox_pool.backends.docker import DockerBackend
+from sandbox_pool.outputs import Stream
+from sandbox_pool.sandbox import Sandbox
+from sandbox_pool.spec import SandboxSpec
+from tests.needs import missing, prepared_docker
+
+pytestmark = [pytest.mark.anyio, pytest.mark.docker]
+
+DEADLINE_S = 60.0
+RUN = secrets.token_hex(3)
+ALLOWED = ("allowed.test", ".pypi.test", "localhost")
+INTERNAL = SandboxSpec(preload=(), network="internal", allowed_hosts=ALLOWED)
+OPEN = SandboxSpec(preload=(), network="open")
+
+ASK = """
+import os, urllib.error, urllib.request
+os.environ['no_proxy'] = os.environ['NO_PROXY'] = ''
+def ask(url):
+    try:
+        return urllib.request.urlopen(url, timeout=20).status
+    except urllib.error.HTTPError as error:
+        return f"{error.code} {error.headers.get('X-Squid-Error', '').split(' ')[0]}"
+    except OSError as error:
+        return str(error)
+"""
+CONNECT = """
+import socket
+def connect(address, port):
+    try:
+        socket.create_connection((address, port), timeout=1).close()
+        return 'connected'
+    except OSError as error:
+        return type(error).__name__ + ' ' + str(error)
+"""
+
+
+@pytest.fixture(scope="module")
+async def backend(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DockerBackend]:
+    backend = await prepared_docker(tmp_path_factory.mktemp("network"))
+    yield backend
+    await backend.close()
+
+
+@pytest.fixture(scope="module")
+async def inside(backend: DockerBackend) -> AsyncIterator[list[Sandbox]]:
+    """Two sandboxes of an internal network."""
+    try:
+        await backend.prepare(INTERNAL, print)
+    except Exception as error:
+        missing("engine", f"the egress proxy's image cannot be built: {error}")
+    sandboxes = [await Sandbox.start(backend, f"{RUN}-in-{n}", INTERNAL, deadline_s=DEADLINE_S) for n in (1, 2)]
+    for sandbox in sandboxes:
+        await sandbox.run(ASK + CONNECT)
+    yield sandboxes
+    for sandbox in sandboxes:
+        await sandbox.close()
+
+
+@pytest.fixture(scope="module")
+async def outside(backend: DockerBackend) -> AsyncIterator[list[Sandbox]]:
+    """Two sandboxes of an open network."""
+    await backend.prepare(OPEN, print)
+    sandboxes = [await Sandbox.start(backend, f"{RUN}-out-{n}", OPEN, deadline_s=DEADLINE_S) for n in (1, 2)]
+    for sandbox in sandboxes:
+        await sandbox.run(CONNECT)
+    yield sandboxes
+    for sandbox in sandboxes:
+        await sandbox.close()
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[int]:
+    """A web server on every address of this machine."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("0.0.0.0", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def engine() -> Iterator[docker.APIClient]:
+    with closing(docker.APIClient(version="auto", **docker.utils.kwargs_from_env())) as engine:
+        yield engine
+
+
+async def value(sandbox: Sandbox, expression: str) -> str:
+    outputs, result = await sandbox.run(f"print({expression})")
+    assert result.status == "ok", result
+    return "".join(output.text for output in outputs if isinstance(output, Stream)).strip()
+
+
+def addresses(engine: docker.APIClient, network: str) -> dict[str, str]:
+    return {
+        member["Name"]: member["IPv4Address"].split("/")[0]
+        for member in engine.inspect_network(network)["Containers"].values()
+    }
+
+
+def addresses_of_this_machine() -> set[str]:
+    return {address.address for interface in psutil.net_if_addrs().values() for address in interface}
+
+
+def networks(engine: docker.APIClient) -> list[str]:
+    return [network["Name"] for network in engine.networks() if RUN in network["Name"]]
+
+
+# ---- internal ----------------------------------------------------------------------------------------
+
+
+async def test_an_internal_sandbox_has_one_interface_whose_gateway_is_nobody(
+    inside: list[Sandbox], engine: docker.APIClient
+) -> None:
+    assert await value(inside[0], "sorted(name for _, name in socket.if_nameindex())") == "['eth0', 'lo']"
+    [network] = [name for name in networks(engine) if name.endswith(inside[0].id)]
+    found = engine.inspect_network(network)
+    assert found["Internal"]
+    assert sorted(name.rpartition("-")[2][:6] for name in addresses(engine, network)) == ["1", "egress"]
+    assert "connected" not in await value(inside[0], "connect('192.0.2.1', 80)")
+    assert found["IPAM"]["Config"][0]["Gateway"] not in addresses_of_this_machine()
+
+
+async def test_the_host_is_not_on_an_internal_network(
+    inside: list[Sandbox], listener: int, engine: docker.APIClient
+) -> None:
+    for network in networks(engine):
+        gateway = engine.inspect_network(network)["IPAM"]["Config"][0]["Gateway"]
+        for address in (gateway, "172.17.0.1"):
+            assert "connected" not in await value(inside[0], f"connect({address!r}, {listener})"), address
+
+
+async def test_internal_sandboxes_do_not_reach_each_other(inside: list[Sandbox], engine: docker.APIClient) -> None:
+    own, other = inside
+    await other.run("import socket; server = socket.create_server(('0.0.0.0', 8080))")
+    assert await value(other, "connect('127.0.0.1', 8080)") == "connected"
+    [network] = [name for name in networks(engine) if name.endswith(other.id)]
+    [address] = [ip for name, ip in addresses(engine, network).items() if name.endswith(other.id)]
+    assert "connected" not in await value(own, f"connect({address!r}, 8080)")
+
+
+async def test_a_host_that_is_not_allowed_is_refused_by_the_proxy(inside: list[Sandbox]) -> None:
+    for host in ("evil.test", "notallowed.test", "allowed.test.evil.test"):
+        assert await value(inside[0], f"ask('http://{host}/')") == "403 ERR_ACCESS_DENIED"
+        assert "403" in await value(inside[0], f"ask('https://{host}/')")
+
+
+async def test_addresses_inside_are_refused_whatever_names_them(inside: list[Sandbox], listener: int) -> None:
+    """`localhost` is allowed by name, and resolves to what is never allowed; numbers are no allowed names."""
+    assert await value(inside[0], "ask('http://localhost/')") == "403 ERR_ACCESS_DENIED"
+    for address in ("127.0.0.1", "169.254.169.254", "172.17.0.1", "10.0.0.1", "[::1]"):
+        assert await value(inside[0], f"ask('http://{address}/')") == "403 ERR_ACCESS_DENIED"
+    assert await value(inside[0], f"ask('http://localhost:{listener}/')") == "403 ERR_ACCESS_DENIED"
+
+
+async def test_an_allowed_host_is_asked_for(inside: list[Sandbox]) -> None:
+    """There is none by this name, which is what the proxy says then; it does not say that it refuses."""
+    for host in ("allowed.test", "files.pypi.test"):
+        assert await value(inside[0], f"ask('http://{host}/')") == "503 ERR_DNS_FAIL"
+
+
+async def test_names_are_not_resolved_inside(inside: list[Sandbox]) -> None:
+    _, result = await inside[0].run("import socket; socket.getaddrinfo('allowed.test', 80)")
+    assert result.error
+    assert result.error.ename == "gaierror"
+
+
+async def test_the_proxy_is_held_short(inside: list[Sandbox], engine: docker.APIClient) -> None:
+    [network] = [name for name in networks(engine) if name.endswith(inside[0].id)]
+    [proxy] = [name for name in addresses(engine, network) if "egress" in name]
+    found = engine.inspect_container(proxy)
+    assert found["HostConfig"]["ReadonlyRootfs"]
+    assert found["HostConfig"]["CapDrop"] == ["ALL"]
+    assert found["Config"]["User"] == "proxy"
+    assert found["Mounts"] == []
+
+
+# ---- open --------------------------------------------------------------------------------------------
+
+
+async def test_an_open_sandbox_reaches_what_the_host_reaches(outside: list[Sandbox], listener: int) -> None:
+    gateway = await value(
+        outside[0],
+        "next(socket.inet_ntoa(bytes.fromhex(l.split()[2])[::-1]) for l in open('/proc/net/route') "
+        "if l.split()[1] == '00000000')",
+    )
+    assert await value(outside[0], f"connect({gateway!r}, {listener})") == "connected"
+
+
+async def test_open_sandboxes_do_not_reach_each_other(outside: list[Sandbox]) -> None:
+    own, other = outside
+    await other.run("server = socket.create_server(('0.0.0.0', 8080))")
+    address = await value(other, "socket.gethostbyname(socket.gethostname())")
+    assert socket.inet_aton(address)
+    assert await value(other, f"connect({address!r}, 8080)") == "connected"
+    assert "connected" not in await value(own, f"connect({address!r}, 8080)")
+
+
+# ---- clean-up ----------------------------------------------------------------------------------------
+
+
+async def test_a_sandbox_takes_its_network_with_it(
+    backend: DockerBackend, inside: list[Sandbox], engine: docker.APIClient
+) -> None:
+    sandbox = await Sandbox.start(backend, f"{RUN}-gone", INTERNAL, deadline_s=DEADLINE_S)
+    assert any(name.endswith(f"{RUN}-gone") for name in networks(engine))
+    await sandbox.close()
+    assert not any(name.endswith(f"{RUN}-gone") for name in networks(engine))
