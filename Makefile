@@ -14,7 +14,10 @@ serve: install
 
 install: $(VENV)/.installed
 
-install-dev: $(VENV)/.installed-dev .venv-openai/.installed
+# Environments of clients that are tested against the server, each with its own versions.
+CLIENTS := openai agents langchain
+
+install-dev: $(VENV)/.installed-dev $(CLIENTS:%=.venv-%/.installed)
 
 test: install-dev
 	$(BIN)/pytest $(ARGS)
@@ -52,13 +55,13 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
 	@$(UV) --require-hashes -r requirements/dev.txt
 	@touch $@
 
-.venv-openai/.installed: $(BIN)/uv requirements/openai.txt
-	@$(PYTHON) -m venv --without-pip .venv-openai
-	@$(BIN)/uv pip install --quiet --python .venv-openai/bin/python --require-hashes -r requirements/openai.txt
+.venv-%/.installed: requirements/%.txt $(BIN)/uv
+	@$(PYTHON) -m venv --without-pip .venv-$*
+	@$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --require-hashes -r requirements/$*.txt
 	@touch $@
 
 lock: $(BIN)/uv
-	cd requirements && for name in uv build openai; do $(LOCK) $$name.in -o $$name.txt; done
+	cd requirements && for name in uv build $(CLIENTS); do $(LOCK) $$name.in -o $$name.txt; done
 	$(LOCK) pyproject.toml --extra sandbox --extra mcp -o requirements/serve.txt
 	$(LOCK) pyproject.toml --extra sandbox --extra mcp --extra dev -c requirements/serve.txt -o requirements/dev.txt
 	$(LOCK) pyproject.toml --extra dashboard -c requirements/dev.txt -o requirements/dashboard.txt
@@ -68,4 +71,4 @@ LOCK := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --python-version 3.1
   --no-emit-index-url --no-emit-find-links --no-header
 
 clean:
-	rm -rf .venv .venv-openai .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv $(CLIENTS:%=.venv-%) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -172,7 +172,7 @@ class ResponseBuilder:
 
     async def function_call(self, call: Call) -> None:
         """A client's function is called: an item from its start to its end, since the value comes with a request."""
-        item = e.FunctionCall(id=new_id("fc"), call_id=call.call_id, name=call.name, caller=e.Caller(self._call.id))
+        item = e.FunctionCall(id=new_id("fc"), call_id=call.call_id, name=call.name, code_item_id=self._call.id)
         index = await self._add_beside(item)
         item.arguments = call.arguments
         await self._emit(e.FunctionArgumentsDelta(item_id=item.id, output_index=index, delta=call.arguments))

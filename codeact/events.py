@@ -12,7 +12,6 @@ import msgspec
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream
 
 __all__ = [
-    "Caller",
     "CodeDelta",
     "CodeDone",
     "CodeInterpreterCall",
@@ -154,20 +153,18 @@ class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=T
     continues: str | None = msgspec.field(default=None, name="codeact:continues")
 
 
-class Caller(msgspec.Struct, tag="program", tag_field="type"):
-    """What made a call: the block of code with this id."""
-
-    caller_id: str
-
-
 class FunctionCall(msgspec.Struct, tag="function_call", kw_only=True):
-    """Code calls a function of the client, and waits: the next request brings its `FunctionCallOutput`."""
+    """Code calls a function of the client, and waits: the next request brings its `FunctionCallOutput`.
+
+    `code_item_id` is the block of code that calls. (The standard's `caller` means programs of another kind: clients
+    that have not switched those on refuse it.)
+    """
 
     id: str
     call_id: str
     name: str
     arguments: str = ""
-    caller: Caller | None = None
+    code_item_id: str | None = msgspec.field(default=None, name="codeact:code_item_id")
     status: Literal["in_progress", "completed", "incomplete"] = "in_progress"
 
 

@@ -1,5 +1,6 @@
 """The `input` of a request: items as clients send them enter, messages as they are stored and asked leave."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -18,7 +19,18 @@ from codeact.ids import new_id
 from codeact.markup import CLOSE, OPEN
 from codeact.observation import HEADER
 
-__all__ = ["InputItem", "ItemReference", "as_messages", "from_item", "has_content", "mark_items", "mark_messages"]
+__all__ = [
+    "FunctionCallItem",
+    "Given",
+    "InputItem",
+    "ItemReference",
+    "as_messages",
+    "as_text",
+    "from_item",
+    "has_content",
+    "mark_items",
+    "mark_messages",
+]
 
 
 class InputText(msgspec.Struct, tag="input_text"):
@@ -90,10 +102,18 @@ class FunctionOutputItem(msgspec.Struct, tag="function_call_output"):
 
 
 class FunctionCallItem(msgspec.Struct, tag="function_call"):
-    """A call of an earlier answer, sent back. The code that made it is still there."""
+    """A call of an earlier answer, sent back beside its value by clients that keep the conversation themselves."""
+
+    call_id: str
+    name: str = ""
+    arguments: str = ""
 
 
 InputItem = MessageItem | CodeItem | ReasoningItem | ItemReference | FunctionOutputItem | FunctionCallItem
+
+
+Given = Input | ItemReference | FunctionCallItem
+"""An item of the input that has been checked. What is no `Input` yet, only the database can explain."""
 
 
 def mark_items(body: Any) -> Any:
@@ -111,11 +131,11 @@ def mark_messages(given: Any) -> Any:
     ]
 
 
-def as_messages(given: str | list[InputItem]) -> list[Input | ItemReference]:
+def as_messages(given: str | list[InputItem]) -> list[Given]:
     """Text stands for one user message. Raises `InvalidRequest` for a part that is in no form we take."""
     if isinstance(given, str):
         return [_said("user", given)] if given.strip() else []
-    messages: list[Input | ItemReference] = []
+    messages: list[Given] = []
     for index, item in enumerate(given):
         match item:
             case MessageItem(role, str(text)):
@@ -127,7 +147,7 @@ def as_messages(given: str | list[InputItem]) -> list[Input | ItemReference]:
             case CodeItem(code, outputs):
                 logs = [output.logs for output in outputs or () if isinstance(output, LogsOutput)]
                 messages += _code_messages(code or "", "".join(logs))
-            case ItemReference():
+            case ItemReference() | FunctionCallItem():
                 messages.append(item)
             case FunctionOutputItem(call_id, output):
                 text = output if isinstance(output, str) else "".join(part.text for part in output)
@@ -143,6 +163,15 @@ def from_item(item: Any) -> list[Input]:
         case CodeInterpreterCall(code=code, observation=observation):
             return _code_messages(code, "", observation=observation)
     return []
+
+
+def as_text(item: FunctionCallItem | FunctionCallOutput, names: Mapping[str, str]) -> Input:
+    """A call that no code of ours waits for, or its value, in words; `names` are the functions' by call id."""
+    match item:
+        case FunctionCallItem(_, name, arguments):
+            return _said("assistant", f"{name}({arguments})")
+        case FunctionCallOutput():
+            return _said("user", f"{names.get(item.call_id, 'The function')}() returned:\n{item.output}")
 
 
 def has_content(message: Input) -> bool:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from codeact.errors import InvalidRequest
-from codeact.events import Input
+from codeact.events import FunctionCallOutput, Input, InputMessage
 from codeact.store import Blob, Store
-from server.inputs import InputItem, ItemReference, as_messages, from_item
+from server.inputs import FunctionCallItem, Given, InputItem, ItemReference, as_messages, as_text, from_item
 from server.media import keep
 from server.requests import CreateRequest
 from server.unstored import Place, Unstored
@@ -23,6 +23,8 @@ class Preparation:
         self._request = request
         self._owner = owner
         self._unstored = unstored or Unstored()
+        self._given = request.messages
+        self._calls_are_known = request.previous_response_id is not None or request.conversation_id is not None
 
     async def place(self) -> Place:
         """Where the request goes on. Raises `NotFound` for what is not there, or is another owner's."""
@@ -35,7 +37,18 @@ class Preparation:
             if found.last_response_id is None:
                 return Place([], found.id)
             return Place(await self._store.thread(found.last_response_id, owner=self._owner), found.id)
-        return Place()
+        return await self._where_code_waits() or Place()
+
+    async def _where_code_waits(self) -> Place | None:
+        """Where the last value belongs, for clients that send a conversation whole and name none."""
+        outputs = [item for item in self._request.messages if isinstance(item, FunctionCallOutput)]
+        response_id = await self._store.response_of_call(outputs[-1].call_id, owner=self._owner) if outputs else None
+        if response_id is None:
+            return None
+        # What comes before is in the thread already.
+        self._given = _trailing(self._given)
+        self._calls_are_known = True
+        return await self._after(response_id)
 
     async def _after(self, response_id: str) -> Place:
         thread = await self._store.thread(response_id, owner=self._owner)
@@ -51,7 +64,7 @@ class Preparation:
         Raises `InvalidRequest`, and `NotFound` for what is not there.
         """
         request = self._request
-        messages = await resolved(request.messages, self._store, owner=self._owner)
+        messages = await resolved(self._given, self._store, owner=self._owner, calls_are_known=self._calls_are_known)
         put = self._remember if request.store is False else partial(self._store.put_blob, owner=self._owner)
         messages = await keep(messages, put=put, get=self.get_blob)
         if request.conversation_id is not None:
@@ -72,14 +85,20 @@ class Preparation:
         return sha256
 
 
-async def resolved(messages: Sequence[Input | ItemReference], store: Store, *, owner: str) -> list[Input]:
-    """The messages with what references name in their place. Raises `NotFound`."""
+async def resolved(given: Sequence[Given], store: Store, *, owner: str, calls_are_known: bool = False) -> list[Input]:
+    """The items with what references name in their place. Raises `NotFound`.
+
+    Values are for the code that waits for them where `calls_are_known`; else calls and values are told in words.
+    """
     found: list[Input] = []
-    for message in messages:
-        if isinstance(message, ItemReference):
-            found += from_item(await store.get_item(message.id, owner=owner))
-        else:
-            found.append(message)
+    names = {item.call_id: item.name for item in given if isinstance(item, FunctionCallItem)}
+    for item in given:
+        if isinstance(item, ItemReference):
+            found += from_item(await store.get_item(item.id, owner=owner))
+        elif isinstance(item, InputMessage) or (calls_are_known and isinstance(item, FunctionCallOutput)):
+            found.append(item)
+        elif not calls_are_known:
+            found.append(as_text(item, names))
     return found
 
 
@@ -87,3 +106,13 @@ async def received(items: list[InputItem], store: Store, *, owner: str) -> list[
     """Items as a client sends them, as they are stored: references resolved, images and files put away."""
     messages = await resolved(as_messages(items), store, owner=owner)
     return await keep(messages, put=partial(store.put_blob, owner=owner), get=partial(store.get_blob, owner=owner))
+
+
+def _trailing(given: list[Given]) -> list[Given]:
+    """The values at the end, with what the user says around them."""
+    start = len(given)
+    while start and isinstance(item := given[start - 1], InputMessage | FunctionCallOutput):
+        if isinstance(item, InputMessage) and item.role == "assistant":
+            break
+        start -= 1
+    return given[start:]

@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Meta
 
 from codeact.errors import InvalidRequest, ModelNotFound
-from codeact.events import Input, InputMessage, ReasoningConfig, TextConfig
-from server.inputs import InputItem, ItemReference, as_messages, has_content, mark_messages
+from codeact.events import InputMessage, ReasoningConfig, TextConfig
+from server.inputs import FunctionCallItem, Given, InputItem, ItemReference, as_messages, has_content, mark_messages
 from server.pages import Included
 from server.parameters import checked
 
@@ -101,7 +101,7 @@ class CreateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class CreateRequest(CreateBody):
     """A body that has been checked; `messages` is its `input` in one shape."""
 
-    messages: list[Input | ItemReference]
+    messages: list[Given]
 
     @property
     def conversation_id(self) -> str | None:
@@ -132,7 +132,7 @@ def parse_create(body: Any, *, model_name: str | None) -> CreateRequest:
 def finished(body: CreateBody) -> CreateRequest:
     """The body with its input as messages. Raises `InvalidRequest` where there is nothing to answer."""
     messages = as_messages(body.input)
-    if not any(isinstance(message, ItemReference) or has_content(message) for message in messages):
+    if not any(isinstance(message, ItemReference | FunctionCallItem) or has_content(message) for message in messages):
         if body.generate is not False and body.conversation is None:
             raise InvalidRequest("'input' is empty: send the user's text.", param="input")
         messages = []

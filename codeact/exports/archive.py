@@ -163,8 +163,8 @@ class _Renewal:
     def _item(self, item: Item, next_id: Callable[[str], str], place: str) -> None:
         new_id = next_id(item.id.partition("_")[0] if re.match(r"[a-z]{1,8}_", item.id) else "item")
         self._items[item.id] = item.id = new_id
-        if isinstance(item, FunctionCall) and item.caller is not None:
-            item.caller.caller_id = self._items.get(item.caller.caller_id, "")
+        if isinstance(item, FunctionCall) and item.code_item_id is not None:
+            item.code_item_id = self._items.get(item.code_item_id)
         if isinstance(item, CodeInterpreterCall):
             item.continues = self._items.get(item.continues) if item.continues is not None else None
             item.container_id = self._containers.setdefault(item.container_id, next_id("cntr"))

@@ -271,7 +271,12 @@ class ItemDocument(Document):
     class Settings:
         name = "items"
         indexes: ClassVar = [
-            IndexModel([("response_id", ASCENDING), ("output_index", ASCENDING)], name="response_order")
+            IndexModel([("response_id", ASCENDING), ("output_index", ASCENDING)], name="response_order"),
+            IndexModel(
+                [("item.call_id", ASCENDING)],
+                name="function_calls",
+                partialFilterExpression={"item.type": "function_call"},
+            ),
         ]
 
     @classmethod

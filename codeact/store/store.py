@@ -131,6 +131,14 @@ class Store:
         return item
 
     @operation
+    async def response_of_call(self, call_id: str, *, owner: str) -> str | None:
+        """The response that called a client's function under this id; None where there is none."""
+        document = await self._items.find_one({"item.type": "function_call", "item.call_id": call_id})
+        if document is None or await self._responses.link(document.response_id, owner=owner) is None:
+            return None
+        return document.response_id
+
+    @operation
     async def delete_response(self, response_id: str, *, owner: str) -> None:
         """Forgets what was asked and answered. Its place in the tree stays: others may follow it."""
         place = {"_id": response_id, "owner": owner}

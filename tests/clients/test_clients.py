@@ -1,0 +1,85 @@
+"""Other people's clients, unchanged, each in an environment of its own, against a real server and real kernels."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.model_server import ModelServer
+from tests.server.conftest import running, settings_of
+
+ROOT = Path(__file__).parent.parent.parent
+HERE = Path(__file__).parent
+
+PROSE = "Hello from the model."
+CODE = "I add.\n<execute>\nprint(6 * 7)\n</execute>\n"
+WEATHER = "I look.\n<execute>\nsky = get_weather(city='Bern')\nprint('The sky is', sky)\n</execute>\n"
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def base_url(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    settings = settings_of(
+        tmp_path_factory.mktemp("clients"),
+        model="openai/scripted",
+        model_api_base=model.base_url,
+        model_api_key="test",
+    )
+    with running(settings) as server:
+        yield f"{server.url}/v1"
+
+
+def ran(*command: str | Path) -> dict[str, Any]:
+    """What a client printed."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return printed
+
+
+def python_of(name: str) -> Path:
+    python = ROOT / f".venv-{name}" / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"no .venv-{name}; `make install-dev` makes it")
+    return python
+
+
+def test_the_agents_sdk(base_url: str, model: ModelServer) -> None:
+    model.reset()
+    for reply in (PROSE, CODE, PROSE, WEATHER, PROSE, "One.", "Two."):
+        model.reply(reply)
+    got = ran(python_of("agents"), HERE / "agents_sdk.py", base_url)
+    assert got["plain"] == PROSE
+    assert got["streamed"] == f"I add.\n\n{PROSE}"
+    assert got["asked"] == ["Bern"]
+    assert got["weather"].endswith(PROSE)
+    assert got["second"] == "Two."
+    told = model.requests[-1].messages
+    assert [(message["role"], message["content"]) for message in told[1:]] == [
+        ("user", "one"),
+        ("assistant", "One."),
+        ("user", "two"),
+    ]
+    assert "The sky is sunny" in model.requests[4].messages[-1]["content"]
+
+
+def test_langchain(base_url: str, model: ModelServer) -> None:
+    model.reset()
+    for reply in (PROSE, CODE, PROSE, PROSE, CODE, PROSE, WEATHER, PROSE):
+        model.reply(reply)
+    got = ran(python_of("langchain"), HERE / "langchain_chat.py", base_url)
+    assert got["plain"] == got["completed"] == PROSE
+    assert got["streamed"] == f"I add.\n\n{PROSE}"
+    assert "42" in got["completed_live"]
+    assert got["completed_live"].endswith(PROSE)
+    assert got["asked"] == ["Bern"]
+    assert got["weather"].endswith(PROSE)
+    assert "The sky is sunny" in model.requests[-1].messages[-1]["content"]
