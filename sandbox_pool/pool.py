@@ -6,56 +6,33 @@ changes their state does so between two awaits and then wakes the tasks that wai
 
 import os
 import time
-from collections.abc import Callable, Generator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
 from copy import copy
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import anyio
 from anyio.abc import TaskGroup
-from platformdirs import user_data_path
 
+from sandbox_pool.acquire import Acquire
 from sandbox_pool.backends import Backend
 from sandbox_pool.errors import PoolClosed
 from sandbox_pool.loans import Loans
 from sandbox_pool.logs import Logger
+from sandbox_pool.opening import close, opened, say
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import SandboxSpec
 from sandbox_pool.stats import Measurements, PoolStats
 from sandbox_pool.stock import Stock
 from sandbox_pool.waiting import Changes
 
-__all__ = ["Acquire", "SandboxPool"]
+__all__ = ["SandboxPool"]
 
 log = Logger(__name__)
 
 DEFAULT_SPEC = SandboxSpec()
 MOST_STARTS = 8
-
-
-class Acquire(AbstractAsyncContextManager[Sandbox]):
-    """An acquire that has not begun: `await` it, or enter it to have the sandbox released at the end. Once."""
-
-    def __init__(self, pool: "SandboxPool", owner: str, timeout_s: float) -> None:
-        self._pool = pool
-        self._owner = owner
-        self._timeout_s = timeout_s
-        self._sandbox: Sandbox | None = None
-
-    def __await__(self) -> Generator[Any, None, Sandbox]:
-        return self._pool._lend(self._owner, self._timeout_s).__await__()
-
-    async def __aenter__(self) -> Sandbox:
-        self._sandbox = await self
-        return self._sandbox
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._sandbox is not None
-        await self._pool.release(self._sandbox)
 
 
 class SandboxPool:
@@ -142,7 +119,7 @@ class SandboxPool:
         return self._stock.spec if self._stock is not None else self._spec
 
     async def __aenter__(self) -> Self:
-        backend = await self._open_backend()
+        backend = await opened(self._spec, self._backend)
         stock = self._stock = self._make_stock(backend, self._spec)
         self._tasks = await anyio.create_task_group().__aenter__()
         self._tasks.start_soon(stock.run)
@@ -164,7 +141,7 @@ class SandboxPool:
         finally:
             await self._close(self._supply)
 
-    def acquire(self, *, owner: str = "local", timeout_s: float | None = None) -> "Acquire":
+    def acquire(self, *, owner: str = "local", timeout_s: float | None = None) -> Acquire:
         """A sandbox nobody has used: `async with pool.acquire() as sandbox:`, or `await` it and `release` it.
 
         Comes back at once, without a call to the backend, where one is warm. Else the owner who has the fewest
@@ -172,7 +149,8 @@ class SandboxPool:
         has as many as an owner may have; `AtCapacity` when too many wait, or after `timeout_s` (None: the
         pool's); what makes every start fail; or `PoolClosed`. Cancelling it loses no sandbox.
         """
-        return Acquire(self, owner, self._acquire_timeout_s if timeout_s is None else timeout_s)
+        lend = partial(self._lend, owner, self._acquire_timeout_s if timeout_s is None else timeout_s)
+        return Acquire(lend, self.release)
 
     async def release(self, sandbox: Sandbox) -> None:
         """Gives a sandbox back, to be destroyed in the background. Returns at once; idempotent."""
@@ -195,7 +173,7 @@ class SandboxPool:
         on loan stay until they are released. Raises, and changes nothing, where its image cannot be had.
         """
         supply = self._supply
-        await supply.backend.prepare(spec, _say)
+        await supply.backend.prepare(spec, say)
         supply.replace(spec)
 
     async def drain(self, timeout_s: float) -> bool:
@@ -286,42 +264,18 @@ class SandboxPool:
     def _has_minimum(self) -> bool:
         return len(self._supply) + len(self._loans) >= self.min_size
 
-    async def _open_backend(self) -> Backend:
-        if self._backend is None:
-            from sandbox_pool.backends.auto import open_backend
-
-            found = await open_backend("auto", self._spec, state_dir=user_data_path("codeact") / "run", progress=_say)
-            log.info("backend found", backend=found.backend.name, why=found.why, hints=found.hints)
-            for promise in found.backend.isolation.missing:
-                log.warning("backend promises less", reason=promise)
-            return found.backend
-        try:
-            await self._backend.prepare(self._spec, _say)
-        except BaseException:
-            await self._close_backend(self._backend)
-            raise
-        return self._backend
-
     async def _close(self, stock: Stock) -> None:
         sandboxes = {*stock.sandboxes, *self._loans.sandboxes}
         with anyio.move_on_after(self._close_timeout_s, shield=True) as deadline:
             async with anyio.create_task_group() as tasks:
                 for sandbox in sandboxes:
                     tasks.start_soon(stock.removals.destroy, sandbox)
-        await self._close_backend(stock.backend)
+        await close(stock.backend, timeout_s=self._close_timeout_s)
         if deadline.cancelled_caught:
             log.warning("pool closed late: some sandboxes may be left", sandboxes=[each.id for each in sandboxes])
         log.info("pool closed", sandboxes=len(sandboxes))
-
-    async def _close_backend(self, backend: Backend) -> None:
-        with anyio.move_on_after(self._close_timeout_s, shield=True):
-            await backend.close()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         await self._changes.until(lambda: self._tasks is None or condition())
         if self._tasks is None:
             raise PoolClosed("The sandbox pool is not open.")
-
-
-def _say(line: str) -> None:
-    log.info("preparing sandboxes", progress=line)

@@ -34,8 +34,9 @@ class Opened:
 async def open_backend(
     name: Literal["auto", "docker", "kubernetes", "process"], spec: SandboxSpec, *, state_dir: Path, progress: Progress
 ) -> Opened:
-    """A prepared backend, the caller's to close. `auto` is Docker where an engine answers and the image can be
-    had, else local processes. `progress` gets a line at a time while an image is built or pulled.
+    """A prepared backend, the caller's to close unless a pool gets it, which closes it. `auto` is Docker where an
+    engine answers and the image can be had, else local processes. `progress` gets a line at a time while an image is
+    built or pulled.
 
     Raises `EngineUnavailable` or `ImageUnavailable`, with the remedy.
     """

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from codeact.workspace import Workspaces
-from sandbox_pool import AtCapacity, SandboxPool, SandboxSpec
+from sandbox_pool import AtCapacity, QuotaExceeded, SandboxPool, SandboxSpec
 from sandbox_pool.backends.process import ProcessBackend
 
 pytestmark = pytest.mark.anyio
@@ -17,10 +17,19 @@ SPEC = SandboxSpec(preload=())
 
 
 @asynccontextmanager
-async def workspaces_over(tmp_path: Path, *, acquire_timeout_s: float = 30.0) -> AsyncIterator[Workspaces]:
+async def workspaces_over(
+    tmp_path: Path, *, max_size: int = 1, max_per_owner: int | None = None, acquire_timeout_s: float = 30.0
+) -> AsyncIterator[Workspaces]:
     backend = ProcessBackend(tmp_path)
     await backend.prepare(SPEC, lambda line: None)
-    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1, acquire_timeout_s=acquire_timeout_s) as pool:
+    async with SandboxPool(
+        SPEC,
+        backend=backend,
+        min_size=1,
+        max_size=max_size,
+        max_per_owner=max_per_owner,
+        acquire_timeout_s=acquire_timeout_s,
+    ) as pool:
         await pool.ready()
 
         async def get_pool() -> SandboxPool:
@@ -66,3 +75,31 @@ async def test_who_waits_gets_the_sandbox_of_the_first_conversation_that_falls_i
                 await (await workspaces._get_pool()).until(lambda stats: stats.waiting == 1)
         assert waiting.container_id is not None
         assert busy.container_id is None
+
+
+async def test_at_the_quota_an_owner_gives_up_idle_conversations_and_never_busy_ones(tmp_path: Path) -> None:
+    async with workspaces_over(tmp_path, max_size=3, max_per_owner=1) as workspaces:
+        pool = await workspaces._get_pool()
+        idle, asking = workspaces.get("conv_a", owner="alice"), workspaces.get("conv_b", owner="alice")
+        other = workspaces.get("conv_c", owner="bob")
+        await other.sandbox()
+        await idle.sandbox()
+        workspaces.check_quota(pool, "conv_b", owner="alice")
+        with asking.in_use():
+            await asking.sandbox()
+            assert "another conversation of yours needed one" in idle.lost
+            assert other.container_id is not None
+            workspaces.check_quota(pool, "conv_b", owner="alice")  # its own does not count
+            with pytest.raises(QuotaExceeded):
+                workspaces.check_quota(pool, None, owner="alice")
+            with pytest.raises(QuotaExceeded):
+                await idle.sandbox()
+
+
+async def test_a_dead_sandbox_of_an_idle_conversation_goes_first(tmp_path: Path) -> None:
+    async with workspaces_over(tmp_path, max_size=2) as workspaces:
+        older, dead = workspaces.get("conv_a", owner="local"), workspaces.get("conv_b", owner="local")
+        await older.sandbox()
+        await (await dead.sandbox()).close()
+        assert (await workspaces.get("conv_c", owner="local").sandbox()).alive
+        assert older.container_id is not None
