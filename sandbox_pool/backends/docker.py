@@ -33,6 +33,7 @@ from sandbox_pool.backends.docker_container import (
     container_arguments,
     explain_death,
     missing_promises,
+    shares_sockets,
 )
 from sandbox_pool.backends.docker_engine import REQUEST_TIMEOUT_S, Engine
 from sandbox_pool.backends.docker_errors import translated
@@ -236,7 +237,9 @@ class DockerBackend:
             await self.destroy(sandbox_id)
 
     def _shares_directories(self, spec: SandboxSpec) -> bool:
-        return spec.transport == "directory" or (spec.transport == "auto" and self._shares)
+        if spec.transport == "auto":
+            return self._shares and shares_sockets(spec, self._prepared.info)
+        return spec.transport == "directory"
 
     @property
     def _prepared(self) -> Engine:

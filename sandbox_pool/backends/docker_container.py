@@ -18,12 +18,21 @@ from sandbox_pool.backends.seccomp import docker_profile
 from sandbox_pool.errors import EngineUnavailable
 from sandbox_pool.spec import Limits, SandboxSpec
 
-__all__ = ["SOCKETS", "WORKSPACE", "check_spec", "container_arguments", "explain_death", "missing_promises"]
+__all__ = [
+    "SOCKETS",
+    "WORKSPACE",
+    "check_spec",
+    "container_arguments",
+    "explain_death",
+    "missing_promises",
+    "shares_sockets",
+]
 
 SOCKETS = "/run/kernel"
 WORKSPACE = "/workspace"
 BOOT = f'printf %s "$1" > {SOCKETS}/connection.json; ln -s /dev/stdout {SOCKETS}/output; shift; exec "$@"'
 """Before the image's own entrypoint, where no directory can be shared."""
+ORDINARY_RUNTIMES = ("runc", "crun", "youki", "io.containerd.runc.v2")
 UID = 10001
 """Of the kernel: a user of the image (docker/sandbox.Dockerfile), and nobody on the host."""
 
@@ -108,6 +117,13 @@ def check_spec(spec: SandboxSpec, info: dict[str, Any]) -> None:
             f"CODEACT_SANDBOX_RUNTIME={spec.runtime}, and this Docker engine has no such runtime: it has "
             f"{', '.join(known) or 'none that it names'}. Install it, and name it in /etc/docker/daemon.json."
         )
+
+
+def shares_sockets(spec: SandboxSpec, info: dict[str, Any]) -> bool:
+    """Whether a socket that the code binds in a shared directory is one of the host's too: the host's kernel must be
+    the code's, as it is not with gVisor or Kata.
+    """
+    return (spec.runtime or info.get("DefaultRuntime", "runc")) in ORDINARY_RUNTIMES
 
 
 def missing_promises(info: dict[str, Any]) -> tuple[str, ...]:

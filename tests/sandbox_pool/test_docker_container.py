@@ -7,7 +7,7 @@ from typing import Any
 import docker
 import pytest
 
-from sandbox_pool.backends.docker_container import container_arguments, explain_death, missing_promises
+from sandbox_pool.backends.docker_container import container_arguments, explain_death, missing_promises, shares_sockets
 from sandbox_pool.backends.docker_network import Link
 from sandbox_pool.spec import Limits, SandboxSpec
 
@@ -78,3 +78,11 @@ def test_our_filter_replaces_the_engine_s_own_but_not_its_administrator_s(
     given = arguments["host_config"]["SecurityOpt"]
     assert given[0] == "no-new-privileges"
     assert [option.startswith("seccomp={") for option in given[1:]] == ([True] if ours else [])
+
+
+@pytest.mark.parametrize(
+    ("runtime", "default", "shared"),
+    [(None, "runc", True), ("runc", "runsc", True), (None, "runsc", False), ("kata-runtime", "runc", False)],
+)
+def test_a_runtime_with_a_kernel_of_its_own_shares_no_sockets(runtime: str | None, default: str, shared: bool) -> None:
+    assert shares_sockets(SandboxSpec(runtime=runtime), {"DefaultRuntime": default}) is shared
