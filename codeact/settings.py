@@ -89,6 +89,7 @@ class Settings(BaseSettings):
     responses_per_minute: int | None = Field(default=None, ge=1, description="Of one owner; nothing: no limit.")
     concurrent_responses: int | None = Field(default=None, ge=1, description="Of one owner; nothing: no limit.")
     tokens_per_day: int | None = Field(default=None, ge=1, description="Of one owner; nothing: no limit.")
+    sharing: bool = Field(default=True, description="Owners may make links to conversations that need no key.")
     deleted_retention_days: float = Field(
         default=30.0, ge=0, description="How long a deleted conversation can be restored."
     )

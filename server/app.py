@@ -31,6 +31,7 @@ from server.routes import (
     models,
     page,
     responses,
+    sharing,
 )
 from server.runs import Runs
 from server.state import State
@@ -85,6 +86,7 @@ def create_app(
             WebSocketRoute("/v1/responses", responses_socket),
             *responses.routes,
             *containers.routes,
+            *sharing.routes,
             *exports.routes,
             *chat.routes,
             *models.routes,

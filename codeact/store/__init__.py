@@ -15,7 +15,9 @@ from codeact.store.records import (
     ContainerFile,
     Conversation,
     Credential,
+    Feedback,
     OwnerLimits,
+    Share,
     StoredResponse,
 )
 from codeact.store.store import Store
@@ -28,10 +30,12 @@ __all__ = [
     "ContainerFile",
     "Conversation",
     "Credential",
+    "Feedback",
     "History",
     "HistoryQuery",
     "OwnerLimits",
     "Page",
+    "Share",
     "Store",
     "StoredResponse",
     "describe",

@@ -23,6 +23,7 @@ from codeact.store.facets import VERSION, Facets, begun, ended, labels_of, more_
 from codeact.store.file_documents import ContainerDocument, FileDocument
 from codeact.store.process import this_process
 from codeact.store.records import Conversation, StoredResponse
+from codeact.store.sharing_documents import FeedbackDocument, ShareDocument
 
 __all__ = [
     "BlobDocument",
@@ -342,6 +343,8 @@ class Documents:
         self.blobs: type[BlobDocument] = type("Blobs", (BlobDocument,), {})
         self.containers: type[ContainerDocument] = type("Containers", (ContainerDocument,), {})
         self.files: type[FileDocument] = type("Files", (FileDocument,), {})
+        self.feedback: type[FeedbackDocument] = type("Feedback", (FeedbackDocument,), {})
+        self.shares: type[ShareDocument] = type("Shares", (ShareDocument,), {})
         self.credentials: type[CredentialDocument] = type("Credentials", (CredentialDocument,), {})
         self.usage: type[UsageDocument] = type("Usage", (UsageDocument,), {})
         self.audit: type[AuditDocument] = type("Audit", (AuditDocument,), {})
@@ -381,7 +384,8 @@ class Documents:
         of_it = {"conversation_id": conversation.id}
         kept = {file.sha256 async for file in self.files.find(of_it) if file.sha256 is not None}
         await self.files.find(of_it).delete()
-        await self.containers.find(of_it).delete()
+        for documents in (self.containers, self.feedback, self.shares):
+            await documents.find(of_it).delete()
         for sha256 in {*conversation.facets.blobs, *kept}:
             await self._remove_unused(sha256, conversation)
         await self.conversations.find({"_id": conversation.id}).delete()

@@ -5,6 +5,7 @@ Pure. The writer folds each response in as it begins and ends; a rebuild folds a
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 from pydantic import BaseModel
@@ -12,7 +13,7 @@ from pydantic import BaseModel
 from codeact.events import CodeInterpreterCall, ImageOutput, InputMessage, Item, Message, Response
 from codeact.store.words import words_of
 
-__all__ = ["VERSION", "Facets", "begun", "ended", "labels_of", "more_words", "title_of"]
+__all__ = ["VERSION", "Facets", "begun", "blobs_in", "ended", "labels_of", "more_words", "title_of"]
 
 VERSION = 1
 """Raise it when a rebuild would give other values; older conversations are then rebuilt at the next start."""
@@ -60,7 +61,7 @@ def begun(facets: Facets, words: list[str], response: Response, messages: Sequen
     facets.status = response.status
     _add(facets.models, [response.model])
     facets.has_image |= any(part.get("type") == "input_image" for message in messages for part in message.content)
-    _add(facets.blobs, _blobs(messages), most=MOST_BLOBS)
+    _add(facets.blobs, blobs_in(messages), most=MOST_BLOBS)
     said = (message for message in messages if message.role in ("user", "assistant"))
     return more_words(words, (text for message in said for text in _texts(message)))
 
@@ -79,7 +80,7 @@ def ended(facets: Facets, words: list[str], response: Response) -> list[str]:
         facets.tokens = min(facets.tokens + response.usage.total_tokens, 2**53)
         facets.cost_usd += response.usage.cost_usd or 0.0
     facets.duration_s += response.ledger.total_s or 0.0
-    _add(facets.blobs, _blobs(response.output), most=MOST_BLOBS)
+    _add(facets.blobs, blobs_in(response.output), most=MOST_BLOBS)
     return more_words(words, (text for item in response.output for text in _searched(item)))
 
 
@@ -89,6 +90,11 @@ def more_words(words: list[str], texts: Iterable[str]) -> list[str]:
     if len(known) < MOST_WORDS:
         known.update(dict.fromkeys(words_of(texts, limit=MOST_WORDS)))
     return list(known)[:MOST_WORDS]
+
+
+def blobs_in(items: Sequence[Any]) -> list[str]:
+    """The SHA-256 sums of the blobs that inputs or items point to."""
+    return list(dict.fromkeys(BLOB.findall(msgspec.json.encode(items).decode())))
 
 
 def labels_of(facets: Facets, *, pinned: bool, tags: Iterable[str], ratings: Iterable[str]) -> list[str]:
@@ -121,7 +127,3 @@ def _searched(item: Item) -> list[str]:
             error = item.result.error if item.result is not None else None
             return [item.code, *((error.ename, error.evalue) if error is not None else ())]
     return []
-
-
-def _blobs(items: Sequence[InputMessage] | Sequence[Item]) -> list[str]:
-    return BLOB.findall(msgspec.json.encode(items).decode())

@@ -15,7 +15,9 @@ __all__ = [
     "ContainerFile",
     "Conversation",
     "Credential",
+    "Feedback",
     "OwnerLimits",
+    "Share",
     "StoredResponse",
 ]
 
@@ -65,6 +67,30 @@ class ContainerFile:
     created_at: float
     source: Literal["user", "assistant"]
     sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What an owner thinks of a response."""
+
+    response_id: str
+    owner: str
+    conversation_id: str
+    rating: Literal["up", "down"]
+    comment: str | None
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A conversation up to `response_id`, for whoever knows `token`. `blobs` are the SHA-256 sums that it shows."""
+
+    token: str
+    owner: str
+    conversation_id: str
+    response_id: str
+    blobs: frozenset[str]
+    created_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from codeact.store.history import History
 from codeact.store.operation import operation
 from codeact.store.process import is_running
 from codeact.store.records import Blob, Conversation, StoredResponse
+from codeact.store.sharing import Sharing
 
 if TYPE_CHECKING:
     from codeact.store.connection import Client
@@ -54,6 +55,7 @@ class Store:
         self.history = History(documents, uri)
         self.conversation_items = ConversationItems(documents, uri)
         self.files = ContainerFiles(documents, uri)
+        self.sharing = Sharing(documents, uri)
 
     @classmethod
     @asynccontextmanager

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from codeact.store import Conversation
+from codeact.store import Blob, Conversation
 from server.auth import owner_of
 from server.errors import json_response
 from server.inputs import InputItem, mark_items
@@ -17,7 +17,7 @@ from server.preparation import received
 from server.requests import Metadata
 from server.state import State
 
-__all__ = ["routes", "shape"]
+__all__ = ["blob_response", "routes", "shape"]
 
 
 def shape(conversation: Conversation) -> dict[str, Any]:
@@ -47,6 +47,16 @@ def shape(conversation: Conversation) -> dict[str, Any]:
         "metadata": dict(conversation.metadata),
         "codeact:summary": summary,
     }
+
+
+def blob_response(blob: Blob) -> Response:
+    """A blob, which somebody else made: never rendered as a page of ours."""
+    headers = {
+        "Cache-Control": "private, max-age=31536000, immutable",
+        "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(blob.data, media_type=blob.media_type, headers=headers)
 
 
 class CreateConversation(msgspec.Struct):
@@ -98,13 +108,7 @@ async def get_blob(request: Request) -> Response:
     state: State = request.app.state.codeact
     owner = owner_of(request)
     store = await state.store.get()
-    blob = await store.get_blob(request.path_params["sha256"], owner=owner)
-    headers = {
-        "Cache-Control": "private, max-age=31536000, immutable",
-        "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
-        "X-Content-Type-Options": "nosniff",
-    }
-    return Response(blob.data, media_type=blob.media_type, headers=headers)
+    return blob_response(await store.get_blob(request.path_params["sha256"], owner=owner))
 
 
 routes = [
