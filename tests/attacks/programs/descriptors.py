@@ -15,18 +15,20 @@ def watch():
     return descriptor
 
 
+kept = []
+
+
 def exhaust():
-    kept = []
     for open_one in (watch, os.openpty, socket.socket):
         try:
             while True:
                 kept.append(open_one())
         except OSError as error:
             print(f"{open_one.__name__}: {errno.errorcode[error.errno]}", flush=True)
-    signal.pause()
 
 
 for _ in range(8):
     if os.fork() == 0:
         exhaust()
+        signal.pause()
 exhaust()

@@ -15,12 +15,6 @@ def endless_line():
         sys.stdout.write("x" * 1_000_000)
 
 
-def both_streams():
-    while True:
-        print("x")
-        print("x", file=sys.stderr)
-
-
 def tiny_displays():
     while True:
         display(1)
