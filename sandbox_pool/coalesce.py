@@ -1,13 +1,24 @@
 """Live outputs enter one by one, the same outputs leave in fewer pieces and within a limit. No I/O, no clock.
 
-The first output leaves at once; then neighbouring text of one stream waits to be merged for at most
-`window_s`. Everything else leaves at once and takes along what was held before it: order is kept.
+The first output leaves at once; then text, updates and clears wait for at most `window_s`, in which neighbouring
+text is merged, an update replaces an earlier one, and what is cleared is dropped. Everything else leaves at once
+and takes along what was held before it: order is kept.
 """
 
+import itertools
+from dataclasses import dataclass
 from io import StringIO
 from typing import Literal
 
-from sandbox_pool.outputs import Error, Output, Stream
+from sandbox_pool.outputs import (
+    ClearOutput,
+    DisplayData,
+    Error,
+    ExecuteResult,
+    Output,
+    Stream,
+    UpdateDisplayData,
+)
 
 __all__ = ["Coalescer"]
 
@@ -20,14 +31,18 @@ class Coalescer:
     """The outputs of one execution on their way to its reader. `now` is any monotonic time in seconds.
 
     Memory is bounded by `limit_bytes`, whether or not anybody takes. The first output past it is cut (text)
-    or dropped, and all later ones are dropped; `omitted_bytes` counts them. One `Error` is always kept.
+    or dropped, and all later ones are dropped; `omitted_bytes` counts them. One `Error` is always kept. What is
+    merged away before it was taken is not charged.
     """
 
     def __init__(self, limit_bytes: int, *, window_s: float = WINDOW_S) -> None:
         self.omitted_bytes = 0
         self._room = limit_bytes
+        self._full = False
         self._window_s = window_s
-        self._held: list[_Text | Output] = []
+        self._numbers = itertools.count()
+        self._held: dict[int, _Piece] = {}
+        self._updates: dict[str, int] = {}
         self._urgent = False
         self._error_kept = False
         self._taken_at = float("-inf")
@@ -41,54 +56,106 @@ class Coalescer:
 
     def add(self, output: Output, size_bytes: int) -> None:
         """Holds this output; `size_bytes` is the size of its content as it was received."""
-        if isinstance(output, Stream):
-            self._add_text(output)
-        elif isinstance(output, Error) and not self._error_kept:
+        if isinstance(output, Error) and not self._error_kept:
             self._error_kept = self._urgent = True
-            self._held.append(output)
-        elif size_bytes + OVERHEAD_BYTES <= self._room:
-            self._room -= size_bytes + OVERHEAD_BYTES
-            self._urgent = True
-            self._held.append(output)
-        else:
+            self._hold(output, 0)
+        elif self._full:
             self.omit(size_bytes)
+        elif isinstance(output, ClearOutput):
+            self._add_clear(output)
+        else:
+            if isinstance(last := self._last(), ClearOutput) and last.wait:
+                self._drop_cleared(keep=last)
+            if isinstance(output, Stream):
+                self._add_text(output)
+            else:
+                self._add_whole(output, size_bytes)
 
     def omit(self, size_bytes: int) -> None:
-        """Counts an output as dropped; every later one is dropped as well."""
-        self._room = 0
+        """Counts an output as dropped."""
         self.omitted_bytes += size_bytes
 
     def take(self, now: float) -> list[Output]:
         """Everything held, oldest first."""
-        taken = [held.stream() if isinstance(held, _Text) else held for held in self._held]
-        self._held = []
+        pieces = (piece.output for piece in self._held.values())
+        taken = [piece.stream() if isinstance(piece, _Text) else piece for piece in pieces]
+        self._held.clear()
+        self._updates.clear()
         self._urgent = False
         self._taken_at = now
         return taken
 
+    def _last(self) -> "Output | _Text | None":
+        return next(reversed(self._held.values())).output if self._held else None
+
+    def _hold(self, output: "Output | _Text", charged_bytes: int) -> None:
+        self._room -= charged_bytes
+        number = next(self._numbers)
+        self._held[number] = _Piece(output, charged_bytes)
+        if isinstance(output, UpdateDisplayData):
+            self._updates[output.display_id] = number
+
+    def _drop(self, number: int) -> None:
+        self._room += self._held.pop(number).charged_bytes
+
+    def _drop_cleared(self, *, keep: ClearOutput | None = None) -> None:
+        """Drops what nobody will see any more; what is left of it is charged and cleared by its reader."""
+        for number, piece in list(self._held.items()):
+            if not isinstance(piece.output, Error) and piece.output is not keep:
+                self._drop(number)
+        self._updates.clear()
+
+    def _add_clear(self, clear: ClearOutput) -> None:
+        if not clear.wait:
+            self._drop_cleared()
+        if clear != self._last():
+            self._add_whole(clear, 0)
+
+    def _add_whole(self, output: Output, size_bytes: int) -> None:
+        charged_bytes = size_bytes + OVERHEAD_BYTES
+        if isinstance(output, UpdateDisplayData) and output.display_id in self._updates:
+            # It replaces every display of this id, so that the earlier update leaves no trace.
+            self._drop(self._updates.pop(output.display_id))
+        if charged_bytes > self._room:
+            self._full = True
+            self.omit(size_bytes)
+            return
+        self._urgent = self._urgent or isinstance(output, DisplayData | ExecuteResult | Error)
+        self._hold(output, charged_bytes)
+
     def _add_text(self, stream: Stream) -> None:
-        last = self._held[-1] if self._held else None
-        target = last if isinstance(last, _Text) and last.name == stream.name else None
+        last = self._last()
+        origin = (stream.name, stream.execution_count)
+        target = last if isinstance(last, _Text) and last.origin == origin else None
         room = self._room if target else max(self._room - OVERHEAD_BYTES, 0)
         text, size_bytes = stream.text, len(stream.text.encode())
         if size_bytes > room:
             text = text.encode()[:room].decode(errors="ignore")
         kept_bytes = len(text.encode())
-        if kept_bytes:
-            self._room = room - kept_bytes
-            if target is None:
-                self._held.append(target := _Text(stream.name))
+        if kept_bytes and target is None:
+            self._hold(target := _Text(origin), OVERHEAD_BYTES)
+        if kept_bytes and target is not None:
             target.write(text)
+            self._room -= kept_bytes
+            next(reversed(self._held.values())).charged_bytes += kept_bytes
         if kept_bytes < size_bytes:
+            self._full = True
             self.omit(size_bytes - kept_bytes)
 
 
 class _Text(StringIO):
-    """Text of one stream that still grows."""
+    """Text of one stream, by one execution, that still grows."""
 
-    def __init__(self, name: Literal["stdout", "stderr"]) -> None:
+    def __init__(self, origin: tuple[Literal["stdout", "stderr"], int | None]) -> None:
         super().__init__()
-        self.name = name
+        self.origin = origin
 
     def stream(self) -> Stream:
-        return Stream(self.name, self.getvalue())
+        name, execution_count = self.origin
+        return Stream(name, self.getvalue(), execution_count)
+
+
+@dataclass(slots=True)
+class _Piece:
+    output: Output | _Text
+    charged_bytes: int

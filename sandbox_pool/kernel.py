@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sandbox_pool.calls import Call, to_call
 from sandbox_pool.channel import Channel
 from sandbox_pool.logs import Logger
-from sandbox_pool.messages import Reply, to_output, to_reply, to_state
+from sandbox_pool.messages import Reply, to_output, to_reply, to_size, to_state
 from sandbox_pool.outputs import Output
 from sandbox_pool.session import Message, Session
 from sandbox_pool.zmtp import TooLarge
@@ -39,10 +39,10 @@ class KernelClient:
     """Connections to one kernel, opened once: when one of them ends, the kernel counts as gone for ever.
 
     `on_output(output, size_bytes)` gets every output in order, whichever code of ours it comes from: what a
-    thread writes after its execution has ended is not lost. `on_omitted(size_bytes)` stands for an output
-    whose content is over `limit_bytes`. `on_call(call)` gets each call to a function outside of the sandbox, to be
-    answered by `answer`. What is malformed, wrongly signed or unasked for is counted in
-    `rejected` and otherwise ignored.
+    thread writes after its execution has ended is not lost, and has its number. `on_omitted(size_bytes)` stands
+    for an output whose content is over `limit_bytes`. `on_call(call)` gets each call to a function outside of the
+    sandbox, to be answered by `answer`. What is malformed, wrongly signed or unasked for is counted in `rejected`
+    and otherwise ignored.
     """
 
     def __init__(
@@ -66,6 +66,8 @@ class KernelClient:
         self._channels: dict[str, Channel] = {}
         self._watcher: asyncio.Task[None] | None = None
         self._requests: dict[str, Request] = {}
+        self._ended: dict[str, int] = {}
+        """The numbers of executions, by their message ids."""
         self._asked: dict[str, asyncio.Future[Message | None]] = {}
         self._welcome: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
 
@@ -183,8 +185,10 @@ class KernelClient:
                 self._welcome.set_result(message)
         elif message.type == "codeact_call":
             self._on_call(to_call(message.content))
+        elif message.type == "codeact_omitted":
+            self._on_omitted(to_size(message))
         elif message.type != "execute_input":
-            output = to_output(message)
+            output = to_output(message, late=self._ended.get(message.parent_id))
             if output is not None and self._session.asked(message.parent_id):
                 self._on_output(output, len(message.content))
             else:
@@ -197,6 +201,8 @@ class KernelClient:
     def _settle(self, request: Request) -> None:
         if request.reply is not None and request.idle:
             del self._requests[request.message_id]
+            if request.reply.execution_count:
+                self._ended[request.message_id] = request.reply.execution_count
             request.done.set_result(request.reply)
 
     async def _watch(self) -> None:

@@ -5,7 +5,7 @@ Contents: the Jupyter messaging spec 5.5, "Messages on the IOPub channel". Readi
 """
 
 import json
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -20,7 +20,7 @@ from sandbox_pool.outputs import (
 )
 from sandbox_pool.session import Message
 
-__all__ = ["Reply", "to_output", "to_reply", "to_state"]
+__all__ = ["Reply", "to_output", "to_reply", "to_size", "to_state"]
 
 ERROR_CHARS = 200_000
 JSON_DEPTH = 64
@@ -75,6 +75,10 @@ class _Status(msgspec.Struct):
     execution_state: str
 
 
+class _Omitted(msgspec.Struct):
+    size_bytes: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_INT)]
+
+
 class _Metadata(msgspec.Struct):
     syntax_error: bool = False
     limit: str | None = None
@@ -84,23 +88,27 @@ _stream = msgspec.json.Decoder(_Stream)
 _display = msgspec.json.Decoder(_Display)
 _error_content = msgspec.json.Decoder(_Error)
 _clear_output = msgspec.json.Decoder(_ClearOutput)
+_omitted = msgspec.json.Decoder(_Omitted)
 _status = msgspec.json.Decoder(_Status)
 _reply = msgspec.json.Decoder(Reply)
 _metadata = msgspec.json.Decoder(_Metadata)
 
 
-def to_output(message: Message) -> Output | None:
-    """What this iopub message shows; None for a type that shows nothing."""
+def to_output(message: Message, *, late: int | None = None) -> Output | None:
+    """What this iopub message shows; None for a type that shows nothing.
+
+    `late` is the number of its execution if that has ended: then it clears nothing, since it was not its output.
+    """
     match message.type:
         case "stream":
             stream = _decode(_stream, message.content)
-            return Stream(stream.name, stream.text)
+            return Stream(stream.name, stream.text, late)
         case "display_data" | "update_display_data" | "execute_result":
             return _to_display(message.type, _decode(_display, message.content))
         case "error":
             error = _decode(_error_content, message.content)
             return _error(error.ename, error.evalue, error.traceback)
-        case "clear_output":
+        case "clear_output" if late is None:
             return ClearOutput(_clear_output.decode(message.content).wait)
         case _:
             return None
@@ -111,6 +119,11 @@ def to_reply(message: Message) -> Reply:
     reply = _decode(_reply, message.content)
     metadata = _metadata.decode(message.metadata)
     return msgspec.structs.replace(reply, syntax_error=metadata.syntax_error, limit=metadata.limit)
+
+
+def to_size(message: Message) -> int:
+    """How large the output was that the kernel did not send."""
+    return _omitted.decode(message.content).size_bytes
 
 
 def to_state(message: Message) -> str:

@@ -6,7 +6,9 @@ file holds; `UpdateDisplayData` and `ClearOutput` exist only while code runs and
 (`fold` applies them).
 """
 
+import re
 from collections.abc import Iterable
+from io import StringIO
 from typing import Any, Literal
 
 import msgspec
@@ -21,17 +23,25 @@ __all__ = [
     "Stream",
     "UpdateDisplayData",
     "fold",
+    "without_overdrawn",
 ]
+
+_COLUMNS = re.compile("[ -~\u00a1-\u00ac\u00ae-\u02ff\u2190-\u21ff\u2500-\u25a1]*")
+"""ASCII, Latin, arrows, and what bars are made of: each takes one column of a terminal."""
 
 MimeBundle = dict[str, Any]
 """MIME type to content: text as `str`, PNG and JPEG as base64 `str`, JSON types as JSON values."""
 
 
-class Stream(msgspec.Struct, frozen=True, tag="stream", tag_field="output_type"):
-    """Text written to stdout or stderr; ANSI codes and carriage returns kept."""
+class Stream(msgspec.Struct, frozen=True, tag="stream", tag_field="output_type", omit_defaults=True):
+    """Text written to stdout or stderr; ANSI codes and carriage returns kept.
+
+    `execution_count` is set on live text alone, and only where a thread of an earlier execution wrote it.
+    """
 
     name: Literal["stdout", "stderr"]
     text: str
+    execution_count: int | None = None
 
 
 class DisplayData(msgspec.Struct, frozen=True, tag="display_data", tag_field="output_type", omit_defaults=True):
@@ -101,10 +111,11 @@ class ExecutionResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 def fold(outputs: Iterable[Output]) -> list[Stream | DisplayData | ExecuteResult | Error]:
     """The outputs as a notebook would hold them after these live ones, oldest first.
 
-    Neighbouring stream outputs of one name become one; updates replace the content of the display they
-    name; a clear removes everything before it (with `wait`, once something follows).
+    Neighbouring stream outputs of one name become one, less the lines that a progress bar has drawn over;
+    updates replace the content of the display they name; a clear removes everything before it (with `wait`,
+    once something follows).
     """
-    folded: list[Stream | DisplayData | ExecuteResult | Error] = []
+    folded: list[_Text | DisplayData | ExecuteResult | Error] = []
     clear_next = False
     for output in outputs:
         if isinstance(output, ClearOutput):
@@ -120,8 +131,42 @@ def fold(outputs: Iterable[Output]) -> list[Stream | DisplayData | ExecuteResult
                 for index, earlier in enumerate(folded):
                     if isinstance(earlier, DisplayData) and earlier.display_id == output.display_id:
                         folded[index] = DisplayData(output.data, output.metadata, output.display_id)
-            case Stream() if folded and isinstance(last := folded[-1], Stream) and last.name == output.name:
-                folded[-1] = Stream(output.name, last.text + output.text)
+            case Stream():
+                last = folded[-1] if folded else None
+                if not isinstance(last, _Text) or (last.name, last.late) != (output.name, output.execution_count):
+                    folded.append(last := _Text(output.name, output.execution_count))
+                last.write(output.text)
             case _:
                 folded.append(output)
-    return folded
+    return [
+        Stream(text.name, without_overdrawn(text.getvalue())) if isinstance(text, _Text) else text for text in folded
+    ]
+
+
+class _Text(StringIO):
+    """Text of one stream that still grows."""
+
+    def __init__(self, name: Literal["stdout", "stderr"], late: int | None) -> None:
+        super().__init__()
+        self.name = name
+        self.late = late
+
+
+def without_overdrawn(text: str) -> str:
+    """The text less what was drawn over from the start of its line by something at least as long.
+
+    What is left looks the same in a terminal. Text that is not surely one column a character stays.
+    """
+    if "\r" not in text:
+        return text
+    return "\n".join(_last_drawn(line) if "\r" in line else line for line in text.split("\n"))
+
+
+def _last_drawn(line: str) -> str:
+    *earlier, last = line.split("\r")
+    kept = [last]
+    for piece in reversed(earlier):
+        covered = len(piece) <= len(kept[-1]) and _COLUMNS.fullmatch(piece) and _COLUMNS.fullmatch(kept[-1])
+        if not covered:
+            kept.append(piece)
+    return "\r".join(reversed(kept))

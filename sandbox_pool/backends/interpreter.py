@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,20 @@ from sandbox_pool.errors import ImageUnavailable
 __all__ = ["Interpreter"]
 
 PROBE_S = 60.0
+# The directories of packages are read-only in a sandbox: bytecode that is not there by then would be compiled by
+# every kernel anew, which takes seconds.
 PROBE = """
-import json, sys
+import contextlib, json, os, sys
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+def compiled(name):
+    spec = find_spec(name.partition(".")[0])
+    return spec is None or spec.cached is None or os.path.exists(spec.cached)
+for name in sys.argv[1:]:
+    if not compiled(name):
+        with contextlib.suppress(Exception):
+            import_module(name)
 try:
     ipykernel = version("ipykernel")
 except PackageNotFoundError:
@@ -25,6 +37,7 @@ prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]
 print(json.dumps({"executable": sys.executable, "prefixes": prefixes, "ipykernel": ipykernel}))
 """
 OLDEST_IPYKERNEL = (7, 2)
+IMPORTED_BY_KERNELS = ("ipykernel.kernelapp", "ipykernel.debugger", "stack_data", "matplotlib.pyplot")
 
 
 class _Answer(msgspec.Struct):
@@ -42,12 +55,18 @@ class Interpreter:
     links: tuple[str, ...]
 
     @classmethod
-    def probe(cls, executable: str | None) -> "Interpreter":
-        """None: the interpreter that runs us. Blocks. Raises `ImageUnavailable`, naming what is missing."""
+    def probe(cls, executable: str | None, modules: Sequence[str] = ()) -> "Interpreter":
+        """None: the interpreter that runs us. Of `modules` and what a kernel imports it then has the bytecode, if we
+        may write there. Blocks. Raises `ImageUnavailable`, naming what is missing.
+        """
         path = shutil.which(executable or sys.executable) or str(executable)
         try:
             probe = subprocess.run(  # noqa: S603
-                [path, "-I", "-c", PROBE], capture_output=True, text=True, timeout=PROBE_S, check=True
+                [path, "-I", "-c", PROBE, *IMPORTED_BY_KERNELS, *modules],
+                capture_output=True,
+                text=True,
+                timeout=PROBE_S,
+                check=True,
             )
             answer = msgspec.json.decode(probe.stdout, type=_Answer)
             ipykernel = tuple(int(part) for part in answer.ipykernel.split(".")[:2])

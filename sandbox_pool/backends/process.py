@@ -166,7 +166,7 @@ class ProcessBackend:
 
     async def _interpreter(self, spec: SandboxSpec) -> Interpreter:
         if spec.python not in self._interpreters:
-            self._interpreters[spec.python] = await asyncio.to_thread(Interpreter.probe, spec.python)
+            self._interpreters[spec.python] = await asyncio.to_thread(Interpreter.probe, spec.python, spec.preload)
         return self._interpreters[spec.python]
 
     async def _try(self, spec: SandboxSpec) -> None:

@@ -5,8 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox_pool.coalesce import OVERHEAD_BYTES, WINDOW_S, Coalescer
-from sandbox_pool.outputs import ClearOutput, DisplayData, Error, Output, Stream, fold
+from sandbox_pool.outputs import (
+    ClearOutput,
+    DisplayData,
+    Error,
+    ExecuteResult,
+    Output,
+    Stream,
+    UpdateDisplayData,
+    fold,
+)
 
+SHOWN = {"text/plain": "shown"}
 PLOT = DisplayData({"image/png": "x"})
 LARGE = 1_000_000
 
@@ -31,8 +41,8 @@ def test_the_first_output_is_due_at_once_and_later_text_after_a_window() -> None
     assert coalescer.take(100.0 + WINDOW_S) == [Stream("stdout", "bc")]
 
 
-@pytest.mark.parametrize("output", [PLOT, Error("E", "", []), ClearOutput()])
-def test_anything_but_text_is_due_at_once_and_takes_along_what_came_before(output: Output) -> None:
+@pytest.mark.parametrize("output", [PLOT, Error("E", "", []), ExecuteResult({})])
+def test_what_is_new_to_see_is_due_at_once_and_takes_along_what_came_before(output: Output) -> None:
     coalescer = Coalescer(LARGE)
     add_text(coalescer, "a")
     coalescer.take(100.0)
@@ -46,13 +56,15 @@ def test_anything_but_text_is_due_at_once_and_takes_along_what_came_before(outpu
 @given(
     st.lists(
         st.one_of(
-            st.builds(Stream, st.sampled_from(["stdout", "stderr"]), st.text(min_size=1)),
-            st.builds(lambda text: DisplayData({"text/plain": text}), st.text()),
+            st.builds(Stream, st.sampled_from(["stdout", "stderr"]), st.text(min_size=1), st.sampled_from([None, 3])),
+            st.builds(DisplayData, st.just(SHOWN), st.just({}), st.sampled_from([None, "a", "b"])),
+            st.builds(UpdateDisplayData, st.fixed_dictionaries({"text/plain": st.text()}), st.sampled_from(["a", "b"])),
+            st.builds(ClearOutput, st.booleans()),
         )
     ),
     st.sets(st.integers(0, 20)),
 )
-def test_order_and_content_are_kept_whenever_they_are_taken(outputs: list[Output], takes: set[int]) -> None:
+def test_what_is_left_to_see_is_the_same_whenever_they_are_taken(outputs: list[Output], takes: set[int]) -> None:
     coalescer, taken = Coalescer(10**9), []
     for number, output in enumerate(outputs):
         coalescer.add(output, 100)
@@ -101,3 +113,29 @@ def test_the_limit_bounds_the_number_of_pieces() -> None:
         add_text(coalescer, "a")
         add_text(coalescer, "b", name="stderr")
     assert len(coalescer.take(0.0)) < 10
+
+
+def test_of_the_updates_of_one_window_only_the_last_is_passed_on() -> None:
+    coalescer = Coalescer(10_000)
+    for number in range(1000):
+        coalescer.add(UpdateDisplayData({"text/plain": str(number)}, "bar"), 100)
+    assert coalescer.take(0.0) == [UpdateDisplayData({"text/plain": "999"}, "bar")]
+    assert coalescer.omitted_bytes == 0
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_what_was_cleared_before_anybody_saw_it_is_not_passed_on(wait: bool) -> None:
+    coalescer = Coalescer(10_000)
+    for number in range(1000):
+        coalescer.add(ClearOutput(wait), 20)
+        add_text(coalescer, f"step {number}\n" * 10)
+    assert coalescer.take(0.0) == [ClearOutput(wait), Stream("stdout", "step 999\n" * 10)]
+    assert coalescer.omitted_bytes == 0
+
+
+def test_an_output_too_large_to_send_leaves_room_for_the_next() -> None:
+    coalescer = Coalescer(1000)
+    coalescer.omit(5000)
+    add_text(coalescer, "after")
+    assert coalescer.take(0.0) == [Stream("stdout", "after")]
+    assert coalescer.omitted_bytes == 5000

@@ -208,7 +208,7 @@ async def test_an_output_over_the_limit_is_counted_as_omitted(connected: Connect
     assert connected.omitted_bytes > LIMIT_BYTES
 
 
-async def test_the_output_of_an_earlier_execution_is_passed_on(connected: Connected) -> None:
+async def test_the_output_of_an_earlier_execution_is_passed_on_with_its_number(connected: Connected) -> None:
     request, earlier = await connected.execute()
     await connected.peer.finish(earlier)
     await connected.done(request)
@@ -216,7 +216,16 @@ async def test_the_output_of_an_earlier_execution_is_passed_on(connected: Connec
     await connected.peer.print("late", earlier[1])
     await connected.peer.finish(received)
     await connected.done(request)
-    assert connected.outputs == [Stream("stdout", "late")]
+    assert connected.outputs == [Stream("stdout", "late", execution_count=1)]
+
+
+async def test_an_output_that_the_kernel_did_not_send_is_counted_as_omitted(connected: Connected) -> None:
+    request, received = await connected.execute()
+    await connected.peer.publish("codeact_omitted", {"size_bytes": 10**9}, received[1])
+    await connected.peer.publish("codeact_omitted", {"size_bytes": -1}, received[1])
+    await connected.peer.finish(received)
+    await connected.done(request)
+    assert (connected.omitted_bytes, connected.client.rejected) == (10**9, 1)
 
 
 async def test_when_the_kernel_goes_what_it_said_before_is_still_read(connected: Connected) -> None:

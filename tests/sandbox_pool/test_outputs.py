@@ -3,7 +3,11 @@
 import json
 
 import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from codeact.plaintext import as_terminal
 from sandbox_pool.outputs import (
     ClearOutput,
     DisplayData,
@@ -12,6 +16,7 @@ from sandbox_pool.outputs import (
     Stream,
     UpdateDisplayData,
     fold,
+    without_overdrawn,
 )
 
 
@@ -60,3 +65,30 @@ def test_outputs_encode_to_what_a_notebook_file_holds() -> None:
         {"output_type": "execute_result", "data": {"text/plain": "1"}, "execution_count": 3},
         {"output_type": "error", "ename": "ValueError", "evalue": "bad", "traceback": ["line"]},
     ]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "left"),
+    [
+        ("  1%\r 50%\r100%\n", "100%\n"),
+        ("0%|   |\r50%|█  |\r100%|███|", "100%|███|"),
+        ("longer\rab", "longer\rab"),
+        ("a\r\nb\r\n", "a\r\nb\r\n"),
+        ("a\r", "a\r"),
+        ("\x1b[31mred\r\x1b[0mother", "\x1b[31mred\r\x1b[0mother"),
+        ("日本\rabc", "日本\rabc"),
+        ("1\n2\r3", "1\n3"),
+    ],
+)
+def test_of_a_progress_bar_only_what_is_left_to_see_is_kept(drawn: str, left: str) -> None:
+    assert fold([Stream("stderr", text) for text in drawn]) == [Stream("stderr", left)]
+
+
+@given(st.text(alphabet=st.sampled_from("ab é日\n\r\b\x1b[K0m█"), max_size=60))
+def test_what_is_kept_looks_the_same_in_a_terminal(text: str) -> None:
+    assert as_terminal(without_overdrawn(text)) == as_terminal(text)
+
+
+def test_the_text_of_another_execution_stays_apart() -> None:
+    folded = fold([Stream("stdout", "mine\n"), Stream("stdout", "late\n", 1), Stream("stdout", "mine again\n")])
+    assert folded == [Stream("stdout", "mine\n"), Stream("stdout", "late\n"), Stream("stdout", "mine again\n")]
