@@ -21,7 +21,6 @@ RUN python3 -m venv /opt/kernel \
     && echo 'sandbox:x:10001:' >> /etc/group
 
 COPY sandbox_pool/kernel_main.py /opt/kernel/kernel_main.py
-RUN /opt/kernel/bin/python -m compileall -q /opt/kernel/kernel_main.py
 
 LABEL codeact.kernel="1"
 ENV PATH=/opt/kernel/bin:$PATH LANG=C.UTF-8 HOME=/workspace IPYTHONDIR=/tmp/ipython MPLCONFIGDIR=/tmp/matplotlib

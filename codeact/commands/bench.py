@@ -9,7 +9,7 @@ from codeact.errors import ConfigurationError
 
 __all__ = ["bench"]
 
-NAMES = ("history", "latency", "pool")
+NAMES = ("history", "latency", "peers", "pool")
 
 
 def bench(name: str, sandbox: str, *, as_json: bool) -> None:
