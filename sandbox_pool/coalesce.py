@@ -60,7 +60,7 @@ class Coalescer:
             self._error_kept = self._urgent = True
             self._hold(output, 0)
         elif self._full:
-            self.omit(size_bytes)
+            self.omit(len(output.text.encode()) if isinstance(output, Stream) else size_bytes)
         elif isinstance(output, ClearOutput):
             self._add_clear(output)
         else:
