@@ -13,7 +13,7 @@ from starlette.routing import WebSocketRoute
 from codeact.mcp_servers import McpServers, read_config
 from codeact.settings import Settings
 from codeact.workspace import Workspaces
-from server import startup
+from server import openapi, startup
 from server.audit import Audit, AuditLog
 from server.auth import Authenticate
 from server.containers import Containers
@@ -91,6 +91,7 @@ def create_app(
             *chat.routes,
             *models.routes,
             *items.routes,
+            *openapi.routes,
             *conversations.routes,
             *access.routes,
             *history.routes,

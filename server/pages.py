@@ -1,5 +1,6 @@
 """Lists, a page at a time, as the standard has them: items and a query enter, one page leaves."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -7,7 +8,7 @@ from msgspec import Meta
 
 from codeact.errors import InvalidRequest
 
-__all__ = ["Included", "PageQuery", "page_of"]
+__all__ = ["Included", "ItemList", "PageQuery", "page_of"]
 
 Included = Literal["code_interpreter_call.outputs", "message.input_image.image_url", "reasoning.encrypted_content"]
 """What `include` may name. All of it is always there; reasoning comes in the clear, so that nothing is encrypted."""
@@ -22,7 +23,17 @@ class PageQuery(msgspec.Struct, kw_only=True):
     include: list[Included] | None = None
 
 
-def page_of(items: list[Any], query: PageQuery) -> dict[str, Any]:
+class ItemList(msgspec.Struct):
+    """`data` holds input and output items as the standard has them."""
+
+    data: list[Any]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+    object: Literal["list"] = "list"
+
+
+def page_of(items: Sequence[Any], query: PageQuery) -> ItemList:
     """One page of what is given oldest first, as the standard lists things. Raises `InvalidRequest` for `after`."""
     ordered = items if query.order == "asc" else items[::-1]
     start = 0
@@ -32,10 +43,9 @@ def page_of(items: list[Any], query: PageQuery) -> dict[str, Any]:
             raise InvalidRequest(f"'{query.after}' is not in this list.", param="after")
         start = places[0] + 1
     page = ordered[start : start + query.limit]
-    return {
-        "object": "list",
-        "data": page,
-        "has_more": start + query.limit < len(ordered),
-        "first_id": page[0].id if page else None,
-        "last_id": page[-1].id if page else None,
-    }
+    return ItemList(
+        data=list(page),
+        has_more=start + query.limit < len(ordered),
+        first_id=page[0].id if page else None,
+        last_id=page[-1].id if page else None,
+    )

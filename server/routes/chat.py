@@ -16,6 +16,7 @@ from server.auth import caller_of
 from server.chat import ChatBody, as_create, parse_chat
 from server.chat_text import ChatText
 from server.errors import envelope, json_response, raised
+from server.openapi import operation
 from server.parameters import read_json
 from server.runs import Run
 from server.sse import DONE, SSE_HEADERS
@@ -28,6 +29,7 @@ _decode: Any = msgspec.json.Decoder(Event).decode
 FINISHED = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
+@operation(dict[str, Any], body=ChatBody, streams=True)
 async def create(request: Request) -> Response:
     """Answers a chat. Code, what it prints and its images are text of the answer."""
     state: State = request.app.state.codeact

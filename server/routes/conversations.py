@@ -1,6 +1,6 @@
 """`/v1/conversations` and `/v1/blobs`: what the store holds, as the standard shows it."""
 
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -12,41 +12,70 @@ from codeact.store import Blob, Conversation
 from server.auth import owner_of
 from server.errors import json_response
 from server.inputs import InputItem, mark_items
+from server.openapi import operation
 from server.parameters import checked, read_json
 from server.preparation import received
 from server.requests import Metadata
 from server.state import State
 
-__all__ = ["blob_response", "routes", "shape"]
+__all__ = ["ConversationObject", "blob_response", "routes", "shape"]
 
 
-def shape(conversation: Conversation) -> dict[str, Any]:
-    """The standard's conversation, and what the history knows of it."""
+class Summary(msgspec.Struct):
+    """What the history knows of a conversation."""
+
+    title: str | None
+    updated_at: float
+    pinned: bool
+    tags: tuple[str, ...]
+    ratings: tuple[str, ...]
+    last_response_id: str | None
+    status: str | None
+    responses: int
+    models: list[str]
+    has_error: bool
+    has_image: bool
+    exceptions: list[str]
+    tokens: int
+    cost_usd: float
+    duration_s: float
+
+
+class ConversationObject(msgspec.Struct, kw_only=True):
+    """The standard's conversation."""
+
+    id: str
+    object: Literal["conversation"] = "conversation"
+    created_at: int
+    metadata: dict[str, str]
+    summary: Summary = msgspec.field(name="codeact:summary")
+
+
+def shape(conversation: Conversation) -> ConversationObject:
+    """The conversation as it is answered."""
     facets = conversation.facets
-    summary = {
-        "title": conversation.title,
-        "updated_at": conversation.updated_at,
-        "pinned": conversation.pinned,
-        "tags": conversation.tags,
-        "ratings": conversation.ratings,
-        "last_response_id": conversation.last_response_id,
-        "status": facets.status,
-        "responses": facets.responses,
-        "models": facets.models,
-        "has_error": facets.has_error,
-        "has_image": facets.has_image,
-        "exceptions": facets.exceptions,
-        "tokens": facets.tokens,
-        "cost_usd": facets.cost_usd,
-        "duration_s": facets.duration_s,
-    }
-    return {
-        "id": conversation.id,
-        "object": "conversation",
-        "created_at": int(conversation.created_at),
-        "metadata": dict(conversation.metadata),
-        "codeact:summary": summary,
-    }
+    return ConversationObject(
+        id=conversation.id,
+        created_at=int(conversation.created_at),
+        metadata=dict(conversation.metadata),
+        summary=Summary(
+            title=conversation.title,
+            updated_at=conversation.updated_at,
+            pinned=conversation.pinned,
+            tags=conversation.tags,
+            ratings=conversation.ratings,
+            last_response_id=conversation.last_response_id,
+            status=facets.status,
+            responses=facets.responses,
+            models=facets.models,
+            has_error=facets.has_error,
+            has_image=facets.has_image,
+            exceptions=facets.exceptions,
+            tokens=facets.tokens,
+            cost_usd=facets.cost_usd,
+            duration_s=facets.duration_s,
+        ),
+    )
 
 
 def blob_response(blob: Blob) -> Response:
@@ -70,6 +99,7 @@ class UpdateConversation(msgspec.Struct):
     metadata: Metadata | None
 
 
+@operation(ConversationObject, body=CreateConversation)
 async def create_conversation(request: Request) -> Response:
     """Makes a conversation, with what was said before it."""
     state: State = request.app.state.codeact
@@ -83,6 +113,7 @@ async def create_conversation(request: Request) -> Response:
     return json_response(shape(conversation))
 
 
+@operation(ConversationObject, body=UpdateConversation)
 async def update_conversation(request: Request) -> Response:
     """Replaces the conversation's metadata."""
     state: State = request.app.state.codeact
@@ -95,6 +126,7 @@ async def update_conversation(request: Request) -> Response:
     )
 
 
+@operation(ConversationObject)
 async def get_conversation(request: Request) -> Response:
     """The conversation; its items are listed apart."""
     state: State = request.app.state.codeact

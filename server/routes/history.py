@@ -1,6 +1,6 @@
 """The history over HTTP: query parameters enter, pages of conversations leave; titles, pins, tags, delete and undo."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from starlette.requests import Request
@@ -11,8 +11,9 @@ from codeact.errors import InvalidRequest
 from codeact.store import HistoryQuery
 from server.auth import Caller, caller_of, owner_of
 from server.errors import json_response
+from server.openapi import operation
 from server.parameters import checked, read_json, read_parameters
-from server.routes.conversations import shape
+from server.routes.conversations import ConversationObject, shape
 from server.state import State
 
 __all__ = ["routes"]
@@ -33,6 +34,7 @@ class _Edit(msgspec.Struct):
     tags: list[str] | None = None
 
 
+@operation(dict[str, Any], query=_List)
 async def list_conversations(request: Request) -> Response:
     """`GET /v1/conversations`: one page of those that fit, the one with the latest activity first."""
     state: State = request.app.state.codeact
@@ -46,14 +48,15 @@ async def list_conversations(request: Request) -> Response:
         {
             "object": "list",
             "data": data,
-            "first_id": data[0]["id"] if data else None,
-            "last_id": data[-1]["id"] if data else None,
+            "first_id": data[0].id if data else None,
+            "last_id": data[-1].id if data else None,
             "has_more": page.next is not None,
             "codeact:next": page.next,
         }
     )
 
 
+@operation(ConversationObject, body=_Edit)
 async def edit_conversation(request: Request) -> Response:
     """`PATCH /v1/conversations/{id}`: `title`, `pinned` and `tags`; what is left out stays."""
     state: State = request.app.state.codeact
@@ -70,6 +73,7 @@ async def edit_conversation(request: Request) -> Response:
     return json_response(shape(conversation))
 
 
+@operation(dict[str, Any])
 async def delete_conversation(request: Request) -> Response:
     """`DELETE /v1/conversations/{id}`: hidden at once; removed for good after `CODEACT_DELETED_RETENTION_DAYS`."""
     state: State = request.app.state.codeact
@@ -80,6 +84,7 @@ async def delete_conversation(request: Request) -> Response:
     return json_response({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
 
 
+@operation(ConversationObject)
 async def restore_conversation(request: Request) -> Response:
     """`POST /v1/conversations/{id}/restore`: undoes a delete."""
     state: State = request.app.state.codeact

@@ -1,6 +1,6 @@
 """`/v1/conversations/{id}/items`: what was said in a conversation, as the standard lists, adds and deletes it."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -12,10 +12,11 @@ from codeact.errors import NotFound
 from server.auth import owner_of
 from server.errors import json_response
 from server.inputs import InputItem, mark_items
-from server.pages import Included, PageQuery, page_of
+from server.openapi import operation
+from server.pages import Included, ItemList, PageQuery, page_of
 from server.parameters import checked, read_json, read_parameters
 from server.preparation import received
-from server.routes.conversations import shape
+from server.routes.conversations import ConversationObject, shape
 from server.state import State
 
 __all__ = ["routes"]
@@ -29,6 +30,7 @@ class IncludeQuery(msgspec.Struct):
     include: list[Included] | None = None
 
 
+@operation(ItemList, query=PageQuery)
 async def list_items(request: Request) -> Response:
     """The conversation's items, page by page, newest first unless asked otherwise."""
     state: State = request.app.state.codeact
@@ -38,6 +40,7 @@ async def list_items(request: Request) -> Response:
     return json_response(page_of(await store.conversation_items.find(conversation_id, owner=owner_of(request)), query))
 
 
+@operation(ItemList, body=AddItems, query=IncludeQuery)
 async def add_items(request: Request) -> Response:
     """Adds items, which begin the input of the conversation's next response."""
     state: State = request.app.state.codeact
@@ -52,6 +55,7 @@ async def add_items(request: Request) -> Response:
     return json_response(page_of(items, PageQuery(limit=100, order="asc")))
 
 
+@operation(dict[str, Any], query=IncludeQuery)
 async def get_item(request: Request) -> Response:
     """One item of the conversation."""
     state: State = request.app.state.codeact
@@ -65,6 +69,7 @@ async def get_item(request: Request) -> Response:
     raise NotFound(f"There is no item '{item_id}' in this conversation.", param="item_id")
 
 
+@operation(ConversationObject)
 async def delete_item(request: Request) -> Response:
     """Takes an item out of the conversation, so that no model reads it any more; answers with the conversation."""
     state: State = request.app.state.codeact

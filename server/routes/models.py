@@ -10,6 +10,7 @@ from starlette.routing import Route
 from codeact.errors import ModelNotFound
 from server.auth import owner_of
 from server.errors import json_response
+from server.openapi import operation
 from server.state import State
 
 __all__ = ["routes"]
@@ -27,12 +28,14 @@ class ModelList(msgspec.Struct):
     object: Literal["list"] = "list"
 
 
+@operation(ModelList)
 async def list_models(request: Request) -> Response:
     """The one model that is served."""
     owner_of(request)
     return json_response(ModelList([await _served(request)]))
 
 
+@operation(ModelEntry)
 async def get_model(request: Request) -> Response:
     """The model by its name; `codeact` is whichever is served."""
     owner_of(request)

@@ -1,6 +1,6 @@
 """`/v1/responses` over HTTP: JSON bodies enter, a response as JSON or its events as SSE leave."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -8,12 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from codeact import events as e
 from codeact.errors import InvalidRequest, NotFound
 from server.auth import caller_of, owner_of
 from server.errors import json_response
-from server.pages import Included, PageQuery, page_of
+from server.openapi import operation
+from server.pages import Included, ItemList, PageQuery, page_of
 from server.parameters import read_json, read_parameters
-from server.requests import parse_create
+from server.requests import CreateBody, parse_create
 from server.runs import Run
 from server.sse import stream
 from server.state import State
@@ -30,6 +32,13 @@ class RetrieveQuery(msgspec.Struct, kw_only=True):
     include_obfuscation: bool | None = None
 
 
+class Deleted(msgspec.Struct):
+    id: str
+    object: Literal["response"] = "response"
+    deleted: Literal[True] = True
+
+
+@operation(e.Response, body=CreateBody, streams=True)
 async def create(request: Request) -> Response:
     """Answers `input`. The run goes on when the client leaves; in the `background` it is answered at once."""
     state: State = request.app.state.codeact
@@ -44,6 +53,7 @@ async def create(request: Request) -> Response:
     return json_response(run.response)
 
 
+@operation(e.Response, query=RetrieveQuery, streams=True)
 async def retrieve(request: Request) -> Response:
     """The response; with `stream`, the rest of its events."""
     state: State = request.app.state.codeact
@@ -62,6 +72,7 @@ async def retrieve(request: Request) -> Response:
     return json_response(run.response if run is not None else await _stored(state, response_id, owner))
 
 
+@operation(e.Response)
 async def cancel(request: Request) -> Response:
     """Stops tokens and kernel and answers once they have stopped; a response that has ended as it is."""
     state: State = request.app.state.codeact
@@ -75,6 +86,7 @@ async def cancel(request: Request) -> Response:
     return json_response(run.response)
 
 
+@operation(Deleted)
 async def delete(request: Request) -> Response:
     """Forgets the response, stopping it first; responses that follow it stay."""
     state: State = request.app.state.codeact
@@ -87,9 +99,10 @@ async def delete(request: Request) -> Response:
         await run.successor()
         state.runs.forget(response_id)
     await store.delete_response(response_id, owner=owner)
-    return json_response({"id": response_id, "object": "response", "deleted": True})
+    return json_response(Deleted(response_id))
 
 
+@operation(ItemList, query=PageQuery)
 async def input_items(request: Request) -> Response:
     """What was asked, page by page."""
     state: State = request.app.state.codeact

@@ -1,0 +1,148 @@
+"""The OpenAPI document: the application's routes enter, with the types that they validate by; OpenAPI 3.1 leaves.
+
+A handler says by `@operation` what it takes and gives; its docstring is its description. Nothing is said twice.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, TypeVar, Union
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from codeact.events import Event
+from server.errors import json_response
+
+__all__ = ["Envelope", "document", "operation", "routes"]
+
+H = TypeVar("H", bound=Callable[..., Any])
+REF = "#/components/schemas/{name}"
+_CONVERTER = re.compile(r":\w+}")
+
+
+class ErrorBody(msgspec.Struct):
+    message: str
+    type: str
+    code: str | None
+    param: str | None
+
+
+class Envelope(msgspec.Struct):
+    """What every answer with a status of 400 or more holds."""
+
+    error: ErrorBody
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Types of the JSON body, of the query and of the answer; with `streams`, the answer may be SSE."""
+
+    answer: Any
+    body: Any = None
+    query: type[msgspec.Struct] | None = None
+    streams: bool = False
+
+
+def operation(
+    answer: Any, *, body: Any = None, query: type[msgspec.Struct] | None = None, streams: bool = False
+) -> Callable[[H], H]:
+    """Marks a handler as part of the document."""
+
+    def mark(handler: H) -> H:
+        handler.operation = Operation(answer, body, query, streams)  # type: ignore[attr-defined]
+        return handler
+
+    return mark
+
+
+def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
+    """Every route whose handler is marked."""
+    marked = [
+        (route, found)
+        for route in routes
+        if isinstance(route, Route) and (found := getattr(route.endpoint, "operation", None)) is not None
+    ]
+    types: list[Any] = [Envelope, Event]
+    for _, found in marked:
+        types += [type_ for type_ in (found.answer, found.body) if type_ is not None]
+    schemas, components = msgspec.json.schema_components(types, ref_template=REF)
+    by_type = {str(type_): schema for type_, schema in zip(types, schemas, strict=True)}
+    components["Event"] = by_type[str(Event)]
+    paths: dict[str, dict[str, Any]] = {}
+    for route, found in marked:
+        path = _CONVERTER.sub("}", route.path)
+        for method in sorted((route.methods or set()) - {"HEAD"}):
+            paths.setdefault(path, {})[method.lower()] = _described(route, found, by_type)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "codeact",
+            "version": version("codeact"),
+            "description": "The OpenAI Responses API, answered by agents that run code. WebSocket: docs/api.md.",
+        },
+        "paths": paths,
+        "components": {"schemas": components, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"key": []}, {}],
+    }
+
+
+def _described(route: Route, found: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    summary, _, description = (inspect.getdoc(route.endpoint) or "").partition("\n")
+    content = {"application/json": {"schema": schemas[str(found.answer)]}}
+    if found.streams:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    error = {"application/json": {"schema": schemas[str(Envelope)]}}
+    described: dict[str, Any] = {
+        "operationId": f"{route.endpoint.__module__.rsplit('.', 1)[1]}.{route.endpoint.__name__}",
+        "summary": summary,
+        "description": description.strip(),
+        "parameters": [*_path_parameters(route), *_query_parameters(found.query)],
+        "responses": {
+            "200": {"description": "Done.", "content": content},
+            "4XX": {"description": "The request is wrong, by name.", "content": error},
+            "5XX": {"description": "The server cannot do it now.", "content": error},
+        },
+    }
+    if found.body is not None:
+        described["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schemas[str(found.body)]}},
+        }
+    return described
+
+
+def _path_parameters(route: Route) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in route.param_convertors
+    ]
+
+
+def _query_parameters(query: type[msgspec.Struct] | None) -> list[dict[str, Any]]:
+    if query is None:
+        return []
+    return [
+        {"name": field.encode_name, "in": "query", "required": field.required, "schema": _schema(field.type)}
+        for field in msgspec.structs.fields(query)
+    ]
+
+
+def _schema(type_: Any) -> dict[str, Any]:
+    """A query cannot say null: leaving it out does."""
+    parts = [part for part in getattr(type_, "__args__", ()) if part is not type(None)]
+    if len(parts) < len(getattr(type_, "__args__", ())):
+        type_ = Union[tuple(parts)]  # noqa: UP007 (a union of what is left)
+    return msgspec.json.schema(type_)
+
+
+async def openapi(request: Request) -> Response:
+    """This document."""
+    return json_response(document(request.app.routes))
+
+
+routes = [Route("/openapi.json", openapi, methods=["GET"])]

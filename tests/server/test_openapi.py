@@ -1,0 +1,67 @@
+"""The OpenAPI document is true: what it says can be asked of the real server, and is answered as it says."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings, strategies
+from schemathesis.generation import GenerationMode
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance, unsupported_method
+
+from server.app import create_app
+from server.openapi import document
+from tests.server.conftest import Running, settings_of
+
+NOT_OURS = [
+    # What fits the types may still name what is not there, or say nothing that can be answered.
+    positive_data_acceptance,
+    # No key is needed on loopback; keys have tests of their own.
+    ignored_auth,
+    # A path may have methods that the document does not list.
+    unsupported_method,
+]
+
+SCHEMA = schemathesis.openapi.from_dict(document(create_app(settings_of(Path("unused"))).routes))
+OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations()]
+
+
+@pytest.fixture(scope="module")
+def asked(make_server: Callable[..., Running]) -> Running:
+    return make_server(max_turns=1, execution_timeout_s=5.0)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
+def test_the_server_answers_as_its_document_says(operation: APIOperation, asked: Running) -> None:
+    fitting, other = (operation.as_strategy(generation_mode=mode) for mode in GenerationMode)
+
+    @given(case=strategies.one_of(fitting, other))
+    @settings(
+        max_examples=12,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def ask(case: schemathesis.Case) -> None:
+        with requests.Session() as session:
+            session.trust_env = False
+            case.call_and_validate(base_url=asked.url, session=session, excluded_checks=NOT_OURS, timeout=60)
+
+    ask()
+
+
+def test_the_document_names_every_type_that_it_uses(asked: Running) -> None:
+    answered = httpx.get(f"{asked.url}/openapi.json", trust_env=False).json()
+    assert {"/v1/responses", "/v1/chat/completions", "/v1/conversations/{conversation_id}/items"} <= set(
+        answered["paths"]
+    )
+    create = answered["paths"]["/v1/responses"]["post"]
+    assert create["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/CreateBody"}
+    assert create["summary"].startswith("Answers `input`.")
+    body = answered["components"]["schemas"]["CreateBody"]
+    assert body["properties"]["temperature"]["anyOf"][0] == {"type": "number", "minimum": 0.0, "maximum": 2.0}
