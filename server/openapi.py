@@ -93,9 +93,9 @@ def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
 
 def _described(route: Route, found: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     summary, _, description = (inspect.getdoc(route.endpoint) or "").partition("\n")
-    content = {"application/json": {"schema": schemas[str(found.answer)]}}
+    content: dict[str, Any] = {"application/json": {"schema": schemas[str(found.answer)]}}
     if found.streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {}  # `data` of each event is an `Event`, or `[DONE]`.
     error = {"application/json": {"schema": schemas[str(Envelope)]}}
     described: dict[str, Any] = {
         "operationId": f"{route.endpoint.__module__.rsplit('.', 1)[1]}.{route.endpoint.__name__}",

@@ -41,9 +41,12 @@ def read_parameters(request: Request, type_: type[T]) -> T:
 
     Raises `InvalidRequest` for what does not fit, or comes twice and differs.
     """
-    lists = {field.encode_name for field in msgspec.structs.fields(type_) if "list" in str(field.type)}
+    kinds = {field.encode_name: str(field.type) for field in msgspec.structs.fields(type_)}
+    lists = {name for name, kind in kinds.items() if "list" in kind}
     values: dict[str, Any] = {}
     for name, value in request.query_params.multi_items():
+        if value.lower() == "null" and "str" not in kinds.get(name, "str"):
+            raise InvalidRequest(f"Invalid value for '{name}': '{value}'; leave it out instead.", param=name)
         if name.removesuffix("[]") in lists:
             values.setdefault(name.removesuffix("[]"), []).append(value)
         elif values.setdefault(name, value) != value:

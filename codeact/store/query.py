@@ -40,8 +40,8 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
     has_error: bool | None = None
     has_image: bool | None = None
     pinned: bool | None = None
-    min_tokens: int | None = None
-    max_tokens: int | None = None
+    min_tokens: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
     min_cost_usd: float | None = None
     max_cost_usd: float | None = None
     min_duration_s: float | None = None

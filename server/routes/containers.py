@@ -126,7 +126,8 @@ async def list_files(request: Request) -> Response:
     await state.containers.refresh(container)
     store = await state.store.get()
     page = page_of(await store.files.files(container.id, owner=container.owner), asked)
-    return json_response(page | {"data": [_file_shape(file) for file in page["data"]]})
+    page.data = [_file_shape(file) for file in page.data]
+    return json_response(page)
 
 
 async def retrieve_file(request: Request) -> Response:
