@@ -8,11 +8,10 @@ directories above let no other user of the host in.
 
 import asyncio
 import json
-import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -35,10 +34,11 @@ from sandbox_pool.backends.docker_container import (
     missing_promises,
     shares_sockets,
 )
-from sandbox_pool.backends.docker_engine import REQUEST_TIMEOUT_S, Engine
+from sandbox_pool.backends.docker_directory import LAST_WORDS_CHARS, READY, check_path, furnish, not_ready, sealed
+from sandbox_pool.backends.docker_engine import Engine
 from sandbox_pool.backends.docker_errors import translated
 from sandbox_pool.backends.docker_events import Events
-from sandbox_pool.backends.docker_exec import STDERR, STDOUT, ProcessStream
+from sandbox_pool.backends.docker_exec import hear, python
 from sandbox_pool.backends.docker_network import (
     PROXY_READY,
     Link,
@@ -62,30 +62,17 @@ log = Logger(__name__)
 
 THREADS = 8
 EXIT_TIMEOUT_S = 1.5
-SOCKET_PATH_BYTES = 107
-"""What fits into a socket's address (unix(7), `sun_path`)."""
-LAST_WORDS_CHARS, LAST_WORDS_BYTES = 300, 65_536
 DIRECTORY_CHARS = 12
-PYTHON = "/opt/kernel/bin/python"
-"""Of an image from docker/sandbox.Dockerfile."""
 FILES_MAIN = (Path(__file__).parents[1] / "files_main.py").read_text()
 RELAY_MAIN = (Path(__file__).parents[1] / "relay_main.py").read_text()
 """Programs are handed over with each request: an image may be older than the server."""
-READY = b"ready\n"
-"""What `kernel_main.py` writes once its sockets are bound."""
 INSTANCE = "codeact.instance"
 SANDBOX = "codeact.sandbox"
 """Labels of a container."""
-OUTPUT = "output"
-"""A pipe in a sandbox's directory: stdout and stderr of the image's entrypoint."""
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 TUNNELLED = ("shell", "iopub", "control")
 """Those that are used."""
 NETWORKS = {"none": "no network", "internal": "network to allowed hosts only", "open": "open network"}
-BINDING = 0o733
-"""A sandbox's directory while its kernel, another user than us, binds its sockets there."""
-SEALED = 0o711
-"""And from then on: sockets can be reached, nothing can be added."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -112,7 +99,7 @@ class DockerBackend:
 
     async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
         if self._engine is None:
-            _check_paths(self._directory("x" * DIRECTORY_CHARS))
+            check_path(self._directory("x" * DIRECTORY_CHARS))
             self._engine = await self._in_thread(Engine.connect)
 
         def report(line: str) -> None:
@@ -142,7 +129,8 @@ class DockerBackend:
             with translated(EngineUnavailable):
                 arguments = _name(directory, proxy), image, allowed_hosts, self._labels(proxy)
                 await self._in_thread(create_proxy, self._prepared, *arguments)
-                words = await self._start_and_hear(proxy, PROXY_READY)
+                start = partial(self._in_thread, self._start, proxy)
+                words = await hear(self._prepared, _name(directory, proxy), PROXY_READY, start=start)
             if PROXY_READY not in words:
                 last = words.decode(errors="replace").strip()[-LAST_WORDS_CHARS:]
                 raise EngineUnavailable(f"The egress proxy does not start: {last}")
@@ -156,11 +144,10 @@ class DockerBackend:
             kernel = await self._in_thread(self._create, sandbox_id, directory, spec)
             if self._shares_directories(spec):
                 await self._in_thread(self._start, sandbox_id)
-                await _ready(directory, sandbox_id)
-                directory.chmod(SEALED)
+                await sealed(directory, sandbox_id)
             else:
                 await self._start_out_of_reach(sandbox_id, directory)
-        except OSError as error:
+        except (OSError, anyio.BrokenResourceError) as error:
             await self._clean_up(sandbox_id)
             raise SandboxStartFailed(f"The Docker engine cannot be reached: {error}.", sandbox_id=sandbox_id) from error
         except BaseException:
@@ -171,7 +158,8 @@ class DockerBackend:
     @asynccontextmanager
     async def files(self, sandbox_id: str, request: Mapping[str, Any]) -> AsyncIterator[ByteStream]:
         request = {**request, "root": WORKSPACE, "user": None}
-        async with self._process(sandbox_id, FILES_MAIN, json.dumps(request)) as stream:
+        name = _name(self._directory(sandbox_id), sandbox_id)
+        async with python(self._prepared, name, FILES_MAIN, json.dumps(request)) as stream:
             yield stream
 
     async def death(self, sandbox_id: str, limits: Limits) -> Death:
@@ -186,9 +174,9 @@ class DockerBackend:
         await Events(self._prepared, SANDBOX, ours, self._images).watch(notice)
 
     async def destroy(self, sandbox_id: str) -> None:
+        await self._in_thread(self._destroy, sandbox_id)
         if tunnel := self._tunnels.pop(sandbox_id, None):
             await tunnel.close()
-        await self._in_thread(self._destroy, sandbox_id)
 
     async def close(self) -> None:
         await self._in_thread(self._close)
@@ -196,41 +184,17 @@ class DockerBackend:
 
     async def _start_out_of_reach(self, sandbox_id: str, directory: Path) -> None:
         """Of a container whose file system we do not share: its output and its sockets come through the engine."""
-        words = await self._start_and_hear(sandbox_id, READY)
+        name = _name(directory, sandbox_id)
+        words = await hear(self._prepared, name, READY, start=partial(self._in_thread, self._start, sandbox_id))
         if READY not in words:
-            raise _not_ready(words, sandbox_id)
+            raise not_ready(words, sandbox_id)
         async with AsyncExitStack() as stack:
             streams = {}
             for channel in TUNNELLED:
-                name = f"k-{CHANNELS.index(channel) + 1}"
-                relay = self._process(sandbox_id, RELAY_MAIN, f"{SOCKETS}/{name}")
-                streams[directory / name] = await stack.enter_async_context(relay)
+                socket = f"k-{CHANNELS.index(channel) + 1}"
+                relay = python(self._prepared, name, RELAY_MAIN, f"{SOCKETS}/{socket}")
+                streams[directory / socket] = await stack.enter_async_context(relay)
             self._tunnels[sandbox_id] = await Tunnel.open(streams, stack.pop_all())
-
-    async def _start_and_hear(self, sandbox_id: str, sign: bytes) -> bytes:
-        """Starts the container; returns the end of what it said until it gave this sign, or ended."""
-        async with ProcessStream(await self._prepared.dial(), outputs=(STDOUT, STDERR)) as output:
-            await output.attach(_name(self._directory(sandbox_id), sandbox_id))
-            await self._in_thread(self._start, sandbox_id)
-            words = b""
-            async for piece in output:
-                words = (words + piece)[-LAST_WORDS_BYTES:]
-                if sign in words:
-                    break
-            return words
-
-    @asynccontextmanager
-    async def _process(self, sandbox_id: str, program: str, *arguments: str) -> AsyncIterator[ByteStream]:
-        """A Python program that runs in the container, as its code does: its stdin and stdout."""
-        exec_id = await self._in_thread(self._prepare_exec, sandbox_id, program, arguments)
-        async with AsyncExitStack() as stack:
-            try:
-                stream = ProcessStream(await stack.enter_async_context(await self._prepared.dial()))
-                with anyio.fail_after(REQUEST_TIMEOUT_S):
-                    await stream.start(exec_id)
-            except OSError as error:
-                raise EngineUnavailable(f"The Docker engine cannot be reached: {error}.") from error
-            yield stream
 
     async def _clean_up(self, sandbox_id: str) -> None:
         with suppress(SandboxError):
@@ -279,11 +243,7 @@ class DockerBackend:
         try:
             self._instance.create(directory.name)
             if shared:
-                (directory / "connection.json").write_text(json.dumps(kernel))
-                (directory / "connection.json").chmod(0o644)
-                os.mkfifo(directory / OUTPUT)
-                (directory / OUTPUT).chmod(0o622)
-                directory.chmod(BINDING)
+                furnish(directory, json.dumps(kernel))
         except OSError as error:
             raise SandboxStartFailed(f"No directory for the sandbox: {error}.", sandbox_id=sandbox_id) from error
         with translated(SandboxStartFailed, sandbox_id=sandbox_id):
@@ -314,15 +274,6 @@ class DockerBackend:
     def _start(self, sandbox_id: str) -> None:
         with translated(SandboxStartFailed, sandbox_id=sandbox_id):
             self._prepared.api.start(_name(self._directory(sandbox_id), sandbox_id))
-
-    def _prepare_exec(self, sandbox_id: str, program: str, arguments: Sequence[str]) -> str:
-        command = [PYTHON, "-I", "-S", "-X", "utf8", "-c", program, *arguments]
-        with translated(SandboxError, sandbox_id=sandbox_id):
-            created = self._prepared.api.exec_create(
-                _name(self._directory(sandbox_id), sandbox_id), command, stdin=True, stderr=False, workdir="/"
-            )
-        exec_id: str = created["Id"]
-        return exec_id
 
     def _death(self, sandbox_id: str, limits: Limits) -> Death:
         name = _name(self._directory(sandbox_id), sandbox_id)
@@ -404,32 +355,3 @@ class DockerBackend:
 def _name(directory: Path, sandbox_id: str) -> str:
     """A container's. Ids are unique in a server; an engine may serve several."""
     return f"codeact-{directory.parent.name}-{sandbox_id}"
-
-
-async def _ready(directory: Path, sandbox_id: str) -> None:
-    """Returns once the kernel says that its sockets are bound. Raises `SandboxStartFailed` with its last words."""
-    # Not blocking: the other end is opened by the container.
-    output = os.open(directory / OUTPUT, os.O_RDONLY | os.O_NONBLOCK)
-    words = b""
-    try:
-        while not words.endswith(READY):
-            await anyio.wait_readable(output)
-            piece = os.read(output, 65_536)
-            if not piece:
-                raise _not_ready(words, sandbox_id)
-            words += piece
-    finally:
-        os.close(output)
-
-
-def _not_ready(words: bytes, sandbox_id: str) -> SandboxStartFailed:
-    last = words.decode(errors="replace").strip().rpartition("\n")[2][:LAST_WORDS_CHARS]
-    problem = f"The kernel ended before it was ready: {last or 'it said nothing'}."
-    return SandboxStartFailed(problem, sandbox_id=sandbox_id)
-
-
-def _check_paths(directory: Path) -> None:
-    if len(os.fsencode(directory)) + len("/k-5") > SOCKET_PATH_BYTES:
-        raise EngineUnavailable(
-            f"{directory} is too long for the path of a socket. Set CODEACT_DATA_DIR to a shorter one."
-        )

@@ -1,20 +1,28 @@
-"""A request enters, after which its connection is a process's stdin and stdout; those leave as one stream.
+"""A container enters, what its processes say leaves: of its first one, or of a program that is run beside it.
 
 API: Docker Engine, "Attach to a container" (the connection is taken over; stdout and stderr come in frames).
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+from anyio import to_thread
 from anyio.abc import ByteStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from sandbox_pool.errors import EngineUnavailable
+from sandbox_pool.backends.docker_engine import REQUEST_TIMEOUT_S, Engine
+from sandbox_pool.backends.docker_errors import translated
+from sandbox_pool.errors import EngineUnavailable, SandboxError
 
-__all__ = ["STDERR", "STDOUT", "ProcessStream"]
+__all__ = ["ProcessStream", "hear", "python"]
+
+PYTHON = "/opt/kernel/bin/python"
+"""Of an image from docker/sandbox.Dockerfile."""
+HEARD_BYTES = 65_536
 
 HEAD_BYTES = 8_192
 FRAME_HEAD_BYTES = 8
@@ -89,3 +97,38 @@ class ProcessStream(ByteStream):
     async def _skip(self, size: int) -> None:
         while size:
             size -= len(await self._received.receive(min(size, PIECE_BYTES)))
+
+
+async def hear(engine: Engine, container: str, sign: bytes, *, start: Callable[[], Awaitable[None]]) -> bytes:
+    """Starts the container; returns the end of what it said until it gave this sign, or ended."""
+    async with ProcessStream(await engine.dial(), outputs=(STDOUT, STDERR)) as output:
+        await output.attach(container)
+        await start()
+        words = b""
+        async for piece in output:
+            words = (words + piece)[-HEARD_BYTES:]
+            if sign in words:
+                break
+        return words
+
+
+@asynccontextmanager
+async def python(engine: Engine, container: str, program: str, *arguments: str) -> AsyncIterator[ProcessStream]:
+    """A Python program that runs in the container, as its code does: its stdin and stdout. Raises `SandboxError`."""
+    exec_id = await to_thread.run_sync(_prepare, engine, container, program, arguments)
+    async with AsyncExitStack() as stack:
+        try:
+            stream = ProcessStream(await stack.enter_async_context(await engine.dial()))
+            with anyio.fail_after(REQUEST_TIMEOUT_S):
+                await stream.start(exec_id)
+        except OSError as error:
+            raise EngineUnavailable(f"The Docker engine cannot be reached: {error}.") from error
+        yield stream
+
+
+def _prepare(engine: Engine, container: str, program: str, arguments: Collection[str]) -> str:
+    command = [PYTHON, "-I", "-S", "-X", "utf8", "-c", program, *arguments]
+    with translated(SandboxError):
+        created = engine.api.exec_create(container, command, stdin=True, stderr=False, workdir="/")
+    exec_id: str = created["Id"]
+    return exec_id
