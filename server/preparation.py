@@ -27,13 +27,27 @@ class Preparation:
         self._calls_are_known = request.previous_response_id is not None or request.conversation_id is not None
 
     async def place(self) -> Place:
-        """Where the request goes on. Raises `NotFound` for what is not there, or is another owner's."""
+        """Where the request goes on. Raises `NotFound` for what is not there, or is another owner's.
+
+        A container that is named stands for its conversation. Raises `InvalidRequest` where another one is named too.
+        """
+        container_id = self._request.container_id
+        if container_id is None:
+            return await self._place(self._request.conversation_id)
+        container = await self._store.files.get(container_id, owner=self._owner)
+        unnamed = self._request.previous_response_id is None and self._request.conversation_id is None
+        place = await self._place(container.conversation_id if unnamed else self._request.conversation_id)
+        if place.workspace_id != container.conversation_id:
+            raise InvalidRequest(f"'{container_id}' is the sandbox of another conversation.", param="tools")
+        return place
+
+    async def _place(self, conversation_id: str | None) -> Place:
         request = self._request
         if request.previous_response_id is not None:
             known = self._unstored.find(request.previous_response_id) if request.store is False else None
             return known or await self._after(request.previous_response_id)
-        if request.conversation_id is not None:
-            found = await self._store.get_conversation(request.conversation_id, owner=self._owner)
+        if conversation_id is not None:
+            found = await self._store.get_conversation(conversation_id, owner=self._owner)
             if found.last_response_id is None:
                 return Place([], found.id)
             return Place(await self._store.thread(found.last_response_id, owner=self._owner), found.id)

@@ -43,9 +43,9 @@ class AutoContainer(msgspec.Struct, tag="auto", forbid_unknown_fields=True):
 
 
 class CodeInterpreterTool(msgspec.Struct, tag="code_interpreter", forbid_unknown_fields=True):
-    """Always on. Named in `tools`, it asks for nothing more."""
+    """Always on. Named in `tools`, it asks for nothing more, unless by a container's id for that one's conversation."""
 
-    container: AutoContainer | None = None
+    container: AutoContainer | Annotated[str, Meta(max_length=100)] | None = None
 
 
 class FunctionTool(msgspec.Struct, tag="function", forbid_unknown_fields=True):
@@ -106,6 +106,12 @@ class CreateRequest(CreateBody):
     @property
     def conversation_id(self) -> str | None:
         return self.conversation.id if isinstance(self.conversation, ConversationId) else self.conversation
+
+    @property
+    def container_id(self) -> str | None:
+        """The container that the request names; None where it leaves that to the conversation."""
+        named = (tool.container for tool in self.tools or () if isinstance(tool, CodeInterpreterTool))
+        return next((container for container in named if isinstance(container, str)), None)
 
 
 def parse_create(body: Any, *, model_name: str | None) -> CreateRequest:

@@ -72,11 +72,13 @@ class ConversationItems:
 
     @operation
     async def set_metadata(self, conversation_id: str, metadata: Mapping[str, str], *, owner: str) -> Conversation:
-        """Replaces the conversation's metadata."""
+        """Replaces the conversation's metadata; a `title` in it becomes the conversation's."""
         text = msgspec.json.encode(metadata).decode()
 
         def change(document: "ConversationDocument") -> None:
             document.metadata = text
+            if title := metadata.get("title"):
+                document.rename(title)
 
         return await self._change(conversation_id, owner, change)
 

@@ -147,9 +147,12 @@ class Store:
         document = await self._responses.find_one(place)
         if document is None:
             raise NotFound(f"There is no response '{response_id}'.", param="response_id")
+        conversation = document.response["conversation"]
+        if conversation and not document.deleted:
+            await self.sharing.rate(response_id, None, None, owner=owner)
         await self._items.find({"response_id": response_id}).delete()
         await self._responses.find_one(place).update({"$set": {"deleted": True, "input": []}})
-        if conversation := document.response["conversation"]:
+        if conversation:
             await self.history.rebuild(conversation["id"])
 
     @operation

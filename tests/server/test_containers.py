@@ -53,6 +53,7 @@ def test_code_reads_an_upload_and_what_it_writes_is_cited_and_can_be_downloaded(
     client: OpenAI, model_server: ModelServer
 ) -> None:
     container = client.containers.create(name="numbers")
+    tool = {"type": "code_interpreter", "container": container.id}
     uploaded = client.containers.files.create(container.id, file=("in put.txt", b"20\n22\n"))
     assert (uploaded.path, uploaded.bytes, uploaded.source) == ("in put.txt", 6, "user")
     model_server.reply(
@@ -60,7 +61,7 @@ def test_code_reads_an_upload_and_what_it_writes_is_cited_and_can_be_downloaded(
         "open('sum.txt', 'w').write(str(total))\nopen('.hidden', 'w').close()\n</execute>\n"
     )
     model_server.reply("The sum is in sum.txt.")
-    events = list(client.responses.create(input="add", conversation=conversation_of(container), stream=True))
+    events = list(client.responses.create(input="add", tools=[tool], stream=True))  # type: ignore[list-item]
     response = events[-1].response  # type: ignore[union-attr]
     [citation] = cited(response)
     assert citation.type == "container_file_citation"
@@ -166,6 +167,15 @@ def test_a_large_file_stays_in_the_sandbox_and_streams_out(
     file = client.containers.files.create(container_id, file=("large.bin", content))
     assert client.containers.files.content.retrieve(file.id, container_id=container_id).read() == content
     assert file.id in [one.id for one in client.containers.files.list(container_id)]
+
+
+def test_a_container_of_another_conversation_is_refused(client: OpenAI, container_id: str) -> None:
+    conversation = client.conversations.create()
+    for named, status in ((container_id, 400), ("cntr_no", 404)):
+        tool = {"type": "code_interpreter", "container": named}
+        with pytest.raises(APIStatusError) as refused:
+            client.responses.create(input="x", conversation=conversation.id, tools=[tool])  # type: ignore[list-item]
+        assert refused.value.status_code == status
 
 
 def test_wrong_parameters_are_refused_by_name(client: OpenAI) -> None:

@@ -169,6 +169,39 @@ async def test_purging_removes_items_and_the_blobs_that_nothing_else_uses(store:
     assert (await store.get_response(second.id, owner="ann")).response.output
 
 
+async def test_purging_takes_containers_files_feedback_and_shares_along(store: Store, uri: str) -> None:
+    answer = await add_answer(store, None, "one")
+    conversation_id = conversation_of(answer)
+    container = await store.files.touch("cntr_1", owner="ann", conversation_id=conversation_id)
+    sha256 = await store.put_blob(b"file", "application/octet-stream", owner="ann")
+    for path in ("a", "b"):
+        await store.files.add(container, path, size_bytes=4, modified_at=1.0, source="assistant", sha256=sha256)
+    await store.sharing.rate(answer.id, "up", "fine", owner="ann")
+    await store.sharing.share(conversation_id, await store.thread(answer.id, owner="ann"), owner="ann")
+    await store.history.delete(conversation_id, owner="ann")
+    await store.history.purge(before=datetime.now(UTC) + timedelta(seconds=1))
+    async with AsyncMongoClient(uri) as client:
+        database = client.get_default_database()
+        assert {
+            name: await database[name].count_documents({}) for name in await database.list_collection_names()
+        } == dict.fromkeys(await database.list_collection_names(), 0)
+
+
+async def test_feedback_is_listed_newest_first_page_by_page_also_of_all_owners(store: Store) -> None:
+    ids = []
+    for owner in ("ann", "bob", "ann"):
+        answer = await add_answer(store, None, "one", owner=owner)
+        await store.sharing.rate(answer.id, "down", "wrong", owner=owner)
+        ids.append(answer.id)
+    [first] = await store.sharing.latest_feedback(owner=None, limit=1)
+    rest = await store.sharing.latest_feedback(owner=None, limit=5, before=(first.created_at, first.response_id))
+    assert [first.response_id, *(one.response_id for one in rest)] == ids[::-1]
+    assert [one.response_id for one in await store.sharing.latest_feedback(owner="bob", limit=5)] == [ids[1]]
+    await store.delete_response(ids[1], owner="bob")
+    assert await store.sharing.latest_feedback(owner="bob", limit=5) == []
+    assert await found(store, owner="bob", rating="down") == []
+
+
 async def test_a_rebuild_changes_nothing_that_the_writer_kept_true(
     store: Store, uri: str, three: tuple[str, str, str]
 ) -> None:
