@@ -47,7 +47,7 @@ def test_messages_keep_their_roles_and_parts() -> None:
         ({"input": "x", "store": False, "background": True}, "background"),
         ({"input": "x", "store": False, "conversation": "conv_1"}, "conversation"),
         ({"input": "x", "tools": [{"type": "file_search"}]}, "tools[0].type"),
-        ({"input": "x", "tools": [{"type": "code_interpreter", "container": "cntr_1"}]}, "tools[0].container"),
+        ({"input": "x", "tools": [{"type": "code_interpreter", "container": 1}]}, "tools[0].container"),
         ({"input": "x", "tool_choice": "required"}, "tool_choice"),
         ({"input": "x", "text": {"format": {"type": "json_schema"}}}, "text.format.type"),
         ({"input": "x", "include": ["message.output_text.logprobs"]}, "include[0]"),
