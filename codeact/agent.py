@@ -22,7 +22,7 @@ from codeact.errors import CodeActError, ContextTooLong, StoreError
 from codeact.models import ChatMessage, Finish, Model, ReasoningDelta, Sampling, TextDelta, Usage
 from codeact.parser import CodeEnd, CodeStart, CodeText, Parser, Segment
 from codeact.tools import Toolbox
-from codeact.workspace import Workspace
+from codeact.workspace import GivenFile, Workspace
 from sandbox_pool.errors import SandboxError
 from sandbox_pool.execution import Execution
 from sandbox_pool.outputs import Output, fold
@@ -46,7 +46,8 @@ Collect = Callable[[Sandbox], Awaitable[Sequence[tuple[str, str]]]]
 class AgentOptions:
     """`max_turns` and `max_tool_calls` count blocks of code; the sampling's `max_output_tokens` is for all calls.
 
-    `generate` False claims the sandbox and asks no model; `truncate` lets old messages go that do not fit.
+    `generate` False claims the sandbox and asks no model; `truncate` lets old messages go that do not fit; `files` are
+    in the working directory when code runs.
     With `collect` the answer cites the files that its code wrote.
     """
 
@@ -54,6 +55,7 @@ class AgentOptions:
     max_tool_calls: int | None = None
     generate: bool = True
     truncate: bool = False
+    files: Sequence[GivenFile] = ()
     observation_chars: int = 12_000
     instructions: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
@@ -311,6 +313,7 @@ class _Loop:
     async def _execute(self, code: str) -> bool:
         """Runs the code; False where it waits for functions of the client's, and the response has to end."""
         sandbox = await self._workspace.sandbox()
+        await self._workspace.place(self._options.files)
         if self._toolbox:
             await self._workspace.define(self._toolbox.source)
         await self._builder.interpreting(sandbox.id)

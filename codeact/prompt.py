@@ -194,6 +194,9 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
     match part:
         case {"type": "input_image", "image_url": str(url)}:
             return {"type": "image_url", "image_url": {"url": url, "detail": part.get("detail") or "auto"}}
+        case {"type": "input_file", "filename": str(name)}:
+            size = f", {part['size_bytes']:,} bytes" if "size_bytes" in part else ""
+            return {"type": "text", "text": f"[The user's file {name!r}{size}: it is in the working directory.]"}
         case {"text": str(text)}:
             return {"type": "text", "text": text}
     return {"type": "text", "text": f"[{part.get('type', 'a part')} that you cannot see]"}

@@ -7,6 +7,7 @@ died, and remembers why, so that the user and the model can be told that the var
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 
 import anyio
 import structlog
@@ -15,7 +16,7 @@ from codeact.block import Suspended
 from sandbox_pool.pool import SandboxPool
 from sandbox_pool.sandbox import Sandbox
 
-__all__ = ["Workspace", "Workspaces"]
+__all__ = ["GivenFile", "Workspace", "Workspaces"]
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +25,15 @@ GetPool = Callable[[], Awaitable[SandboxPool]]
 
 MakeRoom = Callable[[SandboxPool, str], Awaitable[None]]
 """Releases what an owner needs for one more sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenFile:
+    """A file of the user's: its name, the SHA-256 of its content, and how to have that."""
+
+    name: str
+    sha256: str
+    load: Callable[[], Awaitable[bytes]] = field(compare=False)
 
 
 class Workspace:
@@ -46,6 +56,7 @@ class Workspace:
         self._users = 0
         self._lost: str | None = None
         self._defined: tuple[str, str] | None = None
+        self._placed: set[tuple[str, GivenFile]] = set()
         self.suspended: Suspended | None = None
 
     @property
@@ -99,6 +110,14 @@ class Workspace:
         if self._defined != (sandbox.id, source):
             await sandbox.define(source)
             self._defined = (sandbox.id, source)
+
+    async def place(self, files: Iterable[GivenFile]) -> None:
+        """Writes what the user gave into the working directory, each file once in a sandbox. Raises `SandboxError`."""
+        sandbox = await self.sandbox()
+        for file in files:
+            if (sandbox.id, file) not in self._placed:
+                await sandbox.write_file(file.name, await file.load())
+                self._placed.add((sandbox.id, file))
 
     def take_suspended(self) -> "Suspended | None":
         """The block that waits for a client in this conversation; it is the caller's from then on."""

@@ -33,6 +33,9 @@ __all__ = [
 ]
 
 
+NAME_BYTES = 255
+
+
 class InputText(msgspec.Struct, tag="input_text"):
     text: str
 
@@ -210,6 +213,9 @@ def _part(part: Part, param: str) -> dict[str, Any]:
         case InputFile(filename, data, file_id):
             if (data is None) == (file_id is None):
                 raise InvalidRequest("A file needs either 'file_data' or 'file_id'.", param=param)
-            if not filename:
-                raise InvalidRequest("A file needs a 'filename'.", param=f"{param}.filename")
-            return {"type": "input_file", "filename": filename, "file_data": data, "file_id": file_id}
+            name = (filename or "").replace("\\", "/").rpartition("/")[2]
+            if name in ("", ".", "..") or len(name.encode(errors="replace")) > NAME_BYTES or not name.isprintable():
+                raise InvalidRequest(
+                    f"A file needs a 'filename' of at most {NAME_BYTES} bytes.", param=f"{param}.filename"
+                )
+            return {"type": "input_file", "filename": name, "file_data": data, "file_id": file_id}

@@ -3,6 +3,7 @@
 import binascii
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,8 +11,9 @@ import msgspec
 from codeact.errors import InvalidRequest, NotFound
 from codeact.events import Input, InputMessage, Item
 from codeact.store import Blob
+from codeact.workspace import GivenFile
 
-__all__ = ["keep", "show"]
+__all__ = ["given_files", "keep", "show"]
 
 Put = Callable[[bytes, str], Awaitable[str]]
 Get = Callable[[str], Awaitable[Blob]]
@@ -72,6 +74,21 @@ async def show(items: Sequence[Input | Item], *, get: Get) -> list[Input | Item]
         else item
         for item in items
     ]
+
+
+def given_files(items: Sequence[Input | Item], *, get: Get) -> list[GivenFile]:
+    """The files in what the user said; of several with one name, the last."""
+    files: dict[str, GivenFile] = {}
+    for item in items:
+        for part in item.content if isinstance(item, InputMessage) else ():
+            match part:
+                case {"type": "input_file", "filename": str(name), "file_id": str(sha256)}:
+                    files[name] = GivenFile(name, sha256, partial(_content, sha256, get))
+    return list(files.values())
+
+
+async def _content(sha256: str, get: Get) -> bytes:
+    return (await get(sha256)).data
 
 
 async def _shown(part: dict[str, Any], get: Get) -> dict[str, Any]:

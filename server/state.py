@@ -16,13 +16,13 @@ from codeact.models import Model, Sampling
 from codeact.settings import Settings
 from codeact.store import Store
 from codeact.tools import Toolbox, functions_of
-from codeact.workspace import Workspace, Workspaces
+from codeact.workspace import GivenFile, Workspace, Workspaces
 from sandbox_pool import Sandbox, SandboxPool
 from server.audit import AuditLog
 from server.auth import Caller
 from server.chats import Chats
 from server.containers import Containers
-from server.media import show
+from server.media import given_files, show
 from server.parts import Part
 from server.preparation import Preparation
 from server.quota import admit
@@ -95,7 +95,9 @@ class State:
                 await show([*history, *messages], get=preparation.get_blob),
                 model=model,
                 workspace=workspace,
-                options=self._options(request, toolbox, conversation_id=workspace_id, owner=caller.owner),
+                options=self._options(
+                    request, toolbox, given_files([*history, *messages], get=preparation.get_blob), run
+                ),
                 then=partial(self._after, request=request, caller=caller, unstored=unstored),
             )
         self.audit.record(caller, "response.create", run.id)
@@ -163,7 +165,7 @@ class State:
             return [_note(prompt.BRANCHED)]
         return []
 
-    def _options(self, request: CreateRequest, toolbox: Toolbox, *, conversation_id: str, owner: str) -> AgentOptions:
+    def _options(self, request: CreateRequest, toolbox: Toolbox, files: list[GivenFile], run: Run) -> AgentOptions:
         effort = request.reasoning.effort if request.reasoning is not None else None
         return AgentOptions(
             max_turns=self.settings.max_turns,
@@ -176,13 +178,17 @@ class State:
             limits=self.settings.sandbox_spec.limits,
             toolbox=toolbox if request.tool_choice != "none" else Toolbox(),
             call_timeout_s=self.settings.call_timeout_s,
-            collect=None if request.store is False else self._collecting(conversation_id, owner),
+            files=files,
+            collect=None if request.store is False else self._collecting(run, files),
         )
 
-    def _collecting(self, conversation_id: str, owner: str) -> Collect:
+    def _collecting(self, run: Run, given: list[GivenFile]) -> Collect:
+        """Gives the files that code wrote: what the user gave is not among them as long as it is the same."""
+        same = {(file.name, file.sha256) for file in given}
+
         async def collect(sandbox: Sandbox) -> list[tuple[str, str]]:
-            files = await self.containers.collect(sandbox, conversation_id=conversation_id, owner=owner)
-            return [(file.id, file.path) for file in files]
+            files = await self.containers.collect(sandbox, conversation_id=run.conversation_id, owner=run.owner)
+            return [(file.id, file.path) for file in files if (file.path, file.sha256) not in same]
 
         return collect
 

@@ -274,6 +274,26 @@ def test_an_image_is_kept_as_a_blob_and_shown_to_the_model(http: httpx.Client, m
     assert error(refused)[2] == "input[0].content[1].image_url"
 
 
+def test_a_file_is_in_the_working_directory_and_the_model_knows(http: httpx.Client, model_server: ModelServer) -> None:
+    content = base64.b64encode(b"a,b\n1,2\n").decode()
+    part = {"type": "input_file", "filename": "../data.csv", "file_data": f"data:text/csv;base64,{content}"}
+    given = [{"role": "user", "content": [{"type": "input_text", "text": "sum it"}, part]}]
+    model_server.reply("<execute>\nprint(open('data.csv').read())\n</execute>")
+    model_server.reply("Three.")
+    response = create(http, input=given)
+    assert response["output"][0]["outputs"] == [{"type": "logs", "logs": "a,b\n1,2\n\n"}]
+    assert "[The user's file 'data.csv', 8 bytes: it is in the working directory.]" in str(
+        model_server.requests[0].messages
+    )
+    model_server.reply("<execute>\nimport os; os.remove('data.csv'); os._exit(1)\n</execute>")
+    model_server.reply(
+        "<execute>\nprint(os.path.exists('data.csv') if 'os' in dir() else open('data.csv').read(1))\n</execute>"
+    )
+    model_server.reply("There again.")
+    after = create(http, input="go on", previous_response_id=response["id"])
+    assert after["output"][1]["outputs"] == [{"type": "logs", "logs": "a\n"}]
+
+
 def test_items_of_an_earlier_answer_can_be_sent_back_or_named(http: httpx.Client, model_server: ModelServer) -> None:
     model_server.reply("I look.\n<execute>\nprint(7)\n</execute>")
     model_server.reply("Seven.")
