@@ -21,6 +21,16 @@ Emit = Callable[[e.Event], Awaitable[None]]
 """Takes an event, in order. When it returns, what the event acknowledges is stored."""
 
 
+CLOSED: dict[str, Literal["completed", "incomplete", "failed"]] = {
+    "ok": "completed",
+    "error": "completed",
+    "interrupted": "incomplete",
+    "timeout": "failed",
+    "died": "failed",
+}
+"""How a block of code ends, by how it ran. After an incomplete item nothing follows, says Open Responses."""
+
+
 class ResponseBuilder:
     """Not safe for concurrent calls: one run, one builder. `started` is `time.monotonic()` at acceptance."""
 
@@ -214,9 +224,11 @@ class ResponseBuilder:
         call = self._call
         call.result = result
         call.observation = observation
-        await self._close_call(call, "completed" if result.status in ("ok", "error") else "incomplete")
+        await self._close_call(call, CLOSED[result.status])
 
-    async def _close_call(self, call: e.CodeInterpreterCall, status: Literal["completed", "incomplete"]) -> None:
+    async def _close_call(
+        self, call: e.CodeInterpreterCall, status: Literal["completed", "incomplete", "failed"]
+    ) -> None:
         while self._calls:
             _, (index, open_call) = self._calls.popitem()
             open_call.status = "incomplete"

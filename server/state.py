@@ -90,14 +90,13 @@ class State:
                 await store.begin_response(response, messages, owner=caller.owner)
             elif unstored is not None:
                 unstored.add(response, messages, place, workspace_id=workspace_id)
+            files = given_files([*history, *messages], get=preparation.get_blob)
             self.runs.start(
                 run,
                 await show([*history, *messages], get=preparation.get_blob),
                 model=model,
                 workspace=workspace,
-                options=self._options(
-                    request, toolbox, given_files([*history, *messages], get=preparation.get_blob), run
-                ),
+                options=self._options(request, toolbox, files, run),
                 then=partial(self._after, request=request, caller=caller, unstored=unstored),
             )
         self.audit.record(caller, "response.create", run.id)
