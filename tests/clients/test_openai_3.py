@@ -8,7 +8,7 @@ import pytest
 
 from tests.server.conftest import running, settings_of
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PYTHON = ROOT / ".venv-openai" / "bin" / "python"
 
 pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-openai; `make install-dev` makes it")
