@@ -87,12 +87,13 @@ class Containers:
         with workspace.in_use():
             yield await workspace.sandbox() if workspace.container_id == container.id else None
 
-    async def running(self, container: Container) -> Sandbox:
-        """The container's sandbox. Raises `ContainerGone`."""
+    @asynccontextmanager
+    async def running(self, container: Container) -> AsyncIterator[Sandbox]:
+        """The container's sandbox, kept from expiring. Raises `ContainerGone`."""
         async with self.open(container) as sandbox:
             if sandbox is None:
                 raise ContainerGone("The container has expired: its sandbox is gone. Kept files can be downloaded.")
-            return sandbox
+            yield sandbox
 
     def _workspace(self, container: Container) -> Workspace:
         return self._workspaces.get(container.conversation_id, owner=container.owner)

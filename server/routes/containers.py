@@ -12,9 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from codeact.errors import InvalidRequest
 from codeact.store import Container, ContainerFile
-from sandbox_pool import Sandbox
 from server.auth import owner_of
-from server.containers import KEPT_BYTES
+from server.containers import KEPT_BYTES, Containers
 from server.downloads import download_headers
 from server.errors import json_response
 from server.pages import PageQuery, page_of
@@ -106,8 +105,8 @@ async def upload(request: Request) -> Response:
     limit = state.settings.sandbox_spec.limits.file_mb * 1024 * 1024
     async with uploaded_file(request, limit) as file:
         path = (file.filename or "").replace("\\", "/").rpartition("/")[2]
-        sandbox = await state.containers.running(container)
-        info = await sandbox.write_file(path, _pieces(file))
+        async with state.containers.running(container) as sandbox:
+            info = await sandbox.write_file(path, _pieces(file))
         sha256 = None
         if info.size_bytes <= KEPT_BYTES:
             await file.seek(0)
@@ -144,8 +143,7 @@ async def content(request: Request) -> Response:
     if file.sha256 is not None:
         blob = await store.get_blob(file.sha256, owner=owner_of(request))
         return Response(blob.data, media_type="application/octet-stream", headers=headers)
-    sandbox = await state.containers.running(await _container(request))
-    return _FromSandbox(sandbox, file.path, headers)
+    return _FromSandbox(state.containers, await _container(request), file.path, headers)
 
 
 async def delete_file(request: Request) -> Response:
@@ -163,13 +161,14 @@ async def delete_file(request: Request) -> Response:
 class _FromSandbox(Response):
     """A file that is too large for the store, as it comes out of the sandbox."""
 
-    def __init__(self, sandbox: Sandbox, path: str, headers: dict[str, str]) -> None:
+    def __init__(self, containers: Containers, container: Container, path: str, headers: dict[str, str]) -> None:
         super().__init__(media_type="application/octet-stream", headers=headers)
-        self._sandbox = sandbox
+        self._containers = containers
+        self._container = container
         self._path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._sandbox.read_file(self._path) as file:
+        async with self._containers.running(self._container) as sandbox, sandbox.read_file(self._path) as file:
             self.headers["content-length"] = str(file.info.size_bytes)
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async for piece in file:
