@@ -26,7 +26,7 @@ import anyio
 import docker
 import structlog
 
-from sandbox_pool import SandboxPool, SandboxSpec
+from sandbox_pool import PoolStats, SandboxPool, SandboxSpec
 from sandbox_pool.backends.auto import open_backend
 from sandbox_pool.backends.image import ensure_image
 
@@ -65,14 +65,18 @@ async def measure(sandbox: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="codeact-bench-") as folder:
         spec = SandboxSpec()
         opened = await open_backend(sandbox, spec, state_dir=Path(folder), progress=say)  # type: ignore[arg-type]
-        async with SandboxPool(opened.backend, spec, min_size=1, max_size=2) as pool:
+        async with SandboxPool(spec, backend=opened.backend, min_size=1, max_size=2) as pool:
             for _ in range(ROUNDS):
-                await pool.until(lambda stats: stats.warm >= 1)
+                await pool.until(_is_quiet)
                 _add(found[""], await _ours(pool))
                 for peer in PEERS:
-                    await pool.until(lambda stats: stats.warm >= 1)
+                    await pool.until(_is_quiet)
                     _add(found[peer], await _peer(peer, image if peer == "llm-sandbox" else GATEWAY_IMAGE))
     return _report(found)
+
+
+def _is_quiet(stats: PoolStats) -> bool:
+    return stats.warm >= 1 and not stats.starting and not stats.removing
 
 
 def _add(found: Figures, more: Figures) -> None:

@@ -30,6 +30,9 @@ async def test_output_without_an_end_is_cut_by_name_and_fills_nothing(
     with memory_within(GROWTH_MB):
         _, result = await attack(sandbox, "output", what=what, timeout_s=SECONDS)
     assert (result.status, result.limit) == ("timeout", "execution_timeout_s")
+    if what == "clears":
+        # Merged before they are passed on, they never come to the limit.
+        return
     assert result.omitted_bytes > 0
     assert f"{result.omitted_bytes:,} bytes of output over the limit were dropped." in result.detail
 
