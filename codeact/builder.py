@@ -4,7 +4,7 @@ The only place that opens and closes items, so that every `added` has its `done`
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Literal
 
 from codeact import events as e
@@ -15,7 +15,7 @@ from codeact.standard import response_usage, standard_outputs
 from sandbox_pool.calls import Call
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream, fold
 
-__all__ = ["Emit", "ResponseBuilder"]
+__all__ = ["Emit", "ResponseBuilder", "terminal_event"]
 
 Emit = Callable[[e.Event], Awaitable[None]]
 """Takes an event, in order. When it returns, what the event acknowledges is stored."""
@@ -52,6 +52,17 @@ class ResponseBuilder:
         await self._emit(e.ResponseInProgress(response=self.response))
         for notice in self.response.notices:
             await self._emit(e.NoticeEvent(notice=notice))
+
+    def go_on(self, open_ids: Collection[str], outputs: list[Output]) -> None:
+        """Takes up a response that another process left: its open items, and what their code has shown."""
+        for index, item in enumerate(self.response.output):
+            if item.id not in open_ids:
+                continue
+            if isinstance(item, e.FunctionCall | e.McpCall):
+                self._calls[item.id] = (index, item)
+            else:
+                self._open, self._index = item, index
+        self._live = outputs
 
     # ---- prose, thinking, code ---------------------------------------------------------------------
 
@@ -281,26 +292,25 @@ class ResponseBuilder:
     async def end(
         self,
         status: Literal["completed", "incomplete", "failed", "cancelled"],
-        usage: Usage,
+        usage: Usage | None,
         *,
         error: e.ResponseError | None = None,
         incomplete: e.IncompleteDetails | None = None,
     ) -> None:
-        """Closes what is open and emits the one terminal event. `status` is the response's last."""
+        """Closes what is open and emits the one terminal event. `status` is the response's last.
+
+        `usage` is None where nobody knows it.
+        """
         response = self.response
         await self.close_item(complete=status == "completed")
         response.status = status
         response.error = error
         response.incomplete_details = incomplete
-        response.usage = response_usage(usage)
+        response.usage = None if usage is None else response_usage(usage)
         response.ledger.total_s = self.elapsed_s
         if status == "completed":
             response.completed_at = time.time()
-            await self._emit(e.ResponseCompleted(response=response))
-        elif status == "failed":
-            await self._emit(e.ResponseFailed(response=response))
-        else:
-            await self._emit(e.ResponseIncomplete(response=response))
+        await self._emit(terminal_event(response))
 
     # ---- inside ------------------------------------------------------------------------------------
 
@@ -317,3 +327,14 @@ class ResponseBuilder:
     def _mark(self, name: str) -> None:
         if getattr(self.response.ledger, name) is None:
             setattr(self.response.ledger, name, self.elapsed_s)
+
+
+def terminal_event(response: e.Response) -> e.TerminalEvent:
+    """How a response that has ended tells it."""
+    match response.status:
+        case "completed":
+            return e.ResponseCompleted(response=response)
+        case "failed":
+            return e.ResponseFailed(response=response)
+        case _:
+            return e.ResponseIncomplete(response=response)

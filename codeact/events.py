@@ -33,6 +33,7 @@ __all__ = [
     "InterpreterInProgress",
     "InterpreterInterpreting",
     "Item",
+    "ItemEvent",
     "Ledger",
     "LogsOutput",
     "McpArgumentsDelta",
@@ -63,10 +64,13 @@ __all__ = [
     "ResponseInProgress",
     "ResponseIncomplete",
     "ResponseUsage",
+    "StatusEvent",
+    "StatusName",
     "SteerAccepted",
     "SteerRef",
     "TerminalEvent",
     "TextConfig",
+    "decode_event",
     "decode_item",
     "decode_response",
     "encode",
@@ -365,101 +369,103 @@ class OutputItemDone(_Event, tag="response.output_item.done"):
     item: Item
 
 
-class _ItemEvent(_Event):
+class ItemEvent(_Event):
+    """Something that happens to one item."""
+
     item_id: str
     output_index: int
 
 
-class ContentPartAdded(_ItemEvent, tag="response.content_part.added"):
+class ContentPartAdded(ItemEvent, tag="response.content_part.added"):
     part: OutputText | ReasoningTextPart
     content_index: int = 0
 
 
-class ContentPartDone(_ItemEvent, tag="response.content_part.done"):
+class ContentPartDone(ItemEvent, tag="response.content_part.done"):
     part: OutputText | ReasoningTextPart
     content_index: int = 0
 
 
-class OutputTextDelta(_ItemEvent, tag="response.output_text.delta"):
+class OutputTextDelta(ItemEvent, tag="response.output_text.delta"):
     delta: str
     content_index: int = 0
     logprobs: list[Any] = []
 
 
-class OutputTextAnnotationAdded(_ItemEvent, tag="response.output_text.annotation.added"):
+class OutputTextAnnotationAdded(ItemEvent, tag="response.output_text.annotation.added"):
     annotation: ContainerFileCitation
     annotation_index: int
     content_index: int = 0
 
 
-class OutputTextDone(_ItemEvent, tag="response.output_text.done"):
+class OutputTextDone(ItemEvent, tag="response.output_text.done"):
     text: str
     content_index: int = 0
     logprobs: list[Any] = []
 
 
-class ReasoningTextDelta(_ItemEvent, tag="response.reasoning_text.delta"):
+class ReasoningTextDelta(ItemEvent, tag="response.reasoning_text.delta"):
     delta: str
     content_index: int = 0
 
 
-class ReasoningTextDone(_ItemEvent, tag="response.reasoning_text.done"):
+class ReasoningTextDone(ItemEvent, tag="response.reasoning_text.done"):
     text: str
     content_index: int = 0
 
 
-class InterpreterInProgress(_ItemEvent, tag="response.code_interpreter_call.in_progress"):
+class InterpreterInProgress(ItemEvent, tag="response.code_interpreter_call.in_progress"):
     pass
 
 
-class CodeDelta(_ItemEvent, tag="response.code_interpreter_call_code.delta"):
+class CodeDelta(ItemEvent, tag="response.code_interpreter_call_code.delta"):
     delta: str
 
 
-class CodeDone(_ItemEvent, tag="response.code_interpreter_call_code.done"):
+class CodeDone(ItemEvent, tag="response.code_interpreter_call_code.done"):
     code: str
 
 
-class InterpreterInterpreting(_ItemEvent, tag="response.code_interpreter_call.interpreting"):
+class InterpreterInterpreting(ItemEvent, tag="response.code_interpreter_call.interpreting"):
     pass
 
 
-class CodeOutput(_ItemEvent, tag="codeact:code_interpreter_call.output"):
+class CodeOutput(ItemEvent, tag="codeact:code_interpreter_call.output"):
     """One live output, nbformat-shaped."""
 
     output: Output
 
 
-class FunctionArgumentsDelta(_ItemEvent, tag="response.function_call_arguments.delta"):
+class FunctionArgumentsDelta(ItemEvent, tag="response.function_call_arguments.delta"):
     delta: str
 
 
-class FunctionArgumentsDone(_ItemEvent, tag="response.function_call_arguments.done"):
+class FunctionArgumentsDone(ItemEvent, tag="response.function_call_arguments.done"):
     arguments: str
     name: str
 
 
-class McpArgumentsDelta(_ItemEvent, tag="response.mcp_call_arguments.delta"):
+class McpArgumentsDelta(ItemEvent, tag="response.mcp_call_arguments.delta"):
     delta: str
 
 
-class McpArgumentsDone(_ItemEvent, tag="response.mcp_call_arguments.done"):
+class McpArgumentsDone(ItemEvent, tag="response.mcp_call_arguments.done"):
     arguments: str
 
 
-class McpInProgress(_ItemEvent, tag="response.mcp_call.in_progress"):
+class McpInProgress(ItemEvent, tag="response.mcp_call.in_progress"):
     pass
 
 
-class McpCompleted(_ItemEvent, tag="response.mcp_call.completed"):
+class McpCompleted(ItemEvent, tag="response.mcp_call.completed"):
     pass
 
 
-class McpFailed(_ItemEvent, tag="response.mcp_call.failed"):
+class McpFailed(ItemEvent, tag="response.mcp_call.failed"):
     pass
 
 
-class InterpreterCompleted(_ItemEvent, tag="response.code_interpreter_call.completed"):
+class InterpreterCompleted(ItemEvent, tag="response.code_interpreter_call.completed"):
     pass
 
 
@@ -476,6 +482,16 @@ class SteerRef(msgspec.Struct):
 
 class SteerAccepted(_Event, tag="response.steer.accepted"):
     steer: SteerRef
+
+
+StatusName = Literal["starting_sandbox", "waiting_for_database"]
+
+
+class StatusEvent(_Event, tag="codeact:status"):
+    """Why nothing happens just now; it passes without another word."""
+
+    status: StatusName
+    message: str
 
 
 TerminalEvent = ResponseCompleted | ResponseIncomplete | ResponseFailed
@@ -506,6 +522,7 @@ Event = (
     | McpCompleted
     | McpFailed
     | NoticeEvent
+    | StatusEvent
     | SteerAccepted
     | TerminalEvent
 )
@@ -514,6 +531,8 @@ _encoder = msgspec.json.Encoder()
 encode = _encoder.encode
 _item_decoder: msgspec.json.Decoder[Item] = msgspec.json.Decoder(Item)
 _response_decoder: msgspec.json.Decoder[Response] = msgspec.json.Decoder(Response)
+_event_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+decode_event = _event_decoder.decode
 decode_item = _item_decoder.decode
 decode_response = _response_decoder.decode
 

@@ -96,6 +96,8 @@ class Settings(BaseSettings):
     drain_s: float = Field(default=20.0, ge=0)
     max_concurrent_runs: int = Field(default=200, ge=1)
     max_message_bytes: int = Field(default=8_000_000, ge=10_000)
+    events_ttl_s: float = Field(default=86_400.0, gt=0, description="How long the events of a response can be resumed.")
+    store_patience_s: float = Field(default=60.0, gt=0, description="Longest wait of an answer for the database.")
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
         default=None, description="Nothing: `warning` at a terminal, else `info`."
     )

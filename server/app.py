@@ -19,6 +19,7 @@ from server.auth import Authenticate
 from server.containers import Containers
 from server.errors import HANDLERS
 from server.guard import Guard
+from server.leases import keep_leases
 from server.routes import (
     access,
     chat,
@@ -62,8 +63,12 @@ def create_app(
                 AuditLog.open(store.get) as audit,
                 McpServers.open(mcp, call_timeout_s=settings.call_timeout_s, wait=False) as mcp_servers,
                 Workspaces.open(pool.get, idle_timeout_s=settings.idle_timeout_s) as workspaces,
-                Runs.open(max_concurrent=settings.max_concurrent_runs) as runs,
+                Runs.open(
+                    store.get, events_ttl_s=settings.events_ttl_s, max_concurrent=settings.max_concurrent_runs
+                ) as runs,
+                anyio.create_task_group() as keeping,
             ):
+                keeping.start_soon(keep_leases, runs, store.get)
                 app.state.codeact = State(
                     settings,
                     store,
@@ -78,6 +83,7 @@ def create_app(
                 if on_start is not None:
                     tasks.start_soon(on_start, app.state.codeact)
                 yield
+                keeping.cancel_scope.cancel()
             for part in (model, pool, store):
                 await part.close()
 

@@ -1,14 +1,11 @@
-"""Runs: a checked request enters, a numbered log of encoded events leaves, read by any number of subscribers.
+"""Runs: a checked request enters, the events of its answer go to a log that any number of clients can read.
 
-A run belongs to the server, not to a socket: a subscriber holds an index into the log and reads at its own
-pace, so that a slow or lost client changes nothing for the run or for others.
+A run belongs to the server, not to a socket: a slow or lost client changes nothing for the run or for others.
 """
 
 import time
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 
 import anyio
 import structlog
@@ -16,42 +13,54 @@ from anyio.abc import TaskGroup
 
 from codeact import events as e
 from codeact.agent import AgentOptions, Stop, answer
-from codeact.errors import ConversationLocked, InvalidRequest, NotFound, Overloaded, StoreError
+from codeact.errors import ConversationLocked, InvalidRequest, Overloaded, StoreError
 from codeact.ids import new_id
 from codeact.models import Model
-from codeact.store import Store, offload
+from codeact.recorder import Recorder
+from codeact.recovery import RESTARTED
+from codeact.store import Store
+from codeact.store.log import EventLog, EventWriter
 from codeact.workspace import Workspace
 
 __all__ = ["Run", "Runs"]
 
 log = structlog.get_logger(__name__)
 
-KEEP_ENDED_BYTES = 64_000_000
 CLOSE_DEADLINE_S = 15.0
+LAST_EVENTS_S = 1.0
 MAX_STEERING = 16
 
 
 class Run:
-    """One response being produced. `frames` holds its events as JSON texts, in order; it only grows."""
+    """One response being produced. `log` has its events."""
 
-    def __init__(self, response: e.Response, *, owner: str, conversation_id: str, store: Store) -> None:
+    def __init__(
+        self,
+        response: e.Response,
+        *,
+        owner: str,
+        conversation_id: str,
+        store: Store,
+        writer: EventWriter,
+        patience_s: float,
+    ) -> None:
         self.response = response
         self.owner = owner
         self.conversation_id = conversation_id
         self.started = time.monotonic()
-        self.frames: list[str] = []
-        self.size_bytes = 0
-        self.ended = False
         self.steering: list[e.InputMessage] = []
         self._successor: Run | None = None
         self._settled = anyio.Event()
-        self._store = store
+        self._recorder = Recorder(response, owner=owner, store=store, writer=writer, patience_s=patience_s)
         self._stop = Stop()
-        self._grown: anyio.Event | None = None
 
     @property
     def id(self) -> str:
         return self.response.id
+
+    @property
+    def log(self) -> EventLog:
+        return self._recorder.log
 
     async def produce(
         self,
@@ -69,18 +78,19 @@ class Run:
                 model=model,
                 workspace=workspace,
                 options=options,
-                emit=self._emit,
+                emit=self._recorder.emit,
                 stop=self._stop,
                 started=self.started,
             )
         except StoreError as error:
             log.error("response not stored", response=self.id, reason=error.message)
-            self.response.status = "failed"
-            self.response.error = e.ResponseError(error.code, error.message)
-            self._append(e.ResponseFailed(response=self.response))
+            self._recorder.fail(error)
         finally:
-            self.ended = True
-            self._wake()
+            self.log.end()
+
+    async def stored(self) -> None:
+        """Returns once the database knows all that clients were told; needed at every run's end."""
+        await self._recorder.settle()
 
     def cancel(self, error: e.ResponseError | None = None) -> None:
         """Stops tokens and kernel; what was produced is kept. Idempotent, returns at once (see `end`)."""
@@ -91,13 +101,13 @@ class Run:
 
         Raises `InvalidRequest` when the run has ended, or when too much waits already.
         """
-        if self.ended or self.response.status != "in_progress":
+        if self.log.ended or self.response.status != "in_progress":
             raise InvalidRequest(f"The response '{self.id}' has ended.", code="response_already_completed")
         if len(self.steering) + len(messages) > MAX_STEERING:
             raise InvalidRequest(f"{len(self.steering)} messages wait already.", code="too_many_pending_steers")
         self.steering += messages
         self._stop.steer()
-        self._append(e.SteerAccepted(steer=e.SteerRef(new_id("steer"), self.id)))
+        self.log.append(e.SteerAccepted(steer=e.SteerRef(new_id("steer"), self.id)))
 
     def settle(self, successor: "Run | None") -> None:
         """Says what follows this run, once it has ended."""
@@ -109,80 +119,43 @@ class Run:
         await self._settled.wait()
         return self._successor
 
+    def abandon(self) -> None:
+        """Ends all waiting for the database. What it lacks, another process adds when the lease has run out."""
+        self._recorder.abandon()
+
     async def end(self) -> None:
         """Returns once the run has ended."""
-        while not self.ended:
-            await self._growth()
-
-    async def subscribe(self, start: int = 0) -> AsyncGenerator[str, None]:
-        """The log's frames from index `start`, then each new one, until the run has ended.
-
-        Frame `i` has sequence_number `i`. Cancelling loses nothing: subscribe again at the next index.
-        """
-        index = start
-        while True:
-            while index < len(self.frames):
-                yield self.frames[index]
-                index += 1
-            if self.ended:
-                return
-            await self._growth()
-
-    async def _emit(self, event: e.Event) -> None:
-        """Stores what the event acknowledges, then numbers and logs it."""
-        if isinstance(event, e.OutputItemDone) and self.response.store:
-            await offload(event.item, self._put_blob)
-            await self._store.add_item(self.id, event.output_index, event.item)
-        elif isinstance(event, e.TerminalEvent):
-            if self.response.usage is not None:
-                await self._store.access.add_tokens(self.owner, self.response.usage.total_tokens, datetime.now(UTC))
-            if self.response.store:
-                await self._store.end_response(self.response)
-        self._append(event)
-
-    async def _put_blob(self, data: bytes, media_type: str) -> str:
-        return await self._store.put_blob(data, media_type, owner=self.owner)
-
-    def _append(self, event: e.Event) -> None:
-        event.sequence_number = len(self.frames)
-        frame = e.encode(event).decode()
-        self.frames.append(frame)
-        self.size_bytes += len(frame)
-        self._wake()
-
-    async def _growth(self) -> None:
-        if self._grown is None:
-            self._grown = anyio.Event()
-        await self._grown.wait()
-
-    def _wake(self) -> None:
-        if self._grown is not None:
-            self._grown.set()
-            self._grown = None
+        await self.log.closed()
 
 
 class Runs:
-    """All runs of this process: those under way, and ended ones while their logs fit into 64 MB."""
+    """All runs of this process that are under way."""
 
-    def __init__(self, tasks: TaskGroup, *, max_concurrent: int) -> None:
+    def __init__(self, tasks: TaskGroup, *, writer: EventWriter, max_concurrent: int) -> None:
+        self.writer = writer
         self._tasks = tasks
-        self._draining = False
         self._max_concurrent = max_concurrent
         self._live: dict[str, Run] = {}
-        self._ended: OrderedDict[str, Run] = OrderedDict()
+        self._settling: dict[str, Run] = {}
         self._locked: set[str] = set()
+        self._stopping = False
+        self._one_gone = anyio.Event()
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, *, max_concurrent: int) -> AsyncIterator["Runs"]:
+    async def open(
+        cls, get_store: Callable[[], Awaitable[Store]], *, events_ttl_s: float, max_concurrent: int
+    ) -> AsyncIterator["Runs"]:
         """Owns every run's task. Leaving stops the runs (failed, `server_restarted`), within a deadline."""
         async with anyio.create_task_group() as tasks:
-            runs = cls(tasks, max_concurrent=max_concurrent)
+            writer = EventWriter(get_store, kept_s=events_ttl_s)
+            tasks.start_soon(writer.run)
+            runs = cls(tasks, writer=writer, max_concurrent=max_concurrent)
             try:
                 yield runs
             finally:
-                with anyio.move_on_after(CLOSE_DEADLINE_S, shield=True):
-                    await runs.stop()
+                with anyio.CancelScope(shield=True):
+                    await runs.stop(drain_s=0)
                 tasks.cancel_scope.cancel()
 
     @asynccontextmanager
@@ -191,7 +164,7 @@ class Runs:
 
         Raises `Overloaded` or `ConversationLocked`: one run at a time in a conversation, since it has one kernel.
         """
-        if self._draining:
+        if self._stopping:
             raise Overloaded("The server is stopping; ask again in a moment.")
         if len(self._live) >= self._max_concurrent:
             raise Overloaded(f"All {self._max_concurrent} places for running responses are taken; try again soon.")
@@ -224,20 +197,19 @@ class Runs:
         self._live[run.id] = run
         self._tasks.start_soon(self._produce, run, context, model, workspace, options, then)
 
-    def get(self, response_id: str, *, owner: str) -> Run:
-        """A run of this process. Raises `NotFound`, also for another owner's."""
-        run = self._live.get(response_id) or self._ended.get(response_id)
-        if run is None or run.owner != owner:
-            raise NotFound(f"There is no response '{response_id}'.", param="response_id")
-        return run
-
-    def forget(self, response_id: str) -> None:
-        """Lets an ended run go. Idempotent."""
-        self._ended.pop(response_id, None)
+    def find(self, response_id: str, *, owner: str) -> Run | None:
+        """The run of this process, until all of it is stored; never another owner's."""
+        run = self.at_work.get(response_id)
+        return run if run is not None and run.owner == owner else None
 
     @property
     def live(self) -> int:
         return len(self._live)
+
+    @property
+    def at_work(self) -> Mapping[str, Run]:
+        """By response id: those under way, and those that have ended and are not wholly stored yet."""
+        return {**self._live, **self._settling}
 
     def live_of(self, owner: str) -> int:
         return sum(run.owner == owner for run in self._live.values())
@@ -257,9 +229,13 @@ class Runs:
                 await run.produce(context, model=model, workspace=workspace, options=options)
             finally:
                 del self._live[run.id]
-                if run.response.store:
-                    self._keep(run)
                 log.info("response ended", status=run.response.status, total_s=run.response.ledger.total_s)
+            self._settling[run.id] = run
+            try:
+                await run.stored()
+            finally:
+                del self._settling[run.id]
+                self._one_gone.set()
             successor: Run | None = None
             try:
                 successor = await then(run)
@@ -268,20 +244,29 @@ class Runs:
             finally:
                 run.settle(successor)
 
-    def _keep(self, run: Run) -> None:
-        self._ended[run.id] = run
-        size_bytes = sum(ended.size_bytes for ended in self._ended.values())
-        while size_bytes > KEEP_ENDED_BYTES and len(self._ended) > 1:
-            size_bytes -= self._ended.popitem(last=False)[1].size_bytes
+    async def stop(self, *, drain_s: float) -> None:
+        """Takes no new ones, lets those under way finish for `drain_s`, and ends the rest as `server_restarted`.
 
-    def drain(self) -> None:
-        """Takes no more runs; those under way go on."""
-        self._draining = True
+        Returns when all have ended, are stored as far as the database answers, and clients that keep up have
+        read their last event. Idempotent; cancelling the first call's waiting and calling again hurries.
+        """
+        self._stopping = True
+        with anyio.move_on_after(drain_s):
+            await self._gone()
+        logs = [run.log for run in self._live.values()]
+        for run in list(self._live.values()):
+            run.cancel(RESTARTED)
+        with anyio.move_on_after(CLOSE_DEADLINE_S):
+            await self._gone()
+        for run in self.at_work.values():
+            run.abandon()
+        with anyio.move_on_after(CLOSE_DEADLINE_S):
+            await self._gone()
+        with anyio.move_on_after(LAST_EVENTS_S):
+            for each in logs:
+                await each.closed(to_readers=True)
 
-    async def stop(self) -> None:
-        """Ends every run under way as failed (`server_restarted`) and waits for the ends. Idempotent."""
-        error = e.ResponseError("server_restarted", "The server stopped while it was answering; ask again.")
-        for run in list(self._live.values()):
-            run.cancel(error)
-        for run in list(self._live.values()):
-            await run.end()
+    async def _gone(self) -> None:
+        while self.at_work:
+            self._one_gone = anyio.Event()
+            await self._one_gone.wait()

@@ -6,9 +6,11 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from types import FrameType
 
+import anyio
 import uvicorn
 from rich.console import Console
 from starlette.applications import Starlette
@@ -24,7 +26,7 @@ from server.state import State
 
 __all__ = ["Server", "serve", "uvicorn_config"]
 
-DRAIN_S = 10
+CLOSE_CONNECTIONS_S = 5
 
 
 def uvicorn_config(app: Starlette, settings: Settings) -> uvicorn.Config:
@@ -42,7 +44,7 @@ def uvicorn_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_level="warning",
         server_header=False,
-        timeout_graceful_shutdown=DRAIN_S,
+        timeout_graceful_shutdown=CLOSE_CONNECTIONS_S,
     )
 
 
@@ -53,22 +55,25 @@ class Server(uvicorn.Server):
     stops them at once. SIGINT (Ctrl-C) stops them at once.
     """
 
-    drains = False
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._drains = False
+        self._hurry: Callable[[], object] = lambda: None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.drains = sig == signal.SIGTERM and not self.should_exit
+        self._drains = sig == signal.SIGTERM and not self.should_exit
+        if self.should_exit:
+            self._hurry()
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         app = self.config.app
         assert isinstance(app, Starlette)
         state: State = app.state.codeact
-        state.runs.drain()
-        deadline = time.monotonic() + state.settings.drain_s
-        # A signal can set no event of the loop: asked as often as uvicorn does.
-        while self.drains and state.runs.live and time.monotonic() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
-        await state.runs.stop()
+        with anyio.CancelScope() as draining:
+            self._hurry = partial(asyncio.get_running_loop().call_soon_threadsafe, draining.cancel)
+            await state.runs.stop(drain_s=state.settings.drain_s if self._drains else 0)
+        await state.runs.stop(drain_s=0)
         await super().shutdown(sockets)
 
 

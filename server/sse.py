@@ -1,26 +1,41 @@
-"""Server-sent events: a run's frames enter, the stream's text leaves, `[DONE]` last."""
+"""Server-sent events: frames of an event log enter, the body of a streaming answer leaves."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+import msgspec
 from starlette.responses import Response, StreamingResponse
 
-from server.runs import Run
+from codeact.errors import CodeActError
+from server.errors import envelope
 
-__all__ = ["DONE", "SSE_HEADERS", "stream"]
+__all__ = ["DONE", "SSE_HEADERS", "event_stream"]
 
 SSE_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+KEEP_ALIVE = ": keep-alive\n\n"
 DONE = "data: [DONE]\n\n"
+BEFORE_TYPE = len('{"type":"')
 
 
-def stream(run: Run, start: int) -> Response:
-    """The run's events from number `start` on; `event:` is each one's `type`."""
+def event_stream(stream: AsyncGenerator[list[str], None]) -> Response:
+    """Each frame as an event of its type, a comment while nothing happens, and `[DONE]` at the end.
 
-    async def body() -> AsyncIterator[str]:
-        async with aclosing(run.subscribe(start)) as frames:
-            async for frame in frames:
-                kind = frame[len('{"type":"') : frame.index('"', len('{"type":"'))]
-                yield f"event: {kind}\ndata: {frame}\n\n"
+    An error after the headers have been sent becomes an `error` event.
+    """
+
+    async def body() -> AsyncGenerator[str, None]:
+        try:
+            async with aclosing(stream):
+                async for frames in stream:
+                    yield "".join(map(_event, frames)) or KEEP_ALIVE
+        except CodeActError as error:
+            data = msgspec.json.encode({"type": "error", **envelope(error)["error"]}).decode()
+            yield f"event: error\ndata: {data}\n\n"
         yield DONE
 
     return StreamingResponse(body(), media_type="text/event-stream", headers=SSE_HEADERS)
+
+
+def _event(frame: str) -> str:
+    kind = frame[BEFORE_TYPE : frame.index('"', BEFORE_TYPE)]
+    return f"event: {kind}\ndata: {frame}\n\n"

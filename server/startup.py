@@ -15,6 +15,7 @@ from codeact.store import Store, describe, open_store
 from sandbox_pool import SandboxPool
 from sandbox_pool.backends.auto import open_backend
 from server.guard import is_loopback
+from server.leases import end_the_dead
 from server.parts import Opened, Part
 from server.upkeep import upkeep
 
@@ -27,7 +28,7 @@ def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Mode
     @asynccontextmanager
     async def database(part: Part[Store]) -> AsyncIterator[Opened[Store]]:
         async with open_store(settings) as store:
-            await store.fail_unfinished()
+            await end_the_dead(store, events_ttl_s=settings.events_ttl_s)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(partial(upkeep, store, retention=timedelta(days=settings.deleted_retention_days)))
                 if settings.mongodb_uri is not None:

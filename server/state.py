@@ -1,6 +1,7 @@
 """What the application holds while it runs, and how a checked request becomes a run."""
 
 import time
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -28,6 +29,7 @@ from server.preparation import Preparation
 from server.quota import admit
 from server.requests import CreateRequest
 from server.runs import Run, Runs
+from server.streams import open_stream
 from server.unstored import Place, Unstored
 
 __all__ = ["State"]
@@ -85,7 +87,14 @@ class State:
             history = [item for stored in place.thread for item in (*stored.input, *stored.response.output)]
             _check_outputs(messages, history)
             messages = [*self._notes(response, history, workspace, place), *messages]
-            run = Run(response, owner=caller.owner, conversation_id=workspace_id, store=store)
+            run = Run(
+                response,
+                owner=caller.owner,
+                conversation_id=workspace_id,
+                store=store,
+                writer=self.runs.writer,
+                patience_s=self.settings.store_patience_s,
+            )
             if response.store:
                 await store.begin_response(response, messages, owner=caller.owner)
             elif unstored is not None:
@@ -101,6 +110,37 @@ class State:
             )
         self.audit.record(caller, "response.create", run.id)
         return run
+
+    async def open_stream(
+        self, response_id: str, *, owner: str, starting_after: int = -1
+    ) -> AsyncGenerator[list[str], None]:
+        """The response's frames after this number; see `server.streams`."""
+        store = await self.store.get()
+        return await open_stream(self.runs, store, response_id, owner=owner, start=max(0, starting_after + 1))
+
+    async def cancel(self, response_id: str, *, owner: str) -> Run | None:
+        """Has the response stop, whichever process is at work on it; returns its run if that is this one.
+
+        Returns at once. An ended response stays as it is. Raises `NotFound`.
+        """
+        run = self.runs.find(response_id, owner=owner)
+        if run is not None:
+            run.cancel()
+            return run
+        store = await self.store.get()
+        if await store.leases.is_under_way(response_id, owner=owner):
+            await store.leases.ask_to_cancel(response_id, owner=owner)
+        return None
+
+    async def steer(self, response_id: str, messages: list[e.InputMessage], *, owner: str) -> None:
+        """See `Run.steer`. Raises `NotFound` too."""
+        run = self.runs.find(response_id, owner=owner)
+        if run is not None:
+            return run.steer(messages)
+        store = await self.store.get()
+        if await store.leases.is_under_way(response_id, owner=owner):
+            raise InvalidRequest(f"Another server is at work on '{response_id}'; steer it there.", code="not_here")
+        raise InvalidRequest(f"The response '{response_id}' has ended.", code="response_already_completed")
 
     async def _after(
         self, run: Run, *, request: CreateRequest, caller: Caller, unstored: Unstored | None

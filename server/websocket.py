@@ -5,7 +5,7 @@ out, and every event of theirs echoes it. Errors are frames; the socket stays op
 """
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -181,20 +181,19 @@ class _Session:
             return
         run: Run | None = await self._state.create(request, caller=self._caller, unstored=self._unstored)
         while run is not None:
-            await self._follow(run, 0, stream_id)
+            await self._follow(run.log.read(), stream_id)
             steered, run = run, await run.successor()
             if run is None and steered.steering:
                 text = "The response ended, and none could go on with this."
                 await self._send_steer_failed(steered.id, "successor_creation_failed", text, stream_id)
 
     async def _cancel(self, event: dict[str, Any], stream_id: str | None) -> None:
-        self._state.runs.get(_response_id(event), owner=self._caller.owner).cancel()
+        await self._state.cancel(_response_id(event), owner=self._caller.owner)
 
     async def _steer(self, event: dict[str, Any], stream_id: str | None) -> None:
         response_id = event.get("previous_response_id")
         try:
-            run = self._state.runs.get(str(response_id), owner=self._caller.owner)
-            run.steer(parse_steer(event))
+            await self._state.steer(str(response_id), parse_steer(event), owner=self._caller.owner)
         except NotFound as error:
             await self._send_steer_failed(response_id, "response_not_found", error.message, stream_id, event)
         except InvalidRequest as error:
@@ -202,17 +201,21 @@ class _Session:
             await self._send_steer_failed(response_id, code, error.message, stream_id, event)
 
     async def _resume(self, event: dict[str, Any], stream_id: str | None) -> None:
-        run = self._state.runs.get(_response_id(event), owner=self._caller.owner)
-        after = event.get("starting_after", -1)
+        response_id, after = _response_id(event), event.get("starting_after", -1)
         if not isinstance(after, int):
             raise InvalidRequest("'starting_after' must be a sequence_number.", param="starting_after")
-        self._tasks.start_soon(self._follow, run, max(0, after + 1), stream_id)
+        stream = await self._state.open_stream(response_id, owner=self._caller.owner, starting_after=after)
+        self._tasks.start_soon(self._follow, stream, stream_id)
 
-    async def _follow(self, run: Run, start: int, stream_id: str | None) -> None:
+    async def _follow(self, stream: AsyncGenerator[list[str], None], stream_id: str | None) -> None:
         suffix = f',"stream_id":{json.dumps(stream_id)}}}' if stream_id is not None else None
-        async with aclosing(run.subscribe(start)) as frames:
-            async for frame in frames:
-                await self._send(frame if suffix is None else frame[:-1] + suffix)
+        try:
+            async with aclosing(stream):
+                async for frames in stream:
+                    for frame in frames:
+                        await self._send(frame if suffix is None else frame[:-1] + suffix)
+        except CodeActError as error:
+            await self._send_error(error, stream_id)
 
     # ---- sending -----------------------------------------------------------------------------------
 

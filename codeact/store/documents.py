@@ -21,7 +21,6 @@ from codeact.events import Input, InputMessage, Item, Response
 from codeact.store.access_documents import AuditDocument, CredentialDocument, UsageDocument
 from codeact.store.facets import VERSION, Facets, begun, ended, labels_of, more_words, title_of
 from codeact.store.file_documents import ContainerDocument, FileDocument
-from codeact.store.process import this_process
 from codeact.store.records import Conversation, StoredResponse
 from codeact.store.sharing_documents import FeedbackDocument, ShareDocument
 
@@ -29,6 +28,7 @@ __all__ = [
     "BlobDocument",
     "ConversationDocument",
     "Documents",
+    "EventBatchDocument",
     "ItemDocument",
     "ResponseDocument",
     "TreeLink",
@@ -189,8 +189,9 @@ class ConversationDocument(Document):
 class ResponseDocument(Document):
     """A response without its output, which is in `ItemDocument`s: 200 items of 100 KB do not fit into one document.
 
-    `root_id` is the oldest ancestor, the same for a whole tree of branches. `process` is the server process
-    that produces it, and absent once it has ended.
+    `root_id` is the oldest ancestor, the same for a whole tree of branches. `process` names the server that
+    produces it, and is absent once it has ended; `beat` grows while that server lives; `cancel` is what
+    another process asks of it.
     """
 
     id: str  # type: ignore[assignment]
@@ -198,6 +199,8 @@ class ResponseDocument(Document):
     created_at: datetime
     root_id: str
     process: str | None = None
+    beat: int = 0
+    cancel: bool = False
     input: list[dict[str, Any]]
     response: dict[str, Any]
     deleted: bool = False
@@ -218,13 +221,15 @@ class ResponseDocument(Document):
         ]
 
     @classmethod
-    def pack(cls, response: Response, messages: list[Input], *, owner: str, root_id: str) -> "ResponseDocument":
+    def pack(
+        cls, response: Response, messages: list[Input], *, owner: str, root_id: str, process: str | None = None
+    ) -> "ResponseDocument":
         return cls(
             id=response.id,
             owner=owner,
             created_at=time_of(response.created_at),
             root_id=root_id,
-            process=this_process(),
+            process=process,
             input=msgspec.to_builtins(messages),
             response=_pack(response),
         )
@@ -246,10 +251,9 @@ class ResponseDocument(Document):
         return chain[::-1]
 
     @classmethod
-    async def end(cls, response: Response, *, process: str | None = None) -> None:
-        """Stores the end; with `process`, only while this process is still said to produce it."""
-        place = {"_id": response.id} if process is None else {"_id": response.id, "process": process}
-        await cls.find_one(place).update({"$set": {"response": _pack(response)}, "$unset": {"process": ""}})
+    async def finish(cls, response: Response, *, process: str) -> None:
+        """Stores how it ended, while this server holds it."""
+        await cls.find_one({"_id": response.id, "process": process}).update({"$set": {"response": _pack(response)}})
 
     def unpack(self, items: "list[ItemDocument]") -> StoredResponse:
         wire = {
@@ -314,6 +318,30 @@ class BlobDocument(Document):
         ]
 
 
+class EventBatchDocument(Document):
+    """Neighbouring events of one response, as JSON texts with a newline between them.
+
+    Its id is `response:first:part`, so that a response's batches are read in order by their ids alone. `first`
+    is the number of the first event. A frame that is too long for a document is continued in the next part;
+    such parts have a `size` of 0, up to the one with its end. The owner is the response's.
+    """
+
+    id: str  # type: ignore[assignment]
+    first: int
+    size: int
+    frames: bytes
+    expires_at: datetime
+
+    class Settings:
+        name = "events"
+        indexes: ClassVar = [IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0)]
+
+    @classmethod
+    async def remove(cls, response_id: str) -> None:
+        """Forgets a response's events."""
+        await cls.find({"_id": {"$gt": f"{response_id}:", "$lt": f"{response_id};"}}).delete()
+
+
 class TreeLink(BaseModel):
     """A response's place in its tree; reading it by `root_id` needs the index `tree` alone."""
 
@@ -341,6 +369,7 @@ class Documents:
         self.responses: type[ResponseDocument] = type("Responses", (ResponseDocument,), {})
         self.items: type[ItemDocument] = type("Items", (ItemDocument,), {})
         self.blobs: type[BlobDocument] = type("Blobs", (BlobDocument,), {})
+        self.events: type[EventBatchDocument] = type("Events", (EventBatchDocument,), {})
         self.containers: type[ContainerDocument] = type("Containers", (ContainerDocument,), {})
         self.files: type[FileDocument] = type("Files", (FileDocument,), {})
         self.feedback: type[FeedbackDocument] = type("Feedback", (FeedbackDocument,), {})
@@ -370,7 +399,6 @@ class Documents:
         link = await self.responses.link(previous, owner=owner) if previous is not None else None
         root_id = link.root_id if link is not None else response.id
         document = self.responses.pack(response, messages, owner=owner, root_id=root_id)
-        document.process = None
         for index, item in enumerate(response.output):
             await self.insert(self.items.pack(response.id, index, item))
         await self.insert(document)
@@ -381,6 +409,8 @@ class Documents:
         ids = [link.id async for link in responses]
         await self.items.find({"response_id": {"$in": ids}}).delete()
         await self.responses.find({"_id": {"$in": ids}}).delete()
+        for response_id in ids:
+            await self.events.remove(response_id)
         of_it = {"conversation_id": conversation.id}
         kept = {file.sha256 async for file in self.files.find(of_it) if file.sha256 is not None}
         await self.files.find(of_it).delete()

@@ -1,23 +1,35 @@
-"""Which server process wrote something: this process's name leaves; a name enters, and whether it still runs leaves."""
+"""Which server wrote something: a name for one leaves; a name enters, and whether its process has died leaves."""
 
+import functools
 import os
+import secrets
 import socket
 from pathlib import Path
 
-__all__ = ["is_running", "this_process"]
+__all__ = ["has_died", "new_name"]
 
 
-def this_process() -> str:
-    """`host/pid/start`: never the same for two processes, since a pid that comes back has another start time."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_start_time(os.getpid())}"
+def new_name() -> str:
+    """`host/space/pid/start/token`: never the same twice, since a pid that comes back has another start time."""
+    return f"{_here()}/{os.getpid()}/{_start_time(os.getpid())}/{secrets.token_hex(4)}"
 
 
-def is_running(process: str) -> bool:
-    """Whether the process of this name runs on this host. Those of other hosts cannot be seen: False."""
-    if process == this_process():
-        return True
-    host, pid, start = process.rsplit("/", 2)
-    return host == socket.gethostname() and start != "" and _start_time(int(pid)) == start
+def has_died(name: str) -> bool:
+    """Whether the process of this name has ended. Those of other hosts and containers cannot be seen: False."""
+    here, _, rest = name.partition("/")
+    space, pid, started, *_ = (*rest.split("/"), "", "", "")
+    return f"{here}/{space}" == _here() and pid.isdigit() and started != "" and _start_time(int(pid)) != started
+
+
+@functools.cache
+def _here() -> str:
+    """The host as of its last boot, and the pid namespace: containers of one host have equal pids, even equal names."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    except OSError:
+        return f"{socket.gethostname()}/-"
+    return f"{socket.gethostname()}/{boot}.{space}"
 
 
 def _start_time(pid: int) -> str:

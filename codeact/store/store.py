@@ -6,20 +6,21 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from operator import methodcaller
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import msgspec
 
 from codeact.errors import NotFound
-from codeact.events import Input, Item, Response, ResponseError
+from codeact.events import Input, Item, Response
 from codeact.ids import new_id
 from codeact.store.access import Access
 from codeact.store.conversation_items import ConversationItems
+from codeact.store.events import Events
 from codeact.store.files import ContainerFiles
 from codeact.store.history import History
+from codeact.store.leases import Leases
 from codeact.store.operation import operation
-from codeact.store.process import is_running
 from codeact.store.records import Blob, Conversation, StoredResponse
 from codeact.store.sharing import Sharing
 
@@ -31,8 +32,6 @@ __all__ = ["Store"]
 
 BLOB_PART_BYTES = 2_000_000
 """Far below the 16 MB of a document: encoding a part holds up the event loop for about 2 ms per MB."""
-
-RESTARTED = ResponseError("server_restarted", "The server stopped while it was answering; ask again.")
 
 
 class Store:
@@ -52,6 +51,8 @@ class Store:
         self._blobs = documents.blobs
         self._uri = uri
         self.access = Access(documents, uri)
+        self.events = Events(documents, uri)
+        self.leases = Leases(documents, uri)
         self.history = History(documents, uri)
         self.conversation_items = ConversationItems(documents, uri)
         self.files = ContainerFiles(documents, uri)
@@ -98,7 +99,8 @@ class Store:
         root_id = response.id
         if response.previous_response_id is not None:
             root_id = (await self._link(response.previous_response_id, owner)).root_id
-        await self._documents.insert(self._responses.pack(response, input, owner=owner, root_id=root_id))
+        document = self._responses.pack(response, input, owner=owner, root_id=root_id, process=self.leases.holder)
+        await self._documents.insert(document)
         if response.conversation is not None:
             place = {"_id": response.conversation.id, "owner": owner}
             await self._conversations.change(place, methodcaller("begin", response, input))
@@ -109,12 +111,23 @@ class Store:
         await self._documents.insert(self._items.pack(response_id, output_index, item))
 
     @operation
-    async def end_response(self, response: Response) -> None:
-        """Stores how the response ended (all but its output) and makes it its conversation's last."""
+    async def finish_response(self, response: Response, *, late: bool = False) -> None:
+        """Stores how the response ended (all but its output) and makes it its conversation's last.
+
+        With `late`, only while no other response has been added to the conversation. The lease is kept: it is
+        for `Leases.release`, once the end is in the event log too.
+        """
         if response.conversation is not None:
-            place = {"_id": response.conversation.id}
+            place: dict[str, Any] = {"_id": response.conversation.id}
+            if late:  # Ids sort by time: a conversation that has gone on since stays where it is.
+                place["last_response_id"] = {"$not": {"$gt": response.id}}
             await self._conversations.change(place, methodcaller("end", response))
-        await self._responses.end(response)
+        await self._responses.finish(response, process=self.leases.holder)
+
+    async def end_response(self, response: Response) -> None:
+        """`finish_response` for one without an event log."""
+        await self.finish_response(response)
+        await self.leases.release(response.id)
 
     @operation
     async def get_response(self, response_id: str, *, owner: str) -> StoredResponse:
@@ -151,6 +164,7 @@ class Store:
         if conversation and not document.deleted:
             await self.sharing.rate(response_id, None, None, owner=owner)
         await self._items.find({"response_id": response_id}).delete()
+        await self._documents.events.remove(response_id)
         await self._responses.find_one(place).update({"$set": {"deleted": True, "input": []}})
         if conversation:
             await self.history.rebuild(conversation["id"])
@@ -161,27 +175,6 @@ class Store:
         chain = await self._responses.ancestors(await self._link(response_id, owner))
         found = {document.id: document async for document in self._responses.find({"_id": {"$in": chain}})}
         return await self._documents.with_items([found[ancestor] for ancestor in chain if ancestor in found])
-
-    @operation
-    async def fail_unfinished(self) -> int:
-        """Marks responses as failed whose server process does not run on this host; returns how many.
-
-        For the start of a server. Their finished items are kept. A response that is produced on another host
-        is marked as well, until its true end is stored over this one.
-        """
-        failed = 0
-        async for document in self._responses.find({"process": {"$exists": True}}):
-            if document.process is None or is_running(document.process):
-                continue
-            response = (await self._documents.with_items([document]))[0].response
-            response.status, response.error = "failed", RESTARTED
-            if response.conversation is not None:
-                # Ids sort by time: a conversation that has gone on since stays where it is.
-                place = {"_id": response.conversation.id, "last_response_id": {"$not": {"$gt": response.id}}}
-                await self._conversations.change(place, methodcaller("end", response))
-            await self._responses.end(response, process=document.process)
-            failed += 1
-        return failed
 
     # ---- blobs ---------------------------------------------------------------------------------------
 

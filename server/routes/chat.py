@@ -93,12 +93,13 @@ class _Answer:
 
     async def _pieces(self) -> AsyncIterator[tuple[str, str]]:
         """Text of the answer and of the model's thinking, as it comes."""
-        async with aclosing(self._run.subscribe()) as frames:
-            async for frame in frames:
-                event = _decode(frame)
-                text = self._text.feed(event)
-                self._said.append(text)
-                yield text, event.delta if isinstance(event, e.ReasoningTextDelta) else ""
+        async with aclosing(self._run.log.read()) as chunks:
+            async for frames in chunks:
+                for frame in frames:
+                    event = _decode(frame)
+                    text = self._text.feed(event)
+                    self._said.append(text)
+                    yield text, event.delta if isinstance(event, e.ReasoningTextDelta) else ""
         if self._failure() is None:
             answer = "".join(self._said)
             self._state.chats.remember(self._chat.messages, answer, self._run.id, owner=self._run.owner)

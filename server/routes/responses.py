@@ -1,7 +1,10 @@
 """`/v1/responses` over HTTP: JSON bodies enter, a response as JSON or its events as SSE leave."""
 
+import contextlib
+from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
+import anyio
 import msgspec
 from msgspec import Meta
 from starlette.requests import Request
@@ -9,7 +12,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from codeact import events as e
-from codeact.errors import InvalidRequest, NotFound
 from server.auth import caller_of, owner_of
 from server.errors import json_response
 from server.openapi import operation
@@ -17,10 +19,13 @@ from server.pages import Included, ItemList, PageQuery, page_of
 from server.parameters import read_json, read_parameters
 from server.requests import CreateBody, parse_create
 from server.runs import Run
-from server.sse import stream
+from server.sse import event_stream
 from server.state import State
+from server.streams import EventsExpired
 
 __all__ = ["routes"]
+
+CANCEL_DEADLINE_S = 20.0
 
 
 class RetrieveQuery(msgspec.Struct, kw_only=True):
@@ -47,7 +52,7 @@ async def create(request: Request) -> Response:
     parsed = parse_create(body, model_name=opened.value.name if opened else None)
     run = await state.create(parsed, caller=caller_of(request))
     if parsed.stream:
-        return stream(run, 0)
+        return event_stream(run.log.read())
     if not parsed.background:
         await run.end()
     return json_response(run.response)
@@ -60,15 +65,9 @@ async def retrieve(request: Request) -> Response:
     owner = owner_of(request)
     response_id = request.path_params["response_id"]
     query = read_parameters(request, RetrieveQuery)
-    run = _run(state, response_id, owner)
     if query.stream:
-        if run is None:
-            await _stored(state, response_id, owner)
-            raise InvalidRequest(
-                f"The events of '{response_id}' are no longer kept; fetch it without 'stream'.",
-                param="stream",
-            )
-        return stream(run, query.starting_after + 1)
+        return event_stream(await state.open_stream(response_id, owner=owner, starting_after=query.starting_after))
+    run = state.runs.find(response_id, owner=owner)
     return json_response(run.response if run is not None else await _stored(state, response_id, owner))
 
 
@@ -78,12 +77,8 @@ async def cancel(request: Request) -> Response:
     state: State = request.app.state.codeact
     owner = owner_of(request)
     response_id = request.path_params["response_id"]
-    run = _run(state, response_id, owner)
-    if run is None:
-        return json_response(await _stored(state, response_id, owner))
-    run.cancel()
-    await run.end()
-    return json_response(run.response)
+    run = await _stop(state, response_id, owner)
+    return json_response(run.response if run is not None else await _stored(state, response_id, owner))
 
 
 @operation(Deleted)
@@ -93,11 +88,9 @@ async def delete(request: Request) -> Response:
     owner = owner_of(request)
     response_id = request.path_params["response_id"]
     store = await state.store.get()
-    run = _run(state, response_id, owner)
+    run = await _stop(state, response_id, owner)
     if run is not None:
-        run.cancel()
         await run.successor()
-        state.runs.forget(response_id)
     await store.delete_response(response_id, owner=owner)
     return json_response(Deleted(response_id))
 
@@ -112,12 +105,17 @@ async def input_items(request: Request) -> Response:
     return json_response(page_of(stored.input, query))
 
 
-def _run(state: State, response_id: str, owner: str) -> Run | None:
-    """The response's run, as long as this process has it."""
-    try:
-        return state.runs.get(response_id, owner=owner)
-    except NotFound:
-        return None
+async def _stop(state: State, response_id: str, owner: str) -> Run | None:
+    """Returns once the response has ended, wherever it was under way: its run, if that was here."""
+    run = await state.cancel(response_id, owner=owner)
+    if run is not None:
+        await run.end()
+        return run
+    with anyio.move_on_after(CANCEL_DEADLINE_S), contextlib.suppress(EventsExpired):
+        async with aclosing(await state.open_stream(response_id, owner=owner)) as stream:
+            async for _ in stream:
+                pass
+    return None
 
 
 async def _stored(state: State, response_id: str, owner: str) -> Any:

@@ -6,10 +6,8 @@ import subprocess
 import sys
 import time
 
-import anyio
 import msgspec
 import pytest
-from anyio.streams.buffered import BufferedByteReceiveStream
 from pymongo import AsyncMongoClient, MongoClient
 
 from codeact import events as e
@@ -278,64 +276,6 @@ async def test_a_blob_that_was_put_only_in_part_is_not_found_until_it_is_put_aga
         await store.get_blob(sha256, owner="ann")
     await store.put_blob(data, "image/png", owner="ann")
     assert (await store.get_blob(sha256, owner="ann")).data == data
-
-
-# ---- restarts ----------------------------------------------------------------------------------------
-
-BEGIN = """
-import asyncio, sys, time
-from codeact import events as e
-from codeact.store import Store
-
-async def main(uri, conversation_id, previous_response_id):
-    async with Store.connect(uri) as store:
-        answer = e.Response(
-            id="resp_z", created_at=time.time(), model="demo", previous_response_id=previous_response_id,
-            conversation=e.ConversationRef(conversation_id),
-        )
-        await store.begin_response(answer, [], owner="ann")
-        await store.add_item("resp_z", 0, e.Message(id="msg_z", content=[e.OutputText("partial")]))
-        print("begun", flush=True)
-        await asyncio.to_thread(sys.stdin.read)
-
-asyncio.run(main(*sys.argv[1:]))
-"""
-
-
-async def test_responses_of_a_killed_server_become_failed_and_keep_their_items(store: Store, uri: str) -> None:
-    conversation = await store.create_conversation(owner="ann")
-    first = await answered(store, "one", conversation=e.ConversationRef(conversation.id))
-    mine = response()
-    await store.begin_response(mine, [], owner="ann")
-    async with await anyio.open_process([sys.executable, "-c", BEGIN, uri, conversation.id, first.id]) as server:
-        assert server.stdout is not None
-        assert await BufferedByteReceiveStream(server.stdout).receive_until(b"\n", 100) == b"begun"
-        assert await store.fail_unfinished() == 0, "both servers run"
-        server.kill()
-        await server.wait()
-    assert await store.fail_unfinished() == 1
-    failed = (await store.get_response("resp_z", owner="ann")).response
-    assert failed.status == "failed"
-    assert failed.error is not None
-    assert failed.error.code == "server_restarted"
-    assert failed.output_text == "partial"
-    assert (await store.get_conversation(conversation.id, owner="ann")).last_response_id == "resp_z"
-    assert [stored.response.id for stored in await store.thread("resp_z", owner="ann")] == [first.id, "resp_z"]
-    assert (await store.get_response(mine.id, owner="ann")).response.status == "in_progress"
-    assert await store.fail_unfinished() == 0
-
-
-async def test_a_failed_mark_does_not_take_the_conversation_back(store: Store, uri: str) -> None:
-    conversation = await store.create_conversation(owner="ann")
-    place = e.ConversationRef(conversation.id)
-    left = response(conversation=place)
-    await store.begin_response(left, [], owner="ann")
-    newer = await answered(store, "newer", conversation=place)
-    with MongoClient(uri) as client:
-        responses = client.get_default_database()["responses"]
-        responses.update_one({"_id": left.id}, {"$set": {"process": "elsewhere/1/1"}})
-    assert await store.fail_unfinished() == 1
-    assert (await store.get_conversation(conversation.id, owner="ann")).last_response_id == newer.id
 
 
 # ---- the database ------------------------------------------------------------------------------------
