@@ -58,6 +58,9 @@ class Recorder:
         """
         if not self.response.store:
             self.log.append(event)
+        elif isinstance(event, e.ResponseCreated):
+            with anyio.CancelScope(shield=True):
+                await self._insist(lambda: self.log.commit(event))
         elif isinstance(event, e.OutputItemDone):
             with anyio.CancelScope(shield=True):
                 await self._insist(lambda: self._put_item(event.output_index))

@@ -1,0 +1,84 @@
+"""Servers as processes of their own, to be killed: settings enter, an address and a process leave.
+
+They are forked from a process that has imported everything, since a test that starts fifty of them has no
+time to import the same fifty times.
+"""
+
+import multiprocessing
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from codeact.settings import Settings
+from server.app import create_app
+from server.serve import Server, uvicorn_config
+
+__all__ = ["ServerProcess", "mongod_of", "sandboxes_of", "serving"]
+
+_forking = multiprocessing.get_context("forkserver")
+_forking.set_forkserver_preload(["tests.server.processes", "codeact.store.connection", "codeact.models.demo"])
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    process: ForkServerProcess
+    url: str
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/v1/responses"
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return httpx.get(self.url + path, trust_env=False, timeout=60, **more)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join(10)
+
+    def rss_mb(self) -> float:
+        return float(psutil.Process(self.process.pid).memory_info().rss / 2**20)
+
+
+@contextmanager
+def serving(data_dir: Path, **settings: Any) -> Iterator[ServerProcess]:
+    """A server of the demo model over this directory; SIGTERM at the end, if it still lives."""
+    values = {"model": "demo", "sandbox": "process", "data_dir": data_dir, "pool_min": 0, "pool_max": 4}
+    listener = socket.create_server(("127.0.0.1", 0))
+    process = _forking.Process(target=_serve, args=(listener, values | settings), daemon=True)
+    process.start()
+    port = listener.getsockname()[1]
+    listener.close()
+    try:
+        yield ServerProcess(process, f"http://127.0.0.1:{port}")
+    finally:
+        if process.is_alive():
+            process.terminate()
+            process.join(30)
+        assert not process.is_alive(), "the server did not stop"
+
+
+def _serve(listener: socket.socket, values: dict[str, Any]) -> None:
+    settings = Settings.load(log_level="error", **values)
+    with listener:
+        Server(uvicorn_config(create_app(settings), settings)).run(sockets=[listener])
+
+
+def mongod_of(data_dir: Path) -> psutil.Process:
+    """The embedded mongod of this directory."""
+    return psutil.Process(int((data_dir / "mongodb" / "data" / "mongod.lock").read_text()))
+
+
+def sandboxes_of(data_dir: Path) -> list[psutil.Process]:
+    """Processes of sandboxes of servers of this directory: their command lines name their own below it."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(f"{data_dir}/run" in part for part in process.info["cmdline"] or ())
+    ]
