@@ -198,8 +198,10 @@ class Runs:
         self._tasks.start_soon(self._produce, run, context, model, workspace, options, then)
 
     def find(self, response_id: str, *, owner: str) -> Run | None:
-        """The run of this process, until all of it is stored; never another owner's."""
-        run = self.at_work.get(response_id)
+        """The run of this process, until all of it is in the database; never another owner's."""
+        run = self._live.get(response_id)
+        if run is None and (settling := self._settling.get(response_id)) is not None and settling.response.store:
+            run = settling
         return run if run is not None and run.owner == owner else None
 
     @property

@@ -1,5 +1,6 @@
 """What the application holds while it runs, and how a checked request becomes a run."""
 
+import math
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -112,11 +113,13 @@ class State:
         return run
 
     async def open_stream(
-        self, response_id: str, *, owner: str, starting_after: int = -1
+        self, response_id: str, *, owner: str, starting_after: int = -1, idle_s: float = math.inf
     ) -> AsyncGenerator[list[str], None]:
         """The response's frames after this number; see `server.streams`."""
         store = await self.store.get()
-        return await open_stream(self.runs, store, response_id, owner=owner, start=max(0, starting_after + 1))
+        return await open_stream(
+            self.runs, store, response_id, owner=owner, start=max(0, starting_after + 1), idle_s=idle_s
+        )
 
     async def cancel(self, response_id: str, *, owner: str) -> Run | None:
         """Has the response stop, whichever process is at work on it; returns its run if that is this one.

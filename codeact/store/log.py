@@ -26,7 +26,6 @@ RESTART_GAP = 1_000_000
 MAX_AHEAD_BYTES = 32_000_000
 KEPT_BYTES = 1_000_000
 CHUNK_BYTES = 256_000
-IDLE_S = 15.0
 GATHER_S = 0.05
 UNNUMBERED = '"sequence_number":0'
 PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
@@ -115,10 +114,10 @@ class EventLog:
         self.ended = True
         self._wake()
 
-    async def read(self, start: int = 0) -> AsyncGenerator[list[str], None]:
+    async def read(self, start: int = 0, *, idle_s: float = math.inf) -> AsyncGenerator[list[str], None]:
         """The frames from the number `start` on, as they come, several at a time, until the log has ended.
 
-        An empty list says that nothing has come for 15 s. Cancelling loses nothing: read again at the next number.
+        An empty list says that nothing has come for `idle_s`. Cancelling loses nothing: read again at the next number.
         Raises `StoreError` where the reader is so far behind that it needs the database.
         """
         self._readers += 1
@@ -137,7 +136,7 @@ class EventLog:
                     yield chunk
                 elif self.ended:
                     return
-                elif not await self._change(IDLE_S):
+                elif not await self._change(idle_s):
                     yield []
         finally:
             self._readers -= 1
@@ -195,6 +194,9 @@ class EventLog:
         """Whether anything has changed within this time."""
         if self._changed is None:
             self._changed = anyio.Event()
+        if within_s == math.inf:  # A deadline costs more than all else that a reader does for an event.
+            await self._changed.wait()
+            return True
         with anyio.move_on_after(within_s):
             await self._changed.wait()
             return True

@@ -26,6 +26,7 @@ from server.streams import EventsExpired
 __all__ = ["routes"]
 
 CANCEL_DEADLINE_S = 20.0
+KEEP_ALIVE_S = 15.0
 
 
 class RetrieveQuery(msgspec.Struct, kw_only=True):
@@ -52,7 +53,7 @@ async def create(request: Request) -> Response:
     parsed = parse_create(body, model_name=opened.value.name if opened else None)
     run = await state.create(parsed, caller=caller_of(request))
     if parsed.stream:
-        return event_stream(run.log.read())
+        return event_stream(run.log.read(idle_s=KEEP_ALIVE_S))
     if not parsed.background:
         await run.end()
     return json_response(run.response)
@@ -66,7 +67,10 @@ async def retrieve(request: Request) -> Response:
     response_id = request.path_params["response_id"]
     query = read_parameters(request, RetrieveQuery)
     if query.stream:
-        return event_stream(await state.open_stream(response_id, owner=owner, starting_after=query.starting_after))
+        after = query.starting_after
+        return event_stream(
+            await state.open_stream(response_id, owner=owner, starting_after=after, idle_s=KEEP_ALIVE_S)
+        )
     run = state.runs.find(response_id, owner=owner)
     return json_response(run.response if run is not None else await _stored(state, response_id, owner))
 

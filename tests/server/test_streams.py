@@ -163,7 +163,7 @@ def test_an_unknown_response_has_no_events(transport: Callable[..., list[Event]]
 def test_an_idle_stream_is_kept_alive(
     begin: Ask, scripted: Running, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codeact.store.log.IDLE_S", 0.1)
+    monkeypatch.setattr("server.routes.responses.KEEP_ALIVE_S", 0.1)
     never = Gate()
     model_server.reply("One", never)
     _, events = begin("response.output_text.delta")
