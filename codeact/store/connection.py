@@ -66,6 +66,8 @@ def _client(uri: str) -> Client:
         uri,
         appname="codeact",
         journal=True,
+        # Ours may all be repeated; the driver would ask a mongod that is just coming back for more than it can do.
+        retryWrites=False,
         serverSelectionTimeoutMS=int(REACH_TIMEOUT_S * 1000),
         tz_aware=True,
         uuidRepresentation="standard",
