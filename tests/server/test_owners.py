@@ -1,0 +1,125 @@
+"""Another owner's id is answered exactly like one that does not exist, on every route and on the socket."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from tests.server.conftest import Running
+from tests.server.test_auth import client
+
+BODIES: dict[str, Any] = {
+    "POST /v1/conversations/{conversation_id}": {"metadata": {"a": "b"}},
+    "PATCH /v1/conversations/{conversation_id}": {"title": "Mine now"},
+    "POST /v1/conversations/{conversation_id}/items": {"items": [{"role": "user", "content": "hi"}]},
+    "POST /v1/responses/{response_id}/feedback": {"rating": "up"},
+}
+"""What a request needs to get as far as its id."""
+
+
+@pytest.fixture(scope="module")
+def keyed(make_server: Callable[..., Running]) -> Running:
+    return make_server(api_keys="key-a,key-b")
+
+
+@pytest.fixture(scope="module")
+def ids(keyed: Running) -> dict[str, str]:
+    """An id of each kind, all of one owner."""
+    with client(keyed, "key-a") as http:
+        made = http.post("/v1/responses", json={"input": "Plot a sine wave"}).json()
+        block = next(item for item in made["output"] if item["type"] == "code_interpreter_call")
+        image = next(output["url"] for output in block["outputs"] if output["type"] == "image")
+        files = {"file": ("notes.txt", b"secret notes")}
+        uploaded = http.post(f"/v1/containers/{block['container_id']}/files", files=files)
+        assert uploaded.status_code == 200, uploaded.text
+    return {
+        "response_id": made["id"],
+        "conversation_id": made["conversation"]["id"],
+        "item_id": made["output"][0]["id"],
+        "container_id": block["container_id"],
+        "file_id": uploaded.json()["id"],
+        "sha256": image.rpartition("/")[2],
+    }
+
+
+def missing(identifier: str) -> str:
+    """An id of the same shape that nothing has."""
+    return re.sub(r"[0-9a-f]{12}$", "0123456789ab", identifier)
+
+
+def routes(server: Running) -> list[tuple[str, str]]:
+    """Every method and path that has an id in it; shares are found by a secret of their own."""
+    found = {
+        (method, route.path)
+        for route in server.app.routes
+        for method in getattr(route, "methods", None) or ()
+        if "{" in route.path and route.path.startswith("/v1/") and method != "HEAD"
+    }
+    return sorted((m, p) for m, p in found if not p.startswith(("/v1/shares/", "/v1/models/")))
+
+
+def answer(http: httpx.Client, method: str, path: str, ids: dict[str, str]) -> tuple[int, str]:
+    """Status and body, with the ids taken out."""
+    options: dict[str, Any] = {"json": BODIES.get(f"{method} {path}", {})} if method in ("POST", "PATCH") else {}
+    if (method, path) == ("POST", "/v1/containers/{container_id}/files"):
+        options = {"files": {"file": ("x.txt", b"x")}}
+    got = http.request(method, path.format(**ids), **options)
+    text = got.text
+    for name, identifier in ids.items():
+        text = text.replace(identifier, name)
+    return got.status_code, text
+
+
+def test_on_every_route_a_foreign_id_is_like_none(keyed: Running, ids: dict[str, str]) -> None:
+    walked = routes(keyed)
+    assert {name for _, path in walked for name in re.findall(r"{(\w+)}", path)} <= set(ids)
+    gone = {name: missing(identifier) for name, identifier in ids.items()}
+    with client(keyed, "key-b") as theirs:
+        for method, path in walked:
+            foreign = answer(theirs, method, path, ids)
+            assert foreign == answer(theirs, method, path, gone), (method, path)
+            assert foreign[0] == 404, (method, path, foreign)
+
+
+def test_the_owner_still_has_everything_after_that(keyed: Running, ids: dict[str, str]) -> None:
+    with client(keyed, "key-a") as mine:
+        for method, path in routes(keyed):
+            if method == "GET" and not path.endswith("/share"):
+                assert answer(mine, method, path, ids)[0] == 200, path
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "response.create", "input": "x", "previous_response_id": "{response_id}"},
+        {"type": "response.create", "input": "x", "conversation": "{conversation_id}"},
+        {"type": "response.create", "input": [{"type": "item_reference", "id": "{item_id}"}]},
+        {
+            "type": "response.create",
+            "input": [{"role": "user", "content": [{"type": "input_image", "file_id": "{sha256}"}]}],
+        },
+        {"type": "response.cancel", "response_id": "{response_id}"},
+        {"type": "codeact:response.resume", "response_id": "{response_id}"},
+        {"type": "response.steer", "previous_response_id": "{response_id}", "input": "x"},
+    ],
+)
+def test_on_the_socket_too(keyed: Running, ids: dict[str, str], event: dict[str, Any]) -> None:
+    def asked(known: dict[str, str]) -> str:
+        text = json.dumps(event)
+        for name, identifier in known.items():
+            text = text.replace(f"{{{name}}}", identifier)
+        socket.send(text)
+        reply = str(socket.recv(timeout=20))
+        for name, identifier in known.items():
+            reply = reply.replace(identifier, name)
+        return reply
+
+    with connect(keyed.ws_url, additional_headers={"Authorization": "Bearer key-b"}) as socket:
+        foreign = asked(ids)
+        assert foreign == asked({name: missing(identifier) for name, identifier in ids.items()})
+    refusal = json.loads(foreign)
+    assert (refusal["type"], refusal.get("status")) in [("error", 404), ("response.steer.failed", None)]
