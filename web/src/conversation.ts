@@ -1,0 +1,224 @@
+// One conversation: what the user asks enters, its turns leave; each follows its answer over the connection.
+
+import { signal } from "@preact/signals";
+import { Answer } from "./core/answer";
+import { asked, input, type Asked, type Attachment } from "./core/asked";
+import { path } from "./core/tree";
+import { draw } from "./draw";
+import { api, Failed, type StoredTurn } from "./net/api";
+import type { Connection, Follower, Refusal } from "./net/connection";
+import { text } from "./text";
+import type { Event, Response } from "./wire";
+
+const AGAIN_MS = 1000;
+
+/** A question and its answer. `id` is the response's, once there is one. */
+export class Turn {
+  readonly answer = new Answer();
+  /** Changes at most once per frame, when there is something new to show. */
+  readonly version = signal(0);
+  /** Why there is no answer, in words; empty where there is one. */
+  failure = "";
+  id: string;
+  /** Stays the same while the id comes. */
+  readonly key: string;
+  readonly previousId: string | null;
+  readonly asked: Asked;
+
+  constructor(id: string, previousId: string | null, asked: Asked) {
+    this.id = this.key = id;
+    this.previousId = previousId;
+    this.asked = asked;
+  }
+
+  get ended(): boolean {
+    return this.answer.ended || this.failure !== "";
+  }
+}
+
+export class Conversation {
+  readonly path = signal<readonly Turn[]>([]);
+  readonly running = signal<Turn | null>(null);
+  readonly stopping = signal(false);
+  turns: Turn[] = [];
+  id: string | null;
+  private chosen: string | null = null;
+  private following: Following | null = null;
+  private readonly connection: Connection;
+  private readonly onEnd: (turn: Turn) => void;
+
+  constructor(id: string | null, connection: Connection, onEnd: (turn: Turn) => void) {
+    this.id = id;
+    this.connection = connection;
+    this.onEnd = onEnd;
+  }
+
+  /** Reads what is stored, and goes on with an answer that is under way. Raises `Failed`. */
+  async load(): Promise<void> {
+    const { data } = await api.turns(this.id!);
+    this.turns = data.filter(({ input }) => input.length).map(stored);
+    this.show(null);
+    const live = this.turns.findLast((turn) => !turn.answer.ended);
+    if (!live) return;
+    live.answer.restart();
+    this.follow(live).resume();
+  }
+
+  /** Asks after the shown turns, or as a branch after `previousId` (null: as the first question). */
+  async ask(text: string, attachments: readonly Attachment[], options: object, previousId?: string | null) {
+    if (this.running.value) return;
+    const follows = previousId === undefined ? (this.path.value.at(-1)?.id ?? null) : previousId;
+    const turn = new Turn(`new-${crypto.randomUUID()}`, follows, { text, attachments });
+    this.turns.push(turn);
+    this.show(turn.id);
+    const following = this.follow(turn);
+    try {
+      this.id ??= (await api.createConversation()).id;
+    } catch (error) {
+      return following.fail(reason(error));
+    }
+    const place = follows ? { previous_response_id: follows } : { conversation: this.id };
+    following.ask({ input: input(text, attachments), ...place, ...options });
+  }
+
+  steer(text: string, attachments: readonly Attachment[]): void {
+    const turn = this.running.value;
+    if (turn && this.following) this.connection.steer(turn.id, input(text, attachments), this.following);
+  }
+
+  stop(): void {
+    if (!this.running.value) return;
+    this.stopping.value = true;
+    if (this.running.value.answer.response) this.connection.cancel(this.running.value.id);
+  }
+
+  /** Shows the branch that the turn is on. */
+  show(turnId: string | null): void {
+    this.chosen = turnId;
+    this.path.value = path(this.turns, this.chosen);
+  }
+
+  private follow(turn: Turn): Following {
+    this.running.value = turn;
+    this.stopping.value = false;
+    this.following = new Following(turn, this, this.connection);
+    return this.following;
+  }
+
+  /** The server told the id of a response: the running turn's, or that of one which goes on after it. */
+  begun(turn: Turn, response: Response): Turn {
+    if (turn.answer.response && turn.id !== response.id) {
+      const next = new Turn(response.id, turn.id, { text: "", attachments: [] });
+      this.turns.push(next);
+      this.running.value = turn = next;
+    }
+    turn.id = response.id;
+    this.show(turn.id);
+    if (this.stopping.value) this.connection.cancel(turn.id);
+    return turn;
+  }
+
+  ended(following: Following, turn: Turn): void {
+    if (following !== this.following) return;
+    this.connection.leave(following, turn.answer.ended);
+    this.following = null;
+    this.running.value = null;
+    this.stopping.value = false;
+    this.onEnd(turn);
+  }
+}
+
+/** What the connection and one answer have to do with each other, through losses and restarts. */
+class Following implements Follower {
+  private body: Record<string, unknown> | null = null;
+  private resumed = false;
+  private turn: Turn;
+  private readonly conversation: Conversation;
+  private readonly connection: Connection;
+
+  constructor(turn: Turn, conversation: Conversation, connection: Connection) {
+    this.turn = turn;
+    this.conversation = conversation;
+    this.connection = connection;
+  }
+
+  get responseId(): string | null {
+    return this.turn.id.startsWith("new-") ? null : this.turn.id;
+  }
+
+  get last(): number {
+    return this.turn.answer.last;
+  }
+
+  /** The request carries a mark, by which it is known again where the connection was lost meanwhile. */
+  ask(body: Record<string, unknown>): void {
+    this.body = { ...body, metadata: { request: this.turn.key } };
+    this.connection.create(this.body, this);
+  }
+
+  resume(): void {
+    this.connection.resume(this);
+  }
+
+  take(event: Event): void {
+    this.resumed = false;
+    if (event.type === "response.created") this.turn = this.conversation.begun(this.turn, event.response);
+    this.turn.answer.take(event);
+    draw(this.turn);
+    if (this.turn.answer.ended) this.conversation.ended(this, this.turn);
+  }
+
+  refused(error: Refusal): void {
+    if (this.responseId === null) this.fail(error.message);
+    else if (!this.resumed) void this.restore();
+  }
+
+  /** Sends the question again unless the server has it. */
+  unsure(): void {
+    if (!this.body) return;
+    const sent = this.body;
+    api.turns(this.conversation.id!).then(
+      ({ data }) => {
+        const known = data.find(({ response }) => response.metadata["request"] === this.turn.key);
+        if (!known) return this.connection.create(sent, this);
+        this.turn = this.conversation.begun(this.turn, known.response);
+        this.resume();
+      },
+      (error) => error instanceof Failed && error.status > 0 && this.fail(error.message),
+    );
+  }
+
+  fail(message: string): void {
+    this.turn.failure = message || text.line.unanswered;
+    draw(this.turn);
+    this.conversation.ended(this, this.turn);
+  }
+
+  /** For an answer whose events the server no longer has: what it has stored of it. */
+  private async restore(): Promise<void> {
+    this.resumed = true;
+    const { turn } = this;
+    try {
+      const response = await api.response(turn.id);
+      if (response.status === "in_progress" || response.status === "queued") {
+        setTimeout(() => this.resume(), AGAIN_MS); // another process answers, or takes over soon
+        this.resumed = false;
+        return;
+      }
+      turn.answer.restore(response);
+      draw(turn);
+      this.conversation.ended(this, turn);
+    } catch (error) {
+      this.resumed = false;
+      if (error instanceof Failed && error.status > 0) this.fail(error.message);
+    }
+  }
+}
+
+function stored({ response, input }: StoredTurn): Turn {
+  const turn = new Turn(response.id, response.previous_response_id, asked(input));
+  turn.answer.restore(response);
+  return turn;
+}
+
+const reason = (error: unknown): string => (error instanceof Failed && error.message) || text.line.unanswered;

@@ -1,0 +1,165 @@
+// One response's events enter, in order; the parts of its answer leave, as far as they have come.
+
+import { Outputs } from "./outputs";
+import type { Event, ExecutionResult, Item, Notice, Response } from "../wire";
+
+interface Part {
+  readonly id: string;
+  /** Counts the changes, so that a face can tell what to draw again. */
+  changes: number;
+}
+
+export interface Prose extends Part {
+  readonly kind: "prose";
+  text: string;
+  done: boolean;
+}
+
+export interface Thinking extends Part {
+  readonly kind: "thinking";
+  text: string;
+  done: boolean;
+}
+
+export interface Cell extends Part {
+  readonly kind: "cell";
+  code: string;
+  state: "writing" | "running" | "done" | "stopped";
+  outputs: Outputs;
+  result: ExecutionResult | null;
+  /** When it began to run, by this page's clock; null for one that had run before the page saw it. */
+  startedAt: number | null;
+}
+
+export type AnswerPart = Prose | Thinking | Cell;
+
+export class Answer {
+  /** The response as the server last told it; its `output` is in `parts`. */
+  response: Response | null = null;
+  readonly parts: AnswerPart[] = [];
+  readonly notices: Notice[] = [];
+  /** The sequence_number of the last event that was taken. */
+  last = -1;
+  ended = false;
+  private readonly now: () => number;
+
+  constructor(now: () => number = Date.now) {
+    this.now = now;
+  }
+
+  /** Takes the next event. One that came before changes nothing, so that a resumed stream doubles nothing. */
+  take(event: Event): AnswerPart | null {
+    if (event.sequence_number <= this.last) return null;
+    this.last = event.sequence_number;
+    switch (event.type) {
+      case "response.created":
+      case "response.in_progress":
+        this.adopt(event.response);
+        return null;
+      case "response.completed":
+      case "response.incomplete":
+      case "response.failed":
+        this.adopt(event.response);
+        this.end();
+        return null;
+      case "codeact:notice":
+        this.notice(event.notice);
+        return null;
+      case "response.output_item.added":
+        return (this.parts[event.output_index] = part(event.item));
+      default:
+        return "output_index" in event ? this.change(event) : null;
+    }
+  }
+
+  /** Shows the response as it is stored, in place of what was shown. */
+  restore(response: Response): void {
+    this.adopt(response);
+    this.parts.length = 0;
+    for (const item of response.output) {
+      const stored = part(item);
+      finish(stored, item);
+      this.parts.push(stored);
+    }
+    if (response.status !== "in_progress" && response.status !== "queued") this.end();
+  }
+
+  /** Forgets what it shows, for a stream that is read from its beginning. */
+  restart(): void {
+    this.parts.length = 0;
+    this.last = -1;
+  }
+
+  private change(event: Extract<Event, { output_index: number }>): AnswerPart | null {
+    const at = this.parts[event.output_index];
+    if (!at) return null;
+    at.changes++;
+    if (event.type === "response.output_item.done") {
+      finish(at, event.item);
+    } else if (at.kind === "cell") {
+      switch (event.type) {
+        case "response.code_interpreter_call_code.delta": at.code += event.delta; break;
+        case "response.code_interpreter_call_code.done": at.code = event.code; break;
+        case "response.code_interpreter_call.interpreting":
+          at.state = "running";
+          at.startedAt = this.now();
+          break;
+        case "codeact:code_interpreter_call.output": at.outputs.take(event.output);
+      }
+    } else if (event.type === "response.output_text.delta" || event.type === "response.reasoning_text.delta") {
+      at.text += event.delta;
+    }
+    return at;
+  }
+
+  private adopt(response: Response): void {
+    this.response = response;
+    for (const notice of response["codeact:notices"]) this.notice(notice);
+  }
+
+  private notice(notice: Notice): void {
+    if (!this.notices.some((known) => known.message === notice.message)) this.notices.push(notice);
+  }
+
+  private end(): void {
+    this.ended = true;
+    for (const at of this.parts) {
+      if (!at) continue;
+      if (at.kind !== "cell") at.done = true;
+      else if (at.state !== "done") at.state = "stopped";
+      at.changes++;
+    }
+  }
+}
+
+function part(item: Item): AnswerPart {
+  const { id } = item;
+  switch (item.type) {
+    case "message": return { kind: "prose", id, changes: 0, text: "", done: false };
+    case "reasoning": return { kind: "thinking", id, changes: 0, text: "", done: false };
+    case "code_interpreter_call":
+      return {
+        kind: "cell",
+        id,
+        changes: 0,
+        code: "",
+        state: "writing",
+        outputs: new Outputs(),
+        result: null,
+        startedAt: null,
+      };
+  }
+}
+
+/** What the whole item says counts more than its deltas, except for outputs, which came live as they were. */
+function finish(at: AnswerPart, item: Item): void {
+  if (at.kind === "cell" && item.type === "code_interpreter_call") {
+    at.code = item.code;
+    at.result = item["codeact:result"];
+    at.state = at.result || item.status === "completed" ? "done" : "stopped";
+    if (!at.outputs.shown.length) for (const output of item["codeact:notebook_outputs"]) at.outputs.take(output);
+  } else if (at.kind !== "cell" && item.type !== "code_interpreter_call") {
+    at.text = item.content.map((content) => content.text).join("");
+    at.done = true;
+  }
+}

@@ -1,0 +1,72 @@
+// The kernel's live outputs enter; what is to be shown of them leaves, as a notebook would keep it.
+
+import { Terminal } from "./terminal";
+import type { DisplayData, ExecuteResult, Output, Error as Raised, Stream } from "../wire";
+
+export interface Text {
+  readonly kind: "text";
+  readonly name: Stream["name"];
+  readonly terminal: Terminal;
+}
+
+export interface Rich {
+  readonly kind: "rich";
+  readonly data: Record<string, unknown>;
+  readonly metadata: Record<string, unknown>;
+  readonly displayId: string | null;
+}
+
+export interface Failure {
+  readonly kind: "failure";
+  readonly error: Raised;
+}
+
+export type Shown = Text | Rich | Failure;
+
+/** The outputs of one execution. `take` is the live form of `sandbox_pool.outputs.fold`. */
+export class Outputs {
+  readonly shown: Shown[] = [];
+  private clearNext = false;
+
+  take(output: Output): void {
+    if (output.output_type === "clear_output") {
+      if (output.wait) this.clearNext = true;
+      else this.clear();
+      return;
+    }
+    if (this.clearNext) this.clear();
+    switch (output.output_type) {
+      case "stream": return this.stream(output);
+      case "error": this.shown.push({ kind: "failure", error: output }); return;
+      case "update_display_data": {
+        const { display_id: displayId, data, metadata = {} } = output;
+        this.shown.forEach((earlier, index) => {
+          if (earlier.kind === "rich" && earlier.displayId === displayId) {
+            this.shown[index] = { kind: "rich", data, metadata, displayId };
+          }
+        });
+        return;
+      }
+      default: this.shown.push(rich(output));
+    }
+  }
+
+  private stream({ name, text }: Stream): void {
+    let last = this.shown.at(-1);
+    if (last?.kind !== "text" || last.name !== name) {
+      last = { kind: "text", name, terminal: new Terminal() };
+      this.shown.push(last);
+    }
+    last.terminal.feed(text);
+  }
+
+  private clear(): void {
+    this.shown.length = 0;
+    this.clearNext = false;
+  }
+}
+
+function rich(output: DisplayData | ExecuteResult): Rich {
+  const displayId = (output.output_type === "display_data" && output.display_id) || null;
+  return { kind: "rich", data: output.data, metadata: output.metadata ?? {}, displayId };
+}

@@ -1,0 +1,98 @@
+// HTTP requests of the page enter the server, its answers leave as values or as a `Failed` in the server's words.
+
+import type { InputMessage, Response } from "../wire";
+
+export class Failed extends globalThis.Error {
+  readonly status: number;
+  readonly code: string | null;
+
+  constructor(message: string, status: number, code: string | null = null) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+export interface Status {
+  version: string;
+  model: string | null;
+  sandbox: { backend: string; isolated: boolean; summary: string; missing: string[] } | null;
+  store: string | null;
+  examples: string[];
+}
+
+export interface Summary {
+  title: string | null;
+  updated_at: number;
+  pinned: boolean;
+  status: string | null;
+  responses: number;
+  last_response_id: string | null;
+}
+
+export interface ConversationObject {
+  id: string;
+  created_at: number;
+  "codeact:summary": Summary;
+}
+
+export interface Page {
+  data: ConversationObject[];
+  has_more: boolean;
+  "codeact:next": string | null;
+}
+
+export interface StoredTurn {
+  response: Response;
+  input: InputMessage[];
+}
+
+/** Where the server is: the page may be served under a path of a proxy. */
+export const root = document.querySelector("base")?.href ?? `${location.origin}/`;
+
+export const address = (path: string): string => new URL(path, root).href;
+
+export async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+  let reply: globalThis.Response;
+  try {
+    reply = await fetch(address(path), {
+      method,
+      ...(body !== undefined && { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } }),
+    });
+  } catch {
+    throw new Failed("", 0);
+  }
+  const text = await reply.text();
+  const value = text ? parsed(text) : null;
+  if (reply.ok) return value as T;
+  const error = (value as { error?: { message?: string; code?: string } } | null)?.error;
+  throw new Failed(error?.message ?? reply.statusText, reply.status, error?.code ?? null);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+const conversation = (id: string) => `v1/conversations/${encodeURIComponent(id)}`;
+
+export const api = {
+  status: () => call<Status>("GET", "v1/status"),
+  signIn: (key: string) => call<null>("POST", "v1/session", { api_key: key }),
+  signOut: () => call<null>("DELETE", "v1/session"),
+  conversations: (query: string, after: string | null) => {
+    const asked = new URLSearchParams({ limit: "40", ...(query && { query }), ...(after && { after }) });
+    return call<Page>("GET", `v1/conversations?${asked}`);
+  },
+  createConversation: () => call<ConversationObject>("POST", "v1/conversations", {}),
+  conversation: (id: string) => call<ConversationObject>("GET", conversation(id)),
+  turns: (id: string) => call<{ data: StoredTurn[] }>("GET", `${conversation(id)}/responses`),
+  edit: (id: string, change: { title?: string; pinned?: boolean }) =>
+    call<ConversationObject>("PATCH", conversation(id), change),
+  remove: (id: string) => call<null>("DELETE", conversation(id)),
+  restore: (id: string) => call<ConversationObject>("POST", `${conversation(id)}/restore`),
+  response: (id: string) => call<Response>("GET", `v1/responses/${encodeURIComponent(id)}`),
+};

@@ -1,0 +1,62 @@
+// What the user has set, kept in this browser; a request's options leave.
+
+import { effect, signal } from "@preact/signals";
+
+export type Theme = "system" | "light" | "dark";
+
+export interface Options {
+  theme: Theme;
+  model: string;
+  temperature: number | null;
+  steps: number | null;
+  instructions: string;
+  sidebar: boolean;
+}
+
+const KEY = "codeact";
+const DEFAULTS: Options = { theme: "system", model: "", temperature: null, steps: null, instructions: "", sidebar: true };
+
+export const options = signal<Options>(read());
+
+export function set(change: Partial<Options>): void {
+  options.value = { ...options.value, ...change };
+}
+
+/** The options as a request's parameters; what is left out is the server's to choose. */
+export function parameters(): Record<string, unknown> {
+  const { model, temperature, steps, instructions } = options.value;
+  return {
+    ...(model && { model }),
+    ...(temperature !== null && { temperature }),
+    ...(steps !== null && { max_tool_calls: steps }),
+    ...(instructions.trim() && { instructions }),
+  };
+}
+
+const darkness = matchMedia("(prefers-color-scheme: dark)");
+export const dark = signal(darkness.matches);
+
+/** Keeps storage and the page's theme in step. Called once. */
+export function apply(): void {
+  effect(() => {
+    try {
+      localStorage.setItem(KEY, JSON.stringify(options.value));
+    } catch {
+      // Storage may be full or switched off; then the options last as long as the page.
+    }
+  });
+  effect(() => {
+    const { theme } = options.value;
+    dark.value = theme === "dark" || (theme === "system" && darkness.matches);
+    document.documentElement.dataset["theme"] = dark.value ? "dark" : "light";
+  });
+  darkness.addEventListener("change", () => set({}));
+}
+
+function read(): Options {
+  try {
+    return { ...DEFAULTS, ...(JSON.parse(localStorage.getItem(KEY) ?? "{}") as Partial<Options>) };
+  } catch {
+    return DEFAULTS;
+  }
+}

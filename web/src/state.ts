@@ -1,0 +1,195 @@
+// What the whole page knows, as signals; what the user does enters as calls.
+
+import { computed, effect, signal } from "@preact/signals";
+import { Conversation, type Turn } from "./conversation";
+import type { Attachment } from "./core/asked";
+import { api, address, Failed, type ConversationObject, type Status } from "./net/api";
+import { Connection, type LineState } from "./net/connection";
+import { parameters } from "./options";
+import { text } from "./text";
+
+const STATUS_RETRY_MS = 1000;
+const SEARCH_PAUSE_MS = 150;
+const UNDO_MS = 8000;
+
+export const line = signal<LineState>("connecting");
+export const status = signal<Status | null>(null);
+export const list = signal<readonly ConversationObject[]>([]);
+export const listNext = signal<string | null>(null);
+export const listState = signal<"loading" | "ready" | "failed">("loading");
+export const query = signal("");
+export const current = signal<Conversation>(null!);
+export const missing = signal("");
+export const dialog = signal<"settings" | "shortcuts" | "share" | "files" | null>(null);
+export const drawer = signal(false);
+/** What screen readers are told. */
+export const announced = signal("");
+export const deleted = signal<ConversationObject | null>(null);
+
+export const entry = computed(() => {
+  const { id } = current.value;
+  return list.value.find((one) => one.id === id) ?? null;
+});
+
+const connection = new Connection(address("v1/responses").replace(/^http/, "ws"), (state) => {
+  line.value = state;
+  if (state === "open") void showStatus();
+});
+/** Conversations that go on answering while another one is shown. */
+const live = new Map<string, Conversation>();
+
+export function start(): void {
+  current.value = make(null);
+  addEventListener("popstate", () => void route());
+  effect(() => {
+    const title = entry.value?.["codeact:summary"].title;
+    document.title = title ? `${title} · ${text.product}` : text.product;
+  });
+  let pause = 0;
+  effect(() => {
+    const asked = query.value;
+    clearTimeout(pause);
+    pause = window.setTimeout(() => void refresh(), asked ? SEARCH_PAUSE_MS : 0);
+  });
+  connection.open();
+  void route();
+}
+
+// ---- the conversation that is shown -----------------------------------------------------------------
+
+export function fresh(): void {
+  open(null);
+}
+
+export function open(id: string | null): void {
+  drawer.value = false;
+  if (id === current.value.id && id !== null) return;
+  history.pushState(null, "", id ? address(`c/${id}`) : address(""));
+  void route();
+}
+
+export function ask(words: string, attachments: readonly Attachment[], previousId?: string | null): void {
+  const conversation = current.value;
+  announced.value = text.turn.working;
+  void conversation.ask(words, attachments, parameters(), previousId).then(() => {
+    if (!conversation.id) return;
+    live.set(conversation.id, conversation);
+    if (conversation === current.value) history.replaceState(null, "", address(`c/${conversation.id}`));
+    void refresh();
+  });
+}
+
+async function route(): Promise<void> {
+  const id = /\/c\/(conv_[\w-]+)$/.exec(location.pathname)?.[1] ?? null;
+  missing.value = "";
+  const known = id ? live.get(id) : undefined;
+  const conversation = known ?? make(id);
+  current.value = conversation;
+  if (!id || known) return;
+  try {
+    await conversation.load();
+    if (conversation.running.value) live.set(id, conversation);
+  } catch (error) {
+    if (conversation !== current.value) return;
+    if (error instanceof Failed && error.status === 401) line.value = "key";
+    else missing.value = error instanceof Failed && error.status === 404 ? text.line.missing : text.line.unanswered;
+  }
+}
+
+function make(id: string | null): Conversation {
+  const conversation: Conversation = new Conversation(id, connection, (turn) => ended(conversation, turn));
+  return conversation;
+}
+
+function ended(conversation: Conversation, turn: Turn): void {
+  if (conversation.id) live.delete(conversation.id);
+  if (conversation === current.value) {
+    const words = turn.answer.parts.findLast((part) => part?.kind === "prose");
+    announced.value = turn.failure || `${text.turn.complete} ${words?.kind === "prose" ? words.text : ""}`;
+  }
+  void refresh();
+}
+
+// ---- the server ---------------------------------------------------------------------------------------
+
+let again = 0;
+
+async function showStatus(): Promise<void> {
+  clearTimeout(again);
+  try {
+    status.value = await api.status();
+  } catch (error) {
+    if (error instanceof Failed && error.status === 401) line.value = "key";
+    return;
+  }
+  const { model, sandbox, store } = status.value;
+  if (!(model && sandbox && store)) again = window.setTimeout(() => void showStatus(), STATUS_RETRY_MS);
+}
+
+/** Raises `Failed` where the server does not know the key. */
+export async function signIn(key: string): Promise<void> {
+  await api.signIn(key);
+  line.value = "connecting";
+  connection.open();
+  void refresh();
+  void route();
+}
+
+export async function signOut(): Promise<void> {
+  await api.signOut();
+  location.assign(address(""));
+}
+
+// ---- the list -----------------------------------------------------------------------------------------
+
+export async function refresh(): Promise<void> {
+  const asked = query.value;
+  try {
+    const page = await api.conversations(asked, null);
+    if (asked !== query.value) return;
+    list.value = page.data.filter(shown);
+    listNext.value = page["codeact:next"];
+    listState.value = "ready";
+  } catch (error) {
+    if (error instanceof Failed && error.status === 401) line.value = "key";
+    listState.value = "failed";
+  }
+}
+
+export async function more(): Promise<void> {
+  const page = await api.conversations(query.value, listNext.value);
+  const known = new Set(list.value.map(({ id }) => id));
+  list.value = [...list.value, ...page.data.filter((one) => shown(one) && !known.has(one.id))];
+  listNext.value = page["codeact:next"];
+}
+
+/** A page that was only opened has made a conversation too, to warm its sandbox. */
+const shown = (one: ConversationObject): boolean => one["codeact:summary"].title !== null;
+
+export async function change(id: string, edit: { title?: string; pinned?: boolean }): Promise<void> {
+  list.value = list.value.map((one) =>
+    one.id === id ? { ...one, "codeact:summary": { ...one["codeact:summary"], ...edit } } : one,
+  );
+  await api.edit(id, edit).catch(() => undefined);
+  await refresh();
+}
+
+let undoing = 0;
+
+export async function remove(one: ConversationObject): Promise<void> {
+  list.value = list.value.filter(({ id }) => id !== one.id);
+  if (current.value.id === one.id) fresh();
+  await api.remove(one.id);
+  deleted.value = one;
+  clearTimeout(undoing);
+  undoing = window.setTimeout(() => (deleted.value = null), UNDO_MS);
+}
+
+export async function undo(): Promise<void> {
+  const one = deleted.value;
+  deleted.value = null;
+  if (!one) return;
+  await api.restore(one.id);
+  await refresh();
+  open(one.id);
+}

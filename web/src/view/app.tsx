@@ -1,0 +1,84 @@
+// The whole page: the list beside the conversation, the question below it, dialogs above all.
+
+import { useEffect } from "preact/hooks";
+import { options, set } from "../options";
+import { announced, current, dialog, drawer, fresh, line, status } from "../state";
+import { text } from "../text";
+import { Composer } from "./composer";
+import { Dialogs } from "./dialogs";
+import { Banners, Header } from "./header";
+import { Sidebar } from "./sidebar";
+import { Thread } from "./thread";
+
+export function App() {
+  useEffect(() => {
+    addEventListener("keydown", shortcut);
+    return () => removeEventListener("keydown", shortcut);
+  }, []);
+  return (
+    <div class="app" data-sidebar={options.value.sidebar || undefined}>
+      <a class="skip" href="#question">{text.header.skip}</a>
+      <Sidebar />
+      {drawer.value && <div class="shade" onClick={() => (drawer.value = false)} />}
+      <main class="main" inert={drawer.value || undefined}>
+        <Header />
+        <Banners />
+        <Thread />
+        <footer class="footer">
+          <StatusLine />
+          <Composer />
+          <p class="hint">{text.composer.hint}</p>
+        </footer>
+      </main>
+      <Dialogs />
+      <p class="unseen" aria-live="polite">{announced.value}</p>
+    </div>
+  );
+}
+
+/** The one place where the page says that something is not as it should be. */
+function StatusLine() {
+  const words = said();
+  return (
+    <p class="line" role="status">
+      {words && <span>{words}</span>}
+    </p>
+  );
+}
+
+function said(): string {
+  if (line.value === "open") {
+    const { model, sandbox, store } = status.value ?? { model: "", sandbox: "", store: "" };
+    const missing = Object.entries({ model, sandbox, store }).filter(([, value]) => value === null);
+    return missing.length ? text.line.starting(missing.map(([name]) => name).join(", ")) : "";
+  }
+  return line.value === "key" || line.value === "connecting" ? "" : text.line[line.value];
+}
+
+function shortcut(event: KeyboardEvent): void {
+  if (event.defaultPrevented || event.isComposing) return;
+  const typing = (event.target as Element).matches?.("input, textarea, select");
+  const command = event.metaKey || event.ctrlKey;
+  const key = event.key.toLowerCase();
+  if (event.key === "Escape") {
+    if (document.querySelector("dialog[open], [popover]:popover-open")) return;
+    if (drawer.value) drawer.value = false;
+    else current.value.stop();
+  } else if (command && event.shiftKey && key === "o") {
+    event.preventDefault();
+    fresh();
+  } else if (command && key === "k") {
+    event.preventDefault();
+    if (matchMedia("(max-width: 820px)").matches) drawer.value = true;
+    else set({ sidebar: true });
+    document.getElementById("search")?.focus();
+  } else if (command && key === "b") {
+    event.preventDefault();
+    set({ sidebar: !options.value.sidebar });
+  } else if (!typing && !command && event.key === "?") {
+    dialog.value = "shortcuts";
+  } else if (!typing && !command && event.key === "/") {
+    event.preventDefault();
+    document.getElementById("question")?.focus();
+  }
+}

@@ -1,0 +1,133 @@
+// A block of code enters; its source, how it goes and its live output leave.
+
+import { useEffect, useState } from "preact/hooks";
+import type { Cell } from "../core/answer";
+import { coloured } from "../core/html";
+import type { Shown } from "../core/outputs";
+import { Terminal } from "../core/terminal";
+import { stretches } from "../core/traceback";
+import { text } from "../text";
+import type { Error as Raised } from "../wire";
+import { CopyButton, IconButton } from "./controls";
+import { Icon } from "./icons";
+import { memo } from "./memo";
+import { RichView } from "./rich";
+import { TerminalView } from "./terminal";
+
+const TICK_MS = 100;
+
+type Outcome = "writing" | "running" | "ok" | "error" | "stopped" | "timeout" | "died";
+
+export const CellView = memo(({ cell }: { cell: Cell; changes: number }) => {
+  const [open, setOpen] = useState(true);
+  const state = outcome(cell);
+  const { shown } = cell.outputs;
+  const count = cell.code.trimEnd().split("\n").length;
+  return (
+    <figure class="cell" data-state={state}>
+      <figcaption>
+        <State state={state} cell={cell} />
+        <span class="cell-tools">
+          <CopyButton label={text.cell.copy} value={() => cell.code} />
+          <IconButton
+            icon="chevron"
+            class={open ? "turned" : ""}
+            label={open ? text.cell.collapse : text.cell.expand}
+            expanded={open}
+            onClick={() => setOpen(!open)}
+          />
+        </span>
+      </figcaption>
+      {open ? (
+        <Source code={cell.code} />
+      ) : (
+        <button type="button" class="folded" onClick={() => setOpen(true)}>
+          {text.cell.lines(count)}
+        </button>
+      )}
+      {shown.length > 0 && (
+        <div class="outputs" role="group" aria-label={text.cell.output}>
+          {shown.map((output, index) => (
+            <Output key={index} output={output} />
+          ))}
+        </div>
+      )}
+      {cell.result?.detail && <p class="detail">{cell.result.detail}</p>}
+    </figure>
+  );
+});
+
+function State({ state, cell }: { state: Outcome; cell: Cell }) {
+  const words = { ...text.cell, ok: text.cell.label }[state];
+  return (
+    <span class="state">
+      <span class="mark">{MARKS[state] && <Icon name={MARKS[state]} size={14} />}</span>
+      <span class="language">{state === "ok" ? text.cell.label : words}</span>
+      {state === "running" && cell.startedAt !== null && <Clock since={cell.startedAt} />}
+      {cell.result && <span class="time">{duration(cell.result.duration_s)}</span>}
+    </span>
+  );
+}
+
+const MARKS = { ok: "check", error: "cross", died: "cross", timeout: "cross", stopped: "stop", writing: null, running: null } as const;
+
+function outcome({ state, result }: Cell): Outcome {
+  if (state === "writing" || state === "running" || state === "stopped") return state;
+  return result?.status === "interrupted" ? "stopped" : (result?.status ?? "ok");
+}
+
+function Clock({ since }: { since: number }) {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), TICK_MS);
+    return () => clearInterval(timer);
+  }, []);
+  return <span class="time">{duration(Math.max(0, now - since) / 1000)}</span>;
+}
+
+export function duration(seconds: number): string {
+  if (seconds < 0.0995) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+}
+
+const Source = memo(({ code }: { code: string }) => (
+  <pre class="source" tabIndex={0}>
+    <code dangerouslySetInnerHTML={{ __html: coloured(code.trimEnd(), "python") }} />
+  </pre>
+));
+
+function Output({ output }: { output: Shown }) {
+  switch (output.kind) {
+    case "text": return <TerminalView terminal={output.terminal} name={output.name} />;
+    case "rich": return <RichView data={output.data} metadata={output.metadata} />;
+    case "failure": return <Failure error={output.error} />;
+  }
+}
+
+function Failure({ error }: { error: Raised }) {
+  const parts = error.traceback.length ? error.traceback : [`${error.ename}: ${error.evalue}`];
+  return (
+    <div class="failure" role="group" aria-label={error.ename}>
+      {stretches(parts).map((part, index) =>
+        part.kind === "shown" ? (
+          <Words key={index} words={part.text} />
+        ) : (
+          <details key={index} class="frames">
+            <summary>
+              <Icon name="chevron" size={14} />
+              {text.cell.frames(part.frames)}
+            </summary>
+            <Words words={part.text} />
+          </details>
+        ),
+      )}
+    </div>
+  );
+}
+
+function Words({ words }: { words: string }) {
+  const terminal = new Terminal();
+  terminal.feed(words);
+  return <TerminalView terminal={terminal} name="traceback" />;
+}

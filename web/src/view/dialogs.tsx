@@ -1,0 +1,152 @@
+// The dialog that is asked for leaves; at most one is open.
+
+import { useRef, useState } from "preact/hooks";
+import { Failed } from "../net/api";
+import { options, set, type Theme } from "../options";
+import { dialog, line, signIn, status } from "../state";
+import { text } from "../text";
+import { Dialog } from "./controls";
+
+const close = () => (dialog.value = null);
+
+export function Dialogs() {
+  if (line.value === "key") return <Key />;
+  switch (dialog.value) {
+    case "settings": return <Settings />;
+    case "shortcuts": return <Shortcuts />;
+    default: return null;
+  }
+}
+
+function Key() {
+  const input = useRef<HTMLInputElement>(null);
+  const [refused, setRefused] = useState("");
+  const send = async () => {
+    try {
+      await signIn(input.current!.value.trim());
+    } catch (error) {
+      setRefused(error instanceof Failed && error.status !== 401 && error.message ? error.message : text.key.refused);
+    }
+  };
+  return (
+    <Dialog title={text.key.title} closable={false} onClose={() => undefined}>
+      <form onSubmit={(event) => (event.preventDefault(), void send())}>
+        <p>{text.key.lead}</p>
+        <label class="field">
+          <span>{text.key.label}</span>
+          <input ref={input} type="password" autocomplete="current-password" required />
+        </label>
+        {refused && <p class="complaint" role="alert">{refused}</p>}
+        <div class="buttons">
+          <button type="submit" class="button primary">{text.key.send}</button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+function Settings() {
+  const { theme, temperature, steps, instructions } = options.value;
+  const { model, sandbox, store, version } = status.value ?? {};
+  return (
+    <Dialog title={text.settings.title} onClose={close}>
+      <fieldset class="choice">
+        <legend>{text.settings.theme}</legend>
+        {(Object.keys(text.settings.themes) as Theme[]).map((name) => (
+          <label>
+            <input type="radio" name="theme" checked={theme === name} onChange={() => set({ theme: name })} />
+            <span>{text.settings.themes[name]}</span>
+          </label>
+        ))}
+      </fieldset>
+      <label class="field">
+        <span>{text.settings.instructions}</span>
+        <textarea
+          rows={3}
+          placeholder={text.settings.instructionsHint}
+          value={instructions}
+          onInput={(event) => set({ instructions: event.currentTarget.value })}
+        />
+      </label>
+      <div class="pair">
+        <NumberField
+          label={text.settings.temperature}
+          empty={text.settings.temperatureDefault}
+          value={temperature}
+          most={2}
+          step={0.1}
+          onChange={(value) => set({ temperature: value })}
+        />
+        <NumberField
+          label={text.settings.steps}
+          empty={text.settings.stepsDefault}
+          value={steps}
+          most={100}
+          step={1}
+          onChange={(value) => set({ steps: value })}
+        />
+      </div>
+      <h3>{text.settings.about}</h3>
+      <dl class="facts">
+        <div><dt>{text.settings.model}</dt><dd>{model}</dd></div>
+        <div><dt>{text.settings.sandbox}</dt><dd>{sandbox?.summary}</dd></div>
+        <div><dt>{text.settings.store}</dt><dd>{store}</dd></div>
+        <div><dt>{text.settings.server}</dt><dd>{version}</dd></div>
+      </dl>
+    </Dialog>
+  );
+}
+
+interface NumberProps {
+  label: string;
+  empty: string;
+  value: number | null;
+  most: number;
+  step: number;
+  onChange: (value: number | null) => void;
+}
+
+function NumberField({ label, empty, value, most, step, onChange }: NumberProps) {
+  return (
+    <label class="field">
+      <span>{label}</span>
+      <input
+        type="number"
+        min={0}
+        max={most}
+        step={step}
+        placeholder={empty}
+        value={value ?? ""}
+        onChange={({ currentTarget: { valueAsNumber } }) =>
+          onChange(Number.isNaN(valueAsNumber) ? null : Math.min(most, Math.max(0, valueAsNumber)))
+        }
+      />
+    </label>
+  );
+}
+
+function Shortcuts() {
+  const command = /Mac|iPhone|iPad/.test(navigator.platform) ? "⌘" : "Ctrl";
+  const keys: [string, string[]][] = [
+    [text.shortcuts.send, ["Enter"]],
+    [text.shortcuts.newline, ["Shift", "Enter"]],
+    [text.shortcuts.stop, ["Esc"]],
+    [text.shortcuts.create, [command, "Shift", "O"]],
+    [text.shortcuts.search, [command, "K"]],
+    [text.shortcuts.sidebar, [command, "B"]],
+    [text.shortcuts.focus, ["/"]],
+    [text.shortcuts.help, ["?"]],
+  ];
+  return (
+    <Dialog title={text.shortcuts.title} onClose={close}>
+      <dl class="keys">
+        {keys.map(([name, parts]) => (
+          <div>
+            <dt>{name}</dt>
+            <dd>{parts.map((part) => <kbd>{part}</kbd>)}</dd>
+          </div>
+        ))}
+      </dl>
+    </Dialog>
+  );
+}

@@ -1,0 +1,76 @@
+// What stands above the conversation: its title, what can be done with it, and what one should know of the server.
+
+import { signal } from "@preact/signals";
+import { options, set } from "../options";
+import { current, dialog, drawer, entry, fresh, status } from "../state";
+import { text } from "../text";
+import { IconButton, Menu } from "./controls";
+
+const dismissed = signal(new Set<string>());
+
+export function Header() {
+  const title = entry.value?.["codeact:summary"].title;
+  const { id } = current.value;
+  return (
+    <header class="header">
+      <span class="reveal" data-always={!options.value.sidebar || undefined}>
+        <IconButton
+          icon="sidebar"
+          label={text.sidebar.open}
+          onClick={() => (matchMedia("(max-width: 820px)").matches ? (drawer.value = true) : set({ sidebar: true }))}
+        />
+      </span>
+      <span class="heading">{title ?? ""}</span>
+      {id && <Actions />}
+      <span class="reveal" data-always={!options.value.sidebar || undefined}>
+        <IconButton icon="create" label={text.sidebar.create} onClick={fresh} />
+      </span>
+    </header>
+  );
+}
+
+function Actions() {
+  const { id } = current.value;
+  const save = (format: string) => () => location.assign(`/v1/conversations/${id}/export?format=${format}`);
+  return (
+    <>
+      <IconButton icon="file" label={text.header.files} onClick={() => (dialog.value = "files")} />
+      <IconButton icon="share" label={text.header.share} onClick={() => (dialog.value = "share")} />
+      <Menu
+        icon="download"
+        label={text.header.export}
+        items={[
+          { icon: "file", label: text.header.exportNotebook, onSelect: save("ipynb") },
+          { icon: "file", label: text.header.exportMarkdown, onSelect: save("md") },
+          { icon: "file", label: text.header.exportJson, onSelect: save("json") },
+        ]}
+      />
+    </>
+  );
+}
+
+export function Banners() {
+  const { sandbox, model } = status.value ?? {};
+  const banners: [string, string][] = [];
+  if (sandbox && !sandbox.isolated) banners.push(["bare", [text.banner.bare, ...sandbox.missing].join(" ")]);
+  if (model === "demo") banners.push(["demo", text.banner.demo]);
+  return (
+    <>
+      {banners.map(([kind, words]) =>
+        dismissed.value.has(kind) ? null : (
+          <div key={kind} class="banner" data-kind={kind} role="note">
+            <p>{words}</p>
+            {kind === "demo" && (
+              <IconButton
+                icon="close"
+                size={15}
+                label={text.banner.dismiss}
+                onClick={() => (dismissed.value = new Set([...dismissed.value, kind]))}
+              />
+            )}
+          </div>
+        ),
+      )}
+    </>
+  );
+}

@@ -1,0 +1,109 @@
+// What code displayed enters; a picture, a table, a text or a frame without our origin leaves.
+
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { table } from "../core/html";
+import { form } from "../core/mime";
+import { Terminal } from "../core/terminal";
+import { address } from "../net/api";
+import { dark } from "../options";
+import { text } from "../text";
+import { IconButton } from "./controls";
+import { Icon } from "./icons";
+import { memo } from "./memo";
+import { Prose } from "./prose";
+import { TerminalView } from "./terminal";
+
+const TALLEST_PX = 560;
+
+interface Props {
+  data: Record<string, unknown>;
+  metadata: Record<string, unknown>;
+}
+
+export const RichView = memo(({ data, metadata }: Props) => {
+  const shown = useMemo(() => form(data, metadata), [data, metadata]);
+  switch (shown.kind) {
+    case "picture": return <Picture {...shown} />;
+    case "html": return <Html html={shown.html} words={shown.words} />;
+    case "markdown": return <div class="inset"><Prose source={shown.markdown} /></div>;
+    case "text": return <Words words={shown.text} />;
+  }
+});
+
+function Words({ words }: { words: string }) {
+  const terminal = useMemo(() => {
+    const made = new Terminal();
+    made.feed(words);
+    return made;
+  }, [words]);
+  return <TerminalView terminal={terminal} name="value" />;
+}
+
+function Picture({ source, words, extension }: { source: string; words: string; extension: string }) {
+  const [large, setLarge] = useState(false);
+  const alt = words || text.cell.picture;
+  const name = `picture.${extension}`;
+  // As <img>, an SVG runs no scripts and loads nothing.
+  return (
+    <figure class="picture">
+      <button type="button" class="zoom" aria-label={`${text.cell.zoom}: ${alt}`} onClick={() => setLarge(true)}>
+        <img src={source} alt={alt} loading="lazy" decoding="async" />
+      </button>
+      <a class="icon-button save" href={source} download={name} aria-label={text.cell.download} title={text.cell.download}>
+        <Icon name="download" />
+      </a>
+      {large && <Lightbox source={source} alt={alt} name={name} onClose={() => setLarge(false)} />}
+    </figure>
+  );
+}
+
+function Lightbox({ source, alt, name, onClose }: { source: string; alt: string; name: string; onClose: () => void }) {
+  const element = useRef<HTMLDialogElement>(null);
+  useEffect(() => element.current!.showModal(), []);
+  const close = () => element.current!.close();
+  return (
+    <dialog ref={element} class="lightbox" aria-label={alt} onClose={onClose} onClick={close}>
+      <img src={source} alt={alt} />
+      <div class="lightbox-bar" onClick={(event) => event.stopPropagation()}>
+        <a class="icon-button" href={source} download={name} aria-label={text.cell.download} title={text.cell.download}>
+          <Icon name="download" />
+        </a>
+        <IconButton icon="close" label={text.cell.close} onClick={close} />
+      </div>
+    </dialog>
+  );
+}
+
+function Html({ html, words }: { html: string; words: string }) {
+  const rows = useMemo(() => table(html), [html]);
+  if (rows === null) return <Frame html={html} words={words} />;
+  return <div class="table" role="region" aria-label={text.cell.table} tabIndex={0} dangerouslySetInnerHTML={{ __html: rows }} />;
+}
+
+/** The frame's own policy keeps scripts and the network from its HTML; it tells how tall it is. */
+function Frame({ html, words }: { html: string; words: string }) {
+  const element = useRef<HTMLIFrameElement>(null);
+  const [height, setHeight] = useState<number | null>(null);
+  const tell = () => element.current?.contentWindow?.postMessage({ html, dark: dark.value }, "*");
+  useEffect(() => {
+    const heard = ({ source, data }: MessageEvent) => {
+      if (source !== element.current?.contentWindow || typeof data !== "number") return;
+      setHeight(Math.min(Math.max(0, data), TALLEST_PX));
+    };
+    addEventListener("message", heard);
+    return () => removeEventListener("message", heard);
+  }, []);
+  useEffect(tell, [html, dark.value]);
+  if (height === 0 && words) return <Words words={words} />;
+  return (
+    <iframe
+      ref={element}
+      class="frame"
+      title={text.cell.html}
+      src={address("frame.html")}
+      sandbox="allow-scripts"
+      style={{ height: `${height ?? 40}px` }}
+      onLoad={tell}
+    />
+  );
+}

@@ -1,0 +1,196 @@
+// A question and its answer enter; both as they stand leave, and what can be done with them.
+
+import { useState } from "preact/hooks";
+import type { AnswerPart } from "../core/answer";
+import { siblings } from "../core/tree";
+import type { Turn } from "../conversation";
+import { ask, current, status } from "../state";
+import { text } from "../text";
+import { CellView } from "./cell";
+import { CopyButton, IconButton } from "./controls";
+import { Icon } from "./icons";
+import { LedgerView } from "./ledger";
+import { memo } from "./memo";
+import { Prose } from "./prose";
+
+interface Props {
+  turn: Turn;
+  last: boolean;
+  busy: boolean;
+}
+
+export const TurnView = memo(({ turn, last, busy }: Props) => (
+  <section class="turn" data-last={last || undefined}>
+    {turn.asked.text || turn.asked.attachments.length ? <Question turn={turn} busy={busy} /> : null}
+    <AnswerView turn={turn} busy={busy} />
+  </section>
+));
+
+// ---- the question -------------------------------------------------------------------------------------
+
+function Question({ turn, busy }: { turn: Turn; busy: boolean }) {
+  const [editing, setEditing] = useState(false);
+  const { asked } = turn;
+  if (editing) return <Editor turn={turn} onDone={() => setEditing(false)} />;
+  return (
+    <div class="question" role="group" aria-label={text.turn.question}>
+      {asked.attachments.length > 0 && (
+        <ul class="chips">
+          {asked.attachments.map((file) => (
+            <li class="chip">
+              <Icon name="file" size={15} />
+              {file.name}
+            </li>
+          ))}
+        </ul>
+      )}
+      {asked.text && <div class="bubble">{asked.text}</div>}
+      <div class="question-tools">
+        <Branches turn={turn} busy={busy} />
+        <IconButton icon="edit" label={text.turn.edit} disabled={busy} onClick={() => setEditing(true)} />
+      </div>
+    </div>
+  );
+}
+
+function Editor({ turn, onDone }: { turn: Turn; onDone: () => void }) {
+  const [words, setWords] = useState(turn.asked.text);
+  const save = () => {
+    onDone();
+    ask(words, turn.asked.attachments, turn.previousId);
+  };
+  const keys = (event: KeyboardEvent) => {
+    if (event.isComposing) return;
+    if (event.key === "Escape") onDone();
+    if (event.key !== "Enter" || event.shiftKey) return;
+    event.preventDefault();
+    if (words.trim()) save();
+  };
+  return (
+    <form class="editor" onSubmit={(event) => (event.preventDefault(), save())}>
+      <textarea
+        ref={(element) => void (element && document.activeElement !== element && element.focus())}
+        aria-label={text.turn.editLabel}
+        value={words}
+        onInput={(event) => setWords(event.currentTarget.value)}
+        onKeyDown={keys}
+      />
+      <div class="buttons">
+        <button type="button" class="button" onClick={onDone}>
+          {text.turn.cancel}
+        </button>
+        <button type="submit" class="button primary" disabled={!words.trim()}>
+          {text.turn.save}
+        </button>
+      </div>
+    </form>
+  );
+}
+
+function Branches({ turn, busy }: { turn: Turn; busy: boolean }) {
+  const all = siblings(current.value.turns, turn);
+  if (all.length < 2) return null;
+  const at = all.indexOf(turn);
+  const go = (step: number) => current.value.show(all[at + step]!.id);
+  return (
+    <span class="branches" role="group" aria-label={text.turn.branch(at + 1, all.length)}>
+      <IconButton icon="left" label={text.turn.previous} disabled={busy || at === 0} onClick={() => go(-1)} />
+      <span aria-hidden="true">
+        {at + 1}/{all.length}
+      </span>
+      <IconButton icon="right" label={text.turn.next} disabled={busy || at === all.length - 1} onClick={() => go(1)} />
+    </span>
+  );
+}
+
+// ---- the answer ---------------------------------------------------------------------------------------
+
+function AnswerView({ turn, busy }: { turn: Turn; busy: boolean }) {
+  void turn.version.value; // drawn again when it changes
+  const { answer } = turn;
+  return (
+    <article class="answer" aria-label={text.turn.answer} aria-busy={!turn.ended}>
+      {answer.notices.map(({ code, message }) => (
+        <p class="notice" data-code={code}>
+          <strong>{text.notice[code] ?? code.replaceAll("_", " ")}</strong> {message}
+        </p>
+      ))}
+      {answer.parts.map((part) => part && <PartView key={part.id} part={part} changes={part.changes} />)}
+      {!turn.ended && waits(answer.parts) && <Waiting />}
+      {turn.ended && <Ending turn={turn} busy={busy} />}
+    </article>
+  );
+}
+
+/** Nothing moves by itself: the model has been asked and has not said anything yet. */
+function waits(parts: readonly AnswerPart[]): boolean {
+  const last = parts.at(-1);
+  return !last || (last.kind === "cell" ? last.state === "done" : last.done);
+}
+
+const PartView = memo(({ part, changes }: { part: AnswerPart; changes: number }) => {
+  switch (part.kind) {
+    case "prose": return <Prose source={part.text} />;
+    case "cell": return <CellView cell={part} changes={changes} />;
+    case "thinking":
+      return (
+        <details class="thinking">
+          <summary data-live={!part.done || undefined}>
+            <Icon name="chevron" size={14} />
+            {part.done ? text.turn.thinking : text.turn.thinkingLive}
+          </summary>
+          <div class="thought">{part.text}</div>
+        </details>
+      );
+  }
+});
+
+function Waiting() {
+  return (
+    <p class="waiting">
+      <span class="dots" aria-hidden="true"><i /><i /><i /></span>
+      <span class="unseen">{status.value?.sandbox === null ? text.turn.starting : text.turn.waiting}</span>
+    </p>
+  );
+}
+
+function Ending({ turn, busy }: { turn: Turn; busy: boolean }) {
+  const { response } = turn.answer;
+  const trouble = turn.failure || response?.error?.message;
+  const again = () => ask(turn.asked.text, turn.asked.attachments, turn.previousId);
+  return (
+    <>
+      {trouble && (
+        <div class="trouble" role="alert">
+          <p>{trouble}</p>
+          <button type="button" class="button" disabled={busy} onClick={again}>
+            {text.turn.retry}
+          </button>
+        </div>
+      )}
+      {!trouble && response && <Remark status={response.status} reason={response.incomplete_details?.reason ?? null} />}
+      {response && (
+        <div class="answer-tools">
+          <CopyButton label={text.turn.copy} value={() => words(turn)} />
+          <IconButton icon="again" label={text.turn.regenerate} disabled={busy} onClick={again} />
+          <LedgerView response={response} />
+        </div>
+      )}
+    </>
+  );
+}
+
+function Remark({ status, reason }: { status: string; reason: string | null }) {
+  if (status === "cancelled") return <p class="remark">{text.turn.stopped}</p>;
+  if (reason) return <p class="remark">{text.turn.incomplete(reason)}</p>;
+  return null;
+}
+
+/** The answer as Markdown, its code in fences. */
+function words({ answer }: Turn): string {
+  const parts = answer.parts.map((part) => {
+    if (part.kind === "prose") return part.text.trim();
+    return part.kind === "cell" ? `\`\`\`python\n${part.code.trimEnd()}\n\`\`\`` : "";
+  });
+  return parts.filter(Boolean).join("\n\n");
+}

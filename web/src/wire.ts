@@ -1,0 +1,376 @@
+// The wire's types. Generated from codeact/events.py by web/generate_types.py; never edited by hand.
+
+export interface ClearOutput {
+  output_type: "clear_output";
+  wait: boolean;
+}
+
+export interface CodeDelta {
+  type: "response.code_interpreter_call_code.delta";
+  item_id: string;
+  output_index: number;
+  delta: string;
+  sequence_number: number;
+}
+
+export interface CodeDone {
+  type: "response.code_interpreter_call_code.done";
+  item_id: string;
+  output_index: number;
+  code: string;
+  sequence_number: number;
+}
+
+export interface CodeInterpreterCall {
+  type: "code_interpreter_call";
+  id: string;
+  container_id: string;
+  code: string;
+  outputs: (LogsOutput | ImageOutput)[] | null;
+  status: "completed" | "failed" | "in_progress" | "incomplete" | "interpreting";
+  "codeact:notebook_outputs": (Stream | DisplayData | ExecuteResult | Error)[];
+  "codeact:result": ExecutionResult | null;
+  "codeact:observation": string | null;
+  "codeact:tagged": boolean;
+}
+
+export interface CodeOutput {
+  type: "codeact:code_interpreter_call.output";
+  item_id: string;
+  output_index: number;
+  output: Stream | DisplayData | ExecuteResult | Error | UpdateDisplayData | ClearOutput;
+  sequence_number: number;
+}
+
+export interface ContentPartAdded {
+  type: "response.content_part.added";
+  item_id: string;
+  output_index: number;
+  part: OutputText | ReasoningTextPart;
+  content_index: number;
+  sequence_number: number;
+}
+
+export interface ContentPartDone {
+  type: "response.content_part.done";
+  item_id: string;
+  output_index: number;
+  part: OutputText | ReasoningTextPart;
+  content_index: number;
+  sequence_number: number;
+}
+
+export interface ConversationRef {
+  id: string;
+}
+
+export interface DisplayData {
+  output_type: "display_data";
+  data: Record<string, unknown>;
+  metadata?: Record<string, unknown>;
+  display_id?: string | null;
+}
+
+export interface Error {
+  output_type: "error";
+  ename: string;
+  evalue: string;
+  traceback: string[];
+}
+
+export interface ExecuteResult {
+  output_type: "execute_result";
+  data: Record<string, unknown>;
+  metadata?: Record<string, unknown>;
+  execution_count?: number | null;
+}
+
+export interface ExecutionResult {
+  status: "died" | "error" | "interrupted" | "ok" | "timeout";
+  duration_s: number;
+  execution_count?: number | null;
+  error?: Error | null;
+  error_kind?: "runtime" | "syntax" | null;
+  limit?: string | null;
+  detail?: string;
+  kernel_alive?: boolean;
+  omitted_bytes?: number;
+}
+
+export interface ImageOutput {
+  type: "image";
+  url: string;
+}
+
+export interface IncompleteDetails {
+  reason: "content_filter" | "max_output_tokens" | null;
+}
+
+export interface InputMessage {
+  type: "message";
+  id: string;
+  role: "assistant" | "developer" | "system" | "user";
+  content: (Record<string, unknown>)[];
+  status: "completed";
+}
+
+export interface InputTokensDetails {
+  cached_tokens: number;
+  cache_write_tokens: number;
+}
+
+export interface InterpreterCompleted {
+  type: "response.code_interpreter_call.completed";
+  item_id: string;
+  output_index: number;
+  sequence_number: number;
+}
+
+export interface InterpreterInProgress {
+  type: "response.code_interpreter_call.in_progress";
+  item_id: string;
+  output_index: number;
+  sequence_number: number;
+}
+
+export interface InterpreterInterpreting {
+  type: "response.code_interpreter_call.interpreting";
+  item_id: string;
+  output_index: number;
+  sequence_number: number;
+}
+
+export interface Ledger {
+  sandbox_wait_s: number | null;
+  first_token_s: number | null;
+  code_detected_s: number | null;
+  first_output_s: number | null;
+  total_s: number | null;
+}
+
+export interface LogsOutput {
+  type: "logs";
+  logs: string;
+}
+
+export interface Message {
+  type: "message";
+  id: string;
+  role: "assistant";
+  status: "completed" | "in_progress" | "incomplete";
+  content: OutputText[];
+}
+
+export interface Notice {
+  code: string;
+  message: string;
+}
+
+export interface NoticeEvent {
+  type: "codeact:notice";
+  notice: Notice;
+  sequence_number: number;
+}
+
+export interface OutputItemAdded {
+  type: "response.output_item.added";
+  output_index: number;
+  item: Message | Reasoning | CodeInterpreterCall;
+  sequence_number: number;
+}
+
+export interface OutputItemDone {
+  type: "response.output_item.done";
+  output_index: number;
+  item: Message | Reasoning | CodeInterpreterCall;
+  sequence_number: number;
+}
+
+export interface OutputText {
+  type: "output_text";
+  text: string;
+  annotations: unknown[];
+  logprobs: unknown[];
+}
+
+export interface OutputTextDelta {
+  type: "response.output_text.delta";
+  item_id: string;
+  output_index: number;
+  delta: string;
+  content_index: number;
+  logprobs: unknown[];
+  sequence_number: number;
+}
+
+export interface OutputTextDone {
+  type: "response.output_text.done";
+  item_id: string;
+  output_index: number;
+  text: string;
+  content_index: number;
+  logprobs: unknown[];
+  sequence_number: number;
+}
+
+export interface OutputTokensDetails {
+  reasoning_tokens: number;
+}
+
+export interface Reasoning {
+  type: "reasoning";
+  id: string;
+  summary: unknown[];
+  content: ReasoningTextPart[];
+  status: "completed" | "in_progress" | "incomplete";
+}
+
+export interface ReasoningTextDelta {
+  type: "response.reasoning_text.delta";
+  item_id: string;
+  output_index: number;
+  delta: string;
+  content_index: number;
+  sequence_number: number;
+}
+
+export interface ReasoningTextDone {
+  type: "response.reasoning_text.done";
+  item_id: string;
+  output_index: number;
+  text: string;
+  content_index: number;
+  sequence_number: number;
+}
+
+export interface ReasoningTextPart {
+  type: "reasoning_text";
+  text: string;
+}
+
+export interface Response {
+  id: string;
+  created_at: number;
+  model: string;
+  object: "response";
+  status: "cancelled" | "completed" | "failed" | "in_progress" | "incomplete" | "queued";
+  completed_at: number | null;
+  error: ResponseError | null;
+  incomplete_details: IncompleteDetails | null;
+  instructions: string | null;
+  metadata: Record<string, string>;
+  output: (Message | Reasoning | CodeInterpreterCall)[];
+  conversation: ConversationRef | null;
+  previous_response_id: string | null;
+  background: boolean;
+  max_output_tokens: number | null;
+  max_tool_calls: number | null;
+  parallel_tool_calls: boolean;
+  temperature: number | null;
+  top_p: number | null;
+  tool_choice: string;
+  tools: unknown[];
+  truncation: "auto" | "disabled";
+  store: boolean;
+  usage: ResponseUsage | null;
+  "codeact:notices": Notice[];
+  "codeact:ledger": Ledger;
+}
+
+export interface ResponseCompleted {
+  type: "response.completed";
+  response: Response;
+  sequence_number: number;
+}
+
+export interface ResponseCreated {
+  type: "response.created";
+  response: Response;
+  sequence_number: number;
+}
+
+export interface ResponseError {
+  code: string;
+  message: string;
+}
+
+export interface ResponseFailed {
+  type: "response.failed";
+  response: Response;
+  sequence_number: number;
+}
+
+export interface ResponseInProgress {
+  type: "response.in_progress";
+  response: Response;
+  sequence_number: number;
+}
+
+export interface ResponseIncomplete {
+  type: "response.incomplete";
+  response: Response;
+  sequence_number: number;
+}
+
+export interface ResponseUsage {
+  input_tokens: number;
+  input_tokens_details: InputTokensDetails;
+  output_tokens: number;
+  output_tokens_details: OutputTokensDetails;
+  total_tokens: number;
+  "codeact:cost_usd": number | null;
+  "codeact:estimated": boolean;
+}
+
+export interface Stream {
+  output_type: "stream";
+  name: "stderr" | "stdout";
+  text: string;
+}
+
+export interface UpdateDisplayData {
+  output_type: "update_display_data";
+  data: Record<string, unknown>;
+  display_id: string;
+  metadata?: Record<string, unknown>;
+}
+
+export type Event =
+  | ResponseCreated
+  | ResponseInProgress
+  | OutputItemAdded
+  | OutputItemDone
+  | ContentPartAdded
+  | ContentPartDone
+  | OutputTextDelta
+  | OutputTextDone
+  | ReasoningTextDelta
+  | ReasoningTextDone
+  | InterpreterInProgress
+  | CodeDelta
+  | CodeDone
+  | InterpreterInterpreting
+  | CodeOutput
+  | InterpreterCompleted
+  | NoticeEvent
+  | ResponseCompleted
+  | ResponseIncomplete
+  | ResponseFailed;
+
+export type Item =
+  | Message
+  | Reasoning
+  | CodeInterpreterCall;
+
+export type Output =
+  | Stream
+  | DisplayData
+  | ExecuteResult
+  | Error
+  | UpdateDisplayData
+  | ClearOutput;
+
+export type TerminalEvent =
+  | ResponseCompleted
+  | ResponseIncomplete
+  | ResponseFailed;
