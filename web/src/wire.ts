@@ -103,7 +103,7 @@ export interface ImageOutput {
 }
 
 export interface IncompleteDetails {
-  reason: "content_filter" | "max_output_tokens" | null;
+  reason: "content_filter" | "max_output_tokens" | "steered" | null;
 }
 
 export interface InputMessage {
@@ -225,6 +225,11 @@ export interface Reasoning {
   status: "completed" | "in_progress" | "incomplete";
 }
 
+export interface ReasoningConfig {
+  effort: "high" | "low" | "medium" | "minimal" | "none" | "xhigh" | null;
+  summary: "auto" | null;
+}
+
 export interface ReasoningTextDelta {
   type: "response.reasoning_text.delta";
   item_id: string;
@@ -266,12 +271,21 @@ export interface Response {
   max_output_tokens: number | null;
   max_tool_calls: number | null;
   parallel_tool_calls: boolean;
-  temperature: number | null;
-  top_p: number | null;
+  temperature: number;
+  top_p: number;
+  presence_penalty: number;
+  frequency_penalty: number;
+  top_logprobs: number;
+  text: TextConfig;
+  reasoning: ReasoningConfig | null;
   tool_choice: string;
   tools: unknown[];
   truncation: "auto" | "disabled";
   store: boolean;
+  service_tier: "default";
+  user: string | null;
+  safety_identifier: string | null;
+  prompt_cache_key: string | null;
   usage: ResponseUsage | null;
   "codeact:notices": Notice[];
   "codeact:ledger": Ledger;
@@ -322,10 +336,29 @@ export interface ResponseUsage {
   "codeact:estimated": boolean;
 }
 
+export interface SteerAccepted {
+  type: "response.steer.accepted";
+  steer: SteerRef;
+  sequence_number: number;
+}
+
+export interface SteerRef {
+  id: string;
+  previous_response_id: string;
+}
+
 export interface Stream {
   output_type: "stream";
   name: "stderr" | "stdout";
   text: string;
+}
+
+export interface TextConfig {
+  format: TextFormat;
+}
+
+export interface TextFormat {
+  type: "text";
 }
 
 export interface UpdateDisplayData {
@@ -353,6 +386,7 @@ export type Event =
   | CodeOutput
   | InterpreterCompleted
   | NoticeEvent
+  | SteerAccepted
   | ResponseCompleted
   | ResponseIncomplete
   | ResponseFailed;

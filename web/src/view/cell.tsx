@@ -18,7 +18,7 @@ const TICK_MS = 100;
 
 type Outcome = "writing" | "running" | "ok" | "error" | "stopped" | "timeout" | "died";
 
-export const CellView = memo(({ cell }: { cell: Cell; changes: number }) => {
+export const CellView = memo(({ cell, changes }: { cell: Cell; changes: number }) => {
   const [open, setOpen] = useState(true);
   const state = outcome(cell);
   const { shown } = cell.outputs;
@@ -48,7 +48,7 @@ export const CellView = memo(({ cell }: { cell: Cell; changes: number }) => {
       {shown.length > 0 && (
         <div class="outputs" role="group" aria-label={text.cell.output}>
           {shown.map((output, index) => (
-            <Output key={index} output={output} />
+            <Output key={index} output={output} changes={changes} />
           ))}
         </div>
       )}
@@ -97,9 +97,9 @@ const Source = memo(({ code }: { code: string }) => (
   </pre>
 ));
 
-function Output({ output }: { output: Shown }) {
+function Output({ output, changes }: { output: Shown; changes: number }) {
   switch (output.kind) {
-    case "text": return <TerminalView terminal={output.terminal} name={output.name} />;
+    case "text": return <TerminalView terminal={output.terminal} name={output.name} changes={changes} />;
     case "rich": return <RichView data={output.data} metadata={output.metadata} />;
     case "failure": return <Failure error={output.error} />;
   }

@@ -15,6 +15,8 @@ const LONGEST_LINE = 4000;
 interface Props {
   terminal: Terminal;
   name: string;
+  /** Another value where the terminal may have changed, which is not seen by itself. */
+  changes?: number;
 }
 
 export function TerminalView({ terminal, name }: Props) {

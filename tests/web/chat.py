@@ -1,0 +1,71 @@
+"""The chat page as a person sees it: what they do enters, what stands on the page leaves."""
+
+from playwright.sync_api import Locator, Page, WebSocketRoute, expect
+
+from codeact.models.demo import EXAMPLES
+
+__all__ = ["Chat", "Line", "example", "execute"]
+
+
+def execute(code: str) -> str:
+    """What the model says to run `code`."""
+    return f"Let me run this.\n<execute>\n{code}\n</execute>"
+
+
+def example(word: str) -> str:
+    """The demo's example that has the word."""
+    return next(text for text in EXAMPLES if word in text.lower())
+
+
+class Chat:
+    """One tab."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.box = page.get_by_label("Your question")
+        self.answers = page.get_by_role("article", name="Answer")
+        self.line = page.locator(".line")
+        self.send = page.get_by_role("button", name="Send")
+        self.stop = page.get_by_role("button", name="Stop", exact=True)
+
+    def ask(self, question: str) -> Locator:
+        """Types a question; the answer that it gets."""
+        expect(self.stop).to_have_count(0)
+        count = self.answers.count()
+        self.box.fill(question)
+        expect(self.send).to_be_enabled()
+        self.page.keyboard.press("Enter")
+        expect(self.answers).to_have_count(count + 1)
+        return self.answers.last
+
+    def ended(self, answer: Locator) -> Locator:
+        """Waits for the answer's end."""
+        expect(answer).to_have_attribute("aria-busy", "false")
+        return answer
+
+
+class Line:
+    """The page's socket, which a test can cut and keep cut."""
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+        self._routes: list[WebSocketRoute] = []
+        self.cut_off = False
+        chat.page.route_web_socket("**/v1/responses", self._open)
+        chat.page.reload()
+
+    def _open(self, route: WebSocketRoute) -> None:
+        if self.cut_off:
+            route.close(code=1012)
+            return
+        self._routes.append(route)
+        route.connect_to_server()
+
+    def cut(self) -> None:
+        self.cut_off = True
+        self._routes[-1].close(code=1012)
+        expect(self._chat.line).to_contain_text("Reconnecting")
+
+    def mend(self) -> None:
+        self.cut_off = False
+        expect(self._chat.line).to_be_empty()
