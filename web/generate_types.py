@@ -1,7 +1,7 @@
 """`codeact/events.py` enters, `web/src/wire.ts` leaves: the events, items and outputs as TypeScript sees them.
 
-    python web/generate_types.py            writes the file
-    python web/generate_types.py --check    fails where it is not up to date
+python web/generate_types.py            writes the file
+python web/generate_types.py --check    fails where it is not up to date
 """
 
 import sys

@@ -87,7 +87,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Chat]]:
                 if not any(part in text for part in expected):
                     complaints.append(text)
 
-            page.on("console", lambda message: complain(message.text))
+            page.on("console", lambda message: complain(f"{message.text} {message.location['url']}"))
             page.on("pageerror", lambda error: complain(str(error)))
             page.goto(url)
             return Chat(page)

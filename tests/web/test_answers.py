@@ -102,19 +102,20 @@ def test_markdown_becomes_elements_and_brings_nothing_that_runs(
 ) -> None:
     script(
         "# Title\n\nA **bold** `word`, $x^2$, $5 and $6:\n- one\n- two\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n"
-        f"```python\nfor x in y: pass\n```\n\n[link](javascript:{OWN.replace(' ', '')}) <b style='color:red'>x</b>"
+        f"```json\n{{\"a\": 1}}\n```\n\n[link](javascript:{OWN.replace(' ', '')}) <b style='color:red'>x</b>\n\n$$\ny\n$$"
         f"\n\n{HOSTILE}\n\nEnd."
     )
-    chat = visit(scripted.url, expected=("/none",))
+    chat = visit(scripted.url, expected=("Applying inline style", "Executing inline event handler", "/none"))
     prose = chat.ended(chat.ask("say")).locator(".prose")
     expect(prose.locator("p").last).to_have_text("End.")
     expect(prose.locator("h1")).to_have_text("Title")
     expect(prose.locator("strong")).to_have_text("bold")
     expect(prose.locator("li")).to_have_text(["one", "two"])
     expect(prose.locator("td")).to_have_text(["1", "2"])
-    expect(prose.locator(".katex")).to_have_count(1)
+    expect(prose.locator(".katex")).to_have_count(2)
+    expect(prose.locator(".katex-display")).to_have_count(1)
     expect(prose.locator("p").first).to_contain_text("$5 and $6")
-    expect(prose.locator("pre .hljs-keyword").first).to_have_text("for")
+    expect(prose.locator("pre .hljs-number").first).to_have_text("1")
     assert prose.locator("script, svg:not(.icon), [onerror], [style]:not(.katex *)").count() == 0
     assert prose.locator("a").get_attribute("href") is None
     assert chat.page.evaluate("window.owned") is None

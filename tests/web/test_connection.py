@@ -1,0 +1,169 @@
+"""Reload, loss, sleep and restart: an answer goes on without a lost or doubled character."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from tests.model_server import Gate, ModelServer
+from tests.server.conftest import Running
+from tests.web.chat import Chat, Line, example, execute
+
+pytestmark = pytest.mark.browser
+
+
+def test_an_answer_goes_on_after_a_lost_connection(
+    scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
+) -> None:
+    gate = Gate()
+    model_server.reply("One,", gate, " two,", " three.")
+    chat = visit(scripted.url)
+    line = Line(chat)
+    answer = chat.ask("count")
+    expect(answer.locator(".prose")).to_have_text("One,")
+    line.cut()
+    gate.open()
+    line.mend()
+    chat.ended(answer)
+    expect(answer.locator(".prose")).to_have_text("One, two, three.")
+
+
+def test_an_answer_whose_events_are_gone_is_shown_as_stored(
+    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat]
+) -> None:
+    plot = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
+    script(execute(f"print('before')\n{plot}\nprint('after')"), "Done.")
+    chat = visit(scripted.url)
+    line = Line(chat)
+    answer = chat.ask("plot")
+    expect(answer.locator(".cell")).to_be_visible()
+    line.cut()
+    while scripted.state.runs.live:
+        chat.page.wait_for_timeout(50)  # the end of a run is an event of the server's loop, not of this one
+    scripted.state.runs._ended.clear()
+    line.mend()
+    chat.ended(answer)
+    expect(answer.locator(".prose").last).to_have_text("Done.")
+    expect(answer.locator(".stdout").first).to_contain_text("before")
+    assert answer.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+
+
+def test_a_reload_in_mid_stream_shows_all_of_the_answer_once(
+    scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
+) -> None:
+    gate = Gate()
+    model_server.reply("Look: <execute>\nprint('ready')\nprint('steady')\n</execute>")
+    model_server.reply("One,", gate, " two.")
+    chat = visit(scripted.url)
+    expect(chat.ask("count").locator(".prose").last).to_have_text("One,")
+    chat.page.reload()
+    answer = chat.answers
+    expect(answer.locator(".prose").last).to_have_text("One,")
+    gate.open()
+    chat.ended(answer)
+    expect(answer.locator(".prose")).to_have_text(["Look:", "One, two."])
+    expect(answer.locator(".stdout")).to_have_text("ready\nsteady\n")
+    chat.page.reload()
+    expect(chat.answers.locator(".prose")).to_have_text(["Look:", "One, two."])
+    expect(chat.answers.locator(".stdout")).to_have_text("ready\nsteady\n")
+    expect(chat.page.locator(".bubble")).to_have_text("count")
+
+
+def test_without_a_network_the_page_says_so_and_goes_on_when_it_is_back(
+    scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
+) -> None:
+    gate = Gate()
+    model_server.reply("One,", gate, " two.")
+    chat = visit(scripted.url, expected=("ERR_INTERNET_DISCONNECTED",))
+    answer = chat.ask("count")
+    expect(answer.locator(".prose")).to_have_text("One,")
+    chat.page.context.set_offline(True)
+    expect(chat.line).to_contain_text("offline")
+    gate.open()
+    chat.page.context.set_offline(False)
+    chat.ended(answer)
+    expect(answer.locator(".prose")).to_have_text("One, two.")
+    expect(chat.line).to_be_empty()
+
+
+def test_a_question_that_was_lost_on_its_way_is_asked_once(
+    scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
+) -> None:
+    script("Only once.")
+    chat = visit(scripted.url)
+    asked: list[str] = []
+
+    def swallow(route: object) -> None:
+        """The first socket loses the question after the server got it; those after it are left alone."""
+        server = route.connect_to_server()  # type: ignore[attr-defined]
+        route.on_message(lambda message: (asked.append(str(message)), server.send(message)))  # type: ignore[attr-defined]
+        if not asked:
+            server.on_message(lambda message: route.close(code=1012))  # type: ignore[attr-defined]
+
+    chat.page.route_web_socket("**/v1/responses", swallow)
+    chat.page.reload()
+    answer = chat.ended(chat.ask("hello"))
+    expect(answer.locator(".prose")).to_have_text("Only once.")
+    assert len([message for message in asked if "response.create" in message]) == 1
+    assert len(model_server.requests) == 1
+
+
+@contextmanager
+def process(port: int, data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`codeact serve` as a process of its own, which can be killed."""
+    command = [str(Path(sys.executable).with_name("codeact")), "serve", "--port", str(port), "--data-dir", str(data_dir)]
+    options = ["--model", "demo", "--sandbox", "process", "--pool-min", "1"]
+    with (data_dir / "log").open("ab") as log:
+        server = subprocess.Popen([*command, *options], stdout=log, stderr=log, env=os.environ | {"NO_COLOR": "1"})
+    try:
+        yield server
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def ready(chat_url: str, chat: Chat) -> None:
+    for _ in range(600):
+        try:
+            if httpx.get(f"{chat_url}/readyz", trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        chat.page.wait_for_timeout(100)  # another process has no event that this one could wait for
+    raise AssertionError("the server is not ready")
+
+
+def test_after_a_killed_server_the_page_goes_on_with_what_was_acknowledged(
+    visit: Callable[..., Chat], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    expected = ("ERR_CONNECTION_REFUSED", "WebSocket", "ERR_", "Failed to load")
+    with process(port, tmp_path) as server:
+        chat = visit("about:blank", expected=expected)
+        ready(url, chat)
+        chat.page.goto(url)
+        chat.page.get_by_role("button", name=example("fibonacci")).click()
+        chat.ended(chat.answers)
+        counting = chat.ask("Count to 100, live")
+        expect(counting.locator(".stdout")).to_contain_text("3")
+        server.kill()
+        server.wait(30)
+        expect(chat.line).to_contain_text("Reconnecting")
+    with process(port, tmp_path):
+        ready(url, chat)
+        chat.ended(counting)
+        expect(counting.get_by_role("alert")).to_contain_text("restart")
+        expect(chat.line).to_be_empty()
+        expect(chat.answers.first.locator(".stdout")).to_contain_text("354224848179261915075")
+        answer = chat.ended(chat.ask("What is 6 * 7?"))
+        expect(answer.locator(".prose").last).to_contain_text("42")
+        expect(answer.locator(".notice")).to_contain_text("New kernel")

@@ -1,0 +1,80 @@
+import { describe, expect, it } from "vitest";
+import { Blocks } from "../src/core/blocks";
+import { marked, table } from "../src/core/html";
+
+const TEXT = `# Title
+
+A paragraph
+of two lines, with $x^2$.
+
+- one
+- two
+
+  more of two
+
+\`\`\`python
+def f():
+
+    return 1
+\`\`\`
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+$$
+x = 1
+$$
+
+1. first
+2. second
+
+End.`;
+
+const all = (blocks: Blocks) => [...blocks.finished, ...blocks.rest].map((block) => block.text.trim());
+
+describe("blocks", () => {
+  it("are the same however the text arrives", () => {
+    const whole = all(new Blocks().update(TEXT));
+    expect(whole).toHaveLength(8);
+    for (const size of [1, 3, 7, 50]) {
+      const growing = new Blocks();
+      for (let at = size; at < TEXT.length; at += size) growing.update(TEXT.slice(0, at));
+      expect(all(growing.update(TEXT))).toEqual(whole);
+    }
+  });
+
+  it("never change once they are finished", () => {
+    const growing = new Blocks();
+    let before: string[] = [];
+    for (let at = 1; at <= TEXT.length; at++) {
+      growing.update(TEXT.slice(0, at));
+      const now = growing.finished.map((block) => block.text);
+      expect(now.slice(0, before.length)).toEqual(before);
+      before = now;
+    }
+  });
+
+  it("start anew for another text", () => {
+    const blocks = new Blocks().update("One.\n\nTwo.\n\nThree.");
+    expect(all(blocks.update("Other."))).toEqual(["Other."]);
+  });
+});
+
+// What is taken away for safety is tested in a real browser: tests/web/test_answers.py.
+const parsed = (text: string) => marked.parse(text, { async: false });
+
+describe("math", () => {
+  it("is marked, and prices are left alone", () => {
+    expect(parsed("$x^2$ and \\(y\\)")).toContain('data-tex="x^2"');
+    expect(parsed("$5 and $6")).not.toContain("data-tex");
+    expect(parsed("$$\nx\n$$")).toContain('data-tex="x" data-display="block"');
+  });
+});
+
+describe("a table of code's", () => {
+  it("is left to the frame when it is anything else", () => {
+    expect(table("<table><tr><td>1</td></tr></table>")).toBeNull();
+    expect(table('<style type="text/css">#T_1{}</style><table class="dataframe"></table>')).toBeNull();
+  });
+});
