@@ -16,8 +16,8 @@ from codeact.errors import CodeActError
 
 TARGET = Path(__file__).parent / "src" / "wire.ts"
 HEADER = "// The wire's types. Generated from codeact/events.py by web/generate_types.py; never edited by hand.\n"
-UNIONS = {"Event": e.Event, "Item": e.Item, "Output": e.Output, "TerminalEvent": e.TerminalEvent}
-OTHERS = (e.InputMessage, e.Response)
+UNIONS = {"Event": e.Event, "Input": e.Input, "Item": e.Item, "Output": e.Output, "TerminalEvent": e.TerminalEvent}
+OTHERS = (e.Response,)
 
 
 def main() -> int:

@@ -73,6 +73,7 @@ export const text = {
     starting: "Starting a sandbox",
     thinking: "Thoughts",
     thinkingLive: "Thinking…",
+    call: "Called",
     stopped: "Stopped",
     incomplete: (reason: string) => `Incomplete: ${reason.replaceAll("_", " ")}`,
     lost: "The server lost this answer.",

@@ -1,5 +1,10 @@
 // The wire's types. Generated from codeact/events.py by web/generate_types.py; never edited by hand.
 
+export interface Caller {
+  type: "program";
+  caller_id: string;
+}
+
 export interface ClearOutput {
   output_type: "clear_output";
   wait: boolean;
@@ -32,6 +37,8 @@ export interface CodeInterpreterCall {
   "codeact:result": ExecutionResult | null;
   "codeact:observation": string | null;
   "codeact:tagged": boolean;
+  "codeact:waits_for": string[];
+  "codeact:continues": string | null;
 }
 
 export interface CodeOutput {
@@ -97,6 +104,41 @@ export interface ExecutionResult {
   omitted_bytes?: number;
 }
 
+export interface FunctionArgumentsDelta {
+  type: "response.function_call_arguments.delta";
+  item_id: string;
+  output_index: number;
+  delta: string;
+  sequence_number: number;
+}
+
+export interface FunctionArgumentsDone {
+  type: "response.function_call_arguments.done";
+  item_id: string;
+  output_index: number;
+  arguments: string;
+  name: string;
+  sequence_number: number;
+}
+
+export interface FunctionCall {
+  type: "function_call";
+  id: string;
+  call_id: string;
+  name: string;
+  arguments: string;
+  caller: Caller | null;
+  status: "completed" | "in_progress" | "incomplete";
+}
+
+export interface FunctionCallOutput {
+  type: "function_call_output";
+  id: string;
+  call_id: string;
+  output: string;
+  status: "completed";
+}
+
 export interface ImageOutput {
   type: "image";
   url: string;
@@ -153,6 +195,55 @@ export interface LogsOutput {
   logs: string;
 }
 
+export interface McpArgumentsDelta {
+  type: "response.mcp_call_arguments.delta";
+  item_id: string;
+  output_index: number;
+  delta: string;
+  sequence_number: number;
+}
+
+export interface McpArgumentsDone {
+  type: "response.mcp_call_arguments.done";
+  item_id: string;
+  output_index: number;
+  arguments: string;
+  sequence_number: number;
+}
+
+export interface McpCall {
+  type: "mcp_call";
+  id: string;
+  server_label: string;
+  name: string;
+  arguments: string;
+  output: string | null;
+  error: string | null;
+  approval_request_id: string | null;
+  status: "calling" | "completed" | "failed" | "in_progress" | "incomplete";
+}
+
+export interface McpCompleted {
+  type: "response.mcp_call.completed";
+  item_id: string;
+  output_index: number;
+  sequence_number: number;
+}
+
+export interface McpFailed {
+  type: "response.mcp_call.failed";
+  item_id: string;
+  output_index: number;
+  sequence_number: number;
+}
+
+export interface McpInProgress {
+  type: "response.mcp_call.in_progress";
+  item_id: string;
+  output_index: number;
+  sequence_number: number;
+}
+
 export interface Message {
   type: "message";
   id: string;
@@ -175,14 +266,14 @@ export interface NoticeEvent {
 export interface OutputItemAdded {
   type: "response.output_item.added";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall;
   sequence_number: number;
 }
 
 export interface OutputItemDone {
   type: "response.output_item.done";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall;
   sequence_number: number;
 }
 
@@ -264,7 +355,7 @@ export interface Response {
   incomplete_details: IncompleteDetails | null;
   instructions: string | null;
   metadata: Record<string, string>;
-  output: (Message | Reasoning | CodeInterpreterCall)[];
+  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall)[];
   conversation: ConversationRef | null;
   previous_response_id: string | null;
   background: boolean;
@@ -385,16 +476,29 @@ export type Event =
   | InterpreterInterpreting
   | CodeOutput
   | InterpreterCompleted
+  | FunctionArgumentsDelta
+  | FunctionArgumentsDone
+  | McpArgumentsDelta
+  | McpArgumentsDone
+  | McpInProgress
+  | McpCompleted
+  | McpFailed
   | NoticeEvent
   | SteerAccepted
   | ResponseCompleted
   | ResponseIncomplete
   | ResponseFailed;
 
+export type Input =
+  | InputMessage
+  | FunctionCallOutput;
+
 export type Item =
   | Message
   | Reasoning
-  | CodeInterpreterCall;
+  | CodeInterpreterCall
+  | FunctionCall
+  | McpCall;
 
 export type Output =
   | Stream

@@ -19,6 +19,8 @@ const call = (change: Partial<CodeInterpreterCall> = {}): CodeInterpreterCall =>
   "codeact:result": null,
   "codeact:observation": null,
   "codeact:tagged": true,
+  "codeact:waits_for": [],
+  "codeact:continues": null,
   ...change,
 });
 
@@ -51,9 +53,10 @@ function follow(events: readonly Event[], answer = new Answer(() => 7)): Answer 
 }
 
 const summary = (answer: Answer) =>
-  answer.parts.map((part) =>
-    part.kind === "cell" ? [part.code, part.state, part.outputs.shown.map((output) => output.kind === "text" && output.terminal.text)] : part.text,
-  );
+  answer.parts.map((part) => {
+    if (part?.kind !== "cell") return part?.kind === "prose" ? part.text : part;
+    return [part.code, part.state, part.outputs.shown.map((output) => output.kind === "text" && output.terminal.text)];
+  });
 
 const WHOLE = ["Hello", ["print(1)", "done", ["1\n"]]];
 

@@ -31,12 +31,23 @@ export interface Cell extends Part {
   startedAt: number | null;
 }
 
-export type AnswerPart = Prose | Thinking | Cell;
+/** The code called a function outside of its sandbox. */
+export interface Call extends Part {
+  readonly kind: "call";
+  name: string;
+  arguments: string;
+  output: string | null;
+  error: string | null;
+  done: boolean;
+}
+
+export type AnswerPart = Prose | Thinking | Cell | Call;
 
 export class Answer {
   /** The response as the server last told it; its `output` is in `parts`. */
   response: Response | null = null;
-  readonly parts: AnswerPart[] = [];
+  /** By the index in the response's output; null for an item of a kind that is not shown. */
+  readonly parts: (AnswerPart | null)[] = [];
   readonly notices: Notice[] = [];
   /** The sequence_number of the last event that was taken. */
   last = -1;
@@ -78,7 +89,7 @@ export class Answer {
     this.parts.length = 0;
     for (const item of response.output) {
       const stored = part(item);
-      finish(stored, item);
+      if (stored) finish(stored, item);
       this.parts.push(stored);
     }
     if (response.status !== "in_progress" && response.status !== "queued") this.end();
@@ -106,6 +117,10 @@ export class Answer {
           break;
         case "codeact:code_interpreter_call.output": at.outputs.take(event.output);
       }
+    } else if (at.kind === "call") {
+      if (event.type === "response.mcp_call_arguments.done" || event.type === "response.function_call_arguments.done") {
+        at.arguments = event.arguments;
+      }
     } else if (event.type === "response.output_text.delta" || event.type === "response.reasoning_text.delta") {
       at.text += event.delta;
     }
@@ -132,7 +147,7 @@ export class Answer {
   }
 }
 
-function part(item: Item): AnswerPart {
+function part(item: Item): AnswerPart | null {
   const { id } = item;
   switch (item.type) {
     case "message": return { kind: "prose", id, changes: 0, text: "", done: false };
@@ -148,6 +163,13 @@ function part(item: Item): AnswerPart {
         result: null,
         startedAt: null,
       };
+    case "function_call":
+    case "mcp_call": {
+      const { name } = item;
+      return { kind: "call", id, changes: 0, name, arguments: item.arguments, output: null, error: null, done: false };
+    }
+    default:
+      return null;
   }
 }
 
@@ -158,7 +180,11 @@ function finish(at: AnswerPart, item: Item): void {
     at.result = item["codeact:result"];
     at.state = at.result || item.status === "completed" ? "done" : "stopped";
     if (!at.outputs.shown.length) for (const output of item["codeact:notebook_outputs"]) at.outputs.take(output);
-  } else if (at.kind !== "cell" && item.type !== "code_interpreter_call") {
+  } else if (at.kind === "call" && (item.type === "mcp_call" || item.type === "function_call")) {
+    at.arguments = item.arguments;
+    if (item.type === "mcp_call") [at.output, at.error] = [item.output, item.error];
+    at.done = true;
+  } else if ((at.kind === "prose" || at.kind === "thinking") && (item.type === "message" || item.type === "reasoning")) {
     at.text = item.content.map((content) => content.text).join("");
     at.done = true;
   }

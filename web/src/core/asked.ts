@@ -1,6 +1,6 @@
 // What the user wrote and attached enters, the `input` of a request leaves; and back, for what is stored.
 
-import type { InputMessage } from "../wire";
+import type { Input } from "../wire";
 
 export interface Attachment {
   readonly name: string;
@@ -27,10 +27,11 @@ export interface Asked {
   readonly attachments: readonly Attachment[];
 }
 
-export function asked(messages: readonly InputMessage[]): Asked {
+export function asked(given: readonly Input[]): Asked {
   const texts: string[] = [];
   const attachments: Attachment[] = [];
-  for (const part of messages.filter(({ role }) => role === "user").flatMap(({ content }) => content)) {
+  const parts = given.flatMap((item) => (item.type === "message" && item.role === "user" ? item.content : []));
+  for (const part of parts) {
     if (part["type"] === "input_text") texts.push(String(part["text"]));
     else if (part["type"] === "input_file") {
       attachments.push({ name: String(part["filename"]), type: "", size: 0, url: String(part["file_data"] ?? "") });

@@ -1,6 +1,6 @@
 // HTTP requests of the page enter the server, its answers leave as values or as a `Failed` in the server's words.
 
-import type { InputMessage, Response } from "../wire";
+import type { Input, Response } from "../wire";
 
 export class Failed extends globalThis.Error {
   readonly status: number;
@@ -44,7 +44,7 @@ export interface Page {
 
 export interface StoredTurn {
   response: Response;
-  input: InputMessage[];
+  input: Input[];
 }
 
 /** Where the server is: the page may be served under a path of a proxy. */

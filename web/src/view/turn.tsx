@@ -1,7 +1,7 @@
 // A question and its answer enter; both as they stand leave, and what can be done with them.
 
 import { useState } from "preact/hooks";
-import type { AnswerPart } from "../core/answer";
+import type { AnswerPart, Call } from "../core/answer";
 import { siblings } from "../core/tree";
 import type { Turn } from "../conversation";
 import { ask, current, status } from "../state";
@@ -123,8 +123,8 @@ function AnswerView({ turn, busy }: { turn: Turn; busy: boolean }) {
 }
 
 /** Nothing moves by itself: the model has been asked and has not said anything yet. */
-function waits(parts: readonly AnswerPart[]): boolean {
-  const last = parts.at(-1);
+function waits(parts: readonly (AnswerPart | null)[]): boolean {
+  const last = parts.findLast((part) => part !== null);
   return !last || (last.kind === "cell" ? last.state === "done" : last.done);
 }
 
@@ -132,6 +132,7 @@ const PartView = memo(({ part, changes }: { part: AnswerPart; changes: number })
   switch (part.kind) {
     case "prose": return <Prose source={part.text} />;
     case "cell": return <CellView cell={part} changes={changes} />;
+    case "call": return <CallView call={part} changes={changes} />;
     case "thinking":
       return (
         <details class="thinking">
@@ -144,6 +145,16 @@ const PartView = memo(({ part, changes }: { part: AnswerPart; changes: number })
       );
   }
 });
+
+const CallView = memo(({ call }: { call: Call; changes: number }) => (
+  <details class="thinking call">
+    <summary data-live={!call.done || undefined}>
+      <Icon name="chevron" size={14} />
+      {text.turn.call} <code>{call.name}</code>
+    </summary>
+    <pre class="thought">{[call.arguments, call.error ?? call.output].filter(Boolean).join("\n\n")}</pre>
+  </details>
+));
 
 function Waiting() {
   return (
@@ -189,8 +200,8 @@ function Remark({ status, reason }: { status: string; reason: string | null }) {
 /** The answer as Markdown, its code in fences. */
 function words({ answer }: Turn): string {
   const parts = answer.parts.map((part) => {
-    if (part.kind === "prose") return part.text.trim();
-    return part.kind === "cell" ? `\`\`\`python\n${part.code.trimEnd()}\n\`\`\`` : "";
+    if (part?.kind === "prose") return part.text.trim();
+    return part?.kind === "cell" ? `\`\`\`python\n${part.code.trimEnd()}\n\`\`\`` : "";
   });
   return parts.filter(Boolean).join("\n\n");
 }
