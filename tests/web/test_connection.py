@@ -161,7 +161,8 @@ def test_after_a_killed_server_the_page_goes_on_with_what_was_acknowledged(
     with process(port, tmp_path):
         ready(url, chat)
         chat.ended(counting)
-        expect(counting.get_by_role("alert")).to_contain_text("restart")
+        expect(counting.get_by_role("alert")).to_contain_text("server stopped")
+        expect(counting.locator(".stdout")).to_contain_text("3")
         expect(chat.line).to_be_empty()
         expect(chat.answers.first.locator(".stdout")).to_contain_text("354224848179261915075")
         answer = chat.ended(chat.ask("What is 6 * 7?"))

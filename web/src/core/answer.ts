@@ -83,15 +83,14 @@ export class Answer {
     }
   }
 
-  /** Shows the response as it is stored, in place of what was shown. */
+  /** Shows the response as it is stored; what came live beyond that stays. */
   restore(response: Response): void {
     this.adopt(response);
-    this.parts.length = 0;
-    for (const item of response.output) {
+    response.output.forEach((item, index) => {
       const stored = part(item);
       if (stored) finish(stored, item);
-      this.parts.push(stored);
-    }
+      this.parts[index] = stored;
+    });
     if (response.status !== "in_progress" && response.status !== "queued") this.end();
   }
 
