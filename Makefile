@@ -79,7 +79,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
 	@touch $@
 
 lock: $(BIN)/uv
-	cd requirements && for name in uv build $(CLIENTS) peer-smolagents peer-llm-sandbox; do $(LOCK) $$name.in -o $$name.txt; done
+	cd requirements && for name in uv build node $(CLIENTS) peer-smolagents peer-llm-sandbox; do $(LOCK) $$name.in -o $$name.txt; done
 	cd requirements && $(LOCK) -c ../docker/sandbox-requirements.txt peer-gateway.in -o peer-gateway.txt
 	$(LOCK) pyproject.toml --extra sandbox --extra mcp -o requirements/serve.txt
 	$(LOCK) pyproject.toml --extra sandbox --extra mcp --extra dev -c requirements/serve.txt -o requirements/dev.txt

@@ -1,10 +1,5 @@
 // The wire's types. Generated from codeact/events.py by web/generate_types.py; never edited by hand.
 
-export interface Caller {
-  type: "program";
-  caller_id: string;
-}
-
 export interface ClearOutput {
   output_type: "clear_output";
   wait: boolean;
@@ -47,6 +42,15 @@ export interface CodeOutput {
   output_index: number;
   output: Stream | DisplayData | ExecuteResult | Error | UpdateDisplayData | ClearOutput;
   sequence_number: number;
+}
+
+export interface ContainerFileCitation {
+  type: "container_file_citation";
+  container_id: string;
+  file_id: string;
+  filename: string;
+  start_index: number;
+  end_index: number;
 }
 
 export interface ContentPartAdded {
@@ -127,7 +131,7 @@ export interface FunctionCall {
   call_id: string;
   name: string;
   arguments: string;
-  caller: Caller | null;
+  "codeact:code_item_id": string | null;
   status: "completed" | "in_progress" | "incomplete";
 }
 
@@ -282,6 +286,16 @@ export interface OutputText {
   text: string;
   annotations: unknown[];
   logprobs: unknown[];
+}
+
+export interface OutputTextAnnotationAdded {
+  type: "response.output_text.annotation.added";
+  item_id: string;
+  output_index: number;
+  annotation: ContainerFileCitation;
+  annotation_index: number;
+  content_index: number;
+  sequence_number: number;
 }
 
 export interface OutputTextDelta {
@@ -442,6 +456,7 @@ export interface Stream {
   output_type: "stream";
   name: "stderr" | "stdout";
   text: string;
+  execution_count?: number | null;
 }
 
 export interface TextConfig {
@@ -467,6 +482,7 @@ export type Event =
   | ContentPartAdded
   | ContentPartDone
   | OutputTextDelta
+  | OutputTextAnnotationAdded
   | OutputTextDone
   | ReasoningTextDelta
   | ReasoningTextDone
