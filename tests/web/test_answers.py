@@ -102,8 +102,8 @@ def test_markdown_becomes_elements_and_brings_nothing_that_runs(
 ) -> None:
     script(
         "# Title\n\nA **bold** `word`, $x^2$, $5 and $6:\n- one\n- two\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n"
-        f"```json\n{{\"a\": 1}}\n```\n\n[link](javascript:{OWN.replace(' ', '')}) <b style='color:red'>x</b>\n\n$$\ny\n$$"
-        f"\n\n{HOSTILE}\n\nEnd."
+        f"```json\n{{\"a\": 1}}\n```\n\n[link](javascript:{OWN.replace(' ', '')}) <b style='color:red'>x</b>"
+        f"\n\n$$\ny\n$$\n\n{HOSTILE}\n\nEnd."
     )
     chat = visit(scripted.url, expected=("Applying inline style", "Executing inline event handler", "/none"))
     prose = chat.ended(chat.ask("say")).locator(".prose")
