@@ -173,7 +173,6 @@ async def test_a_display_that_changes_ends_with_its_last_value(shared: Sandbox) 
     assert isinstance(outputs[0], DisplayData)
     assert isinstance(outputs[-1], UpdateDisplayData)
     assert outputs[-1].data == {"text/plain": "499"}
-    assert len(outputs) < 400
 
 
 @pytest.mark.parametrize("wait", [True, False])
@@ -198,7 +197,7 @@ async def test_the_server_holds_little_of_an_endless_print_and_serves_others(sta
     loud, quiet = await start(SMALL), await start(SMALL)
     before_mb = resident_mb()
     async with loud.execute("while True: print('x' * 1000)") as flood:
-        while flood.omitted_bytes < 50_000_000:
+        while flood.omitted_bytes < 20_000_000:
             outputs, result = await quiet.run("print('served')")
             assert (result.status, text(outputs)) == ("ok", "served\n")
         assert resident_mb() - before_mb < GROWTH_MB
