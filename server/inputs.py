@@ -24,6 +24,7 @@ __all__ = [
     "Given",
     "InputItem",
     "ItemReference",
+    "answer_id",
     "as_messages",
     "as_text",
     "from_item",
@@ -74,16 +75,18 @@ Part = InputText | OutputText | Refusal | InputImage | InputFile
 
 
 class MessageItem(msgspec.Struct, tag="message"):
-    """`type` may be left out."""
+    """`type` may be left out. `id` is that of an earlier answer's message, sent back."""
 
     role: Literal["user", "system", "developer", "assistant"]
     content: str | list[Part]
+    id: str | None = None
 
 
 class CodeItem(msgspec.Struct, tag="code_interpreter_call"):
     """Code of an earlier answer, sent back; it is not run again."""
 
     code: str | None = None
+    id: str | None = None
     outputs: list[LogsOutput | ImageOutput] | None = None
 
 
@@ -147,7 +150,7 @@ def as_messages(given: str | list[InputItem]) -> list[Given]:
                 param = f"input[{index}].content"
                 content = [_part(part, f"{param}[{at}]") for at, part in enumerate(parts)]
                 messages.append(InputMessage(id=new_id("msg"), role=role, content=content))
-            case CodeItem(code, outputs):
+            case CodeItem(code, outputs=outputs):
                 logs = [output.logs for output in outputs or () if isinstance(output, LogsOutput)]
                 messages += _code_messages(code or "", "".join(logs))
             case ItemReference() | FunctionCallItem():
@@ -156,6 +159,16 @@ def as_messages(given: str | list[InputItem]) -> list[Given]:
                 text = output if isinstance(output, str) else "".join(part.text for part in output)
                 messages.append(FunctionCallOutput(id=new_id("fco"), call_id=call_id, output=text))
     return messages
+
+
+def answer_id(given: str | list[InputItem]) -> str | None:
+    """The id of the last item that an earlier answer gave, as far as the client tells."""
+    if isinstance(given, str):
+        return None
+    for item in reversed(given):
+        if isinstance(item, ItemReference | CodeItem) or (isinstance(item, MessageItem) and item.role == "assistant"):
+            return item.id
+    return None
 
 
 def from_item(item: Any) -> list[Input]:

@@ -7,7 +7,7 @@ from functools import partial
 from codeact.errors import InvalidRequest
 from codeact.events import FunctionCallOutput, Input, InputMessage
 from codeact.store import Blob, Store
-from server.inputs import FunctionCallItem, Given, InputItem, ItemReference, as_messages, as_text, from_item
+from server.inputs import FunctionCallItem, Given, InputItem, ItemReference, answer_id, as_messages, as_text, from_item
 from server.media import keep
 from server.requests import CreateRequest
 from server.unstored import Place, Unstored
@@ -51,7 +51,12 @@ class Preparation:
             if found.last_response_id is None:
                 return Place([], found.id)
             return Place(await self._store.thread(found.last_response_id, owner=self._owner), found.id)
-        return await self._where_code_waits() or Place()
+        return await self._where_code_waits() or await self._around(answer_id(request.input))
+
+    async def _around(self, item_id: str | None) -> Place:
+        """A client that sends a whole history of ours is told no more than that, but keeps its kernel."""
+        found = None if item_id is None else await self._store.conversation_of(item_id, owner=self._owner)
+        return Place(workspace_id=found, retold=found is not None)
 
     async def _where_code_waits(self) -> Place | None:
         """Where the last value belongs, for clients that send a conversation whole and name none."""

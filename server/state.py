@@ -198,7 +198,8 @@ class State:
         self, response: e.Response, history: list[e.Input | e.Item], workspace: Workspace, place: Place
     ) -> list[e.InputMessage]:
         """What the model has to know of its kernel before it reads the request."""
-        if reason := lost_kernel(history, workspace):
+        gone = place.retold and workspace.container_id is None
+        if reason := workspace.lost if gone else lost_kernel(history, workspace):
             response.notices.append(
                 e.Notice("kernel_replaced", f"A new kernel was started and the variables are gone: {reason}.")
             )

@@ -16,12 +16,14 @@ MAX_RESPONSES = 64
 class Place:
     """Where a request goes on: the responses before it, oldest first, and the id of the workspace that it uses.
 
-    `branched`: the conversation has gone on after the last of them, perhaps with the same kernel.
+    `branched`: the conversation has gone on after the last of them, perhaps with the same kernel. `retold`: the
+    request itself tells what came before.
     """
 
     thread: list[StoredResponse] = field(default_factory=list)
     workspace_id: str | None = None
     branched: bool = False
+    retold: bool = False
 
 
 class Unstored:

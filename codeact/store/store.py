@@ -154,6 +154,16 @@ class Store:
         return document.response_id
 
     @operation
+    async def conversation_of(self, item_id: str, *, owner: str) -> str | None:
+        """The conversation in whose answers the item is; None where there is none, or it is deleted."""
+        item = await self._items.find_one({"_id": item_id})
+        response = item and await self._responses.find_one({"_id": item.response_id, "owner": owner})
+        conversation = response and response.response.get("conversation")
+        place = {"_id": conversation and conversation["id"], "owner": owner, "deleted": False}
+        found = await self._conversations.find_one(place) if conversation else None
+        return found.id if found is not None else None
+
+    @operation
     async def delete_response(self, response_id: str, *, owner: str) -> None:
         """Forgets what was asked and answered. Its place in the tree stays: others may follow it."""
         place = {"_id": response_id, "owner": owner}

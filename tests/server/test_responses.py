@@ -301,12 +301,14 @@ def test_items_of_an_earlier_answer_can_be_sent_back_or_named(http: httpx.Client
     said = {"role": "user", "content": "which?"}
     for earlier in (first["output"], [{"type": "item_reference", "id": item["id"]} for item in first["output"]]):
         model_server.reply("Still seven.")
-        create(http, input=[said, *earlier, {"role": "user", "content": "sure?"}])
+        again = create(http, input=[said, *earlier, {"role": "user", "content": "sure?"}])
+        assert again["conversation"] == first["conversation"]
         asked = [message["content"] for message in model_server.requests[-1].messages[1:]]
         assert asked[1] == "I look.\n\n<execute>\nprint(7)\n</execute>"
         assert asked[2].startswith("Observation:")
         assert "7" in asked[2]
         assert asked[3:] == ["Seven.", "sure?"]
+        assert notices(again) == []
     missing = http.post("/v1/responses", json={"input": [{"type": "item_reference", "id": "msg_no"}]})
     assert error(missing) == (404, "not_found", "input")
 
