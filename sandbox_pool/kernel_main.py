@@ -38,15 +38,16 @@ from typing import Any, ClassVar  # noqa: E402
 # ipykernel looks for a debugger, and imports the clients and managers of kernels along with the few functions of
 # jupyter_client that it needs: without them it starts 65 ms sooner and 10 MB smaller. The code may import both.
 sys.modules["debugpy"] = None  # type: ignore[assignment]
-found: Any = importlib.util.find_spec("jupyter_client")
-lean: Any = types.ModuleType("jupyter_client")
-lean.__path__ = found.submodule_search_locations
-lean.BlockingKernelClient = object
-sys.modules["jupyter_client"] = lean
+found = importlib.util.find_spec("jupyter_client")
+if found is not None:  # Else the import of ipykernel says best what is missing.
+    lean: Any = types.ModuleType("jupyter_client")
+    lean.__path__ = found.submodule_search_locations
+    lean.BlockingKernelClient = object
+    sys.modules["jupyter_client"] = lean
 
-from jupyter_client import connect  # noqa: E402
+    from jupyter_client import connect
 
-vars(lean).update({name: getattr(connect, name) for name in connect.__all__})
+    vars(lean).update({name: getattr(connect, name) for name in connect.__all__})
 
 import ipykernel.debugger  # noqa: E402, F401
 import zmq  # noqa: E402
