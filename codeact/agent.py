@@ -34,6 +34,7 @@ __all__ = ["AgentOptions", "Collect", "Stop", "answer", "lost_kernel"]
 log = structlog.get_logger(__name__)
 
 STOP_DEADLINE_S = 10.0
+TELL_AFTER_S = 0.5
 MAX_TRUNCATIONS = 12
 TRUNCATE_TO = 0.7
 
@@ -175,7 +176,7 @@ class _Loop:
 
     async def run(self) -> None:
         if not self._options.generate:
-            await self._workspace.sandbox()
+            await self._claim()
             return
         if not await self._resume():
             return
@@ -285,7 +286,7 @@ class _Loop:
                 continue
             if isinstance(segment, CodeStart):
                 begun = time.monotonic()
-                sandbox = await self._workspace.sandbox()
+                sandbox = await self._claim()
                 self._builder.sandbox_wait(time.monotonic() - begun)
                 await self._builder.code_start(sandbox.id, tagged=segment.tagged)
                 continue
@@ -309,6 +310,26 @@ class _Loop:
             counted.set()
 
     # ---- one execution -----------------------------------------------------------------------------
+
+    async def _claim(self) -> Sandbox:
+        """The conversation's sandbox; readers are told why they wait for it, where they do."""
+        waiting = anyio.CancelScope()
+        if self._workspace.container_id is None:
+            self._counting.start_soon(self._tell_of_waiting, waiting)
+        try:
+            return await self._workspace.sandbox()
+        finally:
+            waiting.cancel()
+
+    async def _tell_of_waiting(self, waiting: anyio.CancelScope) -> None:
+        told: str | None = None
+        with waiting:
+            await anyio.sleep(TELL_AFTER_S)
+            while True:
+                if (progress := self._workspace.progress()) != told:
+                    told = progress
+                    await self._builder.status("starting_sandbox", f"A sandbox is being started. {progress}".strip())
+                await anyio.sleep(TELL_AFTER_S)
 
     async def _execute(self, code: str) -> bool:
         """Runs the code; False where it waits for functions of the client's, and the response has to end."""

@@ -260,6 +260,10 @@ class ResponseBuilder:
         self.response.notices.append(notice)
         await self._emit(e.NoticeEvent(notice=notice))
 
+    async def status(self, status: e.StatusName, message: str) -> None:
+        """Tells readers why nothing happens just now."""
+        await self._emit(e.StatusEvent(status=status, message=message))
+
     def first_token(self) -> None:
         self._mark("first_token_s")
 

@@ -46,8 +46,10 @@ class Workspace:
         owner: str,
         make_room: MakeRoom | None = None,
         on_idle: Callable[[], None] = lambda: None,
+        progress: Callable[[], str] = lambda: "",
     ) -> None:
         self.owner = owner
+        self.progress = progress
         self._make_room = make_room
         self._on_idle = on_idle
         self.last_used = time.monotonic()
@@ -140,17 +142,23 @@ class Workspaces:
     comes before an old variable.
     """
 
-    def __init__(self, get_pool: GetPool, *, idle_timeout_s: float) -> None:
+    def __init__(self, get_pool: GetPool, *, idle_timeout_s: float, progress: Callable[[], str]) -> None:
         self._get_pool = get_pool
+        self._progress = progress
         self._idle_timeout_s = idle_timeout_s
         self._workspaces: dict[str, Workspace] = {}
         self._fell_idle = anyio.Event()
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, get_pool: GetPool, *, idle_timeout_s: float) -> AsyncIterator["Workspaces"]:
-        """Expires idle workspaces until it is left. What is still held then is the pool's to destroy."""
-        workspaces = cls(get_pool, idle_timeout_s=idle_timeout_s)
+    async def open(
+        cls, get_pool: GetPool, *, idle_timeout_s: float, progress: Callable[[], str] = lambda: ""
+    ) -> AsyncIterator["Workspaces"]:
+        """Expires idle workspaces until it is left. What is still held then is the pool's to destroy.
+
+        `progress` says what the pool's start is at, for those who wait for it.
+        """
+        workspaces = cls(get_pool, idle_timeout_s=idle_timeout_s, progress=progress)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(workspaces._expire)
             tasks.start_soon(workspaces._serve_waiting)
@@ -162,7 +170,11 @@ class Workspaces:
         workspace = self._workspaces.get(conversation_id)
         if workspace is None:
             workspace = self._workspaces[conversation_id] = Workspace(
-                self._get_pool, owner=owner, make_room=self._make_room, on_idle=lambda: self._fell_idle.set()
+                self._get_pool,
+                owner=owner,
+                make_room=self._make_room,
+                on_idle=lambda: self._fell_idle.set(),
+                progress=self._progress,
             )
         return workspace
 

@@ -62,7 +62,11 @@ def create_app(
             async with (
                 AuditLog.open(store.get) as audit,
                 McpServers.open(mcp, call_timeout_s=settings.call_timeout_s, wait=False) as mcp_servers,
-                Workspaces.open(pool.get, idle_timeout_s=settings.idle_timeout_s) as workspaces,
+                Workspaces.open(
+                    pool.get,
+                    idle_timeout_s=settings.idle_timeout_s,
+                    progress=lambda: "" if pool.opened is not None else pool.progress,
+                ) as workspaces,
                 Runs.open(
                     store.get, events_ttl_s=settings.events_ttl_s, max_concurrent=settings.max_concurrent_runs
                 ) as runs,

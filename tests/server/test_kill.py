@@ -118,7 +118,7 @@ class Victims:
         assert resumed(server, response_id, seen) == [event for event in log if event["sequence_number"] > seen]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_fifty_kills_at_random_points_lose_nothing_that_was_told(tmp_path: Path) -> None:
     with serving(tmp_path / "rehearsal") as server:
         length = len(ask(server, {"input": QUESTION}))

@@ -171,3 +171,16 @@ def test_an_idle_stream_is_kept_alive(
     with httpx.stream("GET", f"{url}?stream=true", trust_env=False, timeout=60) as answer:
         assert next(line for line in answer.iter_lines() if line.startswith(":")) == ": keep-alive"
     httpx.post(f"{url}/cancel", trust_env=False, timeout=60)
+
+
+def test_who_waits_for_a_sandbox_is_told_so(other: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codeact.agent.TELL_AFTER_S", 0.01)
+    with connect(other.ws_url, max_size=None) as socket:
+        socket.send(json.dumps({"type": "response.create", "input": "What is the 100th Fibonacci number?"}))
+        events = read(socket)
+    told = [(event["type"], event.get("status")) for event in events]
+    assert told.count(("codeact:status", "starting_sandbox")) == 1
+    assert told.index(("codeact:status", "starting_sandbox")) < told.index(
+        ("response.code_interpreter_call.in_progress", None)
+    )
+    assert numbers(events) == list(range(len(events)))
