@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from codeact.errors import InvalidRequest
 
-__all__ = ["checked", "read_body", "read_json", "read_parameters"]
+__all__ = ["checked", "decoded", "read_body", "read_json", "read_parameters"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -18,10 +18,15 @@ _PLACE = re.compile(r"\$\.?([^`]*)")
 async def read_json(request: Request, limit: int) -> Any:
     """The body, decoded. Raises `InvalidRequest` when it is too large (413) or no JSON, without reading it all."""
     body = await read_body(request, limit, "CODEACT_MAX_MESSAGE_BYTES")
+    return decoded(body, "The body must be JSON")
+
+
+def decoded(text: bytes | str, demand: str) -> Any:
+    """JSON from outside. Raises `InvalidRequest`, also for what is no UTF-8 or nested deeper than Python goes."""
     try:
-        return msgspec.json.decode(body)
-    except msgspec.DecodeError as reason:
-        raise InvalidRequest(f"The body must be JSON: {reason}.", code="invalid_json") from None
+        return msgspec.json.decode(text)
+    except (ValueError, RecursionError) as reason:
+        raise InvalidRequest(f"{demand}: {reason}.", code="invalid_json") from None
 
 
 async def read_body(request: Request, limit: int, limit_name: str) -> bytes:

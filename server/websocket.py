@@ -20,6 +20,7 @@ from codeact.errors import CodeActError, InvalidRequest, NotFound
 from sandbox_pool.errors import SandboxError
 from server.auth import BAD_AUTH, Caller, accept, authenticate, caller_of
 from server.errors import Unauthorized, envelope, status_of
+from server.parameters import decoded
 from server.requests import parse_create, parse_steer
 from server.runs import Run
 from server.state import State
@@ -108,10 +109,7 @@ class _Session:
                 f"The message has {len(text)} characters; at most {limit} are taken (CODEACT_MAX_MESSAGE_BYTES).",
                 code="message_too_large",
             )
-        try:
-            event = msgspec.json.decode(text)
-        except msgspec.DecodeError as error:
-            raise InvalidRequest(f"A frame must hold one JSON object: {error}.", code="invalid_json") from None
+        event = decoded(text, "A frame must hold one JSON object")
         if not isinstance(event, dict) or not isinstance(event.get("type"), str):
             raise InvalidRequest("A frame must be a JSON object with a 'type'.", param="type")
         return event

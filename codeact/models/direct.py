@@ -192,7 +192,7 @@ class _Lines:
 def _chunk(line: bytes) -> _Chunk:
     try:
         chunk = _decode(line)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:  # Also what is no UTF-8, or nested too deeply.
         raise StreamBroken(f"An event came that is no chunk of a completion: {error}.") from None
     if chunk.error is not None:
         raise Refused.of_event(chunk.error)

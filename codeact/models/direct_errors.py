@@ -80,7 +80,7 @@ def _words(body: bytes) -> str:
     """The message in an error's body, in the forms that servers have for it; else the body itself."""
     try:
         answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return body.decode(errors="replace")
     error = answer.get("error", answer) if isinstance(answer, dict) else answer
     if isinstance(error, dict):

@@ -227,6 +227,43 @@ def test_errors_have_the_standard_form(
     assert error["type"] in ERROR_TYPES
 
 
+HOSTILE = [
+    b"",
+    b"null",
+    b'"text"',
+    b"[" * 100_000,
+    b'{"input":' + b"[" * 5_000,
+    b'{"input":"\\ud800"}',
+    b'{"input":"x","temperature":1e999}',
+    b'{"input":"\xff"}',
+]
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/conversations", "/v1/chat/completions"])
+@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_body_that_is_no_request_is_the_clients_fault(http: httpx.Client, path: str, body: bytes) -> None:
+    answer = http.post(path, content=body)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request")
+
+
+def test_odd_characters_are_kept_as_they_are(http: httpx.Client) -> None:
+    odd = "a\x00b $set .dotted \U0001f600"
+    body = {"input": odd, "metadata": {"$a.b\x00": odd}, "user": odd, "generate": False}
+    response = http.post("/v1/responses", json=body).json()
+    assert (response["metadata"], response["user"]) == ({"$a.b\x00": odd}, odd)
+    items = http.get(f"/v1/responses/{response['id']}/input_items").json()["data"]
+    assert items[0]["content"] == [{"type": "input_text", "text": odd}]
+    assert http.get(f"/v1/responses/{response['id']}").json() == response
+
+
+def test_a_frame_that_is_nested_too_deeply_does_not_end_the_socket(scripted: Running) -> None:
+    with connect(scripted.ws_url) as connection:
+        socket = Socket(connection)
+        for _ in range(2):
+            socket.send("[" * 100_000)
+            assert socket.recv()["error"]["code"] == "invalid_json"
+
+
 def test_errors_on_a_socket_have_the_same_form(scripted: Running) -> None:
     with connect(scripted.ws_url) as connection:
         socket = Socket(connection)
