@@ -5,7 +5,7 @@ cancel scope stops it from outside, and what was produced until then is kept.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -18,18 +18,19 @@ from codeact import prompt
 from codeact.block import Block, Suspended
 from codeact.builder import Emit, ResponseBuilder
 from codeact.context import fit, size_chars
-from codeact.errors import CodeActError, ContextTooLong, StoreError
+from codeact.errors import CodeActError, ContextTooLong
 from codeact.models import ChatMessage, Finish, Model, ReasoningDelta, Sampling, TextDelta, Usage
 from codeact.parser import CodeEnd, CodeStart, CodeText, Parser, Segment
 from codeact.tools import Toolbox
 from codeact.workspace import GivenFile, Workspace
+from codeact.written import Collect, WrittenFiles
 from sandbox_pool.errors import SandboxError
 from sandbox_pool.execution import Execution
 from sandbox_pool.outputs import Output, fold
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import Limits
 
-__all__ = ["AgentOptions", "Collect", "Stop", "answer", "lost_kernel"]
+__all__ = ["AgentOptions", "Stop", "answer", "lost_kernel"]
 
 log = structlog.get_logger(__name__)
 
@@ -37,10 +38,6 @@ STOP_DEADLINE_S = 10.0
 TELL_AFTER_S = 0.5
 MAX_TRUNCATIONS = 12
 TRUNCATE_TO = 0.7
-
-
-Collect = Callable[[Sandbox], Awaitable[Sequence[tuple[str, str]]]]
-"""Takes a sandbox; returns ids and paths of the files that code has written there since the last call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +130,8 @@ async def answer(
                 "server_error",
                 f"An internal error ended this response; the server's log has it under {response.id}.",
             )
+        finally:
+            loop.written.stop()
     if stop.scope.cancelled_caught:
         await builder.end("failed" if stop.error else "cancelled", loop.usage, error=stop.error)
     elif error is not None:
@@ -169,6 +168,7 @@ class _Loop:
         self._counted.set()
         self._room_chars: int | None = None
         self._refused_chars: int | None = None
+        self.written = WrittenFiles(options.collect, counting)
         self._toolbox = options.toolbox
         self._system = prompt.system_prompt(
             instructions=options.instructions, limits=options.limits, functions=self._toolbox.described()
@@ -185,7 +185,7 @@ class _Loop:
                 return
             code = await self._think(last=turn == self._max_code)
             if code is None or self.incomplete is not None:
-                await self._cite_files()
+                await self._builder.cite(self._workspace.container_id or "", await self.written.found())
                 return
             if not await self._execute(code):
                 return
@@ -377,18 +377,8 @@ class _Loop:
             await self._builder.notice("kernel_replaced", told)
         elif result.limit is not None:
             await self._builder.notice("limit_reached", told)
+        self.written.look(block.sandbox)
         return True
-
-    async def _cite_files(self) -> None:
-        """The answer names the files that its code wrote. One that cannot be had is no reason to fail."""
-        ran = any(isinstance(item, e.CodeInterpreterCall) for item in self._builder.response.output)
-        if self._options.collect is None or not ran or self._workspace.container_id is None:
-            return
-        sandbox = await self._workspace.sandbox()
-        try:
-            await self._builder.cite(sandbox.id, await self._options.collect(sandbox))
-        except (SandboxError, StoreError) as error:
-            log.warning("files not collected", sandbox=sandbox.id, reason=error.message)
 
     async def _observe(self, block: Block) -> None:
         result = block.execution.result

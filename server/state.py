@@ -10,7 +10,7 @@ import msgspec
 
 from codeact import events as e
 from codeact import prompt
-from codeact.agent import AgentOptions, Collect, lost_kernel
+from codeact.agent import AgentOptions, lost_kernel
 from codeact.errors import InvalidRequest
 from codeact.ids import new_id
 from codeact.mcp_servers import McpServers
@@ -19,6 +19,7 @@ from codeact.settings import Settings
 from codeact.store import Store
 from codeact.tools import Toolbox, functions_of
 from codeact.workspace import GivenFile, Workspace, Workspaces
+from codeact.written import Collect
 from sandbox_pool import Sandbox, SandboxPool
 from server.audit import AuditLog
 from server.auth import Caller
