@@ -4,10 +4,7 @@ The Jupyter messaging spec 5.5, "The wire protocol". Nothing here trusts what it
 """
 
 import hmac
-import itertools
-import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -15,7 +12,6 @@ import msgspec
 __all__ = ["DELIMITER", "Message", "Session"]
 
 DELIMITER = b"<IDS|MSG>"
-VERSION = "5.5"
 HEADER_BYTES = 64 * 1024
 
 
@@ -41,30 +37,26 @@ _parent = msgspec.json.Decoder(_Parent)
 
 
 class Session:
-    """One client of one kernel; `key` and `signature_scheme` are of its connection dict."""
+    """One client of one kernel; `key` and `signature_scheme` are of its connection dict.
+
+    Requests and signatures are `jupyter_client`'s. What comes back is decoded here: that one trusts its kernel.
+    """
 
     def __init__(self, key: str, signature_scheme: str) -> None:
-        self._id = secrets.token_hex(16)
-        self._numbers = itertools.count(1)
-        self._hmac = hmac.new(key.encode(), digestmod=signature_scheme.removeprefix("hmac-"))
+        # Takes longer to import than all the rest of this package.
+        from jupyter_client.session import Session as JupyterSession
+
+        # No digests are kept against replays: the other end of the connection is the kernel, or can be.
+        self._jupyter = JupyterSession(key=key.encode(), signature_scheme=signature_scheme, digest_history_size=0)
 
     def request(self, kind: str, content: dict[str, Any]) -> tuple[str, list[bytes]]:
         """The new message's id, and its frames."""
-        message_id = f"{self._id}_{next(self._numbers)}"
-        header = {
-            "msg_id": message_id,
-            "msg_type": kind,
-            "session": self._id,
-            "username": "",
-            "date": datetime.now(UTC).isoformat(),
-            "version": VERSION,
-        }
-        parts = [msgspec.json.encode(header), b"{}", b"{}", msgspec.json.encode(content)]
-        return message_id, [DELIMITER, self._sign(parts), *parts]
+        message = self._jupyter.msg(kind, content)
+        return message["msg_id"], self._jupyter.serialize(message)
 
     def asked(self, message_id: str) -> bool:
         """Whether it could be the id of a request of ours."""
-        return message_id.startswith(self._id)
+        return message_id.startswith(self._jupyter.session)
 
     def read(self, frames: Sequence[bytes]) -> Message:
         """Raises `ValueError`, `msgspec.MsgspecError` or `RecursionError`."""
@@ -72,12 +64,6 @@ class Session:
         signature, header, parent, metadata, content = frames[start : start + 5]
         if max(len(header), len(parent), len(metadata)) > HEADER_BYTES:
             raise ValueError("a header is too large")
-        if not hmac.compare_digest(self._sign([header, parent, metadata, content]), signature):
+        if not hmac.compare_digest(self._jupyter.sign([header, parent, metadata, content]), signature):
             raise ValueError("the signature is wrong")
         return Message(_header.decode(header).msg_type, _parent.decode(parent).msg_id, metadata, content)
-
-    def _sign(self, parts: Sequence[bytes]) -> bytes:
-        signature = self._hmac.copy()
-        for part in parts:
-            signature.update(part)
-        return signature.hexdigest().encode()
