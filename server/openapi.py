@@ -40,21 +40,32 @@ class Envelope(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Types of the JSON body, of the query and of the answer; with `streams`, the answer may be SSE."""
+    """Types of the JSON body, of the query and of the answer; with `streams`, the answer may be SSE.
+
+    `files` are media types that the answer may have in place of JSON; `upload`: the body is a form with a file.
+    """
 
     answer: Any
     body: Any = None
     query: type[msgspec.Struct] | None = None
     streams: bool = False
+    files: tuple[str, ...] = ()
+    upload: bool = False
 
 
 def operation(
-    answer: Any, *, body: Any = None, query: type[msgspec.Struct] | None = None, streams: bool = False
+    answer: Any = None,
+    *,
+    body: Any = None,
+    query: type[msgspec.Struct] | None = None,
+    streams: bool = False,
+    files: tuple[str, ...] = (),
+    upload: bool = False,
 ) -> Callable[[H], H]:
-    """Marks a handler as part of the document."""
+    """Marks a handler as part of the document; see `Operation`."""
 
     def mark(handler: H) -> H:
-        handler.operation = Operation(answer, body, query, streams)  # type: ignore[attr-defined]
+        handler.operation = Operation(answer, body, query, streams, files, upload)  # type: ignore[attr-defined]
         return handler
 
     return mark
@@ -93,7 +104,9 @@ def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
 
 def _described(route: Route, found: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     summary, _, description = (inspect.getdoc(route.endpoint) or "").partition("\n")
-    content: dict[str, Any] = {"application/json": {"schema": schemas[str(found.answer)]}}
+    content: dict[str, Any] = {media_type: {} for media_type in found.files}
+    if found.answer is not None:
+        content["application/json"] = {"schema": schemas[str(found.answer)]}
     if found.streams:
         content["text/event-stream"] = {}  # `data` of each event is an `Event`, or `[DONE]`.
     error = {"application/json": {"schema": schemas[str(Envelope)]}}
@@ -113,6 +126,9 @@ def _described(route: Route, found: Operation, schemas: dict[str, Any]) -> dict[
             "required": True,
             "content": {"application/json": {"schema": schemas[str(found.body)]}},
         }
+    if found.upload:
+        form = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}, "required": ["file"]}
+        described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": form}}}
     return described
 
 

@@ -1,9 +1,10 @@
 """`/v1/session` and `/v1/audit`: a key enters and a browser's cookie leaves; what was done, and by whom."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -11,24 +12,37 @@ from starlette.routing import Route
 from codeact.errors import InvalidRequest, NotFound
 from server.auth import COOKIE, caller_of, identify
 from server.errors import json_response
-from server.parameters import read_json
+from server.openapi import operation
+from server.parameters import checked, read_json, read_parameters
 from server.state import State
 
 __all__ = ["routes"]
 
 SESSION_LASTS = timedelta(days=30)
 SESSION_BODY_BYTES = 10_000
-AUDIT_PAGE = 100
-AUDIT_PAGE_MAX = 1000
 
 
+class OpenSession(msgspec.Struct):
+    api_key: Annotated[str, Meta(min_length=1)]
+
+
+class AuditQuery(msgspec.Struct, kw_only=True):
+    """Times are Unix seconds or ISO 8601; `after` is the last id of the page before."""
+
+    owner: str | None = None
+    action: str | None = None
+    subject: str | None = None
+    since: str | None = None
+    until: str | None = None
+    after: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+@operation(dict[str, Any], body=OpenSession)
 async def create_session(request: Request) -> Response:
     """`POST /v1/session` with `{"api_key": …}`: sets a cookie that stands for the key, for 30 days."""
     state: State = request.app.state.codeact
-    body = await read_json(request, SESSION_BODY_BYTES)
-    key = body.get("api_key") if isinstance(body, dict) else None
-    if not isinstance(key, str) or not key:
-        raise InvalidRequest("'api_key' is missing.", param="api_key")
+    key = checked(await read_json(request, SESSION_BODY_BYTES), OpenSession).api_key
     caller = await identify(state, key=key)
     if caller.credential_id is None:
         return json_response({"object": "codeact:session", "owner": caller.owner, "needed": False})
@@ -63,45 +77,34 @@ async def delete_session(request: Request) -> Response:
     return response
 
 
+@operation(dict[str, Any], query=AuditQuery)
 async def list_audit(request: Request) -> Response:
     """`GET /v1/audit`: the caller's own entries, newest first; an operator's `owner` chooses, without it: all."""
     state: State = request.app.state.codeact
     caller = caller_of(request)
-    query = request.query_params
-    unknown = sorted(set(query) - {"owner", "action", "subject", "since", "until", "after", "limit"})
-    if unknown:
-        raise InvalidRequest(f"Unknown parameter: '{unknown[0]}'.", param=unknown[0])
-    owner = query.get("owner")
+    asked = read_parameters(request, AuditQuery)
+    owner = asked.owner
     if not caller.operator:
         if owner not in (None, caller.owner):
             raise NotFound(f"There is no owner '{owner}'.", param="owner")
         owner = caller.owner
     store = await state.store.get()
-    limit = _limit(query.get("limit"))
     found = await store.access.audit(
         owner=owner,
-        action=query.get("action"),
-        subject=query.get("subject"),
-        since=_time(query.get("since"), "since"),
-        until=_time(query.get("until"), "until"),
-        after=query.get("after"),
-        limit=limit + 1,
+        action=asked.action,
+        subject=asked.subject,
+        since=_time(asked.since, "since"),
+        until=_time(asked.until, "until"),
+        after=asked.after,
+        limit=asked.limit + 1,
     )
-    page = found[:limit]
+    page = found[: asked.limit]
     data: list[dict[str, Any]] = [
         {"id": entry_id, "object": "codeact:audit_entry", **msgspec.to_builtins(entry), "at": entry.at.timestamp()}
         for entry_id, entry in page
     ]
     ends = {"first_id": page[0][0], "last_id": page[-1][0]} if page else {"first_id": None, "last_id": None}
-    return json_response({"object": "list", "data": data, "has_more": len(found) > limit, **ends})
-
-
-def _limit(given: str | None) -> int:
-    if given is None:
-        return AUDIT_PAGE
-    if not given.isdigit() or not 1 <= int(given) <= AUDIT_PAGE_MAX:
-        raise InvalidRequest(f"'limit' must be a number from 1 to {AUDIT_PAGE_MAX}.", param="limit")
-    return int(given)
+    return json_response({"object": "list", "data": data, "has_more": len(found) > asked.limit, **ends})
 
 
 def _time(given: str | None, param: str) -> datetime | None:

@@ -16,6 +16,7 @@ from server.auth import owner_of
 from server.containers import KEPT_BYTES, Containers
 from server.downloads import download_headers
 from server.errors import json_response
+from server.openapi import operation
 from server.pages import PageQuery, page_of
 from server.parameters import checked, read_json, read_parameters
 from server.state import State
@@ -46,6 +47,7 @@ class _List(PageQuery):
     name: str | None = None
 
 
+@operation(dict[str, Any], body=_Create)
 async def create(request: Request) -> Response:
     """`POST /v1/containers`: a conversation of its own, with its sandbox claimed."""
     state: State = request.app.state.codeact
@@ -62,6 +64,7 @@ async def create(request: Request) -> Response:
     return json_response(_shape(container, state))
 
 
+@operation(dict[str, Any], query=_List)
 async def list_(request: Request) -> Response:
     """`GET /v1/containers`: the newest first."""
     state: State = request.app.state.codeact
@@ -83,12 +86,14 @@ async def list_(request: Request) -> Response:
     )
 
 
+@operation(dict[str, Any])
 async def retrieve(request: Request) -> Response:
     """`GET /v1/containers/{id}`."""
     state: State = request.app.state.codeact
     return json_response(_shape(await _container(request), state))
 
 
+@operation(dict[str, Any])
 async def delete(request: Request) -> Response:
     """`DELETE /v1/containers/{id}`: its variables and files are gone; its conversation stays and gets a new one."""
     state: State = request.app.state.codeact
@@ -97,6 +102,7 @@ async def delete(request: Request) -> Response:
     return json_response({"id": container.id, "object": "container.deleted", "deleted": True})
 
 
+@operation(dict[str, Any], upload=True)
 async def upload(request: Request) -> Response:
     """`POST /v1/containers/{id}/files`, as multipart/form-data: the file is written under its name's last part."""
     state: State = request.app.state.codeact
@@ -117,6 +123,7 @@ async def upload(request: Request) -> Response:
     return json_response(_file_shape(added))
 
 
+@operation(dict[str, Any], query=PageQuery)
 async def list_files(request: Request) -> Response:
     """`GET /v1/containers/{id}/files`: what is there now; of an expired container, what was there last."""
     state: State = request.app.state.codeact
@@ -129,11 +136,13 @@ async def list_files(request: Request) -> Response:
     return json_response(page)
 
 
+@operation(dict[str, Any])
 async def retrieve_file(request: Request) -> Response:
     """`GET /v1/containers/{id}/files/{file_id}`."""
     return json_response(_file_shape(await _file(request)))
 
 
+@operation(files=("application/octet-stream",))
 async def content(request: Request) -> Response:
     """`GET /v1/containers/{id}/files/{file_id}/content`: to be saved, never to be shown as a page of ours."""
     state: State = request.app.state.codeact
@@ -146,6 +155,7 @@ async def content(request: Request) -> Response:
     return _FromSandbox(state.containers, await _container(request), file.path, headers)
 
 
+@operation(dict[str, Any])
 async def delete_file(request: Request) -> Response:
     """`DELETE /v1/containers/{id}/files/{file_id}`: in the sandbox too, while that lives."""
     state: State = request.app.state.codeact

@@ -1,6 +1,6 @@
 """Conversations as files over HTTP: an id enters, a notebook, Markdown or an archive leaves; archives come back."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 import msgspec
@@ -9,14 +9,15 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from codeact.errors import InvalidRequest, NotFound
-from codeact.exports import archive_pieces, markdown, notebook, read_archive
+from codeact.exports import Archive, archive_pieces, markdown, notebook, read_archive
 from codeact.exports.inline import GetBlob
 from codeact.store import Blob, Store, StoredResponse
 from server.auth import owner_of
 from server.downloads import download_headers
 from server.errors import json_response
+from server.openapi import operation
 from server.parameters import read_body, read_parameters
-from server.routes.conversations import shape
+from server.routes.conversations import ConversationObject, shape
 from server.state import State
 
 __all__ = ["routes"]
@@ -29,6 +30,7 @@ class _Export(msgspec.Struct):
     response_id: str | None = None
 
 
+@operation(dict[str, Any], query=_Export, files=("application/x-ipynb+json", "text/markdown"))
 async def export(request: Request) -> Response:
     """`GET /v1/conversations/{id}/export?format=ipynb|md|json`.
 
@@ -52,6 +54,7 @@ async def export(request: Request) -> Response:
     return Response(await notebook(title, thread, get_blob), media_type="application/x-ipynb+json", headers=headers)
 
 
+@operation(ConversationObject, body=Archive)
 async def import_(request: Request) -> Response:
     """`POST /v1/conversations/import`: the JSON of an export becomes a conversation of whoever sends it."""
     state: State = request.app.state.codeact

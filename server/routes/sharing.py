@@ -13,6 +13,7 @@ from codeact.events import CodeInterpreterCall, InputMessage, Item, Message
 from codeact.store import Feedback, Share, StoredResponse
 from server.auth import owner_of
 from server.errors import json_response
+from server.openapi import operation
 from server.parameters import checked, read_json
 from server.routes.conversations import blob_response
 from server.state import State
@@ -43,6 +44,7 @@ class ShareConversation(msgspec.Struct):
     response_id: str | None = None
 
 
+@operation(dict[str, Any], body=RateResponse)
 async def rate(request: Request) -> Response:
     """Stores a thumb and a comment on an answer."""
     state: State = request.app.state.codeact
@@ -57,6 +59,7 @@ async def rate(request: Request) -> Response:
     return json_response(_feedback_shape(feedback))
 
 
+@operation(dict[str, Any])
 async def list_feedback(request: Request) -> Response:
     """The feedback on a conversation's answers, in their order."""
     state: State = request.app.state.codeact
@@ -67,6 +70,7 @@ async def list_feedback(request: Request) -> Response:
     return json_response({"object": "list", "data": [_feedback_shape(one) for one in found], "has_more": False})
 
 
+@operation(dict[str, Any], body=ShareConversation)
 async def share(request: Request) -> Response:
     """Makes a link that shows the conversation as it is now; again, and the same link shows what has come since."""
     state: State = request.app.state.codeact
@@ -85,6 +89,7 @@ async def share(request: Request) -> Response:
     return json_response(_share_shape(await store.sharing.share(conversation.id, thread, owner=owner)))
 
 
+@operation(dict[str, Any])
 async def get_share(request: Request) -> Response:
     """The link of a conversation that is shared."""
     state: State = request.app.state.codeact
@@ -95,6 +100,7 @@ async def get_share(request: Request) -> Response:
     )
 
 
+@operation(dict[str, Any])
 async def revoke(request: Request) -> Response:
     """Ends the link."""
     state: State = request.app.state.codeact
@@ -104,6 +110,7 @@ async def revoke(request: Request) -> Response:
     return json_response({"object": "codeact:share.deleted", "conversation_id": conversation.id, "deleted": True})
 
 
+@operation(dict[str, Any])
 async def shared(request: Request) -> Response:
     """What a link shows, without a key: questions, prose, code and its outputs; no instructions, no reasoning."""
     state: State = request.app.state.codeact

@@ -43,6 +43,7 @@ def known(asked: Running) -> dict[str, str]:
         "response_id": response["id"],
         "conversation_id": response["conversation"]["id"],
         "item_id": response["output"][0]["id"],
+        "container_id": response["output"][1]["container_id"],
         "model": "demo",
     }
 
