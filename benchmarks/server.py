@@ -3,7 +3,8 @@
 The real application under a real uvicorn in this process, a real mongod, and WebSocket clients in a process of
 their own. The run is made by hand: its events are emitted here, as an answer's would be.
 
-    event_cpu_us_1, _100     CPU of the server per event, from the run to 1 and to 100 clients, storing included
+    event_cpu_us_1, _100     CPU of the server per event, from the run to 1 and to 100 clients, storing included,
+                             less what an idle server spends in the same time
     resume_10k_ms            a client asks for all of an ended response with 10,000 events, until it has the last
     stalled_db_added_p99_ms  a delta's way to the client (p99) while the database hangs for 2 s, over its median before
 """
@@ -180,12 +181,20 @@ class _Clients:
 async def _cpu(url: str, state: State, *, clients: int) -> float:
     answer = await _Answer.begin(state)
     joined = await _Clients.join(url, answer.id, clients)
-    before = resource.getrusage(resource.RUSAGE_SELF)
+    before = _cpu_s()
     await answer.say(EVENTS, GAP_S)
-    after = resource.getrusage(resource.RUSAGE_SELF)
+    spent_s = _cpu_s() - before
     await answer.end()
     await joined.result()
-    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / EVENTS * 1e6
+    before = _cpu_s()
+    for _ in range(EVENTS):
+        await asyncio.sleep(GAP_S)
+    return (spent_s - (_cpu_s() - before)) / EVENTS * 1e6
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 async def _resume(url: str, state: State) -> float:

@@ -113,7 +113,9 @@ class _Mongod:
             raise self._unusable(error) from None
 
     async def leave(self, users: IO[str]) -> None:
-        """Stops the mongod, and waits for its end, unless somebody else uses it."""
+        """Stops the mongod, and waits for its end, unless somebody else uses it or its directory has vanished."""
+        if not self._home.exists():
+            return
         with anyio.move_on_after(STOP_TIMEOUT_S, shield=True) as deadline:
             async with _locked(self._home / "start.lock", fcntl.LOCK_EX):
                 try:
@@ -126,14 +128,21 @@ class _Mongod:
 
     async def keep_running(self) -> None:
         """Starts the mongod again whenever it ends, until cancelled."""
+        told: str | None = None
         while True:
             await self._end()
-            log.warning("embedded mongod ended; starting it again", directory=str(self._home))
+            if told is None:
+                log.warning("embedded mongod ended; starting it again", directory=str(self._home))
             try:
                 async with _locked(self._home / "start.lock", fcntl.LOCK_EX):
                     await self._ensure()
+                told = None
             except (StoreUnavailable, OSError) as error:
-                log.error("embedded mongod does not start again", reason=str(error))
+                vanished = f"{self._home} has vanished: put it back, or restart the server for an empty database"
+                reason = str(error) if self._home.exists() else vanished
+                if reason != told:
+                    log.error("embedded mongod does not start again", reason=reason)
+                told = reason
                 await anyio.sleep(RESTART_PAUSE_S)
 
     async def _ensure(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from websockets.sync.client import connect
 
 from tests.model_server import Gate, ModelServer
 from tests.server.processes import ServerProcess, mongod_of, serving
-from tests.server.test_kill import ENDS, Event, ask, check, resumed
+from tests.server.test_kill import ENDS, QUESTION, Event, ask, check, resumed
 
 
 @pytest.fixture(autouse=True)
@@ -173,3 +174,17 @@ def test_a_full_disk_loses_nothing_and_is_survived(small_disk: Path, model_serve
             status = answer.status_code
         assert answer.json()["status"] == "completed"
         assert stored_as_told(server, kept) == "completed"
+
+
+def test_a_data_directory_that_vanishes_is_one_clean_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with serving(tmp_path) as server:
+        assert ask(server, {"input": QUESTION})[-1]["type"] == "response.completed"
+        mongod = mongod_of(tmp_path)
+        shutil.rmtree(tmp_path / "mongodb")
+        mongod.kill()
+        answer = httpx.post(f"{server.url}/v1/responses", json={"input": "go"}, trust_env=False, timeout=90)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable")
+        assert server.get("/healthz").status_code == 200
+    said = "".join(capfd.readouterr())
+    assert said.count("has vanished") == 1
+    assert "Traceback" not in said
