@@ -175,3 +175,12 @@ async def test_a_conversation_that_has_gone_on_is_not_taken_back(store: Store, d
     newer = await answered(store, "newer", conversation=place)
     await recovered(store, await dead.lease())
     assert (await store.get_conversation(place.id, owner="ann")).last_response_id == newer.id
+
+
+async def test_leases_are_found_by_an_index_that_ended_responses_are_not_in(store: Store, dead: Dead) -> None:
+    collection = store.leases._responses.get_pymongo_collection()
+    for place in ({"process": {"$gt": ""}}, {"process": store.leases.holder}):
+        plan = (await collection.find(place).explain())["queryPlanner"]["winningPlan"]
+        assert plan["inputStage"]["indexName"] == "unfinished"
+    ended = await answered(store, "one")
+    assert ended.id not in await store.leases.mine()
