@@ -106,4 +106,5 @@ def test_the_official_types_take_every_event_strictly(client: OpenAI, question: 
     assert {frame["type"] for frame in frames} - {frame["type"] for frame in standard} <= {
         "codeact:code_interpreter_call.output",
         "codeact:notice",
+        "codeact:status",
     }

@@ -441,6 +441,13 @@ export interface ResponseUsage {
   "codeact:estimated": boolean;
 }
 
+export interface StatusEvent {
+  type: "codeact:status";
+  status: "starting_sandbox" | "waiting_for_database";
+  message: string;
+  sequence_number: number;
+}
+
 export interface SteerAccepted {
   type: "response.steer.accepted";
   steer: SteerRef;
@@ -500,6 +507,7 @@ export type Event =
   | McpCompleted
   | McpFailed
   | NoticeEvent
+  | StatusEvent
   | SteerAccepted
   | ResponseCompleted
   | ResponseIncomplete
