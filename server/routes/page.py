@@ -82,6 +82,7 @@ def _file(request: Request, path: Path, headers: dict[str, str]) -> Response:
 routes = [
     Route("/", index, methods=["GET"]),
     Route("/c/{conversation_id}", index, methods=["GET"]),
+    Route("/share/{token}", index, methods=["GET"]),
     Route("/icon.svg", icon, methods=["GET"]),
     Route("/frame.html", frame, methods=["GET"]),
     Route("/assets/{name}", asset, methods=["GET"]),

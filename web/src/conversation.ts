@@ -5,7 +5,7 @@ import { Answer } from "./core/answer";
 import { asked, input, type Asked, type Attachment } from "./core/asked";
 import { path } from "./core/tree";
 import { draw } from "./draw";
-import { api, Failed, type StoredTurn } from "./net/api";
+import { api, Failed, type Feedback, type StoredTurn } from "./net/api";
 import type { Connection, Follower, Refusal } from "./net/connection";
 import { text } from "./text";
 import type { Event, Response } from "./wire";
@@ -19,10 +19,11 @@ export class Turn {
   readonly version = signal(0);
   /** Why there is no answer, in words; empty where there is one. */
   failure = "";
+  rating: Feedback["rating"] = null;
   id: string;
   /** Stays the same while the id comes. */
   readonly key: string;
-  readonly previousId: string | null;
+  previousId: string | null;
   readonly asked: Asked;
 
   constructor(id: string, previousId: string | null, asked: Asked) {
@@ -40,8 +41,13 @@ export class Conversation {
   readonly path = signal<readonly Turn[]>([]);
   readonly running = signal<Turn | null>(null);
   readonly stopping = signal(false);
+  /** False while what is stored is being read. */
+  readonly loaded = signal(false);
   turns: Turn[] = [];
   id: string | null;
+  /** What was said while an answer was under way; the next response begins with it. */
+  private said: Asked | null = null;
+  private warming: Warming | null = null;
   private chosen: string | null = null;
   private following: Following | null = null;
   private readonly connection: Connection;
@@ -51,6 +57,12 @@ export class Conversation {
     this.id = id;
     this.connection = connection;
     this.onEnd = onEnd;
+    this.loaded.value = id === null;
+  }
+
+  /** Makes the conversation and claims its sandbox before there is a question, so that its first code runs at once. */
+  warm(): void {
+    if (!this.id && !this.turns.length) this.warming ??= new Warming(this.connection);
   }
 
   /** Reads what is stored, and goes on with an answer that is under way. Raises `Failed`. */
@@ -58,6 +70,8 @@ export class Conversation {
     const { data } = await api.turns(this.id!);
     this.turns = data.filter(({ input }) => input.length).map(stored);
     this.show(null);
+    this.loaded.value = true;
+    void this.loadRatings();
     const live = this.turns.findLast((turn) => !turn.answer.ended);
     if (!live) return;
     live.answer.restart();
@@ -72,17 +86,22 @@ export class Conversation {
     this.turns.push(turn);
     this.show(turn.id);
     const following = this.follow(turn);
+    const prepared = await this.warming?.done;
+    this.warming = null;
     try {
-      this.id ??= (await api.createConversation()).id;
+      this.id ??= prepared?.conversationId ?? (await api.createConversation()).id;
     } catch (error) {
       return following.fail(reason(error));
     }
-    const place = follows ? { previous_response_id: follows } : { conversation: this.id };
+    const after = follows ?? prepared?.responseId;
+    if (after && !follows) turn.previousId = after;
+    const place = after ? { previous_response_id: after } : { conversation: this.id };
     following.ask({ input: input(text, attachments), ...place, ...options });
   }
 
   steer(text: string, attachments: readonly Attachment[]): void {
     const turn = this.running.value;
+    this.said = { text, attachments };
     if (turn && this.following) this.connection.steer(turn.id, input(text, attachments), this.following);
   }
 
@@ -108,7 +127,8 @@ export class Conversation {
   /** The server told the id of a response: the running turn's, or that of one which goes on after it. */
   begun(turn: Turn, response: Response): Turn {
     if (turn.answer.response && turn.id !== response.id) {
-      const next = new Turn(response.id, turn.id, { text: "", attachments: [] });
+      const next = new Turn(response.id, turn.id, this.said ?? { text: "", attachments: [] });
+      this.said = null;
       this.turns.push(next);
       this.running.value = turn = next;
     }
@@ -116,6 +136,22 @@ export class Conversation {
     this.show(turn.id);
     if (this.stopping.value) this.connection.cancel(turn.id);
     return turn;
+  }
+
+  /** What the user thinks of an answer; null takes it back. */
+  async rate(turn: Turn, rating: Feedback["rating"], comment: string | null): Promise<void> {
+    turn.rating = rating;
+    draw(turn);
+    await api.rate(turn.id, rating, comment);
+  }
+
+  private async loadRatings(): Promise<void> {
+    const { data } = await api.feedback(this.id!).catch(() => ({ data: [] }));
+    const known = new Map(data.map((one) => [one.response_id, one.rating]));
+    for (const turn of this.turns.filter(({ id }) => known.has(id))) {
+      turn.rating = known.get(turn.id)!;
+      draw(turn);
+    }
   }
 
   ended(following: Following, turn: Turn): void {
@@ -162,9 +198,16 @@ class Following implements Follower {
 
   take(event: Event): void {
     this.resumed = false;
+    if ((event.type as string) === "response.steer.failed") return this.unsteered();
     if (event.type === "response.created") this.turn = this.conversation.begun(this.turn, event.response);
     this.turn.answer.take(event);
     draw(this.turn);
+    if (this.turn.answer.ended && !this.turn.answer.steered) this.conversation.ended(this, this.turn);
+  }
+
+  /** What was said came too late, or could not be taken in. */
+  private unsteered(): void {
+    this.turn.answer.steered = false;
     if (this.turn.answer.ended) this.conversation.ended(this, this.turn);
   }
 
@@ -212,6 +255,49 @@ class Following implements Follower {
       this.resumed = false;
       if (error instanceof Failed && error.status > 0) this.fail(error.message);
     }
+  }
+}
+
+interface Prepared {
+  conversationId: string;
+  responseId: string;
+}
+
+/** A request that asks the model nothing (`generate: false`). Without an answer the question goes first. */
+class Warming implements Follower {
+  readonly responseId = null;
+  readonly last = -1;
+  readonly done: Promise<Prepared | null>;
+  private resolve!: (prepared: Prepared | null) => void;
+  private prepared: Prepared | null = null;
+  private readonly connection: Connection;
+
+  constructor(connection: Connection) {
+    this.connection = connection;
+    this.done = new Promise((resolve) => (this.resolve = resolve));
+    connection.create({ input: [], generate: false }, this);
+  }
+
+  take(event: Event): void {
+    if (event.type === "response.created") {
+      const { id, conversation } = event.response;
+      this.prepared = conversation && { conversationId: conversation.id, responseId: id };
+    } else if (event.type === "response.completed" || event.type === "response.incomplete" || event.type === "response.failed") {
+      this.end(this.prepared, true); // there is a conversation, whether its sandbox could be had or not
+    }
+  }
+
+  refused(): void {
+    this.end(null, true);
+  }
+
+  unsure(): void {
+    this.end(null, false);
+  }
+
+  private end(prepared: Prepared | null, ended: boolean): void {
+    this.connection.leave(this, ended);
+    this.resolve(prepared);
   }
 }
 

@@ -5,7 +5,9 @@ import { apply } from "./options";
 import { start } from "./state";
 import "./style/index.css";
 import { App } from "./view/app";
+import { SharedPage } from "./view/sharing";
 
 apply();
-start();
-render(<App />, document.getElementById("app")!);
+const token = /^\/share\/([\w-]+)$/.exec(location.pathname)?.[1];
+if (!token) start();
+render(token ? <SharedPage token={token} /> : <App />, document.getElementById("app")!);

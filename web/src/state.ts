@@ -33,13 +33,17 @@ export const entry = computed(() => {
 
 const connection = new Connection(address("v1/responses").replace(/^http/, "ws"), (state) => {
   line.value = state;
-  if (state === "open") void showStatus();
+  if (state !== "open") return;
+  void showStatus();
+  warm();
 });
+/** The new conversation, until something is asked in it. */
+let blank: Conversation | null = null;
 /** Conversations that go on answering while another one is shown. */
 const live = new Map<string, Conversation>();
 
 export function start(): void {
-  current.value = make(null);
+  current.value = blank = make(null);
   addEventListener("popstate", () => void route());
   effect(() => {
     const title = entry.value?.["codeact:summary"].title;
@@ -63,13 +67,14 @@ export function fresh(): void {
 
 export function open(id: string | null): void {
   drawer.value = false;
-  if (id === current.value.id && id !== null) return;
+  if (id ? id === current.value.id : current.value === blank) return;
   history.pushState(null, "", id ? address(`c/${id}`) : address(""));
   void route();
 }
 
 export function ask(words: string, attachments: readonly Attachment[], previousId?: string | null): void {
   const conversation = current.value;
+  if (conversation === blank) blank = null;
   announced.value = text.turn.working;
   void conversation.ask(words, attachments, parameters(), previousId).then(() => {
     if (!conversation.id) return;
@@ -82,9 +87,10 @@ export function ask(words: string, attachments: readonly Attachment[], previousI
 async function route(): Promise<void> {
   const id = /\/c\/(conv_[\w-]+)$/.exec(location.pathname)?.[1] ?? null;
   missing.value = "";
-  const known = id ? live.get(id) : undefined;
+  const known = id ? live.get(id) : (blank ??= make(null));
   const conversation = known ?? make(id);
   current.value = conversation;
+  if (!id) warm();
   if (!id || known) return;
   try {
     await conversation.load();
@@ -94,6 +100,11 @@ async function route(): Promise<void> {
     if (error instanceof Failed && error.status === 401) line.value = "key";
     else missing.value = error instanceof Failed && error.status === 404 ? text.line.missing : text.line.unanswered;
   }
+}
+
+/** Somebody who looks at a new conversation will ask soon: its sandbox is claimed meanwhile. */
+function warm(): void {
+  if (connection.isOpen && !document.hidden && !current.value.id) current.value.warm();
 }
 
 function make(id: string | null): Conversation {

@@ -34,7 +34,6 @@ export const text = {
   },
 
   header: {
-    title: "Rename this conversation",
     share: "Share",
     export: "Export",
     exportNotebook: "Notebook (.ipynb)",
@@ -70,13 +69,11 @@ export const text = {
     question: "You asked",
     answer: "Answer",
     waiting: "Thinking",
-    starting: "Starting a sandbox",
     thinking: "Thoughts",
     thinkingLive: "Thinking…",
     call: "Called",
     stopped: "Stopped",
     incomplete: (reason: string) => `Incomplete: ${reason.replaceAll("_", " ")}`,
-    lost: "The server lost this answer.",
     retry: "Try again",
     edit: "Edit",
     editLabel: "Edit your question",
@@ -90,10 +87,8 @@ export const text = {
     next: "Next version",
     good: "Good answer",
     bad: "Bad answer",
-    steered: "added while it worked",
     complete: "Answer complete.",
     working: "Answering.",
-    earlier: (n: number) => `Show ${count(n, "earlier turn", "earlier turns")}`,
     latest: "To the latest",
   },
 
@@ -116,8 +111,6 @@ export const text = {
     hidden: (n: number) => `${count(n, "line", "lines")} hidden`,
     showAll: "Show all",
     showLess: "Show less",
-    copyOutput: "Copy output",
-    errors: "Error stream",
     frames: (n: number) => count(n, "frame in libraries", "frames in libraries"),
     picture: "Picture drawn by the code",
     zoom: "Enlarge the picture",
@@ -125,7 +118,6 @@ export const text = {
     close: "Close",
     table: "Table",
     html: "HTML output",
-    wide: "Wrap lines",
   },
 
   ledger: {
@@ -180,7 +172,6 @@ export const text = {
     theme: "Theme",
     themes: { system: "System", light: "Light", dark: "Dark" },
     model: "Model",
-    modelDefault: "The server’s",
     temperature: "Temperature",
     temperatureDefault: "The model’s own",
     steps: "Code blocks per answer, at most",
@@ -200,14 +191,13 @@ export const text = {
     titleGood: "What was good?",
     placeholder: "A word, if you like",
     send: "Send",
-    skip: "Close",
-    thanks: "Thank you.",
   },
 
   share: {
     title: "Share this conversation",
     lead: "Whoever has the link can read this conversation as it is now, pictures and outputs too. Nobody can write to it.",
     create: "Make a link",
+    renew: "Show what has come since",
     link: "Link",
     copy: "Copy",
     copied: "Copied",
@@ -220,7 +210,6 @@ export const text = {
     title: "Files of the sandbox",
     none: "No files yet. What code writes into its working directory appears here.",
     gone: "This conversation holds no sandbox now.",
-    refresh: "Refresh",
     download: (name: string) => `Download ${name}`,
   },
 
@@ -233,7 +222,6 @@ export const text = {
     search: "Search conversations",
     sidebar: "Show or hide conversations",
     focus: "To the question",
-    edit: "Edit the last question",
     help: "This list",
   },
 };

@@ -1,7 +1,7 @@
 // One response's events enter, in order; the parts of its answer leave, as far as they have come.
 
 import { Outputs } from "./outputs";
-import type { Event, ExecutionResult, Item, Notice, Response } from "../wire";
+import type { ContainerFileCitation, Event, ExecutionResult, Item, Notice, Response } from "../wire";
 
 interface Part {
   readonly id: string;
@@ -49,6 +49,14 @@ export class Answer {
   /** By the index in the response's output; null for an item of a kind that is not shown. */
   readonly parts: (AnswerPart | null)[] = [];
   readonly notices: Notice[] = [];
+  /** Files that the answer's code wrote. */
+  readonly files: ContainerFileCitation[] = [];
+  /** The sandbox that its code ran in. */
+  containerId: string | null = null;
+  /** Why nothing happens just now. */
+  waitsFor = "";
+  /** Something was said meanwhile, and another response goes on with it. */
+  steered = false;
   /** The sequence_number of the last event that was taken. */
   last = -1;
   ended = false;
@@ -62,6 +70,7 @@ export class Answer {
   take(event: Event): AnswerPart | null {
     if (event.sequence_number <= this.last) return null;
     this.last = event.sequence_number;
+    this.waitsFor = event.type === "codeact:status" ? event.message : "";
     switch (event.type) {
       case "response.created":
       case "response.in_progress":
@@ -76,7 +85,14 @@ export class Answer {
       case "codeact:notice":
         this.notice(event.notice);
         return null;
+      case "response.steer.accepted":
+        this.steered = true;
+        return null;
+      case "response.output_text.annotation.added":
+        this.cite(event.annotation);
+        return null;
       case "response.output_item.added":
+        this.sandbox(event.item);
         return (this.parts[event.output_index] = part(event.item));
       default:
         return "output_index" in event ? this.change(event) : null;
@@ -90,6 +106,9 @@ export class Answer {
       const stored = part(item);
       if (stored) finish(stored, item);
       this.parts[index] = stored;
+      this.sandbox(item);
+      if (item.type !== "message") return;
+      for (const { annotations } of item.content) for (const file of annotations) this.cite(file as ContainerFileCitation);
     });
     if (response.status !== "in_progress" && response.status !== "queued") this.end();
   }
@@ -129,6 +148,14 @@ export class Answer {
   private adopt(response: Response): void {
     this.response = response;
     for (const notice of response["codeact:notices"]) this.notice(notice);
+  }
+
+  private sandbox(item: Item): void {
+    if (item.type === "code_interpreter_call") this.containerId = item.container_id;
+  }
+
+  private cite(file: ContainerFileCitation): void {
+    if (!this.files.some((known) => known.file_id === file.file_id)) this.files.push(file);
   }
 
   private notice(notice: Notice): void {

@@ -42,10 +42,37 @@ export interface Page {
   "codeact:next": string | null;
 }
 
+export interface Feedback {
+  response_id: string;
+  rating: "up" | "down" | null;
+  comment: string | null;
+}
+
+export interface Share {
+  token: string;
+  created_at: number;
+}
+
+export interface Shared {
+  title: string | null;
+  shared_at: number;
+  responses: (Pick<Response, "id" | "model" | "status" | "error" | "output"> & { input: Input[] })[];
+}
+
+export interface SandboxFile {
+  id: string;
+  path: string;
+  bytes: number;
+}
+
 export interface StoredTurn {
   response: Response;
   input: Input[];
 }
+
+/** Where a file of a sandbox is downloaded from. */
+export const fileAddress = (containerId: string, fileId: string): string =>
+  `/v1/containers/${encodeURIComponent(containerId)}/files/${encodeURIComponent(fileId)}/content`;
 
 /** Where the server is: the page may be served under a path of a proxy. */
 export const root = document.querySelector("base")?.href ?? `${location.origin}/`;
@@ -94,5 +121,16 @@ export const api = {
     call<ConversationObject>("PATCH", conversation(id), change),
   remove: (id: string) => call<null>("DELETE", conversation(id)),
   restore: (id: string) => call<ConversationObject>("POST", `${conversation(id)}/restore`),
+  models: () => call<{ data: { id: string }[] }>("GET", "v1/models"),
+  feedback: (id: string) => call<{ data: Feedback[] }>("GET", `${conversation(id)}/feedback`),
+  rate: (responseId: string, rating: Feedback["rating"], comment: string | null) =>
+    call<Feedback>("POST", `v1/responses/${encodeURIComponent(responseId)}/feedback`, { rating, comment }),
+  share: (id: string, responseId: string) =>
+    call<Share>("POST", `${conversation(id)}/share`, { response_id: responseId }),
+  shareOf: (id: string) => call<Share>("GET", `${conversation(id)}/share`),
+  revoke: (id: string) => call<null>("DELETE", `${conversation(id)}/share`),
+  shared: (token: string) => call<Shared>("GET", `v1/shares/${encodeURIComponent(token)}`),
+  files: (containerId: string) =>
+    call<{ data: SandboxFile[] }>("GET", `v1/containers/${encodeURIComponent(containerId)}/files?limit=100`),
   response: (id: string) => call<Response>("GET", `v1/responses/${encodeURIComponent(id)}`),
 };

@@ -59,8 +59,8 @@ export class Connection {
     socket.onopen = () => {
       if (socket !== this.socket) return;
       this.retryMs = FIRST_RETRY_MS;
+      for (const [stream, follower] of [...this.followers]) this.goOn(stream, follower);
       this.onState("open");
-      for (const [stream, follower] of this.followers) this.goOn(stream, follower);
     };
     socket.onmessage = (message) => socket === this.socket && this.receive(String(message.data));
     socket.onclose = ({ code }) => socket === this.socket && this.lost(code);
@@ -82,7 +82,7 @@ export class Connection {
 
   /** The errors of a steer come to its answer's follower. */
   steer(responseId: string, input: unknown, follower: Follower): void {
-    this.say({ type: "response.steer", stream_id: this.streamOf(follower), response_id: responseId, input });
+    this.say({ type: "response.steer", stream_id: this.streamOf(follower), previous_response_id: responseId, input });
   }
 
   /** Ends the following. A stream that has more to send is not used again: that must not reach another. */

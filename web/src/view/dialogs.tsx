@@ -6,6 +6,7 @@ import { options, set, type Theme } from "../options";
 import { dialog, line, signIn, status } from "../state";
 import { text } from "../text";
 import { Dialog } from "./controls";
+import { FilesDialog, ShareDialog } from "./sharing";
 
 const close = () => (dialog.value = null);
 
@@ -14,6 +15,8 @@ export function Dialogs() {
   switch (dialog.value) {
     case "settings": return <Settings />;
     case "shortcuts": return <Shortcuts />;
+    case "share": return <ShareDialog />;
+    case "files": return <FilesDialog />;
     default: return null;
   }
 }

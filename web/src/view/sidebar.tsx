@@ -148,7 +148,7 @@ function Rename({ one, title, onDone }: { one: ConversationObject; title: string
   const input = useRef<HTMLInputElement>(null);
   useEffect(() => input.current!.select(), []);
   const save = () => {
-    const given = input.current!.value.trim();
+    const given = input.current?.value.trim(); // gone when Enter has saved already
     if (given && given !== title) void change(one.id, { title: given });
     onDone();
   };

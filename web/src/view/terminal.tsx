@@ -97,6 +97,11 @@ function styled({ text: content, style }: Run) {
 }
 
 function ownColours({ colour, ground }: Style): Record<string, string> | undefined {
-  const own = { ...(colour.startsWith("rgb") && { color: colour }), ...(ground.startsWith("rgb") && { background: ground }) };
+  // Made for one theme, a colour must be readable in the other one, too.
+  const readable = `color-mix(in srgb, ${colour} 55%, var(--ink))`;
+  const own = {
+    ...(colour.startsWith("rgb") && { color: ground ? colour : readable }),
+    ...(ground.startsWith("rgb") && { background: ground }),
+  };
   return Object.keys(own).length ? own : undefined;
 }

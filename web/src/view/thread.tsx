@@ -21,7 +21,7 @@ export function Thread() {
     <div class="view" ref={view} tabIndex={-1}>
       <div class="column" ref={content}>
         {missing.value && <p class="missing" role="alert">{missing.value}</p>}
-        {!turns.length && !missing.value && !conversation.id && <Empty />}
+        {!turns.length && !missing.value && conversation.loaded.value && <Empty />}
         {turns.slice(-shown).map((turn, index, { length }) => (
           <TurnView key={turn.key} turn={turn} last={index === length - 1} busy={running !== null} />
         ))}

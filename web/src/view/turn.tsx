@@ -4,10 +4,11 @@ import { useState } from "preact/hooks";
 import type { AnswerPart, Call } from "../core/answer";
 import { siblings } from "../core/tree";
 import type { Turn } from "../conversation";
-import { ask, current, status } from "../state";
+import { fileAddress } from "../net/api";
+import { ask, current } from "../state";
 import { text } from "../text";
 import { CellView } from "./cell";
-import { CopyButton, IconButton } from "./controls";
+import { CopyButton, Dialog, IconButton } from "./controls";
 import { Icon } from "./icons";
 import { LedgerView } from "./ledger";
 import { memo } from "./memo";
@@ -44,10 +45,12 @@ function Question({ turn, busy }: { turn: Turn; busy: boolean }) {
           ))}
         </ul>
       )}
-      {asked.text && <div class="bubble">{asked.text}</div>}
-      <div class="question-tools">
-        <Branches turn={turn} busy={busy} />
-        <IconButton icon="edit" label={text.turn.edit} disabled={busy} onClick={() => setEditing(true)} />
+      <div class="said">
+        <div class="question-tools">
+          <Branches turn={turn} busy={busy} />
+          <IconButton icon="edit" label={text.turn.edit} disabled={busy} onClick={() => setEditing(true)} />
+        </div>
+        {asked.text && <div class="bubble">{asked.text}</div>}
       </div>
     </div>
   );
@@ -115,11 +118,16 @@ function AnswerView({ turn, busy }: { turn: Turn; busy: boolean }) {
           <strong>{text.notice[code] ?? code.replaceAll("_", " ")}</strong> {message}
         </p>
       ))}
-      {answer.parts.map((part) => part && <PartView key={part.id} part={part} changes={part.changes} />)}
-      {!turn.ended && waits(answer.parts) && <Waiting />}
+      <Parts parts={answer.parts} />
+      {!turn.ended && waits(answer.parts) && <Waiting why={answer.waitsFor} />}
+      {answer.files.length > 0 && <Files turn={turn} />}
       {turn.ended && <Ending turn={turn} busy={busy} />}
     </article>
   );
+}
+
+export function Parts({ parts }: { parts: readonly (AnswerPart | null)[] }) {
+  return <>{parts.map((part) => part && <PartView key={part.id} part={part} changes={part.changes} />)}</>;
 }
 
 /** Nothing moves by itself: the model has been asked and has not said anything yet. */
@@ -156,12 +164,32 @@ const CallView = memo(({ call }: { call: Call; changes: number }) => (
   </details>
 ));
 
-function Waiting() {
+function Waiting({ why }: { why: string }) {
   return (
     <p class="waiting">
       <span class="dots" aria-hidden="true"><i /><i /><i /></span>
-      <span class="unseen">{status.value?.sandbox === null ? text.turn.starting : text.turn.waiting}</span>
+      <span class={why ? "" : "unseen"}>{why || text.turn.waiting}</span>
     </p>
+  );
+}
+
+function Files({ turn }: { turn: Turn }) {
+  return (
+    <ul class="chips" aria-label={text.header.files}>
+      {turn.answer.files.map((file) => (
+        <li key={file.file_id}>
+          <a
+            class="chip"
+            href={fileAddress(file.container_id, file.file_id)}
+            download={file.filename}
+            aria-label={text.files.download(file.filename)}
+          >
+            <Icon name="download" size={15} />
+            <span>{file.filename}</span>
+          </a>
+        </li>
+      ))}
+    </ul>
   );
 }
 
@@ -184,6 +212,7 @@ function Ending({ turn, busy }: { turn: Turn; busy: boolean }) {
         <div class="answer-tools">
           <CopyButton label={text.turn.copy} value={() => words(turn)} />
           <IconButton icon="again" label={text.turn.regenerate} disabled={busy} onClick={again} />
+          <Thumbs turn={turn} rating={turn.rating} />
           <LedgerView response={response} />
         </div>
       )}
@@ -191,8 +220,54 @@ function Ending({ turn, busy }: { turn: Turn; busy: boolean }) {
   );
 }
 
+function Thumbs({ turn, rating }: { turn: Turn; rating: Turn["rating"] }) {
+  const [asking, setAsking] = useState<"up" | "down" | null>(null);
+  const press = (pressed: "up" | "down") => () => {
+    const next = rating === pressed ? null : pressed;
+    void current.value.rate(turn, next, null);
+    setAsking(next);
+  };
+  return (
+    <>
+      <IconButton icon="good" label={text.turn.good} pressed={rating === "up"} onClick={press("up")} />
+      <IconButton icon="bad" label={text.turn.bad} pressed={rating === "down"} onClick={press("down")} />
+      {asking && <Comment turn={turn} rating={asking} onDone={() => setAsking(null)} />}
+    </>
+  );
+}
+
+function Comment({ turn, rating, onDone }: { turn: Turn; rating: "up" | "down"; onDone: () => void }) {
+  const [words, setWords] = useState("");
+  const send = () => {
+    if (words.trim()) void current.value.rate(turn, rating, words.trim());
+    onDone();
+  };
+  return (
+    <Dialog title={rating === "up" ? text.feedback.titleGood : text.feedback.title} onClose={onDone}>
+      <form onSubmit={(event) => (event.preventDefault(), send())}>
+        <label class="field">
+          <span class="unseen">{text.feedback.placeholder}</span>
+          <textarea
+            rows={3}
+            maxLength={4000}
+            placeholder={text.feedback.placeholder}
+            value={words}
+            onInput={(event) => setWords(event.currentTarget.value)}
+          />
+        </label>
+        <div class="buttons">
+          <button type="submit" class="button primary" disabled={!words.trim()}>
+            {text.feedback.send}
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
 function Remark({ status, reason }: { status: string; reason: string | null }) {
   if (status === "cancelled") return <p class="remark">{text.turn.stopped}</p>;
+  if (reason === "steered") return null;
   if (reason) return <p class="remark">{text.turn.incomplete(reason)}</p>;
   return null;
 }

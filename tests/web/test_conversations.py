@@ -1,0 +1,200 @@
+"""What can be done with conversations: list, branch, steer, rate, share, export, files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.model_server import Gate, ModelServer
+from tests.server.conftest import Running
+from tests.web.chat import Chat, execute
+
+pytestmark = pytest.mark.browser
+
+
+def entry(chat: Chat, title: str) -> Locator:
+    return chat.page.locator(".entry").filter(has_text=title)
+
+
+def act(chat: Chat, title: str, action: str) -> None:
+    """Opens the entry's menu and takes what it offers."""
+    chat.page.get_by_role("button", name=f"Actions for {title}").first.click()
+    chat.page.get_by_role("menuitem", name=action).click()
+
+
+def test_a_conversation_is_listed_renamed_pinned_found_deleted_and_brought_back(
+    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat]
+) -> None:
+    script("Quite so.")
+    chat = visit(scripted.url)
+    chat.ended(chat.ask("zebra crossing"))
+    expect(entry(chat, "zebra crossing")).to_have_attribute("data-here", "true")
+    act(chat, "zebra crossing", "Rename")
+    chat.page.keyboard.type("Okapi")
+    chat.page.keyboard.press("Enter")
+    expect(chat.page.locator(".heading")).to_have_text("Okapi")
+    act(chat, "Okapi", "Pin")
+    expect(chat.page.get_by_role("heading", name="Pinned")).to_be_visible()
+    search = chat.page.get_by_label("Search conversations")
+    search.fill("nothing-has-this")
+    expect(chat.page.get_by_text("No conversation has all of these words")).to_be_visible()
+    search.fill("zebra")
+    expect(entry(chat, "Okapi")).to_have_count(1)
+    search.fill("")
+    act(chat, "Okapi", "Delete")
+    expect(entry(chat, "Okapi")).to_have_count(0)
+    expect(chat.page.get_by_text("What should Python do")).to_be_visible()
+    chat.page.get_by_role("button", name="Undo").click()
+    expect(entry(chat, "Okapi")).to_have_count(1)
+    expect(chat.answers.locator(".prose")).to_have_text("Quite so.")
+    act(chat, "Okapi", "Unpin")
+
+
+def test_questions_build_on_each_other_until_a_new_conversation(
+    scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
+) -> None:
+    script("One.", "Two.", "Three.")
+    chat = visit(scripted.url)
+    for question, said in (("first", "One."), ("second", "Two.")):
+        expect(chat.ended(chat.ask(question)).locator(".prose")).to_have_text(said)
+    chat.page.get_by_role("button", name="New conversation").first.click()
+    expect(chat.answers).to_have_count(0)
+    chat.ended(chat.ask("third"))
+    asked = [
+        [message["content"] for message in request.messages if message["role"] == "user"]
+        for request in model_server.requests
+    ]
+    assert [len(questions) for questions in asked] == [1, 2, 1]
+    chat.page.go_back()
+    expect(chat.answers.locator(".prose")).to_have_text(["One.", "Two."])
+
+
+def test_an_edited_question_makes_a_branch_to_switch_between(
+    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat]
+) -> None:
+    script("One.", "Uno.", "Eins.")
+    chat = visit(scripted.url)
+    chat.ended(chat.ask("english"))
+    chat.page.locator(".bubble").hover()
+    chat.page.get_by_role("button", name="Edit", exact=True).click()
+    chat.page.get_by_label("Edit your question").fill("spanish")
+    chat.page.keyboard.press("Enter")
+    expect(chat.answers.locator(".prose")).to_have_text("Uno.")
+    chat.ended(chat.answers)
+    expect(chat.page.locator(".bubble")).to_have_text("spanish")
+    chat.page.get_by_role("button", name="Answer again").click()
+    expect(chat.answers.locator(".prose")).to_have_text("Eins.")
+    chat.ended(chat.answers)
+    expect(chat.page.get_by_role("group", name="Version 3 of 3")).to_be_visible()
+    chat.page.get_by_role("button", name="Previous version").click()
+    chat.page.get_by_role("button", name="Previous version").click()
+    expect(chat.page.locator(".bubble")).to_have_text("english")
+    expect(chat.answers.locator(".prose")).to_have_text("One.")
+    chat.page.reload()
+    expect(chat.answers.locator(".prose")).to_have_text("Eins.")
+    expect(chat.page.get_by_role("group", name="Version 3 of 3")).to_be_visible()
+
+
+def test_something_said_meanwhile_is_taken_in(
+    scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
+) -> None:
+    gate = Gate()
+    model_server.reply("First,", gate, " this.")
+    script("And now that.")
+    chat = visit(scripted.url)
+    answer = chat.ask("begin")
+    expect(answer.locator(".prose")).to_have_text("First,")
+    chat.box.fill("now that")
+    chat.page.keyboard.press("Enter")
+    gate.open()
+    expect(chat.answers).to_have_count(2)
+    chat.ended(chat.answers.last)
+    expect(chat.answers.locator(".prose")).to_have_text(["First, this.", "And now that."])
+    expect(chat.page.locator(".bubble")).to_have_text(["begin", "now that"])
+    expect(chat.stop).to_have_count(0)
+
+
+def test_an_answer_is_rated_with_a_comment(
+    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat]
+) -> None:
+    script("Hm.")
+    chat = visit(scripted.url)
+    answer = chat.ended(chat.ask("rate me"))
+    answer.get_by_role("button", name="Bad answer").click()
+    chat.page.get_by_placeholder("A word, if you like").fill("too short")
+    chat.page.get_by_role("dialog").get_by_role("button", name="Send").click()
+    expect(answer.get_by_role("button", name="Bad answer")).to_have_attribute("aria-pressed", "true")
+    chat.page.reload()
+    expect(chat.answers.get_by_role("button", name="Bad answer")).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_shared_conversation_can_be_read_until_the_link_is_revoked(
+    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat]
+) -> None:
+    script(execute("print(6 * 7)"), "Forty-two.")
+    chat = visit(scripted.url, expected=("404",))
+    chat.ended(chat.ask("share me"))
+    chat.page.get_by_role("button", name="Share", exact=True).click()
+    chat.page.get_by_role("button", name="Make a link").click()
+    url = chat.page.get_by_label("Link", exact=True).input_value()
+    reader = visit(url, expected=("404",))
+    expect(reader.page.get_by_role("heading", name="share me")).to_be_visible()
+    expect(reader.answers.locator(".prose").last).to_have_text("Forty-two.")
+    expect(reader.answers.locator(".stdout")).to_have_text("42\n")
+    expect(reader.page.get_by_role("textbox")).to_have_count(0)
+    chat.page.get_by_role("button", name="Revoke the link").click()
+    expect(chat.page.get_by_text("no longer works")).to_be_visible()
+    reader.page.reload()
+    expect(reader.page.get_by_role("alert")).to_be_visible()
+
+
+@pytest.mark.parametrize(("name", "ending"), [("Notebook", ".ipynb"), ("Markdown", ".md"), ("JSON", ".json")])
+def test_a_conversation_is_exported(
+    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat], name: str, ending: str
+) -> None:
+    script("All of it.")
+    chat = visit(scripted.url)
+    chat.ended(chat.ask("export me"))
+    chat.page.get_by_role("button", name="Export", exact=True).click()
+    with chat.page.expect_download() as download:
+        chat.page.get_by_role("menuitem", name=name).click()
+    assert download.value.suggested_filename.endswith(ending)
+    assert "All of it." in Path(download.value.path()).read_text("utf-8")
+
+
+def test_files_go_up_with_a_question_and_come_down_with_the_answer(
+    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat], tmp_path: Path
+) -> None:
+    script(execute("words = open('in.txt').read()\nopen('out.txt', 'w').write(words.upper())"), "Written.")
+    chat = visit(scripted.url)
+    given = tmp_path / "in.txt"
+    given.write_text("quiet words")
+    chat.page.locator("input[type=file]").set_input_files(given)
+    expect(chat.page.locator(".composer .chip")).to_contain_text("in.txt")
+    answer = chat.ended(chat.ask("shout"))
+    expect(chat.page.locator(".question .chip")).to_contain_text("in.txt")
+    with chat.page.expect_download() as download:
+        answer.get_by_role("link", name="Download out.txt").click()
+    assert Path(download.value.path()).read_text("utf-8") == "QUIET WORDS"
+    chat.page.get_by_role("button", name="Files", exact=True).click()
+    expect(chat.page.get_by_role("dialog").get_by_role("link")).to_have_count(2)
+
+
+def test_dropped_and_pasted_files_are_attached(scripted: Running, visit: Callable[..., Chat]) -> None:
+    chat = visit(scripted.url)
+    for kind in ("drop", "paste"):
+        chat.page.evaluate(
+            """kind => {
+                const data = new DataTransfer();
+                data.items.add(new File(["hello"], `${kind}.txt`, { type: "text/plain" }));
+                const event = kind === "drop"
+                    ? new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })
+                    : new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true });
+                document.getElementById("question").dispatchEvent(event);
+            }""",
+            kind,
+        )
+    expect(chat.page.locator(".composer .chip")).to_have_text(["drop.txt", "paste.txt"])
+    chat.page.get_by_role("button", name="Remove drop.txt").click()
+    expect(chat.page.locator(".composer .chip")).to_have_text(["paste.txt"])

@@ -1,0 +1,120 @@
+"""Themes, phone, keyboard, keys and what screen readers get."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.server.conftest import Running
+from tests.web.chat import Chat, example, execute
+
+pytestmark = pytest.mark.browser
+
+AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
+
+
+def serious(chat: Chat) -> list[str]:
+    """What axe finds that keeps people out: rule and element, one line each."""
+    chat.page.evaluate("() => Promise.all(document.getAnimations().map(one => one.finish?.call(one)).filter(Boolean))")
+    chat.page.evaluate(AXE.read_text("utf-8"))
+    found = chat.page.evaluate("axe.run(document, {iframes: false})")
+    return [
+        f"{violation['id']}: {node['html'][:200]}"
+        for violation in found["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(
+    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat], scheme: str
+) -> None:
+    code = "import pandas, sys\nprint('\\x1b[31mred\\x1b[32mgreen\\x1b[33myellow')\nprint('x', file=sys.stderr)"
+    script(
+        execute(f"{code}\ndisplay(pandas.DataFrame({{'a': [1]}}))\nfor i in range(300): print(i)"),
+        execute("import json\njson.loads('{')"),
+        "A [link](https://example.org), `code`, **bold**.",
+    )
+    chat = visit(scripted.url, color_scheme=scheme)
+    expect(chat.send).to_be_visible()
+    assert serious(chat) == []
+    chat.ended(chat.ask("everything"))
+    assert serious(chat) == []
+    chat.page.get_by_role("button", name="Settings").click()
+    assert serious(chat) == []
+
+
+def test_the_theme_is_the_systems_until_it_is_chosen(demo: Running, visit: Callable[..., Chat]) -> None:
+    chat = visit(demo.url, color_scheme="dark")
+    root = chat.page.locator("html")
+    expect(root).to_have_attribute("data-theme", "dark")
+    chat.page.emulate_media(color_scheme="light")
+    expect(root).to_have_attribute("data-theme", "light")
+    chat.page.get_by_role("button", name="Settings").click()
+    chat.page.get_by_text("Dark", exact=True).click()
+    expect(root).to_have_attribute("data-theme", "dark")
+    chat.page.reload()
+    expect(root).to_have_attribute("data-theme", "dark")
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(
+    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat]
+) -> None:
+    long = "x" * 300
+    script(f"{long}\n\n" + execute(f"print({long!r})\nraise ValueError({long!r})"), long)
+    chat = visit(scripted.url, **PHONE)
+    chat.ended(chat.ask(long))
+    assert chat.page.evaluate("document.documentElement.scrollWidth") == 390
+    chat.page.get_by_role("button", name="Show conversations").click()
+    expect(chat.page.get_by_role("navigation")).to_be_in_viewport()
+    chat.page.keyboard.press("Escape")
+    expect(chat.page.get_by_role("navigation")).not_to_be_in_viewport()
+
+
+def test_everything_can_be_done_by_keyboard(demo: Running, visit: Callable[..., Chat]) -> None:
+    chat = visit(demo.url)
+    keys = chat.page.keyboard
+    expect(chat.box).to_be_focused()
+    keys.type("What is 6 * 7?")
+    keys.press("Shift+Enter")
+    keys.press("Backspace")
+    expect(chat.send).to_be_enabled()
+    keys.press("Enter")
+    chat.ended(chat.answers)
+    expect(chat.box).to_be_focused()
+    keys.press("Control+K")
+    expect(chat.page.get_by_label("Search conversations")).to_be_focused()
+    keys.press("Control+B")
+    expect(chat.page.get_by_role("navigation")).not_to_be_visible()
+    keys.press("Control+B")
+    keys.press("Control+Shift+O")
+    expect(chat.answers).to_have_count(0)
+    expect(chat.box).to_be_focused()
+    chat.page.get_by_role("button", name=example("plot")).focus()
+    keys.press("?")
+    expect(chat.page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    keys.press("Escape")
+    expect(chat.page.get_by_role("dialog")).to_have_count(0)
+    keys.press("/")
+    expect(chat.box).to_be_focused()
+
+
+def test_a_key_is_asked_for_once(locked: Running, visit: Callable[..., Chat]) -> None:
+    chat = visit(locked.url, expected=("401", "[DOM]"))
+    field = chat.page.get_by_label("API key")
+    field.fill("wrong")
+    chat.page.keyboard.press("Enter")
+    expect(chat.page.get_by_role("alert")).to_contain_text("not")
+    field.fill("secret")
+    chat.page.keyboard.press("Enter")
+    expect(field).to_have_count(0)
+    chat.ended(chat.ask("What is 6 * 7?"))
+    chat.page.reload()
+    expect(chat.answers.locator(".prose").last).to_contain_text("42")
+    cookies = chat.page.context.cookies()
+    assert [(cookie["name"], cookie["httpOnly"], cookie["sameSite"]) for cookie in cookies] == [
+        ("codeact_session", True, "Strict")
+    ]

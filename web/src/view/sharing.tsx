@@ -1,0 +1,137 @@
+// The dialogs of a conversation's link and of its sandbox's files, and the page that a link leads to.
+
+import { useEffect, useState } from "preact/hooks";
+import { Answer } from "../core/answer";
+import { asked } from "../core/asked";
+import { api, fileAddress, Failed, type SandboxFile, type Share, type Shared } from "../net/api";
+import { current, dialog } from "../state";
+import { text } from "../text";
+import type { Response } from "../wire";
+import { CopyButton, Dialog } from "./controls";
+import { Mark } from "./empty";
+import { Icon } from "./icons";
+import { Parts } from "./turn";
+
+const close = () => (dialog.value = null);
+
+export function ShareDialog() {
+  const [share, setShare] = useState<Share | null>(null);
+  const [said, setSaid] = useState("");
+  const conversation = current.value;
+  const id = conversation.id!;
+  useEffect(() => void api.shareOf(id).then(setShare, () => undefined), [id]);
+
+  const attempt = async (work: () => Promise<void>) => {
+    try {
+      await work();
+    } catch (error) {
+      setSaid((error instanceof Failed && error.message) || text.line.unanswered);
+    }
+  };
+  const create = () => attempt(async () => setShare(await api.share(id, conversation.path.value.at(-1)!.id)));
+  const revoke = () =>
+    attempt(async () => {
+      await api.revoke(id);
+      setShare(null);
+      setSaid(text.share.revoked);
+    });
+  const url = share && `${location.origin}/share/${share.token}`;
+  return (
+    <Dialog title={text.share.title} onClose={close}>
+      <p>{text.share.lead}</p>
+      {url ? (
+        <>
+          <label class="field link">
+            <span>{text.share.link}</span>
+            <input readOnly value={url} onFocus={(event) => event.currentTarget.select()} />
+            <CopyButton label={text.share.copy} value={() => url} />
+          </label>
+          <div class="buttons">
+            <button type="button" class="button danger" onClick={() => void revoke()}>{text.share.revoke}</button>
+            <button type="button" class="button" onClick={() => void create()}>{text.share.renew}</button>
+          </div>
+        </>
+      ) : (
+        <div class="buttons">
+          <button type="button" class="button primary" onClick={() => void create()}>{text.share.create}</button>
+        </div>
+      )}
+      {said && <p role="status">{said}</p>}
+    </Dialog>
+  );
+}
+
+export function FilesDialog() {
+  const containerId = current.value.path.value.findLast(({ answer }) => answer.containerId)?.answer.containerId;
+  const [files, setFiles] = useState<readonly SandboxFile[] | null>(containerId ? null : []);
+  useEffect(() => {
+    if (containerId) void api.files(containerId).then(({ data }) => setFiles(data), () => setFiles([]));
+  }, [containerId]);
+  return (
+    <Dialog title={text.files.title} onClose={close}>
+      {files?.length === 0 && <p>{text.files.none}</p>}
+      <ul class="files">
+        {files?.map(({ id, path, bytes }) => (
+          <li key={id}>
+            <a href={fileAddress(containerId!, id)} download={path.split("/").at(-1)}>
+              <Icon name="file" />
+              <span>{path.replace(/^\/(workspace|mnt\/data)\//, "")}</span>
+              <span class="size">{size(bytes)}</span>
+              <Icon name="download" />
+            </a>
+          </li>
+        ))}
+      </ul>
+    </Dialog>
+  );
+}
+
+function size(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`;
+  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+/** What somebody sees who was given the link: everything to read, nothing to do. */
+export function SharedPage({ token }: { token: string }) {
+  const [shared, setShared] = useState<Shared | null>(null);
+  const [said, setSaid] = useState("");
+  useEffect(() => {
+    api.shared(token).then(
+      (found) => {
+        setShared(found);
+        document.title = `${found.title ?? text.untitled} · ${text.product}`;
+      },
+      (error) => setSaid((error instanceof Failed && error.message) || text.line.unanswered),
+    );
+  }, [token]);
+  return (
+    <main class="main shared">
+      <header class="header">
+        <Mark size={22} />
+        <span class="heading">{text.share.reading}</span>
+      </header>
+      <div class="view" tabIndex={0}>
+        <div class="column">
+          {said && <p class="missing" role="alert">{said}</p>}
+          {shared && <h1>{shared.title ?? text.untitled}</h1>}
+          {shared?.responses.map((response) => (
+            <section class="turn" key={response.id} data-last>
+              <div class="question">
+                <div class="bubble">{asked(response.input).text}</div>
+              </div>
+              <article class="answer" aria-label={text.turn.answer}>
+                <Parts parts={answerOf(response).parts} />
+              </article>
+            </section>
+          ))}
+        </div>
+      </div>
+    </main>
+  );
+}
+
+function answerOf(shared: Shared["responses"][number]): Answer {
+  const answer = new Answer();
+  answer.restore({ "codeact:notices": [], ...shared } as unknown as Response);
+  return answer;
+}
