@@ -1,4 +1,4 @@
-"""What the event log costs: one flat dict of figures leaves. The backend's name that enters changes nothing.
+"""What the event log and the history cost: one flat dict leaves. The backend's name that enters changes nothing.
 
 The real application under a real uvicorn in this process, a real mongod, and WebSocket clients in a process of
 their own. The run is made by hand: its events are emitted here, as an answer's would be.
@@ -7,6 +7,7 @@ their own. The run is made by hand: its events are emitted here, as an answer's 
                              less what an idle server spends in the same time
     resume_10k_ms            a client asks for all of an ended response with 10,000 events, until it has the last
     stalled_db_added_p99_ms  a delta's way to the client (p99) while the database hangs for 2 s, over its median before
+    history_p95_ms, search_p95_ms    those of `benchmarks.history`, which also runs alone
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks import history
 from codeact import events as e
 from codeact.builder import ResponseBuilder
 from codeact.ids import new_id
@@ -44,7 +46,7 @@ STALL_S = 2.0
 
 
 async def measure(sandbox: str) -> dict[str, float]:
-    """Runs everything once, in about half a minute."""
+    """Runs everything once: about half a minute, and some more for the history."""
     with tempfile.TemporaryDirectory(prefix="codeact-bench-") as data_dir:
         async with _server(Path(data_dir)) as (url, state):
             figures = {
@@ -53,6 +55,7 @@ async def measure(sandbox: str) -> dict[str, float]:
                 "resume_10k_ms": await _resume(url, state),
                 "stalled_db_added_p99_ms": await _stalled(url, state, Path(data_dir)),
             }
+    figures |= await history.measure(sandbox)
     return {name: round(value, 3) for name, value in figures.items()}
 
 
