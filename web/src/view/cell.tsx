@@ -52,7 +52,7 @@ export const CellView = memo(({ cell, changes }: { cell: Cell; changes: number }
           ))}
         </div>
       )}
-      {cell.result?.detail && <p class="detail">{cell.result.detail}</p>}
+      {cell.result?.detail && state !== "stopped" && <p class="detail">{cell.result.detail}</p>}
     </figure>
   );
 });

@@ -55,12 +55,14 @@ function Settings() {
     <Dialog title={text.settings.title} onClose={close}>
       <fieldset class="choice">
         <legend>{text.settings.theme}</legend>
-        {(Object.keys(text.settings.themes) as Theme[]).map((name) => (
-          <label>
-            <input type="radio" name="theme" checked={theme === name} onChange={() => set({ theme: name })} />
-            <span>{text.settings.themes[name]}</span>
-          </label>
-        ))}
+        <div>
+          {(Object.keys(text.settings.themes) as Theme[]).map((name) => (
+            <label key={name}>
+              <input type="radio" name="theme" checked={theme === name} onChange={() => set({ theme: name })} />
+              <span>{text.settings.themes[name]}</span>
+            </label>
+          ))}
+        </div>
       </fieldset>
       <label class="field">
         <span>{text.settings.instructions}</span>

@@ -26,7 +26,7 @@ export function LedgerView({ response }: { response: Response }) {
           <Row name={text.ledger.model} value={response.model} />
           {usage && <Row name={text.ledger.tokensIn} value={tokensIn(usage)} />}
           {usage && <Row name={text.ledger.tokensOut} value={tokensOut(usage)} />}
-          {usage?.["codeact:cost_usd"] != null && <Row name={text.ledger.cost} value={money(usage["codeact:cost_usd"])} />}
+          {usage?.["codeact:cost_usd"] ? <Row name={text.ledger.cost} value={money(usage["codeact:cost_usd"])} /> : null}
         </dl>
       </div>
     </div>

@@ -1,0 +1,190 @@
+"""How the chat page keeps up, in a real Chromium: nothing enters, one flat dict of figures leaves.
+
+    python -m benchmarks.page          prints it as JSON
+
+A real `codeact serve` in a process of its own, a model server in this one that says 200 tokens a second, a real
+kernel. Frame times are those between `requestAnimationFrame` calls of the page while the answer comes.
+
+    tokens_frame_p50_ms, _p99   while 200 tokens a second of Markdown and code stream, after 20 s of it
+    lines_frame_p50_ms, _p99    while code prints 5,000 lines in about two seconds
+    frames, late_frames         of both: all, and those that took longer than 34 ms, two at 60 Hz
+    open_500_ms                 a click on a conversation of 500 turns until its last answer is drawn
+    page_kb                     what the first load transfers, compressed
+"""
+
+import asyncio
+import json
+import statistics
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+from playwright.async_api import Page, async_playwright
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
+
+from benchmarks.latency import _server, _until
+
+__all__ = ["measure"]
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+TURNS = 500
+TOKENS = 4_000
+TOKENS_PER_S = 200
+LINES = 5_000
+
+PARAGRAPH = (
+    "Here is a **paragraph** with `code`, a [link](https://example.org) and some more words to fill its lines.\n\n"
+)
+LIST = "- one thing\n- another thing\n- and `a third`\n\n"
+FENCE = "```json\n{\n" + "".join(f'  "key {n}": [{n}, "text", true],\n' for n in range(12)) + "}\n```\n\n"
+PACED = f"""import time
+for i in range({LINES}):
+    print(f'line {{i}}: some text of a usual length, \x1b[32mok\x1b[0m')
+    if i % 50 == 0:
+        time.sleep(0.02)
+"""
+
+WATCH = """() => {
+    window.frames_ms = [];
+    let last = performance.now();
+    const next = (now) => {
+        window.frames_ms.push(now - last);
+        last = now;
+        window.watching = requestAnimationFrame(next);
+    };
+    requestAnimationFrame(next);
+}"""
+STOP = "() => { cancelAnimationFrame(window.watching); return window.frames_ms.slice(2); }"
+
+
+def _words(question: str, answered: bool) -> list[str]:
+    if question.startswith("tokens"):
+        text = (PARAGRAPH + LIST + FENCE) * 200
+        return [text[at : at + 4] for at in range(0, 4 * TOKENS, 4)]
+    if question.startswith("lines") and not answered:
+        return [f"<execute>\n{PACED}</execute>"]
+    if question.startswith("code") and not answered:
+        return ["I compute it.\n<execute>\nfor i in range(20): print(i, i * i)\n</execute>"]
+    return [PARAGRAPH + LIST]
+
+
+async def _chat(request: Request) -> StreamingResponse:
+    messages = (await request.json())["messages"]
+    asked = [str(message["content"]) for message in messages if message["role"] == "user"]
+    answered = "Observation" in asked[-1]
+    question = asked[-2] if answered and len(asked) > 1 else asked[-1]
+
+    async def stream() -> AsyncIterator[str]:
+        started = time.perf_counter()
+        for index, word in enumerate(_words(question, answered)):
+            await asyncio.sleep(max(0.0, started + index / TOKENS_PER_S - time.perf_counter()))
+            yield _chunk(word)
+        yield _chunk("", finish="stop")
+        yield "data: [DONE]\n\n"
+
+    return StreamingResponse(stream(), media_type="text/event-stream")
+
+
+def _chunk(text: str, finish: str | None = None) -> str:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
+    body = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "bench", "choices": [choice]}
+    return f"data: {json.dumps(body)}\n\n"
+
+
+@asynccontextmanager
+async def _model_server() -> AsyncIterator[str]:
+    app = Starlette(routes=[Route("/v1/chat/completions", _chat, methods=["POST"])])
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
+        finally:
+            server.should_exit = True
+
+
+async def measure() -> dict[str, float]:
+    """Runs everything once, in about two minutes."""
+    async with _model_server() as api_base, _server("process", api_base) as (url, _, started):
+        await _until(url + "/readyz", started)
+        conversation_id = await _long_conversation(url)
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            page = await browser.new_page(viewport={"width": 1240, "height": 860})
+            figures: dict[str, float] = {"page_kb": await _first_load(page, url)}
+            tokens = await _frames(page, f"tokens {TOKENS}")
+            lines = await _frames(page, f"lines {LINES}")
+            for name, frames in (("tokens", tokens), ("lines", lines)):
+                figures[f"{name}_frame_p50_ms"] = statistics.median(frames)
+                figures[f"{name}_frame_p99_ms"] = statistics.quantiles(frames, n=100)[98]
+            figures["frames"] = len(tokens) + len(lines)
+            figures["late_frames"] = sum(frame > 34 for frame in (*tokens, *lines))
+            figures["open_500_ms"] = await _open(page, url, conversation_id)
+            await browser.close()
+    return {name: round(value, 1) for name, value in figures.items()}
+
+
+async def _long_conversation(url: str) -> str:
+    """A conversation of 500 turns, a fifth of them with code."""
+    previous: dict[str, Any] = {}
+    async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
+        for turn in range(TURNS):
+            body = {"input": f"{'code' if turn % 5 == 0 else 'words'} {turn}", "truncation": "auto"}
+            after = {"previous_response_id": previous["id"]} if previous else {}
+            previous = (await client.post("/v1/responses", json=body | after)).raise_for_status().json()
+    return str(previous["conversation"]["id"])
+
+
+async def _first_load(page: Page, url: str) -> float:
+    await page.goto(url, wait_until="networkidle")
+    sizes = await page.evaluate(
+        "performance.getEntries().filter(one => one.encodedBodySize && !one.name.includes('/v1/'))"
+        ".map(one => one.encodedBodySize)"
+    )
+    return float(sum(sizes)) / 1000
+
+
+async def _frames(page: Page, question: str) -> list[float]:
+    await page.get_by_label("Your question").fill(question)
+    await page.wait_for_function("!document.querySelector('.send').disabled")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector(".answer[aria-busy=true] :is(.prose, .cell)")
+    await page.evaluate(WATCH)
+    await page.wait_for_selector(".answer[aria-busy=true]", state="detached", timeout=120_000)
+    return [float(frame) for frame in await page.evaluate(STOP)]
+
+
+async def _open(page: Page, url: str, conversation_id: str) -> float:
+    """The median of three, each in a page that was just loaded."""
+    times = []
+    for _ in range(3):
+        await page.goto(url, wait_until="networkidle")
+        link = page.locator(f"a[href='/c/{conversation_id}']")
+        await link.wait_for()
+        times.append(
+            await page.evaluate(
+                """id => new Promise((done) => {
+                    const started = performance.now();
+                    document.querySelector(`a[href='/c/${id}']`).click();
+                    const look = () => document.querySelector('.turn[data-last] .answer-tools')
+                        ? requestAnimationFrame(() => done(performance.now() - started))
+                        : requestAnimationFrame(look);
+                    look();
+                })""",
+                conversation_id,
+            )
+        )
+    return float(statistics.median(times))
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(measure())))
