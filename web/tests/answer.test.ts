@@ -6,7 +6,7 @@ const response = (change: Partial<Response> = {}): Response =>
   ({ id: "resp_1", status: "in_progress", output: [], "codeact:notices": [], ...change }) as unknown as Response;
 
 const message = (text = "", status = "in_progress"): Message =>
-  ({ type: "message", id: "msg_1", role: "assistant", status, content: text ? [{ type: "output_text", text }] : [] }) as unknown as Message;
+  ({ type: "message", id: "msg_1", role: "assistant", status, content: text ? [{ type: "output_text", text, annotations: [] }] : [] }) as unknown as Message;
 
 const call = (change: Partial<CodeInterpreterCall> = {}): CodeInterpreterCall => ({
   type: "code_interpreter_call",
