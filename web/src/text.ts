@@ -174,7 +174,7 @@ export const text = {
     model: "Model",
     temperature: "Temperature",
     temperatureDefault: "The model’s own",
-    steps: "Code blocks per answer, at most",
+    steps: "Blocks of code, at most",
     stepsDefault: "The server’s limit",
     instructions: "Instructions",
     instructionsHint: "What each answer should heed, such as “Use metric units.”",

@@ -49,7 +49,7 @@ function Times({ ledger }: { ledger: Ledger }) {
       {steps.map(([name, field]) => (
         <li>
           <span>{text.ledger[name]}</span>
-          <meter min={0} max={total} value={ledger[field]!} aria-hidden="true" />
+          <span class="bar"><i style={{ width: `${Math.min(100, (100 * ledger[field]!) / total)}%` }} /></span>
           <span class="time">{duration(ledger[field]!)}</span>
         </li>
       ))}
