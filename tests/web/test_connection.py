@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import WebSocketRoute, expect
 
 from tests.model_server import Gate, ModelServer
 from tests.server.conftest import Running
@@ -35,7 +35,7 @@ def test_an_answer_goes_on_after_a_lost_connection(
     expect(answer.locator(".prose")).to_have_text("One, two, three.")
 
 
-def test_an_answer_whose_events_are_gone_is_shown_as_stored(
+def test_an_answer_that_ended_while_the_connection_was_lost_is_shown_whole(
     scripted: Running, script: Callable[..., None], visit: Callable[..., Chat]
 ) -> None:
     plot = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
@@ -47,7 +47,6 @@ def test_an_answer_whose_events_are_gone_is_shown_as_stored(
     line.cut()
     while scripted.state.runs.live:
         chat.page.wait_for_timeout(50)  # the end of a run is an event of the server's loop, not of this one
-    scripted.state.runs._ended.clear()
     line.mend()
     chat.ended(answer)
     expect(answer.locator(".prose").last).to_have_text("Done.")
@@ -99,19 +98,33 @@ def test_a_question_that_was_lost_on_its_way_is_asked_once(
     script("Only once.")
     chat = visit(scripted.url)
     asked: list[str] = []
+    lost: list[str] = []
 
-    def swallow(route: object) -> None:
-        """The first socket loses the question after the server got it; those after it are left alone."""
-        server = route.connect_to_server()  # type: ignore[attr-defined]
-        route.on_message(lambda message: (asked.append(str(message)), server.send(message)))  # type: ignore[attr-defined]
-        if not asked:
-            server.on_message(lambda message: route.close(code=1012))  # type: ignore[attr-defined]
+    def swallow(route: WebSocketRoute) -> None:
+        """The connection breaks once, when the server has the question and before the page knows."""
+        server = route.connect_to_server()
+
+        def to_server(message: str | bytes) -> None:
+            if '"metadata"' in str(message):
+                asked.append(str(message))
+            server.send(message)
+
+        def to_page(message: str | bytes) -> None:
+            if asked and not lost:
+                lost.append(str(message))
+                route.close(code=1012)
+            else:
+                route.send(message)
+
+        route.on_message(to_server)
+        server.on_message(to_page)
 
     chat.page.route_web_socket("**/v1/responses", swallow)
     chat.page.reload()
     answer = chat.ended(chat.ask("hello"))
     expect(answer.locator(".prose")).to_have_text("Only once.")
-    assert len([message for message in asked if "response.create" in message]) == 1
+    assert "response.created" in lost[0]
+    assert len(asked) == 1
     assert len(model_server.requests) == 1
 
 

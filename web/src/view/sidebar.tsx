@@ -1,6 +1,6 @@
 // The list of conversations enters; it leaves in groups by time, to open, search, rename, pin and delete.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ConversationObject } from "../net/api";
 import { set } from "../options";
 import { change, current, deleted, dialog, drawer, fresh, list, listNext, listState, more, open, query, remove, undo } from "../state";
@@ -146,7 +146,7 @@ function Entry({ one }: { one: ConversationObject }) {
 
 function Rename({ one, title, onDone }: { one: ConversationObject; title: string; onDone: () => void }) {
   const input = useRef<HTMLInputElement>(null);
-  useEffect(() => input.current!.select(), []);
+  useLayoutEffect(() => input.current!.select(), []);
   const save = () => {
     const given = input.current?.value.trim(); // gone when Enter has saved already
     if (given && given !== title) void change(one.id, { title: given });
