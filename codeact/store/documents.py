@@ -214,6 +214,15 @@ class ResponseDocument(Document):
             ),
             IndexModel([("response.conversation.id", ASCENDING), ("_id", ASCENDING)], name="conversation"),
             IndexModel(
+                [("response.conversation.id", ASCENDING)],
+                name="one_at_a_time",
+                unique=True,
+                partialFilterExpression={
+                    "response.conversation.id": {"$type": "string"},
+                    "response.status": {"$in": ["queued", "in_progress"]},
+                },
+            ),
+            IndexModel(
                 [("process", ASCENDING), ("_id", ASCENDING)],
                 name="unfinished",
                 partialFilterExpression={"process": {"$exists": True}},
@@ -378,12 +387,13 @@ class Documents:
         self.usage: type[UsageDocument] = type("Usage", (UsageDocument,), {})
         self.audit: type[AuditDocument] = type("Audit", (AuditDocument,), {})
 
-    async def insert(self, document: Document) -> None:
-        """Inserts; what is there already was stored by a call whose connection broke."""
+    async def insert(self, document: Document) -> bool:
+        """Inserts; False where it is there already, stored by a call whose connection broke, or must not be there."""
         try:
             await document.insert()
         except DuplicateKeyError:
-            pass
+            return False
+        return True
 
     async def with_items(self, found: Sequence[ResponseDocument]) -> list[StoredResponse]:
         """The responses with their items, in the given order; in one query."""

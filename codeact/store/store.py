@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import msgspec
 
-from codeact.errors import NotFound
+from codeact.errors import ConversationLocked, NotFound
 from codeact.events import Input, Item, Response
 from codeact.ids import new_id
 from codeact.store.access import Access
@@ -95,12 +95,17 @@ class Store:
 
     @operation
     async def begin_response(self, response: Response, input: list[Input], *, owner: str) -> None:
-        """Stores the response and what the client sent. Raises `NotFound` for an unknown `previous_response_id`."""
+        """Stores the response and what the client sent.
+
+        Raises `NotFound` for an unknown `previous_response_id`, and `ConversationLocked` while another response of
+        the conversation is under way, at whichever server.
+        """
         root_id = response.id
         if response.previous_response_id is not None:
             root_id = (await self._link(response.previous_response_id, owner)).root_id
         document = self._responses.pack(response, input, owner=owner, root_id=root_id, process=self.leases.holder)
-        await self._documents.insert(document)
+        if not await self._documents.insert(document) and await self._responses.get(response.id) is None:
+            raise ConversationLocked("The conversation is answering another request; wait for its end or cancel it.")
         if response.conversation is not None:
             place = {"_id": response.conversation.id, "owner": owner}
             await self._conversations.change(place, methodcaller("begin", response, input))

@@ -174,7 +174,7 @@ def test_an_idle_stream_is_kept_alive(
 
 
 def test_who_waits_for_a_sandbox_is_told_so(other: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codeact.agent.TELL_AFTER_S", 0.01)
+    monkeypatch.setattr("codeact.running.TELL_AFTER_S", 0.01)
     with connect(other.ws_url, max_size=None) as socket:
         socket.send(json.dumps({"type": "response.create", "input": "What is the 100th Fibonacci number?"}))
         events = read(socket)

@@ -18,7 +18,8 @@ from pymongo import AsyncMongoClient
 from codeact import events as e
 from codeact.errors import StoreUnavailable
 from codeact.ids import new_id
-from codeact.store import HistoryQuery, Store, describe, embedded_mongod
+from codeact.settings import Settings
+from codeact.store import HistoryQuery, Store, describe, embedded_mongod, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -277,7 +278,7 @@ async def test_a_start_waits_for_a_mongod_that_is_still_ending(data_dir: Path) -
         await process.wait()
     pid = pid_of(data_dir)
     os.kill(pid, signal.SIGTERM)
-    async with embedded_mongod(data_dir) as uri, Store.connect(uri) as store:
+    async with open_store(Settings.load(data_dir=data_dir)) as store:
         await store.ping()
         assert runs(pid_of(data_dir))
 

@@ -9,6 +9,7 @@ import pytest
 
 from codeact import events as e
 from codeact.builder import ResponseBuilder
+from codeact.errors import ConversationLocked
 from codeact.models import Usage
 from codeact.parser import CodeText
 from codeact.recorder import Recorder
@@ -172,6 +173,11 @@ async def test_a_server_that_was_taken_for_dead_cannot_end_it_any_more(store: St
 async def test_a_conversation_that_has_gone_on_is_not_taken_back(store: Store, dead: Dead) -> None:
     place = dead.recorder.response.conversation
     assert place is not None
+    with pytest.raises(ConversationLocked):
+        await answered(store, "newer", conversation=place)
+    # It was stored as ended, and its server died before it said so in the log.
+    collection = store._responses.get_pymongo_collection()
+    await collection.update_one({"_id": dead.recorder.response.id}, {"$set": {"response.status": "completed"}})
     newer = await answered(store, "newer", conversation=place)
     await recovered(store, await dead.lease())
     assert (await store.get_conversation(place.id, owner="ann")).last_response_id == newer.id

@@ -11,7 +11,7 @@ import pytest
 from pymongo import AsyncMongoClient, MongoClient
 
 from codeact import events as e
-from codeact.errors import NotFound, StoreError
+from codeact.errors import ConversationLocked, NotFound, StoreError
 from codeact.ids import new_id
 from codeact.store import Conversation, HistoryQuery, Store, StoredResponse
 from sandbox_pool import outputs as o
@@ -53,6 +53,19 @@ async def answered(store: Store, text: str, *, owner: str = "ann", **fields: obj
     answer.status, answer.completed_at = "completed", time.time()
     await store.end_response(answer)
     return answer
+
+
+async def test_a_conversation_answers_one_request_at_a_time_at_whichever_server(uri: str) -> None:
+    async with Store.connect(uri) as one, Store.connect(uri) as other:
+        conversation = e.ConversationRef((await one.create_conversation(owner="ann")).id)
+        first, second = (response(conversation=conversation) for _ in range(2))
+        await one.begin_response(first, [user("hello")], owner="ann")
+        with pytest.raises(ConversationLocked):
+            await other.begin_response(second, [user("hello")], owner="ann")
+        await one.begin_response(first, [user("hello")], owner="ann")  # as after a connection broke
+        first.status = "completed"
+        await one.end_response(first)
+        await other.begin_response(second, [user("hello")], owner="ann")
 
 
 async def conversations(store: Store, owner: str) -> list[Conversation]:
