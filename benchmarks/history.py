@@ -23,7 +23,7 @@ from pymongo import AsyncMongoClient
 from codeact.store import HistoryQuery, Store, embedded_mongod
 from codeact.store.facets import VERSION, Facets, labels_of
 
-__all__ = ["measure"]
+__all__ = ["fill", "measure"]
 
 CONVERSATIONS = 100_000
 RESPONSES, ITEMS = 2, 10
@@ -45,7 +45,7 @@ async def measure(sandbox: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="codeact-bench-") as directory:
         async with embedded_mongod(Path(directory)) as uri:
             _say("making 100,000 conversations")
-            await _fill(uri)
+            await fill(uri)
             _say("building the indexes")
             async with Store.connect(uri) as store:
                 _say("asking")
@@ -123,24 +123,24 @@ class _Words:
         return self._rng.choices(self._words, cum_weights=self._weights, k=count)
 
 
-async def _fill(uri: str) -> None:
-    """Inserts before there are indexes: four times as fast."""
+async def fill(uri: str, *, end: datetime = END) -> None:
+    """A year of conversations, the last at `end`. Inserts before there are indexes: four times as fast."""
     rng = random.Random(0)
     words = _Words(rng)
     async with AsyncMongoClient(uri) as client:
         database = client.get_database("codeact")
         for start in range(0, CONVERSATIONS, BATCH):
-            batch = [_conversation(number, rng, words) for number in range(start, start + BATCH)]
+            batch = [_conversation(number, rng, words, end) for number in range(start, start + BATCH)]
             await database["conversations"].insert_many(batch, ordered=False)
-            responses = [_response(one, at) for one in batch for at in range(RESPONSES)]
+            responses = [_response(one, at, rng) for one in batch for at in range(RESPONSES)]
             await database["responses"].insert_many(responses, ordered=False)
-            items = [_item(response, at) for response in responses for at in range(ITEMS // RESPONSES)]
+            items = [item for response in responses for item in _items(response, rng)]
             for first in range(0, len(items), BATCH):
                 await database["items"].insert_many(items[first : first + BATCH], ordered=False)
 
 
-def _conversation(number: int, rng: random.Random, words: _Words) -> dict[str, Any]:
-    active_at = END - SPAN * rng.random()
+def _conversation(number: int, rng: random.Random, words: _Words, end: datetime) -> dict[str, Any]:
+    active_at = end - SPAN * rng.random()
     owner = "local" if rng.random() < 0.9 else f"owner{number % 50}"
     failed = rng.random() < 0.15
     facets = Facets(
@@ -177,23 +177,85 @@ def _conversation(number: int, rng: random.Random, words: _Words) -> dict[str, A
     }
 
 
-def _response(conversation: dict[str, Any], at: int) -> dict[str, Any]:
+def _response(conversation: dict[str, Any], at: int, rng: random.Random) -> dict[str, Any]:
+    facets = conversation["facets"]
     response_id = conversation["last_response_id"][:-1] + str(at)
-    reference = {"id": conversation["_id"]}
+    last = at == RESPONSES - 1
+    status = facets["status"] if last else "completed"
+    failed = status == "failed"
+    total = facets["tokens"] // RESPONSES
+    wait_s, token_s = rng.expovariate(50), rng.lognormvariate(-0.5, 0.6)
+    ledger = {
+        "sandbox_wait_s": wait_s,
+        "first_token_s": token_s,
+        "code_detected_s": token_s + 0.8,
+        "first_output_s": token_s + 0.8 + rng.lognormvariate(-2, 1),
+        "total_s": token_s + rng.expovariate(1 / 10) if status != "in_progress" else None,
+    }
+    usage = {
+        "input_tokens": total * 3 // 4,
+        "input_tokens_details": {"cached_tokens": total // 3, "cache_write_tokens": 0},
+        "output_tokens": total - total * 3 // 4,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": total,
+        "codeact:cost_usd": facets["cost_usd"] / RESPONSES,
+    }
+    response = {
+        "id": response_id,
+        "created_at": conversation["created_at"].timestamp(),
+        "model": facets["models"][0],
+        "conversation": {"id": conversation["_id"]},
+        "previous_response_id": f"{response_id[:-1]}{at - 1}" if at else None,
+        "status": status,
+        "error": {"code": rng.choice(("model_error", "server_restarted")), "message": "It failed."} if failed else None,
+        "metadata": "{}",
+        "tools": "[]",
+        "usage": usage,
+        "codeact:ledger": ledger,
+    }
+    question = {"type": "message", "id": f"msg_{response_id}", "role": "user"}
     return {
         "_id": response_id,
         "owner": conversation["owner"],
         "created_at": conversation["created_at"],
         "root_id": response_id[:-1] + "0",
-        "input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Plot it."}]}],
-        "response": {"id": response_id, "model": "demo", "conversation": reference, "previous_response_id": None},
+        "input": [{**question, "content": [{"type": "input_text", "text": "Plot it."}]}],
+        "response": response,
+        "exceptions": facets["exceptions"] if last else [],
     }
 
 
-def _item(response: dict[str, Any], at: int) -> dict[str, Any]:
+def _items(response: dict[str, Any], rng: random.Random) -> Iterator[dict[str, Any]]:
+    """Prose and code in turn; where an exception was raised, the code after it is the mended one."""
+    exceptions = response.pop("exceptions")
+    begun_ms = int(response["created_at"].timestamp() * 1000)
+    for index in range(ITEMS // RESPONSES):
+        is_code = index % 2 == 1
+        item_id = f"{'ci' if is_code else 'msg'}_{begun_ms + 700 * index:012x}{rng.getrandbits(128):032x}"
+        raised = exceptions[0] if is_code and index == 1 and exceptions else None
+        item = _code(item_id, raised, rng) if is_code else _prose(item_id)
+        yield {"_id": item_id, "response_id": response["_id"], "output_index": index, "item": item}
+
+
+def _prose(item_id: str) -> dict[str, Any]:
     text = "It is as the plot shows: the curve rises, then falls, and ends where it began."
-    item = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
-    return {"_id": f"{response['_id']}_{at}", "response_id": response["_id"], "output_index": at, "item": item}
+    content = [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
+    return {"type": "message", "id": item_id, "role": "assistant", "status": "completed", "content": content}
+
+
+def _code(item_id: str, raised: str | None, rng: random.Random) -> dict[str, Any]:
+    error = {"output_type": "error", "ename": raised, "evalue": "it did not work", "traceback": []}
+    result: dict[str, Any] = {"status": "error" if raised else "ok", "duration_s": rng.expovariate(2)}
+    return {
+        "type": "code_interpreter_call",
+        "id": item_id,
+        "container_id": "cntr_1",
+        "code": f"value = compute({rng.randrange(20)})\nprint(value)",
+        "status": "completed",
+        "codeact:notebook_outputs": [error] if raised else [],
+        "codeact:result": {**result, "error": error, "error_kind": "runtime"} if raised else result,
+        "codeact:observation": "seen",
+    }
 
 
 def _say(line: str) -> None:

@@ -49,6 +49,17 @@ HISTORY = {
 """The keys of the history's indexes; each is there with the owner in front and without."""
 
 
+COUNTED = [
+    "created_at",
+    "owner",
+    *(f"response.{name}" for name in ("status", "model", "error.code")),
+    *(f"response.codeact:ledger.{name}_s" for name in ("first_token", "first_output", "total")),
+    *(f"response.usage.{name}" for name in ("input_tokens", "input_tokens_details.cached_tokens", "output_tokens")),
+    "response.usage.codeact:cost_usd",
+]
+"""All that statistics ask of responses, so that they read their index alone."""
+
+
 class ConversationDocument(Document):
     """A conversation and what the history is searched and filtered by (docs/history.md).
 
@@ -227,6 +238,7 @@ class ResponseDocument(Document):
                 name="unfinished",
                 partialFilterExpression={"process": {"$exists": True}},
             ),
+            IndexModel([(path, ASCENDING) for path in COUNTED], name="statistics"),
         ]
 
     @classmethod
@@ -290,6 +302,15 @@ class ItemDocument(Document):
                 [("item.call_id", ASCENDING)],
                 name="function_calls",
                 partialFilterExpression={"item.type": "function_call"},
+            ),
+            # What went wrong, by the time that is in the ids.
+            *(
+                IndexModel(
+                    [("_id", ASCENDING), (f"item.codeact:result.{path}", ASCENDING)],
+                    name=name,
+                    partialFilterExpression={f"item.codeact:result.{path}": {"$gt": ""}},
+                )
+                for name, path in (("raised", "error.ename"), ("limited", "limit"))
             ),
         ]
 

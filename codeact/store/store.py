@@ -20,9 +20,11 @@ from codeact.store.events import Events
 from codeact.store.files import ContainerFiles
 from codeact.store.history import History
 from codeact.store.leases import Leases
+from codeact.store.mishaps import Mishaps
 from codeact.store.operation import operation
 from codeact.store.records import Blob, Conversation, StoredResponse
 from codeact.store.sharing import Sharing
+from codeact.store.statistics import Statistics
 
 if TYPE_CHECKING:
     from codeact.store.connection import Client
@@ -57,6 +59,8 @@ class Store:
         self.conversation_items = ConversationItems(documents, uri)
         self.files = ContainerFiles(documents, uri)
         self.sharing = Sharing(documents, uri)
+        self.statistics = Statistics(documents, uri)
+        self.mishaps = Mishaps(documents, uri)
 
     @classmethod
     @asynccontextmanager

@@ -1,0 +1,196 @@
+"""What happened in a period: runs counted, timed and paid for, and what failed; periods enter, figures leave.
+
+Everything is read from indexes that hold all that is asked for, or is bounded by a number that its docstring says.
+"""
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from codeact.store.operation import operation
+from codeact.store.periods import Period
+
+if TYPE_CHECKING:
+    from codeact.store.documents import Documents
+
+__all__ = ["PERCENTS", "Cost", "Running", "Runs", "Spread", "Statistics"]
+
+SAMPLED = 50_000
+PARTS = 16
+"""Of a bin, where its runs are sampled."""
+CONCURRENT = 4
+PERCENTS = (50, 95, 99)
+LEDGER = {name: f"$response.codeact:ledger.{name}_s" for name in ("first_token", "first_output", "total")}
+USAGE = "$response.usage"
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """How many runs of one status, of one error code where they failed, began in the bin that starts there."""
+
+    start: datetime
+    status: str
+    error: str | None
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Percentiles (50, 95, 99) in seconds of one time (`first_token`, `first_output`, `total`) over `runs` runs.
+
+    `start` None: of the whole period.
+    """
+
+    start: datetime | None
+    time: str
+    runs: int
+    seconds: Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the runs of one owner with one model took in one bin. `cached_tokens` are among the `input_tokens`."""
+
+    start: datetime
+    model: str
+    owner: str
+    runs: int
+    failed: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A run that has not ended."""
+
+    response_id: str
+    conversation_id: str | None
+    owner: str
+    model: str
+    created_at: datetime
+
+
+class Statistics:
+    """Part of a `Store`, with its promises. For operators: nothing here asks whose runs it may show."""
+
+    def __init__(self, documents: "Documents", uri: str) -> None:
+        self._responses = documents.responses
+        self._uri = uri
+
+    @operation
+    async def runs(self, period: Period) -> list[Runs]:
+        """Counts by bin, status and error code, oldest first."""
+        key = {"status": "$response.status", "error": "$response.error.code"}
+        return [
+            Runs(start, one["_id"]["status"], one["_id"].get("error"), one["runs"])
+            for start, found in await self._grouped(period, key, {"runs": {"$sum": 1}})
+            for one in found
+        ]
+
+    @operation
+    async def spreads(self, period: Period) -> list[Spread]:
+        """Percentiles for each bin, oldest first, and for the whole period.
+
+        They are of all runs where these are 50,000 or fewer, else of about as many, from equal parts of each bin.
+        """
+        total = await self._collection.count_documents(_within(period, period.since, period.until), hint="statistics")
+        share = min(1.0, SAMPLED / total) if total else 1.0
+        values = {name: {"$push": path} for name, path in LEDGER.items()}
+        bins = await self._grouped(period, None, values, share=share)
+        return await asyncio.to_thread(_spreads, bins)
+
+    @operation
+    async def costs(self, period: Period) -> list[Cost]:
+        """Sums by bin, model and owner, oldest first."""
+        key = {"model": "$response.model", "owner": "$owner"}
+        values = {
+            "runs": {"$sum": 1},
+            "failed": {"$sum": {"$cond": [{"$eq": ["$response.status", "failed"]}, 1, 0]}},
+            "input_tokens": {"$sum": f"{USAGE}.input_tokens"},
+            "cached_tokens": {"$sum": f"{USAGE}.input_tokens_details.cached_tokens"},
+            "output_tokens": {"$sum": f"{USAGE}.output_tokens"},
+            "cost_usd": {"$sum": f"{USAGE}.codeact:cost_usd"},
+        }
+        return [
+            Cost(start=start, **one.pop("_id"), **one)
+            for start, found in await self._grouped(period, key, values)
+            for one in found
+        ]
+
+    @operation
+    async def running(self, *, limit: int = 200) -> list[Running]:
+        """Runs under way in any server process, the newest first."""
+        fields = {"owner": 1, "created_at": 1, "response.model": 1, "response.conversation.id": 1}
+        place = {"process": {"$gt": ""}}
+        found = self._collection.find(place, fields).sort("_id", -1).limit(limit).hint("unfinished")
+        return [
+            Running(
+                one["_id"],
+                (one["response"].get("conversation") or {}).get("id"),
+                one["owner"],
+                one["response"]["model"],
+                one["created_at"],
+            )
+            async for one in found
+        ]
+
+    # ---- inside --------------------------------------------------------------------------------------
+
+    @property
+    def _collection(self) -> Any:
+        return self._responses.get_pymongo_collection()
+
+    async def _grouped(
+        self, period: Period, key: Mapping[str, str] | None, values: Mapping[str, Any], *, share: float = 1.0
+    ) -> list[tuple[datetime, list[dict[str, Any]]]]:
+        """The groups of each bin. A query for each: MongoDB counts several times faster where it computes no key."""
+        gate = asyncio.Semaphore(CONCURRENT)
+
+        async def of_bin(start: datetime) -> list[dict[str, Any]]:
+            since, until = max(start, period.since), min(start + timedelta(seconds=period.bin_s), period.until)
+            parts = [_within(period, *part) for part in _parts(since, until, share)]
+            pipeline = [{"$match": {"$or": parts} if len(parts) > 1 else parts[0]}, {"$group": {"_id": key, **values}}]
+            async with gate:
+                found = await self._collection.aggregate(pipeline, hint="statistics", allowDiskUse=True)
+                return list(await found.to_list())
+
+        starts = period.starts()
+        # Not a task group, whose errors are groups that nobody here expects; each ends by its deadline.
+        return list(zip(starts, await asyncio.gather(*map(of_bin, starts)), strict=True))
+
+
+def _within(period: Period, since: datetime, until: datetime) -> dict[str, Any]:
+    bounds: dict[str, Any] = {"created_at": {"$gte": since, "$lt": until}}
+    return bounds | ({} if period.owner is None else {"owner": period.owner})
+
+
+def _parts(since: datetime, until: datetime, share: float) -> list[tuple[datetime, datetime]]:
+    """This share of a stretch of time, from all over it."""
+    if share == 1:
+        return [(since, until)]
+    step = (until - since) / PARTS
+    return [(since + step * part, since + step * (part + share)) for part in range(PARTS)]
+
+
+def _spreads(bins: Sequence[tuple[datetime, list[dict[str, Any]]]]) -> list[Spread]:
+    spreads = []
+    for name in LEDGER:
+        whole: list[float] = []
+        for start, found in bins:
+            values = sorted(value for one in found for value in one[name] if value is not None)
+            whole += values
+            spreads.append(_spread(start, name, values))
+        spreads.append(_spread(None, name, sorted(whole)))
+    return [spread for spread in spreads if spread.runs]
+
+
+def _spread(start: datetime | None, name: str, values: Sequence[float]) -> Spread:
+    """By nearest rank; `values` are sorted."""
+    ranks = {percent: math.ceil(len(values) * percent / 100) - 1 for percent in PERCENTS} if values else {}
+    return Spread(start, name, len(values), {percent: values[rank] for percent, rank in ranks.items()})

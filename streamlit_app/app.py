@@ -1,0 +1,51 @@
+"""The dashboard's frame: a session enters, the page it asks for leaves, once it may be seen."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from streamlit_app import login
+from streamlit_app.changes import switch
+from streamlit_app.frame import guarded
+
+PAGES = {
+    "History": [
+        ("conversations", "Conversations", "forum"),
+        ("conversation", "Conversation", "chat"),
+        ("feedback", "Feedback", "thumbs_up_down"),
+    ],
+    "Figures": [
+        ("overview", "Overview", "monitoring"),
+        ("errors", "Errors", "bug_report"),
+        ("latency", "Latency", "timer"),
+        ("cost", "Cost and tokens", "payments"),
+    ],
+    "Operation": [
+        ("live", "Live", "sensors"),
+        ("sandboxes", "Sandboxes", "deployed_code"),
+        ("audit", "Audit", "policy"),
+        ("health", "Health", "health_and_safety"),
+    ],
+}
+
+st.set_page_config(page_title="codeact history", page_icon=":material/history:", layout="wide")
+
+with guarded():
+    if login.admitted():
+        sections = {
+            section: [
+                st.Page(
+                    Path(__file__).parent / "pages" / f"{name}.py",
+                    title=shown,
+                    icon=f":material/{icon}:",
+                    url_path=name,
+                    default=name == "overview",
+                )
+                for name, shown, icon in pages
+            ]
+            for section, pages in PAGES.items()
+        }
+        page = st.navigation(sections)
+        switch()
+        login.sign_out_button()
+        page.run()

@@ -1,0 +1,78 @@
+"""What the dashboard may change, over the server's API: an owner's conversation or run and a key enter, done.
+
+Off until somebody switches it on for their session.
+"""
+
+import json
+from typing import Any
+
+import streamlit as st
+
+from codeact.client import request
+from codeact.commands.conversation import address_and_key
+from codeact.errors import CodeActError
+from streamlit_app import login
+from streamlit_app.bridge import run, settings
+
+__all__ = ["allowed", "chat_url", "delete", "pin", "server", "stop", "switch"]
+
+KEY = "api_key"
+
+
+def switch() -> None:
+    """The switch in the sidebar; where the server wants a key that we do not have, it asks for that."""
+    with st.sidebar:
+        st.toggle("Allow changes", key="changes", help="Stop runs, pin and delete conversations. Else all is read-only.")
+        if st.session_state["changes"] and _key() is None:
+            st.text_input("API key", type="password", key=KEY, help="Not needed where the server asks for none.")
+
+
+def allowed() -> bool:
+    return bool(st.session_state.get("changes"))
+
+
+def stop(response_id: str, *, owner: str) -> None:
+    """Raises `ClientError`, as the others do."""
+    server("POST", f"responses/{response_id}/cancel", owner=owner)
+
+
+def pin(conversation_id: str, pinned: bool, *, owner: str) -> None:
+    server("PATCH", f"conversations/{conversation_id}", owner=owner, json={"pinned": pinned})
+
+
+def delete(conversation_id: str, *, owner: str) -> None:
+    server("DELETE", f"conversations/{conversation_id}", owner=owner)
+
+
+def server(method: str, path: str, *, owner: str | None = None, **options: Any) -> Any:
+    """What the server answers. `owner`: for whom an operator acts."""
+    if owner is not None:
+        options["params"] = {"owner": owner}
+    address, _ = address_and_key(settings(), None)
+    return json.loads(run(request(address, _key(), method, path, **options)))
+
+
+def chat_url(conversation_id: str) -> str:
+    """Where the conversation goes on."""
+    address, _ = address_and_key(settings(), None)
+    return f"{(settings().public_url or address).rstrip('/')}/c/{conversation_id}"
+
+
+def done(message: str) -> None:
+    st.toast(message, icon=":material/check:")
+
+
+def attempt(change: Any, message: str) -> bool:
+    """Makes a change and says so, or says why not."""
+    try:
+        change()
+    except CodeActError as error:
+        st.error(error.message)
+        return False
+    done(message)
+    return True
+
+
+def _key() -> str | None:
+    _, from_settings = address_and_key(settings(), None)
+    return login.given_key() or st.session_state.get(KEY) or from_settings

@@ -1,0 +1,77 @@
+"""Who may see the history: the address that is listened on and a key enter, a verdict leaves. The one check."""
+
+import ipaddress
+
+import streamlit as st
+
+from codeact.store import Store
+from streamlit_app.bridge import ask, settings
+
+__all__ = ["admitted", "given_key", "sign_out_button"]
+
+KEY = "operator_key"
+
+
+def admitted() -> bool:
+    """Whether this session may go on: on loopback anybody may, elsewhere who has given an operator's key.
+
+    The key is looked up each time, so that a revoked one ends every session. Where it is missing or refused, the
+    form is shown.
+    """
+    if not _is_needed():
+        return True
+    key = given_key()
+    if key is not None and _is_operators(key):
+        return True
+    if key is not None:
+        del st.session_state[KEY]
+    _form(refused=key is not None)
+    return False
+
+
+def given_key() -> str | None:
+    """The key of this session, for the server's API."""
+    key: str | None = st.session_state.get(KEY)
+    return key
+
+
+def sign_out_button() -> None:
+    """Shown where somebody has signed in."""
+    if given_key() is not None and st.sidebar.button("Sign out", icon=":material/logout:", width="stretch"):
+        del st.session_state[KEY]
+        st.rerun()
+
+
+def _is_needed() -> bool:
+    asked_for = settings().require_keys is True
+    return asked_for or not _is_loopback(st.get_option("server.address"))
+
+
+def _is_loopback(address: str | None) -> bool:
+    """Without an address Streamlit listens on all of them."""
+    try:
+        return address == "localhost" or ipaddress.ip_address(address or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _is_operators(key: str) -> bool:
+    async def find(store: Store) -> bool:
+        credential = await store.access.find(key)
+        return credential is not None and credential.kind == "key" and credential.operator
+
+    return ask(find)
+
+
+def _form(*, refused: bool) -> None:
+    _, middle, _ = st.columns([1, 2, 1])
+    with middle, st.form("login"):
+        st.subheader("codeact history")
+        given = st.text_input("Operator's key", type="password", placeholder="codeact_…")
+        entered = st.form_submit_button("Sign in", type="primary")
+        st.caption("`codeact keys create --owner you --operator` makes one.")
+        if entered and given.strip():
+            st.session_state[KEY] = given.strip()
+            st.rerun()
+        if refused:
+            st.error("This is no operator's key, or it was revoked.")

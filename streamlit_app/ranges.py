@@ -1,0 +1,38 @@
+"""Which period and whose runs: widgets and the URL enter, a `Period` leaves."""
+
+from datetime import UTC, datetime, timedelta
+
+import streamlit as st
+
+from codeact.store.periods import Period
+
+__all__ = ["pick", "rounded"]
+
+LENGTHS = {
+    "1 h": timedelta(hours=1),
+    "24 h": timedelta(days=1),
+    "7 d": timedelta(days=7),
+    "30 d": timedelta(days=30),
+    "90 d": timedelta(days=90),
+    "1 y": timedelta(days=365),
+}
+REFRESH_S = 10.0
+
+
+def pick(*, owners: bool = True) -> tuple[timedelta, str | None, float | None]:
+    """How far back, whose, and how often to refresh (None: not). The URL keeps all three."""
+    left, middle, right = st.columns([3, 2, 1], vertical_alignment="bottom")
+    length = left.segmented_control("Period", list(LENGTHS), default="7 d", key="period", bind="query-params")
+    owner = None
+    if owners:
+        owner = middle.text_input("Owner", placeholder="everyone", key="owner", bind="query-params").strip() or None
+    refresh = right.toggle("Auto-refresh", value=True, key="refresh", bind="query-params")
+    return LENGTHS[length or "7 d"], owner, REFRESH_S if refresh else None
+
+
+def rounded(length: timedelta, owner: str | None, now: datetime | None = None) -> Period:
+    """The period up to about now. Its end moves in steps, the longer the wider, so that what was read can be kept."""
+    now = now or datetime.now(UTC)
+    step_s = int(min(600, max(REFRESH_S, length.total_seconds() / 20_000)))
+    until = datetime.fromtimestamp(now.timestamp() // step_s * step_s + step_s, UTC)
+    return Period(until - length, until, owner)
