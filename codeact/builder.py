@@ -160,6 +160,7 @@ class ResponseBuilder:
         call = self._call
         call.container_id = container_id
         call.status = "interpreting"
+        call.started_s = self.elapsed_s
         await self._emit(e.InterpreterInterpreting(item_id=call.id, output_index=self._index))
 
     async def output(self, output: Output) -> None:

@@ -43,9 +43,7 @@ class _Bridge:
     def __init__(self, settings: Settings) -> None:
         opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Store]] = Future()
         # A daemon, since nothing tells us when Streamlit ends; the database's locks end with the process.
-        self._thread = threading.Thread(
-            target=asyncio.run, args=(_hold(settings, opened),), name="store", daemon=True
-        )
+        self._thread = threading.Thread(target=asyncio.run, args=(_hold(settings, opened),), name="store", daemon=True)
         self._thread.start()
         self._loop, self._closing, self._store = opened.result()
 
@@ -58,9 +56,7 @@ class _Bridge:
         self._thread.join()
 
 
-async def _hold(
-    settings: Settings, opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Store]]
-) -> None:
+async def _hold(settings: Settings, opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Store]]) -> None:
     closing = asyncio.Event()
     try:
         async with open_store(settings) as store:

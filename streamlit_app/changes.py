@@ -22,7 +22,9 @@ KEY = "api_key"
 def switch() -> None:
     """The switch in the sidebar; where the server wants a key that we do not have, it asks for that."""
     with st.sidebar:
-        st.toggle("Allow changes", key="changes", help="Stop runs, pin and delete conversations. Else all is read-only.")
+        st.toggle(
+            "Allow changes", key="changes", help="Stop runs, pin and delete conversations. Else all is read-only."
+        )
         if st.session_state["changes"] and _key() is None:
             st.text_input("API key", type="password", key=KEY, help="Not needed where the server asks for none.")
 

@@ -22,10 +22,14 @@ from codeact.store.records import Conversation, StoredResponse
 if TYPE_CHECKING:
     from codeact.store.documents import ConversationDocument, Documents
 
-__all__ = ["History", "Page", "leading_term"]
+__all__ = ["MOST_SKIPPED", "History", "Page", "Sum", "leading_term"]
 
 COUNTED = 2_000
 """A term that more conversations have is common: it is not counted on."""
+
+MOST_SKIPPED = 2_000
+Sum = Literal["tokens", "cost", "duration"]
+SUMS: Mapping[Sum, str] = {"tokens": "facets.tokens", "cost": "facets.cost_usd", "duration": "facets.duration_s"}
 
 MOST_TAGS, TAG_CHARS, TITLE_CHARS = 20, 50, 200
 BATCH = 100
@@ -77,6 +81,38 @@ class History:
         page = found[:limit]
         last = Place(page[-1].updated_at, page[-1].id) if len(found) > limit else None
         return Page([document.record() for document in page], str(last) if last is not None else None)
+
+    @operation
+    async def largest(
+        self, query: HistoryQuery, by: Sum, *, owner: str | None, skip: int = 0, limit: int = 20
+    ) -> list[Conversation]:
+        """Those with the largest sum first; `skip` 2,000 of them at most. Else as `find`."""
+        if not 0 <= skip <= MOST_SKIPPED:
+            raise InvalidRequest(f"'skip' must be 0 to {MOST_SKIPPED}; add a filter to see others.", param="skip")
+        scope = {} if owner is None else {"owner": owner}
+        asked = terms(query)
+        counted = [(await self._count(term, scope), term) for term in asked if term.wanted]
+        count, rarest = min(counted, key=lambda pair: pair[0], default=(COUNTED, None))
+        leading = rarest if count < COUNTED else None
+        held = [*times(query), *(term.found if term is leading else term.checked for term in asked)]
+        place: dict[str, Any] = {**scope, "deleted": False, **({"$and": held} if held else {})}
+        index = _index(leading, scope) if leading is not None else f"{'owner' if scope else 'all'}_{by}"
+        found = self._conversations.find(place, hint=index)
+        # The sum's index from its end.
+        ordered = found.sort([(SUMS[by], -1), ("updated_at", 1), ("_id", 1)])  # type: ignore[list-item]
+        return [document.record() for document in await ordered.skip(skip).limit(limit).to_list()]
+
+    @operation
+    async def get(self, conversation_id: str) -> Conversation:
+        """For operators: whoever owns it."""
+        found = await self._conversations.find_one({"_id": conversation_id, "deleted": False})
+        return _found(found, conversation_id).record()
+
+    @operation
+    async def answers(self, conversation_id: str, *, owner: str, skip: int, limit: int) -> list[StoredResponse]:
+        """Some of what `responses` gives."""
+        await self._existing(conversation_id, owner)
+        return await self._stored(conversation_id, skip=skip, limit=limit)
 
     @operation
     async def responses(self, conversation_id: str, *, owner: str) -> list[StoredResponse]:
@@ -218,10 +254,9 @@ class History:
         place = {"_id": conversation_id, "owner": owner, "deleted": False}
         return _found(await self._conversations.find_one(place), conversation_id)
 
-    async def _stored(self, conversation_id: str) -> list[StoredResponse]:
-        found = self._documents.responses.find(
-            {"response.conversation.id": conversation_id, "deleted": {"$ne": True}}
-        ).sort("_id")
+    async def _stored(self, conversation_id: str, *, skip: int = 0, limit: int = 0) -> list[StoredResponse]:
+        place = {"response.conversation.id": conversation_id, "deleted": {"$ne": True}}
+        found = self._documents.responses.find(place).sort("_id").skip(skip).limit(limit)
         return await self._documents.with_items(await found.to_list())
 
     async def _place(self, after: str, scope: dict[str, Any]) -> Place:

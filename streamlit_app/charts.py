@@ -1,0 +1,109 @@
+"""Charts with units: rows of plain values enter, Altair charts leave. Times are UTC."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import streamlit as st
+
+from codeact.store.periods import Period
+
+__all__ = ["bars", "lines", "show", "stacked", "summed"]
+
+Rows = Sequence[Mapping[str, Any]]
+HEIGHT = 260
+MOST_NAMES = 12
+OTHERS = "others"
+
+
+def show(chart: alt.Chart | alt.LayerChart) -> None:
+    st.altair_chart(chart, width="stretch")
+
+
+def stacked(
+    rows: Rows, period: Period, *, value: str, unit: str, colour: str, palette: Mapping[str, str] | None = None
+) -> alt.Chart:
+    """Bars over time, one on the other; each row has `start`, the value and the name that colours it."""
+    scale = alt.Scale(domain=list(palette), range=list(palette.values())) if palette else alt.Undefined
+    return (
+        alt.Chart(_data(_ended(rows, period)), height=HEIGHT)
+        .mark_bar()
+        .encode(
+            x=_time(period),
+            x2="end:T",
+            y=alt.Y(f"{value}:Q", title=f"{value} ({unit})", axis=alt.Axis(format="~s")),
+            color=alt.Color(f"{colour}:N", title=None, scale=scale, legend=alt.Legend(orient="bottom")),
+            tooltip=[_start(), alt.Tooltip(f"{colour}:N"), alt.Tooltip(f"{value}:Q", title=f"{value} ({unit})")],
+        )
+    )
+
+
+def lines(rows: Rows, period: Period, *, value: str, unit: str, colour: str, palette: Mapping[str, str]) -> alt.Chart:
+    """Lines with points over time; each row has `start`, the value and the name that colours it."""
+    return (
+        alt.Chart(_data(rows), height=HEIGHT)
+        .mark_line(point=alt.OverlayMarkDef(size=18))
+        .encode(
+            x=_time(period),
+            y=alt.Y(f"{value}:Q", title=f"{value} ({unit})", scale=alt.Scale(zero=True)),
+            color=alt.Color(
+                f"{colour}:N",
+                title=None,
+                scale=alt.Scale(domain=list(palette), range=list(palette.values())),
+                legend=alt.Legend(orient="bottom"),
+            ),
+            tooltip=[_start(), f"{colour}:N", alt.Tooltip(f"{value}:Q", title=f"{value} ({unit})", format=".3~s")],
+        )
+    )
+
+
+def bars(rows: Rows, *, value: str, unit: str, name: str, colour: str = "#4c7fe0") -> alt.Chart:
+    """Horizontal bars, the longest first."""
+    return (
+        alt.Chart(_data(rows), height=alt.Step(26))
+        .mark_bar(color=colour, cornerRadiusEnd=3)
+        .encode(
+            x=alt.X(f"{value}:Q", title=f"{value} ({unit})", axis=alt.Axis(format="~s", tickMinStep=1)),
+            y=alt.Y(f"{name}:N", title=None, sort="-x", axis=alt.Axis(labelLimit=220)),
+            tooltip=[f"{name}:N", alt.Tooltip(f"{value}:Q", title=f"{value} ({unit})")],
+        )
+    )
+
+
+def summed(rows: Rows, value: str, colour: str) -> list[dict[str, Any]]:
+    """One row for each bin and name. Of many names the twelve largest stay, the others become one."""
+    totals: Counter[str] = Counter()
+    for row in rows:
+        totals[row[colour]] += row[value]
+    named = {name for name, _ in totals.most_common(MOST_NAMES)}
+    sums: Counter[tuple[Any, str]] = Counter()
+    for row in rows:
+        sums[row["start"], row[colour] if row[colour] in named else OTHERS] += row[value]
+    return [{"start": start, colour: name, value: total} for (start, name), total in sums.items()]
+
+
+def _data(rows: Rows) -> alt.Data:
+    return alt.Data(values=[{name: _plain(value) for name, value in row.items()} for row in rows])
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _ended(rows: Rows, period: Period) -> Rows:
+    """With where each bar ends; a little before the next one begins."""
+    length = period.bin_s * 0.9
+    return [
+        {**row, "end": _plain(row["start"].fromtimestamp(row["start"].timestamp() + length, row["start"].tzinfo))}
+        for row in rows
+    ]
+
+
+def _time(period: Period) -> alt.X:
+    domain = [_plain(period.start_of(period.since)), _plain(period.until)]
+    return alt.X("start:T", title="time (UTC)", scale=alt.Scale(type="utc", domain=domain))
+
+
+def _start() -> alt.Tooltip:
+    return alt.Tooltip("start:T", title="from (UTC)", format="%Y-%m-%d %H:%M", timeUnit="utcyearmonthdatehoursminutes")

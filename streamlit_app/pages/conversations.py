@@ -1,0 +1,120 @@
+"""Conversations: filters enter by widgets and the URL, a page of those that fit leaves; a row opens its conversation."""
+
+import pandas as pd
+import streamlit as st
+
+from codeact.store import Conversation
+from codeact.store.history import MOST_SKIPPED
+from streamlit_app import filters
+from streamlit_app.bridge import ask
+from streamlit_app.figures import seconds
+from streamlit_app.frame import empty, title
+
+ROWS = 50
+TRAIL = "trail"
+
+
+def read(asked: filters.Asked, after: str | None) -> tuple[list[Conversation], str | None]:
+    """One page, and where the next one begins: a place in the order, or how many came before."""
+    query, owner, order = asked
+    if order in ("asc", "desc"):
+        page = ask(lambda store: store.history.find(query, owner=owner, after=after, limit=ROWS, order=order))
+        return page.conversations, page.next
+    skip = int(after) if after is not None and after.isdigit() else 0
+    found = ask(lambda store: store.history.largest(query, order, owner=owner, skip=skip, limit=ROWS + 1))
+    more = len(found) > ROWS and skip + ROWS <= MOST_SKIPPED
+    return found[:ROWS], str(skip + ROWS) if more else None
+
+
+def place() -> str | None:
+    """Where this page begins; at the front again when a filter has changed."""
+    asked = {name: value for name, value in st.query_params.items() if name not in ("after", "id")}
+    if st.session_state.setdefault("asked", asked) != asked:
+        st.session_state["asked"], st.session_state[TRAIL] = asked, []
+        st.query_params.pop("after", None)
+    return st.query_params.get("after")
+
+
+def go(after: str | None) -> None:
+    if after is None:
+        st.query_params.pop("after", None)
+    else:
+        st.query_params["after"] = after
+
+
+def forward(here: str | None, after: str) -> None:
+    st.session_state.setdefault(TRAIL, []).append(here)
+    go(after)
+
+
+def back() -> None:
+    trail = st.session_state.get(TRAIL) or [None]
+    go(trail.pop())
+
+
+def marks(conversation: Conversation) -> str:
+    facets = conversation.facets
+    shown = [(conversation.pinned, "📌"), (facets.has_error, "⚠️"), (facets.has_image, "🖼️")]
+    shown += [("up" in conversation.ratings, "👍"), ("down" in conversation.ratings, "👎")]
+    return "".join(mark for is_shown, mark in shown if is_shown)
+
+
+def table(found: list[Conversation]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "title": conversation.title or "(no title)",
+            "": marks(conversation),
+            "status": (conversation.facets.status or "empty").replace("_", " "),
+            "last active": pd.Timestamp(conversation.updated_at, unit="s", tz="UTC"),
+            "owner": conversation.owner,
+            "models": ", ".join(conversation.facets.models),
+            "answers": conversation.facets.responses,
+            "tokens": conversation.facets.tokens,
+            "cost": conversation.facets.cost_usd,
+            "time": seconds(conversation.facets.duration_s),
+            "exceptions": ", ".join(conversation.facets.exceptions),
+            "tags": list(conversation.tags),
+        }
+        for conversation in found
+    )
+
+
+title("Conversations", "Everyone's, by their last activity. Choose a row to open it. Times are UTC.")
+asked = filters.pick()
+here = place()
+found, after = read(asked, here)
+if not found:
+    if here is None and not st.session_state["asked"]:
+        empty("No conversations yet.", "Ask something in the chat or with `codeact run`, and they appear here.")
+    else:
+        empty("Nothing fits.", "Remove a filter, or search for the beginning of a word with `word*`.")
+    st.stop()
+
+chosen = st.dataframe(
+    table(found),
+    hide_index=True,
+    height=min(36 * len(found) + 38, 720),
+    on_select="rerun",
+    selection_mode="single-row",
+    key=f"rows-{here}",
+    column_config={
+        "title": st.column_config.TextColumn(width="large", pinned=True),
+        "": st.column_config.TextColumn(width="small", help="📌 pinned  ⚠️ error  🖼️ image  👍👎 rated"),
+        "last active": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),
+        "tokens": st.column_config.NumberColumn(format="localized"),
+        "cost": st.column_config.NumberColumn(format="$%.4f"),
+        "tags": st.column_config.ListColumn(),
+    },
+)
+left, _, right = st.columns([1, 3, 1])
+left.button("Back", icon=":material/chevron_left:", disabled=here is None, on_click=back, width="stretch")
+right.button(
+    "Next",
+    icon=":material/chevron_right:",
+    disabled=after is None,
+    on_click=forward,
+    args=(here, after),
+    width="stretch",
+)
+if rows := chosen["selection"]["rows"]:
+    st.switch_page("pages/conversation.py", query_params={"id": found[rows[0]].id})
