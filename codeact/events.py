@@ -136,7 +136,8 @@ class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=T
 
     `outputs` is the standard's view (logs and images); `notebook_outputs` the nbformat values of the
     same, for faces that can show them; `result` how the execution ended; `observation` the text the
-    model was given; `started_s` when it began, as in the ledger; `tagged` is False when the model wrote the code in a fence, without `<execute>`.
+    model was given; `started_s` when it began, as in the ledger; `tagged` is False when the model wrote the code
+    in a fence, without `<execute>`.
 
     Code that waits for a client's functions ends its item as `incomplete`, with their call ids in `waits_for`;
     what it does after that is an item without code, in the next response, which `continues` that one.

@@ -210,6 +210,7 @@ class SandboxPool:
             hits=measured.hits,
             misses=measured.misses,
             acquire_p50_ms=measured.acquire_ms(50),
+            acquire_p95_ms=measured.acquire_ms(95),
             acquire_p99_ms=measured.acquire_ms(99),
             refill_s=measured.refill_s,
             loan_s=measured.loan_s,

@@ -19,7 +19,7 @@ class PoolStats:
     """One moment of a pool: its sandboxes by state, how many it wants warm (`target`), acquires in line (`waiting`).
 
     A hit is an acquire that found a warm sandbox; the times of the last
-    1,000 acquires, hits and misses, are in `acquire_p50_ms` and `acquire_p99_ms` (None: there were none).
+    1,000 acquires, hits and misses, are in `acquire_p50_ms`, `_p95_ms` and `_p99_ms` (None: there were none).
     `refill_s` is how long a start takes and `loan_s` how long a sandbox is kept, medians of recent ones.
     `turned_away` counts acquires that ended with `AtCapacity`, `failures` failed starts, kernels that died
     while warm and failed removals; `last_error` is the last of their messages.
@@ -34,6 +34,7 @@ class PoolStats:
     hits: int
     misses: int
     acquire_p50_ms: float | None
+    acquire_p95_ms: float | None
     acquire_p99_ms: float | None
     refill_s: float
     loan_s: float

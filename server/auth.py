@@ -4,7 +4,7 @@ A key comes as a bearer token (RFC 6750); from a browser, whose sockets carry no
 a session or as the WebSocket subprotocol `codeact-key.KEY` beside `codeact`.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -18,7 +18,7 @@ from codeact.store import Credential, OwnerLimits, open_store
 from codeact.store.access import KEY_PREFIX, hash_of
 from sandbox_pool.errors import SandboxError
 from server.errors import Unauthorized, envelope, json_response, status_of
-from server.guard import is_loopback
+from server.guard import Forbidden, is_loopback
 
 if TYPE_CHECKING:
     from server.state import State
@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 COOKIE = "codeact_session"
+ACTING_FOR = "codeact-owner"
+"""A header: the owner for whom an operator acts."""
 SUBPROTOCOL = "codeact"
 KEY_SUBPROTOCOL = "codeact-key."
 LOCAL_OWNER = "local"
@@ -86,9 +88,15 @@ def _keys_are_needed(settings: Settings) -> bool:
 
 
 async def authenticate(connection: HTTPConnection) -> Caller:
-    """Who asks. Raises like `identify`."""
+    """Who asks, or for whom an operator does. Raises like `identify`, and `Forbidden` for who is no operator."""
     state: State = connection.app.state.codeact
-    return await identify(state, key=_key(connection), session=connection.cookies.get(COOKIE, ""))
+    caller = await identify(state, key=_key(connection), session=connection.cookies.get(COOKIE, ""))
+    owner = connection.headers.get(ACTING_FOR)
+    if owner is None or owner == caller.owner:
+        return caller
+    if not caller.operator:
+        raise Forbidden(f"'{ACTING_FOR}' is for operators; this key is not one.", code="operators_only")
+    return replace(caller, owner=owner)
 
 
 async def identify(state: "State", *, key: str, session: str = "") -> Caller:
@@ -173,7 +181,9 @@ class Authenticate:
                 return await json_response(envelope(error), status_of(error))(scope, receive, send)
             socket = WebSocket(scope, receive, send)
             await accept(socket)
-            return await socket.close(BAD_AUTH if isinstance(error, Unauthorized) else 1013, error.message[:120])
+            return await socket.close(
+                BAD_AUTH if isinstance(error, Unauthorized | Forbidden) else 1013, error.message[:120]
+            )
         return await self._app(scope, receive, send)
 
 

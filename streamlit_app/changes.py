@@ -49,7 +49,7 @@ def delete(conversation_id: str, *, owner: str) -> None:
 def server(method: str, path: str, *, owner: str | None = None, **options: Any) -> Any:
     """What the server answers. `owner`: for whom an operator acts."""
     if owner is not None:
-        options["params"] = {"owner": owner}
+        options["headers"] = {"Codeact-Owner": owner}
     address, _ = address_and_key(settings(), None)
     return json.loads(run(request(address, _key(), method, path, **options)))
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from codeact.store.periods import Period
 
-__all__ = ["bars", "lines", "show", "stacked", "summed"]
+__all__ = ["bars", "lines", "moments", "show", "stacked", "summed"]
 
 Rows = Sequence[Mapping[str, Any]]
 HEIGHT = 260
@@ -54,6 +54,24 @@ def lines(rows: Rows, period: Period, *, value: str, unit: str, colour: str, pal
                 legend=alt.Legend(orient="bottom"),
             ),
             tooltip=[_start(), f"{colour}:N", alt.Tooltip(f"{value}:Q", title=f"{value} ({unit})", format=".3~s")],
+        )
+    )
+
+
+def moments(rows: Rows, *, value: str, unit: str, colour: str, palette: Mapping[str, str]) -> alt.Chart:
+    """Steps over the last minutes; each row has `start`, the value and the name that colours it."""
+    return (
+        alt.Chart(_data(rows), height=HEIGHT)
+        .mark_line(interpolate="step-after")
+        .encode(
+            x=alt.X("start:T", title="time (UTC)", scale=alt.Scale(type="utc")),
+            y=alt.Y(f"{value}:Q", title=f"{value} ({unit})", axis=alt.Axis(tickMinStep=1)),
+            color=alt.Color(
+                f"{colour}:N",
+                title=None,
+                scale=alt.Scale(domain=list(palette), range=list(palette.values())),
+                legend=alt.Legend(orient="bottom"),
+            ),
         )
     )
 

@@ -22,9 +22,10 @@ __all__ = ["draw", "prose"]
 
 TEXT_CHARS = 20_000
 TALL_PX, TABLE_PX = 420, 320
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 FRAME = (
-    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
-    "<style>body{{font:14px system-ui;background:#fff;color:#111}}</style>{}"
+    f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+    "<style>body{font:14px system-ui;background:#fff;color:#111}</style>"
 )
 IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
@@ -100,13 +101,12 @@ def _html(markup: str) -> None:
         _isolated(markup)
         return
     names, rows = table
-    height = TABLE_PX if len(rows) > 8 else "content"
-    st.dataframe(pd.DataFrame(rows, columns=names), hide_index=True, height=height)
+    st.dataframe(pd.DataFrame(rows, columns=names), hide_index=True, height=TABLE_PX if len(rows) > 8 else "content")
 
 
 def _isolated(markup: str) -> None:
     """In a frame within a frame: the inner one has an origin of its own, runs no scripts and loads nothing."""
-    inner = html.escape(FRAME.format(markup), quote=True)
+    inner = html.escape(FRAME + markup, quote=True)
     style = f"width:100%;height:{TABLE_PX - 20}px;border:0"
     frame = f'<iframe sandbox="" style="{style}" title="output" srcdoc="{inner}"></iframe>'
     st.iframe(frame, height=TABLE_PX, alt="Output of the code")

@@ -1,5 +1,6 @@
 """What operators and pages ask first: does the process live, is it ready, what does it run on."""
 
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -8,8 +9,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from codeact.models.demo import EXAMPLES
-from server.auth import owner_of
+from server.auth import caller_of, owner_of
 from server.errors import json_response
+from server.guard import Forbidden
 from server.parts import Part
 from server.state import State
 
@@ -73,8 +75,28 @@ async def status(request: Request) -> Response:
     )
 
 
+async def pool(request: Request) -> Response:
+    """`GET /v1/pool`, for operators: the pool's counters, and how many sandboxes dead servers have left behind."""
+    if not caller_of(request).operator:
+        raise Forbidden("The pool is shown to operators; this key is not one.", code="operators_only")
+    state: State = request.app.state.codeact
+    opened = state.pool.opened
+    if opened is None:
+        return json_response({"object": "codeact:pool", "pool": None, **_part(state.pool)})
+    return json_response(
+        {
+            "object": "codeact:pool",
+            "summary": opened.summary,
+            "max_size": opened.value.max_size,
+            "pool": asdict(opened.value.stats()),
+            "leaked": len(await opened.value.backend.list()),
+        }
+    )
+
+
 routes = [
     Route("/healthz", healthz, methods=["GET"]),
     Route("/readyz", readyz, methods=["GET"]),
     Route("/v1/status", status, methods=["GET"]),
+    Route("/v1/pool", pool, methods=["GET"]),
 ]

@@ -1,8 +1,11 @@
 """Errors: a period enters; what failed, how often, in which code, and how soon it was mended leaves."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
+from codeact.store.periods import Period
 from streamlit_app import charts, ranges, reading
 from streamlit_app.figures import count, percent
 from streamlit_app.frame import empty, live, title
@@ -14,7 +17,7 @@ title("Errors", "Exceptions in code, limits that it hit, and runs that failed. T
 length, _, refresh = ranges.pick(owners=False)
 
 
-def counted(names: list[str], what: str) -> list[dict[str, object]]:
+def counted(names: list[str], what: str) -> list[dict[str, Any]]:
     counts = pd.Series(names, dtype=str).value_counts().head(MOST)
     return [{what: name, "times": int(times)} for name, times in counts.items()]
 
@@ -34,7 +37,7 @@ def show() -> None:
         total = sum(one.runs for one in runs)
         st.metric("Failed runs", f"{count(len(codes))} ({percent(len(codes), total)})", border=True)
     st.subheader("Trend", anchor=False)
-    rows = [{"start": period.start_of(one.at), "times": 1, "kind": one.kind} for one in mishaps]
+    rows: list[dict[str, Any]] = [{"start": period.start_of(one.at), "times": 1, "kind": one.kind} for one in mishaps]
     rows += [{"start": one.start, "times": one.runs, "kind": "failed run"} for one in runs if one.error is not None]
     palette = {"exception": RED, "limit": AMBER, "failed run": "#8b93a1"}
     rows = charts.summed(rows, "times", "kind")
@@ -66,7 +69,7 @@ def fixed(attempts: dict[int | None, int]) -> None:
     charts.show(charts.bars(rows, value="times", unit="count", name="fixed", colour="#2f9e6b"))
 
 
-def failing(period: ranges.Period) -> None:
+def failing(period: Period) -> None:
     st.subheader("Top failing code", anchor=False)
     st.caption("The newest 1,000 exceptions, those of one name and alike in their message together.")
     for one in reading.failing(period)[:MOST]:

@@ -1,0 +1,72 @@
+"""Health: what the server says of its parts, and what `codeact doctor` finds on this machine."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import streamlit as st
+
+from codeact.errors import CodeActError
+from streamlit_app import changes
+from streamlit_app.frame import live, title
+
+EVERY_S = 5.0
+DOCTOR_S = 300
+
+title("Health", "The server's parts as it sees them; and each part, opened anew as a server would open it.")
+
+
+def server() -> None:
+    st.subheader("Server", anchor=False)
+    try:
+        status = changes.server("GET", "status")
+    except CodeActError as error:
+        st.warning(error.message)
+        return
+    rows = {
+        "version": status["version"],
+        "model": status["model"],
+        "sandbox": status["sandbox"] and status["sandbox"]["summary"],
+        "database": status["store"],
+    }
+    for name, value in rows.items():
+        st.markdown(f":{'green' if value else 'orange'}-badge[{name}] {value or 'starting'}")
+    for missing in (status["sandbox"] or {}).get("missing", []):
+        st.warning(missing)
+
+
+def examine() -> dict[str, Any] | None:
+    """What `codeact doctor` says; None where it cannot say anything."""
+    command = [sys.executable, "-c", "from codeact.cli import main; main()", "doctor", "--json"]
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=DOCTOR_S, check=False)  # noqa: S603
+        found: dict[str, Any] = json.loads(ran.stdout.strip().splitlines()[-1])
+    except (subprocess.TimeoutExpired, json.JSONDecodeError, IndexError):
+        return None
+    return found
+
+
+def doctor() -> None:
+    st.subheader("Doctor", anchor=False)
+    st.caption("Starts a sandbox for a moment, asks for the model and the database. Takes some seconds.")
+    if st.button("Examine", icon=":material/stethoscope:", type="primary"):
+        with st.spinner("Examining …"):
+            st.session_state["examined"] = examine()
+    if "examined" not in st.session_state:
+        return
+    examined = st.session_state["examined"]
+    if examined is None:
+        st.error("The examination did not end. Run `codeact doctor` in a terminal to see where it stands.")
+        return
+    for finding in examined["findings"]:
+        with st.container(border=True):
+            mark = ":green-badge[well]" if finding["ok"] else ":red-badge[not well]"
+            st.markdown(f"{mark} **{finding['part']}**")
+            st.text(finding["summary"])
+            for line in filter(None, (finding["why"], *finding["fix"])):
+                st.caption(line.replace("*", "\\*"))
+
+
+live(EVERY_S, server)
+doctor()

@@ -1,0 +1,90 @@
+"""Live: runs that are under way leave, with a tail of one of them, and a button that stops it."""
+
+import streamlit as st
+
+from codeact.errors import NotFound
+from codeact.events import CodeInterpreterCall
+from codeact.replay import Replay
+from codeact.store import Store
+from codeact.store.statistics import Running
+from streamlit_app import changes, transcript
+from streamlit_app.bridge import ask
+from streamlit_app.figures import ago
+from streamlit_app.frame import empty, live, title
+
+EVERY_S = 1.0
+MOST = 50
+TAIL = "tail"
+ITEMS = 6
+"""Of the run that is shown, the newest."""
+
+title("Live", "Runs that are under way, in any server process, as they go on.")
+
+
+def running() -> list[tuple[Running, str]]:
+    """With the titles of their conversations."""
+
+    async def read(store: Store) -> list[tuple[Running, str]]:
+        found = []
+        for one in await store.statistics.running(limit=MOST):
+            try:
+                about = (await store.history.get(one.conversation_id or "")).title
+            except NotFound:
+                about = None
+            found.append((one, about or "(no title)"))
+        return found
+
+    return ask(read)
+
+
+def show() -> None:
+    found = running()
+    if not found:
+        empty("Nothing is running.", "A run appears here as soon as somebody asks something.")
+        return
+    for one, about in found:
+        with st.container(border=True, horizontal=True, vertical_alignment="center"):
+            st.markdown(f":blue-badge[{ago(one.created_at)}] **{about.replace('[', '(')}**", width="stretch")
+            st.caption(f"{one.owner} · {one.model}", width="content")
+            if st.button("Tail", key=f"tail-{one.response_id}", icon=":material/subject:"):
+                st.session_state[TAIL] = (one, Replay(), 0)
+            if one.conversation_id is not None:
+                st.page_link(
+                    "pages/conversation.py",
+                    label="Open",
+                    icon=":material/chat:",
+                    query_params={"id": one.conversation_id},
+                )
+            if changes.allowed() and st.button("Stop", key=f"stop-{one.response_id}", icon=":material/stop:"):
+                stop = lambda one=one: changes.stop(one.response_id, owner=one.owner)  # noqa: E731
+                changes.attempt(stop, "Stopped.")
+    tail()
+
+
+def tail() -> None:
+    """What the chosen run has done so far, from its event log; only what is new is read each time."""
+    if TAIL not in st.session_state:
+        return
+    one, replay, at = st.session_state[TAIL]
+
+    async def read(store: Store) -> tuple[list[str], int]:
+        frames: list[str] = []
+        after = at
+        async for stretch in store.events.read(one.response_id, at):
+            frames += stretch.frames
+            after = stretch.next
+        return frames, after
+
+    frames, after = ask(read)
+    replay.feed(frames)
+    st.session_state[TAIL] = (one, replay, after)
+    ended = replay.terminal is not None
+    st.subheader("It has ended" if ended else "Tail", anchor=False)
+    with st.chat_message("assistant", avatar=":material/smart_toy:"):
+        last = replay.output[-1] if replay.output else None
+        runs = isinstance(last, CodeInterpreterCall) and last.id not in replay.done
+        shown = (last.id, replay.live) if runs and last is not None else None
+        transcript.items(replay.output[-ITEMS:], one.owner, live=shown)
+
+
+live(EVERY_S, show)

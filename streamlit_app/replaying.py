@@ -1,0 +1,115 @@
+"""Replay: a conversation enters; a slider and a play button show it as it looked at each moment of its event log."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from codeact.events import CodeInterpreterCall
+from codeact.replay import Replay
+from codeact.store import Conversation, Store, StoredResponse
+from streamlit_app import transcript
+from streamlit_app.bridge import ask
+from streamlit_app.frame import empty, live
+
+__all__ = ["Recorded", "at_moment", "player"]
+
+ANSWERS = 20
+MOST_FRAMES = 20_000
+TICK_S = 0.4
+TICKS = {"slow": 120, "normal": 60, "fast": 20}
+"""How many steps the whole replay takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One answer and those of its events that are still kept, in order."""
+
+    stored: StoredResponse
+    frames: Sequence[str]
+
+
+def at_moment(recorded: Sequence[Recorded], moment: int) -> list[tuple[StoredResponse, Replay, bool]]:
+    """The answers that had begun after so many events, each as its events tell it, and whether it had ended. Pure."""
+    shown = []
+    for one in recorded:
+        if moment <= 0:
+            break
+        replay = Replay()
+        replay.feed(one.frames[:moment])
+        shown.append((one.stored, replay, moment >= len(one.frames)))
+        moment -= len(one.frames)
+    return shown
+
+
+def player(conversation: Conversation) -> None:
+    """Slider, play button, and the conversation at that moment."""
+    recorded = _recorded(conversation)
+    total = sum(len(one.frames) for one in recorded)
+    if not total:
+        empty(
+            "Nothing is left to replay.",
+            "Events are kept for a day after an answer; `CODEACT_EVENTS_TTL_S` keeps those of new answers longer.",
+        )
+        return
+    if st.session_state.get("replayed") != conversation.id:
+        st.session_state.update(replayed=conversation.id, moment=total, playing=False)
+    left, right = st.columns([1, 5], vertical_alignment="bottom")
+    playing = st.session_state["playing"]
+    icon = ":material/pause:" if playing else ":material/play_arrow:"
+    left.button("Pause" if playing else "Play", icon=icon, on_click=_toggle, args=(total,), width="stretch")
+    speed = right.segmented_control("Speed", list(TICKS), default="normal", label_visibility="collapsed")
+    step = max(1, total // TICKS[speed or "normal"])
+    live(TICK_S if playing else None, lambda: _show(recorded, total, step, conversation.owner))
+
+
+def _toggle(total: int) -> None:
+    playing = not st.session_state["playing"]
+    st.session_state["playing"] = playing
+    if playing and st.session_state["moment"] >= total:
+        st.session_state["moment"] = 0
+
+
+def _show(recorded: Sequence[Recorded], total: int, step: int, owner: str) -> None:
+    if st.session_state["playing"]:
+        st.session_state["moment"] = min(total, st.session_state["moment"] + step)
+        if st.session_state["moment"] == total:
+            st.session_state["playing"] = False
+            st.rerun()
+    moment = st.slider("Event", 0, total, key="moment")
+    for stored, replay, ended in at_moment(recorded, moment):
+        transcript.question(stored.input)
+        if ended:
+            transcript.answer(stored, owner)
+            continue
+        with st.chat_message("assistant", avatar=":material/smart_toy:"):
+            last = replay.output[-1] if replay.output else None
+            runs = isinstance(last, CodeInterpreterCall) and last.id not in replay.done
+            transcript.items(replay.output, owner, live=(last.id, replay.live) if runs and last is not None else None)
+            st.caption("still answering …")
+
+
+@st.cache_data(ttl=60, max_entries=10, show_spinner="Reading the event log …")
+def _frames(response_ids: tuple[str, ...]) -> dict[str, list[str]]:
+    async def read(store: Store) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for response_id in response_ids:
+            frames: list[str] = []
+            async for stretch in store.events.read(response_id, 0):
+                frames += stretch.frames
+                if len(frames) > MOST_FRAMES:
+                    break
+            found[response_id] = frames[:MOST_FRAMES]
+        return found
+
+    return ask(read)
+
+
+def _recorded(conversation: Conversation) -> list[Recorded]:
+    """The last answers, whose events are kept longest."""
+    skip = max(0, conversation.facets.responses - ANSWERS)
+    found = ask(
+        lambda store: store.history.answers(conversation.id, owner=conversation.owner, skip=skip, limit=2 * ANSWERS)
+    )
+    frames = _frames(tuple(stored.response.id for stored in found))
+    return [Recorded(stored, frames[stored.response.id]) for stored in found if frames[stored.response.id]]
