@@ -1,4 +1,4 @@
-# make serve | test | check | bench | install | lock     (needs Python 3.11 to 3.13 and make)
+# make serve | dashboard | test | check | bench | install | lock     (needs Python 3.11 to 3.13 and make)
 SHELL := /bin/bash
 # The first that runs and has a version that we can use.
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -14,15 +14,25 @@ serve: install
 
 install: $(VENV)/.installed page
 
+dashboard: install install-dashboard
+	@$(BIN)/codeact dashboard $(ARGS)
+
+# Streamlit and what it draws with: half a gigabyte, so in an environment of its own.
+install-dashboard: .venv-dashboard/.installed-app
+
 # Environments of clients that are tested against the server, each with its own versions; `node` for those in JavaScript.
 CLIENTS := openai agents langchain node
 JS := tests/clients/js
 
-install-dev: $(VENV)/.installed-dev $(CLIENTS:%=.venv-%/.installed) $(JS)/node_modules/.installed page-dev
+install-dev: $(VENV)/.installed-dev $(CLIENTS:%=.venv-%/.installed) $(JS)/node_modules/.installed page-dev \
+  .venv-dashboard/.installed-dev
 
 test: install-dev
 	$(BIN)/python web/build.py vitest run
 	$(BIN)/pytest $(ARGS)
+ifndef ARGS
+	.venv-dashboard/bin/python -m pytest tests/streamlit_app
+endif
 
 check: install-dev
 	$(BIN)/ruff format --check .
@@ -84,6 +94,15 @@ $(JS)/node_modules/.installed: $(JS)/package-lock.json .venv-node/.installed
 	  && PATH="$$bin:$$PATH" "$$bin/node" "$$bin/../lib/node_modules/npm/bin/npm-cli.js" ci --loglevel=error
 	@touch $@
 
+.venv-dashboard/.installed-app: .venv-dashboard/.installed requirements/build.txt pyproject.toml
+	@$(BIN)/uv pip install --quiet --python .venv-dashboard/bin/python --require-hashes -r requirements/build.txt
+	@$(BIN)/uv pip install --quiet --python .venv-dashboard/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv-dashboard/.installed-dev: .venv-dashboard/.installed-app requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python .venv-dashboard/bin/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
 lock: $(BIN)/uv
 	cd requirements && for name in uv build $(CLIENTS) peer-smolagents peer-llm-sandbox; do $(LOCK) $$name.in -o $$name.txt; done
 	cd requirements && $(LOCK) -c ../docker/sandbox-requirements.txt peer-gateway.in -o peer-gateway.txt
@@ -96,4 +115,4 @@ LOCK := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --python-version 3.1
   --no-emit-index-url --no-emit-find-links --no-header
 
 clean:
-	rm -rf .venv $(CLIENTS:%=.venv-%) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-dashboard $(CLIENTS:%=.venv-%) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -126,6 +126,21 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(command(Settings.load(), as_json=as_json))
 
 
+@app.command()
+def dashboard(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. On any but loopback an operator signs in.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the embedded database lives.")] = None,
+) -> None:
+    """Browse the history, figures and runs of all owners in the browser, beside a running server or without one."""
+    from codeact.commands.dashboard import dashboard as command
+    from codeact.settings import Settings
+
+    raise typer.Exit(command(Settings.load(data_dir=data_dir), host=host, port=port))
+
+
 @keys.command("create")
 def create_key(
     owner: Annotated[str, typer.Option(help="Whose key: nobody sees another owner's conversations.")],

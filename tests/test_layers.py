@@ -1,4 +1,4 @@
-"""Imports point downwards only: sandbox_pool ← codeact ← server (docs: architecture)."""
+"""Imports point downwards only: sandbox_pool ← codeact ← server and streamlit_app, which know nothing of each other."""
 
 import ast
 from pathlib import Path
@@ -7,9 +7,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = ["sandbox_pool", "codeact", "server"]
+DASHBOARD = "streamlit_app"
 # The command line puts the layers together, so it alone may look upwards.
 COMPOSITION_ROOT = ROOT / "codeact" / "commands"
 FOREIGN = {"sandbox_pool": {"starlette", "litellm", "beanie", "pymongo"}, "codeact": {"starlette", "uvicorn", "docker"}}
+FOREIGN = {layer: names | {DASHBOARD, "streamlit"} for layer, names in {"server": set[str](), **FOREIGN}.items()}
 
 
 def imports(path: Path) -> set[str]:
@@ -31,6 +33,11 @@ def modules(layer: str) -> list[Path]:
 def test_no_module_imports_from_a_layer_above(layer: str) -> None:
     above = set(LAYERS[LAYERS.index(layer) + 1 :]) | FOREIGN.get(layer, set())
     found = {str(path.relative_to(ROOT)): imports(path) & above for path in modules(layer)}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_the_dashboard_imports_nothing_of_the_server() -> None:
+    found = {str(path.relative_to(ROOT)): imports(path) & {"server", "starlette"} for path in modules(DASHBOARD)}
     assert {path: names for path, names in found.items() if names} == {}
 
 
