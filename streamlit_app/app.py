@@ -28,14 +28,14 @@ PAGES = {
     ],
 }
 
-st.set_page_config(page_title="codeact history", page_icon=":material/history:", layout="wide")
+st.set_page_config(page_title="codeact history", layout="wide")
 
 with guarded():
     if login.admitted():
         sections = {
             section: [
                 st.Page(
-                    Path(__file__).parent / "pages" / f"{name}.py",
+                    Path(__file__).parent / "views" / f"{name}.py",
                     title=shown,
                     icon=f":material/{icon}:",
                     url_path=name,

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import altair as alt
@@ -15,6 +16,7 @@ Rows = Sequence[Mapping[str, Any]]
 HEIGHT = 260
 MOST_NAMES = 12
 OTHERS = "others"
+LEGEND = alt.Legend(orient="top", columns=3, labelLimit=140)
 
 
 def show(chart: alt.Chart | alt.LayerChart) -> None:
@@ -25,15 +27,17 @@ def stacked(
     rows: Rows, period: Period, *, value: str, unit: str, colour: str, palette: Mapping[str, str] | None = None
 ) -> alt.Chart:
     """Bars over time, one on the other; each row has `start`, the value and the name that colours it."""
-    scale = alt.Scale(domain=list(palette), range=list(palette.values())) if palette else alt.Undefined
+    names = list(palette) if palette else list(dict.fromkeys(row[colour] for row in rows))
+    scale = alt.Scale(domain=names, range=list(palette.values())) if palette else alt.Scale(domain=names)
     return (
-        alt.Chart(_data(_ended(rows, period)), height=HEIGHT)
-        .mark_bar()
+        alt.Chart(_data(_piled(rows, period, value, colour, names)), height=HEIGHT)
+        .mark_rect()
         .encode(
             x=_time(period),
             x2="end:T",
-            y=alt.Y(f"{value}:Q", title=f"{value} ({unit})", axis=alt.Axis(format="~s")),
-            color=alt.Color(f"{colour}:N", title=None, scale=scale, legend=alt.Legend(orient="bottom")),
+            y=alt.Y("from:Q", title=f"{value} ({unit})", axis=alt.Axis(format=_format(unit), tickCount=5)),
+            y2="to:Q",
+            color=alt.Color(f"{colour}:N", title=None, scale=scale, legend=LEGEND),
             tooltip=[_start(), alt.Tooltip(f"{colour}:N"), alt.Tooltip(f"{value}:Q", title=f"{value} ({unit})")],
         )
     )
@@ -51,7 +55,7 @@ def lines(rows: Rows, period: Period, *, value: str, unit: str, colour: str, pal
                 f"{colour}:N",
                 title=None,
                 scale=alt.Scale(domain=list(palette), range=list(palette.values())),
-                legend=alt.Legend(orient="bottom"),
+                legend=LEGEND,
             ),
             tooltip=[_start(), f"{colour}:N", alt.Tooltip(f"{value}:Q", title=f"{value} ({unit})", format=".3~s")],
         )
@@ -70,7 +74,7 @@ def moments(rows: Rows, *, value: str, unit: str, colour: str, palette: Mapping[
                 f"{colour}:N",
                 title=None,
                 scale=alt.Scale(domain=list(palette), range=list(palette.values())),
-                legend=alt.Legend(orient="bottom"),
+                legend=LEGEND,
             ),
         )
     )
@@ -109,18 +113,28 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
-def _ended(rows: Rows, period: Period) -> Rows:
-    """With where each bar ends; a little before the next one begins."""
-    length = period.bin_s * 0.9
-    return [
-        {**row, "end": _plain(row["start"].fromtimestamp(row["start"].timestamp() + length, row["start"].tzinfo))}
-        for row in rows
-    ]
+def _piled(rows: Rows, period: Period, value: str, colour: str, names: Sequence[str]) -> Rows:
+    """With where each part of a bar begins and ends, in both directions; a bar ends a little before the next one."""
+    width = timedelta(seconds=period.bin_s * 0.9)
+    tops: Counter[Any] = Counter()
+    piled = []
+    for row in sorted(rows, key=lambda row: names.index(row[colour])):
+        low = tops[row["start"]]
+        tops[row["start"]] += row[value]
+        piled.append({**row, "end": row["start"] + width, "from": low, "to": tops[row["start"]]})
+    return piled
 
 
 def _time(period: Period) -> alt.X:
     domain = [_plain(period.start_of(period.since)), _plain(period.until)]
-    return alt.X("start:T", title="time (UTC)", scale=alt.Scale(type="utc", domain=domain))
+    within_days = period.until - period.since <= timedelta(days=2)
+    axis = alt.Axis(format="%H:%M" if within_days else "%b %d", tickCount=6 if within_days else 7, labelOverlap=True)
+    return alt.X("start:T", title="time (UTC)", scale=alt.Scale(type="utc", domain=domain), axis=axis)
+
+
+def _format(unit: str) -> str:
+    """Of numbers on an axis (d3-format): thousands with a letter, money as it is."""
+    return "~s" if unit == "count" else "~g"
 
 
 def _start() -> alt.Tooltip:

@@ -21,7 +21,7 @@ REFRESH_S = 10.0
 
 def pick(*, owners: bool = True) -> tuple[timedelta, str | None, float | None]:
     """How far back, whose, and how often to refresh (None: not). The URL keeps all three."""
-    left, middle, right = st.columns([3, 2, 1], vertical_alignment="bottom")
+    left, middle, right = st.columns([4, 2, 2], vertical_alignment="bottom")
     length = left.segmented_control("Period", list(LENGTHS), default="7 d", key="period", bind="query-params")
     owner = None
     if owners:

@@ -44,7 +44,7 @@ def show() -> None:
     }
     with st.container(horizontal=True):
         for name, value in figures.items():
-            st.metric(name, value, border=True, width=150)
+            st.metric(name, value, border=True, width="content")
     if stats["last_error"]:
         st.warning(f"The last failure: {stats['last_error']}")
     moments = st.session_state.setdefault("pool_moments", [])

@@ -31,7 +31,7 @@ def show() -> None:
     with st.container(horizontal=True):
         st.metric("Cost", dollars(float(table["cost_usd"].sum())), border=True)
         st.metric("Input tokens", count(given), border=True)
-        st.metric("of these cached", percent(cached, given), border=True)
+        st.metric("Of these cached", percent(cached, given), border=True)
         st.metric("Output tokens", count(int(table["output_tokens"].sum())), border=True)
     if not table["cost_usd"].any():
         st.caption("No prices are known for these models: their cost is shown as 0.")

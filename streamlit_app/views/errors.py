@@ -78,7 +78,7 @@ def failing(period: Period) -> None:
             st.code(one.code, language="python", wrap_lines=True)
             if one.conversation_id is not None:
                 st.page_link(
-                    "pages/conversation.py",
+                    "views/conversation.py",
                     label="Open the newest",
                     icon=":material/chat:",
                     query_params={"id": one.conversation_id},

@@ -52,22 +52,21 @@ def back() -> None:
     go(trail.pop())
 
 
-def marks(conversation: Conversation) -> str:
+def marks(conversation: Conversation) -> list[str]:
     facets = conversation.facets
-    shown = [(conversation.pinned, "📌"), (facets.has_error, "⚠️"), (facets.has_image, "🖼️")]
-    shown += [("up" in conversation.ratings, "👍"), ("down" in conversation.ratings, "👎")]
-    return "".join(mark for is_shown, mark in shown if is_shown)
+    shown = [(conversation.pinned, "pinned"), (facets.has_error, "error"), (facets.has_image, "image")]
+    return [mark for is_shown, mark in shown if is_shown] + list(conversation.ratings)
 
 
 def table(found: list[Conversation]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "title": conversation.title or "(no title)",
-            "": marks(conversation),
             "status": (conversation.facets.status or "empty").replace("_", " "),
             "last active": pd.Timestamp(conversation.updated_at, unit="s", tz="UTC"),
             "owner": conversation.owner,
             "models": ", ".join(conversation.facets.models),
+            "marks": marks(conversation),
             "answers": conversation.facets.responses,
             "tokens": conversation.facets.tokens,
             "cost": conversation.facets.cost_usd,
@@ -98,8 +97,8 @@ chosen = st.dataframe(
     selection_mode="single-row",
     key=f"rows-{here}",
     column_config={
-        "title": st.column_config.TextColumn(width="large", pinned=True),
-        "": st.column_config.TextColumn(width="small", help="📌 pinned  ⚠️ error  🖼️ image  👍👎 rated"),
+        "title": st.column_config.TextColumn(width="medium"),
+        "marks": st.column_config.ListColumn(help="pinned, with an error, with an image, rated up or down"),
         "last active": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),
         "tokens": st.column_config.NumberColumn(format="localized"),
         "cost": st.column_config.NumberColumn(format="$%.4f"),
@@ -117,4 +116,4 @@ right.button(
     width="stretch",
 )
 if rows := chosen["selection"]["rows"]:
-    st.switch_page("pages/conversation.py", query_params={"id": found[rows[0]].id})
+    st.switch_page("views/conversation.py", query_params={"id": found[rows[0]].id})

@@ -50,7 +50,7 @@ def show() -> None:
                 st.session_state[TAIL] = (one, Replay(), 0)
             if one.conversation_id is not None:
                 st.page_link(
-                    "pages/conversation.py",
+                    "views/conversation.py",
                     label="Open",
                     icon=":material/chat:",
                     query_params={"id": one.conversation_id},

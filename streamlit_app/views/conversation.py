@@ -46,7 +46,7 @@ def tools(conversation: Conversation) -> None:
                 if st.button("Delete this conversation", type="primary"):
                     delete = lambda: changes.delete(conversation.id, owner=conversation.owner)  # noqa: E731
                     if changes.attempt(delete, "Deleted."):
-                        st.switch_page("pages/conversations.py")
+                        st.switch_page("views/conversations.py")
 
 
 def answers(conversation: Conversation) -> None:

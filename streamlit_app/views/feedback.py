@@ -20,11 +20,14 @@ ups = sum(one.rating == "up" for one in found[:ROWS])
 st.caption(f"Of these {len(found[:ROWS])}: {ups} up, {len(found[:ROWS]) - ups} down.")
 for one in found[:ROWS]:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.markdown(":green-badge[👍 up]" if one.rating == "up" else ":red-badge[👎 down]", width="content")
+        st.markdown(
+            ":green-badge[:material/thumb_up: up]" if one.rating == "up" else ":red-badge[:material/thumb_down: down]",
+            width="content",
+        )
         st.text(one.comment or "(no comment)", width="stretch")
         st.caption(f"{one.owner} · {moment(one.created_at)}", width="content")
         st.page_link(
-            "pages/conversation.py", label="Open", icon=":material/chat:", query_params={"id": one.conversation_id}
+            "views/conversation.py", label="Open", icon=":material/chat:", query_params={"id": one.conversation_id}
         )
 with st.container(horizontal=True):
     if before is not None and st.button("Newest", icon=":material/first_page:"):
