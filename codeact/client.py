@@ -206,7 +206,10 @@ async def request(url: str, api_key: str | None, method: str, path: str, **optio
         async with _http_client(url, api_key, TRANSFER_TIMEOUT_S) as client:
             answer = await client.request(method, path, **options)
     except httpx.HTTPError as error:
-        raise ServerUnreachable(f"No server answers at {url} ({error or type(error).__name__}).") from None
+        raise ServerUnreachable(
+            f"No server answers at {url} ({error or type(error).__name__})."
+            " Start one with `codeact serve`, or name another in CODEACT_URL."
+        ) from None
     if answer.status_code == 401:
         raise _unauthorized(url)
     if answer.is_success:

@@ -28,7 +28,7 @@ PAGES = {
     ],
 }
 
-st.set_page_config(page_title="codeact history", layout="wide")
+st.set_page_config(page_title="codeact history", page_icon=Path(__file__).parent / "icon.png", layout="wide")
 
 with guarded():
     if login.admitted():

@@ -178,3 +178,20 @@ def test_nothing_under_v1_is_reached_without_a_key(keyed: Running) -> None:
 )
 def test_only_this_machine_reaches_loopback(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+def test_an_operator_may_act_for_an_owner_and_see_the_pool_and_nobody_else_may(keyed: Running) -> None:
+    operator = keys(keyed.settings.data_dir, "create", "--owner", "ops", "--operator").strip()
+    with client(keyed, "key-a") as mine, client(keyed, "key-b") as other, client(keyed, operator) as ops:
+        made = mine.post("/v1/conversations", json={}).json()
+        path, edit = f"/v1/conversations/{made['id']}", {"pinned": True}
+        owner = mine.post("/v1/session", json={"api_key": "key-a"}).json()["owner"]
+        acting = {"Codeact-Owner": owner}
+        assert ops.patch(path, json=edit).status_code == 404
+        assert ops.patch(path, json=edit, headers=acting).json()["codeact:summary"]["pinned"] is True
+        refused = other.patch(path, json=edit, headers=acting)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "operators_only")
+        assert other.get("/v1/pool").status_code == 403
+        pool = ops.get("/v1/pool").json()
+        assert pool["pool"]["warm"] + pool["pool"]["starting"] >= 0
+        assert pool["leaked"] == 0

@@ -1,0 +1,73 @@
+"""A real server that has answered the demo's questions, and the dashboard's pages over its database.
+
+These tests need Streamlit: `make test` runs them in its environment; elsewhere they are skipped.
+"""
+
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from codeact.models.demo import EXAMPLES
+from tests.server.conftest import Running, running, settings_of
+
+HOSTILE = "<table><tr><th>a</th></tr><tr><td><img src=/none onerror=\"document.title='owned'\"></td></tr></table>"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Its history holds one conversation for each example."""
+    with running(settings_of(tmp_path_factory.mktemp("data"))) as server:
+        for example in EXAMPLES:
+            ask(server, example)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def environment(server: Running) -> Iterator[dict[str, str]]:
+    """What the dashboard's process has to know."""
+    values = {"CODEACT_DATA_DIR": str(server.settings.data_dir), "CODEACT_URL": server.url, "CODEACT_MODEL": "demo"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setenv(name, value)
+        yield values
+
+
+@pytest.fixture(scope="session")
+def app(environment: dict[str, str]) -> Iterator[Callable[..., Any]]:
+    """Opens a page by its name, with query parameters, as a browser opens its address; without a name the first."""
+    streamlit = pytest.importorskip("streamlit", reason="make install-dashboard")
+    from streamlit import config
+    from streamlit.testing.v1 import AppTest
+
+    config.set_option("server.address", "127.0.0.1")
+
+    def open_page(name: str = "overview", **query: str) -> Any:
+        test = AppTest.from_file("../../streamlit_app/app.py", default_timeout=60)
+        for key, value in query.items():
+            test.query_params[key] = value
+        return (test.switch_page(f"views/{name}.py") if name != "overview" else test).run()
+
+    yield open_page
+    streamlit.cache_resource.clear()
+
+
+def ask(server: Running, text: str, **fields: Any) -> dict[str, Any]:
+    return post(server, "responses", {"input": text, **fields})
+
+
+def post(server: Running, path: str, body: dict[str, Any], **headers: str) -> dict[str, Any]:
+    request = urllib.request.Request(
+        f"{server.url}/v1/{path}", json.dumps(body).encode(), {"Content-Type": "application/json", **headers}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def conversation_of(server: Running, words: str) -> str:
+    """The id of the newest conversation with these words."""
+    with urllib.request.urlopen(f"{server.url}/v1/conversations?query={words}", timeout=60) as answer:
+        return str(json.load(answer)["data"][0]["id"])

@@ -1,0 +1,128 @@
+"""The dashboard as `codeact dashboard` starts it, in a real Chromium."""
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("streamlit", reason="make install-dashboard")
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.needs import missing
+from tests.server.conftest import Running
+from tests.streamlit_app.conftest import HOSTILE, conversation_of, post
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture(scope="module")
+def hostile(server: Running) -> str:
+    """An imported conversation whose output and prose would like to run or load something."""
+    output = {"output_type": "display_data", "data": {"text/html": HOSTILE}, "metadata": {}}
+    call = {
+        "type": "code_interpreter_call",
+        "id": "ci_1",
+        "container_id": "c",
+        "code": "show()",
+        "status": "completed",
+        "codeact:notebook_outputs": [output],
+    }
+    prose = {"type": "output_text", "text": f"![x](https://tracker.example/x.png) {HOSTILE}"}
+    message = {"type": "message", "id": "msg_2", "role": "assistant", "status": "completed", "content": [prose]}
+    response = {"id": "resp_1", "created_at": 1.0, "model": "m", "status": "completed", "output": [call, message]}
+    said = {"type": "message", "id": "msg_1", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
+    archive = {
+        "object": "codeact:conversation",
+        "version": 1,
+        "conversation": {
+            "created_at": 1.0,
+            "title": "hostile",
+            "tags": [],
+            "metadata": {},
+            "last_response_id": "resp_1",
+        },
+        "responses": [{"response": response, "input": [said]}],
+    }
+    return str(post(server, "conversations/import", archive)["id"])
+
+
+@pytest.fixture(scope="module")
+def address(environment: dict[str, str], server: Running, hostile: str) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", "from codeact.cli import main; main()", "dashboard", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert any("URL" in line for line in process.stdout), "it ended before it listened"
+        yield f"http://localhost:{port}"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def browser(address: str) -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        missing("browser", f"{CHROMIUM} is missing: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """Whatever a page asks of any other host fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    yield page
+    context.close()
+    local = (address, address.replace("http", "ws", 1), "data:", "blob:", "about:")
+    assert [url for url in asked if not url.startswith(local)] == []
+
+
+def test_a_search_is_in_the_address_and_a_row_opens_its_conversation(page: Page, address: str) -> None:
+    page.goto(f"{address}/conversations")
+    search = page.get_by_label("Search")
+    search.fill("fibonacci")
+    search.press("Enter")
+    page.wait_for_url("**/conversations?*q=fibonacci*")
+    page.reload()
+    expect(search).to_have_value("fibonacci")
+    table = page.get_by_test_id("stDataFrame")
+    expect(table).to_be_visible()
+    table.click(position={"x": 15, "y": 52})
+    page.wait_for_url("**/conversation?*id=conv_*")
+    expect(page.get_by_role("heading", name="What is the 100th Fibonacci number?")).to_be_visible()
+    expect(page.get_by_text("354224848179261915075").first).to_be_visible()
+
+
+def test_the_replay_plays_to_its_end(page: Page, address: str, server: Running) -> None:
+    page.goto(f"{address}/conversation?id={conversation_of(server, 'fibonacci')}&view=Replay")
+    page.get_by_text("fast", exact=True).click()
+    page.get_by_role("button", name="Play").click()
+    expect(page.get_by_text("still answering …")).to_be_visible()
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    expect(page.get_by_text("still answering …")).not_to_be_visible()
+
+
+def test_nothing_of_a_conversation_runs_or_loads(page: Page, address: str, hostile: str) -> None:
+    page.goto(f"{address}/conversation?id={hostile}")
+    frame = page.frame_locator("iframe").frame_locator("iframe")
+    expect(frame.get_by_text("a", exact=True)).to_be_visible()
+    assert page.title() != "owned"
+    assert page.evaluate("document.querySelectorAll('[src*=tracker]').length") == 0

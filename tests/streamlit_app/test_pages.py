@@ -1,0 +1,180 @@
+"""Each page over a real history, by Streamlit's own test driver."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from codeact.models.demo import EXAMPLES
+from tests.server.conftest import Running
+from tests.streamlit_app.conftest import ask, conversation_of
+
+pytest.importorskip("streamlit", reason="make install-dashboard")
+
+TITLES = {
+    "overview": "Overview",
+    "conversations": "Conversations",
+    "conversation": "Conversation",
+    "feedback": "Feedback",
+    "errors": "Errors",
+    "latency": "Latency",
+    "cost": "Cost and tokens",
+    "live": "Live",
+    "sandboxes": "Sandboxes",
+    "audit": "Audit",
+    "health": "Health",
+}
+App = Callable[..., Any]
+
+
+def metric(page: Any, label: str) -> str:
+    return str(next(one.value for one in page.metric if one.label.startswith(label)))
+
+
+def button(page: Any, label: str) -> Any:
+    return next(one for one in page.button if one.label == label)
+
+
+def wait_for(page: Any, holds: Callable[[], bool]) -> None:
+    """Runs the page again until it holds, as its auto-refresh would."""
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        page.run()
+
+
+@pytest.mark.parametrize(("name", "title"), TITLES.items())
+def test_a_page_shows_without_any_error(app: App, name: str, title: str) -> None:
+    page = app(name)
+    assert [one.value for one in page.title] == [title]
+    assert [one.value for one in page.error] == []
+    assert len(page.exception) == 0
+
+
+@pytest.mark.parametrize("name", ["overview", "latency", "cost", "feedback", "audit"])
+def test_an_empty_page_says_what_to_do(app: App, name: str) -> None:
+    [hint] = app(name, owner="nobody").info
+    assert hint.value.startswith("**No ")
+
+
+def test_the_overview_counts_runs_and_times(app: App) -> None:
+    page = app("overview", period="24 h")
+    assert int(metric(page, "Runs")) >= len(EXAMPLES)
+    assert metric(page, "Failed") == "0.0 %"
+    assert metric(page, "Total time").endswith("s")
+    assert len(page.get("vega_lite_chart")) == 4
+
+
+def test_conversations_are_found_by_words(app: App) -> None:
+    page = app("conversations", q="fibonacci")
+    assert list(page.dataframe[0].value["title"]) == ["What is the 100th Fibonacci number?"]
+    page.text_input(key="q").set_value("nothing has these").run()
+    assert "Nothing fits" in page.info[0].value
+
+
+def test_conversations_are_filtered_by_facets_and_sorted(app: App) -> None:
+    [title] = app("conversations", exception="TypeError").dataframe[0].value["title"]
+    assert "mistake" in title
+    tokens = list(app("conversations", sort="most tokens").dataframe[0].value["tokens"])
+    assert tokens == sorted(tokens, reverse=True)
+
+
+def test_a_query_that_cannot_be_understood_is_explained(app: App) -> None:
+    page = app("conversations", q="$")
+    assert [one.value for one in page.error] == ["'query' holds no word of two letters or more."]
+
+
+def test_a_conversation_shows_code_its_error_and_what_mended_it(app: App, server: Running) -> None:
+    page = app("conversation", id=conversation_of(server, "mistake"))
+    assert [one.value for one in page.title] == ["Make a mistake, then fix it"]
+    code = [one.value for one in page.code]
+    assert any("prices" in text for text in code)
+    assert "12.70" in code
+    assert page.error[0].value.startswith("**TypeError**")
+    assert len(page.get("vega_lite_chart")) == 1
+
+
+def test_a_conversation_shows_images_and_dataframes(app: App, server: Running) -> None:
+    assert len(app("conversation", id=conversation_of(server, "sine")).get("image")) == 1
+    page = app("conversation", id=conversation_of(server, "sales"))
+    assert len(page.dataframe) == 1
+
+
+def test_a_conversation_that_is_not_there_is_a_sentence(app: App) -> None:
+    page = app("conversation", id="conv_none")
+    assert [one.value for one in page.error] == ["There is no conversation 'conv_none'."]
+
+
+def test_the_replay_shows_each_moment(app: App, server: Running) -> None:
+    page = app("conversation", id=conversation_of(server, "mistake"), view="Replay")
+    [slider] = page.slider
+    assert slider.value == slider.max
+    slider.set_value(slider.max // 2).run()
+    assert "still answering …" in [one.value for one in page.caption]
+    page.slider[0].set_value(0).run()
+    assert len(page.chat_message) == 0
+    button(page, "Play").click().run()
+    assert page.slider[0].value > 0
+    assert button(page, "Pause")
+
+
+def test_errors_are_counted_with_their_code(app: App) -> None:
+    page = app("errors", period="24 h")
+    assert metric(page, "Exceptions") == "1"
+    assert any(one.label.startswith("**TypeError**") for one in page.expander)
+
+
+def test_the_pool_is_shown_as_it_is(app: App, server: Running) -> None:
+    page = app("sandboxes")
+    assert int(metric(page, "Leased")) == server.state.pool.opened.value.stats().leased  # type: ignore[union-attr]
+    assert metric(page, "Leaked") == "0"
+
+
+def test_the_audit_log_is_filtered(app: App) -> None:
+    actions = list(app("audit").dataframe[0].value["action"])
+    assert actions
+    page = app("audit", action=actions[0])
+    assert set(page.dataframe[0].value["action"]) == {actions[0]}
+
+
+def test_a_run_is_seen_while_it_goes_on_and_can_be_stopped(app: App, server: Running) -> None:
+    text = next(example for example in EXAMPLES if example.startswith("Count"))
+    response = ask(server, text, background=True)
+    page = app("live")
+    wait_for(page, lambda: any(one.label == "Tail" for one in page.button))
+    assert not any(one.label == "Stop" for one in page.button)
+    page.toggle(key="changes").set_value(True).run()
+    button(page, "Tail").click().run()
+    wait_for(page, lambda: len(page.code) > 0)
+    button(page, "Stop").click().run()
+    wait_for(page, lambda: len(page.info) > 0)
+    assert "Nothing is running" in page.info[0].value
+    found = app("conversation", id=response["conversation"]["id"])
+    assert any("cancelled" in one.value for one in found.markdown)
+
+
+def test_conversations_are_pinned_and_deleted_only_where_changes_are_allowed(app: App, server: Running) -> None:
+    conversation_id = ask(server, EXAMPLES[0])["conversation"]["id"]
+    page = app("conversation", id=conversation_id)
+    assert not any(one.label in ("Pin", "Delete this conversation") for one in page.button)
+    page.toggle(key="changes").set_value(True).run()
+    button(page, "Pin").click().run()
+    assert button(page, "Unpin")
+    button(page, "Delete this conversation").click().run()
+    gone = app("conversation", id=conversation_id)
+    assert [one.value for one in gone.error] == [f"There is no conversation '{conversation_id}'."]
+
+
+def test_a_database_that_does_not_answer_is_a_sentence(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    import streamlit
+
+    monkeypatch.setenv("CODEACT_MONGODB_URI", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200")
+    streamlit.cache_resource.clear()
+    try:
+        page = app("conversations")
+        assert "No MongoDB answers at mongodb://127.0.0.1:1" in page.error[0].value
+        assert len(page.exception) == 0
+    finally:
+        monkeypatch.undo()
+        streamlit.cache_resource.clear()
