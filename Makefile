@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: serve test check bench install install-dev page page-dev node types format lock clean
+.PHONY: serve dashboard test check bench install install-dev install-dashboard page page-dev node types format lock clean
 
 serve: install
 	@$(BIN)/codeact serve $(ARGS)
@@ -38,6 +38,7 @@ check: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	.venv-dashboard/bin/mypy -p streamlit_app
 	$(BIN)/python web/generate_types.py --check
 	$(BIN)/python web/build.py tsc
 

@@ -31,6 +31,7 @@ export interface CodeInterpreterCall {
   "codeact:notebook_outputs": (Stream | DisplayData | ExecuteResult | Error)[];
   "codeact:result": ExecutionResult | null;
   "codeact:observation": string | null;
+  "codeact:started_s": number | null;
   "codeact:tagged": boolean;
   "codeact:waits_for": string[];
   "codeact:continues": string | null;
