@@ -1,7 +1,7 @@
 """Charts with units: rows of plain values enter, Altair charts leave. Times are UTC."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ Rows = Sequence[Mapping[str, Any]]
 HEIGHT = 260
 MOST_NAMES = 12
 OTHERS = "others"
-LEGEND = alt.Legend(orient="top", columns=3, labelLimit=140)
+SECONDS = alt.Axis(format="%H:%M:%S", tickCount=6, labelOverlap=True)
 
 
 def show(chart: alt.Chart | alt.LayerChart) -> None:
@@ -37,7 +37,7 @@ def stacked(
             x2="end:T",
             y=alt.Y("from:Q", title=f"{value} ({unit})", axis=alt.Axis(format=_format(unit), tickCount=5)),
             y2="to:Q",
-            color=alt.Color(f"{colour}:N", title=None, scale=scale, legend=LEGEND),
+            color=alt.Color(f"{colour}:N", title=None, scale=scale, legend=_legend(names)),
             tooltip=[_start(), alt.Tooltip(f"{colour}:N"), alt.Tooltip(f"{value}:Q", title=f"{value} ({unit})")],
         )
     )
@@ -55,7 +55,7 @@ def lines(rows: Rows, period: Period, *, value: str, unit: str, colour: str, pal
                 f"{colour}:N",
                 title=None,
                 scale=alt.Scale(domain=list(palette), range=list(palette.values())),
-                legend=LEGEND,
+                legend=_legend(palette),
             ),
             tooltip=[_start(), f"{colour}:N", alt.Tooltip(f"{value}:Q", title=f"{value} ({unit})", format=".3~s")],
         )
@@ -68,13 +68,13 @@ def moments(rows: Rows, *, value: str, unit: str, colour: str, palette: Mapping[
         alt.Chart(_data(rows), height=HEIGHT)
         .mark_line(interpolate="step-after")
         .encode(
-            x=alt.X("start:T", title="time (UTC)", scale=alt.Scale(type="utc")),
+            x=alt.X("start:T", title="time (UTC)", scale=alt.Scale(type="utc"), axis=SECONDS),
             y=alt.Y(f"{value}:Q", title=f"{value} ({unit})", axis=alt.Axis(tickMinStep=1)),
             color=alt.Color(
                 f"{colour}:N",
                 title=None,
                 scale=alt.Scale(domain=list(palette), range=list(palette.values())),
-                legend=LEGEND,
+                legend=_legend(palette),
             ),
         )
     )
@@ -135,6 +135,11 @@ def _time(period: Period) -> alt.X:
 def _format(unit: str) -> str:
     """Of numbers on an axis (d3-format): thousands with a letter, money as it is."""
     return "~s" if unit == "count" else "~g"
+
+
+def _legend(names: Iterable[str]) -> alt.Legend:
+    """As many columns as fit into half of a page."""
+    return alt.Legend(orient="top", columns=2 if max(map(len, names), default=0) > 12 else 4, labelLimit=160)
 
 
 def _start() -> alt.Tooltip:

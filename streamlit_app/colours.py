@@ -4,7 +4,7 @@ __all__ = ["PHASES", "STATUSES", "TIMES", "status_badge"]
 
 STATUSES = {
     "completed": "#2f9e6b",
-    "in_progress": "#4c7fe0",
+    "in progress": "#4c7fe0",
     "queued": "#8aa9ea",
     "incomplete": "#d99a2b",
     "cancelled": "#8b93a1",

@@ -38,7 +38,7 @@ def show() -> None:
     left, right = st.columns(2)
     with left:
         st.subheader("Runs by status", anchor=False)
-        rows = [{"start": one.start, "runs": one.runs, "status": one.status} for one in runs]
+        rows = [{"start": one.start, "runs": one.runs, "status": one.status.replace("_", " ")} for one in runs]
         used = {name: colour for name, colour in STATUSES.items() if any(row["status"] == name for row in rows)}
         charts.show(
             charts.stacked(
