@@ -13,7 +13,7 @@ from codeact.store.periods import Period
 __all__ = ["bars", "lines", "moments", "show", "stacked", "summed"]
 
 Rows = Sequence[Mapping[str, Any]]
-HEIGHT = 260
+HEIGHT = 320
 MOST_NAMES = 12
 OTHERS = "others"
 SECONDS = alt.Axis(format="%H:%M:%S", tickCount=6, labelOverlap=True)
@@ -139,7 +139,7 @@ def _format(unit: str) -> str:
 
 def _legend(names: Iterable[str]) -> alt.Legend:
     """As many columns as fit into half of a page."""
-    return alt.Legend(orient="top", columns=2 if max(map(len, names), default=0) > 12 else 4, labelLimit=160)
+    return alt.Legend(orient="top", columns=2 if max(map(len, names), default=0) > 12 else 3, labelLimit=160)
 
 
 def _start() -> alt.Tooltip:
