@@ -29,12 +29,15 @@ def show() -> None:
         st.metric("Cost", dollars(sum(one.cost_usd for one in costs)), border=True)
         for name in ("first_token", "first_output", "total"):
             whole = next((one for one in spreads if one.start is None and one.time == name), None)
-            st.metric(
-                f"{labelled(name)}, p50",
-                seconds(whole.seconds[50] if whole else None),
-                border=True,
-                help=f"p95 {seconds(whole.seconds[95])}, p99 {seconds(whole.seconds[99])}" if whole else None,
-            )
+            if whole is not None:
+                st.metric(
+                    f"{labelled(name)}, p50",
+                    seconds(whole.seconds[50]),
+                    f"p95 {seconds(whole.seconds[95])} · p99 {seconds(whole.seconds[99])}",
+                    delta_color="off",
+                    delta_arrow="off",
+                    border=True,
+                )
     left, right = st.columns(2)
     with left:
         st.subheader("Runs by status", anchor=False)
