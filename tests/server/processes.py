@@ -5,6 +5,7 @@ time to import the same fifty times.
 """
 
 import multiprocessing
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,11 +48,11 @@ class ServerProcess:
 
 
 @contextmanager
-def serving(data_dir: Path, **settings: Any) -> Iterator[ServerProcess]:
-    """A server of the demo model over this directory; SIGTERM at the end, if it still lives."""
+def serving(data_dir: Path, *, log: Path | None = None, **settings: Any) -> Iterator[ServerProcess]:
+    """A server of the demo model over this directory; SIGTERM at the end, if it still lives. It writes to `log`."""
     values = {"model": "demo", "sandbox": "process", "data_dir": data_dir, "pool_min": 0, "pool_max": 4}
     listener = socket.create_server(("127.0.0.1", 0))
-    process = _forking.Process(target=_serve, args=(listener, values | settings), daemon=True)
+    process = _forking.Process(target=_serve, args=(listener, log, values | settings), daemon=True)
     process.start()
     port = listener.getsockname()[1]
     listener.close()
@@ -64,7 +65,11 @@ def serving(data_dir: Path, **settings: Any) -> Iterator[ServerProcess]:
         assert not process.is_alive(), "the server did not stop"
 
 
-def _serve(listener: socket.socket, values: dict[str, Any]) -> None:
+def _serve(listener: socket.socket, log: Path | None, values: dict[str, Any]) -> None:
+    if log is not None:  # What the forking process has as its output may be another test's.
+        output = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
     settings = Settings.load(log_level="error", **values)
     with listener:
         Server(uvicorn_config(create_app(settings), settings)).run(sockets=[listener])

@@ -176,8 +176,9 @@ def test_a_full_disk_loses_nothing_and_is_survived(small_disk: Path, model_serve
         assert stored_as_told(server, kept) == "completed"
 
 
-def test_a_data_directory_that_vanishes_is_one_clean_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with serving(tmp_path) as server:
+def test_a_data_directory_that_vanishes_is_one_clean_error(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with serving(tmp_path, log=log) as server:
         assert ask(server, {"input": QUESTION})[-1]["type"] == "response.completed"
         mongod = mongod_of(tmp_path)
         shutil.rmtree(tmp_path / "mongodb")
@@ -185,6 +186,6 @@ def test_a_data_directory_that_vanishes_is_one_clean_error(tmp_path: Path, capfd
         answer = httpx.post(f"{server.url}/v1/responses", json={"input": "go"}, trust_env=False, timeout=90)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable")
         assert server.get("/healthz").status_code == 200
-    said = "".join(capfd.readouterr())
+    said = log.read_text()
     assert said.count("has vanished") == 1
     assert "Traceback" not in said
