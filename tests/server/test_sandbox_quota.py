@@ -60,7 +60,7 @@ def test_an_owner_whose_sandboxes_are_all_in_use_is_told_when_to_come_back(
         answer = post(server)
         assert answer.status_code == 429
         assert answer.json()["error"]["code"] == "sandbox_quota_exceeded"
-        assert answer.json()["error"]["type"] == "rate_limit_error"
+        assert answer.json()["error"]["type"] == "too_many_requests"
         assert int(answer.headers["Retry-After"]) >= 1
         with connect(server.ws_url) as socket:
             socket.send(json.dumps({"type": "response.create", "input": "go"}))
