@@ -41,6 +41,13 @@ def send(kind: bytes, payload: bytes = b"") -> None:
         frame = frame[os.write(1, frame) :]
 
 
+def fail(name: str) -> None:
+    send(b"E", name.encode())
+    # An engine may not pass on the last words of a program that ends with its input half read.
+    while os.read(0, PIECE_BYTES):
+        pass
+
+
 def received() -> Iterator[bytes]:
     """The pieces of a file to be written, until the frame that ends it."""
     while True:
@@ -131,7 +138,7 @@ def write(root: int, path: str, limit_bytes: int) -> None:
             raise
     except OSError as error:
         if error.errno == errno.ENOSPC and os.fstatvfs(directory).f_ffree == 0:
-            send(b"E", b"INODES")
+            fail("INODES")
             return
         raise
     send(b"Z", json.dumps(described(os.fstat(file))).encode())
@@ -209,7 +216,7 @@ def main() -> None:
         become(request.pop("user"))
         OPERATIONS[request.pop("operation")](root, **request)
     except OSError as error:
-        send(b"E", errno.errorcode.get(error.errno or 0, "EIO").encode())
+        fail(errno.errorcode.get(error.errno or 0, "EIO"))
     except EOFError:
         pass  # Whoever asked has gone.
 

@@ -4,10 +4,11 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ from server.state import State
 from tests.model_server import ModelServer
 
 STARTS_WITHIN_S = 60.0
+T = TypeVar("T")
 
 
 @dataclass
@@ -81,6 +83,12 @@ def settings_of(data_dir: Path, **settings: Any) -> Settings:
     """Settings for tests: the demo model, local sandboxes, a database of their own."""
     values = {"model": "demo", "sandbox": "process", "data_dir": data_dir, "pool_min": 1, "pool_max": 8}
     return Settings.load(**values | settings)
+
+
+def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """The result of something that starts an event loop, which this thread may have already, for asynchronous tests."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(function, *arguments).result()
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from codeact.errors import ConfigurationError
 from codeact.store import open_store
 from server.auth import COOKIE, PUBLIC, check_exposure
 from server.guard import is_loopback
-from tests.server.conftest import Running, settings_of
+from tests.server.conftest import Running, in_thread, settings_of
 
 FIBONACCI = "What is the 100th Fibonacci number?"
 
@@ -90,11 +90,11 @@ def test_a_name_that_is_not_ours_is_refused(keyed: Running) -> None:
 
 def test_an_open_address_needs_keys_or_a_flag(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="codeact keys create"):
-        check_exposure(settings_of(tmp_path, host="0.0.0.0"))
-    check_exposure(settings_of(tmp_path, host="0.0.0.0", api_keys="k"))
-    check_exposure(settings_of(tmp_path, host="0.0.0.0", allow_unauthenticated=True))
+        in_thread(check_exposure, settings_of(tmp_path, host="0.0.0.0"))
+    in_thread(check_exposure, settings_of(tmp_path, host="0.0.0.0", api_keys="k"))
+    in_thread(check_exposure, settings_of(tmp_path, host="0.0.0.0", allow_unauthenticated=True))
     assert keys(tmp_path, "create", "--owner", "alice").startswith("codeact_")
-    check_exposure(settings_of(tmp_path, host="0.0.0.0"))
+    in_thread(check_exposure, settings_of(tmp_path, host="0.0.0.0"))
 
 
 def test_a_key_of_the_database_counts_until_it_is_revoked(keyed: Running, data_dir: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_key_ends_on_its_day(keyed: Running, data_dir: Path) -> None:
             past = datetime.now(UTC) - timedelta(seconds=1)
             return (await store.access.create_key(owner="bob", name="", expires_at=past))[1]
 
-    with client(keyed, anyio.run(make)) as http:
+    with client(keyed, in_thread(anyio.run, make)) as http:
         assert http.get("/v1/models").status_code == 401
 
 

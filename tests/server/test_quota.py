@@ -12,7 +12,7 @@ import pytest
 from websockets.sync.client import connect
 
 from codeact.store import OwnerLimits, open_store
-from tests.server.conftest import Running, settings_of
+from tests.server.conftest import Running, in_thread, settings_of
 
 FIBONACCI = "What is the 100th Fibonacci number?"
 
@@ -32,7 +32,7 @@ def key_for(data_dir: Path) -> Callable[..., str]:
                 given = OwnerLimits(**limits)
                 return (await store.access.create_key(owner=owner, name="", operator=operator, limits=given))[1]
 
-        return anyio.run(create)
+        return in_thread(anyio.run, create)
 
     return make
 
@@ -147,4 +147,4 @@ def test_secrets_are_in_nothing_that_is_kept(keyed: Running, data_dir: Path, key
             names = await database.list_collection_names()
             return [str(document) for name in names async for document in database[name].find()]
 
-    assert not [document for document in anyio.run(kept) if secret in document]
+    assert not [document for document in in_thread(anyio.run, kept) if secret in document]
