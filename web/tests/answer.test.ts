@@ -21,6 +21,7 @@ const call = (change: Partial<CodeInterpreterCall> = {}): CodeInterpreterCall =>
   "codeact:tagged": true,
   "codeact:waits_for": [],
   "codeact:continues": null,
+  "codeact:started_s": null,
   ...change,
 });
 
