@@ -29,8 +29,10 @@ install-dev: $(VENV)/.installed-dev $(CLIENTS:%=.venv-%/.installed) $(JS)/node_m
 
 test: install-dev
 	$(BIN)/python web/build.py vitest run
+ifdef ARGS
 	$(BIN)/pytest $(ARGS)
-ifndef ARGS
+else
+	$(BIN)/pytest --ignore tests/streamlit_app
 	.venv-dashboard/bin/python -m pytest tests/streamlit_app
 endif
 

@@ -90,8 +90,8 @@ def test_an_unknown_setting_suggests_the_known_one(data_dir: Path) -> None:
     assert "CODEACT_MODLE is not a setting. Did you mean CODEACT_MODEL?" in fails(data_dir, CODEACT_MODLE="demo")
 
 
-def test_an_open_address_without_keys_is_refused(data_dir: Path) -> None:
-    assert "CODEACT_API_KEYS" in fails(data_dir, CODEACT_HOST="0.0.0.0")
+def test_an_open_address_without_keys_is_refused(tmp_path: Path) -> None:
+    assert "CODEACT_API_KEYS" in fails(tmp_path, CODEACT_HOST="0.0.0.0")
 
 
 def test_a_database_that_refuses_is_named_and_the_server_lives_on(data_dir: Path) -> None:

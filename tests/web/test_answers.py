@@ -18,7 +18,7 @@ HOSTILE = f'<script>{OWN}</script><img src="/none" onerror="{OWN}"><svg onload="
 def test_an_example_gives_prose_code_output_and_an_answer(demo: Running, visit: Callable[..., Chat]) -> None:
     chat = visit(demo.url)
     expect(chat.page.get_by_role("note")).to_contain_text("Demo model")
-    chat.page.get_by_role("button", name=example("fibonacci")).click()
+    chat.page.get_by_role("button", name=example("fibonacci"), exact=True).click()
     answer = chat.ended(chat.answers)
     expect(answer.locator(".prose").first).to_be_visible()
     expect(answer.locator(".source")).to_contain_text("print")
@@ -30,7 +30,7 @@ def test_an_example_gives_prose_code_output_and_an_answer(demo: Running, visit: 
 
 def test_a_plot_is_shown_as_a_picture_that_can_be_enlarged(demo: Running, visit: Callable[..., Chat]) -> None:
     chat = visit(demo.url)
-    chat.page.get_by_role("button", name=example("plot")).click()
+    chat.page.get_by_role("button", name=example("plot"), exact=True).click()
     answer = chat.ended(chat.answers)
     picture = answer.locator("img")
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100

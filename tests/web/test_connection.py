@@ -171,7 +171,7 @@ def test_after_a_killed_server_the_page_goes_on_with_what_was_acknowledged(
         chat = visit("about:blank", expected=expected)
         ready(url, chat)
         chat.page.goto(url)
-        chat.page.get_by_role("button", name=example("fibonacci")).click()
+        chat.page.get_by_role("button", name=example("fibonacci"), exact=True).click()
         chat.ended(chat.answers)
         counting = chat.ask("Count to 100, live")
         expect(counting.locator(".stdout")).to_contain_text("3")

@@ -92,7 +92,7 @@ def test_everything_can_be_done_by_keyboard(demo: Running, visit: Callable[..., 
     keys.press("Control+Shift+O")
     expect(chat.answers).to_have_count(0)
     expect(chat.box).to_be_focused()
-    chat.page.get_by_role("button", name=example("plot")).focus()
+    chat.page.get_by_role("button", name=example("plot"), exact=True).focus()
     keys.press("?")
     expect(chat.page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
     keys.press("Escape")

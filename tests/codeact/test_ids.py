@@ -1,0 +1,19 @@
+"""Identifiers: what their order tells."""
+
+from codeact.ids import new_id, new_ids
+
+
+def test_ids_sort_in_the_order_in_which_they_were_made() -> None:
+    made = [new_id("ci") for _ in range(200)]
+    # Up to one tick of the clock: 12 digits of milliseconds and 4 of their parts.
+    times = [one.removeprefix("ci_")[:16] for one in made]
+    assert times == sorted(times)
+    assert len(set(times)) > len({time[:12] for time in times})
+    assert len({len(one) for one in made}) == 1
+    assert len(set(made)) == 200
+
+
+def test_ids_made_in_one_go_sort_whatever_the_clock_does() -> None:
+    next_id = new_ids()
+    made = [next_id("msg") for _ in range(200)]
+    assert made == sorted(set(made))
