@@ -80,7 +80,7 @@ class Workspace:
         """Why an earlier sandbox of this conversation is gone."""
         if self._sandbox and (death := self._sandbox.death):
             return death.detail
-        return self._lost or "the server was restarted, or the sandbox was idle for too long"
+        return self._lost or "the server was restarted, another one answers now, or the sandbox was idle for too long"
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -177,6 +177,11 @@ class Workspaces:
                 progress=self._progress,
             )
         return workspace
+
+    @property
+    def container_ids(self) -> set[str]:
+        """Of the living sandboxes."""
+        return {workspace.container_id for workspace in self._workspaces.values() if workspace.container_id is not None}
 
     async def release(self, conversation_id: str, reason: str) -> None:
         """Gives up a workspace that nobody will ask for again; one that is in use stays. Idempotent."""

@@ -72,7 +72,7 @@ def create_app(
                 ) as runs,
                 anyio.create_task_group() as keeping,
             ):
-                keeping.start_soon(keep_leases, runs, store.get)
+                keeping.start_soon(keep_leases, runs, workspaces, store.get)
                 app.state.codeact = State(
                     settings,
                     store,

@@ -1,7 +1,7 @@
 """Files between sandboxes and the store: sandboxes enter, what code wrote in them is kept and can be had for good."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import PurePosixPath
 from weakref import WeakKeyDictionary
 
@@ -11,11 +11,13 @@ from codeact.errors import CodeActError, ConversationLocked
 from codeact.store import Container, ContainerFile, Store
 from codeact.workspace import Workspace, Workspaces
 from sandbox_pool import FileInfo, Sandbox
-from sandbox_pool.errors import FileError
+from sandbox_pool.errors import FileError, FileLimit, FileNotFound, FileRefused, SandboxError
 from server.parts import Part
 
-__all__ = ["ContainerGone", "Containers"]
+__all__ = ["ContainerElsewhere", "ContainerGone", "Containers"]
 
+DEATH_S = 2.0
+"""So long after a call has failed its sandbox may turn out to be gone."""
 COLLECT_S = 20.0
 KEPT_FILES = 100
 """Noticed at a time; of more, the latest."""
@@ -31,6 +33,22 @@ class ContainerGone(CodeActError):
     code = "container_expired"
     status = 410
 
+    def __init__(self) -> None:
+        super().__init__("The container has expired: its sandbox is gone. Kept files can be downloaded.")
+
+
+class ContainerElsewhere(CodeActError):
+    """Another server process holds the container's sandbox."""
+
+    code = "container_elsewhere"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another server holds the container's sandbox: send this to the server that answers its conversation."
+            " What is kept of its files can be listed and downloaded here too."
+        )
+
 
 class Containers:
     """Safe for concurrent calls. Each raises `SandboxError` or `StoreError` where a sandbox or the database fails."""
@@ -41,8 +59,8 @@ class Containers:
         self._locks: WeakKeyDictionary[Sandbox, anyio.Lock] = WeakKeyDictionary()
 
     def is_running(self, container: Container) -> bool:
-        """Whether this process holds the container's sandbox, alive."""
-        return self._workspace(container).container_id == container.id
+        """Whether its sandbox lives, at whichever server."""
+        return container.elsewhere or self._workspace(container).container_id == container.id
 
     async def create(self, conversation_id: str, *, owner: str, name: str) -> Container:
         """Claims the conversation's sandbox, unless it has one."""
@@ -53,7 +71,11 @@ class Containers:
         return await store.files.touch(sandbox.id, owner=owner, conversation_id=conversation_id, name=name)
 
     async def delete(self, container: Container) -> None:
-        """Ends the sandbox and forgets the container. Raises `ConversationLocked` while code may run in it."""
+        """Ends the sandbox and forgets the container. Raises `ConversationLocked` while code may run in it, and
+        `ContainerElsewhere`.
+        """
+        if container.elsewhere:
+            raise ContainerElsewhere
         workspace = self._workspace(container)
         if workspace.container_id == container.id:
             if not workspace.idle:
@@ -75,25 +97,31 @@ class Containers:
         return kept
 
     async def refresh(self, container: Container) -> None:
-        """Notices what has changed in a running container's files; of one that has ended, nothing can have."""
-        async with self.open(container) as sandbox:
-            if sandbox is not None:
+        """Notices what has changed in the files of a container that this server runs; others are as they were last."""
+        with suppress(ContainerGone, ContainerElsewhere):
+            async with self.running(container) as sandbox:
                 await self.collect(sandbox, conversation_id=container.conversation_id, owner=container.owner)
 
     @asynccontextmanager
-    async def open(self, container: Container) -> AsyncIterator[Sandbox | None]:
-        """The container's sandbox, kept from expiring; None where it has ended."""
+    async def running(self, container: Container) -> AsyncIterator[Sandbox]:
+        """The container's sandbox, kept from expiring. Raises `ContainerElsewhere`, and `ContainerGone`, also where
+        what is done with it fails because it ends.
+        """
+        if container.elsewhere:
+            raise ContainerElsewhere
         workspace = self._workspace(container)
         with workspace.in_use():
-            yield await workspace.sandbox() if workspace.container_id == container.id else None
-
-    @asynccontextmanager
-    async def running(self, container: Container) -> AsyncIterator[Sandbox]:
-        """The container's sandbox, kept from expiring. Raises `ContainerGone`."""
-        async with self.open(container) as sandbox:
-            if sandbox is None:
-                raise ContainerGone("The container has expired: its sandbox is gone. Kept files can be downloaded.")
-            yield sandbox
+            if workspace.container_id != container.id:
+                raise ContainerGone
+            sandbox = await workspace.sandbox()
+            try:
+                yield sandbox
+            except (FileNotFound, FileRefused, FileLimit):
+                raise
+            except SandboxError as error:
+                if await _has_ended(sandbox):
+                    raise ContainerGone from error
+                raise
 
     def _workspace(self, container: Container) -> Workspace:
         return self._workspaces.get(container.conversation_id, owner=container.owner)
@@ -124,6 +152,13 @@ class Containers:
                     sha256=sha256,
                 )
             )
+
+
+async def _has_ended(sandbox: Sandbox) -> bool:
+    """A call may fail before its sandbox's end is known."""
+    with anyio.move_on_after(DEATH_S):
+        await sandbox.died()
+    return not sandbox.alive
 
 
 async def _content(sandbox: Sandbox, info: FileInfo) -> bytes | None:

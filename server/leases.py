@@ -1,4 +1,4 @@
-"""Which runs live, over all server processes: heartbeats leave; wishes to cancel and dead servers' responses enter.
+"""What lives, over all server processes: heartbeats leave; wishes to cancel and dead servers' responses enter.
 
 A lease is unchanged when nobody renews it. How long is told by the clock of the one who looks, so that
 clocks need not agree, and a database that was away for a while makes nobody look dead.
@@ -17,6 +17,7 @@ from codeact.store import Store
 from codeact.store.leases import Lease
 from codeact.store.log import EventWriter
 from codeact.store.process import has_died
+from codeact.workspace import Workspaces
 from server.runs import Runs
 
 __all__ = ["Watch", "end_the_dead", "keep_leases"]
@@ -63,10 +64,10 @@ async def end_the_dead(store: Store, *, events_ttl_s: float) -> None:
             await _recover(lease, store, writer)
 
 
-async def keep_leases(runs: Runs, get_store: Callable[[], Awaitable[Store]]) -> None:
+async def keep_leases(runs: Runs, workspaces: Workspaces, get_store: Callable[[], Awaitable[Store]]) -> None:
     """Until cancelled."""
     watch: Watch | None = None
-    recovering, missing = set[str](), set[str]()
+    recovering, missing, held = set[str](), set[str](), set[str]()
 
     async def end(store: Store, lease: Lease) -> None:
         recovering.add(lease.response_id)
@@ -88,6 +89,9 @@ async def keep_leases(runs: Runs, get_store: Callable[[], Awaitable[Store]]) -> 
                     at_work = {*runs.at_work, *recovering}
                     if at_work:
                         await store.leases.renew(at_work)
+                    before, held = held, workspaces.container_ids
+                    if held or before:
+                        await store.files.hold(held)
                     watch = watch or Watch(store.leases.holder)
                     for lease in watch.expired(await store.leases.all(), at_work=at_work, now=time.monotonic()):
                         tasks.start_soon(partial(end, store, lease))

@@ -12,7 +12,9 @@ __all__ = ["ContainerDocument", "FileDocument"]
 
 
 class ContainerDocument(Document):
-    """A sandbox that a conversation has or had."""
+    """A sandbox that a conversation has or had. `process` names the server that said so at `held_at`, by the
+    database's clock: the only one that all servers share.
+    """
 
     id: str  # type: ignore[assignment]  # the sandbox's
     owner: str
@@ -20,15 +22,18 @@ class ContainerDocument(Document):
     name: str
     created_at: datetime
     last_active_at: datetime
+    process: str | None = None
+    held_at: datetime | None = None
 
     class Settings:
         name = "containers"
         indexes: ClassVar = [
             IndexModel([("owner", ASCENDING), ("_id", DESCENDING)], name="owner_newest_first"),
             IndexModel([("conversation_id", ASCENDING)], name="conversation"),
+            IndexModel([("process", ASCENDING)], name="held", partialFilterExpression={"process": {"$exists": True}}),
         ]
 
-    def record(self) -> Container:
+    def record(self, *, elsewhere: bool) -> Container:
         return Container(
             id=self.id,
             owner=self.owner,
@@ -36,6 +41,7 @@ class ContainerDocument(Document):
             name=self.name,
             created_at=self.created_at.timestamp(),
             last_active_at=self.last_active_at.timestamp(),
+            elsewhere=elsewhere,
         )
 
 

@@ -1,43 +1,57 @@
 """Containers and their files in the database: what is in a sandbox enters and is there when the sandbox is gone."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from codeact.errors import NotFound
 from codeact.ids import new_id
 from codeact.store.operation import operation
+from codeact.store.process import has_died
 from codeact.store.records import Container, ContainerFile
 
 if TYPE_CHECKING:
     from codeact.store.documents import Documents
-    from codeact.store.file_documents import ContainerDocument
 
-__all__ = ["ContainerFiles"]
+__all__ = ["HELD_S", "ContainerFiles"]
+
+HELD_S = 15.0
+"""A server that has not said for so long that it holds a sandbox is taken for dead."""
 
 
 class ContainerFiles:
-    """Part of a `Store`, with its promises."""
+    """Part of a `Store`, with its promises. `holder` is this server's name."""
 
-    def __init__(self, documents: "Documents", uri: str) -> None:
+    def __init__(self, documents: "Documents", uri: str, *, holder: str) -> None:
         self._containers = documents.containers
         self._files = documents.files
+        self._holder = holder
         self._uri = uri
 
     # ---- containers ----------------------------------------------------------------------------------
 
     @operation
     async def touch(self, container_id: str, *, owner: str, conversation_id: str, name: str | None = None) -> Container:
-        """Notes that the conversation's sandbox was used just now; the first call makes the container."""
+        """Notes that this server used the conversation's sandbox just now; the first call makes the container."""
         now = datetime.now(UTC)
         first = {"created_at": now, "owner": owner, "conversation_id": conversation_id, "name": name or "Conversation"}
-        await self._containers.get_pymongo_collection().update_one(
-            {"_id": container_id}, {"$set": {"last_active_at": now}, "$setOnInsert": first}, upsert=True
-        )
-        return (await self._container(container_id, owner)).record()
+        used = {"last_active_at": now, "process": self._holder}
+        change = {"$set": used, "$currentDate": {"held_at": True}, "$setOnInsert": first}
+        await self._containers.get_pymongo_collection().update_one({"_id": container_id}, change, upsert=True)
+        return await self._container(container_id, owner)
+
+    @operation
+    async def hold(self, container_ids: Collection[str]) -> None:
+        """Tells the other servers that this one holds these and no others; to be said again within `HELD_S`."""
+        collection = self._containers.get_pymongo_collection()
+        held = {"_id": {"$in": list(container_ids)}}
+        await collection.update_many(held, {"$set": {"process": self._holder}, "$currentDate": {"held_at": True}})
+        gone = {"process": self._holder, "_id": {"$nin": list(container_ids)}}
+        await collection.update_many(gone, {"$unset": {"process": "", "held_at": ""}})
 
     @operation
     async def get(self, container_id: str, *, owner: str) -> Container:
-        return (await self._container(container_id, owner)).record()
+        return await self._container(container_id, owner)
 
     @operation
     async def containers(
@@ -53,8 +67,8 @@ class ContainerFiles:
         place: dict[str, Any] = {"owner": owner, **({"name": name} if name is not None else {})}
         if after is not None:
             place["_id"] = {"$lt" if order == "desc" else "$gt": after}
-        found = self._containers.find(place).sort("-_id" if order == "desc" else "+_id").limit(limit)
-        return [document.record() for document in await found.to_list()]
+        direction = -1 if order == "desc" else 1
+        return await self._find([{"$match": place}, {"$sort": {"_id": direction}}, {"$limit": limit}])
 
     @operation
     async def delete(self, container_id: str, *, owner: str) -> None:
@@ -115,8 +129,19 @@ class ContainerFiles:
     async def _drop(self, place: dict[str, Any]) -> None:
         await self._files.find({**place, "current": True}).update({"$set": {"current": False}})
 
-    async def _container(self, container_id: str, owner: str) -> "ContainerDocument":
-        document = await self._containers.find_one({"_id": container_id, "owner": owner})
-        if document is None:
+    async def _container(self, container_id: str, owner: str) -> Container:
+        found = await self._find([{"$match": {"_id": container_id, "owner": owner}}])
+        if not found:
             raise NotFound(f"There is no container '{container_id}'.", param="container_id")
-        return document
+        return found[0]
+
+    async def _find(self, stages: list[dict[str, Any]]) -> list[Container]:
+        fresh = {"$gt": ["$held_at", {"$subtract": ["$$NOW", int(HELD_S * 1000)]}]}
+        process = {"$set": {"process": {"$cond": [fresh, "$process", None]}}}
+        found = self._containers.aggregate([*stages, process], projection_model=self._containers)
+        return [
+            document.record(
+                elsewhere=document.process not in (None, self._holder) and not has_died(document.process or "")
+            )
+            for document in await found.to_list()
+        ]

@@ -45,7 +45,10 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A sandbox that a conversation has or had; whether it still runs, the server knows. Times are Unix seconds."""
+    """A sandbox that a conversation has or had. Times are Unix seconds.
+
+    `elsewhere`: another server process lives and holds it. Whether this one does, it knows by itself.
+    """
 
     id: str
     owner: str
@@ -53,6 +56,7 @@ class Container:
     name: str
     created_at: float
     last_active_at: float
+    elsewhere: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ class Store:
         self.leases = Leases(documents, uri)
         self.history = History(documents, uri)
         self.conversation_items = ConversationItems(documents, uri)
-        self.files = ContainerFiles(documents, uri)
+        self.files = ContainerFiles(documents, uri, holder=self.leases.holder)
         self.sharing = Sharing(documents, uri)
         self.statistics = Statistics(documents, uri)
         self.mishaps = Mishaps(documents, uri)

@@ -1,19 +1,22 @@
 """`/v1/containers` and their files: what the standard asks of them enters, sandboxes and their contents leave."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import msgspec
+import structlog
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from codeact.errors import InvalidRequest
+from codeact.errors import CodeActError, InvalidRequest
 from codeact.store import Container, ContainerFile
+from sandbox_pool.errors import SandboxError
 from server.auth import owner_of
-from server.containers import KEPT_BYTES, Containers
+from server.containers import KEPT_BYTES, ContainerGone, Containers
 from server.downloads import download_headers
 from server.errors import json_response
 from server.openapi import operation
@@ -23,6 +26,8 @@ from server.state import State
 from server.uploads import uploaded_file
 
 __all__ = ["routes"]
+
+log = structlog.get_logger(__name__)
 
 PIECE_BYTES = 65_536
 
@@ -160,8 +165,8 @@ async def delete_file(request: Request) -> Response:
     """`DELETE /v1/containers/{id}/files/{file_id}`: in the sandbox too, while that lives."""
     state: State = request.app.state.codeact
     container, file = await _container(request), await _file(request)
-    async with state.containers.open(container) as sandbox:
-        if sandbox is not None:
+    with suppress(ContainerGone):
+        async with state.containers.running(container) as sandbox:
             await sandbox.delete_file(file.path)
     store = await state.store.get()
     await store.files.drop(file.id, container_id=container.id)
@@ -178,11 +183,22 @@ class _FromSandbox(Response):
         self._path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._containers.running(self._container) as sandbox, sandbox.read_file(self._path) as file:
-            self.headers["content-length"] = str(file.info.size_bytes)
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            async for piece in file:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        began = False
+        try:
+            async with self._containers.running(self._container) as sandbox, sandbox.read_file(self._path) as file:
+                piece = await anext(file, b"")
+                began = True
+                self.headers["content-length"] = str(file.info.size_bytes)
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                while piece:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    piece = await anext(file, b"")
+        except (CodeActError, SandboxError) as error:
+            if not began:
+                raise
+            # The connection is closed before the end that was announced: that is how the client learns of it.
+            log.warning("download cut off", container=self._container.id, reason=error.message)
+            return
         await send({"type": "http.response.body", "body": b""})
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 from openai import APIStatusError, BadRequestError, NotFoundError, OpenAI
 from openai.types.responses import ResponseOutputText
 
+from sandbox_pool.files import _Answers
 from tests.model_server import ModelServer
 from tests.server.conftest import Running
 
@@ -212,3 +214,86 @@ def test_another_owners_container_is_not_found(
             with pytest.raises(NotFoundError):
                 refused()
         assert mine.containers.files.content.retrieve(file.id, **ids).read() == b"x"
+
+
+@contextmanager
+def dying_before(server: Running, container: Any, function: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The container's kernel is killed in the middle of a file call: before this function of the call's is used."""
+    original = getattr(_Answers, function)
+    workspace = server.state.workspaces.get(conversation_of(container), owner="local")
+
+    async def killed(answers: _Answers, *arguments: Any, **named: Any) -> Any:
+        await (await workspace.sandbox()).close()
+        return await original(answers, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Answers, function, killed)
+        yield
+
+
+def test_a_container_that_dies_during_an_upload_has_expired(
+    client: OpenAI, scripted: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = client.containers.create(name="dying")
+    with dying_before(scripted, container, "send", monkeypatch), pytest.raises(APIStatusError) as gone:
+        client.containers.files.create(container.id, file=("a.bin", os.urandom(1_000_000)))
+    assert (gone.value.status_code, gone.value.code) == (410, "container_expired")
+    assert client.containers.retrieve(container.id).status == "expired"
+
+
+def test_a_container_that_dies_while_it_is_listed_or_cleared_shows_what_it_had(
+    client: OpenAI, scripted: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = client.containers.create(name="dying")
+    files = [client.containers.files.create(container.id, file=(name, b"x")) for name in ("a", "b")]
+    with dying_before(scripted, container, "next", monkeypatch):
+        assert [file.path for file in client.containers.files.list(container.id, order="asc")] == ["a", "b"]
+    client.containers.files.delete(files[0].id, container_id=container.id)
+    assert [file.path for file in client.containers.files.list(container.id)] == ["b"]
+
+
+def test_a_download_that_dies_before_its_first_byte_is_an_error_by_name_and_later_is_cut_off(
+    client: OpenAI, scripted: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.routes.containers.KEPT_BYTES", 1000)
+    for begun in (False, True):
+        container = client.containers.create(name="dying")
+        file = client.containers.files.create(container.id, file=("a.bin", os.urandom(3_000_000)))
+        url = f"{scripted.url}/v1/containers/{container.id}/files/{file.id}/content"
+        with (
+            httpx.stream("GET", url, trust_env=False, timeout=60) if begun else nullcontext() as answer,
+            dying_before(scripted, container, "next", monkeypatch),
+        ):
+            if answer is None:
+                expired = httpx.get(url, trust_env=False, timeout=60)
+                assert (expired.status_code, expired.json()["error"]["code"]) == (410, "container_expired")
+            else:
+                with pytest.raises(httpx.RemoteProtocolError):
+                    answer.read()
+
+
+def test_another_server_of_the_database_tells_the_truth_about_a_container(
+    client: OpenAI, make_server: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.routes.containers.KEPT_BYTES", 2)
+    container = client.containers.create(name="held")
+    kept, large = (client.containers.files.create(container.id, file=("f", content)) for content in (b"k", b"large"))
+    server = make_server(pool_min=0)
+    with OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as other:
+        assert other.containers.retrieve(container.id).status == "running"
+        assert [one.status for one in other.containers.list(name="held")] == ["running"]
+        assert other.containers.files.content.retrieve(kept.id, container_id=container.id).read() == b"k"
+        assert [file.id for file in other.containers.files.list(container.id)] == [large.id]
+        for refused in (
+            lambda: other.containers.files.content.retrieve(large.id, container_id=container.id),
+            lambda: other.containers.files.create(container.id, file=("late", b"x")),
+            lambda: other.containers.files.delete(large.id, container_id=container.id),
+            lambda: other.containers.delete(container.id),
+        ):
+            with pytest.raises(APIStatusError) as elsewhere:
+                refused()
+            assert (elsewhere.value.status_code, elsewhere.value.code) == (409, "container_elsewhere")
+            assert "the server that answers its conversation" in elsewhere.value.message
+        client.containers.delete(container.id)
+        with pytest.raises(NotFoundError):
+            other.containers.retrieve(container.id)
