@@ -35,6 +35,20 @@ export class Turn {
   get ended(): boolean {
     return this.answer.ended || this.failure !== "";
   }
+
+  /** What the answer says in the end. */
+  get words(): string {
+    const last = this.answer.parts.findLast((part) => part?.kind === "prose");
+    return last?.kind === "prose" ? last.text : "";
+  }
+}
+
+/** Who hears of what happens in a conversation. */
+export interface Watcher {
+  /** There is a conversation on the server, with a sandbox, before the first question. */
+  prepared(id: string): void;
+  took(event: Event): void;
+  ended(turn: Turn): void;
 }
 
 export class Conversation {
@@ -51,18 +65,20 @@ export class Conversation {
   private chosen: string | null = null;
   private following: Following | null = null;
   private readonly connection: Connection;
-  private readonly onEnd: (turn: Turn) => void;
+  private readonly watcher: Watcher;
 
-  constructor(id: string | null, connection: Connection, onEnd: (turn: Turn) => void) {
+  constructor(id: string | null, connection: Connection, watcher: Watcher) {
     this.id = id;
     this.connection = connection;
-    this.onEnd = onEnd;
+    this.watcher = watcher;
     this.loaded.value = id === null;
   }
 
   /** Makes the conversation and claims its sandbox before there is a question, so that its first code runs at once. */
   warm(): void {
-    if (!this.id && !this.turns.length) this.warming ??= new Warming(this.connection);
+    if (this.id || this.turns.length || this.warming) return;
+    this.warming = new Warming(this.connection);
+    void this.warming.done.then((made) => made && this.watcher.prepared(made.conversationId));
   }
 
   /** Reads what is stored, and goes on with an answer that is under way. Raises `Failed`. */
@@ -154,13 +170,17 @@ export class Conversation {
     }
   }
 
+  took(event: Event): void {
+    this.watcher.took(event);
+  }
+
   ended(following: Following, turn: Turn): void {
     if (following !== this.following) return;
     this.connection.leave(following, turn.answer.ended);
     this.following = null;
     this.running.value = null;
     this.stopping.value = false;
-    this.onEnd(turn);
+    this.watcher.ended(turn);
   }
 }
 
@@ -202,6 +222,7 @@ class Following implements Follower {
     if (event.type === "response.created") this.turn = this.conversation.begun(this.turn, event.response);
     this.turn.answer.take(event);
     draw(this.turn);
+    this.conversation.took(event);
     if (this.turn.answer.ended && !this.turn.answer.steered) this.conversation.ended(this, this.turn);
   }
 

@@ -1,8 +1,7 @@
 // What the user has set, kept in this browser; a request's options leave.
 
 import { effect, signal } from "@preact/signals";
-
-export type Theme = "system" | "light" | "dark";
+import { follow, type Theme } from "./theme";
 
 export interface Options {
   theme: Theme;
@@ -33,9 +32,6 @@ export function parameters(): Record<string, unknown> {
   };
 }
 
-const darkness = matchMedia("(prefers-color-scheme: dark)");
-export const dark = signal(darkness.matches);
-
 /** Keeps storage and the page's theme in step. Called once. */
 export function apply(): void {
   effect(() => {
@@ -45,12 +41,7 @@ export function apply(): void {
       // Storage may be full or switched off; then the options last as long as the page.
     }
   });
-  effect(() => {
-    const { theme } = options.value;
-    dark.value = theme === "dark" || (theme === "system" && darkness.matches);
-    document.documentElement.dataset["theme"] = dark.value ? "dark" : "light";
-  });
-  darkness.addEventListener("change", () => set({}));
+  follow(() => options.value.theme);
 }
 
 function read(): Options {

@@ -1,29 +1,22 @@
-// What the whole page knows, as signals; what the user does enters as calls.
+// What the chat page knows besides the conversation, as signals; what the user does enters as calls.
 
-import { computed, effect, signal } from "@preact/signals";
-import { Conversation, type Turn } from "./conversation";
-import type { Attachment } from "./core/asked";
-import { api, address, Failed, type ConversationObject, type Status } from "./net/api";
-import { Connection, type LineState } from "./net/connection";
+import { computed, effect, signal, untracked } from "@preact/signals";
+import type { Conversation } from "./conversation";
+import { api, address, Failed, type ConversationObject } from "./net/api";
 import { parameters } from "./options";
+import { begin, connection, current, line, make, missing, status, warm } from "./session";
 import { text } from "./text";
 
 const STATUS_RETRY_MS = 1000;
 const SEARCH_PAUSE_MS = 150;
 const UNDO_MS = 8000;
 
-export const line = signal<LineState>("connecting");
-export const status = signal<Status | null>(null);
 export const list = signal<readonly ConversationObject[]>([]);
 export const listNext = signal<string | null>(null);
 export const listState = signal<"loading" | "ready" | "failed">("loading");
 export const query = signal("");
-export const current = signal<Conversation>(null!);
-export const missing = signal("");
 export const dialog = signal<"settings" | "shortcuts" | "share" | "files" | null>(null);
 export const drawer = signal(false);
-/** What screen readers are told. */
-export const announced = signal("");
 export const deleted = signal<ConversationObject | null>(null);
 
 export const entry = computed(() => {
@@ -31,19 +24,14 @@ export const entry = computed(() => {
   return list.value.find((one) => one.id === id) ?? null;
 });
 
-const connection = new Connection(address("v1/responses").replace(/^http/, "ws"), (state) => {
-  line.value = state;
-  if (state !== "open") return;
-  void showStatus();
-  warm();
-});
 /** The new conversation, until something is asked in it. */
 let blank: Conversation | null = null;
 /** Conversations that go on answering while another one is shown. */
 const live = new Map<string, Conversation>();
 
 export function start(): void {
-  current.value = blank = make(null);
+  begin({ parameters, asked, ended });
+  blank = current.value;
   addEventListener("popstate", () => void route());
   effect(() => {
     const title = entry.value?.["codeact:summary"].title;
@@ -54,6 +42,13 @@ export function start(): void {
     const asked = query.value;
     clearTimeout(pause);
     pause = window.setTimeout(() => void refresh(), asked ? SEARCH_PAUSE_MS : 0);
+  });
+  effect(() => {
+    if (line.value !== "open") return;
+    untracked(() => {
+      void showStatus();
+      warm();
+    });
   });
   connection.open();
   void route();
@@ -72,16 +67,19 @@ export function open(id: string | null): void {
   void route();
 }
 
-export function ask(words: string, attachments: readonly Attachment[], previousId?: string | null): void {
-  const conversation = current.value;
+function asked(conversation: Conversation, sent: Promise<void>): void {
   if (conversation === blank) blank = null;
-  announced.value = text.turn.working;
-  void conversation.ask(words, attachments, parameters(), previousId).then(() => {
+  void sent.then(() => {
     if (!conversation.id) return;
     live.set(conversation.id, conversation);
     if (conversation === current.value) history.replaceState(null, "", address(`c/${conversation.id}`));
     void refresh();
   });
+}
+
+function ended(conversation: Conversation): void {
+  if (conversation.id) live.delete(conversation.id);
+  void refresh();
 }
 
 async function route(): Promise<void> {
@@ -100,25 +98,6 @@ async function route(): Promise<void> {
     if (error instanceof Failed && error.status === 401) line.value = "key";
     else missing.value = error instanceof Failed && error.status === 404 ? text.line.missing : text.line.unanswered;
   }
-}
-
-/** Somebody who looks at a new conversation will ask soon: its sandbox is claimed meanwhile. */
-function warm(): void {
-  if (connection.isOpen && !document.hidden && !current.value.id) current.value.warm();
-}
-
-function make(id: string | null): Conversation {
-  const conversation: Conversation = new Conversation(id, connection, (turn) => ended(conversation, turn));
-  return conversation;
-}
-
-function ended(conversation: Conversation, turn: Turn): void {
-  if (conversation.id) live.delete(conversation.id);
-  if (conversation === current.value) {
-    const words = turn.answer.parts.findLast((part) => part?.kind === "prose");
-    announced.value = turn.failure || `${text.turn.complete} ${words?.kind === "prose" ? words.text : ""}`;
-  }
-  void refresh();
 }
 
 // ---- the server ---------------------------------------------------------------------------------------

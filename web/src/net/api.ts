@@ -1,6 +1,7 @@
 // HTTP requests of the page enter the server, its answers leave as values or as a `Failed` in the server's words.
 
 import type { Input, Response } from "../wire";
+import { authorization, hasToken, renewed } from "./access";
 
 export class Failed extends globalThis.Error {
   readonly status: number;
@@ -80,20 +81,30 @@ export const root = document.querySelector("base")?.href ?? `${location.origin}/
 export const address = (path: string): string => new URL(path, root).href;
 
 export async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-  let reply: globalThis.Response;
+  return parsed(await (await send(method, path, body)).text()) as T;
+}
+
+/** The bytes of what the server keeps. */
+export async function content(path: string): Promise<Blob> {
+  return (await send("GET", path)).blob();
+}
+
+async function send(method: string, path: string, body?: unknown): Promise<globalThis.Response> {
+  let reply = await attempt(method, path, body);
+  if (reply.status === 401 && (await renewed())) reply = await attempt(method, path, body);
+  if (reply.ok) return reply;
+  const value = parsed(await reply.text()) as { error?: { message?: string; code?: string } } | null;
+  throw new Failed(value?.error?.message ?? reply.statusText, reply.status, value?.error?.code ?? null);
+}
+
+async function attempt(method: string, path: string, body: unknown): Promise<globalThis.Response> {
+  const headers = { ...authorization(), ...(body !== undefined && { "Content-Type": "application/json" }) };
+  const credentials = hasToken() ? "omit" : "same-origin";
   try {
-    reply = await fetch(address(path), {
-      method,
-      ...(body !== undefined && { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } }),
-    });
+    return await fetch(address(path), { method, headers, credentials, body: body === undefined ? null : JSON.stringify(body) });
   } catch {
     throw new Failed("", 0);
   }
-  const text = await reply.text();
-  const value = text ? parsed(text) : null;
-  if (reply.ok) return value as T;
-  const error = (value as { error?: { message?: string; code?: string } } | null)?.error;
-  throw new Failed(error?.message ?? reply.statusText, reply.status, error?.code ?? null);
 }
 
 function parsed(text: string): unknown {

@@ -2,6 +2,7 @@
 // A lost connection is opened again and every answer under way goes on after its last event.
 
 import type { Event } from "../wire";
+import { subprotocols } from "./access";
 
 export interface Refusal {
   message: string;
@@ -54,7 +55,7 @@ export class Connection {
   open(): void {
     clearTimeout(this.retry);
     if (this.isOpen || this.socket?.readyState === WebSocket.CONNECTING) return;
-    const socket = new WebSocket(this.url);
+    const socket = new WebSocket(this.url, subprotocols());
     this.socket = socket;
     socket.onopen = () => {
       if (socket !== this.socket) return;
@@ -83,6 +84,11 @@ export class Connection {
   /** The errors of a steer come to its answer's follower. */
   steer(responseId: string, input: unknown, follower: Follower): void {
     this.say({ type: "response.steer", stream_id: this.streamOf(follower), previous_response_id: responseId, input });
+  }
+
+  /** The socket that is open goes on under another token of the same owner. */
+  refresh(token: string): void {
+    this.say({ type: "codeact:session.refresh", token });
   }
 
   /** Ends the following. A stream that has more to send is not used again: that must not reach another. */

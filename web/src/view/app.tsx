@@ -2,11 +2,14 @@
 
 import { useEffect } from "preact/hooks";
 import { options, set } from "../options";
-import { announced, current, dialog, drawer, fresh, line, status } from "../state";
+import { announced, current } from "../session";
+import { dialog, drawer, fresh } from "../state";
 import { text } from "../text";
 import { Composer } from "./composer";
 import { Dialogs } from "./dialogs";
+import { Empty } from "./empty";
 import { Banners, Header } from "./header";
+import { StatusLine } from "./line";
 import { Sidebar } from "./sidebar";
 import { Thread } from "./thread";
 
@@ -23,10 +26,10 @@ export function App() {
       <main class="main" inert={drawer.value || undefined}>
         <Header />
         <Banners />
-        <Thread />
+        <Thread empty={<Empty />} />
         <footer class="footer">
           <StatusLine />
-          <Composer />
+          <Composer focused />
           <p class="hint">{text.composer.hint}</p>
         </footer>
       </main>
@@ -34,25 +37,6 @@ export function App() {
       <p class="unseen" aria-live="polite">{announced.value}</p>
     </div>
   );
-}
-
-/** The one place where the page says that something is not as it should be. */
-function StatusLine() {
-  const words = said();
-  return (
-    <p class="line" role="status">
-      {words && <span>{words}</span>}
-    </p>
-  );
-}
-
-function said(): string {
-  if (line.value === "open") {
-    const { model, sandbox, store } = status.value ?? { model: "", sandbox: "", store: "" };
-    const missing = Object.entries({ model, sandbox, store }).filter(([, value]) => value === null);
-    return missing.length ? text.line.starting(missing.map(([name]) => name).join(", ")) : "";
-  }
-  return line.value === "key" || line.value === "connecting" ? "" : text.line[line.value];
 }
 
 function shortcut(event: KeyboardEvent): void {

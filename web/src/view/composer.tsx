@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { isPicture, type Attachment } from "../core/asked";
-import { ask, current, line, status } from "../state";
+import { ask, current, line, status } from "../session";
 import { text } from "../text";
 import { IconButton } from "./controls";
 import { Icon } from "./icons";
@@ -15,7 +15,8 @@ const attachments = signal<readonly Attachment[]>([]);
 const complaint = signal("");
 const dragged = signal(false);
 
-export function Composer() {
+/** With `focused` each conversation begins with the cursor in the box. */
+export function Composer({ focused }: { focused: boolean }) {
   const input = useRef<HTMLTextAreaElement>(null);
   const files = useRef<HTMLInputElement>(null);
   const conversation = current.value;
@@ -23,7 +24,9 @@ export function Composer() {
   const words = draft.value;
   const ready = line.value === "open" && (words.trim() !== "" || attachments.value.length > 0);
 
-  useEffect(() => input.current?.focus({ preventScroll: true }), [conversation]);
+  useEffect(() => {
+    if (focused) input.current!.focus({ preventScroll: true });
+  }, [conversation, focused]);
   useLayoutEffect(() => {
     // The box grows with its text, up to what the stylesheet allows.
     const box = input.current!;

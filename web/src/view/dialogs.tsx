@@ -2,9 +2,11 @@
 
 import { useRef, useState } from "preact/hooks";
 import { Failed } from "../net/api";
-import { options, set, type Theme } from "../options";
-import { dialog, line, signIn, status } from "../state";
+import { options, set } from "../options";
+import { line, status } from "../session";
+import { dialog, signIn } from "../state";
 import { text } from "../text";
+import type { Theme } from "../theme";
 import { Dialog } from "./controls";
 import { FilesDialog, ShareDialog } from "./sharing";
 

@@ -1,7 +1,7 @@
 // What a new conversation shows: an invitation, and examples that the server's model knows.
 
 import type { JSX } from "preact";
-import { ask, line, status } from "../state";
+import { ask, line, status } from "../session";
 import { text } from "../text";
 
 const MOST = 4;

@@ -2,7 +2,8 @@
 
 import { signal } from "@preact/signals";
 import { options, set } from "../options";
-import { current, dialog, drawer, entry, fresh, status } from "../state";
+import { current, status } from "../session";
+import { dialog, drawer, entry, fresh } from "../state";
 import { text } from "../text";
 import { IconButton, Menu } from "./controls";
 

@@ -5,12 +5,13 @@ import { table } from "../core/html";
 import { form } from "../core/mime";
 import { Terminal } from "../core/terminal";
 import { address } from "../net/api";
-import { dark } from "../options";
 import { text } from "../text";
+import { dark } from "../theme";
 import { IconButton } from "./controls";
 import { Icon } from "./icons";
 import { memo } from "./memo";
 import { Prose } from "./prose";
+import { Download, useStored } from "./stored";
 import { TerminalView } from "./terminal";
 
 const TALLEST_PX = 560;
@@ -39,7 +40,8 @@ function Words({ words }: { words: string }) {
   return <TerminalView terminal={terminal} name="value" />;
 }
 
-function Picture({ source, words, extension }: { source: string; words: string; extension: string }) {
+function Picture({ source: kept, words, extension }: { source: string; words: string; extension: string }) {
+  const source = useStored(kept);
   const [large, setLarge] = useState(false);
   const alt = words || text.cell.picture;
   const name = `picture.${extension}`;
@@ -47,11 +49,11 @@ function Picture({ source, words, extension }: { source: string; words: string; 
   return (
     <figure class="picture">
       <button type="button" class="zoom" aria-label={`${text.cell.zoom}: ${alt}`} onClick={() => setLarge(true)}>
-        <img src={source} alt={alt} loading="lazy" decoding="async" />
+        {source && <img src={source} alt={alt} loading="lazy" decoding="async" />}
       </button>
-      <a class="icon-button save" href={source} download={name} aria-label={text.cell.download} title={text.cell.download}>
+      <Download class="icon-button save" href={source} name={name} label={text.cell.download}>
         <Icon name="download" />
-      </a>
+      </Download>
       {large && <Lightbox source={source} alt={alt} name={name} onClose={() => setLarge(false)} />}
     </figure>
   );
@@ -65,9 +67,9 @@ function Lightbox({ source, alt, name, onClose }: { source: string; alt: string;
     <dialog ref={element} class="lightbox" aria-label={alt} onClose={onClose} onClick={close}>
       <img src={source} alt={alt} />
       <div class="lightbox-bar" onClick={(event) => event.stopPropagation()}>
-        <a class="icon-button" href={source} download={name} aria-label={text.cell.download} title={text.cell.download}>
+        <Download class="icon-button" href={source} name={name} label={text.cell.download}>
           <Icon name="download" />
-        </a>
+        </Download>
         <IconButton icon="close" label={text.cell.close} onClick={close} />
       </div>
     </dialog>

@@ -3,7 +3,8 @@
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ConversationObject } from "../net/api";
 import { set } from "../options";
-import { change, current, deleted, dialog, drawer, fresh, list, listNext, listState, more, open, query, remove, undo } from "../state";
+import { current } from "../session";
+import { change, deleted, dialog, drawer, fresh, list, listNext, listState, more, open, query, remove, undo } from "../state";
 import { text } from "../text";
 import { IconButton, Menu } from "./controls";
 import { Mark } from "./empty";

@@ -1,9 +1,9 @@
 // The shown path of turns enters; the scrolled conversation leaves: the newest turns at once, older ones when idle.
 
+import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { current, missing } from "../state";
+import { current, missing } from "../session";
 import { text } from "../text";
-import { Empty } from "./empty";
 import { Icon } from "./icons";
 import { TurnView } from "./turn";
 
@@ -11,7 +11,8 @@ const FIRST = 12;
 const STEP = 24;
 const NEAR_END_PX = 80;
 
-export function Thread() {
+/** `empty` is shown while there are no turns. */
+export function Thread({ empty }: { empty: ComponentChildren }) {
   const conversation = current.value;
   const turns = conversation.path.value;
   const running = conversation.running.value;
@@ -21,7 +22,7 @@ export function Thread() {
     <div class="view" ref={view} tabIndex={-1}>
       <div class="column" ref={content}>
         {missing.value && <p class="missing" role="alert">{missing.value}</p>}
-        {!turns.length && !missing.value && conversation.loaded.value && <Empty />}
+        {!turns.length && !missing.value && conversation.loaded.value && empty}
         {turns.slice(-shown).map((turn, index, { length }) => (
           <TurnView key={turn.key} turn={turn} last={index === length - 1} busy={running !== null} />
         ))}

@@ -5,7 +5,7 @@ import type { AnswerPart, Call } from "../core/answer";
 import { siblings } from "../core/tree";
 import type { Turn } from "../conversation";
 import { fileAddress } from "../net/api";
-import { ask, current } from "../state";
+import { ask, current } from "../session";
 import { text } from "../text";
 import { CellView } from "./cell";
 import { CopyButton, Dialog, IconButton } from "./controls";
@@ -13,6 +13,7 @@ import { Icon } from "./icons";
 import { LedgerView } from "./ledger";
 import { memo } from "./memo";
 import { Prose } from "./prose";
+import { Download } from "./stored";
 
 interface Props {
   turn: Turn;
@@ -178,15 +179,15 @@ function Files({ turn }: { turn: Turn }) {
     <ul class="chips" aria-label={text.header.files}>
       {turn.answer.files.map((file) => (
         <li key={file.file_id}>
-          <a
+          <Download
             class="chip"
             href={fileAddress(file.container_id, file.file_id)}
-            download={file.filename}
-            aria-label={text.files.download(file.filename)}
+            name={file.filename}
+            label={text.files.download(file.filename)}
           >
             <Icon name="download" size={15} />
             <span>{file.filename}</span>
-          </a>
+          </Download>
         </li>
       ))}
     </ul>

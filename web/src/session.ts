@@ -1,0 +1,61 @@
+// The connection and the conversation that is shown, as signals: questions enter, and the page around hears of each.
+
+import { signal } from "@preact/signals";
+import { Conversation, type Turn } from "./conversation";
+import type { Attachment } from "./core/asked";
+import { address, type Status } from "./net/api";
+import { Connection, type LineState } from "./net/connection";
+import { text } from "./text";
+import type { Event } from "./wire";
+
+/** What the page around the conversation does with what happens in it. */
+export interface Page {
+  /** The options of the next question. */
+  parameters(): Record<string, unknown>;
+  /** A question is on its way; once `sent` the conversation has its id, or the question has failed. */
+  asked(conversation: Conversation, sent: Promise<void>): void;
+  ended(conversation: Conversation, turn: Turn): void;
+  /** A new conversation waits for its first question. */
+  prepared?(id: string): void;
+  took?(conversation: Conversation, event: Event): void;
+}
+
+export const line = signal<LineState>("connecting");
+export const status = signal<Status | null>(null);
+export const current = signal<Conversation>(null!);
+export const missing = signal("");
+/** What screen readers are told. */
+export const announced = signal("");
+
+export const connection = new Connection(address("v1/responses").replace(/^http/, "ws"), (state) => (line.value = state));
+
+let page: Page;
+
+/** Called once, before anything else. */
+export function begin(around: Page): void {
+  page = around;
+  current.value = make(null);
+}
+
+export function make(id: string | null): Conversation {
+  const conversation: Conversation = new Conversation(id, connection, {
+    prepared: (made) => page.prepared?.(made),
+    took: (event) => page.took?.(conversation, event),
+    ended: (turn) => {
+      if (conversation === current.value) announced.value = turn.failure || `${text.turn.complete} ${turn.words}`;
+      page.ended(conversation, turn);
+    },
+  });
+  return conversation;
+}
+
+export function ask(words: string, attachments: readonly Attachment[], previousId?: string | null): void {
+  const conversation = current.value;
+  announced.value = text.turn.working;
+  page.asked(conversation, conversation.ask(words, attachments, page.parameters(), previousId));
+}
+
+/** Somebody who looks at a new conversation will ask soon: its sandbox is claimed meanwhile. */
+export function warm(): void {
+  if (connection.isOpen && !document.hidden && !current.value.id) current.value.warm();
+}

@@ -1,0 +1,23 @@
+// How the connection and the server are enters; the one quiet line that says what is not as it should be leaves.
+
+import { line, status } from "../session";
+import { text } from "../text";
+
+export function StatusLine() {
+  const words = said();
+  return (
+    <p class="line" role="status">
+      {words && <span>{words}</span>}
+    </p>
+  );
+}
+
+function said(): string {
+  if (line.value === "open") {
+    if (!status.value) return "";
+    const { model, sandbox, store } = status.value;
+    const missing = Object.entries({ model, sandbox, store }).filter(([, value]) => value === null);
+    return missing.length ? text.line.starting(missing.map(([name]) => name).join(", ")) : "";
+  }
+  return line.value === "key" || line.value === "connecting" ? "" : text.line[line.value];
+}
