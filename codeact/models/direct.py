@@ -4,13 +4,12 @@ Speaks `POST /chat/completions` with SSE by itself, at a small part of what lite
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
-import anyio
-import httpx
+import aiohttp
 import msgspec
 
 from codeact.models import ChatMessage, Finish, ModelEvent, ReasoningDelta, Sampling, TextDelta, Usage
@@ -20,7 +19,7 @@ from codeact.models.failures import Asked
 
 __all__ = ["DirectModel"]
 
-CLOSE_DEADLINE_S = 5.0
+LOOK_S = 0.05
 MAX_LINE_BYTES = 16_000_000
 MAX_ERROR_BYTES = 100_000
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -84,7 +83,7 @@ class DirectModel:
         self._key = api_key or "none"
         self._pace = Pace(name, first_token_timeout_s, token_timeout_s)
         self._retries = retries
-        self._client: httpx.AsyncClient | None = None
+        self._session: aiohttp.ClientSession | None = None
 
     async def stream(self, messages: Sequence[ChatMessage], sampling: Sampling) -> AsyncGenerator[ModelEvent, None]:
         """See `Model.stream`."""
@@ -102,9 +101,9 @@ class DirectModel:
 
     async def close(self) -> None:
         """Closes the connections that are kept open. Idempotent."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     def _body(self, messages: Sequence[ChatMessage], sampling: Sampling) -> bytes:
         body = {
@@ -119,39 +118,41 @@ class DirectModel:
         }
         return msgspec.json.encode({name: value for name, value in body.items() if value is not None})
 
-    def _open(self, body: bytes) -> Any:
-        if self._client is None:
+    async def _post(self, body: bytes) -> aiohttp.ClientResponse:
+        if self._session is None:
             # No proxy stands between us and a model on this machine. Timeouts are ours: they name their setting.
             local = urlsplit(self._url).hostname in LOOPBACK
-            self._client = httpx.AsyncClient(timeout=None, trust_env=not local, follow_redirects=False)  # noqa: S113
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
+                trust_env=not local,
+            )
         headers = {
             "Authorization": f"Bearer {self._key}",
             "Content-Type": "application/json",
             "Accept": "text/event-stream",
             "Accept-Encoding": "identity",
         }
-        return self._client.build_request("POST", self._url, content=body, headers=headers)
+        return await self._session.post(self._url, data=body, headers=headers, allow_redirects=False)
 
     async def _attempt(self, body: bytes) -> AsyncGenerator[ModelEvent, None]:
         clock = asyncio.get_running_loop().time
-        deadline = clock() + self._pace.first_token_timeout_s
-        request = self._open(body)
+        first_token_at = clock() + self._pace.first_token_timeout_s
         started = finished = False
         usage: _Usage | None = None
-        response: httpx.Response | None = None
-        assert self._client is not None
         try:
-            async with asyncio.timeout_at(deadline):
-                response = await self._client.send(request, stream=True)
-                if response.status_code != 200:
-                    raise Refused(response.status_code, await _beginning(response), response.headers.get("retry-after"))
-            pieces = response.aiter_raw()
-            lines = _Lines()
-            while True:
-                async with asyncio.timeout_at(deadline):
-                    piece = await anext(pieces, None)
-                if piece is None:
-                    break
+            async with asyncio.timeout_at(first_token_at):
+                response = await self._post(body)
+                if response.status != 200:
+                    async with response:
+                        words = await _beginning(response)
+                    raise Refused(response.status, words, response.headers.get("retry-after"))
+        except TimeoutError:
+            raise self._pace.too_slow(started=False) from None
+        lines = _Lines()
+        with _Patience(response, first_token_at) as patience:
+            while piece := await patience.read():
                 for line in lines.feed(piece):
                     if line == b"[DONE]":
                         finished = True
@@ -163,17 +164,60 @@ class DirectModel:
                         finished = finished or isinstance(event, Finish)
                         yield event
                 if started:
-                    deadline = clock() + self._pace.token_timeout_s
-        except TimeoutError:
-            raise self._pace.too_slow(started=started) from None
-        finally:
-            if response is not None:
-                with anyio.move_on_after(CLOSE_DEADLINE_S, shield=True):
-                    await response.aclose()
+                    patience.until(clock() + self._pace.token_timeout_s)
+            if patience.is_over:
+                raise self._pace.too_slow(started=started)
         if not finished:
             raise StreamBroken("The stream ended before the answer did.")
         if usage is not None:
             yield _as_usage(usage)
+
+
+class _Patience:
+    """Reads a response and closes it when the next piece is overdue. A timeout around each read would cost more.
+
+    Leaving closes the response, unless it was read to its end.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, deadline: float) -> None:
+        self.is_over = False
+        self._response = response
+        self._deadline = deadline
+        self._reads = False
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_at(deadline, self._look)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        if not self._response.content.at_eof():
+            self._response.close()
+
+    def until(self, deadline: float) -> None:
+        """Moves the deadline, in the loop's time. What is spent between two reads is the reader's own."""
+        self._deadline = deadline
+
+    async def read(self) -> bytes:
+        """What has come since; nothing at the end, also at one that we made."""
+        self._reads = True
+        try:
+            return await self._response.content.readany()
+        except aiohttp.ClientError:
+            if self.is_over:
+                return b""
+            raise
+        finally:
+            self._reads = False
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        if self._reads and now >= self._deadline:
+            self.is_over = True
+            self._response.close()
+        else:
+            self._timer = self._loop.call_at(max(self._deadline, now + LOOK_S), self._look)
 
 
 class _Lines:
@@ -227,11 +271,10 @@ def _as_usage(usage: _Usage) -> Usage:
     )
 
 
-async def _beginning(response: httpx.Response) -> bytes:
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     """What an error says, bounded."""
     body = b""
-    pieces: AsyncIterator[bytes] = response.aiter_raw()
-    async for piece in pieces:
+    async for piece in response.content.iter_any():
         body += piece
         if len(body) > MAX_ERROR_BYTES:
             break

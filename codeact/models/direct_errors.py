@@ -1,9 +1,9 @@
-"""What went wrong at an OpenAI-compatible server: statuses and httpx's exceptions enter; our errors leave."""
+"""What went wrong at an OpenAI-compatible server: statuses and aiohttp's exceptions enter; our errors leave."""
 
 import re
 from typing import Any
 
-import httpx
+import aiohttp
 import msgspec
 
 from codeact.errors import (
@@ -68,9 +68,9 @@ def failure(exception: Exception, asked: Asked) -> Failure:
                 kind = ContextTooLong
             reason = one_line(words) or f"HTTP status {status}."
             return Failure(worded(kind, asked, reason), retry, _seconds(exception.retry_after))
-        case httpx.UnsupportedProtocol() | httpx.InvalidURL():
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return Failure(worded(ModelUnreachable, asked, one_line(str(exception))), False)
-        case httpx.TransportError() | StreamBroken():
+        case aiohttp.ClientError() | OSError() | StreamBroken():
             reason = one_line(str(exception)) or f"{type(exception).__name__}."
             return Failure(worded(ModelUnreachable, asked, reason), True)
     return Failure(worded(ModelRefused, asked, one_line(str(exception)) or f"{type(exception).__name__}."), False)
