@@ -20,6 +20,7 @@ from codeact.markup import CLOSE, OPEN
 from codeact.observation import HEADER
 
 __all__ = [
+    "CONTAINER_FILE",
     "FunctionCallItem",
     "Given",
     "InputItem",
@@ -27,13 +28,15 @@ __all__ = [
     "answer_id",
     "as_messages",
     "as_text",
+    "file_name",
     "from_item",
     "has_content",
     "mark_items",
     "mark_messages",
 ]
 
-
+CONTAINER_FILE = "cfile_"
+"""What the ids of files in containers begin with."""
 NAME_BYTES = 255
 
 
@@ -52,7 +55,7 @@ class Refusal(msgspec.Struct, tag="refusal"):
 
 
 class InputImage(msgspec.Struct, tag="input_image"):
-    """`image_url` is a `data:` URL or `/v1/blobs/{sha256}`, `file_id` the SHA-256 of a blob: one of the two."""
+    """`image_url` is a `data:` URL or `/v1/blobs/{sha256}`, `file_id` as in `InputFile`: one of both."""
 
     image_url: str | None = None
     file_id: str | None = None
@@ -60,9 +63,9 @@ class InputImage(msgspec.Struct, tag="input_image"):
 
 
 class InputFile(msgspec.Struct, tag="input_file"):
-    """`file_data` is base64, also as a `data:` URL; `file_id` the SHA-256 of a blob: one of the two.
+    """`file_data` is base64, also as a `data:` URL, `file_id` a container file's or the SHA-256 of a blob: one of both.
 
-    The file is written into the sandbox's workspace under `filename`.
+    The file is written into the sandbox's workspace under `filename`, which a container file has already.
     """
 
     filename: str | None = None
@@ -222,13 +225,19 @@ def _part(part: Part, param: str) -> dict[str, Any]:
                     " from elsewhere.",
                     param=f"{param}.image_url",
                 )
-            return {"type": "input_image", "image_url": url or f"/v1/blobs/{file_id}", "detail": detail or "auto"}
+            named = {"image_url": url} if url is not None else {"file_id": file_id}
+            return {"type": "input_image", **named, "detail": detail or "auto"}
         case InputFile(filename, data, file_id):
             if (data is None) == (file_id is None):
                 raise InvalidRequest("A file needs either 'file_data' or 'file_id'.", param=param)
-            name = (filename or "").replace("\\", "/").rpartition("/")[2]
-            if name in ("", ".", "..") or len(name.encode(errors="replace")) > NAME_BYTES or not name.isprintable():
-                raise InvalidRequest(
-                    f"A file needs a 'filename' of at most {NAME_BYTES} bytes.", param=f"{param}.filename"
-                )
+            has_name = filename is None and file_id is not None and file_id.startswith(CONTAINER_FILE)
+            name = None if has_name else file_name(filename or "", f"{param}.filename")
             return {"type": "input_file", "filename": name, "file_data": data, "file_id": file_id}
+
+
+def file_name(path: str, param: str) -> str:
+    """The last part of a path, as the name of a file of its own. Raises `InvalidRequest` where it is none."""
+    name = path.replace("\\", "/").rpartition("/")[2]
+    if name in ("", ".", "..") or len(name.encode(errors="replace")) > NAME_BYTES or not name.isprintable():
+        raise InvalidRequest(f"A file needs a 'filename' of at most {NAME_BYTES} bytes.", param=param)
+    return name

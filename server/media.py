@@ -1,8 +1,10 @@
 """Images and files in what a user says: they enter as base64 and leave as blobs; for the model, the other way."""
 
 import binascii
+import posixpath
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,46 +12,100 @@ import msgspec
 
 from codeact.errors import InvalidRequest, NotFound
 from codeact.events import Input, InputMessage, Item
-from codeact.store import Blob
+from codeact.store import Blob, ContainerFile
 from codeact.workspace import GivenFile
+from server.inputs import CONTAINER_FILE, file_name
 
-__all__ = ["given_files", "keep", "show"]
+__all__ = ["Blobs", "given_files", "image_type", "keep", "show"]
 
-Put = Callable[[bytes, str], Awaitable[str]]
 Get = Callable[[str], Awaitable[Blob]]
 
+
+@dataclass(frozen=True, slots=True)
+class Blobs:
+    """What one owner keeps. `get` and `find` (of container files, by id) raise `NotFound`."""
+
+    put: Callable[[bytes, str], Awaitable[str]]
+    get: Get
+    find: Callable[[str], Awaitable[ContainerFile]]
+
+
+IMAGE_BYTES = 10_000_000
+"""Of an image that a file's id names: models are given all of it, as base64."""
+IMAGES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
+"""How the content of each type begins."""
 BLOB_URL = "/v1/blobs/"
 _DATA_URL = re.compile(r"data:([\w.+/-]+)(?:;[\w=.-]+)*;base64,(.*)", re.DOTALL)
 
 
-async def keep(messages: Sequence[Input], *, put: Put, get: Get) -> list[Input]:
+async def keep(messages: Sequence[Input], blobs: Blobs) -> list[Input]:
     """The messages with a blob in place of each image and file.
 
-    Raises `InvalidRequest` for what is no base64, and `NotFound` for a blob that is not there.
+    Raises `InvalidRequest` for what is no base64 or no image, and `NotFound` for what is not there.
     """
     return [
-        msgspec.structs.replace(message, content=[await _kept(p, put, get) for p in message.content])
+        msgspec.structs.replace(message, content=[await _kept(part, blobs) for part in message.content])
         if isinstance(message, InputMessage)
         else message
         for message in messages
     ]
 
 
-async def _kept(part: dict[str, Any], put: Put, get: Get) -> dict[str, Any]:
+async def _kept(part: dict[str, Any], blobs: Blobs) -> dict[str, Any]:
     match part:
         case {"type": "input_image", "image_url": str(url)} if url.startswith(BLOB_URL):
-            await get(url.removeprefix(BLOB_URL))
+            await blobs.get(url.removeprefix(BLOB_URL))
         case {"type": "input_image", "image_url": str(url)}:
             media_type, data = decode(url)
-            return part | {"image_url": f"{BLOB_URL}{await put(data, media_type)}"}
+            return part | {"image_url": f"{BLOB_URL}{await blobs.put(data, media_type)}"}
+        case {"type": "input_image", "file_id": str(file_id), "detail": detail}:
+            return {"type": "input_image", "image_url": f"{BLOB_URL}{await _image(file_id, blobs)}", "detail": detail}
+        case {"type": "input_file", "file_id": str(file_id), "filename": name} if file_id.startswith(CONTAINER_FILE):
+            file = await blobs.find(file_id)
+            name = name or file_name(posixpath.basename(file.path), "input")
+            return part | {"file_id": _sha256(file), "filename": name, "size_bytes": file.size_bytes}
         case {"type": "input_file", "file_id": str(sha256)}:
-            size = len((await get(sha256)).data)
-            return part | {"size_bytes": size}
+            return part | {"size_bytes": len((await blobs.get(sha256)).data)}
         case {"type": "input_file", "file_data": str(content)}:
             media_type, data = decode(content)
-            sha256 = await put(data, media_type)
+            sha256 = await blobs.put(data, media_type)
             return part | {"file_data": None, "file_id": sha256, "size_bytes": len(data)}
     return part
+
+
+async def _image(file_id: str, blobs: Blobs) -> str:
+    """The SHA-256 of the image that a file's id names."""
+    sha256 = _sha256(await blobs.find(file_id)) if file_id.startswith(CONTAINER_FILE) else file_id
+    blob = await blobs.get(sha256)
+    if image_type(blob) is None:
+        raise InvalidRequest(
+            f"The file '{file_id}' is no image that models see: PNG, JPEG, GIF or WebP.", param="input", code="no_image"
+        )
+    if len(blob.data) > IMAGE_BYTES:
+        raise InvalidRequest(
+            f"The image '{file_id}' has {len(blob.data)} bytes; models are given at most {IMAGE_BYTES}.",
+            param="input",
+            code="file_too_large",
+        )
+    return sha256
+
+
+def _sha256(file: ContainerFile) -> str:
+    if file.sha256 is None:
+        raise InvalidRequest(
+            f"The content of '{file.path}' is not kept, since it is too large ({file.size_bytes} bytes): only its"
+            " container has it. Ask in that container's conversation, or upload it anew.",
+            param="input",
+            code="file_too_large",
+        )
+    return file.sha256
+
+
+def image_type(blob: Blob) -> str | None:
+    """What its content says it is, since code may call a file anything; None where that is no image for a model."""
+    if blob.data[:4] == b"RIFF" and blob.data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for begin, kind in IMAGES.items() if blob.data.startswith(begin)), None)
 
 
 def decode(content: str) -> tuple[str, bytes]:
@@ -98,7 +154,6 @@ async def _shown(part: dict[str, Any], get: Get) -> dict[str, Any]:
                 blob = await get(url.removeprefix(BLOB_URL))
             except NotFound:
                 return {"type": "input_text", "text": "[an image that is no longer kept]"}
-            return part | {
-                "image_url": f"data:{blob.media_type};base64,{binascii.b2a_base64(blob.data, newline=False).decode()}"
-            }
+            content = binascii.b2a_base64(blob.data, newline=False).decode()
+            return part | {"image_url": f"data:{image_type(blob) or blob.media_type};base64,{content}"}
     return part

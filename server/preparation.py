@@ -8,7 +8,7 @@ from codeact.errors import InvalidRequest
 from codeact.events import FunctionCallOutput, Input, InputMessage
 from codeact.store import Blob, Store
 from server.inputs import FunctionCallItem, Given, InputItem, ItemReference, answer_id, as_messages, as_text, from_item
-from server.media import keep
+from server.media import Blobs, keep
 from server.requests import CreateRequest
 from server.unstored import Place, Unstored
 
@@ -85,7 +85,7 @@ class Preparation:
         request = self._request
         messages = await resolved(self._given, self._store, owner=self._owner, calls_are_known=self._calls_are_known)
         put = self._remember if request.store is False else partial(self._store.put_blob, owner=self._owner)
-        messages = await keep(messages, put=put, get=self.get_blob)
+        messages = await keep(messages, Blobs(put, self.get_blob, partial(self._store.files.file, owner=self._owner)))
         if request.conversation_id is not None:
             waiting = await self._store.conversation_items.waiting(request.conversation_id, owner=self._owner)
             messages = [*waiting, *messages]
@@ -124,7 +124,8 @@ async def resolved(given: Sequence[Given], store: Store, *, owner: str, calls_ar
 async def received(items: list[InputItem], store: Store, *, owner: str) -> list[Input]:
     """Items as a client sends them, as they are stored: references resolved, images and files put away."""
     messages = await resolved(as_messages(items), store, owner=owner)
-    return await keep(messages, put=partial(store.put_blob, owner=owner), get=partial(store.get_blob, owner=owner))
+    put, get = partial(store.put_blob, owner=owner), partial(store.get_blob, owner=owner)
+    return await keep(messages, Blobs(put, get, partial(store.files.file, owner=owner)))
 
 
 def _trailing(given: list[Given]) -> list[Given]:

@@ -86,11 +86,13 @@ class ContainerFiles:
         return [document.record() for document in await found.to_list()]
 
     @operation
-    async def file(self, file_id: str, *, container_id: str, owner: str) -> ContainerFile:
-        """A file, also in a version that is not there any more."""
-        document = await self._files.find_one({"_id": file_id, "container_id": container_id, "owner": owner})
+    async def file(self, file_id: str, *, container_id: str | None = None, owner: str) -> ContainerFile:
+        """A file of this container or of any, also in a version that is not there any more."""
+        place = {"_id": file_id, "owner": owner, **({"container_id": container_id} if container_id is not None else {})}
+        document = await self._files.find_one(place)
         if document is None:
-            raise NotFound(f"There is no file '{file_id}' in this container.", param="file_id")
+            where = "" if container_id is None else " in this container"
+            raise NotFound(f"There is no file '{file_id}'{where}.", param="file_id")
         return document.record()
 
     @operation

@@ -12,6 +12,7 @@ from codeact.store import Blob, Conversation
 from server.auth import owner_of
 from server.errors import json_response
 from server.inputs import InputItem, mark_items
+from server.media import image_type
 from server.openapi import operation
 from server.parameters import checked, read_json
 from server.preparation import received
@@ -85,7 +86,7 @@ def blob_response(blob: Blob) -> Response:
         "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
         "X-Content-Type-Options": "nosniff",
     }
-    return Response(blob.data, media_type=blob.media_type, headers=headers)
+    return Response(blob.data, media_type=image_type(blob) or blob.media_type, headers=headers)
 
 
 class CreateConversation(msgspec.Struct):

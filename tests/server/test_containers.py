@@ -1,5 +1,6 @@
 """Containers and their files with the official client: uploads, files that code writes, citations, downloads."""
 
+import base64
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -210,6 +211,7 @@ def test_another_owners_container_is_not_found(
             lambda: other.containers.files.retrieve(file.id, **ids),
             lambda: other.containers.files.content.retrieve(file.id, **ids),
             lambda: other.containers.files.delete(file.id, **ids),
+            lambda: other.responses.create(input=asked({"type": "input_file", "file_id": file.id})),
         ):
             with pytest.raises(NotFoundError):
                 refused()
@@ -297,3 +299,65 @@ def test_another_server_of_the_database_tells_the_truth_about_a_container(
         client.containers.delete(container.id)
         with pytest.raises(NotFoundError):
             other.containers.retrieve(container.id)
+
+
+# ---- files of containers as input ------------------------------------------------------------------------
+
+
+def asked(*parts: dict[str, Any]) -> Any:
+    return [{"role": "user", "content": [{"type": "input_text", "text": "look"}, *parts]}]
+
+
+def test_a_file_that_code_wrote_is_given_to_another_conversation(client: OpenAI, model_server: ModelServer) -> None:
+    model_server.reply("<execute>\nimport os; os.mkdir('d'); open('d/a.csv', 'w').write('1,2')\n</execute>\n")
+    model_server.reply("See d/a.csv.")
+    [citation] = cited(client.responses.create(input="write"))
+    for part, name in (({}, "a.csv"), ({"filename": "b.csv"}, "b.csv")):
+        model_server.reply(f"<execute>\nprint(open('{name}').read())\n</execute>\n")
+        model_server.reply("There.")
+        given = asked({"type": "input_file", "file_id": citation.file_id, **part})
+        response = client.responses.create(input=given)
+        assert response.output[0].outputs[0].logs == "1,2\n"  # type: ignore[union-attr, index]
+        assert response.output[0].container_id != citation.container_id  # type: ignore[union-attr]
+        assert f"The user's file '{name}', 3 bytes" in str(model_server.requests[-1].messages)
+        [item] = client.responses.input_items.list(response.id)
+        assert item.content[-1].filename == name  # type: ignore[union-attr]
+        assert cited(response) == []
+
+
+def test_a_picture_of_a_container_is_shown_to_the_model_as_what_it_is(
+    client: OpenAI, model_server: ModelServer, container_id: str
+) -> None:
+    pixel = b"\x89PNG\r\n\x1a\n not a real picture"
+    picture = client.containers.files.create(container_id, file=("p.bin", pixel))
+    model_server.reply("A pixel.")
+    response = client.responses.create(input=asked({"type": "input_image", "file_id": picture.id, "detail": "auto"}))
+    shown = model_server.requests[-1].messages[-1]["content"][1]["image_url"]["url"]
+    assert shown == f"data:image/png;base64,{base64.b64encode(pixel).decode()}"
+    [item] = client.responses.input_items.list(response.id)
+    url = item.content[1].image_url  # type: ignore[union-attr]
+    answer = httpx.get(str(client.base_url.join(url)), trust_env=False)
+    assert (answer.content, answer.headers["content-type"]) == (pixel, "image/png")
+
+
+def test_what_cannot_be_given_is_refused_by_name(
+    client: OpenAI, container_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = client.containers.files.create(container_id, file=("t.png", b"no picture"))
+    monkeypatch.setattr("server.routes.containers.KEPT_BYTES", 2)
+    large = client.containers.files.create(container_id, file=("large", b"large"))
+    monkeypatch.setattr("server.routes.containers.KEPT_BYTES", 5)
+    monkeypatch.setattr("server.media.IMAGE_BYTES", 4)
+    picture = client.containers.files.create(container_id, file=("p", b"GIF89"))
+    image, file = {"type": "input_image", "detail": "auto"}, {"type": "input_file"}
+    for part, status, code in (
+        (image | {"file_id": text.id}, 400, "no_image"),
+        (image | {"file_id": large.id}, 400, "file_too_large"),
+        (file | {"file_id": large.id}, 400, "file_too_large"),
+        (file | {"file_id": "cfile_no"}, 404, "not_found"),
+        (image | {"file_id": "cfile_no"}, 404, "not_found"),
+        (image | {"file_id": picture.id}, 400, "file_too_large"),
+    ):
+        with pytest.raises(APIStatusError) as refused:
+            client.responses.create(input=asked(part))
+        assert (refused.value.status_code, refused.value.code) == (status, code), part
