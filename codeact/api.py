@@ -81,11 +81,11 @@ class AsyncAgent:
             pool = SandboxPool(spec, backend=found.backend, min_size=settings.pool_min, max_size=settings.pool_max)
             await stack.enter_async_context(pool)
             if self._model is None:
-                from codeact.models.discovery import find_model
+                from codeact.models.discovery import find_models
 
-                chosen = await find_model(settings)
+                chosen = await find_models(settings)
                 stack.push_async_callback(chosen.close)
-                self._model = chosen.model
+                self._model = chosen.served.default
 
             async def get_pool() -> SandboxPool:
                 return pool

@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     url: str | None = Field(default=None, description="The server that `codeact run` and `codeact chat` talk to.")
 
     model: str | None = Field(default=None, description="A litellm name, `demo`, or nothing: look on loopback.")
+    models: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="More of them, to choose from.")
     model_api_base: str | None = None
     model_api_key: SecretStr | None = None
     model_first_token_timeout_s: float = Field(default=120.0, gt=0)
@@ -102,7 +103,7 @@ class Settings(BaseSettings):
         default=None, description="Nothing: `warning` at a terminal, else `info`."
     )
 
-    @field_validator("api_keys", "allowed_origins", "allowed_hosts", mode="before")
+    @field_validator("api_keys", "allowed_origins", "allowed_hosts", "models", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -152,6 +153,11 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ConfigurationError(f"CODEACT_ALLOWED_HOSTS: {error}.", param="CODEACT_ALLOWED_HOSTS") from None
         return settings
+
+    @property
+    def served_models(self) -> tuple[str, ...]:
+        """The configured names, the default first: `model`, then `models`."""
+        return tuple(dict.fromkeys(filter(None, (self.model, *self.models))))
 
     @property
     def sandbox_spec(self) -> SandboxSpec:

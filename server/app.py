@@ -55,9 +55,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        store, pool, model = startup.parts(settings)
+        store, pool, served = startup.parts(settings)
         async with anyio.create_task_group() as tasks:
-            for part in (store, pool, model):
+            for part in (store, pool, served):
                 tasks.start_soon(part.run)
             async with (
                 AuditLog.open(store.get) as audit,
@@ -77,7 +77,7 @@ def create_app(
                     settings,
                     store,
                     pool,
-                    model,
+                    served,
                     workspaces,
                     runs,
                     audit,
@@ -88,7 +88,7 @@ def create_app(
                     tasks.start_soon(on_start, app.state.codeact)
                 yield
                 keeping.cancel_scope.cancel()
-            for part in (model, pool, store):
+            for part in (served, pool, store):
                 await part.close()
 
     app = Starlette(

@@ -21,7 +21,7 @@ WARM_WITHIN_S = 60.0
 async def announce(state: State, console: Console, *, address: str, started: float) -> None:
     """Prints the address at once, then each part when it has settled, then how to go on."""
     console.print(Text.assemble(("codeact ", "bold"), (version("codeact"), "dim"), f"  {address}\n"))
-    parts: list[Part[Any]] = [state.model, state.pool, state.store]
+    parts: list[Part[Any]] = [state.models, state.pool, state.store]
     for part in parts:
         part.on_progress = partial(_progress, console, part.name)
     for part in parts:

@@ -10,7 +10,7 @@ from codeact import events as e
 from codeact.errors import InvalidRequest
 from server.inputs import InputImage, InputText, MessageItem, OutputText, Part, Refusal
 from server.parameters import checked
-from server.requests import CreateBody, CreateRequest, Metadata, Temperature, Tokens, TopP, check_model, finished
+from server.requests import CreateBody, CreateRequest, Metadata, Temperature, Tokens, TopP, finished
 
 __all__ = ["ChatBody", "ChatMessageBody", "as_create", "parse_chat", "text_of"]
 
@@ -86,10 +86,9 @@ class ChatBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     web_search_options: None = None
 
 
-def parse_chat(body: Any, *, model_name: str | None) -> ChatBody:
-    """Raises `InvalidRequest` or `ModelNotFound`, naming the parameter."""
+def parse_chat(body: Any) -> ChatBody:
+    """Raises `InvalidRequest`, naming the parameter."""
     chat = checked(body, ChatBody)
-    check_model(chat.model, served=model_name)
     if not any(message.role == "user" for message in chat.messages):
         raise InvalidRequest("'messages' holds none of the user's.", param="messages")
     return chat

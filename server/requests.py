@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from codeact.errors import InvalidRequest, ModelNotFound
+from codeact.errors import InvalidRequest
 from codeact.events import InputMessage, ReasoningConfig, TextConfig
 from server.inputs import FunctionCallItem, Given, InputItem, ItemReference, as_messages, has_content, mark_messages
 from server.pages import Included
@@ -18,7 +18,6 @@ __all__ = [
     "Temperature",
     "Tokens",
     "TopP",
-    "check_model",
     "finished",
     "parse_create",
     "parse_steer",
@@ -114,15 +113,11 @@ class CreateRequest(CreateBody):
         return next((container for container in named if isinstance(container, str)), None)
 
 
-def parse_create(body: Any, *, model_name: str | None) -> CreateRequest:
-    """Checks a decoded body against what we can do. Raises `InvalidRequest` or `ModelNotFound`, naming the parameter.
-
-    `model_name` is the model that is served; None while it is still being looked for.
-    """
+def parse_create(body: Any) -> CreateRequest:
+    """Checks a decoded body against what we can do. Raises `InvalidRequest`, naming the parameter."""
     if isinstance(body, dict) and "input" in body:
         body = body | {"input": mark_messages(body["input"])}
     request = checked(body, CreateBody)
-    check_model(request.model, served=model_name)
     if request.conversation is not None and request.previous_response_id is not None:
         raise InvalidRequest(
             "'conversation' and 'previous_response_id' exclude each other; send one of them.",
@@ -161,16 +156,6 @@ def parse_steer(body: Any) -> list[InputMessage]:
     if len(said) < len(messages) or not any(map(has_content, said)):
         raise InvalidRequest("'input' of a response.steer holds messages of the user.", param="input")
     return said
-
-
-def check_model(name: str | None, *, served: str | None) -> None:
-    """Raises `ModelNotFound` for a name that is not the served model's; `codeact` is whichever that is."""
-    if name not in (None, "", "codeact", served) and served is not None:
-        raise ModelNotFound(
-            f"The model '{name}' is not served here. Ask for '{served}' or leave 'model' out; "
-            "CODEACT_MODEL chooses the server's model.",
-            param="model",
-        )
 
 
 def _check_unstored(request: CreateBody) -> None:

@@ -8,8 +8,8 @@ from functools import partial
 import anyio
 
 from codeact.errors import ConfigurationError
-from codeact.models import Model
-from codeact.models.discovery import find_model
+from codeact.models.discovery import find_models
+from codeact.models.served import Served
 from codeact.settings import Settings
 from codeact.store import Store, describe, open_store
 from sandbox_pool import SandboxPool
@@ -22,7 +22,7 @@ from server.upkeep import upkeep
 __all__ = ["parts"]
 
 
-def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Model]]:
+def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Served]]:
     """The three parts, not yet running."""
 
     @asynccontextmanager
@@ -63,11 +63,11 @@ def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Mode
             yield Opened(pool, found.backend.isolation.summary, found.why, found.hints)
 
     @asynccontextmanager
-    async def served_model(part: Part[Model]) -> AsyncIterator[Opened[Model]]:
-        found = await find_model(settings)
+    async def models(part: Part[Served]) -> AsyncIterator[Opened[Served]]:
+        found = await find_models(settings)
         try:
-            yield Opened(found.model, found.model.name, found.why, (found.hint,) if found.hint else ())
+            yield Opened(found.served, found.served.summary, found.why, (found.hint,) if found.hint else ())
         finally:
             await found.close()
 
-    return Part("database", database), Part("sandbox", sandboxes), Part("model", served_model)
+    return Part("database", database), Part("sandbox", sandboxes), Part("model", models)

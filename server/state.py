@@ -15,6 +15,7 @@ from codeact.errors import InvalidRequest
 from codeact.ids import new_id
 from codeact.mcp_servers import McpServers
 from codeact.models import Model, Sampling
+from codeact.models.served import Served
 from codeact.settings import Settings
 from codeact.store import Store
 from codeact.tools import Toolbox, functions_of
@@ -47,7 +48,7 @@ class State:
     settings: Settings
     store: Part[Store]
     pool: Part[SandboxPool]
-    model: Part[Model]
+    models: Part[Served]
     workspaces: Workspaces
     runs: Runs
     audit: AuditLog
@@ -59,7 +60,7 @@ class State:
         """Stores the request's input and starts its run. When it returns, the input is safe.
 
         `unstored` is the connection's memory of responses with `store: false`. Raises `InvalidRequest` and its kin
-        for ids that do not fit, `Overloaded`, `RateLimited`, and what a part failed with.
+        for ids that do not fit, `ModelNotFound`, `Overloaded`, `RateLimited`, and what a part failed with.
         """
         try:
             return await self._create(request, caller, unstored)
@@ -71,7 +72,7 @@ class State:
     async def _create(self, request: CreateRequest, caller: Caller, unstored: Unstored | None) -> Run:
         toolbox = Toolbox([*functions_of(msgspec.to_builtins(request.tools or [])), *self.mcp.functions])
         store = await self.store.get()
-        model = await self.model.get()
+        model = (await self.models.get()).get(request.model)
         preparation = Preparation(store, request, caller.owner, unstored)
         place = await preparation.place()
         workspace_id = place.workspace_id

@@ -170,8 +170,7 @@ class _Session:
 
     async def _create(self, event: dict[str, Any], stream_id: str | None) -> None:
         body = event.pop("response", None) or event  # some clients nest the body under `response`
-        opened = self._state.model.opened
-        request = parse_create(body, model_name=opened.value.name if opened else None)
+        request = parse_create(body)
         try:
             self._caller = await authenticate(self._websocket)
         except Unauthorized as error:  # since the socket was opened

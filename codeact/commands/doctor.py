@@ -61,10 +61,10 @@ async def examine(settings: Settings) -> list[Finding]:
 
 @asynccontextmanager
 async def _model(settings: Settings) -> AsyncIterator[Finding]:
-    from codeact.models.discovery import find_model
+    from codeact.models.discovery import find_models
 
-    found = await find_model(settings)
-    yield Finding("model", True, found.model.name, found.why, (found.hint,) if found.hint else ())
+    found = await find_models(settings)
+    yield Finding("model", True, found.served.summary, found.why, (found.hint,) if found.hint else ())
 
 
 @asynccontextmanager

@@ -34,9 +34,8 @@ async def create(request: Request) -> Response:
     """Answers a chat. Code, what it prints and its images are text of the answer."""
     state: State = request.app.state.codeact
     caller = caller_of(request)
-    opened = state.model.opened
     body = await read_json(request, state.settings.max_message_bytes)
-    chat = parse_chat(body, model_name=opened.value.name if opened else None)
+    chat = parse_chat(body)
     known = state.chats.find(chat.messages, owner=caller.owner)
     try:
         run = await state.create(as_create(chat, known), caller=caller)

@@ -37,7 +37,7 @@ async def healthz(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """`GET /readyz`: 200 once store, model and the pool's minimum are up; else 503 with what is missing."""
     state: State = request.app.state.codeact
-    parts = {part.name: _part(part) for part in (state.store, state.model, state.pool)}
+    parts = {part.name: _part(part) for part in (state.store, state.models, state.pool)}
     pool = state.pool.opened
     stats = pool.value.stats() if pool is not None else None
     missing = [name for name, part in parts.items() if part["state"] != "ready"]
@@ -51,13 +51,14 @@ async def status(request: Request) -> Response:
     """`GET /v1/status`: what a page shows above a conversation."""
     owner_of(request)
     state: State = request.app.state.codeact
-    model, pool, store = state.model.opened, state.pool.opened, state.store.opened
-    name = model.value.name if model is not None else None
+    models, pool, store = state.models.opened, state.pool.opened, state.store.opened
+    names = models.value.names if models is not None else []
     stats = pool.value.stats() if pool is not None else None
     return json_response(
         {
             "version": version("codeact"),
-            "model": name,
+            "model": names[0] if names else None,
+            "models": names,
             "sandbox": None
             if pool is None
             else {
@@ -70,7 +71,7 @@ async def status(request: Request) -> Response:
             if stats is None
             else {"warm": stats.warm, "starting": stats.starting, "leased": stats.leased, "waiting": stats.waiting},
             "store": None if store is None else store.summary,
-            "examples": list(EXAMPLES) if name == "demo" else [],
+            "examples": list(EXAMPLES) if names[:1] == ["demo"] else [],
         }
     )
 

@@ -1,13 +1,13 @@
-"""`/v1/models`: the one model that is served, as the standard lists models."""
+"""`/v1/models`: the models that are served, as the standard lists them; the first is the default."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from codeact.errors import ModelNotFound
+from codeact.models.served import Served
 from server.auth import owner_of
 from server.errors import json_response
 from server.openapi import operation
@@ -30,25 +30,22 @@ class ModelList(msgspec.Struct):
 
 @operation(ModelList)
 async def list_models(request: Request) -> Response:
-    """The one model that is served."""
+    """The models that are served; the first answers requests that name none."""
     owner_of(request)
-    return json_response(ModelList([await _served(request)]))
+    return json_response(ModelList([ModelEntry(name) for name in (await _served(request)).names]))
 
 
 @operation(ModelEntry)
 async def get_model(request: Request) -> Response:
-    """The model by its name; `codeact` is whichever is served."""
+    """The model by its name; `codeact` is the default."""
     owner_of(request)
-    served = await _served(request)
-    asked: Any = request.path_params["model"]
-    if asked not in (served.id, "codeact"):
-        raise ModelNotFound(f"The model '{asked}' is not served here; '{served.id}' is.", param="model")
-    return json_response(served)
+    asked: str = request.path_params["model"]
+    return json_response(ModelEntry((await _served(request)).get(asked).name))
 
 
-async def _served(request: Request) -> ModelEntry:
+async def _served(request: Request) -> Served:
     state: State = request.app.state.codeact
-    return ModelEntry((await state.model.get()).name)
+    return await state.models.get()
 
 
 routes = [

@@ -49,8 +49,7 @@ async def create(request: Request) -> Response:
     """Answers `input`. The run goes on when the client leaves; in the `background` it is answered at once."""
     state: State = request.app.state.codeact
     body = await read_json(request, state.settings.max_message_bytes)
-    opened = state.model.opened
-    parsed = parse_create(body, model_name=opened.value.name if opened else None)
+    parsed = parse_create(body)
     run = await state.create(parsed, caller=caller_of(request))
     if parsed.stream:
         return event_stream(run.log.read(idle_s=KEEP_ALIVE_S))

@@ -114,10 +114,10 @@ def test_every_provider_of_litellm_is_known() -> None:
 
 WITHOUT_LITELLM = """
 import asyncio, sys
-from codeact.models.discovery import find_model
+from codeact.models.discovery import find_models
 from codeact.settings import Settings
-found = asyncio.run(find_model(Settings.load(model="mine", model_api_base="http://127.0.0.1:9/v1"), probes=()))
-assert type(found.model).__name__ == "DirectModel"
+found = asyncio.run(find_models(Settings.load(model="mine", model_api_base="http://127.0.0.1:9/v1"), probes=()))
+assert type(found.served.default).__name__ == "DirectModel"
 print("litellm" in sys.modules)
 """
 

@@ -2,17 +2,18 @@
 
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from codeact.errors import ModelUnauthorized
 from codeact.models import ChatMessage, Sampling, TextDelta
 from codeact.models.demo import DemoModel
-from codeact.models.discovery import DEFAULT_PROBES, Probe, find_model
-from codeact.models.litellm import LiteLLMModel, close
+from codeact.models.discovery import DEFAULT_PROBES, Probe, find_models
+from codeact.models.litellm import LiteLLMModel
 from codeact.settings import Settings
 from tests.model_server import ModelServer
 
@@ -26,6 +27,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """Neither the environment nor a `.env` of the developer's decides here."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CODEACT_MODEL", raising=False)
+    monkeypatch.delenv("CODEACT_MODELS", raising=False)
 
 
 @pytest.fixture
@@ -34,76 +36,100 @@ def server() -> Iterator[ModelServer]:
         yield server
 
 
-@pytest.fixture
-async def connections() -> AsyncIterator[None]:
-    yield
-    await close()
-
-
 def at(probe: Probe, server: ModelServer) -> Probe:
     return replace(probe, base_url=f"http://127.0.0.1:{server.port}")
 
 
 async def test_the_demo_is_taken_when_it_is_named() -> None:
-    found = await find_model(Settings.load(model="demo"), probes=())
-    assert isinstance(found.model, DemoModel)
+    found = await find_models(Settings.load(model="demo"), probes=())
+    assert isinstance(found.served.default, DemoModel)
     assert (found.why, found.hint) == ("CODEACT_MODEL names it", None)
 
 
 async def test_a_configured_name_is_taken_without_asking_anybody(server: ModelServer) -> None:
-    found = await find_model(Settings.load(model="openai/gpt-4.1"), probes=[at(OLLAMA, server)])
-    assert isinstance(found.model, LiteLLMModel)
-    assert found.model.name == "openai/gpt-4.1"
+    found = await find_models(Settings.load(model="openai/gpt-4.1"), probes=[at(OLLAMA, server)])
+    assert isinstance(found.served.default, LiteLLMModel)
+    assert found.served.default.name == "openai/gpt-4.1"
 
 
-async def test_the_settings_reach_the_model(server: ModelServer, connections: None) -> None:
+async def test_the_settings_reach_the_model(server: ModelServer) -> None:
     server.reply("a")
     settings = Settings.load(model="mine", model_api_base=server.base_url, model_api_key="secret")
-    found = await find_model(settings, probes=())
-    async with aclosing(found.model.stream([ChatMessage("user", "?")], Sampling())) as stream:
+    found = await find_models(settings, probes=())
+    async with aclosing(found.served.default.stream([ChatMessage("user", "?")], Sampling())) as stream:
         assert await anext(stream) == TextDelta("a")
+    await found.close()
     assert server.requests[0].headers["authorization"] == "Bearer secret"
     assert server.requests[0].body["model"] == "mine"
 
 
-@pytest.mark.parametrize(
-    ("probe", "name"),
-    [(OLLAMA, "qwen3:8b"), (LLAMA_CPP, "qwen3:8b"), (LM_STUDIO, "qwen3:8b")],
-)
-async def test_a_server_on_loopback_is_found_with_its_first_chat_model(
-    server: ModelServer, probe: Probe, name: str
-) -> None:
-    found = await find_model(Settings.load(), probes=[at(probe, server)])
-    assert found.model.name == name
+@pytest.mark.parametrize("probe", [OLLAMA, LLAMA_CPP, LM_STUDIO])
+async def test_a_server_on_loopback_is_found_with_all_of_its_chat_models(server: ModelServer, probe: Probe) -> None:
+    found = await find_models(Settings.load(), probes=[at(probe, server)])
+    assert found.served.names == ["qwen3:8b", "other"]
     assert found.why == f"{probe.server} answers at http://127.0.0.1:{server.port}"
     assert found.hint == "CODEACT_MODEL=… names another one"
 
 
+async def test_several_models_are_configured_in_their_order_with_the_default_first() -> None:
+    found = await find_models(Settings.load(models="openai/gpt-4.1, demo,openai/gpt-4.1"), probes=())
+    assert (found.served.names, found.why) == (["openai/gpt-4.1", "demo"], "CODEACT_MODELS names them")
+    found = await find_models(Settings.load(model="demo", models="openai/gpt-4.1,demo"), probes=())
+    assert found.served.names == ["demo", "openai/gpt-4.1"]
+
+
+async def test_address_and_key_are_for_the_models_of_the_defaults_provider(
+    server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    server.reply("a")
+    settings = Settings.load(
+        models="mine,anthropic/claude-sonnet-4-5,theirs", model_api_base=server.base_url, model_api_key="secret"
+    )
+    found = await find_models(settings, probes=())
+    served = found.served
+    async with aclosing(served.get("theirs").stream([ChatMessage("user", "?")], Sampling())) as stream:
+        assert await anext(stream) == TextDelta("a")
+    assert server.requests[0].headers["authorization"] == "Bearer secret"
+    assert server.requests[0].body["model"] == "theirs"
+    claude = served.get("anthropic/claude-sonnet-4-5")
+    with pytest.raises(ModelUnauthorized, match="ANTHROPIC_API_KEY"):
+        async with aclosing(claude.stream([ChatMessage("user", "?")], Sampling())) as stream:
+            await anext(stream)
+    assert len(server.requests) == 1
+    await found.close()
+
+
 async def test_a_server_that_was_found_answers_and_gets_no_key(
-    server: ModelServer, connections: None, monkeypatch: pytest.MonkeyPatch
+    server: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "theirs")
     server.reply("a")
-    found = await find_model(Settings.load(model_api_key="mine"), probes=[at(LLAMA_CPP, server)])
-    async with aclosing(found.model.stream([ChatMessage("user", "?")], Sampling())) as stream:
+    found = await find_models(Settings.load(model_api_key="mine"), probes=[at(LLAMA_CPP, server)])
+    async with aclosing(found.served.default.stream([ChatMessage("user", "?")], Sampling())) as stream:
         assert await anext(stream) == TextDelta("a")
+    await found.close()
     assert server.requests[0].headers["authorization"] == "Bearer none"
 
 
 async def test_vllm_is_known_by_its_name_and_our_own_server_passed_over() -> None:
     for owner, is_found in [("vllm", True), ("codeact", False), ("tests", False)]:
         with ModelServer(owned_by=owner) as server:
-            found = await find_model(Settings.load(), probes=[at(VLLM, server)])
-            assert (found.model.name == "scripted") is is_found
+            found = await find_models(Settings.load(), probes=[at(VLLM, server)])
+            assert (found.served.default.name == "scripted") is is_found
     with ModelServer(owned_by="codeact") as server:
-        found = await find_model(Settings.load(), probes=[at(LLAMA_CPP, server)])
-        assert isinstance(found.model, DemoModel)
+        found = await find_models(Settings.load(), probes=[at(LLAMA_CPP, server)])
+        assert isinstance(found.served.default, DemoModel)
 
 
-async def test_the_first_probe_that_finds_one_counts(server: ModelServer, free_port: int) -> None:
+async def test_the_models_of_all_servers_are_served_those_of_the_first_probe_first(
+    server: ModelServer, free_port: int
+) -> None:
     nobody = replace(OLLAMA, base_url=f"http://127.0.0.1:{free_port}")
-    found = await find_model(Settings.load(), probes=[nobody, at(LM_STUDIO, server), at(LLAMA_CPP, server)])
-    assert found.why.startswith("LM Studio answers")
+    with ModelServer(models=("third", "other")) as second:
+        found = await find_models(Settings.load(), probes=[nobody, at(LM_STUDIO, server), at(LLAMA_CPP, second)])
+    assert found.served.names == ["qwen3:8b", "other", "third"]
+    assert found.why.startswith(f"LM Studio answers at http://127.0.0.1:{server.port}, llama.cpp answers")
 
 
 async def test_servers_that_hang_or_talk_nonsense_are_passed_over_in_time(server: ModelServer) -> None:
@@ -111,22 +137,22 @@ async def test_servers_that_hang_or_talk_nonsense_are_passed_over_in_time(server
         silent = replace(OLLAMA, base_url=f"http://127.0.0.1:{hanging.getsockname()[1]}")
         nonsense = [replace(at(OLLAMA, server), path=path) for path in ("/v1/models", "/nothing/here")]
         begun = time.monotonic()
-        found = await find_model(Settings.load(), probes=[silent, replace(silent, server="b"), *nonsense])
+        found = await find_models(Settings.load(), probes=[silent, replace(silent, server="b"), *nonsense])
         assert time.monotonic() - begun < 2
-    assert isinstance(found.model, DemoModel)
+    assert isinstance(found.served.default, DemoModel)
 
 
 async def test_without_any_server_it_is_the_demo_with_the_line_that_adds_a_model() -> None:
-    found = await find_model(Settings.load(), probes=(), environ={})
-    assert isinstance(found.model, DemoModel)
+    found = await find_models(Settings.load(), probes=(), environ={})
+    assert isinstance(found.served.default, DemoModel)
     assert found.why == "no CODEACT_MODEL is set, and no model server answers on this machine"
     assert found.hint is not None
     assert found.hint.startswith("CODEACT_MODEL=… adds a model")
 
 
 async def test_a_key_in_the_environment_is_mentioned_and_not_used() -> None:
-    found = await find_model(Settings.load(), probes=(), environ={"ANTHROPIC_API_KEY": "secret"})
-    assert isinstance(found.model, DemoModel)
+    found = await find_models(Settings.load(), probes=(), environ={"ANTHROPIC_API_KEY": "secret"})
+    assert isinstance(found.served.default, DemoModel)
     assert found.hint is not None
     assert found.hint.startswith("CODEACT_MODEL=anthropic/")
     assert "ANTHROPIC_API_KEY" in found.hint
@@ -135,6 +161,6 @@ async def test_a_key_in_the_environment_is_mentioned_and_not_used() -> None:
 
 async def test_an_address_without_a_name_asks_for_the_name() -> None:
     settings = Settings.load(model_api_base="http://127.0.0.1:9/v1")
-    assert (await find_model(settings, probes=(), environ={})).hint == (
+    assert (await find_models(settings, probes=(), environ={})).hint == (
         "CODEACT_MODEL=… names the model to ask for at http://127.0.0.1:9/v1"
     )

@@ -129,9 +129,10 @@ def demo(make_server: Callable[..., Running]) -> Running:
 
 @pytest.fixture(scope="session")
 def scripted(make_server: Callable[..., Running], model_server: ModelServer) -> Running:
-    """A server whose model is what `model_server` says, through litellm."""
+    """A server whose models, `openai/scripted` and `openai/other`, are what `model_server` says."""
     return make_server(
-        model="openai/scripted",
+        models="openai/scripted,openai/other",
+        model=None,
         model_api_base=model_server.base_url,
         model_api_key="test",
         model_first_token_timeout_s=5.0,

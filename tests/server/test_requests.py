@@ -4,18 +4,18 @@ from typing import Any
 
 import pytest
 
-from codeact.errors import InvalidRequest, ModelNotFound
+from codeact.errors import InvalidRequest
 from server.requests import parse_create
 
 
 def refused(body: Any) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as caught:
-        parse_create(body, model_name="demo")
+        parse_create(body)
     return caught.value
 
 
 def test_text_becomes_one_user_message() -> None:
-    request = parse_create({"input": "hello"}, model_name="demo")
+    request = parse_create({"input": "hello"})
     assert [(message.role, message.content) for message in request.messages] == [
         ("user", [{"type": "input_text", "text": "hello"}])
     ]
@@ -27,7 +27,7 @@ def test_messages_keep_their_roles_and_parts() -> None:
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "look"}]},
         {"role": "user", "content": [{"type": "input_image", "image_url": "data:image/png;base64,AA=="}]},
     ]
-    request = parse_create({"input": given}, model_name="demo")
+    request = parse_create({"input": given})
     assert [message.role for message in request.messages] == ["developer", "user", "user"]
     assert request.messages[2].content[0]["image_url"].startswith("data:image/png")
 
@@ -79,10 +79,4 @@ def test_parameters_that_ask_for_nothing_more_are_taken() -> None:
         "user": "u",
         "prompt": None,
     }
-    assert parse_create(body, model_name="demo").messages
-
-
-def test_another_model_is_refused_and_the_served_one_named() -> None:
-    with pytest.raises(ModelNotFound, match="Ask for 'demo'"):
-        parse_create({"input": "x", "model": "gpt-9"}, model_name="demo")
-    assert parse_create({"input": "x", "model": "codeact"}, model_name="demo").messages
+    assert parse_create(body).messages

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.model_server import ModelServer
 from tests.server.conftest import Running
 from tests.web.chat import Chat, example, execute
 
@@ -99,6 +100,21 @@ def test_everything_can_be_done_by_keyboard(demo: Running, visit: Callable[..., 
     expect(chat.page.get_by_role("dialog")).to_have_count(0)
     keys.press("/")
     expect(chat.box).to_be_focused()
+
+
+def test_a_model_is_chosen_and_kept(
+    scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
+) -> None:
+    script("One.", "Two.")
+    chat = visit(scripted.url)
+    picker = chat.page.get_by_label("Model")
+    expect(picker.locator("option")).to_have_text(["openai/scripted", "openai/other"])
+    chat.ended(chat.ask("first"))
+    picker.select_option("openai/other")
+    chat.page.reload()
+    expect(picker).to_have_value("openai/other")
+    chat.ended(chat.ask("second"))
+    assert [request.body["model"] for request in model_server.requests] == ["scripted", "other"]
 
 
 def test_a_key_is_asked_for_once(locked: Running, visit: Callable[..., Chat]) -> None:

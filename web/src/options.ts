@@ -22,10 +22,10 @@ export function set(change: Partial<Options>): void {
 }
 
 /** The options as a request's parameters; what is left out is the server's to choose. */
-export function parameters(): Record<string, unknown> {
+export function parameters(models: readonly string[]): Record<string, unknown> {
   const { model, temperature, steps, instructions } = options.value;
   return {
-    ...(model && { model }),
+    ...(models.includes(model) && { model }),
     ...(temperature !== null && { temperature }),
     ...(steps !== null && { max_tool_calls: steps }),
     ...(instructions.trim() && { instructions }),

@@ -3,7 +3,7 @@
 import { computed, effect, signal, untracked } from "@preact/signals";
 import type { Conversation } from "./conversation";
 import { api, address, Failed, type ConversationObject } from "./net/api";
-import { parameters } from "./options";
+import { options, parameters } from "./options";
 import { begin, connection, current, line, make, missing, status, warm } from "./session";
 import { text } from "./text";
 
@@ -24,13 +24,19 @@ export const entry = computed(() => {
   return list.value.find((one) => one.id === id) ?? null;
 });
 
+/** The model that answers: the chosen one, as long as the server has it, else the server's default. */
+export const model = computed(() => {
+  const { models = [] } = status.value ?? {};
+  return models.includes(options.value.model) ? options.value.model : (models[0] ?? null);
+});
+
 /** The new conversation, until something is asked in it. */
 let blank: Conversation | null = null;
 /** Conversations that go on answering while another one is shown. */
 const live = new Map<string, Conversation>();
 
 export function start(): void {
-  begin({ parameters, asked, ended });
+  begin({ parameters: () => parameters(status.value?.models ?? []), asked, ended });
   blank = current.value;
   addEventListener("popstate", () => void route());
   effect(() => {

@@ -59,6 +59,7 @@ export const text = {
     stop: "Stop",
     stopping: "Stopping…",
     attach: "Attach files",
+    model: "Model",
     drop: "Drop files to attach them",
     remove: (name: string) => `Remove ${name}`,
     tooLarge: (name: string, limit: string) => `${name} is larger than ${limit}.`,

@@ -17,6 +17,8 @@ export class Failed extends globalThis.Error {
 export interface Status {
   version: string;
   model: string | null;
+  /** To choose from; the first is the default. */
+  models: string[];
   sandbox: { backend: string; isolated: boolean; summary: string; missing: string[] } | null;
   store: string | null;
   examples: string[];
@@ -132,7 +134,6 @@ export const api = {
     call<ConversationObject>("PATCH", conversation(id), change),
   remove: (id: string) => call<null>("DELETE", conversation(id)),
   restore: (id: string) => call<ConversationObject>("POST", `${conversation(id)}/restore`),
-  models: () => call<{ data: { id: string }[] }>("GET", "v1/models"),
   feedback: (id: string) => call<{ data: Feedback[] }>("GET", `${conversation(id)}/feedback`),
   rate: (responseId: string, rating: Feedback["rating"], comment: string | null) =>
     call<Feedback>("POST", `v1/responses/${encodeURIComponent(responseId)}/feedback`, { rating, comment }),

@@ -10,6 +10,7 @@ import { Dialogs } from "./dialogs";
 import { Empty } from "./empty";
 import { Banners, Header } from "./header";
 import { StatusLine } from "./line";
+import { Models } from "./models";
 import { Sidebar } from "./sidebar";
 import { Thread } from "./thread";
 
@@ -29,7 +30,7 @@ export function App() {
         <Thread empty={<Empty />} />
         <footer class="footer">
           <StatusLine />
-          <Composer focused />
+          <Composer focused model={<Models />} />
           <p class="hint">{text.composer.hint}</p>
         </footer>
       </main>

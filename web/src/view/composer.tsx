@@ -1,6 +1,7 @@
 // What the user types, drops and pastes enters; a question, or a word to the answer under way, leaves.
 
 import { signal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { isPicture, type Attachment } from "../core/asked";
 import { ask, current, line, status } from "../session";
@@ -15,8 +16,14 @@ const attachments = signal<readonly Attachment[]>([]);
 const complaint = signal("");
 const dragged = signal(false);
 
-/** With `focused` each conversation begins with the cursor in the box. */
-export function Composer({ focused }: { focused: boolean }) {
+interface Props {
+  /** Each conversation begins with the cursor in the box. */
+  focused: boolean;
+  /** What stands for the model, where it is more than the name of the server's default. */
+  model?: ComponentChildren;
+}
+
+export function Composer({ focused, model }: Props) {
   const input = useRef<HTMLTextAreaElement>(null);
   const files = useRef<HTMLInputElement>(null);
   const conversation = current.value;
@@ -78,7 +85,7 @@ export function Composer({ focused }: { focused: boolean }) {
             onChange={(event) => void attach([...(event.currentTarget.files ?? [])]).then(() => (files.current!.value = ""))}
           />
           <IconButton icon="attach" label={text.composer.attach} onClick={() => files.current!.click()} />
-          <span class="model">{status.value?.model ?? ""}</span>
+          <span class="model">{model ?? status.value?.model}</span>
           {running && (
             <button
               type="button"

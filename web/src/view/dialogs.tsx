@@ -4,7 +4,7 @@ import { useRef, useState } from "preact/hooks";
 import { Failed } from "../net/api";
 import { options, set } from "../options";
 import { line, status } from "../session";
-import { dialog, signIn } from "../state";
+import { dialog, model, signIn } from "../state";
 import { text } from "../text";
 import type { Theme } from "../theme";
 import { Dialog } from "./controls";
@@ -52,7 +52,7 @@ function Key() {
 
 function Settings() {
   const { theme, temperature, steps, instructions } = options.value;
-  const { model, sandbox, store, version } = status.value ?? {};
+  const { sandbox, store, version } = status.value ?? {};
   return (
     <Dialog title={text.settings.title} onClose={close}>
       <fieldset class="choice">
@@ -95,7 +95,7 @@ function Settings() {
       </div>
       <h3>{text.settings.about}</h3>
       <dl class="facts">
-        <div><dt>{text.settings.model}</dt><dd>{model}</dd></div>
+        <div><dt>{text.settings.model}</dt><dd>{model.value}</dd></div>
         <div><dt>{text.settings.sandbox}</dt><dd>{sandbox?.summary}</dd></div>
         <div><dt>{text.settings.store}</dt><dd>{store}</dd></div>
         <div><dt>{text.settings.server}</dt><dd>{version}</dd></div>

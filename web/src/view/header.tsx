@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { options, set } from "../options";
 import { current, status } from "../session";
-import { dialog, drawer, entry, fresh } from "../state";
+import { dialog, drawer, entry, fresh, model } from "../state";
 import { text } from "../text";
 import { IconButton, Menu } from "./controls";
 
@@ -51,10 +51,10 @@ function Actions() {
 }
 
 export function Banners() {
-  const { sandbox, model } = status.value ?? {};
+  const { sandbox } = status.value ?? {};
   const banners: [string, string][] = [];
   if (sandbox && !sandbox.isolated) banners.push(["bare", [text.banner.bare, ...sandbox.missing].join(" ")]);
-  if (model === "demo") banners.push(["demo", text.banner.demo]);
+  if (model.value === "demo") banners.push(["demo", text.banner.demo]);
   return (
     <>
       {banners.map(([kind, words]) =>

@@ -1,0 +1,70 @@
+"""A server with several models: which there are, and which one a request gets."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from tests.model_server import ModelServer
+from tests.server.conftest import Running
+
+REFUSAL = "'gpt-9' is not served here. Ask for 'openai/scripted', 'openai/other'"
+
+
+@pytest.fixture
+def client(scripted: Running, model_server: ModelServer) -> Iterator[httpx.Client]:
+    model_server.reset()
+    with httpx.Client(base_url=scripted.url, trust_env=False, timeout=30) as client:
+        yield client
+    model_server.reset()
+
+
+def test_all_of_them_are_listed_the_default_first(client: httpx.Client) -> None:
+    assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["openai/scripted", "openai/other"]
+    assert client.get("/v1/models/openai/other").json()["id"] == "openai/other"
+    assert client.get("/v1/models/codeact").json()["id"] == "openai/scripted"
+    assert client.get("/v1/models/gpt-9").status_code == 404
+    status = client.get("/v1/status").json()
+    assert (status["model"], status["models"]) == ("openai/scripted", ["openai/scripted", "openai/other"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [({}, "scripted"), ({"model": "openai/other"}, "other"), ({"model": "codeact"}, "scripted")],
+)
+def test_a_request_gets_the_model_that_it_names(
+    client: httpx.Client, model_server: ModelServer, asked: dict[str, Any], name: str
+) -> None:
+    model_server.reply("Hello.")
+    response = client.post("/v1/responses", json={"input": "x"} | asked).raise_for_status().json()
+    assert response["model"] == f"openai/{name}"
+    assert model_server.requests[0].body["model"] == name
+
+
+def test_a_conversation_goes_on_with_another_model(client: httpx.Client, model_server: ModelServer) -> None:
+    model_server.reply("I am the first.")
+    model_server.reply("I am the second.")
+    first = client.post("/v1/responses", json={"input": "who?"}).json()
+    body = {"input": "and you?", "model": "openai/other", "previous_response_id": first["id"]}
+    assert client.post("/v1/responses", json=body).json()["model"] == "openai/other"
+    said = [message["content"] for message in model_server.requests[1].messages]
+    assert "I am the first." in said
+
+
+def test_a_model_that_is_not_served_is_refused_by_name_on_every_way_in(
+    client: httpx.Client, scripted: Running, model_server: ModelServer
+) -> None:
+    messages = [{"role": "user", "content": "x"}]
+    for path, body in (("/v1/responses", {"input": "x"}), ("/v1/chat/completions", {"messages": messages})):
+        refusal = client.post(path, json=body | {"model": "gpt-9"})
+        assert refusal.status_code == 404
+        error = refusal.json()["error"]
+        assert (error["code"], error["param"]) == ("model_not_found", "model")
+        assert REFUSAL in error["message"]
+    with connect(scripted.ws_url) as socket:
+        socket.send(json.dumps({"type": "response.create", "input": "x", "model": "gpt-9"}))
+        assert REFUSAL in json.loads(socket.recv(30))["error"]["message"]
+    assert model_server.requests == []
