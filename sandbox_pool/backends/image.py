@@ -28,6 +28,8 @@ PROXY_DOCKERFILE = "docker/egress.Dockerfile"
 PROXY_SOURCES = (PROXY_DOCKERFILE, "docker/egress.conf")
 SOURCES = (DOCKERFILE, "docker/sandbox-requirements.txt", "sandbox_pool/kernel_main.py")
 CHECKOUT = Path(__file__).parents[2]
+PACKED = Path(__file__).parents[1] / "packed"
+"""What a wheel has of the checkout (hatch_build.py)."""
 SILENCE_S = 300.0
 """How long a build may say nothing."""
 
@@ -79,12 +81,14 @@ def built_name(sources: dict[str, bytes]) -> str:
 
 
 def _read_sources(paths: tuple[str, ...]) -> dict[str, bytes]:
+    found = {path: CHECKOUT / path if (CHECKOUT / path).exists() else PACKED / path for path in paths}
     try:
-        return {path: (CHECKOUT / path).read_bytes() for path in paths}
+        return {path: file.read_bytes() for path, file in found.items()}
     except FileNotFoundError as error:
         raise ImageUnavailable(
-            f"The sandbox image is built in a checkout of the project, and there is no {error.filename}. Build it "
-            f"in a checkout, as {DOCKERFILE} tells in its first lines, and set CODEACT_SANDBOX_IMAGE=NAME."
+            f"This installation lacks {error.filename}, of which the sandbox image is built. Install the package "
+            f"anew, or build the image in a checkout, as {DOCKERFILE} tells in its first lines, and set "
+            "CODEACT_SANDBOX_IMAGE=NAME."
         ) from None
 
 

@@ -73,7 +73,7 @@ def test_the_name_changes_with_any_byte_of_any_file() -> None:
     assert built_name(dict(reversed(sources.items()))) in names
 
 
-async def test_an_installed_package_says_where_the_image_comes_from(
+async def test_an_installation_without_the_sources_says_where_the_image_comes_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image, "CHECKOUT", tmp_path)
