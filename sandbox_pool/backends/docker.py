@@ -48,6 +48,7 @@ from sandbox_pool.backends.docker_network import (
     proxy_id,
     remove_network,
 )
+from sandbox_pool.backends.docker_siblings import SERVER, orphans, own_container
 from sandbox_pool.backends.image import ensure_image, ensure_proxy_image
 from sandbox_pool.backends.instance import Instance
 from sandbox_pool.backends.superseded import remove_superseded
@@ -88,6 +89,7 @@ class DockerBackend:
         self._instance = Instance(self._state_dir, "docker")
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
         self._engine: Engine | None = None
+        self._server: str | None = None
         self._images: dict[str | None, str] = {}
         self._shares = False
         self._tunnels: dict[str, Tunnel] = {}
@@ -101,6 +103,7 @@ class DockerBackend:
         if self._engine is None:
             check_path(self._directory("x" * DIRECTORY_CHARS))
             self._engine = await self._in_thread(Engine.connect)
+            self._server = await self._in_thread(own_container, self._engine)
 
         def report(line: str) -> None:
             from_thread.run_sync(progress, line)
@@ -269,7 +272,8 @@ class DockerBackend:
         return connect_open(self._prepared) if spec.network == "open" else Link()
 
     def _labels(self, sandbox_id: str) -> dict[str, str]:
-        return {INSTANCE: self._instance.directory.name, SANDBOX: sandbox_id}
+        server = {SERVER: self._server} if self._server else {}
+        return {INSTANCE: self._instance.directory.name, SANDBOX: sandbox_id, **server}
 
     def _start(self, sandbox_id: str) -> None:
         with translated(SandboxStartFailed, sandbox_id=sandbox_id):
@@ -298,7 +302,7 @@ class DockerBackend:
         directories = [self._directory(sandbox_id)]
         if not directories[0].exists():
             # Not ours, or removed already: another instance, which is gone, may have made it.
-            directories += [instance / directories[0].name for instance in self._instance.dead()]
+            directories += [instance / directories[0].name for instance in self._dead()]
         for directory in directories:
             with translated(SandboxError, sandbox_id=sandbox_id):
                 try:
@@ -310,8 +314,12 @@ class DockerBackend:
                 remove_network(self._prepared, _name(directory, sandbox_id))
             shutil.rmtree(directory, ignore_errors=True)
 
+    def _dead(self) -> list[Path]:
+        """Directories of server instances that no longer run; some may be gone, with the server's container."""
+        return [*self._instance.dead(), *(self._state_dir / name for name in orphans(self._prepared, INSTANCE))]
+
     def _leftovers(self) -> set[str]:
-        dead = {instance.name: instance for instance in self._instance.dead()}
+        dead = {instance.name: instance for instance in self._dead()}
         if not dead:
             return set()
         with translated(SandboxError):
