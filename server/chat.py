@@ -8,9 +8,28 @@ from msgspec import Meta
 
 from codeact import events as e
 from codeact.errors import InvalidRequest
-from server.inputs import InputImage, InputText, MessageItem, OutputText, Part, Refusal
+from server.inputs import (
+    FunctionCallItem,
+    FunctionOutputItem,
+    InputImage,
+    InputItem,
+    InputText,
+    MessageItem,
+    OutputText,
+    Part,
+    Refusal,
+)
 from server.parameters import checked
-from server.requests import CreateBody, CreateRequest, Metadata, Temperature, Tokens, TopP, finished
+from server.requests import (
+    CreateBody,
+    CreateRequest,
+    FunctionTool,
+    Metadata,
+    Temperature,
+    Tokens,
+    TopP,
+    finished,
+)
 
 __all__ = ["ChatBody", "ChatMessageBody", "as_create", "parse_chat", "text_of"]
 
@@ -32,10 +51,39 @@ class RefusalPart(msgspec.Struct, tag="refusal"):
     refusal: str
 
 
+class CalledFunction(msgspec.Struct):
+    name: str
+    arguments: str
+
+
+class ToolCall(msgspec.Struct, tag="function"):
+    """A call of an earlier answer, sent back with the history."""
+
+    id: str
+    function: CalledFunction
+
+
 class ChatMessageBody(msgspec.Struct):
-    role: Literal["system", "developer", "user", "assistant"]
+    """One with the role `tool` brings the value of the call that `tool_call_id` names."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart | ImagePart | RefusalPart] | None = None
     name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class ChatFunction(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ChatTool(msgspec.Struct, tag="function", forbid_unknown_fields=True):
+    """A function of the client's, as in `FunctionTool`."""
+
+    function: ChatFunction
 
 
 class ChatStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
@@ -73,7 +121,7 @@ class ChatBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     response_format: ChatTextFormat | None = None
     parallel_tool_calls: bool | None = None
     tool_choice: Literal["auto", "none"] | None = None
-    tools: Annotated[list[Any], Meta(max_length=0)] | None = None
+    tools: list[ChatTool] | None = None
     audio: None = None
     function_call: None = None
     functions: None = None
@@ -91,6 +139,12 @@ def parse_chat(body: Any) -> ChatBody:
     chat = checked(body, ChatBody)
     if not any(message.role == "user" for message in chat.messages):
         raise InvalidRequest("'messages' holds none of the user's.", param="messages")
+    for index, message in enumerate(chat.messages):
+        if message.role == "tool" and message.tool_call_id is None:
+            raise InvalidRequest(
+                f"'messages[{index}].tool_call_id' is missing: whose value is it?",
+                param=f"messages[{index}].tool_call_id",
+            )
     return chat
 
 
@@ -100,10 +154,10 @@ def as_create(chat: ChatBody, previous_response_id: str | None) -> CreateRequest
     if previous_response_id is not None:
         messages = messages[1 + max(index for index, message in enumerate(messages) if message.role == "assistant") :]
     leading = [text_of(message) for message in _leading(chat.messages)]
-    items = [_item(message) for message in messages if message not in _leading(chat.messages)]
+    items = [item for message in messages if message not in _leading(chat.messages) for item in _items(message)]
     effort = chat.reasoning_effort
     body = CreateBody(
-        input=items,  # type: ignore[arg-type]
+        input=items,
         model=chat.model,
         instructions="\n\n".join(leading) or None,
         previous_response_id=previous_response_id,
@@ -114,6 +168,7 @@ def as_create(chat: ChatBody, previous_response_id: str | None) -> CreateRequest
         top_p=chat.top_p,
         reasoning=e.ReasoningConfig(effort) if effort is not None else None,
         truncation="auto",
+        tools=[FunctionTool(**msgspec.structs.asdict(tool.function)) for tool in chat.tools or ()],
         tool_choice=chat.tool_choice,
         user=chat.user,
         safety_identifier=chat.safety_identifier,
@@ -128,19 +183,29 @@ def _leading(messages: Sequence[ChatMessageBody]) -> list[ChatMessageBody]:
     return list(messages[:count])
 
 
-def _item(message: ChatMessageBody) -> MessageItem:
+def _items(message: ChatMessageBody) -> list[InputItem]:
+    if message.role == "tool":
+        return [FunctionOutputItem(message.tool_call_id or "", text_of(message))]
+    calls = [
+        FunctionCallItem(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()
+    ]
+    said = _message(message, message.role)
+    return [said, *calls] if said.content or not calls else [*calls]
+
+
+def _message(message: ChatMessageBody, role: Literal["system", "developer", "user", "assistant"]) -> MessageItem:
     if not isinstance(message.content, list):
-        return MessageItem(message.role, message.content or "")
+        return MessageItem(role, message.content or "")
     parts: list[Part] = []
     for part in message.content:
         match part:
             case TextPart(text):
-                parts.append(OutputText(text) if message.role == "assistant" else InputText(text))
+                parts.append(OutputText(text) if role == "assistant" else InputText(text))
             case ImagePart(ImageUrl(url, detail)):
                 parts.append(InputImage(image_url=url, detail=detail))
             case RefusalPart(refusal):
                 parts.append(Refusal(refusal))
-    return MessageItem(message.role, parts)
+    return MessageItem(role, parts)
 
 
 def text_of(message: ChatMessageBody) -> str:

@@ -59,28 +59,26 @@ class _Answer:
         self._run = run
         self._text = text
         self._said: list[str] = []
+        self._calls: list[dict[str, Any]] = []
 
     async def whole(self) -> dict[str, Any]:
         """The completion. Raises `CodeActError` when the response failed."""
-        thoughts: list[str] = []
-        async for _, thought in self._pieces():
-            thoughts.append(thought)
+        thoughts = [delta.get("reasoning_content", "") async for delta in self._deltas()]
         if (failed := self._failure()) is not None:
             raise failed
         message: dict[str, Any] = {"role": "assistant", "content": "".join(self._said), "refusal": None}
         if any(thoughts):
             message["reasoning_content"] = "".join(thoughts)
+        if self._calls:
+            message["tool_calls"] = self._calls
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish_reason()}
         return self._object("chat.completion", [choice]) | {"usage": self._usage()}
 
     async def chunks(self) -> AsyncIterator[str]:
         """Server-sent events, `[DONE]` last. A failure is an event `{"error": …}` before it."""
         yield self._chunk({"role": "assistant", "content": ""})
-        async for text, thought in self._pieces():
-            if thought:
-                yield self._chunk({"reasoning_content": thought})
-            if text:
-                yield self._chunk({"content": text})
+        async for delta in self._deltas():
+            yield self._chunk(delta)
         if (failed := self._failure()) is not None:
             yield f"data: {msgspec.json.encode(envelope(failed)).decode()}\n\n"
         else:
@@ -90,15 +88,22 @@ class _Answer:
                 yield f"data: {msgspec.json.encode(last).decode()}\n\n"
         yield DONE
 
-    async def _pieces(self) -> AsyncIterator[tuple[str, str]]:
-        """Text of the answer and of the model's thinking, as it comes."""
+    async def _deltas(self) -> AsyncIterator[dict[str, Any]]:
+        """Text of the answer, of the model's thinking, and calls of the client's functions, as they come."""
         async with aclosing(self._run.log.read()) as chunks:
             async for frames in chunks:
                 for frame in frames:
                     event = _decode(frame)
-                    text = self._text.feed(event)
-                    self._said.append(text)
-                    yield text, event.delta if isinstance(event, e.ReasoningTextDelta) else ""
+                    if text := self._text.feed(event):
+                        self._said.append(text)
+                        yield {"content": text}
+                    match event:
+                        case e.ReasoningTextDelta(delta=thought):
+                            yield {"reasoning_content": thought}
+                        case e.OutputItemDone(item=e.FunctionCall() as item):
+                            function = {"name": item.name, "arguments": item.arguments}
+                            self._calls.append({"id": item.call_id, "type": "function", "function": function})
+                            yield {"tool_calls": [{"index": len(self._calls) - 1} | self._calls[-1]]}
         if self._failure() is None:
             answer = "".join(self._said)
             self._state.chats.remember(self._chat.messages, answer, self._run.id, owner=self._run.owner)
@@ -108,6 +113,8 @@ class _Answer:
         return None if error is None else raised(error)
 
     def _finish_reason(self) -> str:
+        if self._calls:
+            return "tool_calls"
         details = self._run.response.incomplete_details
         return FINISHED.get((details and details.reason) or "", "stop")
 

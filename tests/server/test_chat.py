@@ -1,5 +1,6 @@
 """Chat Completions by the official client: code and outputs as text, and a chat that comes back goes on."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,6 +84,71 @@ def test_a_chat_that_comes_back_word_for_word_goes_on_with_its_kernel(
     ]
 
 
+WEATHER: Any = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather of a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+
+
+def test_functions_of_the_client_are_called_from_code_and_go_on_with_their_values(
+    client: OpenAI, model_server: ModelServer
+) -> None:
+    model_server.reply(
+        "I ask.\n<execute>\nsky = [get_weather(city)['sky'] for city in ('Bern', 'Basel')]\nprint(sky)\n</execute>"
+    )
+    model_server.reply("Blue and grey.")
+    history: Any = [user("weather?")]
+    for city, sky in (("Bern", "blue"), ("Basel", "grey")):
+        answer = client.chat.completions.create(model="codeact", messages=history, tools=[WEATHER]).choices[0]
+        assert answer.finish_reason == "tool_calls"
+        [call] = answer.message.tool_calls or []
+        assert call.type == "function"
+        assert (call.function.name, json.loads(call.function.arguments)) == ("get_weather", {"city": city})
+        value = {"role": "tool", "tool_call_id": call.id, "content": f'{{"sky": "{sky}"}}'}
+        history += [answer.message.model_dump(exclude_none=True), value]
+    last = client.chat.completions.create(model="codeact", messages=history, tools=[WEATHER]).choices[0]
+    assert last.finish_reason == "stop"
+    assert last.message.content == "````text\n['blue', 'grey']\n````\n\nBlue and grey."
+    model_server.reply("<execute>\nprint(len(sky))\n</execute>")
+    model_server.reply("Two.")
+    history += [last.message.model_dump(exclude_none=True), user("how many?")]
+    again = client.chat.completions.create(model="codeact", messages=history, tools=[WEATHER]).choices[0]
+    assert again.message.content is not None
+    assert "````text\n2\n````" in again.message.content
+
+
+def test_calls_are_streamed_with_their_index(client: OpenAI, model_server: ModelServer) -> None:
+    model_server.reply("<execute>\nget_weather('Bern')\n</execute>")
+    chunks = list(client.chat.completions.create(model="codeact", messages=[user("go")], tools=[WEATHER], stream=True))
+    [call] = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or []]
+    assert call.function is not None
+    assert (call.index, call.type, call.function.name) == (0, "function", "get_weather")
+    assert chunks[-1].choices[0].finish_reason == "tool_calls"
+
+
+def test_values_of_calls_that_are_not_ours_are_told_in_words(client: OpenAI, model_server: ModelServer) -> None:
+    function = {"name": "get_weather", "arguments": '{"city":"Bern"}'}
+    history: Any = [
+        user("weather?"),
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "call_9", "type": "function", "function": function}],
+        },
+        {"role": "tool", "tool_call_id": "call_9", "content": "blue"},
+    ]
+    model_server.reply("It is blue.")
+    answer = client.chat.completions.create(model="codeact", messages=history).choices[0].message.content
+    assert answer == "It is blue."
+    told = str(model_server.requests[0].messages)
+    assert "get_weather" in told
+    assert "blue" in told
+
+
 def test_an_image_part_reaches_the_model(client: OpenAI, model_server: ModelServer) -> None:
     model_server.reply("A pixel.")
     url = "data:image/png;base64,iVBORw0KGgo="
@@ -108,13 +174,16 @@ def test_what_fails_is_told_by_name(client: OpenAI, model_server: ModelServer, s
     [
         ({"stop": ["\n"]}, "stop"),
         ({"n": 2}, "n"),
-        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"tools": [{"type": "function"}]}, "tools[0]"),
+        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type"),
+        ({"tool_choice": "required"}, "tool_choice"),
         ({"seed": 1}, "seed"),
         ({"logprobs": True}, "logprobs"),
         ({"response_format": {"type": "json_object"}}, "response_format.type"),
         ({"colour": "red"}, "colour"),
         ({"messages": []}, "messages"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [user("x"), {"role": "tool", "content": "x"}]}, "messages[1].tool_call_id"),
+        ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "system", "content": "x"}]}, "messages"),
     ],
 )
@@ -126,7 +195,7 @@ def test_what_we_cannot_do_is_refused_by_name(more: dict[str, Any], param: str) 
 
 def test_models_are_listed_and_found(client: OpenAI) -> None:
     listed = [model.id for model in client.models.list()]
-    assert listed == ["openai/scripted"]
+    assert listed == ["openai/scripted", "openai/other"]
     assert client.models.retrieve("openai/scripted").id == "openai/scripted"
     with pytest.raises(APIStatusError) as caught:
         client.models.retrieve("gpt-9")
