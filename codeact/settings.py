@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from codeact.errors import ConfigurationError
+from codeact.origins import exact_origin
 from sandbox_pool.spec import Limits, SandboxSpec
 
 __all__ = ["Settings"]
@@ -46,6 +47,14 @@ class Settings(BaseSettings):
         default=False, description="Serve plain local processes on an address that is not loopback."
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    embed_origins: Annotated[tuple[Annotated[str, AfterValidator(exact_origin)], ...], NoDecode] = Field(
+        default=(), description="Origins of the pages that may embed the chat; nothing: none."
+    )
+    embed_anonymous: bool = Field(default=False, description="Visitors of those pages need no token of their backend.")
+    embed_anonymous_sessions_per_minute: int | None = Field(default=None, ge=1, description="Of all visitors.")
+    embed_anonymous_responses_per_minute: int | None = Field(default=None, ge=1, description="Of one visitor.")
+    embed_anonymous_tokens_per_day: int | None = Field(default=None, ge=1, description="Of one visitor.")
+    embed_anonymous_tokens_per_day_in_all: int | None = Field(default=None, ge=1, description="Of all visitors.")
     url: str | None = Field(default=None, description="The server that `codeact run` and `codeact chat` talk to.")
 
     model: str | None = Field(default=None, description="A litellm name, `demo`, or nothing: look on loopback.")
@@ -103,7 +112,7 @@ class Settings(BaseSettings):
         default=None, description="Nothing: `warning` at a terminal, else `info`."
     )
 
-    @field_validator("api_keys", "allowed_origins", "allowed_hosts", "models", mode="before")
+    @field_validator("api_keys", "allowed_origins", "allowed_hosts", "embed_origins", "models", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -142,17 +151,29 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors()[0]
             name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else PREFIX
-            raise ConfigurationError(f"{name} is not valid: {first['msg']}.", param=name) from None
+            reason = first["msg"].removeprefix("Value error, ")
+            raise ConfigurationError(f"{name} is not valid: {reason}.", param=name) from None
         if settings.pool_min > settings.pool_max:
             raise ConfigurationError(
                 f"CODEACT_POOL_MIN ({settings.pool_min}) is above CODEACT_POOL_MAX ({settings.pool_max}).",
                 param="CODEACT_POOL_MIN",
             )
+        settings._check_anonymous_use()
         try:
             _ = settings.sandbox_spec
         except ValueError as error:
             raise ConfigurationError(f"CODEACT_ALLOWED_HOSTS: {error}.", param="CODEACT_ALLOWED_HOSTS") from None
         return settings
+
+    def _check_anonymous_use(self) -> None:
+        if not self.embed_anonymous:
+            return
+        quotas = [name for name in type(self).model_fields if name.startswith("embed_anonymous_")]
+        for name in ("embed_origins", *quotas):
+            if not getattr(self, name):
+                variable = PREFIX + name.upper()
+                text = f"CODEACT_EMBED_ANONYMOUS=true lets anybody in, and needs {variable}; docs/embed.md says why."
+                raise ConfigurationError(text, param=variable)
 
     @property
     def served_models(self) -> tuple[str, ...]:

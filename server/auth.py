@@ -5,6 +5,7 @@ a session or as the WebSocket subprotocol `codeact-key.KEY` beside `codeact`.
 """
 
 from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,10 +14,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from codeact.errors import CodeActError, ConfigurationError
+from codeact.owners import account_of
 from codeact.settings import Settings
 from codeact.store import Credential, OwnerLimits, open_store
-from codeact.store.access import KEY_PREFIX, hash_of
+from codeact.store.access import EMBED_PREFIX, KEY_PREFIX, hash_of
 from sandbox_pool.errors import SandboxError
+from server.embed import Grant, check_use
 from server.errors import Unauthorized, envelope, json_response, status_of
 from server.guard import Forbidden, is_loopback
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BAD_AUTH",
     "COOKIE",
+    "EMBED_SESSIONS",
     "Authenticate",
     "Caller",
     "accept",
@@ -42,17 +46,19 @@ ACTING_FOR = "codeact-owner"
 SUBPROTOCOL = "codeact"
 KEY_SUBPROTOCOL = "codeact-key."
 LOCAL_OWNER = "local"
-BAD_AUTH = 4401
+BAD_AUTH, FORBIDDEN, OVERLOADED = 4401, 4403, 1013
 
+EMBED_SESSIONS = "/v1/embed/sessions"
 PUBLIC = ("/v1/session/", "/v1/shares/")
-"""Under these paths a route checks for itself who asks."""
+"""Under these paths, and at the one above, a route checks for itself who asks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """`credential_id` is the key's or the session's id; None where no key is needed and none was given.
 
-    `limits` are the key's own, and the settings' where it has none.
+    `limits` are the key's own, and the settings' where it has none. `expires_at` is when it ends; None: not by itself.
+    `grant` is there for who came with an embed token.
     """
 
     owner: str
@@ -60,6 +66,14 @@ class Caller:
     credential_id: str | None
     limits: OwnerLimits
     own_limits: OwnerLimits
+    expires_at: datetime | None = None
+    grant: Grant | None = None
+
+    @property
+    def accounts(self) -> list[tuple[str, OwnerLimits]]:
+        """For whom the caller's use counts, and up to which limits."""
+        account = [(account_of(self.owner), self.grant.account_limits)] if self.grant is not None else []
+        return [(self.owner, self.limits), *account]
 
 
 def check_exposure(settings: Settings) -> None:
@@ -88,9 +102,11 @@ def _keys_are_needed(settings: Settings) -> bool:
 
 
 async def authenticate(connection: HTTPConnection) -> Caller:
-    """Who asks, or for whom an operator does. Raises like `identify`, and `Forbidden` for who is no operator."""
+    """Who asks, or for whom an operator does. Raises like `identify`, and `Forbidden` for who may not do this."""
     state: State = connection.app.state.codeact
     caller = await identify(state, key=_key(connection), session=connection.cookies.get(COOKIE, ""))
+    if caller.grant is not None:
+        check_use(connection, state.settings)
     owner = connection.headers.get(ACTING_FOR)
     if owner is None or owner == caller.owner:
         return caller
@@ -103,16 +119,17 @@ async def identify(state: "State", *, key: str, session: str = "") -> Caller:
     """Whose key or session it is. Raises `Unauthorized`, or `StoreUnavailable` where the database has to be asked.
 
     A key that is revoked is refused from the next call on. Where no key is needed, one that cannot be ours is
-    passed over: clients send some placeholder.
+    passed over: clients send some placeholder. Behind an embed token that has ended, no session is looked for.
     """
     settings = state.settings
     if (caller := _from_environment(settings, key)) is not None:
         return caller
+    session = "" if key.startswith(EMBED_PREFIX) else session
     for given in filter(None, (key if key.startswith(KEY_PREFIX) else "", session)):
         store = await state.store.get()
         credential = await store.access.find(given)
         if credential is not None and _parent_is_accepted(settings, credential):
-            return _caller(settings, credential.owner, credential.operator, credential.id, credential.limits)
+            return _bearer(settings, credential)
     if _keys_are_needed(settings) or key.startswith(KEY_PREFIX):
         what = "is not valid" if key or session else "is missing"
         raise Unauthorized(f"The API key {what}. Send 'Authorization: Bearer KEY'; `codeact keys create` makes one.")
@@ -146,6 +163,12 @@ def _parent_is_accepted(settings: Settings, credential: Credential) -> bool:
     return any(parent == f"env-{hash_of(key.get_secret_value())[:16]}" for key in settings.api_keys)
 
 
+def _bearer(settings: Settings, found: Credential) -> Caller:
+    grant = Grant(found.origin, found.account_limits) if found.origin is not None else None
+    caller = _caller(settings, found.owner, found.operator, found.id, found.limits)
+    return replace(caller, expires_at=found.expires_at, grant=grant)
+
+
 def _caller(settings: Settings, owner: str, operator: bool, credential_id: str | None, own: OwnerLimits) -> Caller:
     names = [field.name for field in fields(OwnerLimits)]
     given = {name: getattr(own, name) for name in names}
@@ -165,7 +188,7 @@ def owner_of(connection: HTTPConnection) -> str:
 
 
 class Authenticate:
-    """ASGI middleware: nothing under `/v1/` is reached without a `Caller` (401; sockets: closed with 4401)."""
+    """ASGI middleware: nothing under `/v1/` is reached without a `Caller`: 401 and 403, on sockets 4401 and 4403."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -181,9 +204,9 @@ class Authenticate:
                 return await json_response(envelope(error), status_of(error))(scope, receive, send)
             socket = WebSocket(scope, receive, send)
             await accept(socket)
-            return await socket.close(
-                BAD_AUTH if isinstance(error, Unauthorized | Forbidden) else 1013, error.message[:120]
-            )
+            kinds = ((Unauthorized, BAD_AUTH), (Forbidden, FORBIDDEN), (object, OVERLOADED))
+            code = next(code for kind, code in kinds if isinstance(error, kind))
+            return await socket.close(code, error.message[:120])
         return await self._app(scope, receive, send)
 
 
@@ -193,4 +216,4 @@ async def accept(socket: WebSocket) -> None:
 
 
 def _is_protected(path: str) -> bool:
-    return path.startswith("/v1/") and not f"{path}/".startswith(PUBLIC)
+    return path.startswith("/v1/") and path != EMBED_SESSIONS and not f"{path}/".startswith(PUBLIC)

@@ -15,7 +15,7 @@ from codeact.errors import CodeActError
 from codeact.settings import Settings
 from server.errors import envelope, json_response
 
-__all__ = ["Guard", "is_loopback"]
+__all__ = ["Forbidden", "Guard", "is_loopback", "is_own"]
 
 
 class Forbidden(CodeActError):
@@ -33,6 +33,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def is_own(origin: str, host: str, settings: Settings) -> bool:
+    """Whether pages of this origin are ours: by the name that they ask for, or by CODEACT_PUBLIC_URL."""
+    asked, public = urlsplit(origin), urlsplit(settings.public_url or "")
+    if not asked.netloc:  # `null`, of a sandboxed frame or a file
+        return False
+    return asked[:2] == public[:2] if asked.netloc == public.netloc else asked.netloc == host
 
 
 class Guard:
@@ -64,8 +72,6 @@ class Guard:
                 " CODEACT_PUBLIC_URL which name the proxy before it has."
             )
         origin = headers.get("origin")
-        if origin is None or origin in self._settings.allowed_origins:
-            return None
-        if urlsplit(origin).netloc in (host, self._public.netloc):
+        if origin is None or origin in self._settings.allowed_origins or is_own(origin, host, self._settings):
             return None
         return Forbidden(f"Pages of {origin} may not use this server; CODEACT_ALLOWED_ORIGINS lists those that may.")

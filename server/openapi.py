@@ -42,7 +42,8 @@ class Envelope(msgspec.Struct):
 class Operation:
     """Types of the JSON body, of the query and of the answer; with `streams`, the answer may be SSE.
 
-    `files` are media types that the answer may have in place of JSON; `upload`: the body is a form with a file.
+    `files` are media types that the answer may have in place of JSON; `upload`: the body is a form with a file;
+    `status` is what success is answered with.
     """
 
     answer: Any
@@ -51,6 +52,7 @@ class Operation:
     streams: bool = False
     files: tuple[str, ...] = ()
     upload: bool = False
+    status: int = 200
 
 
 def operation(
@@ -61,11 +63,12 @@ def operation(
     streams: bool = False,
     files: tuple[str, ...] = (),
     upload: bool = False,
+    status: int = 200,
 ) -> Callable[[H], H]:
     """Marks a handler as part of the document; see `Operation`."""
 
     def mark(handler: H) -> H:
-        handler.operation = Operation(answer, body, query, streams, files, upload)  # type: ignore[attr-defined]
+        handler.operation = Operation(answer, body, query, streams, files, upload, status)  # type: ignore[attr-defined]
         return handler
 
     return mark
@@ -116,7 +119,7 @@ def _described(route: Route, found: Operation, schemas: dict[str, Any]) -> dict[
         "description": description.strip(),
         "parameters": [*_path_parameters(route), *_query_parameters(found.query)],
         "responses": {
-            "200": {"description": "Done.", "content": content},
+            str(found.status): {"description": "Done.", "content": content},
             "4XX": {"description": "The request is wrong, by name.", "content": error},
             "5XX": {"description": "The server cannot do it now.", "content": error},
         },

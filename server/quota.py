@@ -1,21 +1,26 @@
 """How much an owner may ask for: a caller enters; it may go on, or an error says which limit is reached."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from codeact.errors import RateLimited
-from codeact.store import Store
+from codeact.store import OwnerLimits, Store
 from server.auth import Caller
 
 __all__ = ["admit"]
 
 
-async def admit(caller: Caller, *, store: Store, live: int) -> None:
-    """Counts one more response. `live` is how many of the owner's are under way in this process.
+async def admit(caller: Caller, *, store: Store, live_of: Callable[[str], int]) -> None:
+    """Counts one more response. `live_of` says how many of an owner's are under way in this process.
 
     Minutes and days are counted in the database, so over all server processes. A response under way may pass
     the day's tokens: they are known when it has ended. Raises `RateLimited`.
     """
-    limits = caller.limits
+    for owner, limits in caller.accounts:
+        await _admit(owner, limits, store=store, live=live_of(owner))
+
+
+async def _admit(owner: str, limits: OwnerLimits, *, store: Store, live: int) -> None:
     if limits.concurrent_responses is not None and live >= limits.concurrent_responses:
         raise RateLimited(
             f"{live} responses are under way, and at most {limits.concurrent_responses} may be at once; wait for one"
@@ -25,7 +30,7 @@ async def admit(caller: Caller, *, store: Store, live: int) -> None:
         )
     now = datetime.now(UTC)
     if limits.tokens_per_day is not None:
-        used = await store.access.tokens_used(caller.owner, now)
+        used = await store.access.tokens_used(owner, now)
         if used >= limits.tokens_per_day:
             midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
             raise RateLimited(
@@ -34,7 +39,7 @@ async def admit(caller: Caller, *, store: Store, live: int) -> None:
                 retry_after_s=(midnight - now).total_seconds(),
             )
     if limits.responses_per_minute is not None:
-        count = await store.access.count_response(caller.owner, now)
+        count = await store.access.count_response(owner, now)
         if count > limits.responses_per_minute:
             wait_s = 60 - now.second
             raise RateLimited(

@@ -16,6 +16,7 @@ from codeact.agent import AgentOptions, Stop, answer
 from codeact.errors import ConversationLocked, InvalidRequest, Overloaded, StoreError
 from codeact.ids import new_id
 from codeact.models import Model
+from codeact.owners import account_of
 from codeact.recorder import Recorder
 from codeact.recovery import RESTARTED
 from codeact.store import Store
@@ -214,7 +215,8 @@ class Runs:
         return {**self._live, **self._settling}
 
     def live_of(self, owner: str) -> int:
-        return sum(run.owner == owner for run in self._live.values())
+        """How many of the owner's are under way, and of an account's users'."""
+        return sum(owner in (run.owner, account_of(run.owner)) for run in self._live.values())
 
     async def _produce(
         self,

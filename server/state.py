@@ -79,7 +79,7 @@ class State:
         if self.pool.opened is not None:
             self.workspaces.check_quota(self.pool.opened.value, workspace_id, owner=caller.owner)
         async with self.runs.reserve(workspace_id):
-            await admit(caller, store=store, live=self.runs.live_of(caller.owner))
+            await admit(caller, store=store, live_of=self.runs.live_of)
             messages = await preparation.messages()
             if workspace_id is None and request.store is False:
                 workspace_id = new_id(UNSTORED)

@@ -7,6 +7,7 @@ out, and every event of theirs echoes it. Errors are frames; the socket stays op
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -18,8 +19,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from codeact.errors import CodeActError, InvalidRequest, NotFound
 from sandbox_pool.errors import SandboxError
-from server.auth import BAD_AUTH, Caller, accept, authenticate, caller_of
+from server.auth import BAD_AUTH, Caller, accept, authenticate, caller_of, identify
 from server.errors import Unauthorized, envelope, status_of
+from server.guard import Forbidden
 from server.parameters import decoded
 from server.requests import parse_create, parse_steer
 from server.runs import Run
@@ -60,6 +62,8 @@ class _Session:
         self._websocket = websocket
         self._state = state
         self._caller = caller
+        self._fresh_token: str | None = None
+        self._refreshed = anyio.Event()
         self._unstored = unstored
         self._tasks = tasks
         self._lanes: dict[str, MemoryObjectSendStream[dict[str, Any]]] = {}
@@ -68,10 +72,12 @@ class _Session:
             "response.cancel": self._cancel,
             "response.steer": self._steer,
             "codeact:response.resume": self._resume,
+            "codeact:session.refresh": self._refresh,
         }
 
     async def serve(self) -> None:
-        """Reads frames until the client leaves or has sent too many bad ones."""
+        """Reads frames until the client leaves, its key has expired, or it has sent too many bad ones."""
+        self._tasks.start_soon(self._end_at_expiry)
         try:
             await self._read()
         finally:
@@ -171,12 +177,9 @@ class _Session:
     async def _create(self, event: dict[str, Any], stream_id: str | None) -> None:
         body = event.pop("response", None) or event  # some clients nest the body under `response`
         request = parse_create(body)
-        try:
-            self._caller = await authenticate(self._websocket)
-        except Unauthorized as error:  # since the socket was opened
-            await self._websocket.close(BAD_AUTH, error.message[:120])
+        if (caller := await self._authenticate()) is None:
             return
-        run: Run | None = await self._state.create(request, caller=self._caller, unstored=self._unstored)
+        run: Run | None = await self._state.create(request, caller=caller, unstored=self._unstored)
         while run is not None:
             await self._follow(run.log.read(), stream_id)
             steered, run = run, await run.successor()
@@ -189,6 +192,8 @@ class _Session:
 
     async def _steer(self, event: dict[str, Any], stream_id: str | None) -> None:
         response_id = event.get("previous_response_id")
+        if await self._authenticate() is None:
+            return
         try:
             await self._state.steer(str(response_id), parse_steer(event), owner=self._caller.owner)
         except NotFound as error:
@@ -201,8 +206,48 @@ class _Session:
         response_id, after = _response_id(event), event.get("starting_after", -1)
         if not isinstance(after, int):
             raise InvalidRequest("'starting_after' must be a sequence_number.", param="starting_after")
+        if await self._authenticate() is None:
+            return
         stream = await self._state.open_stream(response_id, owner=self._caller.owner, starting_after=after)
         self._tasks.start_soon(self._follow, stream, stream_id)
+
+    # ---- who it is ---------------------------------------------------------------------------------
+
+    async def _authenticate(self) -> Caller | None:
+        """Who asks, as the database knows it now; None when they may no longer, and the socket is closed."""
+        try:
+            if self._fresh_token is not None:
+                return await identify(self._state, key=self._fresh_token)
+            return await authenticate(self._websocket)
+        except Unauthorized as error:  # since the socket was opened
+            await self._websocket.close(BAD_AUTH, error.message[:120])
+            return None
+
+    async def _refresh(self, event: dict[str, Any], stream_id: str | None) -> None:
+        """Takes an embed token in place of one that expires soon: of the same user, for the same page."""
+        token, known = event.get("token"), self._caller
+        if not isinstance(token, str):
+            raise InvalidRequest("'token' is missing.", param="token")
+        fresh = await identify(self._state, key=token)
+        if fresh.grant is None or known.grant is None or fresh.expires_at is None:
+            raise Forbidden("Only an embed token can be refreshed, by another one.", code="embed_tokens_only")
+        if (fresh.owner, fresh.grant.origin) != (known.owner, known.grant.origin):
+            raise Forbidden("The token is another user's, or for another page.", code="another_session")
+        self._caller, self._fresh_token = fresh, token
+        self._refreshed.set()
+        frame = {"type": "codeact:session.refreshed", "expires_at": int(fresh.expires_at.timestamp())}
+        if stream_id is not None:
+            frame["stream_id"] = stream_id
+        await self._send(msgspec.json.encode(frame).decode())
+
+    async def _end_at_expiry(self) -> None:
+        while (expires_at := self._caller.expires_at) is not None:
+            self._refreshed = anyio.Event()
+            with anyio.move_on_after((expires_at - datetime.now(UTC)).total_seconds()) as left:
+                await self._refreshed.wait()
+            if left.cancelled_caught:
+                await self._websocket.close(BAD_AUTH, "What this socket was opened with has expired.")
+                return
 
     async def _follow(self, stream: AsyncGenerator[list[str], None], stream_id: str | None) -> None:
         suffix = f',"stream_id":{json.dumps(stream_id)}}}' if stream_id is not None else None

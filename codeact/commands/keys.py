@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from codeact.errors import ConfigurationError
+from codeact.owners import check_owner
 from codeact.settings import Settings
 from codeact.store import Credential, OwnerLimits, Store, open_store
 
@@ -29,11 +29,8 @@ def create(
     limits: OwnerLimits,
     as_json: bool,
 ) -> None:
-    """Prints the new key's secret, alone on stdout. Raises `ConfigurationError` for an owner's name we do not take."""
-    if not owner.strip() or len(owner) > 128 or not owner.isprintable() or "/" in owner:
-        raise ConfigurationError(
-            "An owner's name has 1 to 128 printable characters, none of them a slash.", param="owner"
-        )
+    """Prints the new key's secret, alone on stdout. Raises `InvalidRequest` for an owner's name we do not take."""
+    check_owner(owner)
     expires_at = datetime.now(UTC) + timedelta(days=days) if days is not None else None
     made, secret = _with_store(
         settings,

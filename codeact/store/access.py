@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from codeact.errors import InvalidRequest, NotFound
 from codeact.ids import new_id
+from codeact.owners import account_of, check_owner
 from codeact.store.operation import operation
 from codeact.store.records import AuditEntry, Credential, OwnerLimits
 
 if TYPE_CHECKING:
     from codeact.store.documents import Documents
 
-__all__ = ["KEY_PREFIX", "Access", "hash_of"]
+__all__ = ["EMBED_PREFIX", "KEY_PREFIX", "Access", "hash_of"]
 
 REVOKED_IS_KEPT = timedelta(days=90)
 AUDIT_IS_KEPT = timedelta(days=90)
 KEY_PREFIX = "codeact_"
+EMBED_PREFIX = f"{KEY_PREFIX}embed_"
 SHOWN_CHARS = len(KEY_PREFIX) + 6
 
 
@@ -53,7 +55,8 @@ class Access:
         expires_at: datetime | None = None,
         limits: OwnerLimits | None = None,
     ) -> tuple[Credential, str]:
-        """A new API key and its secret, which cannot be read again."""
+        """A new API key and its secret, which cannot be read again. Raises `InvalidRequest` for the owner's name."""
+        check_owner(owner)
         secret = f"{KEY_PREFIX}{secrets.token_urlsafe(32)}"
         document = self._credentials(
             id=new_id("key"),
@@ -98,7 +101,7 @@ class Access:
 
     @operation
     async def find(self, secret: str) -> Credential | None:
-        """The key or session that the secret belongs to, if it is accepted now."""
+        """The key or session, of a browser or of an embed, that the secret belongs to, if it is accepted now."""
         document = await self._credentials.find_one({"hash": hash_of(secret), "revoked_at": None})
         if document is None or (document.expires_at is not None and document.expires_at <= datetime.now(UTC)):
             return None
@@ -132,6 +135,48 @@ class Access:
         """Idempotent."""
         await self._credentials.find({"hash": hash_of(secret), "kind": "session"}).delete()
 
+    @operation
+    async def create_embed_session(
+        self,
+        *,
+        parent_id: str | None,
+        owner: str,
+        origin: str,
+        expires_at: datetime,
+        limits: OwnerLimits,
+        account_limits: OwnerLimits,
+    ) -> tuple[Credential, str]:
+        """A session of a widget's user and its token, which cannot be read again. It ends with its key, too."""
+        secret = f"{EMBED_PREFIX}{secrets.token_urlsafe(32)}"
+        document = self._credentials(
+            id=new_id("emb"),
+            kind="embed",
+            hash=hash_of(secret),
+            owner=owner,
+            name="embed",
+            operator=False,
+            shown="",
+            created_at=datetime.now(UTC),
+            expires_at=expires_at,
+            purge_at=expires_at,
+            parent_id=parent_id,
+            limits=_given(limits),
+            origin=origin,
+            account_limits=_given(account_limits),
+        )
+        await document.insert()
+        return document.record(), secret
+
+    @operation
+    async def end_embed_session(self, session_id: str, *, parent_id: str | None) -> None:
+        """Ends a session that was made from this key; None: from any. Raises `NotFound`."""
+        query: dict[str, Any] = {"_id": session_id, "kind": "embed"}
+        if parent_id is not None:
+            query["parent_id"] = parent_id
+        if (document := await self._credentials.find_one(query)) is None:
+            raise NotFound(f"There is no embed session '{session_id}'.", param="session_id")
+        await document.delete()
+
     # ---- usage ---------------------------------------------------------------------------------------
 
     @operation
@@ -140,18 +185,28 @@ class Access:
 
         Where the connection breaks it may be counted twice.
         """
-        period = f"{owner}/{at:%Y-%m-%dT%H:%M}"
-        return int((await self._add(period, {"responses": 1}, at + timedelta(minutes=2)))["responses"])
+        return await self._count(owner, "responses", at)
+
+    @operation
+    async def count_session(self, account: str, at: datetime) -> int:
+        """The same for sessions of an embed."""
+        return await self._count(account, "sessions", at)
 
     @operation
     async def add_tokens(self, owner: str, tokens: int, at: datetime) -> None:
-        await self._add(f"{owner}/{at:%Y-%m-%d}", {"tokens": tokens}, at + timedelta(days=2))
+        """Adds to what the owner used on this day, and to what its account did."""
+        for each in sorted({owner, account_of(owner)}):
+            await self._add(f"{each}/{at:%Y-%m-%d}", {"tokens": tokens}, at + timedelta(days=2))
 
     @operation
     async def tokens_used(self, owner: str, at: datetime) -> int:
         """Tokens of the day that `at` (UTC) falls into."""
         document = await self._usage.get(f"{owner}/{at:%Y-%m-%d}")
         return document.tokens if document is not None else 0
+
+    async def _count(self, owner: str, what: str, at: datetime) -> int:
+        found = await self._add(f"{owner}/{at:%Y-%m-%dT%H:%M}", {what: 1}, at + timedelta(minutes=2))
+        return int(found[what])
 
     async def _add(self, period: str, amounts: dict[str, int], purge_at: datetime) -> dict[str, Any]:
         from pymongo import ReturnDocument

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import ClassVar, Literal
 
 from beanie import Document
+from pydantic import Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from codeact.store.records import AuditEntry, Credential, OwnerLimits
@@ -15,7 +16,7 @@ class CredentialDocument(Document):
     """`hash` is the SHA-256 of a secret with 256 random bits, which needs no salt and no slow hash."""
 
     id: str  # type: ignore[assignment]  # ours, not an ObjectId
-    kind: Literal["key", "session"]
+    kind: Literal["key", "session", "embed"]
     hash: str
     owner: str
     name: str
@@ -27,6 +28,8 @@ class CredentialDocument(Document):
     purge_at: datetime | None = None
     parent_id: str | None = None
     limits: dict[str, int]
+    origin: str | None = None
+    account_limits: dict[str, int] = Field(default_factory=dict)
 
     class Settings:
         name = "credentials"
@@ -50,14 +53,20 @@ class CredentialDocument(Document):
             revoked_at=self.revoked_at,
             parent_id=self.parent_id,
             limits=OwnerLimits(**self.limits),
+            origin=self.origin,
+            account_limits=OwnerLimits(**self.account_limits),
         )
 
 
 class UsageDocument(Document):
-    """What an owner used in one period, a minute or a day: `local/2026-11-21` or `local/2026-11-21T08:15`."""
+    """What an owner used in one period, a minute or a day: `local/2026-11-21` or `local/2026-11-21T08:15`.
+
+    `sessions` are an embed's; a user's tokens and responses count for the account, too.
+    """
 
     id: str  # type: ignore[assignment]
     responses: int = 0
+    sessions: int = 0
     tokens: int = 0
     purge_at: datetime
 

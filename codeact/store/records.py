@@ -122,10 +122,13 @@ class OwnerLimits:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An API key, or what was made from one: a browser's session. The secret itself is kept nowhere."""
+    """An API key, or what was made from one: a browser's session, or an embed's. The secret itself is kept nowhere.
+
+    An embed's has the `origin` of the page that it is for, and the limits of the account that its use counts for, too.
+    """
 
     id: str
-    kind: Literal["key", "session"]
+    kind: Literal["key", "session", "embed"]
     owner: str
     name: str
     operator: bool
@@ -135,6 +138,8 @@ class Credential:
     revoked_at: datetime | None
     parent_id: str | None
     limits: OwnerLimits
+    origin: str | None = None
+    account_limits: OwnerLimits = field(default_factory=OwnerLimits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from codeact.errors import InvalidRequest, NotFound
 from server.auth import COOKIE, caller_of, identify
 from server.errors import json_response
+from server.guard import Forbidden
 from server.openapi import operation
 from server.parameters import checked, read_json, read_parameters
 from server.state import State
@@ -44,6 +45,8 @@ async def create_session(request: Request) -> Response:
     state: State = request.app.state.codeact
     key = checked(await read_json(request, SESSION_BODY_BYTES), OpenSession).api_key
     caller = await identify(state, key=key)
+    if caller.grant is not None:
+        raise Forbidden("An embed token makes no session; it is sent with each request.", code="embed_forbidden")
     if caller.credential_id is None:
         return json_response({"object": "codeact:session", "owner": caller.owner, "needed": False})
     store = await state.store.get()

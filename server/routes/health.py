@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from codeact.models.demo import EXAMPLES
-from server.auth import caller_of, owner_of
+from server.auth import caller_of
 from server.errors import json_response
 from server.guard import Forbidden
 from server.parts import Part
@@ -48,8 +48,8 @@ async def readyz(request: Request) -> Response:
 
 
 async def status(request: Request) -> Response:
-    """`GET /v1/status`: what a page shows above a conversation."""
-    owner_of(request)
+    """`GET /v1/status`: what a page shows above a conversation; less to an embed's user."""
+    stranger = caller_of(request).grant is not None
     state: State = request.app.state.codeact
     models, pool, store = state.models.opened, state.pool.opened, state.store.opened
     names = models.value.names if models is not None else []
@@ -68,9 +68,9 @@ async def status(request: Request) -> Response:
                 "missing": list(pool.value.backend.isolation.missing),
             },
             "pool": None
-            if stats is None
+            if stats is None or stranger
             else {"warm": stats.warm, "starting": stats.starting, "leased": stats.leased, "waiting": stats.waiting},
-            "store": None if store is None else store.summary,
+            "store": None if store is None or stranger else store.summary,
             "examples": list(EXAMPLES) if names[:1] == ["demo"] else [],
         }
     )

@@ -1,4 +1,4 @@
-"""The chat page: the files that `web/build.py` made enter, routes under a strict policy leave."""
+"""The chat page and the embed: the files that `web/build.py` made enter, routes under a strict policy leave."""
 
 import base64
 import hashlib
@@ -8,14 +8,22 @@ from pathlib import Path
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
+
+from codeact.settings import Settings
 
 __all__ = ["routes"]
 
 STATIC = Path(__file__).parent.parent / "static"
 NOT_BUILT = """<!doctype html><html lang="en"><title>codeact</title>
 <p>The page is not built. <code>make page</code> builds it; the API works without it.</p></html>"""
+MAY_NOT_EMBED = """<!doctype html><html lang="en"><title>codeact</title>
+<p>This page may not embed the chat. <code>CODEACT_EMBED_ORIGINS</code> lists the origins that may, exactly as browsers
+write them; <code>embed.js</code> names the one that it is on.</p></html>"""
+EMBED_IS_OFF = (
+    "The embed is off. CODEACT_EMBED_ORIGINS, of the server, lists the origins whose pages may embed the chat.\n"
+)
 
 POLICY = "; ".join(
     (
@@ -28,21 +36,38 @@ POLICY = "; ".join(
         "frame-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
-        "frame-ancestors 'self'",
         "require-trusted-types-for 'script'",
         "trusted-types codeact dompurify",
     )
 )
-HEADERS = {"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff", "Content-Security-Policy": POLICY}
+ALONE = {"Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'"}
+HEADERS = {"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"} | ALONE
 ASKED_AGAIN = {"Cache-Control": "no-cache"}
+EVERYWHERE = {"Cache-Control": "public, max-age=300", "Cross-Origin-Resource-Policy": "cross-origin"}
 KEPT = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 async def index(request: Request) -> Response:
     """`GET /` and the pages whose addresses the chat makes itself."""
-    if not (STATIC / "index.html").exists():
-        return HTMLResponse(NOT_BUILT, 503)
-    return _file(request, STATIC / "index.html", HEADERS | ASKED_AGAIN)
+    return _document(request, "index.html", ALONE)
+
+
+async def panel(request: Request) -> Response:
+    """`GET /embed.html?origin=…`: the chat in a frame of a page of this origin, if the settings list it; else 403."""
+    asked = request.query_params.getlist("origin")
+    settings: Settings = request.app.state.settings
+    origin = next((origin for origin in settings.embed_origins if asked == [origin]), None)
+    if origin is None:
+        return HTMLResponse(MAY_NOT_EMBED, 403, HEADERS | ASKED_AGAIN)
+    return _document(request, "embed.html", {"Content-Security-Policy": f"{POLICY}; frame-ancestors {origin}"})
+
+
+async def loader(request: Request) -> Response:
+    """`GET /embed.js`, for pages of any origin: it is public, and does nothing without the frame above."""
+    settings: Settings = request.app.state.settings
+    if not settings.embed_origins:
+        return PlainTextResponse(EMBED_IS_OFF, 404)
+    return _file(request, STATIC / "embed.js", HEADERS | EVERYWHERE)
 
 
 async def icon(request: Request) -> Response:
@@ -62,11 +87,18 @@ async def frame(request: Request) -> Response:
         raise HTTPException(404)
     script = re.search(r"<script>(.*?)</script>", path.read_text("utf-8"), re.DOTALL)
     digest = hashlib.sha256(script[1].encode() if script else b"").digest()
+    ancestors = " ".join(("'self'", *request.app.state.settings.embed_origins))
     policy = (
         f"sandbox allow-scripts; default-src 'none'; script-src 'sha256-{base64.b64encode(digest).decode()}';"
-        " style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
+        f" style-src 'unsafe-inline'; img-src data:; frame-ancestors {ancestors}"
     )
     return _file(request, path, HEADERS | ASKED_AGAIN | {"Content-Security-Policy": policy})
+
+
+def _document(request: Request, name: str, policy: dict[str, str]) -> Response:
+    if not (STATIC / name).exists():
+        return HTMLResponse(NOT_BUILT, 503, HEADERS | policy)
+    return _file(request, STATIC / name, HEADERS | ASKED_AGAIN | policy)
 
 
 def _file(request: Request, path: Path, headers: dict[str, str]) -> Response:
@@ -83,6 +115,8 @@ routes = [
     Route("/", index, methods=["GET"]),
     Route("/c/{conversation_id}", index, methods=["GET"]),
     Route("/share/{token}", index, methods=["GET"]),
+    Route("/embed.html", panel, methods=["GET"]),
+    Route("/embed.js", loader, methods=["GET"]),
     Route("/icon.svg", icon, methods=["GET"]),
     Route("/frame.html", frame, methods=["GET"]),
     Route("/assets/{name}", asset, methods=["GET"]),

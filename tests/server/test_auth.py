@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 
 from codeact.errors import ConfigurationError
 from codeact.store import open_store
-from server.auth import COOKIE, PUBLIC, check_exposure
+from server.auth import COOKIE, EMBED_SESSIONS, PUBLIC, check_exposure
 from server.guard import is_loopback
 from tests.server.conftest import Running, in_thread, settings_of
 
@@ -164,7 +164,7 @@ def test_without_needed_keys_a_placeholder_is_passed_over_but_not_a_key_that_end
 
 def test_nothing_under_v1_is_reached_without_a_key(keyed: Running) -> None:
     paths = {route.path for route in keyed.app.routes if route.path.startswith("/v1/")}
-    public = {path for path in paths if f"{path}/".startswith(PUBLIC)}
+    public = {path for path in paths if f"{path}/".startswith(PUBLIC)} | {EMBED_SESSIONS}
     assert "/v1/responses/{response_id}" in paths - public
     with client(keyed, None) as http:
         for path in sorted(paths - public):

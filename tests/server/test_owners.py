@@ -23,7 +23,7 @@ BODIES: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def keyed(make_server: Callable[..., Running]) -> Running:
-    return make_server(api_keys="key-a,key-b")
+    return make_server(api_keys="key-a,key-b", embed_origins="https://shop.example")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,7 @@ def ids(keyed: Running) -> dict[str, str]:
         files = {"file": ("notes.txt", b"secret notes")}
         uploaded = http.post(f"/v1/containers/{block['container_id']}/files", files=files)
         assert uploaded.status_code == 200, uploaded.text
+        embedded = http.post("/v1/embed/sessions", json={"origin": "https://shop.example", "user": "alice"}).json()
     return {
         "response_id": made["id"],
         "conversation_id": made["conversation"]["id"],
@@ -43,6 +44,7 @@ def ids(keyed: Running) -> dict[str, str]:
         "container_id": block["container_id"],
         "file_id": uploaded.json()["id"],
         "sha256": image.rpartition("/")[2],
+        "session_id": embedded["id"],
     }
 
 

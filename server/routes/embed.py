@@ -1,0 +1,205 @@
+"""`/v1/embed`: a key and a user of its holder enter, a short-lived token for that user's browser leaves."""
+
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from secrets import token_urlsafe
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from codeact.errors import InvalidRequest, RateLimited
+from codeact.owners import ANONYMOUS, account_of, user_of_account
+from codeact.settings import Settings
+from codeact.store import Credential, OwnerLimits
+from server.auth import EMBED_SESSIONS, Caller, authenticate, caller_of
+from server.embed import check_origin
+from server.errors import json_response
+from server.guard import Forbidden, is_own
+from server.openapi import operation
+from server.parameters import checked, read_json
+from server.state import State
+
+__all__ = ["routes"]
+
+BODY_BYTES = 10_000
+LASTS_S = 600
+ANONYMOUS_LASTS = timedelta(days=1)
+
+Count = Annotated[int, Meta(ge=1)]
+
+
+class EmbedLimits(msgspec.Struct, forbid_unknown_fields=True):
+    """What the user may use; what is left out is as the settings have it for every owner."""
+
+    responses_per_minute: Count | None = None
+    concurrent_responses: Count | None = None
+    tokens_per_day: Count | None = None
+
+
+class CreateEmbedSession(msgspec.Struct):
+    """`user` is the user's name with the key's holder. Without it, and without a key, the visitor has none."""
+
+    origin: str
+    user: str | None = None
+    expires_in_s: Annotated[int, Meta(ge=60, le=3600)] | None = None
+    limits: EmbedLimits | None = None
+
+
+class EmbedSession(msgspec.Struct, kw_only=True):
+    """`owner` is whose conversations these are; `expires_at` is in Unix seconds."""
+
+    object: Literal["codeact:embed.session"] = "codeact:embed.session"
+    id: str
+    owner: str
+    origin: str
+    expires_at: int
+    anonymous: bool
+
+
+class NewEmbedSession(EmbedSession, kw_only=True):
+    """The token is shown this once."""
+
+    token: str
+
+
+@operation(NewEmbedSession, body=CreateEmbedSession, status=201)
+async def create_session(request: Request) -> Response:
+    """`POST /v1/embed/sessions`: a token for one user on pages of one origin; it ends by itself, and with its key."""
+    state: State = request.app.state.codeact
+    may_be_anonymous = state.settings.embed_anonymous and "authorization" not in request.headers
+    caller = None if may_be_anonymous else await authenticate(request)
+    asked = checked(await read_json(request, BODY_BYTES), CreateEmbedSession)
+    if caller is None and asked.user is not None:
+        caller = await authenticate(request)
+    made, token = await (_for_visitor(request, asked) if caller is None else _for_user(request, asked, caller))
+    return json_response(NewEmbedSession(**_shape(made), token=token), 201)
+
+
+@operation(EmbedSession)
+async def get_session(request: Request) -> Response:
+    """`GET /v1/embed/session`: what the embed token that comes with it is for."""
+    caller = caller_of(request)
+    if caller.grant is None or caller.credential_id is None or caller.expires_at is None:
+        raise Forbidden("This tells of embed tokens, and none came with it.", code="embed_tokens_only")
+    return json_response(
+        EmbedSession(**_about(caller.credential_id, caller.owner, caller.grant.origin, caller.expires_at))
+    )
+
+
+@operation(dict[str, Any])
+async def delete_session(request: Request) -> Response:
+    """`DELETE /v1/embed/sessions/{id}`: ends it, for the key that made it and for operators."""
+    state: State = request.app.state.codeact
+    caller, session_id = caller_of(request), request.path_params["session_id"]
+    store = await state.store.get()
+    await store.access.end_embed_session(session_id, parent_id=None if caller.operator else caller.credential_id)
+    return json_response({"id": session_id, "object": "codeact:embed.session.deleted", "deleted": True})
+
+
+async def _for_user(request: Request, asked: CreateEmbedSession, caller: Caller) -> tuple[Credential, str]:
+    state: State = request.app.state.codeact
+    if "/" in caller.owner:
+        raise Forbidden("A user of an embed has no users of their own.", code="embed_forbidden")
+    if caller.credential_id is not None and "authorization" not in request.headers:
+        raise Forbidden("An API key is needed: 'Authorization: Bearer KEY'. A cookie is not one.", code="key_needed")
+    if asked.user is None:
+        text = (
+            "'user' is missing: say whose browser the token is for. Visitors without a name: CODEACT_EMBED_ANONYMOUS."
+        )
+        raise InvalidRequest(text, param="user")
+    check_origin(asked.origin, state.settings)
+    owner = user_of_account(caller.owner, asked.user)
+    limits = _within(asked.limits or EmbedLimits(), caller.limits)
+    expires_at = datetime.now(UTC) + timedelta(seconds=asked.expires_in_s or LASTS_S)
+    store = await state.store.get()
+    made = await store.access.create_embed_session(
+        parent_id=caller.credential_id,
+        owner=owner,
+        origin=asked.origin,
+        expires_at=min(expires_at, caller.expires_at or expires_at),
+        limits=limits,
+        account_limits=caller.limits,
+    )
+    state.audit.record(caller, "embed.session", made[0].id, status=201, address=_address(request))
+    return made
+
+
+async def _for_visitor(request: Request, asked: CreateEmbedSession) -> tuple[Credential, str]:
+    """Its owner is a name that nobody can guess, so that nobody else is ever it."""
+    state: State = request.app.state.codeact
+    settings = state.settings
+    for name in ("expires_in_s", "limits"):
+        if getattr(asked, name) is not None:
+            raise InvalidRequest(f"'{name}' is for keys; for visitors the server's settings say it.", param=name)
+    _check_own_page(request, settings)
+    check_origin(asked.origin, settings)
+    store, now = await state.store.get(), datetime.now(UTC)
+    most = settings.embed_anonymous_sessions_per_minute or 0
+    if await store.access.count_session(ANONYMOUS, now) > most:
+        raise RateLimited(
+            f"{most} new visitors in a minute are the limit (CODEACT_EMBED_ANONYMOUS_SESSIONS_PER_MINUTE).",
+            code="rate_limit_exceeded",
+            retry_after_s=60 - now.second,
+        )
+    made = await store.access.create_embed_session(
+        parent_id=None,
+        owner=user_of_account(ANONYMOUS, token_urlsafe(16)),
+        origin=asked.origin,
+        expires_at=now + ANONYMOUS_LASTS,
+        limits=OwnerLimits(
+            responses_per_minute=settings.embed_anonymous_responses_per_minute,
+            tokens_per_day=settings.embed_anonymous_tokens_per_day,
+        ),
+        account_limits=OwnerLimits(tokens_per_day=settings.embed_anonymous_tokens_per_day_in_all),
+    )
+    visitor = Caller(made[0].owner, False, made[0].id, made[0].limits, made[0].limits)
+    state.audit.record(visitor, "embed.session", made[0].id, status=201, address=_address(request))
+    return made
+
+
+def _check_own_page(request: Request, settings: Settings) -> None:
+    """Browsers say truly from where they ask; whoever is none meets the limits."""
+    origin, site = request.headers.get("origin", ""), request.headers.get("sec-fetch-site", "same-origin")
+    if site != "same-origin" or not is_own(origin, request.headers.get("host", ""), settings):
+        raise Forbidden("A visitor's token is for the embed's own frame; a backend sends its API key and 'user'.")
+
+
+def _within(asked: EmbedLimits, most: OwnerLimits) -> OwnerLimits:
+    """The limits that were asked for. Raises `InvalidRequest` for one above the key's."""
+    for field in fields(most):
+        given, bound = getattr(asked, field.name), getattr(most, field.name)
+        if given is not None and bound is not None and given > bound:
+            name = f"limits.{field.name}"
+            raise InvalidRequest(f"'{name}' is {given}, and the key's own limit is {bound}.", param=name)
+    return OwnerLimits(**msgspec.structs.asdict(asked))
+
+
+def _shape(made: Credential) -> dict[str, Any]:
+    assert made.origin is not None  # as every embed session's
+    assert made.expires_at is not None
+    return _about(made.id, made.owner, made.origin, made.expires_at)
+
+
+def _about(session_id: str, owner: str, origin: str, expires_at: datetime) -> dict[str, Any]:
+    return {
+        "id": session_id,
+        "owner": owner,
+        "origin": origin,
+        "expires_at": int(expires_at.timestamp()),
+        "anonymous": account_of(owner) == ANONYMOUS,
+    }
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client is not None else ""
+
+
+routes = [
+    Route(EMBED_SESSIONS, create_session, methods=["POST"]),
+    Route(f"{EMBED_SESSIONS}/{{session_id}}", delete_session, methods=["DELETE"]),
+    Route("/v1/embed/session", get_session, methods=["GET"]),
+]
