@@ -128,8 +128,11 @@ class _Loop:
 
     async def run(self) -> None:
         if not self._options.generate:
-            await self.runner.claim()
+            if self._workspace.container_id is None and self._options.may_warm():
+                self._workspace.warm_up()
+                await self.runner.claim()
             return
+        self._workspace.asked()
         if not await self.runner.resume():
             return
         for turn in range(self._options.max_code + 1):

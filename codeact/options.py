@@ -1,6 +1,6 @@
 """What a caller of the agent decides: plain values, the same for a server and for a script."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from codeact.models import Sampling
@@ -16,14 +16,15 @@ __all__ = ["AgentOptions"]
 class AgentOptions:
     """`max_turns` and `max_tool_calls` count blocks of code; the sampling's `max_output_tokens` is for all calls.
 
-    `generate` False claims the sandbox and asks no model; `truncate` lets old messages go that do not fit; `files` are
-    in the working directory when code runs.
+    `generate` False claims the sandbox, if `may_warm` says so then, and asks no model; `truncate` lets old messages go
+    that do not fit; `files` are in the working directory when code runs.
     With `collect` the answer cites the files that its code wrote.
     """
 
     max_turns: int = 20
     max_tool_calls: int | None = None
     generate: bool = True
+    may_warm: Callable[[], bool] = lambda: True
     truncate: bool = False
     files: Sequence[GivenFile] = ()
     observation_chars: int = 12_000

@@ -23,6 +23,9 @@ log = structlog.get_logger(__name__)
 GetPool = Callable[[], Awaitable[SandboxPool]]
 """Returns the pool, waiting while it starts; raises what kept it from starting."""
 
+WARMED_SHARE = 4
+"""One of so many sandboxes may be claimed by strangers' pages ahead of a question."""
+
 MakeRoom = Callable[[SandboxPool, str], Awaitable[None]]
 """Releases what an owner needs for one more sandbox."""
 
@@ -60,6 +63,7 @@ class Workspace:
         self._defined: tuple[str, str] | None = None
         self._placed: set[tuple[str, GivenFile]] = set()
         self.suspended: Suspended | None = None
+        self._only_warmed = False
 
     @property
     def container_id(self) -> str | None:
@@ -74,6 +78,18 @@ class Workspace:
     @property
     def idle(self) -> bool:
         return self._users == 0
+
+    @property
+    def only_warmed(self) -> bool:
+        """Whether it has a sandbox, or is about to, that nothing has been asked of yet."""
+        return self._only_warmed and (not self.idle or self.container_id is not None)
+
+    def warm_up(self) -> None:
+        """Says that its next sandbox is claimed ahead of a question; `asked` says that one has come."""
+        self._only_warmed = True
+
+    def asked(self) -> None:
+        self._only_warmed = False
 
     @property
     def lost(self) -> str:
@@ -201,6 +217,18 @@ class Workspaces:
         if pool.max_per_owner is not None and pool.held_by(owner) - spare >= pool.max_per_owner:
             pool.check_quota(owner)
 
+    def may_warm(self, pool: SandboxPool, workspace: Workspace) -> bool:
+        """Whether a stranger's page may claim a sandbox before anybody asks: it takes none from a conversation, an
+        owner has one at most, and a quarter of the pool is all that lies unused in this way.
+        """
+        warmed = [each for each in self._workspaces.values() if each.only_warmed and each is not workspace]
+        stats = pool.stats()
+        return (
+            stats.leased + stats.waiting < pool.max_size
+            and len(warmed) < max(1, pool.max_size // WARMED_SHARE)
+            and all(each.owner != workspace.owner for each in warmed)
+        )
+
     def _of(self, owner: str) -> list[Workspace]:
         return [workspace for workspace in self._workspaces.values() if workspace.owner == owner]
 
@@ -221,9 +249,9 @@ class Workspaces:
         await self._release_idle(self._workspaces.values(), missing, reason)
 
     async def _release_idle(self, workspaces: Iterable[Workspace], number: int, reason: str) -> None:
-        """So many of these, as far as there are, dead ones first and then the longest unused."""
+        """So many of these, as far as there are: dead ones first, then those without variables, the longest unused."""
         spare = [workspace for workspace in workspaces if workspace.spare]
-        spare.sort(key=lambda workspace: (workspace.container_id is not None, workspace.last_used))
+        spare.sort(key=lambda each: (each.container_id is not None, not each.only_warmed, each.last_used))
         for workspace in spare[: max(0, number)]:
             log.warning("sandbox taken from an idle conversation", sandbox=workspace.container_id, reason=reason)
             await workspace.release(reason)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -108,7 +108,7 @@ class State:
                 await show([*history, *messages], get=preparation.get_blob),
                 model=model,
                 workspace=workspace,
-                options=self._options(request, toolbox, files, run),
+                options=self._options(request, toolbox, files, run, partial(self._may_warm, caller, workspace)),
                 then=partial(self._after, request=request, caller=caller, unstored=unstored),
             )
         self.audit.record(caller, "response.create", run.id)
@@ -210,12 +210,20 @@ class State:
             return [_note(prompt.BRANCHED)]
         return []
 
-    def _options(self, request: CreateRequest, toolbox: Toolbox, files: list[GivenFile], run: Run) -> AgentOptions:
+    def _options(
+        self,
+        request: CreateRequest,
+        toolbox: Toolbox,
+        files: list[GivenFile],
+        run: Run,
+        may_warm: Callable[[], bool],
+    ) -> AgentOptions:
         effort = request.reasoning.effort if request.reasoning is not None else None
         return AgentOptions(
             max_turns=self.settings.max_turns,
             max_tool_calls=0 if request.tool_choice == "none" else request.max_tool_calls,
             generate=request.generate is not False,
+            may_warm=may_warm,
             truncate=request.truncation == "auto",
             observation_chars=self.settings.observation_chars,
             instructions=request.instructions,
@@ -226,6 +234,11 @@ class State:
             files=files,
             collect=None if request.store is False else self._collecting(run, files),
         )
+
+    def _may_warm(self, caller: Caller, workspace: Workspace) -> bool:
+        """Whether a sandbox may be claimed ahead of a question; the pages of strangers have bounds."""
+        pool = self.pool.opened
+        return caller.grant is None or (pool is not None and self.workspaces.may_warm(pool.value, workspace))
 
     def _collecting(self, run: Run, given: list[GivenFile]) -> Collect:
         """Gives the files that code wrote: what the user gave is not among them as long as it is the same."""

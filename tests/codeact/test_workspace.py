@@ -1,7 +1,7 @@
 """Which conversation keeps its sandbox, and which gives it up; real sandboxes, a pool of one."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -103,3 +103,54 @@ async def test_a_dead_sandbox_of_an_idle_conversation_goes_first(tmp_path: Path)
         await (await dead.sandbox()).close()
         assert (await workspaces.get("conv_c", owner="local").sandbox()).alive
         assert older.container_id is not None
+
+
+async def test_a_page_may_warm_up_one_sandbox_of_an_owner_and_a_quarter_of_the_pool(tmp_path: Path) -> None:
+    async with workspaces_over(tmp_path, max_size=8) as workspaces:
+        pool = await workspaces._get_pool()
+
+        async def warms(conversation_id: str, owner: str) -> bool:
+            workspace = workspaces.get(conversation_id, owner=owner)
+            if may := workspaces.may_warm(pool, workspace):
+                workspace.warm_up()
+                await workspace.sandbox()
+            return may
+
+        assert await warms("conv_a", "ann")
+        assert not await warms("conv_b", "ann")
+        assert await warms("conv_c", "ben")
+        assert not await warms("conv_d", "cid")
+        workspaces.get("conv_a", owner="ann").asked()
+        assert await warms("conv_d", "cid")
+        await workspaces.release("conv_d", "it is gone")
+        assert await warms("conv_e", "dan")
+
+
+async def test_to_warm_up_takes_no_sandbox_from_a_conversation(tmp_path: Path) -> None:
+    async with workspaces_over(tmp_path) as workspaces:
+        idle, hovering = workspaces.get("conv_a", owner="ann"), workspaces.get("conv_b", owner="ben")
+        await idle.sandbox()
+        assert not workspaces.may_warm(await workspaces._get_pool(), hovering)
+
+
+async def test_warm_ups_that_begin_at_once_are_counted_before_they_have_a_sandbox(tmp_path: Path) -> None:
+    async with workspaces_over(tmp_path, max_size=8) as workspaces:
+        pool = await workspaces._get_pool()
+        many = [workspaces.get(f"conv_{number}", owner=f"owner {number}") for number in range(5)]
+        with ExitStack() as stack:
+            for workspace in many:
+                stack.enter_context(workspace.in_use())
+                if workspaces.may_warm(pool, workspace):
+                    workspace.warm_up()
+            assert [workspace.only_warmed for workspace in many] == [True, True, False, False, False]
+        assert not any(workspace.only_warmed for workspace in many)  # none of them has got one
+
+
+async def test_a_sandbox_that_was_only_warmed_up_goes_before_one_with_variables(tmp_path: Path) -> None:
+    async with workspaces_over(tmp_path, max_size=2) as workspaces:
+        used, warmed, asking = (workspaces.get(f"conv_{name}", owner=name) for name in ("ann", "ben", "cid"))
+        await used.sandbox()
+        warmed.warm_up()
+        await warmed.sandbox()
+        assert (await asking.sandbox()).alive
+        assert (used.container_id is None, warmed.container_id is None) == (False, True)

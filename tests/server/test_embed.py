@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -611,3 +612,28 @@ def test_visitors_together_have_a_quota_too(make_server: Callable[..., Running],
     with client(small, tokens[0]) as one, client(small, tokens[1]) as two:
         assert one.post("/v1/responses", json={"input": FIBONACCI}).status_code == 200
         assert two.post("/v1/responses", json={"input": FIBONACCI}).json()["error"]["code"] == "insufficient_quota"
+
+
+# ---- hovering crowds -----------------------------------------------------------------------------------
+
+
+def warm_up(server: Running, token: str) -> dict[str, Any]:
+    with client(server, token) as panel:
+        warmed = panel.post("/v1/responses", json={"generate": False, "input": []})
+    assert warmed.status_code == 200, warmed.text
+    assert warmed.json()["status"] == "completed"
+    return dict(warmed.json())
+
+
+def test_a_storm_of_warm_ups_leaves_the_pool_to_those_who_ask(make_server: Callable[..., Running]) -> None:
+    calm = make_server(api_keys="key-a", embed_origins=SHOP, pool_min=1, pool_max=4)
+    tokens = [token_of(calm, user=f"visitor {number}") for number in range(10)]
+    with ThreadPoolExecutor(10) as threads:
+        warmed = list(threads.map(lambda token: warm_up(calm, token), tokens * 2))
+    assert calm.state.pool.opened is not None
+    assert calm.state.pool.opened.value.stats().leased == 1
+    with client(calm, "key-a") as owner:
+        assert owner.post("/v1/responses", json={"input": FIBONACCI}).json()["status"] == "completed"
+    with client(calm, tokens[-1]) as panel:  # a question gets its sandbox, whether it was warmed up for or not
+        asked = {"input": FIBONACCI, "conversation": warmed[-1]["conversation"]["id"]}
+        assert panel.post("/v1/responses", json=asked).json()["status"] == "completed"
