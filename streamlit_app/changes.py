@@ -13,6 +13,7 @@ from codeact.commands.conversation import address_and_key
 from codeact.errors import CodeActError
 from streamlit_app import login
 from streamlit_app.bridge import run, settings
+from streamlit_app.markup import plain
 
 __all__ = ["allowed", "chat_url", "delete", "pin", "server", "stop", "switch"]
 
@@ -69,7 +70,7 @@ def attempt(change: Any, message: str) -> bool:
     try:
         change()
     except CodeActError as error:
-        st.error(error.message)
+        st.error(plain(error.message, 1_000))
         return False
     done(message)
     return True

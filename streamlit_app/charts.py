@@ -7,20 +7,31 @@ from typing import Any
 
 import altair as alt
 import streamlit as st
+from altair.utils import schemapi
 
 from codeact.store.periods import Period
+from streamlit_app.colours import BLUE
+from streamlit_app.markup import visible
 
 __all__ = ["bars", "lines", "moments", "show", "stacked", "summed"]
 
+# Altair checks each part of a chart against a schema as it is made: 80 ms a chart, four fifths of a page's time.
+# A test has it check each kind of chart.
+schemapi.disable_debug_mode()
+
 Rows = Sequence[Mapping[str, Any]]
-HEIGHT = 320
-MOST_NAMES = 12
+HEIGHT = 300
+MOST_NAMES = 7
+"""As many as there are colours that can be told apart, with one for the others."""
 OTHERS = "others"
 SECONDS = alt.Axis(format="%H:%M:%S", tickCount=6, labelOverlap=True)
+DASHES = [[1, 0], [6, 3], [2, 2]]
 
 
 def show(chart: alt.Chart | alt.LayerChart) -> None:
-    st.altair_chart(chart, width="stretch")
+    spec = chart.to_dict(validate=False)
+    spec.pop("config", None)  # Altair's own theme, in place of which Streamlit's comes.
+    st.vega_lite_chart(spec, width="stretch")
 
 
 def stacked(
@@ -28,81 +39,77 @@ def stacked(
 ) -> alt.Chart:
     """Bars over time, one on the other; each row has `start`, the value and the name that colours it."""
     names = list(palette) if palette else list(dict.fromkeys(row[colour] for row in rows))
-    scale = alt.Scale(domain=names, range=list(palette.values())) if palette else alt.Scale(domain=names)
     return (
         alt.Chart(_data(_piled(rows, period, value, colour, names)), height=HEIGHT)
         .mark_rect()
         .encode(
             x=_time(period),
             x2="end:T",
-            y=alt.Y("from:Q", title=f"{value} ({unit})", axis=alt.Axis(format=_format(unit), tickCount=5)),
+            y=alt.Y("from:Q", title=_axis(value, unit), axis=alt.Axis(format=_format(unit), tickCount=5)),
             y2="to:Q",
-            color=alt.Color(f"{colour}:N", title=None, scale=scale, legend=_legend(names)),
-            tooltip=[_start(), alt.Tooltip(f"{colour}:N"), alt.Tooltip(f"{value}:Q", title=f"{value} ({unit})")],
+            color=_coloured(colour, palette, names),
+            tooltip=[_start(), _name(colour), _number(value, unit)],
         )
     )
 
 
 def lines(rows: Rows, period: Period, *, value: str, unit: str, colour: str, palette: Mapping[str, str]) -> alt.Chart:
-    """Lines with points over time; each row has `start`, the value and the name that colours it."""
+    """Lines with points over time; each row has `start`, the value and the name that colours it.
+
+    Each name has its dash too: three at most.
+    """
+    dashes = alt.Scale(domain=list(palette), range=DASHES)
     return (
         alt.Chart(_data(rows), height=HEIGHT)
         .mark_line(point=alt.OverlayMarkDef(size=18))
         .encode(
             x=_time(period),
-            y=alt.Y(f"{value}:Q", title=f"{value} ({unit})", scale=alt.Scale(zero=True)),
-            color=alt.Color(
-                f"{colour}:N",
-                title=None,
-                scale=alt.Scale(domain=list(palette), range=list(palette.values())),
-                legend=_legend(palette),
-            ),
-            tooltip=[_start(), f"{colour}:N", alt.Tooltip(f"{value}:Q", title=f"{value} ({unit})", format=".3~s")],
+            y=alt.Y(f"{value}:Q", title=_axis(value, unit), scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5)),
+            color=_coloured(colour, palette, palette),
+            strokeDash=alt.StrokeDash(f"{colour}:N", title=None, scale=dashes, legend=None),
+            tooltip=[_start(), _name(colour), _number(value, unit)],
         )
     )
 
 
-def moments(rows: Rows, *, value: str, unit: str, colour: str, palette: Mapping[str, str]) -> alt.Chart:
+def moments(rows: Rows, *, value: str, colour: str, palette: Mapping[str, str]) -> alt.Chart:
     """Steps over the last minutes; each row has `start`, the value and the name that colours it."""
     return (
         alt.Chart(_data(rows), height=HEIGHT)
         .mark_line(interpolate="step-after")
         .encode(
             x=alt.X("start:T", title="time (UTC)", scale=alt.Scale(type="utc"), axis=SECONDS),
-            y=alt.Y(f"{value}:Q", title=f"{value} ({unit})", axis=alt.Axis(tickMinStep=1)),
-            color=alt.Color(
-                f"{colour}:N",
-                title=None,
-                scale=alt.Scale(domain=list(palette), range=list(palette.values())),
-                legend=_legend(palette),
-            ),
+            y=alt.Y(f"{value}:Q", title=_axis(value, "count"), axis=alt.Axis(tickMinStep=1)),
+            color=_coloured(colour, palette, palette),
         )
     )
 
 
-def bars(rows: Rows, *, value: str, unit: str, name: str, colour: str = "#4c7fe0") -> alt.Chart:
-    """Horizontal bars, the longest first."""
+def bars(rows: Rows, *, value: str, name: str, colour: str = BLUE, sort: Sequence[str] | None = None) -> alt.Chart:
+    """Horizontal bars, the longest first unless an order is given."""
     return (
         alt.Chart(_data(rows), height=alt.Step(26))
         .mark_bar(color=colour, cornerRadiusEnd=3)
         .encode(
-            x=alt.X(f"{value}:Q", title=f"{value} ({unit})", axis=alt.Axis(format="~s", tickMinStep=1)),
-            y=alt.Y(f"{name}:N", title=None, sort="-x", axis=alt.Axis(labelLimit=220)),
-            tooltip=[f"{name}:N", alt.Tooltip(f"{value}:Q", title=f"{value} ({unit})")],
+            x=alt.X(f"{value}:Q", title=_axis(value, "count"), axis=alt.Axis(format="~s", tickMinStep=1, tickCount=4)),
+            y=alt.Y(f"{name}:N", title=None, sort=sort or "-x", axis=alt.Axis(labelLimit=220)),
+            tooltip=[_name(name), _number(value, "count")],
         )
     )
 
 
 def summed(rows: Rows, value: str, colour: str) -> list[dict[str, Any]]:
-    """One row for each bin and name. Of many names the twelve largest stay, the others become one."""
+    """One row for each bin and name. Of many names the largest stay, the others become one, the last."""
     totals: Counter[str] = Counter()
     for row in rows:
         totals[row[colour]] += row[value]
-    named = {name for name, _ in totals.most_common(MOST_NAMES)}
+    named = [name for name, _ in totals.most_common(MOST_NAMES)]
     sums: Counter[tuple[Any, str]] = Counter()
     for row in rows:
         sums[row["start"], row[colour] if row[colour] in named else OTHERS] += row[value]
-    return [{"start": start, colour: name, value: total} for (start, name), total in sums.items()]
+    order = {name: place for place, name in enumerate(named)}
+    found = sorted(sums.items(), key=lambda item: order.get(item[0][1], MOST_NAMES))
+    return [{"start": start, colour: name, value: total} for (start, name), total in found]
 
 
 def _data(rows: Rows) -> alt.Data:
@@ -110,6 +117,8 @@ def _data(rows: Rows) -> alt.Data:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return visible(value)
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
@@ -132,14 +141,31 @@ def _time(period: Period) -> alt.X:
     return alt.X("start:T", title="time (UTC)", scale=alt.Scale(type="utc", domain=domain), axis=axis)
 
 
+def _axis(value: str, unit: str) -> str:
+    """What and in what; what is counted is its own unit."""
+    return value if unit == "count" else f"{value} ({unit})"
+
+
 def _format(unit: str) -> str:
     """Of numbers on an axis (d3-format): thousands with a letter, money as it is."""
     return "~s" if unit == "count" else "~g"
 
 
-def _legend(names: Iterable[str]) -> alt.Legend:
-    """As many columns as fit into half of a page."""
-    return alt.Legend(orient="top", columns=2 if max(map(len, names), default=0) > 12 else 3, labelLimit=160)
+def _number(value: str, unit: str) -> alt.Tooltip:
+    return alt.Tooltip(f"{value}:Q", title=_axis(value, unit), format="," if unit == "count" else ",.4~g")
+
+
+def _name(colour: str) -> alt.Tooltip:
+    return alt.Tooltip(f"{colour}:N")
+
+
+def _coloured(colour: str, palette: Mapping[str, str] | None, names: Iterable[str]) -> alt.Color:
+    """With the legend in as many columns as fit into half of a page."""
+    shown = [visible(name) for name in names]
+    scale = alt.Scale(domain=shown, range=list(palette.values())) if palette else alt.Scale(domain=shown)
+    columns = 2 if max(map(len, shown), default=0) > 12 else 3
+    legend = alt.Legend(orient="top", columns=columns, labelLimit=160)
+    return alt.Color(f"{colour}:N", title=None, scale=scale, legend=legend)
 
 
 def _start() -> alt.Tooltip:

@@ -1,36 +1,60 @@
-"""One colour for each meaning, on light and dark ground alike: names enter, colours leave. Pure."""
+"""One colour for each meaning, on light and dark ground alike: names enter, colours leave. Pure.
 
-__all__ = ["PHASES", "STATUSES", "TIMES", "status_badge"]
+All colours of one chart differ by 20 or more (CIE76), also to who is colour-blind, and stand out from both grounds.
+"""
+
+__all__ = [
+    "AMBER",
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "KINDS",
+    "MISHAPS",
+    "PERCENTILES",
+    "PHASES",
+    "POOL",
+    "RED",
+    "STATUSES",
+    "status_badge",
+]
+
+GREEN, BLUE, SKY, AMBER, RED, GREY = "#237656", "#5749ea", "#5dace5", "#dd9602", "#bf3610", "#a9a8a5"
 
 STATUSES = {
-    "completed": "#2f9e6b",
-    "in progress": "#4c7fe0",
-    "queued": "#8aa9ea",
-    "incomplete": "#d99a2b",
-    "cancelled": "#8b93a1",
-    "failed": "#d8504d",
+    "completed": GREEN,
+    "in progress": BLUE,
+    "queued": SKY,
+    "incomplete": AMBER,
+    "cancelled": GREY,
+    "failed": RED,
 }
 BADGES = {
     "completed": "green",
-    "in_progress": "blue",
+    "in progress": "blue",
     "queued": "blue",
     "incomplete": "orange",
     "cancelled": "gray",
     "failed": "red",
+    "empty": "gray",
 }
-TIMES = {"50th": "#4c7fe0", "95th": "#d99a2b", "99th": "#d8504d"}
+"""Streamlit's names for them, as it has in badges and chips."""
+PERCENTILES = {"p50": BLUE, "p95": AMBER, "p99": RED}
+MISHAPS = {"exception": RED, "limit": AMBER, "failed run": GREY}
+POOL = {"warm": GREEN, "leased": BLUE, "starting": AMBER}
+KINDS = {"cached input": SKY, "new input": BLUE, "output": AMBER}
 PHASES = {
-    "waiting for the sandbox": "#8b93a1",
-    "waiting for the model": "#b9a3e3",
-    "reasoning": "#8f6fd0",
-    "writing": "#4c7fe0",
-    "writing code": "#2aa6b8",
-    "running code": "#2f9e6b",
-    "code that failed": "#d8504d",
-    "calling tools": "#d99a2b",
+    "waiting for the sandbox": "#a7a6a3",
+    "waiting for the model": "#64615a",
+    "reasoning": "#dd8cda",
+    "writing": "#8380ed",
+    "writing code": "#28698e",
+    "running code": "#18c073",
+    "code that failed": "#b74934",
+    "calling tools": "#bd7914",
 }
 
 
 def status_badge(status: str | None) -> str:
     """Markdown."""
-    return f":{BADGES.get(status or '', 'gray')}-badge[{(status or 'empty').replace('_', ' ')}]"
+    shown = (status or "empty").replace("_", " ")
+    return f":{BADGES.get(shown, 'gray')}-badge[{shown}]"

@@ -8,8 +8,11 @@ import structlog
 
 from codeact.errors import CodeActError
 from streamlit_app import login
+from streamlit_app.markup import plain
 
-__all__ = ["empty", "guarded", "live", "title"]
+__all__ = ["LONGEST", "empty", "guarded", "live", "title"]
+
+LONGEST = 1_000
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +23,7 @@ def guarded() -> Iterator[None]:
     try:
         yield
     except CodeActError as error:
-        st.error(error.message, icon=":material/error:")
+        st.error(plain(error.message, LONGEST), icon=":material/error:")
     except Exception:
         log.exception("a page of the dashboard failed")
         st.error("This page failed; the log of `codeact dashboard` tells where. Reload it to try again.")

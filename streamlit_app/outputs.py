@@ -16,9 +16,10 @@ from codeact.plaintext import excerpt
 from codeact.store.records import Blob
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Output, Stream, fold
 from streamlit_app import reading
+from streamlit_app.markup import plain, prose
 from streamlit_app.tables import read_table
 
-__all__ = ["draw", "prose"]
+__all__ = ["TEXT_CHARS", "draw"]
 
 TEXT_CHARS = 20_000
 TALL_PX, TABLE_PX = 420, 320
@@ -42,11 +43,6 @@ def draw(outputs: list[Output], owner: str) -> None:
                 _rich(output, owner)
 
 
-def prose(text: str) -> None:
-    """A text of the model's or of the user's. Images in it become links: they could tell others who reads."""
-    st.markdown(text.replace("![", "\\!["))
-
-
 def _text(text: str, *, warn: bool = False) -> None:
     shown = excerpt(text, TEXT_CHARS)
     if not shown.strip():
@@ -57,7 +53,7 @@ def _text(text: str, *, warn: bool = False) -> None:
 
 
 def _error(error: Error) -> None:
-    st.error(f"**{_escaped(error.ename)}**: {_escaped(excerpt(error.evalue, 500))}")
+    st.error(f"**{plain(error.ename, 80)}**: {plain(excerpt(error.evalue, 500), 500)}")
     if error.traceback:
         with st.expander("Traceback"):
             _text("\n".join(error.traceback))
@@ -88,7 +84,7 @@ def _bundle(data: Mapping[str, Any]) -> None:
     elif isinstance(latex := data.get("text/latex"), str):
         st.latex(latex.strip().strip("$"))
     elif isinstance(markdown := data.get("text/markdown"), str):
-        prose(markdown)
+        st.markdown(prose(markdown))
     elif "application/json" in data:
         st.json(data["application/json"], expanded=1)
     else:
@@ -117,8 +113,3 @@ def _decoded(text: Any) -> bytes | None:
         return base64.b64decode(text) or None
     except (binascii.Error, TypeError, ValueError):
         return None
-
-
-def _escaped(text: str) -> str:
-    """As text, not as Markdown."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+-!$:<>|~" else letter for letter in text)

@@ -31,8 +31,8 @@ def pick(*, owners: bool = True) -> tuple[timedelta, str | None, float | None]:
 
 
 def rounded(length: timedelta, owner: str | None, now: datetime | None = None) -> Period:
-    """The period up to about now. Its end moves in steps, the longer the wider, so that what was read can be kept."""
+    """The period up to about now, from a whole bin on. Its end moves in steps, so that what was read can be kept."""
     now = now or datetime.now(UTC)
-    step_s = int(min(600, max(REFRESH_S, length.total_seconds() / 20_000)))
+    step_s = int(min(60, max(REFRESH_S, length.total_seconds() / 20_000)))
     until = datetime.fromtimestamp(now.timestamp() // step_s * step_s + step_s, UTC)
-    return Period(until - length, until, owner)
+    return Period(until - length, until, owner).from_whole_bin()

@@ -1,40 +1,60 @@
-"""What several pages read: periods enter, figures leave, kept for a moment so that the next page need not ask again."""
+"""What several pages read: periods enter, figures leave, kept so that the next page need not ask again.
 
+What began more than a day ago changes only where somebody deletes or imports, or where a run lasted that long: it is
+read anew every ten minutes, behind the pages that show it. What is newer is read whenever a page asks.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
+from typing import Any
 
 import streamlit as st
 
+from codeact.store import Store
 from codeact.store.mishaps import Failing, Mishap
+from codeact.store.percentiles import Times
 from codeact.store.periods import Period
 from codeact.store.records import Blob
-from codeact.store.statistics import Cost, Runs, Spread
+from codeact.store.statistics import Cost, Runs, Spent
 from streamlit_app.bridge import ask
 
-__all__ = ["attempts", "blob", "costs", "failing", "mishaps", "runs", "spreads"]
+__all__ = ["attempts", "blob", "costs", "failing", "mishaps", "runs", "spent", "times"]
 
+SETTLED = timedelta(days=1)
 KEPT = timedelta(minutes=10)
 """Longer than the ends of periods stand still: a new period is a new question."""
 MOST_KEPT = 40
+QUESTIONS: Mapping[str, Callable[[Store], Callable[..., Coroutine[Any, Any, Any]]]] = {
+    "runs": lambda store: store.statistics.runs,
+    "times": lambda store: store.statistics.times,
+    "costs": lambda store: store.statistics.costs,
+    "spent": lambda store: store.statistics.spent,
+    "mishaps": lambda store: store.mishaps.find,
+}
 
 
-@st.cache_data(ttl=KEPT, max_entries=MOST_KEPT, show_spinner=False)
 def runs(period: Period) -> list[Runs]:
-    return ask(lambda store: store.statistics.runs(period))
+    return _rows("runs", period)
 
 
-@st.cache_data(ttl=KEPT, max_entries=MOST_KEPT, show_spinner=False)
-def spreads(period: Period) -> list[Spread]:
-    return ask(lambda store: store.statistics.spreads(period))
-
-
-@st.cache_data(ttl=KEPT, max_entries=MOST_KEPT, show_spinner=False)
 def costs(period: Period) -> list[Cost]:
-    return ask(lambda store: store.statistics.costs(period))
+    return _rows("costs", period)
 
 
-@st.cache_data(ttl=KEPT, max_entries=MOST_KEPT, show_spinner=False)
 def mishaps(period: Period) -> list[Mishap]:
-    return ask(lambda store: store.mishaps.find(period))
+    return _rows("mishaps", period)
+
+
+def spent(period: Period) -> list[Spent]:
+    """One model and owner may be there twice."""
+    return _rows("spent", period)
+
+
+def times(period: Period) -> Times:
+    old, new = period.cut(period.until - SETTLED)
+    settled: Times = _settled("times", old)
+    fresh: Times = _fresh("times", new, share=settled.share)
+    return Times(settled.runs + fresh.runs, settled.share, {**settled.bins, **fresh.bins})
 
 
 @st.cache_data(ttl=KEPT, max_entries=MOST_KEPT, show_spinner=False)
@@ -50,3 +70,22 @@ def attempts(period: Period) -> dict[int | None, int]:
 @st.cache_data(ttl=KEPT, max_entries=200, show_spinner=False)
 def blob(sha256: str, owner: str) -> Blob:
     return ask(lambda store: store.get_blob(sha256, owner=owner))
+
+
+def _rows(what: str, period: Period) -> list[Any]:
+    old, new = period.cut(period.until - SETTLED)
+    return [*_settled(what, old), *_fresh(what, new)]
+
+
+@st.cache_data(ttl=KEPT, max_entries=MOST_KEPT, show_spinner=False, refresh_mode="background")
+def _settled(what: str, period: Period) -> Any:
+    return _read(what, period)
+
+
+@st.cache_data(ttl=KEPT, max_entries=MOST_KEPT, show_spinner=False)
+def _fresh(what: str, period: Period, **options: float) -> Any:
+    return _read(what, period, **options)
+
+
+def _read(what: str, period: Period, **options: float) -> Any:
+    return ask(lambda store: QUESTIONS[what](store)(period, **options))

@@ -8,6 +8,7 @@ import altair as alt
 from codeact.events import CodeInterpreterCall, Item, McpCall, Message, Reasoning, Response
 from codeact.store.periods import time_of_id
 from streamlit_app.colours import PHASES
+from streamlit_app.markup import visible
 
 __all__ = ["Phase", "chart", "phases"]
 
@@ -48,7 +49,7 @@ def _of_item(item: Item, begin_s: float, end_s: float) -> Iterator[Phase]:
         case Reasoning():
             yield Phase("model", "reasoning", begin_s, end_s)
         case McpCall():
-            yield Phase("tools", "calling tools", begin_s, end_s, f"{item.server_label}.{item.name}")
+            yield Phase("tools", "calling tools", begin_s, end_s, visible(f"{item.server_label}.{item.name}", 80))
         case CodeInterpreterCall():
             starts_s = min(end_s, max(begin_s, item.started_s or begin_s))
             ends_s = min(end_s, starts_s + (item.result.duration_s if item.result is not None else 0.0))
@@ -60,7 +61,7 @@ def _of_item(item: Item, begin_s: float, end_s: float) -> Iterator[Phase]:
 
 
 def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0][:80]
+    return visible(text.strip().partition("\n")[0], 80)
 
 
 def chart(found: list[Phase]) -> alt.Chart:

@@ -14,14 +14,26 @@ from codeact.events import (
     Message,
     Reasoning,
 )
+from codeact.plaintext import excerpt
 from codeact.store.records import StoredResponse
 from sandbox_pool.outputs import Output
 from streamlit_app import charts, timeline
 from streamlit_app.colours import status_badge
 from streamlit_app.figures import count, dollars, moment, seconds
-from streamlit_app.outputs import draw, prose
+from streamlit_app.markup import plain, prose
+from streamlit_app.outputs import TEXT_CHARS, draw
 
 __all__ = ["answer", "items", "question"]
+
+LONG = 2_000
+ENDS = {
+    "ok": "Done",
+    "error": "Error",
+    "interrupted": "Stopped",
+    "timeout": "Time limit",
+    "died": "Kernel died",
+}
+"""What the chat says of code that has ended."""
 
 
 def question(given: Sequence[Input]) -> None:
@@ -29,15 +41,15 @@ def question(given: Sequence[Input]) -> None:
     for said in given:
         if isinstance(said, FunctionCallOutput):
             with st.chat_message("tool", avatar=":material/function:"):
-                st.code(said.output, language="json")
+                st.code(excerpt(said.output, TEXT_CHARS), language="json")
             continue
         with st.chat_message("user" if said.role == "user" else said.role, avatar=_avatar(said.role)):
             for part in said.content:
                 match part:
                     case {"text": str(text)}:
-                        prose(text)
+                        st.text(excerpt(text, TEXT_CHARS))
                     case {"filename": str(name)} | {"file_id": str(name)} | {"image_url": str(name)}:
-                        st.caption(f"attached: `{name[:80]}`")
+                        st.caption(f"attached: {plain(name, 80)}")
 
 
 def answer(stored: StoredResponse, owner: str) -> None:
@@ -46,9 +58,9 @@ def answer(stored: StoredResponse, owner: str) -> None:
     with st.chat_message("assistant", avatar=":material/smart_toy:"):
         items(response.output, owner)
         if response.error is not None:
-            st.error(f"{response.error.message} (`{response.error.code}`)")
+            st.error(f"{plain(response.error.message, LONG)} ({plain(response.error.code)})")
         for notice in response.notices:
-            st.warning(notice.message)
+            st.warning(plain(notice.message, LONG))
         with st.expander(_summary(stored), icon=":material/timer:"):
             _ledger(stored)
 
@@ -58,18 +70,18 @@ def items(output: Sequence[Item], owner: str, *, live: tuple[str, Sequence[Outpu
     for item in output:
         match item:
             case Message():
-                prose("".join(part.text for part in item.content))
+                st.markdown(prose("".join(part.text for part in item.content)))
             case Reasoning():
                 with st.expander("Reasoning", icon=":material/psychology:"):
-                    prose("".join(part.text for part in item.content))
+                    st.markdown(prose("".join(part.text for part in item.content)))
             case CodeInterpreterCall():
                 _code(item, owner, live[1] if live is not None and live[0] == item.id else None)
             case FunctionCall() | McpCall():
                 label = item.name if isinstance(item, FunctionCall) else f"{item.server_label}.{item.name}"
-                with st.expander(f"Call of `{label}`", icon=":material/function:"):
-                    st.code(item.arguments or "{}", language="json")
+                with st.expander(f"Call of {plain(label)}", icon=":material/function:"):
+                    st.code(excerpt(item.arguments or "{}", TEXT_CHARS), language="json")
                     if isinstance(item, McpCall) and (item.output or item.error):
-                        st.code(item.error or item.output or "", language=None, wrap_lines=True)
+                        st.code(excerpt(item.error or item.output or "", TEXT_CHARS), language=None, wrap_lines=True)
 
 
 def _code(call: CodeInterpreterCall, owner: str, live: Sequence[Output] | None) -> None:
@@ -77,23 +89,24 @@ def _code(call: CodeInterpreterCall, owner: str, live: Sequence[Output] | None) 
         result = call.result
         if result is not None:
             colour = "green" if result.status == "ok" else "red"
-            limit = f" · limit `{result.limit}`" if result.limit else ""
-            st.caption(f":{colour}-badge[{result.status}] {seconds(result.duration_s)}{limit}")
+            limit = f" · limit {plain(result.limit)}" if result.limit else ""
+            ended = ENDS.get(result.status, result.status)
+            st.markdown(f":{colour}-badge[{ended}] :small[{seconds(result.duration_s)}{limit}]")
         elif live is not None:
-            st.caption(":blue-badge[running]")
+            st.markdown(":blue-badge[Running]")
         if call.code:
-            st.code(call.code, language="python", wrap_lines=True)
+            st.code(excerpt(call.code, TEXT_CHARS), language="python", wrap_lines=True)
         draw(list(call.notebook_outputs) if live is None else list(live), owner)
         if result is not None and result.detail:
-            st.caption(result.detail)
+            st.caption(plain(result.detail, LONG))
 
 
 def _summary(stored: StoredResponse) -> str:
     response = stored.response
     usage = response.usage
-    parts = [response.model, seconds(response.ledger.total_s)]
+    parts = [plain(response.model), seconds(response.ledger.total_s)]
     if usage is not None:
-        parts += [f"{count(usage.total_tokens)} tokens", dollars(usage.cost_usd)]
+        parts += [f"{count(usage.total_tokens)} tokens", plain(dollars(usage.cost_usd))]
     return " · ".join(parts)
 
 

@@ -5,6 +5,7 @@ All of it comes from the newest 50,000 at most, and what needs their items from 
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,11 +31,12 @@ KINDS: Mapping[Literal["exception", "limit"], tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Mishap:
-    """One block of code raised an exception of this name, or hit the limit of this name."""
+    """How many blocks of code in one bin raised an exception of this name, or hit the limit of this name."""
 
-    at: datetime
+    start: datetime
     kind: Literal["exception", "limit"]
     name: str
+    times: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,9 @@ class Mishaps:
 
     @operation
     async def find(self, period: Period) -> list[Mishap]:
-        """The newest 50,000 of each kind, newest first; of every owner: their indexes do not know whose they are."""
+        """The newest 50,000 of each kind, by bin, oldest first; of every owner: their indexes do not know whose."""
         found = await asyncio.gather(*(self._find(period, kind) for kind in KINDS))
-        return sorted((mishap for kind in found for mishap in kind), key=lambda mishap: mishap.at, reverse=True)
+        return sorted((mishap for kind in found for mishap in kind), key=lambda one: (one.start, one.kind, one.name))
 
     @operation
     async def failing(self, period: Period) -> list[Failing]:
@@ -114,7 +116,8 @@ class Mishaps:
         index, path = KINDS[kind]
         cursor = self._collection.find(_within(period, path), {"_id": 1, path: 1}, hint=index).sort("_id", -1)
         found = await cursor.limit(COUNTED).to_list()
-        return [Mishap(time_of_id(one["_id"]), kind, _at(one, path)) for one in found]
+        counts = Counter((period.start_of(time_of_id(one["_id"])), _at(one, path)) for one in found)
+        return [Mishap(start, kind, name, times) for (start, name), times in counts.items()]
 
     async def _newest(self, period: Period, path: str, fields: Mapping[str, int]) -> list[dict[str, Any]]:
         cursor = self._collection.find(_within(period, path), fields, hint="raised").sort("_id", -1)

@@ -1,25 +1,31 @@
 """Stretches of time cut into bins: a beginning, an end and whose runs enter; bounds for queries leave. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 __all__ = ["Period", "id_at", "time_of_id"]
 
-MOST_BINS = 60
+MOST_BINS = 90
 STEPS_S = (60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86_400, 7 * 86_400)
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From `since` up to, not including, `until`; `owner` None: everybody's runs."""
+    """From `since` up to, not including, `until`; `owner` None: everybody's runs.
+
+    `step_s` is how wide its bins are, where something else decides that.
+    """
 
     since: datetime
     until: datetime
     owner: str | None = None
+    step_s: int | None = None
 
     @property
     def bin_s(self) -> int:
-        """The finest step that gives at most 60 bins; beyond 420 days whole weeks, however many."""
+        """The finest step that gives at most 90 bins; beyond 630 days whole weeks, however many."""
+        if self.step_s is not None:
+            return self.step_s
         length_s = (self.until - self.since).total_seconds()
         return next((step for step in STEPS_S if length_s <= step * MOST_BINS), STEPS_S[-1])
 
@@ -27,6 +33,15 @@ class Period:
         """Where the bin of this time begins, counted from 1970 (UTC)."""
         seconds = int(time.timestamp())
         return datetime.fromtimestamp(seconds - seconds % self.bin_s, UTC)
+
+    def from_whole_bin(self) -> "Period":
+        """The same, from where its first bin begins."""
+        return replace(self, since=self.start_of(self.since), step_s=self.bin_s)
+
+    def cut(self, at: datetime) -> tuple["Period", "Period"]:
+        """What is before the bin that `at` falls into, which may be nothing, and the rest; in the same bins."""
+        middle = max(self.since, self.start_of(at))
+        return replace(self, until=middle, step_s=self.bin_s), replace(self, since=middle, step_s=self.bin_s)
 
     def starts(self) -> list[datetime]:
         """Of all its bins; of the first and the last only a part may be in the period."""

@@ -4,27 +4,30 @@ Everything is read from indexes that hold all that is asked for, or is bounded b
 """
 
 import asyncio
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from codeact.store.operation import operation
+from codeact.store.percentiles import TIMES, Times
 from codeact.store.periods import Period
 
 if TYPE_CHECKING:
     from codeact.store.documents import Documents
 
-__all__ = ["PERCENTS", "Cost", "Running", "Runs", "Spread", "Statistics"]
+__all__ = ["Cost", "Running", "Runs", "Spent", "Statistics"]
 
 SAMPLED = 50_000
 PARTS = 16
 """Of a bin, where its runs are sampled."""
 CONCURRENT = 4
-PERCENTS = (50, 95, 99)
-LEDGER = {name: f"$response.codeact:ledger.{name}_s" for name in ("first_token", "first_output", "total")}
-USAGE = "$response.usage"
+USED = {
+    "input_tokens": {"$sum": "$response.usage.input_tokens"},
+    "cached_tokens": {"$sum": "$response.usage.input_tokens_details.cached_tokens"},
+    "output_tokens": {"$sum": "$response.usage.output_tokens"},
+    "cost_usd": {"$sum": "$response.usage.codeact:cost_usd"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +41,21 @@ class Runs:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """Percentiles (50, 95, 99) in seconds of one time (`first_token`, `first_output`, `total`) over `runs` runs.
+class Cost:
+    """What the runs with one model took in one bin. `cached_tokens` are among the `input_tokens`."""
 
-    `start` None: of the whole period.
-    """
-
-    start: datetime | None
-    time: str
-    runs: int
-    seconds: Mapping[int, float]
+    start: datetime
+    model: str
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost_usd: float
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What the runs of one owner with one model took in one bin. `cached_tokens` are among the `input_tokens`."""
+class Spent:
+    """What the runs of one owner with one model took. `cached_tokens` are among the `input_tokens`."""
 
-    start: datetime
     model: str
     owner: str
     runs: int
@@ -94,34 +95,36 @@ class Statistics:
         ]
 
     @operation
-    async def spreads(self, period: Period) -> list[Spread]:
-        """Percentiles for each bin, oldest first, and for the whole period.
-
-        They are of all runs where these are 50,000 or fewer, else of about as many, from equal parts of each bin.
-        """
-        total = await self._collection.count_documents(_within(period, period.since, period.until), hint="statistics")
-        share = min(1.0, SAMPLED / total) if total else 1.0
-        values = {name: {"$push": path} for name, path in LEDGER.items()}
+    async def times(self, period: Period, *, share: float = 1.0) -> Times:
+        """Of this share of the runs, or of about 50,000 of them where that is fewer."""
+        runs = await self._collection.count_documents(_within(period, period.since, period.until), hint="statistics")
+        share = min(share, SAMPLED / runs) if runs else share
+        values = {name: {"$push": f"$response.codeact:ledger.{name}_s"} for name in TIMES}
         bins = await self._grouped(period, None, values, share=share)
-        return await asyncio.to_thread(_spreads, bins)
+        return Times(runs, share, await asyncio.to_thread(_sorted, bins))
 
     @operation
     async def costs(self, period: Period) -> list[Cost]:
-        """Sums by bin, model and owner, oldest first."""
-        key = {"model": "$response.model", "owner": "$owner"}
-        values = {
-            "runs": {"$sum": 1},
-            "failed": {"$sum": {"$cond": [{"$eq": ["$response.status", "failed"]}, 1, 0]}},
-            "input_tokens": {"$sum": f"{USAGE}.input_tokens"},
-            "cached_tokens": {"$sum": f"{USAGE}.input_tokens_details.cached_tokens"},
-            "output_tokens": {"$sum": f"{USAGE}.output_tokens"},
-            "cost_usd": {"$sum": f"{USAGE}.codeact:cost_usd"},
-        }
+        """Sums by bin and model, oldest first."""
         return [
-            Cost(start=start, **one.pop("_id"), **one)
-            for start, found in await self._grouped(period, key, values)
+            Cost(start, one.pop("_id"), **one)
+            for start, found in await self._grouped(period, "$response.model", USED)
             for one in found
         ]
+
+    @operation
+    async def spent(self, period: Period, *, limit: int = 5_000) -> list[Spent]:
+        """Sums by model and owner, the highest cost first; with equal cost, most input tokens first."""
+        key = {"model": "$response.model", "owner": "$owner"}
+        failed = {"$sum": {"$cond": [{"$eq": ["$response.status", "failed"]}, 1, 0]}}
+        pipeline = [
+            {"$match": _within(period, period.since, period.until)},
+            {"$group": {"_id": key, "runs": {"$sum": 1}, "failed": failed, **USED}},
+            {"$sort": {"cost_usd": -1, "input_tokens": -1, "_id": 1}},
+            {"$limit": limit},
+        ]
+        found = await self._collection.aggregate(pipeline, hint="statistics", allowDiskUse=True)
+        return [Spent(**one.pop("_id"), **one) async for one in found]
 
     @operation
     async def running(self, *, limit: int = 200) -> list[Running]:
@@ -147,7 +150,7 @@ class Statistics:
         return self._responses.get_pymongo_collection()
 
     async def _grouped(
-        self, period: Period, key: Mapping[str, str] | None, values: Mapping[str, Any], *, share: float = 1.0
+        self, period: Period, key: Mapping[str, str] | str | None, values: Mapping[str, Any], *, share: float = 1.0
     ) -> list[tuple[datetime, list[dict[str, Any]]]]:
         """The groups of each bin. A query for each: MongoDB counts several times faster where it computes no key."""
         gate = asyncio.Semaphore(CONCURRENT)
@@ -178,19 +181,9 @@ def _parts(since: datetime, until: datetime, share: float) -> list[tuple[datetim
     return [(since + step * part, since + step * (part + share)) for part in range(PARTS)]
 
 
-def _spreads(bins: Sequence[tuple[datetime, list[dict[str, Any]]]]) -> list[Spread]:
-    spreads = []
-    for name in LEDGER:
-        whole: list[float] = []
-        for start, found in bins:
-            values = sorted(value for one in found for value in one[name] if value is not None)
-            whole += values
-            spreads.append(_spread(start, name, values))
-        spreads.append(_spread(None, name, sorted(whole)))
-    return [spread for spread in spreads if spread.runs]
-
-
-def _spread(start: datetime | None, name: str, values: Sequence[float]) -> Spread:
-    """By nearest rank; `values` are sorted."""
-    ranks = {percent: math.ceil(len(values) * percent / 100) - 1 for percent in PERCENTS} if values else {}
-    return Spread(start, name, len(values), {percent: values[rank] for percent, rank in ranks.items()})
+def _sorted(bins: Sequence[tuple[datetime, list[dict[str, Any]]]]) -> dict[datetime, dict[str, list[float]]]:
+    """Without runs that have no such time."""
+    return {
+        start: {name: sorted(value for one in found for value in one[name] if value is not None) for name in TIMES}
+        for start, found in bins
+    }

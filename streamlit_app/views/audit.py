@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit_app import ranges
 from streamlit_app.bridge import ask
 from streamlit_app.frame import empty, title
+from streamlit_app.markup import visible
 
 ROWS = 200
 
@@ -31,18 +32,24 @@ st.dataframe(
     pd.DataFrame(
         {
             "at": entry.at,
-            "owner": entry.owner,
-            "action": entry.action,
-            "id": entry.subject,
+            "owner": visible(entry.owner),
+            "action": visible(entry.action),
             "status": entry.status,
-            "key": entry.credential_id,
-            "address": entry.address,
+            "id": visible(entry.subject),
+            "key": entry.credential_id or "–",
+            "address": visible(entry.address),
         }
         for _, entry in found[:ROWS]
     ),
     hide_index=True,
     height=680 if len(found) > 18 else "content",
-    column_config={"at": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss", timezone="UTC")},
+    column_config={
+        "at": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss", timezone="UTC"),
+        "action": st.column_config.TextColumn(width=260),
+        "status": st.column_config.NumberColumn(format="%d", help="Of the answer, as in HTTP"),
+        "id": st.column_config.TextColumn(width=200, help="Of what it was done to"),
+        "key": st.column_config.TextColumn(help="The credential's id; – where none was needed"),
+    },
 )
 with st.container(horizontal=True):
     if after is not None and st.button("Newest", icon=":material/first_page:"):

@@ -8,27 +8,31 @@ from streamlit_app.bridge import ask
 from streamlit_app.colours import status_badge
 from streamlit_app.figures import count, dollars, moment, seconds
 from streamlit_app.frame import empty
+from streamlit_app.markup import plain
 
 ANSWERS = 20
 
 
 def head(conversation: Conversation) -> None:
     facets = conversation.facets
-    st.title(conversation.title or "(no title)", anchor=False)
-    tags = " ".join(f":gray-badge[{tag}]" for tag in conversation.tags)
+    st.title(plain(conversation.title or "(no title)"), anchor=False)
+    tags = " ".join(f":gray-badge[{plain(tag)}]" for tag in conversation.tags)
     pinned = " :orange-badge[pinned]" if conversation.pinned else ""
     st.markdown(f"{status_badge(facets.status)}{pinned} {tags} `{conversation.id}`")
-    st.caption(f"{conversation.owner} · {moment(conversation.created_at)} to {moment(conversation.updated_at)} UTC")
+    st.caption(
+        f"{plain(conversation.owner)} · {moment(conversation.created_at)} to {moment(conversation.updated_at)} UTC"
+    )
     figures = {
         "Answers": count(facets.responses),
         "Tokens": count(facets.tokens),
         "Cost": dollars(facets.cost_usd),
         "Time": seconds(facets.duration_s),
-        "Exceptions": ", ".join(facets.exceptions) or "none",
     }
     with st.container(horizontal=True):
         for name, value in figures.items():
             st.metric(name, value, width="content")
+    if facets.exceptions:
+        st.markdown(" ".join(f":red-badge[{plain(name, 80)}]" for name in facets.exceptions))
 
 
 def tools(conversation: Conversation) -> None:

@@ -7,10 +7,13 @@ from codeact.store import Conversation
 from codeact.store.history import MOST_SKIPPED
 from streamlit_app import filters
 from streamlit_app.bridge import ask
+from streamlit_app.colours import BADGES
 from streamlit_app.figures import seconds
 from streamlit_app.frame import empty, title
+from streamlit_app.markup import visible
 
 ROWS = 50
+MARKS = {"pinned": "violet", "error": "red", "image": "blue", "up": "green", "down": "orange"}
 TRAIL = "trail"
 
 
@@ -61,18 +64,18 @@ def marks(conversation: Conversation) -> list[str]:
 def table(found: list[Conversation]) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "title": conversation.title or "(no title)",
-            "status": (conversation.facets.status or "empty").replace("_", " "),
+            "title": visible(conversation.title or "(no title)"),
+            "status": [(conversation.facets.status or "empty").replace("_", " ")],
             "last active": pd.Timestamp(conversation.updated_at, unit="s", tz="UTC"),
-            "owner": conversation.owner,
-            "models": ", ".join(conversation.facets.models),
+            "owner": visible(conversation.owner),
+            "models": visible(", ".join(conversation.facets.models)),
             "marks": marks(conversation),
             "answers": conversation.facets.responses,
             "tokens": conversation.facets.tokens,
             "cost": conversation.facets.cost_usd,
             "time": seconds(conversation.facets.duration_s),
-            "exceptions": ", ".join(conversation.facets.exceptions),
-            "tags": list(conversation.tags),
+            "exceptions": visible(", ".join(conversation.facets.exceptions)),
+            "tags": [visible(tag) for tag in conversation.tags],
         }
         for conversation in found
     )
@@ -97,8 +100,15 @@ chosen = st.dataframe(
     selection_mode="single-row",
     key=f"rows-{here}",
     column_config={
-        "title": st.column_config.TextColumn(width="medium"),
-        "marks": st.column_config.ListColumn(help="pinned, with an error, with an image, rated up or down"),
+        "title": st.column_config.TextColumn(width=300),
+        "status": st.column_config.MultiselectColumn(options=list(BADGES), color=list(BADGES.values())),
+        "marks": st.column_config.MultiselectColumn(
+            options=list(MARKS),
+            color=list(MARKS.values()),
+            help="pinned, with an error, with an image, rated up or down",
+        ),
+        "answers": st.column_config.NumberColumn(format="localized"),
+        "time": st.column_config.TextColumn(alignment="right", help="Of all answers together"),
         "last active": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC"),
         "tokens": st.column_config.NumberColumn(format="localized"),
         "cost": st.column_config.NumberColumn(format="$%.4f"),

@@ -1,13 +1,20 @@
 """Cost and tokens: a period enters; what each owner spent with each model leaves."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 import streamlit as st
 
+from codeact.store.periods import Period
+from codeact.store.statistics import Cost, Spent
 from streamlit_app import charts, ranges, reading
+from streamlit_app.colours import KINDS
 from streamlit_app.figures import count, dollars, percent
 from streamlit_app.frame import empty, live, title
+from streamlit_app.markup import visible
 
 MOST_SHOWN = 500
+SUMS = ["runs", "failed", "input_tokens", "cached_tokens", "output_tokens", "cost_usd"]
 
 title("Cost and tokens", "What each owner used with each model. Times are UTC.")
 length, owner, refresh = ranges.pick()
@@ -19,51 +26,62 @@ def show() -> None:
     if not costs:
         empty("No runs in this period.", "Choose a longer one, or ask the agent something.")
         return
-    table = (
-        pd.DataFrame(costs)
-        .groupby(["model", "owner"], as_index=False)[
-            ["runs", "failed", "input_tokens", "cached_tokens", "output_tokens", "cost_usd"]
-        ]
-        .sum()
-        .sort_values(["cost_usd", "input_tokens"], ascending=False)
-    )
-    given, cached = int(table["input_tokens"].sum()), int(table["cached_tokens"].sum())
+    given, cached = sum(one.input_tokens for one in costs), sum(one.cached_tokens for one in costs)
     with st.container(horizontal=True):
-        st.metric("Cost", dollars(float(table["cost_usd"].sum())), border=True)
+        st.metric("Cost", dollars(sum(one.cost_usd for one in costs)), border=True)
         st.metric("Input tokens", count(given), border=True)
         st.metric("Of these cached", percent(cached, given), border=True)
-        st.metric("Output tokens", count(int(table["output_tokens"].sum())), border=True)
-    if not table["cost_usd"].any():
-        st.caption("No prices are known for these models: their cost is shown as 0.")
+        st.metric("Output tokens", count(sum(one.output_tokens for one in costs)), border=True)
     left, right = st.columns(2)
     with left:
-        st.subheader("Cost by model", anchor=False)
-        rows = [{"start": one.start, "cost": one.cost_usd, "model": one.model} for one in costs]
-        charts.show(
-            charts.stacked(charts.summed(rows, "cost", "model"), period, value="cost", unit="US$", colour="model")
-        )
+        by_model(costs, period)
     with right:
-        st.subheader("Tokens by kind", anchor=False)
-        rows = [
-            {"start": one.start, "tokens": tokens, "kind": kind}
-            for one in costs
-            for kind, tokens in (
-                ("cached input", one.cached_tokens),
-                ("new input", one.input_tokens - one.cached_tokens),
-                ("output", one.output_tokens),
-            )
-        ]
-        palette = {"cached input": "#8aa9ea", "new input": "#4c7fe0", "output": "#d99a2b"}
-        rows = charts.summed(rows, "tokens", "kind")
-        charts.show(charts.stacked(rows, period, value="tokens", unit="count", colour="kind", palette=palette))
+        by_kind(costs, period)
     st.subheader("Model × owner", anchor=False)
-    table["cached share"] = 100 * table["cached_tokens"] / table["input_tokens"].where(table["input_tokens"] > 0)
-    if len(table) > MOST_SHOWN:
-        st.caption(f"The {MOST_SHOWN} that cost most, of {len(table):,}.")
+    table(reading.spent(period))
+
+
+def by_model(costs: Sequence[Cost], period: Period) -> None:
+    st.subheader("Cost by model", anchor=False)
+    if not any(one.cost_usd for one in costs):
+        st.caption("No prices are known for these models: their cost counts as 0.")
+        return
+    rows = [{"start": one.start, "cost": one.cost_usd, "model": one.model} for one in costs]
+    rows = charts.summed(rows, "cost", "model")
+    charts.show(charts.stacked(rows, period, value="cost", unit="US$", colour="model"))
+
+
+def by_kind(costs: Sequence[Cost], period: Period) -> None:
+    st.subheader("Tokens by kind", anchor=False)
+    rows = [
+        {"start": one.start, "tokens": tokens, "kind": kind}
+        for one in costs
+        for kind, tokens in (
+            ("cached input", one.cached_tokens),
+            ("new input", one.input_tokens - one.cached_tokens),
+            ("output", one.output_tokens),
+        )
+    ]
+    rows = charts.summed(rows, "tokens", "kind")
+    charts.show(charts.stacked(rows, period, value="tokens", unit="count", colour="kind", palette=KINDS))
+
+
+def table(spent: Sequence[Spent]) -> None:
+    sums = pd.DataFrame(spent).groupby(["model", "owner"], as_index=False)[SUMS].sum()
+    sums = sums.sort_values(["cost_usd", "input_tokens"], ascending=False)
+    if len(sums) > MOST_SHOWN:
+        st.caption(f"The {MOST_SHOWN} that cost most.")
+    sums = sums.head(MOST_SHOWN)
+    sums["cached share"] = 100 * sums["cached_tokens"] / sums["input_tokens"].where(sums["input_tokens"] > 0)
+    shown = sums.drop(columns=["cached_tokens"]).assign(
+        model=sums["model"].map(visible), owner=sums["owner"].map(visible)
+    )
     st.dataframe(
-        table.head(MOST_SHOWN).drop(columns=["cached_tokens"]),
+        shown,
         hide_index=True,
         column_config={
+            "runs": st.column_config.NumberColumn(format="localized"),
+            "failed": st.column_config.NumberColumn(format="localized"),
             "input_tokens": st.column_config.NumberColumn("input tokens", format="localized"),
             "output_tokens": st.column_config.NumberColumn("output tokens", format="localized"),
             "cost_usd": st.column_config.NumberColumn("cost", format="$%.4f"),

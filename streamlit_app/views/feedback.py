@@ -2,11 +2,14 @@
 
 import streamlit as st
 
+from codeact.plaintext import excerpt
 from streamlit_app.bridge import ask
 from streamlit_app.figures import moment
 from streamlit_app.frame import empty, title
+from streamlit_app.markup import plain
 
 ROWS = 50
+COMMENT_CHARS = 2_000
 
 title("Feedback", "Thumbs and comments on answers, newest first. Times are UTC.")
 left, right = st.columns([2, 3])
@@ -24,8 +27,8 @@ for one in found[:ROWS]:
             ":green-badge[:material/thumb_up: up]" if one.rating == "up" else ":red-badge[:material/thumb_down: down]",
             width="content",
         )
-        st.text(one.comment or "(no comment)", width="stretch")
-        st.caption(f"{one.owner} · {moment(one.created_at)}", width="content")
+        st.text(excerpt(one.comment, COMMENT_CHARS) if one.comment else "(no comment)", width="stretch")
+        st.caption(f"{plain(one.owner, 60)} · {moment(one.created_at)}", width="content")
         st.page_link(
             "views/conversation.py", label="Open", icon=":material/chat:", query_params={"id": one.conversation_id}
         )

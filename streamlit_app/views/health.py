@@ -9,7 +9,8 @@ import streamlit as st
 
 from codeact.errors import CodeActError
 from streamlit_app import changes
-from streamlit_app.frame import live, title
+from streamlit_app.frame import LONGEST, live, title
+from streamlit_app.markup import plain
 
 EVERY_S = 5.0
 DOCTOR_S = 300
@@ -22,7 +23,7 @@ def server() -> None:
     try:
         status = changes.server("GET", "status")
     except CodeActError as error:
-        st.warning(error.message)
+        st.warning(plain(error.message, LONGEST))
         return
     rows = {
         "version": status["version"],
@@ -31,9 +32,9 @@ def server() -> None:
         "database": status["store"],
     }
     for name, value in rows.items():
-        st.markdown(f":{'green' if value else 'orange'}-badge[{name}] {value or 'starting'}")
+        st.markdown(f":{'green' if value else 'orange'}-badge[{name}] {plain(value) if value else 'starting'}")
     for missing in (status["sandbox"] or {}).get("missing", []):
-        st.warning(missing)
+        st.warning(plain(missing, LONGEST))
 
 
 def examine() -> dict[str, Any] | None:
@@ -62,10 +63,10 @@ def doctor() -> None:
     for finding in examined["findings"]:
         with st.container(border=True):
             mark = ":green-badge[well]" if finding["ok"] else ":red-badge[not well]"
-            st.markdown(f"{mark} **{finding['part']}**")
+            st.markdown(f"{mark} **{plain(finding['part'])}**")
             st.text(finding["summary"])
             for line in filter(None, (finding["why"], *finding["fix"])):
-                st.caption(line.replace("*", "\\*"))
+                st.caption(plain(line, LONGEST))
 
 
 live(EVERY_S, server)

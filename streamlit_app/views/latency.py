@@ -3,10 +3,11 @@
 import pandas as pd
 import streamlit as st
 
+from codeact.store.percentiles import spreads
 from streamlit_app import ranges, reading
 from streamlit_app.figures import seconds
 from streamlit_app.frame import empty, live, title
-from streamlit_app.spreads import TIMES, labelled, times_chart
+from streamlit_app.spreads import TITLES, times_chart
 
 title("Latency", "How long people waited, from the moment a request was accepted. Times are UTC.")
 length, owner, refresh = ranges.pick()
@@ -14,21 +15,27 @@ length, owner, refresh = ranges.pick()
 
 def show() -> None:
     period = ranges.rounded(length, owner)
-    spreads = reading.spreads(period)
-    if not spreads:
+    times = reading.times(period)
+    found = spreads(times)
+    whole = [one for one in found if one.start is None]
+    if not whole:
         empty("No finished runs in this period.", "Choose a longer one, or ask the agent something.")
         return
-    whole = [one for one in spreads if one.start is None]
     st.dataframe(
         pd.DataFrame(
-            {"time": labelled(one.time), "runs": one.runs, **{f"p{p}": seconds(s) for p, s in one.seconds.items()}}
+            {"time": TITLES[one.time], "runs": one.runs, **{f"p{p}": seconds(s) for p, s in one.seconds.items()}}
             for one in whole
         ),
         hide_index=True,
+        column_config={
+            "runs": st.column_config.NumberColumn(format="localized"),
+            **{name: st.column_config.TextColumn(alignment="right") for name in ("p50", "p95", "p99")},
+        },
     )
-    for name in TIMES:
-        if any(one.time == name for one in whole):
-            times_chart(spreads, period, name)
+    if times.share < 1:
+        st.caption(f"Of these {times.runs:,} runs every {round(1 / times.share)}th was looked at, in each bar's time.")
+    for one in whole:
+        times_chart(found, period, one.time)
 
 
 live(refresh, show)

@@ -11,6 +11,7 @@ from streamlit_app import changes, transcript
 from streamlit_app.bridge import ask
 from streamlit_app.figures import ago
 from streamlit_app.frame import empty, live, title
+from streamlit_app.markup import plain
 
 EVERY_S = 1.0
 MOST = 50
@@ -44,8 +45,8 @@ def show() -> None:
         return
     for one, about in found:
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
-            st.markdown(f":blue-badge[{ago(one.created_at)}] **{about.replace('[', '(')}**", width="stretch")
-            st.caption(f"{one.owner} · {one.model}", width="content")
+            st.markdown(f":blue-badge[{ago(one.created_at)}] **{plain(about)}**", width="stretch")
+            st.caption(f"{plain(one.owner, 60)} · {plain(one.model, 60)}", width="content")
             if st.button("Tail", key=f"tail-{one.response_id}", icon=":material/subject:"):
                 st.session_state[TAIL] = (one, Replay(), 0)
             if one.conversation_id is not None:

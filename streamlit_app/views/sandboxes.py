@@ -1,13 +1,16 @@
 """Sandboxes: the pool of the server as it is now leaves, and what limits have ended of late."""
 
+from collections import Counter
 from datetime import timedelta
 
 import pandas as pd
 import streamlit as st
 
 from streamlit_app import changes, charts, ranges, reading
+from streamlit_app.colours import AMBER, POOL
 from streamlit_app.figures import count, percent, seconds
 from streamlit_app.frame import empty, live, title
+from streamlit_app.markup import plain
 
 EVERY_S = 2.0
 DAY = timedelta(days=1)
@@ -29,42 +32,58 @@ def show() -> None:
     stats = pool["pool"]
     st.caption(f"{pool['summary']} · wants {stats['target']} warm, at most {pool['max_size']} in all")
     acquires = stats["hits"] + stats["misses"]
-    figures = {
-        "Warm": count(stats["warm"]),
-        "Leased": count(stats["leased"]),
-        "Starting": count(stats["starting"]),
-        "Waiting": count(stats["waiting"]),
-        "Being removed": count(stats["removing"]),
-        "Hit rate": percent(stats["hits"], acquires),
-        "Acquire p95": milliseconds(stats["acquire_p95_ms"]),
-        "Start": seconds(stats["refill_s"]),
-        "Turned away": count(stats["turned_away"]),
-        "Failures": count(stats["failures"]),
-        "Leaked": count(pool["leaked"]),
-    }
-    with st.container(horizontal=True):
-        for name, value in figures.items():
-            st.metric(name, value, border=True, width="content")
+    now_and_since = (
+        {
+            "Warm": (count(stats["warm"]), f"The pool wants {stats['target']}."),
+            "Leased": (count(stats["leased"]), "In use by conversations."),
+            "Starting": (count(stats["starting"]), "On their way to be warm."),
+            "Waiting": (count(stats["waiting"]), "Requests in line for a sandbox."),
+            "Being removed": (count(stats["removing"]), "Used ones, on their way out."),
+            "Leaked": (count(pool["leaked"]), "Left behind by servers that died; the next start removes them."),
+        },
+        {
+            "Hit rate": (
+                percent(stats["hits"], acquires),
+                f"{stats['hits']:,} of {acquires:,} requests found a warm one.",
+            ),
+            "Acquire p95": (milliseconds(stats["acquire_p95_ms"]), "Of the last 1,000 requests."),
+            "Start": (seconds(stats["refill_s"]), "From nothing to warm, the median of the last 20."),
+            "Kills, 24 h": (count(sum(limits().values())), "Blocks of code that a limit ended; by name below."),
+            "Turned away": (count(stats["turned_away"]), "Requests that ended with “at capacity”."),
+            "Failures": (count(stats["failures"]), "Failed starts, kernels that died while warm, failed removals."),
+        },
+    )
+    for figures in now_and_since:
+        with st.container(horizontal=True):
+            for name, (value, meaning) in figures.items():
+                st.metric(name, value, border=True, help=meaning)
     if stats["last_error"]:
-        st.warning(f"The last failure: {stats['last_error']}")
+        st.warning(f"The last failure: {plain(stats['last_error'])}")
     moments = st.session_state.setdefault("pool_moments", [])
     now = pd.Timestamp.now(tz="UTC").floor("s").to_pydatetime()
     moments += [{"start": now, "state": name, "sandboxes": stats[name]} for name in ("warm", "leased", "starting")]
     del moments[: -3 * KEPT]
     st.subheader("As long as this page is open", anchor=False)
-    palette = {"warm": "#2f9e6b", "leased": "#4c7fe0", "starting": "#d99a2b"}
-    charts.show(charts.moments(moments, value="sandboxes", unit="count", colour="state", palette=palette))
+    charts.show(charts.moments(moments, value="sandboxes", colour="state", palette=POOL))
+
+
+def limits() -> Counter[str]:
+    """How often each ended something in the last 24 hours, for everyone."""
+    counts = Counter[str]()
+    for one in reading.mishaps(ranges.rounded(DAY, None)):
+        if one.kind == "limit":
+            counts[one.name] += one.times
+    return counts
 
 
 def kills() -> None:
     st.subheader("Limits hit, 24 h", anchor=False)
-    names = [one.name for one in reading.mishaps(ranges.rounded(DAY, None)) if one.kind == "limit"]
-    if not names:
+    counts = limits()
+    if not counts:
         st.caption("None.")
         return
-    counts = pd.Series(names).value_counts()
-    rows = [{"limit": name, "times": int(times)} for name, times in counts.items()]
-    charts.show(charts.bars(rows, value="times", unit="count", name="limit", colour="#d99a2b"))
+    rows = [{"limit": name, "times": times} for name, times in counts.most_common()]
+    charts.show(charts.bars(rows, value="times", name="limit", colour=AMBER))
 
 
 live(EVERY_S, show)

@@ -4,6 +4,7 @@ These tests need Streamlit: `make test` runs them in its environment; elsewhere 
 """
 
 import json
+import re
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -65,6 +66,11 @@ def post(server: Running, path: str, body: dict[str, Any], **headers: str) -> di
     with urllib.request.urlopen(request, timeout=60) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
+
+
+def shown(markdown: str) -> str:
+    """What a reader sees of a text that was escaped."""
+    return re.sub(r"\\(.)", r"\1", markdown)
 
 
 def conversation_of(server: Running, words: str) -> str:

@@ -1,6 +1,7 @@
 """Figures of a period and what went wrong in it, from a real mongod; and that indexes alone answer."""
 
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from codeact import events as e
 from codeact.store import HistoryQuery, Store
 from codeact.store.mishaps import attempts_until_fixed, shape_of
+from codeact.store.percentiles import Times, spreads
 from codeact.store.periods import MOST_BINS, Period, id_at, time_of_id
 from sandbox_pool import outputs as o
 from tests.codeact.store.conversations import add_answer, code, message
@@ -51,14 +53,26 @@ async def test_runs_are_counted_by_status_and_error(filled: Store) -> None:
     assert sum(one.runs for one in await filled.statistics.runs(hour("bob"))) == 1
 
 
-async def test_costs_are_summed_by_model_and_owner(filled: Store) -> None:
-    found = {(one.model, one.owner): one for one in await filled.statistics.costs(hour())}
-    assert set(found) == {("m1", "ann"), ("m2", "ann"), ("m1", "bob")}
-    assert (found["m2", "ann"].failed, found["m2", "ann"].cost_usd) == (1, 0.5)
+async def test_costs_are_summed_by_model(filled: Store) -> None:
+    found = Counter[str]()
+    for one in await filled.statistics.costs(hour()):
+        found[one.model] += one.cost_usd  # type: ignore[assignment]
+    assert found == {"m1": 1.0, "m2": 0.5}
+
+
+async def test_what_was_spent_is_summed_by_model_and_owner_the_most_first(filled: Store) -> None:
+    await add_answer(filled, None, "dear", owner="bob", model="m1", cost_usd=7)
+    found = await filled.statistics.spent(hour())
+    assert {(one.model, one.owner): (one.runs, one.failed, one.cost_usd) for one in found} == {
+        ("m1", "bob"): (2, 0, 7.5),
+        ("m1", "ann"): (1, 0, 0.5),
+        ("m2", "ann"): (1, 1, 0.5),
+    }
+    assert [one.owner for one in await filled.statistics.spent(hour(), limit=1)] == ["bob"]
 
 
 async def test_percentiles_are_of_the_whole_period_and_of_each_bin(filled: Store) -> None:
-    found = await filled.statistics.spreads(hour())
+    found = spreads(await filled.statistics.times(hour()))
     [whole] = [one for one in found if one.start is None]
     assert (whole.time, whole.runs, whole.seconds[50]) == ("total", 3, 2.0)
     assert sum(one.runs for one in found if one.start is not None) == 3
@@ -66,8 +80,18 @@ async def test_percentiles_are_of_the_whole_period_and_of_each_bin(filled: Store
 
 async def test_a_part_of_the_runs_stands_for_many(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("codeact.store.statistics.SAMPLED", 1)
-    found = await filled.statistics.spreads(hour())
-    assert all(one.runs <= 3 and one.seconds[99] == 2.0 for one in found)
+    times = await filled.statistics.times(hour())
+    assert (times.runs, times.share) == (3, 1 / 3)
+    assert all(one.runs <= 3 and one.seconds[99] == 2.0 for one in spreads(times))
+
+
+def test_percentiles_are_by_nearest_rank() -> None:
+    start = datetime(2026, 6, 1, tzinfo=UTC)
+    values = {"first_token": [float(n) for n in range(1, 101)], "first_output": [], "total": [7.0]}
+    found = {(one.start, one.time): one for one in spreads(Times(100, 1.0, {start: values}))}
+    assert set(found) == {(start, "first_token"), (None, "first_token"), (start, "total"), (None, "total")}
+    assert found[None, "first_token"].seconds == {50: 50.0, 95: 95.0, 99: 99.0}
+    assert found[None, "total"].seconds == {50: 7.0, 95: 7.0, 99: 7.0}
 
 
 async def test_a_run_is_running_until_it_ends(store: Store) -> None:
@@ -79,7 +103,10 @@ async def test_a_run_is_running_until_it_ends(store: Store) -> None:
 
 
 async def test_exceptions_are_found_with_their_code_and_conversation(filled: Store) -> None:
-    assert [one.name for one in await filled.mishaps.find(hour())] == ["ValueError", "KeyError", "KeyError"]
+    found = Counter[str]()
+    for one in await filled.mishaps.find(hour()):
+        found[one.name] += one.times
+    assert found == {"ValueError": 1, "KeyError": 2}
     first, second = await filled.mishaps.failing(hour())
     assert (first.name, first.times, first.code) == ("KeyError", 2, "b")
     assert (second.name, second.message) == ("ValueError", "3 is too many")
@@ -124,6 +151,16 @@ def test_a_period_has_a_bounded_number_of_bins(days: float) -> None:
     assert 24 <= len(starts) <= MOST_BINS + 1
 
 
+def test_a_period_is_cut_between_bins_and_nothing_is_lost() -> None:
+    now = datetime(2026, 6, 1, 12, 34, 56, tzinfo=UTC)
+    for days in (0.04, 1, 7, 30, 365):
+        period = Period(now - timedelta(days=days), now, "ann").from_whole_bin()
+        old, new = period.cut(now - timedelta(days=1))
+        assert old.starts() + new.starts() == period.starts()
+        assert (old.since, old.until, new.until) == (period.since, new.since, period.until)
+        assert now - new.since >= min(timedelta(days=1), now - period.since)
+
+
 def test_ids_tell_their_time() -> None:
     time = datetime(2026, 6, 1, 12, 34, 56, 789000, tzinfo=UTC)
     assert time_of_id(id_at("ci", time) + "0" * 32) == time
@@ -143,8 +180,9 @@ async def test_no_question_is_answered_by_reading_documents_or_a_whole_collectio
     await database.command("profile", 2)
     try:
         await filled.statistics.runs(hour())
-        await filled.statistics.spreads(hour("ann"))
+        await filled.statistics.times(hour("ann"))
         await filled.statistics.costs(hour())
+        await filled.statistics.spent(hour())
         await filled.mishaps.find(hour())
         covered = await plans(database)
         await filled.statistics.running()
