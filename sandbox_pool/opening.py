@@ -1,6 +1,9 @@
 """A spec and perhaps a backend enter, a backend that is ready leaves; without one, the best there is here."""
 
+import importlib
+
 import anyio
+from anyio import to_thread
 from platformdirs import user_data_path
 
 from sandbox_pool.backends import Backend
@@ -17,6 +20,8 @@ CLOSE_TIMEOUT_S = 10.0
 
 async def opened(spec: SandboxSpec, backend: Backend | None) -> Backend:
     """Prepared. Raises `EngineUnavailable` or `ImageUnavailable`, after the backend has been closed."""
+    # Its first use would stop the event loop for a tenth of a second.
+    await to_thread.run_sync(importlib.import_module, "jupyter_client.session")
     if backend is None:
         return await _best(spec)
     try:

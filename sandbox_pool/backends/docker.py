@@ -6,17 +6,15 @@ sockets are bound, so that code can neither fill the host's disk nor put a link 
 directories above let no other user of the host in.
 """
 
-import asyncio
 import json
 import secrets
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal
 
 import anyio
 import docker
@@ -52,6 +50,7 @@ from sandbox_pool.backends.docker_siblings import SERVER, orphans, own_container
 from sandbox_pool.backends.image import ensure_image, ensure_proxy_image
 from sandbox_pool.backends.instance import Instance
 from sandbox_pool.backends.superseded import remove_superseded
+from sandbox_pool.backends.threads import Threads
 from sandbox_pool.backends.tunnel import Tunnel
 from sandbox_pool.errors import EngineUnavailable, SandboxError, SandboxStartFailed
 from sandbox_pool.logs import Logger
@@ -61,7 +60,6 @@ __all__ = ["DockerBackend"]
 
 log = Logger(__name__)
 
-THREADS = 8
 EXIT_TIMEOUT_S = 1.5
 DIRECTORY_CHARS = 12
 FILES_MAIN = (Path(__file__).parents[1] / "files_main.py").read_text()
@@ -75,9 +73,6 @@ TUNNELLED = ("shell", "iopub", "control")
 """Those that are used."""
 NETWORKS = {"none": "no network", "internal": "network to allowed hosts only", "open": "open network"}
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 
 class DockerBackend:
     """A `Backend`. `prepare` comes first."""
@@ -87,7 +82,7 @@ class DockerBackend:
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir / "docker"
         self._instance = Instance(self._state_dir, "docker")
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
+        self._threads = Threads("docker")
         self._engine: Engine | None = None
         self._server: str | None = None
         self._images: dict[str | None, str] = {}
@@ -102,8 +97,8 @@ class DockerBackend:
     async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
         if self._engine is None:
             check_path(self._directory("x" * DIRECTORY_CHARS))
-            self._engine = await self._in_thread(Engine.connect)
-            self._server = await self._in_thread(own_container, self._engine)
+            self._engine = await self._threads.run(Engine.connect)
+            self._server = await self._threads.run(own_container, self._engine)
 
         def report(line: str) -> None:
             from_thread.run_sync(progress, line)
@@ -113,7 +108,7 @@ class DockerBackend:
         self._images[spec.image] = await to_thread.run_sync(
             ensure_image, self._engine.api, spec.image, report, abandon_on_cancel=True
         )
-        self._shares = await self._in_thread(
+        self._shares = await self._threads.run(
             self._engine.shares, self._instance.directory.absolute(), self._images[spec.image]
         )
         if spec.network == "internal":
@@ -131,8 +126,8 @@ class DockerBackend:
         try:
             with translated(EngineUnavailable):
                 arguments = _name(directory, proxy), image, allowed_hosts, self._labels(proxy)
-                await self._in_thread(create_proxy, self._prepared, *arguments)
-                start = partial(self._in_thread, self._start, proxy)
+                await self._threads.run(create_proxy, self._prepared, *arguments)
+                start = partial(self._threads.run, self._start, proxy)
                 words = await hear(self._prepared, _name(directory, proxy), PROXY_READY, start=start)
             if PROXY_READY not in words:
                 last = words.decode(errors="replace").strip()[-LAST_WORDS_CHARS:]
@@ -144,9 +139,9 @@ class DockerBackend:
     async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
         directory = self._directory(sandbox_id)
         try:
-            kernel = await self._in_thread(self._create, sandbox_id, directory, spec)
+            kernel = await self._threads.run(self._create, sandbox_id, directory, spec)
             if self._shares_directories(spec):
-                await self._in_thread(self._start, sandbox_id)
+                await self._threads.run(self._start, sandbox_id)
                 await sealed(directory, sandbox_id)
             else:
                 await self._start_out_of_reach(sandbox_id, directory)
@@ -167,28 +162,28 @@ class DockerBackend:
 
     async def death(self, sandbox_id: str, limits: Limits) -> Death:
         try:
-            return await self._in_thread(self._death, sandbox_id, limits)
+            return await self._threads.run(self._death, sandbox_id, limits)
         except SandboxError as error:
             return Death(f"The kernel is gone, and nobody knows why. {error.message}")
 
     async def watch(self, notice: Callable[[Notice], None]) -> None:
-        await self._in_thread(self._tidy)
+        await self._threads.run(self._tidy)
         ours = (INSTANCE, self._instance.directory.name)
         await Events(self._prepared, SANDBOX, ours, self._images).watch(notice)
 
     async def destroy(self, sandbox_id: str) -> None:
-        await self._in_thread(self._destroy, sandbox_id)
+        await self._threads.run(self._destroy, sandbox_id)
         if tunnel := self._tunnels.pop(sandbox_id, None):
             await tunnel.close()
 
     async def close(self) -> None:
-        await self._in_thread(self._close)
-        self._threads.shutdown(wait=False)
+        await self._threads.run(self._close)
+        self._threads.close()
 
     async def _start_out_of_reach(self, sandbox_id: str, directory: Path) -> None:
         """Of a container whose file system we do not share: its output and its sockets come through the engine."""
         name = _name(directory, sandbox_id)
-        words = await hear(self._prepared, name, READY, start=partial(self._in_thread, self._start, sandbox_id))
+        words = await hear(self._prepared, name, READY, start=partial(self._threads.run, self._start, sandbox_id))
         if READY not in words:
             raise not_ready(words, sandbox_id)
         async with AsyncExitStack() as stack:
@@ -212,24 +207,6 @@ class DockerBackend:
     def _prepared(self) -> Engine:
         assert self._engine is not None, "prepare has not been called"
         return self._engine
-
-    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls it in one of our threads. Being cancelled takes effect when it has returned: while a container
-        is being created there is nothing to destroy yet.
-        """
-        call = asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
-        cancelled: asyncio.CancelledError | None = None
-        # A scope of anyio is kept off by the shield, a cancelled task of asyncio by trying again.
-        with anyio.CancelScope(shield=True):
-            while not call.done():
-                try:
-                    await asyncio.wait({call})
-                except asyncio.CancelledError as error:
-                    cancelled = error
-        if cancelled is not None:
-            call.exception()
-            raise cancelled
-        return call.result()
 
     # ---- everything below runs in worker threads -------------------------------------------------------
 
@@ -357,7 +334,7 @@ class DockerBackend:
         return self._instance.directory / sandbox_id[-DIRECTORY_CHARS:]
 
     async def list(self) -> list[str]:
-        return list(await self._in_thread(self._leftovers))
+        return list(await self._threads.run(self._leftovers))
 
 
 def _name(directory: Path, sandbox_id: str) -> str:

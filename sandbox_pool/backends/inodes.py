@@ -7,12 +7,10 @@ tmpfs(5), ioctl_ns(2).
 import fcntl
 import os
 import shutil
+import subprocess
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from subprocess import CalledProcessError
-
-import anyio
 
 __all__ = ["Inodes", "NotLimited"]
 
@@ -34,8 +32,8 @@ class Inodes:
         nsenter = shutil.which("nsenter")
         return cls(nsenter) if nsenter and shutil.which("mount") else None
 
-    async def limit(self, pid: int, paths: Sequence[str], inodes: int) -> None:
-        """Of a process whose code is still ours. Raises `NotLimited`, or another `OSError`."""
+    def limit(self, pid: int, paths: Sequence[str], inodes: int) -> None:
+        """Of a process whose code is still ours. Blocks. Raises `NotLimited`, or another `OSError`."""
         with ExitStack() as stack:
             mounts = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
             stack.callback(os.close, mounts)
@@ -47,8 +45,18 @@ class Inodes:
             command += ["--", "/bin/sh", "-c", REMOUNT, "sh", *paths]
             environment = {"PATH": os.defpath, "LIMIT": str(inodes)}
             try:
-                with anyio.fail_after(MOUNT_S):
-                    await anyio.run_process(command, env=environment, cwd="/", pass_fds=[mounts, owner])
-            except CalledProcessError as error:
-                said = error.stderr.decode(errors="replace").strip()
-                raise NotLimited(f"workspace_inodes cannot be enforced: {said}") from None
+                mount = subprocess.run(  # noqa: S603
+                    command,
+                    env=environment,
+                    cwd="/",
+                    pass_fds=[mounts, owner],
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    timeout=MOUNT_S,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                raise NotLimited(f"workspace_inodes cannot be enforced: mount took over {MOUNT_S:g} s") from None
+            if mount.returncode != 0:
+                said = mount.stderr.decode(errors="replace").strip()
+                raise NotLimited(f"workspace_inodes cannot be enforced: {said}")

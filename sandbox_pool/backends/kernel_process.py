@@ -1,65 +1,58 @@
-"""A process of ours that becomes a kernel: its events enter, "it is ready" and "it has ended" leave."""
+"""A command line enters, a process of ours that becomes a kernel leaves: it tells that it is ready, or has ended."""
 
 import asyncio
 import os
 import signal
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from subprocess import Popen
+from typing import Self
 
+from sandbox_pool.backends.threads import Threads
 from sandbox_pool.errors import SandboxStartFailed
 
 __all__ = ["KernelProcess", "exit_sentence"]
 
 READY = b"ready\n"
-STDERR_BYTES = 4_000
+KEPT_BYTES = 4_000
+PIECE_BYTES = 65_536
 LAST_WORDS_S = 0.2
 
 
-class KernelProcess(asyncio.SubprocessProtocol):
-    """A started process. Only the end of what it writes to stderr is kept; `stdout` after "ready" is ignored."""
+class KernelProcess:
+    """A started process; `exited` gets its exit code, negative for a signal. Make it with `spawn`."""
 
-    transport: asyncio.SubprocessTransport
-
-    def __init__(self) -> None:
+    def __init__(self, process: "Popen[bytes]", stdout: int, stderr: int) -> None:
         loop = asyncio.get_running_loop()
+        self.pid = process.pid
         self.exited: asyncio.Future[int] = loop.create_future()
         self._ready: asyncio.Future[bool] = loop.create_future()
-        self._closed = asyncio.Event()
-        self._stdout = b""
-        self._stderr = b""
+        self._stdout = _Output(stdout, self._look_whether_ready)
+        self._stderr = _Output(stderr)
+        if sys.platform == "linux":
+            end = os.pidfd_open(process.pid)
+            loop.add_reader(end, self._reap, process, end)
+        else:
+            wait = lambda: loop.call_soon_threadsafe(self._exit, process.wait())  # noqa: E731
+            threading.Thread(target=wait, daemon=True).start()
 
     @classmethod
     async def spawn(
-        cls, command: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int] = ()
+        cls, threads: Threads, command: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int] = ()
     ) -> Self:
-        """Runs the command in a session of its own, with nothing of ours but these descriptors. `OSError`.
-
-        Cancelling it ends the process first.
-        """
-        spawning = asyncio.ensure_future(
-            asyncio.get_running_loop().subprocess_exec(
-                cls,
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                cwd="/",
-                env=environment,
-                pass_fds=descriptors,
-                start_new_session=True,
-            )
-        )
+        """As `Threads.spawn`."""
+        (stdout, its_stdout), (stderr, its_stderr) = os.pipe(), os.pipe()
         try:
-            _, process = await asyncio.shield(spawning)
-        except asyncio.CancelledError:
-            # Were it cancelled itself, it would wait for pipes that children of the process hold open.
-            _, process = await spawning
-            os.killpg(process.pid, signal.SIGKILL)
-            await process.close()
+            process = await threads.spawn(command, environment, descriptors, stdout=its_stdout, stderr=its_stderr)
+        except BaseException:
+            os.close(stdout)
+            os.close(stderr)
             raise
-        return process
-
-    @property
-    def pid(self) -> int:
-        return self.transport.get_pid()
+        finally:
+            os.close(its_stdout)
+            os.close(its_stderr)
+        return cls(process, stdout, stderr)
 
     async def ready(self) -> None:
         """Returns when the kernel can take requests. Raises `SandboxStartFailed` with what it said if it ended."""
@@ -67,41 +60,61 @@ class KernelProcess(asyncio.SubprocessProtocol):
             return
         try:
             async with asyncio.timeout(LAST_WORDS_S):
-                await self._closed.wait()
+                await self._stderr.ended.wait()
         except TimeoutError:
             pass
-        words = self._stderr.decode(errors="replace").strip()
+        words = self._stderr.kept.decode(errors="replace").strip()
         raise SandboxStartFailed(f"{exit_sentence(self.exited.result())} {words}".strip())
 
     async def close(self) -> None:
         """Waits until it has ended, which somebody else brings about, and closes its pipes."""
         await asyncio.wait({self.exited})
-        self.transport.close()
-        await self._closed.wait()
+        self._stdout.close()
+        self._stderr.close()
 
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
+    def _look_whether_ready(self) -> None:
+        if READY in self._stdout.kept and not self._ready.done():
+            self._ready.set_result(True)
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if fd == 2:
-            self._stderr = (self._stderr + data)[-STDERR_BYTES:]
-        elif not self._ready.done():
-            self._stdout = (self._stdout + data)[-STDERR_BYTES:]
-            if READY in self._stdout:
-                self._ready.set_result(True)
+    def _reap(self, process: "Popen[bytes]", end: int) -> None:
+        asyncio.get_running_loop().remove_reader(end)
+        os.close(end)
+        self._exit(process.wait())
 
-    def process_exited(self) -> None:
-        code = self.transport.get_returncode()
-        self.exited.set_result(-1 if code is None else code)
+    def _exit(self, code: int) -> None:
+        self.exited.set_result(code)
         if not self._ready.done():
             self._ready.set_result(False)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._closed.set()
+
+class _Output:
+    """A pipe that is read to its end, whatever comes; the last of it is kept."""
+
+    def __init__(self, pipe: int, news: Callable[[], None] = lambda: None) -> None:
+        self.kept = b""
+        self.ended = asyncio.Event()
+        self._pipe = pipe
+        self._news = news
+        asyncio.get_running_loop().add_reader(pipe, self._read)
+
+    def _read(self) -> None:
+        piece = os.read(self._pipe, PIECE_BYTES)
+        self.kept = (self.kept + piece)[-KEPT_BYTES:]
+        if piece:
+            self._news()
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Idempotent."""
+        if not self.ended.is_set():
+            self.ended.set()
+            asyncio.get_running_loop().remove_reader(self._pipe)
+            os.close(self._pipe)
 
 
 def exit_sentence(code: int) -> str:
-    """`code` as asyncio gives it (negative: a signal), or as a shell and bwrap do (128 + signal)."""
+    """`code` as `Popen` gives it (negative: a signal), or as a shell and bwrap do (128 + signal)."""
     number = -code if code < 0 else code - 128
     if number > 0:
         try:

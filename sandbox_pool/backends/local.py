@@ -6,17 +6,17 @@ import math
 import os
 import secrets
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import DEVNULL
+from subprocess import Popen, TimeoutExpired
 from typing import Any, BinaryIO, Literal
 
 import anyio
 from anyio.abc import ByteStream
-from anyio.streams.stapled import StapledByteStream
 
 from sandbox_pool.backends.bubblewrap import CONNECTION_FILE, FILES, RUN, SCRATCH, WORKSPACE, Bubblewrap
 from sandbox_pool.backends.groups import Group
@@ -26,6 +26,8 @@ from sandbox_pool.backends.kernel_process import KernelProcess
 from sandbox_pool.backends.nobody import HOST_UID
 from sandbox_pool.backends.remains import MARK, SOCKETS, global_name
 from sandbox_pool.backends.seccomp import filter_program
+from sandbox_pool.backends.threads import Threads
+from sandbox_pool.backends.unix_stream import UnixStream
 from sandbox_pool.spec import Limits
 
 __all__ = ["Local"]
@@ -44,6 +46,7 @@ class Local:
 
     directory: Path
     limits: Limits
+    threads: Threads
     group: Group | None = None
     prefix: Sequence[str] = ()
     process: KernelProcess | None = None
@@ -96,7 +99,7 @@ class Local:
                 block.write(b"\n")
             await process.ready()
         if inodes is not None and pid is not None:
-            await inodes.limit(pid, SCRATCH, self.limits.workspace_inodes)
+            await self.threads.run(inodes.limit, pid, SCRATCH, self.limits.workspace_inodes)
         self.workspace = os.open(f"/proc/{pid}/root{WORKSPACE}", os.O_RDONLY | os.O_DIRECTORY)
         if bubblewrap.nobody is not None:
             self.user = HOST_UID
@@ -132,20 +135,16 @@ class Local:
         if self.group is not None:
             # What it writes to a workspace in memory counts as the sandbox's.
             command, environment = self.group.join(command, environment)
-        process = await anyio.open_process(
-            command, stderr=DEVNULL, cwd="/", env=environment, pass_fds=[self.workspace], start_new_session=True
-        )
-        async with process:
-            assert process.stdin is not None
-            assert process.stdout is not None
+        ours, its = socket.socketpair()
+        with ours, its:
+            process = await self.threads.spawn(command, environment, [self.workspace], stdin=its, stdout=its)
+            its.close()
             try:
-                yield StapledByteStream(process.stdin, process.stdout)
+                async with await UnixStream.over(ours) as stream:
+                    yield stream
             finally:
-                # It removes a half-written file before it goes.
-                with contextlib.suppress(ProcessLookupError):
-                    process.terminate()
-                with anyio.move_on_after(FILES_END_S, shield=True):
-                    await process.wait()
+                with anyio.CancelScope(shield=True):
+                    await self.threads.run(_end, process)
 
     async def end(self) -> None:
         """Ends the kernel, and in namespaces every other process of them, and returns when it has ended."""
@@ -158,12 +157,11 @@ class Local:
                 os.killpg(self.process.pid, signal.SIGKILL)
         await self.process.close()
 
-    def close(self) -> None:
-        """Frees what it holds of ours. Idempotent."""
-        for descriptor in (self.init, self.workspace):
-            if descriptor is not None:
-                os.close(descriptor)
+    def let_go(self) -> list[int]:
+        """The descriptors it has held, from now on the caller's to close. Nothing, the second time."""
+        descriptors = [each for each in (self.init, self.workspace) if each is not None]
         self.init = self.workspace = None
+        return descriptors
 
     async def _spawn(
         self, command: list[str], environment: dict[str, str], descriptors: Sequence[int] = ()
@@ -171,7 +169,7 @@ class Local:
         command = [*self.prefix, *command]
         if self.group is not None:
             command, environment = self.group.wrap(command, environment)
-        self.process = await KernelProcess.spawn(command, environment, descriptors)
+        self.process = await KernelProcess.spawn(self.threads, command, environment, descriptors)
         return self.process
 
     def _environment(self, interpreter: Interpreter, *, home: str, temporary: str) -> dict[str, str]:
@@ -214,6 +212,16 @@ async def _pid(info: BinaryIO) -> int | None:
         words += piece
     pid: int = json.loads(words)["child-pid"]
     return pid
+
+
+def _end(process: "Popen[bytes]") -> None:
+    """Of a program that moves files: it removes a half-written one before it goes."""
+    process.terminate()
+    try:
+        process.wait(FILES_END_S)
+    except TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @contextlib.contextmanager

@@ -3,9 +3,10 @@
 import asyncio
 import builtins
 import json
+import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from sandbox_pool.backends.local import Local
 from sandbox_pool.backends.nobody import is_root
 from sandbox_pool.backends.remains import GROUP, erase, global_name
 from sandbox_pool.backends.seccomp import filter_program
+from sandbox_pool.backends.threads import Threads
 from sandbox_pool.errors import EngineUnavailable, FileError, ImageUnavailable, SandboxGone, SandboxStartFailed
 from sandbox_pool.spec import Limits, SandboxSpec
 
@@ -43,6 +45,7 @@ class ProcessBackend:
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
         self._preparing = asyncio.Lock()
+        self._threads = Threads("process")
         self._instance: Instance | None = None
         self._interpreters: dict[str | None, Interpreter] = {}
         self._bubblewrap: Bubblewrap | None = None
@@ -69,6 +72,8 @@ class ProcessBackend:
             self._groups = await asyncio.to_thread(find)
             self._bubblewrap = await asyncio.to_thread(Bubblewrap.find)
             self._inodes = await asyncio.to_thread(Inodes.find)
+            # Later it has the answer at once.
+            await asyncio.to_thread(filter_program)
             problem = "bubblewrap is not installed"
             while self._bubblewrap is not None:
                 progress("Trying a sandbox in bubblewrap namespaces.")
@@ -91,14 +96,8 @@ class ProcessBackend:
 
     async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
         interpreter = await self._interpreter(spec)
-        assert self._instance is not None, "prepare has not been called"
-        local = self._sandboxes[sandbox_id] = Local(self._instance.create(sandbox_id), spec.limits)
         try:
-            if self._groups is not None:
-                local.group = self._groups.create(f"codeact-{global_name(local.directory)}", spec.limits)
-                (local.directory / GROUP).write_text(json.dumps(local.group.record()))
-            if not self._enforces("memory_mb") and self._prlimit:
-                local.prefix = [self._prlimit, f"--data={spec.limits.memory_mb * 1024 * 1024}"]
+            local = await self._threads.run(self._furnish, sandbox_id, spec)
             if self._bubblewrap is not None:
                 network = _network(spec)
                 connection = await local.start_isolated(interpreter, self._bubblewrap, self._inodes, network)
@@ -140,13 +139,12 @@ class ProcessBackend:
     async def destroy(self, sandbox_id: str) -> None:
         local = self._sandboxes.get(sandbox_id)
         if local is None:
-            for directory in self._leftovers():
+            for directory in await self._threads.run(self._leftovers):
                 if directory.name == sandbox_id:
-                    await asyncio.to_thread(erase, directory)
+                    await self._threads.run(erase, directory)
             return
         await local.end()
-        await asyncio.to_thread(erase, local.directory)
-        local.close()
+        await self._threads.run(_remove, local.directory, local.let_go())
         self._sandboxes.pop(sandbox_id, None)
 
     async def watch(self, notice: Callable[[Notice], None]) -> None:
@@ -154,12 +152,24 @@ class ProcessBackend:
         await asyncio.get_running_loop().create_future()
 
     async def list(self) -> builtins.list[str]:
-        return [directory.name for directory in self._leftovers()]
+        return [directory.name for directory in await self._threads.run(self._leftovers)]
 
     async def close(self) -> None:
         if self._instance is not None:
             self._instance.close()
             self._instance = None
+        self._threads.close()
+
+    def _furnish(self, sandbox_id: str, spec: SandboxSpec) -> Local:
+        """All that a sandbox is given before its first process. Blocks."""
+        assert self._instance is not None, "prepare has not been called"
+        local = self._sandboxes[sandbox_id] = Local(self._instance.create(sandbox_id), spec.limits, self._threads)
+        if self._groups is not None:
+            local.group = self._groups.create(f"codeact-{global_name(local.directory)}", spec.limits)
+            (local.directory / GROUP).write_text(json.dumps(local.group.record()))
+        if not self._enforces("memory_mb") and self._prlimit:
+            local.prefix = [self._prlimit, f"--data={spec.limits.memory_mb * 1024 * 1024}"]
+        return local
 
     def _leftovers(self) -> builtins.list[Path]:
         return self._instance.leftovers() if self._instance is not None else []
@@ -211,6 +221,13 @@ class ProcessBackend:
         if self._bubblewrap is None:
             return Isolation(False, "local process, not isolated", tuple(missing))
         return Isolation(True, self._summary, tuple(missing))
+
+
+def _remove(directory: Path, descriptors: Sequence[int]) -> None:
+    """What is left of a sandbox that has ended. The last descriptor of its workspace frees that: it takes time."""
+    erase(directory)
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _network(spec: SandboxSpec) -> Literal["none", "open"]:

@@ -4,6 +4,7 @@ As anyio's own, which fails when it is closed by one task just as another one is
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +25,11 @@ class UnixStream(ByteStream):
     async def connect(cls, path: str) -> "UnixStream":
         """Raises `OSError`."""
         return cls(*await asyncio.open_unix_connection(path))
+
+    @classmethod
+    async def over(cls, connected: socket.socket) -> "UnixStream":
+        """Closes it when it is closed."""
+        return cls(*await asyncio.open_unix_connection(sock=connected))
 
     async def receive(self, max_bytes: int = 65_536) -> bytes:
         try:

@@ -10,6 +10,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from sandbox_pool.backends.kernel_process import KernelProcess
+from sandbox_pool.backends.threads import Threads
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +27,8 @@ def read_when_written(path: Path) -> list[int]:
 async def test_a_cancelled_spawn_does_not_wait_for_children_that_hold_its_pipes(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     script = f"setsid sleep 1000 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait"
-    spawning = asyncio.ensure_future(KernelProcess.spawn(["sh", "-c", script], dict(os.environ)))
+    threads = Threads("test")
+    spawning = asyncio.ensure_future(KernelProcess.spawn(threads, ["sh", "-c", script], dict(os.environ)))
     await checkpoint()
     await checkpoint()
     process, child = read_when_written(pids)
@@ -38,3 +40,4 @@ async def test_a_cancelled_spawn_does_not_wait_for_children_that_hold_its_pipes(
             os.kill(process, 0)
     finally:
         os.kill(child, signal.SIGKILL)
+        threads.close()
