@@ -199,7 +199,7 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="The key's id, as `cod
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="dashboard, history, latency, peers, pool or server.")],
+    name: Annotated[str, typer.Argument(help="dashboard, history, latency, peers, pool, server or stalls.")],
     sandbox: Annotated[str, typer.Option(help="The backend to measure: process or docker.")] = "process",
     as_json: AsJson = False,
 ) -> None:

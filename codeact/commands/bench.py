@@ -9,7 +9,7 @@ from codeact.errors import ConfigurationError
 
 __all__ = ["bench"]
 
-NAMES = ("dashboard", "history", "latency", "peers", "pool", "server")
+NAMES = ("dashboard", "history", "latency", "peers", "pool", "server", "stalls")
 
 
 def bench(name: str, sandbox: str, *, as_json: bool) -> None:

@@ -20,8 +20,10 @@ CONTROLLERS = ("memory", "pids", "cpu")
 PERIOD_US = 100_000
 SERVER_GROUP = "codeact-server"
 JOIN = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 1; shift; done; shift; exec "$@"'
-REMOVE_ATTEMPTS = 50
-REMOVE_RETRY_S = 0.01
+REMOVE_S, REMOVE_RETRY_S = 5.0, 0.01
+PREFIX = "codeact-"
+FORGOTTEN_S = 600.0
+"""An empty group that is older is nobody's: processes join theirs at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,17 @@ class Cgroup:
         return False
 
     def remove(self) -> None:
+        latest = time.monotonic() + REMOVE_S
         for directory in self._unique():
-            for _ in range(REMOVE_ATTEMPTS):
+            while True:
                 try:
                     directory.rmdir()
                     break
                 except FileNotFoundError:
                     break
                 except OSError:
+                    if time.monotonic() > latest:
+                        raise
                     _kill(directory)
                     time.sleep(REMOVE_RETRY_S)
 
@@ -92,7 +97,7 @@ class Cgroups:
 
     def create(self, name: str, limits: Limits) -> Cgroup:
         """A new, empty group with these limits. Raises `OSError`, leaving nothing."""
-        group = Cgroup({controller: parent / name for controller, parent in self.parents.items()})
+        group = Cgroup({controller: parent / f"{PREFIX}{name}" for controller, parent in self.parents.items()})
         try:
             for directory in group._unique():
                 directory.mkdir()
@@ -104,6 +109,18 @@ class Cgroups:
             group.remove()
             raise
         return group
+
+    def sweep(self) -> None:
+        """Removes empty groups that were forgotten, as when a killed server's directory was deleted by somebody."""
+        for parent in set(self.parents.values()):
+            for directory in parent.glob(f"{PREFIX}*"):
+                with contextlib.suppress(OSError):  # One with processes cannot be removed.
+                    if _forgotten(directory):
+                        directory.rmdir()
+
+
+def _forgotten(directory: Path) -> bool:
+    return directory.name != SERVER_GROUP and directory.stat().st_mtime < time.time() - FORGOTTEN_S
 
 
 def _settings(controller: str, limits: Limits) -> Iterator[tuple[str, str]]:

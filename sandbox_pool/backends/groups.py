@@ -27,7 +27,7 @@ class Group(Protocol):
         ...
 
     def remove(self) -> None:
-        """Ends every process in it, and it. Idempotent."""
+        """Ends every process in it, and it. Idempotent. Raises `OSError` where a process does not end in 5 s."""
         ...
 
     def record(self) -> dict[str, str]:
@@ -42,7 +42,11 @@ class Groups(Protocol):
         ...
 
     def create(self, name: str, limits: Limits) -> Group:
-        """Raises `OSError`, leaving nothing. Blocks for less than a millisecond."""
+        """Raises `OSError`, leaving nothing. Blocks."""
+        ...
+
+    def sweep(self) -> None:
+        """Removes groups of which nothing but themselves is left. Blocks."""
         ...
 
 

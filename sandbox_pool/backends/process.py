@@ -152,6 +152,8 @@ class ProcessBackend:
         await asyncio.get_running_loop().create_future()
 
     async def list(self) -> builtins.list[str]:
+        if self._groups is not None:
+            await self._threads.run(self._groups.sweep)
         return [directory.name for directory in await self._threads.run(self._leftovers)]
 
     async def close(self) -> None:
@@ -165,7 +167,7 @@ class ProcessBackend:
         assert self._instance is not None, "prepare has not been called"
         local = self._sandboxes[sandbox_id] = Local(self._instance.create(sandbox_id), spec.limits, self._threads)
         if self._groups is not None:
-            local.group = self._groups.create(f"codeact-{global_name(local.directory)}", spec.limits)
+            local.group = self._groups.create(global_name(local.directory), spec.limits)
             (local.directory / GROUP).write_text(json.dumps(local.group.record()))
         if not self._enforces("memory_mb") and self._prlimit:
             local.prefix = [self._prlimit, f"--data={spec.limits.memory_mb * 1024 * 1024}"]
@@ -225,9 +227,9 @@ class ProcessBackend:
 
 def _remove(directory: Path, descriptors: Sequence[int]) -> None:
     """What is left of a sandbox that has ended. The last descriptor of its workspace frees that: it takes time."""
-    erase(directory)
     for descriptor in descriptors:
         os.close(descriptor)
+    erase(directory)
 
 
 def _network(spec: SandboxSpec) -> Literal["none", "open"]:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from sandbox_pool.backends.groups import restore
+from sandbox_pool.backends.groups import Group, restore
 
 __all__ = ["GROUP", "MARK", "SOCKETS", "erase", "global_name"]
 
@@ -24,10 +24,14 @@ MARK = "CODEACT_SANDBOX"
 
 
 def erase(directory: Path) -> None:
-    """Ends every process that can be found and removes what is on disk. Idempotent."""
-    try:
-        restore(json.loads((directory / GROUP).read_text())).remove()
-    except (OSError, ValueError):
+    """Ends every process that can be found and removes what is on disk. Idempotent.
+
+    Raises `OSError` where a process does not end, for another try: the directory then stays.
+    """
+    group = _recorded_group(directory)
+    if group is not None:
+        group.remove()
+    else:
         _kill_marked(f"{MARK}={global_name(directory)}".encode())
     with contextlib.suppress(OSError):
         shutil.rmtree((directory / SOCKETS).readlink(), ignore_errors=True)
@@ -40,6 +44,13 @@ def erase(directory: Path) -> None:
 def global_name(directory: Path) -> str:
     """What tells this sandbox from those of every server on this machine."""
     return f"{directory.parent.name}-{directory.name}"
+
+
+def _recorded_group(directory: Path) -> Group | None:
+    try:
+        return restore(json.loads((directory / GROUP).read_text()))
+    except (OSError, ValueError):
+        return None
 
 
 def _kill_marked(mark: bytes) -> None:

@@ -73,7 +73,10 @@ class Scopes:
         return cls(frozenset(CONTROLLERS).intersection(probe.stdout.split()))
 
     def create(self, name: str, limits: Limits) -> Scope:
-        return Scope(f"{name}.scope", _properties(limits))
+        return Scope(f"codeact-{name}.scope", _properties(limits))
+
+    def sweep(self) -> None:
+        """There are none: a scope goes with its last process."""
 
 
 def _properties(limits: Limits) -> tuple[str, ...]:

@@ -3,11 +3,16 @@
 A machine has one version; the other is tested on files of its layout.
 """
 
+import os
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from sandbox_pool.backends.cgroup import Cgroup, Cgroups
+from sandbox_pool.backends.cgroup import FORGOTTEN_S, Cgroup, Cgroups
 from sandbox_pool.spec import Limits
 
 LIMITS = Limits(memory_mb=300, pids=77, cpus=0.5)
@@ -54,7 +59,7 @@ def test_the_limits_are_written_to_the_files_that_there_are(
 
     monkeypatch.setattr(Path, "mkdir", make_group)
     Cgroups(dict.fromkeys(("memory", "pids", "cpu"), tmp_path)).create("sandbox", LIMITS)
-    assert {file.name: file.read_text() for file in (tmp_path / "sandbox").iterdir()} == SETTINGS[version]
+    assert {file.name: file.read_text() for file in (tmp_path / "codeact-sandbox").iterdir()} == SETTINGS[version]
 
 
 def test_our_own_group_of_version_2_is_divided(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,3 +96,60 @@ def test_a_kill_for_memory_is_read_from_the_counters(tmp_path: Path, file: str, 
 def test_a_group_without_counters_tells_of_no_kill(tmp_path: Path) -> None:
     assert not Cgroup({"memory": tmp_path / "gone"}).oom_killed()
     assert not Cgroup({"pids": tmp_path}).oom_killed()
+
+
+# ---- what is left ------------------------------------------------------------------------------------
+
+
+def test_forgotten_groups_are_swept_and_neither_new_nor_used_ones(tmp_path: Path) -> None:
+    for name in ("codeact-old", "codeact-used", "codeact-new", "codeact-server", "of-others"):
+        (tmp_path / name).mkdir()
+        if name != "codeact-new":
+            os.utime(tmp_path / name, (time.time() - 2 * FORGOTTEN_S,) * 2)
+    (tmp_path / "codeact-used" / "cgroup.procs").write_text("1\n")
+    os.utime(tmp_path / "codeact-used", (time.time() - 2 * FORGOTTEN_S,) * 2)
+    Cgroups({"pids": tmp_path}).sweep()
+    left = {directory.name for directory in tmp_path.iterdir()}
+    assert left == {"codeact-used", "codeact-new", "codeact-server", "of-others"}
+
+
+def test_a_group_that_cannot_be_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sandbox_pool.backends.cgroup.REMOVE_S", 0.05)
+    group = Cgroup({"pids": tmp_path / "group"})
+    (tmp_path / "group" / "child").mkdir(parents=True)
+    with pytest.raises(OSError, match="not empty"):
+        group.remove()
+    shutil.rmtree(tmp_path / "group")
+    group.remove()
+
+
+REAL = """
+import subprocess, sys
+from pathlib import Path
+from sandbox_pool.backends.cgroup import Cgroups
+from sandbox_pool.spec import Limits
+
+group = Cgroups(dict.fromkeys(("memory", "pids", "cpu"), Path(sys.argv[1]))).create(sys.argv[2], Limits())
+[directory] = group._unique()
+command, environment = group.wrap(["sh", "-c", "setsid sleep 1000 & echo started; wait"], {"PATH": "/usr/bin:/bin"})
+process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+process.stdout.readline()
+members = [int(pid) for pid in (directory / "cgroup.procs").read_text().split()]
+print(process.pid in members, len(members), group.oom_killed())
+group.remove()
+print(process.wait(), directory.exists())
+group.remove()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="it takes root to mount a file system")
+def test_processes_join_a_real_group_of_version_2_and_end_with_it(tmp_path: Path) -> None:
+    """In a mount namespace of its own. Its controllers may all be taken by version 1: limits are not looked at."""
+    assert shutil.which("unshare")
+    mount = f'mount -t cgroup2 none "{tmp_path}" && exec "$@"'
+    script = [sys.executable, "-c", REAL, str(tmp_path), f"test-{os.getpid()}"]
+    command = ["unshare", "--mount", "sh", "-c", mount, "sh", *script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if "mount:" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.stdout == "True 2 False\n-9 False\n", done.stderr

@@ -1,4 +1,4 @@
-"""Nothing is left over many uses with random faults: no container, process, directory, descriptor or socket.
+"""Nothing is left over many uses with random faults: no process, container, control group, descriptor, file or socket.
 
 LEAK_CYCLES=500 makes it as many as that; a tenth of them suffices to find what leaks each time.
 """
@@ -97,6 +97,11 @@ def directories_of(instance: str, state_dir: Path) -> list[Path]:
     return [path for path in state_dir.rglob(f"{instance}/*") if path.is_dir()]
 
 
+def groups_of(instance: str) -> list[Path]:
+    """Control groups of its sandboxes."""
+    return list(Path("/sys/fs/cgroup").glob(f"**/codeact-{instance}-*"))
+
+
 async def cycles(number: int, kind: str, state_dir: Path) -> str:
     """Opens a pool, uses it so often, two at a time, and closes it. Returns the name of the server instance."""
     backend = Failing(await make_backend(kind, state_dir))
@@ -123,6 +128,7 @@ async def test_nothing_leaks_over_cycles_of_use_with_random_faults(kind: str, tm
         before = us.num_fds(), us.num_threads()
         instance = await cycles(CYCLES[kind], kind, tmp_path)
         assert us.children(recursive=True) == []
+        assert groups_of(instance) == []
         assert os.listdir(tmp_path / "docker" if kind == "docker" else tmp_path) == []
         gc.collect()
         # Threads of a pool end when they get to it.

@@ -25,7 +25,7 @@ def test_the_command_gets_its_own_environment_and_none_of_the_service_manager_s(
 
 
 def test_the_limits_of_a_scope_are_enforced_and_told(scopes: Scopes) -> None:
-    scope = scopes.create("codeact-test", Limits(memory_mb=50))
+    scope = scopes.create("test", Limits(memory_mb=50))
     command, environment = scope.wrap(["python3", "-c", "b'x' * 10**9"], {"PATH": "/usr/bin:/bin"})
     ended = subprocess.run(command, env=environment, timeout=60, check=False)
     assert ended.returncode != 0
@@ -35,7 +35,7 @@ def test_the_limits_of_a_scope_are_enforced_and_told(scopes: Scopes) -> None:
 
 
 def test_removing_a_scope_ends_what_runs_in_it(scopes: Scopes) -> None:
-    scope = scopes.create("codeact-test", Limits())
+    scope = scopes.create("test", Limits())
     command, environment = scope.wrap(["sleep", "600"], {"PATH": "/usr/bin:/bin"})
     with subprocess.Popen(command, env=environment) as process:
         while not scope_is_active(scope):
