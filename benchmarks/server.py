@@ -6,6 +6,7 @@ their own. The run is made by hand: its events are emitted here, as an answer's 
     event_cpu_us_1, _100     CPU of the server per event, from the run to 1 and to 100 clients, storing included,
                              less what an idle server spends in the same time
     resume_10k_ms            a client asks for all of an ended response with 10,000 events, until it has the last
+    long_item_ratio          what a delta costs the builder at the end of an item of 8 MB, over that at its beginning
     stalled_db_added_p99_ms  a delta's way to the client (p99) while the database hangs for 2 s, over its median before
     history_p95_ms, search_p95_ms    those of `benchmarks.history`, which also runs alone
 """
@@ -42,6 +43,7 @@ EVENTS = 2_000
 GAP_S = 0.002
 LONG = 10_000
 RESUMES = 5
+LONG_ITEM_BYTES, DELTA = 8_000_000, "twenty characters.. "
 STALL_S = 2.0
 
 
@@ -53,6 +55,7 @@ async def measure(sandbox: str) -> dict[str, float]:
                 "event_cpu_us_1": await _cpu(url, state, clients=1),
                 "event_cpu_us_100": await _cpu(url, state, clients=100),
                 "resume_10k_ms": await _resume(url, state),
+                "long_item_ratio": await _long_item(),
                 "stalled_db_added_p99_ms": await _stalled(url, state, Path(data_dir)),
             }
     figures |= await history.measure(sandbox)
@@ -213,6 +216,22 @@ async def _resume(url: str, state: State) -> float:
             raise RuntimeError(f"only {result['frames']} events came back")
         took.append(result["took_ms"])
     return statistics.median(took)
+
+
+async def _long_item() -> float:
+    """Medians of four parts of 32, so that a pause of the machine does not count."""
+
+    async def encode(event: e.Event) -> None:
+        e.encode(event)
+
+    builder = ResponseBuilder(e.Response(id="resp", created_at=0, model="bench"), encode, started=time.monotonic())
+    took = []
+    for _ in range(32):
+        before = _cpu_s()
+        for _ in range(LONG_ITEM_BYTES // 32 // len(DELTA)):
+            await builder.text(DELTA)
+        took.append(_cpu_s() - before)
+    return statistics.median(took[-4:]) / statistics.median(took[:4])
 
 
 async def _stalled(url: str, state: State, data_dir: Path) -> float:

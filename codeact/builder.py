@@ -91,7 +91,7 @@ class ResponseBuilder:
             message.content.append(part)
             await self._emit(e.ContentPartAdded(item_id=message.id, output_index=self._index, part=part))
         assert isinstance(self._open, e.Message)
-        self._open.content[0].text += delta
+        self._open.content[0].add(delta)
         await self._emit(e.OutputTextDelta(item_id=self._open.id, output_index=self._index, delta=delta))
 
     async def thinking(self, delta: str) -> None:
@@ -107,7 +107,7 @@ class ResponseBuilder:
             reasoning.content.append(part)
             await self._emit(e.ContentPartAdded(item_id=reasoning.id, output_index=self._index, part=part))
         assert isinstance(self._open, e.Reasoning)
-        self._open.content[0].text += delta
+        self._open.content[0].add(delta)
         await self._emit(e.ReasoningTextDelta(item_id=self._open.id, output_index=self._index, delta=delta))
 
     async def code_start(self, container_id: str, *, tagged: bool) -> None:
@@ -125,7 +125,7 @@ class ResponseBuilder:
 
     async def _code_delta(self, delta: str) -> None:
         call = self._call
-        call.code += delta
+        call.add(delta)
         await self._emit(e.CodeDelta(item_id=call.id, output_index=self._index, delta=delta))
 
     async def _code_done(self, code: str) -> None:

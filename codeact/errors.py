@@ -15,7 +15,7 @@ CodeActError
 ├── StoreError                  the database could not do it
 │   └── StoreUnavailable        no database answers, or it cannot be started
 ├── Overloaded                  more runs than the server takes
-├── RateLimited                 an owner's limit is reached; `retry_after_s` says how long it lasts
+├── RateLimited                 an owner's limit is reached
 ├── ClientError                 our client's view: the server gave no answer
 │   ├── ServerUnreachable       nothing listens at the address, or it is no codeact server
 │   ├── ServerUnauthorized      the server refuses our key
@@ -53,11 +53,15 @@ __all__ = [
 
 
 class CodeActError(Exception):
-    """Root. `code` is stable, `status` the HTTP status it is answered with, `retryable` a promise."""
+    """Root. `code` is stable, `status` the HTTP status it is answered with, `retryable` a promise.
+
+    `retry_after_s`, where it is known: when trying again makes sense.
+    """
 
     code: ClassVar[str] = "server_error"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    retry_after_s: float | None = None
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -81,6 +85,10 @@ class ConversationLocked(InvalidRequest):
     code = "conversation_locked"
     status = 409
     retryable = True
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message, param=param)
+        self.retry_after_s = retry_after_s
 
 
 class ModelError(CodeActError):

@@ -91,14 +91,23 @@ class ContainerFileCitation(msgspec.Struct, frozen=True, tag="container_file_cit
     end_index: int
 
 
-class OutputText(msgspec.Struct, tag="output_text"):
+class _Growing(msgspec.Struct):
     text: str
+
+    def add(self, delta: str) -> None:
+        # While nothing else refers to it, CPython extends a string in place; else each delta would copy all of it.
+        text, self.text = self.text, ""
+        text += delta
+        self.text = text
+
+
+class OutputText(_Growing, tag="output_text"):
     annotations: list[Any] = []
     logprobs: list[Any] = []
 
 
-class ReasoningTextPart(msgspec.Struct, tag="reasoning_text"):
-    text: str
+class ReasoningTextPart(_Growing, tag="reasoning_text"):
+    pass
 
 
 class Message(msgspec.Struct, tag="message", kw_only=True):
@@ -157,6 +166,12 @@ class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=T
     tagged: bool = msgspec.field(default=True, name="codeact:tagged")
     waits_for: list[str] = msgspec.field(default_factory=list, name="codeact:waits_for")
     continues: str | None = msgspec.field(default=None, name="codeact:continues")
+
+    def add(self, delta: str) -> None:
+        """Adds to the code; see `_Growing`."""
+        code, self.code = self.code, ""
+        code += delta
+        self.code = code
 
 
 class FunctionCall(msgspec.Struct, tag="function_call", kw_only=True):

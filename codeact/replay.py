@@ -57,13 +57,13 @@ def _add_to(item: e.Item, event: e.ItemEvent) -> None:
         case e.Reasoning(), e.ContentPartAdded(part=e.ReasoningTextPart() as part):
             item.content.append(part)
         case e.Message(), e.OutputTextDelta(delta=delta):
-            item.content[0].text += delta
+            item.content[0].add(delta)
         case e.Message(), e.OutputTextAnnotationAdded(annotation=annotation):
             item.content[0].annotations.append(annotation)
         case e.Reasoning(), e.ReasoningTextDelta(delta=delta):
-            item.content[0].text += delta
+            item.content[0].add(delta)
         case e.CodeInterpreterCall(), e.CodeDelta(delta=delta):
-            item.code += delta
+            item.add(delta)
         case e.CodeInterpreterCall(), e.CodeDone(code=code):
             item.code = code
         case e.CodeInterpreterCall(), e.InterpreterInterpreting():

@@ -1,5 +1,6 @@
 """The standard error envelope: our exceptions enter, status and JSON leave, the same on HTTP and on a socket."""
 
+import math
 from typing import Any
 
 import msgspec
@@ -7,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from codeact.errors import CodeActError, ModelError, RateLimited
+from codeact.errors import CodeActError, ModelError
 from codeact.events import ResponseError
 from sandbox_pool.errors import AtCapacity, FileError, FileLimit, FileNotFound, FileRefused, QuotaExceeded, SandboxError
 
@@ -69,8 +70,8 @@ def json_response(content: Any, status: int = 200, headers: dict[str, str] | Non
 
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, CodeActError | SandboxError)
-    retry_after_s = error.retry_after_s if isinstance(error, AtCapacity | RateLimited) else None
-    headers = {"Retry-After": str(round(retry_after_s + 0.5))} if retry_after_s is not None else None
+    retry_after_s = error.retry_after_s if isinstance(error, CodeActError | AtCapacity) else None
+    headers = {"Retry-After": str(math.ceil(retry_after_s))} if retry_after_s is not None else None
     return json_response(envelope(error), status_of(error), headers)
 
 

@@ -14,7 +14,7 @@ import structlog
 from codeact.errors import CodeActError
 from codeact.recovery import RESTARTED, recover
 from codeact.store import Store
-from codeact.store.leases import Lease
+from codeact.store.leases import LEASE_S, Lease
 from codeact.store.log import EventWriter
 from codeact.store.process import has_died
 from codeact.workspace import Workspaces
@@ -26,7 +26,6 @@ log = structlog.get_logger(__name__)
 
 LOOK_S = 0.5
 RENEW_S = 3.0
-LEASE_S = 15.0
 
 
 class Watch:

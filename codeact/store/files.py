@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from codeact.errors import NotFound
 from codeact.ids import new_id
+from codeact.store.leases import LEASE_S
 from codeact.store.operation import operation
 from codeact.store.process import has_died
 from codeact.store.records import Container, ContainerFile
@@ -13,10 +14,7 @@ from codeact.store.records import Container, ContainerFile
 if TYPE_CHECKING:
     from codeact.store.documents import Documents
 
-__all__ = ["HELD_S", "ContainerFiles"]
-
-HELD_S = 15.0
-"""A server that has not said for so long that it holds a sandbox is taken for dead."""
+__all__ = ["ContainerFiles"]
 
 
 class ContainerFiles:
@@ -42,7 +40,7 @@ class ContainerFiles:
 
     @operation
     async def hold(self, container_ids: Collection[str]) -> None:
-        """Tells the other servers that this one holds these and no others; to be said again within `HELD_S`."""
+        """Tells the other servers that this one holds these and no others; to be said again within `LEASE_S`."""
         collection = self._containers.get_pymongo_collection()
         held = {"_id": {"$in": list(container_ids)}}
         await collection.update_many(held, {"$set": {"process": self._holder}, "$currentDate": {"held_at": True}})
@@ -138,7 +136,7 @@ class ContainerFiles:
         return found[0]
 
     async def _find(self, stages: list[dict[str, Any]]) -> list[Container]:
-        fresh = {"$gt": ["$held_at", {"$subtract": ["$$NOW", int(HELD_S * 1000)]}]}
+        fresh = {"$gt": ["$held_at", {"$subtract": ["$$NOW", int(LEASE_S * 1000)]}]}
         process = {"$set": {"process": {"$cond": [fresh, "$process", None]}}}
         found = self._containers.aggregate([*stages, process], projection_model=self._containers)
         return [

@@ -11,7 +11,10 @@ from codeact.store.process import new_name
 if TYPE_CHECKING:
     from codeact.store.documents import Documents
 
-__all__ = ["Lease", "Leases"]
+__all__ = ["LEASE_S", "Lease", "Leases"]
+
+LEASE_S = 15.0
+"""A server that has not said for so long that it lives is taken for dead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from codeact.store.conversation_items import ConversationItems
 from codeact.store.events import Events
 from codeact.store.files import ContainerFiles
 from codeact.store.history import History
-from codeact.store.leases import Leases
+from codeact.store.leases import LEASE_S, Leases
 from codeact.store.mishaps import Mishaps
 from codeact.store.operation import operation
 from codeact.store.records import Blob, Conversation, StoredResponse
@@ -109,7 +109,12 @@ class Store:
             root_id = (await self._link(response.previous_response_id, owner)).root_id
         document = self._responses.pack(response, input, owner=owner, root_id=root_id, process=self.leases.holder)
         if not await self._documents.insert(document) and await self._responses.get(response.id) is None:
-            raise ConversationLocked("The conversation is answering another request; wait for its end or cancel it.")
+            raise ConversationLocked(
+                "The conversation is answering another request, at another server; wait for its end or cancel it. If"
+                f" that server has died, its answer is ended within {LEASE_S:g} s, and the conversation is free again.",
+                param="conversation",
+                retry_after_s=LEASE_S,
+            )
         if response.conversation is not None:
             place = {"_id": response.conversation.id, "owner": owner}
             await self._conversations.change(place, methodcaller("begin", response, input))

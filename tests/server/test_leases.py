@@ -1,8 +1,8 @@
 """Which leases count as given up: decided without a database and without a clock."""
 
-from codeact.store.leases import Lease
+from codeact.store.leases import LEASE_S, Lease
 from codeact.store.process import new_name
-from server.leases import LEASE_S, Watch
+from server.leases import Watch
 
 ELSEWHERE = "elsewhere/boot.1/7/1/aa"
 HERE = new_name()

@@ -135,6 +135,22 @@ def test_cancel_works_on_another_servers_socket(begin: Ask, other: Running, mode
         assert read(socket)[-1]["response"]["status"] == "cancelled"
 
 
+def test_a_conversation_that_another_server_answers_says_when_to_ask_again(
+    begin: Ask, other: Running, model_server: ModelServer
+) -> None:
+    """The same where that server has died, until its lease has run out."""
+    model_server.reply("One", Gate())
+    _, events = begin("response.output_text.delta")
+    response = events[0]["response"]
+    asked = {"input": "x", "conversation": response["conversation"]["id"]}
+    refused = httpx.post(f"{other.url}/v1/responses", json=asked, trust_env=False, timeout=60)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"], error["param"]) == (409, "conversation_locked", "conversation")
+    assert refused.headers["retry-after"] == "15"
+    assert "has died, its answer is ended within 15 s" in error["message"]
+    httpx.post(f"{other.url}/v1/responses/{response['id']}/cancel", trust_env=False, timeout=60)
+
+
 def test_events_that_have_expired_are_an_error_that_names_what_is_left(
     begin: Ask, scripted: Running, model_server: ModelServer
 ) -> None:

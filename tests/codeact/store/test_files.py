@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from codeact.store import Store
-from codeact.store.files import HELD_S
+from codeact.store.leases import LEASE_S
 from codeact.store.process import new_name
 
 pytestmark = pytest.mark.anyio
@@ -30,6 +30,6 @@ async def test_a_container_of_a_dead_server_is_nowhere(store: Store, how: str) -
         host, space, pid, start, token = new_name().split("/")
         change = {"process": f"{host}/{space}/{pid}/{int(start) - 1}/{token}"}
     else:
-        change = {"process": "elsewhere/boot.1/7/1/aa", "held_at": datetime.now(UTC) - timedelta(seconds=HELD_S + 5)}
+        change = {"process": "elsewhere/boot.1/7/1/aa", "held_at": datetime.now(UTC) - timedelta(seconds=LEASE_S + 5)}
     await store._documents.containers.get_pymongo_collection().update_one({"_id": "cntr_1"}, {"$set": change})
     assert not (await store.files.get("cntr_1", owner="ann")).elsewhere
