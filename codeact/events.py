@@ -491,10 +491,11 @@ class NoticeEvent(_Event, tag="codeact:notice"):
 
 
 class SteerRef(msgspec.Struct):
-    """`previous_response_id` is the response that was steered; the one after it starts with what was said."""
+    """`previous_response_id` is the response that was steered, `next_response_id` the one that goes on after it."""
 
     id: str
     previous_response_id: str
+    next_response_id: str = msgspec.field(name="codeact:next_response_id")
 
 
 class SteerAccepted(_Event, tag="response.steer.accepted"):

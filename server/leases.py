@@ -1,4 +1,4 @@
-"""What lives, over all server processes: heartbeats leave; wishes to cancel and dead servers' responses enter.
+"""What lives, over all server processes: heartbeats leave; others' wishes and dead servers' responses enter.
 
 A lease is unchanged when nobody renews it. How long is told by the clock of the one who looks, so that
 clocks need not agree, and a database that was away for a while makes nobody look dead.
@@ -11,14 +11,14 @@ from functools import partial
 import anyio
 import structlog
 
-from codeact.errors import CodeActError
+from codeact.errors import CodeActError, InvalidRequest
 from codeact.recovery import RESTARTED, recover
 from codeact.store import Store
-from codeact.store.leases import LEASE_S, Lease
+from codeact.store.leases import LEASE_S, STEERED, Lease
 from codeact.store.log import EventWriter
 from codeact.store.process import has_died
 from codeact.workspace import Workspaces
-from server.runs import Runs
+from server.runs import Run, Runs
 
 __all__ = ["Watch", "end_the_dead", "keep_leases"]
 
@@ -100,18 +100,32 @@ async def keep_leases(runs: Runs, workspaces: Workspaces, get_store: Callable[[]
 
 
 async def _look_after(runs: Runs, store: Store, missing: set[str]) -> set[str]:
-    """Cancels what somebody asked another process to cancel, and what another process has ended for dead.
+    """Cancels and steers what other processes ask for, and cancels what another process has ended for dead.
 
     Returns the runs that look so; they are `missing` when they did before, and not just ending.
     """
     mine = await store.leases.mine()
     for run in runs.at_work.values():
-        if run.id in mine and mine[run.id].cancel:
-            run.cancel()
+        if run.id in mine:
+            await _heed(mine[run.id], run, store)
         elif run.id in missing - set(mine) and not run.log.ended:
             log.error("lease lost: another server has ended this response", response=run.id)
             run.cancel(RESTARTED)
     return {run.id for run in runs.at_work.values() if run.response.store} - set(mine)
+
+
+async def _heed(lease: Lease, run: Run, store: Store) -> None:
+    """Does what other processes ask of this one."""
+    if lease.cancel:
+        run.cancel()
+    for steer in lease.steers:
+        if steer.outcome is None:
+            try:
+                run.steer(steer.messages, steer_id=steer.id)
+                outcome = STEERED
+            except InvalidRequest as refusal:
+                outcome = refusal.code
+            await store.leases.answer_steer(run.id, steer.id, outcome)
 
 
 async def _recover(lease: Lease, store: Store, writer: EventWriter) -> None:

@@ -6,19 +6,20 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from codeact.errors import InvalidRequest, NotFound
 from codeact.events import Input, InputMessage, Item
-from codeact.store import Blob, ContainerFile
+from codeact.store import Blob, ContainerFile, Store
 from codeact.workspace import GivenFile
 from server.inputs import CONTAINER_FILE, file_name
 
-__all__ = ["Blobs", "given_files", "image_type", "keep", "show"]
+__all__ = ["Blobs", "blobs_of", "given_files", "image_type", "keep", "show"]
 
 Get = Callable[[str], Awaitable[Blob]]
+M = TypeVar("M", bound=Input)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,14 @@ class Blobs:
     find: Callable[[str], Awaitable[ContainerFile]]
 
 
+def blobs_of(store: Store, *, owner: str) -> Blobs:
+    return Blobs(
+        partial(store.put_blob, owner=owner),
+        partial(store.get_blob, owner=owner),
+        partial(store.files.file, owner=owner),
+    )
+
+
 IMAGE_BYTES = 10_000_000
 """Of an image that a file's id names: models are given all of it, as base64."""
 IMAGES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
@@ -38,7 +47,7 @@ BLOB_URL = "/v1/blobs/"
 _DATA_URL = re.compile(r"data:([\w.+/-]+)(?:;[\w=.-]+)*;base64,(.*)", re.DOTALL)
 
 
-async def keep(messages: Sequence[Input], blobs: Blobs) -> list[Input]:
+async def keep(messages: Sequence[M], blobs: Blobs) -> list[M]:
     """The messages with a blob in place of each image and file.
 
     Raises `InvalidRequest` for what is no base64 or no image, and `NotFound` for what is not there.

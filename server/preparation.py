@@ -8,7 +8,7 @@ from codeact.errors import InvalidRequest
 from codeact.events import FunctionCallOutput, Input, InputMessage
 from codeact.store import Blob, Store
 from server.inputs import FunctionCallItem, Given, InputItem, ItemReference, answer_id, as_messages, as_text, from_item
-from server.media import Blobs, keep
+from server.media import Blobs, blobs_of, keep
 from server.requests import CreateRequest
 from server.unstored import Place, Unstored
 
@@ -124,8 +124,7 @@ async def resolved(given: Sequence[Given], store: Store, *, owner: str, calls_ar
 async def received(items: list[InputItem], store: Store, *, owner: str) -> list[Input]:
     """Items as a client sends them, as they are stored: references resolved, images and files put away."""
     messages = await resolved(as_messages(items), store, owner=owner)
-    put, get = partial(store.put_blob, owner=owner), partial(store.get_blob, owner=owner)
-    return await keep(messages, Blobs(put, get, partial(store.files.file, owner=owner)))
+    return await keep(messages, blobs_of(store, owner=owner))
 
 
 def _trailing(given: list[Given]) -> list[Given]:

@@ -50,6 +50,8 @@ class Run:
         self.conversation_id = conversation_id
         self.started = time.monotonic()
         self.steering: list[e.InputMessage] = []
+        self.successor_id = new_id("resp")
+        self._steers: set[str] = set()
         self._successor: Run | None = None
         self._settled = anyio.Event()
         self._recorder = Recorder(response, owner=owner, store=store, writer=writer, patience_s=patience_s)
@@ -97,18 +99,21 @@ class Run:
         """Stops tokens and kernel; what was produced is kept. Idempotent, returns at once (see `end`)."""
         self._stop.cancel(error)
 
-    def steer(self, messages: list[e.InputMessage]) -> None:
+    def steer(self, messages: list[e.InputMessage], *, steer_id: str) -> None:
         """Takes in what the user says meanwhile: the answer ends before its next turn, and a successor follows.
 
-        Raises `InvalidRequest` when the run has ended, or when too much waits already.
+        May be repeated. Raises `InvalidRequest` when the run has ended, or when too much waits already.
         """
+        if steer_id in self._steers:
+            return
         if self.log.ended or self.response.status != "in_progress":
             raise InvalidRequest(f"The response '{self.id}' has ended.", code="response_already_completed")
         if len(self.steering) + len(messages) > MAX_STEERING:
             raise InvalidRequest(f"{len(self.steering)} messages wait already.", code="too_many_pending_steers")
         self.steering += messages
+        self._steers.add(steer_id)
         self._stop.steer()
-        self.log.append(e.SteerAccepted(steer=e.SteerRef(new_id("steer"), self.id)))
+        self.log.append(e.SteerAccepted(steer=e.SteerRef(steer_id, self.id, self.successor_id)))
 
     def settle(self, successor: "Run | None") -> None:
         """Says what follows this run, once it has ended."""

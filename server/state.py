@@ -26,12 +26,13 @@ from server.audit import AuditLog
 from server.auth import Caller
 from server.chats import Chats
 from server.containers import Containers
-from server.media import given_files, show
+from server.media import blobs_of, given_files, keep, show
 from server.parts import Part
 from server.preparation import Preparation
 from server.quota import admit
 from server.requests import CreateRequest
 from server.runs import Run, Runs
+from server.steering import steer_elsewhere
 from server.streams import open_stream
 from server.unstored import Place, Unstored
 
@@ -56,20 +57,28 @@ class State:
     containers: Containers
     chats: Chats = field(default_factory=Chats)
 
-    async def create(self, request: CreateRequest, *, caller: Caller, unstored: Unstored | None = None) -> Run:
+    async def create(
+        self,
+        request: CreateRequest,
+        *,
+        caller: Caller,
+        unstored: Unstored | None = None,
+        response_id: str | None = None,
+    ) -> Run:
         """Stores the request's input and starts its run. When it returns, the input is safe.
 
-        `unstored` is the connection's memory of responses with `store: false`. Raises `InvalidRequest` and its kin
-        for ids that do not fit, `ModelNotFound`, `Overloaded`, `RateLimited`, and what a part failed with.
+        `response_id` is one that a client was told already. `unstored` is the connection's memory of responses with
+        `store: false`. Raises `InvalidRequest` and its kin for ids that do not fit, `ModelNotFound`, `Overloaded`,
+        `RateLimited`, and what a part failed with.
         """
         try:
-            return await self._create(request, caller, unstored)
+            return await self._create(request, caller, unstored, response_id or new_id("resp"))
         except Exception:
             if unstored is not None and request.previous_response_id is not None:
                 unstored.forget(request.previous_response_id)
             raise
 
-    async def _create(self, request: CreateRequest, caller: Caller, unstored: Unstored | None) -> Run:
+    async def _create(self, request: CreateRequest, caller: Caller, unstored: Unstored | None, response_id: str) -> Run:
         toolbox = Toolbox([*functions_of(msgspec.to_builtins(request.tools or [])), *self.mcp.functions])
         store = await self.store.get()
         model = (await self.models.get()).get(request.model)
@@ -85,7 +94,7 @@ class State:
                 workspace_id = new_id(UNSTORED)
             elif workspace_id is None:
                 workspace_id = (await store.create_conversation(owner=caller.owner)).id
-            response = self._response(request, place, workspace_id, model)
+            response = self._response(response_id, request, place, workspace_id, model)
             workspace = self.workspaces.get(workspace_id, owner=caller.owner)
             history = [item for stored in place.thread for item in (*stored.input, *stored.response.output)]
             _check_outputs(messages, history)
@@ -138,14 +147,17 @@ class State:
         return None
 
     async def steer(self, response_id: str, messages: list[e.InputMessage], *, owner: str) -> None:
-        """See `Run.steer`. Raises `NotFound` too."""
+        """See `Run.steer`; whichever process is at work on it. Raises `NotFound` too."""
+        steer_id = new_id("steer")
         run = self.runs.find(response_id, owner=owner)
         if run is not None:
-            return run.steer(messages)
+            run.steer(messages, steer_id=steer_id)
+            return
         store = await self.store.get()
-        if await store.leases.is_under_way(response_id, owner=owner):
-            raise InvalidRequest(f"Another server is at work on '{response_id}'; steer it there.", code="not_here")
-        raise InvalidRequest(f"The response '{response_id}' has ended.", code="response_already_completed")
+        if not await store.leases.is_under_way(response_id, owner=owner):
+            raise InvalidRequest(f"The response '{response_id}' has ended.", code="response_already_completed")
+        kept = await keep(messages, blobs_of(store, owner=owner))
+        await steer_elsewhere(store, response_id, kept, owner=owner, steer_id=steer_id)
 
     async def _after(
         self, run: Run, *, request: CreateRequest, caller: Caller, unstored: Unstored | None
@@ -155,7 +167,7 @@ class State:
             further = msgspec.structs.replace(
                 request, previous_response_id=run.id, conversation=None, messages=list(run.steering), generate=None
             )
-            return await self.create(further, caller=caller, unstored=unstored)
+            return await self.create(further, caller=caller, unstored=unstored, response_id=run.successor_id)
         if unstored is None or unstored.closed:
             await self._release(run.conversation_id)
         return None
@@ -170,10 +182,12 @@ class State:
         if workspace_id.startswith(UNSTORED):
             await self.workspaces.release(workspace_id, "its connection ended")
 
-    def _response(self, request: CreateRequest, place: Place, workspace_id: str, model: Model) -> e.Response:
+    def _response(
+        self, response_id: str, request: CreateRequest, place: Place, workspace_id: str, model: Model
+    ) -> e.Response:
         stored = request.store is not False
         return e.Response(
-            id=new_id("resp"),
+            id=response_id,
             created_at=int(time.time()),
             model=model.name,
             conversation=e.ConversationRef(workspace_id) if stored else None,

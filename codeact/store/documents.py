@@ -201,8 +201,8 @@ class ResponseDocument(Document):
     """A response without its output, which is in `ItemDocument`s: 200 items of 100 KB do not fit into one document.
 
     `root_id` is the oldest ancestor, the same for a whole tree of branches. `process` names the server that
-    produces it, and is absent once it has ended; `beat` grows while that server lives; `cancel` is what
-    another process asks of it.
+    produces it, and is absent once it has ended; `beat` grows while that server lives; `cancel` and `steers`
+    are what other processes ask of it.
     """
 
     id: str  # type: ignore[assignment]
@@ -212,6 +212,7 @@ class ResponseDocument(Document):
     process: str | None = None
     beat: int = 0
     cancel: bool = False
+    steers: list[dict[str, Any]] = Field(default_factory=list)
     input: list[dict[str, Any]]
     response: dict[str, Any]
     deleted: bool = False

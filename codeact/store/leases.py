@@ -1,20 +1,34 @@
-"""Which process produces which response: heartbeats and wishes to cancel enter, responses without a process leave."""
+"""Which process produces which response: heartbeats and others' wishes enter, responses without a process leave."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from codeact.errors import NotFound
+from codeact.events import InputMessage
 from codeact.store.operation import operation
 from codeact.store.process import new_name
 
 if TYPE_CHECKING:
     from codeact.store.documents import Documents
 
-__all__ = ["LEASE_S", "Lease", "Leases"]
+__all__ = ["LEASE_S", "MOST_STEERS", "STEERED", "Lease", "Leases", "Steer"]
 
 LEASE_S = 15.0
 """A server that has not said for so long that it lives is taken for dead."""
+MOST_STEERS = 16
+STEERED = "steered"
+"""What becomes of a `Steer` that was taken in; else a code for why not."""
+
+
+class Steer(msgspec.Struct, frozen=True):
+    """What a user says into a response at another server. `outcome` is None until that has looked at it."""
+
+    id: str
+    messages: list[InputMessage]
+    outcome: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +40,7 @@ class Lease:
     process: str
     beat: int
     cancel: bool
+    steers: Sequence[Steer] = ()
 
 
 class Leases:
@@ -82,10 +97,56 @@ class Leases:
         place = {"_id": response_id, "owner": owner, "process": {"$gt": ""}}
         await self._responses.get_pymongo_collection().update_one(place, {"$set": {"cancel": True}})
 
+    @operation
+    async def ask_to_steer(self, response_id: str, steer: Steer, *, owner: str) -> bool:
+        """Leaves it for the process at work. False where the response has ended, or `MOST_STEERS` were left there."""
+        place = {"_id": response_id, "owner": owner, "process": {"$gt": ""}, "steers.id": {"$ne": steer.id}}
+        place |= {f"steers.{MOST_STEERS - 1}": {"$exists": False}}
+        change = {"$push": {"steers": msgspec.to_builtins(steer)}}
+        pushed = await self._responses.get_pymongo_collection().update_one(place, change)
+        return bool(pushed.matched_count) or await self._steer(response_id, steer.id) is not None
+
+    @operation
+    async def answer_steer(self, response_id: str, steer_id: str, outcome: str) -> None:
+        """Tells the process that asked what became of it."""
+        place = {"_id": response_id, "process": self.holder, "steers.id": steer_id}
+        change = {"$set": {"steers.$.outcome": outcome}}
+        await self._responses.get_pymongo_collection().update_one(place, change)
+
+    @operation
+    async def steer_waits(self, response_id: str, steer_id: str) -> bool:
+        """Whether the process at work may still take it in."""
+        found = await self._steer(response_id, steer_id)
+        return found is not None and found.outcome is None
+
+    @operation
+    async def withdraw_steer(self, response_id: str, steer_id: str) -> str | None:
+        """Forgets it; returns what had become of it."""
+        place, change = {"_id": response_id}, {"$pull": {"steers": {"id": steer_id}}}
+        found = await self._responses.get_pymongo_collection().find_one_and_update(place, change, {"steers": 1})
+        return next((steer.outcome for steer in _steers(found) if steer.id == steer_id), None)
+
+    async def _steer(self, response_id: str, steer_id: str) -> Steer | None:
+        """None where it has been withdrawn, or nobody is at work on the response any more."""
+        place = {"_id": response_id, "process": {"$gt": ""}}
+        found = await self._responses.get_pymongo_collection().find_one(place, {"steers": 1})
+        return next((steer for steer in _steers(found) if steer.id == steer_id), None)
+
     async def _find(self, place: dict[str, object]) -> list[Lease]:
-        fields = {"owner": 1, "process": 1, "beat": 1, "cancel": 1}
+        fields = {"owner": 1, "process": 1, "beat": 1, "cancel": 1, "steers": 1}
         found = self._responses.get_pymongo_collection().find(place, fields)
         return [
-            Lease(found["_id"], found["owner"], found["process"], found.get("beat", 0), found.get("cancel", False))
+            Lease(
+                found["_id"],
+                found["owner"],
+                found["process"],
+                found.get("beat", 0),
+                found.get("cancel", False),
+                _steers(found),
+            )
             async for found in found
         ]
+
+
+def _steers(found: dict[str, Any] | None) -> list[Steer]:
+    return msgspec.convert((found or {}).get("steers", []), list[Steer])

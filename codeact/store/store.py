@@ -189,7 +189,7 @@ class Store:
             await self.sharing.rate(response_id, None, None, owner=owner)
         await self._items.find({"response_id": response_id}).delete()
         await self._documents.events.remove(response_id)
-        await self._responses.find_one(place).update({"$set": {"deleted": True, "input": []}})
+        await self._responses.find_one(place).update({"$set": {"deleted": True, "input": [], "steers": []}})
         if conversation:
             await self.history.rebuild(conversation["id"])
 

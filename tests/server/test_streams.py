@@ -135,6 +135,56 @@ def test_cancel_works_on_another_servers_socket(begin: Ask, other: Running, mode
         assert read(socket)[-1]["response"]["status"] == "cancelled"
 
 
+def steer(socket: ClientConnection, response_id: str, text: str) -> None:
+    socket.send(json.dumps({"type": "response.steer", "previous_response_id": response_id, "input": text}))
+
+
+def test_steering_works_on_another_servers_socket(begin: Ask, other: Running, model_server: ModelServer) -> None:
+    gate = Gate()
+    model_server.reply("I run it.", gate, "\n<execute>\nprint('first')\n</execute>")
+    model_server.reply("In French: bonjour.")
+    socket, events = begin("response.output_text.delta")
+    response_id = events[0]["response"]["id"]
+    with connect(other.ws_url, max_size=None) as elsewhere:
+        elsewhere.send(json.dumps(resume(response_id, len(events) - 1)))
+        steer(elsewhere, response_id, "in French, please")
+        accepted = read(elsewhere, "response.steer.accepted")[-1]["steer"]
+        assert accepted["previous_response_id"] == response_id
+        gate.open()
+        assert read(elsewhere)[-1]["response"]["incomplete_details"] == {"reason": "steered"}
+        read(socket, "response.incomplete")
+        successor = read(socket, "response.completed")[0]["response"]
+        assert (successor["id"], successor["previous_response_id"]) == (
+            accepted["codeact:next_response_id"],
+            response_id,
+        )
+        elsewhere.send(json.dumps(resume(successor["id"], -1)))
+        assert read(elsewhere)[-1]["response"]["output"][0]["content"][0]["text"] == "In French: bonjour."
+        assert "in French, please" in model_server.requests[-1].messages[-1]["content"]
+        steer(elsewhere, response_id, "more")
+        failed = read(elsewhere, "response.steer.failed")[-1]
+        assert (failed["error"]["code"], failed["steer"]["input"]) == ("response_already_completed", "more")
+
+
+def test_what_the_other_server_does_not_take_in_comes_back(
+    begin: Ask, other: Running, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_server.reply("One", Gate())
+    _, events = begin("response.output_text.delta")
+    response_id = events[0]["response"]["id"]
+    with connect(other.ws_url, max_size=None) as elsewhere:
+        for setting, value, code in (
+            ("server.steering.STEER_BYTES", 10, "invalid_input"),
+            ("server.steering.ANSWER_S", 0.0, "not_answered"),
+            ("server.runs.MAX_STEERING", 0, "too_many_pending_steers"),
+        ):
+            with monkeypatch.context() as patch:
+                patch.setattr(setting, value)
+                steer(elsewhere, response_id, "more")
+                assert read(elsewhere, "response.steer.failed")[-1]["error"]["code"] == code
+        elsewhere.send(json.dumps({"type": "response.cancel", "response_id": response_id}))
+
+
 def test_a_conversation_that_another_server_answers_says_when_to_ask_again(
     begin: Ask, other: Running, model_server: ModelServer
 ) -> None:

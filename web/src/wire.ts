@@ -458,6 +458,7 @@ export interface SteerAccepted {
 export interface SteerRef {
   id: string;
   previous_response_id: string;
+  "codeact:next_response_id": string;
 }
 
 export interface Stream {
