@@ -1,4 +1,4 @@
-"""`codeact/events.py` enters, `web/src/wire.ts` leaves: the events, items and outputs as TypeScript sees them.
+"""`codeact/events/` enters, `web/src/wire.ts` leaves: the events, items and outputs as TypeScript sees them.
 
 python web/generate_types.py            writes the file
 python web/generate_types.py --check    fails where it is not up to date
@@ -13,10 +13,11 @@ from msgspec import inspect
 
 from codeact import events as e
 from codeact.errors import CodeActError
+from sandbox_pool.outputs import Output
 
 TARGET = Path(__file__).parent / "src" / "wire.ts"
-HEADER = "// The wire's types. Generated from codeact/events.py by web/generate_types.py; never edited by hand.\n"
-UNIONS = {"Event": e.Event, "Input": e.Input, "Item": e.Item, "Output": e.Output, "TerminalEvent": e.TerminalEvent}
+HEADER = "// The wire's types. Generated from codeact/events/ by web/generate_types.py; never edited by hand.\n"
+UNIONS = {"Event": e.Event, "Input": e.Input, "Item": e.Item, "Output": Output, "TerminalEvent": e.TerminalEvent}
 OTHERS = (e.Response,)
 
 

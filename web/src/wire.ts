@@ -1,4 +1,4 @@
-// The wire's types. Generated from codeact/events.py by web/generate_types.py; never edited by hand.
+// The wire's types. Generated from codeact/events/ by web/generate_types.py; never edited by hand.
 
 export interface ClearOutput {
   output_type: "clear_output";

@@ -1,0 +1,133 @@
+"""Events of one item: its text, code and arguments as they come, and what becomes of them."""
+
+from typing import Any
+
+import msgspec
+
+from codeact.events.items import ContainerFileCitation, OutputText, ReasoningTextPart
+from codeact.events.progress import NumberedEvent
+from sandbox_pool.outputs import Output
+
+__all__ = [
+    "CodeDelta",
+    "CodeDone",
+    "CodeOutput",
+    "ContentPartAdded",
+    "ContentPartDone",
+    "FunctionArgumentsDelta",
+    "FunctionArgumentsDone",
+    "InterpreterCompleted",
+    "InterpreterInProgress",
+    "InterpreterInterpreting",
+    "ItemEvent",
+    "McpArgumentsDelta",
+    "McpArgumentsDone",
+    "McpCompleted",
+    "McpFailed",
+    "McpInProgress",
+    "OutputTextAnnotationAdded",
+    "OutputTextDelta",
+    "OutputTextDone",
+    "ReasoningTextDelta",
+    "ReasoningTextDone",
+]
+
+
+class ItemEvent(NumberedEvent):
+    """Something that happens to one item."""
+
+    item_id: str
+    output_index: int
+
+
+class ContentPartAdded(ItemEvent, tag="response.content_part.added"):
+    part: OutputText | ReasoningTextPart
+    content_index: int = 0
+
+
+class ContentPartDone(ItemEvent, tag="response.content_part.done"):
+    part: OutputText | ReasoningTextPart
+    content_index: int = 0
+
+
+class OutputTextDelta(ItemEvent, tag="response.output_text.delta"):
+    delta: str
+    content_index: int = 0
+    logprobs: list[Any] = msgspec.field(default_factory=list)
+
+
+class OutputTextAnnotationAdded(ItemEvent, tag="response.output_text.annotation.added"):
+    annotation: ContainerFileCitation
+    annotation_index: int
+    content_index: int = 0
+
+
+class OutputTextDone(ItemEvent, tag="response.output_text.done"):
+    text: str
+    content_index: int = 0
+    logprobs: list[Any] = msgspec.field(default_factory=list)
+
+
+class ReasoningTextDelta(ItemEvent, tag="response.reasoning_text.delta"):
+    delta: str
+    content_index: int = 0
+
+
+class ReasoningTextDone(ItemEvent, tag="response.reasoning_text.done"):
+    text: str
+    content_index: int = 0
+
+
+class InterpreterInProgress(ItemEvent, tag="response.code_interpreter_call.in_progress"):
+    pass
+
+
+class CodeDelta(ItemEvent, tag="response.code_interpreter_call_code.delta"):
+    delta: str
+
+
+class CodeDone(ItemEvent, tag="response.code_interpreter_call_code.done"):
+    code: str
+
+
+class InterpreterInterpreting(ItemEvent, tag="response.code_interpreter_call.interpreting"):
+    pass
+
+
+class CodeOutput(ItemEvent, tag="codeact:code_interpreter_call.output"):
+    """One live output, nbformat-shaped."""
+
+    output: Output
+
+
+class FunctionArgumentsDelta(ItemEvent, tag="response.function_call_arguments.delta"):
+    delta: str
+
+
+class FunctionArgumentsDone(ItemEvent, tag="response.function_call_arguments.done"):
+    arguments: str
+    name: str
+
+
+class McpArgumentsDelta(ItemEvent, tag="response.mcp_call_arguments.delta"):
+    delta: str
+
+
+class McpArgumentsDone(ItemEvent, tag="response.mcp_call_arguments.done"):
+    arguments: str
+
+
+class McpInProgress(ItemEvent, tag="response.mcp_call.in_progress"):
+    pass
+
+
+class McpCompleted(ItemEvent, tag="response.mcp_call.completed"):
+    pass
+
+
+class McpFailed(ItemEvent, tag="response.mcp_call.failed"):
+    pass
+
+
+class InterpreterCompleted(ItemEvent, tag="response.code_interpreter_call.completed"):
+    pass

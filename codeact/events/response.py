@@ -1,0 +1,142 @@
+"""The response: what holds its items, and all else that is known of it."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from codeact.events.items import Item, Message
+
+__all__ = [
+    "ConversationRef",
+    "IncompleteDetails",
+    "InputTokensDetails",
+    "Ledger",
+    "Notice",
+    "OutputTokensDetails",
+    "ReasoningConfig",
+    "Response",
+    "ResponseError",
+    "ResponseUsage",
+    "TextConfig",
+    "TextFormat",
+]
+
+
+class ResponseError(msgspec.Struct):
+    code: str
+    message: str
+
+
+class IncompleteDetails(msgspec.Struct):
+    """`steered`: a message of the user's came meanwhile, and the next response goes on with it."""
+
+    reason: Literal["max_output_tokens", "content_filter", "steered"] | None = None
+
+
+class ConversationRef(msgspec.Struct):
+    id: str
+
+
+class InputTokensDetails(msgspec.Struct):
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+class OutputTokensDetails(msgspec.Struct):
+    reasoning_tokens: int = 0
+
+
+class ResponseUsage(msgspec.Struct, kw_only=True):
+    """Summed over the model calls of the response."""
+
+    input_tokens: int = 0
+    input_tokens_details: InputTokensDetails = msgspec.field(default_factory=InputTokensDetails)
+    output_tokens: int = 0
+    output_tokens_details: OutputTokensDetails = msgspec.field(default_factory=OutputTokensDetails)
+    total_tokens: int = 0
+    cost_usd: float | None = msgspec.field(default=None, name="codeact:cost_usd")
+    estimated: bool = msgspec.field(default=False, name="codeact:estimated")
+
+
+class Ledger(msgspec.Struct, kw_only=True):
+    """Where the time went; seconds since the request was accepted. None: it never happened."""
+
+    sandbox_wait_s: float | None = None
+    first_token_s: float | None = None
+    code_detected_s: float | None = None
+    first_output_s: float | None = None
+    total_s: float | None = None
+
+
+class Notice(msgspec.Struct):
+    """Something the user should know about this response; the model is told the same.
+
+    Codes: `kernel_replaced`, `limit_reached`, `max_turns`, `max_tool_calls`, `context_truncated`.
+    """
+
+    code: str
+    message: str
+
+
+class TextFormat(msgspec.Struct, tag="text"):
+    """Plain text; there is no other format."""
+
+
+class TextConfig(msgspec.Struct):
+    format: TextFormat = msgspec.field(default_factory=TextFormat)
+
+
+class ReasoningConfig(msgspec.Struct):
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    summary: Literal["auto"] | None = None
+
+
+class Response(msgspec.Struct, kw_only=True):
+    """The Responses API's response object; fields that we do not use keep the standard's defaults.
+
+    So do `temperature` and `top_p` where the request leaves them to the model's server.
+    """
+
+    id: str
+    created_at: float
+    model: str
+    object: Literal["response"] = "response"
+    status: Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"] = "in_progress"
+    completed_at: float | None = None
+    error: ResponseError | None = None
+    incomplete_details: IncompleteDetails | None = None
+    instructions: str | None = None
+    metadata: dict[str, str] = {}
+    output: list[Item] = []
+    conversation: ConversationRef | None = None
+    previous_response_id: str | None = None
+    background: bool = False
+    max_output_tokens: int | None = None
+    max_tool_calls: int | None = None
+    parallel_tool_calls: bool = False
+    temperature: float = 1.0
+    top_p: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    top_logprobs: int = 0
+    text: TextConfig = msgspec.field(default_factory=TextConfig)
+    reasoning: ReasoningConfig | None = None
+    tool_choice: str = "auto"
+    tools: list[Any] = []
+    truncation: Literal["auto", "disabled"] = "disabled"
+    store: bool = True
+    service_tier: Literal["default"] = "default"
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    usage: ResponseUsage | None = None
+    notices: list[Notice] = msgspec.field(default_factory=list, name="codeact:notices")
+    ledger: Ledger = msgspec.field(default_factory=Ledger, name="codeact:ledger")
+
+    @property
+    def output_text(self) -> str:
+        """All of the assistant's prose; the official client has the same."""
+        return "".join(part.text for item in self.output if isinstance(item, Message) for part in item.content)
+
+    def __str__(self) -> str:
+        return self.output_text
