@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -637,3 +639,57 @@ def test_a_storm_of_warm_ups_leaves_the_pool_to_those_who_ask(make_server: Calla
     with client(calm, tokens[-1]) as panel:  # a question gets its sandbox, whether it was warmed up for or not
         asked = {"input": FIBONACCI, "conversation": warmed[-1]["conversation"]["id"]}
         assert panel.post("/v1/responses", json=asked).json()["status"] == "completed"
+
+
+# ---- the secret ----------------------------------------------------------------------------------------
+
+
+def test_a_token_is_in_no_log_no_export_no_event_and_nothing_that_is_kept(
+    server: Running, in_store: Ask, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tokens = [token_of(server, user="eve") for _ in range(2)]
+    with client(server, tokens[0]) as panel:
+        made = panel.post("/v1/responses", json={"input": FIBONACCI, "stream": True})
+        response_id = re.findall(r"resp_[0-9a-f]+", made.text)[0]
+        conversation = panel.get(f"/v1/responses/{response_id}").json()["conversation"]["id"]
+        given_out = [
+            made.text,
+            *(panel.get(f"/v1/conversations/{conversation}/export?format={kind}").text for kind in ("json", "md")),
+        ]
+        given_out.append(panel.get("/v1/embed/session").text)
+        panel.get("/v1/pool", headers={"Origin": SHOP})
+        panel.get(f"/embed.html?origin={SHOP}")
+    with socket(server, tokens[0]) as opened:
+        opened.send(json.dumps({"type": "codeact:session.refresh", "token": tokens[1]}))
+        given_out.append(str(opened.recv(timeout=30)))
+        opened.send(json.dumps({"type": "codeact:session.refresh", "token": f"{tokens[1]}x"}))
+        given_out.append(str(opened.recv(timeout=30)))
+        given_out += [json.dumps(answered(opened))]
+
+    async def kept(store: Store) -> list[str]:
+        database = store._client.get_default_database("codeact")
+        names = await database.list_collection_names()
+        return [str(document) for name in names async for document in database[name].find()]
+
+    logged = capfd.readouterr()
+    assert response_id in logged.out + logged.err
+    for token in tokens:
+        assert token not in logged.out + logged.err
+        assert not [text for text in given_out if token in text]
+        assert not [document for document in in_store(kept) if token in document]
+
+
+def test_who_made_a_token_and_what_was_done_with_it_is_in_the_audit_log(
+    server: Running, key_for: Callable[..., tuple[str, str]]
+) -> None:
+    _, operator = key_for("root", operator=True)
+    made = make(server, "key-a", user="frida").json()
+    with client(server, made["token"]) as panel:
+        response_id = panel.post("/v1/responses", json={"input": FIBONACCI}).json()["id"]
+    with client(server, operator) as http:
+        deadline = time.monotonic() + 20
+        while len(entries := http.get("/v1/audit", params={"subject": response_id}).json()["data"]) == 0:
+            assert time.monotonic() < deadline
+        assert (entries[0]["owner"], entries[0]["credential_id"]) == (made["owner"], made["id"])
+        creation = http.get("/v1/audit", params={"subject": made["id"]}).json()["data"][0]
+    assert (creation["action"], creation["owner"]) == ("embed.session", made["owner"].partition("/")[0])

@@ -2,16 +2,18 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import httpx
 import pytest
 from websockets.sync.client import connect
 
+from server.embed import ROUTES
 from tests.server.conftest import Running
 from tests.server.test_auth import client
 
+SHOP = "https://shop.example"
 BODIES: dict[str, Any] = {
     "POST /v1/conversations/{conversation_id}": {"metadata": {"a": "b"}},
     "PATCH /v1/conversations/{conversation_id}": {"title": "Mine now"},
@@ -23,20 +25,42 @@ BODIES: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def keyed(make_server: Callable[..., Running]) -> Running:
-    return make_server(api_keys="key-a,key-b", embed_origins="https://shop.example")
+    return make_server(api_keys="key-a,key-b", embed_origins=SHOP)
 
 
 @pytest.fixture(scope="module")
 def ids(keyed: Running) -> dict[str, str]:
     """An id of each kind, all of one owner."""
-    with client(keyed, "key-a") as http:
-        made = http.post("/v1/responses", json={"input": "Plot a sine wave"}).json()
+    return made_by(keyed, "key-a", "Plot a sine wave") | {"session_id": embed_session(keyed, "key-a", "carol")["id"]}
+
+
+@pytest.fixture(scope="module")
+def tokens(keyed: Running) -> dict[str, str]:
+    """Tokens of two users of the first key's embed."""
+    return {user: embed_session(keyed, "key-a", user)["token"] for user in ("alice", "bob")}
+
+
+@pytest.fixture(scope="module")
+def ids_of_alice(keyed: Running, tokens: dict[str, str]) -> dict[str, str]:
+    """An id of each kind, all of a user of the embed; but for the session, which another key made."""
+    session = embed_session(keyed, "key-b", "alice")
+    return made_by(keyed, tokens["alice"], "Plot a histogram") | {"session_id": session["id"]}
+
+
+def embed_session(server: Running, key: str, user: str) -> dict[str, str]:
+    with client(server, key) as http:
+        made: dict[str, str] = http.post("/v1/embed/sessions", json={"origin": SHOP, "user": user}).json()
+    return made
+
+
+def made_by(server: Running, key: str, question: str) -> dict[str, str]:
+    with client(server, key) as http:
+        made = http.post("/v1/responses", json={"input": question}).json()
         block = next(item for item in made["output"] if item["type"] == "code_interpreter_call")
         image = next(output["url"] for output in block["outputs"] if output["type"] == "image")
         files = {"file": ("notes.txt", b"secret notes")}
         uploaded = http.post(f"/v1/containers/{block['container_id']}/files", files=files)
         assert uploaded.status_code == 200, uploaded.text
-        embedded = http.post("/v1/embed/sessions", json={"origin": "https://shop.example", "user": "alice"}).json()
     return {
         "response_id": made["id"],
         "conversation_id": made["conversation"]["id"],
@@ -44,7 +68,6 @@ def ids(keyed: Running) -> dict[str, str]:
         "container_id": block["container_id"],
         "file_id": uploaded.json()["id"],
         "sha256": image.rpartition("/")[2],
-        "session_id": embedded["id"],
     }
 
 
@@ -79,12 +102,39 @@ def answer(http: httpx.Client, method: str, path: str, ids: dict[str, str]) -> t
 def test_on_every_route_a_foreign_id_is_like_none(keyed: Running, ids: dict[str, str]) -> None:
     walked = routes(keyed)
     assert {name for _, path in walked for name in re.findall(r"{(\w+)}", path)} <= set(ids)
+    assert walk(keyed, "key-b", ids) == {404}
+
+
+def test_what_the_backend_has_is_like_nothing_for_a_user_of_its_embed(
+    keyed: Running, ids: dict[str, str], tokens: dict[str, str]
+) -> None:
+    assert walk(keyed, tokens["alice"], ids, reached=ROUTES) == {404}
+
+
+def test_what_a_user_of_an_embed_has_is_like_nothing_for_another_and_for_the_backend(
+    keyed: Running, ids_of_alice: dict[str, str], tokens: dict[str, str]
+) -> None:
+    assert walk(keyed, tokens["bob"], ids_of_alice, reached=ROUTES) == {404}
+    assert walk(keyed, "key-a", ids_of_alice) == {404}
+    with client(keyed, tokens["alice"]) as mine:
+        for method, path in routes(keyed):
+            if f"{method} {path}" in ROUTES and method == "GET":
+                assert answer(mine, method, path, ids_of_alice)[0] == 200, path
+
+
+def walk(server: Running, key: str, ids: dict[str, str], *, reached: Container[str] | None = None) -> set[int]:
+    """The statuses on every route that the key reaches; others are refused. Each is that of an id that nothing has."""
     gone = {name: missing(identifier) for name, identifier in ids.items()}
-    with client(keyed, "key-b") as theirs:
-        for method, path in walked:
+    statuses: set[int] = set()
+    with client(server, key) as theirs:
+        for method, path in routes(server):
             foreign = answer(theirs, method, path, ids)
             assert foreign == answer(theirs, method, path, gone), (method, path)
-            assert foreign[0] == 404, (method, path, foreign)
+            if reached is None or f"{method} {path}" in reached:
+                statuses.add(foreign[0])
+            else:
+                assert foreign[0] == 403, (method, path, foreign)
+    return statuses
 
 
 def test_the_owner_still_has_everything_after_that(keyed: Running, ids: dict[str, str]) -> None:
