@@ -6,7 +6,7 @@ them, so that no two pairs share a name; what is before it is the account that t
 
 from codeact.errors import InvalidRequest
 
-__all__ = ["ANONYMOUS", "account_of", "check_owner", "user_of_account"]
+__all__ = ["ANONYMOUS", "MAX_CHARS", "account_of", "check_owner", "user_of_account"]
 
 ANONYMOUS = "anonymous"
 """The account of visitors without a name, which no key may have."""

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from codeact.errors import InvalidRequest, RateLimited
-from codeact.owners import ANONYMOUS, account_of, user_of_account
+from codeact.owners import ANONYMOUS, MAX_CHARS, account_of, user_of_account
 from codeact.settings import Settings
 from codeact.store import Credential, OwnerLimits
 from server.auth import EMBED_SESSIONS, Caller, authenticate, caller_of
@@ -40,11 +40,11 @@ class EmbedLimits(msgspec.Struct, forbid_unknown_fields=True):
     tokens_per_day: Count | None = None
 
 
-class CreateEmbedSession(msgspec.Struct):
+class CreateEmbedSession(msgspec.Struct, forbid_unknown_fields=True):
     """`user` is the user's name with the key's holder. Without it, and without a key, the visitor has none."""
 
     origin: str
-    user: str | None = None
+    user: Annotated[str, Meta(min_length=1, max_length=MAX_CHARS)] | None = None
     expires_in_s: Annotated[int, Meta(ge=60, le=3600)] | None = None
     limits: EmbedLimits | None = None
 
