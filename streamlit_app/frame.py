@@ -1,32 +1,50 @@
 """What every page has around it: a title enters; errors leave as sentences, emptiness as what to do about it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import streamlit as st
 import structlog
 
-from codeact.errors import CodeActError
+from codeact.errors import CodeActError, StoreUnavailable
 from streamlit_app import login
+from streamlit_app.bridge import ask
 from streamlit_app.markup import plain
 
 __all__ = ["LONGEST", "empty", "guarded", "live", "title"]
 
 LONGEST = 1_000
+RETRY_S = 3.0
 
 log = structlog.get_logger(__name__)
 
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Shows an error as a sentence in place of what would have come; ours say how to mend it."""
+    """Shows an error as a sentence in place of what would have come; ours say how to mend it.
+
+    Once a database answers again that did not, the page comes back by itself.
+    """
     try:
         yield
+    except StoreUnavailable as error:
+        st.error(plain(error.message, LONGEST), icon=":material/database_off:")
+        _wait_for_store()
     except CodeActError as error:
         st.error(plain(error.message, LONGEST), icon=":material/error:")
     except Exception:
         log.exception("a page of the dashboard failed")
         st.error("This page failed; the log of `codeact dashboard` tells where. Reload it to try again.")
+
+
+@st.fragment(run_every=RETRY_S)
+def _wait_for_store() -> None:
+    st.caption("The page comes back by itself as soon as the database answers.")
+    if st.session_state.pop("store_is_away", False):
+        with suppress(CodeActError):
+            ask(lambda store: store.ping())
+            st.rerun()
+    st.session_state["store_is_away"] = True
 
 
 def live(every_s: float | None, show: Callable[[], None]) -> None:
