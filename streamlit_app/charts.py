@@ -92,7 +92,7 @@ def bars(rows: Rows, *, value: str, name: str, colour: str = BLUE, sort: Sequenc
         .mark_bar(color=colour, cornerRadiusEnd=3)
         .encode(
             x=alt.X(f"{value}:Q", title=_axis(value, "count"), axis=alt.Axis(format="~s", tickMinStep=1, tickCount=4)),
-            y=alt.Y(f"{name}:N", title=None, sort=sort or "-x", axis=alt.Axis(labelLimit=220)),
+            y=alt.Y(f"{name}:N", title=None, sort=sort or "-x", axis=alt.Axis(labelLimit=130)),
             tooltip=[_name(name), _number(value, "count")],
         )
     )

@@ -6,13 +6,15 @@ may be done by a text whose author is not us, but for the formulas and the layou
 
 import re
 
-__all__ = ["plain", "prose", "visible"]
+__all__ = ["plain", "prose", "revealed", "visible"]
 
 NAME_CHARS = 300
 PROSE_CHARS = 100_000
 MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!$:<>|~&=^])")
 # Characters that nobody sees but that move others: controls, and those that turn the direction of writing.
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+# Of these, the ones that make a text read as another; marks that Arabic and Hebrew need are not among them.
+TURNING = re.compile(r"[\x00\u202a-\u202e\u2066-\u2069]")
 JOINER = "\u2060"
 
 DIRECTIVE = re.compile(
@@ -30,7 +32,12 @@ BRACKETED = re.compile(r"\\\((.{1,1000}?)\\\)|\\\[(.{1,5000}?)\\\]", re.DOTALL)
 def visible(text: str, most: int = NAME_CHARS) -> str:
     """A name or a title on one line, cut where it is endless; what is unseen in it appears as its number."""
     cut = text if len(text) <= most else text[: most - 1] + "…"
-    return UNSEEN.sub(lambda found: " " if found[0] in "\n\r\t" else f"⟨U+{ord(found[0]):04X}⟩", cut)
+    return UNSEEN.sub(lambda found: " " if found[0] in "\n\r\t" else _number(found[0]), cut)
+
+
+def revealed(text: str) -> str:
+    """A text of many lines, in which what would make it read as another appears as its number."""
+    return TURNING.sub(lambda found: _number(found[0]), text)
 
 
 def plain(text: str, most: int = NAME_CHARS) -> str:
@@ -43,12 +50,16 @@ def prose(text: str) -> str:
     if len(text) > PROSE_CHARS:
         text = f"{text[:PROSE_CHARS]}\n\n… {len(text) - PROSE_CHARS:,} more characters …"
     # Anywhere, as no other reading of where code ends can then let one through.
-    text = DIRECTIVE.sub(":" + JOINER, text.replace("\x00", "").replace("![", f"!{JOINER}["))
+    text = DIRECTIVE.sub(":" + JOINER, revealed(text).replace("![", f"!{JOINER}["))
     parts, at = [], 0
     for code in CODE.finditer(text):
         parts += [_formulas(text[at : code.start()]), code[0]]
         at = code.end()
     return "".join([*parts, _formulas(text[at:])])
+
+
+def _number(letter: str) -> str:
+    return f"⟨U+{ord(letter):04X}⟩"
 
 
 def _formulas(text: str) -> str:

@@ -1,50 +1,70 @@
 """What code showed, on a page of operators: outputs enter and are drawn; nothing of theirs runs or loads anything."""
 
 import base64
-import binascii
 import html
+import io
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import anyio
 import pandas as pd
 import streamlit as st
+import structlog
+from PIL import Image
 
-from codeact.errors import NotFound
+from codeact.errors import NotFound, StoreUnavailable
 from codeact.exports.inline import whole_output
 from codeact.plaintext import excerpt
 from codeact.store.records import Blob
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Output, Stream, fold
 from streamlit_app import reading
-from streamlit_app.markup import plain, prose
+from streamlit_app.markup import plain, prose, revealed
 from streamlit_app.tables import read_table
 
 __all__ = ["TEXT_CHARS", "draw"]
 
+log = structlog.get_logger(__name__)
+
 TEXT_CHARS = 20_000
+MOST_PIXELS = 50_000_000
 TALL_PX, TABLE_PX = 420, 320
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 FRAME = (
     f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
     "<style>body{font:14px system-ui;background:#fff;color:#111}</style>"
 )
+BLOCKS = re.compile(r"<(?:p|div|tr|li|br|h[1-6]|pre|hr|dt|dd)\b", re.IGNORECASE)
+SIZED = re.compile(r"<(?:img|svg|canvas|video|iframe|table)\b|height", re.IGNORECASE)
+NUMBER = re.compile(r"[-+]?[\d.,]+(?:e[-+]?\d+)?%?|nan|NaN|None|<NA>|")
+TAGS = re.compile(r"<[^>]*>")
 IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 
 def draw(outputs: list[Output], owner: str) -> None:
     """Each output, in its richest form that is safe to show; live ones as a notebook would hold them."""
     for output in fold(outputs):
-        match output:
-            case Stream(name=name, text=text):
-                _text(text, warn=name == "stderr")
-            case Error():
-                _error(output)
-            case DisplayData() | ExecuteResult():
-                _rich(output, owner)
+        try:
+            _one(output, owner)
+        except StoreUnavailable:
+            raise
+        except Exception:  # A library that draws it choked on it: the rest of the page is not to suffer for that.
+            log.exception("an output could not be drawn", output_type=type(output).__name__)
+            st.caption("This output cannot be shown here; *json* above has it as it was stored.")
+
+
+def _one(output: Output, owner: str) -> None:
+    match output:
+        case Stream(name=name, text=text):
+            _text(text, warn=name == "stderr")
+        case Error():
+            _error(output)
+        case DisplayData() | ExecuteResult():
+            _rich(output, owner)
 
 
 def _text(text: str, *, warn: bool = False) -> None:
-    shown = excerpt(text, TEXT_CHARS)
+    shown = revealed(excerpt(text, TEXT_CHARS))
     if not shown.strip():
         return
     if warn:
@@ -77,8 +97,8 @@ def _bundle(data: Mapping[str, Any]) -> None:
             st.image(image)
             return
     if isinstance(svg := data.get("image/svg+xml"), str):
-        encoded = base64.b64encode(svg.encode()).decode()
-        _isolated(f"<img alt='' style='max-width:100%' src='data:image/svg+xml;base64,{encoded}'>")
+        # As an image, in which browsers run and load nothing.
+        st.image(f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}")
     elif isinstance(markup := data.get("text/html"), str):
         _html(markup)
     elif isinstance(latex := data.get("text/latex"), str):
@@ -97,19 +117,35 @@ def _html(markup: str) -> None:
         _isolated(markup)
         return
     names, rows = table
-    st.dataframe(pd.DataFrame(rows, columns=names), hide_index=True, height=TABLE_PX if len(rows) > 8 else "content")
+    numbers = {
+        name: st.column_config.TextColumn(alignment="right")
+        for place, name in enumerate(names)
+        if all(NUMBER.fullmatch(row[place]) for row in rows)
+    }
+    st.dataframe(
+        pd.DataFrame(rows, columns=names),
+        hide_index=True,
+        height=TABLE_PX if len(rows) > 8 else "content",
+        column_config=numbers,
+    )
 
 
 def _isolated(markup: str) -> None:
     """In a frame within a frame: the inner one has an origin of its own, runs no scripts and loads nothing."""
     inner = html.escape(FRAME + markup, quote=True)
-    style = f"width:100%;height:{TABLE_PX - 20}px;border:0"
+    # Nothing in it can tell how tall it is: as many lines as it seems to have.
+    lines = len(BLOCKS.findall(markup)) + len(TAGS.sub("", markup)) // 90
+    height_px = TABLE_PX if SIZED.search(markup) else min(TABLE_PX, 60 + 26 * lines)
+    style = f"width:100%;height:{height_px - 20}px;border:0"
     frame = f'<iframe sandbox="" style="{style}" title="output" srcdoc="{inner}"></iframe>'
-    st.iframe(frame, height=TABLE_PX, alt="Output of the code")
+    st.iframe(frame, height=height_px, alt="Output of the code")
 
 
 def _decoded(text: Any) -> bytes | None:
+    """The bytes of an image that is one, and not larger than anybody looks at: its pixels would fill our memory."""
     try:
-        return base64.b64decode(text) or None
-    except (binascii.Error, TypeError, ValueError):
+        data = base64.b64decode(text)
+        with Image.open(io.BytesIO(data)) as image:
+            return data if image.width * image.height <= MOST_PIXELS else None
+    except (TypeError, ValueError, SyntaxError, OSError, Image.DecompressionBombError):
         return None

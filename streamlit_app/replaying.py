@@ -1,5 +1,6 @@
 """Replay: a conversation enters; a slider and a play button show it as it looked at each moment of its event log."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,8 +18,8 @@ __all__ = ["Recorded", "at_moment", "player"]
 ANSWERS = 20
 MOST_FRAMES = 20_000
 TICK_S = 0.4
-TICKS = {"slow": 120, "normal": 60, "fast": 20}
-"""How many steps the whole replay takes."""
+LENGTHS_S = {"slow": 48, "normal": 24, "fast": 8}
+"""How long the whole replay takes, however long a step does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +59,22 @@ def player(conversation: Conversation) -> None:
     playing = st.session_state["playing"]
     icon = ":material/pause:" if playing else ":material/play_arrow:"
     left.button("Pause" if playing else "Play", icon=icon, on_click=_toggle, args=(total,), width="stretch")
-    speed = right.segmented_control("Speed", list(TICKS), default="normal", label_visibility="collapsed")
-    step = max(1, total // TICKS[speed or "normal"])
-    live(TICK_S if playing else None, lambda: _show(recorded, total, step, conversation.owner))
+    speed = right.segmented_control("Speed", list(LENGTHS_S), default="normal", label_visibility="collapsed")
+    per_s = total / LENGTHS_S[speed or "normal"]
+    live(TICK_S if playing else None, lambda: _show(recorded, total, per_s, conversation.owner))
 
 
 def _toggle(total: int) -> None:
     playing = not st.session_state["playing"]
-    st.session_state["playing"] = playing
     if playing and st.session_state["moment"] >= total:
         st.session_state["moment"] = 0
+    st.session_state.update(playing=playing, played=(time.monotonic(), st.session_state["moment"]))
 
 
-def _show(recorded: Sequence[Recorded], total: int, step: int, owner: str) -> None:
+def _show(recorded: Sequence[Recorded], total: int, per_s: float, owner: str) -> None:
     if st.session_state["playing"]:
-        st.session_state["moment"] = min(total, st.session_state["moment"] + step)
-        if st.session_state["moment"] == total:
-            st.session_state["playing"] = False
-            st.rerun()
-    moment = st.slider("Event", 0, total, key="moment")
+        _go_on(total, per_s)
+    moment = st.slider(f"Event, of {total:,}", 0, total, key="moment")
     for stored, replay, ended in at_moment(recorded, moment):
         transcript.question(stored.input)
         if ended:
@@ -87,6 +85,18 @@ def _show(recorded: Sequence[Recorded], total: int, step: int, owner: str) -> No
             runs = isinstance(last, CodeInterpreterCall) and last.id not in replay.done
             transcript.items(replay.output, owner, live=(last.id, replay.live) if runs and last is not None else None)
             st.caption("still answering …")
+
+
+def _go_on(total: int, per_s: float) -> None:
+    """From where the slider is, which somebody may have moved, by as many events as the time since the last step."""
+    now, (before, exact) = time.monotonic(), st.session_state["played"]
+    if int(exact) != st.session_state["moment"]:
+        exact = st.session_state["moment"]
+    exact = min(total, exact + per_s * (now - before))
+    st.session_state.update(played=(now, exact), moment=int(exact))
+    if exact >= total:
+        st.session_state["playing"] = False
+        st.rerun()
 
 
 @st.cache_data(ttl=60, max_entries=10, show_spinner="Reading the event log …")

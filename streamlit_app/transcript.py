@@ -20,7 +20,7 @@ from sandbox_pool.outputs import Output
 from streamlit_app import charts, timeline
 from streamlit_app.colours import status_badge
 from streamlit_app.figures import count, dollars, moment, seconds
-from streamlit_app.markup import plain, prose
+from streamlit_app.markup import plain, prose, revealed
 from streamlit_app.outputs import TEXT_CHARS, draw
 
 __all__ = ["answer", "items", "question"]
@@ -47,7 +47,7 @@ def question(given: Sequence[Input]) -> None:
             for part in said.content:
                 match part:
                     case {"text": str(text)}:
-                        st.text(excerpt(text, TEXT_CHARS))
+                        st.text(revealed(excerpt(text, TEXT_CHARS)))
                     case {"filename": str(name)} | {"file_id": str(name)} | {"image_url": str(name)}:
                         st.caption(f"attached: {plain(name, 80)}")
 
@@ -95,7 +95,7 @@ def _code(call: CodeInterpreterCall, owner: str, live: Sequence[Output] | None) 
         elif live is not None:
             st.markdown(":blue-badge[Running]")
         if call.code:
-            st.code(excerpt(call.code, TEXT_CHARS), language="python", wrap_lines=True)
+            st.code(revealed(excerpt(call.code, TEXT_CHARS)), language="python", wrap_lines=True)
         draw(list(call.notebook_outputs) if live is None else list(live), owner)
         if result is not None and result.detail:
             st.caption(plain(result.detail, LONG))

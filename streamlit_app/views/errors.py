@@ -5,12 +5,14 @@ from typing import Any
 
 import streamlit as st
 
+from codeact.plaintext import excerpt
 from codeact.store.periods import Period
 from streamlit_app import charts, ranges, reading
 from streamlit_app.colours import GREEN, MISHAPS
 from streamlit_app.figures import count, percent
 from streamlit_app.frame import empty, live, title
-from streamlit_app.markup import plain
+from streamlit_app.markup import plain, revealed
+from streamlit_app.outputs import TEXT_CHARS
 
 MOST = 12
 
@@ -72,8 +74,8 @@ def failing(period: Period) -> None:
     st.caption("The newest 1,000 exceptions, those of one name and alike in their message together.")
     for one in reading.failing(period)[:MOST]:
         with st.expander(f"**{plain(one.name, 80)}** × {one.times:,} · last {one.last_at:%Y-%m-%d %H:%M}"):
-            st.code(one.message or "(no message)", language=None, wrap_lines=True)
-            st.code(one.code, language="python", wrap_lines=True)
+            st.code(revealed(excerpt(one.message, TEXT_CHARS)) or "(no message)", language=None, wrap_lines=True)
+            st.code(revealed(excerpt(one.code, TEXT_CHARS)), language="python", wrap_lines=True)
             if one.conversation_id is not None:
                 st.page_link(
                     "views/conversation.py",

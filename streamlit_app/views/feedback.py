@@ -6,7 +6,7 @@ from codeact.plaintext import excerpt
 from streamlit_app.bridge import ask
 from streamlit_app.figures import moment
 from streamlit_app.frame import empty, title
-from streamlit_app.markup import plain
+from streamlit_app.markup import plain, revealed
 
 ROWS = 50
 COMMENT_CHARS = 2_000
@@ -27,7 +27,7 @@ for one in found[:ROWS]:
             ":green-badge[:material/thumb_up: up]" if one.rating == "up" else ":red-badge[:material/thumb_down: down]",
             width="content",
         )
-        st.text(excerpt(one.comment, COMMENT_CHARS) if one.comment else "(no comment)", width="stretch")
+        st.text(revealed(excerpt(one.comment, COMMENT_CHARS)) if one.comment else "(no comment)", width="stretch")
         st.caption(f"{plain(one.owner, 60)} · {moment(one.created_at)}", width="content")
         st.page_link(
             "views/conversation.py", label="Open", icon=":material/chat:", query_params={"id": one.conversation_id}

@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,32 +23,46 @@ pytestmark = pytest.mark.browser
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
+ODD = "![x](https://tracker.example/x.png) **b** $x^2$ :red[r] <b>i</b> \u202egnp"
 expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="module")
 def hostile(server: Running) -> str:
-    """An imported conversation whose output and prose would like to run or load something."""
-    output = {"output_type": "display_data", "data": {"text/html": HOSTILE}, "metadata": {}}
+    """An imported conversation all of whose parts would like to run, load, typeset or hide something."""
+    shown = [
+        {"text/html": HOSTILE},
+        {"image/png": "bm90IGFuIGltYWdl"},
+        {"text/markdown": ODD},
+        {"text/latex": "\\frac{"},
+    ]
+    outputs = [{"output_type": "display_data", "data": data, "metadata": {}} for data in shown]
+    error = {"output_type": "error", "ename": ODD, "evalue": ODD, "traceback": [ODD]}
     call = {
         "type": "code_interpreter_call",
         "id": "ci_1",
         "container_id": "c",
         "code": "show()",
         "status": "completed",
-        "codeact:notebook_outputs": [output],
+        "codeact:notebook_outputs": [
+            *outputs,
+            error,
+            {"output_type": "stream", "name": "stdout", "text": "x\n" * 100_000},
+        ],
+        "codeact:result": {"status": "error", "duration_s": 1.0, "error": error, "error_kind": "runtime"},
     }
-    prose = {"type": "output_text", "text": f"![x](https://tracker.example/x.png) {HOSTILE}"}
+    prose = {"type": "output_text", "text": f"{ODD} {HOSTILE} The end."}
     message = {"type": "message", "id": "msg_2", "role": "assistant", "status": "completed", "content": [prose]}
-    response = {"id": "resp_1", "created_at": 1.0, "model": "m", "status": "completed", "output": [call, message]}
-    said = {"type": "message", "id": "msg_1", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
+    response = {"id": "resp_1", "created_at": time.time(), "model": ODD, "status": "failed", "output": [call, message]}
+    response["error"] = {"code": "model_error", "message": ODD}
+    said = {"type": "message", "id": "msg_1", "role": "user", "content": [{"type": "input_text", "text": ODD}]}
     archive = {
         "object": "codeact:conversation",
         "version": 1,
         "conversation": {
             "created_at": 1.0,
-            "title": "hostile",
-            "tags": [],
+            "title": f"hostile {ODD}",
+            "tags": [ODD[:40]],
             "metadata": {},
             "last_response_id": "resp_1",
         },
@@ -120,9 +135,26 @@ def test_the_replay_plays_to_its_end(page: Page, address: str, server: Running) 
     expect(page.get_by_text("still answering …")).not_to_be_visible()
 
 
-def test_nothing_of_a_conversation_runs_or_loads(page: Page, address: str, hostile: str) -> None:
+def test_nothing_of_a_conversation_runs_loads_or_breaks_the_page(page: Page, address: str, hostile: str) -> None:
     page.goto(f"{address}/conversation?id={hostile}")
     frame = page.frame_locator("iframe").frame_locator("iframe")
     expect(frame.get_by_text("a", exact=True)).to_be_visible()
+    expect(page.get_by_text("The end.")).to_be_visible()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(
+        "hostile ![x](https://tracker.example/x.png) **b** $x^2$"
+    )
+    expect(page.get_by_role("heading", level=1)).to_contain_text("⟨U+202E⟩")
+    assert_harmless(page)
+
+
+@pytest.mark.parametrize("path", ["conversations", "errors?period=24+h", "?period=24+h", "cost?period=24+h"])
+def test_no_page_is_broken_by_a_name(page: Page, address: str, hostile: str, path: str) -> None:
+    page.goto(f"{address}/{path}")
+    expect(page.get_by_test_id("stDataFrame").or_(page.get_by_test_id("stVegaLiteChart")).first).to_be_visible()
+    assert_harmless(page)
+
+
+def assert_harmless(page: Page) -> None:
     assert page.title() != "owned"
     assert page.evaluate("document.querySelectorAll('[src*=tracker]').length") == 0
+    assert page.get_by_text("This page failed").count() == 0

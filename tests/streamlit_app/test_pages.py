@@ -116,8 +116,8 @@ def test_the_replay_shows_each_moment(app: App, server: Running) -> None:
     page.slider[0].set_value(0).run()
     assert len(page.chat_message) == 0
     button(page, "Play").click().run()
-    assert page.slider[0].value > 0
     assert button(page, "Pause")
+    wait_for(page, lambda: page.slider[0].value > 0)
 
 
 def test_errors_are_counted_with_their_code(app: App) -> None:

@@ -1,13 +1,17 @@
 """The pure parts: tables in HTML, figures with units, phases of an answer."""
 
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 pytest.importorskip("streamlit", reason="make install-dashboard")
 
 from codeact import events as e
 from codeact.store import StoredResponse
+from codeact.store.periods import Period
 from sandbox_pool.outputs import ExecutionResult
-from streamlit_app import figures
+from streamlit_app import charts, colours, figures, ranges, timeline
 from streamlit_app.replaying import Recorded, at_moment
 from streamlit_app.tables import read_table
 from streamlit_app.timeline import phases
@@ -17,6 +21,14 @@ def test_a_dataframes_markup_becomes_rows_of_text() -> None:
     html = "<div><style>p{}</style><table border=1><thead><tr><th></th><th>a</th><th>a</th></tr></thead>"
     html += "<tbody><tr><th>0</th><td>1 &lt; 2</td><td><b>x</b></td></tr></tbody></table></div>"
     assert read_table(html) == (["", "a", "a (2)"], [["0", "1 < 2", "x"]])
+
+
+def test_the_name_of_an_index_stands_over_it() -> None:
+    head = "<thead><tr><th></th><th>sum</th></tr><tr><th>region</th><th></th></tr></thead>"
+    assert read_table(f"<table>{head}<tbody><tr><th>North</th><td>5</td></tr></tbody></table>") == (
+        ["region", "sum"],
+        [["North", "5"]],
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,6 +57,33 @@ def test_seconds_have_three_digits_that_matter(value: float | None, shown: str) 
 @pytest.mark.parametrize(("value", "shown"), [(9_999, "9,999"), (12_345, "12.3 k"), (7_890_000, "7.89 M")])
 def test_counts_are_short(value: float, shown: str) -> None:
     assert figures.count(value) == shown
+
+
+def periods() -> Iterator[Period]:
+    now = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    for length in ranges.LENGTHS.values():
+        yield ranges.rounded(length, None, now)
+
+
+def test_charts_are_what_their_schema_allows() -> None:
+    """The dashboard leaves that check out, for speed."""
+    for period in periods():
+        rows = [{"start": start, "runs": 2, "name": name} for start in period.starts() for name in "abcdefghi"]
+        few = charts.summed(rows, "runs", "name")
+        assert {row["name"] for row in few} == {*"abcdefg", charts.OTHERS}
+        charts.stacked(few, period, value="runs", unit="count", colour="name").to_dict()
+        charts.lines(rows, period, value="runs", unit="s", colour="name", palette={"a": "#fff", "b": "#000"}).to_dict()
+    charts.moments(rows, value="runs", colour="name", palette=colours.POOL).to_dict()
+    charts.bars(rows, value="runs", name="name", sort=["b", "a"]).to_dict()
+    timeline.chart(phases(answered())).to_dict()
+
+
+def test_periods_begin_with_a_whole_bar_and_end_about_now() -> None:
+    now = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    for period, length in zip(periods(), ranges.LENGTHS.values(), strict=True):
+        assert period.since == period.start_of(period.since)
+        assert now < period.until <= now + timedelta(minutes=1)
+        assert length <= period.until - period.since < length + timedelta(seconds=period.bin_s)
 
 
 def answered() -> e.Response:
