@@ -12,7 +12,8 @@ import structlog
 from anyio.abc import TaskGroup
 
 from codeact import events as e
-from codeact.builder import Emit, ResponseBuilder
+from codeact.builder import ResponseBuilder
+from codeact.builder_calls import Emit
 from codeact.completion import Completions
 from codeact.errors import CodeActError
 from codeact.models import Model

@@ -120,14 +120,14 @@ class Block:
         if function.answer is None:
             self._waits_since = self._waits_since if self.waiting else time.monotonic()
             self.waiting.append(call)
-            await self._builder.function_call(call)
+            await self._builder.calls.of_client(call)
         else:
             self._answering += 1
             tasks.start_soon(self._answer, call, function, arguments)
 
     async def _answer(self, call: Call, function: Function, arguments: dict[str, object]) -> None:
         assert function.answer is not None
-        item = await self._builder.outside_call(call, server=function.server or "host", name=function.name)
+        item = await self._builder.calls.outside(call, server=function.server or "host", name=function.name)
         try:
             with anyio.fail_after(self._call_timeout_s):
                 value = await function.answer(arguments)
@@ -135,9 +135,9 @@ class Block:
             late = f"{function.path}() did not answer within {self._call_timeout_s:g} s."
             words = error.message if isinstance(error, FunctionError) else late
             self.sandbox.answer(call, error=words)
-            await self._builder.outside_answer(item, error=words)
+            await self._builder.calls.answer(item, error=words)
         else:
             self.sandbox.answer(call, value=value)
-            await self._builder.outside_answer(item, output=value)
+            await self._builder.calls.answer(item, output=value)
         finally:
             self._answering -= 1

@@ -4,22 +4,18 @@ The only place that opens and closes items, so that every `added` has its `done`
 """
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 from codeact import events as e
+from codeact.builder_calls import Calls, Emit
 from codeact.ids import new_id
 from codeact.models import Usage
 from codeact.parser import CodeEnd, CodeText, Text, Thinking
 from codeact.standard import response_usage, standard_outputs
-from sandbox_pool.calls import Call
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream, fold
 
-__all__ = ["Emit", "ResponseBuilder", "terminal_event"]
-
-Emit = Callable[[e.Event], Awaitable[None]]
-"""Takes an event, in order. When it returns, what the event acknowledges is stored."""
-
+__all__ = ["ResponseBuilder", "terminal_event"]
 
 CLOSED: dict[str, Literal["completed", "incomplete", "failed"]] = {
     "ok": "completed",
@@ -40,7 +36,7 @@ class ResponseBuilder:
         self._started = started
         self._open: e.Item | None = None
         self._index = -1
-        self._calls: dict[str, tuple[int, e.FunctionCall | e.McpCall]] = {}
+        self.calls = Calls(response, emit)
         self._live: list[Output] = []
 
     @property
@@ -59,7 +55,7 @@ class ResponseBuilder:
             if item.id not in open_ids:
                 continue
             if isinstance(item, e.FunctionCall | e.McpCall):
-                self._calls[item.id] = (index, item)
+                self.calls.go_on(index, item)
             else:
                 self._open, self._index = item, index
         self._live = outputs
@@ -190,47 +186,6 @@ class ResponseBuilder:
         await self._close_call(call, "incomplete")
         return call.id
 
-    # ---- calls that the running code makes; these may come from several tasks -----------------------
-
-    async def function_call(self, call: Call) -> None:
-        """A client's function is called: an item from its start to its end, since the value comes with a request."""
-        item = e.FunctionCall(id=new_id("fc"), call_id=call.call_id, name=call.name, code_item_id=self._call.id)
-        index = await self._add_beside(item)
-        item.arguments = call.arguments
-        await self._emit(e.FunctionArgumentsDelta(item_id=item.id, output_index=index, delta=call.arguments))
-        await self._emit(
-            e.FunctionArgumentsDone(item_id=item.id, output_index=index, arguments=call.arguments, name=call.name)
-        )
-        item.status = "completed"
-        await self._emit(e.OutputItemDone(output_index=index, item=item))
-
-    async def outside_call(self, call: Call, *, server: str, name: str) -> e.McpCall:
-        """A function of the host or of an MCP server is called; to be closed by `outside_answer`."""
-        item = e.McpCall(id=new_id("mcp"), server_label=server, name=name)
-        index = await self._add_beside(item)
-        self._calls[item.id] = (index, item)
-        await self._emit(e.McpInProgress(item_id=item.id, output_index=index))
-        item.arguments = call.arguments
-        await self._emit(e.McpArgumentsDelta(item_id=item.id, output_index=index, delta=call.arguments))
-        await self._emit(e.McpArgumentsDone(item_id=item.id, output_index=index, arguments=call.arguments))
-        return item
-
-    async def outside_answer(self, item: e.McpCall, *, output: str | None = None, error: str | None = None) -> None:
-        """Closes the call with its value as JSON text, or with why there is none."""
-        index, _ = self._calls.pop(item.id)
-        item.output, item.error = output, error
-        item.status = "completed" if error is None else "failed"
-        done = e.McpCompleted if error is None else e.McpFailed
-        await self._emit(done(item_id=item.id, output_index=index))
-        await self._emit(e.OutputItemDone(output_index=index, item=item))
-
-    async def _add_beside(self, item: e.FunctionCall | e.McpCall) -> int:
-        """Adds an item next to the open block of code; its index."""
-        self.response.output.append(item)
-        index = len(self.response.output) - 1
-        await self._emit(e.OutputItemAdded(output_index=index, item=item))
-        return index
-
     async def executed(self, result: ExecutionResult, observation: str) -> None:
         """Closes the block of code with how it ended and what the model is told."""
         call = self._call
@@ -241,10 +196,7 @@ class ResponseBuilder:
     async def _close_call(
         self, call: e.CodeInterpreterCall, status: Literal["completed", "incomplete", "failed"]
     ) -> None:
-        while self._calls:
-            _, (index, open_call) = self._calls.popitem()
-            open_call.status = "incomplete"
-            await self._emit(e.OutputItemDone(output_index=index, item=open_call))
+        await self.calls.close()
         call.notebook_outputs = fold(self._live)
         call.outputs = standard_outputs(call.notebook_outputs)
         call.status = status

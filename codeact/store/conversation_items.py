@@ -11,7 +11,8 @@ from codeact.store.operation import operation
 from codeact.store.records import Conversation
 
 if TYPE_CHECKING:
-    from codeact.store.documents import ConversationDocument, Documents
+    from codeact.store.conversation_documents import ConversationDocument
+    from codeact.store.documents import Documents
 
 __all__ = ["ConversationItems"]
 

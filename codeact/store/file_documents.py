@@ -1,4 +1,4 @@
-"""What MongoDB holds of containers and their files, as Beanie documents; the contents are blobs."""
+"""What MongoDB holds of containers, their files and blobs, which are the contents, as Beanie documents."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -8,7 +8,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from codeact.store.records import Container, ContainerFile
 
-__all__ = ["ContainerDocument", "FileDocument"]
+__all__ = ["BlobDocument", "ContainerDocument", "FileDocument"]
 
 
 class ContainerDocument(Document):
@@ -79,3 +79,24 @@ class FileDocument(Document):
             source="user" if self.source == "user" else "assistant",
             sha256=self.sha256,
         )
+
+
+class BlobDocument(Document):
+    """A part of a blob: large ones have several, since a document holds less than 16 MB."""
+
+    owner: str
+    sha256: str
+    part: int
+    parts: int
+    media_type: str
+    data: bytes
+
+    class Settings:
+        name = "blobs"
+        indexes: ClassVar = [
+            IndexModel(
+                [("owner", ASCENDING), ("sha256", ASCENDING), ("part", ASCENDING)],
+                name="owner_sha256_part",
+                unique=True,
+            )
+        ]

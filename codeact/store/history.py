@@ -20,7 +20,8 @@ from codeact.store.query import HistoryQuery, Place, Term, terms, times
 from codeact.store.records import Conversation, StoredResponse
 
 if TYPE_CHECKING:
-    from codeact.store.documents import ConversationDocument, Documents
+    from codeact.store.conversation_documents import ConversationDocument
+    from codeact.store.documents import Documents
 
 __all__ = ["MOST_SKIPPED", "History", "Page", "Sum", "leading_term"]
 

@@ -28,7 +28,8 @@ from codeact.store.statistics import Statistics
 
 if TYPE_CHECKING:
     from codeact.store.connection import Client
-    from codeact.store.documents import Documents, TreeLink
+    from codeact.store.documents import Documents
+    from codeact.store.response_documents import TreeLink
 
 __all__ = ["Store"]
 
