@@ -54,7 +54,7 @@ class Failing:
     async def remove_behind_our_back(self, sandbox: Sandbox) -> None:
         """As an operator might: the container, or all processes."""
         if self.name == "docker":
-            api = self._engine.api
+            api = self._prepared.engine.api
             (found,) = api.containers(all=True, filters={"label": f"codeact.sandbox={sandbox.id}"})
             await to_thread.run_sync(lambda: api.remove_container(found["Id"], force=True))
         else:
