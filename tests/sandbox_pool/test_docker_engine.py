@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 async def refusal(tmp_path: Path) -> str:
     """Why `prepare` says that no engine can be used."""
-    backend = DockerBackend(tmp_path / "state")
+    backend = DockerBackend(tmp_path)
     with leaks_of_the_sdk():
         with pytest.raises(EngineUnavailable) as caught:
             await backend.prepare(SandboxSpec(), print)

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from sandbox_pool.backends.docker import DockerBackend
+from sandbox_pool.backends.docker_network import proxy_id
 from sandbox_pool.outputs import Stream
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import SandboxSpec
@@ -22,6 +23,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.docker]
 DEADLINE_S = 60.0
 RUN = secrets.token_hex(3)
 ALLOWED = ("allowed.test", ".pypi.test", "localhost")
+WEB = SandboxSpec(preload=(), network="internal", allowed_hosts=("web.test",))
+DOCUMENTATION = "3fff:c0de::"
+"""Of the addresses for documentation (RFC 9637): they are nobody's, and look to the proxy like those of the world."""
 INTERNAL = SandboxSpec(preload=(), network="internal", allowed_hosts=ALLOWED)
 OPEN = SandboxSpec(preload=(), network="open")
 
@@ -67,6 +71,47 @@ async def inside(backend: DockerBackend) -> AsyncIterator[list[Sandbox]]:
     yield sandboxes
     for sandbox in sandboxes:
         await sandbox.close()
+
+
+WEB_SERVER = """
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Server(ThreadingHTTPServer):
+    address_family = 10
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+threading.Thread(target=Server(("::", 443), Handler).serve_forever).start()
+Server(("::", 80), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def web(backend: DockerBackend, engine: docker.APIClient) -> Iterator[tuple[str, str]]:
+    """A network without a way out of this machine, and the address of a web server on it."""
+    name = f"codeact-test-{RUN}"
+    pool = docker.types.IPAMPool(subnet=f"{DOCUMENTATION}/64")
+    ipam = docker.types.IPAMConfig(pool_configs=[pool])
+    engine.create_network(name, "bridge", internal=True, enable_ipv6=True, ipam=ipam)
+    try:
+        image = backend._images[None]
+        config = engine.create_host_config(network_mode=name)
+        command = ["python3", "-c", WEB_SERVER]
+        server = engine.create_container(image, entrypoint=command, user="0:0", host_config=config)
+        try:
+            engine.start(server)
+            yield name, engine.inspect_container(server)["NetworkSettings"]["Networks"][name]["GlobalIPv6Address"]
+        finally:
+            engine.remove_container(server, force=True)
+    finally:
+        for member in engine.inspect_network(name)["Containers"]:
+            engine.disconnect_container_from_network(member, name, force=True)
+        engine.remove_network(name)
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +225,50 @@ async def test_an_allowed_host_is_asked_for(inside: list[Sandbox]) -> None:
     """There is none by this name, which is what the proxy says then; it does not say that it refuses."""
     for host in ("allowed.test", "files.pypi.test"):
         assert await value(inside[0], f"ask('http://{host}/')") == "503 ERR_DNS_FAIL"
+
+
+TUNNEL = """
+import os, socket
+from urllib.parse import urlsplit
+def tunnel(host, port):
+    proxy = urlsplit(os.environ["HTTPS_PROXY"])
+    with socket.create_connection((proxy.hostname, proxy.port), timeout=20) as connection:
+        connection.sendall(f"CONNECT {host}:{port} HTTP/1.1\\r\\n\\r\\n".encode())
+        answer = connection.recv(1000).split(b" ")[1]
+        if answer == b"200":
+            connection.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+            answer += b", and then " + connection.recv(1000).split(b" ")[1]
+    return answer.decode()
+"""
+
+
+async def test_an_allowed_host_is_reached_through_the_proxy_and_nothing_else_at_its_address(
+    backend: DockerBackend, web: tuple[str, str], engine: docker.APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, address = web
+    create_host_config = docker.APIClient.create_host_config
+
+    def knowing_names(self: docker.APIClient, **arguments: object) -> object:
+        if arguments.get("network_mode") == "bridge":
+            arguments["extra_hosts"] = {"web.test": address, "other.test": address}
+            arguments["sysctls"] = {"net.ipv6.conf.all.disable_ipv6": "0"}
+        return create_host_config(self, **arguments)
+
+    monkeypatch.setattr(docker.APIClient, "create_host_config", knowing_names)
+    await backend.prepare(WEB, print)
+    engine.connect_container_to_network(backend._prepared.name(proxy_id(WEB.allowed_hosts)), network)
+    sandbox = await Sandbox.start(backend, f"{RUN}-web", WEB, deadline_s=DEADLINE_S)
+    try:
+        await sandbox.run(ASK + CONNECT + TUNNEL)
+        assert await value(sandbox, "ask('http://web.test/')") == "200"
+        assert await value(sandbox, "tunnel('web.test', 443)") == "200, and then 200"
+        assert await value(sandbox, "ask('http://other.test/')") == "403 ERR_ACCESS_DENIED"
+        assert await value(sandbox, "tunnel('other.test', 443)") == "403"
+        assert await value(sandbox, "tunnel('web.test', 80)") == "403"
+        assert await value(sandbox, "ask('http://web.test:8080/')") == "403 ERR_ACCESS_DENIED"
+        assert "connected" not in await value(sandbox, f"connect({address!r}, 80)")
+    finally:
+        await sandbox.close()
 
 
 async def test_names_are_not_resolved_inside(inside: list[Sandbox]) -> None:
