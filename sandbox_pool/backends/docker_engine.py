@@ -52,7 +52,7 @@ class Engine:
                 with socket.socket(socket.AF_UNIX) if _is_unix(address) else socket.socket() as probe:
                     probe.settimeout(CONNECT_TIMEOUT_S)
                     probe.connect(address.removeprefix("unix://") if _is_unix(address) else _place(address))
-                api = docker.APIClient(version="auto", timeout=CONNECT_TIMEOUT_S, **environment)
+                api = _Client(version="auto", timeout=CONNECT_TIMEOUT_S, **environment)
                 info = api.info()
                 encryption = _encryption(environment.get("tls"))
         except EngineUnavailable as error:
@@ -86,6 +86,14 @@ class Engine:
         if self.encryption is None:
             return await anyio.connect_tcp(host, port)
         return await anyio.connect_tcp(host, port, tls=True, ssl_context=self.encryption, tls_standard_compatible=False)
+
+
+class _Client(docker.APIClient):  # type: ignore[misc]
+    """Of what the environment says, it goes by DOCKER_* alone, as `dial` does: a REQUESTS_CA_BUNDLE would win over
+    DOCKER_CERT_PATH, whose authority it does not know.
+    """
+
+    trust_env = property(lambda self: False, lambda self, value: None)
 
 
 def _is_unix(address: str) -> bool:

@@ -2,7 +2,11 @@
 
 import glob
 import os
+import re
+import shutil
 import socket
+import ssl
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
@@ -13,9 +17,12 @@ import anyio
 import docker
 import pytest
 from anyio.abc import ByteStream, SocketAttribute
+from anyio.streams.tls import TLSListener, TLSStream
 
 from sandbox_pool.backends.docker import DockerBackend
+from sandbox_pool.backends.docker_engine import Engine
 from sandbox_pool.backends.unix_stream import UnixStream
+from sandbox_pool.errors import EngineUnavailable
 from sandbox_pool.outputs import Stream
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import Limits, SandboxSpec
@@ -50,14 +57,14 @@ anyio.run(main)
 
 
 @asynccontextmanager
-async def engine_over_tcp() -> AsyncIterator[str]:
+async def engine_over_tcp(encryption: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """The address of a port that leads to this machine's engine."""
 
     async def pump(source: ByteStream, sink: ByteStream) -> None:
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             async for piece in source:
                 await sink.send(piece)
-            await sink.send_eof()
+            await (sink.aclose() if isinstance(sink, TLSStream) else sink.send_eof())
 
     async def serve(client: ByteStream) -> None:
         engine = await UnixStream.connect(ENGINE)
@@ -65,11 +72,33 @@ async def engine_over_tcp() -> AsyncIterator[str]:
             tasks.start_soon(pump, client, engine)
             tasks.start_soon(pump, engine, client)
 
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    listener = TLSListener(port, encryption, standard_compatible=False) if encryption else port
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, serve)
-        yield f"tcp://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
+        yield f"tcp://127.0.0.1:{port.extra(SocketAttribute.local_port)}"
         tasks.cancel_scope.cancel()
+
+
+def certify(directory: Path) -> ssl.SSLContext:
+    """For a server that asks for certificates. In the directory: an authority of its own, and a client's, as Docker
+    names them.
+    """
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=directory, capture_output=True, check=True)
+
+    openssl("req", "-x509", *key, "-subj", "/CN=authority", "-keyout", "ca-key.pem", "-out", "ca.pem")
+    for name, prefix, use in (("server", "server-", "serverAuth"), ("client", "", "clientAuth")):
+        (directory / "extensions").write_text(f"subjectAltName=IP:127.0.0.1\nextendedKeyUsage={use}\n")
+        openssl("req", *key, "-subj", f"/CN={name}", "-keyout", f"{prefix}key.pem", "-out", "request")
+        signed = ("-CA", "ca.pem", "-CAkey", "ca-key.pem", "-CAcreateserial", "-extfile", "extensions")
+        openssl("x509", "-req", "-in", "request", *signed, "-out", f"{prefix}cert.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=directory / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(directory / "server-cert.pem", directory / "server-key.pem")
+    return context
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +136,39 @@ async def test_code_runs_and_its_output_is_live_complete_and_in_order(sandbox: S
     assert execution.result.status == "interrupted"
     outputs, result = await sandbox.run("for number in range(20_000): print(number)")
     assert (text(outputs), result.status) == ("".join(f"{number}\n" for number in range(20_000)), "ok")
+
+
+@pytest.mark.usefixtures("remote")
+async def test_over_tls_each_side_proves_who_it_is_and_nothing_else_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, foreign = tmp_path / "ours", tmp_path / "foreign"
+    ours.mkdir()
+    foreign.mkdir()
+    certify(foreign)
+    async with engine_over_tcp(certify(ours)) as address:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+        # Where it is set, for other programs, it says nothing about an engine.
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(foreign / "ca.pem"))
+        for strangers in (("ca.pem",), ("cert.pem", "key.pem")):
+            mixed = tmp_path / strangers[0]
+            shutil.copytree(ours, mixed)
+            for stranger in strangers:
+                shutil.copy(foreign / stranger, mixed)
+            monkeypatch.setenv("DOCKER_CERT_PATH", str(mixed))
+            with pytest.raises(EngineUnavailable, match=re.escape(address)):
+                await anyio.to_thread.run_sync(Engine.connect)
+        monkeypatch.setenv("DOCKER_CERT_PATH", str(ours))
+        backend = await prepared_docker(tmp_path)
+        sandbox = await Sandbox.start(backend, "test-remote-tls", SPEC, deadline_s=DEADLINE_S)
+        outputs, result = await sandbox.run("for number in range(20_000): print(number)")
+        assert (text(outputs), result.status) == ("".join(f"{number}\n" for number in range(20_000)), "ok")
+        await sandbox.write_file("a/b", b"x" * 1_000_000)
+        async with sandbox.read_file("a/b") as file:
+            assert sum([len(piece) async for piece in file]) == 1_000_000
+        await sandbox.close()
+        await backend.close()
 
 
 async def test_large_messages_go_both_ways(sandbox: Sandbox) -> None:
