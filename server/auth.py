@@ -128,7 +128,7 @@ async def identify(state: "State", *, key: str, session: str = "") -> Caller:
     for given in filter(None, (key if key.startswith(KEY_PREFIX) else "", session)):
         store = await state.store.get()
         credential = await store.access.find(given)
-        if credential is not None and _parent_is_accepted(settings, credential):
+        if credential is not None and _is_accepted(settings, credential, as_session=given == session):
             return _bearer(settings, credential)
     if _keys_are_needed(settings) or key.startswith(KEY_PREFIX):
         what = "is not valid" if key or session else "is missing"
@@ -155,8 +155,12 @@ def _from_environment(settings: Settings, key: str) -> Caller | None:
     return None
 
 
-def _parent_is_accepted(settings: Settings, credential: Credential) -> bool:
-    """A session made from a key in CODEACT_API_KEYS ends when that is taken out; the database ends the others."""
+def _is_accepted(settings: Settings, credential: Credential, *, as_session: bool) -> bool:
+    """A cookie is a session and no key. What was made from a key in CODEACT_API_KEYS ends when that is taken out; the
+    database ends the others.
+    """
+    if (credential.kind == "session") != as_session:
+        return False
     parent = credential.parent_id or ""
     if not parent.startswith("env-"):
         return True

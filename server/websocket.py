@@ -6,8 +6,7 @@ out, and every event of theirs echoes it. Errors are frames; the socket stays op
 
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
-from datetime import UTC, datetime
+from contextlib import aclosing, suppress
 from typing import Any
 
 import anyio
@@ -19,9 +18,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from codeact.errors import CodeActError, InvalidRequest, NotFound
 from sandbox_pool.errors import SandboxError
-from server.auth import BAD_AUTH, Caller, accept, authenticate, caller_of, identify
-from server.errors import Unauthorized, envelope, status_of
-from server.guard import Forbidden
+from server.auth import BAD_AUTH, accept
+from server.bearer import Bearer, Ended
+from server.errors import envelope, status_of
 from server.parameters import decoded
 from server.requests import parse_create, parse_steer
 from server.runs import Run
@@ -46,7 +45,7 @@ async def responses_socket(websocket: WebSocket) -> None:
     unstored = Unstored()
     try:
         async with anyio.create_task_group() as tasks:
-            await _Session(websocket, state, caller_of(websocket), unstored, tasks).serve()
+            await _Session(websocket, state, unstored, tasks).serve()
             tasks.cancel_scope.cancel()
     finally:
         with anyio.move_on_after(FORGET_DEADLINE_S, shield=True):
@@ -56,14 +55,10 @@ async def responses_socket(websocket: WebSocket) -> None:
 class _Session:
     """One socket. A lane is a queue of requests that are answered one after the other."""
 
-    def __init__(
-        self, websocket: WebSocket, state: State, caller: Caller, unstored: Unstored, tasks: TaskGroup
-    ) -> None:
+    def __init__(self, websocket: WebSocket, state: State, unstored: Unstored, tasks: TaskGroup) -> None:
         self._websocket = websocket
         self._state = state
-        self._caller = caller
-        self._fresh_token: str | None = None
-        self._refreshed = anyio.Event()
+        self._bearer = Bearer(websocket)
         self._unstored = unstored
         self._tasks = tasks
         self._lanes: dict[str, MemoryObjectSendStream[dict[str, Any]]] = {}
@@ -105,8 +100,7 @@ class _Session:
                 bad_frames += isinstance(error, InvalidRequest)
                 await self._send_error(error, stream_id)
                 if bad_frames >= MAX_BAD_FRAMES:
-                    await self._websocket.close(BAD_FRAMES, f"{bad_frames} frames were not valid")
-                    return
+                    await self._close(BAD_FRAMES, f"{bad_frames} frames were not valid")
 
     def _decode(self, text: str) -> dict[str, Any]:
         limit = self._state.settings.max_message_bytes
@@ -177,8 +171,7 @@ class _Session:
     async def _create(self, event: dict[str, Any], stream_id: str | None) -> None:
         body = event.pop("response", None) or event  # some clients nest the body under `response`
         request = parse_create(body)
-        if (caller := await self._authenticate()) is None:
-            return
+        caller = await self._bearer.check()
         run: Run | None = await self._state.create(request, caller=caller, unstored=self._unstored)
         while run is not None:
             await self._follow(run.log.read(), stream_id)
@@ -188,14 +181,13 @@ class _Session:
                 await self._send_steer_failed(steered.id, "successor_creation_failed", text, stream_id)
 
     async def _cancel(self, event: dict[str, Any], stream_id: str | None) -> None:
-        await self._state.cancel(_response_id(event), owner=self._caller.owner)
+        await self._state.cancel(_response_id(event), owner=self._bearer.owner)
 
     async def _steer(self, event: dict[str, Any], stream_id: str | None) -> None:
         response_id = event.get("previous_response_id")
-        if await self._authenticate() is None:
-            return
+        await self._bearer.check()
         try:
-            await self._state.steer(str(response_id), parse_steer(event), owner=self._caller.owner)
+            await self._state.steer(str(response_id), parse_steer(event), owner=self._bearer.owner)
         except NotFound as error:
             await self._send_steer_failed(response_id, "response_not_found", error.message, stream_id, event)
         except InvalidRequest as error:
@@ -206,48 +198,18 @@ class _Session:
         response_id, after = _response_id(event), event.get("starting_after", -1)
         if not isinstance(after, int):
             raise InvalidRequest("'starting_after' must be a sequence_number.", param="starting_after")
-        if await self._authenticate() is None:
-            return
-        stream = await self._state.open_stream(response_id, owner=self._caller.owner, starting_after=after)
+        await self._bearer.check()
+        stream = await self._state.open_stream(response_id, owner=self._bearer.owner, starting_after=after)
         self._tasks.start_soon(self._follow, stream, stream_id)
 
-    # ---- who it is ---------------------------------------------------------------------------------
-
-    async def _authenticate(self) -> Caller | None:
-        """Who asks, as the database knows it now; None when they may no longer, and the socket is closed."""
-        try:
-            if self._fresh_token is not None:
-                return await identify(self._state, key=self._fresh_token)
-            return await authenticate(self._websocket)
-        except Unauthorized as error:  # since the socket was opened
-            await self._websocket.close(BAD_AUTH, error.message[:120])
-            return None
-
     async def _refresh(self, event: dict[str, Any], stream_id: str | None) -> None:
-        """Takes an embed token in place of one that expires soon: of the same user, for the same page."""
-        token, known = event.get("token"), self._caller
-        if not isinstance(token, str):
-            raise InvalidRequest("'token' is missing.", param="token")
-        fresh = await identify(self._state, key=token)
-        if fresh.grant is None or known.grant is None or fresh.expires_at is None:
-            raise Forbidden("Only an embed token can be refreshed, by another one.", code="embed_tokens_only")
-        if (fresh.owner, fresh.grant.origin) != (known.owner, known.grant.origin):
-            raise Forbidden("The token is another user's, or for another page.", code="another_session")
-        self._caller, self._fresh_token = fresh, token
-        self._refreshed.set()
-        frame = {"type": "codeact:session.refreshed", "expires_at": int(fresh.expires_at.timestamp())}
-        if stream_id is not None:
-            frame["stream_id"] = stream_id
-        await self._send(msgspec.json.encode(frame).decode())
+        expires_at = await self._bearer.refresh(event.get("token"))
+        frame = {"type": "codeact:session.refreshed", "expires_at": int(expires_at.timestamp())}
+        await self._send_frame(frame, stream_id)
 
     async def _end_at_expiry(self) -> None:
-        while (expires_at := self._caller.expires_at) is not None:
-            self._refreshed = anyio.Event()
-            with anyio.move_on_after((expires_at - datetime.now(UTC)).total_seconds()) as left:
-                await self._refreshed.wait()
-            if left.cancelled_caught:
-                await self._websocket.close(BAD_AUTH, "What this socket was opened with has expired.")
-                return
+        await self._bearer.expiry()
+        await self._close(BAD_AUTH, "What this socket was opened with has expired.")
 
     async def _follow(self, stream: AsyncGenerator[list[str], None], stream_id: str | None) -> None:
         suffix = f',"stream_id":{json.dumps(stream_id)}}}' if stream_id is not None else None
@@ -275,15 +237,25 @@ class _Session:
         steer = {"previous_response_id": response_id, "input": (event or {}).get("input", [])}
         error = {"type": "invalid_request_error", "code": code, "message": message}
         frame = {"type": "response.steer.failed", "sequence_number": 0, "error": error, "steer": steer}
+        await self._send_frame(frame, stream_id)
+
+    async def _send_error(self, error: CodeActError | SandboxError, stream_id: str | None) -> None:
+        if isinstance(error, Ended):
+            await self._close(BAD_AUTH, error.message)
+        await self._send_frame({"type": "error", "status": status_of(error), **envelope(error)}, stream_id)
+
+    async def _send_frame(self, frame: dict[str, Any], stream_id: str | None) -> None:
+        """A frame that belongs to no response's log."""
         if stream_id is not None:
             frame["stream_id"] = stream_id
         await self._send(msgspec.json.encode(frame).decode())
 
-    async def _send_error(self, error: CodeActError | SandboxError, stream_id: str | None) -> None:
-        frame = {"type": "error", "status": status_of(error), **envelope(error)}
-        if stream_id is not None:
-            frame["stream_id"] = stream_id
-        await self._send(msgspec.json.encode(frame).decode())
+    async def _close(self, code: int, reason: str) -> None:
+        """Closes the socket and cancels all that serves it, whoever calls included."""
+        with suppress(WebSocketDisconnect, RuntimeError):  # it is closed already
+            await self._websocket.close(code, reason[:120])
+        self._tasks.cancel_scope.cancel()
+        await anyio.lowlevel.checkpoint()
 
 
 def _response_id(event: dict[str, Any]) -> str:

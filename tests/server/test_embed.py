@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from codeact.store import OwnerLimits, Store, open_store
+from server.auth import COOKIE
 from server.embed import ROUTES
 from server.routes import page
 from tests.server.conftest import Running, in_thread, settings_of
@@ -64,6 +66,15 @@ def key_for(in_store: Ask) -> Callable[..., tuple[str, str]]:
         return made.id, secret
 
     return make
+
+
+@pytest.fixture
+def complaints(caplog: pytest.LogCaptureFixture) -> Iterator[list[logging.LogRecord]]:
+    """What uvicorn logs, which is errors only."""
+    logger = logging.getLogger("uvicorn.error")
+    logger.addHandler(caplog.handler)
+    yield caplog.records
+    logger.removeHandler(caplog.handler)
 
 
 def client(server: Running, token: str | None = None, **headers: str) -> httpx.Client:
@@ -400,7 +411,17 @@ def test_a_token_of_another_user_or_page_or_none_at_all_refreshes_nothing(server
         assert next(events(opened))["status"] == 403
 
 
-def test_a_token_ends_with_its_key(server: Running, in_store: Ask, key_for: Callable[..., tuple[str, str]]) -> None:
+def test_a_token_is_no_cookie(server: Running) -> None:
+    with client(server, None, Cookie=f"{COOKIE}={token_of(server)}") as browser:
+        assert browser.get("/v1/models").status_code == 401
+
+
+def test_a_token_ends_with_its_key(
+    server: Running,
+    in_store: Ask,
+    key_for: Callable[..., tuple[str, str]],
+    complaints: list[logging.LogRecord],
+) -> None:
     key_id, key = key_for("revoked")
     token = token_of(server, key)
     with client(server, token) as panel, socket(server, token) as opened:
@@ -409,6 +430,7 @@ def test_a_token_ends_with_its_key(server: Running, in_store: Ask, key_for: Call
         assert panel.get("/v1/models").status_code == 401
         opened.send(json.dumps({"type": "codeact:response.resume", "response_id": "resp_1"}))
         assert closed_with(opened) == 4401
+    assert not complaints
 
 
 def test_a_token_does_not_outlive_its_key(server: Running, key_for: Callable[..., tuple[str, str]]) -> None:
@@ -645,7 +667,7 @@ def test_a_storm_of_warm_ups_leaves_the_pool_to_those_who_ask(make_server: Calla
 
 
 def test_a_token_is_in_no_log_no_export_no_event_and_nothing_that_is_kept(
-    server: Running, in_store: Ask, capfd: pytest.CaptureFixture[str]
+    server: Running, in_store: Ask, capfd: pytest.CaptureFixture[str], complaints: list[logging.LogRecord]
 ) -> None:
     tokens = [token_of(server, user="eve") for _ in range(2)]
     with client(server, tokens[0]) as panel:
@@ -674,7 +696,7 @@ def test_a_token_is_in_no_log_no_export_no_event_and_nothing_that_is_kept(
     logged = capfd.readouterr()
     assert response_id in logged.out + logged.err
     for token in tokens:
-        assert token not in logged.out + logged.err
+        assert token not in logged.out + logged.err + str([record.getMessage() for record in complaints])
         assert not [text for text in given_out if token in text]
         assert not [document for document in in_store(kept) if token in document]
 
