@@ -30,6 +30,7 @@ from server.routes import (
     health,
     history,
     items,
+    metrics,
     models,
     page,
     responses,
@@ -108,6 +109,7 @@ def create_app(
             *embed.routes,
             *history.routes,
             *health.routes,
+            *metrics.routes,
             *page.routes,
         ],
         middleware=[

@@ -22,6 +22,7 @@ from codeact.recovery import RESTARTED
 from codeact.store import Store
 from codeact.store.log import EventLog, EventWriter
 from codeact.workspace import Workspace
+from server.metrics import Metrics
 
 __all__ = ["Run", "Runs"]
 
@@ -139,6 +140,7 @@ class Runs:
 
     def __init__(self, tasks: TaskGroup, *, writer: EventWriter, max_concurrent: int) -> None:
         self.writer = writer
+        self.metrics = Metrics()
         self._tasks = tasks
         self._max_concurrent = max_concurrent
         self._live: dict[str, Run] = {}
@@ -219,6 +221,11 @@ class Runs:
         """By response id: those under way, and those that have ended and are not wholly stored yet."""
         return {**self._live, **self._settling}
 
+    @property
+    def subscribers(self) -> int:
+        """How many read the events of runs that are under way."""
+        return sum(run.log.readers for run in self._live.values())
+
     def live_of(self, owner: str) -> int:
         """How many of the owner's are under way, and of an account's users'."""
         return sum(owner in (run.owner, account_of(run.owner)) for run in self._live.values())
@@ -238,6 +245,7 @@ class Runs:
                 await run.produce(context, model=model, workspace=workspace, options=options)
             finally:
                 del self._live[run.id]
+                self.metrics.ended(run.response)
                 log.info("response ended", status=run.response.status, total_s=run.response.ledger.total_s)
             self._settling[run.id] = run
             try:

@@ -67,6 +67,10 @@ class EventLog:
         too_much = self._ahead_bytes > MAX_AHEAD_BYTES or self.next - self._stored >= MAX_AHEAD
         return self._writer is not None and too_much
 
+    @property
+    def readers(self) -> int:
+        return self._readers
+
     def append(self, event: e.Event) -> None:
         """Numbers the event and gives it to readers; it is stored within 100 ms, where the database answers.
 

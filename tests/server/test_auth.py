@@ -192,6 +192,8 @@ def test_an_operator_may_act_for_an_owner_and_see_the_pool_and_nobody_else_may(k
         refused = other.patch(path, json=edit, headers=acting)
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "operators_only")
         assert other.get("/v1/pool").status_code == 403
+        assert [one.get("/metrics").status_code for one in (other, ops)] == [403, 200]
+        assert httpx.get(f"{keyed.url}/metrics", trust_env=False).status_code == 401
         pool = ops.get("/v1/pool").json()
         assert pool["pool"]["warm"] + pool["pool"]["starting"] >= 0
         assert pool["leaked"] == 0
