@@ -1,8 +1,12 @@
 """What `codeact serve` says at the terminal: the parts enter as they settle, a few lines with reasons leave."""
 
+import os
+import shutil
+import sys
 import time
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -31,7 +35,7 @@ async def announce(state: State, console: Console, *, address: str, started: flo
     if problem is None:
         console.print(
             f"\nReady in {time.monotonic() - started:.1f} s. Open {address}, or in a second terminal:\n"
-            '  [cyan].venv/bin/codeact run "What is the 100th Fibonacci number?"[/cyan]\n'
+            f'  [cyan]{_command()} run "What is the 100th Fibonacci number?"[/cyan]\n'
             "Ctrl-C stops the server.",
             highlight=False,
         )
@@ -50,6 +54,15 @@ async def _pool_problem(state: State) -> str | None:
     except SandboxError as error:
         return error.message
     return None
+
+
+def _command() -> str:
+    """How this program was called, or by its name alone where that finds it."""
+    called = sys.argv[0]
+    if Path(called).name != "codeact":
+        return "codeact"
+    found = shutil.which("codeact")
+    return "codeact" if found and os.path.samefile(found, called) else called
 
 
 def _progress(console: Console, name: str, line: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import ipaddress
 import signal
 import socket
 import sys
@@ -87,7 +88,8 @@ def serve(settings: Settings) -> None:
     check_exposure(settings)
     listener = _bind(settings)
     host, port = listener.getsockname()[:2]
-    address = f"http://{'localhost' if host == '127.0.0.1' else f'[{host}]' if ':' in host else host}:{port}"
+    is_this_machine = host == "127.0.0.1" or ipaddress.ip_address(host).is_unspecified
+    address = f"http://{'localhost' if is_this_machine else f'[{host}]' if ':' in host else host}:{port}"
     app = create_app(settings, on_start=partial(announce, console=Console(), address=address, started=started))
     # uvicorn raises the signal that stopped it once more when it has ended; we have ended in good order then.
     for number in (signal.SIGINT, signal.SIGTERM):

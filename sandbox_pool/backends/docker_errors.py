@@ -28,9 +28,10 @@ engine refused, and what that means depends on what it was asked."""
 
 REMEDIES: dict[type[BaseException], str] = {
     FileNotFoundError: "its socket does not exist. Install and start an engine (Debian, Ubuntu: sudo apt-get "
-    "install docker.io), or name its socket in DOCKER_HOST",
+    "install docker.io), or name its socket in DOCKER_HOST. A container has it by -v "
+    "/var/run/docker.sock:/var/run/docker.sock",
     PermissionError: "permission to use its socket is denied. Join its group: sudo usermod -aG docker $USER, "
-    "then log in again",
+    "then log in again. A container joins it by --group-add $(stat -c %g /var/run/docker.sock)",
     ConnectionRefusedError: "nothing listens on its socket. Start it: sudo systemctl start docker",
     TimeoutError: "it did not answer in time. Look at its log: sudo journalctl -u docker",
 }
