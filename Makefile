@@ -1,4 +1,4 @@
-# make serve | dashboard | test | check | bench | install | lock     (needs Python 3.11 to 3.13 and make)
+# make serve | dashboard | test | check | bench | install | lock | image | image-dashboard     (needs Python 3.11 to 3.13 and make)
 SHELL := /bin/bash
 # The first that runs and has a version that we can use.
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -7,7 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: serve dashboard test check bench install install-dev install-dashboard page page-dev node types format lock clean
+.PHONY: serve dashboard test check bench install install-dev install-dashboard page page-dev node types format lock clean \
+  image image-dashboard
 
 serve: install
 	@$(BIN)/codeact serve $(ARGS)
@@ -66,6 +67,22 @@ types: install-dev
 node: $(VENV)/.installed
 	@$(BIN)/python web/build.py --find-node >/dev/null 2>&1 \
 	  || { echo "Fetching Node.js to build the page (once) ..."; $(UV) --require-hashes -r requirements/node.txt; }
+
+# ---- images (docs/docker.md): they need a Docker engine and nothing else ------------------------------
+
+IMAGE ?= codeact
+LOCAL_BASE := codeact-sandbox-base:latest
+# The base that docker/debian-base.sh makes where images cannot be pulled; there the host alone may reach the indexes.
+BASE_IMAGE ?= $(shell docker image inspect $(LOCAL_BASE) >/dev/null 2>&1 && echo $(LOCAL_BASE) || echo python:3.12-slim)
+# Names without values: those of the environment, where it has them.
+BUILD = docker build $(BUILD_FLAGS) $(if $(filter $(LOCAL_BASE),$(BASE_IMAGE)),--network host) \
+  --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg PIP_INDEX_URL --build-arg UV_DEFAULT_INDEX
+
+image:
+	$(BUILD) --build-arg NPM_CONFIG_REGISTRY -f docker/server.Dockerfile -t $(IMAGE) .
+
+image-dashboard: image
+	$(BUILD) --build-arg SERVER_IMAGE=$(IMAGE) -f docker/dashboard.Dockerfile -t $(IMAGE)-dashboard .
 
 # ---- environments: pinned and hashed; uv installs them in seconds -------------------------------------
 
