@@ -66,12 +66,16 @@ class Guard:
     def _refusal(self, headers: Headers) -> Forbidden | None:
         host = headers.get("host", "")
         name = urlsplit(f"//{host}").hostname or ""
-        if is_loopback(self._settings.host) and not is_loopback(name) and name != self._public.hostname:
+        settings = self._settings
+        # Without keys a foreign name is all that tells a hostile page; with them it has nothing to come in with.
+        counts = is_loopback(settings.host) or bool(settings.allow_unauthenticated and self._public.hostname)
+        if counts and not is_loopback(name) and name != self._public.hostname:
+            ours = settings.public_url or f"http://{settings.host}"
             return Forbidden(
-                f"The name '{name}' is not this server's; use http://{self._settings.host}, or say by"
-                " CODEACT_PUBLIC_URL which name the proxy before it has."
+                f"The name '{name}' is not this server's; use {ours}, or say by CODEACT_PUBLIC_URL which name the proxy"
+                " before it has."
             )
         origin = headers.get("origin")
-        if origin is None or origin in self._settings.allowed_origins or is_own(origin, host, self._settings):
+        if origin is None or origin in settings.allowed_origins or is_own(origin, host, settings):
             return None
         return Forbidden(f"Pages of {origin} may not use this server; CODEACT_ALLOWED_ORIGINS lists those that may.")

@@ -19,7 +19,7 @@ from codeact.errors import ConfigurationError
 from codeact.store import open_store
 from server.auth import COOKIE, EMBED_SESSIONS, PUBLIC, check_exposure
 from server.guard import is_loopback
-from tests.server.conftest import Running, in_thread, settings_of
+from tests.server.conftest import Running, in_thread, running, settings_of
 
 FIBONACCI = "What is the 100th Fibonacci number?"
 
@@ -86,6 +86,13 @@ def test_pages_of_other_origins_are_refused_unless_allowed(keyed: Running) -> No
 def test_a_name_that_is_not_ours_is_refused(keyed: Running) -> None:
     with client(keyed, "key-a") as http:
         assert http.get("/v1/models", headers={"Host": "rebound.example"}).status_code == 403
+
+
+def test_without_keys_the_public_name_alone_is_ours_on_an_open_address_too(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, host="0.0.0.0", allow_unauthenticated=True, public_url="http://public.example")
+    with running(settings, ready=False) as server, client(server, "none") as http:
+        for name, status in (("rebound.example", 403), ("public.example", 200), ("localhost:8000", 200)):
+            assert http.get("/healthz", headers={"Host": name}).status_code == status
 
 
 def test_an_open_address_needs_keys_or_a_flag(tmp_path: Path) -> None:
