@@ -57,7 +57,7 @@ class CodeRunner:
             while True:
                 if (progress := self._workspace.progress()) != told:
                     told = progress
-                    await self._builder.status("starting_sandbox", f"A sandbox is being started. {progress}".strip())
+                    await self._builder.status("starting_sandbox", progress or "A sandbox is being started.")
                 await anyio.sleep(TELL_AFTER_S)
 
     async def execute(self, code: str) -> bool:

@@ -172,7 +172,7 @@ class Workspaces:
     ) -> AsyncIterator["Workspaces"]:
         """Expires idle workspaces until it is left. What is still held then is the pool's to destroy.
 
-        `progress` says what the pool's start is at, for those who wait for it.
+        `progress` is a sentence for those who wait for a sandbox, where there is more to say than that one is started.
         """
         workspaces = cls(get_pool, idle_timeout_s=idle_timeout_s, progress=progress)
         async with anyio.create_task_group() as tasks:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -13,6 +14,7 @@ from starlette.routing import WebSocketRoute
 from codeact.mcp_servers import McpServers, read_config
 from codeact.settings import Settings
 from codeact.workspace import Workspaces
+from sandbox_pool import SandboxPool
 from server import openapi, startup
 from server.audit import Audit, AuditLog
 from server.auth import Authenticate
@@ -20,6 +22,7 @@ from server.containers import Containers
 from server.errors import HANDLERS
 from server.guard import Guard
 from server.leases import keep_leases
+from server.parts import Part
 from server.routes import (
     access,
     chat,
@@ -67,7 +70,7 @@ def create_app(
                 Workspaces.open(
                     pool.get,
                     idle_timeout_s=settings.idle_timeout_s,
-                    progress=lambda: "" if pool.opened is not None else pool.progress,
+                    progress=partial(_waits_for, pool),
                 ) as workspaces,
                 Runs.open(
                     store.get, events_ttl_s=settings.events_ttl_s, max_concurrent=settings.max_concurrent_runs
@@ -125,3 +128,13 @@ def create_app(
     )
     app.state.settings = settings
     return app
+
+
+def _waits_for(pool: Part[SandboxPool]) -> str:
+    """Why somebody waits for a sandbox; empty where one is just being started."""
+    if pool.opened is None:
+        return f"A sandbox is being started. {pool.progress}"
+    served = pool.opened.value
+    if served.stats().leased < served.max_size:
+        return ""
+    return "All sandboxes are in use; this goes on as soon as one is free."

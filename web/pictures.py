@@ -1,104 +1,141 @@
-"""A server with the demo model enters, the pictures of the docs leave: each state of the chat, as a person sees it.
+"""Takes the pictures of the docs: every state of the chat, as a person sees it, in both themes, on desktop and phone.
 
-codeact serve --model demo --data-dir /tmp/pictures --port 8377
-python web/pictures.py http://localhost:8377
+    python web/pictures.py              all of them, in about five minutes
+    python web/pictures.py plot share   those alone
+
+Each scene of `tests/web/scenes.py` is played once for the desktop and once for the phone.
 """
 
+import io
+import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+import httpx
+from PIL import Image
+from playwright.sync_api import Browser, expect, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.model_server import ModelServer
+from tests.server.conftest import running, settings_of
+from tests.web.chat import Chat
+from tests.web.conftest import CHROMIUM, FLAGS
+from tests.web.scenes import SCENES, Stage
+from web.build import build
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-WIDE: dict[str, Any] = {"viewport": {"width": 1200, "height": 800}}
-PHONE: dict[str, Any] = {
-    "viewport": {"width": 390, "height": 800},
-    "device_scale_factor": 2,
-    "has_touch": True,
-    "is_mobile": True,
+FACES: dict[str, dict[str, Any]] = {
+    "": {"viewport": {"width": 1200, "height": 860}},
+    "-phone": {
+        "viewport": {"width": 390, "height": 780},
+        "device_scale_factor": 1.5,
+        "has_touch": True,
+        "is_mobile": True,
+    },
+    "-wide": {"viewport": {"width": 1920, "height": 1000}},
 }
-
-expect.set_options(timeout=60_000)
-
-
-def ask(page: Page, question: str, *, wait: bool = True) -> None:
-    page.get_by_label("Your question").fill(question)
-    expect(page.get_by_role("button", name="Send")).to_be_enabled()
-    page.keyboard.press("Enter")
-    answer = page.get_by_role("article", name="Answer").last
-    if wait:
-        expect(answer).to_have_attribute("aria-busy", "false")
-    else:
-        expect(answer.locator(".stdout")).to_contain_text("4")
-    page.mouse.move(0, 0)
-    page.wait_for_timeout(400)  # transitions
+WIDE = ("plot",)
+COLOURS = 256
+EARLIER = (
+    "Which weekday is my birthday?",
+    "Compare two ways to sort",
+    "Draw a Mandelbrot set",
+    "Clean up this CSV file",
+)
+README_PICTURE = "plot"
 
 
-def take(page: Page, name: str) -> None:
-    page.screenshot(path=IMAGES / f"{name}.png")
+def main(*names: str) -> None:
+    build()
+    with ExitStack() as stack:
+        files = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        model = stack.enter_context(ModelServer())
+        urls = {name: stack.enter_context(server) for name, server in servers(files / "data", model).items()}
+        playwright = stack.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        stack.callback(browser.close)
+        earlier = seed(urls["scripted"], model)
+        for name in names or SCENES:
+            for face, options in FACES.items():
+                if face != "-wide" or name in WIDE:
+                    with visiting(browser, options) as visit:
+                        stage = Stage(visit, model, **urls, files=files, phone=face == "-phone")
+                        take(name, face, stage)
+                    tidy(urls["scripted"], earlier)
+                    print(name, face)  # noqa: T201
 
 
-def answers(page: Page, theme: str) -> None:
-    take(page, f"chat-empty-{theme}")
-    page.get_by_label("Dismiss").click()
-    ask(page, "Plot a sine wave")
-    take(page, f"chat-plot-{theme}")
-    ask(page, "Make a mistake, then fix it")
-    take(page, f"chat-mistake-{theme}")
-    ask(page, "Summarise a table of sales")
-    take(page, f"chat-table-{theme}")
-    ask(page, "Count to 10, live", wait=False)
-    take(page, f"chat-live-{theme}")
-    page.keyboard.press("Escape")
-    expect(page.get_by_role("article", name="Answer").last).to_have_attribute("aria-busy", "false")
-    page.wait_for_timeout(300)
-    take(page, f"chat-stopped-{theme}")
-    page.get_by_role("button", name="Where the time went").last.click()
-    page.wait_for_timeout(300)
-    take(page, f"chat-ledger-{theme}")
-    page.keyboard.press("Escape")
-    for name in ("Settings", "Keyboard shortcuts", "Share"):
-        page.get_by_role("button", name=name, exact=True).click()
-        page.wait_for_timeout(300)
-        take(page, f"chat-{name.split()[-1].lower()}-{theme}")
-        page.keyboard.press("Escape")
+def servers(data_dir: Path, model: ModelServer) -> dict[str, Any]:
+    data_dir.mkdir()
+    own = {"models": "openai/scripted,openai/other", "model": None, "model_api_base": model.base_url, "pool_min": 2}
+
+    @contextmanager
+    def url(path: str | None = None, **settings: Any) -> Iterator[str]:
+        before = os.environ["PATH"]
+        os.environ["PATH"] = path or before
+        with running(settings_of(data_dir, **settings)) as server:
+            os.environ["PATH"] = before
+            yield server.url
+
+    return {
+        "demo": url(),
+        "scripted": url(**own),
+        "bare": url(path="/nowhere", **own),
+        "locked": url(api_keys=("secret",), pool_min=0),
+    }
 
 
-def phone(page: Page, theme: str) -> None:
-    take(page, f"chat-phone-empty-{theme}")
-    page.get_by_label("Dismiss").click()
-    ask(page, "Plot a sine wave")
-    take(page, f"chat-phone-plot-{theme}")
-    page.get_by_label("Show conversations").click()
-    page.wait_for_timeout(400)
-    take(page, f"chat-phone-list-{theme}")
+def seed(url: str, model: ModelServer) -> set[str]:
+    """Conversations that are in every picture's list; their ids."""
+    with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+        for question in EARLIER:
+            model.reply("Here it is.")
+            client.post("/v1/responses", json={"input": question}).raise_for_status()
+        return {one["id"] for one in client.get("/v1/conversations").json()["data"]}
+
+
+def tidy(url: str, kept: set[str]) -> None:
+    """Deletes the others."""
+    with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+        for one in client.get("/v1/conversations?limit=100").json()["data"]:
+            if one["id"] not in kept:
+                client.delete(f"/v1/conversations/{one['id']}").raise_for_status()
 
 
 @contextmanager
-def opened(browser: Browser, url: str, theme: str, options: dict[str, Any]) -> Iterator[Page]:
-    context = browser.new_context(color_scheme=theme, **options)
-    page = context.new_page()
-    page.goto(url)
-    expect(page.locator(".examples button")).to_have_count(4)
-    page.wait_for_timeout(400)
-    yield page
-    context.close()
+def visiting(browser: Browser, options: dict[str, Any]) -> Iterator[Any]:
+    with ExitStack() as stack:
+
+        def visit(url: str, *, expected: tuple[str, ...] = ()) -> Chat:
+            context = browser.new_context(color_scheme="light", reduced_motion="reduce", **options)
+            stack.callback(context.close)
+            page = context.new_page()
+            page.goto(url)
+            return Chat(page)
+
+        yield visit
 
 
-def main(url: str) -> None:
-    faces: list[tuple[Callable[[Page, str], None], dict[str, Any]]] = [(answers, WIDE), (phone, PHONE)]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+def take(name: str, face: str, stage: Stage) -> None:
+    for chat in SCENES[name](stage):
+        chat.page.mouse.move(0, 0)
         for theme in ("light", "dark"):
-            for face, options in faces:
-                with opened(browser, url, theme, options) as page:
-                    face(page, theme)
-        browser.close()
+            chat.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            expect(chat.page.locator("html")).to_have_attribute("data-theme", theme)
+            chat.page.wait_for_timeout(150)  # the last frame
+            path = IMAGES / "chat" / f"{name}-{theme}{face}.png"
+            picture = Image.open(io.BytesIO(chat.page.screenshot())).convert("RGB")
+            picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+            if (name, theme, face) == (README_PICTURE, "light", ""):
+                shutil.copy(path, IMAGES / "page.png")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    expect.set_options(timeout=30_000)
+    main(*sys.argv[1:])

@@ -71,6 +71,11 @@ async def status(request: Request) -> Response:
             if stats is None or stranger
             else {"warm": stats.warm, "starting": stats.starting, "leased": stats.leased, "waiting": stats.waiting},
             "store": None if store is None or stranger else store.summary,
+            "starting": {
+                part.name: part.state if stranger else _part(part)["detail"]
+                for part in (state.models, state.pool, state.store)
+                if part.opened is None
+            },
             "examples": list(EXAMPLES) if names[:1] == ["demo"] else [],
         }
     )

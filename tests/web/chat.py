@@ -43,6 +43,18 @@ class Chat:
         expect(answer).to_have_attribute("aria-busy", "false")
         return answer
 
+    def lose_kernel(self) -> None:
+        """Deletes the sandbox that the conversation has."""
+        deleted = self.page.evaluate(
+            """async () => {
+                const id = location.pathname.split("/").at(-1);
+                const { data } = await (await fetch(`/v1/conversations/${id}/responses`)).json();
+                const [call] = data.flatMap(({ response }) => response.output).filter((item) => item.container_id);
+                return (await fetch(`/v1/containers/${call.container_id}`, { method: "DELETE" })).ok;
+            }"""
+        )
+        assert deleted
+
 
 class Line:
     """The page's socket, which a test can cut and keep cut."""
@@ -51,6 +63,8 @@ class Line:
         self._chat = chat
         self._routes: list[WebSocketRoute] = []
         self.cut_off = False
+        self.deaf = False
+        """Neither side hears the other, and neither is told."""
         chat.page.route_web_socket("**/v1/responses", self._open)
         chat.page.reload()
 
@@ -59,7 +73,14 @@ class Line:
             route.close(code=1012)
             return
         self._routes.append(route)
-        route.connect_to_server()
+        server = route.connect_to_server()
+        route.on_message(lambda message: None if self.deaf else server.send(message))
+        server.on_message(lambda message: None if self.deaf else route.send(message))
+
+    @property
+    def opened(self) -> int:
+        """How many connections there were."""
+        return len(self._routes)
 
     def cut(self) -> None:
         self.cut_off = True

@@ -1,5 +1,6 @@
 """A real Chromium before a real server: the built page, real kernels, a real mongod."""
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +17,9 @@ from tests.server.conftest import (  # noqa: F401  (fixtures)
     demo,
     make_server,
     model_server,
+    running,
     scripted,
+    settings_of,
 )
 from tests.web.chat import Chat
 from web.build import BuildError, build
@@ -48,8 +51,39 @@ def locked(make_server: Callable[..., Running]) -> Running:  # noqa: F811
     return make_server(api_keys=("secret",), pool_min=0)
 
 
+@pytest.fixture(scope="session")
+def bare(make_server: Callable[..., Running]) -> Running:  # noqa: F811
+    """A server that finds no bubblewrap, so that nothing isolates its code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", "/nowhere")
+        return make_server(pool_min=0)
+
+
+@pytest.fixture
+def starting(data_dir: Path) -> Iterator[Running]:  # noqa: F811
+    """A server whose database does not answer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"mongodb://127.0.0.1:{silent.getsockname()[1]}/codeact"
+        with running(settings_of(data_dir, mongodb_uri=uri, pool_min=0), ready=False) as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def narrow(make_server: Callable[..., Running], model_server: ModelServer) -> Running:  # noqa: F811
+    """A server with room for one sandbox."""
+    base = {"model": "openai/scripted", "model_api_base": model_server.base_url}
+    return make_server(**base, pool_min=0, pool_max=1)
+
+
 @pytest.fixture(scope="module")
-def browser(page_built: None, demo: Running, scripted: Running, locked: Running) -> Iterator[Browser]:  # noqa: F811
+def browser(
+    page_built: None,
+    demo: Running,  # noqa: F811
+    scripted: Running,  # noqa: F811
+    locked: Running,
+    bare: Running,
+    narrow: Running,
+) -> Iterator[Browser]:
     """Comes after every server: while Playwright is open, nothing else can run a loop in this thread."""
     if not CHROMIUM.exists():
         missing("browser", f"{CHROMIUM} is missing: apt-get install chromium")

@@ -19,6 +19,11 @@ from tests.web.chat import Chat, Line, example, execute
 pytestmark = pytest.mark.browser
 
 
+def all_ended(server: Running, chat: Chat) -> None:
+    while server.state.runs.live:
+        chat.page.wait_for_timeout(50)  # the end of a run is an event of the server's loop, not of this one
+
+
 def test_an_answer_goes_on_after_a_lost_connection(
     scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
 ) -> None:
@@ -45,8 +50,7 @@ def test_an_answer_that_ended_while_the_connection_was_lost_is_shown_whole(
     answer = chat.ask("plot")
     expect(answer.locator(".cell")).to_be_visible()
     line.cut()
-    while scripted.state.runs.live:
-        chat.page.wait_for_timeout(50)  # the end of a run is an event of the server's loop, not of this one
+    all_ended(scripted, chat)
     line.mend()
     chat.ended(answer)
     expect(answer.locator(".prose").last).to_have_text("Done.")
@@ -90,6 +94,106 @@ def test_without_a_network_the_page_says_so_and_goes_on_when_it_is_back(
     chat.ended(answer)
     expect(answer.locator(".prose")).to_have_text("One, two.")
     expect(chat.line).to_be_empty()
+
+
+def test_a_slow_client_loses_nothing_and_holds_nobody_up(
+    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat]
+) -> None:
+    """At 8 KB/s; the network's own queue is far smaller than what is sent."""
+    numbers = "".join(f"{n:06} {'.' * 93}\n" for n in range(2000))
+    script(execute(f"print({numbers!r}, end='')"), "Slow.", execute("print('quick')"), "Quick.")
+    slow = visit(scripted.url)
+    tools = slow.page.context.new_cdp_session(slow.page)
+    tools.send("Network.enable")
+    limits = {"offline": False, "latency": 50, "downloadThroughput": 8000, "uploadThroughput": 8000}
+    tools.send("Network.emulateNetworkConditions", limits)
+    answer = slow.ask("everything")
+    expect(answer.locator(".cell")).to_be_visible()
+    other = visit(scripted.url)
+    expect(other.ended(other.ask("quick")).locator(".prose").last).to_have_text("Quick.")
+    expect(answer).to_have_attribute("aria-busy", "true")
+    tools.send("Network.emulateNetworkConditions", limits | {"downloadThroughput": -1, "uploadThroughput": -1})
+    slow.ended(answer)
+    expect(answer.locator(".prose").last).to_have_text("Slow.")
+    answer.get_by_role("button", name="Show all").click()
+    expect(answer.locator(".chunk")).to_have_count(10)
+    assert "".join(answer.locator(".chunk").all_text_contents()) == numbers
+
+
+def test_after_a_sleep_the_answer_goes_on_where_it_was(
+    scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
+) -> None:
+    """The page is frozen, as a browser does with a tab nobody sees; meanwhile its line dies without a word."""
+    gate = Gate()
+    model_server.reply("One,", gate, " two.")
+    chat = visit(scripted.url)
+    line = Line(chat)
+    answer = chat.ask("count")
+    expect(answer.locator(".prose")).to_have_text("One,")
+    chat.page.clock.install()
+    hide(chat, hidden=True)
+    line.deaf = True
+    tools = chat.page.context.new_cdp_session(chat.page)
+    tools.send("Page.setWebLifecycleState", {"state": "frozen"})
+    gate.open()
+    all_ended(scripted, chat)
+    tools.send("Page.setWebLifecycleState", {"state": "active"})
+    chat.page.clock.fast_forward("30:00")
+    line.deaf = False
+    hide(chat, hidden=False)
+    chat.ended(answer)
+    expect(answer.locator(".prose")).to_have_text("One, two.")
+    assert line.opened == 2
+
+
+def hide(chat: Chat, *, hidden: bool) -> None:
+    """What a browser tells a page when its tab is hidden or shown."""
+    chat.page.evaluate(
+        """hidden => {
+            Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+def test_what_was_said_meanwhile_is_answered_after_a_reload(
+    scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
+) -> None:
+    gate, second = Gate(), Gate()
+    model_server.reply("First,", gate, " this.")
+    model_server.reply("And now", second, " that.")
+    chat = visit(scripted.url)
+    expect(chat.ask("begin").locator(".prose")).to_have_text("First,")
+    chat.box.fill("now that")
+    chat.page.keyboard.press("Enter")
+    expect(chat.page.locator(".waits .bubble")).to_have_text("now that")
+    chat.page.reload()
+    expect(chat.answers.locator(".prose")).to_have_text("First,")
+    gate.open()
+    expect(chat.answers.last.locator(".prose")).to_have_text("And now")
+    second.open()
+    chat.ended(chat.answers.last)
+    expect(chat.answers.locator(".prose")).to_have_text(["First, this.", "And now that."])
+    expect(chat.page.locator(".bubble")).to_have_text(["begin", "now that"])
+    expect(chat.stop).to_have_count(0)
+
+
+def test_what_could_not_be_taken_in_any_more_comes_back_to_the_box(
+    scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
+) -> None:
+    gate = Gate()
+    model_server.reply("First,", gate, " this.")
+    chat = visit(scripted.url)
+    answer = chat.ask("begin")
+    expect(answer.locator(".prose")).to_have_text("First,")
+    chat.box.fill("now that")
+    chat.page.keyboard.press("Enter")
+    expect(chat.page.locator(".waits .bubble")).to_have_text("now that")
+    chat.page.keyboard.press("Escape")
+    chat.ended(answer)
+    expect(chat.page.locator(".waits")).to_have_count(0)
+    expect(chat.box).to_have_value("now that")
 
 
 def test_a_question_that_was_lost_on_its_way_is_asked_once(

@@ -70,6 +70,42 @@ def test_questions_build_on_each_other_until_a_new_conversation(
     expect(chat.answers.locator(".prose")).to_have_text(["One.", "Two."])
 
 
+def test_one_conversation_goes_on_while_another_is_shown(
+    scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
+) -> None:
+    gate = Gate()
+    model_server.reply("One,", gate, " two.")
+    script("Meanwhile.")
+    chat = visit(scripted.url)
+    expect(chat.ask("long work").locator(".prose")).to_have_text("One,")
+    expect(entry(chat, "long work").get_by_role("img", name="answering")).to_be_visible()
+    chat.page.get_by_role("button", name="New conversation").first.click()
+    expect(chat.ended(chat.ask("short work")).locator(".prose")).to_have_text("Meanwhile.")
+    expect(entry(chat, "short work").get_by_role("img", name="answering")).to_have_count(0)
+    expect(entry(chat, "long work").get_by_role("img", name="answering")).to_be_visible()
+    gate.open()
+    expect(entry(chat, "long work").get_by_role("img", name="answering")).to_have_count(0)
+    expect(chat.answers.locator(".prose")).to_have_text("Meanwhile.")
+    entry(chat, "long work").get_by_role("link").click()
+    expect(chat.answers.locator(".prose")).to_have_text("One, two.")
+
+
+def test_going_back_to_an_answer_under_way_shows_all_of_it_once(
+    scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
+) -> None:
+    gate = Gate()
+    model_server.reply("One,", gate, " two.")
+    chat = visit(scripted.url)
+    expect(chat.ask("to and fro").locator(".prose")).to_have_text("One,")
+    chat.page.get_by_role("button", name="New conversation").first.click()
+    expect(chat.answers).to_have_count(0)
+    entry(chat, "to and fro").get_by_role("link").click()
+    expect(chat.answers.locator(".prose")).to_have_text("One,")
+    gate.open()
+    chat.ended(chat.answers)
+    expect(chat.answers.locator(".prose")).to_have_text("One, two.")
+
+
 def test_an_edited_question_makes_a_branch_to_switch_between(
     scripted: Running, script: Callable[..., None], visit: Callable[..., Chat]
 ) -> None:

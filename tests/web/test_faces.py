@@ -1,7 +1,6 @@
 """Themes, phone, keyboard, keys and what screen readers get."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -12,39 +11,19 @@ from tests.web.chat import Chat, example, execute
 
 pytestmark = pytest.mark.browser
 
-AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
 
 
-def serious(chat: Chat) -> list[str]:
-    """What axe finds that keeps people out: rule and element, one line each."""
-    chat.page.evaluate(AXE.read_text("utf-8"))
-    found = chat.page.evaluate("axe.run(document, {iframes: false})")
-    return [
-        f"{violation['id']}: {node['html'][:200]}"
-        for violation in found["violations"]
-        if violation["impact"] in ("serious", "critical")
-        for node in violation["nodes"]
-    ]
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(
-    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat], scheme: str
-) -> None:
-    code = "import pandas, sys\nprint('\\x1b[31mred\\x1b[32mgreen\\x1b[33myellow')\nprint('x', file=sys.stderr)"
-    script(
-        execute(f"{code}\ndisplay(pandas.DataFrame({{'a': [1]}}))\nfor i in range(300): print(i)"),
-        execute("import json\njson.loads('{')"),
-        "A [link](https://example.org), `code`, **bold**.",
+def test_the_first_load_is_small(demo: Running, visit: Callable[..., Chat]) -> None:
+    """As it comes over the line, compressed; fonts and mathematics are loaded when they are needed."""
+    chat = visit(demo.url)
+    expect(chat.page.locator(".examples button")).to_have_count(4)
+    sizes = chat.page.evaluate(
+        "performance.getEntries().filter(one => one.encodedBodySize && !one.name.includes('/v1/'))"
+        ".map(one => [one.name, one.encodedBodySize])"
     )
-    chat = visit(scripted.url, color_scheme=scheme, reduced_motion="reduce")
-    expect(chat.send).to_be_visible()
-    assert serious(chat) == []
-    chat.ended(chat.ask("everything"))
-    assert serious(chat) == []
-    chat.page.get_by_role("button", name="Settings").click()
-    assert serious(chat) == []
+    assert sum(size for _, size in sizes) <= 150_000, sizes
+    assert len(sizes) > 2
 
 
 def test_the_theme_is_the_systems_until_it_is_chosen(demo: Running, visit: Callable[..., Chat]) -> None:

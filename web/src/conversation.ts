@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { Answer } from "./core/answer";
-import { asked, input, type Asked, type Attachment } from "./core/asked";
+import { asked, input, together, type Asked, type Attachment } from "./core/asked";
 import { path } from "./core/tree";
 import { draw } from "./draw";
 import { api, Failed, type Feedback, type StoredTurn } from "./net/api";
@@ -11,6 +11,7 @@ import { text } from "./text";
 import type { Event, Response } from "./wire";
 
 const AGAIN_MS = 1000;
+const LOOKS = 10;
 
 /** A question and its answer. `id` is the response's, once there is one. */
 export class Turn {
@@ -49,18 +50,20 @@ export interface Watcher {
   prepared(id: string): void;
   took(event: Event): void;
   ended(turn: Turn): void;
+  /** What was said meanwhile came too late, or could not be taken in. */
+  unsaid(said: Asked): void;
 }
 
 export class Conversation {
   readonly path = signal<readonly Turn[]>([]);
   readonly running = signal<Turn | null>(null);
   readonly stopping = signal(false);
+  /** What was said while an answer is under way; the next response begins with it. */
+  readonly said = signal<readonly Asked[]>([]);
   /** False while what is stored is being read. */
   readonly loaded = signal(false);
   turns: Turn[] = [];
   id: string | null;
-  /** What was said while an answer was under way; the next response begins with it. */
-  private said: Asked | null = null;
   private warming: Warming | null = null;
   private chosen: string | null = null;
   private following: Following | null = null;
@@ -102,6 +105,7 @@ export class Conversation {
     this.turns.push(turn);
     this.show(turn.id);
     const following = this.follow(turn);
+    this.warming?.hurry();
     const prepared = await this.warming?.done;
     this.warming = null;
     try {
@@ -117,7 +121,7 @@ export class Conversation {
 
   steer(text: string, attachments: readonly Attachment[]): void {
     const turn = this.running.value;
-    this.said = { text, attachments };
+    this.said.value = [...this.said.value, { text, attachments }];
     if (turn && this.following) this.connection.steer(turn.id, input(text, attachments), this.following);
   }
 
@@ -141,10 +145,10 @@ export class Conversation {
   }
 
   /** The server told the id of a response: the running turn's, or that of one which goes on after it. */
-  begun(turn: Turn, response: Response): Turn {
+  begun(turn: Turn, response: Response, said = together(this.said.value)): Turn {
     if (turn.answer.response && turn.id !== response.id) {
-      const next = new Turn(response.id, turn.id, this.said ?? { text: "", attachments: [] });
-      this.said = null;
+      const next = new Turn(response.id, turn.id, said);
+      this.said.value = [];
       this.turns.push(next);
       this.running.value = turn = next;
     }
@@ -180,7 +184,10 @@ export class Conversation {
     this.following = null;
     this.running.value = null;
     this.stopping.value = false;
+    const said = this.said.value;
+    this.said.value = [];
     this.watcher.ended(turn);
+    if (said.length) this.watcher.unsaid(together(said));
   }
 }
 
@@ -223,13 +230,34 @@ class Following implements Follower {
     this.turn.answer.take(event);
     draw(this.turn);
     this.conversation.took(event);
-    if (this.turn.answer.ended && !this.turn.answer.steered) this.conversation.ended(this, this.turn);
+    if (!this.turn.answer.ended) return;
+    if (this.turn.answer.steered) this.expect(this.turn, LOOKS);
+    else this.conversation.ended(this, this.turn);
   }
 
   /** What was said came too late, or could not be taken in. */
   private unsteered(): void {
+    if (!this.turn.answer.ended) return;
     this.turn.answer.steered = false;
-    if (this.turn.answer.ended) this.conversation.ended(this, this.turn);
+    this.conversation.ended(this, this.turn);
+  }
+
+  /** The response that goes on with what was said comes by itself, but not on a stream that was resumed. */
+  private expect(steered: Turn, looks: number): void {
+    setTimeout(async () => {
+      if (this.turn !== steered) return;
+      const { data } = await api.turns(this.conversation.id!).catch(() => ({ data: [] }));
+      const next = data.find(({ response }) => response.previous_response_id === steered.id);
+      if (this.turn !== steered) return;
+      if (next) {
+        this.turn = this.conversation.begun(steered, next.response, asked(next.input));
+        this.resume();
+      } else if (looks) {
+        this.expect(steered, looks - 1);
+      } else {
+        this.unsteered();
+      }
+    }, AGAIN_MS);
   }
 
   refused(error: Refusal): void {
@@ -291,6 +319,7 @@ class Warming implements Follower {
   readonly done: Promise<Prepared | null>;
   private resolve!: (prepared: Prepared | null) => void;
   private prepared: Prepared | null = null;
+  private hurried = false;
   private readonly connection: Connection;
 
   constructor(connection: Connection) {
@@ -303,9 +332,16 @@ class Warming implements Follower {
     if (event.type === "response.created") {
       const { id, conversation } = event.response;
       this.prepared = conversation && { conversationId: conversation.id, responseId: id };
+      if (this.hurried) this.hurry();
     } else if (event.type === "response.completed" || event.type === "response.incomplete" || event.type === "response.failed") {
       this.end(this.prepared, true); // there is a conversation, whether its sandbox could be had or not
     }
+  }
+
+  /** There is a question: where no sandbox could be had yet, that waits for it, and tells why. */
+  hurry(): void {
+    this.hurried = true;
+    if (this.prepared) this.connection.cancel(this.prepared.responseId);
   }
 
   refused(): void {

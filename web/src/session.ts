@@ -4,6 +4,7 @@ import { signal } from "@preact/signals";
 import { Conversation, type Turn } from "./conversation";
 import type { Attachment } from "./core/asked";
 import { address, type Status } from "./net/api";
+import { giveBack } from "./draft";
 import { Connection, type LineState } from "./net/connection";
 import { text } from "./text";
 import type { Event } from "./wire";
@@ -45,6 +46,7 @@ export function make(id: string | null): Conversation {
       if (conversation === current.value) announced.value = turn.failure || `${text.turn.complete} ${turn.words}`;
       page.ended(conversation, turn);
     },
+    unsaid: giveBack,
   });
   return conversation;
 }

@@ -6,6 +6,7 @@ import { api, address, Failed, type ConversationObject } from "./net/api";
 import { options, parameters } from "./options";
 import { begin, connection, current, line, make, missing, status, warm } from "./session";
 import { text } from "./text";
+import type { Event } from "./wire";
 
 const STATUS_RETRY_MS = 1000;
 const SEARCH_PAUSE_MS = 150;
@@ -36,7 +37,7 @@ let blank: Conversation | null = null;
 const live = new Map<string, Conversation>();
 
 export function start(): void {
-  begin({ parameters: () => parameters(status.value?.models ?? []), asked, ended });
+  begin({ parameters: () => parameters(status.value?.models ?? []), asked, ended, took });
   blank = current.value;
   addEventListener("popstate", () => void route());
   effect(() => {
@@ -83,6 +84,11 @@ function asked(conversation: Conversation, sent: Promise<void>): void {
   });
 }
 
+/** From here on it is in the list, as one that answers. */
+function took(_: Conversation, event: Event): void {
+  if (event.type === "response.created") void refresh();
+}
+
 function ended(conversation: Conversation): void {
   if (conversation.id) live.delete(conversation.id);
   void refresh();
@@ -118,8 +124,7 @@ async function showStatus(): Promise<void> {
     if (error instanceof Failed && error.status === 401) line.value = "key";
     return;
   }
-  const { model, sandbox, store } = status.value;
-  if (!(model && sandbox && store)) again = window.setTimeout(() => void showStatus(), STATUS_RETRY_MS);
+  if (Object.keys(status.value.starting).length) again = window.setTimeout(() => void showStatus(), STATUS_RETRY_MS);
 }
 
 /** Raises `Failed` where the server does not know the key. */
@@ -148,7 +153,7 @@ export async function refresh(): Promise<void> {
     listState.value = "ready";
   } catch (error) {
     if (error instanceof Failed && error.status === 401) line.value = "key";
-    listState.value = "failed";
+    else listState.value = "failed";
   }
 }
 

@@ -74,6 +74,7 @@ export const text = {
     thinkingLive: "Thinking…",
     call: "Called",
     stopped: "Stopped",
+    said: "Will be heard before the next step",
     incomplete: (reason: string) => `Incomplete: ${reason.replaceAll("_", " ")}`,
     retry: "Try again",
     edit: "Edit",
@@ -143,14 +144,14 @@ export const text = {
     lost: "Connection lost. Reconnecting…",
     offline: "You are offline. The answer goes on in the server.",
     origin: "This server does not answer under this name. Open the address that codeact serve prints.",
-    starting: (parts: string) => `Starting: ${parts}…`,
+    starting: (part: string, detail: string) => `Waiting for the ${part}${detail === "starting" ? "" : `: ${detail}`}`,
     unanswered: "The server could not be reached. Your question is kept: try again.",
     missing: "This conversation does not exist, or belongs to somebody else.",
   },
 
   banner: {
     demo: "Demo model. It plays a few scripted conversations with real code; CODEACT_MODEL names a real one.",
-    bare: "Code is not isolated from this machine.",
+    bare: "Code is not isolated: it runs as the server’s own user.",
     dismiss: "Dismiss",
   },
 
@@ -198,7 +199,7 @@ export const text = {
     title: "Share this conversation",
     lead: "Whoever has the link can read this conversation as it is now, pictures and outputs too. Nobody can write to it.",
     create: "Make a link",
-    renew: "Show what has come since",
+    renew: "Bring up to date",
     link: "Link",
     copy: "Copy",
     copied: "Copied",

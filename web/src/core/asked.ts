@@ -27,6 +27,12 @@ export interface Asked {
   readonly attachments: readonly Attachment[];
 }
 
+/** Several things said one after the other, as one. */
+export const together = (said: readonly Asked[]): Asked => ({
+  text: said.map(({ text }) => text).filter(Boolean).join("\n"),
+  attachments: said.flatMap(({ attachments }) => attachments),
+});
+
 export function asked(given: readonly Input[]): Asked {
   const texts: string[] = [];
   const attachments: Attachment[] = [];

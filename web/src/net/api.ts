@@ -21,6 +21,8 @@ export interface Status {
   models: string[];
   sandbox: { backend: string; isolated: boolean; summary: string; missing: string[] } | null;
   store: string | null;
+  /** What is not there yet, and how far it has come, or what keeps it. */
+  starting: Record<string, string>;
   examples: string[];
 }
 

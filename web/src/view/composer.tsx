@@ -3,7 +3,8 @@
 import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
-import { isPicture, type Attachment } from "../core/asked";
+import { isPicture } from "../core/asked";
+import { attachments, words as draft } from "../draft";
 import { ask, current, line, status } from "../session";
 import { text } from "../text";
 import { IconButton } from "./controls";
@@ -11,8 +12,6 @@ import { Icon } from "./icons";
 
 const LARGEST_BYTES = 10_000_000;
 
-const draft = signal("");
-const attachments = signal<readonly Attachment[]>([]);
 const complaint = signal("");
 const dragged = signal(false);
 

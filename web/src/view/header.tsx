@@ -2,12 +2,13 @@
 
 import { signal } from "@preact/signals";
 import { options, set } from "../options";
-import { current, status } from "../session";
+import { current, missing, status } from "../session";
 import { dialog, drawer, entry, fresh, model } from "../state";
 import { text } from "../text";
 import { IconButton, Menu } from "./controls";
+import { Icon } from "./icons";
 
-const dismissed = signal(new Set<string>());
+const dismissed = signal(false);
 
 export function Header() {
   const title = entry.value?.["codeact:summary"].title;
@@ -22,7 +23,7 @@ export function Header() {
         />
       </span>
       <span class="heading">{title ?? ""}</span>
-      {id && <Actions />}
+      {id && !missing.value && <Actions />}
       <span class="reveal" data-always={!options.value.sidebar || undefined}>
         <IconButton icon="create" label={text.sidebar.create} onClick={fresh} />
       </span>
@@ -52,25 +53,26 @@ function Actions() {
 
 export function Banners() {
   const { sandbox } = status.value ?? {};
-  const banners: [string, string][] = [];
-  if (sandbox && !sandbox.isolated) banners.push(["bare", [text.banner.bare, ...sandbox.missing].join(" ")]);
-  if (model.value === "demo") banners.push(["demo", text.banner.demo]);
   return (
     <>
-      {banners.map(([kind, words]) =>
-        dismissed.value.has(kind) ? null : (
-          <div key={kind} class="banner" data-kind={kind} role="note">
-            <p>{words}</p>
-            {kind === "demo" && (
-              <IconButton
-                icon="close"
-                size={15}
-                label={text.banner.dismiss}
-                onClick={() => (dismissed.value = new Set([...dismissed.value, kind]))}
-              />
-            )}
-          </div>
-        ),
+      {sandbox && !sandbox.isolated && (
+        <div class="banner" data-kind="bare" role="note">
+          <details>
+            <summary>
+              {text.banner.bare}
+              <Icon name="chevron" size={15} />
+            </summary>
+            <ul>
+              {sandbox.missing.map((words) => <li key={words}>{words}</li>)}
+            </ul>
+          </details>
+        </div>
+      )}
+      {model.value === "demo" && !dismissed.value && (
+        <div class="banner" role="note">
+          <p>{text.banner.demo}</p>
+          <IconButton icon="close" size={15} label={text.banner.dismiss} onClick={() => (dismissed.value = true)} />
+        </div>
       )}
     </>
   );

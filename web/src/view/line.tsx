@@ -14,10 +14,8 @@ export function StatusLine() {
 
 function said(): string {
   if (line.value === "open") {
-    if (!status.value) return "";
-    const { model, sandbox, store } = status.value;
-    const missing = Object.entries({ model, sandbox, store }).filter(([, value]) => value === null);
-    return missing.length ? text.line.starting(missing.map(([name]) => name).join(", ")) : "";
+    const [waits] = Object.entries(status.value?.starting ?? {});
+    return waits ? text.line.starting(...waits) : "";
   }
   return line.value === "key" || line.value === "connecting" ? "" : text.line[line.value];
 }

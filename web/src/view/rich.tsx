@@ -62,10 +62,20 @@ function Picture({ source: kept, words, extension }: { source: string; words: st
 function Lightbox({ source, alt, name, onClose }: { source: string; alt: string; name: string; onClose: () => void }) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => element.current!.showModal(), []);
+  const [ratio, setRatio] = useState(1);
+  const [closer, setCloser] = useState(false);
   const close = () => element.current!.close();
+  const toggle = (event: Event) => (event.stopPropagation(), setCloser(!closer));
   return (
     <dialog ref={element} class="lightbox" aria-label={alt} onClose={onClose} onClick={close}>
-      <img src={source} alt={alt} />
+      <img
+        src={source}
+        alt={alt}
+        data-closer={closer || undefined}
+        style={{ "--ratio": ratio }}
+        onLoad={({ currentTarget: { naturalWidth, naturalHeight } }) => setRatio(naturalWidth / naturalHeight || 1)}
+        onClick={toggle}
+      />
       <div class="lightbox-bar" onClick={(event) => event.stopPropagation()}>
         <Download class="icon-button" href={source} name={name} label={text.cell.download}>
           <Icon name="download" />

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { Answer } from "../core/answer";
-import { asked } from "../core/asked";
+import { asked, type Asked } from "../core/asked";
 import { api, fileAddress, Failed, type SandboxFile, type Share, type Shared } from "../net/api";
 import { current } from "../session";
 import { dialog } from "../state";
@@ -11,7 +11,7 @@ import type { Response } from "../wire";
 import { CopyButton, Dialog } from "./controls";
 import { Mark } from "./empty";
 import { Icon } from "./icons";
-import { Parts } from "./turn";
+import { Attached, Parts } from "./turn";
 
 const close = () => (dialog.value = null);
 
@@ -115,11 +115,9 @@ export function SharedPage({ token }: { token: string }) {
         <div class="column">
           {said && <p class="missing" role="alert">{said}</p>}
           {shared && <h1>{shared.title ?? text.untitled}</h1>}
-          {shared?.responses.map((response) => (
+          {shared?.responses.filter(({ input }) => input.length).map((response) => (
             <section class="turn" key={response.id} data-last>
-              <div class="question">
-                <div class="bubble">{asked(response.input).text}</div>
-              </div>
+              <SharedQuestion asked={asked(response.input)} />
               <article class="answer" aria-label={text.turn.answer}>
                 <Parts parts={answerOf(response).parts} />
               </article>
@@ -128,6 +126,15 @@ export function SharedPage({ token }: { token: string }) {
         </div>
       </div>
     </main>
+  );
+}
+
+function SharedQuestion({ asked }: { asked: Asked }) {
+  return (
+    <div class="question">
+      <Attached files={asked.attachments} />
+      {asked.text && <div class="bubble">{asked.text}</div>}
+    </div>
   );
 }
 

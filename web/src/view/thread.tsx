@@ -5,7 +5,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { current, missing } from "../session";
 import { text } from "../text";
 import { Icon } from "./icons";
-import { TurnView } from "./turn";
+import { Said, TurnView } from "./turn";
 
 const FIRST = 12;
 const STEP = 24;
@@ -25,6 +25,9 @@ export function Thread({ empty }: { empty: ComponentChildren }) {
         {!turns.length && !missing.value && conversation.loaded.value && empty}
         {turns.slice(-shown).map((turn, index, { length }) => (
           <TurnView key={turn.key} turn={turn} last={index === length - 1} busy={running !== null} />
+        ))}
+        {conversation.said.value.map((said, index) => (
+          <Said key={index} said={said} />
         ))}
       </div>
       {away && (
@@ -58,7 +61,7 @@ function useFollowing(conversation: object, runningId: string | null) {
   const [away, setAway] = useState(false);
   const toEnd = () => {
     following.current = true;
-    view.current!.scrollTop = view.current!.scrollHeight;
+    showEnd(view.current!);
     setAway(false);
   };
   useEffect(() => {
@@ -72,7 +75,7 @@ function useFollowing(conversation: object, runningId: string | null) {
       top = element.scrollTop;
       setAway(!following.current);
     };
-    const grown = new ResizeObserver(() => following.current && (element.scrollTop = element.scrollHeight));
+    const grown = new ResizeObserver(() => following.current && showEnd(element));
     grown.observe(content.current!);
     grown.observe(element);
     element.addEventListener("scroll", scrolled, { passive: true });
@@ -83,4 +86,9 @@ function useFollowing(conversation: object, runningId: string | null) {
   }, []);
   useLayoutEffect(toEnd, [conversation, runningId === null]);
   return { view, content, away, toEnd };
+}
+
+/** Where nothing was asked yet, the beginning counts. */
+function showEnd(view: HTMLElement): void {
+  view.scrollTop = view.querySelector(".turn") ? view.scrollHeight : 0;
 }

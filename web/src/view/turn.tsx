@@ -2,6 +2,7 @@
 
 import { useState } from "preact/hooks";
 import type { AnswerPart, Call } from "../core/answer";
+import type { Asked, Attachment } from "../core/asked";
 import { siblings } from "../core/tree";
 import type { Turn } from "../conversation";
 import { fileAddress } from "../net/api";
@@ -36,16 +37,7 @@ function Question({ turn, busy }: { turn: Turn; busy: boolean }) {
   if (editing) return <Editor turn={turn} onDone={() => setEditing(false)} />;
   return (
     <div class="question" role="group" aria-label={text.turn.question}>
-      {asked.attachments.length > 0 && (
-        <ul class="chips">
-          {asked.attachments.map((file) => (
-            <li class="chip">
-              <Icon name="file" size={15} />
-              {file.name}
-            </li>
-          ))}
-        </ul>
-      )}
+      <Attached files={asked.attachments} />
       <div class="said">
         <div class="question-tools">
           <Branches turn={turn} busy={busy} />
@@ -54,6 +46,31 @@ function Question({ turn, busy }: { turn: Turn; busy: boolean }) {
         {asked.text && <div class="bubble">{asked.text}</div>}
       </div>
     </div>
+  );
+}
+
+/** What was said meanwhile, until an answer begins with it. */
+export function Said({ said }: { said: Asked }) {
+  return (
+    <div class="question waits" role="group" aria-label={text.turn.question}>
+      <Attached files={said.attachments} />
+      {said.text && <div class="bubble">{said.text}</div>}
+      <p class="remark">{text.turn.said}</p>
+    </div>
+  );
+}
+
+export function Attached({ files }: { files: readonly Attachment[] }) {
+  if (!files.length) return null;
+  return (
+    <ul class="chips">
+      {files.map((file) => (
+        <li class="chip">
+          <Icon name="file" size={15} />
+          {file.name}
+        </li>
+      ))}
+    </ul>
   );
 }
 
@@ -114,13 +131,13 @@ function AnswerView({ turn, busy }: { turn: Turn; busy: boolean }) {
   const { answer } = turn;
   return (
     <article class="answer" aria-label={text.turn.answer} aria-busy={!turn.ended}>
-      {answer.notices.map(({ code, message }) => (
+      {answer.notices.filter(({ message }) => !told(answer.parts, message)).map(({ code, message }) => (
         <p class="notice" data-code={code}>
           <strong>{text.notice[code] ?? code.replaceAll("_", " ")}</strong> {message}
         </p>
       ))}
       <Parts parts={answer.parts} />
-      {!turn.ended && waits(answer.parts) && <Waiting why={answer.waitsFor} />}
+      {!turn.ended && (answer.waitsFor || waits(answer.parts)) && <Waiting why={answer.waitsFor} />}
       {answer.files.length > 0 && <Files turn={turn} />}
       {turn.ended && <Ending turn={turn} busy={busy} />}
     </article>
@@ -129,6 +146,11 @@ function AnswerView({ turn, busy }: { turn: Turn; busy: boolean }) {
 
 export function Parts({ parts }: { parts: readonly (AnswerPart | null)[] }) {
   return <>{parts.map((part) => part && <PartView key={part.id} part={part} changes={part.changes} />)}</>;
+}
+
+/** A block of code says the same, in its place. */
+function told(parts: readonly (AnswerPart | null)[], message: string): boolean {
+  return parts.some((part) => part?.kind === "cell" && part.result?.detail === message);
 }
 
 /** Nothing moves by itself: the model has been asked and has not said anything yet. */
