@@ -40,7 +40,7 @@ class Stage:
     def ask(self, question: str, *replies: str) -> tuple[Chat, Locator]:
         """A new tab in which the question has been answered so."""
         self.script(*replies)
-        chat = self.visit(self.scripted)
+        chat = self.visit(self.scripted, expected=("404",))  # a conversation that has no link yet
         return chat, chat.ended(chat.ask(question))
 
     def open_list(self, chat: Chat) -> None:

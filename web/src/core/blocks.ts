@@ -12,7 +12,7 @@ export interface CodeBlock {
 
 /** Splits a text that only grows. Each update reads the unfinished end alone. */
 export class Blocks {
-  readonly finished: Block[] = [];
+  finished: Block[] = [];
   rest: Block[] = [];
   private text = "";
   private read = 0;
@@ -20,7 +20,7 @@ export class Blocks {
   update(text: string): this {
     if (text === this.text) return this;
     if (!text.startsWith(this.text)) {
-      this.finished.length = 0;
+      this.finished = [];
       this.read = 0;
     }
     this.text = text;

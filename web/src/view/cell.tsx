@@ -2,12 +2,12 @@
 
 import { useEffect, useState } from "preact/hooks";
 import type { Cell } from "../core/answer";
-import { coloured } from "../core/html";
 import type { Shown } from "../core/outputs";
 import { Terminal } from "../core/terminal";
 import { stretches } from "../core/traceback";
 import { text } from "../text";
 import type { Error as Raised } from "../wire";
+import { Coloured } from "./coloured";
 import { CopyButton, IconButton } from "./controls";
 import { Icon } from "./icons";
 import { memo } from "./memo";
@@ -93,7 +93,7 @@ export function duration(seconds: number): string {
 
 const Source = memo(({ code }: { code: string }) => (
   <pre class="source" tabIndex={0}>
-    <code dangerouslySetInnerHTML={{ __html: coloured(code.trimEnd(), "python") }} />
+    <Coloured code={code.trimEnd()} language="python" />
   </pre>
 ));
 

@@ -1,23 +1,45 @@
 // The model's Markdown enters, as far as it has come; its blocks leave, the finished ones drawn once.
 
 import { memo } from "./memo";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { Blocks, type Block, type CodeBlock } from "../core/blocks";
-import { coloured, prose } from "../core/html";
+import { prose } from "../core/html";
+import { Coloured } from "./coloured";
 import { CopyButton } from "./controls";
 import { text } from "../text";
+
+const GROUP = 32;
+const NONE: readonly Block[] = [];
 
 export function Prose({ source }: { source: string }) {
   const blocks = useRef<Blocks>(null);
   const { finished, rest } = (blocks.current ??= new Blocks()).update(source);
+  const last = finished.length - (finished.length % GROUP);
+  const starts = Array.from({ length: last / GROUP }, (_, index) => index * GROUP);
   return (
     <div class="prose">
-      {[...finished, ...rest].map((block, index) => (
-        <BlockView key={index} kind={block.kind} source={block.text} language={block.kind === "code" ? block.language : ""} />
+      {starts.map((from) => (
+        <Group key={from} finished={finished} from={from} rest={NONE} />
       ))}
+      <Group key={last} finished={finished} from={last} rest={rest} />
     </div>
   );
 }
+
+interface GroupProps {
+  finished: readonly Block[];
+  from: number;
+  rest: readonly Block[];
+}
+
+/** Some of the blocks, so that a long answer is not gone through for each token. */
+const Group = memo(({ finished, from, rest }: GroupProps) => (
+  <>
+    {[...finished.slice(from, from + GROUP), ...rest].map((block, index) => (
+      <BlockView key={index} kind={block.kind} source={block.text} language={block.kind === "code" ? block.language : ""} />
+    ))}
+  </>
+));
 
 interface BlockProps {
   kind: Block["kind"];
@@ -29,11 +51,15 @@ const BlockView = memo(({ kind, source, language }: BlockProps) =>
   kind === "code" ? <Fence kind="code" text={source} language={language} /> : <Markdown source={source} />,
 );
 
+let math: typeof import("./math") | null = null;
+
 function Markdown({ source }: { source: string }) {
   const element = useRef<HTMLDivElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
+    // Before it is painted, or a formula would flicker with every word that comes after it.
     const formulas = element.current!.querySelectorAll<HTMLElement>("[data-tex]");
-    if (formulas.length) void import("./math").then(({ typeset }) => formulas.forEach(typeset));
+    if (math) formulas.forEach(math.typeset);
+    else if (formulas.length) void import("./math").then((loaded) => (math = loaded, formulas.forEach(math.typeset)));
   }, [source]);
   return <div ref={element} class="block" dangerouslySetInnerHTML={{ __html: prose(source) }} />;
 }
@@ -46,7 +72,7 @@ function Fence({ text: code, language }: CodeBlock) {
         <CopyButton label={text.cell.copy} value={() => code} />
       </div>
       <pre tabIndex={0}>
-        <code dangerouslySetInnerHTML={{ __html: coloured(code, language) }} />
+        <Coloured key={language} code={code} language={language} />
       </pre>
     </div>
   );
