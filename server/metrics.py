@@ -103,12 +103,12 @@ def _of_pool(pool: PoolStats) -> Iterator[Metric]:
     help_ = "Starts that failed, kernels that died while warm, failed removals."
     yield CounterMetricFamily("codeact_pool_failures", help_, value=pool.failures)
     help_ = "Wait for a sandbox, over the last 1,000 that were lent."
-    waits = GaugeMetricFamily("codeact_pool_acquire_seconds", help_, labels=["quantile"])
+    waits = Metric("codeact_pool_acquire_seconds", help_, "summary")
     for quantile, wait_ms in (
         ("0.5", pool.acquire_p50_ms),
         ("0.95", pool.acquire_p95_ms),
         ("0.99", pool.acquire_p99_ms),
     ):
         if wait_ms is not None:
-            waits.add_metric([quantile], wait_ms / 1000)
+            waits.add_sample(waits.name, {"quantile": quantile}, wait_ms / 1000)
     yield waits
