@@ -3,12 +3,13 @@
 A handler says by `@operation` what it takes and gives; its docstring is its description. Nothing is said twice.
 """
 
+import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, TypeVar, Union
+from typing import Any, Union
 
 import msgspec
 from starlette.requests import Request
@@ -17,10 +18,11 @@ from starlette.routing import BaseRoute, Route
 
 from codeact.events import Event
 from server.errors import json_response
+from server.parameters import read_parameters
 
 __all__ = ["Envelope", "document", "operation", "routes"]
 
-H = TypeVar("H", bound=Callable[..., Any])
+Handler = Callable[[Request], Awaitable[Response]]
 REF = "#/components/schemas/{name}"
 _CONVERTER = re.compile(r":\w+}")
 
@@ -36,6 +38,10 @@ class Envelope(msgspec.Struct):
     """What every answer with a status of 400 or more holds."""
 
     error: ErrorBody
+
+
+class NoQuery(msgspec.Struct):
+    """For routes without parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +70,18 @@ def operation(
     files: tuple[str, ...] = (),
     upload: bool = False,
     status: int = 200,
-) -> Callable[[H], H]:
-    """Marks a handler as part of the document; see `Operation`."""
+) -> Callable[[Handler], Handler]:
+    """Marks a handler as part of the document; see `Operation`. Without a `query` it refuses parameters by name."""
 
-    def mark(handler: H) -> H:
-        handler.operation = Operation(answer, body, query, streams, files, upload, status)  # type: ignore[attr-defined]
-        return handler
+    def mark(handler: Handler) -> Handler:
+        @functools.wraps(handler)
+        async def marked(request: Request) -> Response:
+            if query is None:
+                read_parameters(request, NoQuery)
+            return await handler(request)
+
+        marked.operation = Operation(answer, body, query, streams, files, upload, status)  # type: ignore[attr-defined]
+        return marked
 
     return mark
 

@@ -12,9 +12,11 @@ from server.pages import Included
 from server.parameters import checked
 
 __all__ = [
+    "CancelBody",
     "CreateBody",
     "CreateRequest",
     "Metadata",
+    "ResumeBody",
     "Temperature",
     "Tokens",
     "TopP",
@@ -138,6 +140,19 @@ def finished(body: CreateBody) -> CreateRequest:
             raise InvalidRequest("'input' is empty: send the user's text.", param="input")
         messages = []
     return CreateRequest(**msgspec.structs.asdict(body), messages=messages)
+
+
+class CancelBody(msgspec.Struct):
+    """What `response.cancel` holds beside its type."""
+
+    response_id: str
+
+
+class ResumeBody(msgspec.Struct):
+    """What `codeact:response.resume` holds beside its type."""
+
+    response_id: str
+    starting_after: Annotated[int, Meta(ge=-1)] = -1
 
 
 class SteerBody(msgspec.Struct, forbid_unknown_fields=True):

@@ -21,8 +21,8 @@ from sandbox_pool.errors import SandboxError
 from server.auth import BAD_AUTH, accept
 from server.bearer import Bearer, Ended
 from server.errors import envelope, status_of
-from server.parameters import decoded
-from server.requests import parse_create, parse_steer
+from server.parameters import checked, decoded
+from server.requests import CancelBody, ResumeBody, parse_create, parse_steer
 from server.runs import Run
 from server.state import State
 from server.unstored import Unstored
@@ -181,7 +181,7 @@ class _Session:
                 await self._send_steer_failed(steered.id, "successor_creation_failed", text, stream_id)
 
     async def _cancel(self, event: dict[str, Any], stream_id: str | None) -> None:
-        await self._state.cancel(_response_id(event), owner=self._bearer.owner)
+        await self._state.cancel(checked(event, CancelBody).response_id, owner=self._bearer.owner)
 
     async def _steer(self, event: dict[str, Any], stream_id: str | None) -> None:
         response_id = event.get("previous_response_id")
@@ -195,11 +195,11 @@ class _Session:
             await self._send_steer_failed(response_id, code, error.message, stream_id, event)
 
     async def _resume(self, event: dict[str, Any], stream_id: str | None) -> None:
-        response_id, after = _response_id(event), event.get("starting_after", -1)
-        if not isinstance(after, int):
-            raise InvalidRequest("'starting_after' must be a sequence_number.", param="starting_after")
+        asked = checked(event, ResumeBody)
         await self._bearer.check()
-        stream = await self._state.open_stream(response_id, owner=self._bearer.owner, starting_after=after)
+        stream = await self._state.open_stream(
+            asked.response_id, owner=self._bearer.owner, starting_after=asked.starting_after
+        )
         self._tasks.start_soon(self._follow, stream, stream_id)
 
     async def _refresh(self, event: dict[str, Any], stream_id: str | None) -> None:
@@ -256,10 +256,3 @@ class _Session:
             await self._websocket.close(code, reason[:120])
         self._tasks.cancel_scope.cancel()
         await anyio.lowlevel.checkpoint()
-
-
-def _response_id(event: dict[str, Any]) -> str:
-    response_id = event.get("response_id")
-    if not isinstance(response_id, str):
-        raise InvalidRequest("'response_id' is missing.", param="response_id")
-    return response_id

@@ -1,5 +1,6 @@
 """The OpenAPI document is true: what it says can be asked of the real server, and is answered as it says."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,3 +90,12 @@ def test_the_document_names_every_type_that_it_uses(asked: Running) -> None:
     assert create["summary"].startswith("Answers `input`.")
     body = answered["components"]["schemas"]["CreateBody"]
     assert body["properties"]["temperature"]["anyOf"][0] == {"type": "number", "minimum": 0.0, "maximum": 2.0}
+
+
+def test_every_route_refuses_parameters_that_it_does_not_know_by_name(asked: Running) -> None:
+    with httpx.Client(base_url=asked.url, trust_env=False) as client:
+        for operation in OPERATIONS:
+            path = re.sub(r"{\w+}", "x", operation.path)
+            answer = client.request(operation.method, path, params={"colour": "red"}, json={})
+            error = answer.json()["error"]
+            assert (answer.status_code, error["param"]) == (400, "colour"), f"{operation.label}: {answer.text}"

@@ -183,6 +183,21 @@ def test_a_bad_frame_gets_an_error_by_name_and_the_socket_stays_open(
     assert socket.answer(FIBONACCI)[-1]["type"] == "response.completed"
 
 
+@pytest.mark.parametrize(
+    ("event", "param"),
+    [
+        ({"type": "response.cancel"}, "response_id"),
+        ({"type": "response.cancel", "response_id": "resp_no", "reason": "x"}, "reason"),
+        ({"type": "codeact:response.resume", "response_id": "resp_no", "starting_after": True}, "starting_after"),
+        ({"type": "codeact:response.resume", "response_id": "resp_no", "startingAfter": 3}, "startingAfter"),
+    ],
+)
+def test_what_a_client_event_does_not_take_is_refused_by_name(socket: Socket, event: Any, param: str) -> None:
+    socket.send(event)
+    error = socket.recv()
+    assert (error["type"], error["status"], error["error"]["param"]) == ("error", 400, param)
+
+
 def test_an_error_echoes_the_stream_id_of_its_request(socket: Socket) -> None:
     socket.send({"type": "response.create", "input": "x", "previous_response_id": "resp_no", "stream_id": "lane"})
     assert socket.recv()["stream_id"] == "lane"
