@@ -18,6 +18,7 @@ from codeact.events import (
     Input,
     InputMessage,
     Item,
+    Message,
     Response,
     ResponseError,
     encode,
@@ -163,6 +164,9 @@ class _Renewal:
     def _item(self, item: Item, next_id: Callable[[str], str], place: str) -> None:
         new_id = next_id(item.id.partition("_")[0] if re.match(r"[a-z]{1,8}_", item.id) else "item")
         self._items[item.id] = item.id = new_id
+        if isinstance(item, Message):
+            for part in item.content:
+                part.annotations = []  # The containers whose files they cite stay behind.
         if isinstance(item, FunctionCall) and item.code_item_id is not None:
             item.code_item_id = self._items.get(item.code_item_id)
         if isinstance(item, CodeInterpreterCall):

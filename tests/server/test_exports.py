@@ -89,6 +89,20 @@ def test_an_archive_comes_back_whole_under_new_ids(http: httpx.Client, plotted: 
     assert followed["status"] == "completed"
 
 
+def test_an_import_cites_no_files_of_containers_that_stayed_behind(http: httpx.Client, plotted: str) -> None:
+    archive = exported(http, plotted, "json").json()
+    texts = [part for one in archive["responses"] for item in one["response"]["output"] for part in parts(item)]
+    texts[0]["annotations"] = [{"type": "container_file_citation", "container_id": "cntr_1", "file_id": "cfile_1"}]
+    imported = http.post("/conversations/import", json=archive).raise_for_status().json()
+    items = http.get(f"/conversations/{imported['id']}/items").json()["data"]
+    assert [part["annotations"] for item in items for part in parts(item)] == [[]] * len(texts)
+
+
+def parts(item: dict[str, Any]) -> list[dict[str, Any]]:
+    """The texts of an answer's message."""
+    return [part for part in item.get("content", []) if part["type"] == "output_text"]
+
+
 def deep(levels: int) -> Any:
     value: Any = 1
     for _ in range(levels):
