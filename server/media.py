@@ -16,7 +16,7 @@ from codeact.store import Blob, ContainerFile, Store
 from codeact.workspace import GivenFile
 from server.inputs import CONTAINER_FILE, file_name
 
-__all__ = ["Blobs", "blobs_of", "given_files", "image_type", "keep", "show"]
+__all__ = ["Blobs", "blobs_of", "given_files", "image_type", "keep", "kept_sha256", "show"]
 
 Get = Callable[[str], Awaitable[Blob]]
 M = TypeVar("M", bound=Input)
@@ -72,7 +72,7 @@ async def _kept(part: dict[str, Any], blobs: Blobs) -> dict[str, Any]:
         case {"type": "input_file", "file_id": str(file_id), "filename": name} if file_id.startswith(CONTAINER_FILE):
             file = await blobs.find(file_id)
             name = name or file_name(posixpath.basename(file.path), "input")
-            return part | {"file_id": _sha256(file), "filename": name, "size_bytes": file.size_bytes}
+            return part | {"file_id": kept_sha256(file), "filename": name, "size_bytes": file.size_bytes}
         case {"type": "input_file", "file_id": str(sha256)}:
             return part | {"size_bytes": len((await blobs.get(sha256)).data)}
         case {"type": "input_file", "file_data": str(content)}:
@@ -84,7 +84,7 @@ async def _kept(part: dict[str, Any], blobs: Blobs) -> dict[str, Any]:
 
 async def _image(file_id: str, blobs: Blobs) -> str:
     """The SHA-256 of the image that a file's id names."""
-    sha256 = _sha256(await blobs.find(file_id)) if file_id.startswith(CONTAINER_FILE) else file_id
+    sha256 = kept_sha256(await blobs.find(file_id)) if file_id.startswith(CONTAINER_FILE) else file_id
     blob = await blobs.get(sha256)
     if image_type(blob) is None:
         raise InvalidRequest(
@@ -99,7 +99,8 @@ async def _image(file_id: str, blobs: Blobs) -> str:
     return sha256
 
 
-def _sha256(file: ContainerFile) -> str:
+def kept_sha256(file: ContainerFile) -> str:
+    """Names its content. Raises `InvalidRequest` where only its container has that."""
     if file.sha256 is None:
         raise InvalidRequest(
             f"The content of '{file.path}' is not kept, since it is too large ({file.size_bytes} bytes): only its"

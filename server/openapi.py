@@ -48,7 +48,7 @@ class NoQuery(msgspec.Struct):
 class Operation:
     """Types of the JSON body, of the query and of the answer; with `streams`, the answer may be SSE.
 
-    `files` are media types that the answer may have in place of JSON; `upload`: the body is a form with a file;
+    `files` are media types that the answer may have in place of JSON; `upload`: the body may be a form with a file;
     `status` is what success is answered with.
     """
 
@@ -143,7 +143,8 @@ def _described(route: Route, found: Operation, schemas: dict[str, Any]) -> dict[
         }
     if found.upload:
         form = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}, "required": ["file"]}
-        described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": form}}}
+        described.setdefault("requestBody", {"required": True, "content": {}})
+        described["requestBody"]["content"]["multipart/form-data"] = {"schema": form}
     return described
 
 

@@ -40,6 +40,9 @@ async def uploaded_file(request: Request, limit: int) -> AsyncIterator[UploadFil
         reason = error.message if isinstance(error, MultiPartException) else "it names no boundary"
         raise InvalidRequest(f"This is no form with a file: {reason}.", param="file") from None
     try:
+        for name in form:
+            if name != "file":
+                raise InvalidRequest(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
         file = form.get("file")
         if not isinstance(file, UploadFile) or not file.filename:
             raise InvalidRequest("The form has no file in the field 'file'.", param="file")

@@ -1,5 +1,6 @@
 """`/v1/containers` and their files: what the standard asks of them enters, sandboxes and their contents leave."""
 
+import posixpath
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Annotated, Any, Literal
@@ -19,6 +20,7 @@ from server.auth import owner_of
 from server.containers import KEPT_BYTES, ContainerGone, Containers
 from server.downloads import download_headers
 from server.errors import json_response
+from server.media import kept_sha256
 from server.openapi import operation
 from server.pages import PageQuery, page_of
 from server.parameters import checked, read_json, read_parameters
@@ -46,6 +48,10 @@ class _Create(msgspec.Struct):
     memory_limit: None = None
     network_policy: None = None
     skills: None = None
+
+
+class _Copy(msgspec.Struct):
+    file_id: str
 
 
 class _List(PageQuery):
@@ -107,12 +113,18 @@ async def delete(request: Request) -> Response:
     return json_response({"id": container.id, "object": "container.deleted", "deleted": True})
 
 
-@operation(dict[str, Any], upload=True)
+@operation(dict[str, Any], body=_Copy, upload=True)
 async def upload(request: Request) -> Response:
-    """`POST /v1/containers/{id}/files`, as multipart/form-data: the file is written under its name's last part."""
+    """`POST /v1/containers/{id}/files`, as multipart/form-data: the file is written under its name's last part.
+
+    As JSON, `file_id` names a file of another container, of which a copy is made.
+    """
     state: State = request.app.state.codeact
     container = await _container(request)
     store = await state.store.get()
+    if request.headers.get("content-type", "").startswith("application/json"):
+        asked = checked(await read_json(request, state.settings.max_message_bytes), _Copy)
+        return json_response(_file_shape(await _copied(asked.file_id, container, state)))
     limit = state.settings.sandbox_spec.limits.file_mb * 1024 * 1024
     async with uploaded_file(request, limit) as file:
         path = (file.filename or "").replace("\\", "/").rpartition("/")[2]
@@ -213,6 +225,18 @@ async def _file(request: Request) -> ContainerFile:
     store = await state.store.get()
     return await store.files.file(
         request.path_params["file_id"], container_id=request.path_params["container_id"], owner=owner_of(request)
+    )
+
+
+async def _copied(file_id: str, container: Container, state: State) -> ContainerFile:
+    store = await state.store.get()
+    file = await store.files.file(file_id, owner=container.owner)
+    path, sha256 = posixpath.basename(file.path), kept_sha256(file)
+    blob = await store.get_blob(sha256, owner=container.owner)
+    async with state.containers.running(container) as sandbox:
+        info = await sandbox.write_file(path, blob.data)
+    return await store.files.add(
+        container, path, size_bytes=info.size_bytes, modified_at=info.modified_at, source="user", sha256=sha256
     )
 
 

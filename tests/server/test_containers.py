@@ -152,9 +152,8 @@ def test_what_is_no_form_with_a_file_is_refused(scripted: Running, container_id:
     path = f"{scripted.url}/v1/containers/{container_id}/files"
     with httpx.Client(timeout=60, trust_env=False) as http:
         for answer in (
-            http.post(path, json={"file_id": "file_1"}),
-            http.post(path, files={"other": b"x"}),
-            http.post(path, data={"file": "text"}, files={"other": b"x"}),
+            http.post(path, content=b"x", headers={"Content-Type": "text/plain"}),
+            http.post(path, files={"file": (None, "text")}),
             http.post(path, content=b"x", headers={"Content-Type": "multipart/form-data"}),
             http.post(path, content=b"x", headers={"Content-Type": "multipart/form-data; boundary=y"}),
         ):
@@ -323,6 +322,27 @@ def test_a_file_that_code_wrote_is_given_to_another_conversation(client: OpenAI,
         [item] = client.responses.input_items.list(response.id)
         assert item.content[-1].filename == name  # type: ignore[union-attr]
         assert cited(response) == []
+
+
+def test_a_file_is_copied_from_one_container_to_another(
+    client: OpenAI, model_server: ModelServer, container_id: str
+) -> None:
+    file = client.containers.files.create(container_id, file=("copied.txt", b"same"))
+    to = client.containers.create(name="to")
+    copied = client.containers.files.create(to.id, file_id=file.id)
+    assert (copied.path, copied.bytes, copied.container_id) == ("copied.txt", 4, to.id)
+    model_server.reply("<execute>\nprint(open('copied.txt').read())\n</execute>\n")
+    model_server.reply("Same.")
+    response = client.responses.create(input="read", conversation=conversation_of(to))
+    assert response.output[0].outputs[0].logs == "same\n"  # type: ignore[union-attr, index]
+    for named, status, param in (
+        ({"file_id": "cfile_no"}, 404, "file_id"),
+        ({"file": b"x", "file_id": file.id}, 400, "file_id"),
+        ({"file_id": file.id, "extra_body": {"name": "y"}}, 400, "name"),
+    ):
+        with pytest.raises(APIStatusError) as refused:
+            client.containers.files.create(to.id, **named)  # type: ignore[arg-type]
+        assert (refused.value.status_code, refused.value.param) == (status, param)
 
 
 def test_a_picture_of_a_container_is_shown_to_the_model_as_what_it_is(
