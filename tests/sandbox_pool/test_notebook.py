@@ -1,12 +1,17 @@
 """Code behaves as in a notebook, and what it prints costs the server little, whatever it does. Every backend."""
 
 import asyncio
+import io
 import os
+import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
+import tqdm
 
 from sandbox_pool.backends import Backend
 from sandbox_pool.outputs import DisplayData, ExecuteResult, Output, Stream, UpdateDisplayData
@@ -165,6 +170,24 @@ async def test_a_progress_bar_is_left_as_a_terminal_shows_it(shared: Sandbox) ->
         "    sys.stderr.flush()"
     )
     assert outputs == [Stream("stderr", "100%|██████████|")]
+
+
+async def test_a_bar_of_tqdm_is_one_line_in_the_end(shared: Sandbox) -> None:
+    package = Path(tqdm.__file__).parent
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for module in package.glob("*.py"):
+            file.write(module, f"tqdm/{module.name}")
+    await shared.write_file("tqdm.zip", archive.getvalue())
+    outputs, result = await shared.run(
+        "import sys\nsys.path.insert(0, 'tqdm.zip')\nfrom tqdm import tqdm\n"
+        "for _ in tqdm(range(2000), ncols=70, mininterval=0): pass"
+    )
+    assert result.status == "ok", result.error
+    [bar] = outputs
+    assert isinstance(bar, Stream)
+    assert bar.name == "stderr"
+    assert re.fullmatch(r"100%\|█+\| 2000/2000 \[.*\] *\n", bar.text)
 
 
 async def test_a_display_that_changes_ends_with_its_last_value(shared: Sandbox) -> None:
