@@ -1,7 +1,7 @@
 # The image of a sandbox: any base with Python 3.12+ and venv enters, an image whose entrypoint is a kernel leaves.
 #
 # The server builds it when it is missing (sandbox_pool/backends/image.py). By hand, from the root of the checkout:
-#   tar -c docker sandbox_pool/kernel_main.py | docker build -f docker/sandbox.Dockerfile -t my-sandbox -
+#   tar -c docker sandbox_pool/kernel_{main,limits,streams}.py | docker build -f docker/sandbox.Dockerfile -t my-sandbox -
 # Then `FROM my-sandbox`, `USER root`, `RUN pip install …`, `USER sandbox` makes one with more packages;
 # CODEACT_SANDBOX_IMAGE names it.
 ARG BASE_IMAGE=python:3.12-slim
@@ -20,7 +20,7 @@ RUN python3 -m venv /opt/kernel \
     && echo 'sandbox:x:10001:10001::/workspace:/bin/sh' >> /etc/passwd \
     && echo 'sandbox:x:10001:' >> /etc/group
 
-COPY sandbox_pool/kernel_main.py /opt/kernel/kernel_main.py
+COPY sandbox_pool/kernel_main.py sandbox_pool/kernel_limits.py sandbox_pool/kernel_streams.py /opt/kernel/
 
 LABEL codeact.kernel="1"
 ENV PATH=/opt/kernel/bin:$PATH LANG=C.UTF-8 HOME=/workspace IPYTHONDIR=/tmp/ipython MPLCONFIGDIR=/tmp/matplotlib

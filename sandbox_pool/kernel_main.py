@@ -18,22 +18,16 @@ import ast  # noqa: E402
 import asyncio  # noqa: E402
 import codeop  # noqa: E402
 import contextlib  # noqa: E402
-import ctypes  # noqa: E402
-import errno  # noqa: E402
 import fcntl  # noqa: E402
 import importlib.util  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402
-import resource  # noqa: E402
-import select  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 import threading  # noqa: E402
-import time  # noqa: E402
 import types  # noqa: E402
-from codecs import getincrementaldecoder  # noqa: E402
-from typing import Any, ClassVar  # noqa: E402
+from typing import Any  # noqa: E402
 
 # ipykernel looks for a debugger, and imports the clients and managers of kernels along with the few functions of
 # jupyter_client that it needs: without them it starts 65 ms sooner and 10 MB smaller. The code may import both.
@@ -52,127 +46,29 @@ if found is not None:  # Else the import of ipykernel says best what is missing.
 import ipykernel.debugger  # noqa: E402, F401
 import zmq  # noqa: E402
 from ipykernel.compiler import XCachingCompiler  # noqa: E402
-from ipykernel.iostream import OutStream  # noqa: E402
 from ipykernel.ipkernel import IPythonKernel  # noqa: E402
 from ipykernel.kernelapp import IPKernelApp  # noqa: E402
 from ipykernel.zmqshell import ZMQInteractiveShell  # noqa: E402
 from IPython.core.error import StdinNotImplementedError  # noqa: E402
 from traitlets.config import Config  # noqa: E402
 
-FLUSH_INTERVAL_S = 0.001
-STREAM_CHUNK_CHARS = 65_536
+# An interpreter that is isolated does not look beside its script.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+
+from kernel_limits import die_with_parent, limit_behind, limit_files  # type: ignore[import-not-found]  # noqa: E402
+from kernel_streams import LiveStream, encodable, start_thread  # type: ignore[import-not-found]  # noqa: E402
+
+del sys.path[0]
+sys.dont_write_bytecode = False
+
 PIP = re.compile(r"\bpip3?\s+(install|download)\b")
 ERROR_CHARS = 100_000
-DESCRIPTORS = 4096
-PARENT = "_codeact_parent"
-POOLS = "concurrent.futures.thread"
 MESSAGE_BYTES = 32 * 1024 * 1024
 NOBODY_ANSWERS = (
     "Nobody can answer input() here. Put the value into the code, or end the code and ask the user in your answer."
 )
 NO_NETWORK = "This sandbox has no network: nothing can be downloaded. `%pip list` shows what is installed."
-
-
-class LiveStream(OutStream):
-    """stdout or stderr: each write leaves within about a millisecond, in order with the other stream.
-
-    What is written to the file descriptor (by subprocesses, by C code) joins the text written from Python
-    in the order of the writes as far as it can be known.
-    """
-
-    flush_interval = FLUSH_INTERVAL_S
-    _fid: int
-
-    order = threading.RLock()
-    streams: ClassVar[list[Any]] = []
-
-    def __init__(self, *args, **kwargs):
-        self._decoder = getincrementaldecoder("utf-8")("replace")
-        self._readable = select.poll()
-        self._left_at = 0.0
-        super().__init__(*args, **kwargs)
-        self.streams.append(self)
-
-    def fileno(self):
-        return self._original_stdstream_fd
-
-    @property
-    def parent_header(self):
-        """The execution that what is written now belongs to: in a thread, the one that started the thread."""
-        try:
-            return self._parent_header.get()
-        except LookupError:
-            return getattr(threading.current_thread(), PARENT, self._parent_header_global)
-
-    @parent_header.setter
-    def parent_header(self, header):
-        self._parent_header.set(header)
-        self._parent_header_global = header
-
-    def write(self, text):
-        with self.order:
-            self.pump()
-            for other in self.streams:
-                if other is not self and other._flush_pending:
-                    other._flush()
-            length = super().write(text)
-        # The end of a line leaves before the code goes on: the thread that sends what is left to it gets no
-        # turn while the code is in a C function that keeps the interpreter's lock. So does much text at once, which
-        # would pile up without a line's end.
-        ended = text.endswith("\n") and time.monotonic() - self._left_at >= FLUSH_INTERVAL_S
-        if ended or len(text) >= STREAM_CHUNK_CHARS:
-            self.flush()
-        return length
-
-    def flush(self):
-        """Returns when what was written has been handed to the socket."""
-        with self.order:
-            self.pump()
-            self._flush()
-        sender = self.pub_thread.thread
-        if sender.is_alive() and sender is not threading.current_thread():
-            sent = threading.Event()
-            self.pub_thread.schedule(sent.set)
-            sent.wait(self.flush_timeout)
-
-    def pump(self):
-        """Takes over what waits in the pipe behind the file descriptor; a pipe holds at most 64 KiB."""
-        with self.order:
-            if self._readable.poll(0) and self._is_master_process():
-                super().write(self._decoder.decode(os.read(self._fid, 65_536)))
-
-    def _watch_pipe_fd(self):
-        self._readable.register(self._fid, select.POLLIN)
-        readable = select.poll()
-        readable.register(self._fid, select.POLLIN)
-        while self._should_watch:
-            readable.poll()
-            self.pump()
-
-    def _flush(self):
-        with self.order:
-            super()._flush()
-            self._left_at = time.monotonic()
-
-    def _flush_buffers(self):
-        for parent, text in super()._flush_buffers():
-            for start in range(0, len(text), STREAM_CHUNK_CHARS):
-                yield parent, encodable(text[start : start + STREAM_CHUNK_CHARS])
-
-
-# A fork while another thread holds the lock would leave it locked in the child for ever.
-os.register_at_fork(
-    before=LiveStream.order.acquire,
-    after_in_parent=LiveStream.order.release,
-    after_in_child=LiveStream.order.release,
-)
-
-
-def start_thread(thread, start=threading.Thread.start):
-    # The threads of a pool work for whoever has work for them.
-    if isinstance(sys.stdout, LiveStream) and getattr(thread._target, "__module__", None) != POOLS:
-        setattr(thread, PARENT, sys.stdout.parent_header)
-    start(thread)
 
 
 class WholeCellCompiler(XCachingCompiler):
@@ -318,43 +214,11 @@ def _canceller(cell):
     return cancel
 
 
-def limit_behind(error, workspace):
-    """The name of the limit on the sandbox that has made the code fail; None where there is none."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        for place, name in (("/dev/shm", "shm_mb"), ("/tmp", "tmp_mb"), (workspace, "workspace_mb")):  # noqa: S108
-            with contextlib.suppress(OSError):
-                space = os.statvfs(place)
-                if space.f_bavail == 0:
-                    return name
-                if space.f_favail == 0:
-                    return "workspace_inodes"
-        # What was being written has been deleted since.
-        return "workspace_mb"
-    if isinstance(error, MemoryError):
-        return "memory_mb"
-    if isinstance(error, (BlockingIOError, RuntimeError)) and not can_start_thread():
-        return "pids"
-    return None
-
-
-def can_start_thread():
-    try:
-        threading.Thread(target=int).start()
-    except RuntimeError:
-        return False
-    return True
-
-
 def shortened(text):
     if len(text) > ERROR_CHARS:
         half = ERROR_CHARS // 2
         text = f"{text[:half]} [… {len(text) - 2 * half:,} characters …] {text[-half:]}"
     return encodable(text)
-
-
-def encodable(text):
-    """Without lone surrogates, over which a message could not be sent at all."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def has_network():
@@ -374,35 +238,20 @@ def prepare_pip(directory):
     sys.path.append(packages)
 
 
-def die_with_parent():
-    """A local kernel must not outlive a killed server. Only Linux has it; elsewhere it is a no-op."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def limit_descriptors():
-    """Terminals, watches and open files are counted for the whole host, or for all sandboxes together."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    limit = DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-
-
 def main():
     connection_file, directory = sys.argv[1:]
     # An interrupt reaches the children of the code only if the kernel leads its own process group.
     if os.getpgrp() != os.getpid():
         os.setsid()
     die_with_parent()
-    # The place and the size of a core file would be the host's business.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    limit_descriptors()
+    limit_files()
     os.chdir(directory)
     prepare_pip(directory)
     ready = os.dup(1)
     fcntl.fcntl(ready, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     config = Config()
     config.IPKernelApp.connection_file = connection_file
-    config.IPKernelApp.outstream_class = "__main__.LiveStream"
+    config.IPKernelApp.outstream_class = "kernel_streams.LiveStream"
     config.IPKernelApp.parent_handle = 1  # The value that starts no parent poller and prints no banner.
     config.HistoryManager.enabled = False
     config.InteractiveShell.display_page = True  # `name?` shows its text as an output, there being no pager.

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from sandbox_pool.backends.kernel_process import KERNEL
+
 ROOT = Path(__file__).parent.parent
 LAYERS = ["sandbox_pool", "codeact", "server"]
 DASHBOARD = "streamlit_app"
@@ -41,6 +43,6 @@ def test_the_dashboard_imports_nothing_of_the_server() -> None:
     assert {path: names for path, names in found.items() if names} == {}
 
 
-@pytest.mark.parametrize("name", ["kernel_main.py", "kernel_calls.py"])
+@pytest.mark.parametrize("name", [*KERNEL, "kernel_calls.py"])
 def test_the_kernel_side_imports_nothing_of_ours(name: str) -> None:
     assert imports(ROOT / "sandbox_pool" / name) & set(LAYERS) == set()

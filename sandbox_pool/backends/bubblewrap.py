@@ -75,7 +75,7 @@ class Bubblewrap:
         self,
         interpreter: Interpreter,
         limits: Limits,
-        kernel_main: Path,
+        programs: Sequence[Path],
         *,
         network: Literal["none", "open"],
         info_fd: int,
@@ -83,9 +83,9 @@ class Bubblewrap:
         seccomp_fd: int | None,
         files: Mapping[str, int],
     ) -> list[str]:
-        """The command line. `files` are descriptors of contents, by path, `seccomp_fd` that of the filter of
-        system calls. To `info_fd` it writes its pid; then, with a `nobody`, it waits for something to read from
-        `block_fd`.
+        """The command line. `programs` are what a kernel is made of, `files` descriptors of contents, by path, and
+        `seccomp_fd` that of the filter of system calls. To `info_fd` it writes its pid; then, with a `nobody`, it
+        waits for something to read from `block_fd`.
         """
         kernel = [interpreter.executable, "-I", f"{RUN}/kernel_main.py", CONNECTION_FILE, WORKSPACE]
         command = [self.executable, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
@@ -121,7 +121,8 @@ class Bubblewrap:
                     # Without this bwrap gives it to root alone.
                     command += ["--dir", str(parent)]
                 command += ["--ro-bind", os.path.realpath(path), path]
-        command += ["--ro-bind", str(kernel_main), f"{RUN}/kernel_main.py"]
+        for program in programs:
+            command += ["--ro-bind", str(program), f"{RUN}/{program.name}"]
         for path, descriptor in files.items():
             command += ["--file", str(descriptor), path]
         # The rest of the root, and /dev, are memory that no limit on sizes would cover; in /proc is the host's.

@@ -15,6 +15,7 @@ import docker
 from anyio import from_thread
 
 from sandbox_pool.backends.docker_errors import translated
+from sandbox_pool.backends.kernel_process import KERNEL
 from sandbox_pool.errors import ImageUnavailable
 
 __all__ = ["LOCAL_BASE", "built_name", "ensure_image", "ensure_proxy_image"]
@@ -26,7 +27,7 @@ PUBLIC_BASE = "python:3.12-slim"
 DOCKERFILE = "docker/sandbox.Dockerfile"
 PROXY_DOCKERFILE = "docker/egress.Dockerfile"
 PROXY_SOURCES = (PROXY_DOCKERFILE, "docker/egress.conf")
-SOURCES = (DOCKERFILE, "docker/sandbox-requirements.txt", "sandbox_pool/kernel_main.py")
+SOURCES = (DOCKERFILE, "docker/sandbox-requirements.txt", *(f"sandbox_pool/{name}" for name in KERNEL))
 CHECKOUT = Path(__file__).parents[2]
 PACKED = Path(__file__).parents[1] / "packed"
 """What a wheel has of the checkout (hatch_build.py)."""

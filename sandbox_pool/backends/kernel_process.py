@@ -12,8 +12,10 @@ from typing import Self
 from sandbox_pool.backends.threads import Threads
 from sandbox_pool.errors import SandboxStartFailed
 
-__all__ = ["KernelProcess", "exit_sentence"]
+__all__ = ["KERNEL", "KernelProcess", "exit_sentence"]
 
+KERNEL = ("kernel_main.py", "kernel_limits.py", "kernel_streams.py")
+"""Of this package: the script that is run in a sandbox, and what it imports from beside it."""
 READY = b"ready\n"
 KEPT_BYTES = 4_000
 PIECE_BYTES = 65_536

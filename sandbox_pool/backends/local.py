@@ -22,7 +22,7 @@ from sandbox_pool.backends.bubblewrap import CONNECTION_FILE, FILES, RUN, SCRATC
 from sandbox_pool.backends.groups import Group
 from sandbox_pool.backends.inodes import Inodes
 from sandbox_pool.backends.interpreter import Interpreter
-from sandbox_pool.backends.kernel_process import KernelProcess
+from sandbox_pool.backends.kernel_process import KERNEL, KernelProcess
 from sandbox_pool.backends.nobody import HOST_UID
 from sandbox_pool.backends.remains import MARK, SOCKETS, global_name
 from sandbox_pool.backends.seccomp import filter_program
@@ -32,8 +32,8 @@ from sandbox_pool.spec import Limits
 
 __all__ = ["Local"]
 
-KERNEL_MAIN = Path(__file__).parent.parent / "kernel_main.py"
-FILES_MAIN = KERNEL_MAIN.with_name("files_main.py")
+PACKAGE = Path(__file__).parents[1]
+FILES_MAIN = PACKAGE / "files_main.py"
 FILES_END_S = 2.0
 PORTS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5}
 
@@ -78,7 +78,7 @@ class Local:
             command = bubblewrap.command(
                 interpreter,
                 self.limits,
-                KERNEL_MAIN,
+                [PACKAGE / name for name in KERNEL],
                 network=network,
                 info_fd=info_end.fileno(),
                 block_fd=block_end.fileno(),
@@ -120,7 +120,7 @@ class Local:
         file = sockets / "connection.json"
         file.touch(mode=0o600)
         file.write_text(json.dumps(connection))
-        command = [interpreter.executable, "-I", str(KERNEL_MAIN), str(file), str(workspace)]
+        command = [interpreter.executable, "-I", str(PACKAGE / KERNEL[0]), str(file), str(workspace)]
         environment = self._environment(interpreter, home=str(workspace), temporary=str(temporary))
         await (await self._spawn(command, environment)).ready()
         return connection
