@@ -1,10 +1,11 @@
 """Backends and sandboxes for the tests of this folder: real ones."""
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
+import docker
 import pytest
 
 from sandbox_pool.backends import Backend
@@ -12,7 +13,8 @@ from sandbox_pool.backends.process import ProcessBackend
 from sandbox_pool.outputs import Output, Stream
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import SandboxSpec
-from tests.needs import prepared_docker
+from tests.needs import missing, prepared_docker
+from tests.sandbox_pool.pools import Observed
 
 SPEC = SandboxSpec(preload=())
 DEADLINE_S = 60.0
@@ -85,3 +87,23 @@ async def start(backend: Backend) -> AsyncIterator[StartSandbox]:
 async def sandbox(start: StartSandbox) -> Sandbox:
     """A sandbox for one test, which may end it."""
     return await start()
+
+
+@pytest.fixture
+async def observed(tmp_path: Path) -> AsyncIterator[Observed]:
+    """A prepared backend for a pool, which closes it."""
+    backend = Observed(tmp_path)
+    await backend.prepare(SPEC, print)
+    yield backend
+    await backend.close()
+
+
+@pytest.fixture
+def engine() -> Iterator[docker.APIClient]:
+    """A client of our own; without an engine the test ends here."""
+    try:
+        client = docker.APIClient(version="auto", **docker.utils.kwargs_from_env())
+    except docker.errors.DockerException as error:
+        missing("engine", str(error))
+    with closing(client):
+        yield client

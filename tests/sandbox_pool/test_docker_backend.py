@@ -3,8 +3,7 @@
 import asyncio
 import secrets
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -27,12 +26,6 @@ async def backend(tmp_path: Path) -> AsyncIterator[DockerBackend]:
     backend = await prepared_docker(tmp_path)
     yield backend
     await backend.close()
-
-
-@pytest.fixture
-def engine() -> Iterator[docker.APIClient]:
-    with closing(docker.APIClient(version="auto", **docker.utils.kwargs_from_env())) as engine:
-        yield engine
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """What a real engine says by itself reaches the pool: paused containers, containers that go, rebuilt images."""
 
 import os
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +15,6 @@ from tests.needs import prepared_docker
 from tests.sandbox_pool.pools import SPEC
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker]
-
-
-@pytest.fixture
-def engine() -> Iterator[docker.APIClient]:
-    with closing(docker.APIClient(version="auto", **docker.utils.kwargs_from_env())) as engine:
-        yield engine
 
 
 @pytest.fixture

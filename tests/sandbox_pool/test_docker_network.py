@@ -4,7 +4,6 @@ import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import docker
@@ -13,10 +12,10 @@ import pytest
 
 from sandbox_pool.backends.docker import DockerBackend
 from sandbox_pool.backends.docker_network import proxy_id
-from sandbox_pool.outputs import Stream
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import SandboxSpec
 from tests.needs import missing, prepared_docker
+from tests.sandbox_pool.conftest import value
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker]
 
@@ -145,18 +144,6 @@ def listener() -> Iterator[int]:
         yield server.server_port
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture
-def engine() -> Iterator[docker.APIClient]:
-    with closing(docker.APIClient(version="auto", **docker.utils.kwargs_from_env())) as engine:
-        yield engine
-
-
-async def value(sandbox: Sandbox, expression: str) -> str:
-    outputs, result = await sandbox.run(f"print({expression})")
-    assert result.status == "ok", result
-    return "".join(output.text for output in outputs if isinstance(output, Stream)).strip()
 
 
 def addresses(engine: docker.APIClient, network: str) -> dict[str, str]:

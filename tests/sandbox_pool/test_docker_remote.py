@@ -27,6 +27,7 @@ from sandbox_pool.outputs import Stream
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import Limits, SandboxSpec
 from tests.needs import missing, prepared_docker
+from tests.sandbox_pool.conftest import text
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker]
 
@@ -121,11 +122,6 @@ async def sandbox(remote: DockerBackend) -> AsyncIterator[Sandbox]:
     sandbox = await Sandbox.start(remote, "test-remote", SPEC, deadline_s=DEADLINE_S)
     yield sandbox
     await sandbox.close()
-
-
-def text(outputs: object) -> str:
-    assert isinstance(outputs, list)
-    return "".join(output.text for output in outputs if isinstance(output, Stream))
 
 
 async def test_code_runs_and_its_output_is_live_complete_and_in_order(sandbox: Sandbox) -> None:

@@ -5,7 +5,6 @@ import os
 import shutil
 import tarfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -30,12 +29,6 @@ async def backend(tmp_path: Path) -> AsyncIterator[DockerBackend]:
     backend = await prepared_docker(tmp_path)
     yield backend
     await backend.close()
-
-
-@pytest.fixture
-def engine(backend: DockerBackend) -> Iterator[docker.APIClient]:
-    with closing(docker.APIClient(version="auto", **docker.utils.kwargs_from_env())) as engine:
-        yield engine
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """Owners share a pool: quotas, turns, and who is turned away."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import anyio
 import pytest
 
@@ -12,17 +9,8 @@ from tests.sandbox_pool.pools import SPEC, Observed
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def backend(tmp_path: Path) -> AsyncIterator[Observed]:
-    """Prepared; the pool closes it."""
-    backend = Observed(tmp_path)
-    await backend.prepare(SPEC, print)
-    yield backend
-    await backend.close()
-
-
-async def test_an_owner_at_the_quota_is_turned_away_at_once_and_others_are_served(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=3, max_per_owner=1) as pool:
+async def test_an_owner_at_the_quota_is_turned_away_at_once_and_others_are_served(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=0, max_size=3, max_per_owner=1) as pool:
         async with pool.acquire(owner="flood"):
             with pytest.raises(QuotaExceeded, match="1 sandboxes are in use for you already, and 1 is") as caught:
                 await pool.acquire(owner="flood")
@@ -34,10 +22,10 @@ async def test_an_owner_at_the_quota_is_turned_away_at_once_and_others_are_serve
             assert sandbox.alive
 
 
-async def test_who_waits_counts_for_the_quota(backend: Observed) -> None:
-    backend.gate = anyio.Event()
+async def test_who_waits_counts_for_the_quota(observed: Observed) -> None:
+    observed.gate = anyio.Event()
     async with (
-        SandboxPool(SPEC, backend=backend, min_size=0, max_size=3, max_per_owner=1) as pool,
+        SandboxPool(SPEC, backend=observed, min_size=0, max_size=3, max_per_owner=1) as pool,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(pool.acquire(owner="flood").__aenter__)
@@ -45,17 +33,17 @@ async def test_who_waits_counts_for_the_quota(backend: Observed) -> None:
         with pytest.raises(QuotaExceeded):
             await pool.acquire(owner="flood")
         assert (pool.held_by("flood"), pool.held_by("other")) == (1, 0)
-        backend.gate.set()
+        observed.gate.set()
 
 
-async def test_one_owners_flood_lets_others_go_first_and_keeps_its_own_order(backend: Observed) -> None:
+async def test_one_owners_flood_lets_others_go_first_and_keeps_its_own_order(observed: Observed) -> None:
     served: list[str] = []
 
     async def use(owner: str, name: str) -> None:
         async with pool.acquire(owner=owner):
             served.append(name)
 
-    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=2) as pool:
+    async with SandboxPool(SPEC, backend=observed, min_size=0, max_size=2) as pool:
         held = [await pool.acquire(owner="flood"), await pool.acquire(owner="flood")]
         async with anyio.create_task_group() as tasks:
             for number in range(4):
@@ -68,7 +56,7 @@ async def test_one_owners_flood_lets_others_go_first_and_keeps_its_own_order(bac
     assert served[1:] == [f"flood {number}" for number in range(4)]
 
 
-async def test_where_the_queue_is_full_the_owner_with_the_most_waiting_makes_place(backend: Observed) -> None:
+async def test_where_the_queue_is_full_the_owner_with_the_most_waiting_makes_place(observed: Observed) -> None:
     turned_away: list[int] = []
 
     async def use(number: int) -> None:
@@ -78,7 +66,7 @@ async def test_where_the_queue_is_full_the_owner_with_the_most_waiting_makes_pla
         except AtCapacity:
             turned_away.append(number)
 
-    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1, max_waiting=3) as pool:
+    async with SandboxPool(SPEC, backend=observed, min_size=0, max_size=1, max_waiting=3) as pool:
         first = await pool.acquire(owner="flood")
         async with anyio.create_task_group() as tasks:
             for number in range(3):

@@ -5,7 +5,6 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from sandbox_pool.backends import Backend
 from sandbox_pool.outputs import DisplayData, ExecuteResult, Output, Stream, UpdateDisplayData
 from sandbox_pool.sandbox import Sandbox
 from sandbox_pool.spec import Limits
-from tests.sandbox_pool.conftest import SPEC, StartSandbox
+from tests.sandbox_pool.conftest import SPEC, StartSandbox, text
 
 pytestmark = pytest.mark.anyio
 
@@ -33,10 +32,6 @@ with zipfile.ZipFile("tiny-1.0-py3-none-any.whl", "w") as wheel:
     wheel.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
     wheel.writestr("tiny-1.0.dist-info/RECORD", "")
 """
-
-
-def text(outputs: Sequence[Output], name: str = "stdout") -> str:
-    return "".join(output.text for output in outputs if isinstance(output, Stream) and output.name == name)
 
 
 async def live(sandbox: Sandbox, code: str) -> list[Output]:

@@ -3,8 +3,6 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import anyio
 import psutil
@@ -29,42 +27,33 @@ pytestmark = pytest.mark.anyio
 KILL_KERNEL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 
 
-@pytest.fixture
-async def backend(tmp_path: Path) -> AsyncIterator[Observed]:
-    """Prepared; the pool closes it."""
-    backend = Observed(tmp_path)
-    await backend.prepare(SPEC, print)
-    yield backend
-    await backend.close()
-
-
 # ---- lending -------------------------------------------------------------------------------------------
 
 
-async def test_an_acquired_sandbox_runs_code_and_is_destroyed_when_released(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=2) as pool:
+async def test_an_acquired_sandbox_runs_code_and_is_destroyed_when_released(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=1, max_size=2) as pool:
         async with pool.acquire(owner="alice") as sandbox:
             assert await value_of(sandbox, "print(6 * 7)") == "42\n"
             assert pool.stats().leased == 1
         await pool.until(lambda stats: stats.leased == stats.removing == 0)
         assert not sandbox.alive
-        assert sandbox.id in backend.destroyed
+        assert sandbox.id in observed.destroyed
 
 
-async def test_a_warm_sandbox_is_lent_in_one_step_without_a_call_to_the_backend(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1) as pool:
+async def test_a_warm_sandbox_is_lent_in_one_step_without_a_call_to_the_backend(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=1, max_size=1) as pool:
         await pool.ready()
-        calls = len(backend.created) + len(backend.destroyed)
+        calls = len(observed.created) + len(observed.destroyed)
         with pytest.raises(StopIteration) as returned:
             pool.acquire().__await__().send(None)
         assert returned.value.value.alive
-        assert len(backend.created) + len(backend.destroyed) == calls
+        assert len(observed.created) + len(observed.destroyed) == calls
         stats = pool.stats()
         assert (stats.hits, stats.misses, stats.warm, stats.leased) == (1, 0, 0, 1)
         assert stats.acquire_p99_ms is not None
 
 
-async def test_waiting_acquires_are_served_in_order_and_never_with_a_used_sandbox(backend: Observed) -> None:
+async def test_waiting_acquires_are_served_in_order_and_never_with_a_used_sandbox(observed: Observed) -> None:
     served: list[int] = []
     lent: set[str] = set()
 
@@ -75,7 +64,7 @@ async def test_waiting_acquires_are_served_in_order_and_never_with_a_used_sandbo
             assert await value_of(sandbox, "print('seen' in globals()); seen = True") == "False\n"
             assert len(pool._loans) + len(pool._stock._warm) + pool.stats().starting <= 4
 
-    async with SandboxPool(SPEC, backend=backend, min_size=2, max_size=4) as pool:
+    async with SandboxPool(SPEC, backend=observed, min_size=2, max_size=4) as pool:
         await pool.ready()
         async with anyio.create_task_group() as tasks:
             for number in range(20):
@@ -87,8 +76,8 @@ async def test_waiting_acquires_are_served_in_order_and_never_with_a_used_sandbo
     assert stats.hits >= 2
 
 
-async def test_releasing_twice_or_after_the_end_is_harmless(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1) as pool:
+async def test_releasing_twice_or_after_the_end_is_harmless(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=0, max_size=1) as pool:
         sandbox = await pool.acquire()
         await pool.release(sandbox)
         await pool.release(sandbox)
@@ -98,16 +87,16 @@ async def test_releasing_twice_or_after_the_end_is_harmless(backend: Observed) -
     assert not last.alive
 
 
-async def test_the_minimum_is_kept_warm_beside_those_on_loan(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=2, max_size=4) as pool, pool.acquire(), pool.acquire():
+async def test_the_minimum_is_kept_warm_beside_those_on_loan(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=2, max_size=4) as pool, pool.acquire(), pool.acquire():
         await pool.until(lambda stats: (stats.warm, stats.leased) == (2, 2))
         assert not pool._stock._wants_start()
 
 
-async def test_with_a_minimum_of_zero_nothing_starts_until_it_is_asked_for(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=2) as pool:
+async def test_with_a_minimum_of_zero_nothing_starts_until_it_is_asked_for(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=0, max_size=2) as pool:
         await pool.ready()
-        assert backend.created == []
+        assert observed.created == []
         async with pool.acquire() as sandbox:
             assert await value_of(sandbox, "print('on demand')") == "on demand\n"
 
@@ -115,16 +104,16 @@ async def test_with_a_minimum_of_zero_nothing_starts_until_it_is_asked_for(backe
 # ---- capacity ------------------------------------------------------------------------------------------
 
 
-async def test_at_capacity_an_acquire_fails_at_its_deadline_and_says_when_to_retry(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1) as pool, pool.acquire():
+async def test_at_capacity_an_acquire_fails_at_its_deadline_and_says_when_to_retry(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=0, max_size=1) as pool, pool.acquire():
         with pytest.raises(AtCapacity, match="1 of 1 are in use") as caught:
             await pool.acquire(timeout_s=0)
         assert caught.value.retry_after_s >= 1
         assert pool.stats().waiting == 0
 
 
-async def test_a_full_queue_turns_the_next_away_at_once(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1, max_waiting=1) as pool:
+async def test_a_full_queue_turns_the_next_away_at_once(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=0, max_size=1, max_waiting=1) as pool:
         first = await pool.acquire()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(pool.acquire().__aenter__)
@@ -134,90 +123,90 @@ async def test_a_full_queue_turns_the_next_away_at_once(backend: Observed) -> No
             await pool.release(first)
 
 
-async def test_a_start_that_nobody_waits_for_any_more_becomes_warm(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1) as pool:
+async def test_a_start_that_nobody_waits_for_any_more_becomes_warm(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=0, max_size=1) as pool:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(pool.acquire().__aenter__)
-            await backend.reached.wait()
+            await observed.reached.wait()
             tasks.cancel_scope.cancel()
         assert pool.stats().waiting == 0
         await pool.until(lambda stats: stats.warm == 1)
-        assert (await pool.acquire()).id == backend.created[0]
+        assert (await pool.acquire()).id == observed.created[0]
 
 
-async def test_a_sandbox_assigned_to_a_cancelled_acquire_goes_to_the_next(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1) as pool:
+async def test_a_sandbox_assigned_to_a_cancelled_acquire_goes_to_the_next(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=0, max_size=1) as pool:
 
         async def cancel_first_once_assigned() -> None:
             await pool.until(lambda stats: stats.leased == 1)
             first.cancel()
 
         async with asyncio.TaskGroup() as tasks:
-            backend.gate = anyio.Event()
+            observed.gate = anyio.Event()
             canceller = tasks.create_task(cancel_first_once_assigned())
             first = tasks.create_task(pool._lend("local", 30))
             second = tasks.create_task(pool._lend("local", 30))
             await pool.until(lambda stats: stats.waiting == 2)
-            backend.gate.set()
+            observed.gate.set()
         assert canceller.done()
         assert first.cancelled()
         assert second.result().alive
-        assert len(backend.created) == 1
+        assert len(observed.created) == 1
         assert pool.stats().leased == 1
 
 
-async def test_a_pool_shrinks_when_demand_is_over(backend: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pool_shrinks_when_demand_is_over(observed: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stock, "SHRINK_INTERVAL_S", 0.01)
     monkeypatch.setattr(sizing, "WINDOWS_S", (1.0,))
-    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=2) as pool:
+    async with SandboxPool(SPEC, backend=observed, min_size=0, max_size=2) as pool:
         async with pool.acquire():
             await pool.until(lambda stats: stats.warm == 1)
         await pool.until(lambda stats: stats.warm == stats.starting == stats.removing == stats.target == 0)
-        assert set(backend.destroyed) == set(backend.created)
+        assert set(observed.destroyed) == set(observed.created)
 
 
 # ---- failures ------------------------------------------------------------------------------------------
 
 
-async def test_a_failing_backend_gives_its_error_to_those_who_wait_and_recovers(backend: Observed) -> None:
-    backend.fault = EngineUnavailable("The engine went away.")
-    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1) as pool:
+async def test_a_failing_backend_gives_its_error_to_those_who_wait_and_recovers(observed: Observed) -> None:
+    observed.fault = EngineUnavailable("The engine went away.")
+    async with SandboxPool(SPEC, backend=observed, min_size=1, max_size=1) as pool:
         with pytest.raises(EngineUnavailable, match="went away"):
             await pool.ready()
         with pytest.raises(EngineUnavailable, match="went away"):
             await pool.acquire()
         assert pool.stats().last_error == "The engine went away."
-        backend.fault = None
+        observed.fault = None
         async with pool.acquire() as sandbox:
             assert sandbox.alive
         await pool.ready()
 
 
-async def test_starts_that_keep_failing_fail_those_who_wait_with_the_reason(backend: Observed) -> None:
-    backend.fault = SandboxStartFailed("The kernel did not answer.")
-    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1, concurrent_starts=1) as pool:
+async def test_starts_that_keep_failing_fail_those_who_wait_with_the_reason(observed: Observed) -> None:
+    observed.fault = SandboxStartFailed("The kernel did not answer.")
+    async with SandboxPool(SPEC, backend=observed, min_size=0, max_size=1, concurrent_starts=1) as pool:
         with pytest.raises(SandboxStartFailed, match="did not answer"):
             await pool.acquire()
-        assert len(backend.created) == PATIENCE
+        assert len(observed.created) == PATIENCE
 
 
-async def test_one_failed_start_delays_an_acquire_and_does_not_fail_it(backend: Observed) -> None:
-    backend.refusals = 1
-    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1) as pool:
+async def test_one_failed_start_delays_an_acquire_and_does_not_fail_it(observed: Observed) -> None:
+    observed.refusals = 1
+    async with SandboxPool(SPEC, backend=observed, min_size=0, max_size=1) as pool:
         assert (await pool.acquire()).alive
         assert pool.stats().failures == 1
 
 
-async def test_at_the_deadline_the_reason_is_told_where_starts_fail(backend: Observed) -> None:
-    backend.fault = SandboxStartFailed("The kernel did not answer.")
-    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1, concurrent_starts=1) as pool:
+async def test_at_the_deadline_the_reason_is_told_where_starts_fail(observed: Observed) -> None:
+    observed.fault = SandboxStartFailed("The kernel did not answer.")
+    async with SandboxPool(SPEC, backend=observed, min_size=1, max_size=1, concurrent_starts=1) as pool:
         await pool.until(lambda stats: stats.failures == 1)
         with pytest.raises(SandboxStartFailed, match="did not answer"):
             await pool.acquire(timeout_s=0)
 
 
-async def test_a_warm_sandbox_that_dies_is_replaced_and_never_lent(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1) as pool:
+async def test_a_warm_sandbox_that_dies_is_replaced_and_never_lent(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=1, max_size=1) as pool:
         await pool.ready()
         (victim,) = pool._stock._warm
         execution = victim.execute(KILL_KERNEL)
@@ -228,19 +217,19 @@ async def test_a_warm_sandbox_that_dies_is_replaced_and_never_lent(backend: Obse
         await execution.aclose()
         assert pool.stats().failures == 1
         await pool.until(lambda stats: stats.removing == 0)
-        assert victim.id in backend.destroyed
+        assert victim.id in observed.destroyed
 
 
-async def test_an_old_sandbox_is_replaced(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1, max_idle_s=0.01) as pool:
-        await pool.until(lambda stats: len(backend.created) >= 3)
-    assert set(backend.destroyed) == set(backend.created)
+async def test_an_old_sandbox_is_replaced(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=1, max_size=1, max_idle_s=0.01) as pool:
+        await pool.until(lambda stats: len(observed.created) >= 3)
+    assert set(observed.destroyed) == set(observed.created)
 
 
 # ---- the end -------------------------------------------------------------------------------------------
 
 
-async def test_closing_fails_those_who_wait_and_destroys_everything(backend: Observed) -> None:
+async def test_closing_fails_those_who_wait_and_destroys_everything(observed: Observed) -> None:
     errors: list[SandboxError] = []
 
     async def wait(pool: SandboxPool) -> None:
@@ -248,13 +237,13 @@ async def test_closing_fails_those_who_wait_and_destroys_everything(backend: Obs
             await pool.acquire()
         errors.append(caught.value)
 
-    async with anyio.create_task_group() as tasks, SandboxPool(SPEC, backend=backend, min_size=0, max_size=2) as pool:
+    async with anyio.create_task_group() as tasks, SandboxPool(SPEC, backend=observed, min_size=0, max_size=2) as pool:
         sandboxes = [await pool.acquire(), await pool.acquire()]
         tasks.start_soon(wait, pool)
         await pool.until(lambda stats: stats.waiting == 1)
     assert len(errors) == 1
     assert not any(sandbox.alive for sandbox in sandboxes)
-    assert backend.directories == []
+    assert observed.directories == []
     with pytest.raises(PoolClosed):
         await pool.acquire()
     with pytest.raises(PoolClosed):
@@ -262,31 +251,31 @@ async def test_closing_fails_those_who_wait_and_destroys_everything(backend: Obs
 
 
 @pytest.mark.parametrize("steps", range(12))
-async def test_closing_while_sandboxes_start_leaves_nothing(backend: Observed, steps: int) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=2, max_size=2):
-        await backend.reached.wait()
+async def test_closing_while_sandboxes_start_leaves_nothing(observed: Observed, steps: int) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=2, max_size=2):
+        await observed.reached.wait()
         for _ in range(steps):
             await checkpoint()
-    assert backend.directories == []
+    assert observed.directories == []
     assert psutil.Process().children(recursive=True) == []
 
 
-async def test_an_error_in_the_body_leaves_the_pool_as_it_is(backend: Observed) -> None:
+async def test_an_error_in_the_body_leaves_the_pool_as_it_is(observed: Observed) -> None:
     with pytest.raises(ZeroDivisionError):
-        async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1):
+        async with SandboxPool(SPEC, backend=observed, min_size=1, max_size=1):
             raise ZeroDivisionError
-    assert backend.directories == []
+    assert observed.directories == []
 
 
-async def test_cancelling_the_body_destroys_everything_first(backend: Observed) -> None:
+async def test_cancelling_the_body_destroys_everything_first(observed: Observed) -> None:
     with anyio.CancelScope() as scope:
-        async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1) as pool:
+        async with SandboxPool(SPEC, backend=observed, min_size=1, max_size=1) as pool:
             await pool.ready()
             scope.cancel()
             await anyio.sleep_forever()
     assert scope.cancelled_caught
-    assert set(backend.destroyed) >= set(backend.created)
-    assert backend.directories == []
+    assert set(observed.destroyed) >= set(observed.created)
+    assert observed.directories == []
 
 
 # ---- leftovers ---------------------------------------------------------------------------------------------
@@ -309,12 +298,12 @@ anyio.run(main)
 """
 
 
-async def test_what_a_killed_server_left_is_removed_by_the_next(backend: Observed) -> None:
-    child = await anyio.run_process([sys.executable, "-c", ABANDON, str(backend.state_dir)], check=False)
+async def test_what_a_killed_server_left_is_removed_by_the_next(observed: Observed) -> None:
+    child = await anyio.run_process([sys.executable, "-c", ABANDON, str(observed.state_dir)], check=False)
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
-    left = set(backend.directories)
-    (sandbox_id,) = await backend.list()
-    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=1):
-        await backend.gone(sandbox_id)
+    left = set(observed.directories)
+    (sandbox_id,) = await observed.list()
+    async with SandboxPool(SPEC, backend=observed, min_size=0, max_size=1):
+        await observed.gone(sandbox_id)
     assert left
-    assert not left & set(backend.directories)
+    assert not left & set(observed.directories)

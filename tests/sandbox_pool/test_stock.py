@@ -1,6 +1,6 @@
 """What becomes of warm sandboxes: replaced with their spec, taken out when the engine says so, ended in time."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,55 +30,46 @@ class Announcing(Observed):
 
 
 @pytest.fixture
-async def backend(tmp_path: Path) -> AsyncIterator[Observed]:
-    """Prepared; the pool closes it."""
-    backend = Observed(tmp_path)
-    await backend.prepare(SPEC, print)
-    yield backend
-    await backend.close()
-
-
-@pytest.fixture
 def announcing(tmp_path: Path) -> Announcing:
     return Announcing(tmp_path)
 
 
-async def test_a_new_spec_replaces_warm_sandboxes_and_leaves_those_on_loan(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=2, max_size=4) as pool:
+async def test_a_new_spec_replaces_warm_sandboxes_and_leaves_those_on_loan(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=2, max_size=4) as pool:
         await pool.until(lambda stats: stats.warm == 2)
         async with pool.acquire() as lent:
             await pool.until(lambda stats: stats.warm == 2)
-            old = set(backend.created)
+            old = set(observed.created)
             await pool.replace(OTHER)
             assert pool.spec == OTHER
-            await pool.until(lambda stats: stats.warm == 2 and len(backend.created) == len(old) + 2)
+            await pool.until(lambda stats: stats.warm == 2 and len(observed.created) == len(old) + 2)
             for sandbox_id in old - {lent.id}:
-                await backend.gone(sandbox_id)
+                await observed.gone(sandbox_id)
             assert await value_of(lent, IS_OTHER) == "False\n"
             async with pool.acquire() as new:
                 assert await value_of(new, IS_OTHER) == "True\n"
 
 
-async def test_until_a_new_one_has_come_an_old_one_is_lent(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=2, max_size=4) as pool:
+async def test_until_a_new_one_has_come_an_old_one_is_lent(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=2, max_size=4) as pool:
         await pool.until(lambda stats: stats.warm == 2)
-        backend.gate = anyio.Event()
+        observed.gate = anyio.Event()
         await pool.replace(OTHER)
         async with pool.acquire() as sandbox:
             assert await value_of(sandbox, IS_OTHER) == "False\n"
-        backend.gate.set()
+        observed.gate.set()
 
 
-async def test_old_ones_that_leave_no_room_for_new_ones_go_first(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1) as pool:
+async def test_old_ones_that_leave_no_room_for_new_ones_go_first(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=1, max_size=1) as pool:
         await pool.ready()
         await pool.replace(OTHER)
         async with pool.acquire() as sandbox:
             assert await value_of(sandbox, IS_OTHER) == "True\n"
 
 
-async def test_a_spec_that_cannot_be_had_changes_nothing(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=1) as pool:
+async def test_a_spec_that_cannot_be_had_changes_nothing(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=1, max_size=1) as pool:
         await pool.ready()
         with pytest.raises(ImageUnavailable):
             await pool.replace(SandboxSpec(python="/nowhere/python"))
@@ -99,18 +90,18 @@ async def test_a_warm_sandbox_of_which_the_engine_says_that_it_is_frozen_is_repl
 
 
 async def test_a_warm_kernel_that_is_frozen_is_found_by_its_heartbeat_and_replaced(
-    backend: Observed, monkeypatch: pytest.MonkeyPatch
+    observed: Observed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channel, "HEARTBEAT_S", 0.2)
     monkeypatch.setattr(channel, "SILENCE_S", 2.0)
-    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=2) as pool:
+    async with SandboxPool(SPEC, backend=observed, min_size=1, max_size=2) as pool:
         await pool.ready()
         (victim,) = pool._supply._warm
         for process in psutil.Process().children(recursive=True):
             if not process.children():
                 process.suspend()
         await victim.died()
-        await backend.gone(victim.id)
+        await observed.gone(victim.id)
         async with pool.acquire() as sandbox:
             assert await value_of(sandbox, "print('alive')") == "alive\n"
 
@@ -125,34 +116,34 @@ async def test_another_image_replaces_warm_sandboxes(announcing: Announcing) -> 
         assert victim not in {sandbox.id for sandbox in pool._supply._warm}
 
 
-async def test_a_sandbox_ends_after_its_lifetime_which_is_reported_by_name(backend: Observed) -> None:
+async def test_a_sandbox_ends_after_its_lifetime_which_is_reported_by_name(observed: Observed) -> None:
     spec = replace(SPEC, limits=Limits(lifetime_s=0.5))
-    async with SandboxPool(spec, backend=backend, min_size=1, max_size=1) as pool, pool.acquire() as sandbox:
+    async with SandboxPool(spec, backend=observed, min_size=1, max_size=1) as pool, pool.acquire() as sandbox:
         _, result = await sandbox.run("while True: pass")
         assert (result.status, result.limit, result.kernel_alive) == ("died", "lifetime_s", False)
         assert "had lived for its 0.5 s" in result.detail
 
 
 async def test_a_removal_waits_while_somebody_waits_for_a_start(
-    backend: Observed, monkeypatch: pytest.MonkeyPatch
+    observed: Observed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(removal, "POLITENESS_S", 1000.0)
-    async with SandboxPool(SPEC, backend=backend, min_size=0, max_size=2) as pool:
+    async with SandboxPool(SPEC, backend=observed, min_size=0, max_size=2) as pool:
         used, _ = await pool.acquire(), await pool.acquire()
-        backend.gate, backend.reached = anyio.Event(), anyio.Event()
+        observed.gate, observed.reached = anyio.Event(), anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(pool.acquire().__aenter__)
             await pool.until(lambda stats: stats.waiting == 1)
             await pool.release(used)
-            await backend.reached.wait()
+            await observed.reached.wait()
             await anyio.wait_all_tasks_blocked()
             assert (pool.stats().removing, used.alive) == (1, True)
-            backend.gate.set()
-        await backend.gone(used.id)
+            observed.gate.set()
+        await observed.gone(used.id)
 
 
-async def test_draining_returns_when_the_last_one_is_given_back(backend: Observed) -> None:
-    async with SandboxPool(SPEC, backend=backend, min_size=1, max_size=2) as pool:
+async def test_draining_returns_when_the_last_one_is_given_back(observed: Observed) -> None:
+    async with SandboxPool(SPEC, backend=observed, min_size=1, max_size=2) as pool:
         sandbox = await pool.acquire()
         assert not await pool.drain(timeout_s=0)
         with pytest.raises(PoolClosed):

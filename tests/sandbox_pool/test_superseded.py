@@ -1,8 +1,7 @@
 """Which images of earlier versions a real engine keeps, and which go."""
 
 import os
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import docker
@@ -13,12 +12,6 @@ from sandbox_pool.backends.superseded import remove_superseded
 from tests.needs import prepared_docker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker]
-
-
-@pytest.fixture
-def engine() -> Iterator[docker.APIClient]:
-    with closing(docker.APIClient(version="auto", **docker.utils.kwargs_from_env())) as engine:
-        yield engine
 
 
 @pytest.fixture
