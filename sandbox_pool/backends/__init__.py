@@ -93,7 +93,10 @@ class Backend(Protocol):
         ...
 
     async def destroy(self, sandbox_id: str) -> None:
-        """Ends every process of the sandbox at once and removes its files. Idempotent: gone is no error."""
+        """Ends every process of the sandbox at once and removes its files. Idempotent: gone is no error.
+
+        Raises `SandboxError` or `OSError` where something stays: another call is another try.
+        """
         ...
 
     async def watch(self, notice: Callable[[Notice], None]) -> None:
