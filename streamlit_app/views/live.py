@@ -42,7 +42,6 @@ def show() -> None:
     found = running()
     if not found:
         empty("Nothing is running.", "A run appears here as soon as somebody asks something.")
-        return
     for one, about in found:
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             st.markdown(f":blue-badge[{ago(one.created_at)}] **{plain(about)}**", width="stretch")
@@ -80,7 +79,9 @@ def tail() -> None:
     replay.feed(frames)
     st.session_state[TAIL] = (one, replay, after)
     ended = replay.terminal is not None
-    st.subheader("It has ended" if ended else "Tail", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader("It has ended" if ended else "Tail", anchor=False)
+        st.button("Close", icon=":material/close:", on_click=lambda: st.session_state.pop(TAIL, None))
     with st.chat_message("assistant", avatar=":material/smart_toy:"):
         last = replay.output[-1] if replay.output else None
         runs = isinstance(last, CodeInterpreterCall) and last.id not in replay.done

@@ -86,6 +86,54 @@ def test_a_query_that_cannot_be_understood_is_explained(app: App) -> None:
     assert [shown(one.value) for one in page.error] == ["'query' holds no word of two letters or more."]
 
 
+FILTERS = {
+    "q": "fibonacci",
+    "sort": "most tokens",
+    "age": "24 h",
+    "owner": "local",
+    "model": "demo",
+    "status": "completed",
+    "error": "no",
+    "image": "no",
+    "pinned": "no",
+    "rating": "none",
+    "min_tokens": "1",
+    "max_duration_s": "1000.0",
+}
+
+
+def test_every_filter_comes_from_the_address(app: App) -> None:
+    page = app("conversations", **FILTERS)
+    assert list(page.dataframe[0].value["title"]) == ["What is the 100th Fibonacci number?"]
+    for name, value in FILTERS.items():
+        assert str(page.session_state[name]) == value
+    for name, value in {
+        "owner": "nobody",
+        "exception": "KeyError",
+        "tag": "none",
+        "image": "yes",
+        "age": "1 h",
+    }.items():
+        page = app("conversations", **FILTERS | {name: value, "max_tokens": "2" if name == "age" else ""})
+        assert [one.value[:18] for one in page.info] == ["**Nothing fits.** "], name
+
+
+@pytest.mark.parametrize(
+    ("name", "query"),
+    [
+        ("conversations", dict.fromkeys(FILTERS, "$<b>") | {"after": "nowhere"}),
+        ("conversations", {"after": "99999", "sort": "longest"}),
+        ("conversation", {"id": "![x](y)", "view": "no", "part": "-1"}),
+        ("overview", {"period": "99 y", "refresh": "perhaps"}),
+        ("audit", {"after": "$", "period": ""}),
+    ],
+)
+def test_an_address_with_nonsense_is_answered_with_a_page_or_a_sentence(app: App, name: str, query: Any) -> None:
+    page = app(name, **query)
+    assert len(page.exception) == 0
+    assert not any("failed" in one.value for one in page.error)
+
+
 def test_a_conversation_shows_code_its_error_and_what_mended_it(app: App, server: Running) -> None:
     page = app("conversation", id=conversation_of(server, "mistake"))
     assert [one.value for one in page.title] == ["Make a mistake, then fix it"]
