@@ -1,5 +1,6 @@
 """Each page over a real history, by Streamlit's own test driver."""
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -148,6 +149,22 @@ def test_a_conversation_shows_images_and_dataframes(app: App, server: Running) -
     assert len(app("conversation", id=conversation_of(server, "sine")).get("image")) == 1
     page = app("conversation", id=conversation_of(server, "sales"))
     assert len(page.dataframe) == 1
+
+
+def test_a_conversation_goes_on_in_the_chat_and_leaves_as_a_file(app: App, server: Running) -> None:
+    from streamlit_app.bridge import ask as read
+    from streamlit_app.downloads import FORMATS, exported
+
+    conversation_id = conversation_of(server, "sine")
+    page = app("conversation", id=conversation_id)
+    [link] = page.get("link_button")
+    assert link.proto.url == f"{server.url}/c/{conversation_id}"
+    assert [one.proto.label for one in page.get("download_button")] == list(FORMATS)
+    conversation = read(lambda store: store.history.get(conversation_id))
+    files = {kind: exported(conversation, kind) for kind in FORMATS}
+    assert json.loads(files["ipynb"])["nbformat"] == 4
+    assert json.loads(files["json"])["object"] == "codeact:conversation"
+    assert b"data:image/png;base64," in files["md"]
 
 
 def test_a_conversation_that_is_not_there_is_a_sentence(app: App) -> None:
