@@ -15,10 +15,10 @@ from codeact.store.mishaps import Failing, Mishap
 from codeact.store.percentiles import Times
 from codeact.store.periods import Period
 from codeact.store.records import Blob
-from codeact.store.statistics import Cost, Runs, Spent
+from codeact.store.statistics import Runs, Spent
 from streamlit_app.bridge import ask
 
-__all__ = ["attempts", "blob", "costs", "failing", "mishaps", "runs", "spent", "times"]
+__all__ = ["attempts", "blob", "failing", "mishaps", "runs", "spent", "times"]
 
 SETTLED = timedelta(days=1)
 KEPT = timedelta(minutes=10)
@@ -27,7 +27,6 @@ MOST_KEPT = 40
 QUESTIONS: Mapping[str, Callable[[Store], Callable[..., Coroutine[Any, Any, Any]]]] = {
     "runs": lambda store: store.statistics.runs,
     "times": lambda store: store.statistics.times,
-    "costs": lambda store: store.statistics.costs,
     "spent": lambda store: store.statistics.spent,
     "mishaps": lambda store: store.mishaps.find,
 }
@@ -35,10 +34,6 @@ QUESTIONS: Mapping[str, Callable[[Store], Callable[..., Coroutine[Any, Any, Any]
 
 def runs(period: Period) -> list[Runs]:
     return _rows("runs", period)
-
-
-def costs(period: Period) -> list[Cost]:
-    return _rows("costs", period)
 
 
 def mishaps(period: Period) -> list[Mishap]:

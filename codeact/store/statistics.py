@@ -16,7 +16,7 @@ from codeact.store.periods import Period
 if TYPE_CHECKING:
     from codeact.store.documents import Documents
 
-__all__ = ["Cost", "Running", "Runs", "Spent", "Statistics"]
+__all__ = ["Running", "Runs", "Spent", "Statistics"]
 
 SAMPLED = 50_000
 PARTS = 16
@@ -32,20 +32,16 @@ USED = {
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """How many runs of one status, of one error code where they failed, began in the bin that starts there."""
+    """Runs with one model that began in the bin that starts there: how many ended so, and what they took.
+
+    `error` is the code where they failed. `cached_tokens` are among the `input_tokens`.
+    """
 
     start: datetime
     status: str
     error: str | None
-    runs: int
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What the runs with one model took in one bin. `cached_tokens` are among the `input_tokens`."""
-
-    start: datetime
     model: str
+    runs: int
     input_tokens: int
     cached_tokens: int
     output_tokens: int
@@ -86,11 +82,11 @@ class Statistics:
 
     @operation
     async def runs(self, period: Period) -> list[Runs]:
-        """Counts by bin, status and error code, oldest first."""
-        key = {"status": "$response.status", "error": "$response.error.code"}
+        """Counts and sums by bin, status, error code and model, oldest first."""
+        key = {"status": "$response.status", "error": "$response.error.code", "model": "$response.model"}
         return [
-            Runs(start, one["_id"]["status"], one["_id"].get("error"), one["runs"])
-            for start, found in await self._grouped(period, key, {"runs": {"$sum": 1}})
+            Runs(start, **{"error": None, **one.pop("_id")}, **one)
+            for start, found in await self._grouped(period, key, {"runs": {"$sum": 1}, **USED})
             for one in found
         ]
 
@@ -102,15 +98,6 @@ class Statistics:
         values = {name: {"$push": f"$response.codeact:ledger.{name}_s"} for name in TIMES}
         bins = await self._grouped(period, None, values, share=share)
         return Times(runs, share, await asyncio.to_thread(_sorted, bins))
-
-    @operation
-    async def costs(self, period: Period) -> list[Cost]:
-        """Sums by bin and model, oldest first."""
-        return [
-            Cost(start, one.pop("_id"), **one)
-            for start, found in await self._grouped(period, "$response.model", USED)
-            for one in found
-        ]
 
     @operation
     async def spent(self, period: Period, *, limit: int = 5_000) -> list[Spent]:
@@ -150,7 +137,7 @@ class Statistics:
         return self._responses.get_pymongo_collection()
 
     async def _grouped(
-        self, period: Period, key: Mapping[str, str] | str | None, values: Mapping[str, Any], *, share: float = 1.0
+        self, period: Period, key: Mapping[str, str] | None, values: Mapping[str, Any], *, share: float = 1.0
     ) -> list[tuple[datetime, list[dict[str, Any]]]]:
         """The groups of each bin. A query for each: MongoDB counts several times faster where it computes no key."""
         gate = asyncio.Semaphore(CONCURRENT)

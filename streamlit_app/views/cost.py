@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from codeact.store.periods import Period
-from codeact.store.statistics import Cost, Spent
+from codeact.store.statistics import Runs, Spent
 from streamlit_app import charts, ranges, reading
 from streamlit_app.colours import KINDS
 from streamlit_app.figures import count, dollars, percent
@@ -22,40 +22,40 @@ length, owner, refresh = ranges.pick()
 
 def show() -> None:
     period = ranges.rounded(length, owner)
-    costs = reading.costs(period)
-    if not costs:
+    runs = reading.runs(period)
+    if not runs:
         empty("No runs in this period.", "Choose a longer one, or ask the agent something.")
         return
-    given, cached = sum(one.input_tokens for one in costs), sum(one.cached_tokens for one in costs)
+    given, cached = sum(one.input_tokens for one in runs), sum(one.cached_tokens for one in runs)
     with st.container(horizontal=True):
-        st.metric("Cost", dollars(sum(one.cost_usd for one in costs)), border=True)
+        st.metric("Cost", dollars(sum(one.cost_usd for one in runs)), border=True)
         st.metric("Input tokens", count(given), border=True)
         st.metric("Of these cached", percent(cached, given), border=True)
-        st.metric("Output tokens", count(sum(one.output_tokens for one in costs)), border=True)
+        st.metric("Output tokens", count(sum(one.output_tokens for one in runs)), border=True)
     left, right = st.columns(2)
     with left:
-        by_model(costs, period)
+        by_model(runs, period)
     with right:
-        by_kind(costs, period)
+        by_kind(runs, period)
     st.subheader("Model × owner", anchor=False)
     table(reading.spent(period))
 
 
-def by_model(costs: Sequence[Cost], period: Period) -> None:
+def by_model(runs: Sequence[Runs], period: Period) -> None:
     st.subheader("Cost by model", anchor=False)
-    if not any(one.cost_usd for one in costs):
+    if not any(one.cost_usd for one in runs):
         st.caption("No prices are known for these models: their cost counts as 0.")
         return
-    rows = [{"start": one.start, "cost": one.cost_usd, "model": one.model} for one in costs]
+    rows = [{"start": one.start, "cost": one.cost_usd, "model": one.model} for one in runs]
     rows = charts.summed(rows, "cost", "model")
     charts.show(charts.stacked(rows, period, value="cost", unit="US$", colour="model"))
 
 
-def by_kind(costs: Sequence[Cost], period: Period) -> None:
+def by_kind(runs: Sequence[Runs], period: Period) -> None:
     st.subheader("Tokens by kind", anchor=False)
     rows = [
         {"start": one.start, "tokens": tokens, "kind": kind}
-        for one in costs
+        for one in runs
         for kind, tokens in (
             ("cached input", one.cached_tokens),
             ("new input", one.input_tokens - one.cached_tokens),

@@ -6,7 +6,7 @@ import streamlit as st
 
 from codeact.store.percentiles import Spread, spreads
 from codeact.store.periods import Period
-from codeact.store.statistics import Cost
+from codeact.store.statistics import Runs
 from streamlit_app import charts, ranges, reading
 from streamlit_app.colours import STATUSES
 from streamlit_app.figures import count, dollars, percent, seconds
@@ -23,14 +23,14 @@ def show() -> None:
     if not runs:
         empty("No runs in this period.", 'Choose a longer one, or ask the agent something: `codeact run "2 + 2"`.')
         return
-    costs, waited = reading.costs(period), spreads(reading.times(period))
+    waited = spreads(reading.times(period))
     total = sum(one.runs for one in runs)
     failed = sum(one.runs for one in runs if one.status == "failed")
     with st.container(horizontal=True):
         st.metric("Runs", count(total), border=True)
         st.metric("Failed", percent(failed, total), border=True, help=f"{failed:,} of {total:,} runs")
-        st.metric("Tokens", count(sum(one.input_tokens + one.output_tokens for one in costs)), border=True)
-        st.metric("Cost", dollars(sum(one.cost_usd for one in costs)), border=True)
+        st.metric("Tokens", count(sum(one.input_tokens + one.output_tokens for one in runs)), border=True)
+        st.metric("Cost", dollars(sum(one.cost_usd for one in runs)), border=True)
     with st.container(horizontal=True):
         percentiles(waited)
     left, right = st.columns(2)
@@ -44,9 +44,9 @@ def show() -> None:
         times_chart(waited, period, "total")
     left, right = st.columns(2)
     with left:
-        by_model(costs, period, "tokens", "count")
+        by_model(runs, period, "tokens", "count")
     with right:
-        by_model(costs, period, "cost", "US$")
+        by_model(runs, period, "cost", "US$")
 
 
 def percentiles(waited: Sequence[Spread]) -> None:
@@ -63,10 +63,10 @@ def percentiles(waited: Sequence[Spread]) -> None:
             )
 
 
-def by_model(costs: Sequence[Cost], period: Period, what: str, unit: str) -> None:
+def by_model(runs: Sequence[Runs], period: Period, what: str, unit: str) -> None:
     st.subheader(f"{what.capitalize()} by model", anchor=False)
     values = {"tokens": lambda one: one.input_tokens + one.output_tokens, "cost": lambda one: one.cost_usd}
-    rows = [{"start": one.start, "model": one.model, what: values[what](one)} for one in costs]
+    rows = [{"start": one.start, "model": one.model, what: values[what](one)} for one in runs]
     if not any(row[what] for row in rows):
         st.caption("No prices are known for these models." if what == "cost" else "None were counted.")
         return
