@@ -23,7 +23,7 @@ DEADLINE_S = 60.0
 RUN = secrets.token_hex(3)
 ALLOWED = ("allowed.test", ".pypi.test", "localhost")
 WEB = SandboxSpec(preload=(), network="internal", allowed_hosts=("web.test",))
-DOCUMENTATION = "3fff:c0de::"
+DOCUMENTATION = f"3fff:{RUN[:3]}:{RUN[3:]}::"
 """Of the addresses for documentation (RFC 9637): they are nobody's, and look to the proxy like those of the world."""
 INTERNAL = SandboxSpec(preload=(), network="internal", allowed_hosts=ALLOWED)
 OPEN = SandboxSpec(preload=(), network="open")
