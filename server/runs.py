@@ -194,16 +194,16 @@ class Runs:
     def start(
         self,
         run: Run,
-        context: list[e.Input | e.Item],
+        produce: Callable[[], Awaitable[None]],
         *,
-        model: Model,
-        workspace: Workspace,
-        options: AgentOptions,
         then: Callable[[Run], Awaitable[Run | None]],
     ) -> None:
-        """Starts producing; the run is found under its id from now on. `then` gives what follows its end."""
+        """Starts producing, by `Run.produce`; the run is found under its id from now on.
+
+        `then` gives what follows its end.
+        """
         self._live[run.id] = run
-        self._tasks.start_soon(self._produce, run, context, model, workspace, options, then)
+        self._tasks.start_soon(self._see_through, run, produce, then)
 
     def find(self, response_id: str, *, owner: str) -> Run | None:
         """The run of this process, until all of it is in the database; never another owner's."""
@@ -230,19 +230,13 @@ class Runs:
         """How many of the owner's are under way, and of an account's users'."""
         return sum(owner in (run.owner, account_of(run.owner)) for run in self._live.values())
 
-    async def _produce(
-        self,
-        run: Run,
-        context: list[e.Input | e.Item],
-        model: Model,
-        workspace: Workspace,
-        options: AgentOptions,
-        then: Callable[[Run], Awaitable[Run | None]],
+    async def _see_through(
+        self, run: Run, produce: Callable[[], Awaitable[None]], then: Callable[[Run], Awaitable[Run | None]]
     ) -> None:
         with structlog.contextvars.bound_contextvars(response=run.id, owner=run.owner):
-            log.info("response started", conversation=run.conversation_id, model=model.name)
+            log.info("response started", conversation=run.conversation_id, model=run.response.model)
             try:
-                await run.produce(context, model=model, workspace=workspace, options=options)
+                await produce()
             finally:
                 del self._live[run.id]
                 self.metrics.ended(run.response)

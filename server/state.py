@@ -112,14 +112,15 @@ class State:
             elif unstored is not None:
                 unstored.add(response, messages, place, workspace_id=workspace_id)
             files = given_files([*history, *messages], get=preparation.get_blob)
-            self.runs.start(
-                run,
+            produce = partial(
+                run.produce,
                 await show([*history, *messages], get=preparation.get_blob),
                 model=model,
                 workspace=workspace,
                 options=self._options(request, toolbox, files, run, partial(self._may_warm, caller, workspace)),
-                then=partial(self._after, request=request, caller=caller, unstored=unstored),
             )
+            then = partial(self._after, request=request, caller=caller, unstored=unstored)
+            self.runs.start(run, produce, then=then)
         self.audit.record(caller, "response.create", run.id)
         return run
 
