@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 async def test_nothing_of_another_sandbox_can_be_found_read_or_signalled(attacker: Sandbox, neighbour: Sandbox) -> None:
     mark = secrets.token_hex(16)
     await attack(neighbour, "marks", mark=mark)
-    connection = neighbour._kernel._connection  # type: ignore[union-attr]
+    connection = neighbour._life.kernel._connection
     pids = marked(neighbour.id)
     directory = connection["ip"].rpartition("/")[0]
     outcomes, _ = await attack(
