@@ -21,7 +21,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 WIDTH, PHONE, PHONE_HEIGHT = 1180, 390, 760
-COLOURS = 64
+COLOURS = 256
+IS_DRAWN = """() => document.querySelector("[data-testid=stApp]").dataset.testScriptState !== "running"
+  && !document.querySelector("[data-testid=stSkeleton]")
+  && [...document.querySelectorAll("[data-testid=stVegaLiteChart]")].every((one) => one.querySelector("canvas, svg"))"""
 Act = Callable[[Page], None]
 
 expect.set_options(timeout=60_000)
@@ -45,10 +48,10 @@ def taken(
 
 
 def settle(page: Page) -> None:
-    page.wait_for_function(
-        "() => !document.querySelector('[data-stale=true], [data-testid=stSkeleton]')", timeout=60_000
-    )
-    page.wait_for_timeout(2_500)  # charts and fonts
+    """Until the page's script has ended, or between two of its refreshes, and every chart is drawn."""
+    page.wait_for_function(IS_DRAWN, timeout=60_000)
+    page.wait_for_timeout(1_500)  # fonts, transitions, and what came after the first of these
+    page.wait_for_function(IS_DRAWN, timeout=60_000)
 
 
 def save(picture: Image.Image, name: str) -> None:
@@ -117,7 +120,7 @@ def pages(filled: str, live: str, server: str, locked: str, away: str) -> list[t
     return [
         ("overview", f"{filled}/?refresh=false", 1010, None, True),
         ("conversations", f"{filled}/conversations?error=yes&status=completed&sort=most+tokens", 900, None, True),
-        ("conversation", f"{live}/conversation?id={mended}", 1330, open_ledger, True),
+        ("conversation", f"{live}/conversation?id={mended}", 1560, open_ledger, True),
         ("replay", f"{live}/conversation?id={mended}&view=Replay", 900, half_way, True),
         ("feedback", f"{live}/feedback", 760, None, True),
         ("errors", f"{filled}/errors?period=90+d&refresh=false", 1180, None, True),
