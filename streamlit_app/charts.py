@@ -164,7 +164,7 @@ def _coloured(colour: str, palette: Mapping[str, str] | None, names: Iterable[st
     shown = [visible(name) for name in names]
     scale = alt.Scale(domain=shown, range=list(palette.values())) if palette else alt.Scale(domain=shown)
     columns = 2 if max(map(len, shown), default=0) > 9 else 3
-    legend = alt.Legend(orient="top", columns=columns, labelLimit=100, columnPadding=8, symbolDash=[1, 0])
+    legend = alt.Legend(orient="top", columns=columns, labelLimit=125, columnPadding=6, symbolDash=[1, 0])
     return alt.Color(f"{colour}:N", title=None, scale=scale, legend=legend)
 
 

@@ -88,8 +88,8 @@ def open_ledger(page: Page) -> None:
 def half_way(page: Page) -> None:
     slider = page.get_by_role("slider")
     slider.focus()
-    for _ in range(int(slider.get_attribute("aria-valuemax") or 0) // 2):
-        page.keyboard.press("ArrowLeft")
+    for _ in range(int(slider.get_attribute("aria-valuemax") or 0) // 20):
+        page.keyboard.press("PageDown")
     expect(page.get_by_text("still answering …")).to_be_visible()
 
 
