@@ -88,6 +88,7 @@ class AuditDocument(Document):
     class Settings:
         name = "audit"
         indexes: ClassVar = [
+            IndexModel([("at", DESCENDING), ("_id", DESCENDING)], name="latest_first"),
             IndexModel([("owner", ASCENDING), ("_id", DESCENDING)], name="owner_newest_first"),
             IndexModel([("action", ASCENDING), ("_id", DESCENDING)], name="action_newest_first"),
             IndexModel([("subject", ASCENDING), ("_id", DESCENDING)], name="subject_newest_first"),

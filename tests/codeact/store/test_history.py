@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pymongo import AsyncMongoClient, monitoring
+from pymongo import AsyncMongoClient
 
 from codeact import events as e
 from codeact.errors import InvalidRequest, NotFound
@@ -13,6 +13,7 @@ from codeact.store import HistoryQuery, Store
 from codeact.store import history as module
 from sandbox_pool import outputs as o
 from tests.codeact.store.conversations import add_answer, code, image, message, user
+from tests.codeact.store.plans import explained, queries_of, stages
 
 pytestmark = pytest.mark.anyio
 
@@ -231,32 +232,6 @@ async def test_conversations_of_older_servers_are_indexed(store: Store, uri: str
     assert await found(store, query="sine", has_image=True) == [three[0]]
 
 
-class Commands(monitoring.CommandListener):
-    """Remembers what was asked of the conversations."""
-
-    def __init__(self) -> None:
-        self.seen: list[dict[str, Any]] = []
-
-    def started(self, event: monitoring.CommandStartedEvent) -> None:
-        if event.command_name in ("find", "aggregate") and event.command[event.command_name] == "conversations":
-            self.seen.append(
-                {name: value for name, value in event.command.items() if name[0] not in "$l" or name == "limit"}
-            )
-
-    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None: ...
-
-    def failed(self, event: monitoring.CommandFailedEvent) -> None: ...
-
-
-def stages(plan: Any) -> set[str]:
-    if isinstance(plan, list):
-        return set().union(*map(stages, plan))
-    if not isinstance(plan, dict):
-        return set()
-    own = {plan["stage"]} if "stage" in plan else set()
-    return own.union(*map(stages, plan.values()))
-
-
 @pytest.mark.parametrize("owner", ["ann", None])
 @pytest.mark.parametrize("counted", [1, 2_000])
 @pytest.mark.parametrize(
@@ -279,21 +254,15 @@ async def test_no_query_scans_the_collection(
     uri: str, owner: str | None, counted: int, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "COUNTED", counted)
-    commands = Commands()
-    monitoring.register(commands)
-    try:
+    with queries_of("conversations") as queries:
         async with Store.connect(uri) as store:
             for number in range(3):
                 await add_answer(store, None, f"Plot wave {number}", message("Done"), owner="ann")
-            commands.seen.clear()
+            queries.seen.clear()
             page = await store.history.find(HistoryQuery(**asked), owner=owner, limit=1)
             await store.history.find(HistoryQuery(**asked), owner=owner, limit=1, after=page.next)
-    finally:
-        monitoring._LISTENERS.command_listeners.remove(commands)
-    async with AsyncMongoClient(uri) as client:
-        assert commands.seen
-        for command in commands.seen:
-            plan = await client.get_default_database().command("explain", command, verbosity="executionStats")
-            used = stages(plan)
-            assert "IXSCAN" in used or "COUNT_SCAN" in used, used
-            assert "COLLSCAN" not in used
+    assert queries.seen
+    for query in queries.seen:
+        used = stages(await explained(uri, query))
+        assert "IXSCAN" in used or "COUNT_SCAN" in used, used
+        assert "COLLSCAN" not in used
