@@ -1,21 +1,66 @@
 """What operators and pages ask first: does the process live, is it ready, what does it run on."""
 
-from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from codeact.models.demo import EXAMPLES
+from sandbox_pool import PoolStats
 from server.auth import caller_of
 from server.errors import json_response
 from server.guard import Forbidden
+from server.openapi import operation
 from server.parts import Part
 from server.state import State
 
 __all__ = ["routes"]
+
+
+DATABASE = "a database"
+"""All that strangers are told of it: the summary may name a path or a host."""
+
+
+class SandboxStatus(msgspec.Struct):
+    """`missing` names what this machine cannot enforce."""
+
+    backend: str
+    isolated: bool
+    summary: str
+    missing: list[str]
+
+
+class PoolLoad(msgspec.Struct):
+    warm: int
+    starting: int
+    leased: int
+    waiting: int
+
+
+class Status(msgspec.Struct):
+    """What is null is still starting, and `starting` says what it is at; the pool, for an embed's user, always is."""
+
+    version: str
+    model: str | None
+    models: list[str]
+    sandbox: SandboxStatus | None
+    pool: PoolLoad | None
+    store: str | None
+    starting: dict[str, str]
+    examples: list[str]
+
+
+class PoolObject(msgspec.Struct, kw_only=True):
+    """While it starts, or where it failed, `pool` is null and `summary` says what it is at."""
+
+    object: Literal["codeact:pool"] = "codeact:pool"
+    summary: str
+    max_size: int | None = None
+    pool: PoolStats | None = None
+    leaked: int | None = None
 
 
 def _part(part: Part[Any]) -> dict[str, Any]:
@@ -47,40 +92,36 @@ async def readyz(request: Request) -> Response:
     return json_response(body, 200 if not missing else 503)
 
 
+@operation(Status)
 async def status(request: Request) -> Response:
     """`GET /v1/status`: what a page shows above a conversation; less to an embed's user."""
     stranger = caller_of(request).grant is not None
     state: State = request.app.state.codeact
     models, pool, store = state.models.opened, state.pool.opened, state.store.opened
     names = models.value.names if models is not None else []
-    stats = pool.value.stats() if pool is not None else None
-    return json_response(
-        {
-            "version": version("codeact"),
-            "model": names[0] if names else None,
-            "models": names,
-            "sandbox": None
-            if pool is None
-            else {
-                "backend": pool.value.backend.name,
-                "isolated": pool.value.backend.isolation.isolated,
-                "summary": pool.summary,
-                "missing": list(pool.value.backend.isolation.missing),
-            },
-            "pool": None
-            if stats is None or stranger
-            else {"warm": stats.warm, "starting": stats.starting, "leased": stats.leased, "waiting": stats.waiting},
-            "store": None if store is None or stranger else store.summary,
-            "starting": {
-                part.name: part.state if stranger else _part(part)["detail"]
-                for part in (state.models, state.pool, state.store)
-                if part.opened is None
-            },
-            "examples": list(EXAMPLES) if names[:1] == ["demo"] else [],
-        }
+    shown = Status(
+        version=version("codeact"),
+        model=names[0] if names else None,
+        models=names,
+        sandbox=None,
+        pool=None,
+        store=None if store is None else DATABASE if stranger else store.summary,
+        starting={
+            part.name: part.state if stranger else str(_part(part)["detail"])
+            for part in (state.models, state.pool, state.store)
+            if part.opened is None
+        },
+        examples=list(EXAMPLES) if names[:1] == ["demo"] else [],
     )
+    if pool is not None:
+        isolation, stats = pool.value.backend.isolation, pool.value.stats()
+        missing = [] if stranger else list(isolation.missing)
+        shown.sandbox = SandboxStatus(pool.value.backend.name, isolation.isolated, pool.summary, missing)
+        shown.pool = None if stranger else PoolLoad(stats.warm, stats.starting, stats.leased, stats.waiting)
+    return json_response(shown)
 
 
+@operation(PoolObject)
 async def pool(request: Request) -> Response:
     """`GET /v1/pool`, for operators: the pool's counters, and how many sandboxes dead servers have left behind."""
     if not caller_of(request).operator:
@@ -88,15 +129,14 @@ async def pool(request: Request) -> Response:
     state: State = request.app.state.codeact
     opened = state.pool.opened
     if opened is None:
-        return json_response({"object": "codeact:pool", "pool": None, **_part(state.pool)})
+        return json_response(PoolObject(summary=str(_part(state.pool)["detail"])))
     return json_response(
-        {
-            "object": "codeact:pool",
-            "summary": opened.summary,
-            "max_size": opened.value.max_size,
-            "pool": asdict(opened.value.stats()),
-            "leaked": len(await opened.value.backend.list()),
-        }
+        PoolObject(
+            summary=opened.summary,
+            max_size=opened.value.max_size,
+            pool=opened.value.stats(),
+            leaked=len(await opened.value.backend.list()),
+        )
     )
 
 

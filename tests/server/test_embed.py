@@ -177,6 +177,41 @@ def test_limits_above_the_keys_own_are_refused_and_lower_ones_hold(
         assert panel.post("/v1/responses", json={"input": FIBONACCI}).json()["error"]["code"] == "insufficient_quota"
 
 
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [("responses_per_minute", "rate_limit_exceeded"), ("concurrent_responses", "concurrent_responses_exceeded")],
+)
+def test_each_limit_of_a_session_is_enforced(server: Running, limit: str, code: str) -> None:
+    with socket(server, token_of(server, user=f"limited by {limit}", limits={limit: 1})) as opened:
+        for _ in range(3):  # the clock may begin another minute between them
+            opened.send(json.dumps({"type": "response.create", "input": FIBONACCI}))
+        refused = next(event for event in events(opened) if event["type"] == "error")
+    assert (refused["status"], refused["error"]["code"]) == (429, code)
+
+
+def test_concurrent_responses_of_users_count_for_the_keys_owner_too(
+    server: Running, key_for: Callable[..., tuple[str, str]]
+) -> None:
+    _, key = key_for("busy", concurrent_responses=1)
+    with socket(server, token_of(server, key, user="one")) as one, client(server, key) as backend:
+        one.send(json.dumps({"type": "response.create", "input": "Count to 10, live"}))
+        assert next(events(one))["type"] == "response.created"
+        refused = backend.post("/v1/responses", json={"input": FIBONACCI})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "concurrent_responses_exceeded")
+
+
+def test_an_operator_finds_the_conversations_of_a_user_by_the_longest_name(
+    server: Running, key_for: Callable[..., tuple[str, str]]
+) -> None:
+    _, key = key_for("k" * 128)
+    _, operator = key_for("root", operator=True)
+    made = make(server, key, user="u" * 128).json()
+    with client(server, made["token"]) as panel, client(server, operator) as http:
+        conversation = panel.post("/v1/conversations", json={}).json()["id"]
+        found = http.get("/v1/conversations", params={"owner": made["owner"]}).json()
+    assert [each["id"] for each in found["data"]] == [conversation]
+
+
 def test_what_users_use_counts_for_the_keys_owner_too(server: Running, key_for: Callable[..., tuple[str, str]]) -> None:
     _, key = key_for("together", tokens_per_day=10)
     with client(server, token_of(server, key, user="one")) as one:
@@ -259,7 +294,7 @@ def test_a_route_that_is_shadowed_by_another_is_judged_by_the_one_that_answers(s
 def test_an_embeds_user_is_told_nothing_of_the_server_behind(server: Running) -> None:
     with client(server, token_of(server)) as panel, client(server, "key-a") as owner:
         told, whole = panel.get("/v1/status").json(), owner.get("/v1/status").json()
-    assert (told["store"], told["pool"]) == (None, None)
+    assert (told["store"], told["pool"], told["sandbox"]["missing"]) == ("a database", None, [])
     assert str(server.settings.data_dir) in whole["store"]
     assert told["model"] == whole["model"]
 
