@@ -7,27 +7,33 @@ from codeact.errors import RateLimited
 from codeact.store import OwnerLimits, Store
 from server.auth import Caller
 
-__all__ = ["admit"]
+__all__ = ["admit", "check_concurrency"]
 
 
-async def admit(caller: Caller, *, store: Store, live_of: Callable[[str], int]) -> None:
-    """Counts one more response. `live_of` says how many of an owner's are under way in this process.
+def check_concurrency(caller: Caller, *, live_of: Callable[[str], int]) -> None:
+    """`live_of` says how many of an owner's are under way in this process. Raises `RateLimited`."""
+    for owner, limits in caller.accounts:
+        live = live_of(owner)
+        if limits.concurrent_responses is not None and live >= limits.concurrent_responses:
+            raise RateLimited(
+                f"{live} responses are under way, and at most {limits.concurrent_responses} may be at once; wait for"
+                " one to end or cancel it.",
+                code="concurrent_responses_exceeded",
+                retry_after_s=1,
+            )
+
+
+async def admit(caller: Caller, *, store: Store) -> None:
+    """Counts one more response.
 
     Minutes and days are counted in the database, so over all server processes. A response under way may pass
     the day's tokens: they are known when it has ended. Raises `RateLimited`.
     """
     for owner, limits in caller.accounts:
-        await _admit(owner, limits, store=store, live=live_of(owner))
+        await _admit(owner, limits, store=store)
 
 
-async def _admit(owner: str, limits: OwnerLimits, *, store: Store, live: int) -> None:
-    if limits.concurrent_responses is not None and live >= limits.concurrent_responses:
-        raise RateLimited(
-            f"{live} responses are under way, and at most {limits.concurrent_responses} may be at once; wait for one"
-            " to end or cancel it.",
-            code="concurrent_responses_exceeded",
-            retry_after_s=1,
-        )
+async def _admit(owner: str, limits: OwnerLimits, *, store: Store) -> None:
     now = datetime.now(UTC)
     if limits.tokens_per_day is not None:
         used = await store.access.tokens_used(owner, now)

@@ -146,6 +146,7 @@ class Runs:
         self._live: dict[str, Run] = {}
         self._settling: dict[str, Run] = {}
         self._locked: set[str] = set()
+        self._preparing: list[str] = []
         self._stopping = False
         self._one_gone = anyio.Event()
 
@@ -167,14 +168,14 @@ class Runs:
                 tasks.cancel_scope.cancel()
 
     @asynccontextmanager
-    async def reserve(self, conversation_id: str | None) -> AsyncIterator[None]:
+    async def reserve(self, conversation_id: str | None, *, owner: str) -> AsyncIterator[None]:
         """Holds a place, and the conversation, while a request is being prepared; `start` takes both over.
 
         Raises `Overloaded` or `ConversationLocked`: one run at a time in a conversation, since it has one kernel.
         """
         if self._stopping:
             raise Overloaded("The server is stopping; ask again in a moment.")
-        if len(self._live) >= self._max_concurrent:
+        if len(self._live) + len(self._preparing) >= self._max_concurrent:
             raise Overloaded(f"All {self._max_concurrent} places for running responses are taken; try again soon.")
         if conversation_id is not None and (
             conversation_id in self._locked
@@ -186,9 +187,11 @@ class Runs:
             )
         if conversation_id is not None:
             self._locked.add(conversation_id)
+        self._preparing.append(owner)
         try:
             yield
         finally:
+            self._preparing.remove(owner)
             self._locked.discard(conversation_id or "")
 
     def start(
@@ -227,8 +230,9 @@ class Runs:
         return sum(run.log.readers for run in self._live.values())
 
     def live_of(self, owner: str) -> int:
-        """How many of the owner's are under way, and of an account's users'."""
-        return sum(owner in (run.owner, account_of(run.owner)) for run in self._live.values())
+        """How many of the owner's are under way or being prepared, and of an account's users'."""
+        owners = [*self._preparing, *(run.owner for run in self._live.values())]
+        return sum(owner in (each, account_of(each)) for each in owners)
 
     async def _see_through(
         self, run: Run, produce: Callable[[], Awaitable[None]], then: Callable[[Run], Awaitable[Run | None]]

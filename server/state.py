@@ -29,7 +29,7 @@ from server.containers import Containers
 from server.media import blobs_of, given_files, keep, show
 from server.parts import Part
 from server.preparation import Preparation
-from server.quota import admit
+from server.quota import admit, check_concurrency
 from server.requests import CreateRequest
 from server.runs import Run, Runs
 from server.steering import steer_elsewhere
@@ -87,8 +87,9 @@ class State:
         workspace_id = place.workspace_id
         if self.pool.opened is not None:
             self.workspaces.check_quota(self.pool.opened.value, workspace_id, owner=caller.owner)
-        async with self.runs.reserve(workspace_id):
-            await admit(caller, store=store, live_of=self.runs.live_of)
+        check_concurrency(caller, live_of=self.runs.live_of)
+        async with self.runs.reserve(workspace_id, owner=caller.owner):
+            await admit(caller, store=store)
             messages = await preparation.messages()
             if workspace_id is None and request.store is False:
                 workspace_id = new_id(UNSTORED)

@@ -25,7 +25,7 @@ class _List(HistoryQuery, frozen=True, kw_only=True):
     after: Annotated[str, msgspec.Meta(max_length=200)] | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
     order: Literal["asc", "desc"] = "desc"
-    owner: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    owner: Annotated[str, msgspec.Meta(max_length=300)] | None = None
 
 
 class _Edit(msgspec.Struct):
