@@ -35,9 +35,20 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _name_of(host: str) -> str:
+    """Of a `Host`, without the port; empty where that is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
 def is_own(origin: str, host: str, settings: Settings) -> bool:
     """Whether pages of this origin are ours: by the name that they ask for, or by CODEACT_PUBLIC_URL."""
-    asked, public = urlsplit(origin), urlsplit(settings.public_url or "")
+    try:
+        asked, public = urlsplit(origin), urlsplit(settings.public_url or "")
+    except ValueError:
+        return False
     if not asked.netloc:  # `null`, of a sandboxed frame or a file
         return False
     return asked[:2] == public[:2] if asked.netloc == public.netloc else asked.netloc == host
@@ -65,7 +76,7 @@ class Guard:
 
     def _refusal(self, headers: Headers) -> Forbidden | None:
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _name_of(host)
         settings = self._settings
         # Without keys a foreign name is all that tells a hostile page; with them it has nothing to come in with.
         counts = is_loopback(settings.host) or bool(settings.allow_unauthenticated and self._public.hostname)

@@ -95,6 +95,13 @@ def test_without_keys_the_public_name_alone_is_ours_on_an_open_address_too(tmp_p
             assert http.get("/healthz", headers={"Host": name}).status_code == status
 
 
+def test_what_is_neither_an_origin_nor_a_name_is_refused(keyed: Running) -> None:
+    with client(keyed, "key-a") as http:
+        for headers in ({"Origin": "http://["}, {"Origin": "http://[::1"}, {"Origin": "é"}, {"Host": "["}):
+            encoded = {name: value.encode() for name, value in headers.items()}
+            assert http.get("/v1/models", headers=encoded).status_code == 403
+
+
 def test_an_open_address_needs_keys_or_a_flag(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="codeact keys create"):
         in_thread(check_exposure, settings_of(tmp_path, host="0.0.0.0"))
