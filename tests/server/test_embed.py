@@ -413,7 +413,7 @@ def test_a_socket_is_closed_when_its_token_expires(server: Running, in_store: As
 
 
 def test_a_fresh_token_keeps_the_socket(server: Running, in_store: Ask) -> None:
-    token = short(in_store, lasts_s=3)
+    token = short(in_store, lasts_s=6)
     with socket(server, token) as opened, socket(server, token) as left_alone:
         opened.send(json.dumps({"type": "codeact:session.refresh", "token": short(in_store, lasts_s=300)}))
         frame = next(events(opened))
@@ -442,7 +442,7 @@ def test_a_token_of_another_user_or_page_or_none_at_all_refreshes_nothing(server
             assert str(token) not in json.dumps(frame) or token == 5
         assert answered(opened)["type"] == "response.completed"
     with connect(server.ws_url, additional_headers={"Authorization": "Bearer key-a"}) as opened:
-        opened.send(json.dumps({"type": "codeact:session.refresh", "token": short(in_store)}))
+        opened.send(json.dumps({"type": "codeact:session.refresh", "token": short(in_store, lasts_s=60)}))
         assert next(events(opened))["status"] == 403
 
 
