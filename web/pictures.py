@@ -8,7 +8,6 @@ Each scene of `tests/web/scenes.py` is played once for the desktop and once for 
 
 import io
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -129,11 +128,12 @@ def take(name: str, face: str, stage: Stage) -> None:
             chat.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
             expect(chat.page.locator("html")).to_have_attribute("data-theme", theme)
             chat.page.wait_for_timeout(150)  # the last frame
-            path = IMAGES / "chat" / f"{name}-{theme}{face}.png"
-            picture = Image.open(io.BytesIO(chat.page.screenshot())).convert("RGB")
-            picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+            path = IMAGES / "chat" / f"{name}-{theme}{face}.webp"
+            shot = Image.open(io.BytesIO(chat.page.screenshot())).convert("RGB")
+            picture = shot.quantize(COLOURS, dither=Image.Dither.NONE)
+            picture.convert("RGB").save(path, lossless=True, quality=10, method=2)
             if (name, theme, face) == (README_PICTURE, "light", ""):
-                shutil.copy(path, IMAGES / "page.png")
+                picture.save(IMAGES / "page.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,9 @@ def test_a_plot_is_shown_as_a_picture_that_can_be_enlarged(demo: Running, visit:
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
     answer.get_by_role("button", name="Enlarge").click()
     large = chat.page.locator(".lightbox img")
-    expect(large).to_be_visible()
+    fits = large.evaluate("image => image.decode().then(() => image.width)")
+    large.click()
+    assert large.evaluate("image => image.width") > 2 * fits
     chat.page.keyboard.press("Escape")
     expect(large).to_have_count(0)
     with chat.page.expect_download() as download:

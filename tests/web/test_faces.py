@@ -112,3 +112,7 @@ def test_a_key_is_asked_for_once(locked: Running, visit: Callable[..., Chat]) ->
     assert [(cookie["name"], cookie["httpOnly"], cookie["sameSite"]) for cookie in cookies] == [
         ("codeact_session", True, "Strict")
     ]
+    chat.page.get_by_role("button", name="Settings").click()
+    chat.page.get_by_role("button", name="Forget the key").click()
+    expect(field).to_be_visible()
+    assert chat.page.context.cookies() == []

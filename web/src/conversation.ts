@@ -5,13 +5,12 @@ import { Answer } from "./core/answer";
 import { asked, input, together, type Asked, type Attachment } from "./core/asked";
 import { path } from "./core/tree";
 import { draw } from "./draw";
+import { Following } from "./following";
 import { api, Failed, type Feedback, type StoredTurn } from "./net/api";
-import type { Connection, Follower, Refusal } from "./net/connection";
+import type { Connection } from "./net/connection";
 import { text } from "./text";
+import { Warming } from "./warming";
 import type { Event, Response } from "./wire";
-
-const AGAIN_MS = 1000;
-const LOOKS = 10;
 
 /** A question and its answer. `id` is the response's, once there is one. */
 export class Turn {
@@ -188,173 +187,6 @@ export class Conversation {
     this.said.value = [];
     this.watcher.ended(turn);
     if (said.length) this.watcher.unsaid(together(said));
-  }
-}
-
-/** What the connection and one answer have to do with each other, through losses and restarts. */
-class Following implements Follower {
-  private body: Record<string, unknown> | null = null;
-  private resumed = false;
-  private turn: Turn;
-  private readonly conversation: Conversation;
-  private readonly connection: Connection;
-
-  constructor(turn: Turn, conversation: Conversation, connection: Connection) {
-    this.turn = turn;
-    this.conversation = conversation;
-    this.connection = connection;
-  }
-
-  get responseId(): string | null {
-    return this.turn.id.startsWith("new-") ? null : this.turn.id;
-  }
-
-  get last(): number {
-    return this.turn.answer.last;
-  }
-
-  /** The request carries a mark, by which it is known again where the connection was lost meanwhile. */
-  ask(body: Record<string, unknown>): void {
-    this.body = { ...body, metadata: { request: this.turn.key } };
-    this.connection.create(this.body, this);
-  }
-
-  resume(): void {
-    this.connection.resume(this);
-  }
-
-  take(event: Event): void {
-    this.resumed = false;
-    if ((event.type as string) === "response.steer.failed") return this.unsteered();
-    if (event.type === "response.created") this.turn = this.conversation.begun(this.turn, event.response);
-    this.turn.answer.take(event);
-    draw(this.turn);
-    this.conversation.took(event);
-    if (!this.turn.answer.ended) return;
-    if (this.turn.answer.steered) this.expect(this.turn, LOOKS);
-    else this.conversation.ended(this, this.turn);
-  }
-
-  /** What was said came too late, or could not be taken in. */
-  private unsteered(): void {
-    if (!this.turn.answer.ended) return;
-    this.turn.answer.steered = false;
-    this.conversation.ended(this, this.turn);
-  }
-
-  /** The response that goes on with what was said comes by itself, but not on a stream that was resumed. */
-  private expect(steered: Turn, looks: number): void {
-    setTimeout(async () => {
-      if (this.turn !== steered) return;
-      const { data } = await api.turns(this.conversation.id!).catch(() => ({ data: [] }));
-      const next = data.find(({ response }) => response.previous_response_id === steered.id);
-      if (this.turn !== steered) return;
-      if (next) {
-        this.turn = this.conversation.begun(steered, next.response, asked(next.input));
-        this.resume();
-      } else if (looks) {
-        this.expect(steered, looks - 1);
-      } else {
-        this.unsteered();
-      }
-    }, AGAIN_MS);
-  }
-
-  refused(error: Refusal): void {
-    if (this.responseId === null) this.fail(error.message);
-    else if (!this.resumed) void this.restore();
-  }
-
-  /** Sends the question again unless the server has it. */
-  unsure(): void {
-    if (!this.body) return;
-    const sent = this.body;
-    api.turns(this.conversation.id!).then(
-      ({ data }) => {
-        const known = data.find(({ response }) => response.metadata["request"] === this.turn.key);
-        if (!known) return this.connection.create(sent, this);
-        this.turn = this.conversation.begun(this.turn, known.response);
-        this.resume();
-      },
-      (error) => error instanceof Failed && error.status > 0 && this.fail(error.message),
-    );
-  }
-
-  fail(message: string): void {
-    this.turn.failure = message || text.line.unanswered;
-    draw(this.turn);
-    this.conversation.ended(this, this.turn);
-  }
-
-  /** For an answer whose events the server no longer has: what it has stored of it. */
-  private async restore(): Promise<void> {
-    this.resumed = true;
-    const { turn } = this;
-    try {
-      const response = await api.response(turn.id);
-      if (response.status === "in_progress" || response.status === "queued") {
-        setTimeout(() => this.resume(), AGAIN_MS); // another process answers, or takes over soon
-        this.resumed = false;
-        return;
-      }
-      turn.answer.restore(response);
-      draw(turn);
-      this.conversation.ended(this, turn);
-    } catch (error) {
-      this.resumed = false;
-      if (error instanceof Failed && error.status > 0) this.fail(error.message);
-    }
-  }
-}
-
-interface Prepared {
-  conversationId: string;
-  responseId: string;
-}
-
-/** A request that asks the model nothing (`generate: false`). Without an answer the question goes first. */
-class Warming implements Follower {
-  readonly responseId = null;
-  readonly last = -1;
-  readonly done: Promise<Prepared | null>;
-  private resolve!: (prepared: Prepared | null) => void;
-  private prepared: Prepared | null = null;
-  private hurried = false;
-  private readonly connection: Connection;
-
-  constructor(connection: Connection) {
-    this.connection = connection;
-    this.done = new Promise((resolve) => (this.resolve = resolve));
-    connection.create({ input: [], generate: false }, this);
-  }
-
-  take(event: Event): void {
-    if (event.type === "response.created") {
-      const { id, conversation } = event.response;
-      this.prepared = conversation && { conversationId: conversation.id, responseId: id };
-      if (this.hurried) this.hurry();
-    } else if (event.type === "response.completed" || event.type === "response.incomplete" || event.type === "response.failed") {
-      this.end(this.prepared, true); // there is a conversation, whether its sandbox could be had or not
-    }
-  }
-
-  /** There is a question: where no sandbox could be had yet, that waits for it, and tells why. */
-  hurry(): void {
-    this.hurried = true;
-    if (this.prepared) this.connection.cancel(this.prepared.responseId);
-  }
-
-  refused(): void {
-    this.end(null, true);
-  }
-
-  unsure(): void {
-    this.end(null, false);
-  }
-
-  private end(prepared: Prepared | null, ended: boolean): void {
-    this.connection.leave(this, ended);
-    this.resolve(prepared);
   }
 }
 

@@ -10,10 +10,20 @@ export interface Options {
   steps: number | null;
   instructions: string;
   sidebar: boolean;
+  /** A key was given, and a cookie stands for it. */
+  signedIn: boolean;
 }
 
 const KEY = "codeact";
-const DEFAULTS: Options = { theme: "system", model: "", temperature: null, steps: null, instructions: "", sidebar: true };
+const DEFAULTS: Options = {
+  theme: "system",
+  model: "",
+  temperature: null,
+  steps: null,
+  instructions: "",
+  sidebar: true,
+  signedIn: false,
+};
 
 export const options = signal<Options>(read());
 

@@ -3,7 +3,7 @@
 import { computed, effect, signal, untracked } from "@preact/signals";
 import type { Conversation } from "./conversation";
 import { api, address, Failed, type ConversationObject } from "./net/api";
-import { options, parameters } from "./options";
+import { options, parameters, set } from "./options";
 import { begin, connection, current, line, make, missing, status, warm } from "./session";
 import { text } from "./text";
 import type { Event } from "./wire";
@@ -40,6 +40,7 @@ export function start(): void {
   begin({ parameters: () => parameters(status.value?.models ?? []), asked, ended, took });
   blank = current.value;
   addEventListener("popstate", () => void route());
+  document.addEventListener("visibilitychange", () => document.hidden || void refresh());
   effect(() => {
     const title = entry.value?.["codeact:summary"].title;
     document.title = title ? `${title} · ${text.product}` : text.product;
@@ -130,6 +131,7 @@ async function showStatus(): Promise<void> {
 /** Raises `Failed` where the server does not know the key. */
 export async function signIn(key: string): Promise<void> {
   await api.signIn(key);
+  set({ signedIn: true });
   line.value = "connecting";
   connection.open();
   void refresh();
@@ -138,6 +140,7 @@ export async function signIn(key: string): Promise<void> {
 
 export async function signOut(): Promise<void> {
   await api.signOut();
+  set({ signedIn: false });
   location.assign(address(""));
 }
 

@@ -13,7 +13,6 @@ export const text = {
     create: "New conversation",
     search: "Search",
     searchLabel: "Search conversations",
-    clear: "Clear the search",
     nothing: "Nothing here yet. What you ask is kept here.",
     nothingFound: "No conversation has all of these words.",
     more: "Show more",
@@ -42,7 +41,6 @@ export const text = {
     files: "Files",
     settings: "Settings",
     shortcuts: "Keyboard shortcuts",
-    more: "More",
     skip: "Skip to the question",
   },
 
@@ -98,14 +96,11 @@ export const text = {
     label: "Python",
     writing: "Writing",
     running: "Running",
-    done: "Done",
     error: "Error",
-    interrupted: "Stopped",
     stopped: "Stopped",
     timeout: "Time limit",
     died: "Kernel died",
     copy: "Copy code",
-    copied: "Copied",
     collapse: "Hide code",
     expand: "Show code",
     lines: (n: number) => count(n, "line", "lines"),
@@ -140,7 +135,6 @@ export const text = {
   },
 
   line: {
-    connecting: "Connecting…",
     lost: "Connection lost. Reconnecting…",
     offline: "You are offline. The answer goes on in the server.",
     origin: "This server does not answer under this name. Open the address that codeact serve prints.",
@@ -159,6 +153,8 @@ export const text = {
     kernel_replaced: "New kernel",
     limit_reached: "Limit reached",
     max_turns: "Too many steps",
+    max_tool_calls: "Too many steps",
+    context_truncated: "Shortened",
   } as Record<string, string>,
 
   key: {
@@ -202,7 +198,6 @@ export const text = {
     renew: "Bring up to date",
     link: "Link",
     copy: "Copy",
-    copied: "Copied",
     revoke: "Revoke the link",
     revoked: "The link no longer works.",
     reading: "A shared conversation, to read",

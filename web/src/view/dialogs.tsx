@@ -4,7 +4,7 @@ import { useRef, useState } from "preact/hooks";
 import { Failed } from "../net/api";
 import { options, set } from "../options";
 import { line, status } from "../session";
-import { dialog, model, signIn } from "../state";
+import { dialog, model, signIn, signOut } from "../state";
 import { text } from "../text";
 import type { Theme } from "../theme";
 import { Dialog } from "./controls";
@@ -100,6 +100,11 @@ function Settings() {
         <div><dt>{text.settings.store}</dt><dd>{store}</dd></div>
         <div><dt>{text.settings.server}</dt><dd>{version}</dd></div>
       </dl>
+      {options.value.signedIn && (
+        <div class="buttons">
+          <button type="button" class="button" onClick={() => void signOut()}>{text.settings.signOut}</button>
+        </div>
+      )}
     </Dialog>
   );
 }

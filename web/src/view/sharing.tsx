@@ -65,11 +65,13 @@ export function ShareDialog() {
 export function FilesDialog() {
   const containerId = current.value.path.value.findLast(({ answer }) => answer.containerId)?.answer.containerId;
   const [files, setFiles] = useState<readonly SandboxFile[] | null>(containerId ? null : []);
+  const [gone, setGone] = useState(false);
   useEffect(() => {
-    if (containerId) void api.files(containerId).then(({ data }) => setFiles(data), () => setFiles([]));
+    if (containerId) void api.files(containerId).then(({ data }) => setFiles(data), () => setGone(true));
   }, [containerId]);
   return (
     <Dialog title={text.files.title} onClose={close}>
+      {gone && <p>{text.files.gone}</p>}
       {files?.length === 0 && <p>{text.files.none}</p>}
       <ul class="files">
         {files?.map(({ id, path, bytes }) => (

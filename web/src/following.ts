@@ -1,0 +1,128 @@
+// One answer's events enter from the connection, its turn grows, through losses, restarts and what is said meanwhile.
+
+import type { Conversation, Turn } from "./conversation";
+import { asked } from "./core/asked";
+import { draw } from "./draw";
+import { api, Failed } from "./net/api";
+import type { Connection, Follower, Refusal } from "./net/connection";
+import { text } from "./text";
+import type { Event } from "./wire";
+
+const AGAIN_MS = 1000;
+const LOOKS = 10;
+
+/** What the connection and one answer have to do with each other, through losses and restarts. */
+export class Following implements Follower {
+  private body: Record<string, unknown> | null = null;
+  private resumed = false;
+  private turn: Turn;
+  private readonly conversation: Conversation;
+  private readonly connection: Connection;
+
+  constructor(turn: Turn, conversation: Conversation, connection: Connection) {
+    this.turn = turn;
+    this.conversation = conversation;
+    this.connection = connection;
+  }
+
+  get responseId(): string | null {
+    return this.turn.id.startsWith("new-") ? null : this.turn.id;
+  }
+
+  get last(): number {
+    return this.turn.answer.last;
+  }
+
+  /** The request carries a mark, by which it is known again where the connection was lost meanwhile. */
+  ask(body: Record<string, unknown>): void {
+    this.body = { ...body, metadata: { request: this.turn.key } };
+    this.connection.create(this.body, this);
+  }
+
+  resume(): void {
+    this.connection.resume(this);
+  }
+
+  take(event: Event): void {
+    this.resumed = false;
+    if ((event.type as string) === "response.steer.failed") return this.unsteered();
+    if (event.type === "response.created") this.turn = this.conversation.begun(this.turn, event.response);
+    this.turn.answer.take(event);
+    draw(this.turn);
+    this.conversation.took(event);
+    if (!this.turn.answer.ended) return;
+    if (this.turn.answer.steered) this.expect(this.turn, LOOKS);
+    else this.conversation.ended(this, this.turn);
+  }
+
+  /** What was said came too late, or could not be taken in. */
+  private unsteered(): void {
+    if (!this.turn.answer.ended) return;
+    this.turn.answer.steered = false;
+    this.conversation.ended(this, this.turn);
+  }
+
+  /** The response that goes on with what was said comes by itself, but not on a stream that was resumed. */
+  private expect(steered: Turn, looks: number): void {
+    setTimeout(async () => {
+      if (this.turn !== steered) return;
+      const { data } = await api.turns(this.conversation.id!).catch(() => ({ data: [] }));
+      const next = data.find(({ response }) => response.previous_response_id === steered.id);
+      if (this.turn !== steered) return;
+      if (next) {
+        this.turn = this.conversation.begun(steered, next.response, asked(next.input));
+        this.resume();
+      } else if (looks) {
+        this.expect(steered, looks - 1);
+      } else {
+        this.unsteered();
+      }
+    }, AGAIN_MS);
+  }
+
+  refused(error: Refusal): void {
+    if (this.responseId === null) this.fail(error.message);
+    else if (!this.resumed) void this.restore();
+  }
+
+  /** Sends the question again unless the server has it. */
+  unsure(): void {
+    if (!this.body) return;
+    const sent = this.body;
+    api.turns(this.conversation.id!).then(
+      ({ data }) => {
+        const known = data.find(({ response }) => response.metadata["request"] === this.turn.key);
+        if (!known) return this.connection.create(sent, this);
+        this.turn = this.conversation.begun(this.turn, known.response);
+        this.resume();
+      },
+      (error) => error instanceof Failed && error.status > 0 && this.fail(error.message),
+    );
+  }
+
+  fail(message: string): void {
+    this.turn.failure = message || text.line.unanswered;
+    draw(this.turn);
+    this.conversation.ended(this, this.turn);
+  }
+
+  /** For an answer whose events the server no longer has: what it has stored of it. */
+  private async restore(): Promise<void> {
+    this.resumed = true;
+    const { turn } = this;
+    try {
+      const response = await api.response(turn.id);
+      if (response.status === "in_progress" || response.status === "queued") {
+        setTimeout(() => this.resume(), AGAIN_MS); // another process answers, or takes over soon
+        this.resumed = false;
+        return;
+      }
+      turn.answer.restore(response);
+      draw(turn);
+      this.conversation.ended(this, turn);
+    } catch (error) {
+      this.resumed = false;
+      if (error instanceof Failed && error.status > 0) this.fail(error.message);
+    }
+  }
+}
