@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 __all__ = ["exact_origin"]
 
-PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443, "chrome-extension": None, "moz-extension": None}
 
 
 def exact_origin(text: str) -> str:

@@ -26,6 +26,9 @@ def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
 
 
+Origins = Annotated[tuple[Annotated[str, AfterValidator(exact_origin)], ...], NoDecode]
+
+
 class Settings(BaseSettings):
     """Times in seconds, sizes in megabytes. Build it with `Settings.load`, which explains what is wrong."""
 
@@ -46,8 +49,8 @@ class Settings(BaseSettings):
     allow_unisolated: bool = Field(
         default=False, description="Serve plain local processes on an address that is not loopback."
     )
-    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    embed_origins: Annotated[tuple[Annotated[str, AfterValidator(exact_origin)], ...], NoDecode] = Field(
+    allowed_origins: Origins = ()
+    embed_origins: Origins = Field(
         default=(), description="Origins of the pages that may embed the chat; nothing: none."
     )
     embed_anonymous: bool = Field(default=False, description="Visitors of those pages need no token of their backend.")

@@ -20,7 +20,7 @@ from codeact.store import Credential, OwnerLimits, open_store
 from codeact.store.access import EMBED_PREFIX, KEY_PREFIX, hash_of
 from sandbox_pool.errors import SandboxError
 from server.embed import Grant, check_use
-from server.errors import Unauthorized, envelope, json_response, status_of
+from server.errors import Unauthorized, close_reason, envelope, json_response, status_of
 from server.guard import Forbidden, is_loopback
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class Authenticate:
             await accept(socket)
             kinds = ((Unauthorized, BAD_AUTH), (Forbidden, FORBIDDEN), (object, OVERLOADED))
             code = next(code for kind, code in kinds if isinstance(error, kind))
-            return await socket.close(code, error.message[:120])
+            return await socket.close(code, close_reason(error.message))
         return await self._app(scope, receive, send)
 
 

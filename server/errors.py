@@ -12,7 +12,7 @@ from codeact.errors import CodeActError, ModelError
 from codeact.events import ResponseError
 from sandbox_pool.errors import AtCapacity, FileError, FileLimit, FileNotFound, FileRefused, QuotaExceeded, SandboxError
 
-__all__ = ["HANDLERS", "Unauthorized", "envelope", "json_response", "raised", "status_of"]
+__all__ = ["HANDLERS", "Unauthorized", "close_reason", "envelope", "json_response", "raised", "status_of"]
 
 
 FILES: dict[type[FileError], int] = {FileNotFound: 404, FileRefused: 400, FileLimit: 413}
@@ -36,6 +36,11 @@ def status_of(error: CodeActError | SandboxError) -> int:
     if isinstance(error, QuotaExceeded):
         return 429
     return 503 if error.retryable else 500
+
+
+def close_reason(message: str) -> str:
+    """As much of it as a close frame holds: 123 bytes (RFC 6455, 5.5)."""
+    return message.encode()[:123].decode(errors="ignore")
 
 
 def envelope(error: CodeActError | SandboxError) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket
 
 from codeact.errors import CodeActError
 from codeact.settings import Settings
-from server.errors import envelope, json_response
+from server.errors import close_reason, envelope, json_response
 
 __all__ = ["Forbidden", "Guard", "is_loopback", "is_own"]
 
@@ -72,7 +72,7 @@ class Guard:
             return await json_response(envelope(refusal), refusal.status)(scope, receive, send)
         socket = WebSocket(scope, receive, send)
         await socket.accept()
-        return await socket.close(4403, refusal.message[:120])
+        return await socket.close(4403, close_reason(refusal.message))
 
     def _refusal(self, headers: Headers) -> Forbidden | None:
         host = headers.get("host", "")

@@ -20,7 +20,7 @@ from codeact.errors import CodeActError, InvalidRequest, NotFound
 from sandbox_pool.errors import SandboxError
 from server.auth import BAD_AUTH, accept
 from server.bearer import Bearer, Ended
-from server.errors import envelope, status_of
+from server.errors import close_reason, envelope, status_of
 from server.parameters import checked, decoded
 from server.requests import CancelBody, ResumeBody, parse_create, parse_steer
 from server.runs import Run
@@ -253,6 +253,6 @@ class _Session:
     async def _close(self, code: int, reason: str) -> None:
         """Closes the socket and cancels all that serves it, whoever calls included."""
         with suppress(WebSocketDisconnect, RuntimeError):  # it is closed already
-            await self._websocket.close(code, reason[:120])
+            await self._websocket.close(code, close_reason(reason))
         self._tasks.cancel_scope.cancel()
         await anyio.lowlevel.checkpoint()

@@ -16,6 +16,7 @@ from codeact.settings import Settings
         "http://[::1]:8000",
         "http://192.0.2.7",
         "https://xn--bcher-kva.example",
+        "chrome-extension://abcdefghijklmnop",
     ],
 )
 def test_an_exact_origin_is_taken_as_it_is(origin: str) -> None:
@@ -49,11 +50,12 @@ def test_anything_else_is_refused_with_what_is_wrong(text: str, said: str) -> No
     assert said in str(refused.value)
 
 
-def test_the_setting_is_named_with_the_origin_that_is_wrong() -> None:
+@pytest.mark.parametrize("name", ["embed_origins", "allowed_origins"])
+def test_the_setting_is_named_with_the_origin_that_is_wrong(name: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        Settings.load(embed_origins="https://shop.example, https://other.example/path")
+        Settings.load(**{name: "https://shop.example, https://other.example/path"})
     assert refused.value.message == (
-        "CODEACT_EMBED_ORIGINS is not valid: 'https://other.example/path' is no exact origin such as"
+        f"CODEACT_{name.upper()} is not valid: 'https://other.example/path' is no exact origin such as"
         " https://shop.example or http://localhost:3000: write https://other.example."
     )
 
