@@ -44,7 +44,9 @@ def build(*, dev: bool = False) -> bool:
     _install(node, npm, dev=dev)
     if current:
         return False
-    _run([node, MODULES / "vite" / "bin" / "vite.js", "build", "--logLevel", "warn"], "The page does not build")
+    for configuration in ("vite.config.ts", "vite.loader.config.ts"):
+        vite = [node, MODULES / "vite" / "bin" / "vite.js", "build", "--logLevel", "warn", "--config", configuration]
+        _run(vite, "The page does not build")
     for path in [path for path in STATIC.rglob("*") if path.suffix in PACKED]:
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
     stamp.write_text(wanted, "utf-8")

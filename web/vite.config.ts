@@ -17,6 +17,7 @@ export default defineConfig({
     emptyOutDir: true,
     assetsInlineLimit: 0, // the page's policy takes no data: fonts
     modulePreload: { polyfill: false },
+    rollupOptions: { input: ["index.html", "embed.html"] },
     target: "es2022",
   },
   server: { proxy: { "/v1": { target: "http://127.0.0.1:8000", ws: true }, "/frame.html": "http://127.0.0.1:8000" } },

@@ -57,6 +57,12 @@ export function ask(words: string, attachments: readonly Attachment[], previousI
   page.asked(conversation, conversation.ask(words, attachments, page.parameters(), previousId));
 }
 
+/** A question, or a word to the answer under way. */
+export function say(words: string, attachments: readonly Attachment[]): void {
+  if (current.value.running.value) current.value.steer(words, attachments);
+  else ask(words, attachments);
+}
+
 /** Somebody who looks at a new conversation will ask soon: its sandbox is claimed meanwhile. */
 export function warm(): void {
   if (connection.isOpen && !document.hidden && !current.value.id) current.value.warm();

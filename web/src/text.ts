@@ -1,4 +1,4 @@
-// Every word that the page shows, in English. A translation is another object of this shape.
+// Every word that the pages show, in English. A translation is another object of this shape.
 
 const count = (n: number, one: string, many: string) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
@@ -203,6 +203,16 @@ export const text = {
     reading: "A shared conversation, to read",
   },
 
+  embed: {
+    alone: "This chat is made to be shown in a frame of another page. Opened by itself it does nothing.",
+    create: "New conversation",
+    close: "Close",
+    retry: "Try again",
+    signedOut: "You could not be signed in.",
+    wrongPage: "The token was made for another page.",
+    failed: "The answer failed.",
+  },
+
   files: {
     title: "Files of the sandbox",
     none: "No files yet. What code writes into its working directory appears here.",
@@ -221,4 +231,12 @@ export const text = {
     focus: "To the question",
     help: "This list",
   },
+};
+
+/** What the script says in the page that embeds the chat; apart, so that it carries nothing else. */
+export const loader = {
+  open: (unread: number) => (unread ? `Open chat, ${count(unread, "new answer", "new answers")}` : "Open chat"),
+  close: "Close",
+  unreachable: "The chat cannot be reached just now.",
+  noToken: "The page’s backend gave no token.",
 };

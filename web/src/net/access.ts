@@ -15,9 +15,8 @@ export function whenRefused(handler: () => Promise<boolean>): void {
 
 export const renewed = (): Promise<boolean> => renew();
 
-export const hasToken = (): boolean => token !== "";
-
-export const authorization = (): Record<string, string> => (token ? { Authorization: `Bearer ${token}` } : {});
+/** Empty where the cookie counts. */
+export const inUse = (): string => token;
 
 /** A browser's socket can carry no header. */
 export const subprotocols = (): string[] => (token ? ["codeact", `codeact-key.${token}`] : []);

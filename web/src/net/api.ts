@@ -1,7 +1,7 @@
 // HTTP requests of the page enter the server, its answers leave as values or as a `Failed` in the server's words.
 
 import type { Input, Response } from "../wire";
-import { authorization, hasToken, renewed } from "./access";
+import { inUse, renewed } from "./access";
 
 export class Failed extends globalThis.Error {
   readonly status: number;
@@ -75,6 +75,13 @@ export interface StoredTurn {
   input: Input[];
 }
 
+export interface EmbedSession {
+  owner: string;
+  origin: string;
+  expires_in_s: number;
+  anonymous: boolean;
+}
+
 /** Where a file of a sandbox is downloaded from. */
 export const fileAddress = (containerId: string, fileId: string): string =>
   `/v1/containers/${encodeURIComponent(containerId)}/files/${encodeURIComponent(fileId)}/content`;
@@ -88,6 +95,11 @@ export async function call<T>(method: string, path: string, body?: unknown): Pro
   return parsed(await (await send(method, path, body)).text()) as T;
 }
 
+/** A call with a token that nothing else uses yet, or without any. */
+async function callAs<T>(token: string, method: string, path: string, body?: unknown): Promise<T> {
+  return parsed(await (await taken(await attempt(method, path, body, token))).text()) as T;
+}
+
 /** The bytes of what the server keeps. */
 export async function content(path: string): Promise<Blob> {
   return (await send("GET", path)).blob();
@@ -96,14 +108,23 @@ export async function content(path: string): Promise<Blob> {
 async function send(method: string, path: string, body?: unknown): Promise<globalThis.Response> {
   let reply = await attempt(method, path, body);
   if (reply.status === 401 && (await renewed())) reply = await attempt(method, path, body);
+  return taken(reply);
+}
+
+/** Raises `Failed` in the server's words. */
+async function taken(reply: globalThis.Response): Promise<globalThis.Response> {
   if (reply.ok) return reply;
   const value = parsed(await reply.text()) as { error?: { message?: string; code?: string } } | null;
   throw new Failed(value?.error?.message ?? reply.statusText, reply.status, value?.error?.code ?? null);
 }
 
-async function attempt(method: string, path: string, body: unknown): Promise<globalThis.Response> {
-  const headers = { ...authorization(), ...(body !== undefined && { "Content-Type": "application/json" }) };
-  const credentials = hasToken() ? "omit" : "same-origin";
+/** Where a token says who asks, no cookie may. */
+async function attempt(method: string, path: string, body: unknown, token = inUse()): Promise<globalThis.Response> {
+  const headers = {
+    ...(token && { Authorization: `Bearer ${token}` }),
+    ...(body !== undefined && { "Content-Type": "application/json" }),
+  };
+  const credentials = token ? "omit" : "same-origin";
   try {
     return await fetch(address(path), { method, headers, credentials, body: body === undefined ? null : JSON.stringify(body) });
   } catch {
@@ -146,5 +167,7 @@ export const api = {
   shared: (token: string) => call<Shared>("GET", `v1/shares/${encodeURIComponent(token)}`),
   files: (containerId: string) =>
     call<{ data: SandboxFile[] }>("GET", `v1/containers/${encodeURIComponent(containerId)}/files?limit=100`),
+  embedSession: (token: string) => callAs<EmbedSession>(token, "GET", "v1/embed/session"),
+  createVisitor: (origin: string) => callAs<EmbedSession & { token: string }>("", "POST", "v1/embed/sessions", { origin }),
   response: (id: string) => call<Response>("GET", `v1/responses/${encodeURIComponent(id)}`),
 };

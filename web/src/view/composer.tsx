@@ -5,7 +5,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { isPicture } from "../core/asked";
 import { attachments, words as draft } from "../draft";
-import { ask, current, line, status } from "../session";
+import { current, line, say, status } from "../session";
 import { text } from "../text";
 import { IconButton } from "./controls";
 import { Icon } from "./icons";
@@ -42,8 +42,7 @@ export function Composer({ focused, model }: Props) {
 
   const send = () => {
     if (!ready) return;
-    if (running) conversation.steer(words, attachments.value);
-    else ask(words, attachments.value);
+    say(words, attachments.value);
     draft.value = "";
     attachments.value = [];
     complaint.value = "";

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { hasToken } from "../net/access";
+import { inUse } from "../net/access";
 import { content } from "../net/api";
 
 interface DownloadProps {
@@ -16,7 +16,7 @@ interface DownloadProps {
 /** With a token the file is fetched first, because a link carries none. */
 export function Download({ href, name, label, children, ...rest }: DownloadProps) {
   const click = (event: MouseEvent) => {
-    if (!hasToken() || !isKept(href)) return;
+    if (!inUse() || !isKept(href)) return;
     event.preventDefault();
     void content(href).then((file) => save(file, name), () => undefined);
   };
@@ -29,7 +29,7 @@ export function Download({ href, name, label, children, ...rest }: DownloadProps
 
 /** Empty until there is something to show. */
 export function useStored(source: string): string {
-  const direct = !hasToken() || !isKept(source);
+  const direct = !inUse() || !isKept(source);
   const [fetched, setFetched] = useState("");
   useEffect(() => {
     if (direct) return;
