@@ -50,13 +50,14 @@ class CreateEmbedSession(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class EmbedSession(msgspec.Struct, kw_only=True):
-    """`owner` is whose conversations these are; `expires_at` is in Unix seconds."""
+    """`owner` is whose conversations these are; `expires_at` is in Unix seconds, by this server's clock."""
 
     object: Literal["codeact:embed.session"] = "codeact:embed.session"
     id: str
     owner: str
     origin: str
     expires_at: int
+    expires_in_s: int
     anonymous: bool
 
 
@@ -190,6 +191,7 @@ def _about(session_id: str, owner: str, origin: str, expires_at: datetime) -> di
         "owner": owner,
         "origin": origin,
         "expires_at": int(expires_at.timestamp()),
+        "expires_in_s": max(0, round((expires_at - datetime.now(UTC)).total_seconds())),
         "anonymous": account_of(owner) == ANONYMOUS,
     }
 

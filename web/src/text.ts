@@ -207,6 +207,7 @@ export const text = {
     alone: "This chat is made to be shown in a frame of another page. Opened by itself it does nothing.",
     create: "New conversation",
     close: "Close",
+    hint: "Models make mistakes: check what matters.",
     retry: "Try again",
     signedOut: "You could not be signed in.",
     wrongPage: "The token was made for another page.",

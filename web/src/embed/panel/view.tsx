@@ -36,7 +36,7 @@ export function Panel() {
       <footer class="footer">
         {trouble.value ? <Trouble /> : <StatusLine />}
         <Composer focused={false} />
-        <p class="hint">{text.composer.hint}</p>
+        <p class="hint">{text.embed.hint}</p>
       </footer>
       <p class="unseen" aria-live="polite">{announced.value}</p>
     </main>
