@@ -35,9 +35,11 @@ def create_app(*, codeact_url: str, api_key: str, origin: str) -> Starlette:
 
     async def token(request: Request) -> Response:
         user = "alice"  # in earnest: whoever your own session says that this request comes from
-        reply = await codeact.post("/v1/embed/sessions", json={"origin": origin, "user": user})
-        if reply.is_error:
-            return JSONResponse({"error": reply.json()["error"]["message"]}, 502)
+        try:
+            reply = await codeact.post("/v1/embed/sessions", json={"origin": origin, "user": user})
+            reply.raise_for_status()
+        except httpx.HTTPError as error:
+            return JSONResponse({"error": f"codeact gave no token: {error}"}, 502)
         return JSONResponse({"token": reply.json()["token"]}, headers={"Cache-Control": "no-store"})
 
     @asynccontextmanager

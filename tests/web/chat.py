@@ -1,6 +1,6 @@
 """The chat page as a person sees it: what they do enters, what stands on the page leaves."""
 
-from playwright.sync_api import Locator, Page, WebSocketRoute, expect
+from playwright.sync_api import FrameLocator, Locator, Page, WebSocketRoute, expect
 
 from codeact.models.demo import EXAMPLES
 
@@ -18,15 +18,16 @@ def example(word: str) -> str:
 
 
 class Chat:
-    """One tab."""
+    """One tab, or the frame in it where the chat is."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, frame: FrameLocator | None = None) -> None:
         self.page = page
-        self.box = page.get_by_label("Your question")
-        self.answers = page.get_by_role("article", name="Answer")
-        self.line = page.locator(".line")
-        self.send = page.get_by_role("button", name="Send")
-        self.stop = page.get_by_role("button", name="Stop", exact=True)
+        place = frame or page
+        self.box = place.get_by_label("Your question")
+        self.answers = place.get_by_role("article", name="Answer")
+        self.line = place.locator(".line")
+        self.send = place.get_by_role("button", name="Send")
+        self.stop = place.get_by_role("button", name="Stop", exact=True)
 
     def ask(self, question: str) -> Locator:
         """Types a question; the answer that it gets."""

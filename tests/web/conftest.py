@@ -15,6 +15,7 @@ from tests.server.conftest import (  # noqa: F401  (fixtures)
     Running,
     data_dir,
     demo,
+    in_thread,
     make_server,
     model_server,
     running,
@@ -22,6 +23,7 @@ from tests.server.conftest import (  # noqa: F401  (fixtures)
     settings_of,
 )
 from tests.web.chat import Chat
+from tests.web.hosts import LISTEN, OPEN_ROOTS, Embed, Host, Servers, free_port, serving
 from web.build import BuildError, build
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -112,9 +114,10 @@ def visit(browser: Browser) -> Iterator[Callable[..., Chat]]:
     complaints: list[str] = []
     with ExitStack() as stack:
 
-        def open_page(url: str, *, expected: tuple[str, ...] = (), **options: Any) -> Chat:
+        def open_page(url: str, *, expected: tuple[str, ...] = (), script: str = "", **options: Any) -> Chat:
             context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}} | options)
             stack.callback(context.close)
+            context.add_init_script(script)
             page = context.new_page()
 
             def complain(text: str) -> None:
@@ -128,3 +131,40 @@ def visit(browser: Browser) -> Iterator[Callable[..., Chat]]:
 
         yield open_page
     assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def servers(
+    make_server: Callable[..., Running],  # noqa: F811
+    model_server: ModelServer,  # noqa: F811
+    page_built: None,
+) -> Iterator[Servers]:
+    shop, other, foreign = hosts = [Host(free_port()) for _ in range(3)]
+    codeact = in_thread(
+        lambda: make_server(
+            model="openai/scripted",
+            model_api_base=model_server.base_url,
+            model_api_key="test",
+            api_keys=("secret",),
+            embed_origins=(shop.origin, other.origin),
+        )
+    )
+    with ExitStack() as stack:
+        for host in hosts:
+            host.codeact = codeact.url
+            stack.enter_context(serving(host.app(), host.port))
+        yield Servers(codeact, shop, other, foreign)
+
+
+@pytest.fixture
+def enter(visit: Callable[..., Chat], servers: Servers, request: pytest.FixtureRequest) -> Callable[..., Embed]:
+    """Opens a host page, for a user of the test's own."""
+    for host in (servers.shop, servers.other):
+        host.user = f"{request.node.name} {id(request)}"
+
+    def open_page(url: str, **options: Any) -> Embed:
+        embed = Embed(visit(url, script=OPEN_ROOTS, **options).page)
+        embed.page.evaluate(LISTEN)
+        return embed
+
+    return open_page

@@ -233,8 +233,8 @@ def test_a_question_that_was_lost_on_its_way_is_asked_once(
 
 
 @contextmanager
-def process(port: int, data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`codeact serve` as a process of its own, which can be killed."""
+def process(port: int, data_dir: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`codeact serve` as a process of its own, which can be killed; settings by their variables."""
     command = [
         str(Path(sys.executable).with_name("codeact")),
         "serve",
@@ -245,7 +245,9 @@ def process(port: int, data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
     ]
     options = ["--model", "demo", "--sandbox", "process", "--pool-min", "1"]
     with (data_dir / "log").open("ab") as log:
-        server = subprocess.Popen([*command, *options], stdout=log, stderr=log, env=os.environ | {"NO_COLOR": "1"})
+        server = subprocess.Popen(
+            [*command, *options], stdout=log, stderr=log, env=os.environ | {"NO_COLOR": "1"} | settings
+        )
     try:
         yield server
     finally:

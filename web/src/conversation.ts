@@ -45,8 +45,6 @@ export class Turn {
 
 /** Who hears of what happens in a conversation. */
 export interface Watcher {
-  /** There is a conversation on the server, with a sandbox, before the first question. */
-  prepared(id: string): void;
   took(event: Event): void;
   ended(turn: Turn): void;
   /** What was said meanwhile came too late, or could not be taken in. */
@@ -78,9 +76,7 @@ export class Conversation {
 
   /** Makes the conversation and claims its sandbox before there is a question, so that its first code runs at once. */
   warm(): void {
-    if (this.id || this.turns.length || this.warming) return;
-    this.warming = new Warming(this.connection);
-    void this.warming.done.then((made) => made && this.watcher.prepared(made.conversationId));
+    if (!this.id && !this.turns.length) this.warming ??= new Warming(this.connection);
   }
 
   /** Reads what is stored, and goes on with an answer that is under way. Raises `Failed`. */

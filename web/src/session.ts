@@ -14,10 +14,8 @@ export interface Page {
   /** The options of the next question. */
   parameters(): Record<string, unknown>;
   /** A question is on its way; once `sent` the conversation has its id, or the question has failed. */
-  asked(conversation: Conversation, sent: Promise<void>): void;
+  asked?(conversation: Conversation, sent: Promise<void>): void;
   ended(conversation: Conversation, turn: Turn): void;
-  /** A new conversation waits for its first question. */
-  prepared?(id: string): void;
   took?(conversation: Conversation, event: Event): void;
 }
 
@@ -40,7 +38,6 @@ export function begin(around: Page): void {
 
 export function make(id: string | null): Conversation {
   const conversation: Conversation = new Conversation(id, connection, {
-    prepared: (made) => page.prepared?.(made),
     took: (event) => page.took?.(conversation, event),
     ended: (turn) => {
       if (conversation === current.value) announced.value = turn.failure || `${text.turn.complete} ${turn.words}`;
@@ -54,7 +51,8 @@ export function make(id: string | null): Conversation {
 export function ask(words: string, attachments: readonly Attachment[], previousId?: string | null): void {
   const conversation = current.value;
   announced.value = text.turn.working;
-  page.asked(conversation, conversation.ask(words, attachments, page.parameters(), previousId));
+  const sent = conversation.ask(words, attachments, page.parameters(), previousId);
+  page.asked?.(conversation, sent);
 }
 
 /** A question, or a word to the answer under way. */

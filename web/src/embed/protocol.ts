@@ -28,9 +28,8 @@ export interface Configuration extends Look {
 export type ToPanel =
   | ({ type: "configure" } & Configuration)
   | { type: "token"; token: string }
-  | { type: "token.failed"; message: string }
+  | { type: "token.failed" }
   | { type: "open" }
-  | { type: "close" }
   | { type: "send"; text: string };
 
 /** An answer that has ended. */

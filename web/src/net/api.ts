@@ -150,6 +150,7 @@ export const api = {
     const asked = new URLSearchParams({ limit: "40", ...(query && { query }), ...(after && { after }) });
     return call<Page>("GET", `v1/conversations?${asked}`);
   },
+  newest: () => call<Page>("GET", "v1/conversations?limit=1"),
   createConversation: () => call<ConversationObject>("POST", "v1/conversations", {}),
   conversation: (id: string) => call<ConversationObject>("GET", conversation(id)),
   turns: (id: string) => call<{ data: StoredTurn[] }>("GET", `${conversation(id)}/responses`),

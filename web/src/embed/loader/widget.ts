@@ -63,9 +63,8 @@ export function widget(
     opened = open;
     unread = 0;
     view.show(open, 0);
-    const name = open ? "open" : "close";
-    panel!.say({ type: name });
-    emit({ name, detail: null });
+    if (open && greeted) panel!.say({ type: "open" });
+    emit({ name: open ? "open" : "close", detail: null });
   }
 
   function send(text: string): void {
@@ -117,7 +116,8 @@ export function widget(
       if (!token || typeof token !== "string") throw new Error(text.noToken);
       panel!.say({ type: "token", token });
     } catch (error) {
-      panel!.say({ type: "token.failed", message: String((error as Error)?.message ?? error) });
+      panel!.say({ type: "token.failed" });
+      emit({ name: "error", detail: { code: "token_failed", message: String((error as Error)?.message ?? error) } });
     }
   }
 

@@ -3,29 +3,31 @@
 import { effect, signal, untracked } from "@preact/signals";
 import type { Conversation, Turn } from "../../conversation";
 import { whenRefused } from "../../net/access";
-import { Failed } from "../../net/api";
+import { api, Failed } from "../../net/api";
 import { begin, connection, current, line, make, missing, say, warm } from "../../session";
 import { text } from "../../text";
 import { channel, type Channel, type Emitted, type ToHost, type ToPanel } from "../protocol";
-import { keep, kept } from "./kept";
 import { configure, look } from "./look";
-import { begin as beginVisitor, identify, owner, trouble } from "./visitor";
+import { begin as beginVisitor, identify, trouble } from "./visitor";
 
 const TOKEN_WITHIN_MS = 20_000;
 const AGAIN_MS = 2000;
+const LONGEST_MS = 60_000;
 
 let host: Channel<ToHost>;
 let answer: ((token: string | null) => void) | null = null;
 let isReady = false;
 let refusals = 0;
+let failures = 0;
+let retry = 0;
 
-/** Whether the visitor sees the panel. */
-export const shown = signal(false);
+/** Whether it is known which conversation goes on. */
+export const settled = signal(false);
 
 /** `origin` is the host page's, as the panel's address names it: the server lets no other page frame it. */
 export function start(origin: string): void {
-  begin({ parameters: () => ({}), asked, ended, prepared: remember, took });
-  beginVisitor(origin, askForToken);
+  begin({ parameters: () => ({}), ended, took });
+  beginVisitor(origin, askForToken, () => void enter());
   whenRefused(identify);
   host = channel<ToHost, ToPanel>(() => parent, origin, hear);
   effect(() => {
@@ -36,7 +38,7 @@ export function start(origin: string): void {
     untracked(() => lineIs(state));
   });
   effect(() => {
-    if (line.value === "open" && current.value.loaded.value) untracked(ready);
+    if (line.value === "open" && settled.value) untracked(ready);
   });
   host.say({ type: "hello" });
 }
@@ -53,12 +55,7 @@ function hear(message: ToPanel): void {
     }
     case "token": return answer?.(String(message.token));
     case "token.failed": return answer?.(null);
-    case "open":
-      shown.value = true;
-      return focus();
-    case "close":
-      shown.value = false;
-      return;
+    case "open": return focus();
     case "send": say(String(message.text), []);
   }
 }
@@ -84,39 +81,48 @@ async function askForToken(): Promise<string> {
 
 // ---- the conversation ---------------------------------------------------------------------------------
 
-/** Also what "try again" does, when the visitor could not be signed in. */
+/** Finds out who the visitor is, and goes on with their conversation. What fails may pass: it tries again, too. */
 export async function enter(): Promise<void> {
-  if (!(await identify())) return;
-  const id = isReady ? null : kept(owner());
-  if (id) current.value = make(id);
-  line.value = "connecting";
-  connection.open();
-  if (id) await read(current.value);
+  clearTimeout(retry);
+  if (!(await identify())) {
+    retry = window.setTimeout(() => void enter(), Math.min(AGAIN_MS * 2 ** failures++, LONGEST_MS));
+    return;
+  }
+  failures = 0;
+  if (!connection.isOpen) {
+    line.value = "connecting";
+    connection.open();
+  }
+  if (!settled.value) await goOn();
 }
 
 export function fresh(): void {
-  keep(owner(), null);
   missing.value = "";
   current.value = make(null);
   warm();
 }
 
-async function read(conversation: Conversation): Promise<void> {
+/** Shows the visitor's last conversation. The server knows it; browsers may forbid a frame to keep anything. */
+async function goOn(): Promise<void> {
   missing.value = "";
   try {
-    await conversation.load();
-  } catch (error) {
-    if (conversation !== current.value) return;
-    if (error instanceof Failed && error.status === 404) fresh();
-    else missing.value = text.line.unanswered;
+    const [last] = (await api.newest()).data;
+    if (last && !current.value.turns.length) {
+      current.value = make(last.id);
+      await current.value.load();
+    }
+    settled.value = true;
+  } catch {
+    missing.value = text.line.unanswered;
   }
+  if (!look.value!.inline) warm();
 }
 
 function lineIs(state: typeof line.value): void {
   if (state === "open") {
     refusals = 0;
-    if (!look.value!.inline) warm();
-    if (missing.value) void read(current.value);
+    if (missing.value) void goOn();
+    else if (settled.value && !look.value!.inline) warm();
   } else if (state === "key") {
     setTimeout(() => void enter(), refusals++ ? AGAIN_MS : 0);
   }
@@ -126,12 +132,6 @@ function ready(): void {
   if (isReady) return;
   isReady = true;
   emit({ name: "ready", detail: null });
-}
-
-const remember = (id: string): void => keep(owner(), id);
-
-function asked(conversation: Conversation, sent: Promise<void>): void {
-  void sent.then(() => conversation.id && conversation === current.value && remember(conversation.id));
 }
 
 function took(conversation: Conversation, event: Extract<Emitted, { name: "event" }>["detail"]): void {

@@ -8,7 +8,7 @@ import { IconButton } from "../../view/controls";
 import { StatusLine } from "../../view/line";
 import { Thread } from "../../view/thread";
 import { look } from "./look";
-import { close, enter, focus, fresh } from "./state";
+import { close, enter, focus, fresh, settled } from "./state";
 import { trouble } from "./visitor";
 
 export function Panel() {
@@ -32,7 +32,7 @@ export function Panel() {
         {current.value.path.value.length > 0 && <IconButton icon="create" label={text.embed.create} onClick={begin} />}
         {!inline && <IconButton icon="close" label={text.embed.close} onClick={close} />}
       </header>
-      <Thread empty={<Greeting />} />
+      <Thread empty={settled.value && <Greeting />} />
       <footer class="footer">
         {trouble.value ? <Trouble /> : <StatusLine />}
         <Composer focused={false} />

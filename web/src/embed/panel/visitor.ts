@@ -6,24 +6,26 @@ import { api, Failed, type EmbedSession } from "../../net/api";
 import { connection } from "../../session";
 import { text } from "../../text";
 import { look } from "./look";
-import { kept, keep } from "./kept";
 
 const RENEW_BEFORE_S = 60;
 const SHORTEST_S = 10;
+const KEY = "codeact visitor of ";
 
 /** Why there is no token, in words; empty while there is one, or may be. */
 export const trouble = signal("");
 
 let origin: string;
 let ask: () => Promise<string>;
+let renew: () => void;
 let known: EmbedSession | null = null;
 let running: Promise<boolean> | null = null;
 let timer = 0;
 
-/** `from` is the host page's origin; `askHost` asks it for a token. Called once. */
-export function begin(from: string, askHost: () => Promise<string>): void {
+/** `from` is the host page's origin; `askHost` asks it for a token; `onEnding` is called before that ends. Called once. */
+export function begin(from: string, askHost: () => Promise<string>, onEnding: () => void): void {
   origin = from;
   ask = askHost;
+  renew = onEnding;
 }
 
 /** Whether there is a token that the server takes. Calls that come meanwhile wait for the same answer. */
@@ -31,8 +33,6 @@ export function identify(): Promise<boolean> {
   running ??= obtain().finally(() => (running = null));
   return running;
 }
-
-export const owner = (): string => known!.owner;
 
 async function obtain(): Promise<boolean> {
   clearTimeout(timer);
@@ -47,7 +47,7 @@ async function obtain(): Promise<boolean> {
     known = session;
     use(token);
     connection.refresh(token);
-    timer = window.setTimeout(() => void identify(), 1000 * Math.max(SHORTEST_S, session.expires_in_s - RENEW_BEFORE_S));
+    timer = window.setTimeout(renew, 1000 * Math.max(SHORTEST_S, session.expires_in_s - RENEW_BEFORE_S));
     trouble.value = "";
     return true;
   } catch (error) {
@@ -68,8 +68,7 @@ async function named(): Promise<Identity> {
 
 /** Comes back as the same one as long as the token of last time lasts. */
 async function visitor(): Promise<Identity> {
-  const name = `visitor ${origin}`;
-  const earlier = kept(name);
+  const earlier = kept();
   if (earlier) {
     try {
       const session = await api.embedSession(earlier);
@@ -79,6 +78,25 @@ async function visitor(): Promise<Identity> {
     }
   }
   const session = await api.createVisitor(origin);
-  keep(name, session.token);
+  keep(session.token);
   return { token: session.token, session };
+}
+
+// The frame's own storage, which browsers keep apart for each site around it. Where they forbid it, each page has a
+// new visitor.
+
+function kept(): string | null {
+  try {
+    return localStorage.getItem(KEY + origin);
+  } catch {
+    return null;
+  }
+}
+
+function keep(token: string): void {
+  try {
+    localStorage.setItem(KEY + origin, token);
+  } catch {
+    // forbidden, or full
+  }
 }

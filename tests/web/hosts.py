@@ -1,0 +1,153 @@
+"""Pages of other origins that embed the chat: what their HTML says enters, a page and its backend's tokens leave."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import uvicorn
+from playwright.sync_api import FrameLocator, Page, expect
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from tests.server.conftest import Running
+from tests.web.chat import Chat
+
+__all__ = ["LISTEN", "OPEN_ROOTS", "Embed", "Host", "Servers", "free_port", "serving", "until"]
+
+OPEN_ROOTS = """
+const attach = Element.prototype.attachShadow;
+Element.prototype.attachShadow = function () { return attach.call(this, {mode: "open"}); };
+"""
+"""The launcher's shadow root is closed, for tests too; so the tests open it."""
+
+LISTEN = """
+window.heard = [];
+for (const name of ["ready", "open", "close", "message", "unread", "error"]) {
+    codeact.on(name, (detail) => heard.push([name, detail]));
+}
+"""
+
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Shop</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">{head}</head>
+<body><main><h1>Shop</h1><button id="before">Before</button>{body}</main></body></html>"""
+
+
+@dataclass
+class Host:
+    """One origin. `minted` are the sessions that its backend has asked for, for its one user."""
+
+    port: int
+    name: str = "localhost"
+    codeact: str = ""
+    key: str = "secret"
+    html: str = ""
+    user: str = "alice"
+    lasts_s: int = 600
+    minted: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def origin(self) -> str:
+        """By its own name of another site than the server's."""
+        return f"http://{self.name}:{self.port}"
+
+    def shows(self, attributes: str = 'data-token-url="/token"', *, body: str = "", style: str = "") -> str:
+        """The page has the script with these attributes from now on; its address."""
+        script = f'<script src="{self.codeact}/embed.js" {attributes}></script>'
+        self.html = PAGE.format(head=f"<style>{style}</style>{script}", body=body)
+        return self.origin
+
+    def mint(self) -> str:
+        """A token, as the backend would give it to its page."""
+        body = {"origin": self.origin, "user": self.user, "expires_in_s": self.lasts_s}
+        headers = {"Authorization": f"Bearer {self.key}"}
+        reply = httpx.post(f"{self.codeact}/v1/embed/sessions", json=body, headers=headers, trust_env=False)
+        self.minted.append(reply.raise_for_status().json())
+        return str(self.minted[-1]["token"])
+
+    def app(self) -> Starlette:
+        def page(request: Request) -> Response:
+            # As strict as the documentation says that a page may be, but for its own inline style and scripts.
+            policy = (
+                f"default-src 'self'; script-src 'self' 'unsafe-inline' {self.codeact}; frame-src {self.codeact};"
+                " style-src 'self' 'unsafe-inline'; img-src data:; connect-src 'self'"
+            )
+            return HTMLResponse(self.html, headers={"Content-Security-Policy": policy})
+
+        def free(request: Request) -> Response:
+            """The same without a policy, for those who want to attack."""
+            return HTMLResponse(self.html)
+
+        def token(request: Request) -> Response:
+            return JSONResponse({"token": self.mint()})
+
+        return Starlette(routes=[Route("/", page), Route("/free", free), Route("/token", token, methods=["POST"])])
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@dataclass
+class Servers:
+    """A server that two origins may embed, and three origins. `foreign` is the one that may not."""
+
+    running: Running
+    shop: Host
+    other: Host
+    foreign: Host
+
+
+class Embed:
+    """A host page with the embed in it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.launcher = page.locator(".launcher")
+        self.panel = page.locator(".panel")
+        self.frame: FrameLocator = page.frame_locator("codeact-embed iframe")
+        self.chat = Chat(page, self.frame)
+
+    def opened(self) -> Chat:
+        """The chat, once a click has opened it."""
+        self.launcher.click()
+        expect(self.chat.box).to_be_visible()
+        return self.chat
+
+    def heard(self, name: str) -> list[Any]:
+        """What the page's handlers were given, since `LISTEN`."""
+        return [detail for said, detail in self.page.evaluate("heard") if said == name]
+
+    def hears(self, name: str, count: int = 1) -> list[Any]:
+        """Waits until so many have come."""
+        self.page.wait_for_function(
+            "([name, count]) => heard.filter(([n]) => n === name).length >= count", arg=[name, count]
+        )
+        return self.heard(name)
+
+
+def until(page: Page, condition: Callable[[], bool]) -> None:
+    """Something of the server's, for which the browser has no event."""
+    while not condition():
+        page.wait_for_timeout(50)
+
+
+@contextmanager
+def serving(app: Any, port: int) -> Iterator[None]:
+    """An ASGI application on loopback, in a thread of its own."""
+    listener = socket.create_server(("127.0.0.1", port))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name=f"host {port}")
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        listener.close()
