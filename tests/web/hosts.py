@@ -31,6 +31,7 @@ window.heard = [];
 for (const name of ["ready", "open", "close", "message", "unread", "error"]) {
     codeact.on(name, (detail) => heard.push([name, detail]));
 }
+null;  // Playwright would call a function that comes back
 """
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Shop</title>

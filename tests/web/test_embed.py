@@ -1,6 +1,7 @@
 """The embed on pages of other origins: what visitors do with it, and what the host page does."""
 
 import gzip
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from tests.model_server import Gate, ModelServer
 from tests.web.chat import Chat, example, execute
 from tests.web.hosts import LISTEN, OPEN_ROOTS, Embed, Host, Servers, free_port, serving, until
 from tests.web.test_connection import process, ready
-from tests.web.test_faces import AXE, PHONE
+from tests.web.test_faces import PHONE
+from tests.web.test_scenes import AXE
 
 pytestmark = pytest.mark.browser
 
@@ -187,9 +189,10 @@ def test_pictures_and_files_are_fetched_with_the_token(
     embed = enter(servers.shop.shows())
     answer = embed.opened().ask("draw")
     embed.chat.ended(answer)
+    embed.page.reload()
+    answer = embed.opened().answers
     image = answer.locator("img")
-    expect(image).to_be_visible()
-    assert str(image.get_attribute("src")).startswith("blob:")
+    expect(image).to_have_attribute("src", re.compile("^blob:"))
     assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 400
     with embed.page.expect_download() as download:
         answer.get_by_role("link", name="result.csv").click()
@@ -204,7 +207,7 @@ def test_without_a_face_the_page_asks_and_hears_each_event(
 ) -> None:
     script(execute("print(6 * 7)"), "It is 42.", "And 43.")
     embed = enter(servers.shop.shows('data-token-url="/token" data-ui="none"'))
-    embed.page.evaluate("window.events = []; window.off = codeact.on('event', (event) => events.push(event))")
+    embed.page.evaluate("window.events = []; window.off = codeact.on('event', (event) => events.push(event)); null")
     embed.page.evaluate("codeact.send('compute')")
     (message,) = embed.hears("message")
     assert (message["text"], message["status"]) == ("It is 42.", "completed")
@@ -240,7 +243,6 @@ def test_destroy_takes_everything_out_and_init_brings_it_back(
     embed.hears("ready")
     embed.page.evaluate("codeact.destroy()")
     expect(embed.page.locator("codeact-embed, iframe, link[rel=preconnect]")).to_have_count(0)
-    assert len(embed.page.frames) == 1
     fetching = "async () => (await (await fetch('/token', {method: 'POST'})).json()).token"
     embed.page.evaluate(f"codeact.init({{title: 'Second', getToken: {fetching}}})")
     script("Again.")
@@ -367,4 +369,4 @@ def test_on_a_phone_the_panel_takes_the_whole_screen(
 def test_the_loader_is_small_and_needs_nothing_else(page_built: None) -> None:
     loader = (STATIC / "embed.js").read_bytes()
     assert len(gzip.compress(loader, 9)) <= LARGEST_LOADER
-    assert b"import" not in loader
+    assert not re.search(rb"\bimport\b", loader)

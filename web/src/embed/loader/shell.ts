@@ -51,6 +51,8 @@ export function shell({ look, position, ui }: Settings, doings: Doings): Shell {
   }
   root.append(panel);
 
+  /** Not before its page is there: a frame that has the focus would lose it with the page before, and not get it again. */
+  const focusFrame = () => opened && panel.classList.contains("loaded") && frame?.focus();
   /** A phone's keyboard takes a part of the screen, but not of the page. */
   const fit = () => panel.style.setProperty("--viewport", `${visualViewport!.height}px`);
   const giveFocusBack = () => {
@@ -70,7 +72,7 @@ export function shell({ look, position, ui }: Settings, doings: Doings): Shell {
     },
     loaded() {
       panel.classList.add("loaded");
-      if (opened) frame?.focus();
+      focusFrame();
     },
     failed() {
       const words = made("p");
@@ -93,7 +95,7 @@ export function shell({ look, position, ui }: Settings, doings: Doings): Shell {
         before = inside ? null : document.activeElement;
         fit();
         visualViewport!.addEventListener("resize", fit);
-        frame?.focus();
+        focusFrame();
       } else {
         visualViewport!.removeEventListener("resize", fit);
         if (inside) giveFocusBack();

@@ -43,7 +43,10 @@ export function widget(
     if (panel) return;
     const frame = made("iframe", { title: look.title, allow: "clipboard-write", referrerpolicy: "no-referrer" });
     panel = channel<ToPanel, ToHost>(() => frame.contentWindow, page.origin, hear);
-    if (!anonymous) token = askForToken();
+    if (!anonymous) {
+      token = askForToken();
+      token.catch(() => undefined); // told where it is awaited
+    }
     if (inline) frame.loading = "lazy";
     frame.onload = () => setTimeout(() => greeted || ends.signal.aborted || fail(), HELLO_MS);
     frame.src = page.href;
