@@ -117,6 +117,7 @@ def test_everything_can_be_done_by_keyboard_and_focus_comes_back(
     keys.press("Tab")
     expect(embed.launcher).to_be_focused()
     expect(embed.launcher).to_have_attribute("aria-expanded", "false")
+    embed.hears("ready")
     keys.press("Enter")
     expect(embed.chat.box).to_be_focused()
     expect(embed.launcher).to_have_attribute("aria-expanded", "true")
