@@ -6,16 +6,18 @@ Speaks `POST /chat/completions` with SSE by itself, at a small part of what lite
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 
 from codeact.models import ChatMessage, Finish, ModelEvent, ReasoningDelta, Sampling, TextDelta, Usage
 from codeact.models.attempts import Pace, guessed, retried
 from codeact.models.direct_errors import Refused, StreamBroken, failure
 from codeact.models.failures import Asked
+
+if TYPE_CHECKING:
+    import aiohttp  # Where it is used it is imported there: a server listens 90 ms earlier.
 
 __all__ = ["DirectModel"]
 
@@ -83,7 +85,7 @@ class DirectModel:
         self._key = api_key or "none"
         self._pace = Pace(name, first_token_timeout_s, token_timeout_s)
         self._retries = retries
-        self._session: aiohttp.ClientSession | None = None
+        self._session: "aiohttp.ClientSession | None" = None
 
     async def stream(self, messages: Sequence[ChatMessage], sampling: Sampling) -> AsyncGenerator[ModelEvent, None]:
         """See `Model.stream`."""
@@ -118,7 +120,9 @@ class DirectModel:
         }
         return msgspec.json.encode({name: value for name, value in body.items() if value is not None})
 
-    async def _post(self, body: bytes) -> aiohttp.ClientResponse:
+    async def _post(self, body: bytes) -> "aiohttp.ClientResponse":
+        import aiohttp
+
         if self._session is None:
             # No proxy stands between us and a model on this machine. Timeouts are ours: they name their setting.
             local = urlsplit(self._url).hostname in LOOPBACK
@@ -179,7 +183,7 @@ class _Patience:
     Leaving closes the response, unless it was read to its end.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, deadline: float) -> None:
+    def __init__(self, response: "aiohttp.ClientResponse", deadline: float) -> None:
         self.is_over = False
         self._response = response
         self._deadline = deadline
@@ -201,10 +205,12 @@ class _Patience:
 
     async def read(self) -> bytes:
         """What has come since; nothing at the end, also at one that we made."""
+        from aiohttp import ClientError
+
         self._reads = True
         try:
             return await self._response.content.readany()
-        except aiohttp.ClientError:
+        except ClientError:
             if self.is_over:
                 return b""
             raise
@@ -271,7 +277,7 @@ def _as_usage(usage: _Usage) -> Usage:
     )
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+async def _beginning(response: "aiohttp.ClientResponse") -> bytes:
     """What an error says, bounded."""
     body = b""
     async for piece in response.content.iter_any():

@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-import aiohttp
 import msgspec
 
 from codeact.errors import (
@@ -61,6 +60,8 @@ class Refused(Exception):
 
 def failure(exception: Exception, asked: Asked) -> Failure:
     """What an exception means. One that is neither the server's nor of the connection is a refusal."""
+    import aiohttp
+
     match exception:
         case Refused(status=status, words=words):
             kind, retry = STATUSES.get(status, (ModelRefused, False))
