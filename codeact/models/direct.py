@@ -85,7 +85,7 @@ class DirectModel:
         self._key = api_key or "none"
         self._pace = Pace(name, first_token_timeout_s, token_timeout_s)
         self._retries = retries
-        self._session: "aiohttp.ClientSession | None" = None
+        self._session: aiohttp.ClientSession | None = None
 
     async def stream(self, messages: Sequence[ChatMessage], sampling: Sampling) -> AsyncGenerator[ModelEvent, None]:
         """See `Model.stream`."""
