@@ -107,7 +107,6 @@ def test_a_hover_after_a_reload_claims_no_second_sandbox(servers: Servers, enter
     assert len(servers.running.state.workspaces.container_ids - claimed) == 1
 
 
-@pytest.mark.xfail(reason="a launcher that was reached by Tab keeps the focus when Enter opens the panel", strict=False)
 def test_everything_can_be_done_by_keyboard_and_focus_comes_back(
     servers: Servers, script: Callable[..., None], enter: Callable[..., Embed]
 ) -> None:

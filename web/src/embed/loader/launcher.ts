@@ -38,7 +38,8 @@ export function launcher({ prepare, toggle, close }: Doings): Launcher {
   button.onpointerleave = button.onblur = not;
   button.addEventListener("touchstart", prepare, { passive: true });
   button.onclick = toggle;
-  button.onkeydown = ({ key }) => key === "Escape" && close();
+  // Not by `onkeydown`: a handler that returns false takes every other key from the button.
+  button.addEventListener("keydown", ({ key }) => key === "Escape" && close());
   return {
     button,
     show(open, unread) {
