@@ -202,6 +202,9 @@ class _Patience:
     def until(self, deadline: float) -> None:
         """Moves the deadline, in the loop's time. What is spent between two reads is the reader's own."""
         self._deadline = deadline
+        if deadline < self._timer.when():
+            self._timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._look)
 
     async def read(self) -> bytes:
         """What has come since; nothing at the end, also at one that we made."""

@@ -149,7 +149,7 @@ async def test_an_empty_chunk_is_no_first_token(server: ModelServer, adapter: Ad
 
 async def test_a_pause_between_tokens_names_the_setting(server: ModelServer, adapter: Adapter) -> None:
     server.reply("a", Gate())
-    error = await fail(adapter(server.base_url, first_token_timeout_s=10, token_timeout_s=0.1))
+    error = await fail(adapter(server.base_url, first_token_timeout_s=1000, token_timeout_s=0.1))
     assert isinstance(error, errors.ModelTimeout)
     assert "more than 0.1 s between two tokens (CODEACT_MODEL_TOKEN_TIMEOUT_S)" in error.message
     assert await outcome(server.requests[0].ended) == "disconnected"
