@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+import structlog
 from starlette.routing import Route
 from websockets import Subprotocol
 from websockets.exceptions import ConnectionClosed
@@ -701,8 +702,29 @@ def test_a_storm_of_warm_ups_leaves_the_pool_to_those_who_ask(make_server: Calla
 # ---- the secret ----------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """Whatever is logged, at any level, however other tests have set logging up."""
+    said: list[str] = []
+
+    def note(_: object, __: str, event: structlog.typing.EventDict) -> str:
+        said.append(str(event))
+        raise structlog.DropEvent
+
+    before = structlog.get_config() if structlog.is_configured() else None
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, note],
+        wrapper_class=structlog.make_filtering_bound_logger("debug"),
+    )
+    yield said
+    if before is None:
+        structlog.reset_defaults()
+    else:
+        structlog.configure(**before)
+
+
 def test_a_token_is_in_no_log_no_export_no_event_and_nothing_that_is_kept(
-    server: Running, in_store: Ask, capfd: pytest.CaptureFixture[str], complaints: list[logging.LogRecord]
+    server: Running, in_store: Ask, logged: list[str], complaints: list[logging.LogRecord]
 ) -> None:
     tokens = [token_of(server, user="eve") for _ in range(2)]
     with client(server, tokens[0]) as panel:
@@ -728,10 +750,9 @@ def test_a_token_is_in_no_log_no_export_no_event_and_nothing_that_is_kept(
         names = await database.list_collection_names()
         return [str(document) for name in names async for document in database[name].find()]
 
-    logged = capfd.readouterr()
-    assert response_id in logged.out + logged.err
+    assert response_id in str(logged)
     for token in tokens:
-        assert token not in logged.out + logged.err + str([record.getMessage() for record in complaints])
+        assert token not in str(logged) + str([record.getMessage() for record in complaints])
         assert not [text for text in given_out if token in text]
         assert not [document for document in in_store(kept) if token in document]
 
