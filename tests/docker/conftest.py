@@ -15,6 +15,7 @@ import docker
 import pytest
 
 from tests.needs import missing, prepared_docker
+from tests.server.conftest import in_thread
 
 ROOT = Path(__file__).parents[2]
 SOCKET = Path("/var/run/docker.sock")
@@ -78,7 +79,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[docker.APIClien
 
     if not SOCKET.exists():
         missing("engine", f"no engine listens at {SOCKET}")
-    anyio.run(prepare)
+    in_thread(anyio.run, prepare)
     with closing(docker.APIClient(base_url=f"unix://{SOCKET}", version="auto", timeout=300)) as engine:
         yield engine
 

@@ -147,6 +147,8 @@ def servers(
             model_api_key="test",
             api_keys=("secret",),
             embed_origins=(shop.origin, other.origin),
+            # A quarter of it is all that may be warm and unused, of the visitors of all tests together.
+            pool_max=100,
         )
     )
     with ExitStack() as stack:

@@ -306,7 +306,7 @@ def search(stage: Stage) -> Iterator[Chat]:
 def dialog(name: str) -> Scene:
     def scene(stage: Stage) -> Iterator[Chat]:
         chat = stage.visit(stage.scripted)
-        expect(chat.page.get_by_label("Model")).to_be_visible()
+        expect(chat.page.get_by_label("Model", exact=True)).to_be_visible()
         stage.open_list(chat)
         chat.page.get_by_role("button", name=name, exact=True).click()
         expect(chat.page.get_by_role("dialog", name=name)).to_be_visible()

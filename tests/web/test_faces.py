@@ -86,7 +86,7 @@ def test_a_model_is_chosen_and_kept(
 ) -> None:
     script("One.", "Two.")
     chat = visit(scripted.url)
-    picker = chat.page.get_by_label("Model")
+    picker = chat.page.get_by_label("Model", exact=True)
     expect(picker.locator("option")).to_have_text(["openai/scripted", "openai/other"])
     chat.ended(chat.ask("first"))
     picker.select_option("openai/other")
