@@ -112,7 +112,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 def test_a_search_is_in_the_address_and_a_row_opens_its_conversation(page: Page, address: str) -> None:
     page.goto(f"{address}/conversations")
-    search = page.get_by_label("Search")
+    search = page.get_by_role("textbox", name="Search")
     search.fill("fibonacci")
     search.press("Enter")
     page.wait_for_url("**/conversations?*q=fibonacci*")

@@ -5,10 +5,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import pytest
 
 from codeact.models.demo import EXAMPLES
-from tests.server.conftest import Running
+from codeact.store import open_store
+from tests.server.conftest import Running, in_thread
 from tests.streamlit_app.conftest import ask, conversation_of, shown
 
 pytest.importorskip("streamlit", reason="make install-dashboard")
@@ -59,10 +61,22 @@ def test_an_empty_page_says_what_to_do(app: App, name: str) -> None:
     assert hint.value.startswith("**No ")
 
 
-def test_the_overview_counts_runs_and_times(app: App) -> None:
+def stored(server: Running, collection: str, query: dict[str, Any]) -> int:
+    """How many documents fit; other tests may have added some."""
+
+    async def count() -> int:
+        async with open_store(server.settings) as store:
+            database = store._client.get_default_database("codeact")
+            return await database[collection].count_documents(query)
+
+    return in_thread(anyio.run, count)
+
+
+def test_the_overview_counts_runs_and_times(app: App, server: Running) -> None:
+    runs, failed = (stored(server, "responses", query) for query in ({}, {"response.status": "failed"}))
     page = app("overview", period="24 h")
-    assert int(metric(page, "Runs")) >= len(EXAMPLES)
-    assert metric(page, "Failed") == "0.0 %"
+    assert runs >= len(EXAMPLES)
+    assert (metric(page, "Runs"), metric(page, "Failed")) == (str(runs), f"{100 * failed / runs:.1f} %")
     assert metric(page, "Total time").endswith("s")
     assert len(page.get("vega_lite_chart")) == 3
     assert "No prices are known for these models." in [one.value for one in page.caption]
@@ -185,9 +199,9 @@ def test_the_replay_shows_each_moment(app: App, server: Running) -> None:
     wait_for(page, lambda: page.slider[0].value > 0)
 
 
-def test_errors_are_counted_with_their_code(app: App) -> None:
+def test_errors_are_counted_with_their_code(app: App, server: Running) -> None:
     page = app("errors", period="24 h")
-    assert metric(page, "Exceptions") == "1"
+    assert metric(page, "Exceptions") == str(stored(server, "items", {"item.codeact:result.error": {"$ne": None}}))
     assert any(one.label.startswith("**TypeError**") for one in page.expander)
 
 
