@@ -57,6 +57,7 @@ async def measure(sandbox: str) -> dict[str, float]:
             figures |= await _acquires(socket, url)
             figures |= await _first_output(socket)
             figures |= await _roundtrip(socket)
+            await _idle(process)
             figures |= await _tokens(socket, process, api_base)
         figures["server_mb"] = process.memory_info().rss / 2**20
         figures["sandbox_mb"] = _sandbox_mb(process, sandbox)
@@ -214,6 +215,12 @@ async def _warm(url: str) -> None:
             if pool["warm"] and not pool["starting"]:
                 return
             await asyncio.sleep(0.05)
+
+
+async def _idle(process: psutil.Process) -> None:
+    """Returns once the server has done all for the conversations before: their sandboxes end in the background."""
+    while process.cpu_percent(interval=1.0) > 2:
+        pass
 
 
 async def _first_output(socket: websockets.ClientConnection) -> dict[str, float]:
