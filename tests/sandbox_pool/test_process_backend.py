@@ -186,7 +186,7 @@ async def test_destroying_is_idempotent_and_takes_unknown_ids(backend: Backend) 
 async def test_an_internal_network_is_refused_with_the_reason(tmp_path: Path) -> None:
     backend = ProcessBackend(tmp_path / "state")
     with pytest.raises(EngineUnavailable, match="takes Docker"):
-        await backend.prepare(replace(SPEC, network="internal", allowed_hosts=("pypi.org",)), lambda line: None)
+        await backend.prepare(replace(SPEC, network="internal", allowed_hosts=("packages.example",)), lambda line: None)
     await backend.close()
 
 
