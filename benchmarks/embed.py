@@ -31,8 +31,8 @@ from pathlib import Path
 import uvicorn
 from playwright.async_api import Browser, async_playwright
 
-from benchmarks.latency import _free_port, _until
 from benchmarks.page import CHROMIUM, FLAGS
+from benchmarks.served import free_port, until_ok
 from examples.embed.host import create_app
 from server.routes.page import STATIC
 
@@ -84,7 +84,7 @@ TRANSFERRED = """() => performance.getEntries()
 @asynccontextmanager
 async def _servers() -> AsyncIterator[str]:
     """The example's page, and a server that it may embed."""
-    key, port, host_port = secrets.token_urlsafe(16), _free_port(), _free_port()
+    key, port, host_port = secrets.token_urlsafe(16), free_port(), free_port()
     url, origin = f"http://127.0.0.1:{port}", f"http://localhost:{host_port}"
     with tempfile.TemporaryDirectory(prefix="codeact-bench-") as data_dir:
         settings = {
@@ -105,7 +105,7 @@ async def _servers() -> AsyncIterator[str]:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(host.serve())
-                await _until(url + "/readyz", time.monotonic())
+                await until_ok(url + "/readyz", time.monotonic())
                 yield origin
                 host.should_exit = True
         finally:

@@ -20,22 +20,16 @@ import asyncio
 import json
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import httpx
 import psutil
-import uvicorn
 import websockets
 from jupyter_client.manager import start_new_async_kernel
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import StreamingResponse
-from starlette.routing import Route
+
+from benchmarks.served import codeact_server, model_server, until_ok
 
 __all__ = ["measure"]
 
@@ -49,9 +43,9 @@ PRINT_CODE = f"import time\nfor i in range({PRINTS}):\n    print(f'at={{time.tim
 
 async def measure(sandbox: str) -> dict[str, float]:
     """Runs everything once, in about half a minute. `sandbox` is `process` or `docker`."""
-    async with _model_server() as api_base, _server(sandbox, api_base) as (url, process, started):
-        figures = {"listen_s": await _until(url + "/healthz", started)}
-        figures["ready_s"] = await _until(url + "/readyz", started)
+    async with model_server(_say) as api_base, codeact_server(sandbox, api_base) as (url, process, started):
+        figures = {"listen_s": await until_ok(url + "/healthz", started)}
+        figures["ready_s"] = await until_ok(url + "/readyz", started)
         async with websockets.connect(url.replace("http", "ws") + "/v1/responses", max_size=None) as socket:
             await _ask(socket, "tokens 1")
             figures |= await _acquires(socket, url)
@@ -68,99 +62,15 @@ async def measure(sandbox: str) -> dict[str, float]:
 # ---- the model: what it says is in the question ------------------------------------------------------
 
 
-def _reply(question: str) -> list[str]:
+async def _say(messages: Sequence[dict[str, Any]]) -> AsyncIterator[str]:
     """`run CODE` answers with a block of code once, `tokens N` with N tokens that hold their own time."""
-    if question.startswith("run "):
-        return ["<execute>\n", question[4:], "\n</execute>"]
-    return []
-
-
-async def _chat(request: Request) -> StreamingResponse:
-    body = await request.json()
-    last = str(body["messages"][-1]["content"])
-
-    async def stream() -> AsyncIterator[str]:
-        if last.startswith("tokens "):
-            for _ in range(int(last[7:])):
-                yield _chunk(f"at={time.time():.6f} ")
-                await asyncio.sleep(0.002)
-        for text in _reply(last) or ["Done."]:
-            yield _chunk(text)
-        yield _chunk("", finish="stop")
-        yield "data: [DONE]\n\n"
-
-    return StreamingResponse(stream(), media_type="text/event-stream")
-
-
-def _chunk(text: str, finish: str | None = None) -> str:
-    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
-    body = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "bench", "choices": [choice]}
-    return f"data: {json.dumps(body)}\n\n"
-
-
-@asynccontextmanager
-async def _model_server() -> AsyncIterator[str]:
-    app = Starlette(routes=[Route("/v1/chat/completions", _chat, methods=["POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-    task = asyncio.ensure_future(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        server.should_exit = True
-        await task
-
-
-# ---- the server --------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def _server(sandbox: str, api_base: str) -> AsyncIterator[tuple[str, psutil.Process, float]]:
-    port = _free_port()
-    with tempfile.TemporaryDirectory(prefix="codeact-bench-") as data_dir:
-        environment = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": str(Path.home()),
-            "CODEACT_MODEL": "openai/bench",
-            "CODEACT_MODEL_API_BASE": api_base,
-            "CODEACT_MODEL_API_KEY": "bench",
-            "CODEACT_SANDBOX": sandbox,
-            "CODEACT_DATA_DIR": data_dir,
-            "CODEACT_PORT": str(port),
-            "CODEACT_LOG_LEVEL": "error",
-        }
-        command = Path(sys.executable).with_name("codeact")
-        started = time.monotonic()
-        child = await asyncio.create_subprocess_exec(
-            command, "serve", env=environment, cwd=data_dir, stdout=asyncio.subprocess.DEVNULL
-        )
-        try:
-            yield f"http://127.0.0.1:{port}", psutil.Process(child.pid), started
-        finally:
-            child.terminate()
-            await child.wait()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-async def _until(url: str, started: float, deadline_s: float = 120) -> float:
-    async with httpx.AsyncClient(trust_env=False) as client:
-        while time.monotonic() - started < deadline_s:
-            try:
-                if (await client.get(url)).status_code == 200:
-                    return time.monotonic() - started
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(0.01)
-    raise TimeoutError(f"{url} did not answer 200 within {deadline_s:.0f} s")
+    last = str(messages[-1]["content"])
+    if last.startswith("tokens "):
+        for _ in range(int(last[7:])):
+            yield f"at={time.time():.6f} "
+            await asyncio.sleep(0.002)
+    for text in ["<execute>\n", last[4:], "\n</execute>"] if last.startswith("run ") else ["Done."]:
+        yield text
 
 
 def _sandbox_mb(server: psutil.Process, sandbox: str) -> float:

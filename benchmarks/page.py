@@ -20,19 +20,13 @@ import itertools
 import json
 import statistics
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
-import uvicorn
 from playwright.async_api import Page, async_playwright
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import StreamingResponse
-from starlette.routing import Route
 
-from benchmarks.latency import _server, _until
+from benchmarks.served import codeact_server, model_server, until_ok
 
 __all__ = ["measure"]
 
@@ -91,47 +85,20 @@ def _tokens(text: str, count: int) -> list[str]:
     return [text[at : at + 4] for at in range(0, 4 * count, 4)]
 
 
-async def _chat(request: Request) -> StreamingResponse:
-    messages = (await request.json())["messages"]
+async def _say(messages: Sequence[dict[str, Any]]) -> AsyncIterator[str]:
     asked = [str(message["content"]) for message in messages if message["role"] == "user"]
     answered = "Observation" in asked[-1]
     question = asked[-2] if answered and len(asked) > 1 else asked[-1]
-
-    async def stream() -> AsyncIterator[str]:
-        started = time.perf_counter()
-        for index, word in enumerate(_words(question, answered)):
-            await asyncio.sleep(max(0.0, started + index / TOKENS_PER_S - time.perf_counter()))
-            yield _chunk(word)
-        yield _chunk("", finish="stop")
-        yield "data: [DONE]\n\n"
-
-    return StreamingResponse(stream(), media_type="text/event-stream")
-
-
-def _chunk(text: str, finish: str | None = None) -> str:
-    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
-    body = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "bench", "choices": [choice]}
-    return f"data: {json.dumps(body)}\n\n"
-
-
-@asynccontextmanager
-async def _model_server() -> AsyncIterator[str]:
-    app = Starlette(routes=[Route("/v1/chat/completions", _chat, methods=["POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.01)
-        try:
-            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
-        finally:
-            server.should_exit = True
+    started = time.perf_counter()
+    for index, word in enumerate(_words(question, answered)):
+        await asyncio.sleep(max(0.0, started + index / TOKENS_PER_S - time.perf_counter()))
+        yield word
 
 
 async def measure() -> dict[str, float]:
     """Runs everything once, in about two minutes."""
-    async with _model_server() as api_base, _server("process", api_base) as (url, _, started):
-        await _until(url + "/readyz", started)
+    async with model_server(_say) as api_base, codeact_server("process", api_base) as (url, _, started):
+        await until_ok(url + "/readyz", started)
         conversation_id = await _long_conversation(url)
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)

@@ -1,0 +1,106 @@
+"""What benchmarks run against: a scripted model and a backend enter; a model server and `codeact serve` leave."""
+
+import asyncio
+import json
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
+
+__all__ = ["Say", "codeact_server", "free_port", "model_server", "until_ok"]
+
+Say = Callable[[Sequence[dict[str, Any]]], AsyncIterator[str]]
+"""A model: the messages of a chat enter, its words leave one by one."""
+
+
+@asynccontextmanager
+async def model_server(say: Say) -> AsyncIterator[str]:
+    """The address of an OpenAI-compatible server of that model, until left."""
+
+    async def chat(request: Request) -> StreamingResponse:
+        messages = (await request.json())["messages"]
+        return StreamingResponse(_stream(say(messages)), media_type="text/event-stream")
+
+    app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
+        finally:
+            server.should_exit = True
+
+
+async def _stream(words: AsyncIterator[str]) -> AsyncIterator[str]:
+    async for word in words:
+        yield _chunk(word)
+    yield _chunk("", finish="stop")
+    yield "data: [DONE]\n\n"
+
+
+def _chunk(text: str, finish: str | None = None) -> str:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
+    body = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "bench", "choices": [choice]}
+    return f"data: {json.dumps(body)}\n\n"
+
+
+@asynccontextmanager
+async def codeact_server(sandbox: str, api_base: str) -> AsyncIterator[tuple[str, psutil.Process, float]]:
+    """Its address, its process, and when that was started (monotonic seconds). It ends when left."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="codeact-bench-") as data_dir:
+        environment = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(Path.home()),
+            "CODEACT_MODEL": "openai/bench",
+            "CODEACT_MODEL_API_BASE": api_base,
+            "CODEACT_MODEL_API_KEY": "bench",
+            "CODEACT_SANDBOX": sandbox,
+            "CODEACT_DATA_DIR": data_dir,
+            "CODEACT_PORT": str(port),
+            "CODEACT_LOG_LEVEL": "error",
+        }
+        command = Path(sys.executable).with_name("codeact")
+        started = time.monotonic()
+        child = await asyncio.create_subprocess_exec(
+            command, "serve", env=environment, cwd=data_dir, stdout=asyncio.subprocess.DEVNULL
+        )
+        try:
+            yield f"http://127.0.0.1:{port}", psutil.Process(child.pid), started
+        finally:
+            child.terminate()
+            await child.wait()
+
+
+def free_port() -> int:
+    """Of loopback; nothing keeps another process from taking it first."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def until_ok(url: str, started: float, deadline_s: float = 120) -> float:
+    """Seconds from `started` until a GET there gives 200. Raises `TimeoutError`."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        while time.monotonic() - started < deadline_s:
+            try:
+                if (await client.get(url)).status_code == 200:
+                    return time.monotonic() - started
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.01)
+    raise TimeoutError(f"{url} did not answer 200 within {deadline_s:.0f} s")
