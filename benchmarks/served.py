@@ -6,8 +6,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,14 @@ def _chunk(text: str, finish: str | None = None) -> str:
 
 
 @asynccontextmanager
-async def codeact_server(sandbox: str, api_base: str) -> AsyncIterator[tuple[str, psutil.Process, float]]:
-    """Its address, its process, and when that was started (monotonic seconds). It ends when left."""
+async def codeact_server(
+    sandbox: str, api_base: str, *, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[tuple[str, psutil.Process, float]]:
+    """Its address, its process, and when that was started (monotonic seconds). It ends when left.
+
+    `settings` replace or add `CODEACT_*`. Its working directory is its data directory, where it also writes
+    `server.log`.
+    """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="codeact-bench-") as data_dir:
         environment = {
@@ -73,16 +79,19 @@ async def codeact_server(sandbox: str, api_base: str) -> AsyncIterator[tuple[str
             "CODEACT_DATA_DIR": data_dir,
             "CODEACT_PORT": str(port),
             "CODEACT_LOG_LEVEL": "error",
+            **(settings or {}),
         }
         command = Path(sys.executable).with_name("codeact")
         started = time.monotonic()
-        child = await asyncio.create_subprocess_exec(
-            command, "serve", env=environment, cwd=data_dir, stdout=asyncio.subprocess.DEVNULL
-        )
+        with (Path(data_dir) / "server.log").open("wb") as log:
+            child = await asyncio.create_subprocess_exec(
+                command, "serve", env=environment, cwd=data_dir, stdout=log, stderr=log
+            )
         try:
             yield f"http://127.0.0.1:{port}", psutil.Process(child.pid), started
         finally:
-            child.terminate()
+            with suppress(ProcessLookupError):
+                child.terminate()
             await child.wait()
 
 

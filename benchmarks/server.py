@@ -27,15 +27,15 @@ from typing import Any
 
 from benchmarks import history
 from codeact import events as e
-from codeact.builder import ResponseBuilder
+from codeact.agent.response_builder import ResponseBuilder
 from codeact.ids import new_id
-from codeact.models import Usage
-from codeact.recorder import Recorder
+from codeact.model import Usage
+from codeact.runs.recorder import Recorder
+from codeact.runs.run import Run
+from codeact.server.app import create_app
+from codeact.server.serve import Server, uvicorn_config
+from codeact.server.services import Services
 from codeact.settings import Settings
-from server.app import create_app
-from server.runs import Run
-from server.serve import Server, uvicorn_config
-from server.state import State
 
 __all__ = ["measure"]
 
@@ -50,20 +50,20 @@ STALL_S = 2.0
 async def measure(sandbox: str) -> dict[str, float]:
     """Runs everything once: about half a minute, and some more for the history."""
     with tempfile.TemporaryDirectory(prefix="codeact-bench-") as data_dir:
-        async with _server(Path(data_dir)) as (url, state):
+        async with _server(Path(data_dir)) as (url, services):
             figures = {
-                "event_cpu_us_1": await _cpu(url, state, clients=1),
-                "event_cpu_us_100": await _cpu(url, state, clients=100),
-                "resume_10k_ms": await _resume(url, state),
+                "event_cpu_us_1": await _cpu(url, services, clients=1),
+                "event_cpu_us_100": await _cpu(url, services, clients=100),
+                "resume_10k_ms": await _resume(url, services),
                 "long_item_ratio": await _long_item(),
-                "stalled_db_added_p99_ms": await _stalled(url, state, Path(data_dir)),
+                "stalled_db_added_p99_ms": await _stalled(url, services, Path(data_dir)),
             }
     figures |= await history.measure(sandbox)
     return {name: round(value, 3) for name, value in figures.items()}
 
 
 @asynccontextmanager
-async def _server(data_dir: Path) -> AsyncIterator[tuple[str, State]]:
+async def _server(data_dir: Path) -> AsyncIterator[tuple[str, Services]]:
     settings = Settings.load(model="demo", sandbox="process", data_dir=data_dir, pool_min=0, port=0, log_level="error")
     app = create_app(settings)
     config = uvicorn_config(app, settings)
@@ -73,11 +73,11 @@ async def _server(data_dir: Path) -> AsyncIterator[tuple[str, State]]:
     while not server.started:
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
-    state: State = app.state.codeact
-    await state.store.get()
-    await state.pool.settled()
+    services: Services = app.state.codeact
+    await services.store.get()
+    await services.pool.settled()
     try:
-        yield f"ws://127.0.0.1:{port}/v1/responses", state
+        yield f"ws://127.0.0.1:{port}/v1/responses", services
     finally:
         server.should_exit = True
         await serving
@@ -89,14 +89,14 @@ async def _server(data_dir: Path) -> AsyncIterator[tuple[str, State]]:
 class _Answer:
     """A response under way, found by clients under its id."""
 
-    def __init__(self, state: State, recorder: Recorder, run: Run) -> None:
+    def __init__(self, services: Services, recorder: Recorder, run: Run) -> None:
         self.id = run.id
         self.builder = ResponseBuilder(run.response, recorder.emit, started=time.monotonic())
-        self._state, self._recorder, self._run = state, recorder, run
+        self._services, self._recorder, self._run = services, recorder, run
 
     @classmethod
-    async def begin(cls, state: State) -> "_Answer":
-        store = await state.store.get()
+    async def begin(cls, services: Services) -> "_Answer":
+        store = await services.store.get()
         conversation = await store.create_conversation(owner="local")
         reference = e.ConversationRef(conversation.id)
         response = e.Response(id=new_id("resp"), created_at=int(time.time()), model="bench", conversation=reference)
@@ -105,12 +105,12 @@ class _Answer:
             owner="local",
             conversation_id=conversation.id,
             store=store,
-            writer=state.runs.writer,
-            patience_s=60,
+            writer=services.runs.writer,
+            store_timeout_s=60,
         )
         await store.begin_response(response, [], owner="local")
-        state.runs._live[run.id] = run
-        answer = cls(state, run._recorder, run)
+        services.runs._live[run.id] = run
+        answer = cls(services, run._recorder, run)
         await answer.builder.begin()
         return answer
 
@@ -125,7 +125,7 @@ class _Answer:
         await self.builder.end("completed", Usage())
         self._run.log.end()
         await self._recorder.settle()
-        del self._state.runs._live[self.id]
+        del self._services.runs._live[self.id]
 
 
 # ---- the clients -------------------------------------------------------------------------------------
@@ -184,8 +184,8 @@ class _Clients:
 # ---- the measurements --------------------------------------------------------------------------------
 
 
-async def _cpu(url: str, state: State, *, clients: int) -> float:
-    answer = await _Answer.begin(state)
+async def _cpu(url: str, services: Services, *, clients: int) -> float:
+    answer = await _Answer.begin(services)
     joined = await _Clients.join(url, answer.id, clients)
     before = _cpu_s()
     await answer.say(EVENTS, GAP_S)
@@ -203,8 +203,8 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-async def _resume(url: str, state: State) -> float:
-    answer = await _Answer.begin(state)
+async def _resume(url: str, services: Services) -> float:
+    answer = await _Answer.begin(services)
     for _ in range(LONG // 20):
         await answer.say(20, 0)
         await asyncio.sleep(0.01)
@@ -234,9 +234,9 @@ async def _long_item() -> float:
     return statistics.median(took[-4:]) / statistics.median(took[:4])
 
 
-async def _stalled(url: str, state: State, data_dir: Path) -> float:
+async def _stalled(url: str, services: Services, data_dir: Path) -> float:
     mongod = int((data_dir / "mongodb" / "data" / "mongod.lock").read_text())
-    answer = await _Answer.begin(state)
+    answer = await _Answer.begin(services)
     joined = await _Clients.join(url, answer.id, 1)
     await answer.say(500, GAP_S)
     os.kill(mongod, signal.SIGSTOP)

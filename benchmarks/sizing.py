@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from sandbox_pool.sizing import target_size
+from sandbox_pool.pool.sizing import target_size
 
 __all__ = ["TRAFFIC", "Comparison", "Traffic", "compare"]
 

@@ -34,7 +34,8 @@ from pathlib import Path
 import structlog
 
 from sandbox_pool import SandboxPool, SandboxSpec
-from sandbox_pool.backends.auto import open_backend
+from sandbox_pool.backends.registry import open_backend
+from sandbox_pool.percentile import percentile
 
 __all__ = ["measure"]
 
@@ -87,7 +88,7 @@ async def measure(sandbox: str) -> dict[str, float]:
         "spawn_ms": statistics.mean(spawns) * 1000,
         "stall_ratio": per_start_ms / (statistics.mean(spawns) * 1000),
         "acquire_hit_p50_ms": statistics.median(hits) * 1000,
-        "acquire_hit_p99_ms": sorted(hits)[int(len(hits) * 0.99)] * 1000,
+        "acquire_hit_p99_ms": percentile(sorted(hits), 99) * 1000,
     }
     return {name: round(value, 3) for name, value in figures.items()}
 

@@ -1,17 +1,32 @@
-"""CodeAct agents: a model acts by writing Python, which runs in a sandbox and streams back live."""
+"""CodeAct agents: a model acts by writing Python, which runs in a sandbox and streams its output live."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from codeact.api import Agent, AsyncAgent
+    from codeact.api.agent import Agent
+    from codeact.api.async_agent import AsyncAgent
+    from codeact.api.images import Image
+    from codeact.api.pool import Pool
+    from codeact.api.result import Result
+    from codeact.api.written_files import OutputFile
+    from codeact.tools.host_functions import Tool
 
-__all__ = ["Agent", "AsyncAgent"]
+__all__ = ["Agent", "AsyncAgent", "Image", "OutputFile", "Pool", "Result", "Tool"]
+
+_MODULES = {
+    "Agent": "api.agent",
+    "AsyncAgent": "api.async_agent",
+    "Image": "api.images",
+    "OutputFile": "api.written_files",
+    "Pool": "api.pool",
+    "Result": "api.result",
+    "Tool": "tools.host_functions",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Imports the API when it is first used: `codeact --help` and the settings stay quick."""
-    if name in __all__:
-        from codeact import api
-
-        return getattr(api, name)
+    if name in _MODULES:
+        return getattr(import_module(f"codeact.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'codeact' has no attribute {name!r}")

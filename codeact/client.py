@@ -1,6 +1,6 @@
-"""A client of our server: a question enters, the events of its answer leave, over one WebSocket.
+"""A client of our server: asks a question over one WebSocket, and iterates over the events of its answer.
 
-The rules are those of the Responses API's WebSocket mode, as `server/websocket.py` serves it.
+The rules are those of the Responses API's WebSocket mode, as `server/transports/websocket.py` serves it.
 """
 
 import itertools
@@ -23,6 +23,7 @@ from codeact.errors import (
     ServerUnreachable,
 )
 from codeact.events import Event, TerminalEvent
+from codeact.loopback import is_loopback
 
 if TYPE_CHECKING:
     import httpx
@@ -34,7 +35,6 @@ MAX_FRAME_BYTES = 256 * 2**20
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
 TRANSFER_TIMEOUT_S = 300.0
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 EVENT_TYPES = frozenset(kind.__struct_config__.tag for kind in get_args(Event))
 
@@ -90,9 +90,14 @@ class Connection:
         self._numbers = itertools.count(1)
         self._stream_id = ""
 
-    async def create(self, text: str, *, previous_response_id: str | None = None) -> AsyncGenerator[Event, None]:
+    async def create(
+        self, text: str | list[dict[str, Any]], *, previous_response_id: str | None = None, **fields: Any
+    ) -> AsyncGenerator[Event, None]:
         """Asks, and yields the answer's events in order until its terminal one; unknown types are left out.
 
+        `text` may be a list of the Responses API's input items; `fields` are further ones of the request. A
+        conversation that is longer than the model's context goes on without its oldest parts, unless `truncation` says
+        otherwise.
         Stopping early (consume it under `contextlib.aclosing`) cancels nothing in the server; what is
         left of that answer is skipped by the next call. Raises `RequestRefused` when the server answers
         with an error, `ServerGone` or `ServerUnauthorized` when it closes the connection.
@@ -100,7 +105,8 @@ class Connection:
         # The id changes only after an answer that was not read to its end: servers limit how many there are.
         stream_id = self._stream_id or f"stream_{next(self._numbers)}"
         self._stream_id = ""
-        request = {"type": "response.create", "stream_id": stream_id, "input": text}
+        request = {"type": "response.create", "stream_id": stream_id, "input": text, "truncation": "auto", **fields}
+        request["include"] = [*request.get("include", ()), "codeact:events"]
         if previous_response_id is not None:
             request["previous_response_id"] = previous_response_id
         accepted = False
@@ -146,7 +152,7 @@ async def connect(url: str, api_key: str | None = None) -> AsyncIterator[Connect
     """
     address = _socket_url(url)
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    local = urlsplit(address).hostname in LOOPBACK
+    local = is_loopback(urlsplit(address).hostname)
     try:
         socket = await open_socket(
             address,
@@ -226,7 +232,7 @@ def _http_client(url: str, api_key: str | None, timeout_s: float) -> "httpx.Asyn
 
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     base = _socket_url(url).replace("ws", "http", 1).removesuffix("responses")
-    local = urlsplit(base).hostname in LOOPBACK
+    local = is_loopback(urlsplit(base).hostname)
     return httpx.AsyncClient(base_url=base, headers=headers, timeout=timeout_s, trust_env=not local)
 
 

@@ -1,5 +1,6 @@
-"""Everything that `codeact` raises; each message names the cause and, where there is one, the remedy.
+"""The errors that `codeact` raises; each message names the cause and, where there is one, the remedy.
 
+```text
 CodeActError
 ├── InvalidRequest              a parameter is wrong; `param` names it
 │   ├── NotFound                no such id, or it is another owner's
@@ -8,13 +9,21 @@ CodeActError
 │   ├── ModelNotFound           the provider does not know this model
 │   ├── ModelUnauthorized       the key is missing or refused
 │   ├── ModelUnreachable        no connection to the model's server
+│   │   └── ModelStreamBroken   the answer had begun, and its stream broke
 │   ├── ModelRateLimited        the provider asks us to slow down
+│   ├── ModelQuotaExceeded      the key has no quota or credit left
 │   ├── ModelTimeout            no first token, or a pause between tokens, past the limit
 │   ├── ContextTooLong          the conversation does not fit into the model's window
+│   ├── ModelSaidNothing        an answer without any text, also when asked again
+│   ├── ModelUnreadable         code in a form that nobody can be sure of, also when asked again
+│   ├── ModelRepeats            the model repeats itself, also after it was told
 │   └── ModelRefused            any other answer that is not a completion
 ├── StoreError                  the database could not do it
-│   └── StoreUnavailable        no database answers, or it cannot be started
+│   ├── StoreUnavailable        no database answers, or it cannot be started
+│   ├── StoredByNewerVersion    a newer release wrote the document in a form that this one does not know
+│   └── ResponseTakenOver       another server ends this response: this one was taken for dead
 ├── Overloaded                  more runs than the server takes
+│   └── Stopping                the server takes no new runs, since it ends
 ├── RateLimited                 an owner's limit is reached
 ├── ClientError                 our client's view: the server gave no answer
 │   ├── ServerUnreachable       nothing listens at the address, or it is no codeact server
@@ -22,6 +31,7 @@ CodeActError
 │   ├── ServerGone              the connection ended before the answer did
 │   └── RequestRefused          the server answered with an error; `code` is its own
 └── ConfigurationError          a setting is unknown or has an impossible value
+```
 """
 
 from typing import ClassVar
@@ -35,21 +45,41 @@ __all__ = [
     "InvalidRequest",
     "ModelError",
     "ModelNotFound",
+    "ModelQuotaExceeded",
     "ModelRateLimited",
     "ModelRefused",
+    "ModelRepeats",
+    "ModelSaidNothing",
+    "ModelStreamBroken",
     "ModelTimeout",
     "ModelUnauthorized",
     "ModelUnreachable",
+    "ModelUnreadable",
     "NotFound",
     "Overloaded",
     "RateLimited",
     "RequestRefused",
+    "ResponseTakenOver",
     "ServerGone",
     "ServerUnauthorized",
     "ServerUnreachable",
+    "Stopping",
     "StoreError",
     "StoreUnavailable",
+    "StoredByNewerVersion",
+    "first_of",
 ]
+
+
+def first_of(failure: BaseException) -> BaseException:
+    """The failure itself; of a group, which task groups raise, the first member that says most: an error of ours.
+
+    One member has the cause; the others are mostly its consequences.
+    """
+    if not isinstance(failure, BaseExceptionGroup):
+        return failure
+    members = [first_of(member) for member in failure.exceptions]
+    return next((member for member in members if isinstance(member, CodeActError)), members[0])
 
 
 class CodeActError(Exception):
@@ -92,8 +122,14 @@ class ConversationLocked(InvalidRequest):
 
 
 class ModelError(CodeActError):
+    """`detail` holds the provider's own words, bounded; `message` quotes them."""
+
     code = "model_error"
     status = 502
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None, detail: str = "") -> None:
+        super().__init__(message, param=param, code=code)
+        self.detail = detail
 
 
 class ModelNotFound(ModelError):
@@ -108,6 +144,27 @@ class ModelUnauthorized(ModelError):
 class ModelUnreachable(ModelError):
     code = "model_unreachable"
     retryable = True
+
+
+class ModelStreamBroken(ModelUnreachable):
+    code = "model_stream_broken"
+
+
+class ModelQuotaExceeded(ModelError):
+    code = "insufficient_quota"
+    status = 429
+
+
+class ModelSaidNothing(ModelError):
+    code = "model_said_nothing"
+
+
+class ModelUnreadable(ModelError):
+    code = "model_unreadable"
+
+
+class ModelRepeats(ModelError):
+    code = "model_repeats"
 
 
 class ModelRateLimited(ModelError):
@@ -141,10 +198,36 @@ class StoreUnavailable(StoreError):
     retryable = True
 
 
+class StoredByNewerVersion(StoreError):
+    code = "stored_by_newer_version"
+    status = 409
+
+    def __init__(self, kind: str, found: object, known: int) -> None:
+        super().__init__(
+            f"A newer version of the server stored this {kind} (schema version {str(found)[:20]}; this server reads"
+            f" up to {known}). Start that version again; the document is unchanged."
+        )
+
+
+class ResponseTakenOver(StoreError):
+    code = "response_taken_over"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This server was taken for dead while it answered, and another one has ended the response. What that one"
+            " stored can be had from there: resume the response, or GET it."
+        )
+
+
 class Overloaded(CodeActError):
     code = "overloaded"
-    status = 503
+    status = 429
     retryable = True
+
+
+class Stopping(Overloaded):
+    status = 503
 
 
 class RateLimited(CodeActError):

@@ -1,29 +1,41 @@
-"""Where log lines go: a level enters; structlog writes to stderr from then on."""
+"""Sets up logging: structlog writes to stderr from a given level on.
+
+For programs of ours alone: inside of somebody else's, `sandbox_pool.logs` writes to what that has configured.
+"""
 
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
 
-__all__ = ["configure", "configure_quietly"]
+from codeact.telemetry import trace_ids
+
+__all__ = ["configure"]
 
 
-def configure(level: str) -> None:
-    """Lines of this level and above: coloured at a terminal, else logfmt."""
-    at_terminal = sys.stderr.isatty()
+def configure(level: str, *, json: bool = False) -> None:
+    """Lines of this level and above: JSON if wanted, else coloured at a terminal, else logfmt."""
+    if json:
+        renderer: Any = structlog.processors.JSONRenderer()
+    else:
+        at_terminal = sys.stderr.isatty()
+        renderer = structlog.dev.ConsoleRenderer() if at_terminal else structlog.processors.LogfmtRenderer()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _with_trace,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer() if at_terminal else structlog.processors.LogfmtRenderer(),
+            renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
 
 
-def configure_quietly() -> None:
-    """For use inside of somebody else's program: warnings only, unless that has configured structlog itself."""
-    if not structlog.is_configured():
-        configure("warning")
+def _with_trace(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Adds the ids of the current span, where there is one."""
+    line.update(trace_ids())
+    return line

@@ -1,15 +1,21 @@
-"""Origins of web pages (RFC 6454): text enters; it leaves if it is as browsers write it, else what is wrong does."""
+"""Checks that a text is the origin of a web page (RFC 6454), in the form that browsers write."""
 
 from urllib.parse import urlsplit
 
 __all__ = ["exact_origin"]
 
 PORTS = {"http": 80, "https": 443, "chrome-extension": None, "moz-extension": None}
+MOST_CHARS, SHOWN_CHARS = 300, 100
+"""The name of a host has at most 253 characters."""
 
 
 def exact_origin(text: str) -> str:
     """The same text. Raises `ValueError` unless it is `scheme://host[:port]` just as a browser's `Origin` has it."""
-    example = f"'{text}' is no exact origin such as https://shop.example or http://localhost:3000"
+    example = f"'{text[:SHOWN_CHARS]}' is no exact origin such as https://shop.example or http://localhost:3000"
+    if len(text) > MOST_CHARS:
+        raise ValueError(f"{example}: it has more than {MOST_CHARS} characters")
+    if not text.isascii():  # Before `urlsplit`, which normalizes a host: in quadratic time.
+        raise ValueError(f"{example}: a host is written in ASCII (punycode)")
     if "*" in text:
         raise ValueError(f"{example}: wildcards are not taken, list each origin")
     try:
@@ -21,8 +27,8 @@ def exact_origin(text: str) -> str:
         raise ValueError(f"{example}: it must begin with https:// or http:// and a host")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     written = f"{parts.scheme}://{host}" + ("" if port in (None, PORTS[parts.scheme]) else f":{port}")
-    if not text.isascii() or any(character in " ;,'\"\\<>%" or not character.isprintable() for character in text):
-        raise ValueError(f"{example}: a host is written in ASCII (punycode)")
+    if any(character in " ;,'\"\\<>%" or not character.isprintable() for character in text):
+        raise ValueError(f"{example}: it may hold letters, digits, dots and hyphens of ASCII")
     if text != written:
         raise ValueError(f"{example}: write {written}")
     return text

@@ -1,4 +1,4 @@
-"""Owners' names: a key's owner and a user of its embed enter; the name under which that user's things are kept leaves.
+"""Names of owners: combines a key's owner and a user of its embed into one name.
 
 A key's owner has no slash in its name. What follows the first slash of a name is the user, as the key's holder calls
 them, so that no two pairs share a name; what is before it is the account that their use counts for, too.

@@ -1,32 +1,37 @@
-"""One Settings class: environment, `.env` and arguments enter; validated, immutable values leave.
+"""The settings: reads the environment, `.env` and arguments once, and validates them.
 
 Nothing else in the project reads the environment. Each field is also the variable `CODEACT_<FIELD>`.
 """
 
 import difflib
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from dotenv import dotenv_values
 from platformdirs import user_data_path
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from codeact.dialect.base import Name
+from codeact.disclosure import Disclosure
 from codeact.errors import ConfigurationError
+from codeact.models.model_options import ModelOptions, options_of
 from codeact.origins import exact_origin
+from sandbox_pool.backends.registry import backend_names
 from sandbox_pool.spec import Limits, SandboxSpec
 
 __all__ = ["Settings"]
 
 PREFIX = "CODEACT_"
-
-
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
+SECRET_NAMES = ("_API_KEY", "_API_TOKEN", "_ACCESS_TOKEN", "_AUTH_TOKEN", "_SECRET", "_SECRET_KEY", "_PASSWORD")
+"""How the names of environment variables end that hold a provider's secrets."""
 
 
 Origins = Annotated[tuple[Annotated[str, AfterValidator(exact_origin)], ...], NoDecode]
+Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode]
+Modules = Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")], ...], NoDecode]
 
 
 class Settings(BaseSettings):
@@ -42,6 +47,9 @@ class Settings(BaseSettings):
     )
     public_url: str | None = Field(
         default=None, description="The address that clients use, where a proxy stands before us."
+    )
+    trusted_proxies: Networks = Field(
+        default=(), description="Addresses and networks of the proxies whose X-Forwarded-For is believed."
     )
     allow_unauthenticated: bool = Field(
         default=False, description="Serve without keys on an address that is not loopback."
@@ -67,19 +75,37 @@ class Settings(BaseSettings):
     model_first_token_timeout_s: float = Field(default=120.0, gt=0)
     model_token_timeout_s: float = Field(default=30.0, gt=0)
     model_retries: int = Field(default=2, ge=0)
+    model_max_output_tokens: int = Field(default=65_536, ge=100, description="Of one call; about 4 characters each.")
+    dialect: Literal["auto", "tags", "tool_call", "freeform"] = Field(
+        default="auto", description="How models act, where they can; auto: by their profiles."
+    )
+    model_images: bool | None = Field(
+        default=None, description="Whether models see the images that code displayed; nothing: by their profiles."
+    )
     max_turns: int = Field(default=20, ge=1)
+    model_calls: Literal["never", "request", "always"] = Field(
+        default="request", description="By code: ask(), agent()."
+    )
+    model_calls_number: int = Field(default=100, ge=1, description="Calls of models by the code of one answer.")
+    model_calls_tokens: int = Field(default=200_000, ge=1, description="Of these calls, in and out.")
+    model_calls_usd: float | None = Field(default=None, gt=0, description="Price of these calls; nothing: no limit.")
     observation_chars: int = Field(default=12_000, ge=500)
 
     mcp_config: Path | None = Field(default=None, description="A JSON file that names MCP servers.")
     call_timeout_s: float = Field(default=300.0, gt=0, description="Longest wait for a function outside of a sandbox.")
 
-    sandbox: Literal["auto", "docker", "kubernetes", "process"] = "auto"
+    sandbox: str = Field(
+        default="auto", description="auto, docker, process, or the name of a backend that an installed package adds."
+    )
     sandbox_image: str | None = None
     sandbox_python: str | None = None
     sandbox_network: Literal["none", "internal", "open"] = "none"
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="Of an internal network.")
     sandbox_runtime: str | None = Field(default=None, description="Of the Docker engine; nothing: its default.")
     sandbox_transport: Literal["auto", "directory", "engine"] = "auto"
+    sandbox_preload: Modules = Field(
+        default=("numpy", "pandas"), description="Modules that a sandbox imports before it counts as warm."
+    )
     pool_min: int = Field(default=2, ge=0)
     pool_max: int = Field(default=16, ge=1)
     sandboxes_per_owner: int | None = Field(default=None, ge=1, description="Nothing: as many as there are.")
@@ -94,28 +120,63 @@ class Settings(BaseSettings):
     shm_mb: int = Field(default=64, ge=1)
     output_bytes: int = Field(default=10_000_000, ge=10_000)
     file_mb: int = Field(default=512, ge=1)
+    calls: int = Field(default=1_000, ge=1, description="Of functions outside of the sandbox, by one block of code.")
+    call_bytes: int = Field(default=32_000_000, ge=100_000, description="Of the arguments and values of these calls.")
     idle_timeout_s: float = Field(default=900.0, gt=0)
     sandbox_lifetime_s: float = Field(default=86_400.0, gt=0)
 
-    data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(default_factory=lambda: user_data_path("codeact"))
+    data_dir: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = Field(
+        default_factory=lambda: user_data_path("codeact")
+    )
     mongodb_uri: SecretStr | None = None
     responses_per_minute: int | None = Field(default=None, ge=1, description="Of one owner; nothing: no limit.")
     concurrent_responses: int | None = Field(default=None, ge=1, description="Of one owner; nothing: no limit.")
     tokens_per_day: int | None = Field(default=None, ge=1, description="Of one owner; nothing: no limit.")
+    stored_mb: int | None = Field(default=None, ge=1, description="Kept by one owner; nothing: no limit.")
+    min_free_disk_mb: int = Field(default=512, ge=0, description="Below it nothing new is taken; 0: no floor.")
     sharing: bool = Field(default=True, description="Owners may make links to conversations that need no key.")
     deleted_retention_days: float = Field(
         default=30.0, ge=0, description="How long a deleted conversation can be restored."
     )
     drain_s: float = Field(default=20.0, ge=0)
+    lease_s: float = Field(
+        default=15.0, ge=1, description="How long a server may be silent before others of its database end its answers."
+    )
     max_concurrent_runs: int = Field(default=200, ge=1)
+    max_queued_runs: int = Field(
+        default=0, ge=0, description="Requests that may wait for one of these places; nothing: they are refused."
+    )
     max_message_bytes: int = Field(default=8_000_000, ge=10_000)
+    waiting_connections_per_client: int = Field(
+        default=200, ge=1, description="Connections of one address that may wait without a whole request."
+    )
+    open_requests_per_owner: int = Field(
+        default=2_000, ge=1, description="Requests, streams and sockets of one owner that may be open at once."
+    )
     events_ttl_s: float = Field(default=86_400.0, gt=0, description="How long the events of a response can be resumed.")
     store_patience_s: float = Field(default=60.0, gt=0, description="Longest wait of an answer for the database.")
+    log_format: Literal["auto", "json"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
         default=None, description="Nothing: `warning` at a terminal, else `info`."
     )
 
-    @field_validator("api_keys", "allowed_origins", "allowed_hosts", "embed_origins", "models", mode="before")
+    @field_validator("sandbox")
+    @classmethod
+    def _is_backend(cls, value: str) -> str:
+        if value not in ("auto", "docker", "process") and value not in (names := backend_names()):
+            raise ValueError(f"must be auto or the name of a backend that is installed: {', '.join(names)}")
+        return value
+
+    @field_validator(
+        "api_keys",
+        "allowed_origins",
+        "allowed_hosts",
+        "embed_origins",
+        "models",
+        "sandbox_preload",
+        "trusted_proxies",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -162,10 +223,11 @@ class Settings(BaseSettings):
                 param="CODEACT_POOL_MIN",
             )
         settings._check_anonymous_use()
-        try:
-            _ = settings.sandbox_spec
-        except ValueError as error:
-            raise ConfigurationError(f"CODEACT_ALLOWED_HOSTS: {error}.", param="CODEACT_ALLOWED_HOSTS") from None
+        for field, name in (("model_options", "CODEACT_MODELS"), ("sandbox_spec", "CODEACT_ALLOWED_HOSTS")):
+            try:
+                getattr(settings, field)
+            except ValueError as error:
+                raise ConfigurationError(f"{name} is not valid: {error}.", param=name) from None
         return settings
 
     def _check_anonymous_use(self) -> None:
@@ -181,7 +243,35 @@ class Settings(BaseSettings):
     @property
     def served_models(self) -> tuple[str, ...]:
         """The configured names, the default first: `model`, then `models`."""
-        return tuple(dict.fromkeys(filter(None, (self.model, *self.models))))
+        return tuple(self.model_options)
+
+    @cached_property
+    def model_options(self) -> dict[str, ModelOptions]:
+        """What is configured for each model, by its name."""
+        configured = map(options_of, filter(None, (self.model, *self.models)))
+        found: dict[str, ModelOptions] = {}
+        for name, options in configured:
+            found[name] = found[name] if found.get(name, ModelOptions()) != ModelOptions() else options
+        return found
+
+    def options_of(self, model: str) -> ModelOptions:
+        """What is configured for the model of this name."""
+        return self.model_options.get(model, ModelOptions())
+
+    @property
+    def preferred_dialect(self) -> Name | None:
+        return None if self.dialect == "auto" else self.dialect
+
+    @cached_property
+    def disclosure(self) -> Disclosure:
+        """Knows every secret of these settings, and those in the environment that models are asked with."""
+        values = [getattr(self, name) for name in type(self).model_fields]
+        flat = [one for value in values for one in (value if isinstance(value, tuple) else (value,))]
+        secrets = [one.get_secret_value() for one in flat if isinstance(one, SecretStr)]
+        secrets += [value for name, value in os.environ.items() if name.upper().endswith(SECRET_NAMES)]
+        uri = self.mongodb_uri.get_secret_value() if self.mongodb_uri is not None else None
+        urls = filter(None, (self.model_api_base, uri))
+        return Disclosure.of(secrets=secrets, urls=urls, paths=[str(self.data_dir)])
 
     @property
     def sandbox_spec(self) -> SandboxSpec:
@@ -192,6 +282,7 @@ class Settings(BaseSettings):
             allowed_hosts=self.allowed_hosts,
             runtime=self.sandbox_runtime,
             transport=self.sandbox_transport,
+            preload=self.sandbox_preload,
             limits=Limits(
                 execution_timeout_s=self.execution_timeout_s,
                 memory_mb=self.memory_mb,
@@ -203,6 +294,8 @@ class Settings(BaseSettings):
                 shm_mb=self.shm_mb,
                 output_bytes=self.output_bytes,
                 file_mb=self.file_mb,
+                calls=self.calls,
+                call_bytes=self.call_bytes,
                 lifetime_s=self.sandbox_lifetime_s,
             ),
         )

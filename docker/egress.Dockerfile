@@ -1,6 +1,6 @@
 # The egress proxy of sandboxes whose network is `internal`: a Debian base enters, an image that runs Squid leaves.
 #
-# The server builds it when it is needed and missing (sandbox_pool/backends/image.py). ALLOWED_HOSTS has the hosts,
+# The server builds it when it is needed and missing (sandbox_pool/backends/docker/image.py). ALLOWED_HOSTS has the hosts,
 # with spaces between them; one that begins with a dot stands for its subdomains too.
 ARG BASE_IMAGE=python:3.12-slim
 FROM ${BASE_IMAGE}

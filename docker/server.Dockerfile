@@ -5,7 +5,7 @@ ARG BASE_IMAGE=python:3.12-slim
 
 # ---- the page and the wheel: the only stage that has Node.js ----
 FROM ${BASE_IMAGE} AS wheel
-# Of every stage, so that the server removes what builds leave (sandbox_pool/backends/superseded.py).
+# Of every stage, so that the server removes what builds leave (sandbox_pool/backends/docker/stale_images.py).
 LABEL codeact.build="1"
 # These reach the stages that install, and neither the last one nor its history: an index may have a password.
 ARG PIP_INDEX_URL

@@ -1,6 +1,6 @@
-"""Containers and kernels: a spec enters, warm sandboxes that run code and stream its output leave."""
+"""Runs Python code in isolated sandboxes: keeps some of them warm, and streams the output of running code."""
 
-from sandbox_pool.backends import Backend, Death, Isolation, Notice, Started
+from sandbox_pool.backends.base import GUEST, Backend, Death, Isolation, Notice, Started
 from sandbox_pool.errors import (
     AtCapacity,
     EngineUnavailable,
@@ -16,7 +16,6 @@ from sandbox_pool.errors import (
     SandboxGone,
     SandboxStartFailed,
 )
-from sandbox_pool.files import FileInfo, FileList, OpenFile
 from sandbox_pool.outputs import (
     ClearOutput,
     DisplayData,
@@ -28,12 +27,14 @@ from sandbox_pool.outputs import (
     UpdateDisplayData,
     fold,
 )
-from sandbox_pool.pool import SandboxPool
-from sandbox_pool.sandbox import Execution, Sandbox
+from sandbox_pool.pool.pool import SandboxPool
+from sandbox_pool.pool.stats import PoolStats
+from sandbox_pool.sandbox.files import FileInfo, FileList, OpenFile
+from sandbox_pool.sandbox.sandbox import Execution, Sandbox
 from sandbox_pool.spec import Limits, SandboxSpec
-from sandbox_pool.stats import PoolStats
 
 __all__ = [
+    "GUEST",
     "AtCapacity",
     "Backend",
     "ClearOutput",

@@ -1,10 +1,12 @@
-"""Calls that code in a sandbox makes to functions outside of it: a kernel's message enters, a `Call` leaves."""
+"""Calls that sandboxed code makes to functions outside of the sandbox: reads them, and bounds how many there are."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
-__all__ = ["MAX_OPEN", "VALUE_BYTES", "Call", "defining", "to_call"]
+__all__ = ["MAX_OPEN", "VALUE_BYTES", "Call", "CallBudget", "defining", "to_call"]
 
 ARGUMENTS_BYTES = 1_000_000
 VALUE_BYTES = 4_000_000
@@ -33,9 +35,31 @@ def to_call(content: bytes) -> Call:
     return call
 
 
+@dataclass(slots=True)
+class CallBudget:
+    """What one piece of code may still call for: `calls`, and bytes of arguments and values.
+
+    `exceeded` names the limit that was passed; whoever holds the code ends it then. `waited_s` is how long the code has
+    waited for functions that this process answers.
+    """
+
+    calls: int
+    call_bytes: int
+    exceeded: Literal["calls", "call_bytes"] | None = None
+    waited_s: float = 0.0
+
+    def take(self, size_bytes: int, *, calls: int = 0) -> bool:
+        """Counts a call's arguments or its value; False where that is too much."""
+        self.calls -= calls
+        self.call_bytes -= size_bytes
+        if self.exceeded is None and (self.calls < 0 or self.call_bytes < 0):
+            self.exceeded = "calls" if self.calls < 0 else "call_bytes"
+        return self.exceeded is None
+
+
 def defining(source: str) -> str:
     """Code that runs `source` beside the user's names, after giving the kernel the module `codeact_calls`."""
-    module = (Path(__file__).parent / "kernel_calls.py").read_text("utf-8")
+    module = (Path(__file__).parent / "guest" / "kernel_calls.py").read_text("utf-8")
     whole = (
         "import sys, types\n"
         f"if {MODULE!r} not in sys.modules:\n"

@@ -1,4 +1,4 @@
-"""Everything that `sandbox_pool` raises. Exceptions of sandboxed code are data (`outputs.Error`), never these.
+"""All errors that `sandbox_pool` raises. Exceptions of sandboxed code are data (`outputs.Error`), never these.
 
 SandboxError
 ├── EngineUnavailable    no engine answers, or it refuses us (permission)

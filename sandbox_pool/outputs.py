@@ -1,4 +1,4 @@
-"""What running code produces: Jupyter messages enter as content dicts, nbformat-shaped values leave.
+"""The outputs of running code, as nbformat defines them, and how they are merged.
 
 Shapes follow nbformat 4.5 ("Code cell outputs") and the Jupyter messaging spec 5.5 ("Messages on the
 IOPub channel"). `Stream`, `DisplayData`, `ExecuteResult` and `Error` encode to exactly what a notebook
@@ -9,7 +9,7 @@ file holds; `UpdateDisplayData` and `ClearOutput` exist only while code runs and
 import re
 from collections.abc import Iterable
 from io import StringIO
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -29,8 +29,13 @@ __all__ = [
 _COLUMNS = re.compile("[ -~\u00a1-\u00ac\u00ae-\u02ff\u2190-\u21ff\u2500-\u25a1]*")
 """ASCII, Latin, arrows, and what bars are made of: each takes one column of a terminal."""
 
-MimeBundle = dict[str, Any]
-"""MIME type to content: text as `str`, PNG and JPEG as base64 `str`, JSON types as JSON values."""
+if TYPE_CHECKING:
+    MimeBundle = dict[str, Any]
+else:
+    MimeBundle = dict[str, msgspec.Raw]
+"""MIME type to content: text as `str`, PNG and JPEG as base64 `str`. What is decoded keeps the values of JSON types as
+`msgspec.Raw`: nobody here looks into them, and as Python objects they would take twenty times their bytes.
+"""
 
 
 class Stream(msgspec.Struct, frozen=True, tag="stream", tag_field="output_type", omit_defaults=True):
@@ -51,6 +56,9 @@ class DisplayData(msgspec.Struct, frozen=True, tag="display_data", tag_field="ou
     metadata: dict[str, Any] = {}
     display_id: str | None = None
 
+    def __post_init__(self) -> None:
+        _read_texts(self.data)
+
 
 class ExecuteResult(msgspec.Struct, frozen=True, tag="execute_result", tag_field="output_type", omit_defaults=True):
     """The value of the last expression, in every MIME type its type can render."""
@@ -58,6 +66,9 @@ class ExecuteResult(msgspec.Struct, frozen=True, tag="execute_result", tag_field
     data: MimeBundle
     metadata: dict[str, Any] = {}
     execution_count: int | None = None
+
+    def __post_init__(self) -> None:
+        _read_texts(self.data)
 
 
 class Error(msgspec.Struct, frozen=True, tag="error", tag_field="output_type"):
@@ -76,6 +87,9 @@ class UpdateDisplayData(
     data: MimeBundle
     display_id: str
     metadata: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        _read_texts(self.data)
 
 
 class ClearOutput(msgspec.Struct, frozen=True, tag="clear_output", tag_field="output_type"):
@@ -115,9 +129,10 @@ def fold(outputs: Iterable[Output]) -> list[Stream | DisplayData | ExecuteResult
     updates replace the content of the display they name; a clear removes everything before it (with `wait`,
     once something follows).
     """
-    folded: list[_Text | DisplayData | ExecuteResult | Error] = []
+    folded: list[_Text | _Shown | ExecuteResult | Error] = []
+    updates: dict[str, _Update] = {}
     clear_next = False
-    for output in outputs:
+    for number, output in enumerate(outputs):
         if isinstance(output, ClearOutput):
             clear_next = output.wait
             if not output.wait:
@@ -128,19 +143,49 @@ def fold(outputs: Iterable[Output]) -> list[Stream | DisplayData | ExecuteResult
             clear_next = False
         match output:
             case UpdateDisplayData():
-                for index, earlier in enumerate(folded):
-                    if isinstance(earlier, DisplayData) and earlier.display_id == output.display_id:
-                        folded[index] = DisplayData(output.data, output.metadata, output.display_id)
+                updates[output.display_id] = (number, output)
             case Stream():
                 last = folded[-1] if folded else None
                 if not isinstance(last, _Text) or (last.name, last.late) != (output.name, output.execution_count):
                     folded.append(last := _Text(output.name, output.execution_count))
                 last.write(output.text)
+            case DisplayData():
+                folded.append((number, output))
             case _:
                 folded.append(output)
-    return [
-        Stream(text.name, without_overdrawn(text.getvalue())) if isinstance(text, _Text) else text for text in folded
-    ]
+    return [_final(output, updates) for output in folded]
+
+
+_Shown = tuple[int, DisplayData]
+_Update = tuple[int, UpdateDisplayData]
+"""With the place where it came: an update reaches only the displays before it."""
+
+
+def _final(
+    output: "_Text | _Shown | ExecuteResult | Error", updates: dict[str, _Update]
+) -> Stream | DisplayData | ExecuteResult | Error:
+    match output:
+        case _Text():
+            return Stream(output.name, without_overdrawn(output.getvalue()))
+        case (shown_at, display):
+            found = updates.get(display.display_id) if display.display_id is not None else None
+            if found is None or found[0] < shown_at:
+                return display
+            return DisplayData(found[1].data, found[1].metadata, display.display_id)
+        case _:
+            return output
+
+
+def _read_texts(data: MimeBundle) -> None:
+    """Decodes the values of a bundle that are texts; other JSON stays as it came, on one line."""
+    for mime, value in data.items():
+        if not isinstance(value, msgspec.Raw):
+            continue
+        raw = bytes(value)
+        if raw[:1] == b'"':
+            data[mime] = msgspec.json.decode(raw, type=str)
+        else:
+            data[mime] = msgspec.Raw(msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw)
 
 
 class _Text(StringIO):
@@ -157,16 +202,30 @@ def without_overdrawn(text: str) -> str:
 
     What is left looks the same in a terminal. Text that is not surely one column a character stays.
     """
-    if "\r" not in text:
-        return text
-    return "\n".join(_last_drawn(line) if "\r" in line else line for line in text.split("\n"))
+    parts: list[str] = []
+    at = 0
+    # Line by line, so that a thread that does this lets others run in between.
+    while (drawn_at := text.find("\r", at)) >= 0:
+        start = text.rfind("\n", at, drawn_at) + 1 or at
+        end = text.find("\n", drawn_at)
+        end = len(text) if end < 0 else end
+        parts += (text[at:start], _last_drawn(text[start:end]))
+        at = end
+    return "".join([*parts, text[at:]]) if parts else text
 
 
 def _last_drawn(line: str) -> str:
-    *earlier, last = line.split("\r")
-    kept = [last]
-    for piece in reversed(earlier):
-        covered = len(piece) <= len(kept[-1]) and _COLUMNS.fullmatch(piece) and _COLUMNS.fullmatch(kept[-1])
-        if not covered:
-            kept.append(piece)
-    return "\r".join(reversed(kept))
+    """Reads from the end; each piece is matched once, however many stand before it."""
+    start = line.rfind("\r") + 1
+    lines = [line[start:]]
+    covers = _COLUMNS.fullmatch(lines[0]) is not None
+    while start > 0:
+        end, start = start - 1, line.rfind("\r", 0, start - 1) + 1
+        if end == start:
+            continue  # Nothing was drawn.
+        piece = line[start:end]
+        is_plain = _COLUMNS.fullmatch(piece) is not None
+        if not (covers and is_plain and len(piece) <= len(lines[-1])):
+            lines.append(piece)
+            covers = is_plain
+    return "\r".join(reversed(lines))

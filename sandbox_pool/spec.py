@@ -1,4 +1,4 @@
-"""What a sandbox is made of: settings enter, an immutable description leaves that every backend reads."""
+"""Describes what a sandbox is made of: immutable settings that every backend reads."""
 
 import re
 from dataclasses import dataclass, field
@@ -15,7 +15,10 @@ class Limits:
     """What one sandbox may use. Each field's name is the name under which hitting it is reported.
 
     `lifetime_s` counts from when somebody got the sandbox, whatever it does. `workspace_inodes` counts files and
-    directories, in /tmp and /dev/shm too. `file_mb` is of one file that goes in or out.
+    directories, in /tmp and /dev/shm too. `file_mb` is of one file that goes in or out. `calls` and `call_bytes` are of
+    one block of code: its calls of functions outside of the sandbox, and their arguments and values.
+    `attention_s` is how much of the server's own time messages may cost that nobody wants: output over its limit,
+    and what is malformed or forged.
     """
 
     execution_timeout_s: float = 60.0
@@ -30,6 +33,9 @@ class Limits:
     lifetime_s: float = 86_400.0
     file_mb: int = 512
     listed_files: int = 10_000
+    calls: int = 1_000
+    call_bytes: int = 32_000_000
+    attention_s: float = 10.0
 
     def explain(self, name: str) -> str:
         """A sentence on having hit this limit; nothing where the limit's own message says all."""

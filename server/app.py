@@ -1,29 +1,33 @@
-"""Builds the application: settings enter, a Starlette app leaves whose lifespan owns every task."""
+"""Builds the Starlette application, whose lifespan owns every task of the server."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-import anyio
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import WebSocketRoute
 
-from codeact.mcp_servers import McpServers, read_config
-from codeact.settings import Settings
-from codeact.workspace import Workspaces
-from sandbox_pool import SandboxPool
-from server import openapi, startup
-from server.audit import Audit, AuditLog
-from server.auth import Authenticate
-from server.containers import Containers
-from server.errors import HANDLERS
-from server.guard import Guard
-from server.leases import keep_leases
-from server.parts import Part
-from server.routes import (
+from codeact import telemetry
+from codeact.component import Component
+from codeact.metrics import Metrics
+from codeact.runs.disk_floor import DiskFloor
+from codeact.runs.manager import RunManager
+from codeact.runs.ownership import keep_leases
+from codeact.runs.question import RunComponents
+from codeact.runs.service import RunService
+from codeact.server import openapi, startup
+from codeact.server.audited_service import AuditedService
+from codeact.server.auth.audit_log import Audit, AuditLog
+from codeact.server.auth.auth import Authenticate
+from codeact.server.auth.open_requests import OpenRequests
+from codeact.server.auth.origin_check import OriginCheck
+from codeact.server.auth.proxies import Proxies
+from codeact.server.errors import HANDLERS
+from codeact.server.probe import Probe
+from codeact.server.routes import (
     access,
     chat,
     containers,
@@ -39,62 +43,94 @@ from server.routes import (
     responses,
     sharing,
 )
-from server.runs import Runs
-from server.state import State
-from server.websocket import responses_socket
+from codeact.server.services import Services
+from codeact.server.traced_requests import TracedRequests
+from codeact.server.transports.websocket import responses_socket
+from codeact.server.watchdog import Watchdog
+from codeact.settings import Settings
+from codeact.tools.mcp import McpServers, read_config
+from codeact.workspaces.containers import Containers
+from codeact.workspaces.registry import Workspaces
+from sandbox_pool import SandboxPool
+from sandbox_pool.supervision import Supervisor
 
 __all__ = ["create_app"]
 
 
 def create_app(
-    settings: Settings, *, on_start: Callable[[State], Coroutine[Any, Any, None]] | None = None
+    settings: Settings,
+    *,
+    on_start: Callable[[Services], Coroutine[Any, Any, None]] | None = None,
+    supervisor: Supervisor | None = None,
 ) -> Starlette:
-    """The application. Without a key nobody is let in where others can reach it (`server.auth`).
+    """The application. Without a key nobody is let in where others can reach it (`codeact.server.auth.auth`).
 
     Its lifespan returns at once; the database, the sandboxes and the model start in the background, and
     requests that need one wait for it. When it ends, runs are stopped first, sandboxes next, the database last.
-    `on_start` is run beside the application, once it listens.
+    `on_start` is run beside the application, once it listens. `supervisor` runs every background task; a failure
+    of one changes nothing for the others.
     """
 
     mcp = read_config(settings.mcp_config) if settings.mcp_config is not None else {}
+    supervisor = supervisor or Supervisor()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        store, pool, served = startup.parts(settings)
-        async with anyio.create_task_group() as tasks:
-            for part in (store, pool, served):
-                tasks.start_soon(part.run)
+        store, pool, models = startup.components(settings, supervisor)
+        watchdog, metrics = Watchdog(), Metrics()
+        async with watchdog.watching(), supervisor.tasks() as start:
+            for component in (store, pool, models):
+                start(f"{component.name} part", component.run, ends=True)
             async with (
-                AuditLog.open(store.get) as audit,
-                McpServers.open(mcp, call_timeout_s=settings.call_timeout_s, wait=False) as mcp_servers,
+                AuditLog.open(store.get, supervisor=supervisor) as audit,
+                McpServers.open(
+                    mcp, call_timeout_s=settings.call_timeout_s, wait=False, supervisor=supervisor
+                ) as mcp_servers,
                 Workspaces.open(
                     pool.get,
                     idle_timeout_s=settings.idle_timeout_s,
                     progress=partial(_waits_for, pool),
+                    supervisor=supervisor,
                 ) as workspaces,
-                Runs.open(
-                    store.get, events_ttl_s=settings.events_ttl_s, max_concurrent=settings.max_concurrent_runs
+                RunManager.open(
+                    store.get,
+                    events_ttl_s=settings.events_ttl_s,
+                    max_concurrent=settings.max_concurrent_runs,
+                    max_queued=settings.max_queued_runs,
+                    supervisor=supervisor,
+                    on_end=metrics.ended,
                 ) as runs,
-                anyio.create_task_group() as keeping,
+                supervisor.tasks() as start_keeping,
             ):
-                keeping.start_soon(keep_leases, runs, workspaces, store.get)
-                app.state.codeact = State(
+                start_keeping("leases", partial(keep_leases, runs, workspaces, store.get, lease_s=settings.lease_s))
+                containers_ = Containers(store, workspaces)
+                disk = DiskFloor(settings.data_dir, floor_mb=settings.min_free_disk_mb)
+                made_with = RunComponents(
+                    settings, store, pool, models, workspaces, runs, mcp_servers, containers_, disk
+                )
+                services = app.state.codeact = Services(
                     settings,
                     store,
                     pool,
-                    served,
+                    models,
                     workspaces,
                     runs,
+                    AuditedService(RunService(made_with, database=store), audit, settings),
                     audit,
                     mcp_servers,
-                    Containers(store, workspaces),
+                    containers_,
+                    supervisor,
+                    watchdog,
+                    Probe(store),
+                    disk,
+                    metrics,
+                    OpenRequests(settings.open_requests_per_owner),
                 )
                 if on_start is not None:
-                    tasks.start_soon(on_start, app.state.codeact)
+                    start("announcement", partial(on_start, services), ends=True, essential=False)
                 yield
-                keeping.cancel_scope.cancel()
-            for part in (served, pool, store):
-                await part.close()
+            for component in (models, pool, store):
+                await component.close()
 
     app = Starlette(
         routes=[
@@ -116,7 +152,9 @@ def create_app(
             *page.routes,
         ],
         middleware=[
-            Middleware(Guard, settings=settings),
+            *([Middleware(TracedRequests)] if telemetry.is_on() else []),
+            Middleware(Proxies, trusted=settings.trusted_proxies),
+            Middleware(OriginCheck, settings=settings),
             Middleware(
                 CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"]
             ),
@@ -130,11 +168,11 @@ def create_app(
     return app
 
 
-def _waits_for(pool: Part[SandboxPool]) -> str:
+def _waits_for(pool: Component[SandboxPool]) -> str:
     """Why somebody waits for a sandbox; empty where one is just being started."""
-    if pool.opened is None:
+    if pool.started is None:
         return f"A sandbox is being started. {pool.progress}"
-    served = pool.opened.value
-    if served.stats().leased < served.max_size:
+    started = pool.started.value
+    if started.stats().leased < started.max_size:
         return ""
     return "All sandboxes are in use; this goes on as soon as one is free."

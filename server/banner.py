@@ -1,4 +1,4 @@
-"""What `codeact serve` says at the terminal: the parts enter as they settle, a few lines with reasons leave."""
+"""Prints what `codeact serve` has started, a few lines for each component, with reasons."""
 
 import os
 import shutil
@@ -13,25 +13,27 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
+from codeact.component import Component
+from codeact.server.services import Services
 from sandbox_pool.errors import SandboxError
-from server.parts import Part
-from server.state import State
 
 __all__ = ["announce"]
 
 WARM_WITHIN_S = 60.0
 
 
-async def announce(state: State, console: Console, *, address: str, started: float) -> None:
+async def announce(services: Services, console: Console, *, address: str, started: float) -> None:
     """Prints the address at once, then each part when it has settled, then how to go on."""
     console.print(Text.assemble(("codeact ", "bold"), (version("codeact"), "dim"), f"  {address}\n"))
-    parts: list[Part[Any]] = [state.models, state.pool, state.store]
-    for part in parts:
-        part.on_progress = partial(_progress, console, part.name)
-    for part in parts:
-        await part.settled()
-        _show(part, console)
-    problem = await _pool_problem(state) if all(part.state == "ready" for part in parts) else "see above."
+    components: list[Component[Any]] = [services.models, services.pool, services.store]
+    for component in components:
+        component.on_progress = partial(_progress, console, component.name)
+    for component in components:
+        await component.settled()
+        _show(component, console)
+    problem = (
+        await _pool_problem(services) if all(component.state == "ready" for component in components) else "see above."
+    )
     if problem is None:
         console.print(
             f"\nReady in {time.monotonic() - started:.1f} s. Open {address}, or in a second terminal:\n"
@@ -44,11 +46,11 @@ async def announce(state: State, console: Console, *, address: str, started: flo
         console.print(text, soft_wrap=True)
 
 
-async def _pool_problem(state: State) -> str | None:
+async def _pool_problem(services: Services) -> str | None:
     """What keeps the pool from its minimum; None once it has that."""
     try:
         with anyio.fail_after(WARM_WITHIN_S):
-            await (await state.pool.get()).ready()
+            await (await services.pool.get()).ready()
     except TimeoutError:
         return f"no warm sandbox after {WARM_WITHIN_S:.0f} s."
     except SandboxError as error:
@@ -69,13 +71,13 @@ def _progress(console: Console, name: str, line: str) -> None:
     console.print(Text(f"  {name:9} {line}", style="dim"))
 
 
-def _show(part: Part[Any], console: Console) -> None:
-    name = f"  {part.name:9} "
-    if part.opened is None:
-        console.print(Text.assemble((name, "bold"), (str(part.error), "red")), soft_wrap=True)
+def _show(component: Component[Any], console: Console) -> None:
+    name = f"  {component.name:9} "
+    if component.started is None:
+        console.print(Text.assemble((name, "bold"), (str(component.error), "red")), soft_wrap=True)
         return
-    console.print(Text.assemble((name, "bold"), part.opened.summary), soft_wrap=True)
+    console.print(Text.assemble((name, "bold"), component.started.summary), soft_wrap=True)
     indent = " " * len(name)
-    console.print(Text(f"{indent}{part.opened.why}", style="dim"), soft_wrap=True)
-    for hint in part.opened.hints:
+    console.print(Text(f"{indent}{component.started.why}", style="dim"), soft_wrap=True)
+    for hint in component.started.hints:
         console.print(Text(f"{indent}{hint}", style="yellow"), soft_wrap=True)

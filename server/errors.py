@@ -1,15 +1,17 @@
-"""The standard error envelope: our exceptions enter, status and JSON leave, the same on HTTP and on a socket."""
+"""Turns our exceptions into the standard error envelope, the same over HTTP and on a socket."""
 
 import math
 from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from codeact.disclosure import disclosed
 from codeact.errors import CodeActError, ModelError
 from codeact.events import ResponseError
+from codeact.server.blob_urls import with_urls
 from sandbox_pool.errors import AtCapacity, FileError, FileLimit, FileNotFound, FileRefused, QuotaExceeded, SandboxError
 
 __all__ = ["HANDLERS", "Unauthorized", "close_reason", "envelope", "json_response", "raised", "status_of"]
@@ -44,11 +46,12 @@ def close_reason(message: str) -> str:
 
 
 def envelope(error: CodeActError | SandboxError) -> dict[str, Any]:
-    """`{"error": {message, type, code, param}}`, as the standard has it."""
+    """`{"error": {message, type, code, param}}`, as the standard has it, in words for whoever asked."""
     status = status_of(error)
+    code, message = disclosed(error)
     param = getattr(error, "param", None)
     kind = "model_error" if isinstance(error, ModelError) and status >= 500 else _kind(status)
-    return {"error": {"message": error.message, "type": kind, "code": error.code, "param": param}}
+    return {"error": {"message": message, "type": kind, "code": code, "param": param}}
 
 
 def raised(error: ResponseError) -> CodeActError:
@@ -69,8 +72,8 @@ def _kind(status: int) -> str:
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A JSON answer encoded by msgspec."""
-    return Response(msgspec.json.encode(content), status, headers, media_type="application/json")
+    """A JSON answer encoded by msgspec, with URLs of blobs in place of their names."""
+    return Response(with_urls(msgspec.json.encode(content)), status, headers, media_type="application/json")
 
 
 async def _ours(request: Request, error: Exception) -> Response:
@@ -100,5 +103,17 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
     return json_response({"error": body | {"param": None}}, 500)
 
 
-HANDLERS = {CodeActError: _ours, SandboxError: _ours, HTTPException: _http, Exception: _unforeseen}
+async def _gone(request: Request, error: Exception) -> Response:
+    """The client left before its body had arrived: nobody reads this answer, and nothing of ours failed."""
+    body = {"message": "The body did not arrive.", "type": _kind(400), "code": "client_disconnected", "param": None}
+    return json_response({"error": body}, 400)
+
+
+HANDLERS = {
+    CodeActError: _ours,
+    SandboxError: _ours,
+    HTTPException: _http,
+    ClientDisconnect: _gone,
+    Exception: _unforeseen,
+}
 """Exception handlers for Starlette."""

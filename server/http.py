@@ -1,37 +1,69 @@
-"""HTTP/1.1 as uvicorn speaks it, with a bound on what a client can make us hold before we know who it is."""
+"""HTTP/1.1 and WebSockets as uvicorn serves them, with bounds on what a client can make us hold.
+
+uvicorn with httptools collects headers and waits for bodies and readers for as long as they take.
+"""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-__all__ = ["BoundedHttpProtocol"]
+from codeact.server.pending_connections import PendingConnections
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application, HTTPScope
+
+__all__ = ["BoundedHttpProtocol", "BoundedWebSocketProtocol", "http_protocol"]
 
 HEAD_BYTES = 64 * 1024
 HEAD_TIMEOUT_S = 20.0
+BODY_FIRST_S, BODY_BYTES_PER_S = 20.0, 1_000
+"""A body may take 20 s, and a second more for each 1,000 bytes that have come."""
+BODY_CHECK_S = 2.0
+STALLED_S = 60.0
+"""How long a client may leave unread what has been sent to it."""
 
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Ends a connection whose request line and headers pass 64 KiB (431), or are not there within 20 s.
+    """Ends a connection
+    - whose request line and headers pass 64 KiB (431), or are not there within 20 s;
+    - whose body comes too slowly (408); time in which we do not read it does not count;
+    - whose client reads nothing of its answer for a minute;
+    - that waits for longest, where more wait than may (`PendingConnections`).
 
-    uvicorn leaves both open with httptools: it collects headers as long as they come.
+    The application is called once the first bytes of a body have come: until then a connection costs little.
     """
+
+    waiting: ClassVar[PendingConnections] = PendingConnections(most=1_000_000, most_per_client=1_000_000)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._in_head = True
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self._body_s = 0.0
+        self._body_bytes = 0
+        self._start_app: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, transport.close)
+        self._wait()
+        self._timer = self.loop.call_later(HEAD_TIMEOUT_S, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        self._leave()
         super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        self._leave()
+        super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -44,15 +76,121 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head, self._head_bytes = True, 0
+        self._wait()
         self._stop_timer()
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
+        self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._stop_timer()
         super().on_headers_complete()
+        self._body_s, self._body_bytes = 0.0, 0
+        self._timer = self.loop.call_later(BODY_CHECK_S, self._check_body)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
+        self._start()
+
+    def on_message_complete(self) -> None:
+        self._stop_timer()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.waiting.remove(self)
+        super().on_message_complete()
+        self._start()
+
+    def shutdown(self) -> None:
+        """Ends a connection at once where nothing but its body is missing."""
+        super().shutdown()
+        if self._start_app is not None:
+            self.transport.close()
+
+    def on_response_complete(self) -> None:
+        if not self.transport.is_closing():
+            self._wait()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(STALLED_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        _cancel(self._stalled)
+        super().resume_writing()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
+        """Clients that send `Expect: 100-continue` send no body before the application asks for it."""
+        start = partial(super()._start_asgi_task, cycle, app)
+        if cycle.more_body and not cycle.body and not cycle.waiting_for_100_continue and _has_body(cycle.scope):
+            self._start_app = start
+        else:
+            start()
+
+    def _start(self) -> None:
+        start, self._start_app = self._start_app, None
+        if start is not None:
+            start()
+
+    def _wait(self) -> None:
+        for other in self.waiting.add(self, self.client[0] if self.client else ""):
+            assert isinstance(other, BoundedHttpProtocol)
+            other.transport.close()
+
+    def _leave(self) -> None:
+        self._start_app = None
+        self.waiting.remove(self)
+        self._stop_timer()
+        _cancel(self._stalled)
+
+    def _check_body(self) -> None:
+        """Looks every two seconds whether enough of the body has come."""
+        if not self.flow.read_paused:
+            self._body_s += BODY_CHECK_S
+        if self._body_s <= BODY_FIRST_S + self._body_bytes / BODY_BYTES_PER_S:
+            self._timer = self.loop.call_later(BODY_CHECK_S, self._check_body)
+            return
+        self._timer = None
+        if self.cycle is not None and not self.cycle.response_started:
+            self.transport.write(TOO_SLOW)
+        self.transport.close()
 
     def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        _cancel(self._timer)
+
+
+class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
+    """Ends a connection whose client reads nothing for a minute. A ping that is not answered asks it to close, but
+    that waits until what was sent before has been read.
+    """
+
+    _stalled: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(STALLED_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        _cancel(self._stalled)
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        _cancel(self._stalled)
+        super().connection_lost(exc)
+
+
+def http_protocol(waiting: PendingConnections) -> type[BoundedHttpProtocol]:
+    """The protocol of one server: its connections count for these bounds."""
+    return type("ServerHttpProtocol", (BoundedHttpProtocol,), {"waiting": waiting})
+
+
+def _has_body(scope: "HTTPScope") -> bool:
+    """RFC 9112, 6.3: a request has a body where its head says how long it is, or that it comes in chunks."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")
+        for name, value in scope["headers"]
+    )
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()

@@ -1,4 +1,4 @@
-"""The OpenAPI document: the application's routes enter, with the types that they validate by; OpenAPI 3.1 leaves.
+"""Builds the OpenAPI 3.1 document from the application's routes and the types that they validate by.
 
 A handler says by `@operation` what it takes and gives; its docstring is its description. Nothing is said twice.
 """
@@ -17,8 +17,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from codeact.events import Event
-from server.errors import json_response
-from server.parameters import read_parameters
+from codeact.server.errors import json_response
+from codeact.server.requests.parameters import read_parameters
 
 __all__ = ["Envelope", "document", "operation", "routes"]
 

@@ -1,14 +1,17 @@
-"""Runs the application under uvicorn: settings enter; returns when the server has stopped."""
+"""Runs the application under uvicorn until the server is stopped."""
 
 import asyncio
 import errno
 import ipaddress
+import os
+import resource
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from types import FrameType
 
 import anyio
@@ -16,35 +19,49 @@ import uvicorn
 from rich.console import Console
 from starlette.applications import Starlette
 
-from codeact.errors import ConfigurationError
+from codeact import telemetry
+from codeact.errors import CodeActError, ConfigurationError
 from codeact.logs import configure
+from codeact.server.app import create_app
+from codeact.server.auth.auth import check_exposure
+from codeact.server.banner import announce
+from codeact.server.http import BoundedWebSocketProtocol, http_protocol
+from codeact.server.last_resort import LastResort
+from codeact.server.memory import give_memory_back
+from codeact.server.pending_connections import PendingConnections
+from codeact.server.services import Services
 from codeact.settings import Settings
-from server.app import create_app
-from server.auth import check_exposure
-from server.banner import announce
-from server.http import BoundedHttpProtocol
-from server.state import State
 
 __all__ = ["Server", "serve", "uvicorn_config"]
 
 CLOSE_CONNECTIONS_S = 5
+MOST_WAITING, MOST_FILES = 4_096, 65_536
+END_S, HURRIED_END_S = 25.0, 10.0
+"""From a signal to the end of the process, beside CODEACT_DRAIN_S."""
 
 
 def uvicorn_config(app: Starlette, settings: Settings) -> uvicorn.Config:
-    """websockets' implementation without deflate (14 % CPU in bursts, five times the memory), pings on."""
+    """websockets' implementation without deflate (14 % CPU in bursts, five times the memory), pings on.
+
+    Half of the files that this process may open are for connections that have not asked for anything yet.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_WAITING if files == resource.RLIM_INFINITY else min(MOST_WAITING, files // 2)
+    waiting = PendingConnections(most=most, most_per_client=settings.waiting_connections_per_client)
     return uvicorn.Config(
         app,
-        ws="websockets-sansio",
+        ws=BoundedWebSocketProtocol,
         ws_per_message_deflate=False,
         ws_max_size=2 * settings.max_message_bytes,
         ws_ping_interval=20,
         ws_ping_timeout=20,
-        http=BoundedHttpProtocol,
+        http=http_protocol(waiting),
         loop="auto",
         lifespan="on",
         access_log=False,
         log_level="warning",
         server_header=False,
+        proxy_headers=False,  # `codeact.server.auth.proxies` reads them, from trusted proxies alone
         timeout_graceful_shutdown=CLOSE_CONNECTIONS_S,
     )
 
@@ -53,11 +70,18 @@ class Server(uvicorn.Server):
     """Ends the runs before it waits for connections, so that every client still reads its last event.
 
     SIGTERM lets runs under way end by themselves first, for CODEACT_DRAIN_S; another signal, whichever it is,
-    stops them at once. SIGINT (Ctrl-C) stops them at once.
+    stops them at once. SIGINT (Ctrl-C) stops them at once. The process then ends within 25 s, and within 10 s of
+    a second signal, whatever hangs: in good order, or else with exit code 1.
+
+    `failure` says why the server ended by itself: a background task that failed again and again.
     """
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, *, end_s: float = END_S, hurried_end_s: float = HURRIED_END_S) -> None:
         super().__init__(config)
+        self.failure: str | None = None
+        self.last_resort = LastResort()
+        self._end_s = end_s
+        self._hurried_end_s = hurried_end_s
         self._drains = False
         self._hurry: Callable[[], object] = lambda: None
 
@@ -65,28 +89,56 @@ class Server(uvicorn.Server):
         self._drains = sig == signal.SIGTERM and not self.should_exit
         if self.should_exit:
             self._hurry()
+            self.last_resort.within(self._hurried_end_s)
+        else:
+            self.last_resort.within(self._end_s + (self._app.state.settings.drain_s if self._drains else 0))
         self.should_exit = True
 
+    async def on_tick(self, counter: int) -> bool:
+        if self.failure is None and (failure := self._what_failed()) is not None:
+            self.failure, self.should_exit = failure, True
+        return await super().on_tick(counter)
+
+    def _what_failed(self) -> str | None:
+        if self.lifespan.error_occurred:
+            return "The application has ended by an error; the log has it."
+        if (name := self._services.supervisor.given_up) is not None:
+            reason = self._services.supervisor.failing.get(name, "the log has the reason")
+            return f"The background task '{name}' failed again and again ({reason}); the server ends."
+        return None
+
+    @property
+    def _app(self) -> Starlette:
+        assert isinstance(self.config.app, Starlette)
+        return self.config.app
+
+    @property
+    def _services(self) -> Services:
+        services: Services = self._app.state.codeact
+        return services
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        app = self.config.app
-        assert isinstance(app, Starlette)
-        state: State = app.state.codeact
+        services = self._services
         with anyio.CancelScope() as draining:
             self._hurry = partial(asyncio.get_running_loop().call_soon_threadsafe, draining.cancel)
-            await state.runs.stop(drain_s=state.settings.drain_s if self._drains else 0)
-        await state.runs.stop(drain_s=0)
+            await services.runs.stop(drain_s=services.settings.drain_s if self._drains else 0)
+        await services.runs.stop(drain_s=0)
         await super().shutdown(sockets)
 
 
 def serve(settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM.
 
-    Raises `ConfigurationError` for an address that cannot be had, or where a key is needed and none exists.
+    Raises `ConfigurationError` for an address that cannot be had, or where a key is needed and none exists, and
+    `CodeActError` where the server ended by itself since a part of it failed again and again.
     """
     started = time.monotonic()
-    configure(settings.log_level or ("warning" if sys.stderr.isatty() else "info"))
+    configure(settings.log_level or ("warning" if sys.stderr.isatty() else "info"), json=settings.log_format == "json")
+    close_telemetry = telemetry.configure(os.environ, version=version("codeact"))
     check_exposure(settings)
+    give_memory_back()
     listener = _bind(settings)
+    _raise_file_limit()
     host, port = listener.getsockname()[:2]
     is_this_machine = host == "127.0.0.1" or ipaddress.ip_address(host).is_unspecified
     address = f"http://{'localhost' if is_this_machine else f'[{host}]' if ':' in host else host}:{port}"
@@ -94,8 +146,21 @@ def serve(settings: Settings) -> None:
     # uvicorn raises the signal that stopped it once more when it has ended; we have ended in good order then.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: None)
+    server = Server(uvicorn_config(app, settings))
     with listener:
-        Server(uvicorn_config(app, settings)).run(sockets=[listener])
+        server.run(sockets=[listener])
+    if close_telemetry is not None:
+        close_telemetry()
+    if server.failure is not None:
+        raise CodeActError(server.failure)
+
+
+def _raise_file_limit() -> None:
+    """Each connection is an open file, and 1,024 is the usual limit of a shell."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _bind(settings: Settings) -> socket.socket:

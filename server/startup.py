@@ -1,49 +1,51 @@
-"""How the parts open: settings enter, the database, the pool and the model leave, each with why it was chosen."""
+"""Makes the components of the server: the database, the pool and the models."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
-import anyio
+import structlog
 
+from codeact.component import Component, Started
 from codeact.errors import ConfigurationError
-from codeact.models.discovery import find_models
-from codeact.models.served import Served
+from codeact.loopback import is_loopback
+from codeact.models.discovery import Found, find_models, search
+from codeact.models.registry import ModelRegistry
+from codeact.runs.ownership import recover_orphans
+from codeact.server.maintenance import maintain
 from codeact.settings import Settings
-from codeact.store import Store, describe, open_store
+from codeact.store import Store, open_store
+from codeact.store.opening import chosen
 from sandbox_pool import SandboxPool
-from sandbox_pool.backends.auto import open_backend
-from server.guard import is_loopback
-from server.leases import end_the_dead
-from server.parts import Opened, Part
-from server.upkeep import upkeep
+from sandbox_pool.backends.registry import open_backend
+from sandbox_pool.supervision import Supervisor
 
-__all__ = ["parts"]
+__all__ = ["components"]
+
+log = structlog.get_logger(__name__)
 
 
-def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Served]]:
-    """The three parts, not yet running."""
-
-    @asynccontextmanager
-    async def database(part: Part[Store]) -> AsyncIterator[Opened[Store]]:
-        async with open_store(settings) as store:
-            await end_the_dead(store, events_ttl_s=settings.events_ttl_s)
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(partial(upkeep, store, retention=timedelta(days=settings.deleted_retention_days)))
-                if settings.mongodb_uri is not None:
-                    summary = f"MongoDB at {describe(settings.mongodb_uri.get_secret_value())}"
-                    yield Opened(store, summary, "CODEACT_MONGODB_URI names it")
-                else:
-                    hint = "CODEACT_MONGODB_URI=mongodb://… uses a MongoDB of yours"
-                    summary = f"embedded MongoDB in {settings.data_dir}"
-                    yield Opened(store, summary, "no CODEACT_MONGODB_URI is set", (hint,))
-                tasks.cancel_scope.cancel()
+def components(
+    settings: Settings, supervisor: Supervisor
+) -> tuple[Component[Store], Component[SandboxPool], Component[ModelRegistry]]:
+    """Makes the three components, not yet running. `supervisor` runs the tasks inside of them."""
 
     @asynccontextmanager
-    async def sandboxes(part: Part[SandboxPool]) -> AsyncIterator[Opened[SandboxPool]]:
+    async def database(component: Component[Store]) -> AsyncIterator[Started[Store]]:
+        async with open_store(settings, supervisor) as store:
+            await recover_orphans(store, events_ttl_s=settings.events_ttl_s)
+            async with supervisor.tasks() as start:
+                retention = timedelta(days=settings.deleted_retention_days)
+                start("upkeep of the history", partial(maintain, store, retention=retention), essential=False)
+                yield Started(store, *chosen(settings))
+
+    @asynccontextmanager
+    async def sandboxes(component: Component[SandboxPool]) -> AsyncIterator[Started[SandboxPool]]:
         spec = settings.sandbox_spec
-        found = await open_backend(settings.sandbox, spec, state_dir=settings.data_dir / "run", progress=part.say)
+        found = await open_backend(
+            settings.sandbox, spec, state_dir=settings.data_dir / "run", progress=component.report_progress
+        )
         if not (found.backend.isolation.isolated or is_loopback(settings.host) or settings.allow_unisolated):
             await found.backend.close()
             raise ConfigurationError(
@@ -58,16 +60,28 @@ def parts(settings: Settings) -> tuple[Part[Store], Part[SandboxPool], Part[Serv
             max_size=settings.pool_max,
             max_per_owner=settings.sandboxes_per_owner,
             acquire_timeout_s=settings.acquire_timeout_s,
+            supervisor=supervisor,
         )
         async with pool:
-            yield Opened(pool, found.backend.isolation.summary, found.why, found.hints)
+            yield Started(pool, found.backend.isolation.summary, found.why, found.hints)
 
     @asynccontextmanager
-    async def models(part: Part[Served]) -> AsyncIterator[Opened[Served]]:
+    async def models(component: Component[ModelRegistry]) -> AsyncIterator[Started[ModelRegistry]]:
         found = await find_models(settings)
+
+        def started(found: Found) -> Started[ModelRegistry]:
+            return Started(found.registry, found.registry.summary, found.why, (found.hint,) if found.hint else ())
+
+        async def go_on() -> None:
+            component.started = started(later := await search(settings, found))
+            log.info("model server found", models=later.registry.names, why=later.why)
+
         try:
-            yield Opened(found.served, found.served.summary, found.why, (found.hint,) if found.hint else ())
+            async with supervisor.tasks() as start:
+                if found.is_stopgap:
+                    start("search for model servers", go_on, ends=True, essential=False)
+                yield started(found)
         finally:
             await found.close()
 
-    return Part("database", database), Part("sandbox", sandboxes), Part("model", models)
+    return Component("database", database), Component("sandbox", sandboxes), Component("model", models)

@@ -1,1 +1,1 @@
-"""The history dashboard: what the store holds enters, pages for operators leave. Entry point: `app.py`."""
+"""The history dashboard: pages for operators over what the store holds. Entry point: `app.py`."""

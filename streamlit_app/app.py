@@ -1,12 +1,12 @@
-"""The dashboard's frame: a session enters, the page it asks for leaves, once it may be seen."""
+"""The dashboard's frame: shows the page that a session asks for, once the session may see it."""
 
 from pathlib import Path
 
 import streamlit as st
 
-from streamlit_app import login
-from streamlit_app.changes import switch
-from streamlit_app.frame import guarded
+from codeact.dashboard import login
+from codeact.dashboard.changes import switch
+from codeact.dashboard.frame import guarded
 
 PAGES = {
     "History": [

@@ -1,4 +1,4 @@
-"""From Streamlit's threads to the store's event loop: a question to the store enters, its answer leaves.
+"""Calls the store's event loop from Streamlit's threads.
 
 One thread per process runs one event loop, which owns the one open `Store`. The script of a session waits for its
 answers there; each is bounded by the store's own deadlines.

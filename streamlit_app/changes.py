@@ -1,4 +1,4 @@
-"""What the dashboard may change, over the server's API: an owner's conversation or run and a key enter, done.
+"""Applies the changes that the dashboard may make, through the server's API.
 
 Off until somebody switches it on for their session.
 """
@@ -8,12 +8,12 @@ from typing import Any
 
 import streamlit as st
 
+from codeact.cli.commands.conversation import address_and_key
 from codeact.client import request
-from codeact.commands.conversation import address_and_key
+from codeact.dashboard import login
+from codeact.dashboard.bridge import run, settings
+from codeact.dashboard.drawing.markup import plain
 from codeact.errors import CodeActError
-from streamlit_app import login
-from streamlit_app.bridge import run, settings
-from streamlit_app.markup import plain
 
 __all__ = ["allowed", "chat_url", "delete", "pin", "server", "stop", "switch"]
 

@@ -1,13 +1,16 @@
-"""A conversation as a file: a conversation and a format enter, the file's bytes leave, made when they are asked for."""
+"""Makes a conversation's file when somebody asks to download it."""
 
 from functools import partial
 
+import anyio.from_thread
+import anyio.to_thread
 import streamlit as st
 
+from codeact.dashboard import trail
+from codeact.dashboard.bridge import ask
 from codeact.errors import NotFound
 from codeact.exports import archive_pieces, markdown, notebook
 from codeact.store import Blob, Conversation, Store
-from streamlit_app.bridge import ask
 
 __all__ = ["buttons", "exported"]
 
@@ -16,11 +19,12 @@ FORMATS = {"ipynb": "application/x-ipynb+json", "md": "text/markdown", "json": "
 
 def buttons(conversation: Conversation) -> None:
     """One for each format."""
+    reader = trail.reader()  # the bytes are made outside of the session's script
     name = (conversation.title or "Conversation").rstrip(".…")
     for kind, mime in FORMATS.items():
         st.download_button(
             kind,
-            partial(exported, conversation, kind),
+            partial(exported, conversation, kind, reader),
             file_name=f"{name}.{kind}",
             mime=mime,
             icon=":material/download:",
@@ -29,8 +33,12 @@ def buttons(conversation: Conversation) -> None:
         )
 
 
-def exported(conversation: Conversation, kind: str) -> bytes:
-    """A notebook and Markdown show the latest branch, JSON all of them (docs/history.md)."""
+def exported(conversation: Conversation, kind: str, reader: trail.Reader) -> bytes:
+    """A notebook and Markdown show the latest branch, JSON all of them (docs/history.md).
+
+    The audit log learns who took it.
+    """
+    reader.record(f"dashboard.export {kind}", conversation.id, owner=conversation.owner)
 
     async def export(store: Store) -> bytes:
         owner = conversation.owner
@@ -42,11 +50,16 @@ def exported(conversation: Conversation, kind: str) -> bytes:
                 return None
 
         if kind == "json":
-            responses = await store.history.responses(conversation.id, owner=owner)
+            responses = await store.turns.stream(conversation.id, owner=owner)
             return b"".join([piece async for piece in archive_pieces(conversation, responses, get_blob)])
         last = conversation.last_response_id
         thread = await store.thread(last, owner=owner) if last is not None else []
         write = markdown if kind == "md" else notebook
-        return await write(conversation.title or "Conversation", thread, get_blob)
+        title = conversation.title or "Conversation"
+
+        def get_blob_from_thread(sha256: str) -> Blob | None:
+            return anyio.from_thread.run(get_blob, sha256)
+
+        return await anyio.to_thread.run_sync(write, title, thread, get_blob_from_thread)
 
     return ask(export)

@@ -1,4 +1,4 @@
-"""Which conversations: widgets and the URL enter, a `HistoryQuery`, an owner and an order leave."""
+"""Reads from widgets and the URL which conversations to list, whose, and in which order."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -6,7 +6,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from codeact.store import HistoryQuery
-from codeact.store.history import Sum
+from codeact.store.repositories.history import Sum
 
 __all__ = ["Asked", "Order", "pick"]
 

@@ -1,4 +1,4 @@
-"""What every page has around it: a title enters; errors leave as sentences, emptiness as what to do about it."""
+"""What every page has around it: a title, errors as sentences, and hints where there is nothing to show."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -6,10 +6,10 @@ from contextlib import contextmanager, suppress
 import streamlit as st
 import structlog
 
+from codeact.dashboard import login
+from codeact.dashboard.bridge import ask
+from codeact.dashboard.drawing.markup import plain
 from codeact.errors import CodeActError, StoreUnavailable
-from streamlit_app import login
-from streamlit_app.bridge import ask
-from streamlit_app.markup import plain
 
 __all__ = ["LONGEST", "empty", "guarded", "live", "title"]
 

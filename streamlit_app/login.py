@@ -1,11 +1,10 @@
-"""Who may see the history: the address that is listened on and a key enter, a verdict leaves. The one check."""
-
-import ipaddress
+"""Decides who may see the history: anybody on loopback, else whoever has an operator's key."""
 
 import streamlit as st
 
+from codeact.dashboard.bridge import ask, settings
+from codeact.loopback import is_loopback
 from codeact.store import Store
-from streamlit_app.bridge import ask, settings
 
 __all__ = ["admitted", "given_key", "sign_out_button"]
 
@@ -44,15 +43,7 @@ def sign_out_button() -> None:
 
 def _is_needed() -> bool:
     asked_for = settings().require_keys is True
-    return asked_for or not _is_loopback(st.get_option("server.address"))
-
-
-def _is_loopback(address: str | None) -> bool:
-    """Without an address Streamlit listens on all of them."""
-    try:
-        return address == "localhost" or ipaddress.ip_address(address or "").is_loopback
-    except ValueError:
-        return False
+    return asked_for or not is_loopback(st.get_option("server.address"))
 
 
 def _is_operators(key: str) -> bool:
@@ -67,11 +58,11 @@ def _form(*, refused: bool) -> None:
     _, middle, _ = st.columns([1, 2, 1])
     with middle, st.form("login"):
         st.subheader("codeact history")
-        given = st.text_input("Operator's key", type="password", placeholder="codeact_…")
+        key = st.text_input("Operator's key", type="password", placeholder="codeact_…")
         entered = st.form_submit_button("Sign in", type="primary")
         st.caption("`codeact keys create --owner you --operator` makes one.")
-        if entered and given.strip():
-            st.session_state[KEY] = given.strip()
+        if entered and key.strip():
+            st.session_state[KEY] = key.strip()
             st.rerun()
         if refused:
             st.error("This is no operator's key, or it was revoked.")

@@ -1,10 +1,10 @@
-"""Which period and whose runs: widgets and the URL enter, a `Period` leaves."""
+"""Reads from widgets and the URL which period to show, and whose runs."""
 
 from datetime import UTC, datetime, timedelta
 
 import streamlit as st
 
-from codeact.store.periods import Period
+from codeact.store.repositories.periods import Period
 
 __all__ = ["pick", "rounded"]
 

@@ -1,4 +1,4 @@
-"""What several pages read: periods enter, figures leave, kept so that the next page need not ask again.
+"""Reads the figures that several pages show, and caches them.
 
 What began more than a day ago changes only where somebody deletes or imports, or where a run lasted that long: it is
 read anew every ten minutes, behind the pages that show it. What is newer is read whenever a page asks.
@@ -10,15 +10,15 @@ from typing import Any
 
 import streamlit as st
 
+from codeact.dashboard.bridge import ask
 from codeact.store import Store
-from codeact.store.mishaps import Failing, Mishap
-from codeact.store.percentiles import Times
-from codeact.store.periods import Period
 from codeact.store.records import Blob
-from codeact.store.statistics import Runs, Spent
-from streamlit_app.bridge import ask
+from codeact.store.repositories.failure_stats import CodeFailure, FailureKind
+from codeact.store.repositories.percentiles import Times
+from codeact.store.repositories.periods import Period
+from codeact.store.repositories.statistics import RunFigures, Spending
 
-__all__ = ["attempts", "blob", "failing", "mishaps", "runs", "spent", "times"]
+__all__ = ["attempts", "blob", "failing", "failure_stats", "runs", "spent", "times"]
 
 SETTLED = timedelta(days=1)
 KEPT = timedelta(minutes=10)
@@ -28,19 +28,19 @@ QUESTIONS: Mapping[str, Callable[[Store], Callable[..., Coroutine[Any, Any, Any]
     "runs": lambda store: store.statistics.runs,
     "times": lambda store: store.statistics.times,
     "spent": lambda store: store.statistics.spent,
-    "mishaps": lambda store: store.mishaps.find,
+    "failure_stats": lambda store: store.failure_stats.find,
 }
 
 
-def runs(period: Period) -> list[Runs]:
+def runs(period: Period) -> list[RunFigures]:
     return _rows("runs", period)
 
 
-def mishaps(period: Period) -> list[Mishap]:
-    return _rows("mishaps", period)
+def failure_stats(period: Period) -> list[CodeFailure]:
+    return _rows("failure_stats", period)
 
 
-def spent(period: Period) -> list[Spent]:
+def spent(period: Period) -> list[Spending]:
     """One model and owner may be there twice."""
     return _rows("spent", period)
 
@@ -53,13 +53,13 @@ def times(period: Period) -> Times:
 
 
 @st.cache_data(ttl=KEPT, max_entries=MOST_KEPT, show_spinner=False)
-def failing(period: Period) -> list[Failing]:
-    return ask(lambda store: store.mishaps.failing(period))
+def failing(period: Period) -> list[FailureKind]:
+    return ask(lambda store: store.failure_stats.failing(period))
 
 
 @st.cache_data(ttl=KEPT, max_entries=MOST_KEPT, show_spinner=False)
 def attempts(period: Period) -> dict[int | None, int]:
-    return ask(lambda store: store.mishaps.attempts(period))
+    return ask(lambda store: store.failure_stats.attempts(period))
 
 
 @st.cache_data(ttl=KEPT, max_entries=200, show_spinner=False)

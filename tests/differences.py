@@ -5,7 +5,7 @@ The promises that every backend keeps are those that the conformance and attack 
 
 import pytest
 
-from sandbox_pool.backends import Backend
+from sandbox_pool.backends.base import Backend
 
 __all__ = ["KNOWN_DIFFERENCES", "kind_of", "needs_promise"]
 

@@ -38,6 +38,10 @@ def two_words() -> str:
     return "two"
 
 
+for number in range(int(os.environ.get("MORE_TOOLS", "0"))):
+    server.tool(name=f"tool_{number}")(greet)
+
+
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))

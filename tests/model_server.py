@@ -2,6 +2,7 @@
 
     with ModelServer() as server:
         gate = Gate()
+        server.reply(CallPiece('{"code": "1"}', name="python", call_id="call_1"), finish="tool_calls")
         server.reply("Hello", gate, " world", Thought("hm"), usage={...})
         server.reply(status=429, headers={"Retry-After": "1"}, error={"message": "slow down"})
         …
@@ -25,7 +26,10 @@ from typing import Any, Literal, Self, TypeVar
 
 import uvicorn
 
-__all__ = ["DROP", "Gate", "ModelServer", "Request", "Thought", "outcome"]
+from tests.provider_streams import AnthropicStream, GeminiStream, refusal_by_anthropic, refusal_by_gemini
+from tests.responses_server import ResponseStream, refusal_of
+
+__all__ = ["DROP", "CallPiece", "Gate", "Kept", "ModelServer", "Request", "Thought", "outcome"]
 
 Message = dict[str, Any]
 T = TypeVar("T")
@@ -57,13 +61,30 @@ class Thought:
     text: str
 
 
+@dataclass(frozen=True)
+class CallPiece:
+    """A chunk of `tool_calls`. `name` and `call_id` come with the first piece of a call."""
+
+    arguments: str
+    name: str | None = None
+    call_id: str | None = None
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A chunk with other fields of a delta, such as `reasoning_details`."""
+
+    fields: dict[str, Any]
+
+
 class _Drop:
     """The connection breaks here."""
 
 
 DROP = _Drop()
 
-Step = str | Thought | Gate | _Drop
+Step = str | Thought | CallPiece | Kept | Gate | _Drop
 
 
 @dataclass(frozen=True)
@@ -74,6 +95,7 @@ class _Reply:
     status: int
     error: Any
     headers: dict[str, str]
+    page: str | None
 
 
 @dataclass(frozen=True)
@@ -83,6 +105,7 @@ class Request:
     body: dict[str, Any]
     headers: dict[str, str]
     ended: Future[Literal["finished", "disconnected"]] = field(default_factory=Future)
+    api: str = "chat/completions"
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -97,12 +120,16 @@ async def outcome(future: Future[T], timeout_s: float = 10.0) -> T:
 
 
 class ModelServer:
-    """`base_url` is what `CODEACT_MODEL_API_BASE` takes; `models` what `/v1/models` and Ollama's `/api/tags` list."""
+    """`base_url` is what `CODEACT_MODEL_API_BASE` takes; `models` what `/v1/models` and Ollama's `/api/tags` list.
+
+    `routes` are further paths: a function takes the JSON of a request and gives status and JSON.
+    """
 
     def __init__(self, *, models: tuple[str, ...] = ("scripted",), owned_by: str = "tests") -> None:
         self.requests: list[Request] = []
         self.models = models
         self.owned_by = owned_by
+        self.routes: dict[str, Callable[[Any], tuple[int, Any]]] = {}
         self._replies: queue.SimpleQueue[_Reply] = queue.SimpleQueue()
         self._socket = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
@@ -136,26 +163,33 @@ class ModelServer:
         status: int = 200,
         error: Any = None,
         headers: dict[str, str] | None = None,
+        page: str | None = None,
     ) -> None:
-        """The next reply: steps to stream, or, with another `status` than 200, the error to answer."""
-        self._replies.put(_Reply(steps, usage, finish, status, error, headers or {}))
+        """The next reply: steps to stream; with another `status` than 200, the error to answer; or a page of HTML.
+
+        A stream of the Responses API ends with the `error`, if there is one.
+        """
+        self._replies.put(_Reply(steps, usage, finish, status, error, headers or {}, page))
 
     def reset(self) -> None:
-        """Forgets requests and replies."""
+        """Forgets requests, replies and further paths."""
         self.requests.clear()
+        self.routes.clear()
         while not self._replies.empty():
             self._replies.get_nowait()
 
     async def _app(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         body = await _body(receive)
-        if scope["path"] == "/v1/models":
+        if scope["path"] in self.routes:
+            await _respond(send, *self.routes[scope["path"]](json.loads(body) if body else None))
+        elif scope["path"] == "/v1/models":
             listed = [{"id": name, "object": "model", "owned_by": self.owned_by} for name in self.models]
             await _respond(send, 200, {"object": "list", "data": listed})
         elif scope["path"] == "/api/tags":
             await _respond(send, 200, {"models": [{"name": name} for name in self.models]})
-        elif scope["path"] == "/v1/chat/completions":
+        elif (api := _api(scope["path"])) is not None:
             headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-            request = Request(json.loads(body), headers)
+            request = Request(json.loads(body), headers, api=api)
             self.requests.append(request)
             await self._complete(request, receive, send)
         else:
@@ -168,7 +202,11 @@ class ModelServer:
             await _respond(send, 500, {"error": {"message": "the script has no reply left"}})
             request.ended.set_result("finished")
             return
-        streaming = asyncio.create_task(_stream(reply, request.body, send))
+        streaming = asyncio.create_task(
+            _stream(reply, request.body, send)
+            if request.api == "chat/completions"
+            else _stream_items(reply, request.body, send, api=request.api)
+        )
         leaving = asyncio.create_task(_disconnected(receive))
         await asyncio.wait({streaming, leaving}, return_when=asyncio.FIRST_COMPLETED)
         request.ended.set_result("finished" if streaming.done() else "disconnected")
@@ -181,6 +219,10 @@ class ModelServer:
 async def _stream(reply: _Reply, body: dict[str, Any], send: Send) -> None:
     if reply.status != 200:
         await _respond(send, reply.status, {"error": reply.error}, reply.headers)
+        return
+    if reply.page is not None:
+        await _start(send, 200, {"content-type": "text/html; charset=utf-8"})
+        await send({"type": "http.response.body", "body": reply.page.encode()})
         return
     started = False
     for step in reply.steps:
@@ -196,6 +238,14 @@ async def _stream(reply: _Reply, body: dict[str, Any], send: Send) -> None:
                 await _chunk(send, {"content": step})
             case Thought():
                 await _chunk(send, {"reasoning_content": step.text})
+            case CallPiece():
+                named = {"name": step.name} if step.name is not None else {}
+                call: dict[str, Any] = {"index": step.index, "function": {**named, "arguments": step.arguments}}
+                if step.call_id is not None:
+                    call |= {"id": step.call_id, "type": "function"}
+                await _chunk(send, {"tool_calls": [call]})
+            case Kept():
+                await _chunk(send, step.fields)
             case _Drop():
                 raise ConnectionResetError("scripted")
     if not started:
@@ -204,6 +254,62 @@ async def _stream(reply: _Reply, body: dict[str, Any], send: Send) -> None:
     if reply.usage is not None and body.get("stream_options", {}).get("include_usage"):
         await _chunk(send, None, usage=reply.usage)
     await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
+
+
+def _api(path: str) -> str | None:
+    """The API whose path this is."""
+    if path in ("/v1/chat/completions", "/v1/responses", "/v1/messages"):
+        return path.removeprefix("/v1/")
+    return "gemini" if path.endswith(":streamGenerateContent") else None
+
+
+async def _stream_items(reply: _Reply, body: dict[str, Any], send: Send, *, api: str) -> None:
+    """The same steps as events of an API whose answers consist of items or blocks."""
+    refusals = {"responses": refusal_of, "messages": refusal_by_anthropic, "gemini": refusal_by_gemini}
+    if (refusal := refusals[api](body)) is not None:
+        error = {"type": "invalid_request_error", "message": refusal}
+        await _respond(send, 400, {"type": "error", "error": error})
+        return
+    if reply.status != 200 or reply.page is not None:
+        await _stream(reply, body, send)
+        return
+
+    async def write(event: dict[str, Any]) -> None:
+        name = f"event: {event['type']}\n" if "type" in event else ""
+        data = f"{name}data: {json.dumps(event)}\n\n".encode()
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+
+    stream: ResponseStream | AnthropicStream | GeminiStream
+    if api == "responses":
+        custom = any(tool["type"] == "custom" for tool in body.get("tools", ()))
+        stream = ResponseStream(write, body["model"], custom=custom, usage=reply.usage)
+    else:
+        stream = (AnthropicStream if api == "messages" else GeminiStream)(write, body.get("model", ""), reply.usage)
+    started = False
+    for step in (*reply.steps, None):
+        if isinstance(step, Gate):
+            await step.wait()
+            continue
+        if not started:
+            await _start(send, 200, {"content-type": "text/event-stream", **reply.headers})
+            await stream.begin()
+            started = True
+        match step:
+            case str():
+                await stream.text(step)
+            case Thought():
+                await stream.thought(step.text)
+            case CallPiece():
+                await stream.call(step.index, step.arguments, step.name, step.call_id)
+            case Kept():
+                await stream.kept(step.fields)
+            case _Drop():
+                raise ConnectionResetError("scripted")
+    if reply.error is not None and isinstance(stream, ResponseStream):
+        await stream.fail(reply.error)
+    else:
+        await stream.end(reply.finish)
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _chunk(

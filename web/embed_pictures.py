@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pictures import FLAGS, IMAGES  # type: ignore[import-not-found]
+from pictures import IMAGES  # type: ignore[import-not-found]
 from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
+
+from tests.browser import chromium
 
 WIDE: dict[str, Any] = {"viewport": {"width": 1200, "height": 800}}
 PHONE: dict[str, Any] = {
@@ -65,8 +67,7 @@ def answered(page: Page, frame: FrameLocator, question: str) -> None:
 
 
 def main(url: str) -> None:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+    with sync_playwright() as playwright, chromium(playwright) as browser:
         for theme in ("light", "dark"):
             with opened(browser, url, theme, WIDE) as page:
                 take(page, f"embed-closed-{theme}")
@@ -84,7 +85,6 @@ def main(url: str) -> None:
             page.evaluate("document.documentElement.style.setProperty('--codeact-radius', '4px')")
             answered(page, panel(page), "Plot")
             take(page, "embed-themed")
-        browser.close()
 
 
 if __name__ == "__main__":

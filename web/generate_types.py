@@ -97,7 +97,7 @@ def _type(info: inspect.Type) -> str:
             return "boolean"
         case inspect.NoneType():
             return "null"
-        case inspect.AnyType():
+        case inspect.AnyType() | inspect.RawType():
             return "unknown"
     raise CodeActError(f"TypeScript has no type for {info}.")
 

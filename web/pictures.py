@@ -21,10 +21,10 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tests.browser import chromium
 from tests.model_server import ModelServer
 from tests.server.conftest import running, settings_of
 from tests.web.chat import Chat
-from tests.web.conftest import CHROMIUM, FLAGS
 from tests.web.scenes import SCENES, Stage
 from web.build import build
 
@@ -57,8 +57,7 @@ def main(*names: str) -> None:
         model = stack.enter_context(ModelServer())
         urls = {name: stack.enter_context(server) for name, server in servers(files / "data", model).items()}
         playwright = stack.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        stack.callback(browser.close)
+        browser = stack.enter_context(chromium(playwright))
         earlier = seed(urls["scripted"], model)
         for name in names or SCENES:
             for face, options in FACES.items():

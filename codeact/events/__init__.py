@@ -1,4 +1,4 @@
-"""The event and item types: the one source of truth for the wire, the store and every face.
+"""The event and item types, from which the wire format, the stored format and all user interfaces are derived.
 
 They are the OpenAI Responses API's, field by field (types of the official `openai` package, 2.54), plus
 our own under the prefix `codeact:`. Events leave the agent with `sequence_number` 0; the run that logs
@@ -26,6 +26,7 @@ from codeact.events.item_progress import (
     McpCompleted,
     McpFailed,
     McpInProgress,
+    McpStep,
     OutputTextAnnotationAdded,
     OutputTextDelta,
     OutputTextDone,
@@ -33,6 +34,7 @@ from codeact.events.item_progress import (
     ReasoningTextDone,
 )
 from codeact.events.items import (
+    CallStep,
     CodeInterpreterCall,
     ContainerFileCitation,
     FunctionCall,
@@ -41,12 +43,16 @@ from codeact.events.items import (
     Input,
     InputMessage,
     Item,
+    KeptReasoning,
     LogsOutput,
     McpCall,
+    McpError,
     Message,
     OutputText,
+    Phase,
     Reasoning,
     ReasoningTextPart,
+    Written,
 )
 from codeact.events.progress import (
     NoticeEvent,
@@ -57,6 +63,7 @@ from codeact.events.progress import (
     ResponseFailed,
     ResponseIncomplete,
     ResponseInProgress,
+    ResponseQueued,
     StatusEvent,
     StatusName,
     SteerAccepted,
@@ -66,6 +73,8 @@ from codeact.events.response import (
     ConversationRef,
     IncompleteDetails,
     InputTokensDetails,
+    JsonObjectFormat,
+    JsonSchemaFormat,
     Ledger,
     Notice,
     OutputTokensDetails,
@@ -77,6 +86,7 @@ from codeact.events.response import (
 )
 
 __all__ = [
+    "CallStep",
     "CodeDelta",
     "CodeDone",
     "CodeInterpreterCall",
@@ -100,14 +110,19 @@ __all__ = [
     "InterpreterInterpreting",
     "Item",
     "ItemEvent",
+    "JsonObjectFormat",
+    "JsonSchemaFormat",
+    "KeptReasoning",
     "Ledger",
     "LogsOutput",
     "McpArgumentsDelta",
     "McpArgumentsDone",
     "McpCall",
     "McpCompleted",
+    "McpError",
     "McpFailed",
     "McpInProgress",
+    "McpStep",
     "Message",
     "Notice",
     "NoticeEvent",
@@ -118,6 +133,7 @@ __all__ = [
     "OutputTextDelta",
     "OutputTextDone",
     "OutputTokensDetails",
+    "Phase",
     "Reasoning",
     "ReasoningConfig",
     "ReasoningTextDelta",
@@ -130,6 +146,7 @@ __all__ = [
     "ResponseFailed",
     "ResponseInProgress",
     "ResponseIncomplete",
+    "ResponseQueued",
     "ResponseUsage",
     "StatusEvent",
     "StatusName",
@@ -137,6 +154,7 @@ __all__ = [
     "SteerRef",
     "TerminalEvent",
     "TextConfig",
+    "Written",
     "decode_event",
     "decode_item",
     "decode_response",
@@ -148,6 +166,7 @@ TerminalEvent = ResponseCompleted | ResponseIncomplete | ResponseFailed
 
 Event = (
     ResponseCreated
+    | ResponseQueued
     | ResponseInProgress
     | OutputItemAdded
     | OutputItemDone
@@ -169,6 +188,7 @@ Event = (
     | McpArgumentsDelta
     | McpArgumentsDone
     | McpInProgress
+    | McpStep
     | McpCompleted
     | McpFailed
     | NoticeEvent

@@ -1,10 +1,10 @@
-"""Events of one item: its text, code and arguments as they come, and what becomes of them."""
+"""Events of one item: its text, code and arguments as they come, and how it ends."""
 
 from typing import Any
 
 import msgspec
 
-from codeact.events.items import ContainerFileCitation, OutputText, ReasoningTextPart
+from codeact.events.items import CallStep, ContainerFileCitation, OutputText, ReasoningTextPart
 from codeact.events.progress import NumberedEvent
 from sandbox_pool.outputs import Output
 
@@ -25,6 +25,7 @@ __all__ = [
     "McpCompleted",
     "McpFailed",
     "McpInProgress",
+    "McpStep",
     "OutputTextAnnotationAdded",
     "OutputTextDelta",
     "OutputTextDone",
@@ -119,6 +120,12 @@ class McpArgumentsDone(ItemEvent, tag="response.mcp_call_arguments.done"):
 
 class McpInProgress(ItemEvent, tag="response.mcp_call.in_progress"):
     pass
+
+
+class McpStep(ItemEvent, tag="codeact:mcp_call.step"):
+    """An agent that the function started has done something more."""
+
+    step: CallStep
 
 
 class McpCompleted(ItemEvent, tag="response.mcp_call.completed"):

@@ -1,4 +1,4 @@
-"""Events of a response as a whole: it begins, gets items, has something to tell, ends."""
+"""Events of a response as a whole: it begins, gets items, reports its status, and ends."""
 
 from typing import Literal
 
@@ -17,6 +17,7 @@ __all__ = [
     "ResponseFailed",
     "ResponseInProgress",
     "ResponseIncomplete",
+    "ResponseQueued",
     "StatusEvent",
     "StatusName",
     "SteerAccepted",
@@ -31,6 +32,12 @@ class NumberedEvent(msgspec.Struct, kw_only=True):
 
 
 class ResponseCreated(NumberedEvent, tag="response.created"):
+    response: Response
+
+
+class ResponseQueued(NumberedEvent, tag="response.queued"):
+    """It waits for its turn; `response.in_progress` says that it has come."""
+
     response: Response
 
 
@@ -76,7 +83,7 @@ class SteerAccepted(NumberedEvent, tag="response.steer.accepted"):
     steer: SteerRef
 
 
-StatusName = Literal["starting_sandbox", "waiting_for_database"]
+StatusName = Literal["queued", "starting_sandbox", "waiting_for_database"]
 
 
 class StatusEvent(NumberedEvent, tag="codeact:status"):

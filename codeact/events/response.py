@@ -1,6 +1,6 @@
-"""The response: what holds its items, and all else that is known of it."""
+"""The response: its items, its status, and everything else that is known of it."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -10,6 +10,8 @@ __all__ = [
     "ConversationRef",
     "IncompleteDetails",
     "InputTokensDetails",
+    "JsonObjectFormat",
+    "JsonSchemaFormat",
     "Ledger",
     "Notice",
     "OutputTokensDetails",
@@ -69,7 +71,7 @@ class Ledger(msgspec.Struct, kw_only=True):
 
 
 class Notice(msgspec.Struct):
-    """Something the user should know about this response; the model is told the same.
+    """Something that the user should know about this response; the model reads the same.
 
     Codes: `kernel_replaced`, `limit_reached`, `max_turns`, `max_tool_calls`, `context_truncated`.
     """
@@ -79,16 +81,30 @@ class Notice(msgspec.Struct):
 
 
 class TextFormat(msgspec.Struct, tag="text"):
-    """Plain text; there is no other format."""
+    """Plain text."""
 
 
-class TextConfig(msgspec.Struct):
-    format: TextFormat = msgspec.field(default_factory=TextFormat)
+class JsonSchemaFormat(msgspec.Struct, tag="json_schema", kw_only=True):
+    """JSON that fits a schema, whatever `strict` says: an answer that does not is no answer."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    schema: dict[str, Any]
+    description: str | None = None
+    strict: bool | None = None
+
+
+class JsonObjectFormat(msgspec.Struct, tag="json_object"):
+    """Any JSON object."""
+
+
+class TextConfig(msgspec.Struct, forbid_unknown_fields=True):
+    format: TextFormat | JsonSchemaFormat | JsonObjectFormat = msgspec.field(default_factory=TextFormat)
+    verbosity: Literal["low", "medium", "high"] | None = None
 
 
 class ReasoningConfig(msgspec.Struct):
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
-    summary: Literal["auto"] | None = None
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
 
 
 class Response(msgspec.Struct, kw_only=True):
@@ -121,7 +137,7 @@ class Response(msgspec.Struct, kw_only=True):
     top_logprobs: int = 0
     text: TextConfig = msgspec.field(default_factory=TextConfig)
     reasoning: ReasoningConfig | None = None
-    tool_choice: str = "auto"
+    tool_choice: str | dict[str, Any] = "auto"
     tools: list[Any] = []
     truncation: Literal["auto", "disabled"] = "disabled"
     store: bool = True
@@ -135,8 +151,11 @@ class Response(msgspec.Struct, kw_only=True):
 
     @property
     def output_text(self) -> str:
-        """All of the assistant's prose; the official client has the same."""
-        return "".join(part.text for item in self.output if isinstance(item, Message) for part in item.content)
+        """The answer, without what was said along with the work; all prose where nobody knows which is which."""
+        messages = [item for item in self.output if isinstance(item, Message)]
+        if any(message.phase is not None for message in messages):
+            messages = [message for message in messages if message.phase != "commentary"]
+        return "".join(part.text for message in messages for part in message.content)
 
     def __str__(self) -> str:
         return self.output_text

@@ -1,4 +1,4 @@
-"""Conversations as files: stored responses enter; notebooks, Markdown and archives leave, and archives come back."""
+"""Exports conversations as notebooks, Markdown and archives, and imports archives."""
 
 from codeact.exports.archive import Archive, ArchivedResponse, archive_pieces, read_archive
 from codeact.exports.markdown import markdown

@@ -1,22 +1,25 @@
-"""A conversation as Markdown: stored responses enter, one text with code, outputs and images leaves."""
+"""Writes a conversation as Markdown, with code, outputs and images.
+
+Takes up to a second for a large conversation: not for the event loop.
+"""
 
 import re
 from collections.abc import Sequence
 
 from codeact.events import CodeInterpreterCall, ImageOutput, InputMessage, LogsOutput, Message
-from codeact.exports.inline import GetBlob, data_url
+from codeact.exports.inline import GetBlob, inlined
 from codeact.store.records import StoredResponse
 
 __all__ = ["markdown"]
 
 
-async def markdown(title: str, thread: Sequence[StoredResponse], get_blob: GetBlob) -> bytes:
+def markdown(title: str, thread: Sequence[StoredResponse], get_blob: GetBlob) -> bytes:
     """Questions under headings of their own; images inside, as `data:` URLs. Reasoning is left out."""
     parts = [f"# {title}"]
     for stored in thread:
         for message in stored.input:
             if isinstance(message, InputMessage) and message.role == "user":
-                parts += ["## User", *await _said(message, get_blob)]
+                parts += ["## User", *_message(message, get_blob)]
         if stored.response.output:
             parts.append("## Assistant")
         for item in stored.response.output:
@@ -27,30 +30,30 @@ async def markdown(title: str, thread: Sequence[StoredResponse], get_blob: GetBl
                     if item.continues is None:
                         parts.append(_fenced(item.code, "python"))
                     for output in item.outputs or ():
-                        parts.append(await _output(output, get_blob))
+                        parts.append(_output(output, get_blob))
         if stored.response.error is not None:
             parts.append(f"*This answer failed: {stored.response.error.message}*")
     return ("\n\n".join(parts) + "\n").encode(errors="replace")
 
 
-async def _said(message: InputMessage, get_blob: GetBlob) -> list[str]:
+def _message(message: InputMessage, get_blob: GetBlob) -> list[str]:
     shown: list[str] = []
     for part in message.content:
         match part:
             case {"text": str(text)}:
                 shown.append(text)
             case {"image_url": str(url)}:
-                whole = await data_url(url, get_blob)
+                whole = inlined(url, get_blob)
                 shown.append(f"![image]({whole})" if whole.startswith("data:image/") else f"<{url}>")
             case {"filename": str(name)}:
                 shown.append(f"[{name}]")
     return shown
 
 
-async def _output(output: LogsOutput | ImageOutput, get_blob: GetBlob) -> str:
+def _output(output: LogsOutput | ImageOutput, get_blob: GetBlob) -> str:
     if isinstance(output, LogsOutput):
         return _fenced(output.logs, "text")
-    return f"![image]({await data_url(output.url, get_blob)})"
+    return f"![image]({inlined(output.url, get_blob)})"
 
 
 def _fenced(text: str, language: str) -> str:

@@ -1,37 +1,39 @@
-"""A conversation as a Jupyter notebook: stored responses enter, the JSON of an .ipynb file leaves (nbformat 4.5)."""
+"""Writes a conversation as a Jupyter notebook (nbformat 4.5).
 
-import re
+Takes up to a second for a large conversation: not for the event loop.
+"""
+
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from codeact.data_urls import image_of
 from codeact.events import CodeInterpreterCall, InputMessage, Message
-from codeact.exports.inline import GetBlob, data_url, whole_output
+from codeact.exports.inline import GetBlob, inlined, whole_output
 from codeact.store.records import StoredResponse
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
 
 __all__ = ["notebook"]
 
-DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+);base64,(.*)", re.DOTALL)
 KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
 
 
-async def notebook(title: str, thread: Sequence[StoredResponse], get_blob: GetBlob) -> bytes:
+def notebook(title: str, thread: Sequence[StoredResponse], get_blob: GetBlob) -> bytes:
     """Prose as Markdown cells, blocks of code as code cells with their outputs and images. Reasoning is left out."""
     cells = [_markdown(f"# {title}")]
     for stored in thread:
-        said = (message for message in stored.input if isinstance(message, InputMessage))
-        cells += [await _question(message, get_blob) for message in said if message.role == "user"]
+        messages = (message for message in stored.input if isinstance(message, InputMessage))
+        cells += [_question(message, get_blob) for message in messages if message.role == "user"]
         for item in stored.response.output:
             match item:
                 case Message():
                     cells.append(_markdown("".join(part.text for part in item.content)))
                 case CodeInterpreterCall():
-                    cell = await _code(item, get_blob)
+                    cell = _code(item, get_blob)
                     if item.continues is not None and cells[-1]["cell_type"] == "code":
                         cells[-1]["outputs"] += cell["outputs"]
                     else:
@@ -46,7 +48,7 @@ def _markdown(text: str) -> dict[str, Any]:
     return {"cell_type": "markdown", "metadata": {}, "source": text}
 
 
-async def _question(message: InputMessage, get_blob: GetBlob) -> dict[str, Any]:
+def _question(message: InputMessage, get_blob: GetBlob) -> dict[str, Any]:
     """What the user said, as a quotation; images become attachments of the cell, as Jupyter keeps them."""
     lines: list[str] = []
     attachments: dict[str, Any] = {}
@@ -55,12 +57,12 @@ async def _question(message: InputMessage, get_blob: GetBlob) -> dict[str, Any]:
             case {"text": str(text)}:
                 lines += text.splitlines()
             case {"image_url": str(url)}:
-                image = DATA_URL.fullmatch(await data_url(url, get_blob))
+                image = image_of(inlined(url, get_blob))
                 if image is None:
                     lines.append(f"<{url}>")
                     continue
                 name = f"image-{len(attachments)}"
-                attachments[name] = {image[1]: image[2]}
+                attachments[name] = {image.media_type: image.base64}
                 lines.append(f"![](attachment:{name})")
             case {"filename": str(name)}:
                 lines.append(f"[{name}]")
@@ -68,18 +70,18 @@ async def _question(message: InputMessage, get_blob: GetBlob) -> dict[str, Any]:
     return cell | ({"attachments": attachments} if attachments else {})
 
 
-async def _code(call: CodeInterpreterCall, get_blob: GetBlob) -> dict[str, Any]:
+def _code(call: CodeInterpreterCall, get_blob: GetBlob) -> dict[str, Any]:
     count = call.result.execution_count if call.result is not None else None
-    outputs = [_output(await whole_output(output, get_blob), count) for output in call.notebook_outputs]
+    outputs = [_output(whole_output(output, get_blob), count) for output in call.notebook_outputs]
     return {"cell_type": "code", "metadata": {}, "source": call.code, "execution_count": count, "outputs": outputs}
 
 
 def _output(output: Stream | DisplayData | ExecuteResult | Error, count: int | None) -> dict[str, Any]:
     """All that nbformat wants, also what our own encoding leaves out as a default."""
-    wire: dict[str, Any] = msgspec.to_builtins(output)
-    wire.pop("display_id", None)
-    if isinstance(output, DisplayData | ExecuteResult):
-        wire["metadata"] = dict(output.metadata)
+    if isinstance(output, Stream | Error):
+        return msgspec.to_builtins(output)  # type: ignore[no-any-return]
+    kind = "display_data" if isinstance(output, DisplayData) else "execute_result"
+    wire: dict[str, Any] = {"output_type": kind, "data": dict(output.data), "metadata": dict(output.metadata)}
     if isinstance(output, ExecuteResult):
         wire["execution_count"] = output.execution_count or count
     return wire

@@ -1,4 +1,4 @@
-"""Which models to talk to: settings enter; the models, why they were chosen and what would change it leave.
+"""Chooses the models to use: the configured ones, else servers found on loopback, else the demo model.
 
 Configured names are taken as they are. Without one, servers on loopback are asked, all at once and for a moment;
 a provider's key in the environment is never used unasked, since that costs money.
@@ -6,25 +6,31 @@ a provider's key in the environment is never used unasked, since that costs mone
 
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import httpx
 
-from codeact.models import Model
-from codeact.models.demo import DemoModel
-from codeact.models.direct import DirectModel
-from codeact.models.litellm import LiteLLMModel, preload
-from codeact.models.litellm import close as close_litellm
-from codeact.models.providers import name_at
-from codeact.models.served import Served
+from codeact.errors import ConfigurationError
+from codeact.model import Model
+from codeact.models.demo.model import DemoModel
+from codeact.models.litellm.client import LiteLLMModel, preload
+from codeact.models.litellm.client import close as close_litellm
+from codeact.models.litellm.loading import check_installed
+from codeact.models.openai_compatible.client import DirectModel
+from codeact.models.providers import RESPONSES_SERVERS, name_at
+from codeact.models.registry import ModelRegistry
+from codeact.models.responses_api.client import ResponsesModel
 from codeact.settings import Settings
 
-__all__ = ["DEFAULT_PROBES", "Found", "Probe", "find_models"]
+__all__ = ["DEFAULT_PROBES", "Found", "Probe", "find_models", "needs_litellm", "search"]
 
 PROBE_TIMEOUT_S = 0.3
+LATER_TIMEOUT_S, LATER_PAUSE_S = 10.0, 3.0
+"""Of the search that goes on while the demo serves: nobody waits for it, so it may take its time."""
+LOADING_WAIT_S, SLOW_WAIT_S = 60.0, 3.0
 MOST_NAMES = 100
 DEMO = "demo"
 
@@ -42,13 +48,15 @@ _KEYS = {
 class Found:
     """`why` is half a line for the terminal; `hint`, where there is one, a line that brings in another model.
 
-    `close` ends the models' connections; call it in the event loop that used them, before that ends.
+    `is_stopgap`: no model was named and none was found; `search` goes on. `close` ends the models' connections; call it
+    in the event loop that used them, before that ends.
     """
 
-    served: Served
+    registry: ModelRegistry
     why: str
     hint: str | None = None
     close: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
+    is_stopgap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,48 +94,103 @@ DEFAULT_PROBES: tuple[Probe, ...] = (
 async def find_models(
     settings: Settings,
     *,
-    probes: Sequence[Probe] = DEFAULT_PROBES,
+    probes: Sequence[Probe] | None = None,
     environ: Mapping[str, str] = os.environ,
+    waits: bool = False,
 ) -> Found:
-    """The configured models, else all that answer on loopback, else the demo. Never raises.
+    """The configured models, else all that answer on loopback, else the demo.
 
-    Takes no longer than the slowest probe may. A model that needs litellm starts importing it.
+    Takes no longer than the slowest probe may. `waits`: a server that is loading its model, or slow, is waited for
+    (a minute, or three seconds). A model that needs litellm starts importing it. Raises `ConfigurationError` where that
+    is not installed, and nothing else.
     """
     if settings.served_models:
         why = "CODEACT_MODELS names them" if settings.models else "CODEACT_MODEL names it"
-        return _found(_configured(settings), why)
+        return _found(_configured(settings, environ), why)
+    begun = anyio.current_time()
+    look = await _look(settings, probes, PROBE_TIMEOUT_S)
+    while waits and not look.models and anyio.current_time() - begun < look.worth_waiting_s:
+        await anyio.sleep(PROBE_TIMEOUT_S)
+        look = await _look(settings, probes, LATER_TIMEOUT_S if look.worth_waiting_s > SLOW_WAIT_S else SLOW_WAIT_S)
+    if look.models:
+        return _found(look.models, look.why, _ANOTHER)
+    why = "no CODEACT_MODEL is set, and no model server answers on this machine"
+    return _found([DemoModel()], why, _hint(settings, environ), is_stopgap=True)
+
+
+async def search(
+    settings: Settings, found: Found, *, probes: Sequence[Probe] | None = None, pause_s: float = LATER_PAUSE_S
+) -> Found:
+    """Looks until a model server answers, however late, and adds its models to those that are served, as the first.
+
+    Returns what was found. Cancelling stops the search.
+    """
+    while True:
+        await anyio.sleep(pause_s)
+        look = await _look(settings, probes, LATER_TIMEOUT_S)
+        if look.models:
+            found.registry.put_first(look.models)
+            return replace(found, why=look.why, hint=_ANOTHER, is_stopgap=False)
+
+
+_ANOTHER = "CODEACT_MODEL=… names another one"
+
+
+@dataclass(slots=True)
+class _Look:
+    """What servers on loopback said when they were asked once. `worth_waiting_s`: so long waiting makes sense."""
+
+    models: list[Model]
+    why: str
+    worth_waiting_s: float
+
+
+async def _look(settings: Settings, probes: Sequence[Probe] | None, timeout_s: float) -> _Look:
+    probes = DEFAULT_PROBES if probes is None else probes
     answers: dict[str, list[str]] = {}
+    waits_s: list[float] = [0.0]
     async with (
-        httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_S) as client,
+        httpx.AsyncClient(trust_env=False, timeout=timeout_s) as client,
         anyio.create_task_group() as asking,
     ):
         for probe in probes:
-            asking.start_soon(_ask, client, probe, answers)
+            asking.start_soon(_ask, client, probe, answers, waits_s, timeout_s)
     answering = [probe for probe in probes if answers.get(probe.server)]
-    models = [
+    models: list[Model] = [
         _direct(settings, name, name, f"{probe.base_url}/v1", None)
         for probe in answering
         for name in answers[probe.server]
     ]
-    if models:
-        why = ", ".join(f"{probe.server} answers at {probe.base_url}" for probe in answering)
-        return _found(models, why, "CODEACT_MODEL=… names another one")
-    why = "no CODEACT_MODEL is set, and no model server answers on this machine"
-    return _found([DemoModel()], why, _hint(settings, environ))
+    why = ", ".join(f"{probe.server} answers at {probe.base_url}" for probe in answering)
+    return _Look(models, why, max(waits_s))
 
 
-def _found(models: Sequence[Model], why: str, hint: str | None = None) -> Found:
+def _found(models: Sequence[Model], why: str, hint: str | None = None, *, is_stopgap: bool = False) -> Found:
+    registry = ModelRegistry(models)
+
     async def close() -> None:
-        for model in models:
+        for model in registry.models:
             if isinstance(model, DirectModel):
                 await model.close()
-        if any(isinstance(model, LiteLLMModel) for model in models):
+        if any(isinstance(model, LiteLLMModel) for model in registry.models):
             await close_litellm()
 
-    return Found(Served(models), why, hint, close)
+    return Found(registry, why, hint, close, is_stopgap)
 
 
-def _configured(settings: Settings) -> list[Model]:
+def needs_litellm(settings: Settings) -> bool:
+    """Whether one of the configured models is neither the demo nor at CODEACT_MODEL_API_BASE."""
+    names = settings.served_models
+    is_served = bool(names) and _provider(settings, names[0]) == ""
+    return any(
+        name != DEMO
+        and settings.options_of(name).api != "responses"
+        and not (is_served and _provider(settings, name) == "")
+        for name in names
+    )
+
+
+def _configured(settings: Settings, environ: Mapping[str, str]) -> list[Model]:
     """CODEACT_MODEL_API_BASE and _KEY are for the models of the default one's provider: no other gets to see them."""
     key = settings.model_api_key.get_secret_value() if settings.model_api_key else None
     mine = _provider(settings, settings.served_models[0])
@@ -137,11 +200,17 @@ def _configured(settings: Settings) -> list[Model]:
         known_as = name_at(name)
         if name == DEMO:
             models.append(DemoModel())
+        elif settings.options_of(name).api == "responses":
+            models.append(_responses(settings, name, api_base, api_key, environ))
         elif api_base is not None and known_as is not None:
             models.append(_direct(settings, name, known_as, api_base, api_key))
         else:
+            check_installed(name)
             preload()
-            models.append(LiteLLMModel(name, api_base=api_base, api_key=api_key, **_pace(settings)))
+            window = settings.options_of(name).window_tokens
+            models.append(
+                LiteLLMModel(name, api_base=api_base, api_key=api_key, window_tokens=window, **_timeouts(settings))
+            )
     return models
 
 
@@ -154,10 +223,33 @@ def _provider(settings: Settings, name: str) -> str:
 
 
 def _direct(settings: Settings, name: str, known_as: str, api_base: str, api_key: str | None) -> DirectModel:
-    return DirectModel(name, model=known_as, api_base=api_base, api_key=api_key, **_pace(settings))
+    return DirectModel(name, model=known_as, api_base=api_base, api_key=api_key, **_timeouts(settings))
 
 
-def _pace(settings: Settings) -> dict[str, Any]:
+def _responses(
+    settings: Settings, name: str, api_base: str | None, api_key: str | None, environ: Mapping[str, str]
+) -> ResponsesModel:
+    """The model at CODEACT_MODEL_API_BASE, else at its provider's. Raises `ConfigurationError` without either."""
+    prefix, slash, rest = name.partition("/")
+    provider = prefix if slash else "openai"
+    known_as = name_at(name) or rest
+    variables: tuple[str, ...] = ()
+    if api_base is None:
+        if provider not in RESPONSES_SERVERS:
+            names = ", ".join(f"{each}/" for each in RESPONSES_SERVERS)
+            raise ConfigurationError(
+                f"'{name};api=responses' needs CODEACT_MODEL_API_BASE, the address of a server that speaks the"
+                f" Responses API. Without it, names may begin with {names}.",
+                param="CODEACT_MODELS",
+            )
+        api_base, variable = RESPONSES_SERVERS[provider]
+        known_as, variables, api_key = rest or name, (variable,), api_key or environ.get(variable)
+    return ResponsesModel(
+        name, model=known_as, api_base=api_base, api_key=api_key, key_names=variables, **_timeouts(settings)
+    )
+
+
+def _timeouts(settings: Settings) -> dict[str, Any]:
     return {
         "first_token_timeout_s": settings.model_first_token_timeout_s,
         "token_timeout_s": settings.model_token_timeout_s,
@@ -165,16 +257,29 @@ def _pace(settings: Settings) -> dict[str, Any]:
     }
 
 
-async def _ask(client: httpx.AsyncClient, probe: Probe, answers: dict[str, list[str]]) -> None:
+async def _ask(
+    client: httpx.AsyncClient,
+    probe: Probe,
+    answers: dict[str, list[str]],
+    waits_s: list[float],
+    timeout_s: float,
+) -> None:
     """Notes the models that can chat. Whoever answers anything else is not the server we look for."""
-    with anyio.move_on_after(PROBE_TIMEOUT_S):
+    with anyio.move_on_after(timeout_s) as scope:
         try:
             response = await client.get(probe.base_url + probe.path)
+            if response.status_code == 503:
+                waits_s.append(LOADING_WAIT_S)
             found = probe.names(response.raise_for_status().json())
+        except httpx.ReadTimeout:
+            waits_s.append(SLOW_WAIT_S)
+            return
         except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError):
             return
         chatting = [name for name in found if isinstance(name, str) and name and "embed" not in name.lower()]
         answers[probe.server] = chatting[:MOST_NAMES]
+    if scope.cancelled_caught:
+        waits_s.append(SLOW_WAIT_S)
 
 
 def _hint(settings: Settings, environ: Mapping[str, str]) -> str:

@@ -1,9 +1,9 @@
-"""Which adapter serves a model: its configured name enters; the name that an OpenAI-compatible server knows leaves.
+"""Decides which adapter serves a model, by its configured name.
 
 litellm's providers are listed here, so that nobody has to import litellm to find out that it is not needed.
 """
 
-__all__ = ["OPENAI_COMPATIBLE", "PROVIDERS", "name_at"]
+__all__ = ["OPENAI_COMPATIBLE", "PROVIDERS", "RESPONSES_SERVERS", "name_at"]
 
 OPENAI_COMPATIBLE = frozenset({"custom_openai", "hosted_vllm", "llamafile", "lm_studio", "openai", "openai_like"})
 """Prefixes that say no more than that a server speaks as OpenAI's does."""
@@ -27,6 +27,14 @@ vercel_ai_gateway vertex_ai vertex_ai_beta vllm volcengine voyage wandb watsonx 
 xinference zai
 """
 PROVIDERS = frozenset(_NAMES.split())
+
+RESPONSES_SERVERS = {
+    "groq": ("https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+    "openai": ("https://api.openai.com/v1", "OPENAI_API_KEY"),
+    "openrouter": ("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
+    "xai": ("https://api.x.ai/v1", "XAI_API_KEY"),
+}
+"""Where these providers speak the Responses API, and the variable that holds their key."""
 
 
 def name_at(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A model that follows a script, for tests and offline use: messages enter, the script's words leave."""
+"""A model that follows a script, for tests and offline use."""
 
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -7,7 +7,7 @@ import anyio
 import anyio.lowlevel
 
 from codeact.errors import ModelError, ModelRefused
-from codeact.models import ChatMessage, Finish, ModelEvent, Sampling, TextDelta, Usage
+from codeact.model import ChatMessage, Finish, ModelEvent, Sampling, TextDelta, Usage
 
 __all__ = ["ScriptedModel", "Step", "Turn"]
 
@@ -22,8 +22,10 @@ class ScriptedModel:
 
     A turn is a text, streamed word by word with `pace_s` before each word and a `Finish` and a `Usage` after
     the last; or it is steps, taken as they are: an event is yielded, a `ModelError` raised, an `anyio.Event`
-    waited for. `calls` holds the messages of every call.
+    waited for. `calls` holds the messages of every call, `samplings` what was asked beside them.
     """
+
+    dialects: frozenset[str] = frozenset({"tags", "tool_call", "freeform"})
 
     def __init__(
         self,
@@ -34,12 +36,14 @@ class ScriptedModel:
     ) -> None:
         self.name = name
         self.calls: list[list[ChatMessage]] = []
+        self.samplings: list[Sampling] = []
         self._turns = turns
         self._pace_s = pace_s
 
     async def stream(self, messages: Sequence[ChatMessage], sampling: Sampling) -> AsyncGenerator[ModelEvent, None]:
         """See `Model.stream`. `sampling` changes nothing."""
         self.calls.append(list(messages))
+        self.samplings.append(sampling)
         turn = self._turn(messages)
         if isinstance(turn, str):
             for word in re.findall(r"\s*\S+|\s+\Z", turn):
@@ -70,9 +74,9 @@ class ScriptedModel:
 
 
 def _usage(messages: Sequence[ChatMessage], output: str) -> Usage:
-    said = sum(len(str(message.content)) for message in messages)
+    chars = sum(len(str(message.content)) for message in messages)
     return Usage(
-        input_tokens=said // CHARS_PER_TOKEN,
+        input_tokens=chars // CHARS_PER_TOKEN,
         output_tokens=len(output) // CHARS_PER_TOKEN,
         cost_usd=0.0,
         estimated=True,

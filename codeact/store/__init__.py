@@ -1,27 +1,32 @@
-"""Storage: conversations, responses and blobs enter a MongoDB, embedded or named by a URI, and leave it as they were.
+"""Storage of conversations, responses and blobs in a MongoDB, embedded or named by a URI.
 
-Importing this package is cheap; Beanie and PyMongo are imported by `Store.connect`, in a thread.
+Importing this package imports none of its modules: each is imported when one of its names is first used. Beanie and
+PyMongo are imported by `Store.connect`, in a thread.
 """
 
-from codeact.store.blobs import offload
-from codeact.store.embedded import embedded_mongod
-from codeact.store.history import History, Page
-from codeact.store.opening import open_store
-from codeact.store.query import HistoryQuery
-from codeact.store.records import (
-    AuditEntry,
-    Blob,
-    Container,
-    ContainerFile,
-    Conversation,
-    Credential,
-    Feedback,
-    OwnerLimits,
-    Share,
-    StoredResponse,
-)
-from codeact.store.store import Store
-from codeact.store.uri import describe
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from codeact.store.blobs import offload
+    from codeact.store.database.embedded import embedded_mongod
+    from codeact.store.database.uri import describe
+    from codeact.store.opening import open_store
+    from codeact.store.records import (
+        AuditEntry,
+        Blob,
+        Container,
+        ContainerFile,
+        Conversation,
+        Credential,
+        Feedback,
+        OwnerLimits,
+        Share,
+        StoredResponse,
+    )
+    from codeact.store.repositories.history import History, Page
+    from codeact.store.search.query import HistoryQuery
+    from codeact.store.store import Store
 
 __all__ = [
     "AuditEntry",
@@ -43,3 +48,30 @@ __all__ = [
     "offload",
     "open_store",
 ]
+
+_MODULES = {
+    "AuditEntry": "records",
+    "Blob": "records",
+    "Container": "records",
+    "ContainerFile": "records",
+    "Conversation": "records",
+    "Credential": "records",
+    "Feedback": "records",
+    "History": "repositories.history",
+    "HistoryQuery": "search.query",
+    "OwnerLimits": "records",
+    "Page": "repositories.history",
+    "Share": "records",
+    "Store": "store",
+    "StoredResponse": "records",
+    "describe": "database.uri",
+    "embedded_mongod": "database.embedded",
+    "offload": "blobs",
+    "open_store": "opening",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"codeact.store.{_MODULES[name]}"), name)
+    raise AttributeError(f"module 'codeact.store' has no attribute {name!r}")

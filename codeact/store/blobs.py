@@ -1,6 +1,7 @@
-"""Keeps stored items small: an item enters; its images and long texts leave as blobs, URLs to them stay.
+"""Keeps stored items small: moves images and long texts of an item into blobs, and leaves their names in the item.
 
-`codeact:url` in an output's metadata maps each MIME type that was moved, or cut, to the URL of all of it.
+`codeact:url` in an output's metadata maps each MIME type that was moved, or cut, to the name of the blob with all of
+it (`codeact.store.references`). Transports make URLs of the names.
 """
 
 import binascii
@@ -10,7 +11,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from codeact.data_urls import image_of
 from codeact.events import CodeInterpreterCall, ImageOutput, Item, LogsOutput, McpCall, Message, Reasoning, encode
+from codeact.store.references import reference
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
 
 __all__ = ["offload"]
@@ -25,7 +28,6 @@ OUTPUTS_BYTES = 2_000_000
 URL = "codeact:url"
 SVG = "image/svg+xml"
 BINARY = re.compile(r"(image/(?!svg\+xml)|audio/|video/)[a-z0-9.+-]+|application/pdf")
-DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+);base64,(.*)", re.DOTALL)
 
 
 async def offload(item: Item, put: Put) -> None:
@@ -59,13 +61,13 @@ class _Moved:
 
     def __init__(self, put: Put) -> None:
         self._put = put
-        self._urls: dict[bytes, str] = {}
+        self._names: dict[bytes, str] = {}
 
     async def blob(self, data: bytes, media_type: str) -> str:
-        """The URL of `data`."""
-        if data not in self._urls:
-            self._urls[data] = f"/v1/blobs/{await self._put(data, media_type)}"
-        return self._urls[data]
+        """The name of the blob with `data`."""
+        if data not in self._names:
+            self._names[data] = reference(await self._put(data, media_type))
+        return self._names[data]
 
     async def text(self, text: str) -> str:
         if len(text) <= TEXT_CHARS:
@@ -105,7 +107,7 @@ class _Moved:
         return msgspec.structs.replace(output, data=data, metadata=metadata | ({URL: urls} if urls else {}))
 
     async def _content(self, mime: str, content: Any) -> str | None:
-        """The URL of all of it, where it is binary or too long; None where it may stay."""
+        """The name of the blob with all of it, where it is binary or too long; None where it may stay."""
         if not isinstance(content, str):
             encoded = encode(content)
             return await self.blob(encoded, "application/json") if len(encoded) > TEXT_CHARS else None
@@ -119,9 +121,9 @@ class _Moved:
     async def standard(self, output: LogsOutput | ImageOutput) -> LogsOutput | ImageOutput:
         if isinstance(output, LogsOutput):
             return LogsOutput(await self.text(output.logs))
-        match = DATA_URL.fullmatch(output.url)
-        if match is not None and (decoded := _decode(match[2])):
-            return ImageOutput(await self.blob(decoded, match[1]))
+        image = image_of(output.url)
+        if image is not None and (decoded := _decode(image.base64)):
+            return ImageOutput(await self.blob(decoded, image.media_type))
         return output if len(output.url) <= TEXT_CHARS else LogsOutput("[an image that cannot be decoded]")
 
     async def fit(self, outputs: list[T], line: Callable[[str], T]) -> list[T]:

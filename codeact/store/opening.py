@@ -1,36 +1,74 @@
-"""Which database: settings enter, the `Store` over the named or the embedded one leaves."""
+"""Opens the `Store` that the settings choose: a named database, or the embedded one."""
 
+import importlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import anyio
+
 from codeact.errors import StoreUnavailable
 from codeact.settings import Settings
-from codeact.store.embedded import embedded_mongod
+from codeact.store.database.embedded import embedded_mongod
+from codeact.store.database.operation import Operations
+from codeact.store.database.uri import describe
 from codeact.store.store import Store
+from sandbox_pool.extras import install_command, missing_extras
+from sandbox_pool.supervision import Supervisor
 
-__all__ = ["open_store"]
+__all__ = ["chosen", "open_store", "reach"]
 
 
 @asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[Store]:
+async def open_store(settings: Settings, supervisor: Supervisor | None = None) -> AsyncIterator[Store]:
     """The store of `CODEACT_MONGODB_URI`, else the embedded one, started where it does not run yet.
 
-    Raises `StoreUnavailable` with cause and remedy.
+    `supervisor` keeps the embedded one running. Raises `StoreUnavailable` with cause and remedy.
     """
+    _check_installed(settings)
     if settings.mongodb_uri is not None:
         async with Store.connect(settings.mongodb_uri.get_secret_value()) as store:
             yield store
         return
     async with AsyncExitStack() as stack:
         try:
-            store = await _embedded(settings, stack)
+            store = await _embedded(settings, stack, supervisor)
         except StoreUnavailable:
             # One that still answered may have been ending: another server's, which was the last to use it.
             await stack.aclose()
-            store = await _embedded(settings, stack)
+            store = await _embedded(settings, stack, supervisor)
         yield store
 
 
-async def _embedded(settings: Settings, stack: AsyncExitStack) -> Store:
-    uri = await stack.enter_async_context(embedded_mongod(settings.data_dir))
+def chosen(settings: Settings) -> tuple[str, str, tuple[str, ...]]:
+    """Which database that is, in half a line, why, and how to have another one."""
+    if settings.mongodb_uri is not None:
+        return f"MongoDB at {describe(settings.mongodb_uri.get_secret_value())}", "CODEACT_MONGODB_URI names it", ()
+    hint = "CODEACT_MONGODB_URI=mongodb://… uses a MongoDB of yours"
+    return f"embedded MongoDB in {settings.data_dir}", "no CODEACT_MONGODB_URI is set", (hint,)
+
+
+async def reach(settings: Settings) -> None:
+    """Returns when the database has answered, and changes nothing in it: no index is made, nothing is recovered.
+
+    The embedded one is started for that where it does not run. Raises `StoreUnavailable` with cause and remedy.
+    """
+    _check_installed(settings)
+    connection = await anyio.to_thread.run_sync(importlib.import_module, "codeact.store.database.connection")
+    async with AsyncExitStack() as stack:
+        if settings.mongodb_uri is not None:
+            uri = settings.mongodb_uri.get_secret_value()
+        else:
+            uri = await stack.enter_async_context(embedded_mongod(settings.data_dir))
+        operations = await stack.enter_async_context(Operations.open(uri))
+        await stack.enter_async_context(connection.open_client(operations))
+
+
+def _check_installed(settings: Settings) -> None:
+    if missing_extras("server"):
+        lacking = missing_extras("server", *(("embedded",) if settings.mongodb_uri is None else ()))
+        raise StoreUnavailable(f"The database needs packages that are not installed: {install_command(*lacking)}.")
+
+
+async def _embedded(settings: Settings, stack: AsyncExitStack, supervisor: Supervisor | None) -> Store:
+    uri = await stack.enter_async_context(embedded_mongod(settings.data_dir, supervisor))
     return await stack.enter_async_context(Store.connect(uri))

@@ -1,4 +1,4 @@
-"""What the store gives out: plain values, free of the database."""
+"""The plain values that the store returns, which do not depend on the database."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Literal
 
 from codeact.events import Input, Response
-from codeact.store.facets import Facets
+from codeact.ids import new_object_id
+from codeact.store.search.search_fields import SearchFields
 
 __all__ = [
     "AuditEntry",
@@ -40,7 +41,7 @@ class Conversation:
     pinned: bool = False
     tags: tuple[str, ...] = ()
     ratings: tuple[str, ...] = ()
-    facets: Facets = field(default_factory=Facets)
+    facets: SearchFields = field(default_factory=SearchFields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,16 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A conversation up to `response_id`, for whoever knows `token`. `blobs` are the SHA-256 sums that it shows."""
+    """A conversation up to `response_id`, for whoever knows `token`.
+
+    `images` are the SHA-256 sums of the images that it shows; None where an older version did not keep them.
+    """
 
     token: str
     owner: str
     conversation_id: str
     response_id: str
-    blobs: frozenset[str]
+    images: frozenset[str] | None
     created_at: float
 
 
@@ -118,6 +122,7 @@ class OwnerLimits:
     responses_per_minute: int | None = None
     concurrent_responses: int | None = None
     tokens_per_day: int | None = None
+    stored_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,10 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who did what to which id, and with which HTTP status it ended."""
+    """Who did what to which id, and with which HTTP status it ended.
+
+    `id` makes storing the same entry again harmless. `times` is above 1 where one entry stands for several events.
+    """
 
     at: datetime
     owner: str
@@ -153,3 +161,5 @@ class AuditEntry:
     subject: str
     status: int
     address: str
+    id: str = field(default_factory=new_object_id, compare=False)
+    times: int = 1

@@ -1,37 +1,50 @@
-"""The database behind the agent: structs of `codeact.events` enter and leave; everything else stays inside."""
+"""The store: saves and loads conversations, responses and blobs, and hides the database behind them."""
 
 import hashlib
 import importlib
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import msgspec
 
-from codeact.errors import ConversationLocked, NotFound
+from codeact.concurrency.slices import Slices
+from codeact.errors import NotFound, ResponseTakenOver, StoreUnavailable
 from codeact.events import Input, Item, Response
 from codeact.ids import new_id
-from codeact.store.access import Access
-from codeact.store.conversation_items import ConversationItems
-from codeact.store.events import Events
-from codeact.store.files import ContainerFiles
-from codeact.store.history import History
-from codeact.store.leases import LEASE_S, Leases
-from codeact.store.mishaps import Mishaps
-from codeact.store.operation import operation
+from codeact.store.blobs import offload
+from codeact.store.database.operation import Operations, operation
+from codeact.store.database.uri import describe
 from codeact.store.records import Blob, Conversation, StoredResponse
-from codeact.store.sharing import Sharing
-from codeact.store.statistics import Statistics
+from codeact.store.repositories.access import Access
+from codeact.store.repositories.blob_parts import BlobParts
+from codeact.store.repositories.events import Events
+from codeact.store.repositories.failure_stats import FailureStats
+from codeact.store.repositories.files import ContainerFiles
+from codeact.store.repositories.history import History
+from codeact.store.repositories.items import ConversationItems
+from codeact.store.repositories.purging import Purging
+from codeact.store.repositories.response_leases import Leases
+from codeact.store.repositories.run_writes import RunWrites, owned_by
+from codeact.store.repositories.sealing import Sealing
+from codeact.store.repositories.sharing import Sharing
+from codeact.store.repositories.statistics import Statistics
+from codeact.store.repositories.stored_bytes import StoredBytes
+from codeact.store.repositories.threads import Attachment, Threads
+from codeact.store.repositories.turns import BATCH, Turns
 
 if TYPE_CHECKING:
-    from codeact.store.connection import Client
-    from codeact.store.documents import Documents
-    from codeact.store.response_documents import TreeLink
+    from codeact.store.database.connection import Client
+    from codeact.store.documents.documents import Documents
+    from codeact.store.documents.responses import ResponseDocument, TreeLink
 
 __all__ = ["Store"]
+
+PING_CACHED_S = 1.0
 
 BLOB_PART_BYTES = 2_000_000
 """Far below the 16 MB of a document: encoding a part holds up the event loop for about 2 ms per MB."""
@@ -40,28 +53,37 @@ BLOB_PART_BYTES = 2_000_000
 class Store:
     """Safe for concurrent calls of one event loop. What a call has written, when it returns, survives a crash.
 
-    Every method raises `StoreUnavailable` within 8 s while no database answers, and works again once one
-    does. Cancelling a call leaves open whether it was done; each can be repeated. What belongs to another
-    owner is answered exactly like what does not exist.
+    Every method raises `StoreUnavailable` within about 12 s while no database answers, and works again once one
+    does. Cancelling a call ends the waiting and leaves open whether it was done; each can be repeated. What belongs
+    to another owner is answered exactly like what does not exist.
     """
 
-    def __init__(self, client: "Client", documents: "Documents", uri: str) -> None:
+    in_memory = False
+
+    def __init__(self, client: "Client", documents: "Documents", operations: Operations) -> None:
         self._client = client
         self._documents = documents
         self._conversations = documents.conversations
         self._responses = documents.responses
         self._items = documents.items
         self._blobs = documents.blobs
-        self._uri = uri
-        self.access = Access(documents, uri)
-        self.events = Events(documents, uri)
-        self.leases = Leases(documents, uri)
-        self.history = History(documents, uri)
-        self.conversation_items = ConversationItems(documents, uri)
-        self.files = ContainerFiles(documents, uri, holder=self.leases.holder)
-        self.sharing = Sharing(documents, uri)
-        self.statistics = Statistics(documents, uri)
-        self.mishaps = Mishaps(documents, uri)
+        self._operations = operations
+        self.access = Access(documents, operations)
+        self.stored = StoredBytes(documents, operations)
+        self.blob_parts = BlobParts(documents, operations)
+        self.events = Events(documents, operations)
+        self.leases = Leases(documents, operations)
+        self.run_writes = RunWrites(documents, operations, holder=self.leases.holder)
+        self.history = History(documents, operations)
+        self.purging = Purging(documents, operations)
+        self.conversation_items = ConversationItems(documents, operations)
+        self.files = ContainerFiles(documents, operations, holder=self.leases.holder)
+        self.sealing = Sealing(documents, operations)
+        self.sharing = Sharing(documents, operations)
+        self.threads = Threads(documents, operations, holder=self.leases.holder)
+        self.turns = Turns(documents, operations)
+        self.statistics = Statistics(documents, operations)
+        self.failure_stats = FailureStats(documents, operations)
 
     @classmethod
     @asynccontextmanager
@@ -71,14 +93,22 @@ class Store:
         Raises `StoreUnavailable` with cause and remedy, and without the URI's secrets.
         """
         # Beanie takes half a second to import, in which the server should already listen.
-        connection = await anyio.to_thread.run_sync(importlib.import_module, "codeact.store.connection")
-        async with connection.open_documents(uri) as (client, documents):
-            yield cls(client, documents, uri)
+        connection = await anyio.to_thread.run_sync(importlib.import_module, "codeact.store.database.connection")
+        async with Operations.open(uri) as operations, connection.open_documents(operations) as (client, documents):
+            yield cls(client, documents, operations)
 
-    @operation
     async def ping(self) -> None:
-        """Returns if the database answers."""
-        await self._client.admin.command("ping")
+        """Returns if the database has answered within the last second, or answers now. Raises `StoreUnavailable`.
+
+        Cheap to call often: calls at the same time share one question, which waits 1.5 s for its answer.
+        """
+        if self._operations.silent_s > PING_CACHED_S and not await self._operations.is_alive():
+            raise StoreUnavailable(f"No MongoDB answers at {describe(self._operations.uri)}.")
+
+    @property
+    def silent_s(self) -> float:
+        """How long ago the database answered last."""
+        return self._operations.silent_s
 
     # ---- conversations -------------------------------------------------------------------------------
 
@@ -99,45 +129,68 @@ class Store:
     # ---- responses -----------------------------------------------------------------------------------
 
     @operation
+    async def decided_end(self, response_id: str) -> Response | None:
+        """How it will have ended, where its server stored that and not all of the rest. Without its output."""
+        document = await self._responses.get(response_id)
+        if document is None or document.end is None:
+            return None
+        document.response = document.end
+        return document.unpack([]).response
+
     async def begin_response(self, response: Response, input: list[Input], *, owner: str) -> None:
-        """Stores the response and what the client sent.
+        """Stores the response and what the client sent, wherever its conversation is now.
 
         Raises `NotFound` for an unknown `previous_response_id`, and `ConversationLocked` while another response of
-        the conversation is under way, at whichever server.
+        the conversation is under way, at whichever server. A question that was read into a place begins by
+        `threads.begin`.
         """
-        root_id = response.id
-        if response.previous_response_id is not None:
-            root_id = (await self._link(response.previous_response_id, owner)).root_id
-        document = self._responses.pack(response, input, owner=owner, root_id=root_id, process=self.leases.holder)
-        if not await self._documents.insert(document) and await self._responses.get(response.id) is None:
-            raise ConversationLocked(
-                "The conversation is answering another request, at another server; wait for its end or cancel it. If"
-                f" that server has died, its answer is ended within {LEASE_S:g} s, and the conversation is free again.",
-                param="conversation",
-                retry_after_s=LEASE_S,
-            )
+        at = Attachment()
         if response.conversation is not None:
-            place = {"_id": response.conversation.id, "owner": owner}
-            await self._conversations.change(place, methodcaller("begin", response, input))
+            with suppress(NotFound):  # It is made then.
+                at = await self.threads.of_conversation(response.conversation.id, owner=owner)
+        if response.previous_response_id is not None:
+            previous = (await self.threads.of_response(response.previous_response_id, owner=owner)).previous
+            at = replace(at, previous=previous)
+        code = await self.threads.last_code(at.previous) if at.previous is not None else None
+        await self.threads.begin(response, input, owner=owner, at=at, last_code=code)
 
     @operation
     async def add_item(self, response_id: str, output_index: int, item: Item) -> None:
         """Stores one finished item, in one round trip. Call `offload` with it first."""
         await self._documents.insert(self._items.pack(response_id, output_index, item))
 
-    @operation
-    async def finish_response(self, response: Response, *, late: bool = False) -> None:
-        """Stores how the response ended (all but its output) and makes it its conversation's last.
+    async def offload(self, item: Item, *, owner: str) -> None:
+        """Moves what is large in a finished item into blobs, in place; see `codeact.store.blobs`."""
+        await offload(item, partial(self.put_blob, owner=owner))
 
-        With `late`, only while no other response has been added to the conversation. The lease is kept: it is
-        for `Leases.release`, once the end is in the event log too.
+    async def finish_response(self, response: Response, *, epoch: int = 0) -> None:
+        """Stores how the response ended (all but its output) and makes it its conversation's last. May be repeated.
+
+        The first of three writes decides: whoever takes over after it ends the response in the same way. A
+        conversation that another response has begun in stays where it is. The lease is kept: it is for
+        `Leases.release`, once the end is in the event log too. Raises `ResponseTakenOver`.
         """
+        from codeact.store.documents.responses import pack_end  # Beanie takes half a second to import.
+
+        owned = owned_by(response.id, self.leases.holder, epoch)
+        end = pack_end(response)
+        await self._change_owned(owned, {"$set": {"end": end["response"]}})
         if response.conversation is not None:
-            place: dict[str, Any] = {"_id": response.conversation.id}
-            if late:  # Ids sort by time: a conversation that has gone on since stays where it is.
-                place["last_response_id"] = {"$not": {"$gt": response.id}}
-            await self._conversations.change(place, methodcaller("end", response))
-        await self._responses.finish(response, process=self.leases.holder)
+            await self._end_in_conversation(response, response.conversation.id)
+        await self._change_owned(owned, {"$set": end, "$unset": {"end": ""}})
+
+    @operation
+    async def _change_owned(self, owned: dict[str, Any], change: dict[str, Any]) -> None:
+        responses = self._responses.get_pymongo_collection()
+        changed = await responses.update_one(owned, change)
+        # A call that is repeated finds that it has given the lease back itself: nobody took over in this epoch.
+        if not changed.matched_count and await responses.find_one(owned | {"process": None}, {"_id": 1}) is None:
+            raise ResponseTakenOver()
+
+    @operation
+    async def _end_in_conversation(self, response: Response, conversation_id: str) -> None:
+        place = {"_id": conversation_id, "begun_id": {"$in": [response.id, None]}}
+        await self._conversations.change(place, methodcaller("end", response))
 
     async def end_response(self, response: Response) -> None:
         """`finish_response` for one without an event log."""
@@ -150,33 +203,6 @@ class Store:
         if document is None:
             raise NotFound(f"There is no response '{response_id}'.", param="response_id")
         return (await self._documents.with_items([document]))[0]
-
-    @operation
-    async def get_item(self, item_id: str, *, owner: str) -> Item:
-        """One finished item of an answer."""
-        document = await self._items.find_one({"_id": item_id})
-        if document is None or await self._responses.link(document.response_id, owner=owner) is None:
-            raise NotFound(f"There is no item '{item_id}'.", param="input")
-        item: Item = msgspec.convert(document.unpack(), Item)
-        return item
-
-    @operation
-    async def response_of_call(self, call_id: str, *, owner: str) -> str | None:
-        """The response that called a client's function under this id; None where there is none."""
-        document = await self._items.find_one({"item.type": "function_call", "item.call_id": call_id})
-        if document is None or await self._responses.link(document.response_id, owner=owner) is None:
-            return None
-        return document.response_id
-
-    @operation
-    async def conversation_of(self, item_id: str, *, owner: str) -> str | None:
-        """The conversation in whose answers the item is; None where there is none, or it is deleted."""
-        item = await self._items.find_one({"_id": item_id})
-        response = item and await self._responses.find_one({"_id": item.response_id, "owner": owner})
-        conversation = response and response.response.get("conversation")
-        place = {"_id": conversation and conversation["id"], "owner": owner, "deleted": False}
-        found = await self._conversations.find_one(place) if conversation else None
-        return found.id if found is not None else None
 
     @operation
     async def delete_response(self, response_id: str, *, owner: str) -> None:
@@ -198,7 +224,11 @@ class Store:
     async def thread(self, response_id: str, *, owner: str) -> list[StoredResponse]:
         """The response and its ancestors by `previous_response_id`, oldest first; in four queries."""
         chain = await self._responses.ancestors(await self._link(response_id, owner))
-        found = {document.id: document async for document in self._responses.find({"_id": {"$in": chain}})}
+        found: dict[str, ResponseDocument] = {}
+        slices = Slices()
+        async for document in self._responses.find({"_id": {"$in": chain}}, batch_size=BATCH):
+            found[document.id] = document
+            await slices.pause()
         return await self._documents.with_items([found[ancestor] for ancestor in chain if ancestor in found])
 
     # ---- blobs ---------------------------------------------------------------------------------------
@@ -210,9 +240,16 @@ class Store:
         starts = range(0, max(len(data), 1), BLOB_PART_BYTES)
         for part, start in enumerate(starts):
             chunk = data[start : start + BLOB_PART_BYTES]
-            await self._documents.insert(
-                self._blobs(owner=owner, sha256=sha256, part=part, parts=len(starts), media_type=media_type, data=chunk)
+            document = self._blobs(
+                owner=owner, sha256=sha256, part=part, parts=len(starts), media_type=media_type, data=chunk
             )
+            place = {"owner": owner, "sha256": sha256, "part": part}
+            while not await self._documents.insert(document):
+                again = await self._blobs.get_pymongo_collection().update_one(place, {"$unset": {"unused_at": ""}})
+                if again.matched_count:
+                    break  # Else it was purged between the two.
+            else:
+                await self.stored.add_within(owner, len(chunk))
         return sha256
 
     @operation

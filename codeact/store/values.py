@@ -1,4 +1,4 @@
-"""Values as MongoDB keeps them: times and free-form JSON enter, milliseconds and texts leave."""
+"""Converts times and free-form JSON to the form in which MongoDB stores them, and back."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["as_json", "time_of"]
+__all__ = ["as_json", "bounded_time", "time_of"]
 
 
 def time_of(seconds: float) -> datetime:
@@ -18,3 +18,14 @@ def time_of(seconds: float) -> datetime:
 def as_json(value: Mapping[str, Any] | list[Any]) -> str:
     """JSON text: BSON takes neither every key nor every number, and nothing of such values is queried."""
     return msgspec.json.encode(value).decode()
+
+
+EARLIEST, LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+
+
+def bounded_time(time: datetime) -> datetime:
+    """The time in UTC, no nearer to the years 1 and 10,000 than a day: other zones have no name for what is there."""
+    try:
+        return min(max(time.astimezone(UTC), EARLIEST), LATEST)
+    except (OverflowError, ValueError):
+        return EARLIEST if time.year == 1 else LATEST

@@ -1,4 +1,4 @@
-"""`/v1/session` and `/v1/audit`: a key enters and a browser's cookie leaves; what was done, and by whom."""
+"""`/v1/session` and `/v1/audit`: exchanges a key for a browser's cookie, and lists who did what."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -10,12 +10,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from codeact.errors import InvalidRequest, NotFound
-from server.auth import COOKIE, caller_of, identify
-from server.errors import json_response
-from server.guard import Forbidden
-from server.openapi import operation
-from server.parameters import checked, read_json, read_parameters
-from server.state import State
+from codeact.server.auth.auth import COOKIE, bearer_of, identify, session_of
+from codeact.server.auth.caller import caller_of
+from codeact.server.auth.origin_check import Forbidden
+from codeact.server.errors import json_response
+from codeact.server.openapi import operation
+from codeact.server.requests.parameters import checked, read_json, read_parameters
+from codeact.server.services import Services
 
 __all__ = ["routes"]
 
@@ -42,14 +43,14 @@ class AuditQuery(msgspec.Struct, kw_only=True):
 @operation(dict[str, Any], body=OpenSession)
 async def create_session(request: Request) -> Response:
     """`POST /v1/session` with `{"api_key": …}`: sets a cookie that stands for the key, for 30 days."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     key = checked(await read_json(request, SESSION_BODY_BYTES), OpenSession).api_key
-    caller = await identify(state, key=key)
+    caller = await identify(services, key=key)
     if caller.grant is not None:
         raise Forbidden("An embed token makes no session; it is sent with each request.", code="embed_forbidden")
     if caller.credential_id is None:
         return json_response({"object": "codeact:session", "owner": caller.owner, "needed": False})
-    store = await state.store.get()
+    store = await services.store.get()
     secret = await store.access.create_session(
         parent_id=caller.credential_id,
         owner=caller.owner,
@@ -57,8 +58,9 @@ async def create_session(request: Request) -> Response:
         limits=caller.own_limits,
         lasts=SESSION_LASTS,
     )
+    services.audit.record(caller, "session.create", caller.credential_id)
     response = json_response({"object": "codeact:session", "owner": caller.owner, "needed": True})
-    public = state.settings.public_url or str(request.base_url)
+    public = services.settings.public_url or str(request.base_url)
     response.set_cookie(
         COOKIE,
         secret,
@@ -72,9 +74,12 @@ async def create_session(request: Request) -> Response:
 
 async def delete_session(request: Request) -> Response:
     """`DELETE /v1/session`: ends the session of the cookie that comes with it. Idempotent."""
-    state: State = request.app.state.codeact
-    if secret := request.cookies.get(COOKIE):
-        await (await state.store.get()).access.end_session(secret)
+    services: Services = request.app.state.codeact
+    if secret := session_of(request):
+        access = (await services.store.get()).access
+        if (session := await access.find(secret)) is not None and session.kind == "session":
+            await access.end_session(secret)
+            services.audit.record(bearer_of(services.settings, session), "session.end", session.id)
     response = Response(status_code=204)
     response.delete_cookie(COOKIE)
     return response
@@ -83,41 +88,41 @@ async def delete_session(request: Request) -> Response:
 @operation(dict[str, Any], query=AuditQuery)
 async def list_audit(request: Request) -> Response:
     """`GET /v1/audit`: the caller's own entries, newest first; an operator's `owner` chooses, without it: all."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     caller = caller_of(request)
-    asked = read_parameters(request, AuditQuery)
-    owner = asked.owner
+    query = read_parameters(request, AuditQuery)
+    owner = query.owner
     if not caller.operator:
         if owner not in (None, caller.owner):
             raise NotFound(f"There is no owner '{owner}'.", param="owner")
         owner = caller.owner
-    store = await state.store.get()
+    store = await services.store.get()
     found = await store.access.audit(
         owner=owner,
-        action=asked.action,
-        subject=asked.subject,
-        since=_time(asked.since, "since"),
-        until=_time(asked.until, "until"),
-        after=asked.after,
-        limit=asked.limit + 1,
+        action=query.action,
+        subject=query.subject,
+        since=_time(query.since, "since"),
+        until=_time(query.until, "until"),
+        after=query.after,
+        limit=query.limit + 1,
     )
-    page = found[: asked.limit]
+    page = found[: query.limit]
     data: list[dict[str, Any]] = [
         {"id": entry_id, "object": "codeact:audit_entry", **msgspec.to_builtins(entry), "at": entry.at.timestamp()}
         for entry_id, entry in page
     ]
     ends = {"first_id": page[0][0], "last_id": page[-1][0]} if page else {"first_id": None, "last_id": None}
-    return json_response({"object": "list", "data": data, "has_more": len(found) > asked.limit, **ends})
+    return json_response({"object": "list", "data": data, "has_more": len(found) > query.limit, **ends})
 
 
-def _time(given: str | None, param: str) -> datetime | None:
+def _time(text: str | None, param: str) -> datetime | None:
     """Unix seconds, or ISO 8601."""
-    if given is None:
+    if text is None:
         return None
     try:
-        if given.replace(".", "", 1).isdigit():
-            return datetime.fromtimestamp(float(given), UTC)
-        time = datetime.fromisoformat(given)
+        if text.replace(".", "", 1).isdigit():
+            return datetime.fromtimestamp(float(text), UTC)
+        time = datetime.fromisoformat(text)
     except (ValueError, OverflowError, OSError):
         raise InvalidRequest(f"'{param}' must be Unix seconds or an ISO 8601 time.", param=param) from None
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""`/v1/chat/completions`: a chat enters; its answer leaves as one JSON object or as chunks over SSE."""
+"""`/v1/chat/completions`: answers a chat as one JSON object, or as chunks over SSE."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -11,20 +11,20 @@ from starlette.routing import Route
 
 from codeact import events as e
 from codeact.errors import CodeActError, NotFound
-from codeact.events import Event
-from server.auth import caller_of
-from server.chat import ChatBody, as_create, parse_chat
-from server.chat_text import ChatText
-from server.errors import envelope, json_response, raised
-from server.openapi import operation
-from server.parameters import read_json
-from server.runs import Run
-from server.sse import DONE, SSE_HEADERS
-from server.state import State
+from codeact.runs.run import Run
+from codeact.runs.streams import read_events
+from codeact.runs.unread_events import UnreadEvents
+from codeact.server.auth.caller import caller_of
+from codeact.server.documents import document_response
+from codeact.server.errors import envelope, raised
+from codeact.server.openapi import operation
+from codeact.server.requests.parameters import read_json
+from codeact.server.services import Services
+from codeact.server.transports.chat_completions import ChatBody, as_create, parse_chat, said_in
+from codeact.server.transports.chat_text import ChatText
+from codeact.server.transports.sse import DONE, KEEP_ALIVE, KEEP_ALIVE_S, SSE_HEADERS
 
 __all__ = ["routes"]
-
-_decode: Any = msgspec.json.Decoder(Event).decode
 
 FINISHED = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
@@ -32,33 +32,34 @@ FINISHED = {"max_output_tokens": "length", "content_filter": "content_filter"}
 @operation(dict[str, Any], body=ChatBody, streams=True)
 async def create(request: Request) -> Response:
     """Answers a chat. Code, what it prints and its images are text of the answer."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     caller = caller_of(request)
-    body = await read_json(request, state.settings.max_message_bytes)
+    body = await read_json(request, services.settings.max_message_bytes)
     chat = parse_chat(body)
-    known = state.chats.find(chat.messages, owner=caller.owner)
+    known = services.chats.find(said_in(chat), owner=caller.owner)
     try:
-        run = await state.create(as_create(chat, known), caller=caller)
+        run = await services.service.create(as_create(chat, known), caller=caller)
     except NotFound:
         if known is None:
             raise
-        run = await state.create(as_create(chat, None), caller=caller)
-    images = (state.settings.public_url or str(request.base_url)).rstrip("/")
-    answer = _Answer(state, chat, run, ChatText(images=images))
+        run = await services.service.create(as_create(chat, None), caller=caller)
+    images = (services.settings.public_url or str(request.base_url)).rstrip("/")
+    answer = _Answer(services, chat, run, ChatText(images=images))
     if chat.stream:
         return StreamingResponse(answer.chunks(), media_type="text/event-stream", headers=SSE_HEADERS)
-    return json_response(await answer.whole())
+    return await document_response(await answer.whole())
 
 
 class _Answer:
-    """One run, told as a chat completion."""
+    """One run, written as a chat completion."""
 
-    def __init__(self, state: State, chat: ChatBody, run: Run, text: ChatText) -> None:
-        self._state = state
+    def __init__(self, services: Services, chat: ChatBody, run: Run, text: ChatText) -> None:
+        self._services = services
         self._chat = chat
         self._run = run
+        run.log.unread = UnreadEvents()
         self._text = text
-        self._said: list[str] = []
+        self._texts: list[str] = []
         self._calls: list[dict[str, Any]] = []
 
     async def whole(self) -> dict[str, Any]:
@@ -66,7 +67,7 @@ class _Answer:
         thoughts = [delta.get("reasoning_content", "") async for delta in self._deltas()]
         if (failed := self._failure()) is not None:
             raise failed
-        message: dict[str, Any] = {"role": "assistant", "content": "".join(self._said), "refusal": None}
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(self._texts), "refusal": None}
         if any(thoughts):
             message["reasoning_content"] = "".join(thoughts)
         if self._calls:
@@ -75,10 +76,13 @@ class _Answer:
         return self._object("chat.completion", [choice]) | {"usage": self._usage()}
 
     async def chunks(self) -> AsyncIterator[str]:
-        """Server-sent events, `[DONE]` last. A failure is an event `{"error": …}` before it."""
+        """Server-sent events, `[DONE]` last. A failure is an event `{"error": …}` before it.
+
+        While nothing happens, a comment is sent now and then.
+        """
         yield self._chunk({"role": "assistant", "content": ""})
         async for delta in self._deltas():
-            yield self._chunk(delta)
+            yield self._chunk(delta) if delta else KEEP_ALIVE
         if (failed := self._failure()) is not None:
             yield f"data: {msgspec.json.encode(envelope(failed)).decode()}\n\n"
         else:
@@ -89,13 +93,17 @@ class _Answer:
         yield DONE
 
     async def _deltas(self) -> AsyncIterator[dict[str, Any]]:
-        """Text of the answer, of the model's thinking, and calls of the client's functions, as they come."""
-        async with aclosing(self._run.log.read()) as chunks:
-            async for frames in chunks:
-                for frame in frames:
-                    event = _decode(frame)
+        """Text of the answer, of the model's thinking, and calls of the client's functions, as they come.
+
+        An empty one says that nothing has come for a while.
+        """
+        async with aclosing(read_events(self._run.log, idle_s=KEEP_ALIVE_S)) as batches:
+            async for events in batches:
+                if not events:
+                    yield {}
+                for event in events:
                     if text := self._text.feed(event):
-                        self._said.append(text)
+                        self._texts.append(text)
                         yield {"content": text}
                     match event:
                         case e.ReasoningTextDelta(delta=thought):
@@ -105,8 +113,8 @@ class _Answer:
                             self._calls.append({"id": item.call_id, "type": "function", "function": function})
                             yield {"tool_calls": [{"index": len(self._calls) - 1} | self._calls[-1]]}
         if self._failure() is None:
-            answer = "".join(self._said)
-            self._state.chats.remember(self._chat.messages, answer, self._run.id, owner=self._run.owner)
+            answer = "".join(self._texts)
+            self._services.chats.remember(said_in(self._chat), answer, self._run.id, owner=self._run.owner)
 
     def _failure(self) -> CodeActError | None:
         error = self._run.response.error

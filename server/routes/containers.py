@@ -1,37 +1,38 @@
-"""`/v1/containers` and their files: what the standard asks of them enters, sandboxes and their contents leave."""
+"""`/v1/containers` and their files, as the standard defines them, over sandboxes and the store."""
 
 import posixpath
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Literal
 
+import anyio
 import msgspec
-import structlog
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
-from codeact.errors import CodeActError, InvalidRequest
+from codeact.errors import InvalidRequest
+from codeact.runs.admission import Admission, check_room
+from codeact.runs.input_items import file_name
+from codeact.runs.media import stored_sha256
+from codeact.server.auth.caller import caller_of, owner_of
+from codeact.server.errors import json_response
+from codeact.server.openapi import operation
+from codeact.server.requests.downloads import download_headers
+from codeact.server.requests.pages import PageQuery, page_of
+from codeact.server.requests.parameters import checked, read_json, read_parameters
+from codeact.server.requests.ranges import FileResponse, Source, blob_source
+from codeact.server.requests.tools import DisabledNetwork, MemoryLimit, NoEntries, check_container
+from codeact.server.requests.uploads import uploaded_file
+from codeact.server.services import Services
 from codeact.store import Container, ContainerFile
-from sandbox_pool.errors import SandboxError
-from server.auth import owner_of
-from server.containers import KEPT_BYTES, ContainerGone, Containers
-from server.downloads import download_headers
-from server.errors import json_response
-from server.media import kept_sha256
-from server.openapi import operation
-from server.pages import PageQuery, page_of
-from server.parameters import checked, read_json, read_parameters
-from server.state import State
-from server.uploads import uploaded_file
+from codeact.workspaces.containers import KEPT_BYTES, ContainerGone, Containers
 
 __all__ = ["routes"]
 
-log = structlog.get_logger(__name__)
-
 PIECE_BYTES = 65_536
+DISCARD_S = 5.0
 
 
 class _ExpiresAfter(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,14 +41,14 @@ class _ExpiresAfter(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Create(msgspec.Struct):
-    """`expires_after`, where it is given, has to be what the server does anyway: CODEACT_IDLE_TIMEOUT_S."""
+    """What is given has to be what the server does anyway: CODEACT_IDLE_TIMEOUT_S, CODEACT_MEMORY_MB, no network."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     expires_after: _ExpiresAfter | None = None
-    file_ids: None = None
-    memory_limit: None = None
-    network_policy: None = None
-    skills: None = None
+    file_ids: NoEntries | None = None
+    memory_limit: MemoryLimit | None = None
+    network_policy: DisabledNetwork | None = None
+    skills: NoEntries | None = None
 
 
 class _Copy(msgspec.Struct):
@@ -60,37 +61,50 @@ class _List(PageQuery):
 
 @operation(dict[str, Any], body=_Create)
 async def create(request: Request) -> Response:
-    """`POST /v1/containers`: a conversation of its own, with its sandbox claimed."""
-    state: State = request.app.state.codeact
+    """`POST /v1/containers`: a conversation of its own, with its sandbox claimed.
+
+    It counts as a response does for the owner's limits, and takes no sandbox from another owner's conversation.
+    """
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
-    asked = checked(await read_json(request, state.settings.max_message_bytes), _Create)
-    minutes = _idle_minutes(state)
-    if asked.expires_after is not None and asked.expires_after.minutes > minutes:
+    body = checked(await read_json(request, services.settings.max_message_bytes), _Create)
+    check_container(body.memory_limit, body.network_policy, services.settings)
+    minutes = _idle_minutes(services)
+    if body.expires_after is not None and body.expires_after.minutes > minutes:
         raise InvalidRequest(
             f"Containers expire after {minutes} minutes here (CODEACT_IDLE_TIMEOUT_S).", param="expires_after.minutes"
         )
-    store = await state.store.get()
-    conversation = await store.create_conversation(owner=owner, metadata={"title": asked.name})
-    container = await state.containers.create(conversation.id, owner=owner, name=asked.name)
-    return json_response(_shape(container, state))
+    store = await services.store.get()
+    await check_room(caller_of(request).accounts, store, services.disk)
+    async with Admission.open(caller_of(request).accounts, store) as admission:
+        await admission.ask()
+        await services.containers.make_room(await services.pool.get(), owner=owner)
+        conversation = await store.create_conversation(owner=owner, metadata={"title": body.name})
+        try:
+            container = await services.containers.create(conversation.id, owner=owner, name=body.name)
+        except BaseException:
+            with anyio.move_on_after(DISCARD_S, shield=True):
+                await store.purging.discard(conversation.id, owner=owner)
+            raise
+    return json_response(_shape(container, services))
 
 
 @operation(dict[str, Any], query=_List)
 async def list_(request: Request) -> Response:
     """`GET /v1/containers`: the newest first."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
-    asked = read_parameters(request, _List)
-    store = await state.store.get()
+    query = read_parameters(request, _List)
+    store = await services.store.get()
     found = await store.files.containers(
-        owner=owner, after=asked.after, limit=asked.limit + 1, order=asked.order, name=asked.name
+        owner=owner, after=query.after, limit=query.limit + 1, order=query.order, name=query.name
     )
-    data = [_shape(container, state) for container in found[: asked.limit]]
+    data = [_shape(container, services) for container in found[: query.limit]]
     return json_response(
         {
             "object": "list",
             "data": data,
-            "has_more": len(found) > asked.limit,
+            "has_more": len(found) > query.limit,
             "first_id": data[0]["id"] if data else None,
             "last_id": data[-1]["id"] if data else None,
         }
@@ -100,16 +114,16 @@ async def list_(request: Request) -> Response:
 @operation(dict[str, Any])
 async def retrieve(request: Request) -> Response:
     """`GET /v1/containers/{id}`."""
-    state: State = request.app.state.codeact
-    return json_response(_shape(await _container(request), state))
+    services: Services = request.app.state.codeact
+    return json_response(_shape(await _container(request), services))
 
 
 @operation(dict[str, Any])
 async def delete(request: Request) -> Response:
     """`DELETE /v1/containers/{id}`: its variables and files are gone; its conversation stays and gets a new one."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     container = await _container(request)
-    await state.containers.delete(container)
+    await services.containers.delete(container)
     return json_response({"id": container.id, "object": "container.deleted", "deleted": True})
 
 
@@ -119,16 +133,17 @@ async def upload(request: Request) -> Response:
 
     As JSON, `file_id` names a file of another container, of which a copy is made.
     """
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     container = await _container(request)
-    store = await state.store.get()
+    store = await services.store.get()
+    await check_room(caller_of(request).accounts, store, services.disk)
     if request.headers.get("content-type", "").startswith("application/json"):
-        asked = checked(await read_json(request, state.settings.max_message_bytes), _Copy)
-        return json_response(_file_shape(await _copied(asked.file_id, container, state)))
-    limit = state.settings.sandbox_spec.limits.file_mb * 1024 * 1024
+        body = checked(await read_json(request, services.settings.max_message_bytes), _Copy)
+        return json_response(_file_shape(await _copied(body.file_id, container, services)))
+    limit = services.settings.sandbox_spec.limits.file_mb * 1024 * 1024
     async with uploaded_file(request, limit) as file:
-        path = (file.filename or "").replace("\\", "/").rpartition("/")[2]
-        async with state.containers.running(container) as sandbox:
+        path = file_name(file.filename or "", "file")
+        async with services.containers.running(container) as sandbox:
             info = await sandbox.write_file(path, _pieces(file))
         sha256 = None
         if info.size_bytes <= KEPT_BYTES:
@@ -143,12 +158,12 @@ async def upload(request: Request) -> Response:
 @operation(dict[str, Any], query=PageQuery)
 async def list_files(request: Request) -> Response:
     """`GET /v1/containers/{id}/files`: what is there now; of an expired container, what was there last."""
-    state: State = request.app.state.codeact
-    asked = read_parameters(request, PageQuery)
+    services: Services = request.app.state.codeact
+    query = read_parameters(request, PageQuery)
     container = await _container(request)
-    await state.containers.refresh(container)
-    store = await state.store.get()
-    page = page_of(await store.files.files(container.id, owner=container.owner), asked)
+    await services.containers.refresh(container)
+    store = await services.store.get()
+    page = page_of(await store.files.files(container.id, owner=container.owner), query)
     page.data = [_file_shape(file) for file in page.data]
     return json_response(page)
 
@@ -161,79 +176,68 @@ async def retrieve_file(request: Request) -> Response:
 
 @operation(files=("application/octet-stream",))
 async def content(request: Request) -> Response:
-    """`GET /v1/containers/{id}/files/{file_id}/content`: to be saved, never to be shown as a page of ours."""
-    state: State = request.app.state.codeact
+    """`GET /v1/containers/{id}/files/{file_id}/content`, or a `Range` of it: saved, never shown as a page of ours."""
+    services: Services = request.app.state.codeact
     file = await _file(request)
     headers = download_headers(file.path)
-    store = await state.store.get()
+    store = await services.store.get()
     if file.sha256 is not None:
-        blob = await store.get_blob(file.sha256, owner=owner_of(request))
-        return Response(blob.data, media_type="application/octet-stream", headers=headers)
-    return _FromSandbox(state.containers, await _container(request), file.path, headers)
+        source = blob_source(store, await store.blob_parts.open(file.sha256, owner=owner_of(request)))
+    else:
+        source = _from_sandbox(services.containers, await _container(request), file.path)
+    return FileResponse(source, request, media_type="application/octet-stream", headers=headers)
 
 
 @operation(dict[str, Any])
 async def delete_file(request: Request) -> Response:
     """`DELETE /v1/containers/{id}/files/{file_id}`: in the sandbox too, while that lives."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     container, file = await _container(request), await _file(request)
     with suppress(ContainerGone):
-        async with state.containers.running(container) as sandbox:
+        async with services.containers.running(container) as sandbox:
             await sandbox.delete_file(file.path)
-    store = await state.store.get()
+    store = await services.store.get()
     await store.files.drop(file.id, container_id=container.id)
     return json_response({"id": file.id, "object": "container.file.deleted", "deleted": True})
 
 
-class _FromSandbox(Response):
-    """A file that is too large for the store, as it comes out of the sandbox."""
+@asynccontextmanager
+async def _from_sandbox(containers: Containers, container: Container, path: str) -> AsyncIterator[Source]:
+    """A file that is too large for the store, as it comes out of the sandbox; what comes before a range is dropped."""
+    async with containers.running(container) as sandbox, sandbox.read_file(path) as file:
 
-    def __init__(self, containers: Containers, container: Container, path: str, headers: dict[str, str]) -> None:
-        super().__init__(media_type="application/octet-stream", headers=headers)
-        self._containers = containers
-        self._container = container
-        self._path = path
+        async def read(start: int, stop: int) -> AsyncGenerator[bytes, None]:
+            at = 0
+            async for piece in file:
+                if wanted := piece[max(0, start - at) : max(0, stop - at)]:
+                    yield wanted
+                at += len(piece)
+                if at >= stop and stop < file.info.size_bytes:
+                    return
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = False
-        try:
-            async with self._containers.running(self._container) as sandbox, sandbox.read_file(self._path) as file:
-                piece = await anext(file, b"")
-                began = True
-                self.headers["content-length"] = str(file.info.size_bytes)
-                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                while piece:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-                    piece = await anext(file, b"")
-        except (CodeActError, SandboxError) as error:
-            if not began:
-                raise
-            # The connection is closed before the end that was announced: that is how the client learns of it.
-            log.warning("download cut off", container=self._container.id, reason=error.message)
-            return
-        await send({"type": "http.response.body", "body": b""})
+        yield Source(file.info.size_bytes, read)
 
 
 async def _container(request: Request) -> Container:
-    state: State = request.app.state.codeact
-    store = await state.store.get()
+    services: Services = request.app.state.codeact
+    store = await services.store.get()
     return await store.files.get(request.path_params["container_id"], owner=owner_of(request))
 
 
 async def _file(request: Request) -> ContainerFile:
-    state: State = request.app.state.codeact
-    store = await state.store.get()
+    services: Services = request.app.state.codeact
+    store = await services.store.get()
     return await store.files.file(
         request.path_params["file_id"], container_id=request.path_params["container_id"], owner=owner_of(request)
     )
 
 
-async def _copied(file_id: str, container: Container, state: State) -> ContainerFile:
-    store = await state.store.get()
+async def _copied(file_id: str, container: Container, services: Services) -> ContainerFile:
+    store = await services.store.get()
     file = await store.files.file(file_id, owner=container.owner)
-    path, sha256 = posixpath.basename(file.path), kept_sha256(file)
+    path, sha256 = posixpath.basename(file.path), stored_sha256(file)
     blob = await store.get_blob(sha256, owner=container.owner)
-    async with state.containers.running(container) as sandbox:
+    async with services.containers.running(container) as sandbox:
         info = await sandbox.write_file(path, blob.data)
     return await store.files.add(
         container, path, size_bytes=info.size_bytes, modified_at=info.modified_at, source="user", sha256=sha256
@@ -245,19 +249,19 @@ async def _pieces(file: UploadFile) -> AsyncIterator[bytes]:
         yield piece
 
 
-def _idle_minutes(state: State) -> int:
-    return max(1, int(state.settings.idle_timeout_s // 60))
+def _idle_minutes(services: Services) -> int:
+    return max(1, int(services.settings.idle_timeout_s // 60))
 
 
-def _shape(container: Container, state: State) -> dict[str, Any]:
+def _shape(container: Container, services: Services) -> dict[str, Any]:
     return {
         "id": container.id,
         "object": "container",
         "name": container.name,
-        "status": "running" if state.containers.is_running(container) else "expired",
+        "status": "running" if services.containers.is_running(container) else "expired",
         "created_at": int(container.created_at),
         "last_active_at": int(container.last_active_at),
-        "expires_after": {"anchor": "last_active_at", "minutes": _idle_minutes(state)},
+        "expires_after": {"anchor": "last_active_at", "minutes": _idle_minutes(services)},
         "network_policy": {"type": "disabled"},
         "codeact:conversation_id": container.conversation_id,
     }

@@ -1,4 +1,4 @@
-"""`/v1/conversations` and `/v1/blobs`: what the store holds, as the standard shows it."""
+"""`/v1/conversations` and `/v1/blobs`: what the store holds, in the standard's form."""
 
 from typing import Annotated, Literal
 
@@ -8,16 +8,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from codeact.errors import CodeActError
+from codeact.runs.admission import check_room
+from codeact.runs.input_items import InputItem, mark_items
+from codeact.runs.media import served_type
+from codeact.runs.preparation import received
+from codeact.server.auth.caller import caller_of, owner_of
+from codeact.server.errors import json_response
+from codeact.server.openapi import operation
+from codeact.server.requests.create import Metadata
+from codeact.server.requests.parameters import checked, read_json
+from codeact.server.requests.ranges import FileResponse, blob_source
+from codeact.server.services import Services
 from codeact.store import Blob, Conversation
-from server.auth import owner_of
-from server.errors import json_response
-from server.inputs import InputItem, mark_items
-from server.media import image_type
-from server.openapi import operation
-from server.parameters import checked, read_json
-from server.preparation import received
-from server.requests import Metadata
-from server.state import State
 
 __all__ = ["ConversationObject", "blob_response", "routes", "shape"]
 
@@ -79,14 +82,19 @@ def shape(conversation: Conversation) -> ConversationObject:
     )
 
 
+BLOB_HEADERS = {
+    "Cache-Control": "private, max-age=31536000, immutable",
+    "Content-Disposition": "attachment",
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+"""A blob is what somebody else made: saved and never shown as a page of ours, whatever it says it is."""
+
+
 def blob_response(blob: Blob) -> Response:
-    """A blob, which somebody else made: never rendered as a page of ours."""
-    headers = {
-        "Cache-Control": "private, max-age=31536000, immutable",
-        "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
-        "X-Content-Type-Options": "nosniff",
-    }
-    return Response(blob.data, media_type=image_type(blob) or blob.media_type, headers=headers)
+    """All of a blob that is in memory already."""
+    return Response(blob.data, media_type=served_type(blob), headers=BLOB_HEADERS)
 
 
 class CreateConversation(msgspec.Struct):
@@ -103,24 +111,29 @@ class UpdateConversation(msgspec.Struct):
 @operation(ConversationObject, body=CreateConversation)
 async def create_conversation(request: Request) -> Response:
     """Makes a conversation, with what was said before it."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
-    body = checked(mark_items(await read_json(request, state.settings.max_message_bytes)), CreateConversation)
-    store = await state.store.get()
+    body = checked(mark_items(await read_json(request, services.settings.max_message_bytes)), CreateConversation)
+    store = await services.store.get()
+    await check_room(caller_of(request).accounts, store, services.disk)
     items = await received(body.items or [], store, owner=owner)
     conversation = await store.create_conversation(owner=owner, metadata=body.metadata or {})
     if items:
-        await store.conversation_items.add(conversation.id, items, owner=owner)
+        try:
+            await store.conversation_items.add(conversation.id, items, owner=owner)
+        except CodeActError:
+            await store.purging.discard(conversation.id, owner=owner)
+            raise
     return json_response(shape(conversation))
 
 
 @operation(ConversationObject, body=UpdateConversation)
 async def update_conversation(request: Request) -> Response:
     """Replaces the conversation's metadata."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
-    body = checked(await read_json(request, state.settings.max_message_bytes), UpdateConversation)
-    store = await state.store.get()
+    body = checked(await read_json(request, services.settings.max_message_bytes), UpdateConversation)
+    store = await services.store.get()
     conversation_id = request.path_params["conversation_id"]
     return json_response(
         shape(await store.conversation_items.set_metadata(conversation_id, body.metadata or {}, owner=owner))
@@ -130,18 +143,20 @@ async def update_conversation(request: Request) -> Response:
 @operation(ConversationObject)
 async def get_conversation(request: Request) -> Response:
     """The conversation; its items are listed apart."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
-    store = await state.store.get()
+    store = await services.store.get()
     return json_response(shape(await store.get_conversation(request.path_params["conversation_id"], owner=owner)))
 
 
 async def get_blob(request: Request) -> Response:
-    """`GET /v1/blobs/{sha256}`: an image or a long text that code produced. Never rendered as a page of ours."""
-    state: State = request.app.state.codeact
+    """`GET /v1/blobs/{sha256}`: an image or a long text that code produced, or a `Range` of it. Never a page."""
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
-    store = await state.store.get()
-    return blob_response(await store.get_blob(request.path_params["sha256"], owner=owner))
+    store = await services.store.get()
+    blob = await store.blob_parts.open(request.path_params["sha256"], owner=owner)
+    media_type = served_type(blob.head)
+    return FileResponse(blob_source(store, blob), request, media_type=media_type, headers=BLOB_HEADERS)
 
 
 routes = [

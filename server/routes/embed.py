@@ -1,4 +1,4 @@
-"""`/v1/embed`: a key and a user of its holder enter, a short-lived token for that user's browser leaves."""
+"""`/v1/embed`: gives a key's holder short-lived tokens for the browsers of their users."""
 
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -13,15 +13,16 @@ from starlette.routing import Route
 
 from codeact.errors import InvalidRequest, RateLimited
 from codeact.owners import ANONYMOUS, MAX_CHARS, account_of, user_of_account
+from codeact.server.auth.auth import EMBED_SESSIONS, authenticate
+from codeact.server.auth.caller import Caller, caller_of
+from codeact.server.auth.embed import check_origin
+from codeact.server.auth.origin_check import Forbidden, is_own
+from codeact.server.errors import json_response
+from codeact.server.openapi import operation
+from codeact.server.requests.parameters import checked, read_json
+from codeact.server.services import Services
 from codeact.settings import Settings
 from codeact.store import Credential, OwnerLimits
-from server.auth import EMBED_SESSIONS, Caller, authenticate, caller_of
-from server.embed import check_origin
-from server.errors import json_response
-from server.guard import Forbidden, is_own
-from server.openapi import operation
-from server.parameters import checked, read_json
-from server.state import State
 
 __all__ = ["routes"]
 
@@ -29,7 +30,7 @@ BODY_BYTES = 10_000
 LASTS_S = 600
 ANONYMOUS_LASTS = timedelta(days=1)
 
-Count = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=1, le=2**53)]
 
 
 class EmbedLimits(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,6 +39,7 @@ class EmbedLimits(msgspec.Struct, forbid_unknown_fields=True):
     responses_per_minute: Count | None = None
     concurrent_responses: Count | None = None
     tokens_per_day: Count | None = None
+    stored_mb: Count | None = None
 
 
 class CreateEmbedSession(msgspec.Struct, forbid_unknown_fields=True):
@@ -70,13 +72,13 @@ class NewEmbedSession(EmbedSession, kw_only=True):
 @operation(NewEmbedSession, body=CreateEmbedSession, status=201)
 async def create_session(request: Request) -> Response:
     """`POST /v1/embed/sessions`: a token for one user on pages of one origin; it ends by itself, and with its key."""
-    state: State = request.app.state.codeact
-    may_be_anonymous = state.settings.embed_anonymous and "authorization" not in request.headers
+    services: Services = request.app.state.codeact
+    may_be_anonymous = services.settings.embed_anonymous and "authorization" not in request.headers
     caller = None if may_be_anonymous else await authenticate(request)
-    asked = checked(await read_json(request, BODY_BYTES), CreateEmbedSession)
-    if caller is None and asked.user is not None:
+    body = checked(await read_json(request, BODY_BYTES), CreateEmbedSession)
+    if caller is None and body.user is not None:
         caller = await authenticate(request)
-    made, token = await (_for_visitor(request, asked) if caller is None else _for_user(request, asked, caller))
+    made, token = await (_for_visitor(request, body) if caller is None else _for_user(request, body, caller))
     return json_response(NewEmbedSession(**_shape(made), token=token), 201)
 
 
@@ -94,51 +96,51 @@ async def get_session(request: Request) -> Response:
 @operation(dict[str, Any])
 async def delete_session(request: Request) -> Response:
     """`DELETE /v1/embed/sessions/{id}`: ends it, for the key that made it and for operators."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     caller, session_id = caller_of(request), request.path_params["session_id"]
-    store = await state.store.get()
+    store = await services.store.get()
     await store.access.end_embed_session(session_id, parent_id=None if caller.operator else caller.credential_id)
     return json_response({"id": session_id, "object": "codeact:embed.session.deleted", "deleted": True})
 
 
-async def _for_user(request: Request, asked: CreateEmbedSession, caller: Caller) -> tuple[Credential, str]:
-    state: State = request.app.state.codeact
+async def _for_user(request: Request, body: CreateEmbedSession, caller: Caller) -> tuple[Credential, str]:
+    services: Services = request.app.state.codeact
     if "/" in caller.owner:
         raise Forbidden("A user of an embed has no users of their own.", code="embed_forbidden")
     if caller.credential_id is not None and "authorization" not in request.headers:
         raise Forbidden("An API key is needed: 'Authorization: Bearer KEY'. A cookie is not one.", code="key_needed")
-    if asked.user is None:
+    if body.user is None:
         text = (
             "'user' is missing: say whose browser the token is for. Visitors without a name: CODEACT_EMBED_ANONYMOUS."
         )
         raise InvalidRequest(text, param="user")
-    check_origin(asked.origin, state.settings)
-    owner = user_of_account(caller.owner, asked.user)
-    limits = _within(asked.limits or EmbedLimits(), caller.limits)
-    expires_at = datetime.now(UTC) + timedelta(seconds=asked.expires_in_s or LASTS_S)
-    store = await state.store.get()
+    check_origin(body.origin, services.settings)
+    owner = user_of_account(caller.owner, body.user)
+    limits = _within(body.limits or EmbedLimits(), caller.limits)
+    expires_at = datetime.now(UTC) + timedelta(seconds=body.expires_in_s or LASTS_S)
+    store = await services.store.get()
     made = await store.access.create_embed_session(
         parent_id=caller.credential_id,
         owner=owner,
-        origin=asked.origin,
+        origin=body.origin,
         expires_at=min(expires_at, caller.expires_at or expires_at),
         limits=limits,
         account_limits=caller.limits,
     )
-    state.audit.record(caller, "embed.session", made[0].id, status=201, address=_address(request))
+    services.audit.record(caller, "embed.session", made[0].id, status=201)
     return made
 
 
-async def _for_visitor(request: Request, asked: CreateEmbedSession) -> tuple[Credential, str]:
-    """Its owner is a name that nobody can guess, so that nobody else is ever it."""
-    state: State = request.app.state.codeact
-    settings = state.settings
+async def _for_visitor(request: Request, body: CreateEmbedSession) -> tuple[Credential, str]:
+    """The visitor's owner is an unguessable name, so that no two visitors share one."""
+    services: Services = request.app.state.codeact
+    settings = services.settings
     for name in ("expires_in_s", "limits"):
-        if getattr(asked, name) is not None:
+        if getattr(body, name) is not None:
             raise InvalidRequest(f"'{name}' is for keys; for visitors the server's settings say it.", param=name)
     _check_own_page(request, settings)
-    check_origin(asked.origin, settings)
-    store, now = await state.store.get(), datetime.now(UTC)
+    check_origin(body.origin, settings)
+    store, now = await services.store.get(), datetime.now(UTC)
     most = settings.embed_anonymous_sessions_per_minute or 0
     if await store.access.count_session(ANONYMOUS, now) > most:
         raise RateLimited(
@@ -149,7 +151,7 @@ async def _for_visitor(request: Request, asked: CreateEmbedSession) -> tuple[Cre
     made = await store.access.create_embed_session(
         parent_id=None,
         owner=user_of_account(ANONYMOUS, token_urlsafe(16)),
-        origin=asked.origin,
+        origin=body.origin,
         expires_at=now + ANONYMOUS_LASTS,
         limits=OwnerLimits(
             responses_per_minute=settings.embed_anonymous_responses_per_minute,
@@ -158,25 +160,25 @@ async def _for_visitor(request: Request, asked: CreateEmbedSession) -> tuple[Cre
         account_limits=OwnerLimits(tokens_per_day=settings.embed_anonymous_tokens_per_day_in_all),
     )
     visitor = Caller(made[0].owner, False, made[0].id, made[0].limits, made[0].limits)
-    state.audit.record(visitor, "embed.session", made[0].id, status=201, address=_address(request))
+    services.audit.record(visitor, "embed.session", made[0].id, status=201)
     return made
 
 
 def _check_own_page(request: Request, settings: Settings) -> None:
-    """Browsers say truly from where they ask; whoever is none meets the limits."""
+    """Browsers report their origin truthfully; other clients are stopped by the limits."""
     origin, site = request.headers.get("origin", ""), request.headers.get("sec-fetch-site", "same-origin")
     if site != "same-origin" or not is_own(origin, request.headers.get("host", ""), settings):
         raise Forbidden("A visitor's token is for the embed's own frame; a backend sends its API key and 'user'.")
 
 
-def _within(asked: EmbedLimits, most: OwnerLimits) -> OwnerLimits:
+def _within(limits: EmbedLimits, most: OwnerLimits) -> OwnerLimits:
     """The limits that were asked for. Raises `InvalidRequest` for one above the key's."""
     for field in fields(most):
-        given, bound = getattr(asked, field.name), getattr(most, field.name)
-        if given is not None and bound is not None and given > bound:
+        value, bound = getattr(limits, field.name), getattr(most, field.name)
+        if value is not None and bound is not None and value > bound:
             name = f"limits.{field.name}"
-            raise InvalidRequest(f"'{name}' is {given}, and the key's own limit is {bound}.", param=name)
-    return OwnerLimits(**msgspec.structs.asdict(asked))
+            raise InvalidRequest(f"'{name}' is {value}, and the key's own limit is {bound}.", param=name)
+    return OwnerLimits(**msgspec.structs.asdict(limits))
 
 
 def _shape(made: Credential) -> dict[str, Any]:
@@ -194,10 +196,6 @@ def _about(session_id: str, owner: str, origin: str, expires_at: datetime) -> di
         "expires_in_s": max(0, round((expires_at - datetime.now(UTC)).total_seconds())),
         "anonymous": account_of(owner) == ANONYMOUS,
     }
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client is not None else ""
 
 
 routes = [

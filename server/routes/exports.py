@@ -1,8 +1,11 @@
-"""Conversations as files over HTTP: an id enters, a notebook, Markdown or an archive leaves; archives come back."""
+"""Exports conversations over HTTP as notebooks, Markdown or archives, and imports archives."""
 
+from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
 import anyio
+import anyio.from_thread
+import anyio.to_thread
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -10,19 +13,23 @@ from starlette.routing import Route
 
 from codeact.errors import InvalidRequest, NotFound
 from codeact.exports import Archive, archive_pieces, markdown, notebook, read_archive
-from codeact.exports.inline import GetBlob
+from codeact.runs.admission import check_room
+from codeact.server.auth.caller import caller_of, owner_of
+from codeact.server.errors import json_response
+from codeact.server.openapi import operation
+from codeact.server.requests.downloads import download_headers
+from codeact.server.requests.parameters import read_parameters, spooled_body
+from codeact.server.routes.conversations import ConversationObject, shape
+from codeact.server.services import Services
 from codeact.store import Blob, Store, StoredResponse
-from server.auth import owner_of
-from server.downloads import download_headers
-from server.errors import json_response
-from server.openapi import operation
-from server.parameters import read_body, read_parameters
-from server.routes.conversations import ConversationObject, shape
-from server.state import State
 
 __all__ = ["routes"]
 
 IMPORT_BYTES = 100_000_000
+_IMPORTS = anyio.Semaphore(2)
+"""Imports that are read at once; others wait, with their bodies on disk."""
+_EXPORTING = anyio.CapacityLimiter(2)
+_EXPORTS = {"md": (markdown, "text/markdown"), "ipynb": (notebook, "application/x-ipynb+json")}
 
 
 class _Export(msgspec.Struct):
@@ -36,41 +43,47 @@ async def export(request: Request) -> Response:
 
     A notebook and Markdown show one branch: that of `response_id`, else the latest. JSON holds all of them.
     """
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
-    asked = read_parameters(request, _Export)
-    store = await state.store.get()
+    query = read_parameters(request, _Export)
+    store = await services.store.get()
     conversation = await store.get_conversation(request.path_params["conversation_id"], owner=owner)
     title = conversation.title or "Conversation"
-    headers = download_headers(f"{title.rstrip('.…')}.{asked.format}")
+    headers = download_headers(f"{title.rstrip('.…')}.{query.format}")
     get_blob = _blobs_of(store, owner)
-    if asked.format == "json":
-        responses = await store.history.responses(conversation.id, owner=owner)
+    if query.format == "json":
+        responses = await store.turns.stream(conversation.id, owner=owner)
         pieces = archive_pieces(conversation, responses, get_blob)
         return StreamingResponse(pieces, media_type="application/json", headers=headers)
-    thread = await _branch(store, conversation.id, asked.response_id or conversation.last_response_id, owner)
-    if asked.format == "md":
-        return Response(await markdown(title, thread, get_blob), media_type="text/markdown", headers=headers)
-    return Response(await notebook(title, thread, get_blob), media_type="application/x-ipynb+json", headers=headers)
+    thread = await _branch(store, conversation.id, query.response_id or conversation.last_response_id, owner)
+    written, media_type = _EXPORTS[query.format]
+
+    def get_blob_from_thread(sha256: str) -> Blob | None:
+        return anyio.from_thread.run(get_blob, sha256)
+
+    whole = await anyio.to_thread.run_sync(written, title, thread, get_blob_from_thread, limiter=_EXPORTING)
+    return Response(whole, media_type=media_type, headers=headers)
 
 
 @operation(ConversationObject, body=Archive)
 async def import_(request: Request) -> Response:
     """`POST /v1/conversations/import`: the JSON of an export becomes a conversation of whoever sends it."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
-    body = await read_body(request, IMPORT_BYTES, "the most that can be imported")
-    archive = await anyio.to_thread.run_sync(read_archive, body)
-    del body
-    store = await state.store.get()
-    for blob in archive.blobs:
-        await store.put_blob(blob.data, blob.media_type, owner=owner)
+    await check_room(caller_of(request).accounts, await services.store.get(), services.disk)
+    async with spooled_body(request, IMPORT_BYTES, "the most that can be imported") as body, _IMPORTS:
+        archive = await anyio.to_thread.run_sync(read_archive, body)
+        store = await services.store.get()
+        for blob in archive.blobs():
+            await store.put_blob(blob.data, blob.media_type, owner=owner)
+            await anyio.lowlevel.checkpoint()
     about = msgspec.structs.asdict(archive.conversation)
     responses = [StoredResponse(one.response, one.input) for one in archive.responses]
+    await store.stored.add(owner, await anyio.to_thread.run_sync(lambda: len(msgspec.json.encode(responses))))
     return json_response(shape(await store.history.add(responses, owner=owner, **about)))
 
 
-def _blobs_of(store: Store, owner: str) -> GetBlob:
+def _blobs_of(store: Store, owner: str) -> Callable[[str], Coroutine[Any, Any, Blob | None]]:
     async def get_blob(sha256: str) -> Blob | None:
         try:
             return await store.get_blob(sha256, owner=owner)

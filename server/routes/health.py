@@ -1,4 +1,4 @@
-"""What operators and pages ask first: does the process live, is it ready, what does it run on."""
+"""Health over HTTP: whether the process lives, whether it is ready, and what it runs on."""
 
 from importlib.metadata import version
 from typing import Any, Literal
@@ -8,14 +8,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from codeact.models.demo import EXAMPLES
+from codeact.component import Component
+from codeact.models.demo.model import EXAMPLES
+from codeact.server.auth.caller import caller_of
+from codeact.server.auth.origin_check import Forbidden
+from codeact.server.errors import json_response
+from codeact.server.openapi import operation
+from codeact.server.readiness import sees_details
+from codeact.server.services import Services
 from sandbox_pool import PoolStats
-from server.auth import caller_of
-from server.errors import json_response
-from server.guard import Forbidden
-from server.openapi import operation
-from server.parts import Part
-from server.state import State
 
 __all__ = ["routes"]
 
@@ -63,41 +64,61 @@ class PoolObject(msgspec.Struct, kw_only=True):
     leaked: int | None = None
 
 
-def _part(part: Part[Any]) -> dict[str, Any]:
-    shown: dict[str, Any] = {"state": part.state}
-    if part.opened is not None:
+def _shown(component: Component[Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = {"state": component.state}
+    if component.started is not None:
         return shown | {
-            "summary": part.opened.summary,
-            "why": part.opened.why,
-            "hints": list(part.opened.hints),
+            "summary": component.started.summary,
+            "why": component.started.why,
+            "hints": list(component.started.hints),
         }
-    return shown | {"detail": str(part.error) if part.error is not None else part.progress}
+    return shown | {"detail": str(component.error) if component.error is not None else component.progress}
 
 
 async def healthz(request: Request) -> Response:
-    """`GET /healthz`: 200 as long as the process lives."""
-    return json_response({"status": "ok"})
+    """`GET /healthz`: 200 while the process works; 503 where its event loop is stuck, or was in the last 15 s.
+
+    While it is stuck nothing is answered at all, so a probe needs a timeout, which counts as a failure.
+    """
+    watchdog = request.app.state.codeact.watchdog
+    lag = {"event_loop_lag_s": round(watchdog.lag_s, 3)}
+    return (
+        json_response({"status": "stuck", **lag}, 503) if watchdog.is_stuck else json_response({"status": "ok", **lag})
+    )
 
 
 async def readyz(request: Request) -> Response:
-    """`GET /readyz`: 200 once store, model and the pool's minimum are up; else 503 with what is missing."""
-    state: State = request.app.state.codeact
-    parts = {part.name: _part(part) for part in (state.store, state.models, state.pool)}
-    pool = state.pool.opened
+    """`GET /readyz`: 200 once store, model and the pool's minimum are up and every task works; else 503.
+
+    `missing` names what is not there, `failing` the background tasks that are down. Those in `degraded` are down
+    too, but requests are answered without them. Strangers read names and states; this machine and operators read
+    details as well.
+    """
+    services: Services = request.app.state.codeact
+    components = {component.name: _shown(component) for component in (services.store, services.models, services.pool)}
+    pool = services.pool.started
     stats = pool.value.stats() if pool is not None else None
-    missing = [name for name, part in parts.items() if part["state"] != "ready"]
-    if stats is not None and stats.warm + stats.leased < state.settings.pool_min:
+    missing = [name for name, component in components.items() if component["state"] != "ready"]
+    if stats is not None and stats.warm + stats.leased < services.settings.pool_min:
         missing.append("warm sandboxes")
-    body = {"ready": not missing, "missing": missing, **parts}
-    return json_response(body, 200 if not missing else 503)
+    if services.store.started is not None and (problem := await services.probe.problem()):
+        missing.append("database")
+        components["database"] = {"state": "failed", "detail": problem}
+    if not await sees_details(request):
+        components = {name: {"state": component["state"]} for name, component in components.items()}
+    failing = sorted(services.supervisor.failing)
+    degraded = sorted({*services.supervisor.degraded, *(("disk",) if services.disk.is_low else ())})
+    ready = not missing and not failing
+    body = {"ready": ready, "missing": missing, "failing": failing, "degraded": degraded}
+    return json_response(body | components, 200 if ready else 503)
 
 
 @operation(Status)
 async def status(request: Request) -> Response:
     """`GET /v1/status`: what a page shows above a conversation; less to an embed's user."""
     stranger = caller_of(request).grant is not None
-    state: State = request.app.state.codeact
-    models, pool, store = state.models.opened, state.pool.opened, state.store.opened
+    services: Services = request.app.state.codeact
+    models, pool, store = services.models.started, services.pool.started, services.store.started
     names = models.value.names if models is not None else []
     shown = Status(
         version=version("codeact"),
@@ -107,9 +128,11 @@ async def status(request: Request) -> Response:
         pool=None,
         store=None if store is None else DATABASE if stranger else store.summary,
         starting={
-            part.name: part.state if stranger else str(_part(part)["detail"])
-            for part in (state.models, state.pool, state.store)
-            if part.opened is None
+            component.name: component.state
+            if stranger
+            else services.settings.disclosure.scrub(str(_shown(component)["detail"]))
+            for component in (services.models, services.pool, services.store)
+            if component.started is None
         },
         examples=list(EXAMPLES) if names[:1] == ["demo"] else [],
     )
@@ -126,10 +149,10 @@ async def pool(request: Request) -> Response:
     """`GET /v1/pool`, for operators: the pool's counters, and how many sandboxes dead servers have left behind."""
     if not caller_of(request).operator:
         raise Forbidden("The pool is shown to operators; this key is not one.", code="operators_only")
-    state: State = request.app.state.codeact
-    opened = state.pool.opened
+    services: Services = request.app.state.codeact
+    opened = services.pool.started
     if opened is None:
-        return json_response(PoolObject(summary=str(_part(state.pool)["detail"])))
+        return json_response(PoolObject(summary=str(_shown(services.pool)["detail"])))
     return json_response(
         PoolObject(
             summary=opened.summary,

@@ -1,20 +1,22 @@
-"""The history over HTTP: query parameters enter, pages of conversations leave; titles, pins, tags, delete and undo."""
+"""The history over HTTP: pages of conversations; titles, pins, tags, deletion and undo."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from codeact.errors import InvalidRequest
-from codeact.store import HistoryQuery
-from server.auth import Caller, caller_of, owner_of
-from server.errors import json_response
-from server.openapi import operation
-from server.parameters import checked, read_json, read_parameters
-from server.routes.conversations import ConversationObject, shape
-from server.state import State
+from codeact.server.auth.caller import Caller, caller_of, owner_of
+from codeact.server.documents import document_pieces
+from codeact.server.errors import json_response
+from codeact.server.openapi import operation
+from codeact.server.requests.parameters import checked, read_json, read_parameters
+from codeact.server.routes.conversations import ConversationObject, shape
+from codeact.server.services import Services
+from codeact.store import HistoryQuery, StoredResponse
 
 __all__ = ["routes"]
 
@@ -37,12 +39,14 @@ class _Edit(msgspec.Struct):
 @operation(dict[str, Any], query=_List)
 async def list_conversations(request: Request) -> Response:
     """`GET /v1/conversations`: one page of those that fit, the one with the latest activity first."""
-    state: State = request.app.state.codeact
-    asked = read_parameters(request, _List)
-    store = await state.store.get()
-    page = await store.history.find(
-        asked, owner=_scope(caller_of(request), asked.owner), after=asked.after, limit=asked.limit, order=asked.order
-    )
+    services: Services = request.app.state.codeact
+    query = read_parameters(request, _List)
+    caller = caller_of(request)
+    owner = _scope(caller, query.owner)
+    if owner != caller.owner:
+        services.audit.record(caller, "conversations.list", owner or EVERYONE)
+    store = await services.store.get()
+    page = await store.history.find(query, owner=owner, after=query.after, limit=query.limit, order=query.order)
     data = [shape(conversation) for conversation in page.conversations]
     return json_response(
         {
@@ -59,26 +63,38 @@ async def list_conversations(request: Request) -> Response:
 @operation(dict[str, Any])
 async def list_responses(request: Request) -> Response:
     """`GET /v1/conversations/{id}/responses`: every turn of every branch, in the order in which they began."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
-    store = await state.store.get()
-    turns = await store.history.responses(request.path_params["conversation_id"], owner=owner)
-    return json_response({"object": "list", "data": turns})
+    store = await services.store.get()
+    turns = await store.turns.stream(request.path_params["conversation_id"], owner=owner)
+    return StreamingResponse(_listed(turns), media_type="application/json")
+
+
+async def _listed(turns: AsyncIterator[StoredResponse]) -> AsyncIterator[bytes]:
+    """A list as JSON, piece by piece, so that a long conversation is never in memory as a whole."""
+    yield b'{"object":"list","data":['
+    separator = b""
+    async for turn in turns:
+        yield separator
+        separator = b","
+        async for piece in document_pieces(turn):
+            yield piece
+    yield b"]}"
 
 
 @operation(ConversationObject, body=_Edit)
 async def edit_conversation(request: Request) -> Response:
     """`PATCH /v1/conversations/{id}`: `title`, `pinned` and `tags`; what is left out stays."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
-    asked = checked(await read_json(request, state.settings.max_message_bytes), _Edit)
-    store = await state.store.get()
+    body = checked(await read_json(request, services.settings.max_message_bytes), _Edit)
+    store = await services.store.get()
     conversation = await store.history.edit(
         request.path_params["conversation_id"],
         owner=owner,
-        title=asked.title,
-        pinned=asked.pinned,
-        tags=asked.tags,
+        title=body.title,
+        pinned=body.pinned,
+        tags=body.tags,
     )
     return json_response(shape(conversation))
 
@@ -86,10 +102,10 @@ async def edit_conversation(request: Request) -> Response:
 @operation(dict[str, Any])
 async def delete_conversation(request: Request) -> Response:
     """`DELETE /v1/conversations/{id}`: hidden at once; removed for good after `CODEACT_DELETED_RETENTION_DAYS`."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
     conversation_id = request.path_params["conversation_id"]
-    store = await state.store.get()
+    store = await services.store.get()
     await store.history.delete(conversation_id, owner=owner)
     return json_response({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
 
@@ -97,19 +113,19 @@ async def delete_conversation(request: Request) -> Response:
 @operation(ConversationObject)
 async def restore_conversation(request: Request) -> Response:
     """`POST /v1/conversations/{id}/restore`: undoes a delete."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
-    store = await state.store.get()
+    store = await services.store.get()
     return json_response(shape(await store.history.restore(request.path_params["conversation_id"], owner=owner)))
 
 
-def _scope(caller: Caller, asked: str | None) -> str | None:
+def _scope(caller: Caller, owner: str | None) -> str | None:
     """Whose conversations are listed; None: everyone's. Only an operator may ask for another's."""
-    if asked in (None, caller.owner):
+    if owner in (None, caller.owner):
         return caller.owner
     if not caller.operator:
         raise InvalidRequest("'owner' is for operators; without it your own conversations are listed.", param="owner")
-    return None if asked == EVERYONE else asked
+    return None if owner == EVERYONE else owner
 
 
 routes = [

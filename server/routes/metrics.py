@@ -1,48 +1,32 @@
-"""`GET /metrics`: what a monitoring system asks every few seconds, for operators."""
+"""`GET /metrics`: the metrics for monitoring systems, for operators only."""
 
-import time
-
-import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from codeact.errors import CodeActError
-from server.auth import authenticate
-from server.guard import Forbidden
-from server.metrics import CONTENT_TYPE, Moment
-from server.state import State
+from codeact.metrics import CONTENT_TYPE, Moment
+from codeact.server.auth.auth import authenticate
+from codeact.server.auth.origin_check import Forbidden
+from codeact.server.services import Services
 
 __all__ = ["routes"]
 
-PING_TIMEOUT_S = 2.0
-
 
 async def metrics(request: Request) -> Response:
-    """Without keys everybody is an operator. A database that does not answer is told, not waited for."""
-    state: State = request.app.state.codeact
+    """Without keys everybody is an operator. Reports a database that does not answer, without waiting for it."""
+    services: Services = request.app.state.codeact
     if not (await authenticate(request)).operator:
         raise Forbidden("Metrics are shown to operators; this key is not one.", code="operators_only")
     moment = Moment(
-        responses=state.runs.live,
-        subscribers=state.runs.subscribers,
-        pool=state.pool.opened.value.stats() if state.pool.opened is not None else None,
-        store_ping_s=await _ping_s(state),
+        responses=services.runs.live,
+        subscribers=services.runs.subscribers,
+        pool=services.pool.started.value.stats() if services.pool.started is not None else None,
+        store_ping_s=await services.probe.ping_s(),
+        loop_lag_s=services.watchdog.lag_s,
+        loop_stalls=services.watchdog.stalls,
+        failing={**services.supervisor.failing, **services.supervisor.degraded},
     )
-    return Response(state.runs.metrics.text(moment), media_type=CONTENT_TYPE)
-
-
-async def _ping_s(state: State) -> float | None:
-    if state.store.opened is None:
-        return None
-    started = time.monotonic()
-    with anyio.move_on_after(PING_TIMEOUT_S):
-        try:
-            await state.store.opened.value.ping()
-            return time.monotonic() - started
-        except CodeActError:
-            pass
-    return None
+    return Response(services.metrics.text(moment), media_type=CONTENT_TYPE)
 
 
 routes = [Route("/metrics", metrics, methods=["GET"])]

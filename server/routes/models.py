@@ -1,4 +1,4 @@
-"""`/v1/models`: the models that are served, as the standard lists them; the first is the default."""
+"""`/v1/models`: lists the served models; the first is the default."""
 
 from typing import Literal
 
@@ -7,11 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from codeact.models.served import Served
-from server.auth import owner_of
-from server.errors import json_response
-from server.openapi import operation
-from server.state import State
+from codeact.models.registry import ModelRegistry
+from codeact.server.auth.caller import owner_of
+from codeact.server.errors import json_response
+from codeact.server.openapi import operation
+from codeact.server.services import Services
 
 __all__ = ["routes"]
 
@@ -32,20 +32,20 @@ class ModelList(msgspec.Struct):
 async def list_models(request: Request) -> Response:
     """The models that are served; the first answers requests that name none."""
     owner_of(request)
-    return json_response(ModelList([ModelEntry(name) for name in (await _served(request)).names]))
+    return json_response(ModelList([ModelEntry(name) for name in (await _registry(request)).names]))
 
 
 @operation(ModelEntry)
 async def get_model(request: Request) -> Response:
     """The model by its name; `codeact` is the default."""
     owner_of(request)
-    asked: str = request.path_params["model"]
-    return json_response(ModelEntry((await _served(request)).get(asked).name))
+    name: str = request.path_params["model"]
+    return json_response(ModelEntry((await _registry(request)).get(name).name))
 
 
-async def _served(request: Request) -> Served:
-    state: State = request.app.state.codeact
-    return await state.models.get()
+async def _registry(request: Request) -> ModelRegistry:
+    services: Services = request.app.state.codeact
+    return await services.models.get()
 
 
 routes = [

@@ -1,4 +1,4 @@
-"""The chat page and the embed: the files that `web/build.py` made enter, routes under a strict policy leave."""
+"""The chat page and the embed: serves the files that `web/build.py` made, under a strict content policy."""
 
 import base64
 import hashlib
@@ -54,9 +54,9 @@ async def index(request: Request) -> Response:
 
 async def panel(request: Request) -> Response:
     """`GET /embed.html?origin=…`: the chat in a frame of a page of this origin, if the settings list it; else 403."""
-    asked = request.query_params.getlist("origin")
+    origins = request.query_params.getlist("origin")
     settings: Settings = request.app.state.settings
-    origin = next((origin for origin in settings.embed_origins if asked == [origin]), None)
+    origin = next((origin for origin in settings.embed_origins if origins == [origin]), None)
     if origin is None:
         return HTMLResponse(MAY_NOT_EMBED, 403, HEADERS | ASKED_AGAIN)
     return _document(request, "embed.html", {"Content-Security-Policy": f"{POLICY}; frame-ancestors {origin}"})
@@ -102,13 +102,21 @@ def _document(request: Request, name: str, policy: dict[str, str]) -> Response:
 
 
 def _file(request: Request, path: Path, headers: dict[str, str]) -> Response:
-    if path.name.startswith(".") or not path.is_file():
+    if path.name.startswith(".") or not _is_file(path):
         raise HTTPException(404)
     media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     packed = path.with_name(f"{path.name}.gz")
     if "gzip" in request.headers.get("accept-encoding", "") and packed.exists():
         path, headers = packed, headers | {"Content-Encoding": "gzip"}
     return FileResponse(path, media_type=media_type, headers=headers | {"Vary": "Accept-Encoding"})
+
+
+def _is_file(path: Path) -> bool:
+    """False for a name that no file can have, too."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 routes = [

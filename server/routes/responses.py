@@ -1,4 +1,4 @@
-"""`/v1/responses` over HTTP: JSON bodies enter, a response as JSON or its events as SSE leave."""
+"""`/v1/responses` over HTTP: answers as JSON, or with events as SSE."""
 
 import contextlib
 from contextlib import aclosing
@@ -12,21 +12,22 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from codeact import events as e
-from server.auth import caller_of, owner_of
-from server.errors import json_response
-from server.openapi import operation
-from server.pages import Included, ItemList, PageQuery, page_of
-from server.parameters import read_json, read_parameters
-from server.requests import CreateBody, parse_create
-from server.runs import Run
-from server.sse import event_stream
-from server.state import State
-from server.streams import EventsExpired
+from codeact.runs.run import Run
+from codeact.runs.streams import EventsExpired
+from codeact.server.auth.caller import caller_of, owner_of
+from codeact.server.documents import document_response
+from codeact.server.errors import json_response
+from codeact.server.openapi import operation
+from codeact.server.requests.create import CreateBody, parse_create
+from codeact.server.requests.pages import Included, ItemList, PageQuery, page_of
+from codeact.server.requests.parameters import read_json, read_parameters
+from codeact.server.services import Services
+from codeact.server.transports.sse import KEEP_ALIVE_S, event_stream
+from codeact.server.transports.standard_events import gets_ours, of_the_standard
 
 __all__ = ["routes"]
 
 CANCEL_DEADLINE_S = 20.0
-KEEP_ALIVE_S = 15.0
 
 
 class RetrieveQuery(msgspec.Struct, kw_only=True):
@@ -47,51 +48,53 @@ class Deleted(msgspec.Struct):
 @operation(e.Response, body=CreateBody, streams=True)
 async def create(request: Request) -> Response:
     """Answers `input`. The run goes on when the client leaves; in the `background` it is answered at once."""
-    state: State = request.app.state.codeact
-    body = await read_json(request, state.settings.max_message_bytes)
+    services: Services = request.app.state.codeact
+    body = await read_json(request, services.settings.max_message_bytes)
     parsed = parse_create(body)
-    run = await state.create(parsed, caller=caller_of(request))
+    run = await services.service.create(parsed, caller=caller_of(request))
     if parsed.stream:
-        return event_stream(run.log.read(idle_s=KEEP_ALIVE_S))
+        events = run.log.read(idle_s=KEEP_ALIVE_S)
+        return event_stream(events if gets_ours(parsed.include, request.headers) else of_the_standard(events))
     if not parsed.background:
         await run.end()
-    return json_response(run.response)
+    return await document_response(run.response)
 
 
 @operation(e.Response, query=RetrieveQuery, streams=True)
 async def retrieve(request: Request) -> Response:
     """The response; with `stream`, the rest of its events."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
     response_id = request.path_params["response_id"]
     query = read_parameters(request, RetrieveQuery)
     if query.stream:
-        after = query.starting_after
-        return event_stream(
-            await state.open_stream(response_id, owner=owner, starting_after=after, idle_s=KEEP_ALIVE_S)
+        ours, after = gets_ours(query.include, request.headers), query.starting_after
+        events = await services.service.open_stream(
+            response_id, owner=owner, starting_after=after if ours else -1, idle_s=KEEP_ALIVE_S
         )
-    run = state.runs.find(response_id, owner=owner)
-    return json_response(run.response if run is not None else await _stored(state, response_id, owner))
+        return event_stream(events if ours else of_the_standard(events, starting_after=after))
+    run = services.runs.find(response_id, owner=owner)
+    return await document_response(run.response if run is not None else await _stored(services, response_id, owner))
 
 
 @operation(e.Response)
 async def cancel(request: Request) -> Response:
     """Stops tokens and kernel and answers once they have stopped; a response that has ended as it is."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
     response_id = request.path_params["response_id"]
-    run = await _stop(state, response_id, owner)
-    return json_response(run.response if run is not None else await _stored(state, response_id, owner))
+    run = await _stop(services, response_id, owner)
+    return await document_response(run.response if run is not None else await _stored(services, response_id, owner))
 
 
 @operation(Deleted)
 async def delete(request: Request) -> Response:
     """Forgets the response, stopping it first; responses that follow it stay."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
     response_id = request.path_params["response_id"]
-    store = await state.store.get()
-    run = await _stop(state, response_id, owner)
+    store = await services.store.get()
+    run = await _stop(services, response_id, owner)
     if run is not None:
         await run.successor()
     await store.delete_response(response_id, owner=owner)
@@ -101,28 +104,28 @@ async def delete(request: Request) -> Response:
 @operation(ItemList, query=PageQuery)
 async def input_items(request: Request) -> Response:
     """What was asked, page by page."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     query = read_parameters(request, PageQuery)
-    store = await state.store.get()
+    store = await services.store.get()
     stored = await store.get_response(request.path_params["response_id"], owner=owner_of(request))
-    return json_response(page_of(stored.input, query))
+    return await document_response(page_of(stored.input, query))
 
 
-async def _stop(state: State, response_id: str, owner: str) -> Run | None:
+async def _stop(services: Services, response_id: str, owner: str) -> Run | None:
     """Returns once the response has ended, wherever it was under way: its run, if that was here."""
-    run = await state.cancel(response_id, owner=owner)
+    run = await services.service.cancel(response_id, owner=owner)
     if run is not None:
         await run.end()
         return run
     with anyio.move_on_after(CANCEL_DEADLINE_S), contextlib.suppress(EventsExpired):
-        async with aclosing(await state.open_stream(response_id, owner=owner)) as stream:
+        async with aclosing(await services.service.open_stream(response_id, owner=owner)) as stream:
             async for _ in stream:
                 pass
     return None
 
 
-async def _stored(state: State, response_id: str, owner: str) -> Any:
-    store = await state.store.get()
+async def _stored(services: Services, response_id: str, owner: str) -> Any:
+    store = await services.store.get()
     return (await store.get_response(response_id, owner=owner)).response
 
 

@@ -1,6 +1,5 @@
-"""Feedback and shares over HTTP: thumbs and comments enter; read-only conversations leave for who has the link."""
+"""Feedback and shares over HTTP: thumbs and comments, and read-only conversations for whoever has the link."""
 
-import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -9,19 +8,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from codeact.errors import CodeActError, InvalidRequest, NotFound
-from codeact.events import CodeInterpreterCall, InputMessage, Item, Message
-from codeact.store import Feedback, Share, StoredResponse
-from server.auth import owner_of
-from server.errors import json_response
-from server.openapi import operation
-from server.parameters import checked, read_json
-from server.routes.conversations import blob_response
-from server.state import State
+from codeact.runs.media import served_type
+from codeact.server.auth.caller import owner_of
+from codeact.server.documents import document_response
+from codeact.server.errors import json_response
+from codeact.server.openapi import operation
+from codeact.server.public_view import IMAGES, SharedConversation, images_of, shared_conversation
+from codeact.server.requests.parameters import checked, read_json
+from codeact.server.routes.conversations import blob_response
+from codeact.server.services import Services
+from codeact.store import Feedback, Share
 
 __all__ = ["routes"]
 
 PUBLIC_HEADERS = {"Cache-Control": "private, no-store", "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
-BLOB_URL = re.compile(rb"/v1/blobs/(?=[0-9a-f]{64})")
 
 
 class SharingIsOff(CodeActError):
@@ -47,11 +47,11 @@ class ShareConversation(msgspec.Struct):
 @operation(dict[str, Any], body=RateResponse)
 async def rate(request: Request) -> Response:
     """Stores a thumb and a comment on an answer."""
-    state: State = request.app.state.codeact
-    asked = checked(await read_json(request, state.settings.max_message_bytes), RateResponse)
+    services: Services = request.app.state.codeact
+    body = checked(await read_json(request, services.settings.max_message_bytes), RateResponse)
     response_id = request.path_params["response_id"]
-    store = await state.store.get()
-    feedback = await store.sharing.rate(response_id, asked.rating, asked.comment, owner=owner_of(request))
+    store = await services.store.get()
+    feedback = await store.sharing.rate(response_id, body.rating, body.comment, owner=owner_of(request))
     if feedback is None:
         return json_response(
             {"object": "codeact:feedback", "response_id": response_id, "rating": None, "comment": None}
@@ -62,9 +62,9 @@ async def rate(request: Request) -> Response:
 @operation(dict[str, Any])
 async def list_feedback(request: Request) -> Response:
     """The feedback on a conversation's answers, in their order."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
-    store = await state.store.get()
+    store = await services.store.get()
     conversation = await store.get_conversation(request.path_params["conversation_id"], owner=owner)
     found = await store.sharing.feedback_of(conversation.id, owner=owner)
     return json_response({"object": "list", "data": [_feedback_shape(one) for one in found], "has_more": False})
@@ -73,27 +73,28 @@ async def list_feedback(request: Request) -> Response:
 @operation(dict[str, Any], body=ShareConversation)
 async def share(request: Request) -> Response:
     """Makes a link that shows the conversation as it is now; again, and the same link shows what has come since."""
-    state: State = request.app.state.codeact
+    services: Services = request.app.state.codeact
     owner = owner_of(request)
-    _check_sharing(state)
-    asked = checked(await read_json(request, state.settings.max_message_bytes), ShareConversation)
-    store = await state.store.get()
+    _check_sharing(services)
+    body = checked(await read_json(request, services.settings.max_message_bytes), ShareConversation)
+    store = await services.store.get()
     conversation = await store.get_conversation(request.path_params["conversation_id"], owner=owner)
-    response_id = asked.response_id or conversation.last_response_id
+    response_id = body.response_id or conversation.last_response_id
     if response_id is None:
         raise InvalidRequest("The conversation has no answer yet that could be shared.", param="conversation")
     thread = await store.thread(response_id, owner=owner)
     reference = thread[-1].response.conversation
     if reference is None or reference.id != conversation.id:
         raise InvalidRequest(f"'{response_id}' is not in this conversation.", param="response_id")
-    return json_response(_share_shape(await store.sharing.share(conversation.id, thread, owner=owner)))
+    made = await store.sharing.share(conversation.id, thread, images=await images_of(thread), owner=owner)
+    return json_response(_share_shape(made))
 
 
 @operation(dict[str, Any])
 async def get_share(request: Request) -> Response:
     """The link of a conversation that is shared."""
-    state: State = request.app.state.codeact
-    store = await state.store.get()
+    services: Services = request.app.state.codeact
+    store = await services.store.get()
     owner = owner_of(request)
     return json_response(
         _share_shape(await store.sharing.share_of(request.path_params["conversation_id"], owner=owner))
@@ -103,79 +104,58 @@ async def get_share(request: Request) -> Response:
 @operation(dict[str, Any])
 async def revoke(request: Request) -> Response:
     """Ends the link."""
-    state: State = request.app.state.codeact
-    store = await state.store.get()
+    services: Services = request.app.state.codeact
+    store = await services.store.get()
     conversation = await store.get_conversation(request.path_params["conversation_id"], owner=owner_of(request))
     await store.sharing.revoke(conversation.id, owner=conversation.owner)
     return json_response({"object": "codeact:share.deleted", "conversation_id": conversation.id, "deleted": True})
 
 
-@operation(dict[str, Any])
+@operation(SharedConversation)
 async def shared(request: Request) -> Response:
     """What a link shows, without a key: questions, prose, code and its outputs; no instructions, no reasoning."""
-    state: State = request.app.state.codeact
-    _check_sharing(state)
-    store = await state.store.get()
-    found = await store.sharing.shared(request.path_params["token"])
+    services: Services = request.app.state.codeact
+    _check_sharing(services)
+    store = await services.store.get()
+    found = await _opened(request.path_params["token"], services)
     conversation = await store.get_conversation(found.conversation_id, owner=found.owner)
     thread = await store.thread(found.response_id, owner=found.owner)
-    body = msgspec.json.encode(
-        {
-            "object": "codeact:shared_conversation",
-            "title": conversation.title,
-            "created_at": int(conversation.created_at),
-            "shared_at": int(found.created_at),
-            "responses": [_shown(stored) for stored in thread],
-        }
-    )
-    body = BLOB_URL.sub(f"/v1/shares/{found.token}/blobs/".encode(), body)
-    return Response(body, media_type="application/json", headers=PUBLIC_HEADERS)
+    view = await shared_conversation(thread, found, title=conversation.title, created_at=conversation.created_at)
+    return await document_response(view, headers=PUBLIC_HEADERS)
 
 
 async def shared_blob(request: Request) -> Response:
-    """An image or a long text of a shared conversation."""
-    state: State = request.app.state.codeact
-    _check_sharing(state)
-    store = await state.store.get()
-    found = await store.sharing.shared(request.path_params["token"])
+    """An image of a shared conversation, and no other blob of its owner."""
+    services: Services = request.app.state.codeact
+    _check_sharing(services)
+    store = await services.store.get()
+    found = await _opened(request.path_params["token"], services)
     sha256 = request.path_params["sha256"]
-    if sha256 not in found.blobs:
-        raise NotFound(f"There is no blob '{sha256}'.", param="sha256")
-    answer = blob_response(await store.get_blob(sha256, owner=found.owner))
+    images = found.images
+    if images is None:  # shared by an earlier version, which kept files there too
+        images = await images_of(await store.thread(found.response_id, owner=found.owner))
+    blob = await store.get_blob(sha256, owner=found.owner) if sha256 in images else None
+    if blob is None or served_type(blob) not in IMAGES:
+        raise NotFound(f"There is no image '{sha256[:64]}'.", param="sha256")
+    answer = blob_response(blob)
     answer.headers.update(PUBLIC_HEADERS)
     return answer
 
 
-def _check_sharing(state: State) -> None:
-    if not state.settings.sharing:
+async def _opened(token: str, services: Services) -> Share:
+    """The share that a stranger opens, which the audit log of its owner has. Raises `NotFound`."""
+    try:
+        found = await (await services.store.get()).sharing.shared(token)
+    except NotFound:
+        services.audit.count("share.read", "no such share", status=404)
+        raise
+    services.audit.count("share.read", found.conversation_id, status=200, owner=found.owner)
+    return found
+
+
+def _check_sharing(services: Services) -> None:
+    if not services.settings.sharing:
         raise SharingIsOff("Conversations are not shared by this server (CODEACT_SHARING=false).")
-
-
-def _shown(stored: StoredResponse) -> dict[str, Any]:
-    response = stored.response
-    said = [item for item in stored.input if isinstance(item, InputMessage) and item.role in ("user", "assistant")]
-    return {
-        "id": response.id,
-        "created_at": int(response.created_at),
-        "model": response.model,
-        "status": response.status,
-        "error": response.error,
-        "input": said,
-        "output": [shown for item in response.output if (shown := _shown_item(item)) is not None],
-    }
-
-
-def _shown_item(item: Item) -> dict[str, Any] | None:
-    """Without what belongs to the owner alone: containers, their files, what the model was told."""
-    match item:
-        case Message():
-            content = [{"type": "output_text", "text": part.text, "annotations": []} for part in item.content]
-            return {"type": "message", "id": item.id, "role": item.role, "status": item.status, "content": content}
-        case CodeInterpreterCall():
-            wire: dict[str, Any] = msgspec.to_builtins(item)
-            kept = ("type", "id", "status", "code", "outputs", "codeact:notebook_outputs", "codeact:result")
-            return {name: wire[name] for name in kept}
-    return None
 
 
 def _share_shape(share: Share) -> dict[str, Any]:

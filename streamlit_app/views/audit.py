@@ -1,14 +1,14 @@
-"""Audit: filters enter by widgets and the URL, who did what leaves, newest first."""
+"""The page Audit: who did what, newest first."""
 
 from datetime import UTC, datetime
 
 import pandas as pd
 import streamlit as st
 
-from streamlit_app import ranges
-from streamlit_app.bridge import ask
-from streamlit_app.frame import empty, title
-from streamlit_app.markup import visible
+from codeact.dashboard import ranges
+from codeact.dashboard.bridge import ask
+from codeact.dashboard.drawing.markup import visible
+from codeact.dashboard.frame import empty, title
 
 ROWS = 200
 

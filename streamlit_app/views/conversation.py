@@ -1,14 +1,15 @@
-"""Conversation: an id enters by the URL; its messages, code, outputs, timings and its replay leave."""
+"""The page Conversation: messages, code, outputs, timings and the replay of one conversation."""
 
 import streamlit as st
 
+from codeact.dashboard import changes, downloads, replay, trail
+from codeact.dashboard.bridge import ask
+from codeact.dashboard.drawing import transcript
+from codeact.dashboard.drawing.colours import status_badge
+from codeact.dashboard.drawing.figures import count, dollars, moment, seconds
+from codeact.dashboard.drawing.markup import plain
+from codeact.dashboard.frame import empty
 from codeact.store import Conversation
-from streamlit_app import changes, downloads, replaying, transcript
-from streamlit_app.bridge import ask
-from streamlit_app.colours import status_badge
-from streamlit_app.figures import count, dollars, moment, seconds
-from streamlit_app.frame import empty
-from streamlit_app.markup import plain
 
 ANSWERS = 20
 
@@ -70,13 +71,14 @@ conversation_id = st.query_params.get("id", "").strip()
 if not conversation_id:
     st.title("Conversation", anchor=False)
     empty("No conversation is open.", "Choose a row in *Conversations*, or paste an id.")
-    given = st.text_input("Id", placeholder="conv_…").strip()
-    if given:
-        st.query_params["id"] = given
+    text = st.text_input("Id", placeholder="conv_…").strip()
+    if text:
+        st.query_params["id"] = text
         st.rerun()
     st.stop()
 
 conversation = ask(lambda store: store.history.get(conversation_id))
+trail.opened("dashboard.conversation", conversation.id, owner=conversation.owner)
 head(conversation)
 tools(conversation)
 shown = st.segmented_control(
@@ -88,6 +90,6 @@ shown = st.segmented_control(
     label_visibility="collapsed",
 )
 if shown == "Replay":
-    replaying.player(conversation)
+    replay.player(conversation)
 else:
     answers(conversation)

@@ -1,25 +1,25 @@
-"""Conversations: filters enter by widgets and the URL, a page of those that fit leaves; a row opens one."""
+"""The page Conversations: lists the conversations that fit the filters; a row opens one."""
 
 import pandas as pd
 import streamlit as st
 
+from codeact.dashboard import filters
+from codeact.dashboard.bridge import ask
+from codeact.dashboard.drawing.colours import BADGES
+from codeact.dashboard.drawing.figures import seconds
+from codeact.dashboard.drawing.markup import visible
+from codeact.dashboard.frame import empty, title
 from codeact.store import Conversation
-from codeact.store.history import MOST_SKIPPED
-from streamlit_app import filters
-from streamlit_app.bridge import ask
-from streamlit_app.colours import BADGES
-from streamlit_app.figures import seconds
-from streamlit_app.frame import empty, title
-from streamlit_app.markup import visible
+from codeact.store.repositories.history import MOST_SKIPPED
 
 ROWS = 50
 MARKS = {"pinned": "violet", "error": "red", "image": "blue", "up": "green", "down": "orange"}
 TRAIL = "trail"
 
 
-def read(asked: filters.Asked, after: str | None) -> tuple[list[Conversation], str | None]:
+def read(filter_values: filters.Asked, after: str | None) -> tuple[list[Conversation], str | None]:
     """One page, and where the next one begins: a place in the order, or how many came before."""
-    query, owner, order = asked
+    query, owner, order = filter_values
     if order == "asc" or order == "desc":  # mypy narrows by this alone
         page = ask(lambda store: store.history.find(query, owner=owner, after=after, limit=ROWS, order=order))
         return page.conversations, page.next
@@ -31,9 +31,9 @@ def read(asked: filters.Asked, after: str | None) -> tuple[list[Conversation], s
 
 def place() -> str | None:
     """Where this page begins; at the front again when a filter has changed."""
-    asked = {name: value for name, value in st.query_params.items() if name not in ("after", "id")}
-    if st.session_state.setdefault("asked", asked) != asked:
-        st.session_state["asked"], st.session_state[TRAIL] = asked, []
+    filter_values = {name: value for name, value in st.query_params.items() if name not in ("after", "id")}
+    if st.session_state.setdefault("asked", filter_values) != filter_values:
+        st.session_state["asked"], st.session_state[TRAIL] = filter_values, []
         st.query_params.pop("after", None)
     return st.query_params.get("after")
 
@@ -82,9 +82,9 @@ def table(found: list[Conversation]) -> pd.DataFrame:
 
 
 title("Conversations", "Everyone's, by their last activity. Choose a row to open it. Times are UTC.")
-asked = filters.pick()
+filter_values = filters.pick()
 here = place()
-found, after = read(asked, here)
+found, after = read(filter_values, here)
 if not found:
     if here is None and not st.session_state["asked"]:
         empty("No conversations yet.", "Ask something in the chat or with `codeact run`, and they appear here.")

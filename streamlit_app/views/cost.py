@@ -1,17 +1,18 @@
-"""Cost and tokens: a period enters; what each owner spent with each model leaves."""
+"""The page Cost and tokens: what each owner spent with each model in a period."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
 
-from codeact.store.periods import Period
-from codeact.store.statistics import Runs, Spent
-from streamlit_app import charts, ranges, reading
-from streamlit_app.colours import KINDS
-from streamlit_app.figures import count, dollars, percent
-from streamlit_app.frame import empty, live, title
-from streamlit_app.markup import visible
+from codeact.dashboard import ranges, reading
+from codeact.dashboard.drawing import charts
+from codeact.dashboard.drawing.colours import KINDS
+from codeact.dashboard.drawing.figures import count, dollars, percent
+from codeact.dashboard.drawing.markup import visible
+from codeact.dashboard.frame import empty, live, title
+from codeact.store.repositories.periods import Period
+from codeact.store.repositories.statistics import RunFigures, Spending
 
 MOST_SHOWN = 500
 SUMS = ["runs", "failed", "input_tokens", "cached_tokens", "output_tokens", "cost_usd"]
@@ -26,11 +27,11 @@ def show() -> None:
     if not runs:
         empty("No runs in this period.", "Choose a longer one, or ask the agent something.")
         return
-    given, cached = sum(one.input_tokens for one in runs), sum(one.cached_tokens for one in runs)
+    input_tokens, cached = sum(one.input_tokens for one in runs), sum(one.cached_tokens for one in runs)
     with st.container(horizontal=True):
         st.metric("Cost", dollars(sum(one.cost_usd for one in runs)), border=True)
-        st.metric("Input tokens", count(given), border=True)
-        st.metric("Of these cached", percent(cached, given), border=True)
+        st.metric("Input tokens", count(input_tokens), border=True)
+        st.metric("Of these cached", percent(cached, input_tokens), border=True)
         st.metric("Output tokens", count(sum(one.output_tokens for one in runs)), border=True)
     left, right = st.columns(2)
     with left:
@@ -41,7 +42,7 @@ def show() -> None:
     table(reading.spent(period))
 
 
-def by_model(runs: Sequence[Runs], period: Period) -> None:
+def by_model(runs: Sequence[RunFigures], period: Period) -> None:
     st.subheader("Cost by model", anchor=False)
     if not any(one.cost_usd for one in runs):
         st.caption("No prices are known for these models: their cost counts as 0.")
@@ -51,7 +52,7 @@ def by_model(runs: Sequence[Runs], period: Period) -> None:
     charts.show(charts.stacked(rows, period, value="cost", unit="US$", colour="model"))
 
 
-def by_kind(runs: Sequence[Runs], period: Period) -> None:
+def by_kind(runs: Sequence[RunFigures], period: Period) -> None:
     st.subheader("Tokens by kind", anchor=False)
     rows = [
         {"start": one.start, "tokens": tokens, "kind": kind}
@@ -66,7 +67,7 @@ def by_kind(runs: Sequence[Runs], period: Period) -> None:
     charts.show(charts.stacked(rows, period, value="tokens", unit="count", colour="kind", palette=KINDS))
 
 
-def table(spent: Sequence[Spent]) -> None:
+def table(spent: Sequence[Spending]) -> None:
     sums = pd.DataFrame(spent).groupby(["model", "owner"], as_index=False)[SUMS].sum()
     sums = sums.sort_values(["cost_usd", "input_tokens"], ascending=False)
     if len(sums) > MOST_SHOWN:

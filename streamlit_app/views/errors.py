@@ -1,18 +1,19 @@
-"""Errors: a period enters; what failed, how often, in which code, and how soon it was mended leaves."""
+"""The page Errors: what failed in a period, how often, in which code, and how soon it was repaired."""
 
 from collections import Counter
 from typing import Any
 
 import streamlit as st
 
-from codeact.plaintext import excerpt
-from codeact.store.periods import Period
-from streamlit_app import charts, ranges, reading
-from streamlit_app.colours import GREEN, MISHAPS
-from streamlit_app.figures import count, percent
-from streamlit_app.frame import empty, live, title
-from streamlit_app.markup import plain, revealed
-from streamlit_app.outputs import TEXT_CHARS
+from codeact.dashboard import ranges, reading
+from codeact.dashboard.drawing import charts
+from codeact.dashboard.drawing.colours import FAILURE_COLOURS, GREEN
+from codeact.dashboard.drawing.figures import count, percent
+from codeact.dashboard.drawing.markup import plain, revealed
+from codeact.dashboard.drawing.outputs import TEXT_CHARS
+from codeact.dashboard.frame import empty, live, title
+from codeact.observations.plaintext import excerpt
+from codeact.store.repositories.periods import Period
 
 MOST = 12
 
@@ -24,7 +25,8 @@ def show() -> None:
     period = ranges.rounded(length, None)
     runs = reading.runs(period)
     rows: list[dict[str, Any]] = [
-        {"start": one.start, "times": one.times, "kind": one.kind, "name": one.name} for one in reading.mishaps(period)
+        {"start": one.start, "times": one.times, "kind": one.kind, "name": one.name}
+        for one in reading.failure_stats(period)
     ]
     rows += [
         {"start": one.start, "times": one.runs, "kind": "failed run", "name": one.error}
@@ -34,7 +36,7 @@ def show() -> None:
     if not rows:
         empty("Nothing failed in this period.", "Choose a longer one to look further back.")
         return
-    names = {kind: Counter[str]() for kind in MISHAPS}
+    names = {kind: Counter[str]() for kind in FAILURE_COLOURS}
     for row in rows:
         names[row["kind"]][row["name"]] += row["times"]
     failed = names["failed run"].total()
@@ -45,14 +47,14 @@ def show() -> None:
         st.metric("Of all runs", percent(failed, sum(one.runs for one in runs)), border=True)
     st.subheader("Trend", anchor=False)
     trend = charts.summed(rows, "times", "kind")
-    charts.show(charts.stacked(trend, period, value="times", unit="count", colour="kind", palette=MISHAPS))
+    charts.show(charts.stacked(trend, period, value="times", unit="count", colour="kind", palette=FAILURE_COLOURS))
     headings = {"exception": "By exception", "limit": "By limit hit", "failed run": "By error of failed runs"}
     for place, (kind, heading) in zip(st.columns(3), headings.items(), strict=True):
         with place:
             st.subheader(heading, anchor=False)
             if names[kind]:
                 most = [{"name": name, "times": times} for name, times in names[kind].most_common(MOST)]
-                charts.show(charts.bars(most, value="times", name="name", colour=MISHAPS[kind]))
+                charts.show(charts.bars(most, value="times", name="name", colour=FAILURE_COLOURS[kind]))
             else:
                 st.caption("None.")
     if names["exception"]:

@@ -1,12 +1,12 @@
-"""Feedback: what owners think of answers leaves, newest first, with a way to each conversation."""
+"""The page Feedback: what owners think of answers, newest first."""
 
 import streamlit as st
 
-from codeact.plaintext import excerpt
-from streamlit_app.bridge import ask
-from streamlit_app.figures import moment
-from streamlit_app.frame import empty, title
-from streamlit_app.markup import plain, revealed
+from codeact.dashboard.bridge import ask
+from codeact.dashboard.drawing.figures import moment
+from codeact.dashboard.drawing.markup import plain, revealed
+from codeact.dashboard.frame import empty, title
+from codeact.observations.plaintext import excerpt
 
 ROWS = 50
 COMMENT_CHARS = 2_000

@@ -1,4 +1,4 @@
-"""Health: what the server says of its parts, and what `codeact doctor` finds on this machine."""
+"""The page Health: what the server reports of its components, and what `codeact doctor` finds here."""
 
 import json
 import subprocess
@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
+from codeact.dashboard import changes
+from codeact.dashboard.drawing.markup import plain
+from codeact.dashboard.frame import LONGEST, live, title
 from codeact.errors import CodeActError
-from streamlit_app import changes
-from streamlit_app.frame import LONGEST, live, title
-from streamlit_app.markup import plain
 
 EVERY_S = 5.0
 DOCTOR_S = 300
@@ -39,7 +39,7 @@ def server() -> None:
 
 def examine() -> dict[str, Any] | None:
     """What `codeact doctor` says; None where it cannot say anything."""
-    command = [sys.executable, "-c", "from codeact.cli import main; main()", "doctor", "--json"]
+    command = [sys.executable, "-c", "from codeact.cli.main import main; main()", "doctor", "--json"]
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=DOCTOR_S, check=False)  # noqa: S603
         found: dict[str, Any] = json.loads(ran.stdout.strip().splitlines()[-1])

@@ -1,13 +1,13 @@
-"""Latency: a period enters; percentiles of the times to first token, to first output and in total leave."""
+"""The page Latency: percentiles of the times to the first token, to the first output and in total."""
 
 import pandas as pd
 import streamlit as st
 
-from codeact.store.percentiles import spreads
-from streamlit_app import ranges, reading
-from streamlit_app.figures import seconds
-from streamlit_app.frame import empty, live, title
-from streamlit_app.spreads import TITLES, times_chart
+from codeact.dashboard import ranges, reading
+from codeact.dashboard.drawing.figures import seconds
+from codeact.dashboard.drawing.percentiles import TITLES, times_chart
+from codeact.dashboard.frame import empty, live, title
+from codeact.store.repositories.percentiles import percentiles_of
 
 title("Latency", "How long people waited, from the moment a request was accepted. Times are UTC.")
 length, owner, refresh = ranges.pick()
@@ -16,7 +16,7 @@ length, owner, refresh = ranges.pick()
 def show() -> None:
     period = ranges.rounded(length, owner)
     times = reading.times(period)
-    found = spreads(times)
+    found = percentiles_of(times)
     whole = [one for one in found if one.start is None]
     if not whole:
         empty("No finished runs in this period.", "Choose a longer one, or ask the agent something.")

@@ -1,17 +1,18 @@
-"""Live: runs that are under way leave, with a tail of one of them, and a button that stops it."""
+"""The page Live: runs under way, the events of one of them, and a button that stops it."""
 
 import streamlit as st
 
+from codeact.dashboard import changes, trail
+from codeact.dashboard.bridge import ask
+from codeact.dashboard.drawing import transcript
+from codeact.dashboard.drawing.figures import ago
+from codeact.dashboard.drawing.markup import plain
+from codeact.dashboard.frame import empty, live, title
 from codeact.errors import NotFound
 from codeact.events import CodeInterpreterCall
-from codeact.replay import Replay
+from codeact.runs.replay import Replay
 from codeact.store import Store
-from codeact.store.statistics import Running
-from streamlit_app import changes, transcript
-from streamlit_app.bridge import ask
-from streamlit_app.figures import ago
-from streamlit_app.frame import empty, live, title
-from streamlit_app.markup import plain
+from codeact.store.repositories.statistics import Running
 
 EVERY_S = 1.0
 MOST = 50
@@ -70,11 +71,12 @@ def tail() -> None:
     async def read(store: Store) -> tuple[list[str], int]:
         frames: list[str] = []
         after = at
-        async for stretch in store.events.read(one.response_id, at):
-            frames += stretch.frames
-            after = stretch.next
+        async for event_batch in store.events.read(one.response_id, at):
+            frames += event_batch.frames
+            after = event_batch.next
         return frames, after
 
+    trail.opened("dashboard.tail", one.response_id, owner=one.owner)
     frames, after = ask(read)
     replay.feed(frames)
     st.session_state[TAIL] = (one, replay, after)

@@ -1,17 +1,18 @@
-"""Overview: a period enters; runs by status, their times, errors, tokens and cost leave."""
+"""The page Overview: runs by status, their times, errors, tokens and cost in a period."""
 
 from collections.abc import Sequence
 
 import streamlit as st
 
-from codeact.store.percentiles import Spread, spreads
-from codeact.store.periods import Period
-from codeact.store.statistics import Runs
-from streamlit_app import charts, ranges, reading
-from streamlit_app.colours import STATUSES
-from streamlit_app.figures import count, dollars, percent, seconds
-from streamlit_app.frame import empty, live, title
-from streamlit_app.spreads import TITLES, times_chart
+from codeact.dashboard import ranges, reading
+from codeact.dashboard.drawing import charts
+from codeact.dashboard.drawing.colours import STATUSES
+from codeact.dashboard.drawing.figures import count, dollars, percent, seconds
+from codeact.dashboard.drawing.percentiles import TITLES, times_chart
+from codeact.dashboard.frame import empty, live, title
+from codeact.store.repositories.percentiles import Percentiles, percentiles_of
+from codeact.store.repositories.periods import Period
+from codeact.store.repositories.statistics import RunFigures
 
 title("Overview", "How the agent has been doing. Times are UTC.")
 length, owner, refresh = ranges.pick()
@@ -23,16 +24,16 @@ def show() -> None:
     if not runs:
         empty("No runs in this period.", 'Choose a longer one, or ask the agent something: `codeact run "2 + 2"`.')
         return
-    waited = spreads(reading.times(period))
+    waited = percentiles_of(reading.times(period))
     total = sum(one.runs for one in runs)
     failed = sum(one.runs for one in runs if one.status == "failed")
     with st.container(horizontal=True):
-        st.metric("Runs", count(total), border=True)
+        st.metric("RunFigures", count(total), border=True)
         st.metric("Failed", percent(failed, total), border=True, help=f"{failed:,} of {total:,} runs")
         st.metric("Tokens", count(sum(one.input_tokens + one.output_tokens for one in runs)), border=True)
         st.metric("Cost", dollars(sum(one.cost_usd for one in runs)), border=True)
     with st.container(horizontal=True):
-        percentiles(waited)
+        show_percentiles(waited)
     left, right = st.columns(2)
     with left:
         st.subheader("Runs by status", anchor=False)
@@ -49,7 +50,7 @@ def show() -> None:
         by_model(runs, period, "cost", "US$")
 
 
-def percentiles(waited: Sequence[Spread]) -> None:
+def show_percentiles(waited: Sequence[Percentiles]) -> None:
     """Of each time over the whole period; where no run showed output, of the others."""
     for one in waited:
         if one.start is None:
@@ -63,7 +64,7 @@ def percentiles(waited: Sequence[Spread]) -> None:
             )
 
 
-def by_model(runs: Sequence[Runs], period: Period, what: str, unit: str) -> None:
+def by_model(runs: Sequence[RunFigures], period: Period, what: str, unit: str) -> None:
     st.subheader(f"{what.capitalize()} by model", anchor=False)
     values = {"tokens": lambda one: one.input_tokens + one.output_tokens, "cost": lambda one: one.cost_usd}
     rows = [{"start": one.start, "model": one.model, what: values[what](one)} for one in runs]

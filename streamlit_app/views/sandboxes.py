@@ -1,4 +1,4 @@
-"""Sandboxes: the pool of the server as it is now leaves, and what limits have ended of late."""
+"""The page Sandboxes: the server's pool as it is now, and which limits ended code lately."""
 
 from collections import Counter
 from datetime import timedelta
@@ -6,11 +6,12 @@ from datetime import timedelta
 import pandas as pd
 import streamlit as st
 
-from streamlit_app import changes, charts, ranges, reading
-from streamlit_app.colours import AMBER, POOL
-from streamlit_app.figures import count, percent, seconds
-from streamlit_app.frame import empty, live, title
-from streamlit_app.markup import plain
+from codeact.dashboard import changes, ranges, reading
+from codeact.dashboard.drawing import charts
+from codeact.dashboard.drawing.colours import AMBER, POOL
+from codeact.dashboard.drawing.figures import count, percent, seconds
+from codeact.dashboard.drawing.markup import plain
+from codeact.dashboard.frame import empty, live, title
 
 EVERY_S = 2.0
 DAY = timedelta(days=1)
@@ -70,7 +71,7 @@ def show() -> None:
 def limits() -> Counter[str]:
     """How often each ended something in the last 24 hours, for everyone."""
     counts = Counter[str]()
-    for one in reading.mishaps(ranges.rounded(DAY, None)):
+    for one in reading.failure_stats(ranges.rounded(DAY, None)):
         if one.kind == "limit":
             counts[one.name] += one.times
     return counts

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from sandbox_pool.backends import Backend
+from sandbox_pool.backends.base import Backend
 from sandbox_pool.outputs import ExecutionResult, Stream
-from sandbox_pool.sandbox import Sandbox
+from sandbox_pool.sandbox.sandbox import Sandbox
 from sandbox_pool.spec import Limits, SandboxSpec
 from tests.differences import needs_promise
 from tests.sandbox_pool.conftest import make_backend, new_id

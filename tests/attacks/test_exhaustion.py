@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from sandbox_pool.backends import Backend
-from sandbox_pool.sandbox import Sandbox
+from sandbox_pool.backends.base import Backend
+from sandbox_pool.sandbox.sandbox import Sandbox
 from tests.attacks.conftest import ISOLATED_BACKENDS, StartSandbox, assert_answers, attack
 from tests.differences import needs_promise
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from codeact.store import embedded_mongod
-from codeact.store.uri import socket_uri
-from sandbox_pool.sandbox import Sandbox
+from codeact.store.database.uri import socket_uri
+from sandbox_pool.sandbox.sandbox import Sandbox
 from tests.attacks.conftest import assert_refused, attack
 
 pytestmark = pytest.mark.anyio

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_pool.backends import Backend
+from sandbox_pool.backends.base import Backend
 from sandbox_pool.outputs import Stream
 from tests.attacks.conftest import ISOLATED_BACKENDS, REFUSALS, StartSandbox, assert_answers, attack, memory_within
 from tests.differences import kind_of, needs_promise

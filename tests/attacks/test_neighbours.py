@@ -4,9 +4,9 @@ import secrets
 
 import pytest
 
-from sandbox_pool.sandbox import Sandbox
+from sandbox_pool.sandbox.sandbox import Sandbox
 from tests.attacks.conftest import assert_answers, assert_refused, attack
-from tests.sandbox_pool.test_process_backend import marked
+from tests.sandbox_pool.backends.test_process_backend import marked
 
 pytestmark = pytest.mark.anyio
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 async def test_nothing_of_another_sandbox_can_be_found_read_or_signalled(attacker: Sandbox, neighbour: Sandbox) -> None:
     mark = secrets.token_hex(16)
     await attack(neighbour, "marks", mark=mark)
-    connection = neighbour._life.kernel._connection
+    connection = neighbour._lifecycle.kernel._connection
     pids = marked(neighbour.id)
     directory = connection["ip"].rpartition("/")[0]
     outcomes, _ = await attack(

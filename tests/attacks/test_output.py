@@ -2,9 +2,9 @@
 
 import pytest
 
-from codeact.observation import observation
+from codeact.observations.observation import observation
 from sandbox_pool.outputs import DisplayData, ExecutionResult, Stream, UpdateDisplayData
-from sandbox_pool.sandbox import Sandbox
+from sandbox_pool.sandbox.sandbox import Sandbox
 from tests.attacks.conftest import ISOLATED_BACKENDS, StartSandbox, assert_answers, attack, memory_within
 
 pytestmark = [pytest.mark.anyio, ISOLATED_BACKENDS]

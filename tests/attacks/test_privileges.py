@@ -4,8 +4,8 @@ import platform
 
 import pytest
 
-from sandbox_pool.backends import Backend
-from sandbox_pool.sandbox import Sandbox
+from sandbox_pool.backends.base import Backend
+from sandbox_pool.sandbox.sandbox import Sandbox
 from tests.attacks.conftest import assert_refused, attack
 from tests.differences import needs_promise
 

@@ -102,7 +102,7 @@ def node_of_the_clients() -> Path:
 
 def test_the_official_javascript_client(base_url: str, model: ModelServer) -> None:
     model.reset()
-    for reply in (PROSE, CODE, PROSE, CODE, PROSE, WEATHER, PROSE):
+    for reply in (PROSE, CODE, PROSE, CODE, PROSE, CODE, PROSE, WEATHER, PROSE):
         model.reply(reply)
     model.reply("I wait.\n<execute>\nimport time\ntime.sleep(60)\n</execute>\n")
     got = ran(node_of_the_clients(), "openai.mjs", base_url, cwd=JS)
@@ -110,6 +110,7 @@ def test_the_official_javascript_client(base_url: str, model: ModelServer) -> No
     assert got["plain"] == PROSE
     assert got["resumed"] == f"I add.\n\n{PROSE}"
     assert got["gapless"]
+    assert got["helped"] == [f"I add.\n\n{PROSE}", ["message", "code_interpreter_call", "message"]]
     assert got["socket"] == ["response.created", "response.completed"]
     assert got["asked"] == ["Bern"]
     assert got["weather"] == PROSE

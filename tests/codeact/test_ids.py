@@ -1,5 +1,9 @@
 """Identifiers: what their order tells."""
 
+import time
+
+import pytest
+
 from codeact.ids import new_id, new_ids
 
 
@@ -17,3 +21,19 @@ def test_ids_made_in_one_go_sort_whatever_the_clock_does() -> None:
     next_id = new_ids()
     made = [next_id("msg") for _ in range(200)]
     assert made == sorted(set(made))
+
+
+def test_an_id_sorts_behind_its_predecessor_although_another_servers_clock_was_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now + 3_600 * 10**9)
+    ahead = new_id("resp")
+    monkeypatch.setattr(time, "time_ns", lambda: now)
+    assert new_id("resp") < ahead
+    second = new_id("resp", after=ahead)
+    third = new_id("resp", after=second)
+    assert ahead < second < third
+    assert len(third) == len(ahead)
+    for foreign in ("resp_1", "", "x" * 60, "resp_" + "f" * 44):
+        assert len(new_id("resp", after=foreign)) == len(ahead)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,10 +13,10 @@ import anyio
 import docker
 import pytest
 
-from tests.needs import missing, prepared_docker
+from tests.docker.built import ROOT, built
+from tests.needs import missing, own_name, prepared_docker
 from tests.server.conftest import in_thread
 
-ROOT = Path(__file__).parents[2]
 SOCKET = Path("/var/run/docker.sock")
 KEY = "sk-of-the-test"
 PASSWORD = "of-the-test"
@@ -41,7 +40,8 @@ services:
     entrypoint: [sh, -ec, {database}]
     command: []
     healthcheck:
-      test: [CMD, python, -c, "import pymongo; pymongo.MongoClient('{uri}', timeoutMS=3000).admin.command('ping')"]
+      # Only the last mongod above listens at that address. It must cost little: it runs every second.
+      test: [CMD, python, -ISc, "import socket as s; s.create_connection((s.gethostname(), 27017), 3)"]
       interval: 1s
 """
 
@@ -85,29 +85,24 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[docker.APIClien
 
 
 @pytest.fixture(scope="session")
-def image(engine: docker.APIClient) -> Iterator[str]:
+def image(engine: docker.APIClient) -> str:
     """The name of the server's image; that of the dashboard ends in `-dashboard`."""
-    name = f"codeact-test-{secrets.token_hex(3)}"
-    command = ["make", "--no-print-directory", "image-dashboard", f"IMAGE={name}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    yield name
-    for each in (f"{name}-dashboard", name):
-        # The layers stay, for the next build.
-        engine.remove_image(each, noprune=True)
+    return built(engine)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def composed(image: str, engine: docker.APIClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
+    """Runs while the tests of one file do, and not beside those of others."""
     place = tmp_path_factory.mktemp("compose")
     shutil.copy(ROOT / "docker" / "compose.yaml", place)
-    uri = f"mongodb://codeact:{PASSWORD}@127.0.0.1/"
     database = json.dumps(DATABASE.replace("$", "$$"))
-    (place / "others.yaml").write_text(OTHERS.format(image=image, database=database, uri=uri))
+    (place / "others.yaml").write_text(OTHERS.format(image=image, database=database))
     values = {"MONGODB_PASSWORD": PASSWORD, "DOCKER_GID": os.stat(SOCKET).st_gid, "SERVER_PORT": 0, "DASHBOARD_PORT": 0}
     values |= {"CODEACT_MODEL": "demo", "CODEACT_API_KEYS": KEY}
     (place / ".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
-    composed = Composed((*compose(), "-p", image, "-f", "compose.yaml", "-f", "others.yaml"), place, engine)
+    composed = Composed(
+        (*compose(), "-p", own_name("compose"), "-f", "compose.yaml", "-f", "others.yaml"), place, engine
+    )
     try:
         composed("up", "-d")
         yield composed

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import docker
@@ -16,14 +15,13 @@ from openai import OpenAI
 from playwright.sync_api import expect, sync_playwright
 
 from codeact.settings import Settings
+from tests.browser import chromium
 from tests.docker.conftest import KEY, ROOT, Composed
-from tests.needs import leaks_of_the_sdk, missing
+from tests.needs import leaks_of_the_sdk, own_name
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
 DEADLINE_S = 120
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 
 @pytest.fixture
@@ -51,8 +49,12 @@ def heard(engine: docker.APIClient, filters: dict[str, str]) -> Iterator[Iterabl
         yield events
 
 
+def run() -> list[str]:
+    return ["docker", "run", "--rm", "--network", "none", "--name", own_name("run")]
+
+
 def sh(image: str, script: str) -> str:
-    command = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", script]
+    command = [*run(), "--entrypoint", "sh", image, "-c", script]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -67,7 +69,7 @@ def test_the_images_hold_the_page_and_neither_node_nor_the_sources_nor_root(imag
             version("codeact"),
         ]
         assert sh(name, "ls -A /data /build 2>/dev/null; true") == "/data:\n"
-    assert "index.html" in sh(image, "ls /opt/app/server/static").split()
+    assert "index.html" in sh(image, "ls /opt/app/codeact/server/static").split()
 
 
 def test_no_argument_of_the_build_stays_in_an_image(image: str, engine: docker.APIClient) -> None:
@@ -78,7 +80,7 @@ def test_no_argument_of_the_build_stays_in_an_image(image: str, engine: docker.A
 
 
 def test_the_server_s_image_has_a_database_of_its_own_and_says_how_to_give_it_an_engine(image: str) -> None:
-    command = ["docker", "run", "--rm", "--network", "none", image, "doctor", "--json"]
+    command = [*run(), image, "doctor", "--json"]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     parts = {finding["part"]: finding for finding in json.loads(said)["findings"]}
     assert parts["database"]["ok"]
@@ -86,7 +88,7 @@ def test_the_server_s_image_has_a_database_of_its_own_and_says_how_to_give_it_an
 
 
 def test_a_client_outside_sees_code_run_live_and_stops_it(client: OpenAI, composed: Composed) -> None:
-    stream = client.responses.create(input="Count to 10", stream=True)
+    stream = client.responses.create(input="Count to 10", stream=True, extra_body={"include": ["codeact:events"]})
     response_id, live = "", []
     for event in stream:
         if event.type == "response.created":
@@ -136,17 +138,13 @@ def test_the_dashboard_shows_what_ran(client: OpenAI, composed: Composed) -> Non
     client.responses.create(input="What is the 10th Fibonacci number?")
     until_healthy(composed, "dashboard")
     made = composed("exec", "-T", "server", "codeact", "keys", "create", "--owner", "op", "--operator", "--json")
-    if not CHROMIUM.exists():
-        missing("browser", f"{CHROMIUM} is missing: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with sync_playwright() as playwright, chromium(playwright) as browser:
         page = browser.new_page()
         page.goto(composed.url("dashboard", 8501))
         key = page.get_by_role("textbox", name="Operator's key")
         key.fill(json.loads(made)["secret"])
         key.press("Enter")
         expect(page.get_by_role("heading", name="Overview")).to_be_visible(timeout=30_000)
-        browser.close()
 
 
 def test_each_setting_that_the_files_for_compose_name_exists() -> None:

@@ -1,6 +1,7 @@
 """Backends and sandboxes for the tests of this folder: real ones."""
 
 import itertools
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
@@ -8,10 +9,10 @@ from pathlib import Path
 import docker
 import pytest
 
-from sandbox_pool.backends import Backend
-from sandbox_pool.backends.process import ProcessBackend
+from sandbox_pool.backends.base import Backend
+from sandbox_pool.backends.process.backend import ProcessBackend
 from sandbox_pool.outputs import Output, Stream
-from sandbox_pool.sandbox import Sandbox
+from sandbox_pool.sandbox.sandbox import Sandbox
 from sandbox_pool.spec import SandboxSpec
 from tests.needs import missing, prepared_docker
 from tests.sandbox_pool.pools import Observed
@@ -23,10 +24,12 @@ SOON_S = 3.0
 StartSandbox = Callable[..., Awaitable[Sandbox]]
 
 _numbers = itertools.count(1)
+_PROCESS = secrets.token_hex(2)
 
 
 def new_id() -> str:
-    return f"test-{next(_numbers)}"
+    """Unique on an engine that several processes of tests share."""
+    return f"test-{_PROCESS}-{next(_numbers)}"
 
 
 def text(outputs: Sequence[Output], name: str = "stdout") -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 import anyio
 
 from sandbox_pool import Sandbox, SandboxError, SandboxSpec, SandboxStartFailed, Started
-from sandbox_pool.backends.process import ProcessBackend
-from sandbox_pool.waiting import Changes
+from sandbox_pool.backends.process.backend import ProcessBackend
+from sandbox_pool.pool.wait_queue import Changes
 
 SPEC = SandboxSpec(preload=())
 

@@ -2,14 +2,15 @@
 
 import json
 from contextlib import aclosing
+from unittest.mock import ANY
 
 import pytest
 
 from sandbox_pool.calls import Call
 from sandbox_pool.errors import SandboxError
-from sandbox_pool.execution import Execution
 from sandbox_pool.outputs import ExecutionResult, Output, Stream
-from sandbox_pool.sandbox import Sandbox
+from sandbox_pool.sandbox.execution import Execution
+from sandbox_pool.sandbox.sandbox import Sandbox
 from tests.sandbox_pool.conftest import StartSandbox
 
 pytestmark = pytest.mark.anyio
@@ -120,3 +121,61 @@ async def test_definitions_leave_no_trace_and_fail_by_name(adding: Sandbox) -> N
     assert "(2, set())" in str(outputs)
     with pytest.raises(SandboxError, match="SyntaxError"):
         await adding.define("def (")
+
+
+ECHO = """
+from codeact_calls import call
+get_ipython().user_ns["echo"] = lambda value: call("echo", {"value": value})
+"""
+
+
+async def echoed(sandbox: Sandbox, code: str) -> tuple[str, ExecutionResult]:
+    """Runs code that calls `echo`, which returns what it gets as it was sent."""
+    seen: list[Output | Call] = []
+    async with aclosing(sandbox.execute(code, calls=True)) as execution:
+        while (item := await following(execution)) is not None:
+            seen.append(item)
+            if isinstance(item, Call):
+                sandbox.answer(item, value=json.dumps(json.loads(item.arguments)["value"]))
+        return text(seen), execution.result
+
+
+async def test_values_go_out_and_come_back_as_what_they_are(start: StartSandbox) -> None:
+    sandbox = await start()
+    await sandbox.define(ECHO)
+    code = (
+        "import datetime as dt, decimal, enum, math, types\n"
+        "values = [None, True, 2**70, 1.5, 'é', [1], (1, (2,)), {1, 2}, {1: 'a', (2,): 'b'}, {'k': 1}, b'\\0\\xff',\n"
+        "    dt.datetime(2026, 1, 2, tzinfo=dt.UTC), dt.date(2026, 1, 2), dt.time(1), dt.timedelta(1), math.inf,\n"
+        "    decimal.Decimal('0.1'), {'$codeact': 'tuple', 'value': [1]}]\n"
+        "for value in values:\n"
+        "    back = echo(value)\n"
+        "    if back != value or type(back) is not type(value): print(repr(value), repr(back))\n"
+        "print('all')"
+    )
+    assert await echoed(sandbox, code) == ("all\n", ANY)
+    for value, words in (
+        ("types.SimpleNamespace()", "SimpleNamespace; pass text"),
+        ("'\\ud800'", "halves of characters"),
+        ("type('DataFrame', (), {})()", "to_dict"),
+        ("type('PngFile', (type('Image', (), {}),), {})()", "getvalue"),
+        ("type('ndarray', (), {})()", "tolist"),
+    ):
+        _, result = await echoed(sandbox, f"echo({value})")
+        assert result.error is not None
+        assert (result.error.ename, words in result.error.evalue) == ("TypeError", True), result.error.evalue
+
+
+async def test_a_call_in_a_forked_child_fails_at_once(adding: Sandbox) -> None:
+    code = (
+        "import os\n"
+        "if not (pid := os.fork()):\n"
+        "    try: add(1, 2)\n"
+        "    except Exception as error: print(error)\n"
+        "else:\n"
+        "    os.waitpid(pid, 0); print(add(1, 2))"
+    )
+    seen, result = await run(adding, code, timeout_s=20)
+    assert result.status == "ok"
+    assert "cannot be called in a forked process" in text(seen)
+    assert text(seen).endswith("\n3\n")

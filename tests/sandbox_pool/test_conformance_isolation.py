@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from sandbox_pool.backends import Backend
-from sandbox_pool.sandbox import Sandbox
+from sandbox_pool.backends.base import Backend
+from sandbox_pool.sandbox.sandbox import Sandbox
 from sandbox_pool.spec import Limits
 from tests.differences import needs_promise
 from tests.sandbox_pool.conftest import SPEC, StartSandbox, text, value

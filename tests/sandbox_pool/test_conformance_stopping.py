@@ -8,7 +8,7 @@ import pytest
 
 from sandbox_pool.errors import SandboxBusy, SandboxGone
 from sandbox_pool.outputs import Stream
-from sandbox_pool.sandbox import Sandbox
+from sandbox_pool.sandbox.sandbox import Sandbox
 from sandbox_pool.spec import Limits
 from tests.sandbox_pool.conftest import SOON_S, SPEC, StartSandbox, text, value
 

@@ -1,6 +1,6 @@
 """Nothing is left over many uses with random faults: no process, container, control group, descriptor, file or socket.
 
-LEAK_CYCLES=500 makes it as many as that; a tenth of them suffices to find what leaks each time.
+A few cycles find what leaks each time; `make test-long` makes it 500.
 """
 
 import contextlib
@@ -20,22 +20,23 @@ import pytest
 from anyio import to_thread
 
 from sandbox_pool import Sandbox, SandboxGone, SandboxPool, SandboxSpec, SandboxStartFailed, Started
-from sandbox_pool.backends import Backend
-from sandbox_pool.starting import PATIENCE
-from tests.needs import leaks_of_the_sdk
+from sandbox_pool.backends.base import Backend
+from sandbox_pool.pool.starting import PATIENCE
+from tests.needs import LONG, leaks_of_the_sdk
 from tests.sandbox_pool.conftest import make_backend
 from tests.sandbox_pool.pools import SPEC, value_of
 
-pytestmark = pytest.mark.anyio
+# First in its process, whose descriptors, threads and children it counts.
+pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.xdist_group("own")]
 
-CYCLES = {kind: int(os.environ.get("LEAK_CYCLES", number)) for kind, number in (("process", 40), ("docker", 24))}
+CYCLES = 500 if LONG else 8
 SETTLES_S = 30.0
 KILL_KERNEL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 ORPHAN = "import subprocess; subprocess.Popen(['sleep', '1000'])"
 FAULTS = ("none", "kernel dies", "removed", "orphan", "start fails", "cancelled early", "execution cancelled", "closed")
 
 
-class Failing:
+class FailureKind:
     """A backend of which so many next starts fail as there are `refusals`."""
 
     def __init__(self, backend: Backend) -> None:
@@ -62,9 +63,8 @@ class Failing:
             os.killpg(self._sandboxes[sandbox.id].process.pid, signal.SIGKILL)
 
 
-async def one_cycle(pool: SandboxPool, backend: Failing, chance: random.Random) -> None:
+async def one_cycle(pool: SandboxPool, backend: FailureKind, chance: random.Random, fault: str) -> None:
     """One use of a sandbox, with or without a fault."""
-    fault = chance.choice(FAULTS)
     if fault == "start fails":
         backend.refusals = chance.randint(1, 2 * PATIENCE)
     with anyio.CancelScope() as scope, contextlib.suppress(SandboxStartFailed):
@@ -109,21 +109,23 @@ def threads() -> int:
 
 async def cycles(number: int, kind: str, state_dir: Path) -> str:
     """Opens a pool, uses it so often, two at a time, and closes it. Returns the name of the server instance."""
-    backend = Failing(await make_backend(kind, state_dir))
+    backend = FailureKind(await make_backend(kind, state_dir))
     instance = backend._instance.directory.name
     chance = random.Random(number)
+    faults = [FAULTS[cycle % len(FAULTS)] for cycle in range(number)]
+    chance.shuffle(faults)
     async with SandboxPool(SPEC, backend=backend, min_size=2, max_size=3) as pool:
-        for _ in range(number // 2):
+        for pair in zip(faults[::2], faults[1::2], strict=True):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(one_cycle, pool, backend, chance)
-                tasks.start_soon(one_cycle, pool, backend, chance)
+                for fault in pair:
+                    tasks.start_soon(one_cycle, pool, backend, chance, fault)
         backend.refusals = 0
         await pool.until(lambda stats: stats.warm >= 2 and stats.leased == stats.removing == stats.starting == 0)
         assert len(directories_of(instance, state_dir)) == pool.stats().warm
     return instance
 
 
-@pytest.mark.timeout(120 + 5 * max(CYCLES.values()))
+@pytest.mark.timeout(120 + 5 * CYCLES)
 @pytest.mark.parametrize("kind", ["process", pytest.param("docker", marks=pytest.mark.docker)])
 async def test_nothing_leaks_over_cycles_of_use_with_random_faults(kind: str, tmp_path: Path) -> None:
     us = psutil.Process()
@@ -131,7 +133,7 @@ async def test_nothing_leaks_over_cycles_of_use_with_random_faults(kind: str, tm
         await cycles(4, kind, tmp_path)
         gc.collect()
         before = us.num_fds(), threads()
-        instance = await cycles(CYCLES[kind], kind, tmp_path)
+        instance = await cycles(CYCLES, kind, tmp_path)
         assert us.children(recursive=True) == []
         assert groups_of(instance) == []
         assert os.listdir(tmp_path / "docker" if kind == "docker" else tmp_path) == []

@@ -42,7 +42,10 @@ def test_with_logging_configured_it_tells_which_backend_it_found_and_why(tmp_pat
     )
     ran = run(script, tmp_path)
     assert ran.stdout == "process\n"
-    assert "INFO:sandbox_pool.opening:backend found backend='process' why='no Docker engine can be used'" in ran.stderr
+    assert (
+        "INFO:sandbox_pool.pool.opening:backend found backend='process' why='no Docker engine can be used'"
+        in ran.stderr
+    )
 
 
 def test_importing_it_loads_nothing_heavy(tmp_path: Path) -> None:

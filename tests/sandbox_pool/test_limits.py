@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from sandbox_pool.backends import Backend
+from sandbox_pool.backends.base import Backend
 from sandbox_pool.errors import FileLimit
-from sandbox_pool.sandbox import Sandbox
+from sandbox_pool.sandbox.sandbox import Sandbox
 from sandbox_pool.spec import Limits, SandboxSpec
 from tests.differences import needs_promise
 

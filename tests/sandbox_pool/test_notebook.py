@@ -12,9 +12,9 @@ import psutil
 import pytest
 import tqdm
 
-from sandbox_pool.backends import Backend
+from sandbox_pool.backends.base import Backend
 from sandbox_pool.outputs import DisplayData, ExecuteResult, Output, Stream, UpdateDisplayData
-from sandbox_pool.sandbox import Sandbox
+from sandbox_pool.sandbox.sandbox import Sandbox
 from sandbox_pool.spec import Limits
 from tests.sandbox_pool.conftest import SPEC, StartSandbox, text
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeact.plaintext import as_terminal
+from codeact.observations.plaintext import as_terminal
 from sandbox_pool.outputs import (
     ClearOutput,
     DisplayData,

@@ -14,10 +14,10 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from codeact.server.app import create_app
+from codeact.server.serve import Server, uvicorn_config
+from codeact.server.services import Services
 from codeact.settings import Settings
-from server.app import create_app
-from server.serve import Server, uvicorn_config
-from server.state import State
 from tests.model_server import ModelServer
 
 STARTS_WITHIN_S = 60.0
@@ -37,14 +37,17 @@ class Running:
         return self.url.replace("http", "ws", 1) + "/v1/responses"
 
     @property
-    def state(self) -> State:
+    def state(self) -> Services:
         return self.app.state.codeact
 
 
 @contextmanager
-def running(settings: Settings, *, ready: bool = True) -> Iterator[Running]:
-    """Serves until left; with `ready`, waits for the pool's minimum, the model and the store."""
-    app = create_app(settings)
+def running(settings: Settings, *, ready: bool = True, **more: Any) -> Iterator[Running]:
+    """Serves until left; with `ready`, waits for the pool's minimum, the model and the store.
+
+    `more` is for `create_app`.
+    """
+    app = create_app(settings, **more)
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     server = Server(uvicorn_config(app, settings))

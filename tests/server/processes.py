@@ -17,14 +17,16 @@ from typing import Any
 import httpx
 import psutil
 
+from codeact.server.app import create_app
+from codeact.server.serve import Server, uvicorn_config
 from codeact.settings import Settings
-from server.app import create_app
-from server.serve import Server, uvicorn_config
 
 __all__ = ["ServerProcess", "mongod_of", "sandboxes_of", "serving"]
 
 _forking = multiprocessing.get_context("forkserver")
-_forking.set_forkserver_preload(["tests.server.processes", "codeact.store.connection", "codeact.models.demo"])
+_forking.set_forkserver_preload(
+    ["tests.server.processes", "codeact.store.database.connection", "codeact.models.demo.model"]
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from codeact.errors import ConfigurationError
+from codeact.loopback import is_loopback
+from codeact.server.auth.auth import COOKIE, EMBED_SESSIONS, PUBLIC, check_exposure
 from codeact.store import open_store
-from server.auth import COOKIE, EMBED_SESSIONS, PUBLIC, check_exposure
-from server.guard import is_loopback
 from tests.server.conftest import Running, in_thread, running, settings_of
 
 FIBONACCI = "What is the 100th Fibonacci number?"
@@ -36,7 +36,7 @@ def client(server: Running, key: str | None) -> httpx.Client:
 
 def keys(data_dir: Path, *arguments: str) -> str:
     """What `codeact keys …` prints."""
-    command = [sys.executable, "-c", "from codeact.cli import main; main()", "keys", *arguments]
+    command = [sys.executable, "-c", "from codeact.cli.main import main; main()", "keys", *arguments]
     environment = os.environ | {"CODEACT_DATA_DIR": str(data_dir)}
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 

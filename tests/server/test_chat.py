@@ -4,15 +4,17 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from openai import APIStatusError, OpenAI
 
 from codeact import events as e
 from codeact.errors import InvalidRequest
+from codeact.server.routes import chat
+from codeact.server.transports.chat_completions import parse_chat
+from codeact.server.transports.chat_text import ChatText
 from sandbox_pool.outputs import Stream
-from server.chat import parse_chat
-from server.chat_text import ChatText
-from tests.model_server import ModelServer
+from tests.model_server import Gate, ModelServer
 from tests.server.conftest import Running
 
 CODE = "I count.\n<execute>\nx = 6 * 7\nprint(x)\n</execute>"
@@ -41,6 +43,50 @@ def test_code_and_its_output_are_text_of_the_answer(client: OpenAI, model_server
     assert answer.usage is not None
     assert answer.usage.total_tokens > 13
     assert model_server.requests[0].messages[-1] == user("what is x?")
+
+
+def test_a_comment_keeps_the_connection_alive_while_nothing_happens(
+    scripted: Running, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat, "KEEP_ALIVE_S", 0.05)
+    gate = Gate()
+    model_server.reset()
+    model_server.reply("Before ", gate, "after.")
+    body = {"model": "codeact", "messages": [user("go")], "stream": True}
+    with httpx.stream("POST", f"{scripted.url}/v1/chat/completions", json=body, trust_env=False) as answer:
+        lines = answer.iter_lines()
+        assert any(line == ": keep-alive" for line in lines)
+        gate.open()
+        assert [line for line in lines if line][-1] == "data: [DONE]"
+
+
+def test_events_are_not_decoded_in_the_process_that_encoded_them(
+    client: OpenAI, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decoded(frame: str) -> Any:
+        raise AssertionError(f"decoded: {frame}")
+
+    monkeypatch.setattr(e, "decode_event", decoded)
+    model_server.reply(CODE)
+    model_server.reply("It is 42.")
+    chunks = client.chat.completions.create(model="codeact", messages=[user("what is x?")], stream=True)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert text.endswith("42\n````\n\nIt is 42.")
+
+
+def test_a_chat_chooses_the_dialect(client: OpenAI, model_server: ModelServer) -> None:
+    for dialect in ("tool_call", "tags"):
+        model_server.reply("Hello.")
+        body = {"codeact:dialect": dialect}
+        client.chat.completions.create(model="codeact", messages=[user("hello")], extra_body=body)
+        assert ("tools" in model_server.requests[-1].body) == (dialect == "tool_call")
+
+
+def test_a_dialect_that_the_model_cannot_speak_is_refused_by_name(client: OpenAI) -> None:
+    body = {"codeact:dialect": "freeform"}
+    with pytest.raises(APIStatusError, match="freeform") as refused:
+        client.chat.completions.create(model="codeact", messages=[user("hello")], extra_body=body)
+    assert refused.value.status_code == 400
 
 
 def test_chunks_give_the_same_text_and_the_usage_when_asked(client: OpenAI, model_server: ModelServer) -> None:
@@ -204,7 +250,7 @@ def test_models_are_listed_and_found(client: OpenAI) -> None:
 
 def test_a_line_that_does_not_end_is_ended_before_a_fence() -> None:
     text = ChatText(images="http://here")
-    call = e.CodeInterpreterCall(id="ci", container_id="c", outputs=[e.ImageOutput("/v1/blobs/abc")])
+    call = e.CodeInterpreterCall(id="ci", container_id="c", outputs=[e.ImageOutput(f"blob:{'0' * 64}")])
     said = [
         text.feed(event)
         for event in (
@@ -216,5 +262,6 @@ def test_a_line_that_does_not_end_is_ended_before_a_fence() -> None:
         )
     ]
     assert "".join(said) == (
-        "Look:\n````python\nprint(1, end='')\n````\n\n````text\n1\n````\n\n![image](http://here/v1/blobs/abc)\n\n"
+        "Look:\n````python\nprint(1, end='')\n````\n\n````text\n1\n````\n\n"
+        f"![image](http://here/v1/blobs/{'0' * 64})\n\n"
     )

@@ -13,7 +13,7 @@ from tests.server.conftest import Running
 
 pytestmark = pytest.mark.anyio
 
-COMMAND = [sys.executable, "-c", "from codeact.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from codeact.cli.main import main; main()"]
 DEADLINE_S = 60
 FIBONACCI_100 = "354224848179261915075"
 

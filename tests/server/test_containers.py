@@ -11,7 +11,10 @@ import pytest
 from openai import APIStatusError, BadRequestError, NotFoundError, OpenAI
 from openai.types.responses import ResponseOutputText
 
-from sandbox_pool.files import _Answers
+from codeact.store import Container
+from codeact.workspaces.containers import Containers
+from sandbox_pool.errors import SandboxError
+from sandbox_pool.sandbox.files import _Answers
 from tests.model_server import ModelServer
 from tests.server.conftest import Running
 
@@ -40,10 +43,14 @@ def cited(response: Any) -> list[Any]:
 
 
 def test_a_container_is_made_listed_found_and_deleted(client: OpenAI, scripted: Running) -> None:
+    older = client.containers.create(name="older")
     container = client.containers.create(name="scratch")
     assert (container.object, container.status, container.name) == ("container", "running", "scratch")
     assert client.containers.retrieve(container.id).id == container.id
-    assert next(iter(client.containers.list(limit=1))).id == container.id
+    # Those of other tests' answers may have come since.
+    listed = [one.id for one in client.containers.list(limit=20)]
+    assert listed.index(container.id) < listed.index(older.id)
+    client.containers.delete(older.id)
     assert [one.id for one in client.containers.list(name="scratch")] == [container.id]
     client.containers.delete(container.id)
     with pytest.raises(NotFoundError):
@@ -57,6 +64,9 @@ def test_code_reads_an_upload_and_what_it_writes_is_cited_and_can_be_downloaded(
 ) -> None:
     container = client.containers.create(name="numbers")
     tool = {"type": "code_interpreter", "container": container.id}
+    screenshot = client.containers.files.create(container.id, file=("10.00\u202fAM cafe\u0301.txt", b"1"))
+    assert screenshot.path == "10.00\u202fAM caf\u00e9.txt"
+    client.containers.files.delete(screenshot.id, container_id=container.id)
     uploaded = client.containers.files.create(container.id, file=("in put.txt", b"20\n22\n"))
     assert (uploaded.path, uploaded.bytes, uploaded.source) == ("in put.txt", 6, "user")
     model_server.reply(
@@ -163,8 +173,8 @@ def test_what_is_no_form_with_a_file_is_refused(scripted: Running, container_id:
 def test_a_large_file_stays_in_the_sandbox_and_streams_out(
     client: OpenAI, container_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.containers.KEPT_BYTES", 1000)
-    monkeypatch.setattr("server.routes.containers.KEPT_BYTES", 1000)
+    monkeypatch.setattr("codeact.workspaces.containers.KEPT_BYTES", 1000)
+    monkeypatch.setattr("codeact.server.routes.containers.KEPT_BYTES", 1000)
     content = os.urandom(300_000)
     file = client.containers.files.create(container_id, file=("large.bin", content))
     assert client.containers.files.content.retrieve(file.id, container_id=container_id).read() == content
@@ -256,7 +266,7 @@ def test_a_container_that_dies_while_it_is_listed_or_cleared_shows_what_it_had(
 def test_a_download_that_dies_before_its_first_byte_is_an_error_by_name_and_later_is_cut_off(
     client: OpenAI, scripted: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.routes.containers.KEPT_BYTES", 1000)
+    monkeypatch.setattr("codeact.server.routes.containers.KEPT_BYTES", 1000)
     for begun in (False, True):
         container = client.containers.create(name="dying")
         file = client.containers.files.create(container.id, file=("a.bin", os.urandom(3_000_000)))
@@ -276,7 +286,7 @@ def test_a_download_that_dies_before_its_first_byte_is_an_error_by_name_and_late
 def test_another_server_of_the_database_tells_the_truth_about_a_container(
     client: OpenAI, make_server: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.routes.containers.KEPT_BYTES", 2)
+    monkeypatch.setattr("codeact.server.routes.containers.KEPT_BYTES", 2)
     container = client.containers.create(name="held")
     kept, large = (client.containers.files.create(container.id, file=("f", content)) for content in (b"k", b"large"))
     server = make_server(pool_min=0)
@@ -364,10 +374,10 @@ def test_what_cannot_be_given_is_refused_by_name(
     client: OpenAI, container_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = client.containers.files.create(container_id, file=("t.png", b"no picture"))
-    monkeypatch.setattr("server.routes.containers.KEPT_BYTES", 2)
+    monkeypatch.setattr("codeact.server.routes.containers.KEPT_BYTES", 2)
     large = client.containers.files.create(container_id, file=("large", b"large"))
-    monkeypatch.setattr("server.routes.containers.KEPT_BYTES", 5)
-    monkeypatch.setattr("server.media.IMAGE_BYTES", 4)
+    monkeypatch.setattr("codeact.server.routes.containers.KEPT_BYTES", 5)
+    monkeypatch.setattr("codeact.runs.media.IMAGE_BYTES", 4)
     picture = client.containers.files.create(container_id, file=("p", b"GIF89"))
     image, file = {"type": "input_image", "detail": "auto"}, {"type": "input_file"}
     for part, status, code in (
@@ -381,3 +391,21 @@ def test_what_cannot_be_given_is_refused_by_name(
         with pytest.raises(APIStatusError) as refused:
             client.responses.create(input=asked(part))
         assert (refused.value.status_code, refused.value.code) == (status, code), part
+
+
+def test_a_container_that_cannot_be_made_leaves_no_conversation_behind(
+    client: OpenAI, scripted: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def conversations() -> list[str]:
+        found = httpx.get(f"{scripted.url}/v1/conversations", params={"limit": 100}).json()["data"]
+        return [one["id"] for one in found]
+
+    async def fails(self: Containers, conversation_id: str, *, owner: str, name: str) -> Container:
+        raise SandboxError("The engine is gone.")
+
+    before = conversations()
+    with monkeypatch.context() as broken:
+        broken.setattr(Containers, "create", fails)
+        with pytest.raises(APIStatusError, match="The engine is gone"):
+            client.containers.create(name="never")
+    assert conversations() == before

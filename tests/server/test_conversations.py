@@ -1,10 +1,13 @@
 """Conversations and their items, by the official client and a model that says what the test wants."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import httpx
 import pytest
-from openai import APIStatusError, OpenAI
+from openai import APIStatusError, BadRequestError, OpenAI
 
+from codeact.store.repositories.items import MOST_WAITING
 from tests.model_server import ModelServer
 from tests.server.conftest import Running
 
@@ -74,3 +77,27 @@ def test_an_item_can_be_read_and_taken_out(client: OpenAI, model_server: ModelSe
     with pytest.raises(APIStatusError) as caught:
         client.conversations.items.delete("msg_no", conversation_id=conversation_id)
     assert caught.value.status_code == 404
+
+
+def test_so_many_items_wait_in_a_conversation_and_no_more(client: OpenAI) -> None:
+    conversation = client.conversations.create()
+    one: Any = {"role": "user", "content": "Wait."}
+    for _ in range(MOST_WAITING // 20):
+        client.conversations.items.create(conversation.id, items=[one] * 20)
+    with pytest.raises(BadRequestError) as refused:
+        client.conversations.items.create(conversation.id, items=[one])
+    assert (refused.value.code, refused.value.param) == ("too_many_waiting_items", "items")
+    waiting = next(iter(client.conversations.items.list(conversation.id)))
+    client.conversations.items.delete(str(waiting.id), conversation_id=conversation.id)
+    client.conversations.items.create(conversation.id, items=[one])
+
+
+def test_items_that_are_too_many_bytes_leave_no_conversation_behind(client: OpenAI, scripted: Running) -> None:
+    def latest() -> list[str]:
+        return [one["id"] for one in httpx.get(f"{scripted.url}/v1/conversations").json()["data"]]
+
+    before = latest()
+    one: Any = {"role": "user", "content": "x" * 399_930}
+    with pytest.raises(BadRequestError, match="8,000,000 bytes"):
+        client.conversations.create(items=[one] * 20)
+    assert latest() == before

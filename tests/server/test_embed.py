@@ -21,10 +21,10 @@ from websockets import Subprotocol
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from codeact.server.auth.auth import COOKIE
+from codeact.server.auth.embed import ROUTES
+from codeact.server.routes import page
 from codeact.store import OwnerLimits, Store, open_store
-from server.auth import COOKIE
-from server.embed import ROUTES
-from server.routes import page
 from tests.server.conftest import Running, in_thread, settings_of
 
 SHOP, OTHER = "https://shop.example", "http://localhost:3000"
@@ -690,8 +690,8 @@ def test_a_storm_of_warm_ups_leaves_the_pool_to_those_who_ask(make_server: Calla
     tokens = [token_of(calm, user=f"visitor {number}") for number in range(10)]
     with ThreadPoolExecutor(10) as threads:
         warmed = list(threads.map(lambda token: warm_up(calm, token), tokens * 2))
-    assert calm.state.pool.opened is not None
-    assert calm.state.pool.opened.value.stats().leased == 1
+    assert calm.state.pool.started is not None
+    assert calm.state.pool.started.value.stats().leased == 1
     with client(calm, "key-a") as owner:
         assert owner.post("/v1/responses", json={"input": FIBONACCI}).json()["status"] == "completed"
     with client(calm, tokens[-1]) as panel:  # a question gets its sandbox, whether it was warmed up for or not

@@ -1,6 +1,6 @@
 """The error envelope's parts that need no server."""
 
-from server.errors import close_reason
+from codeact.server.errors import close_reason
 
 
 def test_a_reason_fits_into_a_close_frame_whatever_it_is_written_in() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import httpx
 import nbformat
 import pytest
 
+from codeact.server.routes import exports
 from tests.server.conftest import Running
 
 PLOT = "Plot a sine wave."
@@ -52,6 +54,23 @@ def test_markdown_holds_code_in_fences_and_images_inside(http: httpx.Client, plo
     assert text.startswith(f"# {PLOT}\n\n## User\n\n{PLOT}\n\n## Assistant")
     assert "```python\n" in text
     assert "](data:image/png;base64,iVBOR" in text
+
+
+@pytest.mark.parametrize("format_", ["ipynb", "md"])
+def test_large_conversations_are_written_beside_the_event_loop(
+    http: httpx.Client, plotted: str, format_: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    write, media_type = exports._EXPORTS[format_]
+
+    def watched(*given: Any) -> bytes:
+        seen.append(threading.current_thread().name)
+        return write(*given)
+
+    monkeypatch.setitem(exports._EXPORTS, format_, (watched, media_type))
+    assert exported(http, plotted, format_).content
+    assert len(seen) == 1
+    assert seen != ["server"]
 
 
 @pytest.mark.parametrize("format_", ["ipynb", "md", "json"])
@@ -150,7 +169,7 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda a: _call(a)["codeact:notebook_outputs"].append(
             {"output_type": "display_data", "data": {"application/json": deep(200)}, "metadata": {}}
         ),
-        "responses[0].response.output",
+        "responses[0]",
     ),
     "an unknown last response": (lambda a: a["conversation"].update(last_response_id="resp_x"), "conversation.last"),
 }

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,11 @@ def test_patience_ends_in_an_error_by_name_and_the_database_learns_of_it_later(
 
 
 def test_a_client_that_hardly_reads_costs_no_memory_and_slows_nobody(tmp_path: Path, model_server: ModelServer) -> None:
-    text = "x" * 500
-    with serving(tmp_path, **scripted(model_server)) as server:
+    words = [sha256(b"%d" % number).hexdigest() * 8 for number in range(5_000)]
+    with serving(tmp_path, model_max_output_tokens=1_000_000, **scripted(model_server)) as server:
         model_server.reply("Hello.")
         ask(server, {"input": "warm up"})
-        model_server.reply(*[text] * 5_000)
+        model_server.reply(*words)
         with connect(server.ws_url, max_size=None) as client:
             client.send(json.dumps({"type": "response.create", "input": "go"}))
             told = follow(client, "response.output_text.delta")
@@ -107,6 +108,24 @@ def test_a_client_that_hardly_reads_costs_no_memory_and_slows_nobody(tmp_path: P
                 assert server.rss_mb() - before < 60
         assert told[-1]["type"] == "response.completed"
         assert count > 5_000
+
+
+def test_a_database_that_hangs_while_code_runs_is_named_as_such(tmp_path: Path, model_server: ModelServer) -> None:
+    """The block follows its calls in a task group, whose errors come as a group."""
+    model_server.reply("<execute>\nimport time\nprint('begun', flush=True)\ntime.sleep(3)\nlook()\n</execute>")
+    settings = scripted(model_server) | {"store_patience_s": 1.0}
+    look = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
+    with serving(tmp_path, **settings) as server, connect(server.ws_url, max_size=None) as client:
+        client.send(json.dumps({"type": "response.create", "input": "go", "tools": [look]}))
+        told = follow(client, "codeact:code_interpreter_call.output")
+        assert told[-1]["type"] == "codeact:code_interpreter_call.output"
+        mongod = mongod_of(tmp_path)
+        mongod.suspend()
+        try:
+            told += follow(client)
+        finally:
+            mongod.resume()
+        assert told[-1]["response"]["error"]["code"] == "store_unavailable"
 
 
 def test_on_sigterm_what_does_not_end_in_time_is_handed_back(tmp_path: Path, model_server: ModelServer) -> None:
@@ -128,6 +147,27 @@ def test_on_sigterm_what_does_not_end_in_time_is_handed_back(tmp_path: Path, mod
         assert server.get(f"/v1/responses/{response_id}").json() == told[-1]["response"]
 
 
+def test_sigterm_ends_the_server_although_the_database_hangs(tmp_path: Path, model_server: ModelServer) -> None:
+    """Its lease passes to the next server, which finds what was stored."""
+    model_server.reply("Half", Gate())
+    settings = scripted(model_server) | {"drain_s": 0.5}
+    with serving(tmp_path, **settings) as server, connect(server.ws_url, max_size=None) as client:
+        client.send(json.dumps({"type": "response.create", "input": "go"}))
+        told = follow(client, "response.output_text.delta")
+        mongod = mongod_of(tmp_path)
+        mongod.suspend()
+        try:
+            assert server.process.pid is not None
+            os.kill(server.process.pid, signal.SIGTERM)
+            server.process.join(75)
+            assert server.process.exitcode is not None, "the server did not end"
+        finally:
+            mongod.resume()
+    with serving(tmp_path) as server:
+        response_id = told[0]["response"]["id"]
+        assert resumed(server, response_id, -1)[-1]["response"]["error"]["code"] == "server_restarted"
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 120 MB."""
@@ -145,7 +185,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.timeout(200)
 def test_a_full_disk_loses_nothing_and_is_survived(small_disk: Path, model_server: ModelServer) -> None:
     ballast = small_disk / "ballast"
-    with serving(small_disk, store_patience_s=2.0, **scripted(model_server)) as server:
+    with serving(small_disk, store_patience_s=2.0, min_free_disk_mb=0, **scripted(model_server)) as server:
         model_server.reply("Kept.")
         kept = ask(server, {"input": "go"})
         assert kept[-1]["type"] == "response.completed"
@@ -157,7 +197,7 @@ def test_a_full_disk_loses_nothing_and_is_survived(small_disk: Path, model_serve
                 pass
         status = 200
         while status == 200:  # until what was preallocated is used up
-            model_server.reply("y" * 1_000_000)
+            model_server.reply(os.urandom(120_000).hex())
             answer = httpx.post(
                 f"{server.url}/v1/responses", json={"input": "z" * 2_000_000}, trust_env=False, timeout=90
             )

@@ -1,7 +1,20 @@
 """What a client may send before anybody knows who it is."""
 
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
+import httpx
+import pytest
+import uvicorn
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from codeact.server import http
+from codeact.server.pending_connections import PendingConnections
+from codeact.server.transports import websocket
 from tests.server.conftest import Running
 
 
@@ -35,3 +48,144 @@ def test_ordinary_requests_share_a_connection(demo: Running) -> None:
     request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
     last = request + b"Connection: close\r\n\r\n"
     assert exchange(demo, request + b"\r\n", request + b"\r\n", last).count(b"HTTP/1.1 200") == 3
+
+
+def waiting_from(*connections: tuple[str, str], most: int = 4, most_per_client: int = 2) -> tuple[list[str], int]:
+    waiting = PendingConnections(most=most, most_per_client=most_per_client)
+    closed = [str(closed) for name, client in connections for closed in waiting.add(name, client)]
+    return closed, len(waiting)
+
+
+def test_beyond_a_clients_bound_its_connection_that_waited_longest_is_closed() -> None:
+    assert waiting_from(("a", "one"), ("b", "one"), ("x", "two"), ("c", "one")) == (["a"], 3)
+
+
+def test_beyond_all_bounds_the_connection_that_waited_longest_is_closed() -> None:
+    assert waiting_from(("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5")) == (["a"], 4)
+
+
+def test_a_connection_that_waits_anew_is_the_youngest() -> None:
+    assert waiting_from(("a", "1"), ("b", "1"), ("a", "1"), ("c", "1")) == (["b"], 2)
+
+
+def open_with(server: Running, stack: ExitStack, data: bytes) -> socket.socket:
+    host, port = server.url.removeprefix("http://").split(":")
+    connection = stack.enter_context(socket.create_connection((host, int(port)), timeout=30))
+    connection.sendall(data)
+    return connection
+
+
+UNFINISHED = (
+    b"POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+)
+
+
+def test_bodies_that_never_come_keep_nobody_else_out(demo: Running) -> None:
+    with ExitStack() as stack:
+        for _ in range(demo.settings.waiting_connections_per_client):
+            open_with(demo, stack, UNFINISHED)
+        first = open_with(demo, stack, UNFINISHED)
+        for _ in range(demo.settings.waiting_connections_per_client):
+            open_with(demo, stack, UNFINISHED)
+        assert first.recv(1) == b""  # it has waited longest
+        assert httpx.get(f"{demo.url}/healthz", trust_env=False).status_code == 200
+
+
+def test_a_body_that_comes_too_slowly_is_ended_by_name(demo: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "BODY_FIRST_S", 0.2)
+    monkeypatch.setattr(http, "BODY_CHECK_S", 0.1)
+    assert exchange(demo, UNFINISHED).startswith(b"HTTP/1.1 408")
+
+
+def test_a_client_that_reads_nothing_of_its_answer_is_cut_off(demo: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "STALLED_S", 0.2)
+    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with ExitStack() as stack:
+        connection = open_with(demo, stack, b"")
+
+        def send_on() -> None:
+            for _ in range(100_000):
+                connection.sendall(request * 100)
+
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            send_on()
+
+
+def test_a_socket_that_reads_nothing_is_cut_off(demo: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "STALLED_S", 0.2)
+    with ExitStack() as stack:
+        client = stack.enter_context(connect(demo.ws_url, max_queue=1))
+        frame = '{"type": "nothing", "stream_id": "mine"}'  # each is answered by an error frame
+        monkeypatch.setattr(websocket, "MAX_BAD_FRAMES", 1_000_000_000)
+
+        def send_on() -> None:
+            for _ in range(10_000_000):
+                client.send(frame)
+
+        with pytest.raises(ConnectionClosed):
+            send_on()
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """The address of an application behind these protocols."""
+    protocol = http.http_protocol(PendingConnections(most=100, most_per_client=100))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http=protocol, log_level="error", lifespan="off"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"Content-Length: 4", b"body"),
+        (b"Transfer-Encoding: chunked", b"4\r\nbody\r\n0\r\n\r\n"),
+        (b"Transfer-Encoding: chunked", b"0\r\n\r\n"),
+    ],
+)
+def test_the_application_is_called_once_the_body_begins(head: bytes, body: bytes) -> None:
+    called = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        called.append(scope["path"])
+        message = await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": b"got " + message["body"]})
+
+    with serving(app) as address:
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(b"POST /late HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n\r\n")
+            for _ in range(3):
+                httpx.get(f"http://{address}/other", trust_env=False)
+            assert called == ["/other"] * 3
+            connection.sendall(body)
+            answer = b""
+            while received := connection.recv(65536):
+                answer += received
+        assert called[-1] == "/late"
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert (b"got body" in answer) == (b"body" in body)
+
+
+def test_a_body_that_waits_to_be_asked_for_is_asked_for() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": b"got " + message["body"]})
+
+    with serving(app) as address:
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(
+                b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+            )
+            assert connection.recv(65536).startswith(b"HTTP/1.1 100")
+            connection.sendall(b"body")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")

@@ -11,11 +11,14 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.needs import LONG
 from tests.server.processes import ServerProcess, sandboxes_of, serving
+
+pytestmark = pytest.mark.xdist_group("kill")
 
 Event = dict[str, Any]
 
-KILLS = 50
+KILLS = 50 if LONG else 10
 SIDE_BY_SIDE = 2
 QUESTION = "Make a mistake, then fix it"
 LIVE_OUTPUT = "Count to 100, live"
@@ -118,8 +121,9 @@ class Victims:
         assert resumed(server, response_id, seen) == [event for event in log if event["sequence_number"] > seen]
 
 
-@pytest.mark.timeout(900)
-def test_fifty_kills_at_random_points_lose_nothing_that_was_told(tmp_path: Path) -> None:
+@pytest.mark.long
+@pytest.mark.timeout(60 + 20 * KILLS)
+def test_kills_at_random_points_lose_nothing_that_was_told(tmp_path: Path) -> None:
     with serving(tmp_path / "rehearsal") as server:
         length = len(ask(server, {"input": QUESTION}))
     dice = random.Random(SEED)

@@ -12,13 +12,14 @@ from tests.model_server import ModelServer
 from tests.server.conftest import Running
 
 CODE = {
-    "execution_timeout_s": "while True: pass",
+    "execution_timeout_s": "import time\ntime.sleep(600)",
     "memory_mb": "blocks = []\nwhile True: blocks.append(b'x' * 10_000_000)",
     "output_bytes": "for _ in range(1_000): print('x' * 99)",
     "pids": "import subprocess\nchildren = [subprocess.Popen(['sleep', '60']) for _ in range(100)]",
     "shm_mb": "open('/dev/shm/large', 'wb').write(bytes(20_000_000))",
     "tmp_mb": "open('/tmp/large', 'wb').write(bytes(20_000_000))",
-    "workspace_inodes": "for number in range(5_000): open(str(number), 'w').close()",
+    # In a hidden directory: files that the answer would keep are read one by one, which takes long.
+    "workspace_inodes": "import os\nos.mkdir('.many')\nfor n in range(5_000): open(f'.many/{n}', 'w').close()",
     "workspace_mb": "open('large', 'wb').write(bytes(20_000_000))",
 }
 

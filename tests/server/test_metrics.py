@@ -66,7 +66,7 @@ def test_what_is_under_way_is_there_while_it_is(demo: Running, client: OpenAI) -
 def test_the_moment_has_the_pool_the_database_and_the_process(demo: Running, client: OpenAI) -> None:
     client.responses.create(input="What is 6 * 7?")
     samples = scraped(demo)
-    stats = demo.state.pool.opened.value.stats()  # type: ignore[union-attr]
+    stats = demo.state.pool.started.value.stats()  # type: ignore[union-attr]
     assert value(samples, "codeact_pool_acquires_total", result="hit") == stats.hits
     assert value(samples, "codeact_pool_sandboxes", state="warm") >= 0
     assert 0 < value(samples, "codeact_pool_acquire_seconds", quantile="0.99") < 60

@@ -1,15 +1,21 @@
 """A server with several models: which there are, and which one a request gets."""
 
 import json
+import time
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from websockets.sync.client import connect
 
+from codeact.models import discovery
+from codeact.models.discovery import Probe
+from codeact.server import startup
 from tests.model_server import ModelServer
-from tests.server.conftest import Running
+from tests.server.conftest import Running, running, settings_of
 
 REFUSAL = "'gpt-9' is not served here. Ask for 'openai/scripted', 'openai/other'"
 
@@ -68,3 +74,34 @@ def test_a_model_that_is_not_served_is_refused_by_name_on_every_way_in(
         socket.send(json.dumps({"type": "response.create", "input": "x", "model": "gpt-9"}))
         assert REFUSAL in json.loads(socket.recv(30))["error"]["message"]
     assert model_server.requests == []
+
+
+def test_models_that_come_while_the_demo_serves_are_listed_and_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CODEACT_MODEL", raising=False)
+    with ModelServer(models=()) as late:
+        [listing] = [probe.names for probe in discovery.DEFAULT_PROBES if probe.server == "llama.cpp"]
+        probe = Probe("llama.cpp", late.base_url.removesuffix("/v1"), "/v1/models", listing)
+        monkeypatch.setattr(discovery, "DEFAULT_PROBES", (probe,))
+        monkeypatch.setattr(startup, "search", partial(discovery.search, pause_s=0.02))
+        with (
+            running(settings_of(tmp_path, model=None)) as server,
+            httpx.Client(base_url=server.url, trust_env=False, timeout=30) as client,
+        ):
+
+            def listed() -> list[str]:
+                return [model["id"] for model in client.get("/v1/models").json()["data"]]
+
+            assert listed() == ["demo"]
+            late.models = ("qwen3:8b", "other")
+            deadline = time.monotonic() + 30
+            while listed() == ["demo"]:
+                assert time.monotonic() < deadline
+            assert listed() == ["qwen3:8b", "other", "demo"]
+            status = client.get("/v1/status").json()
+            assert (status["model"], status["models"]) == ("qwen3:8b", ["qwen3:8b", "other", "demo"])
+            late.reply("Hello.")
+            assert client.post("/v1/responses", json={"input": "x"}).json()["model"] == "qwen3:8b"
+            assert [request.body["model"] for request in late.requests] == ["qwen3:8b"]
+            assert client.post("/v1/responses", json={"input": "x", "model": "demo"}).json()["model"] == "demo"

@@ -15,6 +15,9 @@ FIBONACCI = "What is the 100th Fibonacci number?"
 STRICT: TypeAdapter[Any] = TypeAdapter(ResponsesServerEvent)
 
 
+OURS: Any = ["codeact:events"]
+
+
 @pytest.fixture
 def client(demo: Running) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{demo.url}/v1", api_key="none", max_retries=0) as client:
@@ -62,7 +65,7 @@ def test_a_stream_is_taken_up_again_after_any_event(client: OpenAI) -> None:
 
 
 def test_cancel_ends_a_running_response_as_cancelled(client: OpenAI) -> None:
-    stream = client.responses.create(input="Count to 60, slowly.", stream=True)
+    stream = client.responses.create(input="Count to 60, slowly.", stream=True, include=OURS)
     response_id = next(event for event in stream if event.type == "response.created").response.id
     next(event for event in stream if event.type == "codeact:code_interpreter_call.output")  # type: ignore[comparison-overlap]
     assert client.responses.cancel(response_id).status == "cancelled"

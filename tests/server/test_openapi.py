@@ -13,8 +13,8 @@ from schemathesis.generation import GenerationMode
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance, unsupported_method
 
-from server.app import create_app
-from server.openapi import document
+from codeact.server.app import create_app
+from codeact.server.openapi import document
 from tests.server.conftest import Running, settings_of
 
 NOT_OURS = [

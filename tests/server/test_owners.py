@@ -9,7 +9,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from server.embed import ROUTES
+from codeact.server.auth.embed import ROUTES
 from tests.server.conftest import Running
 from tests.server.test_auth import client
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from server.routes import page
+from codeact.server.routes import page
 from tests.server.conftest import Running
 
 

@@ -3,12 +3,14 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from codeact.store import OwnerLimits, open_store
@@ -148,3 +150,28 @@ def test_secrets_are_in_nothing_that_is_kept(keyed: Running, data_dir: Path, key
             return [str(document) for name in names async for document in database[name].find()]
 
     assert not [document for document in in_thread(anyio.run, kept) if secret in document]
+
+
+def test_an_owner_with_too_many_sockets_and_streams_is_refused_by_name_and_no_other(
+    keyed: Running, key_for: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyed.state.open_requests, "_most", 3)
+    key, other_key = key_for("crowd"), key_for("single")
+    headers = {"Authorization": f"Bearer {key}"}
+    with ExitStack() as stack, client(keyed, key) as http, client(keyed, other_key) as other:
+        sockets = [stack.enter_context(connect(keyed.ws_url, additional_headers=headers)) for _ in range(2)]
+        asked = {"input": "Count to 10, live", "stream": True}
+        stream = stack.enter_context(http.stream("POST", "/v1/responses", json=asked))
+        assert stream.status_code == 200
+        refused = http.get("/v1/models")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_open_requests")
+        assert refused.headers["retry-after"] == "1"
+        with pytest.raises(ConnectionClosed) as closed:
+            stack.enter_context(connect(keyed.ws_url, additional_headers=headers)).recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1013
+        assert other.get("/v1/models").status_code == 200
+        sockets[0].close()
+        deadline = time.monotonic() + 10
+        while http.get("/v1/models").status_code == 429:
+            assert time.monotonic() < deadline

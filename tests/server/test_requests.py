@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from codeact.errors import InvalidRequest
-from server.requests import parse_create
+from codeact.server.requests.create import parse_create
 
 
 def refused(body: Any) -> InvalidRequest:
@@ -48,8 +48,8 @@ def test_messages_keep_their_roles_and_parts() -> None:
         ({"input": "x", "store": False, "conversation": "conv_1"}, "conversation"),
         ({"input": "x", "tools": [{"type": "file_search"}]}, "tools[0].type"),
         ({"input": "x", "tools": [{"type": "code_interpreter", "container": 1}]}, "tools[0].container"),
-        ({"input": "x", "tool_choice": "required"}, "tool_choice"),
-        ({"input": "x", "text": {"format": {"type": "json_schema"}}}, "text.format.type"),
+        ({"input": "x", "tool_choice": "always"}, "tool_choice"),
+        ({"input": "x", "text": {"format": {"type": "grammar"}}}, "text.format.type"),
         ({"input": "x", "include": ["message.output_text.logprobs"]}, "include[0]"),
         ({"input": "x", "prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"input": "x", "reasoning": {"effort": "mega"}}, "reasoning.effort"),

@@ -294,6 +294,41 @@ def test_a_file_is_in_the_working_directory_and_the_model_knows(http: httpx.Clie
     assert after["output"][1]["outputs"] == [{"type": "logs", "logs": "a\n"}]
 
 
+NAMES = [
+    "Screenshot 2026-01-01 at 10.00.00\u202fAM.csv",
+    "Sn\u00edmek obrazovky\u00a0v 13.csv",
+    "\u58f2\u4e0a\u3000\u30c7\u30fc\u30bf.csv",
+    "\u05d3\u05d5\u05d7\u200f.csv",
+    "family \U0001f468\u200d\U0001f469\u200d\U0001f467.csv",
+]
+
+
+def test_files_have_the_names_that_users_gave_them_and_models_write(
+    http: httpx.Client, model_server: ModelServer
+) -> None:
+    files = [*NAMES, "cafe\u0301.csv", "cafe\u0301.csv"]
+    written = [*NAMES, "caf\u00e9.csv", "caf\u00e9 (2).csv"]
+    content = [
+        {"type": "input_file", "filename": name, "file_data": f"data:text/csv;base64,{base64.b64encode(text).decode()}"}
+        for name, text in zip(files, (b"%d" % number for number in range(7)), strict=True)
+    ]
+    model_server.reply(f"<execute>\n[open(name).read() for name in {written!a}]\n</execute>")
+    model_server.reply("All there.")
+    create(http, input=[{"role": "user", "content": content}])
+    told = str(model_server.requests[-1].messages)
+    assert "['0', '1', '2', '3', '4', '5', '6']" in str(model_server.requests[-1].messages[-1]["content"])
+    assert "\\u202fAM" in told
+    assert "Two files were sent under one name" in told
+
+
+def test_a_name_that_is_none_is_refused_with_the_reason(http: httpx.Client) -> None:
+    for name, reason in (("a\nb", "control characters"), ("x" * 256, "255 bytes"), ("..", "needs a name")):
+        part = {"type": "input_file", "filename": name, "file_data": "data:text/csv;base64,YQ=="}
+        refused = http.post("/v1/responses", json={"input": [{"role": "user", "content": [part]}]})
+        assert refused.status_code == 400
+        assert reason in refused.json()["error"]["message"]
+
+
 def test_items_of_an_earlier_answer_can_be_sent_back_or_named(http: httpx.Client, model_server: ModelServer) -> None:
     model_server.reply("I look.\n<execute>\nprint(7)\n</execute>")
     model_server.reply("Seven.")

@@ -97,3 +97,37 @@ def test_a_hit_quota_in_the_middle_of_an_answer_fails_it_by_name(server: Running
             while event["type"] != "response.failed":
                 event = json.loads(socket.recv(timeout=60))
     assert event["response"]["error"]["code"] == "sandbox_quota_exceeded"
+
+
+@pytest.fixture(scope="module")
+def shared(make_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory) -> Running:
+    """Two sandboxes in all, and two requests a minute of one owner."""
+    data_dir = tmp_path_factory.mktemp("containers")
+    return make_server(api_keys="one,two", pool_min=0, pool_max=2, responses_per_minute=4, data_dir=data_dir)
+
+
+def container(server: Running, key: str) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx.post(f"{server.url}/v1/containers", json={"name": "x"}, headers=headers, timeout=60, trust_env=False)
+
+
+def test_a_container_takes_no_sandbox_from_another_owner_and_counts_for_the_owner_s_limits(shared: Running) -> None:
+    theirs = container(shared, "two").raise_for_status().json()["id"]
+    mine = [container(shared, "one").raise_for_status().json()["id"] for _ in range(3)]
+    assert len(set(mine)) == 3
+    living = shared.state.workspaces.container_ids
+    assert theirs in living
+    assert mine[-1] in living
+    refused = [container(shared, "one") for _ in range(2)][-1]
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert theirs in shared.state.workspaces.container_ids
+
+
+def test_where_others_have_all_sandboxes_a_container_is_refused_by_name(
+    make_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    server = make_server(api_keys="one,two", pool_min=0, pool_max=1, data_dir=tmp_path_factory.mktemp("full"))
+    theirs = container(server, "two").raise_for_status().json()["id"]
+    refused = container(server, "one")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "at_capacity")
+    assert server.state.workspaces.container_ids == {theirs}

@@ -11,7 +11,7 @@ from openai import OpenAI
 from pymongo import MongoClient
 from websockets.sync.client import ClientConnection, connect
 
-from codeact.store.uri import socket_uri
+from codeact.store.database.uri import socket_uri
 from tests.model_server import Gate, ModelServer
 from tests.server.conftest import Running
 
@@ -72,7 +72,8 @@ def over_sse(server: Running, response_id: str, after: int) -> list[Event]:
 
 def over_the_official_client(server: Running, response_id: str, after: int) -> list[Event]:
     with OpenAI(base_url=f"{server.url}/v1", api_key="k", http_client=httpx.Client(trust_env=False)) as client:
-        stream = client.responses.retrieve(response_id, stream=True, starting_after=after)
+        ours: Any = ["codeact:events"]
+        stream = client.responses.retrieve(response_id, stream=True, starting_after=after, include=ours)
         return [event.to_dict() for event in stream]
 
 
@@ -174,9 +175,9 @@ def test_what_the_other_server_does_not_take_in_comes_back(
     response_id = events[0]["response"]["id"]
     with connect(other.ws_url, max_size=None) as elsewhere:
         for setting, value, code in (
-            ("server.steering.STEER_BYTES", 10, "invalid_input"),
-            ("server.steering.ANSWER_S", 0.0, "not_answered"),
-            ("server.runs.MAX_STEERING", 0, "too_many_pending_steers"),
+            ("codeact.runs.steering.STEER_BYTES", 10, "invalid_input"),
+            ("codeact.runs.steering.ANSWER_S", 0.0, "not_answered"),
+            ("codeact.runs.run.MAX_STEERING", 0, "too_many_pending_steers"),
         ):
             with monkeypatch.context() as patch:
                 patch.setattr(setting, value)
@@ -229,7 +230,7 @@ def test_an_unknown_response_has_no_events(transport: Callable[..., list[Event]]
 def test_an_idle_stream_is_kept_alive(
     begin: Ask, scripted: Running, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.routes.responses.KEEP_ALIVE_S", 0.1)
+    monkeypatch.setattr("codeact.server.routes.responses.KEEP_ALIVE_S", 0.1)
     never = Gate()
     model_server.reply("One", never)
     _, events = begin("response.output_text.delta")
@@ -240,7 +241,7 @@ def test_an_idle_stream_is_kept_alive(
 
 
 def test_who_waits_for_a_sandbox_is_told_so(other: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codeact.running.TELL_AFTER_S", 0.01)
+    monkeypatch.setattr("codeact.agent.code_runner.NOTICE_DELAY_S", 0.01)
     with connect(other.ws_url, max_size=None) as socket:
         socket.send(json.dumps({"type": "response.create", "input": "What is the 100th Fibonacci number?"}))
         events = read(socket)

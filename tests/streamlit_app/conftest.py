@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from codeact.models.demo import EXAMPLES
+from codeact.models.demo.model import EXAMPLES
 from tests.server.conftest import Running, running, settings_of
 
 HOSTILE = "<table><tr><th>a</th></tr><tr><td><img src=/none onerror=\"document.title='owned'\"></td></tr></table>"

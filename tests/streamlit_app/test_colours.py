@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streamlit_app import colours
+from codeact.dashboard.drawing import colours
 
 # Machado, Oliveira, Fernandes: A Physiologically-based Model for Simulation of Color Vision Deficiency (2009).
 SIGHTS = {
@@ -18,11 +18,11 @@ SIGHTS = {
     "deuteranope": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
     "tritanope": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
 }
-THEME = tomllib.loads((Path(colours.__file__).parent / ".streamlit" / "config.toml").read_text())["theme"]
+THEME = tomllib.loads((Path(colours.__file__).parents[1] / ".streamlit" / "config.toml").read_text())["theme"]
 PALETTES = [
     colours.STATUSES,
     colours.PERCENTILES,
-    colours.MISHAPS,
+    colours.FAILURE_COLOURS,
     colours.POOL,
     colours.KINDS,
     colours.PHASES,

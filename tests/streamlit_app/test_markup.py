@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from streamlit_app.markup import JOINER, plain, prose, revealed, visible
+from codeact.dashboard.drawing.markup import JOINER, plain, prose, revealed, visible
 
 
 def test_a_name_is_one_line_in_which_nothing_is_hidden() -> None:

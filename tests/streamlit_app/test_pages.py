@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from codeact.models.demo import EXAMPLES
+from codeact.models.demo.model import EXAMPLES
 from codeact.store import open_store
 from tests.server.conftest import Running, in_thread
 from tests.streamlit_app.conftest import ask, conversation_of, shown
@@ -41,7 +41,7 @@ def button(page: Any, label: str) -> Any:
 
 def wait_for(page: Any, holds: Callable[[], bool]) -> None:
     """Runs the page again until it holds, as its auto-refresh would."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not holds():
         assert time.monotonic() < deadline
         page.run()
@@ -76,7 +76,7 @@ def test_the_overview_counts_runs_and_times(app: App, server: Running) -> None:
     runs, failed = (stored(server, "responses", query) for query in ({}, {"response.status": "failed"}))
     page = app("overview", period="24 h")
     assert runs >= len(EXAMPLES)
-    assert (metric(page, "Runs"), metric(page, "Failed")) == (str(runs), f"{100 * failed / runs:.1f} %")
+    assert (metric(page, "RunFigures"), metric(page, "Failed")) == (str(runs), f"{100 * failed / runs:.1f} %")
     assert metric(page, "Total time").endswith("s")
     assert len(page.get("vega_lite_chart")) == 3
     assert "No prices are known for these models." in [one.value for one in page.caption]
@@ -166,8 +166,9 @@ def test_a_conversation_shows_images_and_dataframes(app: App, server: Running) -
 
 
 def test_a_conversation_goes_on_in_the_chat_and_leaves_as_a_file(app: App, server: Running) -> None:
-    from streamlit_app.bridge import ask as read
-    from streamlit_app.downloads import FORMATS, exported
+    from codeact.dashboard.bridge import ask as read
+    from codeact.dashboard.downloads import FORMATS, exported
+    from codeact.dashboard.trail import Reader
 
     conversation_id = conversation_of(server, "sine")
     page = app("conversation", id=conversation_id)
@@ -175,7 +176,7 @@ def test_a_conversation_goes_on_in_the_chat_and_leaves_as_a_file(app: App, serve
     assert link.proto.url == f"{server.url}/c/{conversation_id}"
     assert [one.proto.label for one in page.get("download_button")] == list(FORMATS)
     conversation = read(lambda store: store.history.get(conversation_id))
-    files = {kind: exported(conversation, kind) for kind in FORMATS}
+    files = {kind: exported(conversation, kind, Reader(None, "")) for kind in FORMATS}
     assert json.loads(files["ipynb"])["nbformat"] == 4
     assert json.loads(files["json"])["object"] == "codeact:conversation"
     assert b"data:image/png;base64," in files["md"]
@@ -196,7 +197,12 @@ def test_the_replay_shows_each_moment(app: App, server: Running) -> None:
     assert len(page.chat_message) == 0
     button(page, "Play").click().run()
     assert button(page, "Pause")
-    wait_for(page, lambda: page.slider[0].value > 0)
+    assert not page.slider, "a browser that is late would send an old value of it"
+    wait_for(page, lambda: len(page.chat_message) > 0)
+    page.session_state["played"] = (0.0, 0)
+    wait_for(page, lambda: len(page.slider) == 1)
+    assert page.slider[0].value == page.slider[0].max
+    assert "still answering …" not in [one.value for one in page.caption]
 
 
 def test_errors_are_counted_with_their_code(app: App, server: Running) -> None:
@@ -207,7 +213,7 @@ def test_errors_are_counted_with_their_code(app: App, server: Running) -> None:
 
 def test_the_pool_is_shown_as_it_is(app: App, server: Running) -> None:
     page = app("sandboxes")
-    assert int(metric(page, "Leased")) == server.state.pool.opened.value.stats().leased  # type: ignore[union-attr]
+    assert int(metric(page, "Leased")) == server.state.pool.started.value.stats().leased  # type: ignore[union-attr]
     assert metric(page, "Leaked") == "0"
 
 

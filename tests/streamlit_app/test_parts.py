@@ -8,13 +8,14 @@ import pytest
 pytest.importorskip("streamlit", reason="make install-dashboard")
 
 from codeact import events as e
+from codeact.dashboard import ranges
+from codeact.dashboard.drawing import charts, colours, figures, timeline
+from codeact.dashboard.drawing.tables import read_table
+from codeact.dashboard.drawing.timeline import phases
+from codeact.dashboard.replay import Recorded, at_moment
 from codeact.store import StoredResponse
-from codeact.store.periods import Period
+from codeact.store.repositories.periods import Period
 from sandbox_pool.outputs import ExecutionResult
-from streamlit_app import charts, colours, figures, ranges, timeline
-from streamlit_app.replaying import Recorded, at_moment
-from streamlit_app.tables import read_table
-from streamlit_app.timeline import phases
 
 
 def test_a_dataframes_markup_becomes_rows_of_text() -> None:

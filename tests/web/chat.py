@@ -2,7 +2,7 @@
 
 from playwright.sync_api import FrameLocator, Locator, Page, WebSocketRoute, expect
 
-from codeact.models.demo import EXAMPLES
+from codeact.models.demo.model import EXAMPLES
 
 __all__ = ["Chat", "Line", "example", "execute"]
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from tests.browser import chromium
 from tests.model_server import ModelServer
 from tests.needs import missing
 from tests.server.conftest import (  # noqa: F401  (fixtures)
@@ -26,16 +27,6 @@ from tests.web.chat import Chat
 from tests.web.hosts import LISTEN, OPEN_ROOTS, Embed, Host, Servers, free_port, serving
 from web.build import BuildError, build
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 expect.set_options(timeout=30_000)
 
 
@@ -87,12 +78,8 @@ def browser(
     narrow: Running,
 ) -> Iterator[Browser]:
     """Comes after every server: while Playwright is open, nothing else can run a loop in this thread."""
-    if not CHROMIUM.exists():
-        missing("browser", f"{CHROMIUM} is missing: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with sync_playwright() as playwright, chromium(playwright) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from codeact.server.routes.page import STATIC
 from examples.embed.host import create_app
-from server.routes.page import STATIC
 from tests.model_server import Gate, ModelServer
 from tests.web.chat import Chat, example, execute
 from tests.web.hosts import LISTEN, OPEN_ROOTS, Embed, Host, Servers, free_port, serving, until
@@ -232,7 +232,7 @@ def test_an_answer_that_fails_is_told_to_the_page(
     embed = enter(servers.shop.shows('data-token-url="/token" data-ui="none"'))
     embed.page.evaluate("codeact.send('hello')")
     (error,) = embed.hears("error")
-    assert "no such model" in error["message"]
+    assert error["message"] == "The model could not answer."
     assert embed.heard("message") == []
 
 

@@ -1,7 +1,6 @@
 // One conversation: what the user asks enters, its turns leave; each follows its answer over the connection.
 
 import { signal } from "@preact/signals";
-import { Answer } from "./core/answer";
 import { asked, input, together, type Asked, type Attachment } from "./core/asked";
 import { path } from "./core/tree";
 import { draw } from "./draw";
@@ -9,39 +8,9 @@ import { Following } from "./following";
 import { api, Failed, type Feedback, type StoredTurn } from "./net/api";
 import type { Connection } from "./net/connection";
 import { text } from "./text";
+import { Turn } from "./turn";
 import { Warming } from "./warming";
 import type { Event, Response } from "./wire";
-
-/** A question and its answer. `id` is the response's, once there is one. */
-export class Turn {
-  readonly answer = new Answer();
-  /** Changes at most once per frame, when there is something new to show. */
-  readonly version = signal(0);
-  /** Why there is no answer, in words; empty where there is one. */
-  failure = "";
-  rating: Feedback["rating"] = null;
-  id: string;
-  /** Stays the same while the id comes. */
-  readonly key: string;
-  previousId: string | null;
-  readonly asked: Asked;
-
-  constructor(id: string, previousId: string | null, asked: Asked) {
-    this.id = this.key = id;
-    this.previousId = previousId;
-    this.asked = asked;
-  }
-
-  get ended(): boolean {
-    return this.answer.ended || this.failure !== "";
-  }
-
-  /** What the answer says in the end. */
-  get words(): string {
-    const last = this.answer.parts.findLast((part) => part?.kind === "prose");
-    return last?.kind === "prose" ? last.text : "";
-  }
-}
 
 /** Who hears of what happens in a conversation. */
 export interface Watcher {

@@ -1,25 +1,34 @@
-// One answer's events enter from the connection, its turn grows, through losses, restarts and what is said meanwhile.
+// Follows one answer over the connection, through losses, restarts and what is said meanwhile, and lets its turn grow.
 
-import type { Conversation, Turn } from "./conversation";
-import { asked } from "./core/asked";
+import { asked, type Asked } from "./core/asked";
 import { draw } from "./draw";
 import { api, Failed } from "./net/api";
 import type { Connection, Follower, Refusal } from "./net/connection";
 import { text } from "./text";
-import type { Event } from "./wire";
+import type { Turn } from "./turn";
+import type { Event, Response } from "./wire";
 
 const AGAIN_MS = 1000;
 const LOOKS = 10;
+
+/** The conversation of an answer, as far as following one concerns it. */
+export interface Home {
+  readonly id: string | null;
+  /** A response has begun: the turn that shows it, with what was said if it is a new one. */
+  begun(turn: Turn, response: Response, said?: Asked): Turn;
+  took(event: Event): void;
+  ended(following: Following, turn: Turn): void;
+}
 
 /** What the connection and one answer have to do with each other, through losses and restarts. */
 export class Following implements Follower {
   private body: Record<string, unknown> | null = null;
   private resumed = false;
   private turn: Turn;
-  private readonly conversation: Conversation;
+  private readonly conversation: Home;
   private readonly connection: Connection;
 
-  constructor(turn: Turn, conversation: Conversation, connection: Connection) {
+  constructor(turn: Turn, conversation: Home, connection: Connection) {
     this.turn = turn;
     this.conversation = conversation;
     this.connection = connection;

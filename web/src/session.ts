@@ -1,12 +1,13 @@
 // The connection and the conversation that is shown, as signals: questions enter, and the page around hears of each.
 
 import { signal } from "@preact/signals";
-import { Conversation, type Turn } from "./conversation";
+import { Conversation } from "./conversation";
 import type { Attachment } from "./core/asked";
 import { address, type Status } from "./net/api";
 import { giveBack } from "./draft";
 import { Connection, type LineState } from "./net/connection";
 import { text } from "./text";
+import type { Turn } from "./turn";
 import type { Event } from "./wire";
 
 /** What the page around the conversation does with what happens in it. */

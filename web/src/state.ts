@@ -9,6 +9,7 @@ import { text } from "./text";
 import type { Event } from "./wire";
 
 const STATUS_RETRY_MS = 1000;
+const MODELS_RETRY_MS = 5_000;
 const SEARCH_PAUSE_MS = 150;
 const UNDO_MS = 8000;
 
@@ -125,7 +126,10 @@ async function showStatus(): Promise<void> {
     if (error instanceof Failed && error.status === 401) line.value = "key";
     return;
   }
-  if (Object.keys(status.value.starting).length) again = window.setTimeout(() => void showStatus(), STATUS_RETRY_MS);
+  const { models, starting } = status.value;
+  if (Object.keys(starting).length) again = window.setTimeout(() => void showStatus(), STATUS_RETRY_MS);
+  // While the demo serves, the server goes on looking for model servers.
+  else if (models.join() === "demo") again = window.setTimeout(() => void showStatus(), MODELS_RETRY_MS);
 }
 
 /** Raises `Failed` where the server does not know the key. */

@@ -1,5 +1,10 @@
 // The wire's types. Generated from codeact/events/ by web/generate_types.py; never edited by hand.
 
+export interface CallStep {
+  text?: string;
+  code?: string | null;
+}
+
 export interface ClearOutput {
   output_type: "clear_output";
   wait: boolean;
@@ -35,6 +40,7 @@ export interface CodeInterpreterCall {
   "codeact:tagged": boolean;
   "codeact:waits_for": string[];
   "codeact:continues": string | null;
+  "codeact:written": Written | null;
 }
 
 export interface CodeOutput {
@@ -159,6 +165,7 @@ export interface InputMessage {
   role: "assistant" | "developer" | "system" | "user";
   content: (Record<string, unknown>)[];
   status: "completed";
+  "codeact:kept": KeptReasoning;
 }
 
 export interface InputTokensDetails {
@@ -185,6 +192,24 @@ export interface InterpreterInterpreting {
   item_id: string;
   output_index: number;
   sequence_number: number;
+}
+
+export interface JsonObjectFormat {
+  type: "json_object";
+}
+
+export interface JsonSchemaFormat {
+  type: "json_schema";
+  name: string;
+  schema: Record<string, unknown>;
+  description: string | null;
+  strict: boolean | null;
+}
+
+export interface KeptReasoning {
+  model: string;
+  field?: string;
+  data?: Record<string, unknown>;
 }
 
 export interface Ledger {
@@ -223,9 +248,10 @@ export interface McpCall {
   name: string;
   arguments: string;
   output: string | null;
-  error: string | null;
+  error: McpError | string | null;
   approval_request_id: string | null;
   status: "calling" | "completed" | "failed" | "in_progress" | "incomplete";
+  "codeact:steps": CallStep[];
 }
 
 export interface McpCompleted {
@@ -233,6 +259,11 @@ export interface McpCompleted {
   item_id: string;
   output_index: number;
   sequence_number: number;
+}
+
+export interface McpError {
+  type: "mcp_tool_execution_error";
+  content: (Record<string, string>)[];
 }
 
 export interface McpFailed {
@@ -249,12 +280,22 @@ export interface McpInProgress {
   sequence_number: number;
 }
 
+export interface McpStep {
+  type: "codeact:mcp_call.step";
+  item_id: string;
+  output_index: number;
+  step: CallStep;
+  sequence_number: number;
+}
+
 export interface Message {
   type: "message";
   id: string;
   role: "assistant";
   status: "completed" | "in_progress" | "incomplete";
   content: OutputText[];
+  phase: "commentary" | "final_answer" | null;
+  "codeact:written": Written | null;
 }
 
 export interface Notice {
@@ -328,12 +369,14 @@ export interface Reasoning {
   id: string;
   summary: unknown[];
   content: ReasoningTextPart[];
+  encrypted_content: string | null;
   status: "completed" | "in_progress" | "incomplete";
+  "codeact:kept": KeptReasoning | null;
 }
 
 export interface ReasoningConfig {
-  effort: "high" | "low" | "medium" | "minimal" | "none" | "xhigh" | null;
-  summary: "auto" | null;
+  effort: "high" | "low" | "max" | "medium" | "minimal" | "none" | "xhigh" | null;
+  summary: "auto" | "concise" | "detailed" | null;
 }
 
 export interface ReasoningTextDelta {
@@ -384,7 +427,7 @@ export interface Response {
   top_logprobs: number;
   text: TextConfig;
   reasoning: ReasoningConfig | null;
-  tool_choice: string;
+  tool_choice: string | Record<string, unknown>;
   tools: unknown[];
   truncation: "auto" | "disabled";
   store: boolean;
@@ -432,6 +475,12 @@ export interface ResponseIncomplete {
   sequence_number: number;
 }
 
+export interface ResponseQueued {
+  type: "response.queued";
+  response: Response;
+  sequence_number: number;
+}
+
 export interface ResponseUsage {
   input_tokens: number;
   input_tokens_details: InputTokensDetails;
@@ -444,7 +493,7 @@ export interface ResponseUsage {
 
 export interface StatusEvent {
   type: "codeact:status";
-  status: "starting_sandbox" | "waiting_for_database";
+  status: "queued" | "starting_sandbox" | "waiting_for_database";
   message: string;
   sequence_number: number;
 }
@@ -469,7 +518,8 @@ export interface Stream {
 }
 
 export interface TextConfig {
-  format: TextFormat;
+  format: TextFormat | JsonSchemaFormat | JsonObjectFormat;
+  verbosity: "high" | "low" | "medium" | null;
 }
 
 export interface TextFormat {
@@ -483,8 +533,19 @@ export interface UpdateDisplayData {
   metadata?: Record<string, unknown>;
 }
 
+export interface Written {
+  model: string;
+  text?: string | null;
+  items?: string[];
+  call_id?: string | null;
+  arguments?: string | null;
+  custom?: boolean;
+  place?: number;
+}
+
 export type Event =
   | ResponseCreated
+  | ResponseQueued
   | ResponseInProgress
   | OutputItemAdded
   | OutputItemDone
@@ -506,6 +567,7 @@ export type Event =
   | McpArgumentsDelta
   | McpArgumentsDone
   | McpInProgress
+  | McpStep
   | McpCompleted
   | McpFailed
   | NoticeEvent

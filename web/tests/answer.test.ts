@@ -19,6 +19,7 @@ const call = (change: Partial<CodeInterpreterCall> = {}): CodeInterpreterCall =>
   "codeact:result": null,
   "codeact:observation": null,
   "codeact:tagged": true,
+  "codeact:written": null,
   "codeact:waits_for": [],
   "codeact:continues": null,
   "codeact:started_s": null,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Blocks } from "../src/core/blocks";
-import { marked, table } from "../src/core/html";
+import { marked, prose, table } from "../src/core/html";
 
 const TEXT = `# Title
 
@@ -76,5 +76,27 @@ describe("a table of code's", () => {
   it("is left to the frame when it is anything else", () => {
     expect(table("<table><tr><td>1</td></tr></table>")).toBeNull();
     expect(table('<style type="text/css">#T_1{}</style><table class="dataframe"></table>')).toBeNull();
+  });
+});
+
+describe("text that is nested without an end", () => {
+  it.each([">", "> ", "- "])("is shown as it was written: %j", (mark) => {
+    const text = mark.repeat(16_000) + "a";
+    const { finished, rest } = new Blocks().update(text);
+    const shown = [...finished, ...rest];
+    expect(shown.length).toBeGreaterThan(0);
+    for (const block of shown) expect(() => prose(block.text)).not.toThrow();
+  });
+});
+
+describe("a paragraph of thousands of marks", () => {
+  it("is shown as it was written", () => {
+    expect(prose("*a_".repeat(5_000))).toContain("<pre>");
+    expect(prose("\\( ".repeat(5_000))).toContain("<pre>");
+  });
+
+  it("is not what a long list or table of marked words is", () => {
+    expect(prose("- **name**: [link](https://a.example) and *more*\n".repeat(300))).not.toContain("<pre>");
+    expect(prose("| a | b |\n|---|---|\n" + "| **1** | `2` |\n".repeat(300))).not.toContain("<pre>");
   });
 });

@@ -35,6 +35,9 @@ for await (const event of await client.responses.retrieve(id, { stream: true, st
 }
 got.gapless = seen.every((number, index) => number === index);
 
+const helped = await client.responses.stream({ model, input: "helped" }).finalResponse();
+got.helped = [textOf(helped), helped.output.map((item) => item.type)];
+
 const socket = new ResponsesWS(client);
 const kinds = [];
 await new Promise((resolve, reject) => {

@@ -36,7 +36,7 @@ def code(
 
 
 def image(sha256: str) -> e.ImageOutput:
-    return e.ImageOutput(f"/v1/blobs/{sha256}")
+    return e.ImageOutput(f"blob:{sha256}")
 
 
 async def add_answer(

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 PNG = os.urandom(3_000)
 PNG_TEXT = base64.encodebytes(PNG).decode()
-PNG_URL = f"/v1/blobs/{hashlib.sha256(PNG).hexdigest()}"
+PNG_URL = f"blob:{hashlib.sha256(PNG).hexdigest()}"
 
 
 class Blobs(dict[str, tuple[bytes, str]]):
@@ -32,7 +32,7 @@ class Blobs(dict[str, tuple[bytes, str]]):
         return sha256
 
     def at(self, url: str) -> tuple[bytes, str]:
-        return self[url.removeprefix("/v1/blobs/")]
+        return self[url.removeprefix("blob:")]
 
 
 def call(*outputs: o.Stream | o.DisplayData | o.ExecuteResult | o.Error, **fields: object) -> e.CodeInterpreterCall:
@@ -97,7 +97,7 @@ async def test_a_long_text_keeps_its_head_and_its_tail_and_says_where_all_of_it_
     assert text.endswith(tail)
     (sha256,) = blobs
     left_out = f"{len(text) - 64_000:,} of {len(text):,} characters are left out here"
-    assert line == f"\n[{left_out}; all of them: /v1/blobs/{sha256}]\n"
+    assert line == f"\n[{left_out}; all of them: blob:{sha256}]\n"
     assert blobs[sha256] == (text.encode(), "text/plain")
     assert item.outputs == [e.LogsOutput(cut.text)]
     again = msgspec.to_builtins(item)
@@ -163,7 +163,7 @@ async def test_of_too_many_outputs_the_first_and_the_last_stay(count: int, size_
     middle = next(index for index, output in enumerate(kept) if isinstance(output, o.Stream))
     line = kept[middle]
     assert isinstance(line, o.Stream)
-    assert f"of {count:,} outputs are left out here; all of them: /v1/blobs/" in line.text
+    assert f"of {count:,} outputs are left out here; all of them: blob:" in line.text
     assert kept[:middle] == everything[:middle]
     assert kept[middle + 1 :] == everything[len(everything) - (len(kept) - middle - 1) :]
     assert 0 < middle < len(kept) - 1
@@ -230,7 +230,7 @@ async def test_a_response_with_ten_megabytes_per_item_fits_and_comes_back(store:
     shown = stored.output[0].notebook_outputs[1]  # type: ignore[union-attr]
     assert isinstance(shown, o.DisplayData)
     urls = shown.metadata["codeact:url"]
-    blob = await store.get_blob(urls["image/png"].removeprefix("/v1/blobs/"), owner="ann")
+    blob = await store.get_blob(urls["image/png"].removeprefix("blob:"), owner="ann")
     assert (blob.data, blob.media_type) == (image, "image/png")
-    whole = await store.get_blob(urls["text/html"].removeprefix("/v1/blobs/"), owner="ann")
+    whole = await store.get_blob(urls["text/html"].removeprefix("blob:"), owner="ann")
     assert whole.data == b"0" * 10_000_000

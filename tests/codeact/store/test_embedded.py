@@ -136,7 +136,7 @@ async def test_it_leads_a_session_of_its_own(data_dir: Path) -> None:
 @pytest.mark.parametrize("name", ["d" * 150, "comma,comma", "space é %41"])
 async def test_any_directory_name_will_do(data_dir: Path, name: str) -> None:
     async with embedded_mongod(data_dir / name) as uri, Store.connect(uri) as store:
-        await store.ping()
+        await store.leases.all()
         async with embedded_mongod(data_dir / name) as again:
             assert again == uri
         socket = Path(describe(uri))
@@ -262,10 +262,10 @@ async def test_kills_in_the_middle_of_writing_lose_nothing_acknowledged(data_dir
                 pid = pid_of(data_dir)
                 before = len(stored)
                 while len(stored) < before + 50:
-                    await store.ping()
+                    await store.leases.all()
                 os.kill(pid, signal.SIGKILL)
                 await gone(pid)
-                await store.ping()
+                await store.leases.all()
             enough.set()
         found = (await store.get_response(answer.id, owner="ann")).response.output
     assert {item.id for item in stored} <= {item.id for item in found}
@@ -279,7 +279,7 @@ async def test_a_start_waits_for_a_mongod_that_is_still_ending(data_dir: Path) -
     pid = pid_of(data_dir)
     os.kill(pid, signal.SIGTERM)
     async with open_store(Settings.load(data_dir=data_dir)) as store:
-        await store.ping()
+        await store.leases.all()
         assert runs(pid_of(data_dir))
 
 
@@ -334,7 +334,7 @@ async def test_a_mongod_that_cannot_run_here_is_told_with_the_reason(
 
 
 async def test_a_mongod_that_hangs_is_named_in_bounded_time(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codeact.store.embedded.START_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("codeact.store.database.embedded.START_TIMEOUT_S", 0.5)
     async with server(data_dir) as (process, _):
         process.kill()
         await process.wait()

@@ -17,9 +17,10 @@ from beanie import exceptions as beanie_errors
 from pymongo import MongoClient
 
 from codeact.errors import StoreError, StoreUnavailable
-from codeact.store import Store, connection
-from codeact.store import operation as operation_module
-from codeact.store.failures import CODES, FOREIGN, explain
+from codeact.store import Store
+from codeact.store.database import connection
+from codeact.store.database import operation as operation_module
+from codeact.store.database.errors import CODES, FOREIGN, explain
 
 pytestmark = pytest.mark.anyio
 
@@ -173,28 +174,30 @@ async def test_a_member_that_takes_no_writes_is_refused(mongod: RunMongod) -> No
 async def test_a_database_that_goes_away_and_comes_back_works_again(
     mongod: RunMongod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operation_module, "OPERATION_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(operation_module, "SILENCE_S", 2.0)
+    monkeypatch.setattr(operation_module, "PING_S", 1.0)
     with mongod() as running:
         async with Store.connect(running.uri) as store:
             conversation = await store.create_conversation(owner="ann")
             running.signal(signal.SIGKILL)
-            for call in (store.ping, lambda: store.get_conversation(conversation.id, owner="ann")):
+            for call in (lambda: store.get_conversation(conversation.id, owner="ann"), store.ping):
                 started = time.monotonic()
                 with pytest.raises(StoreUnavailable, match="No MongoDB answers"):
                     await call()
-                assert time.monotonic() - started < 3
+                assert time.monotonic() - started < 20
             with mongod():
                 assert await store.get_conversation(conversation.id, owner="ann") == conversation
 
 
 async def test_a_database_that_hangs_is_given_up_in_time(mongod: RunMongod, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operation_module, "OPERATION_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(operation_module, "SILENCE_S", 2.0)
+    monkeypatch.setattr(operation_module, "PING_S", 1.0)
     with mongod() as running:
         async with Store.connect(running.uri) as store:
             running.signal(signal.SIGSTOP)
             started = time.monotonic()
             with pytest.raises(StoreUnavailable):
                 await store.create_conversation(owner="ann")
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 20
             running.signal(signal.SIGCONT)
             await store.create_conversation(owner="ann")

@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
+import anyio
 import pytest
 
 from codeact.store import Store
-from codeact.store.leases import LEASE_S
-from codeact.store.process import new_name
+from codeact.store.database.process import new_name
+from codeact.store.repositories.response_leases import LEASE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -33,3 +34,18 @@ async def test_a_container_of_a_dead_server_is_nowhere(store: Store, how: str) -
         change = {"process": "elsewhere/boot.1/7/1/aa", "held_at": datetime.now(UTC) - timedelta(seconds=LEASE_S + 5)}
     await store._documents.containers.get_pymongo_collection().update_one({"_id": "cntr_1"}, {"$set": change})
     assert not (await store.files.get("cntr_1", owner="ann")).elsewhere
+
+
+async def test_of_versions_that_are_noted_at_once_one_is_there(store: Store) -> None:
+    container = await store.files.touch("cntr_1", owner="ann", conversation_id="conv_1")
+
+    async def add(size_bytes: int) -> None:
+        await store.files.add(
+            container, "a.txt", size_bytes=size_bytes, modified_at=1.0, source="user", sha256=f"{size_bytes:064}"
+        )
+
+    await add(0)
+    async with anyio.create_task_group() as tasks:
+        for size_bytes in range(1, 9):
+            tasks.start_soon(add, size_bytes)
+    assert len(await store.files.files("cntr_1", owner="ann")) == 1

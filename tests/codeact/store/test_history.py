@@ -10,10 +10,11 @@ from pymongo import AsyncMongoClient
 from codeact import events as e
 from codeact.errors import InvalidRequest, NotFound
 from codeact.store import HistoryQuery, Store
-from codeact.store import history as module
+from codeact.store.repositories import history as history_module
 from sandbox_pool import outputs as o
 from tests.codeact.store.conversations import add_answer, code, image, message, user
 from tests.codeact.store.plans import explained, queries_of, stages
+from tests.codeact.store.test_store import response
 
 pytestmark = pytest.mark.anyio
 
@@ -149,9 +150,36 @@ async def test_a_deleted_conversation_is_gone_until_it_is_restored(store: Store,
     assert await found(store, query="sine") == await found(store, has_image=True) == []
     with pytest.raises(NotFound):
         await store.get_conversation(plot, owner="ann")
-    assert await store.history.purge(before=datetime.now(UTC) - timedelta(days=1)) == 0
+    assert await store.purging.purge(before=datetime.now(UTC) - timedelta(days=1)) == 0
     assert await store.history.restore(plot, owner="ann") == before
     assert await found(store, query="sine", has_image=True) == [plot]
+
+
+def soon() -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=1)
+
+
+async def test_purging_leaves_a_blob_that_a_response_under_way_has_put(store: Store) -> None:
+    kept, again, gone = [await store.put_blob(data, "image/png", owner="ann") for data in (b"kept", b"again", b"gone")]
+    outputs = [image(sha256) for sha256 in (kept, again, gone)]
+    deleted = await add_answer(store, None, "one", code("a", outputs=outputs))
+    under_way = (await store.create_conversation(owner="ann")).id
+    begun = response(conversation=e.ConversationRef(under_way))
+    await store.begin_response(begun, [], owner="ann")
+    assert await store.put_blob(b"kept", "image/png", owner="ann") == kept  # What it shows is known when it ends.
+    await store.history.delete(conversation_of(deleted), owner="ann")
+    assert await store.purging.purge(before=soon()) == 1
+    for sha256 in (kept, again, gone):
+        assert await store.get_blob(sha256, owner="ann")
+    begun.output = [code("b", outputs=[image(kept)])]
+    begun.status = "completed"
+    await store.end_response(begun)
+    await store.put_blob(b"again", "image/png", owner="ann")
+    await store.purging.purge(before=soon(), unused_for=timedelta(0))
+    for sha256 in (kept, again):
+        assert await store.get_blob(sha256, owner="ann")
+    with pytest.raises(NotFound):
+        await store.get_blob(gone, owner="ann")
 
 
 async def test_purging_removes_items_and_the_blobs_that_nothing_else_uses(store: Store) -> None:
@@ -159,7 +187,7 @@ async def test_purging_removes_items_and_the_blobs_that_nothing_else_uses(store:
     first = await add_answer(store, None, "one", code("a", outputs=[image(shared), image(own)]))
     second = await add_answer(store, None, "two", code("b", outputs=[image(shared)]))
     await store.history.delete(conversation_of(first), owner="ann")
-    assert await store.history.purge(before=datetime.now(UTC) + timedelta(seconds=1)) == 1
+    assert await store.purging.purge(before=soon(), unused_for=timedelta(0)) == 1
     with pytest.raises(NotFound):
         await store.history.restore(conversation_of(first), owner="ann")
     with pytest.raises(NotFound):
@@ -178,9 +206,9 @@ async def test_purging_takes_containers_files_feedback_and_shares_along(store: S
     for path in ("a", "b"):
         await store.files.add(container, path, size_bytes=4, modified_at=1.0, source="assistant", sha256=sha256)
     await store.sharing.rate(answer.id, "up", "fine", owner="ann")
-    await store.sharing.share(conversation_id, await store.thread(answer.id, owner="ann"), owner="ann")
+    await store.sharing.share(conversation_id, await store.thread(answer.id, owner="ann"), images=(), owner="ann")
     await store.history.delete(conversation_id, owner="ann")
-    await store.history.purge(before=datetime.now(UTC) + timedelta(seconds=1))
+    await store.purging.purge(before=soon(), unused_for=timedelta(0))
     async with AsyncMongoClient(uri) as client:
         database = client.get_default_database()
         assert {
@@ -253,7 +281,7 @@ async def test_conversations_of_older_servers_are_indexed(store: Store, uri: str
 async def test_no_query_scans_the_collection(
     uri: str, owner: str | None, counted: int, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "COUNTED", counted)
+    monkeypatch.setattr(history_module, "COUNTED", counted)
     with queries_of("conversations") as queries:
         async with Store.connect(uri) as store:
             for number in range(3):

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from codeact.store.process import has_died, new_name
+from codeact.store.database.process import has_died, new_name
 
-NAME = "from codeact.store.process import new_name; print(new_name(), flush=True); input()"
+NAME = "from codeact.store.database.process import new_name; print(new_name(), flush=True); input()"
 
 
 def test_a_process_runs_until_it_ends() -> None:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from codeact.errors import InvalidRequest
-from codeact.store.history import COUNTED, leading_term
-from codeact.store.query import HistoryQuery, Place, Term, terms
+from codeact.store.repositories.history import COUNTED, leading_term
+from codeact.store.search.query import Cursor, HistoryQuery, Term, terms
 
 [RARE] = terms(HistoryQuery(tag="x"))
 [WORD] = terms(HistoryQuery(query="the"))
@@ -41,14 +41,14 @@ def test_no_rating_excludes_both() -> None:
 
 
 def test_a_place_is_read_as_it_was_written() -> None:
-    place = Place(datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC), "conv_1")
-    assert Place.read(str(place)) == place
+    place = Cursor(datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC), "conv_1")
+    assert Cursor.read(str(place)) == place
 
 
 @pytest.mark.parametrize("text", ["", "x", "conv", "WyJhIl0", "é", "AAAA" * 40])
 def test_what_is_no_place_is_refused_by_name(text: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        Place.read(text)
+        Cursor.read(text)
     assert refused.value.param == "after"
 
 

@@ -8,17 +8,17 @@ import msgspec
 import pytest
 
 from codeact import events as e
-from codeact.builder import ResponseBuilder
-from codeact.errors import ConversationLocked
-from codeact.models import Usage
-from codeact.parser import CodeText
-from codeact.recorder import Recorder
-from codeact.recovery import recover
+from codeact.agent.response_builder import ResponseBuilder
+from codeact.dialect.parser import CodeText
+from codeact.errors import ConversationLocked, ResponseTakenOver
+from codeact.model import Usage
+from codeact.runs.event_log import RESTART_GAP, EventWriter
+from codeact.runs.recorder import Recorder
+from codeact.runs.recovery import recover
 from codeact.store import Store
-from codeact.store.leases import Lease
-from codeact.store.log import RESTART_GAP, EventWriter
+from codeact.store.repositories.response_leases import Lease
 from sandbox_pool.outputs import Stream
-from tests.codeact.store.test_log import getter
+from tests.codeact.runs.test_event_log import getter
 from tests.codeact.store.test_store import answered, message, response
 
 pytestmark = pytest.mark.anyio
@@ -27,10 +27,9 @@ pytestmark = pytest.mark.anyio
 class Dead:
     """A server's run until it died: everything that was emitted is in the log, and nothing more comes."""
 
-    def __init__(self, store: Store, answer: e.Response) -> None:
+    def __init__(self, store: Store, writer: EventWriter, answer: e.Response) -> None:
         self.store = store
-        self.writer = EventWriter(getter(store), kept_s=3600)
-        self.recorder = Recorder(answer, owner="ann", store=store, writer=self.writer, patience_s=1)
+        self.recorder = Recorder(answer, owner="ann", store=store, writer=writer, store_timeout_s=1)
         self.builder = ResponseBuilder(answer, self.recorder.emit, started=time.monotonic())
 
     async def begin(self) -> None:
@@ -50,22 +49,24 @@ async def other(uri: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def dead(other: Store) -> Dead:
+async def dead(other: Store) -> AsyncIterator[Dead]:
     conversation = await other.create_conversation(owner="ann")
-    left = Dead(other, response(conversation=e.ConversationRef(conversation.id)))
-    await left.begin()
-    return left
+    async with EventWriter.open(getter(other), ttl_s=3600) as writer:
+        left = Dead(other, writer, response(conversation=e.ConversationRef(conversation.id)))
+        await left.begin()
+        yield left
 
 
 async def recovered(store: Store, lease: Lease) -> e.Response:
-    await recover(lease, store=store, writer=EventWriter(getter(store), kept_s=3600))
+    async with EventWriter.open(getter(store), ttl_s=3600) as writer:
+        await recover(lease, store=store, writer=writer)
     return (await store.get_response(lease.response_id, owner="ann")).response
 
 
 async def events(store: Store, response_id: str) -> list[e.Event]:
     found: list[e.Event] = []
-    async for stretch in store.events.read(response_id, 0):
-        found += [e.decode_event(frame) for frame in stretch.frames]
+    async for event_batch in store.events.read(response_id, 0):
+        found += [e.decode_event(frame) for frame in event_batch.frames]
     return found
 
 
@@ -103,8 +104,8 @@ async def test_its_events_go_on_under_numbers_that_nobody_has_seen(store: Store,
 async def test_code_that_was_running_keeps_its_output(store: Store, dead: Dead) -> None:
     await dead.builder.code_start("cntr_1", tagged=True)
     await dead.builder.segment(CodeText("print(1)"))
-    await dead.builder.interpreting("cntr_1")
-    await dead.builder.output(Stream("stdout", "1\n"))
+    await dead.builder.code.interpreting("cntr_1")
+    await dead.builder.code.output(Stream("stdout", "1\n"))
     answer = await recovered(store, await dead.lease())
     call = answer.output[0]
     assert isinstance(call, e.CodeInterpreterCall)
@@ -133,7 +134,7 @@ async def test_one_that_had_ended_keeps_its_end_whether_or_not_it_was_told(
 ) -> None:
     """The server dies before the last event is in the log, or before its lease is released."""
     await dead.builder.text("All of it.")
-    await dead.builder.close_item()
+    await dead.builder.close_item(phase="final_answer")
     if told:
         await dead.builder.end("completed", Usage(output_tokens=3))
     else:
@@ -166,7 +167,8 @@ async def test_of_two_servers_that_find_it_one_ends_it(store: Store, dead: Dead,
 async def test_a_server_that_was_taken_for_dead_cannot_end_it_any_more(store: Store, dead: Dead) -> None:
     await dead.builder.text("Half")
     failed = await recovered(store, await dead.lease())
-    await dead.builder.end("completed", Usage())
+    with pytest.raises(ResponseTakenOver):
+        await dead.builder.end("completed", Usage())
     assert (await store.get_response(failed.id, owner="ann")).response.status == "failed"
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from codeact import events as e
 from codeact.store import HistoryQuery, Store
-from codeact.store.mishaps import attempts_until_fixed, shape_of
-from codeact.store.percentiles import Times, spreads
-from codeact.store.periods import MOST_BINS, Period, id_at, time_of_id
+from codeact.store.repositories.failure_stats import attempts_until_fixed, shape_of
+from codeact.store.repositories.percentiles import Times, percentiles_of
+from codeact.store.repositories.periods import MOST_BINS, Period, id_at, time_of_id
 from sandbox_pool import outputs as o
 from tests.codeact.store.conversations import add_answer, code, message
 
@@ -73,23 +73,23 @@ async def test_what_was_spent_is_summed_by_model_and_owner_the_most_first(filled
 
 
 async def test_percentiles_are_of_the_whole_period_and_of_each_bin(filled: Store) -> None:
-    found = spreads(await filled.statistics.times(hour()))
+    found = percentiles_of(await filled.statistics.times(hour()))
     [whole] = [one for one in found if one.start is None]
     assert (whole.time, whole.runs, whole.seconds[50]) == ("total", 3, 2.0)
     assert sum(one.runs for one in found if one.start is not None) == 3
 
 
 async def test_a_part_of_the_runs_stands_for_many(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codeact.store.statistics.SAMPLED", 1)
+    monkeypatch.setattr("codeact.store.repositories.statistics.SAMPLED", 1)
     times = await filled.statistics.times(hour())
     assert (times.runs, times.share) == (3, 1 / 3)
-    assert all(one.runs <= 3 and one.seconds[99] == 2.0 for one in spreads(times))
+    assert all(one.runs <= 3 and one.seconds[99] == 2.0 for one in percentiles_of(times))
 
 
 def test_percentiles_are_by_nearest_rank() -> None:
     start = datetime(2026, 6, 1, tzinfo=UTC)
     values = {"first_token": [float(n) for n in range(1, 101)], "first_output": [], "total": [7.0]}
-    found = {(one.start, one.time): one for one in spreads(Times(100, 1.0, {start: values}))}
+    found = {(one.start, one.time): one for one in percentiles_of(Times(100, 1.0, {start: values}))}
     assert set(found) == {(start, "first_token"), (None, "first_token"), (start, "total"), (None, "total")}
     assert found[None, "first_token"].seconds == {50: 50.0, 95: 95.0, 99: 99.0}
     assert found[None, "total"].seconds == {50: 7.0, 95: 7.0, 99: 7.0}
@@ -105,10 +105,10 @@ async def test_a_run_is_running_until_it_ends(store: Store) -> None:
 
 async def test_exceptions_are_found_with_their_code_and_conversation(filled: Store) -> None:
     found = Counter[str]()
-    for one in await filled.mishaps.find(hour()):
+    for one in await filled.failure_stats.find(hour()):
         found[one.name] += one.times
     assert found == {"ValueError": 1, "KeyError": 2}
-    first, second = await filled.mishaps.failing(hour())
+    first, second = await filled.failure_stats.failing(hour())
     assert (first.name, first.times, first.code) == ("KeyError", 2, "b")
     assert (second.name, second.message) == ("ValueError", "3 is too many")
     assert second.conversation_id is not None
@@ -118,11 +118,13 @@ async def test_limits_that_were_hit_are_found(store: Store) -> None:
     call = code("while True: pass")
     call.result = o.ExecutionResult(status="timeout", duration_s=1.0, limit="execution_timeout_s")
     await add_answer(store, None, "wait", call)
-    assert [(one.kind, one.name) for one in await store.mishaps.find(hour())] == [("limit", "execution_timeout_s")]
+    assert [(one.kind, one.name) for one in await store.failure_stats.find(hour())] == [
+        ("limit", "execution_timeout_s")
+    ]
 
 
 async def test_attempts_until_code_worked_are_counted(filled: Store) -> None:
-    assert await filled.mishaps.attempts(hour()) == {2: 1, None: 1}
+    assert await filled.failure_stats.attempts(hour()) == {2: 1, None: 1}
 
 
 @pytest.mark.parametrize(
@@ -183,11 +185,11 @@ async def test_no_question_is_answered_by_reading_documents_or_a_whole_collectio
         await filled.statistics.runs(hour())
         await filled.statistics.times(hour("ann"))
         await filled.statistics.spent(hour())
-        await filled.mishaps.find(hour())
+        await filled.failure_stats.find(hour())
         covered = await plans(database)
         await filled.statistics.running()
-        await filled.mishaps.failing(hour())
-        await filled.mishaps.attempts(hour())
+        await filled.failure_stats.failing(hour())
+        await filled.failure_stats.attempts(hour())
         others = await plans(database)
     finally:
         await database.command("profile", 0)

@@ -140,11 +140,17 @@ async def test_whatever_json_code_displays_comes_back(store: Store) -> None:
     wild = {"a.b": 1, "$where": 2, "": 3, "nul\0": 4, "big": 2**100, "deep": [[[{"x": None}]]], "_id": [1.5]}
     for _ in range(300):
         wild = {"deeper": wild}
-    item = call(o.DisplayData({"application/json": wild, "text/plain": "\0"}, {"$x": {"a.b": 2**70}}))
+    display = o.DisplayData({"application/json": wild, "text/plain": "\0"}, {"$x": {"a.b": 2**70}})
     answer = response()
     await store.begin_response(answer, [user("hello")], owner="ann")
-    await store.add_item(answer.id, 0, item)
-    assert (await store.get_response(answer.id, owner="ann")).response.output == [item]
+    await store.add_item(answer.id, 0, call(display))
+    [item] = (await store.get_response(answer.id, owner="ann")).response.output
+    assert isinstance(item, e.CodeInterpreterCall)
+    [found] = item.notebook_outputs
+    assert isinstance(found, o.DisplayData)
+    # Values of a display come back as their JSON: nobody on the way looks into them.
+    assert msgspec.json.decode(bytes(found.data["application/json"])) == wild
+    assert (found.data["text/plain"], found.metadata) == ("\0", display.metadata)
 
 
 async def test_what_the_database_cannot_hold_is_an_error_of_ours(store: Store) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from codeact.store import describe
-from codeact.store.uri import is_readable, redact, socket_uri
+from codeact.store.database.uri import is_readable, redact, socket_uri
 
 
 @pytest.mark.parametrize(

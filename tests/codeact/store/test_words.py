@@ -2,7 +2,7 @@
 
 import pytest
 
-from codeact.store.words import asked_words, words_of
+from codeact.store.search.search_terms import asked_words, words_of
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 // One response's events enter, in order; the parts of its answer leave, as far as they have come.
 
 import { Outputs } from "./outputs";
-import type { ContainerFileCitation, Event, ExecutionResult, Item, Notice, Response } from "../wire";
+import type { CallStep, ContainerFileCitation, Event, ExecutionResult, Item, McpCall, Notice, Response } from "../wire";
 
 interface Part {
   readonly id: string;
@@ -38,6 +38,8 @@ export interface Call extends Part {
   arguments: string;
   output: string | null;
   error: string | null;
+  /** What an agent that the call started has said and run so far. */
+  steps: CallStep[];
   done: boolean;
 }
 
@@ -138,6 +140,8 @@ export class Answer {
     } else if (at.kind === "call") {
       if (event.type === "response.mcp_call_arguments.done" || event.type === "response.function_call_arguments.done") {
         at.arguments = event.arguments;
+      } else if (event.type === "codeact:mcp_call.step") {
+        at.steps.push(event.step);
       }
     } else if (event.type === "response.output_text.delta" || event.type === "response.reasoning_text.delta") {
       at.text += event.delta;
@@ -192,7 +196,8 @@ function part(item: Item): AnswerPart | null {
     case "function_call":
     case "mcp_call": {
       const { name } = item;
-      return { kind: "call", id, changes: 0, name, arguments: item.arguments, output: null, error: null, done: false };
+      const call = { name, arguments: item.arguments, output: null, error: null, steps: [] };
+      return { kind: "call", id, changes: 0, ...call, done: false };
     }
     default:
       return null;
@@ -208,10 +213,17 @@ function finish(at: AnswerPart, item: Item): void {
     if (!at.outputs.shown.length) for (const output of item["codeact:notebook_outputs"]) at.outputs.take(output);
   } else if (at.kind === "call" && (item.type === "mcp_call" || item.type === "function_call")) {
     at.arguments = item.arguments;
-    if (item.type === "mcp_call") [at.output, at.error] = [item.output, item.error];
+    if (item.type === "mcp_call") {
+      [at.output, at.error, at.steps] = [item.output, wordsOf(item.error), item["codeact:steps"]];
+    }
     at.done = true;
   } else if ((at.kind === "prose" || at.kind === "thinking") && (item.type === "message" || item.type === "reasoning")) {
     at.text = item.content.map((content) => content.text).join("");
     at.done = true;
   }
+}
+
+/** Why a call of a tool failed; earlier versions stored it as a text. */
+function wordsOf(error: McpCall["error"]): string | null {
+  return error === null || typeof error === "string" ? error : error.content.map((part) => part["text"] ?? "").join("\n");
 }

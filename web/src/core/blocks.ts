@@ -1,5 +1,6 @@
 // Markdown that grows enters; its finished blocks, which never change again, and the unfinished rest leave.
 
+import { Lexer } from "marked";
 import { marked } from "./html";
 
 export type Block = { readonly kind: "markdown"; readonly text: string } | CodeBlock;
@@ -24,7 +25,7 @@ export class Blocks {
       this.read = 0;
     }
     this.text = text;
-    const tokens = marked.lexer(text.slice(this.read));
+    const tokens = lexed(text.slice(this.read));
     const last = tokens.findLastIndex((token) => token.type !== "space");
     for (const token of tokens.slice(0, Math.max(0, last))) {
       this.read += token.raw.length;
@@ -32,6 +33,23 @@ export class Blocks {
     }
     this.rest = last < 0 ? [] : [block(tokens[last]!)];
     return this;
+  }
+}
+
+const FORMULAS = /\$\$|\\\[/g;
+const MOST_FORMULAS = 1_000;
+const NESTED = /^(?: {0,3}>){100}|^ {0,3}(?:[-*+] ){50}/m;
+
+/** What would take marked the square of its length, or is nested deeper than it can follow, is shown as it was written. */
+function lexed(text: string): { type: string; raw: string; lang?: string; text?: string }[] {
+  const plain = [{ type: "code", raw: text, text }];
+  if ((text.match(FORMULAS)?.length ?? 0) > MOST_FORMULAS || NESTED.test(text)) return plain;
+  try {
+    // Without what stands within the blocks: that is read when a block is drawn.
+    return new Lexer(marked.defaults).blockTokens(text.replace(/\r\n|\r/g, "\n"));
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return plain;
   }
 }
 

@@ -12,8 +12,11 @@ hljs.registerLanguage("bash", bash);
 hljs.registerLanguage("json", json);
 
 const LANGUAGES: Record<string, string> = { py: "python", python3: "python", ipython: "python", sh: "bash", shell: "bash" };
-/** Colouring takes time in proportion; beyond this the page would stutter. */
+/** Drawing takes time in proportion; beyond this the page would stutter. */
 const LONGEST_COLOURED = 30_000;
+const LONGEST_PROSE = 40_000;
+const LONGEST_TABLE = 500_000;
+const LONGEST_TAG = 1_000;
 
 interface Policy {
   createHTML(html: string): string;
@@ -58,22 +61,50 @@ const math = (name: string, level: "block" | "inline", pattern: RegExp, mark: Re
 /** One dollar opens math only where no digit follows its end, so that prices stay prices. */
 export const marked = new Marked({ gfm: true, breaks: false }).use({
   extensions: [
-    math("displayMath", "block", /^(?:\$\$([\s\S]+?)\$\$|\\\[([\s\S]+?)\\\])(?:\n|$)/, /\$\$|\\\[/),
-    math("inlineMath", "inline", /^(?:\$(?!\s|\$)([^$\n]*[^$\s\\])\$(?!\d)|\\\((.+?)\\\))/, /\$|\\\(/),
+    math("displayMath", "block", /^(?:\$\$([\s\S]{1,2000}?)\$\$|\\\[([\s\S]{1,2000}?)\\\])(?:\n|$)/, /\$\$|\\\[/),
+    math("inlineMath", "inline", /^(?:\$(?!\s|\$)([^$\n]*[^$\s\\])\$(?!\d)|\\\((.{1,1000}?)\\\))/, /\$|\\\(/),
   ],
 });
 
-/** The model's Markdown as markup without anything that runs, styles or fetches. */
+/** Marks whose end marked looks for, each for itself: so many in one paragraph are no prose, and take the square of them. */
+const MARKS = /[*_[$~<]|\\[(]/g;
+const MOST_MARKS = 500;
+/** Where a paragraph, an item of a list, a row of a table or a heading begins. */
+const BEGINNINGS = /\n(?=[ \t]*(?:[-*+|>#\n]|\d+[.)]))/;
+
+const isOfMarks = (markdown: string): boolean =>
+  markdown.length > MOST_MARKS && markdown.split(BEGINNINGS).some((part) => (part.match(MARKS)?.length ?? 0) > MOST_MARKS);
+
+/** One block of the model's Markdown, as markup without anything that runs, styles or fetches. */
 export function prose(markdown: string): string {
-  return trust(DOMPurify.sanitize(marked.parse(markdown, { async: false }), PROSE));
+  if (markdown.length > LONGEST_PROSE || isOfMarks(markdown)) return trust(`<pre>${escape(markdown)}</pre>`);
+  try {
+    return trust(DOMPurify.sanitize(marked.parse(markdown, { async: false }), PROSE));
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error; // It is nested deeper than marked, or a browser, can follow.
+    return trust(`<pre>${escape(markdown)}</pre>`);
+  }
 }
 
 /** The rows of a table that code displayed, if its HTML is nothing but a plain table (as pandas makes them). */
 export function table(html: string): string | null {
-  if (!/<table[^>]*class="[^"]*\bdataframe\b/.test(html) || /<(style\s+type|style>\s*#|script|img)/i.test(html)) return null;
+  if (html.length > LONGEST_TABLE || !isDataframe(html)) return null;
+  if (/<(style\s+type|style>\s*#|script|img)/i.test(html)) return null;
   // Parsing them already would make the browser report what the page's policy refuses.
-  const unstyled = html.replace(/<style[\s\S]*?<\/style>|\sstyle="[^"]*"/gi, "");
+  const unstyled = withoutStyles(html).replace(/\sstyle="[^"]*"/gi, "");
   return trust(DOMPurify.sanitize(unstyled, TABLE));
+}
+
+function isDataframe(html: string): boolean {
+  const begin = html.indexOf("<table");
+  const tag = begin < 0 ? "" : html.slice(begin, begin + LONGEST_TAG);
+  return /^[^>]*\sclass="[^">]*\bdataframe\b/.test(tag);
+}
+
+/** Each end is looked for once: a pattern for a whole element takes the square of elements without one. */
+function withoutStyles(html: string): string {
+  const [before, ...parts] = html.split(/<style/i);
+  return [before, ...parts.map((part) => part.split(/<\/style>/i).slice(1).join(""))].join("");
 }
 
 export function coloured(code: string, language: string): string {

@@ -21,12 +21,16 @@ export interface Failure {
   readonly error: Raised;
 }
 
+const MOST_ALIKE = 100;
+
 export type Shown = Text | Rich | Failure;
 
 /** The outputs of one execution. `take` is the live form of `sandbox_pool.outputs.fold`. */
 export class Outputs {
   readonly shown: Shown[] = [];
   private clearNext = false;
+  /** Where the displays of each id stand; of very many with one id, the last. */
+  private readonly displays = new Map<string, number[]>();
 
   take(output: Output): void {
     if (output.output_type === "clear_output") {
@@ -40,14 +44,20 @@ export class Outputs {
       case "error": this.shown.push({ kind: "failure", error: output }); return;
       case "update_display_data": {
         const { display_id: displayId, data, metadata = {} } = output;
-        this.shown.forEach((earlier, index) => {
-          if (earlier.kind === "rich" && earlier.displayId === displayId) {
-            this.shown[index] = { kind: "rich", data, metadata, displayId };
-          }
-        });
+        for (const index of this.displays.get(displayId) ?? []) {
+          this.shown[index] = { kind: "rich", data, metadata, displayId };
+        }
         return;
       }
-      default: this.shown.push(rich(output));
+      default: {
+        const shown = rich(output);
+        if (shown.displayId !== null) {
+          const indexes = this.displays.get(shown.displayId) ?? [];
+          if (indexes.push(this.shown.length) > MOST_ALIKE) indexes.shift();
+          this.displays.set(shown.displayId, indexes);
+        }
+        this.shown.push(shown);
+      }
     }
   }
 
@@ -62,6 +72,7 @@ export class Outputs {
 
   private clear(): void {
     this.shown.length = 0;
+    this.displays.clear();
     this.clearNext = false;
   }
 }

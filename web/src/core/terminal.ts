@@ -16,6 +16,8 @@ const UNFINISHED = new RegExp(`(?:\\x1b(?:${CSI}|${STRING}\\x1b?|[ -/]*)?|\\r)$`
 const CONTROLS = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]/g;
 const LONGEST_ESCAPE = 4096;
 const FARTHEST_COLUMN = 10_000;
+/** A line of more styled runs loses its colours: each change would cost as much as the whole line. */
+const MOST_RUNS = 500;
 
 /** What a stream has written so far, as a terminal of endless height would show it: `\r` writes over the line. */
 export class Terminal {
@@ -45,7 +47,8 @@ export class Terminal {
 
   private write(text: string): void {
     if (!text) return;
-    const line = this.lines[this.row]!;
+    let line = this.lines[this.row]!;
+    if (line.length >= MOST_RUNS) line = [{ text: plain(line), style: PLAIN }];
     const run = { text, style: this.style };
     const length = width(line);
     if (this.column >= length) {

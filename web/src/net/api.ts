@@ -61,7 +61,7 @@ export interface Share {
 export interface Shared {
   title: string | null;
   shared_at: number;
-  responses: (Pick<Response, "id" | "model" | "status" | "error" | "output"> & { input: Input[] })[];
+  responses: (Pick<Response, "id" | "status" | "error" | "output"> & { input: Input[] })[];
 }
 
 export interface SandboxFile {

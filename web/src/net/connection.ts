@@ -34,6 +34,8 @@ export class Connection {
   private retryMs = FIRST_RETRY_MS;
   private readonly followers = new Map<string, Follower>();
   private readonly free: string[] = [];
+  /** Answers that are to stop, until they have ended: a line that breaks may have swallowed the word. */
+  private readonly stops = new Set<string>();
   private named = 0;
   private hiddenSince = 0;
   private readonly url: string;
@@ -61,6 +63,7 @@ export class Connection {
       if (socket !== this.socket) return;
       this.retryMs = FIRST_RETRY_MS;
       for (const [stream, follower] of [...this.followers]) this.goOn(stream, follower);
+      for (const responseId of [...this.stops]) this.stop(responseId);
       this.onState("open");
     };
     socket.onmessage = (message) => socket === this.socket && this.receive(String(message.data));
@@ -69,7 +72,7 @@ export class Connection {
 
   /** Sends a question; its events go to `follower` until `leave`. */
   create(body: Record<string, unknown>, follower: Follower): void {
-    this.say({ type: "response.create", stream_id: this.streamOf(follower), ...body });
+    this.say({ type: "response.create", stream_id: this.streamOf(follower), truncation: "auto", include: ["codeact:events"], ...body });
   }
 
   /** Reads an answer that was asked for elsewhere, or before this page was loaded. */
@@ -77,8 +80,10 @@ export class Connection {
     this.goOn(this.streamOf(follower), follower);
   }
 
+  /** Has the answer stop: at once, or as soon as the connection is back. */
   cancel(responseId: string): void {
-    this.say({ type: "response.cancel", response_id: responseId });
+    this.stops.add(responseId);
+    this.stop(responseId);
   }
 
   /** The errors of a steer come to its answer's follower. */
@@ -96,6 +101,7 @@ export class Connection {
     for (const [stream, other] of this.followers) {
       if (other !== follower) continue;
       this.followers.delete(stream);
+      if (ended && follower.responseId !== null) this.stops.delete(follower.responseId);
       if (ended) this.free.push(stream);
     }
   }
@@ -111,7 +117,14 @@ export class Connection {
     if (!this.isOpen) return;
     if (follower.responseId === null) return follower.unsure();
     const { responseId: response_id, last: starting_after } = follower;
-    this.say({ type: "codeact:response.resume", stream_id: stream, response_id, starting_after });
+    this.say({ type: "codeact:response.resume", stream_id: stream, response_id, starting_after, include: ["codeact:events"] });
+  }
+
+  private stop(responseId: string): void {
+    if (!this.isOpen) return;
+    this.say({ type: "response.cancel", response_id: responseId });
+    const followed = [...this.followers.values()].some((follower) => follower.responseId === responseId);
+    if (!followed) this.stops.delete(responseId);
   }
 
   private say(event: Record<string, unknown>): void {

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import type { AnswerPart, Call } from "../core/answer";
 import type { Asked, Attachment } from "../core/asked";
 import { siblings } from "../core/tree";
-import type { Turn } from "../conversation";
+import type { Turn } from "../turn";
 import { fileAddress } from "../net/api";
 import { ask, current } from "../session";
 import { text } from "../text";
@@ -177,13 +177,18 @@ const PartView = memo(({ part, changes }: { part: AnswerPart; changes: number })
   }
 });
 
+function callText(call: Call): string {
+  const steps = call.steps.map((step) => [step.code, step.text].filter(Boolean).join("\n"));
+  return [call.arguments, ...steps, call.error ?? call.output].filter(Boolean).join("\n\n");
+}
+
 const CallView = memo(({ call }: { call: Call; changes: number }) => (
   <details class="thinking call">
     <summary data-live={!call.done || undefined}>
       <Icon name="chevron" size={14} />
       {text.turn.call} <code>{call.name}</code>
     </summary>
-    <pre class="thought">{[call.arguments, call.error ?? call.output].filter(Boolean).join("\n\n")}</pre>
+    <pre class="thought">{callText(call)}</pre>
   </details>
 ));
 

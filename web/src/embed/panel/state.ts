@@ -1,7 +1,8 @@
 // What the panel does for its host page: messages enter, the visitor's conversation and its events leave.
 
 import { effect, signal, untracked } from "@preact/signals";
-import type { Conversation, Turn } from "../../conversation";
+import type { Conversation } from "../../conversation";
+import type { Turn } from "../../turn";
 import { whenRefused } from "../../net/access";
 import { api, Failed } from "../../net/api";
 import { begin, connection, current, line, make, missing, say, warm } from "../../session";

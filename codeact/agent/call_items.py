@@ -1,0 +1,102 @@
+"""Emits the events of calls that running code makes to functions outside of its sandbox."""
+
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from functools import partial
+
+from codeact import events as e
+from codeact.ids import new_id
+from sandbox_pool.calls import Call
+
+__all__ = ["CallItems", "Emit", "report_step", "reports_to"]
+
+MOST_STEPS = 200
+"""Of one call. A step is some 24 kB at most."""
+
+Emit = Callable[[e.Event], Awaitable[None]]
+"""Takes an event, in order. When it returns, what the event acknowledges is stored."""
+
+
+_report: ContextVar[Callable[[e.CallStep], Awaitable[None]]] = ContextVar("report")
+
+
+def report_step() -> Callable[[e.CallStep], Awaitable[None]]:
+    """Where a function of this process reports its steps; to be called in the task that answers a call."""
+    return _report.get(_ignored)
+
+
+def reports_to(calls: "CallItems", item: e.McpCall) -> None:
+    """Lets the function that this task calls report its steps as those of the item."""
+    _report.set(partial(calls.step, item))
+
+
+async def _ignored(step: e.CallStep) -> None:
+    """Nobody looks."""
+
+
+class CallItems:
+    """The calls of one response. Several tasks may call it."""
+
+    def __init__(self, response: e.Response, emit: Emit) -> None:
+        self._response = response
+        self._emit = emit
+        self._open: dict[str, tuple[int, e.FunctionCall | e.McpCall]] = {}
+
+    def resume(self, index: int, item: e.FunctionCall | e.McpCall) -> None:
+        """Takes up a call that another process left open."""
+        self._open[item.id] = (index, item)
+
+    async def of_client(self, call: Call) -> None:
+        """Emits the whole item of a call of a client's function, since its value comes with a later request."""
+        code = next(item for item in reversed(self._response.output) if isinstance(item, e.CodeInterpreterCall))
+        item = e.FunctionCall(id=new_id("fc"), call_id=call.call_id, name=call.name, code_item_id=code.id)
+        index = await self._add(item)
+        item.arguments = call.arguments
+        await self._emit(e.FunctionArgumentsDelta(item_id=item.id, output_index=index, delta=call.arguments))
+        await self._emit(
+            e.FunctionArgumentsDone(item_id=item.id, output_index=index, arguments=call.arguments, name=call.name)
+        )
+        item.status = "completed"
+        await self._emit(e.OutputItemDone(output_index=index, item=item))
+
+    async def outside(self, call: Call, *, server: str, name: str) -> e.McpCall:
+        """Opens the item of a call of a function of the host or of an MCP server; `answer` closes it."""
+        item = e.McpCall(id=new_id("mcp"), server_label=server, name=name)
+        index = await self._add(item)
+        self._open[item.id] = (index, item)
+        await self._emit(e.McpInProgress(item_id=item.id, output_index=index))
+        item.arguments = call.arguments
+        await self._emit(e.McpArgumentsDelta(item_id=item.id, output_index=index, delta=call.arguments))
+        await self._emit(e.McpArgumentsDone(item_id=item.id, output_index=index, arguments=call.arguments))
+        return item
+
+    async def step(self, item: e.McpCall, step: e.CallStep) -> None:
+        """Adds what an agent that this call started has done."""
+        if item.id in self._open and len(item.steps) < MOST_STEPS:
+            index, _ = self._open[item.id]
+            item.steps.append(step)
+            await self._emit(e.McpStep(item_id=item.id, output_index=index, step=step))
+
+    async def answer(self, item: e.McpCall, *, output: str | None = None, error: str | None = None) -> None:
+        """Closes the call with its value as JSON text, or with why there is none."""
+        index, _ = self._open.pop(item.id)
+        item.output = output
+        item.error = None if error is None else e.McpError.of(error)
+        item.status = "completed" if error is None else "failed"
+        done = e.McpCompleted if error is None else e.McpFailed
+        await self._emit(done(item_id=item.id, output_index=index))
+        await self._emit(e.OutputItemDone(output_index=index, item=item))
+
+    async def close(self) -> None:
+        """Closes the open calls as incomplete, because their code has ended."""
+        while self._open:
+            _, (index, item) = self._open.popitem()
+            item.status = "incomplete"
+            await self._emit(e.OutputItemDone(output_index=index, item=item))
+
+    async def _add(self, item: e.FunctionCall | e.McpCall) -> int:
+        """Adds an item next to the open block of code, and returns its index."""
+        self._response.output.append(item)
+        index = len(self._response.output) - 1
+        await self._emit(e.OutputItemAdded(output_index=index, item=item))
+        return index

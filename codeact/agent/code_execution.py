@@ -1,0 +1,170 @@
+"""One block of code that runs: passes on its outputs, and answers the calls that it makes to functions.
+
+Functions of the host and of MCP servers are answered while the block goes on. A call of a client's function
+is the client's to answer: once the code only waits for those, the block is suspended, the response ends, and
+the next request resumes it with the values it brings.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+
+from codeact.agent.call_items import reports_to
+from codeact.agent.fitting import within
+from codeact.agent.response_builder import ResponseBuilder
+from codeact.concurrency.offloop import size_of
+from codeact.tools.function import Function, FunctionError
+from codeact.tools.toolbox import Toolbox
+from sandbox_pool.calls import Call
+from sandbox_pool.outputs import ExecutionResult, Output
+from sandbox_pool.sandbox.execution import Execution
+from sandbox_pool.sandbox.sandbox import Sandbox
+
+__all__ = ["CodeExecution"]
+
+SETTLE_S = 0.03
+"""How long the code must be quiet before the response pauses to let the client answer its function calls."""
+SETTLE_WITHIN_S = 0.5
+MOST_AT_ONCE = 16
+"""So many functions are asked at once for one block, since the value of each is held meanwhile; others wait."""
+
+COPIES, COPIED_CHARS = 5, 65_536
+"""An item's text, as far as it is no blob, stands in both forms of its outputs, and again in the events of two ends."""
+STORED = "stored_mb"
+CUT = (
+    "The rest of its output was cut, and the code stopped: its owner keeps as many bytes as they may (stored_mb)."
+    " Deleted conversations make room."
+)
+"""How a block ends that would show more than may be stored."""
+
+
+class CodeExecution:
+    """One execution, as one response sees it. `outputs` are all of its outputs, `waiting` the client's open calls."""
+
+    def __init__(
+        self,
+        builder: ResponseBuilder,
+        sandbox: Sandbox,
+        execution: Execution,
+        toolbox: Toolbox,
+        *,
+        call_timeout_s: float,
+        outputs: list[Output] | None = None,
+        room_bytes: Callable[[], float] = lambda: math.inf,
+    ) -> None:
+        self.sandbox = sandbox
+        self.execution = execution
+        self.outputs = outputs if outputs is not None else []
+        self.waiting: list[Call] = []
+        self._builder = builder
+        self._toolbox = toolbox
+        self._call_timeout_s = call_timeout_s
+        self._answering = 0
+        self._answering_since = 0.0
+        self._at_once = anyio.Semaphore(MOST_AT_ONCE)
+        self._waits_since = 0.0
+        self._room_bytes = room_bytes
+        self._is_cut = False
+        self._shown_chars = 0
+
+    @property
+    def result(self) -> ExecutionResult:
+        """How the execution ended, with our own limit on what is stored. Raises `RuntimeError` while it runs."""
+        result = self.execution.result
+        if not self._is_cut:
+            return result
+        limit = STORED if result.limit in (None, "output_bytes") else result.limit  # Ours was met before.
+        return msgspec.structs.replace(result, limit=limit, detail=f"{CUT} {result.detail}".strip())
+
+    async def run_to_pause(self) -> bool:
+        """Streams outputs and calls. Returns True when the code has ended, False when it waits only for the client."""
+        ended = False
+        async with anyio.create_task_group() as tasks:
+            while True:
+                try:
+                    item = await self._next()
+                except StopAsyncIteration:
+                    ended = True
+                    tasks.cancel_scope.cancel()
+                    break
+                if isinstance(item, Call):
+                    await self._take(item, tasks)
+                elif item is not None and (output := self._storable(item)) is not None:
+                    self.outputs.append(output)
+                    await self._builder.code.output(output)
+                settled = item is None or time.monotonic() - self._waits_since > SETTLE_WITHIN_S
+                if self.waiting and settled and not self._answering:
+                    break
+        return ended
+
+    def _storable(self, output: Output) -> Output | None:
+        """Returns as much of the output as may still be stored; where that is not all, stops the code."""
+        if self._is_cut:
+            return None
+        self._shown_chars += size_of([output])
+        copies_bytes = COPIES * min(self._shown_chars, COPIED_CHARS)
+        fitting = within(output, (self._room_bytes() - copies_bytes) / 2)
+        if fitting is not output:
+            self._is_cut = True
+            self.execution.decide("interrupted")
+        return fitting
+
+    async def _next(self) -> Output | Call | None:
+        """Returns None where a client's call is open and the code is quiet."""
+        with anyio.move_on_after(SETTLE_S if self.waiting else None):
+            return await self.execution.next()
+        return None
+
+    async def _take(self, call: Call, tasks: TaskGroup) -> None:
+        function = self._toolbox.get(call.name)
+        try:
+            if function is None:
+                raise FunctionError(f"There is no function {call.name}() any more.")
+            arguments = function.arguments(call.arguments)
+        except FunctionError as error:
+            self.sandbox.answer(call, error=error.message)
+            return
+        if function.answer is None:
+            self._waits_since = self._waits_since if self.waiting else time.monotonic()
+            call = msgspec.structs.replace(call, arguments=json.dumps(arguments))
+            self.waiting.append(call)
+            await self._builder.calls.of_client(call)
+        else:
+            if not self._answering:
+                self._answering_since = time.monotonic()
+            self._answering += 1
+            tasks.start_soon(self._answer, call, function, arguments)
+
+    @property
+    def _waited_s(self) -> float:
+        """How long the code has waited for functions that are answered here, in all its calls."""
+        now = time.monotonic()
+        return self.execution.budget.waited_s + (now - self._answering_since if self._answering else 0.0)
+
+    async def _answer(self, call: Call, function: Function, arguments: dict[str, object]) -> None:
+        assert function.answer is not None
+        item = await self._builder.calls.outside(call, server=function.server or "host", name=function.name)
+        reports_to(self._builder.calls, item)
+        try:
+            with anyio.fail_after(max(0.0, self._call_timeout_s - self._waited_s)):
+                async with self._at_once:
+                    value = await function.answer(arguments)
+            if not self.execution.charge(len(value)):
+                raise FunctionError(f"{function.path}() returned more than this block of code may still be given.")
+        except (FunctionError, TimeoutError) as error:
+            late = f"{function.path}() did not answer within the {self._call_timeout_s:g} s of all calls of this code."
+            words = error.message if isinstance(error, FunctionError) else late
+            self.sandbox.answer(call, error=words)
+            await self._builder.calls.answer(item, error=words)
+        else:
+            self.sandbox.answer(call, value=value)
+            await self._builder.calls.answer(item, output=value)
+        finally:
+            self._answering -= 1
+            if not self._answering:
+                self.execution.budget.waited_s += time.monotonic() - self._answering_since

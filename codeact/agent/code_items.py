@@ -1,0 +1,131 @@
+"""Emits the events of one response's blocks of code: their code, outputs and results.
+
+The builder closes what is open before it begins a block. Calls that the code makes and reasoning that came meanwhile
+have items of their own beside the block; they end before it does.
+"""
+
+from typing import Literal
+
+from codeact import events as e
+from codeact.agent.call_items import CallItems, Emit
+from codeact.agent.reasoning_items import ReasoningItems
+from codeact.agent.timings import Timings
+from codeact.concurrency.offloop import off_loop, size_of
+from codeact.events.standard import standard_outputs
+from codeact.ids import new_id
+from sandbox_pool.outputs import ExecutionResult, Output, fold
+
+__all__ = ["CodeItems"]
+
+CLOSED: dict[str, Literal["completed", "incomplete", "failed"]] = {
+    "ok": "completed",
+    "error": "completed",
+    "interrupted": "incomplete",
+    "timeout": "failed",
+    "died": "failed",
+}
+"""How a block of code ends, by how it ran. After an incomplete item nothing follows, says Open Responses."""
+
+
+class CodeItems:
+    """The blocks of code of one response, of which at most one is open. Not safe for concurrent calls."""
+
+    def __init__(
+        self, response: e.Response, emit: Emit, timings: Timings, *, calls: CallItems, reasoning: ReasoningItems
+    ) -> None:
+        self._response = response
+        self._emit = emit
+        self._timings = timings
+        self._calls = calls
+        self._reasoning = reasoning
+        self._open: e.CodeInterpreterCall | None = None
+        self._index = -1
+        self._live: list[Output] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a block has begun and has not ended."""
+        return self._open is not None
+
+    def resume(self, index: int, item: e.CodeInterpreterCall, outputs: list[Output]) -> None:
+        """Takes up a block that another process left open, with what its code has shown."""
+        self._open, self._index, self._live = item, index, outputs
+
+    async def begin(self, container_id: str, *, tagged: bool = True, continues: str | None = None) -> None:
+        """Opens a block. `continues` is the item of an earlier response that it goes on from."""
+        call = e.CodeInterpreterCall(id=new_id("ci"), container_id=container_id, tagged=tagged, continues=continues)
+        self._response.output.append(call)
+        self._open, self._index, self._live = call, len(self._response.output) - 1, []
+        await self._emit(e.OutputItemAdded(output_index=self._index, item=call))
+        await self._emit(e.InterpreterInProgress(item_id=call.id, output_index=self._index))
+
+    async def delta(self, delta: str) -> None:
+        """Adds to the code."""
+        call = self._call
+        call.add(delta)
+        await self._emit(e.CodeDelta(item_id=call.id, output_index=self._index, delta=delta))
+
+    async def written(self, code: str) -> None:
+        """Emits that the model has written the whole block."""
+        call = self._call
+        call.code = code
+        self._timings.mark("code_detected_s")
+        await self._emit(e.CodeDone(item_id=call.id, output_index=self._index, code=code))
+
+    def wrote(self, written: e.Written | None) -> None:
+        """Notes how the model wrote the block."""
+        self._call.written = written
+
+    async def interpreting(self, container_id: str) -> None:
+        """Emits that the code begins to run in this sandbox."""
+        call = self._call
+        call.container_id = container_id
+        await self._reasoning.close()
+        call.status = "interpreting"
+        call.started_s = self._timings.elapsed_s
+        await self._emit(e.InterpreterInterpreting(item_id=call.id, output_index=self._index))
+
+    async def output(self, output: Output) -> None:
+        """Adds one live output of the running code."""
+        self._timings.mark("first_output_s")
+        self._live.append(output)
+        await self._emit(e.CodeOutput(item_id=self._call.id, output_index=self._index, output=output))
+
+    async def waits(self, call_ids: list[str]) -> str:
+        """Closes the block, which goes on in another response; returns its item's id."""
+        call = self._call
+        call.waits_for = call_ids
+        await self.close("incomplete")
+        return call.id
+
+    async def executed(self, result: ExecutionResult, observation: str) -> None:
+        """Closes the block with its result and with the observation that the model reads."""
+        call = self._call
+        call.result = result
+        call.observation = observation
+        await self.close(CLOSED[result.status])
+
+    async def rejected(self, observation: str) -> None:
+        """Closes a block that does not run; `observation` tells the model why."""
+        self._call.observation = observation
+        await self.close("incomplete")
+
+    async def close(self, status: Literal["completed", "incomplete", "failed"]) -> None:
+        """Ends the open block, after the reasoning and the calls beside it."""
+        call = self._call
+        await self._reasoning.close()
+        await self._calls.close()
+        size = size_of(self._live)
+        call.notebook_outputs = await off_loop(size, fold, self._live)
+        call.outputs = await off_loop(size, standard_outputs, call.notebook_outputs)
+        call.status = status
+        self._open = None
+        self._live = []
+        if call.status == "completed":
+            await self._emit(e.InterpreterCompleted(item_id=call.id, output_index=self._index))
+        await self._emit(e.OutputItemDone(output_index=self._index, item=call))
+
+    @property
+    def _call(self) -> e.CodeInterpreterCall:
+        assert self._open is not None, "no block of code is open"
+        return self._open

@@ -1,0 +1,33 @@
+"""Cuts an output so that it fits into what its owner may still store."""
+
+import math
+
+import msgspec
+
+from codeact.concurrency.offloop import size_of
+from sandbox_pool.outputs import Output, Stream
+
+__all__ = ["within"]
+
+LONGEST_CHARACTER = 6
+"""Bytes that a character has in JSON, at most: those of an escape."""
+
+
+def within(output: Output, room_bytes: float) -> Output | None:
+    """Returns the output where its JSON fits into that many bytes; else the beginning of a text, or None."""
+    if room_bytes == math.inf or LONGEST_CHARACTER * size_of([output]) <= room_bytes:
+        return output
+    size_bytes = _size(output)
+    if size_bytes <= room_bytes:
+        return output
+    if isinstance(output, Stream):
+        room_bytes -= _size(Stream(output.name, ""))
+        for chars in (len(output.text) * room_bytes / size_bytes, room_bytes / LONGEST_CHARACTER):
+            text = output.text[: max(0, int(chars))]
+            if text and len(msgspec.json.encode(text)) <= room_bytes:
+                return Stream(output.name, text)
+    return None
+
+
+def _size(output: Output) -> int:
+    return len(msgspec.json.encode(output))

@@ -1,0 +1,99 @@
+"""Replies of a model that are neither an answer nor code: what the model is told, and which error follows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from codeact.dialect import Aside, Dialect
+from codeact.dialect.history import NOTE
+from codeact.errors import ModelError, ModelRepeats, ModelSaidNothing, ModelStreamBroken, ModelUnreadable
+from codeact.observations.observation import HEADER
+from codeact.observations.plaintext import excerpt
+
+__all__ = [
+    "SAME_BLOCK",
+    "SECOND_BLOCK",
+    "Broken",
+    "Problem",
+    "malformed",
+    "must_words",
+    "repeats_blocks",
+]
+
+RAW_CHARS = 4_000
+
+Kind = Literal["nothing", "unreadable", "invented", "malformed", "repeats", "format", "idle"]
+
+_WORDS = {
+    "nothing": f"{NOTE} your last reply had no text: nothing to show and no code to run. ",
+    "unreadable": f"{HEADER} not run: code in this form cannot be read here, and nothing else is offered. ",
+    "invented": f"{HEADER} nothing was run: you wrote an observation yourself. Only the system writes one, after"
+    " code has run. ",
+    "malformed": "",
+    "format": f"{NOTE} ",
+    "idle": f"{NOTE} ",
+    "repeats": f"{NOTE} your last reply repeated the same text over and over, and was stopped. Answer shortly, in other"
+    " words, or run one block.",
+}
+_ERRORS: dict[Kind, tuple[Callable[[str], ModelError], str]] = {
+    "nothing": (ModelSaidNothing, "gave an answer without any text, also when it was asked again"),
+    "unreadable": (ModelUnreadable, "wrote code in a form that cannot be read, also after it was shown the right one"),
+    "invented": (ModelUnreadable, "made up the result of code that did not run, also after it was told"),
+    "malformed": (ModelUnreadable, "did not close its block of code, also after it was told"),
+    "format": (ModelUnreadable, "did not answer in the format that was asked for, also after it was told"),
+    "idle": (ModelUnreadable, "answered without the code that was asked for, also after it was told"),
+    "repeats": (ModelRepeats, "repeats itself, also after it was told"),
+}
+
+SAME_BLOCK = (
+    f"{NOTE} this block has run three times now, with the same result each time. Running it again changes nothing: try"
+    " another way, or answer the user from what you have."
+)
+SECOND_BLOCK = f"{NOTE} your reply held more than one block. Only the first one ran: write one block per reply."
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`raw` is what the model said, where no item of the answer holds it; `detail` are words to the model."""
+
+    kind: Kind
+    raw: str = ""
+    detail: str = ""
+
+    def aside(self, dialect: Dialect) -> Aside | None:
+        """What the model is told of it; None where the observation of its block does that."""
+        if not (words := _WORDS[self.kind]):
+            return None
+        form = self.detail or (dialect.form if words.endswith(" ") else "")
+        return Aside(words + form, said=excerpt(self.raw, RAW_CHARS) if self.raw.strip() else "")
+
+    def error(self, name: str) -> ModelError:
+        kind, words = _ERRORS[self.kind]
+        return kind(f"{name} {words}. Ask again in other words, or choose another model.")
+
+
+def malformed(reason: str, dialect: Dialect) -> str:
+    """The observation of a block that did not run."""
+    if dialect.name == "tags":
+        remedy = "Close each block with </execute> on a line of its own, and write nothing after it."
+    else:
+        remedy = "Call the tool again, with the whole code."
+    return f"{HEADER} not run: {reason} {remedy}"
+
+
+def must_words(function: str | None) -> str:
+    """What a model is told whose answer has to come of code."""
+    call = f" that calls {function}()" if function is not None else ""
+    return f"Before you answer, run code{call}."
+
+
+def repeats_blocks(name: str) -> ModelError:
+    return ModelRepeats(f"{name} ran the same block with the same result again and again, also after it was told.")
+
+
+class Broken(Exception):
+    """A stream broke where nothing of it was shown to run, so that the model may be asked again."""
+
+    def __init__(self, error: ModelStreamBroken) -> None:
+        super().__init__(error.message)
+        self.error = error

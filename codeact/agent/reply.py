@@ -1,0 +1,297 @@
+"""Reads one streaming reply of the model: passes on its segments, and finds its code or what is wrong with it."""
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import anyio
+
+from codeact import events as e
+from codeact.agent.problems import Problem, malformed
+from codeact.agent.repetition import Repetition
+from codeact.agent.reply_text import as_prose, encodable
+from codeact.agent.response_builder import ResponseBuilder
+from codeact.dialect import Dialect, Reader
+from codeact.dialect.calls import CallsReader
+from codeact.dialect.history import arguments_of, rendered
+from codeact.dialect.markup import THINKING
+from codeact.dialect.segments import (
+    CodeEnd,
+    CodeStart,
+    CodeText,
+    Invented,
+    Malformed,
+    Segment,
+    Text,
+    Thinking,
+    ThoughtAloud,
+    Unreadable,
+)
+from codeact.dialect.silent_thinkers import is_learnt, learn, learn_reasons, swallows_think
+from codeact.errors import ModelError, ModelStreamBroken
+from codeact.model import (
+    Finish,
+    Model,
+    ModelEvent,
+    ReasoningDelta,
+    ReasoningKept,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from codeact.observations.observation import HEADER
+from sandbox_pool.sandbox.sandbox import Sandbox
+
+__all__ = ["Further", "Reply"]
+
+CHARS_PER_TOKEN = 4
+QUIET_S, LISTEN_S, LISTEN_CHARS = 1.0, 6.0, 4_000
+"""How long a reply of a model that nobody knows yet is listened to after its block, which may stand in a thought."""
+_BLOCKS = ("<execute", "```python", "```py\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """A block that the reply holds beside its first one."""
+
+    code: str
+    written: e.Written
+
+
+class Reply:
+    """`code` is the block to run, `problem` what the reply is where it is neither code nor an answer.
+
+    `further` are blocks of further calls, which run after it. `stops`: the dialect's `stop` was sent.
+    """
+
+    def __init__(
+        self,
+        builder: ResponseBuilder,
+        model: Model,
+        dialect: Dialect,
+        claim: Callable[[], Awaitable[Sandbox]],
+        *,
+        stops: bool,
+        fences: bool,
+        last: bool,
+        listens: bool,
+        output_tokens: int,
+    ) -> None:
+        self.code: str | None = None
+        self.problem: Problem | None = None
+        self.usage: Usage | None = None
+        self.incomplete: e.IncompleteDetails | None = None
+        self.second_block = False
+        self.began_code = False
+        self.further: list[Further] = []
+        self._builder = builder
+        self._model = model
+        self._dialect = dialect
+        self._claim = claim
+        self._stops = stops
+        self._fences = fences
+        self._last = last
+        self._listens = listens and not last
+        self._left_chars = output_tokens * CHARS_PER_TOKEN
+        self._since = len(builder.response.output)
+        self._texts: list[str] = []
+        self._contents: list[str] = []
+        self._after: list[str] = []
+        self._reasoned = self._answered = False
+        self._stopped = False
+        self._call_id: str | None = None
+        self._further_id: str | None = None
+        self._reader: Reader = dialect.reader(fences=fences, thinks=self._thinks)
+        self._cut: e.IncompleteDetails | None = None
+        self._repetitions = Repetition(), Repetition()
+
+    @property
+    def text(self) -> str:
+        return "".join(self._texts)
+
+    async def hear(self, stream: AsyncGenerator[ModelEvent, None]) -> None:
+        """Follows the reply to its end, or to the end of its first block between tags. Raises `ModelError`."""
+        async with aclosing(stream) as events:
+            async for event in events:
+                await self._hear(event)
+                if self.code is not None and self._reader.done and self._listens:
+                    await self._listen(events)
+                is_over = self.code is not None and self._reader.done
+                if is_over or self.problem is not None or self.incomplete is not None:
+                    break
+        await self._finish()
+
+    async def _hear(self, event: ModelEvent) -> None:
+        match event:
+            case TextDelta():
+                text = encodable(event.text)
+                self._note(text, reasoning=False)
+                self._contents.append(text)
+                await self._take(self._reader.feed(event if text is event.text else TextDelta(text)))
+            case ToolCallDelta():
+                self._note(event.arguments, reasoning=False)
+                await self._take(self._reader.feed(event))
+            case ToolCall():
+                await self._take(self._reader.feed(event))
+            case ReasoningDelta():
+                self._reasoned = True
+                self._note(text := encodable(event.text), reasoning=True)
+                await self._builder.reasoning(text, self._model.name)
+            case ReasoningKept(fields):
+                await self._builder.reasoning_kept(fields, self._model.name)
+            case _:
+                self._take_end(event)
+
+    def _thinks(self) -> bool:
+        return not self._reasoned and swallows_think(self._model)
+
+    def _note(self, text: str, *, reasoning: bool) -> None:
+        self._builder.first_token()
+        self._texts.append(text)
+        self._left_chars -= len(text)
+        if self._repetitions[reasoning].feed(text):
+            self.problem = Problem("repeats", self.text[-2_000:])
+        elif self._left_chars < 0:
+            self.incomplete = e.IncompleteDetails("max_output_tokens")
+
+    def _take_end(self, event: Finish | Usage) -> None:
+        match event:
+            case Usage():
+                self.usage = event
+            case Finish("stop"):
+                self._stopped = True
+            case Finish("error"):
+                raise ModelStreamBroken(f"The server of {self._model.name} ended the answer with an error. Ask again.")
+            case Finish("length"):
+                self._cut = e.IncompleteDetails("max_output_tokens")
+            case Finish("content_filter"):
+                self._cut = e.IncompleteDetails("content_filter")
+
+    async def _finish(self) -> None:
+        """The end of the reply: what was held back, and how the model wrote it; or that it is nothing at all."""
+        if self._reasoned:
+            learn_reasons(self._model)
+        if self.problem is None and not (self.code is not None and self._reader.done):
+            await self._take(self._reader.finish(stopped=self._stops and self._stopped))
+            if self._reader.heard and self._thinks() and not self._reader.thought_ended:
+                learn(self._model, False)
+        self.incomplete = self.incomplete or self._cut
+        if self.code is None and self.problem is None and self.incomplete is None and not self._answered:
+            learn_reasons(self._model, unless=not self._texts)
+            self.problem = Problem("nothing")
+        if self.problem is not None and self.began_code:
+            await self._builder.code.rejected(malformed("its text went on without an end.", self._dialect))
+        if self.problem is None and not self._last:
+            self._builder.written(self._written())
+
+    def _written(self) -> e.Written | None:
+        """How the model wrote its reply; None where we would tell it so anyway."""
+        text = "".join(self._contents)
+        text = text[: len(text) - len(self._reader.rest)] + self._reader.ending
+        own = self._builder.response.output[self._since :]
+        code = next((item for item in own if isinstance(item, e.CodeInterpreterCall)), None)
+        call_id = self._call_id if code is not None else None
+        told = [item for item in own if isinstance(item, e.Message) or (item is code and call_id is None)]
+        ours = rendered(told, system="-")[1].content if told else ""
+        written = e.Written(model=self._model.name, call_id=call_id)
+        if text.strip() and text != ours:
+            written.text = text
+            written.items = [item.id for item in told[:-1] if item is not code]
+            if call_id is not None:
+                written.items = [item.id for item in told]
+        if call_id is not None and self.code is not None:
+            self._note_call(written, call_id, self.code)
+        return written if written.text is not None or call_id is not None else None
+
+    def _note_call(self, written: e.Written, call_id: str, code: str) -> None:
+        """The arguments of a call, where they are not what we would write."""
+        assert isinstance(self._reader, CallsReader)
+        written.custom = self._reader.custom
+        arguments = self._reader.arguments(call_id)
+        if arguments != arguments_of(code, "custom" if written.custom else "function") and self._reader.is_valid(
+            call_id
+        ):
+            written.arguments = arguments
+
+    async def _take(self, segments: list[Segment]) -> None:
+        """Passes segments on to the builder. In the last turn code is prose. Further blocks wait for the first one."""
+        for segment in segments:
+            match segment:
+                case CodeStart() | CodeText() | CodeEnd() if self._last:
+                    self._answered = True
+                    await self._builder.text(as_prose(segment))
+                case CodeStart() | CodeText() | CodeEnd() | Malformed() | Unreadable() if self.code is not None:
+                    self._take_further(segment)
+                case CodeStart(tagged, call_id):
+                    self._call_id = call_id
+                    begun = time.monotonic()
+                    sandbox = await self._claim()
+                    self._builder.sandbox_wait(time.monotonic() - begun)
+                    self.began_code = True
+                    await self._builder.code_start(sandbox.id, tagged=tagged)
+                case CodeEnd(code):
+                    await self._builder.segment(segment)
+                    self.code, self.began_code = code, False
+                case Malformed(reason):
+                    self.problem = Problem("malformed")
+                    if self.began_code:
+                        self.began_code = False
+                        await self._builder.code.rejected(malformed(reason, self._dialect))
+                case Unreadable(raw):
+                    self.problem = Problem("unreadable", raw)
+                case Invented():
+                    self.problem = Problem("invented", self.text)
+                case ThoughtAloud():
+                    learn(self._model, True)
+                    self._answered = False
+                    await self._builder.thought_aloud(self._since)
+                case _:
+                    self._answered = self._answered or isinstance(segment, Text)
+                    if isinstance(segment, Thinking):
+                        learn_reasons(self._model)
+                    await self._builder.segment(segment)
+
+    def _take_further(self, segment: CodeStart | CodeText | CodeEnd | Malformed | Unreadable) -> None:
+        match segment:
+            case CodeStart(_, call_id):
+                self._further_id = call_id
+            case CodeEnd(code) if self._further_id is not None:
+                written = e.Written(model=self._model.name, call_id=self._further_id, place=len(self.further) + 1)
+                self._note_call(written, self._further_id, code)
+                self.further.append(Further(code, written))
+            case Malformed():
+                self.second_block = True
+
+    async def _listen(self, events: AsyncGenerator[ModelEvent, None]) -> None:
+        """An unknown model's `</think>` after its block: everything before it was a thought, the block too."""
+        self._listens = False
+        if self._reasoned or is_learnt(self._model) or not self._reader.heard or self._reader.thought_ended:
+            return
+        after, until = self._reader.rest, anyio.current_time() + LISTEN_S
+        try:
+            while (end := THINKING[0].search(after)) is None:
+                self.second_block = any(mark in after for mark in _BLOCKS)
+                if self.second_block or HEADER in after or len(after) > LISTEN_CHARS:
+                    return
+                event: ModelEvent | None = None
+                with anyio.CancelScope(deadline=min(until, anyio.current_time() + QUIET_S)):
+                    event = await anext(events, None)
+                if isinstance(event, TextDelta):
+                    self._texts.append(event.text)
+                    self._after.append(event.text)
+                    after += encodable(event.text)
+                elif event is None:
+                    return
+                elif isinstance(event, Finish | Usage):
+                    self._take_end(event)
+        except ModelError:
+            return  # The block is whole.
+        learn(self._model, True)
+        self.code = None
+        await self._builder.thought_aloud(self._since)
+        self._answered = False
+        self._contents.extend(self._after)
+        self._reader = self._dialect.reader(fences=self._fences, thinks=lambda: False)
+        await self._take(self._reader.feed(TextDelta(after[end.end() :])))

@@ -1,0 +1,270 @@
+"""Builds a response from what happens during a run, and emits an event for each change.
+
+This module, `code_items`, `call_items` and `reasoning_items` open and close all items, so that
+every `added` has its `done`.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Literal
+
+from codeact import events as e
+from codeact.agent.call_items import CallItems, Emit
+from codeact.agent.code_items import CodeItems
+from codeact.agent.reasoning_items import ReasoningItems
+from codeact.agent.timings import Timings
+from codeact.dialect.parser import CodeEnd, CodeText, Text, Thinking
+from codeact.events.standard import response_usage, terminal_event
+from codeact.ids import new_id
+from codeact.model import Usage
+from sandbox_pool.outputs import Output
+
+__all__ = ["ResponseBuilder"]
+
+IN_A_THOUGHT = "Observation: not run: this block stood in a thought, before </think>."
+
+
+class ResponseBuilder:
+    """Builds the response of one run. Not safe for concurrent calls. `started` is `time.monotonic()` at acceptance."""
+
+    def __init__(self, response: e.Response, emit: Emit, *, started: float) -> None:
+        self.response = response
+        self._emit = emit
+        self._timings = Timings(response, started=started)
+        self._message: e.Message | None = None
+        self._held: list[str] | None = None
+        self._index = -1  # Of the message.
+        self.calls = CallItems(response, emit)
+        self._reasoning = ReasoningItems(response, emit)
+        self.code = CodeItems(response, emit, self._timings, calls=self.calls, reasoning=self._reasoning)
+
+    @property
+    def elapsed_s(self) -> float:
+        return self._timings.elapsed_s
+
+    async def begin(self) -> None:
+        """Emits `response.created`. `start` follows at once, or when it is this response's turn."""
+        await self._emit(e.ResponseCreated(response=self.response))
+        if self.response.status == "queued":
+            await self._emit(e.ResponseQueued(response=self.response))
+            await self.status("queued", "Others are answered first; this one waits for its turn.")
+        else:
+            await self.start()
+
+    async def start(self) -> None:
+        """Emits `response.in_progress`: the work begins."""
+        self.response.status = "in_progress"
+        await self._emit(e.ResponseInProgress(response=self.response))
+        for notice in self.response.notices:
+            await self._emit(e.NoticeEvent(notice=notice))
+
+    def resume(self, open_ids: Collection[str], outputs: list[Output]) -> None:
+        """Takes up a response that another process left: its open items, and what their code has shown."""
+        for index, item in enumerate(self.response.output):
+            if item.id not in open_ids:
+                continue
+            if isinstance(item, e.FunctionCall | e.McpCall):
+                self.calls.resume(index, item)
+            elif isinstance(item, e.Reasoning):
+                self._reasoning.resume(index, item)
+            elif isinstance(item, e.CodeInterpreterCall):
+                self.code.resume(index, item, outputs)
+            else:
+                self._message, self._index = item, index
+
+    # ---- prose, thinking, code ---------------------------------------------------------------------
+
+    async def segment(self, segment: Text | Thinking | CodeText | CodeEnd) -> None:
+        """Adds one segment of the model's text; a block of code begins with `code_start`."""
+        match segment:
+            case Text(text):
+                await self.text(text)
+            case Thinking(text):
+                await self.thinking(text)
+            case CodeText(text):
+                await self.code.delta(text)
+            case CodeEnd(code):
+                await self.code.written(code)
+
+    async def text(self, delta: str) -> None:
+        """Adds prose; white space before the first letter of a message is dropped."""
+        if self._held is not None:
+            self._held.append(delta)
+            return
+        if self._message is None:
+            delta = delta.lstrip()
+            if not delta:
+                return
+            await self.close_item()
+            await self._begin_message()
+        assert self._message is not None
+        message = self._message
+        message.content[0].add(delta)
+        await self._emit(e.OutputTextDelta(item_id=message.id, output_index=self._index, delta=delta))
+
+    def hold_text(self) -> None:
+        """From now on prose waits: what comes before code becomes reasoning, and `answer` says what the message is.
+
+        So a response whose answer a program reads has one message, which is that answer.
+        """
+        self._held = []
+
+    @property
+    def held(self) -> str:
+        """The prose that waits."""
+        return "".join(self._held or ())
+
+    async def answer(self, text: str) -> None:
+        """The message, in place of the prose that waits."""
+        self._held = None
+        await self.text(text)
+
+    async def set_aside(self) -> None:
+        """Makes an item of reasoning of the prose that waits: it is no answer."""
+        if self._held is not None:
+            text, self._held = self.held, []
+            if text.strip():
+                await self._reasoning.add(text.rstrip())
+                await self._reasoning.close()
+
+    async def thinking(self, delta: str) -> None:
+        """Adds to the reasoning that stands within the model's text, and so ends an open message."""
+        if (self._message is not None or self.code.is_open) and delta.strip():
+            await self.close_item()
+        await self.reasoning(delta)
+
+    async def reasoning(self, delta: str, model: str = "") -> None:
+        """Adds to the reasoning that `model` sends apart from the text: an open item goes on unchanged."""
+        await self._reasoning.add(delta, model=model)
+
+    async def reasoning_kept(self, fields: dict[str, Any], model: str) -> None:
+        """Keeps what the provider wants back beside the reasoning, or in its place."""
+        await self._reasoning.keep(fields, model=model)
+
+    def seal_reasoning(self, seal: Callable[[e.Reasoning], str | None] | None) -> None:
+        """From now on items of reasoning end with what this gives as their `encrypted_content`."""
+        self._reasoning.seal = seal
+
+    def written(self, written: e.Written | None) -> None:
+        """Notes on the open item how the model wrote its reply."""
+        if self.code.is_open:
+            self.code.wrote(written)
+        elif self._message is not None:
+            self._message.written = written
+
+    async def thought_aloud(self, since: int) -> None:
+        """Messages from the `since`th item on turn out to be thoughts; an open block of code stood in one."""
+        await self._reasoning.close()
+        if self.code.is_open:
+            await self.code.rejected(IN_A_THOUGHT)
+        open_, self._message = self._message, None
+        for index, item in enumerate(self.response.output[since:], since):
+            if isinstance(item, e.Message):
+                await self._reasoning.replace(index, item, is_open=item is open_)
+
+    async def code_start(self, container_id: str, *, tagged: bool) -> None:
+        """Opens a block of code; `tagged` is False where a fence alone opened it.
+
+        Prose before it ends in a blank line: clients join all messages of a response into one text.
+        """
+        await self.set_aside()
+        if self._message is not None:
+            await self.text("\n\n")
+        await self.close_item()
+        await self.code.begin(container_id, tagged=tagged)
+
+    async def code_continues(self, item_id: str, container_id: str) -> None:
+        """Opens a block that goes on where the item of an earlier response waited."""
+        await self.close_item()
+        await self.code.begin(container_id, continues=item_id)
+        await self.code.written("")
+        await self.code.interpreting(container_id)
+
+    async def cite(self, container_id: str, files: Iterable[tuple[str, str]]) -> None:
+        """Annotates the open message with files that code wrote: pairs of id and path. Without a message, nothing."""
+        if self._message is None:
+            return
+        part = self._message.content[0]
+        for file_id, path in files:
+            name = path.rpartition("/")[2]
+            start = part.text.rfind(name)
+            start, end = (start, start + len(name)) if start >= 0 else (len(part.text), len(part.text))
+            citation = e.ContainerFileCitation(container_id, file_id, name, start, end)
+            part.annotations.append(citation)
+            await self._emit(
+                e.OutputTextAnnotationAdded(
+                    item_id=self._message.id,
+                    output_index=self._index,
+                    annotation=citation,
+                    annotation_index=len(part.annotations) - 1,
+                )
+            )
+
+    # ---- notices, usage, the end -------------------------------------------------------------------
+
+    async def notice(self, code: str, message: str) -> None:
+        notice = e.Notice(code=code, message=message)
+        self.response.notices.append(notice)
+        await self._emit(e.NoticeEvent(notice=notice))
+
+    async def status(self, status: e.StatusName, message: str) -> None:
+        """Tells readers what the response waits for."""
+        await self._emit(e.StatusEvent(status=status, message=message))
+
+    def first_token(self) -> None:
+        self._timings.mark("first_token_s")
+
+    def sandbox_wait(self, seconds: float) -> None:
+        ledger = self.response.ledger
+        ledger.sandbox_wait_s = (ledger.sandbox_wait_s or 0.0) + seconds
+
+    async def close_item(self, *, complete: bool = True, phase: e.Phase | None = "commentary") -> None:
+        """Ends the open item, if there is one; `complete=False` where it was cut off. `phase` is that of a message."""
+        status: Literal["completed", "incomplete"] = "completed" if complete else "incomplete"
+        await self._reasoning.close(status)
+        if self.code.is_open:
+            await self.code.close("incomplete")
+        elif (message := self._message) is not None:
+            message.status, message.phase = status, phase
+            part = message.content[0]
+            await self._emit(e.OutputTextDone(item_id=message.id, output_index=self._index, text=part.text))
+            await self._emit(e.ContentPartDone(item_id=message.id, output_index=self._index, part=part))
+            self._message = None
+            await self._emit(e.OutputItemDone(output_index=self._index, item=message))
+
+    async def end(
+        self,
+        status: Literal["completed", "incomplete", "failed", "cancelled"],
+        usage: Usage | None,
+        *,
+        error: e.ResponseError | None = None,
+        incomplete: e.IncompleteDetails | None = None,
+    ) -> None:
+        """Closes what is open and emits the one terminal event. `status` is the response's last.
+
+        `usage` is None where nobody knows it.
+        """
+        response = self.response
+        if status == "incomplete" and self.held.strip():
+            await self.answer(self.held)
+        await self.set_aside()
+        phase: e.Phase | None = "final_answer" if status in ("completed", "incomplete") else None
+        await self.close_item(complete=status == "completed", phase=phase)
+        response.status = status
+        response.error = error
+        response.incomplete_details = incomplete
+        response.usage = None if usage is None else response_usage(usage)
+        response.ledger.total_s = self.elapsed_s
+        if status == "completed":
+            response.completed_at = int(time.time())
+        await self._emit(terminal_event(response))
+
+    # ---- inside ------------------------------------------------------------------------------------
+
+    async def _begin_message(self) -> None:
+        part, message = e.OutputText(text=""), e.Message(id=new_id("msg"), content=[])
+        self.response.output.append(message)
+        self._message, self._index = message, len(self.response.output) - 1
+        await self._emit(e.OutputItemAdded(output_index=self._index, item=message))
+        message.content.append(part)
+        await self._emit(e.ContentPartAdded(item_id=message.id, output_index=self._index, part=part))

@@ -1,0 +1,123 @@
+"""`Agent`: `AsyncAgent` for programs without asyncio."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from os import PathLike
+from types import TracebackType
+from typing import Any, Self
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from codeact import events as e
+from codeact.api.async_agent import AsyncAgent
+from codeact.api.blocking import call
+from codeact.api.images import Images
+from codeact.api.local_files import Paths
+from codeact.api.output import Output
+from codeact.api.result import Result
+from codeact.model import Model
+
+__all__ = ["Agent"]
+
+
+class Agent:
+    """`AsyncAgent` for code without asyncio: `with Agent() as agent: print(agent.run("…").answer)`.
+
+    Takes the same arguments. Its event loop runs in a thread of its own, or in that of its `pool`. Not for concurrent
+    threads: one question at a time. Ctrl-C stops the model and the kernel before `KeyboardInterrupt` leaves `run` or
+    the iteration of `stream`.
+    """
+
+    def __init__(self, model: str | Model | Callable[..., Any] | None = None, **arguments: Any) -> None:
+        self._agent = AsyncAgent(model, **arguments)
+        self._pool = arguments.get("pool")
+        self._stack: ExitStack | None = None
+        self._portal: BlockingPortal | None = None
+
+    @classmethod
+    def load(
+        cls, path: str | PathLike[str], model: str | Model | Callable[..., Any] | None = None, **more: Any
+    ) -> Self:
+        """As `AsyncAgent.load`."""
+        agent = cls(model, **more)
+        agent._agent = AsyncAgent.load(path, model, **more)
+        return agent
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            if self._pool is None:
+                self._portal = stack.enter_context(start_blocking_portal())
+            elif self._pool.portal is None:
+                raise RuntimeError("The pool must be entered first: `with Pool() as pool:`.")
+            else:
+                self._portal = self._pool.portal
+            stack.enter_context(self._portal.wrap_async_context_manager(self._agent))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        stack, self._stack, self._portal = self._stack, None, None
+        if stack is not None:
+            stack.close()
+
+    @property
+    def conversation(self) -> str | None:
+        """As `AsyncAgent.conversation`."""
+        return self._agent.conversation
+
+    def run(
+        self,
+        task: str,
+        *,
+        files: Paths = (),
+        images: Images = (),
+        timeout: float | None = None,
+        output: Output | None = None,
+    ) -> Result:
+        """As `AsyncAgent.run`."""
+        ask = partial(self._agent.run, task, files=files, images=images, timeout=timeout, output=output)
+        result = call(self._entered(), ask)
+        result.portal = self._portal
+        return result
+
+    def stream(
+        self,
+        task: str,
+        *,
+        files: Paths = (),
+        images: Images = (),
+        timeout: float | None = None,
+        output: Output | None = None,
+    ) -> Iterator[e.Event]:
+        """As `AsyncAgent.stream`."""
+        portal = self._entered()
+        events = self._agent.stream(task, files=files, images=images, timeout=timeout, output=output)
+        try:
+            while True:
+                try:
+                    yield call(portal, events.__anext__)
+                except StopAsyncIteration:
+                    return
+        finally:
+            portal.call(events.aclose)
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The conversation so far, as `AsyncAgent.messages` gives it."""
+        return self._agent.messages
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """As `AsyncAgent.save`."""
+        call(self._entered(), partial(self._agent.save, path))
+
+    def to_notebook(self, path: str | PathLike[str], *, title: str = "Conversation") -> None:
+        """As `AsyncAgent.to_notebook`."""
+        call(self._entered(), partial(self._agent.to_notebook, path, title=title))
+
+    def _entered(self) -> BlockingPortal:
+        if self._portal is None:
+            raise RuntimeError("An agent must be entered first: `with Agent() as agent:`.")
+        return self._portal

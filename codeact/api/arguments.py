@@ -1,0 +1,44 @@
+"""Checks the settings that an agent in a script takes as arguments, and names one that is wrong."""
+
+import difflib
+from collections.abc import Collection, Iterable
+from dataclasses import asdict
+from typing import Any
+
+from codeact.settings import Settings
+from sandbox_pool.spec import Limits
+
+__all__ = ["OF_POOLS", "check_settings", "limit_settings"]
+
+OF_SANDBOXES = {
+    *("sandbox", "sandbox_image", "sandbox_python", "sandbox_network", "sandbox_runtime", "sandbox_transport"),
+    *("sandbox_lifetime_s", "allowed_hosts", "pool_min", "pool_max", "acquire_timeout_s", "execution_timeout_s"),
+    *("memory_mb", "cpus", "pids", "workspace_mb", "workspace_inodes", "tmp_mb", "shm_mb", "output_bytes", "file_mb"),
+    *("calls", "call_bytes"),
+}
+OF_POOLS = (OF_SANDBOXES | {"data_dir"}) - {"pool_min", "pool_max"}
+OF_MODELS = {name for name in Settings.model_fields if name.startswith("model_")}
+TAKEN = (
+    OF_SANDBOXES | OF_MODELS | {"dialect", "max_turns", "observation_chars", "mcp_config", "call_timeout_s", "data_dir"}
+)
+"""The others are for a server, and an agent would ignore them."""
+
+
+def check_settings(
+    names: Iterable[str], *, arguments: Iterable[str], taken: Collection[str] = TAKEN, of: str = "An agent"
+) -> None:
+    """Raises `TypeError` for a name that is not `taken`; it suggests the nearest of these and `arguments`."""
+    for name in names:
+        if name in taken:
+            continue
+        if name in Settings.model_fields:
+            whose = "an agent" if name in TAKEN else "the server"
+            raise TypeError(f"{of} does not take {name!r}: that is a setting of {whose}.")
+        near = difflib.get_close_matches(name, (*taken, *arguments), n=1)
+        raise TypeError(f"{of} has no argument {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+
+
+def limit_settings(limits: Limits) -> dict[str, Any]:
+    """The settings that give sandboxes these limits."""
+    values = asdict(limits) | {"sandbox_lifetime_s": limits.lifetime_s}
+    return {name: value for name, value in values.items() if name in OF_SANDBOXES}

@@ -1,0 +1,333 @@
+"""`AsyncAgent`: a conversation in this process, answered by the same service as in the server."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import AsyncExitStack, aclosing, suppress
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+
+from codeact import events as e
+from codeact.api.arguments import OF_POOLS, check_settings, limit_settings
+from codeact.api.components import chosen_model, opened_service, opened_store
+from codeact.api.images import Images, image_parts
+from codeact.api.local_files import Paths, file_parts
+from codeact.api.model_argument import model_of
+from codeact.api.output import Output, parsed, text_config
+from codeact.api.pool import Pool
+from codeact.api.result import Result, messages_of, result_of
+from codeact.api.written_files import OutputFile, written_files
+from codeact.errors import CodeActError, ResponseTakenOver
+from codeact.ids import new_id
+from codeact.model import Model, Sampling
+from codeact.runs.new_run import NewRun
+from codeact.runs.run import Run
+from codeact.runs.service import RunService
+from codeact.runs.streams import read_events
+from codeact.runs.unread_events import UnreadEvents
+from codeact.settings import Settings
+from codeact.store.records import StoredResponse
+from codeact.store.run_store import RunStore
+from codeact.tools.host_functions import Tool, host_functions
+from codeact.workspaces.workspace import Workspace
+from sandbox_pool.spec import Limits
+
+__all__ = ["AsyncAgent"]
+
+EVENTS_AHEAD = 100
+OWNER = "local"
+OF_ONE = {"pool_min": 1, "pool_max": 2}
+"""The pool that an agent has for itself."""
+
+
+class AsyncAgent:
+    """A conversation with a model that acts by writing Python. Not for concurrent tasks: one question at a time.
+
+    Use it as `async with AsyncAgent() as agent:`. Entering raises `CodeActError` or `SandboxError` when no sandbox or
+    no model can be had; leaving ends the sandbox.
+
+    Args:
+        model: A litellm name, `demo`, any `Model`, or a function that takes messages and returns text; None takes
+            CODEACT_MODEL, or a model server on loopback.
+        instructions: What the model is told beside its system prompt.
+        tools: Functions of yours that the model's code can call. They run in this process; the model sees their
+            signatures and docstrings.
+        files: Paths of this machine. Code finds the files in its working directory.
+        pool: Sandboxes that are shared with other agents; None: the agent has its own.
+        limits: What code may use of its sandbox; not with `pool`, which has its own.
+        sampling: What is asked of the model's sampling, as one value instead of the four that follow.
+        temperature: Passed on to the model, as `top_p` and `reasoning_effort`; None leaves the choice to its server.
+        top_p: See `temperature`.
+        max_output_tokens: Of one answer.
+        reasoning_effort: See `temperature`.
+        store: Where conversations are kept: None in this process; `embedded` or the URI of a MongoDB; or an open store.
+        conversation: The id of a conversation of the store, to go on with.
+        **settings: Any setting (`sandbox="docker"`, `dialect="tool_call"`, `max_turns=5`, …).
+
+    Raises:
+        TypeError: There is no such argument.
+        ConfigurationError: A setting has a wrong value.
+    """
+
+    def __init__(
+        self,
+        model: str | Model | Callable[..., Any] | None = None,
+        *,
+        instructions: str | None = None,
+        tools: Iterable[Callable[..., Any] | Tool] = (),
+        files: Paths = (),
+        pool: Pool | None = None,
+        limits: Limits | None = None,
+        sampling: Sampling | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        max_output_tokens: int | None = None,
+        reasoning_effort: str | None = None,
+        store: RunStore | str | None = None,
+        conversation: str | None = None,
+        **settings: Any,
+    ) -> None:
+        check_settings(settings, arguments=inspect.signature(AsyncAgent).parameters)
+        if limits is not None:
+            settings = limit_settings(limits) | settings
+        of_sandboxes = settings.keys() & (OF_POOLS | OF_ONE.keys()) - {"data_dir"}
+        if pool is not None and of_sandboxes:
+            raise TypeError(f"The sandboxes are the pool's: give it {', '.join(sorted(of_sandboxes))}.")
+        name = model if isinstance(model, str) else None
+        self._settings = Settings.load(model=name, **OF_ONE | settings)
+        self._own_pool = {name: settings[name] for name in settings.keys() & OF_POOLS}
+        self._pool = pool
+        self._given_model = None if isinstance(model, str | None) else model_of(model)
+        self._instructions = instructions
+        self._functions = host_functions(tools)
+        given = Sampling(temperature, top_p, max_output_tokens, reasoning_effort)
+        self._sampling = replace(given, **_said(sampling)) if sampling is not None else given
+        self._dialect = self._settings.preferred_dialect if "dialect" in settings else None
+        self._new_files = list(files)
+        self._named_store = store
+        self._to_load: bytes | None = None
+        self._conversation_id = conversation
+        self._stack: AsyncExitStack | None = None
+        self._service: RunService | None = None
+        self._entered_pool: Pool | None = None
+        self._store: RunStore | None = None
+        self._said: list[e.Input | e.Item] = []
+        self._asked_at = 0.0
+
+    @classmethod
+    def load(
+        cls, path: str | PathLike[str], model: str | Model | Callable[..., Any] | None = None, **more: Any
+    ) -> Self:
+        """An agent that goes on with a conversation that `save` wrote; takes what `AsyncAgent` takes.
+
+        The variables of its kernel are gone, and the model is told so. Entering it raises `InvalidRequest` for a file
+        that holds no conversation. Raises `OSError` for one that cannot be read.
+        """
+        agent = cls(model, **more)
+        agent._to_load = Path(path).read_bytes()
+        return agent
+
+    async def __aenter__(self) -> Self:
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            pool = self._pool
+            if pool is None:
+                own = Pool(min_size=settings.pool_min, max_size=settings.pool_max, **self._own_pool)
+                pool = await stack.enter_async_context(own)
+            store = await opened_store(self._named_store, settings, stack)
+            if self._to_load is not None:
+                from codeact.api.saved import load_into
+
+                self._conversation_id = await load_into(store, self._to_load, owner=OWNER)
+            model = await chosen_model(self._given_model, settings, stack)
+            self._service = await opened_service(settings, pool, store, model, stack)
+            self._entered_pool, self._store = pool, store
+            self._said = await self._stored()
+            stack.push_async_callback(self._release)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        stack, self._stack, self._service = self._stack, None, None
+        if stack is not None:
+            await stack.aclose()
+
+    @property
+    def conversation(self) -> str | None:
+        """The conversation's id in its store; None before the first question."""
+        return self._conversation_id
+
+    async def run(
+        self,
+        task: str,
+        *,
+        files: Paths = (),
+        images: Images = (),
+        timeout: float | None = None,
+        output: Output | None = None,
+    ) -> Result:
+        """Asks the model and returns its finished answer.
+
+        `files` join those that the agent has already; `images` are shown to the model. `output` is a class of pydantic
+        models: the answer is JSON of that form, and `result.parsed` its instance. Cancelling stops the model and the
+        kernel, and so does `timeout`, in seconds.
+
+        Raises:
+            CodeActError: The answer failed; `code` says how (`timeout` after `timeout` seconds).
+            InvalidRequest: A file or an image cannot be read.
+        """
+        response: e.Response | None = None
+        asked = self.stream(task, files=files, images=images, timeout=timeout, output=output)
+        async with aclosing(asked) as events:
+            async for event in events:
+                if isinstance(event, e.TerminalEvent):
+                    response = event.response
+        assert response is not None
+        if response.error is not None:
+            raise CodeActError(response.error.message, code=response.error.code)
+        result = await result_of(response, self._said, self._written_files, self._entered(), owner=OWNER)
+        result.parsed = parsed(output, response)
+        return result
+
+    async def stream(
+        self,
+        task: str,
+        *,
+        files: Paths = (),
+        images: Images = (),
+        timeout: float | None = None,
+        output: Output | None = None,
+    ) -> AsyncGenerator[e.Event, None]:
+        """As `run`, but gives every event of the answer as it comes, the terminal one last.
+
+        Leaving the iteration early stops the model and the kernel. A consumer that stops reading holds the run back
+        after 100 events, so that nothing grows. Raises `InvalidRequest` for a file or an image that cannot be read.
+        """
+        message, run = await self._begin(task, files, images, text_config(output))
+        self._said.append(message)
+        seconds = f"{timeout:g} s" if timeout is not None else ""
+        error = e.ResponseError("timeout", f"The answer was not complete after {seconds}.")
+        timer = timeout and asyncio.get_running_loop().call_later(timeout, run.cancel, error)
+        try:
+            async with aclosing(read_events(run.log)) as batches:
+                async for events in batches:
+                    for event in events:
+                        yield event
+        finally:
+            if timer:
+                timer.cancel()
+            run.cancel()
+            with anyio.CancelScope(shield=True), suppress(ResponseTakenOver):
+                await run.end()
+            self._said += run.response.output
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The conversation so far, as `{"role": …, "content": …}`."""
+        return messages_of(self._said)
+
+    async def save(self, path: str | PathLike[str]) -> None:
+        """Writes the conversation as JSON, for `load`, and for servers, which import it too. Raises `OSError`."""
+        from codeact.api.saved import saved
+
+        store = self._entered()
+        await anyio.Path(path).write_bytes(await saved(await self._thread(), store, owner=OWNER))
+
+    async def to_notebook(self, path: str | PathLike[str], *, title: str = "Conversation") -> None:
+        """Writes the conversation as a Jupyter notebook, with the outputs of its code. Raises `OSError`."""
+        from codeact.api.saved import written_notebook
+
+        store = self._entered()
+        written = await written_notebook(await self._thread(), store, title=title, owner=OWNER)
+        await anyio.Path(path).write_bytes(written)
+
+    # ---- inside --------------------------------------------------------------------------------------
+
+    async def _begin(self, task: str, files: Paths, images: Images, text: e.TextConfig) -> tuple[e.InputMessage, Run]:
+        store = self._entered()
+        assert self._service is not None
+        self._asked_at = time.time()
+        parts = [*await self._file_parts([*self._new_files, *files], store), *await image_parts(images)]
+        content = [{"type": "input_text", "text": task}, *parts]
+        message = e.InputMessage(id=new_id("msg"), role="user", content=content)
+        sampling = self._sampling
+        run = await self._service.create(
+            NewRun(
+                owner=OWNER,
+                messages=[message],
+                conversation_id=self._conversation_id,
+                instructions=self._instructions,
+                max_output_tokens=sampling.max_output_tokens,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                reasoning=_reasoning(sampling.reasoning_effort),
+                functions=self._functions,
+                text=text,
+                truncation="auto",
+                dialect=self._dialect,
+                collects_files=not store.in_memory,
+            )
+        )
+        run.log.unread = UnreadEvents(most=EVENTS_AHEAD)
+        self._conversation_id = run.conversation_id
+        self._new_files = []
+        return message, run
+
+    async def _file_parts(self, paths: Paths, store: RunStore) -> list[dict[str, Any]]:
+        return await file_parts(paths, limit_mb=self._settings.file_mb, store=store, owner=OWNER)
+
+    async def _thread(self) -> list[StoredResponse]:
+        from codeact.api.saved import thread_of
+
+        store = self._entered()
+        return [] if self._conversation_id is None else await thread_of(store, self._conversation_id, owner=OWNER)
+
+    async def _stored(self) -> list[e.Input | e.Item]:
+        """What the store has of the conversation when the agent is entered."""
+        store = self._entered()
+        if self._conversation_id is None:
+            return []
+        at = await store.threads.of_conversation(self._conversation_id, owner=OWNER)
+        return [] if at.previous is None else await store.threads.history(at.previous)
+
+    async def _written_files(self) -> list[OutputFile]:
+        """What code has written since the last question."""
+        sandbox = self._workspace.living
+        if sandbox is None:
+            return []
+        parts = [part for item in self._said if isinstance(item, e.InputMessage) for part in item.content]
+        given = {part["filename"]: part["file_id"] for part in parts if part["type"] == "input_file"}
+        with self._workspace.in_use():
+            return await written_files(sandbox, since=self._asked_at, given=given)
+
+    async def _release(self) -> None:
+        """Gives the sandbox back to a pool that lives on."""
+        if self._conversation_id is not None and self._entered_pool is not None:
+            await self._entered_pool.workspaces.release(self._conversation_id, "its agent was closed")
+
+    @property
+    def _workspace(self) -> Workspace:
+        assert self._entered_pool is not None
+        return self._entered_pool.workspaces.get(self._conversation_id or "", owner=OWNER)
+
+    def _entered(self) -> RunStore:
+        if self._service is None or self._store is None:
+            raise RuntimeError("An agent must be entered first: `async with AsyncAgent() as agent:`.")
+        return self._store
+
+
+def _said(sampling: Sampling) -> dict[str, Any]:
+    names = ("temperature", "top_p", "max_output_tokens", "reasoning_effort")
+    return {name: value for name in names if (value := getattr(sampling, name)) is not None}
+
+
+def _reasoning(effort: str | None) -> e.ReasoningConfig | None:
+    return None if effort is None else e.ReasoningConfig(effort)  # type: ignore[arg-type]  # Any word is passed on.

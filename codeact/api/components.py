@@ -1,0 +1,94 @@
+"""Puts together what answers an agent's questions: the service of the server, with components of this process."""
+
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from codeact.api.pool import Pool
+from codeact.component import Component
+from codeact.model import Model
+from codeact.models.registry import ModelRegistry
+from codeact.runs.disk_floor import DiskFloor
+from codeact.runs.manager import RunManager
+from codeact.runs.question import RunComponents
+from codeact.runs.service import RunService
+from codeact.settings import Settings
+from codeact.store.memory import MemoryStore
+from codeact.store.run_store import RunStore
+from codeact.tools.mcp import McpServers, read_config
+from codeact.workspaces.containers import Containers
+from sandbox_pool.supervision import Supervisor
+
+if TYPE_CHECKING:
+    from codeact.store import Store
+
+__all__ = ["EMBEDDED", "chosen_model", "opened_service", "opened_store"]
+
+EMBEDDED = "embedded"
+
+
+async def opened_store(named: RunStore | str | None, settings: Settings, stack: AsyncExitStack) -> RunStore:
+    """Opens the store that is named; one that is open stays its owner's. Raises `StoreUnavailable`."""
+    if named is None:
+        return MemoryStore()
+    if not isinstance(named, str):
+        return named
+    if named != EMBEDDED:
+        settings = Settings.load(**settings.model_dump(exclude_unset=True) | {"mongodb_uri": named})
+    from codeact.store.opening import open_store  # An agent without a database does not wait for it.
+
+    return await stack.enter_async_context(open_store(settings))
+
+
+async def chosen_model(given: Model | None, settings: Settings, stack: AsyncExitStack) -> Model:
+    """The model that was given, else the one that the settings name, else what answers on this machine."""
+    if given is not None:
+        return given
+    from codeact.models.discovery import find_models
+
+    found = await find_models(settings, waits=True)
+    stack.push_async_callback(found.close)
+    return found.registry.default
+
+
+async def opened_service(
+    settings: Settings, pool: Pool, store: RunStore, model: Model, stack: AsyncExitStack
+) -> RunService:
+    """A service for one agent, which answers one question at a time, until the stack is closed."""
+    servers = read_config(settings.mcp_config) if settings.mcp_config is not None else {}
+    mcp = await stack.enter_async_context(McpServers.open(servers, call_timeout_s=settings.call_timeout_s))
+
+    async def get_store() -> RunStore:
+        return store
+
+    runs = await stack.enter_async_context(
+        RunManager.open(get_store, events_ttl_s=settings.events_ttl_s, max_concurrent=1)
+    )
+    database = None if store.in_memory else await _shared(store, runs, pool, settings, stack)
+    stored = Component.running("database", store)
+    components = RunComponents(
+        settings,
+        stored,
+        Component.running("sandbox", pool.sandboxes),
+        Component.running("model", ModelRegistry([model])),
+        pool.workspaces,
+        runs,
+        mcp,
+        Containers(stored, pool.workspaces),
+        DiskFloor(settings.data_dir, floor_mb=0),
+    )
+    return RunService(components, database=database)
+
+
+async def _shared(
+    store: RunStore, runs: RunManager, pool: Pool, settings: Settings, stack: AsyncExitStack
+) -> "Component[Store]":
+    """The store as one that servers may share: this process tells them that its runs live."""
+    from codeact.runs.ownership import keep_leases
+    from codeact.store import Store
+
+    assert isinstance(store, Store)
+    database = Component.running("database", store)
+    start = await stack.enter_async_context(Supervisor().tasks())
+    start("leases", partial(keep_leases, runs, pool.workspaces, database.get, lease_s=settings.lease_s))
+    return database

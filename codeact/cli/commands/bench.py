@@ -1,0 +1,30 @@
+"""`codeact bench NAME`: runs a benchmark of the checkout and prints a table, or one flat JSON object."""
+
+import importlib
+import json
+
+import anyio
+
+from codeact.errors import ConfigurationError
+
+__all__ = ["bench"]
+
+NAMES = ("dashboard", "history", "hostile", "latency", "load", "peers", "pool", "server", "stalls")
+
+
+def bench(name: str, sandbox: str, *, as_json: bool) -> None:
+    """Measures and prints. Raises `ConfigurationError` for unknown names, and outside of a checkout."""
+    if name not in NAMES or sandbox not in ("docker", "process"):
+        raise ConfigurationError(f"Benchmarks are {', '.join(NAMES)}; backends are process and docker.")
+    try:
+        module = importlib.import_module(f"benchmarks.{name}")
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"The benchmark '{name}' needs {error.name}: run it from a checkout, set up by `make install-dev`."
+        ) from None
+    figures = anyio.run(module.measure, sandbox)
+    if as_json:
+        print(json.dumps(figures))  # noqa: T201
+        return
+    for figure, value in figures.items():
+        print(f"{figure:24} {value:10.3f}")  # noqa: T201

@@ -1,0 +1,73 @@
+"""`codeact dashboard`: runs the Streamlit dashboard until it is stopped."""
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import anyio
+from anyio.abc import Process
+
+from codeact.errors import ConfigurationError
+from codeact.settings import Settings
+from codeact.store import embedded_mongod
+
+__all__ = ["dashboard"]
+
+APP = Path(__file__).parents[2] / "dashboard" / "app.py"
+ROOT = Path(__file__).parents[3]
+"""Of a checkout."""
+
+
+def dashboard(settings: Settings, *, host: str, port: int) -> int:
+    """Serves until SIGINT or SIGTERM; Streamlit's exit code. Raises `ConfigurationError` where it is not installed."""
+    command = [_python(), "-m", "streamlit", "run", str(APP), "--server.address", host, "--server.port", str(port)]
+    # Without it Streamlit asks a service on the internet for our address.
+    command += ["--browser.serverAddress", "localhost" if host in ("127.0.0.1", "::1") else host]
+    environment = {**os.environ, "CODEACT_DATA_DIR": str(settings.data_dir)}
+    return anyio.run(_serve, settings, command, environment)
+
+
+async def _serve(settings: Settings, command: list[str], environment: dict[str, str]) -> int:
+    async with _database(settings):
+        # In a session of its own: Ctrl-C reaches us alone, and we pass it on once.
+        process = await anyio.open_process(
+            command, env=environment, stdin=None, stdout=None, stderr=None, start_new_session=True
+        )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_pass_on, process)
+            code = await process.wait()
+            tasks.cancel_scope.cancel()
+    return max(0, code)
+
+
+async def _pass_on(process: Process) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            process.terminate()
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[None]:
+    """Holds the embedded one, so that it is stopped in good order after Streamlit, which ends at once."""
+    if settings.mongodb_uri is not None:
+        yield
+        return
+    async with embedded_mongod(settings.data_dir):
+        yield
+
+
+def _python() -> str:
+    """The interpreter of the environment that has Streamlit: this one, or that of the checkout."""
+    if find_spec("streamlit") is not None:
+        return sys.executable
+    ours = ROOT / ".venv-dashboard" / "bin" / "python"
+    if ours.exists():
+        return str(ours)
+    raise ConfigurationError(
+        "Streamlit is not installed. In a checkout, say `make install-dashboard`, elsewhere"
+        " `pip install 'codeact[dashboard]'`."
+    )

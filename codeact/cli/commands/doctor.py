@@ -1,0 +1,103 @@
+"""`codeact doctor`: tries each component that `codeact serve` would use, and prints what it finds."""
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import anyio
+from rich.console import Console
+from rich.text import Text
+
+from codeact.errors import CodeActError
+from codeact.logs import configure
+from codeact.models.litellm.loading import own_process
+from codeact.settings import Settings
+from sandbox_pool.errors import SandboxError
+
+__all__ = ["Finding", "doctor", "examine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part. `fix` holds the lines that mend or improve it."""
+
+    part: str
+    ok: bool
+    summary: str
+    why: str = ""
+    fix: tuple[str, ...] = ()
+
+
+def doctor(settings: Settings, *, as_json: bool) -> int:
+    """Prints what was found; the exit code: 0 when all parts are well, else 1."""
+    configure("error")
+    own_process()
+    findings = anyio.run(examine, settings)
+    well = all(finding.ok for finding in findings)
+    if as_json:
+        print(json.dumps({"ok": well, "findings": [asdict(finding) for finding in findings]}))  # noqa: T201
+    else:
+        console = Console(highlight=False)
+        for finding in findings:
+            mark = ("✓", "green") if finding.ok else ("✗", "red")
+            console.print(Text.assemble(mark, f" {finding.part:9} ", finding.summary))
+            for line in filter(None, (finding.why, *finding.fix)):
+                console.print(Text(" " * 12 + line, style="dim"), soft_wrap=True)
+    return 0 if well else 1
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Each part, opened and closed again. No sandbox is kept, and nothing in the database is changed."""
+    findings: list[Finding] = []
+    for part, check in (("model", _model), ("sandbox", _sandbox), ("database", _database)):
+        try:
+            async with check(settings) as finding:
+                findings.append(finding)
+        except (CodeActError, SandboxError) as error:
+            findings.append(Finding(part, False, error.message))
+    return findings
+
+
+@asynccontextmanager
+async def _model(settings: Settings) -> AsyncIterator[Finding]:
+    from codeact.models.discovery import find_models
+
+    found = await find_models(settings)
+    yield Finding("model", True, found.registry.summary, found.why, (found.hint,) if found.hint else ())
+
+
+@asynccontextmanager
+async def _sandbox(settings: Settings) -> AsyncIterator[Finding]:
+    from codeact.ids import new_id
+    from sandbox_pool.backends.registry import open_backend
+    from sandbox_pool.sandbox.sandbox import Sandbox
+
+    spec = settings.sandbox_spec
+    opened = await open_backend(
+        settings.sandbox,
+        spec,
+        state_dir=settings.data_dir / "run",
+        progress=partial(print, file=sys.stderr),
+    )
+    try:
+        sandbox = await Sandbox.start(opened.backend, new_id("cntr"), spec, deadline_s=60)
+        try:
+            _, result = await sandbox.run("1 + 1")
+        finally:
+            await sandbox.close()
+        ran = f"; ran 1 + 1 in {result.duration_s * 1000:.0f} ms"
+        yield Finding("sandbox", True, opened.backend.isolation.summary + ran, opened.why, opened.hints)
+    finally:
+        await opened.backend.close()
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[Finding]:
+    from codeact.store.opening import chosen, reach
+
+    await reach(settings)
+    summary, why, hints = chosen(settings)
+    yield Finding("database", True, summary, why, hints)

@@ -1,0 +1,98 @@
+"""`codeact keys`: creates, lists and revokes API keys in the settings' database."""
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import anyio
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from codeact.owners import check_owner
+from codeact.settings import Settings
+from codeact.store import Credential, OwnerLimits, Store, open_store
+
+__all__ = ["create", "revoke", "show"]
+
+T = TypeVar("T")
+
+
+def create(
+    settings: Settings,
+    *,
+    owner: str,
+    name: str,
+    operator: bool,
+    days: int | None,
+    limits: OwnerLimits,
+    as_json: bool,
+) -> None:
+    """Prints the new key's secret, alone on stdout. Raises `InvalidRequest` for an owner's name we do not take."""
+    check_owner(owner)
+    expires_at = datetime.now(UTC) + timedelta(days=days) if days is not None else None
+    made, secret = _with_store(
+        settings,
+        lambda store: store.access.create_key(
+            owner=owner, name=name, operator=operator, expires_at=expires_at, limits=limits
+        ),
+    )
+    if as_json:
+        _print_json({**_builtins(made), "secret": secret})
+        return
+    Console(stderr=True).print(f"The key {made.id} of {made.owner}. Its secret is shown this once:", highlight=False)
+    print(secret)  # noqa: T201
+
+
+def show(settings: Settings, *, as_json: bool) -> None:
+    """A line per key, oldest first."""
+    keys = _with_store(settings, lambda store: store.access.list_keys())
+    if as_json:
+        _print_json([_builtins(key) for key in keys])
+        return
+    if not keys:
+        Console().print("No keys. `codeact keys create --owner NAME` makes one.")
+        return
+    table = Table("id", "key", "owner", "name", "made", "state", "limits", box=None)
+    for key in keys:
+        table.add_row(
+            key.id, key.shown, key.owner, key.name, f"{key.created_at:%Y-%m-%d}", _state(key), _limits(key.limits)
+        )
+    Console().print(table, soft_wrap=True)
+
+
+def revoke(settings: Settings, key_id: str) -> None:
+    """Raises `NotFound`."""
+    revoked = _with_store(settings, lambda store: store.access.revoke_key(key_id))
+    Console().print(f"Revoked {revoked.id} of {revoked.owner}.", highlight=False)
+
+
+def _with_store(settings: Settings, ask: Callable[[Store], Awaitable[T]]) -> T:
+    async def main() -> T:
+        async with open_store(settings) as store:
+            return await ask(store)
+
+    return anyio.run(main)
+
+
+def _state(key: Credential) -> str:
+    if key.revoked_at is not None:
+        return f"revoked {key.revoked_at:%Y-%m-%d}"
+    if key.expires_at is not None:
+        return f"{'ended' if key.expires_at <= datetime.now(UTC) else 'until'} {key.expires_at:%Y-%m-%d}"
+    return "operator" if key.operator else "valid"
+
+
+def _limits(limits: OwnerLimits) -> str:
+    values = msgspec.to_builtins(limits)
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+
+
+def _builtins(key: Credential) -> dict[str, Any]:
+    builtins: dict[str, Any] = msgspec.to_builtins(key)
+    return builtins
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value))  # noqa: T201

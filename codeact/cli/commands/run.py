@@ -1,0 +1,46 @@
+"""`codeact run`: answers one task, shows the answer while it streams, and returns an exit code."""
+
+import sys
+
+from anyio.from_thread import start_blocking_portal
+from rich.console import Console
+from rich.text import Text
+
+from codeact import events as e
+from codeact.cli.commands.conversation import INTERRUPTED, Wishes, ask, open_conversation
+from codeact.cli.terminal import Renderer
+from codeact.settings import Settings
+
+__all__ = ["run"]
+
+
+def run(settings: Settings, task: str, wishes: Wishes, *, url: str | None, local: bool, as_json: bool) -> int:
+    """0: completed; 1: failed or incomplete; 130: stopped by Ctrl-C. Raises as `open_conversation` does."""
+    diagnostics = Console(stderr=True)
+    renderer = Renderer(Console(), diagnostics)
+
+    def say(line: str, style: str = "dim") -> None:
+        diagnostics.print(Text(line, style), soft_wrap=True)
+
+    try:
+        with (
+            start_blocking_portal() as portal,
+            portal.wrap_async_context_manager(
+                open_conversation(settings, wishes, url=url, local=local, say=say)
+            ) as conversation,
+        ):
+            response = ask(portal, conversation, task, _print_json if as_json else renderer.show)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        renderer.break_off()
+    if response is None:
+        say("Stopped.", "yellow")
+    if response is None or response.status == "cancelled":
+        return INTERRUPTED
+    return 0 if response.status == "completed" else 1
+
+
+def _print_json(event: e.Event) -> None:
+    sys.stdout.buffer.write(e.encode(event) + b"\n")
+    sys.stdout.buffer.flush()

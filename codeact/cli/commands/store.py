@@ -1,0 +1,20 @@
+"""`codeact store reindex`: computes the search fields of all conversations again."""
+
+import anyio
+from rich.console import Console
+
+from codeact.settings import Settings
+from codeact.store import open_store
+
+__all__ = ["reindex"]
+
+
+def reindex(settings: Settings) -> None:
+    """Beside a running server or without one. Raises `StoreUnavailable`."""
+
+    async def run() -> None:
+        async with open_store(settings) as store:
+            count = await store.history.reindex(everything=True)
+        Console().print(f"{count:,} conversations indexed.")
+
+    anyio.run(run)

@@ -1,0 +1,43 @@
+"""`codeact export` and `codeact import`: write a conversation to a file, and read it back."""
+
+import sys
+from pathlib import Path
+
+import anyio
+import msgspec
+from rich.console import Console
+
+from codeact.cli.commands.conversation import address_and_key
+from codeact.client import request
+from codeact.settings import Settings
+
+__all__ = ["export", "import_"]
+
+
+class _Imported(msgspec.Struct):
+    id: str
+
+
+def export(settings: Settings, conversation_id: str, *, format_: str, output: Path | None, url: str | None) -> None:
+    """Writes the file, or to standard output. Raises `ClientError`."""
+
+    async def fetch() -> bytes:
+        path = f"conversations/{conversation_id}/export"
+        return await request(*address_and_key(settings, url), "GET", path, params={"format": format_})
+
+    content = anyio.run(fetch)
+    if output is None:
+        sys.stdout.buffer.write(content)
+    else:
+        output.write_bytes(content)
+
+
+def import_(settings: Settings, path: Path, *, url: str | None) -> None:
+    """Sends the file and prints the id of the new conversation. Raises `ClientError`."""
+
+    content = path.read_bytes()
+
+    async def send() -> bytes:
+        return await request(*address_and_key(settings, url), "POST", "conversations/import", content=content)
+
+    Console().print(msgspec.json.decode(anyio.run(send), type=_Imported).id, highlight=False)

@@ -1,0 +1,41 @@
+"""Filters text of models and kernels, so that it is safe to write to a terminal.
+
+A terminal obeys what it is sent: it can be told to rename its window, to fill the clipboard (OSC 52) or
+to overwrite what the user has read. Colours (SGR, ECMA-48 8.3.117), `\\n`, `\\r` and `\\t` may pass.
+"""
+
+import re
+
+from codeact.ansi import CONTROLS, CSI, SGR, STRING, STRING_END
+
+__all__ = ["TerminalText"]
+
+_SEQUENCE = re.compile(
+    rf"\x1b(?:{CSI}[@-~]|{STRING}{STRING_END}|[ -/]*[0-OQ-WYZ\\`-~])"
+    rf"|[\x00-\x08\x0b\x0c{CONTROLS}\ud800-\udfff]"
+)
+_UNFINISHED = re.compile(rf"\x1b(?:{CSI}|{STRING}\x1b?|[ -/]*)?\Z")
+_LONGEST = 4096
+
+
+class TerminalText:
+    """A filter for one stream of text, whose pieces may end anywhere, also inside a sequence."""
+
+    def __init__(self, *, colours: bool) -> None:
+        self._colours = colours
+        self._unfinished = ""
+
+    def feed(self, text: str) -> str:
+        """The safe part of the text so far; an unfinished sequence is held until the next call."""
+        text = self._unfinished + text
+        unfinished = _UNFINISHED.search(text)
+        # A "sequence" longer than any real one is text: its first character is removed and the rest shown.
+        if unfinished and len(unfinished[0]) <= _LONGEST:
+            self._unfinished = unfinished[0]
+            text = text[: unfinished.start()]
+        else:
+            self._unfinished = ""
+        return _SEQUENCE.sub(self._allowed, text)
+
+    def _allowed(self, sequence: re.Match[str]) -> str:
+        return sequence[0] if self._colours and SGR.fullmatch(sequence[0]) else ""

@@ -1,0 +1,264 @@
+"""The command line: parses arguments, and runs commands.
+
+Imports of commands happen inside them: `codeact --help` must not wait for what only a server needs.
+"""
+
+import io
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codeact.errors import CodeActError, ConfigurationError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="codeact",
+    help="A self-hosted server for agents that act by writing Python, and its commands.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+keys = typer.Typer(help="Make, show and revoke API keys.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+store_app = typer.Typer(help="Look after the database.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: for `run` the raw events, one a line.")]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", help="The server. [default: CODEACT_URL, else where `codeact serve` would listen]"),
+]
+ModelName = Annotated[
+    str | None, typer.Option("--model", help="One of the server's models; with --local any litellm name, or demo.")
+]
+WithFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--file", help="A file for the working directory; may be repeated.", exists=True, dir_okay=False),
+]
+Instructions = Annotated[str | None, typer.Option("--instructions", help="What the model should keep to.")]
+MaxTurns = Annotated[
+    int | None, typer.Option("--max-turns", min=1, help="Blocks of code for one answer. [default: the server's]")
+]
+IsLocal = Annotated[bool, typer.Option("--local", help="Run the agent in this process, without a server.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("codeact"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What can be said before any command."""
+
+
+@app.command()
+def run(
+    task: Annotated[str, typer.Argument(help="What to do, in words; - reads it from standard input.")],
+    url: Url = None,
+    local: IsLocal = False,
+    model: ModelName = None,
+    file: WithFiles = None,
+    instructions: Instructions = None,
+    max_turns: MaxTurns = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer one task, live, and exit: 0 completed, 1 not, 130 stopped by Ctrl-C."""
+    from codeact.cli.commands.conversation import Wishes
+    from codeact.cli.commands.run import run as command
+    from codeact.settings import Settings
+
+    text = sys.stdin.read() if task == "-" else task
+    if not text.strip():
+        raise typer.BadParameter("The task is empty.")
+    wishes = Wishes(model, instructions, max_turns, file or ())
+    raise typer.Exit(command(Settings.load(), text, wishes, url=url, local=local, as_json=as_json))
+
+
+@app.command()
+def chat(
+    url: Url = None,
+    local: IsLocal = False,
+    model: ModelName = None,
+    file: WithFiles = None,
+    instructions: Instructions = None,
+    max_turns: MaxTurns = None,
+) -> None:
+    """Talk with the agent at a prompt; its sandbox keeps variables and files from question to question."""
+    from codeact.cli.commands.chat import chat as command
+    from codeact.cli.commands.conversation import Wishes
+    from codeact.settings import Settings
+
+    wishes = Wishes(model, instructions, max_turns, file or ())
+    raise typer.Exit(command(Settings.load(), wishes, url=url, local=local))
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. [default: 8000]")] = None,
+    model: Annotated[str | None, typer.Option(help="A litellm name, or demo.")] = None,
+    sandbox: Annotated[str | None, typer.Option(help="auto, docker, process, … [default: auto]")] = None,
+    pool_min: Annotated[int | None, typer.Option(help="Sandboxes kept warm. [default: 2]")] = None,
+    pool_max: Annotated[int | None, typer.Option(help="Sandboxes at most. [default: 16]")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the embedded database lives.")] = None,
+) -> None:
+    """Start the server with whatever this machine has: Docker or local sandboxes, your model or the demo."""
+    from codeact.cli.commands.serve import serve as command
+    from codeact.settings import Settings
+
+    command(
+        Settings.load(
+            host=host,
+            port=port,
+            model=model,
+            sandbox=sandbox,
+            pool_min=pool_min,
+            pool_max=pool_max,
+            data_dir=data_dir,
+        )
+    )
+
+
+@app.command()
+def export(
+    conversation_id: Annotated[str, typer.Argument(help="conv_…, as the list of conversations shows it.")],
+    format_: Annotated[str, typer.Option("--format", help="ipynb, md or json.")] = "ipynb",
+    output: Annotated[Path | None, typer.Option(help="The file to write. [default: standard output]")] = None,
+    url: Url = None,
+) -> None:
+    """Save a conversation as a notebook, as Markdown, or whole, as JSON that can be imported."""
+    from codeact.cli.commands.transfer import export as command
+    from codeact.settings import Settings
+
+    command(Settings.load(), conversation_id, format_=format_, output=output, url=url)
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="The JSON of an export.", exists=True, dir_okay=False)],
+    url: Url = None,
+) -> None:
+    """Make a conversation of an exported one and print its id."""
+    from codeact.cli.commands.transfer import import_ as command
+    from codeact.settings import Settings
+
+    command(Settings.load(), path, url=url)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check the model, the sandbox and the database, and say how to mend what is missing."""
+    from codeact.cli.commands.doctor import doctor as command
+    from codeact.settings import Settings
+
+    raise typer.Exit(command(Settings.load(), as_json=as_json))
+
+
+@app.command()
+def dashboard(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. On any but loopback an operator signs in.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the embedded database lives.")] = None,
+) -> None:
+    """Browse the history, figures and runs of all owners in the browser, beside a running server or without one."""
+    from codeact.cli.commands.dashboard import dashboard as command
+    from codeact.settings import Settings
+
+    raise typer.Exit(command(Settings.load(data_dir=data_dir), host=host, port=port))
+
+
+@keys.command("create")
+def create_key(
+    owner: Annotated[str, typer.Option(help="Whose key: nobody sees another owner's conversations.")],
+    name: Annotated[str, typer.Option(help="What it is for.")] = "",
+    operator: Annotated[bool, typer.Option("--operator", help="May read every owner's history and audit log.")] = False,
+    days: Annotated[int | None, typer.Option(min=1, help="It ends after so many days. [default: never]")] = None,
+    responses_per_minute: Annotated[int | None, typer.Option(min=1, help="In place of the setting.")] = None,
+    concurrent_responses: Annotated[int | None, typer.Option(min=1, help="In place of the setting.")] = None,
+    tokens_per_day: Annotated[int | None, typer.Option(min=1, help="In place of the setting.")] = None,
+    stored_mb: Annotated[int | None, typer.Option(min=1, help="In place of the setting.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make an API key and print its secret, which is shown this once."""
+    from codeact.cli.commands.keys import create
+    from codeact.settings import Settings
+    from codeact.store import OwnerLimits
+
+    limits = OwnerLimits(responses_per_minute, concurrent_responses, tokens_per_day, stored_mb)
+    create(Settings.load(), owner=owner, name=name, operator=operator, days=days, limits=limits, as_json=as_json)
+
+
+@keys.command("list")
+def list_keys(as_json: Json = False) -> None:
+    """Show all keys: whose they are, their limits, and which are revoked."""
+    from codeact.cli.commands.keys import show
+    from codeact.settings import Settings
+
+    show(Settings.load(), as_json=as_json)
+
+
+@keys.command("revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(help="The key's id, as `codeact keys list` shows it.")]) -> None:
+    """End a key and every session made from it, at once, also on a server that runs."""
+    from codeact.cli.commands.keys import revoke
+    from codeact.settings import Settings
+
+    revoke(Settings.load(), key_id)
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="dashboard, history, latency, peers, pool, server or stalls.")],
+    sandbox: Annotated[str, typer.Option(help="The backend to measure: process or docker.")] = "process",
+    as_json: AsJson = False,
+) -> None:
+    """Measure this machine, from a checkout. Run one at a time, with nothing else going on."""
+    from codeact.cli.commands.bench import bench as command
+
+    command(name, sandbox, as_json=as_json)
+
+
+@store_app.command()
+def reindex() -> None:
+    """Compute what conversations are searched and filtered by anew, from their responses."""
+    from codeact.cli.commands.store import reindex as command
+    from codeact.settings import Settings
+
+    command(Settings.load())
+
+
+def main() -> None:
+    """The entry point. An error of ours is one line on stderr and exit code 1, for a wrong setting 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        app()
+    except Exception as error:
+        from rich.console import Console
+        from rich.text import Text
+
+        from sandbox_pool.errors import SandboxError
+
+        if not isinstance(error, CodeActError | SandboxError):
+            raise
+        Console(stderr=True).print(Text(error.message, "red"), soft_wrap=True)
+        sys.exit(2 if isinstance(error, ConfigurationError) else 1)

@@ -1,0 +1,244 @@
+"""Shows the events of an answer on a terminal, in colours, as soon as they come.
+
+On a terminal everything is shown. Into a pipe or a file goes what was asked for, prose and output; what
+the code wrote to stderr, errors and notices go to stderr, and the code itself is left out.
+"""
+
+import base64
+import binascii
+import struct
+from typing import Any
+
+from rich.color import ColorSystem
+from rich.console import Console
+from rich.style import Style
+from rich.syntax import Syntax
+from rich.text import Text
+
+from codeact import events as e
+from codeact.ansi import SGR
+from codeact.cli.controls import TerminalText
+from sandbox_pool.outputs import (
+    ClearOutput,
+    DisplayData,
+    Error,
+    ExecuteResult,
+    Output,
+    Stream,
+    UpdateDisplayData,
+)
+
+__all__ = ["Renderer"]
+
+DIM = Style.parse("dim")
+RED = Style.parse("red")
+YELLOW = Style.parse("yellow")
+CYAN = Style.parse("cyan")
+
+HIGHLIGHTED_LINES = 100
+"""How far back the highlighter looks for an open string; bounds the work per line."""
+
+
+class Renderer:
+    """Shows answers, one after the other: every event of one in order, each with one call of `show`.
+
+    What the sandbox and the model send is stripped of control sequences, colours apart.
+    """
+
+    def __init__(self, console: Console, diagnostics: Console | None = None) -> None:
+        self._console = console
+        self._diagnostics = diagnostics or Console(stderr=True)
+        self._interactive = console.is_terminal
+        self._colours = console.is_terminal and console.color_system is not None and not console.no_color
+        self._syntax = Syntax("", "python", theme="ansi_dark", background_color="default")
+        self._section = ""
+        self._newlines = 2
+        self._notices: set[str] = set()
+        self._start_item()
+
+    def _start_item(self) -> None:
+        self._model_text = TerminalText(colours=False)
+        self._lines_shown: list[str] = []  # the last ones, as far as the highlighter looks
+        self._line: list[str] = []  # the pieces of the line that goes on
+        self._streams = {name: TerminalText(colours=self._colours) for name in ("stdout", "stderr")}
+
+    def show(self, event: e.Event) -> None:
+        """Writes and flushes what the event adds. Raises `OSError` when the reader is gone."""
+        match event:
+            case e.OutputItemAdded():
+                self._start_item()
+            case e.OutputTextDelta(delta=delta):
+                self._begin("prose")
+                self._write(self._model_text.feed(delta))
+            case e.ReasoningTextDelta(delta=delta) if self._interactive:
+                self._begin("thinking")
+                self._write(self._model_text.feed(delta), DIM)
+            case e.CodeDelta(delta=delta) if self._interactive:
+                *lines, rest = self._model_text.feed(delta).split("\n")
+                if lines:
+                    lines[0] = "".join((*self._line, lines[0]))
+                    self._line.clear()
+                    self._show_code(lines)
+                self._line.append(rest)
+            case e.CodeDone(code=code) if self._interactive:
+                came = (
+                    "".join(self._line) if self._lines_shown or self._line else TerminalText(colours=False).feed(code)
+                )
+                if came.strip():
+                    self._show_code(came.rstrip().split("\n"))
+            case e.CodeOutput(output=output):
+                self._show_output(output)
+            case e.ResponseCreated(response=response):
+                self._notices = set()
+                for notice in response.notices:
+                    self._tell(notice)
+            case e.NoticeEvent(notice=notice):
+                self._tell(notice)
+            case e.ResponseCompleted(response=response):
+                self._end(response)
+            case e.ResponseIncomplete(response=response):
+                details = response.incomplete_details
+                reason = details.reason if details else None
+                self._report(f"Incomplete: {reason}." if reason else "Stopped.", YELLOW)
+                self._end(response)
+            case e.ResponseFailed(response=response):
+                self._report(f"Error: {response.error.message if response.error else 'unknown'}", RED)
+                self._end(response)
+
+    def break_off(self) -> None:
+        """Ends an answer whose terminal event will not come; says nothing itself."""
+        self._end_colours()
+        self._fresh_line()
+        self._section = ""
+        self._newlines = 2
+
+    # ---- code and output ---------------------------------------------------------------------------
+
+    def _show_code(self, lines: list[str]) -> None:
+        """Highlights these lines, which were not shown yet, behind a bar."""
+        new = len(lines)
+        self._begin("code")
+        window = [*self._lines_shown, *lines][-max(new, HIGHLIGHTED_LINES) :]
+        highlighted = self._syntax.highlight("\n".join(window)).split("\n", allow_blank=True)
+        for line in highlighted[len(window) - new : len(window)]:
+            self._write("│ ", CYAN)
+            self._console.print(line, soft_wrap=True)
+        self._newlines = 1
+        self._lines_shown = window[-HIGHLIGHTED_LINES:]
+
+    def _show_output(self, output: Output) -> None:
+        self._begin("output")
+        match output:
+            case Stream(name="stdout", text=text):
+                self._write(self._streams["stdout"].feed(text))
+            case Stream(text=text):
+                self._write_aside(self._streams["stderr"].feed(text), RED)
+            case Error(traceback=traceback, ename=ename, evalue=evalue):
+                self._fresh_line()
+                lines = "\n".join(traceback) or f"{ename}: {evalue}"
+                self._write_aside(TerminalText(colours=self._colours).feed(lines) + "\n")
+            case DisplayData(data=data) | ExecuteResult(data=data) | UpdateDisplayData(data=data):
+                self._fresh_line()
+                self._write(TerminalText(colours=self._colours).feed(_as_text(data)) + "\n")
+            case ClearOutput():
+                pass  # what has scrolled by cannot be taken back
+
+    # ---- notices and the end -----------------------------------------------------------------------
+
+    def _tell(self, notice: e.Notice) -> None:
+        """A notice may be in the first event and come again as an event of its own."""
+        if notice.message not in self._notices:
+            self._notices.add(notice.message)
+            self._report(notice.message, YELLOW)
+
+    def _end(self, response: e.Response) -> None:
+        self._fresh_line()
+        if line := _ledger_line(response):
+            self._report(line, DIM)
+        self.break_off()
+
+    def _report(self, message: str, style: Style) -> None:
+        """One paragraph about the answer rather than of it."""
+        if self._interactive:
+            self._begin("report")
+        else:
+            self._fresh_line()
+        text = TerminalText(colours=False).feed(message)
+        self._diagnostics.print(Text(text, style), soft_wrap=True)
+        if self._interactive:
+            self._newlines = 1
+
+    # ---- writing -----------------------------------------------------------------------------------
+
+    def _begin(self, section: str) -> None:
+        """Leaves a blank line between one kind of thing and the next."""
+        if section == self._section:
+            return
+        if self._section:
+            self._end_colours()
+            self._write("\n" * (2 - self._newlines))
+        self._section = section
+
+    def _end_colours(self) -> None:
+        """What code coloured and did not end must not go on in what follows."""
+        if self._colours and self._section == "output":
+            self._write("\x1b[0m")
+
+    def _fresh_line(self) -> None:
+        if self._newlines == 0:
+            self._write("\n")
+
+    def _write(self, text: str, style: Style | None = None) -> None:
+        # Past rich's wrapping, which would hold back or change what streams: `\r` draws progress bars.
+        visible = SGR.sub("", text)
+        if visible:
+            ending = len(visible) - len(visible.rstrip("\n"))
+            self._newlines = min(2, ending if ending < len(visible) else self._newlines + ending)
+        if style is not None and self._colours:
+            text = style.render(text, color_system=ColorSystem.STANDARD)
+        self._console.file.write(text)
+        self._console.file.flush()
+
+    def _write_aside(self, text: str, style: Style | None = None) -> None:
+        """Writes what a program writes to stderr: in place on a terminal, else to our own stderr."""
+        if self._interactive:
+            self._write(text, style)
+        else:
+            self._diagnostics.file.write(text)
+            self._diagnostics.file.flush()
+
+
+def _as_text(data: dict[str, Any]) -> str:
+    """The most telling form of a MIME bundle that a terminal can show."""
+    images = sorted(kind for kind in data if kind.startswith("image/"))
+    if images:
+        return f"[{images[0]}{_png_size(data[images[0]]) if images[0] == 'image/png' else ''}]"
+    for kind in ("text/plain", "text/markdown", "text/latex"):
+        if kind in data:
+            return str(data[kind]).removesuffix("\n")
+    return f"[{next(iter(data), 'nothing')}]"
+
+
+def _png_size(encoded: Any) -> str:
+    """` WIDTH×HEIGHT` from the header of a PNG (its 8 bytes of signature, then IHDR), if it is one."""
+    try:
+        width, height = struct.unpack(">II", base64.b64decode(str(encoded)[:32])[16:24])
+    except (binascii.Error, struct.error):
+        return ""
+    return f" {width}×{height}"
+
+
+def _ledger_line(response: e.Response) -> str:
+    """Time to the first token, total, tokens, cost: what is known of them."""
+    parts = []
+    if response.ledger.first_token_s is not None:
+        parts.append(f"first token {response.ledger.first_token_s:.2f} s")
+    if response.ledger.total_s is not None:
+        parts.append(f"total {response.ledger.total_s:.2f} s")
+    usage = response.usage
+    if usage is not None and usage.total_tokens:
+        about = "about " if usage.estimated else ""
+        parts.append(f"{about}{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out")
+    if usage is not None and usage.cost_usd:
+        parts.append(f"${usage.cost_usd:.4f}")
+    return " · ".join(parts)

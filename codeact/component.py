@@ -1,0 +1,150 @@
+"""Components of the server that start in the background, and start again when they fail: database, pool, models.
+
+The server listens before the database, the pool and the model are there; a request that needs one waits here.
+A component that cannot be opened, or fails later, is opened again, so that an engine or a database that comes up
+later is found.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from copy import copy
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+import anyio
+
+from codeact.errors import CodeActError
+from sandbox_pool.backoff import Backoff
+from sandbox_pool.errors import SandboxError
+from sandbox_pool.logs import Logger
+
+__all__ = ["Component", "ComponentFailed", "Started"]
+
+log = Logger(__name__)
+T = TypeVar("T", covariant=True)
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 30.0
+STEADY_S = 60.0
+"""A component that was open for so long is opened again after the shortest pause."""
+
+
+class ComponentFailed(CodeActError):
+    """A component failed by an error of ours; it is started again."""
+
+    code = "part_failed"
+    status = 503
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Generic[T]):
+    """A component that runs: its value, what it is in half a line, why it was chosen, and how to have a better one."""
+
+    value: T
+    summary: str
+    why: str
+    hints: tuple[str, ...] = ()
+
+
+class Component(Generic[T]):
+    """A component that starts in the background. `run` is its task; any task of the same loop may call the rest."""
+
+    def __init__(self, name: str, open_: Callable[["Component[T]"], AbstractAsyncContextManager[Started[T]]]) -> None:
+        self.name = name
+        self.progress = "starting"
+        self.on_progress: Callable[[str], None] = lambda line: None
+        self.started: Started[T] | None = None
+        self.error: CodeActError | SandboxError | None = None
+        self._open = open_
+        self._settled = anyio.Event()
+        self._closing = anyio.Event()
+        self._running = False
+        self._ended = anyio.Event()
+
+    @classmethod
+    def running(cls, name: str, value: T) -> "Component[T]":  # type: ignore[misc]  # A constructor, which may take T.
+        """A component that runs already, and that nobody has to start or close here."""
+
+        @asynccontextmanager
+        async def opened(component: Component[T]) -> AsyncIterator[Started[T]]:
+            yield Started(value, name, "")
+
+        component = cls(name, opened)
+        component.started = Started(value, name, "")
+        component._settled.set()
+        return component
+
+    @property
+    def state(self) -> Literal["starting", "ready", "failed"]:
+        if self.started is not None:
+            return "ready"
+        return "failed" if self.error is not None else "starting"
+
+    async def run(self) -> None:
+        """Opens the component, keeps it until `close`, and closes it in this same task.
+
+        Whatever opening fails with, it is tried again until it succeeds or `close` comes: what was wrong may be
+        mended while the server runs. Should this raise, it can be called again.
+        """
+        backoff, self._running = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S), True
+        try:
+            while not self._closing.is_set():
+                began_at = time.monotonic()
+                await self._hold()
+                if time.monotonic() - began_at >= STEADY_S:
+                    backoff.reset()
+                with anyio.move_on_after(backoff.next_s()):
+                    await self._closing.wait()
+        finally:
+            self.started, self._running = None, False
+            if self.error is None and not self._closing.is_set():
+                self.error = ComponentFailed(f"The {self.name} failed by an error of ours; it is being opened again.")
+            self._settled.set()
+            self._ended.set()
+            self._ended = anyio.Event()
+
+    async def _hold(self) -> None:
+        """Makes one attempt: starts the component, and waits until it is closed or fails."""
+        try:
+            async with self._open(self) as started:
+                self.started, self.error = started, None
+                self._settled.set()
+                log.info("component ready", component=self.name, summary=started.summary, why=started.why)
+                await self._closing.wait()
+        except (CodeActError, SandboxError) as error:
+            self._fail(error)
+        except Exception:
+            log.exception("component failed by an error of ours", component=self.name)
+            self._fail(ComponentFailed(f"The {self.name} failed by an error of ours; the server's log has it."))
+
+    def _fail(self, error: CodeActError | SandboxError) -> None:
+        if self.error is None or str(error) != str(self.error):
+            log.error("component failed", component=self.name, reason=str(error))
+        self.started, self.error = None, error
+        self._settled.set()
+
+    def report_progress(self, line: str) -> None:
+        """Reports how far starting has come, to the terminal and `/readyz`."""
+        self.progress = line
+        self.on_progress(line)
+
+    async def settled(self) -> None:
+        """Returns once the component runs or has failed."""
+        await self._settled.wait()
+
+    async def get(self) -> T:
+        """Returns the component's value once it runs. Raises its error. Cancelling only stops the waiting."""
+        await self._settled.wait()
+        if self.started is not None and not self._closing.is_set():
+            return self.started.value
+        if self.error is not None:
+            raise copy(self.error)  # Each raise adds to an exception's traceback.
+        raise CodeActError(f"The {self.name} has been closed: the server is stopping.")
+
+    async def close(self) -> None:
+        """Asks the component to close and waits for its end; returns at once where it is not running."""
+        ended = self._ended
+        self._closing.set()
+        if self._running:
+            await ended.wait()

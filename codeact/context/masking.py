@@ -1,0 +1,71 @@
+"""Leaves out old output and old code of a conversation: items enter; items with a line in place of it leave. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from codeact.dialect.base import Said
+from codeact.dialect.images import wanted
+from codeact.events import CodeInterpreterCall
+
+__all__ = ["Masks"]
+
+NEWEST = 2
+"""So many of the newest blocks stay whole, and so does the newest one that failed."""
+SHORTEST_CHARS = 300
+"""What is shorter stays: the line in its place would be as long."""
+IMAGE_CHARS = 4_000
+
+
+class Masks:
+    """What is left out: the output of some blocks and the code of some of these, by their items' ids."""
+
+    def __init__(self) -> None:
+        self._outputs: set[str] = set()
+        self._codes: set[str] = set()
+
+    def add(self, items: Sequence[Said], *, to_save_chars: int) -> None:
+        """Leaves more out, the oldest first, until so many characters are saved or nothing more may go."""
+        old = list(_old([item for item in items if isinstance(item, CodeInterpreterCall)]))
+        for chosen, length in ((self._outputs, _output_chars), (self._codes, _code_chars)):
+            for item in old:
+                if to_save_chars <= 0:
+                    return
+                if item.id not in chosen and length(item) > SHORTEST_CHARS:
+                    chosen.add(item.id)
+                    to_save_chars -= length(item)
+
+    def applied(self, items: Sequence[Said]) -> list[Said]:
+        """The items with a line in place of what is left out."""
+        return [self._applied(item) if isinstance(item, CodeInterpreterCall) else item for item in items]
+
+    def _applied(self, item: CodeInterpreterCall) -> CodeInterpreterCall:
+        if item.id in self._outputs and item.observation is not None:
+            header, _, rest = item.observation.partition("\n")
+            pictures = len(wanted(item))
+            shown = f" and {pictures} image{'s' if pictures > 1 else ''}" if pictures else ""
+            text = (
+                f"{header}\n[{len(rest):,} characters of output{shown} are left out here; run code to see them again]"
+            )
+            item = msgspec.structs.replace(item, observation=text, outputs=None)
+        if item.id in self._codes:
+            lines = item.code.count("\n") + 1
+            code = f"# {lines} lines of code are left out here; what they defined is still in the kernel."
+            written = item.written
+            if written is not None:
+                written = msgspec.structs.replace(written, text=None, items=[], arguments=None)
+            item = msgspec.structs.replace(item, code=code, written=written)
+        return item
+
+
+def _old(blocks: Sequence[CodeInterpreterCall]) -> Iterable[CodeInterpreterCall]:
+    failed = next((item.id for item in reversed(blocks) if item.result is not None and item.result.error), None)
+    return (item for item in blocks[:-NEWEST] if item.id != failed)
+
+
+def _output_chars(item: CodeInterpreterCall) -> int:
+    return len(item.observation or "") + IMAGE_CHARS * len(wanted(item))
+
+
+def _code_chars(item: CodeInterpreterCall) -> int:
+    return len(item.code)

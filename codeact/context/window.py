@@ -1,0 +1,178 @@
+"""Fits a conversation into a model's context window: keeps the newest messages, and cuts what is too long.
+
+Pure. Sizes are in characters, since no tokenizer is right for every model: who calls it knows how much was too
+much, and asks for less.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from codeact.model import ChatMessage
+from codeact.observations.observation import HEADER
+from codeact.observations.plaintext import excerpt
+
+__all__ = ["IMAGE_CHARS", "fit", "size_chars", "text_of"]
+
+IMAGE_CHARS = 4_000
+"""What an image counts for: about a thousand tokens."""
+
+LEFT_OUT = "[{count} earlier messages of this conversation are left out: they do not fit into the model's context.]"
+IMAGE_LEFT_OUT = "[An image is left out here: it does not fit into the model's context.]"
+SHORTEST_CHARS = 200
+
+
+def size_chars(messages: Sequence[ChatMessage]) -> int:
+    """How long the messages are, as `fit` counts."""
+    return sum(map(_message_size, messages))
+
+
+def text_of(message: ChatMessage) -> str:
+    """All text of a message that a model reads, calls and reasoning among it."""
+    calls = [f"{call.name}({call.arguments})" for call in message.tool_calls]
+    reasoning = [str(message.reasoning)] if message.reasoning else []
+    return "\n".join([_text(message.content), *calls, *reasoning])
+
+
+def fit(messages: Sequence[ChatMessage], *, room_chars: int) -> list[ChatMessage]:
+    """The messages, or what fits of them into `room_chars`: the oldest go first, and a line says so.
+
+    The system message, the last question and the last message always stay; where those alone are too long, the
+    middle of the longest is cut out. Roles still take turns. What stays may be longer than the room only by a
+    system message that is.
+    """
+    if size_chars(messages) <= room_chars:
+        return list(messages)
+    recent = _recent(messages, room_chars)
+    left_out = len(messages) - len(recent)
+    note = LEFT_OUT.format(count=left_out)
+    result: list[ChatMessage] = []
+    for message in _cut([messages[index] for index in recent], room_chars - len(note) * bool(left_out)):
+        if left_out and message.role != "system":
+            result.append(_with_note(message, note))
+            left_out = 0
+        elif result and result[-1].role == message.role and message.role != "tool":
+            result[-1] = _joined(result[-1], message)
+        else:
+            result.append(message)
+    return result
+
+
+def _recent(messages: Sequence[ChatMessage], room_chars: int) -> list[int]:
+    """Which messages stay: what has to, and of the others the newest ones that fit, without a gap."""
+    needed = {0, _last_question(messages), *_last_step(messages)}
+    room_chars -= sum(_message_size(messages[index]) for index in needed)
+    oldest = len(messages)
+    for index in reversed(range(len(messages))):
+        if index not in needed:
+            room_chars -= _message_size(messages[index])
+        if room_chars < 0:
+            break
+        oldest = index
+    # A model's own words make sense only after what they answer.
+    asked = _last_question(messages)
+    while oldest < len(messages) and not _may_begin(messages[oldest], is_answering=oldest > asked):
+        oldest += 1
+    return sorted(needed | set(range(oldest, len(messages))))
+
+
+def _may_begin(message: ChatMessage, *, is_answering: bool) -> bool:
+    """Whether what stays may begin here: a call may follow the question that it works on; a result follows its call."""
+    return message.role == "user" or (message.role == "assistant" and bool(message.tool_calls) and is_answering)
+
+
+def _last_step(messages: Sequence[ChatMessage]) -> range:
+    """The last message; results of calls with the message that called, without which no server takes them."""
+    start = len(messages) - 1
+    while start > 0 and messages[start].role == "tool":
+        start -= 1
+    return range(start, len(messages))
+
+
+def _last_question(messages: Sequence[ChatMessage]) -> int:
+    questions = (
+        index
+        for index in reversed(range(len(messages)))
+        if messages[index].role == "user" and not _text(messages[index].content).startswith(HEADER)
+    )
+    return next(questions, len(messages) - 1)
+
+
+def _cut(messages: list[ChatMessage], room_chars: int) -> list[ChatMessage]:
+    """The longest texts, the system message's apart, cut to one length so that all fit; images that do not fit go."""
+    texts = [len(text) for message in messages for text in _cuttable(message)]
+    fixed = sum(map(_message_size, messages)) - sum(texts)
+    if fixed > room_chars and (fewer := _without_an_image(messages)) is not None:
+        return _cut(fewer, room_chars)
+    room = room_chars - fixed
+    sizes = sorted(texts)
+    longest = room_chars
+    for index, size in enumerate(sizes):
+        longest = max(SHORTEST_CHARS, room // (len(sizes) - index))
+        if size > longest:
+            break
+        room -= size
+    return [_excerpts(message, longest) for message in messages]
+
+
+def _cuttable(message: ChatMessage) -> list[str]:
+    """The texts that may be cut."""
+    if message.role == "system":
+        return []
+    return [part["text"] for part in _listed(message.content) if part["type"] == "text"]
+
+
+def _excerpts(message: ChatMessage, longest: int) -> ChatMessage:
+    if all(len(text) <= longest for text in _cuttable(message)):
+        return message
+    if isinstance(message.content, str):
+        return msgspec.structs.replace(message, content=excerpt(message.content, longest))
+    parts = [
+        part | {"text": excerpt(part["text"], longest)}
+        if part["type"] == "text" and len(part["text"]) > longest
+        else part
+        for part in message.content
+    ]
+    return msgspec.structs.replace(message, content=parts)
+
+
+def _without_an_image(messages: Sequence[ChatMessage]) -> list[ChatMessage] | None:
+    """The messages without the oldest image; None where there is none."""
+    for at, message in enumerate(messages):
+        parts = _listed(message.content)
+        if (image := next((i for i, part in enumerate(parts) if part["type"] != "text"), None)) is not None:
+            parts = [*parts[:image], {"type": "text", "text": IMAGE_LEFT_OUT}, *parts[image + 1 :]]
+            return [*messages[:at], msgspec.structs.replace(message, content=parts), *messages[at + 1 :]]
+    return None
+
+
+def _with_note(message: ChatMessage, note: str) -> ChatMessage:
+    if isinstance(message.content, str):
+        return msgspec.structs.replace(message, content=f"{note}\n\n{message.content}")
+    return msgspec.structs.replace(message, content=[{"type": "text", "text": note}, *message.content])
+
+
+def _joined(one: ChatMessage, other: ChatMessage) -> ChatMessage:
+    if isinstance(one.content, str) and isinstance(other.content, str):
+        return ChatMessage(one.role, f"{one.content}\n\n{other.content}")
+    return ChatMessage(one.role, _listed(one.content) + _listed(other.content))
+
+
+def _listed(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _text(content: str | list[dict[str, Any]]) -> str:
+    return content if isinstance(content, str) else "\n\n".join(part.get("text", "") for part in content)
+
+
+def _message_size(message: ChatMessage) -> int:
+    size = _size(message.content) + sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
+    return size + (len(str(message.reasoning)) if message.reasoning else 0)
+
+
+def _size(content: str | list[dict[str, Any]]) -> int:
+    if isinstance(content, str):
+        return len(content)
+    return sum(len(part["text"]) if part["type"] == "text" else IMAGE_CHARS for part in content)

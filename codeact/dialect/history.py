@@ -1,0 +1,239 @@
+"""Turns a stored conversation into chat messages, in the form of one dialect.
+
+With tags, code is a part of the model's text, and what became of it a user message that starts with `Observation:`
+(Wang et al. 2024, "Executable Code Actions Elicit Better LLM Agents"). With calls, code is the argument of a call,
+and what became of it the call's result.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from codeact.dialect.base import Aside, Said
+from codeact.dialect.images import displayed
+from codeact.dialect.markup import CLOSE, OPEN
+from codeact.dialect.turns import Parts, Turns, as_text
+from codeact.events import (
+    CodeInterpreterCall,
+    FunctionCall,
+    FunctionCallOutput,
+    InputMessage,
+    Message,
+    Reasoning,
+    Written,
+)
+from codeact.file_names import called, is_second
+from codeact.model import ChatMessage, PastCall
+from codeact.observations.observation import HEADER
+from codeact.observations.plaintext import excerpt
+
+__all__ = ["FUNCTION", "NOTE", "USER_SAYS", "arguments_of", "block_of", "rendered", "text_of", "uses_tags"]
+
+USER_SAYS = "The user says:"
+"""Stands before a user's words where they share a message with an observation or a note."""
+NOTE = "Note from the system:"
+SECOND = "[Two files were sent under one name: the later one has a number in its name.]"
+VALUE_CHARS = 4_000
+FUNCTION = "python"
+"""What the tool is called that runs code."""
+
+Calls = Literal["function", "custom"]
+
+
+def rendered(
+    items: Sequence[Said],
+    *,
+    system: str,
+    model: str | None = None,
+    calls: Calls | None = None,
+    images: Mapping[str, str] | None = None,
+) -> list[ChatMessage]:
+    """The conversation as messages; user and assistant in turn, and results after their calls.
+
+    System and developer messages at the start join `system`; later ones become notes where they stand, since many
+    models take a system message only first. What the model `model` wrote stands as it wrote it, with its reasoning;
+    the reasoning of others is left out. `calls` is the form of calls, None for tags. See `Dialect.messages`.
+    """
+    turns = Turns(system)
+    facts = _Facts.of(items, model=model, calls=calls, images=images)
+    for item in items:
+        if isinstance(item, Aside):
+            turns.add("assistant", item.said)
+            turns.add("user", item.text)
+        elif item.id in facts.covered:
+            continue
+        elif isinstance(item, InputMessage):
+            _add_input(turns, item, model)
+        elif isinstance(item, Message):
+            written = facts.written(item)
+            turns.add("assistant", text_of(item) if written is None or written.text is None else written.text)
+        elif isinstance(item, Reasoning):
+            if item.kept is not None and item.kept.model == model:
+                turns.think(item.kept.back(item))
+        elif isinstance(item, FunctionCallOutput):
+            if item.call_id in facts.lost:
+                value = excerpt(item.output, VALUE_CHARS)
+                turns.add("user", f"{facts.names.get(item.call_id, 'The function')}() returned:\n{value}")
+        elif isinstance(item, CodeInterpreterCall):
+            if calls is None:
+                _add_block(turns, item, facts)
+            else:
+                _add_call(turns, item, facts, calls)
+    return turns.messages()
+
+
+def uses_tags(messages: Iterable[ChatMessage]) -> bool:
+    """Whether the model has run code between tags before. Its Python fences are then meant to be read."""
+    return any(
+        message.role == "assistant" and isinstance(message.content, str) and f"{OPEN}\n" in message.content
+        for message in messages
+    )
+
+
+def text_of(message: Message) -> str:
+    """The prose of an item, as it is told to models where nobody knows how it was written."""
+    return "".join(part.text for part in message.content).rstrip()
+
+
+def block_of(call: CodeInterpreterCall) -> str:
+    """The code between tags, or in the fence in which the model wrote it."""
+    if call.tagged:
+        return f"{OPEN}\n{call.code}\n{CLOSE}"
+    fence = "````" if "```" in call.code else "```"
+    return f"{fence}python\n{call.code}\n{fence}"
+
+
+def arguments_of(code: str, calls: Calls) -> str:
+    """The code as the argument of a call."""
+    return code if calls == "custom" else json.dumps({"code": code}, ensure_ascii=False, separators=(",", ":"))
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What has to be known of the whole conversation to tell one item of it."""
+
+    model: str | None
+    calls: Calls | None
+    images: Mapping[str, str] | None
+    names: dict[str, str]
+    continued: dict[str, CodeInterpreterCall]
+    covered: set[str]
+    lost: set[str]
+
+    @classmethod
+    def of(
+        cls, items: Sequence[Said], *, model: str | None, calls: Calls | None, images: Mapping[str, str] | None
+    ) -> "_Facts":
+        names = {item.call_id: item.name for item in items if isinstance(item, FunctionCall)}
+        blocks = [item for item in items if isinstance(item, CodeInterpreterCall)]
+        continued = {item.continues: item for item in blocks if item.continues is not None}
+        lost = {call_id for item in blocks if item.id not in continued for call_id in item.waits_for}
+        facts = cls(model, calls, images, names, continued, set(), lost)
+        for item in items:
+            if isinstance(item, Message | CodeInterpreterCall) and (written := facts.written(item)) is not None:
+                facts.covered.update(written.items if written.text is not None else ())
+        return facts
+
+    def written(self, item: Message | CodeInterpreterCall) -> Written | None:
+        """How the model wrote it, where this is the model and the form of calls is the same."""
+        written = item.written
+        if written is None or written.model != self.model:
+            return None
+        if isinstance(item, CodeInterpreterCall):
+            form = None if written.call_id is None else "custom" if written.custom else "function"
+            return written if form == self.calls else None
+        return written
+
+    def end_of(self, call: CodeInterpreterCall) -> CodeInterpreterCall:
+        """The item in which the code of this one ended."""
+        seen = {call.id}
+        while (after := self.continued.get(call.id)) is not None and after.id not in seen:
+            seen.add(after.id)
+            call = after
+        return call
+
+    def waited(self, call: CodeInterpreterCall) -> str:
+        called = ", ".join(f"{self.names.get(call_id, 'a function')}()" for call_id in call.waits_for)
+        return f"{HEADER} the code waited for {called} and could not go on"
+
+    def seen(self, call: CodeInterpreterCall) -> str | Parts:
+        """What the model is told of the code that ended in this item."""
+        if call.waits_for:
+            return self.waited(call)
+        never = "this block was not run" + (" to its end" if call.continues is not None else "")
+        text = call.observation or f"{HEADER} {never}"
+        pictures = displayed(call, self.images) if self.images is not None else []
+        return [{"type": "text", "text": text}, *pictures] if pictures else text
+
+
+def _add_block(turns: Turns, item: CodeInterpreterCall, facts: _Facts) -> None:
+    if item.continues is not None:
+        turns.add("user", facts.seen(item))
+        return
+    if not item.code:
+        return
+    written = facts.written(item)
+    if written is not None and written.text is not None:
+        turns.add("assistant", written.text)
+    else:
+        turns.add("assistant", block_of(item), glue="\n")
+    if not item.waits_for or item.id not in facts.continued:
+        turns.add("user", facts.seen(item))
+
+
+def _add_call(turns: Turns, item: CodeInterpreterCall, facts: _Facts, calls: Calls) -> None:
+    """The result follows its call at once, as servers demand, also where the code ended in a later response."""
+    if item.continues in facts.continued or not (item.code or item.observation):
+        return
+    written = facts.written(item)
+    if written is None:
+        written = Written(model="")
+    if written.text is not None:
+        turns.add("assistant", written.text)
+    arguments = arguments_of(item.code, calls) if written.arguments is None else written.arguments
+    call = PastCall(written.call_id or f"call_{item.id}", FUNCTION, arguments, custom=calls == "custom")
+    turns.call(call, facts.seen(facts.end_of(item)), same_reply=written.place > 0)
+
+
+def _add_input(turns: Turns, item: InputMessage, model: str | None) -> None:
+    parts = _parts(item)
+    match item.role:
+        case "system" | "developer":
+            if turns.last.role == "system":
+                turns.add("system", as_text(parts))
+            else:
+                turns.add("user", f"{NOTE} {as_text(parts)}")
+        case "assistant":
+            if item.kept is not msgspec.UNSET and item.kept.model == model:
+                turns.think(item.kept.data)
+            turns.add("assistant", as_text(parts).rstrip())
+        case "user":
+            if turns.last.role == "user" and turns.last.begins_with.startswith((HEADER, NOTE)):
+                turns.add("user", USER_SAYS)
+            turns.add("user", parts if any(part["type"] != "text" for part in parts) else as_text(parts))
+
+
+def _parts(message: InputMessage) -> Parts:
+    parts = [_part(part) for part in message.content]
+    names = [
+        str(part["filename"]) for part in message.content if part.get("type") == "input_file" and "filename" in part
+    ]
+    if any(is_second(name, names) for name in names):
+        parts.append({"type": "text", "text": SECOND})
+    return parts
+
+
+def _part(part: dict[str, Any]) -> dict[str, Any]:
+    """A content part of the Responses API as Chat Completions has it."""
+    match part:
+        case {"type": "input_image", "image_url": str(url)}:
+            return {"type": "image_url", "image_url": {"url": url, "detail": part.get("detail") or "auto"}}
+        case {"type": "input_file", "filename": str(name)}:
+            size = f", {part['size_bytes']:,} bytes" if "size_bytes" in part else ""
+            return {"type": "text", "text": f"[The user's file {called(name)}{size}: it is in the working directory.]"}
+        case {"text": str(text)}:
+            return {"type": "text", "text": text}
+    return {"type": "text", "text": f"[{part.get('type', 'a part')} that you cannot see]"}

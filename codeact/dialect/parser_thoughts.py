@@ -1,0 +1,54 @@
+"""The parser's steps inside a model's thoughts, up to their end.
+
+Each step returns False when it needs more text to go on.
+"""
+
+from codeact.dialect.markup import HARMONY_THOUGHT, PROSE, THINKING
+from codeact.dialect.parser_reading import HELD_CHARS, SPACE, Reading, end_of
+from codeact.dialect.segments import Thinking
+
+__all__ = ["harmony_thought", "think", "unmarked"]
+
+
+def think(reading: Reading) -> bool:
+    """After `<think>`, until its closing tag."""
+    token = reading.next(THINKING, Thinking)
+    if token is None:
+        return False
+    reading.at = token.end()
+    reading.thought_ended = True
+    reading.step = "start"
+    return True
+
+
+def unmarked(reading: Reading) -> bool:
+    """The beginning of a reply of a model that is known to begin with a thought, without `<think>`.
+
+    Where the closing tag never comes, the same text is read again as an answer.
+    """
+    start = end_of(SPACE, reading.buffer, reading.at)
+    if not reading.pending and start < len(reading.buffer):
+        if not reading.final and THINKING[1].match(reading.buffer, start):
+            return False
+        if (tag := PROSE[0].match(reading.buffer, start)) and tag["tag"] and not THINKING[0].match(tag["tag"]):
+            reading.step = "start"
+            return True
+    token = reading.next(THINKING, Thinking)
+    if token is None:
+        if reading.final and reading.pending_chars < HELD_CHARS:
+            reading.buffer, reading.at, reading.step = "\n" + "".join(reading.pending), 1, "start"
+            return True
+        return False
+    reading.at = token.end()
+    reading.thought_ended = True
+    reading.step = "start"
+    return True
+
+
+def harmony_thought(reading: Reading) -> bool:
+    """A message of the harmony format in its channel for analysis."""
+    token = reading.next(HARMONY_THOUGHT, Thinking)
+    if token is None:
+        return False
+    reading.step = "prose"
+    return True

@@ -1,0 +1,137 @@
+"""Chooses the dialect in which a model acts best, by the model's name.
+
+Hosted and large models act better by calls, small ones between tags (Wang et al. 2024, and measured since). A name that
+no pattern knows is spoken to in tags, which every model can read.
+"""
+
+import re
+from dataclasses import dataclass
+from weakref import WeakSet
+
+from codeact.dialect.base import NAMES, Dialect, Name
+from codeact.dialect.freeform import Freeform
+from codeact.dialect.tags import Tags
+from codeact.dialect.tool_call import ToolCalls
+from codeact.errors import InvalidRequest
+from codeact.model import Model
+
+__all__ = ["Profile", "dialect_for", "learn_no_tools", "profile_of"]
+
+NAME_CHARS = 500
+WORDS_CHARS = 2_000
+_NO_TOOLS = re.compile(
+    r"(?:not|n't|un)[ -]?support\w{0,3}.{0,40}\btools?\b"
+    r"|\b(?:tools?|tool_choice|function calling)\b.{0,60}(?:not|un)[ -]?support"
+    r"|enable-auto-tool-choice|tools? param requires|tool use is not",
+    re.IGNORECASE,
+)
+_NO_CUSTOM = re.compile(
+    r"custom.{0,40}\btools?\b.{0,60}(?:not|n't|un|in)[ -]?(?:support|allow|valid)"
+    r"|(?:not|n't|un)[ -]?support.{0,60}\bcustom\b"
+    r"|invalid.{0,40}\bcustom\b|tools?\b.{0,20}\btype\b.{0,60}(?:must be|should be|expected|only).{0,20}function",
+    re.IGNORECASE,
+)
+_WITHOUT_TOOLS: WeakSet[Model] = WeakSet()
+_WITHOUT_CUSTOM: WeakSet[Model] = WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What to take for granted of a model. `sees`: it takes images. `freeform`: it has `custom` tools, and acts by them
+    where its server is asked by the Responses API. `formats`: its provider holds a reply to a JSON schema beside calls.
+    `window_tokens` is how much it reads, where its server does not say.
+    """
+
+    dialect: Name = "tags"
+    sees: bool = False
+    freeform: bool = False
+    formats: bool = False
+    window_tokens: int | None = None
+
+
+_START = r"(?:^|[/:@.])"
+_PROFILES: tuple[tuple[re.Pattern[str], Profile], ...] = tuple(
+    (re.compile(_START + pattern, re.IGNORECASE), profile)
+    for pattern, profile in (
+        # Their tokenizers hold the ChatML template, so that any server tells them messages as they were trained.
+        (r"codeact-?agent-mistral", Profile(window_tokens=32_768)),
+        (r"codeact-?agent-llama", Profile(window_tokens=4_096)),
+        (r"gpt-oss", Profile("tool_call")),
+        (r"gpt-[5-9]", Profile("tool_call", sees=True, freeform=True, formats=True)),
+        (r"(?:chatgpt-|gpt-(?:4o|4\.[15]|4-turbo))", Profile("tool_call", sees=True, formats=True)),
+        (r"o[1-9](?:-mini|-pro)?(?![a-z0-9])", Profile("tool_call", sees=True, formats=True)),
+        (r"claude-", Profile("tool_call", sees=True)),
+        (r"gemini-", Profile("tool_call", sees=True)),
+        (r"grok-[2-9]", Profile("tool_call")),
+        (r"(?:deepseek-chat|deepseek-v[3-9])", Profile("tool_call")),
+        (r"kimi-k[2-9]", Profile("tool_call")),
+        (r"glm-(?:4\.[5-9]|[5-9])", Profile("tool_call")),
+        (r"minimax-m[1-9]", Profile("tool_call")),
+        (r"(?:mistral-large|mistral-medium|devstral|codestral)", Profile("tool_call")),
+        (r"(?:qwen3-max|qwen3-coder-(?:plus|480b))", Profile("tool_call")),
+        (
+            r"(?:qwen[\d.]*-?vl|llava|pixtral|internvl|minicpm-v|gemma-?3|llama-?4|llama-?3\.2-(?:11|90)b)",
+            Profile(sees=True),
+        ),
+    )
+)
+
+
+def profile_of(name: str) -> Profile:
+    """The first pattern that this name matches says it."""
+    name = name[:NAME_CHARS]
+    return next((profile for pattern, profile in _PROFILES if pattern.search(name)), Profile())
+
+
+def learn_no_tools(model: Model, words: str) -> bool:
+    """Whether these words of the model's server refuse tools; from now on the model's profile is spoken to in tags.
+
+    Where they refuse `custom` tools alone, it is `tool_call` instead of `freeform`.
+    """
+    if _NO_CUSTOM.search(words[:WORDS_CHARS]) and model not in _WITHOUT_CUSTOM:
+        _WITHOUT_CUSTOM.add(model)
+        return True
+    if not _NO_TOOLS.search(words[:WORDS_CHARS]):
+        return False
+    _WITHOUT_TOOLS.add(model)
+    return True
+
+
+def dialect_for(
+    model: Model, asked: Name | None = None, *, preferred: Name | None = None, shows_images: bool | None = None
+) -> Dialect:
+    """The dialect that was asked for, else the preferred one where the model can have it, else its profile's.
+
+    A model that has a `dialect` of its own gets that one, whatever is asked for.
+    `shows_images` says for a model that reads tags whether it is shown what its code displayed. Raises `InvalidRequest`
+    where the way to this model cannot carry the dialect that was asked for.
+    """
+    own: Dialect | None = getattr(model, "dialect", None)
+    if own is not None:
+        return own
+    can: frozenset[str] = getattr(model, "dialects", frozenset({"tags"}))
+    if asked is not None and asked not in can:
+        raise InvalidRequest(
+            f"The model '{model.name[:200]}' cannot act by '{asked}' here: that takes {_NEEDS[asked]}. It can by"
+            f" {' or '.join(repr(each) for each in NAMES if each in can)}; CODEACT_DIALECT=auto chooses.",
+            param="codeact:dialect",
+        )
+    profile = profile_of(model.name)
+    if model in _WITHOUT_CUSTOM:
+        can -= {"freeform"}
+    own_way = ("freeform" if profile.freeform else None, profile.dialect)
+    wanted = (asked,) if model in _WITHOUT_TOOLS else (asked, preferred, *own_way)
+    match next((name for name in wanted if name in can), "tags"):
+        case "tool_call":
+            return ToolCalls()
+        case "freeform":
+            return Freeform()
+        case _:
+            return Tags(shows_images=bool(shows_images))
+
+
+_NEEDS = {
+    "tags": "text",
+    "tool_call": "a provider's function calls",
+    "freeform": "a server that speaks the Responses API (NAME;api=responses in CODEACT_MODELS)",
+}

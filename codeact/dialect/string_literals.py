@@ -1,0 +1,56 @@
+"""Tracks whether a position in Python source is inside a string literal, while the source streams in.
+
+Only the lexical rules of string literals and comments (Python reference, 2.1.3 and 2.7.1), so that half a
+program, or a wrong one, can be read as well.
+"""
+
+import re
+
+__all__ = ["Strings"]
+
+_SINGLE = r"\\.|%s|\n"
+_TRIPLE = r"\\.|%s"
+_NEXT = {
+    "": re.compile(r'"""|\'\'\'|"|\'|#'),
+    "#": re.compile(r"\n"),
+    **{quote: re.compile(_SINGLE % quote, re.DOTALL) for quote in ("'", '"')},
+    **{quote: re.compile(_TRIPLE % quote, re.DOTALL) for quote in ("'''", '"""')},
+}
+
+
+LOOK_AHEAD = 3
+"""A quote is known for what it is once so many characters are there, itself included."""
+
+
+def _read(opener: str, source: str, until: int) -> tuple[str, int]:
+    """What is open after the tokens of `source` that begin before `until`, when `opener` was open before it: a quote,
+    `#` or nothing; and where the last of them ends.
+    """
+    at = 0
+    while (match := _NEXT[opener].search(source, at)) and match.start() < until:
+        at = match.end()
+        if not opener:
+            opener = match[0]
+        elif match[0][0] != "\\":
+            opener = ""
+    return opener, at
+
+
+class Strings:
+    """Reads code in pieces of any size; the answer is the same however the code was cut."""
+
+    def __init__(self) -> None:
+        self._opener = ""
+        self._pending = ""  # The last characters: what they mean may depend on what follows.
+
+    def feed(self, code: str) -> None:
+        code = self._pending + code
+        decided = max(0, len(code) - LOOK_AHEAD + 1)
+        self._opener, at = _read(self._opener, code, decided)
+        self._pending = code[max(at, decided) :]
+
+    @property
+    def quote(self) -> str:
+        """The quote that would end the string we are in, if no quote comes next; empty outside of strings."""
+        opener, _ = _read(self._opener, self._pending, len(self._pending))
+        return "" if opener == "#" else opener

@@ -1,0 +1,83 @@
+"""Describes the sandbox to the model: network, packages, files and limits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Literal, Self
+
+from sandbox_pool.backends.base import Isolation
+from sandbox_pool.spec import Limits, SandboxSpec
+
+__all__ = ["Environment"]
+
+SHOWN_HOSTS = 30
+"""More allowed hosts than this are counted instead of listed, so that the prompt stays short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The facts of one kind of sandbox.
+
+    `network` is what the code can reach in fact: a plain local process has the host's network, whatever the setting
+    says. `sized` is False where the sizes of directories are not enforced. `packages` are names of installed
+    distributions that are worth telling; empty where they are not known.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    network: Literal["none", "internal", "open"] = "none"
+    allowed_hosts: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    isolated: bool = True
+
+    @classmethod
+    def of(cls, spec: SandboxSpec, isolation: Isolation | None = None, packages: Sequence[str] = ()) -> Self:
+        """The environment that `spec` describes. `isolation` is the backend's, None while no backend is ready."""
+        isolated = isolation is None or isolation.isolated
+        network = spec.network if isolated else "open"
+        return cls(spec.limits, network, spec.allowed_hosts, tuple(packages), isolated)
+
+    def rules(self, today: date) -> list[str]:
+        """One sentence or two for each fact, as the rules of the system prompt."""
+        return [self._network(), self._packages(), self._files(), self._resources(), f"Today is {today:%A, %Y-%m-%d}."]
+
+    def _network(self) -> str:
+        match self.network:
+            case "none":
+                return (
+                    "There is no network: downloads and `!pip install` fail. Use what is installed, or write it"
+                    " yourself."
+                )
+            case "internal":
+                return (
+                    f"The network reaches {self.hosts()} over HTTP and HTTPS, and nothing else: any other address"
+                    " fails, and so does `!pip install` unless its index is among them."
+                )
+            case "open":
+                return "There is a network: downloads and `!pip install` can work."
+
+    def hosts(self) -> str:
+        shown = [f"{host[1:]} with its subdomains" if host[0] == "." else host for host in self.allowed_hosts]
+        if len(shown) > SHOWN_HOSTS:
+            shown[SHOWN_HOSTS:] = [f"{len(shown) - SHOWN_HOSTS} more hosts"]
+        return ", ".join(shown)
+
+    def _packages(self) -> str:
+        if self.packages:
+            return f"Installed beside the standard library: {', '.join(self.packages)}."
+        return "Which packages are installed is not known: import what you need and see."
+
+    def _files(self) -> str:
+        if not self.isolated:
+            return "Files are written to a directory of this conversation's own, the working directory."
+        return (
+            f"Write files to the working directory ({self.limits.workspace_mb} MB) or /tmp ({self.limits.tmp_mb} MB);"
+            " everything else is read-only."
+        )
+
+    def _resources(self) -> str:
+        limits = self.limits
+        return (
+            f"A block may run {limits.execution_timeout_s:g} s and use {limits.memory_mb} MB of memory, files in /tmp"
+            f" and the working directory included, and {limits.cpus:g} CPU. Split longer work into blocks and print"
+            " progress."
+        )

@@ -1,0 +1,131 @@
+"""Gives the responses and items of an archive ids of their own, and checks that they can be stored."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from codeact.data_urls import image_of
+from codeact.events import (
+    CodeInterpreterCall,
+    FunctionCall,
+    ImageOutput,
+    InputMessage,
+    Item,
+    Message,
+    ResponseError,
+    encode,
+)
+from codeact.exports.archive_form import ArchivedConversation, ArchivedResponse, refused
+from codeact.ids import new_ids
+from codeact.store.blobs import URL
+from codeact.store.references import sha256_of
+
+__all__ = ["Renewal"]
+
+PART_BYTES = 8_000_000
+"""Of one response's input, or of one item: MongoDB takes documents of less than 16 MB."""
+NAMES = frozenset({"type", "text", "image_url", "detail", "file_id", "file_data", "file_url", "filename", "size_bytes"})
+UNFINISHED = ResponseError("server_error", "This answer was not finished when the conversation was exported.")
+
+
+class Renewal:
+    """New ids for old ones: equal ones stay equal."""
+
+    def __init__(self) -> None:
+        self._responses: dict[str, str] = {}
+        self._containers: dict[str, str] = {}
+        self._items: dict[str, str] = {}
+        self._next_id = new_ids()
+
+    def apply(self, number: int, one: ArchivedResponse) -> None:
+        place = f"responses[{number}]"
+        response = one.response
+        if not 0 <= response.created_at <= 4e9:
+            raise refused("it is no time", f"{place}.response.created_at")
+        if response.id in self._responses:
+            raise refused("it comes twice", f"{place}.response.id")
+        if response.previous_response_id is not None:
+            previous = self._responses.get(response.previous_response_id)
+            if previous is None:
+                raise refused("no earlier response has this id", f"{place}.response.previous_response_id")
+            response.previous_response_id = previous
+        response.id = self._responses.setdefault(response.id, self._next_id("resp"))
+        if response.status in ("queued", "in_progress"):
+            response.status, response.error = "failed", UNFINISHED
+        for at, message in enumerate(one.input):
+            message.id = self._next_id("msg" if isinstance(message, InputMessage) else "fco")
+            if isinstance(message, InputMessage):
+                _check_parts(message, f"{place}.input[{at}].content")
+        for at, item in enumerate(response.output):
+            self._item(item, self._next_id, f"{place}.response.output[{at}]")
+        rest = msgspec.structs.replace(response, output=[])
+        _check_storable([msgspec.to_builtins(rest), msgspec.to_builtins(one.input)], place)
+
+    def end(self, conversation: ArchivedConversation) -> None:
+        last = conversation.last_response_id
+        if last is not None and last not in self._responses:
+            raise refused("no response has this id", "conversation.last_response_id")
+        conversation.last_response_id = self._responses.get(last) if last is not None else None
+
+    def _item(self, item: Item, next_id: Callable[[str], str], place: str) -> None:
+        new_id = next_id(item.id.partition("_")[0] if re.match(r"[a-z]{1,8}_", item.id) else "item")
+        self._items[item.id] = item.id = new_id
+        if isinstance(item, Message):
+            for part in item.content:
+                part.annotations = []  # The containers whose files they cite stay behind.
+        if isinstance(item, FunctionCall) and item.code_item_id is not None:
+            item.code_item_id = self._items.get(item.code_item_id)
+        if isinstance(item, CodeInterpreterCall):
+            item.continues = self._items.get(item.continues) if item.continues is not None else None
+            item.container_id = self._containers.setdefault(item.container_id, next_id("cntr"))
+            for output in item.outputs or ():
+                if isinstance(output, ImageOutput) and not (sha256_of(output.url) or image_of(output.url)):
+                    raise refused("an image must be a data: URL or a blob", f"{place}.outputs")
+            for shown in item.notebook_outputs:
+                urls = getattr(shown, "metadata", {}).get(URL, {})
+                if not isinstance(urls, dict) or not all(
+                    isinstance(url, str) and sha256_of(url) for url in urls.values()
+                ):
+                    raise refused(f"'{URL}' must map to blobs", f"{place}.codeact:notebook_outputs")
+        if isinstance(item, CodeInterpreterCall):
+            # What was displayed is kept as JSON, whatever it holds.
+            if sum(len(encode(shown)) for shown in item.notebook_outputs) > PART_BYTES:
+                raise refused(f"it has more than {PART_BYTES:,} bytes", place)
+            shown_metadata = [getattr(shown, "metadata", {}) for shown in item.notebook_outputs]
+            _check_storable(
+                [shown_metadata, msgspec.to_builtins(msgspec.structs.replace(item, notebook_outputs=[]))], place
+            )
+        else:
+            _check_storable(msgspec.to_builtins(item), place)
+
+
+def _check_parts(message: InputMessage, place: str) -> None:
+    """The standard's parts are flat: names that we know, texts and sizes."""
+    for part in message.content:
+        for name, value in part.items():
+            if name not in NAMES or not isinstance(value, str | int | None):
+                raise refused(f"'{name[:50]}' is not known in a part", place)
+
+
+def _check_storable(value: Any, place: str) -> None:
+    """Raises for what MongoDB cannot hold: too much, too deep, or numbers of more than 64 bits."""
+    if len(msgspec.json.encode(value)) > PART_BYTES:
+        raise refused(f"it has more than {PART_BYTES:,} bytes", place)
+    layer = [value]
+    for _ in range(80):
+        for one in layer:
+            if isinstance(one, int) and not -(2**63) <= one < 2**63:
+                raise refused("it has a number of more than 64 bits", place)
+            if isinstance(one, dict) and any("\0" in str(name) for name in one):
+                raise refused("it has a name with a zero byte", place)
+        layer = [
+            inner
+            for one in layer
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not layer:
+            return
+    raise refused("it is nested too deep", place)

@@ -1,0 +1,123 @@
+"""Counts ended responses, and renders the metrics in Prometheus' text format.
+
+Names, units and types after https://prometheus.io/docs/practices/naming/. No label has a value that a client chooses.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, Info, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from codeact.events import Response
+from sandbox_pool.pool.stats import PoolStats
+
+__all__ = ["CONTENT_TYPE", "Metrics", "Moment"]
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+WAITS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+DURATIONS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
+TIMES = {
+    "sandbox_wait_s": ("codeact_response_sandbox_wait_seconds", "Wait of a response for its sandbox.", WAITS_S),
+    "first_token_s": ("codeact_response_first_token_seconds", "Request accepted to first token.", WAITS_S),
+    "first_output_s": ("codeact_response_first_output_seconds", "Request accepted to first output of code.", WAITS_S),
+    "total_s": ("codeact_response_duration_seconds", "Request accepted to end of the response.", DURATIONS_S),
+}
+"""By the ledger's field. What never happened in a response is not observed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What is so right now. A collector of the client library. None: that part has not opened, or does not answer."""
+
+    responses: int
+    subscribers: int
+    pool: PoolStats | None
+    store_ping_s: float | None
+    loop_lag_s: float
+    loop_stalls: int
+    failing: Collection[str]
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("codeact_responses_in_progress", "Responses under way here.", self.responses)
+        yield GaugeMetricFamily("codeact_event_subscribers", "Readers of their events.", self.subscribers)
+        yield GaugeMetricFamily("codeact_store_up", "1 if the database answers.", float(self.store_ping_s is not None))
+        if self.store_ping_s is not None:
+            help_ = "Round trip of a ping to the database."
+            yield GaugeMetricFamily("codeact_store_ping_seconds", help_, self.store_ping_s)
+        help_ = "Worst lag of the event loop in the last 15 s."
+        yield GaugeMetricFamily("codeact_event_loop_lag_seconds", help_, self.loop_lag_s)
+        help_ = "How often the event loop stood still for 5 s or more."
+        yield CounterMetricFamily("codeact_event_loop_stalls", help_, value=self.loop_stalls)
+        help_ = "Background tasks that have failed and not run well since."
+        yield GaugeMetricFamily("codeact_failing_tasks", help_, len(self.failing))
+        if self.pool is not None:
+            yield from _of_pool(self.pool)
+
+
+class Metrics:
+    """The metrics of one server process; counters begin at 0 with it."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+        Info("codeact", "This server.", registry=self._registry).info({"version": version("codeact")})
+        self._responses = Counter(
+            "codeact_responses", "Responses that ended, by their status.", ["status"], registry=self._registry
+        )
+        self._tokens = Counter(
+            "codeact_tokens",
+            "Tokens of ended responses: input that was not cached, cached_input, output.",
+            ["kind"],
+            registry=self._registry,
+        )
+        self._times = {
+            field: Histogram(name, help_, buckets=buckets, registry=self._registry)
+            for field, (name, help_, buckets) in TIMES.items()
+        }
+
+    def ended(self, response: Response) -> None:
+        """To be called once for each response."""
+        self._responses.labels(response.status).inc()
+        if (usage := response.usage) is not None:
+            cached = usage.input_tokens_details.cached_tokens
+            self._tokens.labels("input").inc(max(0, usage.input_tokens - cached))
+            self._tokens.labels("cached_input").inc(cached)
+            self._tokens.labels("output").inc(usage.output_tokens)
+        for field, histogram in self._times.items():
+            if (seconds := getattr(response.ledger, field)) is not None:
+                histogram.observe(seconds)
+
+    def text(self, moment: Moment) -> bytes:
+        """The metrics as text of `CONTENT_TYPE`."""
+        return generate_latest(self._registry) + generate_latest(moment)
+
+
+def _of_pool(pool: PoolStats) -> Iterator[Metric]:
+    sandboxes = GaugeMetricFamily("codeact_pool_sandboxes", "Sandboxes, by their state.", labels=["state"])
+    for state in ("warm", "starting", "leased", "removing"):
+        sandboxes.add_metric([state], getattr(pool, state))
+    yield sandboxes
+    yield GaugeMetricFamily("codeact_pool_target_sandboxes", "How many should be warm.", pool.target)
+    yield GaugeMetricFamily("codeact_pool_waiting", "Conversations that wait for a sandbox.", pool.waiting)
+    acquires = CounterMetricFamily(
+        "codeact_pool_acquires", "Sandboxes asked for, by what came of it.", labels=["result"]
+    )
+    for result, count in (("hit", pool.hits), ("miss", pool.misses), ("turned_away", pool.turned_away)):
+        acquires.add_metric([result], count)
+    yield acquires
+    help_ = "Starts that failed, kernels that died while warm, failed removals."
+    yield CounterMetricFamily("codeact_pool_failures", help_, value=pool.failures)
+    help_ = "Wait for a sandbox, over the last 1,000 that were lent."
+    waits = Metric("codeact_pool_acquire_seconds", help_, "summary")
+    for quantile, wait_ms in (
+        ("0.5", pool.acquire_p50_ms),
+        ("0.95", pool.acquire_p95_ms),
+        ("0.99", pool.acquire_p99_ms),
+    ):
+        if wait_ms is not None:
+            waits.add_sample(waits.name, {"quantile": quantile}, wait_ms / 1000)
+    yield waits

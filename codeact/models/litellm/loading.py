@@ -1,0 +1,117 @@
+"""Imports litellm in a thread, since importing and first using it takes seconds.
+
+Nothing else imports it, so that a server listens at once and `demo` never pays for it.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import anyio
+
+from codeact.errors import ConfigurationError
+from sandbox_pool.extras import install_command, missing_extras
+
+__all__ = ["CLOSE_DEADLINE_S", "check_installed", "close", "own_process", "preload"]
+
+CLOSE_DEADLINE_S = 5.0
+ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
+"""litellm reads these at its import: prices come from the package, not the network, and it leaves a `.env` alone."""
+LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
+
+_loading: Future[Any] | None = None
+
+
+def own_process() -> None:
+    """Sets what litellm takes from the process: environment variables, and the levels of its loggers.
+
+    For the command line, whose process is its own. A program that uses `Agent` keeps its environment and its logging.
+    """
+    # No proxy stands between us and a model on this machine.
+    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{direct},localhost,127.0.0.1,::1".lstrip(",")
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def check_installed(name: str) -> None:
+    """Raises `ConfigurationError` where litellm, which the model of this name needs, is not installed."""
+    if missing_extras("litellm"):
+        raise ConfigurationError(
+            f"The model '{name[:200]}' needs packages that are not installed: {install_command('litellm')}. A server"
+            " that speaks as OpenAI's does, named in CODEACT_MODEL_API_BASE, needs none.",
+            param="CODEACT_MODEL",
+        )
+
+
+def preload() -> Future[Any]:
+    """Starts importing litellm in a thread, once, and returns at once; the result is the module."""
+    global _loading
+    if _loading is None:
+        _loading = Future()
+        threading.Thread(target=_import, args=(_loading,), name="import-litellm", daemon=True).start()
+    return _loading
+
+
+def _import(loading: Future[Any]) -> None:
+    loading.set_running_or_notify_cancel()  # From here on, a waiter that is cancelled does not cancel it.
+    is_ours = "litellm" not in sys.modules
+    try:
+        with _environment():
+            litellm: Any = importlib.import_module("litellm")
+        if is_ours:  # A program that imported it before has set it up as it wants it.
+            litellm.telemetry = False
+            litellm.suppress_debug_info = True
+            litellm.disable_hf_tokenizer_download = True
+        asyncio.run(_warm_up(litellm))
+    except BaseException as error:
+        loading.set_exception(error)
+    else:
+        loading.set_result(litellm)
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """Sets `ENVIRONMENT` for as long as the import takes; a variable that is set already stays as it is."""
+    added = [name for name in ENVIRONMENT if name not in os.environ]
+    os.environ.update({name: ENVIRONMENT[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+async def _warm_up(litellm: Any) -> None:
+    """The first call of litellm loads the other half of it, and would hold the server up for half a second.
+
+    So that happens here: a call that is refused at once (nobody listens on port 0), and a made-up answer.
+    """
+    call = {"model": "openai/x", "messages": [{"role": "user", "content": "a"}], "stream": True}
+    with contextlib.suppress(Exception):
+        await litellm.acompletion(**call, api_base="http://127.0.0.1:0", api_key="none", max_retries=0)
+    with contextlib.suppress(Exception):
+        async for _ in await litellm.acompletion(**call, mock_response="a"):
+            pass
+    await _close_clients(litellm)
+
+
+async def close() -> None:
+    """Closes the connections that litellm keeps open for the running event loop; call it before that ends."""
+    if _loading is not None and _loading.done():
+        await _close_clients(_loading.result())
+
+
+async def _close_clients(litellm: Any) -> None:
+    clients = litellm.in_memory_llm_clients_cache.cache_dict
+    suffix = f"-{id(asyncio.get_running_loop())}"
+    with anyio.move_on_after(CLOSE_DEADLINE_S, shield=True):
+        for key in [key for key in clients if str(key).endswith(suffix)]:
+            await clients.pop(key).close()

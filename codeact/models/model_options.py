@@ -1,0 +1,46 @@
+"""Reads the options behind a configured model's name, as in `NAME;dialect=tool_call`."""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from codeact.dialect.base import NAMES, Name
+
+__all__ = ["Api", "ModelOptions", "options_of"]
+
+Api = Literal["chat", "responses"]
+APIS: tuple[Api, ...] = get_args(Api)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """`dialect` None leaves it to CODEACT_DIALECT, `window_tokens` None to the model's adapter.
+
+    `api` is how the model's server is asked. `freeform` exists in the Responses API alone, so it brings that with it.
+    """
+
+    dialect: Name | None = None
+    window_tokens: int | None = None
+    api: Api = "chat"
+
+
+def options_of(configured: str) -> tuple[str, ModelOptions]:
+    """Name and options. Raises `ValueError`, whose words say which options there are."""
+    name, *given = (part.strip() for part in configured.split(";"))
+    options = ModelOptions()
+    for option in given:
+        key, _, value = (part.strip() for part in option.partition("="))
+        dialect = next((each for each in NAMES if each == value), None)
+        api = next((each for each in APIS if each == value), None)
+        if key == "dialect" and dialect is not None:
+            options = replace(options, dialect=dialect, api="responses" if dialect == "freeform" else options.api)
+        elif key == "api" and api is not None and not (options.dialect == "freeform" and api == "chat"):
+            options = replace(options, api=api)
+        elif key == "window" and value.isascii() and value.isdecimal() and 512 <= int(value[:12]) <= 10**8:
+            options = replace(options, window_tokens=int(value[:12]))
+        else:
+            raise ValueError(
+                f"'{option}' after the model '{name}' is not known: ;dialect= takes {' or '.join(NAMES)}, ;api= takes"
+                f" {' or '.join(APIS)} (freeform needs responses), ;window= the number of tokens that the model takes,"
+                " 512 or more"
+            )
+    return name, options

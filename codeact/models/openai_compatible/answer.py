@@ -1,0 +1,154 @@
+"""Reads the body of a successful response, and gives the model's events. No I/O."""
+
+from typing import Protocol
+
+from codeact.model import ModelEvent, Usage
+from codeact.models.openai_compatible.errors import NoCompletion, Refused, StreamBroken
+from codeact.models.shared.chunks import NoChunk, decode
+from codeact.models.shared.reading import Reading
+from codeact.models.shared.sse import Events, TooLong
+
+__all__ = ["Answer", "BodyReading", "Completion"]
+
+MAX_WHOLE_BYTES = 16_000_000
+MAX_ERROR_BYTES = 100_000
+BEGINNING_BYTES = 4_000
+
+
+class BodyReading(Protocol):
+    """Understands the JSON of one API. `finished`: the server has said that the answer is complete."""
+
+    @property
+    def finished(self) -> bool: ...
+
+    @property
+    def usage(self) -> Usage | None: ...
+
+    def event(self, data: bytes) -> list[ModelEvent]:
+        """The model's events of one event of the stream. Raises `Refused` and `StreamBroken`."""
+        ...
+
+    def whole(self, body: bytes) -> list[ModelEvent]:
+        """Those of a body that is one answer. Raises `Refused`, also for JSON that is no answer."""
+        ...
+
+    def end(self) -> list[ModelEvent]:
+        """The stream says that it is over: what was held back."""
+        ...
+
+
+class Answer:
+    """Reads the body of a response piece by piece, and gives the model's events. `is_over`: nothing after this counts.
+
+    It is a stream of events, unless it begins as JSON (a server that does not stream) or as a page.
+    `reading` understands their JSON: that of Chat Completions, where none is given.
+    """
+
+    def __init__(self, reading: BodyReading | None = None) -> None:
+        self.is_over = False
+        self._events = Events()
+        self._reading = reading or Completion()
+        self._beginning = b""
+        self._whole: list[bytes] | None = None
+        self._size_bytes = 0
+        self._came = False
+        self._failure: Refused | StreamBroken | None = None
+
+    def feed(self, piece: bytes) -> list[ModelEvent]:
+        if self._whole is not None:
+            self._keep(piece)
+            return []
+        if not self._came and len(self._beginning) < BEGINNING_BYTES:
+            self._beginning += piece
+            if self._beginning.lstrip()[:1] in (b"{", b"[", b"<"):
+                self._whole = []
+                self._keep(self._beginning)
+                return []
+        return self._read(self._feed(piece))
+
+    def finish(self) -> list[ModelEvent]:
+        """The end of the body. Raises what it means when the answer is not complete."""
+        if self._failure is not None:
+            raise self._failure
+        if self._whole is not None:
+            return self._read_whole(b"".join(self._whole).strip())
+        events = []
+        if not self.is_over:
+            try:
+                events = self._read(self._events.finish())
+            except StreamBroken:
+                if not self._reading.finished:
+                    raise
+        if not self._reading.finished:
+            words = "" if self._came else self._beginning.decode(errors="replace").strip()
+            if words and not words.startswith((":", "data", "event", "id", "retry")):
+                raise Refused(200, self._beginning)
+            raise StreamBroken("The stream ended before the answer did.")
+        if self._reading.usage is not None:
+            events.append(self._reading.usage)
+        return events
+
+    def _feed(self, piece: bytes) -> list[bytes]:
+        try:
+            return self._events.feed(piece)
+        except TooLong as error:
+            raise StreamBroken(str(error)) from None
+
+    def _read(self, datas: list[bytes]) -> list[ModelEvent]:
+        events: list[ModelEvent] = []
+        try:
+            for data in datas:
+                self._came = True
+                events += self._event(data)
+                if self.is_over:
+                    break
+        except (Refused, StreamBroken) as error:
+            if not events:
+                raise
+            # What came before it in the same piece is told first.
+            self._failure, self.is_over = error, True
+        return events
+
+    def _event(self, data: bytes) -> list[ModelEvent]:
+        if data.startswith(b"[DONE]"):
+            self.is_over = True
+            return [] if self._reading.finished else self._reading.end()
+        return self._reading.event(data)
+
+    def _keep(self, piece: bytes) -> None:
+        assert self._whole is not None
+        self._whole.append(piece)
+        self._size_bytes += len(piece)
+        if self._size_bytes > MAX_WHOLE_BYTES:
+            raise NoCompletion(f"Over {MAX_WHOLE_BYTES:,} bytes came that are no stream of events.")
+
+    def _read_whole(self, body: bytes) -> list[ModelEvent]:
+        if body.startswith(b"<"):
+            raise NoCompletion.page(body)
+        events = self._reading.whole(body)
+        return [*events, self._reading.usage] if self._reading.usage is not None else events
+
+
+class Completion(Reading):
+    """Chunks of Chat Completions, or one whole completion."""
+
+    def event(self, data: bytes) -> list[ModelEvent]:
+        try:
+            chunk = decode(data)
+        except NoChunk as error:
+            raise StreamBroken(str(error)) from None
+        if chunk.error is not None:
+            raise Refused.of_event(chunk.error)
+        return self.read(chunk)
+
+    def whole(self, body: bytes) -> list[ModelEvent]:
+        try:
+            chunk = decode(body)
+        except NoChunk:
+            raise Refused(200, body[:MAX_ERROR_BYTES]) from None
+        if chunk.error is not None:
+            raise Refused.of_event(chunk.error)
+        if not chunk.has_choice:
+            raise Refused(200, body[:MAX_ERROR_BYTES])
+        events = self.read(chunk)
+        return events if self.finished else [*events, *self.end()]

@@ -1,0 +1,296 @@
+"""A model at an OpenAI-compatible address, asked by our own HTTP client.
+
+Speaks `POST /chat/completions` with SSE by itself, at a small part of what litellm needs for a token.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+import msgspec
+
+from codeact import telemetry
+from codeact.loopback import is_loopback
+from codeact.model import ChatMessage, ModelEvent, Sampling, Usage
+from codeact.models.openai_compatible.answer import Answer
+from codeact.models.openai_compatible.errors import Refused, failure
+from codeact.models.openai_compatible.tokenizer import ANSWER_BYTES, Tokenizer
+from codeact.models.openai_compatible.window import of_models, of_props
+from codeact.models.shared.errors import Endpoint
+from codeact.models.shared.fallbacks import AS_IT_IS
+from codeact.models.shared.ollama import DEFAULT_TOKENS, of_ps, of_show
+from codeact.models.shared.retry import Retries, StreamTimeouts, estimated_usage
+from sandbox_pool import json_size
+
+if TYPE_CHECKING:
+    import aiohttp  # Where it is used it is imported there: a server listens 90 ms earlier.
+
+__all__ = ["DirectModel"]
+
+UNASKED = -1
+WINDOW_TIMEOUT_S = 2.0
+MOST_VALUES, DEEPEST = 50_000, 100
+"""Of an answer about a model: lists of some hundred models have fewer."""
+
+TIMER_GRAIN_S = 0.05
+MAX_ERROR_BYTES = 100_000
+
+
+class DirectModel:
+    """One model. Each timeout is for one attempt; `retries` attempts follow a failed one, before the first delta.
+
+    `name` is what it is called here, `model` what its server calls it; `key_names` are variables that hold its key.
+    Bound to one event loop; `close` it there.
+    """
+
+    dialects: frozenset[str] = frozenset({"tags", "tool_call"})
+    path = "/chat/completions"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        model: str,
+        api_base: str,
+        api_key: str | None = None,
+        first_token_timeout_s: float = 120.0,
+        token_timeout_s: float = 30.0,
+        retries: int = 2,
+        key_names: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self._model = model
+        self._base = api_base.rstrip("/")
+        self._url = f"{self._base}{self.path}"
+        self._endpoint = Endpoint(name, api_base, key_names=key_names, has_key=api_key is not None)
+        self._key = api_key or "none"
+        self._timeouts = StreamTimeouts(name, first_token_timeout_s, token_timeout_s)
+        self._retries = retries
+        self._form = AS_IT_IS
+        self._session: aiohttp.ClientSession | None = None
+        self._window: int | None = UNASKED
+        self._tokenizer: Tokenizer | None = None
+
+    async def stream(self, messages: Sequence[ChatMessage], sampling: Sampling) -> AsyncGenerator[ModelEvent, None]:
+        """See `Model.stream`. One generator for attempts and events: each one more costs every token a hop."""
+        clock = asyncio.get_running_loop().time
+        retries = Retries(
+            lambda error: failure(error, self._endpoint),
+            retries=self._retries,
+            adapt=self._adapt,
+            loading_s=self._timeouts.first_token_timeout_s,
+        )
+        while True:
+            started = False
+            first_token_at = clock() + self._timeouts.first_token_timeout_s
+            try:
+                response = await self._respond(self._body(messages, sampling), first_token_at)
+                answer = self._answer()
+                with _TimedReader(response, first_token_at) as reader:
+                    while piece := await reader.read():
+                        for event in answer.feed(piece):
+                            started = True
+                            yield event
+                        if answer.is_over:
+                            break
+                        if started:
+                            reader.until(clock() + self._timeouts.token_timeout_s)
+                    if reader.is_over:
+                        raise self._timeouts.too_slow(started=started)
+                for event in answer.finish():
+                    started = True
+                    yield event
+                return
+            except Exception as error:
+                await retries.wait_after(error, started=started)
+
+    async def estimate(self, messages: Sequence[ChatMessage], output: str) -> Usage:
+        """See `Model.estimate`. By length: the server's tokenizer is its own."""
+        return estimated_usage([str(message.content) for message in messages], output)
+
+    async def close(self) -> None:
+        """Closes the connections that are kept open. Idempotent."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _adapt(self, words: str) -> bool:
+        """Whether to ask in another form from now on, since the server's words refuse this one."""
+        form = self._form.after(words)
+        self._form = form or self._form
+        return form is not None
+
+    def _body(self, messages: Sequence[ChatMessage], sampling: Sampling) -> bytes:
+        body = {"model": self._model, **self._form.request(messages, sampling)}
+        return msgspec.json.encode({name: value for name, value in body.items() if value is not None})
+
+    def _answer(self) -> Answer:
+        """Reads the body of one response."""
+        return Answer()
+
+    async def window_tokens(self) -> int | None:
+        """How many tokens the model reads and writes together, by its server's own words; None where it has none.
+
+        Asked once, for `WINDOW_TIMEOUT_S` each at most. Never raises.
+        """
+        if self._window == UNASKED:
+            listed = await self._look(f"{self._base}/models")
+            window = of_models(listed, self._model) or of_props(await self._look(f"{self._root}/props"))
+            if window is None and listed is not None:
+                window, is_certain = await self._ollama_window()
+                if window is not None and not is_certain:
+                    return window  # It is known once the model runs.
+            if listed is None and window is None:
+                return None  # It may be starting.
+            self._window = window
+        return self._window
+
+    async def count_tokens(self, text: str) -> int | None:
+        """How many tokens the text has, by the server's own tokenizer; None where it offers none. Never raises."""
+        if self._tokenizer is None:
+            self._tokenizer = Tokenizer(self._root, self._model, self._posted)
+        return await self._tokenizer.count(text)
+
+    @property
+    def _root(self) -> str:
+        return self._base.removesuffix("/v1")
+
+    async def _ollama_window(self) -> tuple[int | None, bool]:
+        """What Ollama lets the model read, and whether that is more than its default; None where it is no Ollama."""
+        shown = await self._posted(f"{self._root}/api/show", {"model": self._model})
+        answer = _decoded(shown[1]) if shown is not None and shown[0] == 200 else None
+        if answer is None:
+            return None, False
+        running = of_ps(await self._look(f"{self._root}/api/ps"), self._model)
+        chosen, longest = of_show(answer)
+        return running or chosen or min(longest or DEFAULT_TOKENS, DEFAULT_TOKENS), bool(running or chosen)
+
+    async def _look(self, url: str) -> Any:
+        """A small JSON answer; None where there is none."""
+        answer = await self._asked("GET", url)
+        return _decoded(answer[1]) if answer is not None and answer[0] == 200 else None
+
+    async def _posted(self, url: str, body: dict[str, Any]) -> tuple[int, bytes] | None:
+        return await self._asked("POST", url, msgspec.json.encode(body))
+
+    async def _asked(self, method: str, url: str, body: bytes | None = None) -> tuple[int, bytes] | None:
+        """Status and body of an answer about the model; None where nobody answers in time."""
+        import aiohttp
+
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        try:
+            async with asyncio.timeout(WINDOW_TIMEOUT_S):
+                request = self._opened().request(method, url, data=body, headers=headers, allow_redirects=False)
+                async with request as response:
+                    return response.status, await _beginning(response, ANSWER_BYTES)
+        except (aiohttp.ClientError, OSError, ValueError):
+            return None
+
+    def _opened(self) -> "aiohttp.ClientSession":
+        import aiohttp
+
+        if self._session is None:
+            # No proxy stands between us and a model on this machine. Timeouts are ours: they name their setting.
+            local = is_loopback(urlsplit(self._url).hostname)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
+                trust_env=not local,
+            )
+        return self._session
+
+    async def _post(self, body: bytes) -> "aiohttp.ClientResponse":
+        headers = {
+            "Authorization": f"Bearer {self._key}",
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream",
+            "Accept-Encoding": "identity",
+            **telemetry.headers(),
+        }
+        return await self._opened().post(self._url, data=body, headers=headers, allow_redirects=False)
+
+    async def _respond(self, body: bytes, deadline: float) -> "aiohttp.ClientResponse":
+        """The response to this body, whose own body is still to be read. Raises `Refused` for one that is an error."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                response = await self._post(body)
+                if response.status != 200:
+                    async with response:
+                        words = await _beginning(response)
+                    raise Refused(response.status, words, response.headers.get("retry-after"))
+        except TimeoutError:
+            raise self._timeouts.too_slow(started=False) from None
+        return response
+
+
+class _TimedReader:
+    """Reads a response and closes it when the next piece is overdue. A timeout around each read would cost more.
+
+    Leaving closes the response, unless it was read to its end.
+    """
+
+    def __init__(self, response: "aiohttp.ClientResponse", deadline: float) -> None:
+        self.is_over = False
+        self._response = response
+        self._deadline = deadline
+        self._reads = False
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_at(deadline, self._look)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        if not self._response.content.at_eof():
+            self._response.close()
+
+    def until(self, deadline: float) -> None:
+        """Moves the deadline, in the loop's time. What is spent between two reads is the reader's own."""
+        self._deadline = deadline
+        if deadline < self._timer.when():
+            self._timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._look)
+
+    async def read(self) -> bytes:
+        """Returns what has arrived since the last call; nothing at the end, also when we ended it."""
+        from aiohttp import ClientError
+
+        self._reads = True
+        try:
+            return await self._response.content.readany()
+        except ClientError:
+            if self.is_over:
+                return b""
+            raise
+        finally:
+            self._reads = False
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        if self._reads and now >= self._deadline:
+            self.is_over = True
+            self._response.close()
+        else:
+            self._timer = self._loop.call_at(max(self._deadline, now + TIMER_GRAIN_S), self._look)
+
+
+def _decoded(body: bytes) -> Any:
+    """A small answer; None where it is none."""
+    try:
+        json_size.check(body, most=MOST_VALUES, depth=DEEPEST)
+        return msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+async def _beginning(response: "aiohttp.ClientResponse", most_bytes: int = MAX_ERROR_BYTES) -> bytes:
+    """What an error or a short answer says, bounded."""
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > most_bytes:
+            break
+    return bytes(body)

@@ -1,0 +1,146 @@
+"""Translates HTTP statuses and aiohttp's exceptions into our errors."""
+
+from contextlib import suppress
+from html.parser import HTMLParser
+from typing import Any
+
+import msgspec
+
+from codeact.errors import (
+    ContextTooLong,
+    ModelError,
+    ModelNotFound,
+    ModelQuotaExceeded,
+    ModelRateLimited,
+    ModelRefused,
+    ModelStreamBroken,
+    ModelTimeout,
+    ModelUnauthorized,
+    ModelUnreachable,
+)
+from codeact.models.shared.errors import Endpoint, Failure, is_loading, is_used_up, one_line, seconds, worded
+from codeact.models.shared.too_long import is_too_long
+
+__all__ = ["STATUSES", "NoCompletion", "Refused", "StreamBroken", "failure"]
+
+STATUSES: dict[int, tuple[type[ModelError], bool]] = {
+    401: (ModelUnauthorized, False),
+    403: (ModelUnauthorized, False),
+    404: (ModelNotFound, False),
+    408: (ModelTimeout, True),
+    413: (ContextTooLong, False),
+    429: (ModelRateLimited, True),
+    500: (ModelRefused, True),
+    502: (ModelUnreachable, True),
+    503: (ModelUnreachable, True),
+    504: (ModelTimeout, True),
+    **dict.fromkeys((520, 521, 522, 523, 524, 525, 526, 527, 529, 530), (ModelUnreachable, True)),
+}
+"""What each HTTP status is here, and whether asking again may help; any other is a refusal.
+
+Those from 520 on are Cloudflare's and, 529, Anthropic's "overloaded".
+"""
+_NEVER_TOO_LONG = (401, 403, 404, 429)
+_TITLE_CHARS = 20_000
+
+
+class StreamBroken(Exception):
+    """The stream ended too early, or held what is no completion."""
+
+
+class NoCompletion(Exception):
+    """The address answers, and with something else than completions."""
+
+    @classmethod
+    def page(cls, body: bytes) -> "NoCompletion":
+        """What is no completion but a page for browsers."""
+        title = _Title()
+        with suppress(ValueError):  # of a character's number that has thousands of digits
+            title.feed(body[:_TITLE_CHARS].decode(errors="replace"))
+        words = " ".join(title.words.split())[:200]
+        named = f" ({words})" if words else ""
+        return cls(f"A web page{named} came instead of a completion.")
+
+
+class Refused(Exception):
+    """An error that the server told, with its HTTP status or, in a stream that had begun, its own code."""
+
+    def __init__(self, status: int, body: bytes, retry_after: str | None = None) -> None:
+        super().__init__(f"HTTP status {status}")
+        self.status = status
+        self.words, self.names = _words(body)
+        self.retry_after = retry_after
+
+    @classmethod
+    def of_event(cls, error: Any) -> "Refused":
+        code = error.get("code") or error.get("status") if isinstance(error, dict) else None
+        if isinstance(code, str) and code.isdecimal() and len(code) == 3:
+            code = int(code)
+        return cls(code if isinstance(code, int) and 400 <= code < 600 else 400, msgspec.json.encode({"error": error}))
+
+
+def failure(exception: Exception, endpoint: Endpoint) -> Failure:
+    """What an exception means. One that is neither the server's nor of the connection is a refusal."""
+    import aiohttp
+
+    match exception:
+        case Refused():
+            return _refusal(exception, endpoint)
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | NoCompletion():
+            return Failure(worded(ModelUnreachable, endpoint, one_line(str(exception))), False)
+        case StreamBroken():
+            reason = one_line(str(exception))
+            return Failure(worded(ModelStreamBroken, endpoint, reason), True)
+        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | ConnectionResetError():
+            reason = one_line(str(exception)) or f"{type(exception).__name__}."
+            return Failure(worded(ModelStreamBroken, endpoint, reason), True)
+        case aiohttp.ClientError() | OSError():
+            reason = one_line(str(exception)) or f"{type(exception).__name__}."
+            return Failure(worded(ModelUnreachable, endpoint, reason), True)
+    return Failure(worded(ModelRefused, endpoint, one_line(str(exception)) or f"{type(exception).__name__}."), False)
+
+
+def _refusal(refused: Refused, endpoint: Endpoint) -> Failure:
+    status, words, names = refused.status, refused.words, refused.names
+    kind, retry = STATUSES.get(status, (ModelRefused, status >= 500))
+    if is_too_long("" if status in _NEVER_TOO_LONG else words, names):
+        kind, retry = ContextTooLong, False
+    elif is_used_up(words, names):
+        kind, retry = ModelQuotaExceeded, False
+    reason = one_line(words) or f"HTTP status {status}."
+    after_s = seconds(refused.retry_after)
+    error = worded(kind, endpoint, reason, after_s=after_s if kind is ModelRateLimited else None)
+    return Failure(error, retry, after_s, words, loading=is_loading(status, words))
+
+
+def _words(body: bytes) -> tuple[str, tuple[str, ...]]:
+    """The message in an error's body, in the forms that servers have, else the body itself; its code and type."""
+    try:
+        answer = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return body.decode(errors="replace"), ()
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]
+    error = (answer.get("error") or answer) if isinstance(answer, dict) else answer
+    if not isinstance(error, dict):
+        return str(error), ()
+    names = tuple(name for name in (error.get("code"), error.get("type")) if isinstance(name, str))
+    message = error.get("message") or error.get("detail") or error
+    return message if isinstance(message, str) else str(message), names
+
+
+class _Title(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = ""
+        self._inside = False
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self._inside = tag == "title"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.words += data

@@ -1,0 +1,34 @@
+"""How many tokens a model's server takes: its own answers about a model enter; the size of its window leaves.
+
+vLLM and SGLang say it in `/v1/models` (`max_model_len`), as do LM Studio and hosted lists of models under names of
+their own; llama.cpp says in `/props` what one of its slots has (`n_ctx`).
+"""
+
+from typing import Any
+
+__all__ = ["of_models", "of_props"]
+
+NAMES = ("max_model_len", "loaded_context_length", "context_length", "max_context_length", "context_window", "n_ctx")
+MOST_TOKENS = 100_000_000
+
+
+def of_models(answer: Any, model: str) -> int | None:
+    """From the list of models; None where the server does not say."""
+    listed = answer.get("data") if isinstance(answer, dict) else None
+    for entry in listed if isinstance(listed, list) else ():
+        if isinstance(entry, dict) and entry.get("id") == model:
+            meta = entry.get("meta")
+            places = [entry, meta] if isinstance(meta, dict) else [entry]
+            return next((size for place in places for name in NAMES if (size := _tokens(place.get(name)))), None)
+    return None
+
+
+def of_props(answer: Any) -> int | None:
+    """From llama.cpp's `/props`; None where it is no such answer."""
+    settings = answer.get("default_generation_settings") if isinstance(answer, dict) else None
+    return _tokens(settings.get("n_ctx")) if isinstance(settings, dict) else None
+
+
+def _tokens(value: Any) -> int | None:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and 0 < value < MOST_TOKENS else None

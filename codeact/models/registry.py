@@ -1,0 +1,58 @@
+"""The registry of served models: finds a model by the name in a request."""
+
+from collections.abc import Sequence
+
+from codeact.errors import ModelNotFound
+from codeact.model import Model
+
+__all__ = ["ANY", "ModelRegistry"]
+
+ANY = "codeact"
+"""The name under which every server answers with its default."""
+SHOWN_NAMES = 20
+
+
+class ModelRegistry:
+    """The served models, at least one; the first is the default. Of models with the same name the first counts."""
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self._models: dict[str, Model] = {}
+        for model in models:
+            self._models.setdefault(model.name, model)
+
+    @property
+    def models(self) -> list[Model]:
+        return list(self._models.values())
+
+    def put_first(self, models: Sequence[Model]) -> None:
+        """Serves these too, and their first as the default. Who asks for one of the others still gets it."""
+        new = {model.name: model for model in reversed(models)}
+        self._models = dict(reversed(new.items())) | {n: m for n, m in self._models.items() if n not in new}
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._models)
+
+    @property
+    def default(self) -> Model:
+        return next(iter(self._models.values()))
+
+    @property
+    def summary(self) -> str:
+        """Half a line for people."""
+        others = len(self._models) - 1
+        return self.default.name + (f" and {others} more" if others else "")
+
+    def get(self, name: str | None) -> Model:
+        """The model of this name; the default for none. Raises `ModelNotFound`, which names those that there are."""
+        if name in (None, "", ANY):
+            return self.default
+        if name not in self._models:
+            listed = ", ".join(f"'{known}'" for known in self.names[:SHOWN_NAMES])
+            more = f" and {len(self._models) - SHOWN_NAMES} more" if len(self._models) > SHOWN_NAMES else ""
+            raise ModelNotFound(
+                f"The model '{name[:200]}' is not served here. Ask for {listed}{more}, or leave 'model' out for the"
+                " first of them; CODEACT_MODELS says which are served.",
+                param="model",
+            )
+        return self._models[name]

@@ -1,0 +1,291 @@
+"""Reads the stream of one response of the Responses API, or a whole response, and gives the model's events. No I/O.
+
+Only what matters here is looked at. A server may leave deltas out and send items whole, or only the whole response at
+the end: kinds of items that have not come yet are then taken from there.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from codeact.model import ModelEvent, ReasoningDelta, ReasoningKept, TextDelta, Usage
+from codeact.models.openai_compatible.errors import Refused, StreamBroken
+from codeact.models.responses_api.request import may_go_back
+from codeact.models.shared.chat_messages import ITEMS
+from codeact.models.shared.chunks import LENIENT_BYTES, Call, Called, Chunk
+from codeact.models.shared.reading import Reading
+from sandbox_pool import json_size
+
+__all__ = ["ResponsesReading"]
+
+MOST_VALUES, DEEPEST = 50_000, 100
+MAX_ITEMS = 200
+MAX_KEPT_CHARS = 1_000_000
+"""Of one reply's reasoning that goes back."""
+MAX_ERROR_BYTES = 100_000
+_STATUSES = {"rate_limit_exceeded": 429, "server_error": 500, "server_is_overloaded": 503, "slow_down": 429}
+_CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
+"""The types of calls, and the field that holds what is called with."""
+
+
+@dataclass(slots=True)
+class _Item:
+    """One item of the output: `sent` counts the characters that have been passed on."""
+
+    kind: str
+    call: int = -1
+    sent: int = 0
+    done: bool = False
+    parts: set[int] = field(default_factory=set)
+
+
+class ResponsesReading:
+    """See `BodyReading`. Reasoning items are told as `ReasoningKept` once it is known what they stand before.
+
+    `ReasoningKept.fields[ITEMS]` holds entries: `item` as the server sent it, `at`, which is 0 before the reply's text
+    and else the number of the call before which it stands, and the `phase` of that text, where the server has phases.
+    """
+
+    def __init__(self) -> None:
+        self._reading = Reading()
+        self._items: dict[tuple[int, str], _Item] = {}
+        self._thoughts: list[dict[str, Any]] = []
+        self._kept_chars = 0
+        self._calls = 0
+
+    @property
+    def finished(self) -> bool:
+        return self._reading.finished
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._reading.usage
+
+    def event(self, data: bytes) -> list[ModelEvent]:
+        """See `BodyReading.event`."""
+        try:
+            event = _decoded(data)
+        except (ValueError, RecursionError) as error:
+            raise StreamBroken(f"An event came that is no event of a response: {error}.") from None
+        if event is None:
+            return []
+        if not isinstance(event, dict):
+            raise StreamBroken("An event came that is no event of a response: it is no JSON object.")
+        return self._take(event)
+
+    def whole(self, body: bytes) -> list[ModelEvent]:
+        """See `BodyReading.whole`."""
+        try:
+            answer = _decoded(body)
+        except (ValueError, RecursionError):
+            raise Refused(200, body[:MAX_ERROR_BYTES]) from None
+        if not isinstance(answer, dict) or not isinstance(answer.get("output"), list):
+            raise Refused(200, body[:MAX_ERROR_BYTES])
+        return self._end_of_response(answer)
+
+    def end(self) -> list[ModelEvent]:
+        """See `BodyReading.end`."""
+        self._thoughts = []  # Nothing follows them.
+        return self._reading.end()
+
+    def _take(self, event: dict[str, Any]) -> list[ModelEvent]:
+        kind = event.get("type")
+        match kind:
+            case "response.output_text.delta" | "response.refusal.delta":
+                return self._text(self._item(event, "message"), event.get("delta"))
+            case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
+                item = self._item(event, "function_call" if "function" in kind else "custom_tool_call")
+                return self._arguments(item, event.get("delta"))
+            case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
+                return self._thought(event)
+            case "response.output_item.added":
+                return self._added(event)
+            case "response.output_item.done":
+                return self._done(event.get("output_index"), event.get("item"))
+            case "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled":
+                response = event.get("response")
+                if not isinstance(response, dict):
+                    response = {}
+                return self._end_of_response({"status": kind.removeprefix("response."), **response})
+            case "error":
+                raise _refused(event.get("error") if isinstance(event.get("error"), dict) else event)
+        return []
+
+    # ---- items -----------------------------------------------------------------------------------------
+
+    def _item(self, event: dict[str, Any], kind: str) -> _Item:
+        """The item of an event, which some servers never announce."""
+        index = event.get("output_index")
+        place = (index if isinstance(index, int) else -1, kind)
+        item = self._items.get(place)
+        if item is None:
+            if len(self._items) >= MAX_ITEMS:
+                raise StreamBroken(f"A response of over {MAX_ITEMS} items came.")
+            item = self._items[place] = _Item(kind)
+        return item
+
+    def _added(self, event: dict[str, Any]) -> list[ModelEvent]:
+        announced = event.get("item")
+        if not isinstance(announced, dict):
+            return []
+        item = self._item(event, str(announced.get("type")))
+        if item.kind in _CALLS:
+            return self._begin_call(item, announced)
+        if item.kind == "message":
+            return self._end_of_thought(0, announced.get("phase"))
+        return []
+
+    def _done(self, index: Any, given: Any) -> list[ModelEvent]:
+        """A whole item: what of it has not come as deltas."""
+        if not isinstance(given, dict):
+            return []
+        kind = str(given.get("type"))
+        item = self._item({"output_index": index}, kind)
+        if item.done:
+            return []
+        item.done = True
+        if kind == "reasoning":
+            return self._reasoned(item, given)
+        if kind == "message":
+            events = self._end_of_thought(0, given.get("phase"))
+            return [*events, *self._text(item, _text_of(given)[item.sent :])]
+        if kind in _CALLS:
+            events = self._begin_call(item, given)
+            whole = given.get(_CALLS[kind])
+            return [*events, *self._arguments(item, whole[item.sent :] if isinstance(whole, str) else "")]
+        return []
+
+    def _begin_call(self, item: _Item, given: dict[str, Any]) -> list[ModelEvent]:
+        if item.call >= 0:
+            return []
+        item.call, self._calls = self._calls, self._calls + 1
+        name, call_id = given.get("name"), given.get("call_id") or given.get("id")
+        called = Called(name if isinstance(name, str) else "", "")
+        call = Call(item.call, called, call_id if isinstance(call_id, str) else "")
+        return [*self._end_of_thought(self._calls), *self._reading.read(Chunk(calls=[call]))]
+
+    def _arguments(self, item: _Item, delta: Any) -> list[ModelEvent]:
+        if not isinstance(delta, str) or not delta:
+            return []
+        events = self._begin_call(item, {})
+        item.sent += len(delta)
+        return [*events, *self._reading.read(Chunk(calls=[Call(item.call, Called(None, delta))]))]
+
+    def _text(self, item: _Item, delta: Any) -> list[ModelEvent]:
+        if not isinstance(delta, str) or not delta:
+            return []
+        events = self._end_of_thought(0)
+        item.sent += len(delta)
+        return [*events, *self._reading.read(Chunk([TextDelta(delta)]))]
+
+    # ---- reasoning -------------------------------------------------------------------------------------
+
+    def _thought(self, event: dict[str, Any]) -> list[ModelEvent]:
+        """Its text, or its summary, whose parts become paragraphs."""
+        item = self._item(event, "reasoning")
+        delta, part = event.get("delta"), event.get("summary_index")
+        if not isinstance(delta, str) or not delta:
+            return []
+        if isinstance(part, int) and part not in item.parts:
+            if item.parts:
+                delta = f"\n\n{delta}"
+            item.parts.add(part)
+        item.sent += len(delta)
+        return self._reading.read(Chunk([ReasoningDelta(delta)]))
+
+    def _reasoned(self, item: _Item, given: dict[str, Any]) -> list[ModelEvent]:
+        """A reasoning item is whole: it waits for what follows it."""
+        events: list[ModelEvent] = []
+        if not item.sent and (text := _thought_of(given)):
+            events = self._reading.read(Chunk([ReasoningDelta(text)]))
+        opaque = {name: value for name, value in given.items() if name != "status" and value is not None}
+        if may_go_back(opaque):
+            self._kept_chars += len(msgspec.json.encode(opaque))
+            if self._kept_chars <= MAX_KEPT_CHARS:
+                self._thoughts.append(opaque)
+        return events
+
+    def _end_of_thought(self, at: int, phase: Any = None) -> list[ModelEvent]:
+        """The items that wait stand before what comes now."""
+        thoughts, self._thoughts = self._thoughts, []
+        if not thoughts:
+            return []
+        more = {"phase": phase[:50]} if isinstance(phase, str) else {}
+        return [ReasoningKept({ITEMS: [{"at": at, "item": item, **more} for item in thoughts]})]
+
+    # ---- the end ---------------------------------------------------------------------------------------
+
+    def _end_of_response(self, response: dict[str, Any]) -> list[ModelEvent]:
+        status, error = response.get("status"), response.get("error")
+        self._reading.usage = _usage(response.get("usage")) or self._reading.usage
+        if status == "failed" or (isinstance(error, dict) and error):
+            raise _refused(error if isinstance(error, dict) else {"message": "The response failed."})
+        events: list[ModelEvent] = []
+        output = response.get("output")
+        came = {item.kind for item in self._items.values() if item.sent or item.done}
+        for index, item in enumerate(output[:MAX_ITEMS] if isinstance(output, list) else ()):
+            if isinstance(item, dict) and item.get("type") not in came:
+                events += self._done(index, item)
+        details = response.get("incomplete_details")
+        reason = details.get("reason") if isinstance(details, dict) else None
+        if status == "incomplete":
+            finish = reason if isinstance(reason, str) else "max_output_tokens"
+        else:
+            finish = "cancelled" if status == "cancelled" else "stop"
+        return [*events, *self._reading.read(Chunk(finish_reason=finish))]
+
+
+def _decoded(data: bytes) -> Any:
+    """JSON, also with half a character, into which a server may cut its text. Raises `ValueError`."""
+    json_size.check(data, most=MOST_VALUES, depth=DEEPEST)
+    try:
+        return msgspec.json.decode(data)
+    except ValueError:
+        if len(data) > LENIENT_BYTES:
+            raise
+        return json.loads(data)
+
+
+def _refused(error: Any) -> Refused:
+    """An error of the stream, as an error of HTTP with the status that its code has there."""
+    code = error.get("code")
+    status = _STATUSES.get(code, 400) if isinstance(code, str) else 400
+    if code is None and error.get("type") == "server_error":
+        status = 500
+    return Refused(status, msgspec.json.encode({"error": error})) if status != 400 else Refused.of_event(error)
+
+
+def _text_of(message: dict[str, Any]) -> str:
+    parts = message.get("content")
+    parts = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    texts = (part.get("text") or part.get("refusal") for part in parts)
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _thought_of(item: dict[str, Any]) -> str:
+    for name in ("content", "summary"):
+        parts = item.get(name)
+        texts = [part.get("text") for part in (parts if isinstance(parts, list) else ()) if isinstance(part, dict)]
+        if text := "\n\n".join(text for text in texts if isinstance(text, str) and text):
+            return text
+    return ""
+
+
+def _usage(given: Any) -> Usage | None:
+    if not isinstance(given, dict):
+        return None
+    return Usage(
+        input_tokens=_count(given, "input_tokens"),
+        output_tokens=_count(given, "output_tokens"),
+        cached_tokens=_count(given.get("input_tokens_details"), "cached_tokens"),
+        reasoning_tokens=_count(given.get("output_tokens_details"), "reasoning_tokens"),
+    )
+
+
+def _count(given: Any, name: str) -> int:
+    value = given.get(name) if isinstance(given, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
+        return 0
+    return int(value)

@@ -1,0 +1,61 @@
+"""Converts our messages into the dicts of the Chat Completions API. Both adapters send these."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from codeact.model import ChatMessage, PastCall, Tool
+
+__all__ = ["ITEMS", "as_chat", "as_chat_tool", "images_apart"]
+
+ITEMS = "responses_items"
+"""The field of a message's `reasoning` that belongs to the Responses API alone; Chat Completions do not know it."""
+DISPLAYED = "[What the code displayed:]"
+
+
+def as_chat(message: ChatMessage) -> dict[str, Any]:
+    """One message. An assistant's that only calls has the content null, as the API says it."""
+    said: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        said["content"] = message.content or None
+        said["tool_calls"] = [_call(call) for call in message.tool_calls]
+    if message.tool_call_id is not None:
+        said["tool_call_id"] = message.tool_call_id
+    return said | {name: value for name, value in message.reasoning.items() if name != ITEMS}
+
+
+def as_chat_tool(tool: Tool) -> dict[str, Any]:
+    """A tool as a request offers it."""
+    if tool.parameters is None:
+        return {"type": "custom", "custom": {"name": tool.name, "description": tool.description}}
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}
+
+
+def images_apart(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """The same where the results of calls may hold text alone: their images follow as the user's."""
+    apart: list[ChatMessage] = []
+    waiting: list[dict[str, Any]] = []
+    for message in messages:
+        if waiting and message.role != "tool":
+            shown = [{"type": "text", "text": DISPLAYED}, *waiting]
+            waiting = []
+            if message.role == "user":
+                rest = message.content
+                shown += [{"type": "text", "text": rest}] if isinstance(rest, str) else rest
+                apart.append(ChatMessage("user", shown))
+                continue
+            apart.append(ChatMessage("user", shown))
+        if message.role == "tool" and isinstance(message.content, list):
+            waiting += [part for part in message.content if part["type"] != "text"]
+            text = "\n\n".join(part["text"] for part in message.content if part["type"] == "text")
+            message = ChatMessage("tool", text, tool_call_id=message.tool_call_id)
+        apart.append(message)
+    if waiting:
+        apart.append(ChatMessage("user", [{"type": "text", "text": DISPLAYED}, *waiting]))
+    return apart
+
+
+def _call(call: PastCall) -> dict[str, Any]:
+    if call.custom:
+        return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

@@ -1,0 +1,102 @@
+"""Reads how much of a prompt Ollama lets a model see: its answers of `/api/show` and `/api/ps` enter, tokens leave.
+
+Ollama cuts the beginning of longer prompts without a word. `num_ctx` of the model's file decides, else the server's
+default, which the list of running models shows; the model's own length is the most that can be had.
+"""
+
+import os
+import re
+from typing import Any
+
+import httpx
+import msgspec
+
+from sandbox_pool import json_size
+
+__all__ = ["DEFAULT_TOKENS", "OllamaWindow", "of_ps", "of_show"]
+
+DEFAULT_TOKENS = 4_096
+"""What Ollama takes where nobody has said more."""
+WANTED_TOKENS = 8_192
+"""What is asked for where the model's file sets nothing: an agent needs more than the default, and memory is dear."""
+MOST_TOKENS = 100_000_000
+MOST_VALUES, DEEPEST = 2_000_000, 100
+"""A model's description may hold its whole vocabulary."""
+ANSWER_BYTES = 4_000_000
+TIMEOUT_S = 2.0
+PARAMETERS_CHARS = 20_000
+_NUM_CTX = re.compile(r"^\s*num_ctx\s+(\d{1,9})\s*$", re.MULTILINE)
+
+
+class OllamaWindow:
+    """Asks an Ollama once how much a model reads, over its own API, which takes `num_ctx` with each request.
+
+    `api_base` None: OLLAMA_API_BASE or this machine, as litellm has it.
+    """
+
+    def __init__(self, model: str, api_base: str | None) -> None:
+        base = api_base or os.environ.get("OLLAMA_API_BASE") or "http://localhost:11434"
+        self._url = f"{base.rstrip('/').removesuffix('/v1')}/api/show"
+        self._model = model
+        self._tokens: int | None = None
+
+    async def tokens(self) -> int | None:
+        """What the model's file sets, else `WANTED_TOKENS` or what the model knows; None where nobody answers."""
+        if self._tokens is None:
+            try:
+                async with (
+                    httpx.AsyncClient(timeout=TIMEOUT_S) as client,
+                    client.stream("POST", self._url, json={"model": self._model}) as response,
+                ):
+                    answer = json_of(await _bounded(response)) if response.status_code == 200 else None
+            except (httpx.HTTPError, OSError, ValueError):
+                return None
+            chosen, longest = of_show(answer)
+            self._tokens = chosen or (min(longest, WANTED_TOKENS) if longest else None)
+        return self._tokens
+
+
+async def _bounded(response: httpx.Response) -> bytes:
+    body = b""
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > ANSWER_BYTES:
+            raise ValueError("the answer is too long")
+    return body
+
+
+def json_of(body: bytes) -> Any:
+    """A small answer; None where it is none."""
+    try:
+        json_size.check(body, most=MOST_VALUES, depth=DEEPEST)
+        return msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def of_show(answer: Any) -> tuple[int | None, int | None]:
+    """From `/api/show`: the `num_ctx` that the model's file sets, and the longest that the model knows."""
+    if not isinstance(answer, dict):
+        return None, None
+    parameters, info = answer.get("parameters"), answer.get("model_info")
+    found = _NUM_CTX.search(parameters[:PARAMETERS_CHARS]) if isinstance(parameters, str) else None
+    lengths = [
+        length
+        for name, value in (info.items() if isinstance(info, dict) else ())
+        if str(name).endswith(".context_length") and (length := _tokens(value)) is not None
+    ]
+    return (_tokens(int(found[1])) if found else None), (lengths[0] if lengths else None)
+
+
+def of_ps(answer: Any, model: str) -> int | None:
+    """From `/api/ps`: what a running model was loaded with."""
+    models = answer.get("models") if isinstance(answer, dict) else None
+    for entry in models if isinstance(models, list) else ():
+        if isinstance(entry, dict) and entry.get("name") in (model, f"{model}:latest"):
+            return _tokens(entry.get("context_length"))
+    return None
+
+
+def _tokens(value: Any) -> int | None:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and 0 < value < MOST_TOKENS else None

@@ -1,0 +1,152 @@
+"""Puts one answer together from a server's chunks, and gives the model's events. Both adapters use it."""
+
+from dataclasses import dataclass, field
+
+from codeact.model import (
+    Finish,
+    ModelEvent,
+    ReasoningDelta,
+    ReasoningKept,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from codeact.models.shared.chunks import Call, Chunk
+from codeact.models.shared.reasoning_fields import ReasoningFields
+
+__all__ = ["ERRORS", "Reading", "finish"]
+
+MAX_CALLS = 20
+MAX_ARGUMENTS_CHARS = 1_000_000
+NAME_CHARS = 200
+ID_CHARS = 20_000
+"""Some providers put what they want back into the ids of calls, such as the signature of a thought."""
+
+_LENGTH = {"length", "max_tokens", "model_length", "max_output_tokens", "max_length", "token_limit", "limit"}
+_FILTERED = {
+    "blocklist",
+    "content_filter",
+    "content_filtered",
+    "guardrail_intervened",
+    "moderation",
+    "prohibited_content",
+    "recitation",
+    "safety",
+    "sensitive",
+    "spii",
+}
+ERRORS = {
+    "abort",
+    "aborted",
+    "cancelled",
+    "canceled",
+    "engine_error",
+    "error",
+    "failed",
+    "failure",
+    "insufficient_system_resource",
+    "internal_error",
+    "malformed_function_call",
+    "network_error",
+    "server_error",
+    "timeout",
+}
+"""Reasons with which servers end an answer that they could not finish."""
+
+
+def finish(reason: str) -> Finish:
+    """What a server's reason to end means: every server has words of its own."""
+    reason = reason.casefold()
+    if reason in _LENGTH:
+        return Finish("length")
+    if reason in _FILTERED:
+        return Finish("content_filter")
+    return Finish("error" if reason in ERRORS else "stop")
+
+
+@dataclass(slots=True)
+class _Call:
+    name: str = ""
+    call_id: str = ""
+    pieces: list[str] = field(default_factory=list)
+
+
+class Reading:
+    """Reads one answer. `finished`: the server has said that the answer is complete. `usage` is its last count."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self.usage: Usage | None = None
+        self._halves = {TextDelta: "", ReasoningDelta: ""}
+        self._calls: dict[int, _Call] = {}
+        self._arguments_chars = 0
+        self._kept = ReasoningFields()
+
+    def read(self, chunk: Chunk) -> list[ModelEvent]:
+        """The events of one chunk. Calls come in pieces, and once more as a whole when the answer is complete."""
+        events: list[ModelEvent] = []
+        if chunk.usage is not None:
+            self.usage = chunk.usage
+        if chunk.kept or chunk.thought_field == "reasoning":
+            self._keep(chunk)
+        for delta in chunk.deltas:
+            if isinstance(delta, TextDelta):
+                events += self._end_of_thought()
+            if delta.text.isascii() and not self._halves[type(delta)]:
+                events.append(delta)
+            elif text := self._joined(type(delta), delta.text):
+                events.append(type(delta)(text))
+        for call in chunk.calls:
+            events += [*self._end_of_thought(), *self._add(call)]
+        if chunk.finish_reason is not None:
+            events += self.end()
+            events.append(finish(chunk.finish_reason))
+        return events
+
+    def end(self) -> list[ModelEvent]:
+        """The stream is complete: what was held back until now."""
+        self.finished = True
+        calls, self._calls = self._calls, {}
+        whole = [ToolCall(call.name, "".join(call.pieces), call.call_id, index) for index, call in calls.items()]
+        return [*self._end_of_thought(), *whole]
+
+    def _keep(self, chunk: Chunk) -> None:
+        if chunk.thought_field == "reasoning":
+            self._kept.name(chunk.thought_field)
+        for name, pieces in chunk.kept.items():
+            self._kept.add(name, pieces)
+
+    def _end_of_thought(self) -> list[ModelEvent]:
+        fields = self._kept.take()
+        return [] if fields is None else [ReasoningKept(fields)]
+
+    def _joined(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> str:
+        """The text as UTF-8 can say it. JSON may cut a character into halves, and a server the halves into chunks."""
+        text = self._halves[kind] + text
+        half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        self._halves[kind] = half
+        text = text.removesuffix(half)
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+    def _add(self, part: Call) -> list[ModelEvent]:
+        function = part.function
+        if function is None:
+            return []
+        at = part.index if part.index is not None else self._place(function.name)
+        if at not in self._calls and len(self._calls) >= MAX_CALLS:
+            return []
+        call = self._calls.setdefault(at, _Call())
+        call.name = call.name or (function.name or "")[:NAME_CHARS]
+        call.call_id = call.call_id or (part.id or "")[:ID_CHARS]
+        piece = ""
+        if function.arguments and self._arguments_chars < MAX_ARGUMENTS_CHARS:
+            self._arguments_chars += len(function.arguments)
+            piece = function.arguments
+            call.pieces.append(piece)
+        return [ToolCallDelta(at, piece, call.name, call.call_id)]
+
+    def _place(self, name: str | None) -> int:
+        """Of a piece that does not say it: a name begins a call, anything else goes on with the last one."""
+        last = max(self._calls, default=-1)
+        return last + 1 if name or last < 0 else last

@@ -1,0 +1,149 @@
+"""Writes what the model reads about an execution, as one bounded text: outputs, and how it ended."""
+
+import base64
+import re
+import struct
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from codeact.observations.plaintext import excerpt, visible_text
+from codeact.observations.screen import climbed
+from codeact.observations.tracebacks import condensed
+from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Stream
+
+__all__ = ["HEADER", "kernel_lost", "observation"]
+
+HEADER = "Observation:"
+
+_STATUS = {
+    "ok": "ok",
+    "error": "error",
+    "interrupted": "interrupted from outside",
+    "timeout": "stopped at the time limit",
+    "died": "the kernel died",
+}
+_CLEAN_UP = "Delete files that you need no more, or write less."
+_REMEDIES = {
+    "execution_timeout_s": "Split the work into blocks, or find a faster way.",
+    "memory_mb": "Work on less data at a time, or in smaller types.",
+    "output_bytes": "Print a summary instead.",
+    "pids": "Start fewer processes and threads, and end those that are done.",
+    "shm_mb": _CLEAN_UP,
+    "stored_mb": "Show less, and tell the user that what they keep has reached its limit.",
+    "tmp_mb": _CLEAN_UP,
+    "workspace_inodes": _CLEAN_UP,
+    "workspace_mb": _CLEAN_UP,
+}
+"""What the model can do about a limit that the same code would meet again."""
+_PICTURES = ("image/png", "image/jpeg", "image/svg+xml", "image/gif", "image/webp")
+_PLACEHOLDER = re.compile(r"<[\w.<>]{1,300} (?:object>|(?:object )?at 0x[0-9a-fA-F]{1,16}>)\Z")
+"""What a class has for a repr that says nothing: its own name, and where in memory the object is."""
+TRACEBACK_CHARS = 100_000
+"""More of a traceback is not looked at: its middle is left out first."""
+
+
+def observation(
+    outputs: Sequence[Stream | DisplayData | ExecuteResult | Error],
+    result: ExecutionResult,
+    *,
+    limit_chars: int,
+    hints: Sequence[str] = (),
+) -> str:
+    """The fixed format: a header with the status, then each output under its kind, the traceback, hints last.
+
+    At most `limit_chars` (500 or more) characters: the header stays, the rest is cut in its middle, once.
+    A traceback keeps its end and, next to long output, at least half of the room; hints get a third of it.
+    """
+    header = _header(result, limit_chars // 4)
+    error = result.error or next((output for output in outputs if isinstance(output, Error)), None)
+    sections = "".join(_sections(outputs))
+    traceback = _section("traceback", _traceback(error)) if error else ""
+    if not sections and not traceback:
+        return f"{header}\n(no output)"
+    room = limit_chars - len(header) - 3
+    hint = excerpt(_section("hint", "\n".join(hints)), room // 3).strip("\n") if hints else ""
+    room -= len(hint)
+    traceback = excerpt(traceback, max(room // 2, room - len(sections))).strip("\n")
+    sections = excerpt(sections, room - len(traceback)).strip("\n")
+    return "\n".join(part for part in (header, sections, traceback, hint) if part)
+
+
+def kernel_lost(reason: str) -> str:
+    """What the model reads when its kernel has been replaced; `reason` is half a sentence."""
+    because = f" ({reason.strip().rstrip('.')})" if reason.strip() else ""
+    return (
+        f"The Python kernel was replaced{because}: all earlier variables, imports and files are gone, except files that"
+        " the user gave: they are in the working directory again."
+        " Define again what you need."
+    )
+
+
+def _header(result: ExecutionResult, detail_chars: int) -> str:
+    status = "syntax error, nothing ran" if result.error_kind == "syntax" else _STATUS[result.status]
+    lines = [f"{HEADER} {status}, {result.duration_s:.2f} s"]
+    if result.limit:
+        lines.append(f"Limit reached: {result.limit}")
+    if result.detail:
+        lines.append(excerpt(result.detail, detail_chars))
+    if result.limit in _REMEDIES:
+        lines.append(_REMEDIES[result.limit])
+    if not result.kernel_alive:
+        lines.append(kernel_lost(""))
+    return "\n".join(lines)
+
+
+def _section(kind: str, text: str) -> str:
+    return f"{kind}:\n{text}" + ("" if text.endswith("\n") else "\n")
+
+
+def _sections(outputs: Iterable[Stream | DisplayData | ExecuteResult | Error]) -> Iterable[str]:
+    for output in outputs:
+        match output:
+            case Stream(name, text) if text:
+                yield _section(name, climbed(text))
+            case DisplayData(data, metadata):
+                yield _section("display", _described(data, metadata))
+            case ExecuteResult(data, metadata):
+                yield _section("value", _described(data, metadata))
+
+
+def _traceback(error: Error) -> str:
+    text = "\n".join(error.traceback) or f"{error.ename}: {error.evalue}"
+    return condensed(excerpt(text, TRACEBACK_CHARS))
+
+
+def _described(data: dict[str, object], metadata: dict[str, object]) -> str:
+    """A rich value in words: pictures are named, anything else is given as text."""
+    for mime in _PICTURES:
+        if mime in data:
+            size = _picture_size(data[mime], metadata.get(mime))
+            return f"[{mime}, {size}shown to the user]"
+    plain = str(data.get("text/plain", ""))
+    if plain and not _PLACEHOLDER.match(plain):
+        return plain
+    for mime in ("text/markdown", "text/latex"):
+        if mime in data:
+            return str(data[mime])
+    if "application/json" in data:
+        return _as_json(data["application/json"])
+    if "text/html" in data:
+        return visible_text(str(data["text/html"])) or "[text/html, shown to the user]"
+    return plain or f"[{', '.join(data) or 'nothing'}]"
+
+
+def _as_json(value: object) -> str:
+    return (bytes(value) if isinstance(value, msgspec.Raw) else msgspec.json.encode(value)).decode(errors="replace")
+
+
+def _picture_size(content: object, metadata: object) -> str:
+    """`640x480, ` from the metadata or, for PNG, from the file's own header; empty when neither tells."""
+    if isinstance(metadata, dict) and {"width", "height"} <= metadata.keys():
+        return f"{metadata['width']}x{metadata['height']}, "
+    try:
+        head = base64.b64decode(str(content)[:32])
+        if head[12:16] == b"IHDR":
+            return "{}x{}, ".format(*struct.unpack(">II", head[16:24]))
+    except (ValueError, struct.error):
+        pass
+    return ""

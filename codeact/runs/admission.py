@@ -1,0 +1,147 @@
+"""Checks what an owner asks for against the limits of each account that pays for it, and counts it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import anyio
+
+from codeact.concurrency.concurrently import gathered
+from codeact.errors import CodeActError, RateLimited, StoreError
+from codeact.runs.disk_floor import DiskFloor
+from codeact.runs.new_run import Account
+from codeact.store.allowance import Allowance, Allowances
+from codeact.store.run_store import RunStore
+from sandbox_pool.logs import Logger
+
+__all__ = ["Admission", "StorageQuotaExceeded", "check_concurrency", "check_room"]
+
+log = Logger(__name__)
+
+GIVE_BACK_S = 5.0
+MB = 1024 * 1024
+
+
+def check_concurrency(accounts: Sequence[Account], *, live_of: Callable[[str], int]) -> None:
+    """`live_of` says how many of an owner's are under way in this process. Raises `RateLimited`."""
+    for owner, limits in accounts:
+        live = live_of(owner)
+        if limits.concurrent_responses is not None and live >= limits.concurrent_responses:
+            raise RateLimited(
+                f"{live} responses are under way, and at most {limits.concurrent_responses} may be at once; wait for"
+                " one to end or cancel it.",
+                code="concurrent_responses_exceeded",
+                retry_after_s=1,
+            )
+
+
+class StorageQuotaExceeded(CodeActError):
+    """An owner has stored as much as they may."""
+
+    code = "storage_quota_exceeded"
+    status = 413
+
+
+async def check_stored(owner: str, limit_mb: int, store: RunStore) -> int:
+    """How many bytes the owner keeps, an account with its users. Raises `StorageQuotaExceeded` for too many."""
+    used = await store.stored.used(owner)
+    if used >= limit_mb * MB:
+        raise StorageQuotaExceeded(
+            f"{used // MB} MB of {limit_mb} MB are stored. Delete conversations with large outputs, images or files:"
+            " their bytes are free once deleted conversations are purged (CODEACT_DELETED_RETENTION_DAYS)."
+        )
+    return used
+
+
+async def check_room(accounts: Sequence[Account], store: RunStore, disk: DiskFloor) -> None:
+    """Whether something new may be stored for these accounts. Raises `DiskFull` and `StorageQuotaExceeded`."""
+    disk.check()
+    for owner, limits in accounts:
+        if limits.stored_mb is not None:
+            await check_stored(owner, limits.stored_mb, store)
+
+
+class Admission:
+    """Counts one more response for each account, unless the response is refused later on.
+
+    Minutes and days are counted in the database, so over all server processes. A response under way may pass
+    the day's tokens: they are known when it has ended.
+    """
+
+    def __init__(self, accounts: Sequence[Account], store: RunStore) -> None:
+        self._accounts = accounts
+        self._store = store
+        self._at = datetime.now(UTC)
+        self._counted: list[str] = []
+        self._used_bytes: dict[str, int] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, accounts: Sequence[Account], store: RunStore) -> AsyncIterator["Admission"]:
+        """Whatever ends the block by an error is not counted, but for the limit of a minute itself."""
+        admission = cls(accounts, store)
+        try:
+            yield admission
+        except BaseException:
+            await admission._give_back()
+            raise
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether `ask` has anything to ask."""
+        return any(
+            limit is not None
+            for _, limits in self._accounts
+            for limit in (limits.tokens_per_day, limits.responses_per_minute, limits.stored_mb)
+        )
+
+    async def ask(self) -> None:
+        """Asks for all limits at once, in one round trip. Raises `RateLimited`."""
+        questions: list[Callable[[], Awaitable[None]]] = []
+        for owner, limits in self._accounts:
+            if limits.tokens_per_day is not None:
+                questions.append(partial(self._check_tokens, owner, limits.tokens_per_day))
+            if limits.responses_per_minute is not None:
+                questions.append(partial(self._count, owner, limits.responses_per_minute))
+            if limits.stored_mb is not None:
+                questions.append(partial(self._check_stored, owner, limits.stored_mb))
+        await gathered(questions)
+
+    def allowance(self, allowances: Allowances) -> Allowance:
+        """What the answer may store, by what `ask` has read."""
+        limits = {owner: limits.stored_mb * MB for owner, limits in self._accounts if limits.stored_mb}
+        return allowances.of(limits, self._used_bytes)
+
+    async def _check_stored(self, owner: str, limit_mb: int) -> None:
+        self._used_bytes[owner] = await check_stored(owner, limit_mb, self._store)
+
+    async def _check_tokens(self, owner: str, limit: int) -> None:
+        used = await self._store.access.tokens_used(owner, self._at)
+        if used >= limit:
+            midnight = (self._at + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+            raise RateLimited(
+                f"{used} tokens of {limit} for this day (UTC) are used; it goes on at midnight.",
+                code="insufficient_quota",
+                retry_after_s=(midnight - self._at).total_seconds(),
+            )
+
+    async def _count(self, owner: str, limit: int) -> None:
+        count = await self._store.access.count_response(owner, self._at)
+        if count > limit:
+            wait_s = 60 - self._at.second
+            raise RateLimited(
+                f"{limit} responses in a minute are the limit; try again in {wait_s} s.",
+                code="rate_limit_exceeded",
+                retry_after_s=wait_s,
+            )
+        self._counted.append(owner)
+
+    async def _give_back(self) -> None:
+        counted, self._counted = self._counted, []
+        calls = [partial(self._store.access.uncount_response, owner, self._at) for owner in counted]
+        with anyio.move_on_after(GIVE_BACK_S, shield=True):
+            try:
+                await gathered(calls)
+            except StoreError as error:
+                log.warning("a refused response stays counted", owners=counted, reason=error.message)

@@ -1,0 +1,216 @@
+"""Stores the events of all runs of this process, in few batches, in order for each run.
+
+What many runs wait for is stored together. A log gives at most one document to a batch, so that trying again
+replaces what a failed attempt may have left; a batch that fails is tried again with half as much.
+"""
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+
+from codeact.errors import CodeActError, ResponseTakenOver, StoreError
+from codeact.store.repositories.event_batches import EventBatch, RunWrite
+from codeact.store.run_store import RunStore
+from sandbox_pool.backoff import Backoff
+from sandbox_pool.logs import Logger
+
+__all__ = ["EventWriter", "PendingWrite"]
+
+log = Logger(__name__)
+
+GATHER_S, LONGEST_GATHER_S = 0.2, 0.5
+"""How long news gather; where batches take long, three times as long as those."""
+BATCH_BYTES, LEAST_BYTES = 4_000_000, 64_000
+"""Of one batch; the last log's part may go beyond."""
+MAX_AHEAD_BYTES = 256_000_000
+"""Of all logs: beyond it each may hold but a little before its run has to wait."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class PendingWrite:
+    """What a log has to store next. `version` is the log's own; `is_cut`: more remains than one document holds."""
+
+    write: RunWrite
+    version: int
+    is_cut: bool
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.write.event_batch.frames))
+
+
+class Log(Protocol):
+    """The protocol by which the writer uses an `EventLog`."""
+
+    response_id: str
+
+    @property
+    def is_stored(self) -> bool: ...
+
+    def pending_write(self) -> PendingWrite: ...
+
+    def stored(self, part: PendingWrite) -> None: ...
+
+    def failed(self, error: StoreError) -> None: ...
+
+
+Batch = Sequence[tuple[Log, PendingWrite]]
+
+
+class EventWriter:
+    """Stores the logs of all responses of this process. Nothing is stored unless its task `run` runs."""
+
+    def __init__(self, get_store: Callable[[], Awaitable[RunStore]], *, ttl_s: float) -> None:
+        self.ahead_bytes = 0
+        self._get_store = get_store
+        self._ttl_s = ttl_s
+        self._waiting: dict[Log, None] = {}
+        self._urgent: dict[Log, None] = {}
+        self._noted = anyio.Event()
+        self._hurry = anyio.Event()
+        self._due_at = 0.0
+        self._batch_bytes = BATCH_BYTES
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, get_store: Callable[[], Awaitable[RunStore]], *, ttl_s: float) -> AsyncIterator["EventWriter"]:
+        """One whose task runs until it is left."""
+        writer = cls(get_store, ttl_s=ttl_s)
+        failure: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(writer.run)
+            try:
+                yield writer
+            except Exception as error:  # It would leave the group as an ExceptionGroup.
+                failure = error
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    @property
+    def is_full(self) -> bool:
+        return self.ahead_bytes > MAX_AHEAD_BYTES
+
+    def note(self, log: Log, *, urgent: bool = False) -> None:
+        """Has the log written soon, or at once, where somebody waits for it."""
+        self._waiting.setdefault(log)
+        self._noted.set()
+        if urgent:
+            self._urgent.setdefault(log)
+            self._hurry.set()
+
+    async def run(self) -> None:
+        """Until cancelled. While no database answers it tries again and again; logs go on in memory.
+
+        May be started anew after it was cancelled: nothing that waits is lost.
+        """
+        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        while True:
+            await self._noted.wait()
+            if not self._urgent:
+                with anyio.move_on_after(max(0.0, self._due_at - time.monotonic())):
+                    await self._hurry.wait()
+            self._hurry = anyio.Event()
+            batch = self._batch()
+            try:
+                await self._store_all(batch)
+                backoff.reset()
+                self._batch_bytes = min(self._batch_bytes * 2, BATCH_BYTES)
+            except CodeActError as error:
+                log.warning("events are not stored yet", reason=error.message, responses=len(self._waiting))
+                self._batch_bytes = max(self._batch_bytes // 2, LEAST_BYTES)
+                for waiting, _ in batch:  # What alone takes too long must not stand before the others for ever.
+                    self._to_the_end(waiting)
+                await backoff.pause()
+
+    async def write(self, write: RunWrite) -> None:
+        """Stores something that nobody can have taken over yet, at once and beside the batches. Raises `StoreError`."""
+        store = await self._get_store()
+        await store.run_writes.put([write], ttl_s=self._ttl_s)
+
+    async def read(self, response_id: str, start: int) -> AsyncGenerator[EventBatch, None]:
+        """See `Events.read`."""
+        store = await self._get_store()
+        async for event_batch in store.events.read(response_id, start):
+            yield event_batch
+
+    # ---- inside --------------------------------------------------------------------------------------
+
+    def _batch(self) -> Batch:
+        """The news of those that are waited for; when it is time, also of those that have waited longest."""
+        now = time.monotonic()
+        is_due = now >= self._due_at
+        found: list[tuple[Log, PendingWrite]] = []
+        size_bytes = 0
+        for waiting in [*self._urgent, *self._waiting] if is_due else list(self._urgent):
+            if size_bytes >= self._batch_bytes:
+                break
+            if waiting in self._urgent or waiting in self._waiting:
+                part = waiting.pending_write()
+                found.append((waiting, part))
+                size_bytes += part.size_bytes
+                self._urgent.pop(waiting, None)
+                self._to_the_end(waiting)
+        return found
+
+    async def _store_all(self, batch: Batch) -> None:
+        """Raises what may pass."""
+        started = time.monotonic()
+        try:
+            await self._put(batch)
+        except Exception as error:
+            if isinstance(error, CodeActError) and (error.retryable or not isinstance(error, StoreError)):
+                raise
+            await self._store_each(batch)
+        now = time.monotonic()
+        if any(part.is_cut for _, part in batch):
+            self._due_at = now
+        elif started >= self._due_at:
+            self._due_at = now + min(max(GATHER_S, 3 * (now - started)), LONGEST_GATHER_S)
+
+    async def _store_each(self, batch: Batch) -> None:
+        """Stores one log after the other, so that one that cannot be stored does not delay the others."""
+        for waiting, part in batch:
+            try:
+                await self._put([(waiting, part)])
+            except CodeActError as error:
+                if error.retryable or not isinstance(error, StoreError):
+                    raise
+                log.error("a run cannot be stored", response=waiting.response_id, reason=error.message)
+                self._give_up(waiting, error)
+            except Exception as error:
+                log.exception("a run cannot be stored by an error of ours", response=waiting.response_id)
+                self._give_up(waiting, StoreError(f"The answer cannot be stored: {type(error).__name__}."))
+
+    async def _put(self, batch: Batch) -> None:
+        news = [(waiting, part) for waiting, part in batch if part.write.event_batch.frames or part.write.items]
+        lost = set[str]()
+        if news:
+            store = await self._get_store()
+            lost = await store.run_writes.put([part.write for _, part in news], ttl_s=self._ttl_s)
+        for waiting, part in batch:
+            if waiting.response_id in lost:
+                self._give_up(waiting, ResponseTakenOver())
+                continue
+            waiting.stored(part)
+            if waiting.is_stored:
+                self._forget(waiting)
+
+    def _give_up(self, waiting: Log, error: StoreError) -> None:
+        waiting.failed(error)
+        self._forget(waiting)
+
+    def _to_the_end(self, waiting: Log) -> None:
+        self._waiting.pop(waiting, None)
+        self._waiting[waiting] = None
+
+    def _forget(self, waiting: Log) -> None:
+        self._waiting.pop(waiting, None)
+        self._urgent.pop(waiting, None)
+        if not self._waiting:
+            self._noted = anyio.Event()

@@ -1,0 +1,85 @@
+"""Frames, the JSON of events: numbers and groups them, and encodes the large parts of an event beforehand.
+
+The parts are encoded in slices, so that no event keeps the loop for long, whatever code shows and however many blocks
+a response has.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from codeact import events as e
+from codeact.concurrency.offloop import size_of
+from codeact.concurrency.slices import Slices, encoded_text
+from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Output, Stream, UpdateDisplayData
+
+__all__ = ["chunk_of", "encoded_size", "is_large", "light", "numbered"]
+
+LARGE_CHARS = 200_000
+CHUNK_BYTES = 256_000
+UNNUMBERED = '"sequence_number":0'
+
+
+def numbered(frame: str, number: int) -> str:
+    """The frame of an event without a number, with this one: it stands behind what others wrote into the event."""
+    at = frame.rindex(UNNUMBERED)
+    return f'{frame[:at]}"sequence_number":{number}{frame[at + len(UNNUMBERED) :]}'
+
+
+def chunk_of(frames: Sequence[str], start: int, stop: int) -> list[str]:
+    """The frames from `start` on, about 256 KB of them at most, and at least one."""
+    chunk: list[str] = []
+    size_bytes = 0
+    for index in range(start, stop):
+        chunk.append(frames[index])
+        size_bytes += len(chunk[-1])
+        if size_bytes >= CHUNK_BYTES:
+            break
+    return chunk
+
+
+def is_large(event: e.Event) -> bool:
+    """Whether `light` makes a difference: an output with long texts, or a whole response."""
+    if isinstance(event, e.CodeOutput):
+        return size_of([event.output]) > LARGE_CHARS
+    return isinstance(event, e.TerminalEvent) and len(event.response.output) > 1
+
+
+async def light(event: e.Event) -> e.Event:
+    """The same event for an encoder, and for nothing else: some of its texts and items are JSON."""
+    if isinstance(event, e.CodeOutput):
+        return msgspec.structs.replace(event, output=await _light_output(event.output))
+    if isinstance(event, e.TerminalEvent):
+        return msgspec.structs.replace(event, response=await _light_response(event.response))
+    return event
+
+
+async def encoded_size(response: e.Response) -> int:
+    """How many bytes the response has as JSON."""
+    return len(e.encode(await _light_response(response)))
+
+
+async def _light_response(response: e.Response) -> e.Response:
+    slices = Slices()
+    items: list[Any] = []
+    for item in response.output:
+        items.append(msgspec.Raw(e.encode(item)))
+        await slices.pause()
+    return msgspec.structs.replace(response, output=items)
+
+
+async def _light_output(output: Output) -> Output:
+    match output:
+        case Stream(text=text):
+            return msgspec.structs.replace(output, text=await _light_text(text))
+        case Error(evalue=evalue, traceback=traceback):
+            lines = [await _light_text(line) for line in traceback]
+            return msgspec.structs.replace(output, evalue=await _light_text(evalue), traceback=lines)
+        case DisplayData(data=data) | ExecuteResult(data=data) | UpdateDisplayData(data=data):
+            return msgspec.structs.replace(output, data={mime: await _light_text(data[mime]) for mime in data})
+    return output
+
+
+async def _light_text(text: Any) -> Any:
+    return await encoded_text(text) if isinstance(text, str) and len(text) > LARGE_CHARS else text

@@ -1,0 +1,246 @@
+"""Stores images and files that a user sends as blobs, and puts them back for the model."""
+
+import binascii
+import posixpath
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+
+from codeact.concurrency.concurrently import gathered
+from codeact.data_urls import data_url, split_data_url
+from codeact.errors import InvalidRequest, NotFound
+from codeact.events import Input, InputMessage, Item
+from codeact.file_names import distinct
+from codeact.runs.input_items import CONTAINER_FILE, file_name
+from codeact.store import Blob, ContainerFile
+from codeact.store.references import reference, sha256_of
+from codeact.store.run_store import RunStore
+from codeact.workspaces.workspace import StagedFile
+
+__all__ = [
+    "Blobs",
+    "Get",
+    "blobs_of",
+    "find_media",
+    "image_type",
+    "inline_media",
+    "input_files",
+    "is_plain",
+    "put_media",
+    "served_type",
+    "shown_image",
+    "store_media",
+    "stored_sha256",
+]
+
+Get = Callable[[str], Awaitable[Blob]]
+M = TypeVar("M", bound=Input)
+I = TypeVar("I")  # noqa: E741
+
+
+@dataclass(frozen=True, slots=True)
+class Blobs:
+    """What one owner keeps. `get` and `find` (of container files, by id) raise `NotFound`."""
+
+    put: Callable[[bytes, str], Awaitable[str]]
+    get: Get
+    find: Callable[[str], Awaitable[ContainerFile]]
+
+
+def blobs_of(store: RunStore, *, owner: str) -> Blobs:
+    return Blobs(
+        partial(store.put_blob, owner=owner),
+        partial(store.get_blob, owner=owner),
+        partial(store.files.file, owner=owner),
+    )
+
+
+IMAGE_BYTES = 10_000_000
+"""Of an image that a file's id names: models are given all of it, as base64."""
+IMAGES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
+"""How the content of each type begins."""
+SERVED = frozenset({"application/json", "application/pdf", "image/svg+xml"})
+"""The media types under which blobs leave as they came, beside images that their content proves and plain text."""
+
+
+async def store_media(messages: Sequence[M], blobs: Blobs) -> list[M]:
+    """The messages with a blob in place of each image and file.
+
+    Raises `InvalidRequest` for what is no base64 or no image, and `NotFound` for what is not there.
+    """
+    return await put_media(await find_media(messages, blobs), blobs)
+
+
+async def find_media(items: Sequence[I], blobs: Blobs) -> list[I]:
+    """The first half of `store_media`, which only reads: what the messages name is there, and named by its blob."""
+    return await _replaced(items, lambda part: _found(part, blobs))
+
+
+async def put_media(items: Sequence[I], blobs: Blobs) -> list[I]:
+    """The second half of `store_media`: what the messages bring becomes blobs."""
+    return await _replaced(items, lambda part: _put(part, blobs))
+
+
+async def _replaced(items: Sequence[I], replace: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]) -> list[I]:
+    """The items with what `replace` makes of each image and file in the messages; several at a time."""
+    media = [part for item in items if isinstance(item, InputMessage) for part in item.content if _is_media(part)]
+    found = iter(await gathered([partial(replace, part) for part in media]))
+    return [
+        msgspec.structs.replace(
+            item, content=_apart([next(found) if _is_media(part) else part for part in item.content])
+        )
+        if isinstance(item, InputMessage)
+        else item
+        for item in items
+    ]
+
+
+def is_plain(item: object) -> bool:
+    """Whether it is a message of words alone: nothing in it has to be looked up or kept."""
+    return isinstance(item, InputMessage) and not any(map(_is_media, item.content))
+
+
+def _is_media(part: dict[str, Any]) -> bool:
+    return part.get("type") in ("input_image", "input_file")
+
+
+def _apart(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The content with another name for the second of two files of one name: neither is lost."""
+    sent_names = [part.get("filename") if part.get("type") == "input_file" else None for part in content]
+    names = iter(distinct([name for name in sent_names if name]))
+    return [part | {"filename": next(names)} if name else part for part, name in zip(content, sent_names, strict=True)]
+
+
+async def _found(part: dict[str, Any], blobs: Blobs) -> dict[str, Any]:
+    match part:
+        case {"type": "input_image", "image_url": str(url)} if (sha256 := sha256_of(url)) is not None:
+            await blobs.get(sha256)
+        case {"type": "input_image", "file_id": str(file_id), "detail": detail}:
+            return {"type": "input_image", "image_url": reference(await _image(file_id, blobs)), "detail": detail}
+        case {"type": "input_file", "file_id": str(file_id), "filename": name} if file_id.startswith(CONTAINER_FILE):
+            file = await blobs.find(file_id)
+            name = name or file_name(posixpath.basename(file.path), "input")
+            return part | {"file_id": stored_sha256(file), "filename": name, "size_bytes": file.size_bytes}
+        case {"type": "input_file", "file_id": str(sha256)}:
+            return part | {"size_bytes": len((await blobs.get(sha256)).data)}
+    return part
+
+
+async def _put(part: dict[str, Any], blobs: Blobs) -> dict[str, Any]:
+    match part:
+        case {"type": "input_image", "image_url": str(url)} if sha256_of(url) is None:
+            media_type, data = decode(url)
+            return part | {"image_url": reference(await blobs.put(data, media_type))}
+        case {"type": "input_file", "file_data": str(content)}:
+            media_type, data = decode(content)
+            sha256 = await blobs.put(data, media_type)
+            return part | {"file_data": None, "file_id": sha256, "size_bytes": len(data)}
+    return part
+
+
+async def _image(file_id: str, blobs: Blobs) -> str:
+    """The SHA-256 of the image that a file's id names."""
+    sha256 = stored_sha256(await blobs.find(file_id)) if file_id.startswith(CONTAINER_FILE) else file_id
+    blob = await blobs.get(sha256)
+    if image_type(blob) is None:
+        raise InvalidRequest(
+            f"The file '{file_id}' is no image that models see: PNG, JPEG, GIF or WebP.", param="input", code="no_image"
+        )
+    if len(blob.data) > IMAGE_BYTES:
+        raise InvalidRequest(
+            f"The image '{file_id}' has {len(blob.data)} bytes; models are given at most {IMAGE_BYTES}.",
+            param="input",
+            code="file_too_large",
+        )
+    return sha256
+
+
+def stored_sha256(file: ContainerFile) -> str:
+    """Names its content. Raises `InvalidRequest` where only its container has that."""
+    if file.sha256 is None:
+        raise InvalidRequest(
+            f"The content of '{file.path}' is not kept, since it is too large ({file.size_bytes} bytes): only its"
+            " container has it. Ask in that container's conversation, or upload it anew.",
+            param="input",
+            code="file_too_large",
+        )
+    return file.sha256
+
+
+def image_type(blob: Blob) -> str | None:
+    """What its content says it is, since code may call a file anything; None where that is no image for a model."""
+    if blob.data[:4] == b"RIFF" and blob.data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for begin, kind in IMAGES.items() if blob.data.startswith(begin)), None)
+
+
+def served_type(blob: Blob) -> str:
+    """The media type under which a blob leaves: of a short list, on which no type makes a browser run anything.
+
+    Browsers draw an SVG in `<img>` without its scripts; opened by itself it is saved, as every blob is.
+    """
+    if (image := image_type(blob)) is not None:
+        return image
+    named = blob.media_type.partition(";")[0].strip().lower()
+    if named in SERVED:
+        return named
+    return "text/plain" if named.startswith("text/") else "application/octet-stream"
+
+
+def decode(content: str) -> tuple[str, bytes]:
+    """Media type and bytes of base64, with `data:…;base64,` before it or without. Raises `InvalidRequest`."""
+    url = split_data_url(content)
+    if url is None and content.startswith("data:"):
+        raise InvalidRequest("A data URL must read data:TYPE;base64,CONTENT.", param="input", code="invalid_data_url")
+    media_type, base64 = url if url is not None else ("application/octet-stream", content)
+    try:
+        return media_type, binascii.a2b_base64(base64, strict_mode=True)
+    except ValueError as error:  # `binascii.Error`, and what is said of letters beyond ASCII
+        raise InvalidRequest(
+            f"The base64 of an image or file is broken: {error}.", param="input", code="invalid_base64"
+        ) from None
+
+
+async def inline_media(items: Sequence[Input | Item], *, get: Get) -> list[Input | Item]:
+    """The conversation with each image of the user's as a `data:` URL, as models take it."""
+    return await _replaced(items, lambda part: _shown(part, get))
+
+
+def input_files(items: Sequence[Input | Item], *, get: Get) -> list[StagedFile]:
+    """The files in what the user said; of several with one name, the last."""
+    files: dict[str, StagedFile] = {}
+    for item in items:
+        for part in item.content if isinstance(item, InputMessage) else ():
+            match part:
+                case {"type": "input_file", "filename": str(name), "file_id": str(sha256)}:
+                    files[name] = StagedFile(name, sha256, partial(_content, sha256, get))
+    return list(files.values())
+
+
+async def _content(sha256: str, get: Get) -> bytes:
+    return (await get(sha256)).data
+
+
+async def shown_image(url: str, *, get: Get) -> str | None:
+    """The `data:` URL of an image that is kept; None where it is not, or not any more."""
+    sha256 = sha256_of(url)
+    if sha256 is None:
+        return None
+    try:
+        blob = await get(sha256)
+    except NotFound:
+        return None
+    return data_url(image_type(blob) or blob.media_type, blob.data)
+
+
+async def _shown(part: dict[str, Any], get: Get) -> dict[str, Any]:
+    match part:
+        case {"type": "input_image", "image_url": str(url)} if sha256_of(url) is not None:
+            shown = await shown_image(url, get=get)
+            if shown is None:
+                return {"type": "input_text", "text": "[an image that is no longer kept]"}
+            return part | {"image_url": shown}
+    return part

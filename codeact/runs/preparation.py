@@ -1,0 +1,212 @@
+"""Prepares a run: finds where its question attaches, and turns its messages into what is stored."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from codeact.concurrency.concurrently import concurrently
+from codeact.errors import InvalidRequest, NotFound
+from codeact.events import FunctionCallOutput, Input, InputMessage
+from codeact.runs.input_items import (
+    FunctionCallItem,
+    Given,
+    InputItem,
+    ItemReference,
+    SealedReasoning,
+    as_messages,
+    as_text,
+    from_item,
+)
+from codeact.runs.media import Blobs, blobs_of, find_media, is_plain, put_media, store_media
+from codeact.runs.new_run import NewRun
+from codeact.runs.resume_points import EphemeralResponses, ResumePoint
+from codeact.runs.sealed_reasoning import opened
+from codeact.store import Blob
+from codeact.store.repositories.threads import Attachment
+from codeact.store.run_store import RunStore
+
+__all__ = ["Preparation", "received"]
+
+
+class Preparation:
+    """Prepares one run. First `read`, then `messages`."""
+
+    def __init__(self, store: RunStore, new_run: NewRun, ephemeral: EphemeralResponses | None) -> None:
+        self._store = store
+        self._new_run = new_run
+        self._owner = new_run.owner
+        self._ephemeral = ephemeral or EphemeralResponses()
+        self._sent_items: Sequence[Given] = new_run.messages
+        self._only_trailing = False
+        self._calls_are_known = new_run.previous_response_id is not None or new_run.conversation_id is not None
+        self._referenced: Mapping[str, Any] = {}
+        self._called: Mapping[str, str] = {}
+
+    async def read(self) -> ResumePoint:
+        """Where the request goes on, as it is now. All that has to be known of the database is read at once.
+
+        Raises `NotFound` for what is not there, or is another owner's. A container that is named stands for its
+        conversation; raises `InvalidRequest` where another one is named too.
+        """
+        messages, blobs = self._new_run.messages, self._blobs()
+        if all(map(is_plain, messages)):
+            return await self._resume_point()
+        resume_point, (self._referenced, self._called), self._sent_items = await concurrently(
+            self._resume_point,
+            partial(concurrently, self._references, self._calls),
+            partial(find_media, messages, blobs),
+        )
+        return resume_point
+
+    # ---- where it goes on ----------------------------------------------------------------------------
+
+    async def _resume_point(self) -> ResumePoint:
+        new_run = self._new_run
+        container_id = new_run.container_id
+        if container_id is None:
+            return await self._named()
+        read_container = partial(self._store.threads.of_container, container_id, owner=self._owner)
+        if new_run.previous_response_id is None and new_run.conversation_id is None:
+            conversation_id, at = await read_container()
+            if at is None:
+                raise NotFound(f"There is no conversation '{conversation_id}'.", param="conversation")
+            return ResumePoint(at, workspace_id=conversation_id)
+        (conversation_id, _), resume_point = await concurrently(read_container, self._named)
+        if resume_point.workspace_id != conversation_id:
+            raise InvalidRequest(f"'{container_id}' is the sandbox of another conversation.", param="tools")
+        return resume_point
+
+    async def _named(self) -> ResumePoint:
+        new_run, threads = self._new_run, self._store.threads
+        if new_run.previous_response_id is not None:
+            known = None if new_run.store else self._ephemeral.find(new_run.previous_response_id)
+            return known or _after(await threads.of_response(new_run.previous_response_id, owner=self._owner))
+        if new_run.conversation_id is not None:
+            at = await threads.of_conversation(new_run.conversation_id, owner=self._owner)
+            return ResumePoint(at, workspace_id=at.conversation_id)
+        if new_run.answer_id is None:
+            return await self._find_pending_call() or ResumePoint()
+        waits, around = await concurrently(self._find_pending_call, self._retold)
+        return waits or around
+
+    async def _retold(self) -> ResumePoint:
+        """If the client resends a complete history that we produced, ignores our stored copy but keeps that sandbox."""
+        item_id = self._new_run.answer_id
+        found = None if item_id is None else await self._store.threads.of_item(item_id, owner=self._owner)
+        return ResumePoint() if found is None else ResumePoint(found, workspace_id=found.conversation_id, retold=True)
+
+    async def _find_pending_call(self) -> ResumePoint | None:
+        """Where the last value belongs, for clients that send a conversation whole and name none."""
+        outputs = [item for item in self._new_run.messages if isinstance(item, FunctionCallOutput)]
+        found = await self._store.threads.of_call(outputs[-1].call_id, owner=self._owner) if outputs else None
+        if found is None:
+            return None
+        self._only_trailing = self._calls_are_known = True  # What comes before is in the thread already.
+        return _after(found)
+
+    # ---- what it says --------------------------------------------------------------------------------
+
+    async def messages(self, resume_point: ResumePoint) -> list[Input]:
+        """The request's messages, references replaced by what they name and images and files by blobs.
+
+        Raises `InvalidRequest`, also for the value of a call that nobody made, and `NotFound` for what is not there.
+        """
+        new_run = self._new_run
+        sent_items = _trailing(self._sent_items) if self._only_trailing else self._sent_items
+        sent_items = await opened(sent_items, self._store, owner=self._owner)
+        messages = _resolved(sent_items, self._referenced, calls_are_known=self._calls_are_known)
+        await self._check_outputs(messages, resume_point)
+        messages = await put_media(messages, self._blobs())
+        if new_run.conversation_id is not None:
+            messages = [*resume_point.at.waiting, *messages]
+        if not messages and new_run.generate:
+            raise InvalidRequest("'input' is empty: send the user's text.", param="input")
+        return messages
+
+    async def get_blob(self, sha256: str) -> Blob:
+        """A blob of this connection or of the owner. Raises `NotFound`."""
+        blob = self._ephemeral.blobs.get(sha256)
+        return blob if blob is not None else await self._store.get_blob(sha256, owner=self._owner)
+
+    def _blobs(self) -> Blobs:
+        put = self._remember if not self._new_run.store else partial(self._store.put_blob, owner=self._owner)
+        return Blobs(put, self.get_blob, partial(self._store.files.file, owner=self._owner))
+
+    async def _remember(self, data: bytes, media_type: str) -> str:
+        sha256 = hashlib.sha256(data).hexdigest()
+        self._ephemeral.keep_blob(sha256, Blob(data, media_type))
+        return sha256
+
+    async def _references(self) -> Mapping[str, Any]:
+        return await _referenced(self._new_run.messages, self._store, owner=self._owner)
+
+    async def _calls(self) -> Mapping[str, str]:
+        """Which stored responses made the calls that the request brings values for."""
+        call_ids = {item.call_id for item in self._new_run.messages if isinstance(item, FunctionCallOutput)}
+        return await self._store.threads.called(call_ids, owner=self._owner) if call_ids else {}
+
+    async def _check_outputs(self, messages: list[Input], resume_point: ResumePoint) -> None:
+        """Raises `InvalidRequest` for the value of a call that nobody made in this thread."""
+        wanted = {item.call_id for item in messages if isinstance(item, FunctionCallOutput)} - resume_point.calls()
+        previous = resume_point.at.previous
+        known = {call_id for call_id in wanted if previous and self._called.get(call_id) == previous.response_id}
+        if previous is not None and any(call_id in self._called for call_id in wanted - known):
+            chain = set(await self._store.threads.chain(previous))
+            known |= {call_id for call_id in wanted if self._called.get(call_id) in chain}
+        for call_id in sorted(wanted - known):
+            raise InvalidRequest(
+                f"No function was called under the call_id '{call_id}' in this conversation; continue the"
+                " response that made the call, by 'previous_response_id' or 'conversation'.",
+                param="input",
+            )
+
+
+async def received(items: list[InputItem], store: RunStore, *, owner: str) -> list[Input]:
+    """Items as a client sends them, as they are stored: references resolved, images and files put away."""
+    sent_items = await opened(as_messages(items), store, owner=owner)
+    messages = _resolved(sent_items, await _referenced(sent_items, store, owner=owner))
+    return await store_media(messages, blobs_of(store, owner=owner))
+
+
+async def _referenced(sent_items: Sequence[Given], store: RunStore, *, owner: str) -> Mapping[str, Any]:
+    """The items that references name, by id."""
+    item_ids = {item.id for item in sent_items if isinstance(item, ItemReference)}
+    return await store.threads.items(item_ids, owner=owner) if item_ids else {}
+
+
+def _resolved(
+    sent_items: Sequence[Given], referenced: Mapping[str, Any], *, calls_are_known: bool = False
+) -> list[Input]:
+    """The items with what references name in their place. Raises `NotFound`.
+
+    Values are for the code that waits for them where `calls_are_known`; else calls and values are told in words.
+    """
+    found: list[Input] = []
+    names = {item.call_id: item.name for item in sent_items if isinstance(item, FunctionCallItem)}
+    for item in sent_items:
+        if isinstance(item, ItemReference):
+            if item.id not in referenced:
+                raise NotFound(f"There is no item '{item.id}'.", param="input")
+            found += from_item(referenced[item.id])
+        elif isinstance(item, InputMessage) or (calls_are_known and isinstance(item, FunctionCallOutput)):
+            found.append(item)
+        elif not calls_are_known and not isinstance(item, SealedReasoning):
+            found.append(as_text(item, names))
+    return found
+
+
+def _after(at: Attachment) -> ResumePoint:
+    """After a stored response, and so in its conversation."""
+    branched = at.previous is not None and at.last_response_id not in (None, at.previous.response_id)
+    return ResumePoint(at, workspace_id=at.conversation_id, branched=branched)
+
+
+def _trailing(sent_items: Sequence[Given]) -> Sequence[Given]:
+    """The values at the end, with what the user says around them."""
+    start = len(sent_items)
+    while start and isinstance(item := sent_items[start - 1], InputMessage | FunctionCallOutput):
+        if isinstance(item, InputMessage) and item.role == "assistant":
+            break
+        start -= 1
+    return sent_items[start:]

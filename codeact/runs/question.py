@@ -1,0 +1,298 @@
+"""Begins one run: finds where its question attaches, stores the question, and starts the answer."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import anyio
+
+from codeact import events as e
+from codeact.agent.loop import AgentOptions, Context
+from codeact.agent.model_budget import ModelBudget
+from codeact.agent.output_files import Collect
+from codeact.component import Component
+from codeact.concurrency.concurrently import concurrently
+from codeact.dialect import Name, dialect_for
+from codeact.environment import Environment
+from codeact.events.last_code import LastCode
+from codeact.ids import new_id
+from codeact.model import Model
+from codeact.models.registry import ModelRegistry
+from codeact.packages import worth_telling
+from codeact.runs.admission import Admission, check_concurrency
+from codeact.runs.code_models import CodeModels
+from codeact.runs.disk_floor import DiskFloor
+from codeact.runs.kernel_notes import kernel_notes
+from codeact.runs.manager import RunManager
+from codeact.runs.media import Get, inline_media, input_files, shown_image
+from codeact.runs.new_run import NewRun
+from codeact.runs.preparation import Preparation
+from codeact.runs.resume_points import EphemeralResponses, ResumePoint
+from codeact.runs.run import Run
+from codeact.runs.sealed_reasoning import sealing
+from codeact.settings import Settings
+from codeact.store.allowance import Allowance, Allowances
+from codeact.store.repositories.threads import Moved
+from codeact.store.run_store import RunStore
+from codeact.tools.mcp import McpServers
+from codeact.tools.toolbox import Toolbox, functions_of
+from codeact.workspaces.containers import Containers
+from codeact.workspaces.registry import Workspaces
+from codeact.workspaces.workspace import StagedFile, Workspace
+from sandbox_pool import Sandbox, SandboxPool
+
+__all__ = ["UNSTORED", "Question", "RunComponents"]
+
+UNSTORED = "unstored"
+"""What the ids of workspaces start with that belong to no stored conversation."""
+
+After = Callable[[Run], Awaitable[Run | None]]
+"""Called with a run that has ended; returns the run that goes on with what was said meanwhile, if there is one."""
+
+ATTEMPTS = 5
+"""How often a question looks for its place anew, where others end in its conversation at that very moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunComponents:
+    """The components that runs use. The database, the sandboxes and the models may still be starting."""
+
+    settings: Settings
+    store: Component[RunStore]
+    pool: Component[SandboxPool]
+    models: Component[ModelRegistry]
+    workspaces: Workspaces
+    runs: RunManager
+    mcp: McpServers
+    containers: Containers
+    disk: DiskFloor
+    allowances: Allowances = field(default_factory=Allowances)
+
+    def environment(self) -> Environment:
+        """What the model reads about its sandboxes."""
+        pool = self.pool.started
+        if pool is None:
+            return Environment.of(self.settings.sandbox_spec)
+        return Environment.of(pool.value.spec, pool.value.backend.isolation, worth_telling(pool.value.packages))
+
+
+class Question:
+    """Begins one run, by one call of `begin`.
+
+    `ephemeral` remembers the responses of one connection that are not stored. `then` is called when the run has ended.
+    """
+
+    def __init__(
+        self,
+        components: RunComponents,
+        new_run: NewRun,
+        ephemeral: EphemeralResponses | None,
+        response_id: str | None,
+        then: After,
+    ) -> None:
+        self._components = components
+        self._new_run = new_run
+        self._ephemeral = ephemeral
+        self._response_id = response_id
+        self._then = then
+        self._toolbox = Toolbox()
+        self._budget: ModelBudget | None = None
+
+    async def begin(self) -> Run:
+        """Stores the question and starts its run. Raises what `RunService.create` does.
+
+        It asks the database at most three times in a row, whatever the conversation's length; once more for each new
+        image or file, which are stored before the question. Once the question is being stored, cancelling no
+        longer stops it: a stored response always has its run.
+        """
+        self._components.disk.check()
+        store = await self._components.store.get()
+        model = (await self._components.models.get()).get(self._new_run.model)
+        self._toolbox = self._tools(model)
+        dialect_for(model, self._dialect(model.name))
+        runs, new_run = self._components.runs, self._new_run
+        check_concurrency(new_run.accounts, live_of=runs.live_of)
+        with runs.reserve(owner=new_run.owner):
+            async with Admission.open(new_run.accounts, store) as admission:
+                preparation = Preparation(store, new_run, self._ephemeral)
+                calls = (admission.ask, preparation.read) if admission.has_limits else (preparation.read,)
+                resume_point = (await concurrently(*calls))[-1]
+                for attempt in range(1, ATTEMPTS + 1):
+                    try:
+                        allowance = admission.allowance(self._components.allowances)
+                        return await self._attach(resume_point, preparation, store, model, allowance)
+                    except Moved:
+                        if attempt == ATTEMPTS:
+                            raise
+                    resume_point = await preparation.read()
+        raise AssertionError("unreachable")
+
+    async def _attach(
+        self, resume_point: ResumePoint, preparation: Preparation, store: RunStore, model: Model, allowance: Allowance
+    ) -> Run:
+        """Raises `Moved` where the place is no longer what it was."""
+        new_run, workspaces = self._new_run, self._components.workspaces
+        if self._components.pool.started is not None:
+            workspaces.check_quota(self._components.pool.started.value, resume_point.workspace_id, owner=new_run.owner)
+        workspace_id = resume_point.workspace_id or new_id("conv" if new_run.store else UNSTORED)
+        with ExitStack() as holding, ExitStack() as used, self._components.runs.lock(workspace_id):
+            workspace = holding.enter_context(workspaces.keep(workspace_id, owner=new_run.owner))
+            used.enter_context(workspace.in_use())
+            if resume_point.knows_last_code:
+                messages, code = await preparation.messages(resume_point), await resume_point.last_code(store)
+            else:
+                messages, code = await concurrently(
+                    partial(preparation.messages, resume_point), partial(resume_point.last_code, store)
+                )
+            response = self._response(resume_point, workspace_id, model)
+            messages = [*kernel_notes(response, code, workspace, resume_point), *messages]
+            run = Run(
+                response,
+                owner=new_run.owner,
+                conversation_id=workspace_id,
+                store=store,
+                writer=self._components.runs.writer,
+                store_timeout_s=self._components.settings.store_patience_s,
+                allowance=allowance,
+            )
+            run.count_input(messages)
+            load = partial(self._load, resume_point, messages, code, run, workspace, preparation, store)
+            with anyio.CancelScope(shield=True):
+                if response.store:
+                    await store.threads.begin(
+                        response,
+                        messages,
+                        owner=new_run.owner,
+                        at=resume_point.at,
+                        last_code=code,
+                        also=run.store_created if self._components.runs.has_place else None,
+                    )
+                elif self._ephemeral is not None:
+                    self._ephemeral.add(response, messages, resume_point, workspace_id=workspace_id)
+                handed = holding.pop_all()
+                produce = partial(run.produce, load, model=model, workspace=workspace)
+                self._components.runs.start(run, partial(_holding, handed, produce), then=self._then)
+                if not run.is_queued:  # One that waits leaves its sandbox to those that answer.
+                    handed.push(used.pop_all())
+        return run
+
+    async def _load(
+        self,
+        resume_point: ResumePoint,
+        messages: list[e.Input],
+        code: LastCode | None,
+        run: Run,
+        workspace: Workspace,
+        read: Preparation,
+        store: RunStore,
+    ) -> tuple[Context, AgentOptions]:
+        """What the answer needs beyond the question itself; read once the client knows that it has begun."""
+        is_told = run.response.notices or not run.is_queued
+        late = [] if is_told else kernel_notes(run.response, code, workspace, resume_point)
+        seal = await sealing(store, owner=run.owner) if self._new_run.encrypted_reasoning else None
+        conversation = [*await resume_point.history(store), *late, *messages]
+        files = input_files(conversation, get=read.get_blob)
+        options = self._options(files, run, workspace, read.get_blob)
+        return await inline_media(conversation, get=read.get_blob), replace(options, seal_reasoning=seal)
+
+    def _response(self, resume_point: ResumePoint, workspace_id: str, model: Model) -> e.Response:
+        new_run = self._new_run
+        return e.Response(
+            id=self._response_id
+            or new_id("resp", after=resume_point.at.last_response_id or resume_point.previous_response_id),
+            created_at=int(time.time()),
+            model=model.name,
+            conversation=e.ConversationRef(workspace_id) if new_run.store else None,
+            previous_response_id=resume_point.previous_response_id,
+            instructions=new_run.instructions,
+            metadata=new_run.metadata,
+            background=new_run.background,
+            max_output_tokens=new_run.max_output_tokens,
+            max_tool_calls=new_run.max_tool_calls,
+            temperature=1.0 if new_run.temperature is None else new_run.temperature,
+            top_p=1.0 if new_run.top_p is None else new_run.top_p,
+            text=new_run.text,
+            reasoning=new_run.reasoning,
+            tool_choice=new_run.tool_choice,
+            tools=list(new_run.tools),
+            truncation=new_run.truncation,
+            store=new_run.store,
+            user=new_run.user,
+            safety_identifier=new_run.safety_identifier,
+            prompt_cache_key=new_run.prompt_cache_key,
+        )
+
+    def _dialect(self, model: str) -> Name | None:
+        """What the request demands, else what is configured for this model."""
+        return self._new_run.dialect or self._components.settings.options_of(model).dialect
+
+    def _options(self, files: Sequence[StagedFile], run: Run, workspace: Workspace, get: Get) -> AgentOptions:
+        new_run, settings, choice = self._new_run, self._components.settings, self._new_run.choice
+        return AgentOptions(
+            max_turns=settings.max_turns,
+            max_tool_calls=new_run.max_tool_calls if choice.may_act else 0,
+            must_act=choice.must_act,
+            must_call=choice.must_call,
+            generate=new_run.generate,
+            may_warm=partial(self._may_warm, workspace),
+            truncate=new_run.truncation == "auto",
+            observation_chars=settings.observation_chars,
+            call_output_tokens=settings.model_max_output_tokens,
+            instructions=new_run.told,
+            sampling=new_run.sampling,
+            environment=self._components.environment(),
+            toolbox=self._toolbox,
+            budget=self._budget,
+            call_timeout_s=settings.call_timeout_s,
+            files=files,
+            collect=self._collecting(run, files) if new_run.store and new_run.collects_files else None,
+            room_bytes=run.allowance.room_bytes,
+            dialect=self._dialect(run.response.model),
+            preferred_dialect=settings.preferred_dialect,
+            shows_images=settings.model_images,
+            answer_format=new_run.answer_format,
+            window_tokens=settings.options_of(run.response.model).window_tokens,
+            load_image=partial(shown_image, get=get),
+        )
+
+    def _tools(self, model: Model) -> Toolbox:
+        """What code can call. Raises `InvalidRequest` for a function that cannot be one."""
+        choice = self._new_run.choice
+        components, mcp = self._components, self._components.mcp
+        models = CodeModels(
+            self._new_run,
+            model,
+            settings=components.settings,
+            workspaces=components.workspaces,
+            environment=components.environment,
+        )
+        self._budget = models.budget
+        functions = [*functions_of(list(choice.tools)), *self._new_run.functions, *models.functions]
+        toolbox = Toolbox([*functions, *mcp.functions]) if functions else mcp.toolbox
+        return toolbox if choice.may_act else Toolbox()
+
+    def _may_warm(self, workspace: Workspace) -> bool:
+        """Whether a sandbox may be claimed ahead of a question; the pages of strangers have bounds."""
+        pool = self._components.pool.started
+        if self._new_run.always_warm:
+            return True
+        return pool is not None and self._components.workspaces.may_warm(pool.value, workspace)
+
+    def _collecting(self, run: Run, files: Sequence[StagedFile]) -> Collect:
+        """Gives the files that code wrote: what the user gave is not among them as long as it is the same."""
+        same = {(file.name, file.sha256) for file in files}
+        containers = self._components.containers
+
+        async def collect(sandbox: Sandbox) -> list[tuple[str, str]]:
+            files = await containers.collect(sandbox, conversation_id=run.conversation_id, owner=run.owner)
+            return [(file.id, file.path) for file in files if (file.path, file.sha256) not in same]
+
+        return collect
+
+
+async def _holding(holding: ExitStack, produce: Callable[[], Awaitable[None]]) -> None:
+    """What the question holds of its workspace stays the run's until the answer has ended."""
+    with holding:
+        await produce()

@@ -1,0 +1,138 @@
+"""Answers questions for every transport: begins, steers and stops runs."""
+
+import math
+from collections.abc import AsyncGenerator, Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from codeact import events as e
+from codeact.component import Component
+from codeact.errors import InvalidRequest, NotFound
+from codeact.ids import new_id
+from codeact.runs.new_run import NewRun
+from codeact.runs.question import UNSTORED, Question, RunComponents
+from codeact.runs.resume_points import EphemeralResponses
+from codeact.runs.run import Run
+from codeact.runs.steering import steer_elsewhere, steer_here
+from codeact.runs.streams import open_stream
+
+if TYPE_CHECKING:
+    from codeact.store import Store
+
+__all__ = ["RunService"]
+
+
+class RunService:
+    """Answers questions with these components. Any number of tasks may call it.
+
+    `database` is the store where other servers may share it: then runs of theirs can be stopped, steered and read too.
+    """
+
+    def __init__(self, components: RunComponents, *, database: "Component[Store] | None" = None) -> None:
+        self._components = components
+        self._database = database
+
+    async def create(
+        self,
+        new_run: NewRun,
+        *,
+        ephemeral: EphemeralResponses | None = None,
+        response_id: str | None = None,
+        begun: Callable[[Run], None] = lambda run: None,
+    ) -> Run:
+        """Stores the question and starts its run. When it returns, the question is safe.
+
+        `ephemeral` remembers the responses of one connection that are not stored. `response_id` is an id that was
+        already sent to the client (a steering successor); otherwise a new one is made. `begun` is called with the run,
+        and later with each run that follows it because it was steered. Raises `InvalidRequest` and its subclasses for
+        ids that do not fit, `ModelNotFound`, `Overloaded`, `RateLimited`, and the error of a component that failed.
+        """
+        then = partial(self._after, new_run=new_run, ephemeral=ephemeral, begun=begun)
+        question = Question(self._components, new_run, ephemeral, response_id, then)
+        try:
+            with ephemeral.beginning() if ephemeral is not None else nullcontext():
+                run = await question.begin()
+        except Exception:
+            if ephemeral is not None and new_run.previous_response_id is not None:
+                ephemeral.forget(new_run.previous_response_id)
+            raise
+        begun(run)
+        return run
+
+    async def open_stream(
+        self, response_id: str, *, owner: str, starting_after: int = -1, idle_s: float = math.inf
+    ) -> AsyncGenerator[list[str], None]:
+        """The response's frames after this number; see `codeact.runs.streams`."""
+        store = await self._shared(response_id)
+        return await open_stream(
+            self._components.runs, store, response_id, owner=owner, start=max(0, starting_after + 1), idle_s=idle_s
+        )
+
+    async def cancel(self, response_id: str, *, owner: str) -> Run | None:
+        """Has the response stop, whichever process is at work on it; returns its run if that is this one.
+
+        Returns at once. An ended response stays as it is. Raises `NotFound`.
+        """
+        run = self._components.runs.find(response_id, owner=owner)
+        if run is not None:
+            run.cancel()
+            return run
+        store = await self._shared(response_id)
+        if await store.leases.is_under_way(response_id, owner=owner):
+            await store.leases.ask_to_cancel(response_id, owner=owner)
+        return None
+
+    async def steer(self, response_id: str, messages: list[e.InputMessage], *, owner: str) -> None:
+        """Has the response take in what the user says, whichever process is at work on it; see `Run.steer`.
+
+        Raises `NotFound` too.
+        """
+        steer_id = new_id("steer")
+        store = await self._shared(response_id)
+        run = self._components.runs.find(response_id, owner=owner)
+        if run is not None:
+            await steer_here(store, run, messages, steer_id=steer_id)
+        elif await store.leases.is_under_way(response_id, owner=owner):
+            await steer_elsewhere(store, response_id, messages, owner=owner, steer_id=steer_id)
+        else:
+            raise InvalidRequest(f"The response '{response_id}' has ended.", code="response_already_completed")
+
+    async def forget(self, ephemeral: EphemeralResponses) -> None:
+        """Releases the sandboxes that only this connection could go on with, when it has ended."""
+        workspace_ids = ephemeral.workspace_ids
+        ephemeral.close()
+        for workspace_id in workspace_ids:
+            await self._release(workspace_id)
+
+    async def _after(
+        self, run: Run, *, new_run: NewRun, ephemeral: EphemeralResponses | None, begun: Callable[[Run], None]
+    ) -> Run | None:
+        """Begins the successor of a run that was steered; else releases the sandbox that nobody can go on with.
+
+        Where no successor can begin, what was said stays in the stored conversation, for its next question.
+        """
+        if run.steering and run.response.status in ("completed", "incomplete"):
+            further = replace(
+                new_run,
+                previous_response_id=run.id,
+                conversation_id=None,
+                container_id=None,
+                answer_id=None,
+                messages=list(run.steering),
+                generate=True,
+            )
+            return await self.create(further, ephemeral=ephemeral, response_id=run.successor_id, begun=begun)
+        if ephemeral is None or ephemeral.closed:
+            await self._release(run.conversation_id)
+        return None
+
+    async def _shared(self, response_id: str) -> "Store":
+        if self._database is None:
+            raise NotFound(f"There is no response '{response_id}' under way.", param="response_id")
+        return await self._database.get()
+
+    async def _release(self, workspace_id: str) -> None:
+        if workspace_id.startswith(UNSTORED):
+            await self._components.workspaces.release(workspace_id, "its connection ended")

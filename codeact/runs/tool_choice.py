@@ -1,0 +1,46 @@
+"""Reads a request's `tool_choice`: whether code must, may or must not run, and which functions it may call.
+
+Functions are called by code, so whoever demands a function demands code that calls it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from codeact.errors import InvalidRequest
+
+__all__ = ["ToolChoice", "choice_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """`must_call` is the function that has to be called. `tools` are those of the request that are left."""
+
+    may_act: bool = True
+    must_act: bool = False
+    must_call: str | None = None
+    tools: Sequence[dict[str, Any]] = ()
+
+
+def choice_of(choice: str | dict[str, Any], tools: Sequence[dict[str, Any]]) -> ToolChoice:
+    """Raises `InvalidRequest` for a function that is not among the request's tools."""
+    names = {tool["name"] for tool in tools if tool["type"] == "function"}
+    match choice:
+        case "none":
+            return ToolChoice(may_act=False)
+        case "required" | {"type": "code_interpreter"}:
+            return ToolChoice(must_act=True, tools=tools)
+        case {"type": "function", "name": str(name)}:
+            _check({name}, names)
+            return ToolChoice(must_act=True, must_call=name, tools=tools)
+        case {"type": "allowed_tools", "mode": mode, "tools": list(allowed)}:
+            chosen = {tool["name"] for tool in allowed if tool["type"] == "function"}
+            _check(chosen, names)
+            left = [tool for tool in tools if tool["type"] != "function" or tool["name"] in chosen]
+            return ToolChoice(must_act=mode == "required", may_act=bool(allowed), tools=left)
+    return ToolChoice(tools=tools)
+
+
+def _check(chosen: set[str], names: set[str]) -> None:
+    if unknown := sorted(chosen - names):
+        raise InvalidRequest(f"'tool_choice' names '{unknown[0]}', which is not in 'tools'.", param="tool_choice")

@@ -1,0 +1,70 @@
+"""Encrypts what a client keeps for the server: only the server can read it again, and only for the same owner.
+
+AES-256-GCM (NIST SP 800-38D). Kind and owner are authenticated and not stored; the model's name is stored inside.
+"""
+
+import base64
+import binascii
+import json
+import secrets
+from dataclasses import dataclass
+
+__all__ = ["KEY_BYTES", "MOST_CHARS", "Sealed", "Sealer", "Unsealable"]
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+MOST_CHARS = 8_000_000
+"""Of a sealed text; a longer one is refused before it is decoded."""
+_PREFIX = "cs1."
+
+
+class Unsealable(ValueError):
+    """The text was not sealed here, was changed, or is of another kind or owner. Nobody can tell which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What was sealed, and the name of the model whose it is; empty where it belongs to none."""
+
+    content: bytes
+    model: str
+
+
+class Sealer:
+    """Seals and opens with one key. Safe for concurrent calls."""
+
+    def __init__(self, key: bytes) -> None:
+        # Imported here, since an agent without a server needs neither.
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        self._cipher = AESGCM(key)
+
+    def seal(self, kind: str, content: bytes, *, owner: str, model: str = "") -> str:
+        """Returns the content as text that says nothing of it but its length."""
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        name = model.encode()
+        plain = len(name).to_bytes(4) + name + content
+        return (
+            _PREFIX + base64.urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, plain, _bound(kind, owner))).decode()
+        )
+
+    def open(self, kind: str, sealed: str, *, owner: str) -> Sealed:
+        """Returns what `seal` was given for this kind and owner. Raises `Unsealable`."""
+        from cryptography.exceptions import InvalidTag
+
+        if not sealed.startswith(_PREFIX) or len(sealed) > MOST_CHARS:
+            raise Unsealable("The text was not encrypted here.")
+        try:
+            text = sealed[len(_PREFIX) :].encode()
+            data = base64.b64decode(text, altchars=b"-_", validate=True)
+            if base64.urlsafe_b64encode(data) != text:  # The last letter has bits that say nothing.
+                raise InvalidTag
+            plain = self._cipher.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], _bound(kind, owner))
+        except (InvalidTag, binascii.Error, ValueError):
+            raise Unsealable("The text was not encrypted here for this owner, or it was changed.") from None
+        size = int.from_bytes(plain[:4])
+        return Sealed(plain[4 + size :], plain[4 : 4 + size].decode())
+
+
+def _bound(kind: str, owner: str) -> bytes:
+    return json.dumps([kind, owner]).encode()

@@ -1,0 +1,136 @@
+"""The documents of credentials, sessions, usage and the audit log."""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from codeact.store.documents.schema import AUDIT, CREDENTIAL, SECRET, STORED_BYTES, USAGE, Schema
+from codeact.store.documents.versioned import VersionedDocument
+from codeact.store.records import AuditEntry, Credential, OwnerLimits
+
+__all__ = ["AuditDocument", "CredentialDocument", "SecretDocument", "StoredDocument", "UsageDocument"]
+
+
+class CredentialDocument(VersionedDocument):
+    """`hash` is the SHA-256 of a secret with 256 random bits, which needs no salt and no slow hash."""
+
+    SCHEMA: ClassVar[Schema] = CREDENTIAL
+    id: str  # type: ignore[assignment]  # ours, not an ObjectId
+    kind: Literal["key", "session", "embed"]
+    hash: str
+    owner: str
+    name: str
+    operator: bool
+    shown: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    purge_at: datetime | None = None
+    parent_id: str | None = None
+    limits: dict[str, int]
+    origin: str | None = None
+    account_limits: dict[str, int] = Field(default_factory=dict)
+
+    class Settings:
+        name = "credentials"
+        indexes: ClassVar = [
+            IndexModel([("hash", ASCENDING)], name="secret", unique=True),
+            IndexModel([("kind", ASCENDING), ("created_at", ASCENDING)], name="kind_oldest_first"),
+            IndexModel([("parent_id", ASCENDING)], name="made_from"),
+            IndexModel([("purge_at", ASCENDING)], name="purge", expireAfterSeconds=0),
+        ]
+
+    def record(self) -> Credential:
+        return Credential(
+            id=self.id,
+            kind=self.kind,
+            owner=self.owner,
+            name=self.name,
+            operator=self.operator,
+            shown=self.shown,
+            created_at=self.created_at,
+            expires_at=self.expires_at,
+            revoked_at=self.revoked_at,
+            parent_id=self.parent_id,
+            limits=OwnerLimits(**self.limits),
+            origin=self.origin,
+            account_limits=OwnerLimits(**self.account_limits),
+        )
+
+
+class SecretDocument(VersionedDocument):
+    """A random key of the server's own, which all servers of the database share."""
+
+    SCHEMA: ClassVar[Schema] = SECRET
+    id: str  # type: ignore[assignment]
+    value: bytes
+
+    class Settings:
+        name = "secrets"
+
+
+class UsageDocument(VersionedDocument):
+    """What an owner used in one period, a minute or a day: `local/2026-11-21` or `local/2026-11-21T08:15`.
+
+    `sessions` are an embed's; a user's tokens and responses count for the account, too.
+    """
+
+    SCHEMA: ClassVar[Schema] = USAGE
+    id: str  # type: ignore[assignment]
+    responses: int = 0
+    sessions: int = 0
+    tokens: int = 0
+    purge_at: datetime
+
+    class Settings:
+        name = "usage"
+        indexes: ClassVar = [IndexModel([("purge_at", ASCENDING)], name="purge", expireAfterSeconds=0)]
+
+
+class AuditDocument(VersionedDocument):
+    SCHEMA: ClassVar[Schema] = AUDIT
+    at: datetime
+    owner: str
+    credential_id: str | None
+    action: str
+    subject: str
+    status: int
+    address: str
+    times: int = 1
+    purge_at: datetime
+
+    class Settings:
+        name = "audit"
+        indexes: ClassVar = [
+            IndexModel([("at", DESCENDING), ("_id", DESCENDING)], name="latest_first"),
+            IndexModel([("owner", ASCENDING), ("_id", DESCENDING)], name="owner_newest_first"),
+            IndexModel([("action", ASCENDING), ("_id", DESCENDING)], name="action_newest_first"),
+            IndexModel([("subject", ASCENDING), ("_id", DESCENDING)], name="subject_newest_first"),
+            IndexModel([("purge_at", ASCENDING)], name="purge", expireAfterSeconds=0),
+        ]
+
+    def record(self) -> AuditEntry:
+        return AuditEntry(
+            self.at,
+            self.owner,
+            self.credential_id,
+            self.action,
+            self.subject,
+            self.status,
+            self.address,
+            id=str(self.id),
+            times=self.times,
+        )
+
+
+class StoredDocument(VersionedDocument):
+    """What one owner keeps; a user's counts for the account as well."""
+
+    SCHEMA: ClassVar[Schema] = STORED_BYTES
+    id: str  # type: ignore[assignment]
+    bytes: int = 0
+
+    class Settings:
+        name = "stored"

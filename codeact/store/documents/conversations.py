@@ -1,0 +1,188 @@
+"""The documents of conversations, with the fields by which conversations are listed and searched."""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, ClassVar, Self
+
+import msgspec
+from pydantic import Field
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from codeact.events import Input, InputMessage, Response
+from codeact.store.documents import stand_ins
+from codeact.store.documents.reading import read_input
+from codeact.store.documents.schema import CONVERSATION, Schema
+from codeact.store.documents.versioned import VersionedDocument
+from codeact.store.records import Conversation, StoredResponse
+from codeact.store.search.search_fields import VERSION, SearchFields, begun, ended, labels_of, more_words, title_of
+from codeact.store.values import as_json, time_of
+
+__all__ = ["ConversationDocument"]
+
+LATEST = [("updated_at", DESCENDING), ("_id", DESCENDING)]
+"""The order of every list, and the end of every index that serves one."""
+
+RANGES = {"tokens": "facets.tokens", "cost": "facets.cost_usd", "duration": "facets.duration_s"}
+
+HISTORY = {
+    "latest": [("deleted", ASCENDING), *LATEST, *((path, ASCENDING) for path in RANGES.values())],
+    "labels": [("labels", ASCENDING), *LATEST],
+    "words": [("words", ASCENDING), *LATEST],
+    **{name: [("deleted", ASCENDING), (path, ASCENDING), *LATEST] for name, path in RANGES.items()},
+}
+"""The keys of the history's indexes; each is there with the owner in front and without."""
+
+
+class ConversationDocument(VersionedDocument):
+    """A conversation and what the history is searched and filtered by (docs/history.md).
+
+    `begun_id` is the response that began last: the end of an earlier one, which comes late, changes nothing any more.
+    `labels` and `words` are empty once it is deleted, so that their indexes need not know of it. `revision`
+    counts the changes, `version` says which rules the facets follow: both are `change`'s and `rebuild`'s.
+    """
+
+    SCHEMA: ClassVar[Schema] = CONVERSATION
+    id: str  # type: ignore[assignment]  # ours, not an ObjectId
+    owner: str
+    created_at: datetime
+    updated_at: datetime
+    metadata: str
+    last_response_id: str | None = None
+    begun_id: str | None = None
+    pending: list[dict[str, Any]] = Field(default_factory=list)
+    deleted: bool = False
+    deleted_at: datetime | None = None
+    title: str | None = None
+    pinned: bool = False
+    tags: list[str] = Field(default_factory=list)
+    ratings: list[str] = Field(default_factory=list)
+    facets: SearchFields = Field(default_factory=SearchFields)
+    labels: list[str] = Field(default_factory=list)
+    words: list[str] = Field(default_factory=list)
+    revision: int = 0
+    version: int = 0
+
+    class Settings:
+        name = "conversations"
+        indexes: ClassVar = [
+            *(
+                IndexModel([*scope, *keys], name=f"{'owner' if scope else 'all'}_{name}")
+                for scope in ([("owner", ASCENDING)], [])
+                for name, keys in HISTORY.items()
+            ),
+            IndexModel([("version", ASCENDING)], name="version"),
+            IndexModel([("deleted_at", ASCENDING)], name="deleted", partialFilterExpression={"deleted": {"$eq": True}}),
+            IndexModel([("owner", ASCENDING), ("facets.blobs", ASCENDING)], name="owner_blobs"),
+        ]
+
+    @classmethod
+    def pack(
+        cls, conversation_id: str, *, owner: str, created_at: float, metadata: Mapping[str, str]
+    ) -> "ConversationDocument":
+        now = time_of(created_at)
+        return cls(
+            id=conversation_id,
+            owner=owner,
+            created_at=now,
+            updated_at=now,
+            metadata=as_json(metadata),
+            title=metadata.get("title"),
+            version=VERSION,
+        )
+
+    @classmethod
+    async def change(
+        cls, place: Mapping[str, Any], change: Callable[[Self], object], *, known: Mapping[str, Any] | None = None
+    ) -> Self | None:
+        """Lets `change` alter the one at `place`, and stores what differs; again on what is there if others did.
+
+        None where there is no such conversation. `change` has to bear being called again, also when it was stored.
+        `known` is what was at `place` a moment ago: it saves reading it, and is read again if others changed it.
+        Raises `StoredByNewerVersion`.
+        """
+        collection = cls.get_pymongo_collection()
+        while (stored := known or await collection.find_one(place)) is not None:
+            known = None
+            cls.SCHEMA.check(stored)
+            document: Self = cls.model_validate(stored)
+            change(document)
+            document.label()
+            wanted = document.model_dump(exclude={"id", "revision"})
+            # What an older server left out has no value in `stored`.
+            values = {name: value for name, value in wanted.items() if name not in stored or value != stored[name]}
+            same = {"_id": document.id, "revision": stored.get("revision")}
+            done = await collection.update_one(same, {"$set": values, "$inc": {"revision": 1}})
+            if done.matched_count:
+                return document
+        return None
+
+    @classmethod
+    def stand_in(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        return stand_ins.of_conversation(stored)
+
+    def begin(self, response: Response, input_items: list[Input]) -> None:
+        """Takes in what a response knows when it begins."""
+        messages = [item for item in input_items if isinstance(item, InputMessage)]
+        self.title = self.title or title_of(messages)
+        self.begun_id = response.id
+        taken = {item.id for item in input_items}
+        self.pending = [item for item in self.pending if item["id"] not in taken]
+        self.words = begun(self.facets, self.words, response, messages)
+
+    def end(self, response: Response) -> None:
+        """Takes in what a response knows when it has ended, and makes it the last one; once."""
+        if self.last_response_id != response.id:
+            self.last_response_id = response.id
+            self.words = ended(self.facets, self.words, response)
+        self.facets.status = response.status
+        self.updated_at = time_of(time.time())
+
+    def waiting(self) -> list[Input]:
+        """What was said outside of a response, for the next one."""
+        return read_input(self.pending)
+
+    def rename(self, title: str) -> None:
+        self.title = title
+        self.words = more_words(self.words, [title])
+
+    def mark_deleted(self) -> None:
+        """The first call says when."""
+        self.deleted_at = self.deleted_at or time_of(time.time())
+        self.deleted = True
+
+    def mark_restored(self) -> None:
+        """Undoes `mark_deleted`, but for the words, which only `rebuild` knows."""
+        self.deleted, self.deleted_at = False, None
+
+    def rebuild(self, stored: list[StoredResponse]) -> None:
+        """Takes in all of its responses anew."""
+        begun_id = self.begun_id
+        self.facets, self.version = SearchFields(), VERSION
+        self.words = more_words([], [self.title or ""])
+        for one in stored:
+            self.begin(one.response, one.input)
+            if one.response.status not in ("queued", "in_progress"):
+                self.words = ended(self.facets, self.words, one.response)
+        self.begun_id = begun_id
+
+    def label(self) -> None:
+        """Makes what it is searched by agree with the rest of it."""
+        self.labels = labels_of(self.facets, pinned=self.pinned, tags=self.tags, ratings=self.ratings)
+        if self.deleted:
+            self.labels, self.words = [], []
+
+    def record(self) -> Conversation:
+        return Conversation(
+            id=self.id,
+            owner=self.owner,
+            created_at=self.created_at.timestamp(),
+            updated_at=self.updated_at.timestamp(),
+            metadata=msgspec.json.decode(self.metadata, type=dict[str, str]),
+            last_response_id=self.last_response_id,
+            title=self.title,
+            pinned=self.pinned,
+            tags=tuple(self.tags),
+            ratings=tuple(self.ratings),
+            facets=self.facets,
+        )

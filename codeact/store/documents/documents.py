@@ -1,0 +1,151 @@
+"""All collections of one database, and the changes that concern several of them."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from beanie import Document
+from beanie.odm.utils.init import Initializer
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
+
+from codeact.concurrency.slices import Slices
+from codeact.events import Input, Response
+from codeact.store.documents.access import (
+    AuditDocument,
+    CredentialDocument,
+    SecretDocument,
+    StoredDocument,
+    UsageDocument,
+)
+from codeact.store.documents.conversations import ConversationDocument
+from codeact.store.documents.files import BlobDocument, ContainerDocument, FileDocument
+from codeact.store.documents.responses import EventBatchDocument, ItemDocument, ResponseDocument, TreeLink
+from codeact.store.documents.sharing import FeedbackDocument, ShareDocument
+from codeact.store.records import StoredResponse
+
+__all__ = ["Documents"]
+
+BATCH = 5
+"""Items that the database's driver decodes at a time; one has 8 MB at most, and ordinary ones a few KB."""
+
+
+class Documents:
+    """The document classes bound to one database.
+
+    They are subclasses of its own: Beanie binds a class to one database for the whole process, and a second
+    store would redirect the first one's writes.
+    """
+
+    def __init__(self) -> None:
+        self.conversations: type[ConversationDocument] = type("Conversations", (ConversationDocument,), {})
+        self.responses: type[ResponseDocument] = type("Responses", (ResponseDocument,), {})
+        self.items: type[ItemDocument] = type("Items", (ItemDocument,), {})
+        self.blobs: type[BlobDocument] = type("Blobs", (BlobDocument,), {})
+        self.events: type[EventBatchDocument] = type("Events", (EventBatchDocument,), {})
+        self.containers: type[ContainerDocument] = type("Containers", (ContainerDocument,), {})
+        self.files: type[FileDocument] = type("Files", (FileDocument,), {})
+        self.feedback: type[FeedbackDocument] = type("Feedback", (FeedbackDocument,), {})
+        self.shares: type[ShareDocument] = type("Shares", (ShareDocument,), {})
+        self.credentials: type[CredentialDocument] = type("Credentials", (CredentialDocument,), {})
+        self.usage: type[UsageDocument] = type("Usage", (UsageDocument,), {})
+        self.stored: type[StoredDocument] = type("Stored", (StoredDocument,), {})
+        self.secrets: type[SecretDocument] = type("Secrets", (SecretDocument,), {})
+        self.audit: type[AuditDocument] = type("Audit", (AuditDocument,), {})
+
+    async def insert(self, document: Document) -> bool:
+        """Inserts; False where it is there already, stored by a call whose connection broke, or must not be there."""
+        try:
+            # Beanie's own `insert` takes several times as long to encode a document that is made of plain values.
+            fields = document.model_dump(exclude={"revision_id"})
+            named = {"_id": id} if (id := fields.pop("id")) is not None else {}
+            await document.get_pymongo_collection().insert_one(named | fields)
+        except DuplicateKeyError:
+            return False
+        return True
+
+    async def with_items(self, found: Sequence[ResponseDocument]) -> list[StoredResponse]:
+        """The responses with their items, in the given order; in one query."""
+        items: dict[str, list[ItemDocument]] = {document.id: [] for document in found}
+        order = ("response_id", "output_index")
+        slices = Slices()
+        cursor = self.items.find({"response_id": {"$in": list(items)}}, batch_size=BATCH).sort(*order)
+        async for item in cursor:
+            items[item.response_id].append(item)
+            await slices.pause()
+        read: list[StoredResponse] = []
+        for document in found:
+            stored = document.unpack([])
+            for item in items.pop(document.id):
+                stored.response.output += document.counted(item)
+                await slices.pause()
+            read.append(stored)
+        return read
+
+    async def add(self, response: Response, messages: list[Input], *, owner: str) -> None:
+        """Stores a response that has ended, with its output. May be repeated."""
+        previous = response.previous_response_id
+        link = await self.responses.link(previous, owner=owner) if previous is not None else None
+        root_id = link.root_id if link is not None else response.id
+        document = self.responses.pack(response, messages, owner=owner, root_id=root_id)
+        for index, item in enumerate(response.output):
+            await self.insert(self.items.pack(response.id, index, item))
+        await self.insert(document)
+
+    async def remove(self, conversation: ConversationDocument) -> None:
+        """Removes the conversation and what is its own; the conversation last, so that a retry ends it.
+
+        Blobs that nothing else is seen to use are marked, for `remove_unused_blob`.
+        """
+        responses = self.responses.find({"response.conversation.id": conversation.id}).project(TreeLink)
+        ids = [link.id async for link in responses]
+        await self.items.find({"response_id": {"$in": ids}}).delete()
+        await self.responses.find({"_id": {"$in": ids}}).delete()
+        for response_id in ids:
+            await self.events.remove(response_id)
+        of_it = {"conversation_id": conversation.id}
+        used = {file.sha256 async for file in self.files.find(of_it) if file.sha256 is not None}
+        await self.files.find(of_it).delete()
+        for documents in (self.containers, self.feedback, self.shares):
+            await documents.find(of_it).delete()
+        for sha256 in {*conversation.facets.blobs, *used}:
+            await self._mark_unused(sha256, conversation)
+        await self.conversations.find({"_id": conversation.id}).delete()
+
+    async def remove_unused_blob(self, since: datetime) -> bool:
+        """Removes one blob that nothing has used since then; False where there is none any more."""
+        blobs = self.blobs.get_pymongo_collection()
+        unused = {"unused_at": {"$lte": since}}
+        found = await blobs.find_one(unused, {"owner": 1, "sha256": 1})
+        if found is None:
+            return False
+        of_it = {"owner": found["owner"], "sha256": found["sha256"]}
+        if await self._is_used(**of_it):
+            await blobs.update_many(of_it, {"$unset": {"unused_at": ""}})
+        else:
+            await blobs.delete_many(of_it | unused)  # Whoever puts it again at this moment has said so there.
+        return True
+
+    async def _mark_unused(self, sha256: str, conversation: ConversationDocument) -> None:
+        of_it = {"owner": conversation.owner, "sha256": sha256}
+        if not await self._is_used(**of_it, but=conversation.id):
+            blobs = self.blobs.get_pymongo_collection()
+            await blobs.update_many(of_it, {"$set": {"unused_at": datetime.now(UTC)}})
+
+    async def _is_used(self, owner: str, sha256: str, *, but: str = "") -> bool:
+        """By a conversation or a file. What a response under way has put is among them only once that has ended."""
+        other = {"owner": owner, "facets.blobs": sha256, "_id": {"$ne": but}}
+        if await self.conversations.find_one(other) is not None:
+            return True
+        return await self.files.find_one({"owner": owner, "sha256": sha256}) is not None
+
+    @classmethod
+    async def bind(cls, database: AsyncDatabase[dict[str, Any]]) -> "Documents":
+        """Binds and creates missing indexes; on a database that grew without them this takes its time."""
+        documents = cls()
+        models = list(vars(documents).values())
+        initializer = Initializer(database, document_models=models)
+        # It would bind what they inherit from as well; `init_beanie` has no word against that.
+        initializer.inited_classes += [model.__bases__[0] for model in models]
+        await initializer
+        return documents

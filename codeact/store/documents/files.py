@@ -1,0 +1,113 @@
+"""The documents of containers, their files, and blobs, which hold the contents."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from codeact.store.documents.schema import BLOB, CONTAINER, FILE, Schema
+from codeact.store.documents.versioned import VersionedDocument
+from codeact.store.records import Container, ContainerFile
+
+__all__ = ["BlobDocument", "ContainerDocument", "FileDocument"]
+
+
+class ContainerDocument(VersionedDocument):
+    """A sandbox that a conversation has or had. `process` names the server that said so at `held_at`, by the
+    database's clock: the only one that all servers share.
+    """
+
+    SCHEMA: ClassVar[Schema] = CONTAINER
+    id: str  # type: ignore[assignment]  # the sandbox's
+    owner: str
+    conversation_id: str
+    name: str
+    created_at: datetime
+    last_active_at: datetime
+    process: str | None = None
+    held_at: datetime | None = None
+
+    class Settings:
+        name = "containers"
+        indexes: ClassVar = [
+            IndexModel([("owner", ASCENDING), ("_id", DESCENDING)], name="owner_newest_first"),
+            IndexModel([("conversation_id", ASCENDING)], name="conversation"),
+            IndexModel([("process", ASCENDING)], name="held", partialFilterExpression={"process": {"$exists": True}}),
+        ]
+
+    def record(self, *, elsewhere: bool) -> Container:
+        return Container(
+            id=self.id,
+            owner=self.owner,
+            conversation_id=self.conversation_id,
+            name=self.name,
+            created_at=self.created_at.timestamp(),
+            last_active_at=self.last_active_at.timestamp(),
+            elsewhere=elsewhere,
+        )
+
+
+class FileDocument(VersionedDocument):
+    """One version of a file. `current` is False once the file was changed or removed; its content stays."""
+
+    SCHEMA: ClassVar[Schema] = FILE
+    id: str  # type: ignore[assignment]
+    owner: str
+    container_id: str
+    conversation_id: str
+    path: str
+    size_bytes: int
+    modified_at: float
+    created_at: datetime
+    source: str
+    sha256: str | None
+    current: bool = True
+
+    class Settings:
+        name = "files"
+        indexes: ClassVar = [
+            IndexModel([("container_id", ASCENDING), ("current", ASCENDING), ("_id", ASCENDING)], name="container"),
+            IndexModel([("conversation_id", ASCENDING)], name="conversation"),
+            IndexModel([("owner", ASCENDING), ("sha256", ASCENDING)], name="owner_sha256"),
+        ]
+
+    def record(self) -> ContainerFile:
+        return ContainerFile(
+            id=self.id,
+            container_id=self.container_id,
+            path=self.path,
+            size_bytes=self.size_bytes,
+            modified_at=self.modified_at,
+            created_at=self.created_at.timestamp(),
+            source="user" if self.source == "user" else "assistant",
+            sha256=self.sha256,
+        )
+
+
+class BlobDocument(VersionedDocument):
+    """A part of a blob: large ones have several, since a document holds less than 16 MB.
+
+    `unused_at` is when nothing was found to use it; who puts it again takes that away.
+    """
+
+    SCHEMA: ClassVar[Schema] = BLOB
+    owner: str
+    sha256: str
+    part: int
+    parts: int
+    media_type: str
+    data: bytes
+    unused_at: datetime | None = None
+
+    class Settings:
+        name = "blobs"
+        indexes: ClassVar = [
+            IndexModel(
+                [("owner", ASCENDING), ("sha256", ASCENDING), ("part", ASCENDING)],
+                name="owner_sha256_part",
+                unique=True,
+            ),
+            IndexModel(
+                [("unused_at", ASCENDING)], name="unused", partialFilterExpression={"unused_at": {"$type": "date"}}
+            ),
+        ]

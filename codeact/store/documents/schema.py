@@ -1,0 +1,106 @@
+"""Versions of stored documents: migrates a document of any release to today's form when it is read.
+
+A document names its version in the field `schema_version`; the first release wrote none, which means 1. Documents are
+never rewritten all at once: each is migrated when it is read, and stored in its new form when something else changes
+in it. So a new release starts at once on a database of any size, and going back to the old one stays possible.
+
+Most changes need no new version: a new field with a default is read by every release. A version is raised by a
+migration, when a release that does not know the new form would misread it.
+"""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from codeact.errors import StoredByNewerVersion
+from codeact.store.documents.blob_names import name_blobs_by_hash
+
+__all__ = [
+    "AUDIT",
+    "BLOB",
+    "CONTAINER",
+    "CONVERSATION",
+    "CREDENTIAL",
+    "EVENTS",
+    "FEEDBACK",
+    "FIELD",
+    "FILE",
+    "FIRST",
+    "ITEM",
+    "RESPONSE",
+    "SECRET",
+    "SHARE",
+    "STORED_BYTES",
+    "USAGE",
+    "Migration",
+    "Schema",
+    "version_of",
+]
+
+FIELD = "schema_version"
+FIRST = 1
+
+Migration = Callable[[dict[str, Any]], None]
+"""Changes a document of one version, as MongoDB has it, into one of the next.
+
+It may change the document that it is given, which is a copy. Two things can be missing or new already: a reader may
+have asked for some of the fields only, and an update by a newer release may have written single fields in their new
+form. So a migration changes the fields that are there, and leaves those that have the new form.
+"""
+
+
+@dataclass(slots=True)
+class Schema:
+    """One kind of document. `migrations[0]` makes version 2 of version 1, and so on; append, never change one."""
+
+    kind: str
+    migrations: tuple[Migration, ...] = ()
+
+    @property
+    def version(self) -> int:
+        """The version that this release writes."""
+        return FIRST + len(self.migrations)
+
+    def is_newer(self, stored: Mapping[str, Any]) -> bool:
+        """Whether a newer or an unknown release wrote the document."""
+        version = version_of(stored)
+        return version is None or version > self.version
+
+    def check(self, stored: Mapping[str, Any]) -> None:
+        """Raises `StoredByNewerVersion`."""
+        if self.is_newer(stored):
+            raise StoredByNewerVersion(self.kind, stored.get(FIELD), self.version)
+
+    def upgrade(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """The document in today's form; `stored` is not changed. Raises `StoredByNewerVersion`."""
+        self.check(stored)
+        if (version := version_of(stored) or FIRST) == self.version:
+            return dict(stored)
+        document = deepcopy(dict(stored))
+        for migrate in self.migrations[version - FIRST :]:
+            migrate(document)
+        document[FIELD] = self.version
+        return document
+
+
+def version_of(stored: Mapping[str, Any]) -> int | None:
+    """None: something else than a version stands there."""
+    version = stored.get(FIELD, FIRST)
+    return version if isinstance(version, int) and not isinstance(version, bool) and version >= FIRST else None
+
+
+AUDIT = Schema("audit entry")
+BLOB = Schema("blob")
+CONTAINER = Schema("container")
+CONVERSATION = Schema("conversation", (name_blobs_by_hash,))
+CREDENTIAL = Schema("credential")
+EVENTS = Schema("batch of events", (name_blobs_by_hash,))
+FEEDBACK = Schema("feedback")
+FILE = Schema("file")
+ITEM = Schema("item", (name_blobs_by_hash,))
+RESPONSE = Schema("response", (name_blobs_by_hash,))
+SECRET = Schema("secret of the server")
+SHARE = Schema("share")
+STORED_BYTES = Schema("sum of stored bytes")
+USAGE = Schema("usage of a period")

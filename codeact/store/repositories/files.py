@@ -1,0 +1,153 @@
+"""Stores containers and their files, so that files outlive their sandbox."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from codeact.errors import NotFound
+from codeact.ids import new_id
+from codeact.store.database.operation import Operations, operation
+from codeact.store.database.process import has_died
+from codeact.store.documents.schema import CONTAINER, FIELD
+from codeact.store.records import Container, ContainerFile
+from codeact.store.repositories.response_leases import LEASE_S
+
+if TYPE_CHECKING:
+    from codeact.store.documents.documents import Documents
+
+__all__ = ["ContainerFiles"]
+
+
+class ContainerFiles:
+    """Part of a `Store`, with its promises. `holder` is this server's name."""
+
+    def __init__(self, documents: "Documents", operations: Operations, *, holder: str) -> None:
+        self._containers = documents.containers
+        self._files = documents.files
+        self._holder = holder
+        self._operations = operations
+
+    # ---- containers ----------------------------------------------------------------------------------
+
+    @operation
+    async def touch(self, container_id: str, *, owner: str, conversation_id: str, name: str | None = None) -> Container:
+        """Notes that this server used the conversation's sandbox just now; the first call makes the container."""
+        now = datetime.now(UTC)
+        first = {"created_at": now, "owner": owner, "conversation_id": conversation_id, "name": name or "Conversation"}
+        first |= {FIELD: CONTAINER.version}
+        used = {"last_active_at": now, "process": self._holder}
+        change = {"$set": used, "$currentDate": {"held_at": True}, "$setOnInsert": first}
+        await self._containers.get_pymongo_collection().update_one({"_id": container_id}, change, upsert=True)
+        return await self._container(container_id, owner)
+
+    @operation
+    async def hold(self, container_ids: Collection[str]) -> None:
+        """Tells the other servers that this one holds these and no others; to be said again within `LEASE_S`."""
+        collection = self._containers.get_pymongo_collection()
+        owned = {"_id": {"$in": list(container_ids)}}
+        await collection.update_many(owned, {"$set": {"process": self._holder}, "$currentDate": {"held_at": True}})
+        gone = {"process": self._holder, "_id": {"$nin": list(container_ids)}}
+        await collection.update_many(gone, {"$unset": {"process": "", "held_at": ""}})
+
+    @operation
+    async def get(self, container_id: str, *, owner: str) -> Container:
+        return await self._container(container_id, owner)
+
+    @operation
+    async def containers(
+        self,
+        *,
+        owner: str,
+        after: str | None,
+        limit: int,
+        order: Literal["asc", "desc"],
+        name: str | None = None,
+    ) -> list[Container]:
+        """Newest first unless `order` is `asc`; what follows the container `after`."""
+        place: dict[str, Any] = {"owner": owner, **({"name": name} if name is not None else {})}
+        if after is not None:
+            place["_id"] = {"$lt" if order == "desc" else "$gt": after}
+        direction = -1 if order == "desc" else 1
+        return await self._find([{"$match": place}, {"$sort": {"_id": direction}}, {"$limit": limit}])
+
+    @operation
+    async def delete(self, container_id: str, *, owner: str) -> None:
+        """Forgets the container and its files; answers keep citing them, and the blobs go with the conversation."""
+        await self._container(container_id, owner)
+        await self._files.find({"container_id": container_id}).update({"$set": {"current": False}})
+        await self._containers.find({"_id": container_id}).delete()
+
+    # ---- files ---------------------------------------------------------------------------------------
+
+    @operation
+    async def files(self, container_id: str, *, owner: str) -> list[ContainerFile]:
+        """The files that are there, oldest first."""
+        found = self._files.find({"container_id": container_id, "owner": owner, "current": True}).sort("_id")
+        return [document.record() for document in await found.to_list()]
+
+    @operation
+    async def file(self, file_id: str, *, container_id: str | None = None, owner: str) -> ContainerFile:
+        """A file of this container or of any, also in a version that is not there any more."""
+        place = {"_id": file_id, "owner": owner, **({"container_id": container_id} if container_id is not None else {})}
+        document = await self._files.find_one(place)
+        if document is None:
+            where = "" if container_id is None else " in this container"
+            raise NotFound(f"There is no file '{file_id}'{where}.", param="file_id")
+        return document.record()
+
+    @operation
+    async def add(
+        self,
+        container: Container,
+        path: str,
+        *,
+        size_bytes: int,
+        modified_at: float,
+        source: Literal["user", "assistant"],
+        sha256: str | None,
+    ) -> ContainerFile:
+        """Notes a file, in place of an earlier version of it. `sha256` None: its content is in the sandbox alone."""
+        document = self._files(
+            id=new_id("cfile"),
+            owner=container.owner,
+            container_id=container.id,
+            conversation_id=container.conversation_id,
+            path=path,
+            size_bytes=size_bytes,
+            modified_at=modified_at,
+            created_at=datetime.now(UTC),
+            source=source,
+            sha256=sha256,
+        )
+        await document.insert()
+        # Of several that are noted at once the last one stays, by the ids, whoever comes here last.
+        place = {"container_id": container.id, "path": path, "current": True}
+        latest = await self._files.get_pymongo_collection().find_one(place, {"_id": 1}, sort=[("_id", -1)])
+        if latest is not None:
+            await self._drop({**place, "_id": {"$lt": latest["_id"]}})
+        return document.record()
+
+    @operation
+    async def drop(self, file_id: str, *, container_id: str) -> None:
+        """Notes that the file is not there any more."""
+        await self._drop({"_id": file_id, "container_id": container_id})
+
+    async def _drop(self, place: dict[str, Any]) -> None:
+        await self._files.find({**place, "current": True}).update({"$set": {"current": False}})
+
+    async def _container(self, container_id: str, owner: str) -> Container:
+        found = await self._find([{"$match": {"_id": container_id, "owner": owner}}])
+        if not found:
+            raise NotFound(f"There is no container '{container_id}'.", param="container_id")
+        return found[0]
+
+    async def _find(self, stages: list[dict[str, Any]]) -> list[Container]:
+        fresh = {"$gt": ["$held_at", {"$subtract": ["$$NOW", int(LEASE_S * 1000)]}]}
+        process = {"$set": {"process": {"$cond": [fresh, "$process", None]}}}
+        found = self._containers.aggregate([*stages, process], projection_model=self._containers)
+        return [
+            document.record(
+                elsewhere=document.process not in (None, self._holder) and not has_died(document.process or "")
+            )
+            for document in await found.to_list()
+        ]

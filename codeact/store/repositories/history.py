@@ -1,0 +1,299 @@
+"""Finds conversations page by page, and applies what owners change about them.
+
+Every list is in the order of the last activity, newest first unless asked otherwise, and served by an index.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from codeact.errors import InvalidRequest, NotFound, StoreUnavailable
+from codeact.events import ConversationRef
+from codeact.ids import new_id
+from codeact.store.database.operation import Operations, operation
+from codeact.store.records import Conversation, StoredResponse
+from codeact.store.search.query import Cursor, HistoryQuery, Term, terms, times
+from codeact.store.search.search_fields import VERSION
+from sandbox_pool.logs import Logger
+
+if TYPE_CHECKING:
+    from codeact.store.documents.conversations import ConversationDocument
+    from codeact.store.documents.documents import Documents
+
+__all__ = ["MOST_SKIPPED", "History", "Page", "Sum", "leading_term"]
+
+log = Logger(__name__)
+
+COUNTED = 2_000
+"""A term that more conversations have is common: it is not counted on."""
+
+MOST_SKIPPED = 2_000
+Sum = Literal["tokens", "cost", "duration"]
+SUMS: Mapping[Sum, str] = {"tokens": "facets.tokens", "cost": "facets.cost_usd", "duration": "facets.duration_s"}
+
+MOST_TAGS, TAG_CHARS, TITLE_CHARS = 20, 50, 200
+BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`next` continues after the last of `conversations`; None where nothing follows."""
+
+    conversations: list[Conversation]
+    next: str | None
+
+
+class History:
+    """Part of a `Store`, with its promises."""
+
+    def __init__(self, documents: "Documents", operations: Operations) -> None:
+        self._documents = documents
+        self._conversations = documents.conversations
+        self._operations = operations
+
+    # ---- reading -------------------------------------------------------------------------------------
+
+    @operation
+    async def find(
+        self,
+        query: HistoryQuery,
+        *,
+        owner: str | None,
+        after: str | None = None,
+        limit: int = 20,
+        order: Literal["asc", "desc"] = "desc",
+    ) -> Page:
+        """One page. `owner` None: of all owners, for operators. `after` is a page's `next` or a conversation's id."""
+        scope = {} if owner is None else {"owner": owner}
+        search_terms = terms(query)
+        leading = await self._leading(search_terms, scope)
+        conditions = [*times(query), *(term.found if term is leading else term.checked for term in search_terms)]
+        if after is not None:
+            conditions.append((await self._cursor(after, scope)).beyond(newest_first=order == "desc"))
+        place: dict[str, Any] = {**scope, "deleted": False, **({"$and": conditions} if conditions else {})}
+        direction = -1 if order == "desc" else 1
+        found = await (
+            self._conversations.find(place, hint=_index(leading, scope))
+            .sort([("updated_at", direction), ("_id", direction)])  # type: ignore[list-item]
+            .limit(limit + 1)
+            .to_list()
+        )
+        page = found[:limit]
+        last = Cursor(page[-1].updated_at, page[-1].id) if len(found) > limit else None
+        return Page([document.record() for document in page], str(last) if last is not None else None)
+
+    @operation
+    async def largest(
+        self, query: HistoryQuery, by: Sum, *, owner: str | None, skip: int = 0, limit: int = 20
+    ) -> list[Conversation]:
+        """Finds conversations with the largest sum first; `skip` is 2,000 at most. Otherwise as `find`."""
+        if not 0 <= skip <= MOST_SKIPPED:
+            raise InvalidRequest(f"'skip' must be 0 to {MOST_SKIPPED}; add a filter to see others.", param="skip")
+        scope = {} if owner is None else {"owner": owner}
+        search_terms = terms(query)
+        counted = [(await self._count(term, scope), term) for term in search_terms if term.wanted]
+        count, rarest = min(counted, key=lambda pair: pair[0], default=(COUNTED, None))
+        leading = rarest if count < COUNTED else None
+        conditions = [*times(query), *(term.found if term is leading else term.checked for term in search_terms)]
+        place: dict[str, Any] = {**scope, "deleted": False, **({"$and": conditions} if conditions else {})}
+        index = _index(leading, scope) if leading is not None else f"{'owner' if scope else 'all'}_{by}"
+        found = self._conversations.find(place, hint=index)
+        # The sum's index from its end.
+        ordered = found.sort([(SUMS[by], -1), ("updated_at", 1), ("_id", 1)])  # type: ignore[list-item]
+        return [document.record() for document in await ordered.skip(skip).limit(limit).to_list()]
+
+    @operation
+    async def get(self, conversation_id: str) -> Conversation:
+        """Returns the conversation, whoever owns it: for operators."""
+        found = await self._conversations.find_one({"_id": conversation_id, "deleted": False})
+        return _found(found, conversation_id).record()
+
+    @operation
+    async def answers(self, conversation_id: str, *, owner: str, skip: int, limit: int) -> list[StoredResponse]:
+        """Some of what `responses` gives."""
+        await self._existing(conversation_id, owner)
+        return await self._stored(conversation_id, skip=skip, limit=limit)
+
+    @operation
+    async def responses(self, conversation_id: str, *, owner: str) -> list[StoredResponse]:
+        """All responses of the conversation, those of every branch, in the order in which they began."""
+        await self._existing(conversation_id, owner)
+        return await self._stored(conversation_id)
+
+    # ---- changing ------------------------------------------------------------------------------------
+
+    @operation
+    async def edit(
+        self,
+        conversation_id: str,
+        *,
+        owner: str,
+        title: str | None = None,
+        pinned: bool | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Conversation:
+        """Changes what is not None. A new title is found by its words too."""
+        title = " ".join(title.split()) if title is not None else None
+        if title is not None and not 0 < len(title) <= TITLE_CHARS:
+            raise InvalidRequest(f"'title' must have 1 to {TITLE_CHARS} characters.", param="title")
+        if tags is not None and (len(tags) > MOST_TAGS or not all(0 < len(tag) <= TAG_CHARS for tag in tags)):
+            raise InvalidRequest(
+                f"'tags' takes at most {MOST_TAGS}, each of 1 to {TAG_CHARS} characters.", param="tags"
+            )
+
+        def change(document: "ConversationDocument") -> None:
+            if title is not None:
+                document.rename(title)
+            if pinned is not None:
+                document.pinned = pinned
+            if tags is not None:
+                document.tags = list(dict.fromkeys(tags))
+
+        place = {"_id": conversation_id, "owner": owner, "deleted": False}
+        return _found(await self._conversations.change(place, change), conversation_id).record()
+
+    @operation
+    async def delete(self, conversation_id: str, *, owner: str) -> None:
+        """Hides the conversation at once; `restore` brings it back until `purge` takes it. Idempotent."""
+        change = methodcaller("mark_deleted")
+        _found(await self._conversations.change({"_id": conversation_id, "owner": owner}, change), conversation_id)
+
+    @operation
+    async def restore(self, conversation_id: str, *, owner: str) -> Conversation:
+        """Undoes `delete`. Raises `NotFound` once the conversation is purged."""
+        place = {"_id": conversation_id, "owner": owner}
+        _found(await self._conversations.change(place, methodcaller("mark_restored")), conversation_id)
+        return _found(await self._rebuild(conversation_id), conversation_id).record()
+
+    async def add(self, responses: Sequence[StoredResponse], *, owner: str, **about: Any) -> Conversation:
+        """Stores a conversation that ended elsewhere: `title`, `tags`, `metadata`, `created_at`, `last_response_id`.
+
+        Its responses have ids that nothing else has, in the order in which they began. Cut off in the middle it
+        is a deleted conversation. Raises `StoreError` for what MongoDB cannot hold.
+        """
+        conversation_id = await self._begin_adding(owner=owner, **about)
+        for stored in responses:
+            await self._add_response(stored, conversation_id, owner=owner)
+        return await self.restore(conversation_id, owner=owner)
+
+    @operation
+    async def _begin_adding(
+        self,
+        *,
+        owner: str,
+        title: str | None,
+        tags: Sequence[str],
+        metadata: Mapping[str, str],
+        created_at: float,
+        last_response_id: str | None,
+    ) -> str:
+        document = self._conversations.pack(new_id("conv"), owner=owner, created_at=created_at, metadata=metadata)
+        document.title, document.tags, document.last_response_id = title, list(tags), last_response_id
+        document.updated_at = datetime.now(UTC)
+        document.mark_deleted()
+        await document.insert()
+        return document.id
+
+    @operation
+    async def _add_response(self, stored: StoredResponse, conversation_id: str, *, owner: str) -> None:
+        response = msgspec.structs.replace(stored.response, conversation=ConversationRef(conversation_id))
+        await self._documents.add(response, stored.input, owner=owner)
+
+    # ---- facets --------------------------------------------------------------------------------------
+
+    async def reindex(self, *, everything: bool = False) -> int:
+        """Computes the facets of conversations anew, of those that follow older rules alone unless `everything`.
+
+        Returns how many. May run while the server works; stopped, the next call goes on where it was.
+        """
+        done, last = 0, ""
+        while batch := await self._unindexed(last, everything=everything):
+            for conversation_id in batch:
+                done += await self._rebuilt(conversation_id)
+            last = batch[-1]
+        return done
+
+    async def _rebuilt(self, conversation_id: str) -> bool:
+        """Rebuilds one conversation; returns False, and leaves it as it is, where it cannot be read."""
+        try:
+            await self.rebuild(conversation_id)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            log.exception("conversation not indexed: it cannot be read", conversation=conversation_id)
+            return False
+        return True
+
+    @operation
+    async def rebuild(self, conversation_id: str) -> None:
+        """Computes one conversation's facets anew, after one of its responses was removed or rated."""
+        await self._rebuild(conversation_id)
+
+    @operation
+    async def _unindexed(self, last: str, *, everything: bool) -> list[str]:
+        place = {"_id": {"$gt": last}} | ({} if everything else {"version": {"$ne": VERSION}})
+        found = self._conversations.get_pymongo_collection().find(place, {"_id": 1}).sort("_id", 1).limit(BATCH)
+        return [str(document["_id"]) async for document in found]
+
+    async def _rebuild(self, conversation_id: str) -> "ConversationDocument | None":
+        place = {"_id": conversation_id}
+        while (before := await self._conversations.get_pymongo_collection().find_one(place)) is not None:
+            stored = await self._stored(conversation_id)
+            same = {**place, "revision": before.get("revision")}
+            if (after := await self._conversations.change(same, methodcaller("rebuild", stored))) is not None:
+                return after
+        return None
+
+    # ---- inside --------------------------------------------------------------------------------------
+
+    async def _existing(self, conversation_id: str, owner: str) -> "ConversationDocument":
+        place = {"_id": conversation_id, "owner": owner, "deleted": False}
+        return _found(await self._conversations.find_one(place), conversation_id)
+
+    async def _stored(self, conversation_id: str, *, skip: int = 0, limit: int = 0) -> list[StoredResponse]:
+        place = {"response.conversation.id": conversation_id, "deleted": {"$ne": True}}
+        found = self._documents.responses.find(place).sort("_id").skip(skip).limit(limit)
+        return await self._documents.with_items(await found.to_list())
+
+    async def _cursor(self, after: str, scope: dict[str, Any]) -> Cursor:
+        if not after.startswith("conv_"):
+            return Cursor.read(after)
+        document = _found(await self._conversations.find_one({"_id": after, **scope}), after, param="after")
+        return Cursor(document.updated_at, document.id)
+
+    async def _leading(self, search_terms: Sequence[Term], scope: dict[str, Any]) -> Term | None:
+        wanted = [term for term in search_terms if term.wanted]
+        if len(wanted) == 1 and wanted[0].ordered:
+            return wanted[0]
+        return leading_term([(term, await self._count(term, scope)) for term in wanted])
+
+    async def _count(self, term: Term, scope: dict[str, Any]) -> int:
+        collection = self._conversations.get_pymongo_collection()
+        return await collection.count_documents({**scope, **term.found}, limit=COUNTED, hint=_index(term, scope))
+
+
+def leading_term(counted: Sequence[tuple[Term, int]]) -> Term | None:
+    """By which term to look, from how many conversations have each (`COUNTED` at most); None: through all of them.
+
+    An ordered index gives the first page at once, so a common term costs no more there than a rare one; what has
+    a common term without an order is met soon in the list of all.
+    """
+    if rare := [(count, term) for term, count in counted if count < COUNTED]:
+        return min(rare, key=lambda pair: pair[0])[1]
+    return next((term for term, _ in counted if term.ordered), None)
+
+
+def _index(term: Term | None, scope: dict[str, Any]) -> str:
+    return f"{'owner' if scope else 'all'}_{term.index if term is not None else 'latest'}"
+
+
+def _found(
+    document: "ConversationDocument | None", conversation_id: str, *, param: str = "conversation"
+) -> "ConversationDocument":
+    if document is None:
+        raise NotFound(f"There is no conversation '{conversation_id}'.", param=param)
+    return document

@@ -1,0 +1,127 @@
+"""Adds, lists and removes items of a conversation, also those that wait for its next response."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from codeact.errors import InvalidRequest, NotFound
+from codeact.events import Input
+from codeact.store.database.operation import Operations, operation
+from codeact.store.records import Conversation
+
+if TYPE_CHECKING:
+    from codeact.store.documents.conversations import ConversationDocument
+    from codeact.store.documents.documents import Documents
+
+__all__ = ["MOST_WAITING", "ConversationItems", "TooManyWaiting"]
+
+MOST_WAITING, WAITING_BYTES = 200, 8_000_000
+"""Of the items that wait in one conversation: they stand in its document, which holds 16 MB."""
+
+
+class TooManyWaiting(InvalidRequest):
+    """More items would wait in a conversation than may."""
+
+    code = "too_many_waiting_items"
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"At most {MOST_WAITING} items of {WAITING_BYTES:,} bytes wait in a conversation; create a response, which"
+            " takes them in, or delete some.",
+            param="items",
+        )
+
+
+class ConversationItems:
+    """Part of a `Store`, with its promises.
+
+    Items that came outside of a response wait in the conversation, and are the beginning of its next one's input.
+    """
+
+    def __init__(self, documents: "Documents", operations: Operations) -> None:
+        self._documents = documents
+        self._operations = operations
+
+    @operation
+    async def add(self, conversation_id: str, items: Sequence[Input], *, owner: str) -> None:
+        """Raises `NotFound`, and `TooManyWaiting` where more would wait than one input may have."""
+
+        def change(document: "ConversationDocument") -> None:
+            known = {item["id"] for item in document.pending}
+            pending = document.pending + msgspec.to_builtins([item for item in items if item.id not in known])
+            if len(pending) > MOST_WAITING or len(msgspec.json.encode(pending)) > WAITING_BYTES:
+                raise TooManyWaiting
+            document.pending = pending
+
+        await self._change(conversation_id, owner, change)
+
+    @operation
+    async def withdraw(self, conversation_id: str, item_ids: Sequence[str], *, owner: str) -> bool:
+        """Takes back waiting items; False where a response has begun with some of them, or they are gone."""
+        waited = False
+
+        def change(document: "ConversationDocument") -> None:
+            nonlocal waited
+            left = [item for item in document.pending if item["id"] not in item_ids]
+            waited = len(document.pending) - len(left) == len(item_ids)
+            document.pending = left
+
+        await self._change(conversation_id, owner, change)
+        return waited
+
+    @operation
+    async def delete(self, conversation_id: str, item_id: str, *, owner: str) -> Conversation:
+        """Takes one item out, so that no model reads it any more. Raises `NotFound`."""
+        document = await self._existing(conversation_id, owner)
+        chain = await self._chain(document)
+        if any(item["id"] == item_id for item in document.pending):
+
+            def change(document: "ConversationDocument") -> None:
+                document.pending = [item for item in document.pending if item["id"] != item_id]
+
+            return await self._change(conversation_id, owner, change)
+        deleted = await self._documents.items.find_one({"_id": item_id, "response_id": {"$in": chain}}).delete()
+        if deleted is None or not deleted.deleted_count:
+            place = {"_id": {"$in": chain}, "input.id": item_id}
+            pulled = await self._documents.responses.get_pymongo_collection().update_one(
+                place, {"$pull": {"input": {"id": item_id}}}
+            )
+            if not pulled.matched_count:
+                raise NotFound(f"There is no item '{item_id}' in this conversation.", param="item_id")
+        return document.record()
+
+    @operation
+    async def set_metadata(self, conversation_id: str, metadata: Mapping[str, str], *, owner: str) -> Conversation:
+        """Replaces the conversation's metadata; a `title` in it becomes the conversation's."""
+        text = msgspec.json.encode(metadata).decode()
+
+        def change(document: "ConversationDocument") -> None:
+            document.metadata = text
+            if title := metadata.get("title"):
+                document.rename(title)
+
+        return await self._change(conversation_id, owner, change)
+
+    async def _change(
+        self, conversation_id: str, owner: str, change: Callable[["ConversationDocument"], None]
+    ) -> Conversation:
+        place = {"_id": conversation_id, "owner": owner, "deleted": False}
+        document = await self._documents.conversations.change(place, change)
+        return _found(document, conversation_id).record()
+
+    async def _existing(self, conversation_id: str, owner: str) -> "ConversationDocument":
+        place = {"_id": conversation_id, "owner": owner, "deleted": False}
+        return _found(await self._documents.conversations.find_one(place), conversation_id)
+
+    async def _chain(self, document: "ConversationDocument") -> list[str]:
+        if document.last_response_id is None:
+            return []
+        link = await self._documents.responses.link(document.last_response_id, owner=document.owner)
+        return [] if link is None else await self._documents.responses.ancestors(link)
+
+
+def _found(document: "ConversationDocument | None", conversation_id: str) -> "ConversationDocument":
+    if document is None:
+        raise NotFound(f"There is no conversation '{conversation_id}'.", param="conversation")
+    return document

@@ -1,0 +1,45 @@
+"""Keeps the key with which the server encrypts what clients hold for it: one for all servers of a database."""
+
+import secrets
+from typing import TYPE_CHECKING
+
+from codeact.sealing import KEY_BYTES, Sealer
+from codeact.store.database.operation import Operations, operation
+from codeact.store.documents.schema import FIELD, SECRET
+
+if TYPE_CHECKING:
+    from codeact.store.documents.documents import Documents
+
+__all__ = ["Sealing"]
+
+KEY = "sealing"
+
+
+class Sealing:
+    """A part of the `Store`. What `Store` promises holds here too."""
+
+    def __init__(self, documents: "Documents", operations: Operations) -> None:
+        self._secrets = documents.secrets
+        self._operations = operations
+        self._sealer: Sealer | None = None
+
+    async def sealer(self) -> Sealer:
+        """Encrypts with this database's key, which the first call of all makes. Asks the database once."""
+        if self._sealer is None:
+            self._sealer = Sealer(await self._key())
+        return self._sealer
+
+    @operation
+    async def _key(self) -> bytes:
+        from pymongo import ReturnDocument
+        from pymongo.errors import DuplicateKeyError
+
+        collection = self._secrets.get_pymongo_collection()
+        new = {"value": secrets.token_bytes(KEY_BYTES), FIELD: SECRET.version}
+        try:
+            found = await collection.find_one_and_update(
+                {"_id": KEY}, {"$setOnInsert": new}, upsert=True, return_document=ReturnDocument.AFTER
+            )
+        except DuplicateKeyError:  # Another server made it at the same moment.
+            found = await collection.find_one({"_id": KEY})
+        return bytes(self._secrets.model_validate(found).value)

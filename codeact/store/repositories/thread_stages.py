@@ -1,0 +1,62 @@
+"""Aggregation stages that read the documents of one thread together."""
+
+from typing import Any
+
+__all__ = ["LINK", "UNREAD", "Stages", "conversation_of", "last_response", "response_of"]
+
+Stages = list[dict[str, Any]]
+
+LINK = {"root_id": 1, "last_code": 1, "conversation_id": "$response.conversation.id"}
+"""What is read of a response that a question continues."""
+
+UNREAD = {"item.codeact:notebook_outputs": 0, "item.outputs.logs": 0}
+"""What no prompt holds: the model reads the item's `observation`, and images by their URLs."""
+
+
+def last_response() -> Stages:
+    """Adds to a conversation the `LINK` of its latest response, as the list `previous`."""
+    return [
+        {
+            "$lookup": {
+                "from": "responses",
+                "localField": "last_response_id",
+                "foreignField": "_id",
+                "pipeline": [{"$project": LINK}],
+                "as": "previous",
+            }
+        }
+    ]
+
+
+def conversation_of(owner: str, *further: dict[str, Any]) -> Stages:
+    """Adds to a `LINK`, or to a container, its conversation if that is there, as the list `conversation`.
+
+    `further` stages add to the conversation.
+    """
+    return [
+        {
+            "$lookup": {
+                "from": "conversations",
+                "localField": "conversation_id",
+                "foreignField": "_id",
+                "pipeline": [{"$match": {"owner": owner, "deleted": False}}, *further],
+                "as": "conversation",
+            }
+        }
+    ]
+
+
+def response_of(owner: str) -> Stages:
+    """Adds to an item the `LINK` of its response, as `response`; drops items of other owners' responses."""
+    return [
+        {
+            "$lookup": {
+                "from": "responses",
+                "localField": "response_id",
+                "foreignField": "_id",
+                "pipeline": [{"$match": {"owner": owner}}, {"$project": LINK}],
+                "as": "response",
+            }
+        },
+        {"$unwind": "$response"},
+    ]

@@ -1,0 +1,294 @@
+"""Threads of responses: finds where a question attaches in one round trip, stores the response that begins there in
+two, and reads what was said before it.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any
+
+from codeact.concurrency.concurrently import concurrently
+from codeact.errors import ConversationLocked, NotFound
+from codeact.events import Input, Item, Response
+from codeact.events.last_code import LastCode
+from codeact.store.database.operation import Operations, operation
+from codeact.store.documents.reading import read_input, read_item, read_items
+from codeact.store.documents.schema import CONVERSATION, FIELD
+from codeact.store.repositories.response_leases import LEASE_S
+from codeact.store.repositories.thread_stages import LINK, UNREAD, Stages, conversation_of, last_response, response_of
+
+if TYPE_CHECKING:
+    from codeact.store.documents.conversations import ConversationDocument
+    from codeact.store.documents.documents import Documents
+
+__all__ = ["Attachment", "Link", "Moved", "Threads"]
+
+
+class Moved(ConversationLocked):
+    """Another response has ended in the conversation since the place was read: read it again."""
+
+    def __init__(self) -> None:
+        super().__init__("The conversation has gone on meanwhile; ask again.", param="conversation", retry_after_s=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A stored response that a question continues. `last_code` is empty where no code ran, None where nobody noted."""
+
+    response_id: str
+    root_id: str
+    last_code: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """Where a question attaches, as it was at one moment: after `previous`, in a stored conversation or in a new one.
+
+    `Threads.begin` stores a response there only while no other response has ended in the conversation since then.
+    """
+
+    previous: Link | None = None
+    conversation: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def conversation_id(self) -> str | None:
+        """None: the conversation is still to be made."""
+        return None if self.conversation is None else str(self.conversation["_id"])
+
+    @property
+    def last_response_id(self) -> str | None:
+        """The conversation's latest response."""
+        return None if self.conversation is None else self.conversation.get("last_response_id")
+
+    @property
+    def waiting(self) -> list[Input]:
+        """What was said in the conversation outside of a response."""
+        return read_input(CONVERSATION.upgrade(self.conversation or {}).get("pending", []))
+
+
+class Threads:
+    """Part of a `Store`, with its promises. `holder` is this server's name."""
+
+    def __init__(self, documents: "Documents", operations: Operations, *, holder: str) -> None:
+        self._documents = documents
+        self._holder = holder
+        self._operations = operations
+
+    # ---- where a question attaches: one round trip each ------------------------------------------------
+
+    @operation
+    async def of_conversation(self, conversation_id: str, *, owner: str) -> Attachment:
+        """After the latest response of the conversation. Raises `NotFound`."""
+        place = {"_id": conversation_id, "owner": owner, "deleted": False}
+        found = await _first(self._documents.conversations, [{"$match": place}, *last_response()])
+        if found is None:
+            raise NotFound(f"There is no conversation '{conversation_id}'.", param="conversation")
+        return _after_last(found)
+
+    @operation
+    async def of_response(self, response_id: str, *, owner: str) -> Attachment:
+        """After this response. Raises `NotFound` where it, or its conversation, is not there."""
+        place = {"_id": response_id, "owner": owner}
+        stages: Stages = [{"$match": place}, {"$project": LINK}, *conversation_of(owner)]
+        found = await _first(self._documents.responses, stages)
+        if found is None:
+            raise NotFound(
+                f"There is no response '{response_id}' to continue.",
+                param="previous_response_id",
+                code="previous_response_not_found",
+            )
+        return _after(found)
+
+    @operation
+    async def of_call(self, call_id: str, *, owner: str) -> Attachment | None:
+        """After the response that called a client's function under this id; None where there is none."""
+        place = {"item.type": "function_call", "item.call_id": call_id}
+        found = await _first(self._documents.items, [{"$match": place}, *_responses_of_items(owner)])
+        return None if found is None else _after(found)
+
+    @operation
+    async def of_item(self, item_id: str, *, owner: str) -> Attachment | None:
+        """In the conversation in whose answers the item is, after no response; None where there is none."""
+        found = await _first(self._documents.items, [{"$match": {"_id": item_id}}, *_responses_of_items(owner)])
+        return Attachment(None, found["conversation"][0]) if found and found["conversation"] else None
+
+    @operation
+    async def of_container(self, container_id: str, *, owner: str) -> tuple[str, Attachment | None]:
+        """The container's conversation, and the place after that one's latest response; None where it is deleted.
+
+        Raises `NotFound` where there is no such container.
+        """
+        stages: Stages = [
+            {"$match": {"_id": container_id, "owner": owner}},
+            *conversation_of(owner, *last_response()),
+        ]
+        found = await _first(self._documents.containers, stages)
+        if found is None:
+            raise NotFound(f"There is no container '{container_id}'.", param="container_id")
+        conversation = found["conversation"]
+        return found["conversation_id"], _after_last(conversation[0]) if conversation else None
+
+    @operation
+    async def called(self, call_ids: Collection[str], *, owner: str) -> dict[str, str]:
+        """Finds the responses that called the client's functions under these ids; unknown ids are left out."""
+        place = {"item.type": "function_call", "item.call_id": {"$in": list(call_ids)}}
+        fields = {"response_id": 1, "item.call_id": 1}
+        stages: Stages = [{"$match": place}, {"$project": fields}, *response_of(owner)]
+        found = await self._documents.items.get_pymongo_collection().aggregate(stages)
+        return {each["item"]["call_id"]: each["response_id"] async for each in found}
+
+    @operation
+    async def items(self, item_ids: Collection[str], *, owner: str) -> dict[str, Item]:
+        """Items of the owner's answers by id, without what code displayed; what is not there is left out."""
+        place = {"_id": {"$in": list(item_ids)}}
+        stages: Stages = [{"$match": place}, {"$project": UNREAD}, *response_of(owner)]
+        found = await self._documents.items.get_pymongo_collection().aggregate(stages)
+        return {each["_id"]: read_item(self._documents.items.readable(each)["item"]) async for each in found}
+
+    # ---- what came before ----------------------------------------------------------------------------
+
+    @operation
+    async def history(self, link: Link) -> list[Input | Item]:
+        """Input and output of the response and its ancestors, oldest first, without what code displayed."""
+        chain = await self._documents.responses.chain(link.response_id, link.root_id)
+        responses, outputs = await concurrently(partial(self._inputs, chain), partial(self._outputs, chain))
+        history: list[Input | Item] = []
+        for response_id in chain:
+            found = responses.get(response_id, {})
+            history += read_input(found.get("input", []))
+            # What a server wrote after it had lost the response does not count.
+            counted = [each for each in outputs.get(response_id, ()) if each.get("epoch", 0) >= found.get("adopted", 0)]
+            history += read_items(each["item"] for each in counted)
+        return history
+
+    @operation
+    async def chain(self, link: Link) -> list[str]:
+        """The ids of the response's ancestors and its own, oldest first."""
+        return await self._documents.responses.chain(link.response_id, link.root_id)
+
+    async def last_code(self, link: Link) -> LastCode | None:
+        """In which kernel code ran last, up to this response; None where none ran.
+
+        Asks the database only where no server has noted it: in conversations of older versions, and imported ones.
+        """
+        if link.last_code is not None:
+            return LastCode(**link.last_code) if link.last_code else None
+        return await self._last_code(link)
+
+    @operation
+    async def _last_code(self, link: Link) -> LastCode | None:
+        chain = await self._documents.responses.chain(link.response_id, link.root_id)
+        place = {"response_id": {"$in": chain}, "item.type": "code_interpreter_call"}
+        fields = {"item.container_id": 1, "item.codeact:result.kernel_alive": 1}
+        items = self._documents.items.get_pymongo_collection()
+        found = await items.find_one(place, fields, sort=[("_id", -1)])
+        if found is None:
+            return None
+        result = found["item"].get("codeact:result") or {}
+        return LastCode(found["item"]["container_id"], result.get("kernel_alive", True))
+
+    # ---- beginning -----------------------------------------------------------------------------------
+
+    @operation
+    async def begin(
+        self,
+        response: Response,
+        input: list[Input],
+        *,
+        owner: str,
+        at: Attachment,
+        last_code: LastCode | None = None,
+        also: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Stores a response and what the client sent, and its conversation where that is new.
+
+        `last_code` is that of `at`. `also` runs beside the last write, perhaps twice, and must not raise: what it has
+        stored about the response is of no use to anybody where this raises. Raises `Moved` where another response
+        has ended in the conversation since `at` was read, or the conversation is gone, and `ConversationLocked` while
+        another response is under way in it, at whichever server, and `StoredByNewerVersion`. Nothing else is stored
+        then.
+        """
+        CONVERSATION.check(at.conversation or {})
+        root_id = response.id if at.previous is None else at.previous.root_id
+        document = self._documents.responses.pack(response, input, owner=owner, root_id=root_id, process=self._holder)
+        document.last_code = asdict(last_code) if last_code is not None else {}
+        insert = partial(self._documents.insert, document)
+        meanwhile = also or _nothing
+        if at.conversation is None and response.conversation is not None:
+            conversation = self._new(response.conversation.id, response, input, owner)
+            inserted, _, _ = await concurrently(insert, partial(self._documents.insert, conversation), meanwhile)
+        elif at.conversation is None:
+            inserted, _ = await concurrently(insert, meanwhile)
+        else:
+            inserted = await insert()
+        responses = self._documents.responses.get_pymongo_collection()
+        if not inserted and await responses.find_one({"_id": response.id}, {"_id": 1}) is None:
+            raise ConversationLocked(
+                "The conversation is answering another request, at another server; wait for its end or cancel it. If"
+                f" that server has died, its answer is ended within {LEASE_S:g} s, and the conversation is free again.",
+                param="conversation",
+                retry_after_s=LEASE_S,
+            )
+        if at.conversation is not None:
+            place = {"_id": at.conversation_id, "deleted": False, "last_response_id": at.last_response_id}
+            change = methodcaller("begin", response, input)
+            move_on = partial(self._documents.conversations.change, place, change, known=at.conversation)
+            moved_on, _ = await concurrently(move_on, meanwhile)
+            if moved_on is None:
+                await responses.delete_one({"_id": response.id, "process": self._holder})
+                raise Moved
+
+    def _new(self, conversation_id: str, response: Response, input: list[Input], owner: str) -> "ConversationDocument":
+        create = self._documents.conversations.pack
+        document = create(conversation_id, owner=owner, created_at=response.created_at, metadata={})
+        document.begin(response, input)
+        document.label()
+        return document
+
+    # ---- inside --------------------------------------------------------------------------------------
+
+    async def _inputs(self, chain: Sequence[str]) -> dict[str, dict[str, Any]]:
+        responses = self._documents.responses.get_pymongo_collection()
+        found = responses.find({"_id": {"$in": list(chain)}}, {"input": 1, "adopted": 1, FIELD: 1})
+        return {each["_id"]: self._documents.responses.readable(each) async for each in found}
+
+    async def _outputs(self, chain: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        items = self._documents.items.get_pymongo_collection()
+        found = items.find({"response_id": {"$in": list(chain)}}, UNREAD).sort({"response_id": 1, "output_index": 1})
+        outputs: dict[str, list[dict[str, Any]]] = {}
+        async for each in found:
+            outputs.setdefault(each["response_id"], []).append(self._documents.items.readable(each))
+        return outputs
+
+
+async def _nothing() -> None: ...
+
+
+async def _first(documents: Any, stages: Stages) -> dict[str, Any] | None:
+    async for found in await documents.get_pymongo_collection().aggregate([*stages, {"$limit": 1}]):
+        return dict(found)
+    return None
+
+
+def _responses_of_items(owner: str) -> Stages:
+    """The `LINK` of each item's response, with that one's conversation."""
+    return [*response_of(owner), {"$limit": 1}, {"$replaceRoot": {"newRoot": "$response"}}, *conversation_of(owner)]
+
+
+def _link(found: Mapping[str, Any]) -> Link:
+    return Link(found["_id"], found["root_id"], found.get("last_code"))
+
+
+def _after_last(conversation: dict[str, Any]) -> Attachment:
+    """After the latest response of a conversation that was read with it."""
+    previous = conversation.pop("previous")
+    return Attachment(_link(previous[0]) if previous else None, conversation)
+
+
+def _after(found: Mapping[str, Any]) -> Attachment:
+    """After a response that was read with its conversation. Raises `NotFound` where that is deleted."""
+    conversation_id, conversations = found.get("conversation_id"), found["conversation"]
+    if conversation_id is not None and not conversations:
+        raise NotFound(f"There is no conversation '{conversation_id}'.", param="conversation")
+    return Attachment(_link(found), conversations[0] if conversations else None)

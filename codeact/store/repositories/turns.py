@@ -1,0 +1,135 @@
+"""Reads long conversations in batches of responses, or pages of items."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from codeact.errors import InvalidRequest, NotFound
+from codeact.events import Input, Item
+from codeact.store.database.operation import Operations, operation
+from codeact.store.documents.reading import read_input
+from codeact.store.documents.schema import CONVERSATION, FIELD
+from codeact.store.records import StoredResponse
+
+if TYPE_CHECKING:
+    from codeact.store.documents.documents import Documents
+
+__all__ = ["BATCH", "Turns"]
+
+BATCH = 4
+"""Responses in memory at a time. One has at most some 20 MB, and ordinary ones a few KB."""
+
+Order = Literal["asc", "desc"]
+
+
+class Turns:
+    """Part of a `Store`, with its promises. What it holds does not grow with a conversation, but for the ids."""
+
+    def __init__(self, documents: "Documents", operations: Operations) -> None:
+        self._documents = documents
+        self._operations = operations
+
+    async def stream(self, conversation_id: str, *, owner: str) -> AsyncIterator[StoredResponse]:
+        """All responses of the conversation, those of every branch, in the order in which they began.
+
+        Raises `NotFound` before it returns. What is deleted while it is read is left out.
+        """
+        return self._batches(await self._ids(conversation_id, owner))
+
+    async def items(
+        self, conversation_id: str, *, owner: str, after: str | None, limit: int, order: Order
+    ) -> tuple[list[Input | Item], bool]:
+        """One page of what was said in the latest branch and then waits, and whether more follows.
+
+        `after` is an item's id. Raises `NotFound`, and `InvalidRequest` for an `after` that is not in the list.
+        """
+        chain, waiting = await self._branch(conversation_id, owner)
+        direction = 1 if order == "asc" else -1
+        places: list[str | None] = [*chain, None][::direction]  # None stands for what waits.
+        if after is not None:
+            held_by = None if any(item.id == after for item in waiting) else await self._holder(chain, after)
+            places = places[places.index(held_by) :]
+        page: list[Input | Item] = []
+        while places and len(page) <= limit:
+            batch, places = places[:BATCH], places[BATCH:]
+            stored = {one.response.id: one for one in await self._read([each for each in batch if each is not None])}
+            for place in batch:
+                one = stored.get(place or "")
+                items = waiting if place is None else [*one.input, *one.response.output] if one is not None else []
+                page += items[::direction]
+            ids = [item.id for item in page]
+            if after in ids:
+                del page[: ids.index(after) + 1]
+                after = None
+        return page[:limit], len(page) > limit
+
+    async def item(self, conversation_id: str, item_id: str, *, owner: str) -> Input | Item:
+        """One item of the latest branch, or of what waits. Raises `NotFound`."""
+        chain, waiting = await self._branch(conversation_id, owner)
+        found = next((item for item in waiting if item.id == item_id), None) or await self._input_item(chain, item_id)
+        if found is not None:
+            return found
+        raise NotFound(f"There is no item '{item_id}' in this conversation.", param="item_id")
+
+    # ---- inside --------------------------------------------------------------------------------------
+
+    async def _batches(self, ids: Sequence[str]) -> AsyncIterator[StoredResponse]:
+        for start in range(0, len(ids), BATCH):
+            for stored in await self._read(ids[start : start + BATCH]):
+                yield stored
+
+    @operation
+    async def _ids(self, conversation_id: str, owner: str) -> list[str]:
+        await self._existing(conversation_id, owner)
+        place = {"response.conversation.id": conversation_id}
+        found = self._documents.responses.get_pymongo_collection().find(place, {"_id": 1}).sort("_id", 1)
+        return [str(each["_id"]) async for each in found]
+
+    @operation
+    async def _branch(self, conversation_id: str, owner: str) -> tuple[list[str], list[Input | Item]]:
+        """The responses of the latest branch, oldest first, and what waits."""
+        found = await self._existing(conversation_id, owner)
+        waiting = read_input(found.get("pending", []))
+        last_id = found.get("last_response_id")
+        link = await self._documents.responses.link(last_id, owner=owner) if last_id is not None else None
+        return await self._documents.responses.ancestors(link) if link is not None else [], [*waiting]
+
+    @operation
+    async def _read(self, ids: Sequence[str]) -> list[StoredResponse]:
+        place = {"_id": {"$in": list(ids)}, "deleted": {"$ne": True}}
+        found = {document.id: document async for document in self._documents.responses.find(place)}
+        return await self._documents.with_items([found[each] for each in ids if each in found])
+
+    @operation
+    async def _input_item(self, chain: Sequence[str], item_id: str) -> Input | Item | None:
+        """The item of these responses' outputs or inputs, read without the others."""
+        responses = self._documents.responses.get_pymongo_collection()
+        output = await self._documents.items.find_one({"_id": item_id, "response_id": {"$in": list(chain)}})
+        if output is not None:
+            counts = {"_id": output.response_id, "deleted": {"$ne": True}, "adopted": {"$not": {"$gt": output.epoch}}}
+            return output.read() if await responses.find_one(counts, {"_id": 1}) is not None else None
+        of_input = {"_id": {"$in": list(chain)}, "deleted": {"$ne": True}, "input.id": item_id}
+        found = await responses.find_one(of_input, {"input": {"$elemMatch": {"id": item_id}}, FIELD: 1})
+        if found is None:
+            return None
+        return next(iter(read_input(self._documents.responses.readable(found).get("input", []))), None)
+
+    @operation
+    async def _holder(self, chain: Sequence[str], item_id: str) -> str:
+        """The response in whose input or output the item is."""
+        of_output = {"_id": item_id, "response_id": {"$in": list(chain)}}
+        found = await self._documents.items.get_pymongo_collection().find_one(of_output, {"response_id": 1})
+        if found is not None:
+            return str(found["response_id"])
+        of_input = {"_id": {"$in": list(chain)}, "input.id": item_id}
+        found = await self._documents.responses.get_pymongo_collection().find_one(of_input, {"_id": 1})
+        if found is None:
+            raise InvalidRequest(f"'{item_id}' is not in this list.", param="after")
+        return str(found["_id"])
+
+    async def _existing(self, conversation_id: str, owner: str) -> dict[str, Any]:
+        place = {"_id": conversation_id, "owner": owner, "deleted": False}
+        fields = {"pending": 1, "last_response_id": 1, FIELD: 1}
+        found = await self._documents.conversations.get_pymongo_collection().find_one(place, fields)
+        if found is None:
+            raise NotFound(f"There is no conversation '{conversation_id}'.", param="conversation")
+        return CONVERSATION.upgrade(found)

@@ -1,0 +1,139 @@
+"""The protocols by which runs use a store: what a question continues, and what an answer leaves behind.
+
+`codeact.store.Store` keeps all of it in a database, `codeact.store.memory.MemoryStore` in this process. What several
+servers over one database add (leases that are watched, requests from other servers) is the database's alone.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from datetime import datetime
+from typing import Literal, Protocol
+
+from codeact.events import Input, Item, Response
+from codeact.events.last_code import LastCode
+from codeact.sealing import Sealer
+from codeact.store.records import Blob, Container, ContainerFile
+from codeact.store.repositories.event_batches import EventBatch, RunWrite
+from codeact.store.repositories.threads import Attachment, Link
+
+__all__ = ["RunStore"]
+
+
+class ThreadStore(Protocol):
+    """Conversations as a question meets them. Each method is described at `codeact.store.repositories.threads`."""
+
+    async def of_conversation(self, conversation_id: str, *, owner: str) -> Attachment: ...
+    async def of_response(self, response_id: str, *, owner: str) -> Attachment: ...
+    async def of_call(self, call_id: str, *, owner: str) -> Attachment | None: ...
+    async def of_item(self, item_id: str, *, owner: str) -> Attachment | None: ...
+    async def of_container(self, container_id: str, *, owner: str) -> tuple[str, Attachment | None]: ...
+    async def called(self, call_ids: Collection[str], *, owner: str) -> dict[str, str]: ...
+    async def items(self, item_ids: Collection[str], *, owner: str) -> dict[str, Item]: ...
+    async def history(self, link: Link) -> list[Input | Item]: ...
+    async def chain(self, link: Link) -> list[str]: ...
+    async def last_code(self, link: Link) -> LastCode | None: ...
+    async def begin(
+        self,
+        response: Response,
+        input: list[Input],
+        *,
+        owner: str,
+        at: Attachment,
+        last_code: LastCode | None = None,
+        also: Callable[[], Awaitable[None]] | None = None,
+    ) -> None: ...
+
+
+class EventStore(Protocol):
+    """The events of responses that have left memory."""
+
+    def read(self, response_id: str, start: int) -> AsyncGenerator[EventBatch, None]: ...
+
+
+class RunWriteStore(Protocol):
+    """Takes what runs write while they answer."""
+
+    async def put(self, writes: Sequence[RunWrite], *, ttl_s: float) -> set[str]: ...
+
+
+class LeaseStore(Protocol):
+    """Knows which response is under way."""
+
+    async def release(self, response_id: str, *, epoch: int | None = None) -> None: ...
+
+
+class UseStore(Protocol):
+    """Counts what owners use."""
+
+    async def tokens_used(self, owner: str, at: datetime) -> int: ...
+    async def add_tokens(self, owner: str, tokens: int, at: datetime) -> None: ...
+    async def count_response(self, owner: str, at: datetime) -> int: ...
+    async def uncount_response(self, owner: str, at: datetime) -> None: ...
+
+
+class ByteStore(Protocol):
+    """Counts the bytes that owners keep."""
+
+    async def used(self, owner: str) -> int: ...
+    async def add(self, owner: str, size_bytes: int) -> None: ...
+
+
+class FileStore(Protocol):
+    """The files of sandboxes."""
+
+    async def touch(
+        self, container_id: str, *, owner: str, conversation_id: str, name: str | None = None
+    ) -> Container: ...
+    async def files(self, container_id: str, *, owner: str) -> list[ContainerFile]: ...
+    async def file(self, file_id: str, *, container_id: str | None = None, owner: str) -> ContainerFile: ...
+    async def add(
+        self,
+        container: Container,
+        path: str,
+        *,
+        size_bytes: int,
+        modified_at: float,
+        source: Literal["user", "assistant"],
+        sha256: str | None,
+    ) -> ContainerFile: ...
+    async def drop(self, file_id: str, *, container_id: str) -> None: ...
+    async def delete(self, container_id: str, *, owner: str) -> None: ...
+
+
+class SealingStore(Protocol):
+    """Keeps the key with which clients' own history is encrypted."""
+
+    async def sealer(self) -> Sealer: ...
+
+
+class RunStore(Protocol):
+    """A store for runs. Each method raises `StoreError` where it fails; what is not there raises `NotFound`."""
+
+    @property
+    def threads(self) -> ThreadStore: ...
+    @property
+    def events(self) -> EventStore: ...
+    @property
+    def run_writes(self) -> RunWriteStore: ...
+    @property
+    def leases(self) -> LeaseStore: ...
+    @property
+    def access(self) -> UseStore: ...
+    @property
+    def stored(self) -> ByteStore: ...
+    @property
+    def files(self) -> FileStore: ...
+    @property
+    def sealing(self) -> SealingStore: ...
+    @property
+    def silent_s(self) -> float: ...
+    @property
+    def in_memory(self) -> bool:
+        """Whether what is begun is kept by that alone, so that nothing has to be written or waited for."""
+
+    async def ping(self) -> None: ...
+    async def put_blob(self, data: bytes, media_type: str, *, owner: str) -> str: ...
+    async def get_blob(self, sha256: str, *, owner: str) -> Blob: ...
+    async def offload(self, item: Item, *, owner: str) -> None:
+        """Makes a finished item small enough to be stored, in place; a store that has no need to leaves it whole."""
+
+    async def finish_response(self, response: Response, *, epoch: int = 0) -> None: ...

@@ -1,0 +1,66 @@
+"""Splits texts into normalised words, in the same way for what is stored and for what is searched.
+
+A word is a run of letters, digits and underscores, without case and accents; a name in code is found by its
+parts too (`read_csv`: `read_csv`, `read`, `csv`). Scripts that write no spaces are cut into pairs of characters.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+__all__ = ["asked_words", "words_of"]
+
+WORD_CHARS = 64
+"""Of a longer word only so much is known."""
+
+SCANNED_CHARS = 100_000
+"""Of one text; what follows is not searched."""
+ALL_SCANNED_CHARS = 200_000
+"""Of all texts that are given at once."""
+
+_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+_WORD = re.compile(rf"[{_UNSPACED}]+|(?:(?![{_UNSPACED}])\w)+")
+_NORMALISED_CHARS = 128
+"""At a time: the time that normalisation takes grows with the square of a run of combining marks."""
+_unspaced = re.compile(rf"[{_UNSPACED}]").match
+
+
+def words_of(texts: Iterable[str], *, limit: int | None = None) -> list[str]:
+    """Each word once, in the order of its first use; `limit` of them at most. Words of one Latin letter are none."""
+    found: dict[str, None] = {}
+    left = ALL_SCANNED_CHARS
+    for text in texts:
+        scanned = text[: min(left, SCANNED_CHARS)]
+        left -= len(scanned)
+        for run in _WORD.findall(_plain(scanned)):
+            found.update(dict.fromkeys(_forms(run)))
+            if limit is not None and len(found) >= limit:
+                return list(found)[:limit]
+    return list(found)
+
+
+def asked_words(text: str) -> list[str]:
+    """The words that a conversation must have so that it holds `text`: a name in code as a whole, without its parts."""
+    words = [
+        form
+        for run in _WORD.findall(_plain(text[:SCANNED_CHARS]))
+        for form in _forms(run)[: None if _unspaced(run) else 1]
+    ]
+    return list(dict.fromkeys(words))
+
+
+def _plain(text: str) -> str:
+    if text.isascii():
+        return text.lower()
+    letters = "".join(char for char in text.casefold() if not unicodedata.combining(char))
+    pieces = (letters[at : at + _NORMALISED_CHARS] for at in range(0, len(letters), _NORMALISED_CHARS))
+    decomposed = (char for piece in pieces for char in unicodedata.normalize("NFKD", piece))
+    return unicodedata.normalize("NFKC", "".join(char for char in decomposed if not unicodedata.combining(char)))
+
+
+def _forms(run: str) -> list[str]:
+    if _unspaced(run):
+        return [run[at : at + 2] for at in range(max(1, len(run) - 1))]
+    parts = run.strip("_").split("_")
+    forms = parts if len(parts) == 1 else ["_".join(parts), *parts]
+    return [form[:WORD_CHARS] for form in forms if len(form) > 1]

@@ -1,0 +1,189 @@
+"""Writes the types of JSON schemas as Python does: `list[str]`, `Literal['a', 'b']`, `dict[str, float]`, `Point`.
+
+An object with named fields becomes a `TypedDict`, so that a reader sees its fields and code may write `Point(x=1, y=2)`
+for the dictionary. What a schema does not say, or says at too great a length, is `Any`. Only names that were checked
+come out, never a schema's own text as code.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+__all__ = ["Annotate", "TypeNames"]
+
+DEPTH = 6
+MOST_LITERALS = 30
+MOST_FIELDS = 40
+MOST_TYPES = 200
+MOST_SCHEMAS, MOST_SCHEMAS_IN_ALL = 400, 6_000
+"""Of one function, and of all: schemas that refer to others over and over would be written out without end."""
+
+PLAIN = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None", "object": "dict"}
+NATIVE = {"date-time": "datetime", "date": "date", "time": "time", "duration": "timedelta", "binary": "bytes"}
+"""Formats of text that arrive as values of Python where both sides are Python."""
+
+RESERVED = frozenset({"Any", "Literal", "TypedDict", "NotRequired", "CallError", "None", "True", "False", "In", "Out"})
+
+Annotate = Callable[[Any, Mapping[str, Any], str], str]
+"""Takes a schema, the root that its references start from, and a name for it; the annotation."""
+
+
+class TypeNames:
+    """The named objects of several functions. Two objects with the same fields share a name, others get a number."""
+
+    def __init__(self, taken: Collection[str] = ()) -> None:
+        self._taken = RESERVED | set(taken)
+        self._writers: dict[str, Annotate] = {}
+        self.left = MOST_SCHEMAS_IN_ALL
+        self.fields: dict[str, dict[str, str]] = {}
+        """By the type's name: the annotation of each field."""
+
+    def of_function(self, path: str, is_native: bool) -> Annotate:
+        """What writes the annotations of one function; what it has written once it writes again in the same words."""
+        if path not in self._writers:
+            writer, written = _Writer(self, is_native), dict[str, str]()
+
+            def annotate(schema: Any, root: Mapping[str, Any], name: str) -> str:
+                if name not in written:
+                    written[name] = writer.annotation(schema, root, name, DEPTH)
+                return written[name]
+
+            self._writers[path] = annotate
+        return self._writers[path]
+
+    def definitions(self) -> list[str]:
+        """`Point = TypedDict('Point', {'x': int, 'y': NotRequired[int]})`, for a reader."""
+        return [
+            f"{name} = TypedDict({name!r}, {{{', '.join(f'{key!r}: {kind}' for key, kind in fields.items())}}})"
+            for name, fields in self.fields.items()
+        ]
+
+    def source(self) -> list[str]:
+        """The same as code whose types may refer to each other in any order."""
+        return [f"{name} = TypedDict({name!r}, {fields!r})" for name, fields in self.fields.items()]
+
+    def begin(self, wished: str) -> str:
+        """A name for an object whose fields are to come."""
+        base = "".join(word[:1].upper() + word[1:] for word in re.findall(r"[A-Za-z0-9]+", wished[:60]))
+        base = base if base[:1].isalpha() else f"Type{base}"
+        name, number = base, 2
+        while name in self._taken or name in self.fields:
+            name, number = f"{base}{number}", number + 1
+        self.fields[name] = {}
+        return name
+
+    def end(self, name: str, fields: dict[str, str]) -> str:
+        """Its fields have come: its name, or that of a type that has the same ones."""
+        base = name.rstrip("0123456789")
+        for other in (base, *(f"{base}{number}" for number in range(2, 10))):
+            itself = {key: re.sub(rf"\b{name}\b", other, kind) for key, kind in fields.items()}
+            if other != name and self.fields.get(other) == itself:
+                del self.fields[name]
+                return other
+        self.fields[name] = fields
+        return name
+
+
+class _Writer:
+    def __init__(self, types: TypeNames, is_native: bool) -> None:
+        self._types, self._is_native = types, is_native
+        self._left = MOST_SCHEMAS
+        self._known: dict[tuple[int, str], str] = {}
+
+    def annotation(self, schema: Any, root: Mapping[str, Any], name: str, depth: int) -> str:
+        self._left -= 1
+        self._types.left -= 1
+        if not isinstance(schema, dict) or depth == 0 or self._left < 0 or self._types.left < 0:
+            return "Any"
+        reference = schema.get("$ref")
+        if isinstance(reference, str):
+            return self._referred(reference, root, depth)
+        values = schema.get("enum", [schema["const"]] if "const" in schema else None)
+        if isinstance(values, list) and 0 < len(values) <= MOST_LITERALS and all(map(_is_literal, values)):
+            return f"Literal[{', '.join(map(repr, values))}]"
+        choices = schema.get("anyOf") or schema.get("oneOf")
+        if isinstance(choices, list):
+            return self._union(choices, root, name, depth)
+        merged = schema.get("allOf")
+        if isinstance(merged, list) and len(merged) == 1:
+            return self.annotation(merged[0], root, name, depth - 1)
+        kinds = schema.get("type")
+        if isinstance(kinds, list):
+            kinds = dict.fromkeys(map(str, kinds[:MOST_LITERALS]))
+            return self._union([{**schema, "type": kind} for kind in kinds], root, name, depth)
+        return self._of_kind(str(kinds), schema, root, name, depth)
+
+    def _of_kind(self, kind: str, schema: dict[str, Any], root: Mapping[str, Any], name: str, depth: int) -> str:
+        if kind == "array":
+            return self._array(schema, root, name, depth)
+        if kind == "object":
+            properties = schema.get("properties")
+            if isinstance(properties, dict) and 0 < len(properties) <= MOST_FIELDS:
+                return self._object(schema, properties, root, name, depth)
+            values = schema.get("additionalProperties")
+            if isinstance(values, dict) and values:
+                return f"dict[str, {self.annotation(values, root, name, depth - 1)}]"
+        if kind == "string" and self._is_native:
+            return NATIVE.get(str(schema.get("format")), "str")
+        return PLAIN.get(kind, "Any")
+
+    def _array(self, schema: dict[str, Any], root: Mapping[str, Any], name: str, depth: int) -> str:
+        first = schema.get("prefixItems")
+        if self._is_native and isinstance(first, list) and 0 < len(first) <= MOST_LITERALS:
+            return f"tuple[{', '.join(self.annotation(item, root, name, depth - 1) for item in first)}]"
+        kind = "set" if self._is_native and schema.get("uniqueItems") is True else "list"
+        inner = self.annotation(schema.get("items"), root, name, depth - 1)
+        return kind if inner == "Any" else f"{kind}[{inner}]"
+
+    def _union(self, choices: list[Any], root: Mapping[str, Any], name: str, depth: int) -> str:
+        names = dict.fromkeys(self.annotation(choice, root, name, depth - 1) for choice in choices[:MOST_LITERALS])
+        return "Any" if "Any" in names else " | ".join(names) or "Any"
+
+    def _object(
+        self, schema: dict[str, Any], properties: dict[str, Any], root: Mapping[str, Any], name: str, depth: int
+    ) -> str:
+        if len(self._types.fields) >= MOST_TYPES:
+            return "dict"
+        title = schema.get("title")
+        known = self._types.begin(title if isinstance(title, str) and title else name)
+        return self._types.end(known, self._fields(schema, properties, root, depth))
+
+    def _fields(
+        self, schema: dict[str, Any], properties: dict[str, Any], root: Mapping[str, Any], depth: int
+    ) -> dict[str, str]:
+        required = schema.get("required")
+        required = {key for key in required if isinstance(key, str)} if isinstance(required, list) else set()
+        fields = {}
+        for key, value in properties.items():
+            kind = self.annotation(value, root, key, depth - 1)
+            fields[key[:60]] = kind if key in required else f"NotRequired[{kind}]"
+        return fields
+
+    def _referred(self, reference: str, root: Mapping[str, Any], depth: int) -> str:
+        """What `#/$defs/Point` is, once for each reference, so that types may hold themselves."""
+        place = (id(root), reference)
+        if place in self._known:
+            return self._known[place]
+        target: Any = root
+        for step in reference.removeprefix("#/").split("/")[:8] if reference.startswith("#/") else ("",):
+            target = target.get(step) if isinstance(target, Mapping) else None
+        name = reference.rpartition("/")[2]
+        properties = target.get("properties") if isinstance(target, dict) else None
+        if (
+            isinstance(target, dict)
+            and isinstance(properties, dict)
+            and 0 < len(properties) <= MOST_FIELDS
+            and len(self._types.fields) < MOST_TYPES
+        ):
+            wished = target.get("title")
+            self._known[place] = self._types.begin(wished if isinstance(wished, str) and wished else name)
+            fields = self._fields(target, properties, root, depth - 1)
+            self._known[place] = self._types.end(self._known[place], fields)
+        else:
+            self._known[place] = "Any"
+            self._known[place] = self.annotation(target, root, name, depth - 1)
+        return self._known[place]
+
+
+def _is_literal(value: Any) -> bool:
+    return value is None or isinstance(value, str) or (isinstance(value, int) and value.bit_length() < 100)

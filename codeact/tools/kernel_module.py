@@ -1,0 +1,103 @@
+"""Writes the functions of one response as a Python module for the kernel: their source, types and docstrings.
+
+Nothing of a schema or a description becomes code but what was checked to be a name; all else is text in quotes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from codeact.tools.annotations import TypeNames
+from codeact.tools.function import Function, Kind, identifier
+
+__all__ = ["SEARCH", "kernel_module", "titled"]
+
+SEARCH = "search_tools"
+_SEARCH_SOURCE = Path(__file__).with_name("kernel_search.py").read_text("utf-8")
+
+_HEAD = [
+    "from __future__ import annotations",
+    "from datetime import date, datetime, time, timedelta",
+    "from typing import Any, Literal, TypedDict",
+    "from codeact_calls import CallError, call as _call",
+    "class _Default:",
+    "    def __init__(self, shown):",
+    "        self.shown = shown",
+    "    def __repr__(self):",
+    "        return self.shown",
+    "def _call_outside(name, given):",
+    "    return _call(name, {key: value for key, value in given.items() if not isinstance(value, _Default)})",
+]
+
+
+def kernel_module(functions: Sequence[Function], types: TypeNames, *, searchable: bool) -> str:
+    """Code that puts the functions into the user's namespace, in the place of those that it put there before.
+
+    `searchable` adds `search_tools(query)`. Types are put there too, unless code has something else by their names.
+    """
+    plain = [function for function in functions if function.server is None and not function.is_builtin]
+    servers: dict[str, list[Function]] = {}
+    for function in functions:
+        if function.server is not None:
+            servers.setdefault(identifier(function.server), []).append(function)
+    sources = {function.path: _source(function, types) for function in functions if not function.is_builtin}
+    parts = [*_HEAD, *types.source(), *(sources[function.path] for function in plain)]
+    for server, members in servers.items():
+        parts.append(f"class {server}:\n    {f'Functions of the MCP server {server}.'!r}")
+        for member in members:
+            body = "".join(f"    {line}\n" for line in sources[member.path].splitlines())
+            parts.append(f"    @staticmethod\n{body}")
+    names = [identifier(function.name) for function in plain] + list(servers)
+    if searchable:
+        parts.append(_search(functions, types))
+        names.append(SEARCH)
+    source = "\n".join(parts)
+    return (
+        "import sys, types\n"
+        "space = get_ipython().user_ns\n"
+        "old = sys.modules.get('codeact_functions')\n"
+        "for name in getattr(old, 'NAMES', ()):\n"
+        "    if space.get(name) is getattr(old, name):\n"
+        "        del space[name]\n"
+        "module = sys.modules['codeact_functions'] = types.ModuleType('codeact_functions')\n"
+        f"exec(compile({source!r}, '<codeact_functions>', 'exec'), module.__dict__)\n"
+        f"module.NAMES = {names + list(types.fields)!r}\n"
+        f"space.update((name, getattr(module, name)) for name in {names!r})\n"
+        f"for name in {list(types.fields)!r}:\n"
+        "    space.setdefault(name, getattr(module, name))\n"
+        "space['CallError'] = module.CallError\n"
+    )
+
+
+def _source(function: Function, types: TypeNames) -> str:
+    """The function as Python. An argument that was not given is not sent, so that its owner's default holds."""
+    given = []
+    for name, _, kind, _ in function.ordered():
+        value = identifier(name)
+        if kind in (Kind.VAR_POSITIONAL, Kind.VAR_KEYWORD):
+            made = "list" if kind is Kind.VAR_POSITIONAL else "dict"
+            value = f"{made}({value}) if {value} else _Default('')"
+        given.append(f"{name!r}: {value}")
+    signature = function.signature(types, default=lambda shown: f"_Default({shown!r})")
+    returned = "" if function.returns is not None else " -> Any"
+    call_name = function.path if function.server is not None else function.name
+    call = f"_call_outside({call_name!r}, {{{', '.join(given)}}})"
+    return f"def {signature}{returned}:\n    {function.docstring()!r}\n    return {call}\n"
+
+
+def _search(functions: Sequence[Function], types: TypeNames) -> str:
+    signatures = {function.path: titled(function, types) for function in functions}
+    found = ", ".join(f"{function.path!r}: {function.path}" for function in functions)
+    return (
+        "_search = {}\n"
+        f"exec(compile({_SEARCH_SOURCE!r}, '<codeact_search>', 'exec'), _search)\n"
+        f"_search_in = ({signatures!r}, {{{found}}})\n"
+        f"def {SEARCH}(query: str, limit: int = 10) -> str:\n"
+        "    'Functions whose names or descriptions have words of the query, best first.'\n"
+        "    return _search['search'](query, *_search_in, limit)\n"
+    )
+
+
+def titled(function: Function, types: TypeNames) -> str:
+    """Its signature under the name that code calls it by."""
+    server = f"{identifier(function.server)}." if function.server is not None else ""
+    return f"{server}{function.signature(types)}"

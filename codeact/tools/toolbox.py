@@ -1,0 +1,172 @@
+"""The functions outside of the sandbox that the code of one response may call, for the model and for the kernel.
+
+A client's function tools, an operator's MCP servers and the functions of an `Agent` all become plain Python
+functions in the kernel, with a signature and a docstring. What calls them is the kernel's business
+(`sandbox_pool.calls`), who answers is the agent's.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from codeact.errors import InvalidRequest
+from codeact.tools.annotations import TypeNames
+from codeact.tools.function import NAME_CHARS, Function, FunctionError, identifier
+from codeact.tools.kernel_module import SEARCH, kernel_module, titled
+from sandbox_pool.calls import VALUE_BYTES
+
+__all__ = ["HIDDEN", "MAX_FUNCTIONS", "Toolbox", "check_schema", "functions_of", "value_of"]
+
+MAX_FUNCTIONS = 256
+MAX_ARGUMENTS = 100
+PROMPT_CHARS = 12_000
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+HIDDEN = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__) | {"In", "Out"}
+"""Names that code relies on to mean what they mean in Python."""
+
+
+class Toolbox:
+    """The functions of one response. Raises `InvalidRequest` where two of them have one name in Python."""
+
+    def __init__(self, functions: Sequence[Function] = ()) -> None:
+        self._functions = {function.path if function.server else function.name: function for function in functions}
+        paths: dict[str, str] = {}
+        servers = {identifier(function.server) for function in functions if function.server is not None}
+        for index, function in enumerate(functions):
+            clash = paths.get(function.path) or (function.path if function.path in servers else None)
+            if clash is not None:
+                raise InvalidRequest(
+                    f"The functions '{clash}' and '{function.name}' would have the same name in Python,"
+                    f" {function.path}; rename one.",
+                    param=f"tools[{index}].name",
+                )
+            paths[function.path] = function.name
+        self._paths = {*paths, *servers}
+
+    @cached_property
+    def _types(self) -> TypeNames:
+        return TypeNames({path.partition(".")[0] for path in self._paths} | HIDDEN | {SEARCH})
+
+    @cached_property
+    def _titles(self) -> list[str]:
+        return [titled(function, self._types) for function in self._functions.values()]
+
+    @cached_property
+    def _full(self) -> str:
+        both = zip(self._titles, self._functions.values(), strict=True)
+        parts = [f"{title}\n{_indented(function)}" for title, function in both]
+        return "\n\n".join([*self._definitions(), *parts])
+
+    def _definitions(self) -> list[str]:
+        """Of the types that the titles name, which are written first."""
+        return ["\n".join(self._types.definitions())] if self._titles and self._types.fields else []
+
+    @cached_property
+    def source(self) -> str:
+        """Code that defines them in the kernel; empty where there is nothing to define."""
+        return kernel_module([*self._functions.values()], self._types, searchable=self._is_searchable) if self else ""
+
+    @property
+    def _is_searchable(self) -> bool:
+        return len(self._full) > PROMPT_CHARS and SEARCH not in self._paths
+
+    def __bool__(self) -> bool:
+        return bool(self._functions)
+
+    def get(self, name: str) -> Function | None:
+        """By the name that a call has."""
+        return self._functions.get(name)
+
+    def described(self) -> str:
+        """What the model reads about them: all, else their signatures, else their names; no function is left out."""
+        if len(self._full) <= PROMPT_CHARS:
+            return self._full
+        search = f"{SEARCH}('words') finds functions by what they do, " if self._is_searchable else ""
+        signatures = "\n\n".join([*self._definitions(), "\n".join(self._titles)])
+        shown = signatures if len(signatures) <= PROMPT_CHARS else self._names()
+        return f"{shown}\n\n{search}help(name) prints what one of them does."
+
+    def _names(self) -> str:
+        groups: dict[str, list[str]] = {}
+        for function in self._functions.values():
+            groups.setdefault(identifier(function.server) if function.server else "", []).append(function.path)
+        lines = [f"{f'Of {group}' if group else 'Plain'}: {', '.join(paths)}" for group, paths in groups.items()]
+        return "\n".join(lines)
+
+
+def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[Function]:
+    """The function tools of a request, as JSON; other tools are passed over.
+
+    Raises `InvalidRequest`, naming the one that cannot be expressed and why.
+    """
+    functions = []
+    for index, tool in enumerate(tools):
+        if tool.get("type") != "function":
+            continue
+        param = f"tools[{index}]"
+        name, description = tool.get("name"), tool.get("description") or ""
+        parameters = tool.get("parameters") or {"type": "object", "properties": {}}
+        if not isinstance(name, str) or not NAME.match(name):
+            raise InvalidRequest(
+                "A function's name has 1 to 64 letters, digits, underscores and dashes.", param=f"{param}.name"
+            )
+        if identifier(name) in HIDDEN:
+            raise InvalidRequest(
+                f"A function named '{name}' would hide Python's own; rename it.", param=f"{param}.name"
+            )
+        if not isinstance(description, str):
+            raise InvalidRequest("A function's description is text.", param=f"{param}.description")
+        check_schema(parameters, f"{param}.parameters")
+        returns = tool.get("output_schema")
+        if returns is not None and not isinstance(returns, dict):
+            raise InvalidRequest("A function's output schema is a JSON schema.", param=f"{param}.output_schema")
+        functions.append(Function(name, description, parameters, returns=returns))
+    if len(functions) > MAX_FUNCTIONS:
+        raise InvalidRequest(f"{len(functions)} functions are too many; at most {MAX_FUNCTIONS}.", param="tools")
+    return functions
+
+
+def check_schema(schema: Any, param: str) -> None:
+    """Raises `InvalidRequest` for what describes no named arguments, or two of one name in Python."""
+    if not isinstance(schema, dict) or schema.get("type", "object") != "object":
+        raise InvalidRequest("A function's parameters must be a JSON schema of type 'object'.", param=param)
+    properties, required = schema.get("properties") or {}, schema.get("required") or []
+    if not isinstance(properties, dict) or len(properties) > MAX_ARGUMENTS:
+        raise InvalidRequest(
+            f"'properties' must be an object with at most {MAX_ARGUMENTS} arguments.", param=f"{param}.properties"
+        )
+    if not isinstance(required, list) or not all(name in properties for name in required if isinstance(name, str)):
+        raise InvalidRequest("'required' must be a list of names in 'properties'.", param=f"{param}.required")
+    names: dict[str, str] = {}
+    for name in properties:
+        if len(name) > NAME_CHARS:
+            raise InvalidRequest(
+                f"An argument's name has at most {NAME_CHARS} characters.", param=f"{param}.properties"
+            )
+        clash = names.setdefault(identifier(name), name)
+        if clash != name:
+            raise InvalidRequest(
+                f"The arguments '{clash}' and '{name}' would have the same name in Python.", param=f"{param}.properties"
+            )
+
+
+def value_of(output: str) -> str:
+    """What a client answered for a call, as JSON text: JSON stands for itself, anything else for a string.
+
+    Raises `FunctionError` where it is too large.
+    """
+    if len(output.encode()) > VALUE_BYTES:
+        raise FunctionError(f"The function's value is over {VALUE_BYTES:,} bytes; return less, or a file.")
+    try:
+        msgspec.json.decode(output, type=msgspec.Raw)  # Checks it, and makes no objects of it.
+    except (ValueError, RecursionError):
+        return json.dumps(output)
+    return output
+
+
+def _indented(function: Function) -> str:
+    return "\n".join(f"    {line}" for line in function.docstring().splitlines())

@@ -1,0 +1,204 @@
+"""Moves files between sandboxes and the store, so that files that code wrote stay available."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import PurePosixPath
+from weakref import WeakKeyDictionary
+
+import anyio
+
+from codeact.component import Component
+from codeact.errors import CodeActError, ConversationLocked
+from codeact.store import Container, ContainerFile
+from codeact.store.run_store import RunStore
+from codeact.workspaces.registry import Workspaces
+from codeact.workspaces.workspace import Workspace
+from sandbox_pool import FileInfo, Sandbox, SandboxPool
+from sandbox_pool.errors import AtCapacity, FileError, FileLimit, FileNotFound, FileRefused, SandboxError
+
+__all__ = ["ContainerElsewhere", "ContainerGone", "Containers"]
+
+EXIT_REASON_TIMEOUT_S = 2.0
+"""So long after a call has failed its sandbox may turn out to be gone."""
+COLLECT_S = 20.0
+KEPT_FILES = 100
+"""Noticed at a time; of more, the latest."""
+KEPT_BYTES = 50_000_000
+"""Of one file; a larger one can be had from its sandbox, as long as that lives."""
+KEPT_BYTES_AT_ONCE = 200_000_000
+HIDDEN = ("__pycache__", "node_modules")
+
+
+class ContainerGone(CodeActError):
+    """The container's sandbox has ended."""
+
+    code = "container_expired"
+    status = 410
+
+    def __init__(self) -> None:
+        super().__init__("The container has expired: its sandbox is gone. Kept files can be downloaded.")
+
+
+class ContainerElsewhere(CodeActError):
+    """Another server process holds the container's sandbox."""
+
+    code = "container_elsewhere"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another server holds the container's sandbox: send this to the server that answers its conversation."
+            " What is kept of its files can be listed and downloaded here too."
+        )
+
+
+class Containers:
+    """Safe for concurrent calls. Each raises `SandboxError` or `StoreError` where a sandbox or the database fails."""
+
+    def __init__(self, store: Component[RunStore], workspaces: Workspaces) -> None:
+        self._store = store
+        self._workspaces = workspaces
+        self._locks: WeakKeyDictionary[Sandbox, anyio.Lock] = WeakKeyDictionary()
+
+    def is_running(self, container: Container) -> bool:
+        """Whether its sandbox lives, at whichever server."""
+        return container.elsewhere or self._workspace(container).container_id == container.id
+
+    async def create(self, conversation_id: str, *, owner: str, name: str) -> Container:
+        """Claims the conversation's sandbox, unless it has one."""
+        store = await self._store.get()
+        with self._workspaces.use(conversation_id, owner=owner) as workspace:
+            sandbox = await workspace.sandbox()
+            return await store.files.touch(sandbox.id, owner=owner, conversation_id=conversation_id, name=name)
+
+    async def make_room(self, pool: SandboxPool, *, owner: str) -> None:
+        """Releases idle sandboxes of this owner alone, as far as one more container needs that.
+
+        Raises `QuotaExceeded`, and `AtCapacity` where all sandboxes would still be lent.
+        """
+        self._workspaces.check_quota(pool, None, owner=owner)
+        own = 0 if pool.max_per_owner is None else pool.held_by(owner) + 1 - pool.max_per_owner
+        stats = pool.stats()
+        missing = max(own, stats.leased + stats.waiting + 1 - pool.max_size)
+        reason = "its sandbox was idle and a container of yours needed one"
+        await self._workspaces.release_idle_of(owner, missing, reason)
+        stats = pool.stats()
+        if stats.leased + stats.waiting >= pool.max_size:
+            raise AtCapacity(
+                "All sandboxes are lent, and a container takes none from another owner's conversation. Delete one of"
+                " yours, or ask again when one is free."
+            )
+
+    async def delete(self, container: Container) -> None:
+        """Ends the sandbox and forgets the container. Raises `ConversationLocked` while code may run in it, and
+        `ContainerElsewhere`.
+        """
+        if container.elsewhere:
+            raise ContainerElsewhere
+        workspace = self._workspace(container)
+        if workspace.container_id == container.id:
+            if not workspace.idle:
+                raise ConversationLocked("The container is in use; wait for the answer's end or cancel it.")
+            await workspace.release("its container was deleted")
+        await (await self._store.get()).files.delete(container.id, owner=container.owner)
+
+    async def collect(self, sandbox: Sandbox, *, conversation_id: str, owner: str) -> list[ContainerFile]:
+        """Keeps the files that are new or changed since the last call, and returns them: those it managed within 20 s.
+
+        Hidden files are left alone. A file that is too large is noted, without its content.
+        """
+        store = await self._store.get()
+        container = await store.files.touch(sandbox.id, owner=owner, conversation_id=conversation_id)
+        files: list[ContainerFile] = []
+        with anyio.move_on_after(COLLECT_S):
+            async with self._locks.setdefault(sandbox, anyio.Lock()):
+                await self._collect(sandbox, container, store, files)
+        return files
+
+    async def refresh(self, container: Container) -> None:
+        """Notices what has changed in the files of a container that this server runs; others are as they were last."""
+        with suppress(ContainerGone, ContainerElsewhere):
+            async with self.running(container) as sandbox:
+                await self.collect(sandbox, conversation_id=container.conversation_id, owner=container.owner)
+
+    @asynccontextmanager
+    async def running(self, container: Container) -> AsyncIterator[Sandbox]:
+        """The container's sandbox, kept from expiring. Raises `ContainerElsewhere`, and `ContainerGone`, also where
+        what is done with it fails because it ends.
+        """
+        if container.elsewhere:
+            raise ContainerElsewhere
+        with self._workspaces.use(container.conversation_id, owner=container.owner) as workspace:
+            sandbox = workspace.living
+            if sandbox is None or sandbox.id != container.id:
+                raise ContainerGone
+            try:
+                yield sandbox
+            except (FileNotFound, FileRefused, FileLimit):
+                raise
+            except SandboxError as error:
+                if await _has_ended(sandbox):
+                    raise ContainerGone from error
+                raise
+
+    def _workspace(self, container: Container) -> Workspace:
+        return self._workspaces.get(container.conversation_id, owner=container.owner)
+
+    async def _collect(
+        self, sandbox: Sandbox, container: Container, store: RunStore, files: list[ContainerFile]
+    ) -> None:
+        # In this order: a file that is uploaded meanwhile is not taken for one that is gone.
+        known = {file.path: file for file in await store.files.files(container.id, owner=container.owner)}
+        listing = await sandbox.list_files()
+        shown = {info.path: info for info in listing.files if not _is_hidden(info.path)}
+        if listing.complete:
+            for path in known.keys() - shown.keys():
+                await store.files.drop(known[path].id, container_id=container.id)
+        changed = [info for info in shown.values() if not _is_same(info, known.get(info.path))]
+        changed.sort(key=lambda info: info.modified_at, reverse=True)
+        room = KEPT_BYTES_AT_ONCE
+        for info in reversed(changed[:KEPT_FILES]):
+            content = await _content(sandbox, info) if info.size_bytes <= min(KEPT_BYTES, room) else None
+            sha256 = None
+            if content is not None:
+                room -= len(content)
+                sha256 = await store.put_blob(content, "application/octet-stream", owner=container.owner)
+            files.append(
+                await store.files.add(
+                    container,
+                    info.path,
+                    size_bytes=info.size_bytes,
+                    modified_at=info.modified_at,
+                    source="assistant",
+                    sha256=sha256,
+                )
+            )
+
+
+async def _has_ended(sandbox: Sandbox) -> bool:
+    """A call may fail before its sandbox's end is known."""
+    with anyio.move_on_after(EXIT_REASON_TIMEOUT_S):
+        await sandbox.died()
+    return not sandbox.alive
+
+
+async def _content(sandbox: Sandbox, info: FileInfo) -> bytes | None:
+    """None where the file cannot be read (any more)."""
+    content = bytearray()
+    try:
+        async with sandbox.read_file(info.path) as file:
+            if file.info.size_bytes > KEPT_BYTES:
+                return None
+            async for piece in file:
+                content += piece
+    except FileError:
+        return None
+    return bytes(content)
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") or part in HIDDEN for part in PurePosixPath(path).parts)
+
+
+def _is_same(info: FileInfo, known: ContainerFile | None) -> bool:
+    return known is not None and (known.size_bytes, known.modified_at) == (info.size_bytes, info.modified_at)

@@ -1,0 +1,56 @@
+"""A suspended block: its code waits for the client's answers after the response that ran it has ended."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from codeact.tools.function import FunctionError
+from codeact.tools.toolbox import value_of
+from sandbox_pool.calls import Call
+from sandbox_pool.outputs import Output
+from sandbox_pool.sandbox.execution import Execution
+from sandbox_pool.sandbox.sandbox import Sandbox
+
+__all__ = ["Suspended"]
+
+
+class Suspended:
+    """A block of code that waits until a client answers the calls it made: `waiting`.
+
+    Calls that nobody answers within `timeout_s` fail in the code, which then goes on alone. What it shows is kept,
+    as far as the limit on output allows.
+    """
+
+    def __init__(
+        self,
+        item_id: str,
+        sandbox: Sandbox,
+        execution: Execution,
+        outputs: list[Output],
+        waiting: Iterable[Call],
+        *,
+        timeout_s: float,
+    ) -> None:
+        self.item_id = item_id
+        self.sandbox = sandbox
+        self.execution = execution
+        self.outputs = outputs
+        self._waiting = {call.call_id: call for call in waiting}
+        self._timeout_s = timeout_s
+        self._timer = asyncio.get_running_loop().call_later(timeout_s, self._give_up)
+
+    def resume(self, values: Mapping[str, str]) -> None:
+        """Lets every call go on: with its value by call id, or with an error where the client sent none."""
+        self._timer.cancel()
+        for call in self._waiting.values():
+            try:
+                if call.call_id not in values:
+                    raise FunctionError(f"{call.name}() was not answered: the user went on without it.")
+                self.sandbox.answer(call, value=value_of(values[call.call_id]))
+            except FunctionError as error:
+                self.sandbox.answer(call, error=error.message)
+        self._waiting.clear()
+
+    def _give_up(self) -> None:
+        for call in self._waiting.values():
+            self.sandbox.answer(call, error=f"{call.name}() was not answered within {self._timeout_s:g} s.")
+        self._waiting.clear()

@@ -1,0 +1,59 @@
+"""Translates exceptions of the Docker SDK into `SandboxError`s."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import docker.errors
+import requests.exceptions
+import urllib3.exceptions
+
+from sandbox_pool.errors import EngineUnavailable, ImageUnavailable, SandboxError
+
+__all__ = ["MEANINGS", "REMEDIES", "translated"]
+
+MEANINGS: dict[type[Exception], type[SandboxError] | None] = {
+    docker.errors.ImageNotFound: ImageUnavailable,
+    docker.errors.BuildError: ImageUnavailable,
+    docker.errors.ImageLoadError: ImageUnavailable,
+    docker.errors.APIError: None,
+    docker.errors.StreamParseError: EngineUnavailable,
+    docker.errors.DockerException: EngineUnavailable,
+    requests.exceptions.RequestException: EngineUnavailable,
+    # Streams (build, pull, events) are read past requests.
+    urllib3.exceptions.HTTPError: EngineUnavailable,
+    OSError: EngineUnavailable,
+}
+"""Of an exception's classes the first in here, in the order of its MRO, tells what it means. None: the
+engine refused, and what that means depends on what it was asked."""
+
+REMEDIES: dict[type[BaseException], str] = {
+    FileNotFoundError: "its socket does not exist. Install and start an engine (Debian, Ubuntu: sudo apt-get "
+    "install docker.io), or name its socket in DOCKER_HOST. A container has it by -v "
+    "/var/run/docker.sock:/var/run/docker.sock",
+    PermissionError: "permission to use its socket is denied. Join its group: sudo usermod -aG docker $USER, "
+    "then log in again. A container joins it by --group-add $(stat -c %g /var/run/docker.sock)",
+    ConnectionRefusedError: "nothing listens on its socket. Start it: sudo systemctl start docker",
+    TimeoutError: "it did not answer in time. Look at its log: sudo journalctl -u docker",
+}
+"""The system's error under an exception, and what to do about it."""
+
+
+@contextmanager
+def translated(refused: type[SandboxError], *, sandbox_id: str | None = None) -> Iterator[None]:
+    """Raises what the SDK raises as the `SandboxError` it means; `refused` when the engine answered with an error."""
+    try:
+        yield
+    except tuple(MEANINGS) as error:
+        meaning = next(MEANINGS[kind] for kind in type(error).__mro__ if kind in MEANINGS)
+        raise (meaning or refused)(_explain(error), sandbox_id=sandbox_id) from error
+
+
+def _explain(error: BaseException) -> str:
+    if isinstance(error, docker.errors.APIError):
+        return f"The Docker engine refused: {error.explanation or error}."
+    cause: BaseException | None = error
+    while cause is not None:
+        if remedy := REMEDIES.get(type(cause)):
+            return f"No Docker engine answers: {remedy}."
+        cause = cause.__cause__ or cause.__context__
+    return f"The Docker engine cannot be used: {error}."

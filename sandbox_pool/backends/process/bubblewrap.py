@@ -1,0 +1,150 @@
+"""Builds the bubblewrap command line that runs a kernel in namespaces of its own.
+
+What the code sees: the system's programs and libraries and the interpreter, read-only; a workspace, /tmp and
+/dev/shm of its own in memory, capped; no network but an empty loopback; no process but its own; of Linux's system
+calls those that `seccomp.py` names. See bwrap(1).
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from sandbox_pool.backends.process.interpreter import Interpreter
+from sandbox_pool.backends.process.unprivileged_user import CAPABILITIES, Nobody
+from sandbox_pool.spec import Limits
+
+__all__ = ["CONNECTION_FILE", "FILES", "RUN", "SCRATCH", "WORKSPACE", "Bubblewrap"]
+
+WORKSPACE = "/workspace"
+RUN = "/run/codeact"
+UID = 1000
+SCRATCH = ("/dev/shm", "/tmp", WORKSPACE, RUN)  # noqa: S108
+"""Where the code can write."""
+RUN_BYTES = 1024 * 1024
+SYSTEM_DIRECTORIES = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+CONFIGURATION = (
+    "/etc/alternatives",
+    "/etc/fonts",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/timezone",
+)
+RESOLUTION = ("/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf", "/etc/ssl/certs")
+"""What it takes to find and to trust other hosts."""
+HIDDEN = ("/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/timer_list")
+"""What tells of the host and of others, where there is such a file."""
+CONNECTION_FILE = f"{RUN}/connection.json"
+FILES = {
+    "/etc/passwd": f"sandbox:x:{UID}:{UID}::{WORKSPACE}:/bin/sh\n",
+    "/etc/group": f"sandbox:x:{UID}:\n",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bubblewrap:
+    """A bwrap program and which of its newer options it knows; `nobody` is who its code is if we are root."""
+
+    executable: str
+    sizes: bool
+    nested_namespaces: bool
+    nobody: Nobody | None
+
+    @classmethod
+    def find(cls) -> "Bubblewrap | None":
+        """The one on the PATH. Blocks."""
+        executable = shutil.which("bwrap")
+        if executable is None:
+            return None
+        text = subprocess.run([executable, "--help"], capture_output=True, text=True, check=False)  # noqa: S603
+        options = text.stdout + text.stderr
+        return cls(executable, "--size" in options, "--disable-userns" not in options, Nobody.find(UID))
+
+    @property
+    def simpler(self) -> "Bubblewrap | None":
+        """What can still be tried where this one does not work."""
+        return replace(self, nobody=None) if self.nobody else None
+
+    def command(
+        self,
+        interpreter: Interpreter,
+        limits: Limits,
+        programs: Sequence[Path],
+        *,
+        network: Literal["none", "open"],
+        info_fd: int,
+        block_fd: int,
+        seccomp_fd: int | None,
+        files: Mapping[str, int],
+    ) -> list[str]:
+        """The command line. `programs` are what a kernel is made of, `files` descriptors of contents, by path, and
+        `seccomp_fd` that of the filter of system calls. To `info_fd` it writes its pid; then, with a `nobody`, it
+        waits for something to read from `block_fd`.
+        """
+        kernel = [interpreter.executable, "-I", f"{RUN}/kernel_main.py", CONNECTION_FILE, WORKSPACE]
+        command = [self.executable, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
+        if network == "open":
+            command.append("--share-net")
+        command += ["--cap-drop", "ALL", "--hostname", "sandbox", "--info-fd", str(info_fd)]
+        if self.nobody is None:
+            command += ["--uid", str(UID), "--gid", str(UID)]
+            if not self.nested_namespaces:
+                command.append("--disable-userns")
+        else:
+            kernel = self.nobody.wrap(kernel)
+            command += ["--uid", "0", "--gid", "0", "--userns-block-fd", str(block_fd)]
+            for capability in CAPABILITIES:
+                command += ["--cap-add", capability]
+        if seccomp_fd is not None:
+            command += ["--seccomp", str(seccomp_fd)]
+        command += ["--proc", "/proc", "--dev", "/dev"]
+        for path in filter(os.path.exists, HIDDEN):
+            # A device in a place without devices: it cannot be opened.
+            command += ["--ro-bind", "/dev/null", path]
+        command += self._tmpfs("/dev/shm", limits.shm_mb * 1024 * 1024)  # noqa: S108
+        command += self._tmpfs("/tmp", limits.tmp_mb * 1024 * 1024)  # noqa: S108
+        command += self._tmpfs(WORKSPACE, limits.workspace_mb * 1024 * 1024)
+        command += self._tmpfs(RUN, RUN_BYTES)
+        command += _system()
+        if network == "open":
+            for path in RESOLUTION:
+                command += ["--ro-bind-try", path, path]
+        for path in (*interpreter.prefixes, *interpreter.links):
+            if not Path(path).is_relative_to("/usr"):
+                for parent in reversed(Path(path).parents[:-1]):
+                    # Without this bwrap gives it to root alone.
+                    command += ["--dir", str(parent)]
+                command += ["--ro-bind", os.path.realpath(path), path]
+        for program in programs:
+            command += ["--ro-bind", str(program), f"{RUN}/{program.name}"]
+        for cached in interpreter.cached:
+            command += ["--ro-bind-try", cached, f"{RUN}/__pycache__/{Path(cached).name}"]
+        for path, descriptor in files.items():
+            command += ["--file", str(descriptor), path]
+        # The rest of the root, and /dev, are memory that no limit on sizes would cover; in /proc is the host's.
+        for path in ("/proc", "/dev", "/"):
+            command += ["--remount-ro", path]
+        return [*command, "--", *kernel]
+
+    def _tmpfs(self, path: str, size_bytes: int) -> list[str]:
+        # It is root's where there is a `nobody`, whose namespace has no third user.
+        mode = ["--perms", "0777"] if self.nobody else []
+        return [*mode, *(["--size", str(size_bytes)] if self.sizes else []), "--tmpfs", path]
+
+
+def _system() -> Sequence[str]:
+    arguments = ["--ro-bind", "/usr", "/usr", "--dir", "/etc"]
+    for directory in SYSTEM_DIRECTORIES:
+        if os.path.islink(directory):
+            arguments += ["--symlink", os.readlink(directory), directory]
+        elif os.path.isdir(directory):
+            arguments += ["--ro-bind", directory, directory]
+    for path in CONFIGURATION:
+        arguments += ["--ro-bind-try", path, path]
+    return arguments

@@ -1,0 +1,235 @@
+"""Starts one local sandbox, explains its end and destroys it."""
+
+import contextlib
+import json
+import math
+import os
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import Popen, TimeoutExpired
+from typing import Any, BinaryIO, Literal
+
+import anyio
+from anyio.abc import ByteStream
+
+from sandbox_pool.backends.base import GUEST
+from sandbox_pool.backends.process.bubblewrap import CONNECTION_FILE, FILES, RUN, SCRATCH, WORKSPACE, Bubblewrap
+from sandbox_pool.backends.process.cleanup import MARK, SOCKETS, global_name
+from sandbox_pool.backends.process.inode_quota import Inodes
+from sandbox_pool.backends.process.interpreter import Interpreter
+from sandbox_pool.backends.process.resource_group import Group
+from sandbox_pool.backends.process.unprivileged_user import HOST_UID
+from sandbox_pool.backends.shared.kernel_process import KERNEL, KernelProcess
+from sandbox_pool.backends.shared.seccomp import filter_program
+from sandbox_pool.backends.shared.threads import Threads
+from sandbox_pool.backends.shared.unix_stream import UnixStream
+from sandbox_pool.spec import Limits
+
+__all__ = ["Local"]
+
+FILES_MAIN = GUEST / "files_main.py"
+FILES_END_S = 2.0
+PORTS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5}
+
+
+@dataclass(slots=True, eq=False)
+class Local:
+    """`prefix` begins its command line. Each of the two ways to start it gives a connection dict, and raises
+    `OSError` or `SandboxStartFailed`; to end what a failed or cancelled one began is the caller's business.
+    """
+
+    directory: Path
+    limits: Limits
+    threads: Threads
+    group: Group | None = None
+    prefix: Sequence[str] = ()
+    process: KernelProcess | None = None
+    init: int | None = field(default=None, init=False)
+    """A pidfd of the first process of its namespaces."""
+    workspace: int | None = field(default=None, init=False)
+    """A descriptor of its working directory, whatever comes to lie under the path of it."""
+    user: int | None = field(default=None, init=False)
+    """The user of this machine that its code is; None: ours."""
+
+    async def start_isolated(
+        self,
+        interpreter: Interpreter,
+        bubblewrap: Bubblewrap,
+        inodes: Inodes | None,
+        network: Literal["none", "open"],
+    ) -> dict[str, Any]:
+        """In namespaces of its own. Its sockets are in a memory file system of its own, which we reach through
+        /proc: there is nothing on our disk that it could fill or replace.
+        """
+        connection = _connection(f"{RUN}/kernel")
+        contents = {**FILES, CONNECTION_FILE: json.dumps(connection)}
+        with contextlib.ExitStack() as stack:
+            files = {path: stack.enter_context(_memory_file(text.encode())) for path, text in contents.items()}
+            program = filter_program()
+            seccomp_fd = None if program is None else stack.enter_context(_memory_file(program))
+            info, info_end = _pipe(stack)
+            block_end, block = _pipe(stack)
+            command = bubblewrap.command(
+                interpreter,
+                self.limits,
+                [GUEST / name for name in KERNEL],
+                network=network,
+                info_fd=info_end.fileno(),
+                block_fd=block_end.fileno(),
+                seccomp_fd=seccomp_fd,
+                files=files,
+            )
+            environment = self._environment(interpreter, home=WORKSPACE, temporary="/tmp")  # noqa: S108
+            passed = [*files.values(), info_end.fileno(), block_end.fileno()]
+            if seccomp_fd is not None:
+                passed.append(seccomp_fd)
+            process = await self._spawn(command, environment, passed)
+            info_end.close()
+            pid = await _pid(info)
+            if pid is not None:
+                self.init = os.pidfd_open(pid)
+                if bubblewrap.nobody is not None:
+                    bubblewrap.nobody.introduce(pid)
+                block.write(b"\n")
+            await process.ready()
+        if inodes is not None and pid is not None:
+            await self.threads.run(inodes.limit, pid, SCRATCH, self.limits.workspace_inodes)
+        self.workspace = os.open(f"/proc/{pid}/root{WORKSPACE}", os.O_RDONLY | os.O_DIRECTORY)
+        if bubblewrap.nobody is not None:
+            self.user = HOST_UID
+        sockets = f"/proc/{pid}/root{RUN}"
+        os.listdir(sockets)  # Raises where we may not look into the namespaces.
+        return {**connection, "ip": f"{sockets}/kernel"}
+
+    async def start_plain(self, interpreter: Interpreter) -> dict[str, Any]:
+        """As a process like any other of our user's."""
+        # A socket's path has 107 bytes at most, and ours may be long.
+        sockets = Path(tempfile.mkdtemp(prefix="codeact-"))
+        (self.directory / SOCKETS).symlink_to(sockets)
+        workspace, temporary = self.directory / "workspace", self.directory / "tmp"
+        workspace.mkdir()
+        temporary.mkdir()
+        self.workspace = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY)
+        connection = _connection(str(sockets / "kernel"))
+        file = sockets / "connection.json"
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(connection))
+        command = [interpreter.executable, "-I", str(GUEST / KERNEL[0]), str(file), str(workspace)]
+        environment = self._environment(interpreter, home=str(workspace), temporary=str(temporary))
+        await (await self._spawn(command, environment)).ready()
+        return connection
+
+    @contextlib.asynccontextmanager
+    async def files(self, request: Mapping[str, Any]) -> AsyncIterator[ByteStream]:
+        """The program that moves files, with this request. Raises `OSError`."""
+        assert self.workspace is not None, "it has not started"
+        request = {**request, "root": f"/dev/fd/{self.workspace}", "user": self.user}
+        command = [sys.executable, "-I", "-S", "-X", "utf8", str(FILES_MAIN), json.dumps(request)]
+        environment: dict[str, str] = {}
+        if self.group is not None:
+            # What it writes to a workspace in memory counts as the sandbox's.
+            command, environment = self.group.join(command, environment)
+        ours, its = socket.socketpair()
+        with ours, its:
+            process = await self.threads.spawn(command, environment, [self.workspace], stdin=its, stdout=its)
+            its.close()
+            try:
+                async with await UnixStream.over(ours) as stream:
+                    yield stream
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self.threads.run(_end, process)
+
+    async def end(self) -> None:
+        """Ends the kernel, and in namespaces every other process of them, and returns when it has ended."""
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if self.init is not None:
+                signal.pidfd_send_signal(self.init, signal.SIGKILL)
+            elif not self.process.exited.done():
+                os.killpg(self.process.pid, signal.SIGKILL)
+        await self.process.close()
+
+    def let_go(self) -> list[int]:
+        """The descriptors it has held, from now on the caller's to close. Nothing, the second time."""
+        descriptors = [each for each in (self.init, self.workspace) if each is not None]
+        self.init = self.workspace = None
+        return descriptors
+
+    async def _spawn(
+        self, command: list[str], environment: dict[str, str], descriptors: Sequence[int] = ()
+    ) -> KernelProcess:
+        command = [*self.prefix, *command]
+        if self.group is not None:
+            command, environment = self.group.wrap(command, environment)
+        self.process = await KernelProcess.spawn(self.threads, command, environment, descriptors)
+        return self.process
+
+    def _environment(self, interpreter: Interpreter, *, home: str, temporary: str) -> dict[str, str]:
+        """Nothing of ours: the server's environment holds its secrets."""
+        threads = str(max(1, math.ceil(self.limits.cpus)))
+        return {
+            "PATH": f"{os.path.dirname(interpreter.executable)}:/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "HOME": home,
+            "TMPDIR": temporary,
+            "IPYTHONDIR": f"{temporary}/ipython",
+            "MPLCONFIGDIR": f"{temporary}/matplotlib",
+            "XDG_CACHE_HOME": f"{temporary}/cache",
+            "OMP_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            MARK: global_name(self.directory),
+        }
+
+
+def _connection(sockets: str) -> dict[str, Any]:
+    key = secrets.token_hex(32)
+    return {"transport": "ipc", "ip": sockets, "key": key, "signature_scheme": "hmac-sha256", **PORTS}
+
+
+def _pipe(stack: contextlib.ExitStack) -> tuple[BinaryIO, BinaryIO]:
+    """The end to read from and the one to write to, without buffers; they are closed with the stack at the latest."""
+    reading, writing = os.pipe()
+    return stack.enter_context(open(reading, "rb", 0)), stack.enter_context(open(writing, "wb", 0))
+
+
+async def _pid(info: BinaryIO) -> int | None:
+    """The pid of the first process in the new namespaces, as bwrap reports it; None if bwrap ended without a report."""
+    words = b""
+    while not words.endswith(b"}\n"):
+        await anyio.wait_readable(info)
+        piece = os.read(info.fileno(), 4096)
+        if not piece:
+            return None
+        words += piece
+    pid: int = json.loads(words)["child-pid"]
+    return pid
+
+
+def _end(process: "Popen[bytes]") -> None:
+    """Ends a program that moves files; it removes a half-written file first."""
+    process.terminate()
+    try:
+        process.wait(FILES_END_S)
+    except TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def _memory_file(content: bytes) -> Iterator[int]:
+    descriptor = os.memfd_create("codeact")
+    try:
+        os.write(descriptor, content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)

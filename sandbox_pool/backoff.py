@@ -1,0 +1,40 @@
+"""Pauses between attempts that fail: each is twice as long as the one before, up to a limit."""
+
+import random
+
+import anyio
+
+__all__ = ["Backoff"]
+
+
+class Backoff:
+    """The pauses of one loop that tries again. Not shared between loops.
+
+    `jitter` is the part of a pause that chance may take away, so that what fails together is not tried together
+    again: 0.2 makes a pause of 10 s one of 8 to 10 s.
+    """
+
+    def __init__(self, first_s: float, longest_s: float, *, jitter: float = 0.0) -> None:
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._jitter = jitter
+        self._failures = 0
+
+    @property
+    def longest_s(self) -> float:
+        """How long the next pause can be, without what chance takes away."""
+        return min(self._first_s * 2.0 ** min(self._failures, 64), self._longest_s)
+
+    def next_s(self) -> float:
+        """The length of the next pause; the one after it is twice as long."""
+        pause_s = self.longest_s * random.uniform(1.0 - self._jitter, 1.0)  # noqa: S311 (jitter, no secret)
+        self._failures += 1
+        return pause_s
+
+    async def pause(self) -> None:
+        """Sleeps for the next pause."""
+        await anyio.sleep(self.next_s())
+
+    def reset(self) -> None:
+        """Begins again with the shortest pause, after an attempt that succeeded."""
+        self._failures = 0

@@ -1,0 +1,182 @@
+"""Lists what a kernel holds: variables, functions and classes with their source, imports, files with their hashes.
+
+Runs inside a sandbox, beside `kernel_main.py`, which imports it, in the thread of the control channel. It runs nothing
+of the code's own; see `kernel_values.py`. All is bounded, in time too.
+"""
+
+# mypy: allow-untyped-defs, allow-untyped-calls
+
+import ast
+import hashlib
+import inspect
+import linecache
+import os
+import stat
+import sys
+import time
+import types
+from typing import Any
+
+from kernel_text import encodable  # type: ignore[import-not-found]
+from kernel_values import (  # type: ignore[import-not-found]
+    HEAD_CHARS,
+    measured,
+    module_of,
+    name_of,
+    plain,
+    short,
+    type_name,
+)
+
+__all__ = ["inventory"]
+
+DEADLINE_S = 1.0
+VARIABLES, FUNCTIONS, IMPORTS, FILES = 200, 60, 100, 200
+SOURCE_CHARS = 2_000
+TOTAL_CHARS = 60_000
+ENTRIES, DIRECTORIES = 2_000, 8
+HASHED_BYTES = 32_000_000
+CELL_SOURCE_CHARS = 100_000
+SHELL = {"In", "Out", "exit", "quit", "get_ipython", "open", "CallError"}
+
+
+class Budget:
+    """What one inventory may still take."""
+
+    def __init__(self):
+        self.ends_at = time.monotonic() + DEADLINE_S
+        self.chars = TOTAL_CHARS
+        self.omitted = 0
+
+    def takes(self, entry):
+        """Whether there is room and time for one more entry; else it is counted as left out."""
+        chars = sum(len(value) for value in entry.values() if isinstance(value, str)) + 20
+        if chars > self.chars or time.monotonic() > self.ends_at:
+            self.omitted += 1
+            return False
+        self.chars -= chars
+        return True
+
+
+def inventory(shell, workspace):
+    """The inventory as JSON has it. Raises nothing that a value provokes."""
+    budget = Budget()
+    found = {"variables": [], "functions": [], "imports": [], "files": files(workspace, budget)}
+    space = shell.user_ns
+    functions = sys.modules.get("codeact_functions")
+    ours = {name: getattr(functions, name, None) for name in getattr(functions, "NAMES", ())}
+    hidden = dict(shell.user_ns_hidden)
+    for name, value in reversed(list(space.items())):  # What is newest matters most.
+        if type(name) is not str or name[:1] == "_" or name in SHELL:
+            continue
+        if (name in ours and ours[name] is value) or (name in hidden and hidden[name] is value):
+            continue
+        try:
+            kind, entry = described(plain(name), value, space)
+        except Exception as error:
+            kind, entry = "variables", {"name": plain(name), "type": f"<{type(error).__name__}>"}
+        if len(found[kind]) >= {"variables": VARIABLES, "functions": FUNCTIONS, "imports": IMPORTS}[kind]:
+            budget.omitted += 1
+        elif budget.takes(entry):
+            found[kind].append(entry)
+    for kind in ("variables", "functions", "imports"):
+        found[kind].reverse()
+    return {**found, "omitted": budget.omitted}
+
+
+# ---- what a name stands for --------------------------------------------------------------------------------
+
+
+def described(name, value, space):
+    """The list to which an entry belongs, and the entry."""
+    kind = type(value)
+    if kind is types.ModuleType:
+        return "imports", {"name": name, "module": plain(vars(value).get("__name__"))}
+    if kind is types.FunctionType and value.__globals__ is space:
+        return "functions", {"name": name, "kind": "function", "source": source_of(value.__code__)}
+    if isinstance(value, type) and type(value) is type and module_of(value) == "__main__":
+        return "functions", {"name": name, "kind": "class", "source": class_source(value)}
+    if kind in (types.FunctionType, types.BuiltinFunctionType) or (isinstance(value, type) and kind is type):
+        module = module_of(value) if isinstance(value, type) else getattr(value, "__module__", None)
+        return "imports", {"name": name, "module": plain(module)}
+    shape, detail = measured(value)
+    entry = {"name": name, "type": type_name(kind), "shape": shape, "detail": detail[: HEAD_CHARS * 4]}
+    return "variables", {**entry, "head": encodable(short(value))[:HEAD_CHARS]}
+
+
+def source_of(code):
+    """The lines that made a function; empty where nobody has them."""
+    lines = linecache.cache.get(code.co_filename)
+    if lines is None or len(lines) < 3 or sum(map(len, lines[2])) > CELL_SOURCE_CHARS:
+        return ""
+    return encodable("".join(inspect.getblock(lines[2][code.co_firstlineno - 1 :])))[:SOURCE_CHARS]
+
+
+def class_source(kind):
+    """The lines that made a class, found by one of its functions."""
+    for member in list(type.__dict__["__dict__"].__get__(kind).values()):
+        if type(member) is types.FunctionType:
+            lines = linecache.cache.get(member.__code__.co_filename)
+            if lines is None or len(lines) < 3 or sum(map(len, lines[2])) > CELL_SOURCE_CHARS:
+                continue
+            text = "".join(lines[2])
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.ClassDef) and node.name == name_of(kind):
+                    return encodable("\n".join(text.splitlines()[node.lineno - 1 : node.end_lineno]))[:SOURCE_CHARS]
+    return ""
+
+
+# ---- files -------------------------------------------------------------------------------------------------
+
+
+def files(workspace, budget):
+    """The regular files of the workspace, hidden ones apart, with their sizes and hashes."""
+    found: list[Any] = []
+    seen = hashed = 0
+    directories = [("", 0)]
+    while directories:
+        directory, depth = directories.pop(0)
+        try:
+            entries = sorted(os.scandir(os.path.join(workspace, directory)), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        for entry in entries:
+            seen += 1
+            if entry.name[0] == "." or seen > ENTRIES:
+                continue
+            path = f"{directory}/{entry.name}" if directory else entry.name
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    if depth < DIRECTORIES:
+                        directories.append((path, depth + 1))
+                    continue
+                status = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            sha256 = ""
+            if hashed + status.st_size <= HASHED_BYTES and time.monotonic() < budget.ends_at:
+                hashed += status.st_size
+                sha256 = _sha256(os.path.join(workspace, path))
+            file = {"path": encodable(path)[:1_000], "size_bytes": status.st_size, "sha256": sha256}
+            if len(found) < FILES and budget.takes(file):
+                found.append(file)
+            else:
+                budget.omitted += len(found) >= FILES
+    return found
+
+
+def _sha256(path):
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with os.fdopen(number, "rb") as file:
+            if not stat.S_ISREG(os.fstat(number).st_mode):
+                return ""
+            digest, left = hashlib.sha256(), HASHED_BYTES
+            while left > 0 and (piece := file.read(1_000_000)):
+                digest.update(piece)
+                left -= len(piece)
+            return digest.hexdigest() if left > 0 else ""
+    except OSError:
+        return ""

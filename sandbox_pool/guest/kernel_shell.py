@@ -1,0 +1,179 @@
+"""IPython's shell, changed where a program should behave differently from a notebook.
+
+Runs inside a sandbox, beside `kernel_main.py`, which imports it.
+"""
+
+# It overrides methods that ipykernel leaves untyped:
+# mypy: allow-untyped-defs, allow-untyped-calls
+
+import ast
+import asyncio
+import codeop
+import contextlib
+import contextvars
+import os
+import re
+import signal
+import socket
+import sys
+from typing import Any
+
+from ipykernel.compiler import XCachingCompiler
+from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core import interactiveshell
+from IPython.core.autocall import ZMQExitAutocall
+from kernel_commands import run_command  # type: ignore[import-not-found]
+from kernel_memory import DisplayHook  # type: ignore[import-not-found]
+from kernel_source import SourceTransformer, is_python  # type: ignore[import-not-found]
+from kernel_streams import LiveStream  # type: ignore[import-not-found]
+from kernel_text import ERROR_CHARS, encodable, shortened, words  # type: ignore[import-not-found]
+from traitlets import default
+
+__all__ = ["Shell", "WholeCellCompiler", "has_network"]
+
+PIP = re.compile(r"\bpip3?\s+(install|download)\b")
+NO_NETWORK = "This sandbox has no network: nothing can be downloaded. `%pip list` shows what is installed."
+
+
+class WholeCellCompiler(XCachingCompiler):
+    """Compiles the whole cell before its first statement runs, so that a syntax error means: nothing ran."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Made for prompts that wait for more lines; Python 3.13 would raise `_IncompleteInputError`.
+        self.flags &= ~codeop.PyCF_ALLOW_INCOMPLETE_INPUT  # type: ignore[attr-defined]
+
+    def ast_parse(self, source, filename="<unknown>", symbol="exec"):
+        tree: Any = super().ast_parse(source, filename, symbol)
+        compile(tree, filename, symbol, self.flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        return tree
+
+
+class Leave(ZMQExitAutocall):
+    """`exit()` ends the block, as `sys.exit()` does, and not the kernel with all its variables."""
+
+    def __call__(self, code=None):
+        raise SystemExit(code)
+
+
+class Shell(ZMQInteractiveShell):
+    displayhook_class = DisplayHook
+    code_error = None
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.input_transformer_manager = SourceTransformer()
+
+    @default("exiter")
+    def _default_exiter(self):
+        return Leave(self)
+
+    def transform_cell(self, raw_cell):
+        cell = self.input_transformer_manager.transform_cell(raw_cell)
+        # IPython looks once more at what is a single line: there a lone word may be a magic.
+        return super().transform_cell(raw_cell) if cell.strip().isidentifier() or not is_python(cell) else cell
+
+    def _tee(self, channel):
+        """There is no history of outputs: IPython would keep all that is printed."""
+        return contextlib.nullcontext()
+
+    async def run_ast_nodes(self, nodelist, *args, **kwargs):
+        # An interrupt raises only from here on: anywhere else it would cost the client the reply.
+        cell = self.kernel.awaiting_cell
+        handler = signal.default_int_handler if cell is None else _canceller(cell)
+        saved_handler = signal.signal(signal.SIGINT, handler)
+        try:
+            if self.kernel.stop_requested:
+                nodelist = ast.parse("raise KeyboardInterrupt").body
+            self.kernel.cleanup.begin()
+            return await super().run_ast_nodes(nodelist, *args, **kwargs)
+        finally:
+            if LiveStream.in_child:
+                _end_child(self.code_error)
+            self.kernel.cleanup.end()
+            signal.signal(signal.SIGINT, saved_handler)
+            if cell is not None:
+                self.kernel.left_context = contextvars.copy_context()
+
+    async def run_code(self, code_obj, result=None, *, async_=False):
+        failed = await super().run_code(code_obj, result, async_=async_)
+        for name in ("stdout", "stderr"):
+            # What code deletes IPython would miss.
+            setattr(sys, name, getattr(sys, name, None))
+        error = self.code_error = result.error_in_exec if result is not None else None
+        if isinstance(error, SystemExit) and not error.code:
+            result.error_in_exec = None
+        elif error is not None and words(error) != _text(error):
+            # Its reply could not be written.
+            result.error_in_exec = type(type(error).__name__, (Exception,), {})(words(error))
+        return failed
+
+    def showtraceback(self, *args, **kwargs):
+        error = sys.exc_info()[1]
+        if not (isinstance(error, SystemExit) and not error.code and kwargs.get("exception_only")):
+            super().showtraceback(*args, **kwargs)
+
+    def ask_exit(self):
+        raise SystemExit
+
+    def enable_matplotlib(self, gui=None):
+        """Whichever way of showing figures is asked for: here there is one."""
+        return super().enable_matplotlib("inline")
+
+    def _showtraceback(self, etype, evalue, stb):
+        if etype is SystemExit:
+            stb = [f"SystemExit: {words(evalue)}"]
+        text = "\n".join(stb)
+        if LiveStream.in_child:
+            # Of a child that leaves, Python says only what it is given to say.
+            shown = text if etype is not SystemExit else evalue.code if isinstance(evalue.code, str) else ""
+            LiveStream.streams[-1].write(f"{shown}\n" if shown else "")
+            return
+        stb = [encodable(line) for line in stb] if len(text) <= ERROR_CHARS else [shortened(text)]
+        super()._showtraceback(etype, shortened(words(evalue)), stb)
+
+    def system(self, cmd):
+        __tracebackhide__ = True
+        command = self.var_expand(cmd, depth=1)
+        status = self.user_ns["_exit_code"] = run_command(command)
+        if PIP.search(command) and status and not has_network():
+            print(NO_NETWORK, file=sys.stderr)  # noqa: T201
+
+
+def _canceller(cell):
+    """A handler that interrupts a cell with `await` in it: cancels what it awaits, or raises if it computes."""
+    loop = asyncio.get_running_loop()
+
+    def cancel(number, frame):
+        if asyncio.current_task(loop) is cell:
+            raise KeyboardInterrupt
+        # ipykernel's own handler does not wake the loop, which then notices at its next event only.
+        loop.call_soon_threadsafe(cell.cancel)
+
+    return cancel
+
+
+def _end_child(error):
+    """A fork that has come to the end of the block ends there, with the status that Python would give it."""
+    status = 0 if error is None else 1
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    for stream in LiveStream.streams:
+        stream.flush()
+    os._exit(status & 0xFF)
+
+
+def _text(error):
+    try:
+        return str(error)
+    except Exception:
+        return None
+
+
+def has_network():
+    return any(name != "lo" for _, name in socket.if_nameindex())
+
+
+# IPython says how to leave IPython.
+warn = vars(interactiveshell)["warn"]
+vars(interactiveshell)["warn"] = lambda text, *args, **kwargs: text.startswith("To exit") or warn(text, *args, **kwargs)

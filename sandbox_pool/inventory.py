@@ -1,0 +1,67 @@
+"""What a kernel holds, as it says itself: variables, functions, imports and files, checked and bounded."""
+
+from typing import Annotated
+
+import msgspec
+
+__all__ = ["HeldFile", "HeldFunction", "HeldImport", "HeldVariable", "Inventory", "to_inventory"]
+
+MOST_BYTES = 1_000_000
+SOURCE_CHARS = 4_000
+
+_Name = Annotated[str, msgspec.Meta(max_length=200)]
+_Words = Annotated[str, msgspec.Meta(max_length=SOURCE_CHARS)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**60)]
+
+
+class HeldVariable(msgspec.Struct, frozen=True):
+    """A variable: `shape` is its length or shape, `detail` its dtype, columns or keys, `head` how its value begins."""
+
+    name: _Name
+    type: _Words = ""
+    shape: _Words = ""
+    detail: _Words = ""
+    head: _Words = ""
+
+
+class HeldFunction(msgspec.Struct, frozen=True):
+    """A function or class that the code defined; `source` is empty where nobody has it."""
+
+    name: _Name
+    kind: _Name = "function"
+    source: _Words = ""
+
+
+class HeldImport(msgspec.Struct, frozen=True):
+    """A module, or something of the module."""
+
+    name: _Name
+    module: _Name = ""
+
+
+class HeldFile(msgspec.Struct, frozen=True):
+    """A regular file of the workspace; `sha256` is empty where it was not read."""
+
+    path: _Words
+    size_bytes: _Count
+    sha256: _Name = ""
+
+
+class Inventory(msgspec.Struct, frozen=True):
+    """What a kernel holds; `omitted` entries more are left out. Facts from inside a sandbox, to be trusted as such."""
+
+    variables: list[HeldVariable] = []
+    functions: list[HeldFunction] = []
+    imports: list[HeldImport] = []
+    files: list[HeldFile] = []
+    omitted: _Count = 0
+
+
+_decoder = msgspec.json.Decoder(Inventory)
+
+
+def to_inventory(content: bytes) -> Inventory:
+    """The content of a `codeact_inventory_reply`. Raises `ValueError` for anything else."""
+    if len(content) > MOST_BYTES:
+        raise ValueError("the inventory is too large")
+    return _decoder.decode(content)

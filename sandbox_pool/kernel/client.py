@@ -1,0 +1,289 @@
+"""Talks to one kernel over its sockets: sends requests, matches replies to them, and gives outputs to a `Sink`.
+
+Wire protocol: the Jupyter messaging spec 5.5. A reply and the end of an execution find their request by its
+message id.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from sandbox_pool.calls import to_call
+from sandbox_pool.kernel.channel import Channel
+from sandbox_pool.kernel.loop_cost import LoopBudget
+from sandbox_pool.kernel.messages import Reply, to_output, to_packages, to_reply, to_size, to_state
+from sandbox_pool.kernel.pulse import until_silent
+from sandbox_pool.kernel.session import Message, Session
+from sandbox_pool.kernel.sink import Fault, Sink
+from sandbox_pool.kernel.zmtp import TooLarge
+from sandbox_pool.logs import Logger
+
+__all__ = ["KernelClient", "Request"]
+
+log = Logger(__name__)
+
+REPLY_BYTES = 4_000_000
+DRAIN_TIMEOUT_S = 0.5
+SKIPPED_BYTE_S = 1e-9
+"""What it costs to receive a byte that is not kept."""
+WHEN_FULL_BYTES = 1_000_000
+"""Of a message that comes when no more output is taken: an error is still read."""
+OUTPUTS = frozenset({"stream", "display_data", "update_display_data", "execute_result"})
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """An execution under way. `done` gets its reply once its idle has come too; None if the kernel goes first."""
+
+    message_id: str
+    done: "asyncio.Future[Reply | None]"
+    reply: Reply | None = None
+    idle: bool = False
+
+
+class KernelClient:
+    """Connections to one kernel, opened once: when one of them ends, the kernel counts as gone for ever.
+
+    `sink` gets what the kernel says. What is malformed, wrongly signed or unasked for is counted in `rejected` and
+    otherwise ignored. An output of more than `limit_bytes` is not received.
+
+    What reading costs of this thread's time is paid for: a kernel that takes more than its share is read more slowly.
+    A kernel that has wasted more than `attention_s`, does not read what it is sent, or whose control thread answers
+    nothing for too long, counts as gone; `fault` then says why.
+    """
+
+    def __init__(self, connection: dict[str, Any], sink: Sink, *, limit_bytes: int, attention_s: float = 10.0) -> None:
+        self.gone = asyncio.Event()
+        self.fault: Fault | None = None
+        self.packages: tuple[str, ...] = ()
+        self.rejected = 0
+        self._first_rejected = ""
+        self._connection = connection
+        self._limit_bytes = max(limit_bytes, REPLY_BYTES)
+        self._sink = sink
+        self._clock = asyncio.get_running_loop().time
+        self._loop_budget = LoopBudget(attention_s, self._clock())
+        self._unwanted: bool | None = None
+        """Of the message being read: whether it was forged (True), or only too much (False)."""
+        self._session = Session(connection["key"], connection["signature_scheme"])
+        self._channels: dict[str, Channel] = {}
+        self._watcher: asyncio.Task[None] | None = None
+        self._requests: dict[str, Request] = {}
+        self._ended: dict[str, int] = {}
+        """The numbers of executions, by their message ids."""
+        self._answers: dict[str, asyncio.Future[Message | None]] = {}
+        self._welcome: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
+
+    async def connect(self, tasks: asyncio.TaskGroup) -> None:
+        """Returns when the kernel has answered and sends us every output; `tasks` watches it until `close`.
+
+        Tries for as long as nobody listens. Raises `ConnectionError` when the kernel goes away meanwhile.
+        """
+        self._channels["control"] = await self._open("control", "DEALER", REPLY_BYTES, self._read_reply, heartbeat=True)
+        self._channels["shell"] = await self._open("shell", "DEALER", REPLY_BYTES, self._read_reply)
+        self._channels["iopub"] = await self._open("iopub", "SUB", self._limit_bytes, self._read_iopub)
+        self._watcher = tasks.create_task(self._watch())
+        info = self._ask("shell", "kernel_info_request", {})
+        await asyncio.wait({info, self._welcome})
+        answer = info.result()
+        if self.gone.is_set() or answer is None:
+            raise ConnectionError("the kernel ended while it started")
+        with suppress(msgspec.MsgspecError, UnicodeError):
+            self.packages = to_packages(answer)
+
+    def execute(self, code: str, *, silent: bool = False) -> Request:
+        """Sends code to be run; wait for `done` before the next. `silent` code leaves no trace in In and Out."""
+        content = {
+            "code": code,
+            "silent": silent,
+            "store_history": not silent,
+            "user_expressions": {},
+            "allow_stdin": False,
+            "stop_on_error": False,
+        }
+        request = Request(self._send("shell", "execute_request", content), asyncio.get_running_loop().create_future())
+        self._requests[request.message_id] = request
+        if self.gone.is_set():
+            self._give_up()
+        return request
+
+    def interrupt(self, request: Request) -> "asyncio.Future[Message | None]":
+        """Asks the kernel to interrupt this request, whether its code has begun or not.
+
+        The future is done when the kernel has sent the signal (None: it has gone). Wait for it before the
+        next `execute`, or the signal could hit that.
+        """
+        return self._ask("control", "interrupt_request", {"request_id": request.message_id})
+
+    def answer(self, call_id: str, *, value: str | None = None, error: str | None = None) -> None:
+        """Lets a call go on: with its value as JSON text, or with words that it raises."""
+        content = {"call_id": call_id, "value": value} if error is None else {"call_id": call_id, "error": error}
+        if not self.gone.is_set():
+            self._send("control", "codeact_return", content)
+
+    def inventory(self) -> "asyncio.Future[Message | None]":
+        """Asks for what the kernel holds, by the control channel: also while code runs. None when it has gone."""
+        return self._ask("control", "codeact_inventory_request", {})
+
+    def close(self) -> None:
+        """Ends the connections; what is still open is done with None."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        for channel in self._channels.values():
+            channel.close()
+        self.gone.set()
+        self._give_up()
+        if self.rejected:
+            log.warning("messages of a kernel were ignored", count=self.rejected, first=self._first_rejected)
+
+    def _open(
+        self,
+        name: str,
+        kind: Literal["DEALER", "SUB"],
+        limit_bytes: int,
+        read: Callable[[list[bytes]], None],
+        *,
+        heartbeat: bool = False,
+    ) -> Coroutine[None, None, Channel]:
+        def receive(frames: list[bytes] | TooLarge) -> None:
+            began = time.thread_time()
+            self._unwanted = None
+            try:
+                if not isinstance(frames, TooLarge):
+                    read(frames)
+                elif name == "iopub":
+                    self._omit(frames)
+                else:
+                    self._reject(f"a reply of {frames} bytes")
+            except Exception as error:  # Whatever a hostile message provokes ends here.
+                self._reject(repr(error))
+            if self._unwanted is not None:
+                spent_s = time.thread_time() - began
+                if isinstance(frames, TooLarge):
+                    spent_s += frames * SKIPPED_BYTE_S
+                if self._loop_budget.waste(spent_s, self._clock(), forged=self._unwanted):
+                    self._fail("costly")
+            if name == "iopub" and (channel := self._channels.get(name)) is not None:
+                channel.limit(WHEN_FULL_BYTES if self._sink.is_full else self._limit_bytes)
+
+        transport, host = self._connection["transport"], self._connection["ip"]
+        separator = "-" if transport == "ipc" else ":"
+        address = f"{transport}://{host}{separator}{self._connection[f'{name}_port']}"
+        return Channel.open(
+            address,
+            kind,
+            limit_bytes=limit_bytes,
+            on_message=receive,
+            heartbeat=heartbeat,
+            pay=lambda seconds: self._loop_budget.pay(seconds, self._clock()),
+        )
+
+    def _send(self, channel: str, kind: str, content: dict[str, Any]) -> str:
+        message_id, frames = self._session.request(kind, content)
+        self._channels[channel].send(frames)
+        if self._channels[channel].overflowed:
+            self._fail("costly")
+        return message_id
+
+    def _ask(self, channel: str, kind: str, content: dict[str, Any]) -> "asyncio.Future[Message | None]":
+        answer = self._answers[self._send(channel, kind, content)] = asyncio.get_running_loop().create_future()
+        if self.gone.is_set():
+            self._give_up()
+        return answer
+
+    def _read_reply(self, frames: list[bytes]) -> None:
+        message = self._session.read(frames)
+        request = self._requests.get(message.parent_id)
+        if request is not None and message.type == "execute_reply":
+            request.reply = to_reply(message)
+            self._settle(request)
+        elif (answer := self._answers.pop(message.parent_id, None)) is not None:
+            answer.set_result(message)
+        else:
+            self._reject(message.type)
+
+    def _read_iopub(self, frames: list[bytes]) -> None:
+        message = self._session.read(frames)
+        if message.type == "status":
+            request = self._requests.get(message.parent_id)
+            if request is not None and to_state(message) == "idle":
+                request.idle = True
+                self._settle(request)
+        elif message.type == "iopub_welcome":
+            if not self._welcome.done():
+                self._welcome.set_result(message)
+        elif message.type == "codeact_call":
+            call = to_call(message.content)
+            if (refusal := self._sink.call(call)) is not None:
+                self.answer(call.call_id, error=refusal)
+                self._unwanted = True
+        elif message.type == "codeact_omitted":
+            self._sink.omitted(to_size(message))
+        elif message.type in OUTPUTS and self._sink.is_full:
+            self._omit(len(message.content))
+        elif message.type != "execute_input":
+            output = to_output(message, late=self._ended.get(message.parent_id))
+            if output is not None and self._session.is_ours(message.parent_id):
+                self._sink.output(output, len(message.content))
+            else:
+                self._reject(message.type, forged=output is not None)
+
+    def _omit(self, size_bytes: int) -> None:
+        self._unwanted = False
+        self._sink.omitted(size_bytes)
+
+    def _reject(self, reason: str, *, forged: bool = True) -> None:
+        """Notes a message that is ignored; `forged`: that no kernel sends by itself."""
+        self._unwanted = forged
+        self.rejected += 1
+        self._first_rejected = self._first_rejected or reason[:200]
+
+    def _fail(self, fault: Fault) -> None:
+        self.fault = self.fault or fault
+        self.gone.set()
+        self._give_up()
+
+    def _settle(self, request: Request) -> None:
+        if request.reply is not None and request.idle:
+            del self._requests[request.message_id]
+            if request.reply.execution_count:
+                self._ended[request.message_id] = request.reply.execution_count
+            request.done.set_result(request.reply)
+
+    async def _watch(self) -> None:
+        """Finds that the kernel has gone, and lets what it said before be read."""
+        async with asyncio.TaskGroup() as tasks:
+            pulse = tasks.create_task(self._feel_pulse())
+            endings = [tasks.create_task(channel.ended()) for channel in self._channels.values()]
+            await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
+            try:
+                async with asyncio.timeout(DRAIN_TIMEOUT_S):
+                    await asyncio.wait(endings)
+            except TimeoutError:
+                pass
+            for task in (pulse, *endings):
+                task.cancel()
+        self.gone.set()
+        self._give_up()
+
+    async def _feel_pulse(self) -> None:
+        def ask() -> "asyncio.Future[Message | None]":
+            return self._ask("control", "connect_request", {})
+
+        await until_silent(ask, is_busy=lambda: bool(self._requests))
+        self._fail("silent")
+
+    def _give_up(self) -> None:
+        """Nothing will be answered any more."""
+        for request in self._requests.values():
+            request.done.set_result(None)
+        for answer in (self._welcome, *self._answers.values()):
+            if not answer.done():
+                answer.set_result(None)
+        self._requests.clear()
+        self._answers.clear()

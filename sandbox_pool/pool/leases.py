@@ -1,0 +1,134 @@
+"""Tracks which owner has which sandboxes, and queues the requests that wait for one.
+
+Fair among owners: a sandbox that comes free goes to the owner who has the fewest leases, and of its requests
+to the oldest. When too many wait, the owner with the most waiting is the one to be turned away.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from sandbox_pool.errors import AtCapacity, QuotaExceeded
+from sandbox_pool.logs import Logger
+from sandbox_pool.pool.stats import Measurements
+from sandbox_pool.pool.wait_queue import Changes, Line
+from sandbox_pool.sandbox.sandbox import Sandbox
+
+__all__ = ["SandboxLeases"]
+
+log = Logger(__name__)
+
+RETRY_S = 1.0, 300.0
+"""The bounds of what we tell those who are turned away."""
+
+
+class SandboxLeases:
+    """The sandboxes that are leased now; its length is their number."""
+
+    def __init__(
+        self,
+        changes: Changes,
+        measured: Measurements,
+        *,
+        max_size: int,
+        max_per_owner: int | None,
+        max_waiting: int,
+        concurrent_starts: int,
+    ) -> None:
+        self._changes = changes
+        self._measured = measured
+        self._max_size = max_size
+        self._max_per_owner = max_per_owner
+        self._max_waiting = max_waiting
+        self._concurrent_starts = concurrent_starts
+        self._line: Line[Sandbox] = Line(changes)
+        self._leased: dict[Sandbox, tuple[str, float]] = {}
+        self._per_owner: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._leased)
+
+    def __contains__(self, sandbox: Sandbox) -> bool:
+        return sandbox in self._leased
+
+    @property
+    def sandboxes(self) -> set[Sandbox]:
+        return set(self._leased)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._line)
+
+    def of(self, owner: str) -> int:
+        """How many this owner has leased or waits for."""
+        return self._per_owner[owner] + self._line.owners[owner]
+
+    def check_quota(self, owner: str) -> None:
+        """Raises `QuotaExceeded` where this owner may not have another one."""
+        if self._max_per_owner is None or self.of(owner) < self._max_per_owner:
+            return
+        retry_after_s = _bounded(self._measured.loan_s / self._max_per_owner)
+        raise QuotaExceeded(
+            f"{self.of(owner)} sandboxes are in use for you already, and {self._max_per_owner} is the limit. End one "
+            f"of them, or try again in {retry_after_s:.0f} s.",
+            retry_after_s=retry_after_s,
+        )
+
+    def begin(self, sandbox: Sandbox, owner: str) -> None:
+        self._leased[sandbox] = owner, time.monotonic()
+        self._per_owner[owner] += 1
+        sandbox.begin_lifetime()
+        self._changes.notify()
+
+    def end(self, sandbox: Sandbox, *, used: bool) -> None:
+        owner, since = self._leased.pop(sandbox)
+        self._per_owner -= Counter({owner: 1})
+        if used:
+            self._measured.returned(time.monotonic() - since)
+        self._changes.notify()
+
+    def offer(self, sandbox: Sandbox) -> bool:
+        """Leases it to the first request in line; returns False where nobody waits."""
+        if not self._line:
+            return False
+        self.begin(sandbox, self._line.serve(sandbox, rank=lambda owner: self._per_owner[owner]))
+        return True
+
+    async def wait(self, owner: str, timeout_s: float, *, give_back: Callable[[Sandbox], None]) -> Sandbox:
+        """A sandbox, lent. Raises `AtCapacity` when too many wait, `TimeoutError`, or what `fail` is given.
+
+        Cancelled when it has been lent one already, it gives that back.
+        """
+        if len(self._line) >= self._max_waiting:
+            self._turn_somebody_away(owner)
+        return await self._line.wait(owner, timeout_s, give_back=give_back)
+
+    def fail(self, error: Exception) -> None:
+        """Sends away everybody who waits."""
+        self._line.fail(error)
+
+    def at_capacity(self, reason: str) -> AtCapacity:
+        """The error for somebody who is turned away, with an estimate of when it is worth another try."""
+        self._measured.turned_away += 1
+        log.warning("at capacity", reason=reason, leased=len(self), waiting=len(self._line))
+        # Whichever is slower: new ones being started or, where all are lent, old ones coming back.
+        turn_s = self._measured.refill_s / self._concurrent_starts
+        if len(self) >= self._max_size:
+            turn_s = max(turn_s, self._measured.loan_s / self._max_size)
+        retry_after_s = _bounded(self._measured.refill_s + turn_s * len(self._line))
+        return AtCapacity(
+            f"At capacity: {reason}. Try again in {retry_after_s:.0f} s, or raise the pool's maximum.",
+            retry_after_s=retry_after_s,
+        )
+
+    def _turn_somebody_away(self, owner: str) -> None:
+        waiting = self._line.owners
+        longest, number = waiting.most_common(1)[0]
+        error = self.at_capacity(f"{len(self._line)} requests wait for a sandbox already")
+        if waiting[owner] + 1 >= number:
+            raise error
+        self._line.fail_last(longest, error)
+
+
+def _bounded(retry_after_s: float) -> float:
+    return min(max(retry_after_s, RETRY_S[0]), RETRY_S[1])

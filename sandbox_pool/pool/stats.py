@@ -1,0 +1,91 @@
+"""Measures a pool: how long acquires and starts take, how many fail, and who was turned away."""
+
+import statistics
+from collections import deque
+from dataclasses import dataclass
+
+from sandbox_pool.percentile import percentile
+
+__all__ = ["Measurements", "PoolStats"]
+
+WAITS_KEPT = 1000
+STARTS_KEPT = 20
+LOANS_KEPT = 50
+ARRIVALS_KEPT = 10_000
+FIRST_GUESS_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """One moment of a pool: its sandboxes by state, how many it wants warm (`target`), acquires in line (`waiting`).
+
+    A hit is an acquire that found a warm sandbox; the times of the last
+    1,000 acquires, hits and misses, are in `acquire_p50_ms`, `_p95_ms` and `_p99_ms` (None: there were none).
+    `refill_s` is how long a start takes and `loan_s` how long a sandbox is kept, medians of recent ones.
+    `turned_away` counts acquires that ended with `AtCapacity`, `failures` failed starts, kernels that died
+    while warm and failed removals; `last_error` is the last of their messages.
+    """
+
+    warm: int
+    starting: int
+    leased: int
+    removing: int
+    target: int
+    waiting: int
+    hits: int
+    misses: int
+    acquire_p50_ms: float | None
+    acquire_p95_ms: float | None
+    acquire_p99_ms: float | None
+    refill_s: float
+    loan_s: float
+    turned_away: int
+    failures: int
+    last_error: str | None
+
+
+class Measurements:
+    """The measurements of one pool, in bounded memory."""
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.misses = 0
+        self.turned_away = 0
+        self.failures = 0
+        self.last_error: str | None = None
+        self.refill_s = FIRST_GUESS_S
+        self.loan_s = FIRST_GUESS_S
+        self.arrivals: list[float] = []
+        self._waits_s: deque[float] = deque(maxlen=WAITS_KEPT)
+        self._starts_s: deque[float] = deque(maxlen=STARTS_KEPT)
+        self._loans_s: deque[float] = deque(maxlen=LOANS_KEPT)
+
+    def arrived(self, now: float) -> None:
+        """An acquire came in, whatever becomes of it."""
+        if len(self.arrivals) == ARRIVALS_KEPT:
+            del self.arrivals[: ARRIVALS_KEPT // 2]
+        self.arrivals.append(now)
+
+    def acquired(self, wait_s: float, *, hit: bool) -> None:
+        self.hits += hit
+        self.misses += not hit
+        self._waits_s.append(wait_s)
+
+    def started(self, duration_s: float) -> None:
+        self._starts_s.append(duration_s)
+        self.refill_s = statistics.median(self._starts_s)
+
+    def returned(self, loan_s: float) -> None:
+        """A sandbox was given back after this time."""
+        self._loans_s.append(loan_s)
+        self.loan_s = statistics.median(self._loans_s)
+
+    def failed(self, reason: str) -> None:
+        self.failures += 1
+        self.last_error = reason
+
+    def acquire_ms(self, percent: int) -> float | None:
+        """A percentile of the recent waits, by nearest rank."""
+        if not self._waits_s:
+            return None
+        return percentile(sorted(self._waits_s), percent) * 1000

@@ -1,0 +1,202 @@
+"""One execution of code: an async iterator of its outputs, and one result at its end."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Literal, Self
+
+from sandbox_pool.backends.base import Death
+from sandbox_pool.calls import Call, CallBudget
+from sandbox_pool.clues import Clue
+from sandbox_pool.kernel.messages import Reply
+from sandbox_pool.outputs import ExecutionResult, Output
+from sandbox_pool.sandbox.coalesce import Coalescer
+from sandbox_pool.spec import Limits
+
+__all__ = ["Cause", "Execution", "to_result"]
+
+Cause = Literal["done", "interrupted", "timeout", "calls"]
+"""What ended the wait for an execution: it did (or its kernel), somebody's request, its time limit, its calls."""
+
+
+class Execution(AsyncIterator[Output]):
+    """One piece of code running: an iterator of its outputs, live, with a result at its end.
+
+    Iterate it once, from one task. Nothing waits for its reader: the code goes on, its time limit holds and
+    its output is kept (up to the limit on output) whether or not anybody reads. A reader that falls behind
+    gets text in larger pieces. Text that a thread of earlier code wrote since then comes first. Once it has ended,
+    `clue` is what the kernel knew about an error.
+    """
+
+    def __init__(self, outputs: Coalescer, *, timeout_s: float, budget: CallBudget) -> None:
+        loop = asyncio.get_running_loop()
+        self.timeout_s = timeout_s
+        self.budget = budget
+        self.cause: asyncio.Future[Cause] = loop.create_future()
+        self._loop = loop
+        self._outputs = outputs
+        self._ready: deque[Output | Call] = deque()
+        self._open_calls: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._left_s = timeout_s
+        self._result: ExecutionResult | None = None
+        self.clue: Clue | None = None
+        self._ended = asyncio.Event()
+        self._news = asyncio.Event()
+
+    @property
+    def result(self) -> ExecutionResult:
+        """How it ended; a `RuntimeError` as long as it has not."""
+        if self._result is None:
+            raise RuntimeError("the code still runs: its result is known when its outputs have ended")
+        return self._result
+
+    @property
+    def omitted_bytes(self) -> int:
+        return self._outputs.omitted_bytes
+
+    def wake(self) -> None:
+        """To be called when outputs have been added."""
+        self._news.set()
+
+    def call(self, call: Call) -> None:
+        """Adds a call to a function outside of the sandbox. While one is open, the time limit does not count.
+
+        A call past the budget ends the code.
+        """
+        if not self.charge(len(call.arguments), calls=1):
+            return
+        self._ready.extend(self._outputs.take(self._loop.time()))
+        self._ready.append(call)
+        self._open_calls.add(call.call_id)
+        self.stop_clock()
+        self._news.set()
+
+    def charge(self, size_bytes: int, *, calls: int = 0) -> bool:
+        """Counts what a call takes or gives. Where the budget does not hold that, the code ends; returns False then."""
+        if self.budget.take(size_bytes, calls=calls):
+            return True
+        self.decide("calls")
+        return False
+
+    def answered(self, call_id: str) -> None:
+        self._open_calls.discard(call_id)
+        if not self._open_calls and not self.cause.done():
+            self.start_clock()
+
+    @property
+    def open_calls(self) -> int:
+        return len(self._open_calls)
+
+    def start_clock(self) -> None:
+        """From now on the time limit counts, until `stop_clock`; what is left of it then is kept."""
+        self._timer = self._timer or self._loop.call_later(self._left_s, self.decide, "timeout")
+
+    def stop_clock(self) -> None:
+        if self._timer is not None:
+            self._left_s = max(0.0, self._timer.when() - self._loop.time())
+            self._timer.cancel()
+            self._timer = None
+
+    def decide(self, cause: Cause) -> None:
+        """Ends the wait for the code; what happens next depends on the cause. The first call counts."""
+        if not self.cause.done():
+            self.cause.set_result(cause)
+
+    def finish(self, result: ExecutionResult, clue: Clue | None = None) -> None:
+        """Ends the iteration once what is held has been read."""
+        self._result = result
+        self.clue = clue
+        self._ended.set()
+        self._news.set()
+
+    async def ended(self) -> None:
+        await self._ended.wait()
+
+    async def __anext__(self) -> Output:
+        while True:
+            if not isinstance(output := await self.next(), Call):
+                return output
+
+    async def next(self) -> Output | Call:
+        """The next output, or the next call that the code makes to a function outside (see `Sandbox.execute`).
+
+        Raises `StopAsyncIteration` at the end. Cancelling it loses nothing.
+        """
+        while not self._ready:
+            self._news.clear()
+            due, now = self._outputs.due, self._loop.time()
+            if due is not None and (self._result is not None or due <= now):
+                self._ready.extend(self._outputs.take(now))
+            elif self._result is not None:
+                raise StopAsyncIteration
+            else:
+                timer = self._loop.call_at(due, self._news.set) if due is not None else None
+                try:
+                    await self._news.wait()
+                finally:
+                    if timer is not None:
+                        timer.cancel()
+        return self._ready.popleft()
+
+    async def aclose(self) -> None:
+        """Stops the code if it still runs, and returns when it has stopped, in 6 seconds at most. Idempotent.
+
+        Cancelling the call does not keep the code from being stopped.
+        """
+        self.decide("interrupted")
+        await self.ended()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def to_result(
+    execution: Execution, cause: Cause, reply: Reply | None, death: Death | None, *, limits: Limits, duration_s: float
+) -> ExecutionResult:
+    """The result of an execution that ended so; `death` is None when the kernel lives on."""
+    status: Literal["ok", "error", "interrupted", "timeout", "died"]
+    limit, sentences = None, []
+    if cause == "timeout":
+        status, limit = "timeout", "execution_timeout_s"
+        sentences.append(f"The code ran longer than {execution.timeout_s:g} s and was interrupted.")
+    elif cause == "calls":
+        status, limit = "interrupted", execution.budget.exceeded
+        what = f"{limits.calls:,} calls" if limit == "calls" else f"{limits.call_bytes:,} bytes of arguments and values"
+        sentences.append(f"The code was interrupted: one block may make {what} of functions outside of the sandbox.")
+    elif cause == "interrupted":
+        status = "interrupted"
+        sentences.append("The code was interrupted.")
+    elif death is not None:
+        status, limit = "died", death.limit
+    else:
+        status = "ok" if reply is not None and reply.status == "ok" else "error"
+        # A name that we know nothing of is the code's invention.
+        if status == "error" and reply is not None and (sentence := limits.explain(reply.limit or "")):
+            limit = reply.limit
+            sentences.append(sentence)
+    if death is not None:
+        sentences.append(f"{death.detail} All variables are gone.")
+    if execution.omitted_bytes:
+        limit = limit or "output_bytes"
+        sentences.append(f"{execution.omitted_bytes:,} bytes of output over the limit were dropped.")
+    return ExecutionResult(
+        status=status,
+        duration_s=duration_s,
+        execution_count=reply.execution_count if reply else None,
+        error=reply.error if reply else None,
+        error_kind=("syntax" if reply and reply.syntax_error else "runtime") if status == "error" else None,
+        limit=limit,
+        detail=" ".join(sentences),
+        kernel_alive=death is None,
+        omitted_bytes=execution.omitted_bytes,
+    )

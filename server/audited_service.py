@@ -1,0 +1,60 @@
+"""The run service as transports call it: each call is in the audit log, under whoever makes it."""
+
+import math
+from collections.abc import AsyncGenerator
+
+from codeact.events import InputMessage
+from codeact.runs.resume_points import EphemeralResponses
+from codeact.runs.run import Run
+from codeact.runs.service import RunService
+from codeact.server.auth.audit_log import AuditLog, audited
+from codeact.server.auth.caller import Caller
+from codeact.server.requests.create import CreateRequest, new_run
+from codeact.server.requests.tools import check_tools
+from codeact.settings import Settings
+
+__all__ = ["AuditedService"]
+
+
+class AuditedService:
+    """A `RunService` that records who begins, steers, stops and reads a response."""
+
+    def __init__(self, service: RunService, audit: AuditLog, settings: Settings) -> None:
+        self.audit = audit
+        self._settings = settings
+        self._service = service
+
+    async def create(
+        self, request: CreateRequest, *, caller: Caller, ephemeral: EphemeralResponses | None = None
+    ) -> Run:
+        """See `RunService.create`. The successors of a run are recorded too.
+
+        Raises `InvalidRequest` also for tools that are not as they are asked for.
+        """
+
+        def begun(run: Run) -> None:
+            self.audit.record(caller, "response.create", run.id)
+
+        check_tools(request.tools or (), self._settings)
+        return await self._service.create(new_run(request, caller), ephemeral=ephemeral, begun=begun)
+
+    @audited("response.read", by_operators=True)
+    async def open_stream(
+        self, response_id: str, *, owner: str, starting_after: int = -1, idle_s: float = math.inf
+    ) -> AsyncGenerator[list[str], None]:
+        """See `RunService.open_stream`."""
+        return await self._service.open_stream(response_id, owner=owner, starting_after=starting_after, idle_s=idle_s)
+
+    @audited("response.cancel")
+    async def cancel(self, response_id: str, *, owner: str) -> Run | None:
+        """See `RunService.cancel`."""
+        return await self._service.cancel(response_id, owner=owner)
+
+    @audited("response.steer")
+    async def steer(self, response_id: str, messages: list[InputMessage], *, owner: str) -> None:
+        """See `RunService.steer`."""
+        await self._service.steer(response_id, messages, owner=owner)
+
+    async def forget(self, ephemeral: EphemeralResponses) -> None:
+        """See `RunService.forget`."""
+        await self._service.forget(ephemeral)

@@ -1,0 +1,255 @@
+"""Authenticates requests and sockets: reads a key or a session, and returns its `Caller` or refuses it.
+
+A key comes as a bearer token (RFC 6750); from a browser, whose sockets carry no such header, as the cookie of
+a session or as the WebSocket subprotocol `codeact-key.KEY` beside `codeact`.
+"""
+
+from contextlib import ExitStack
+from dataclasses import fields, replace
+from typing import Protocol
+
+import anyio
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from codeact.component import Component
+from codeact.disclosure import disclosed, read_by
+from codeact.errors import CodeActError, ConfigurationError, RateLimited
+from codeact.loopback import is_loopback
+from codeact.server.auth.audit_log import AuditLog
+from codeact.server.auth.caller import Caller
+from codeact.server.auth.current_caller import asking
+from codeact.server.auth.embed import Grant, check_use
+from codeact.server.auth.open_requests import OpenRequests
+from codeact.server.auth.origin_check import Forbidden
+from codeact.server.errors import Unauthorized, close_reason, envelope, json_response, status_of
+from codeact.settings import Settings
+from codeact.store import Credential, OwnerLimits, Store, open_store
+from codeact.store.repositories.access import EMBED_PREFIX, KEY_PREFIX, hash_of
+from sandbox_pool.errors import SandboxError
+
+__all__ = [
+    "BAD_AUTH",
+    "COOKIE",
+    "EMBED_SESSIONS",
+    "Authenticate",
+    "accept",
+    "authenticate",
+    "bearer_of",
+    "check_exposure",
+    "identify",
+    "key_of",
+    "keys_are_needed",
+    "session_of",
+]
+
+COOKIE = "codeact_session"
+ACTING_FOR = "codeact-owner"
+"""A header: the owner for whom an operator acts."""
+SUBPROTOCOL = "codeact"
+KEY_SUBPROTOCOL = "codeact-key."
+LOCAL_OWNER = "local"
+BAD_AUTH, FORBIDDEN, OVERLOADED = 4401, 4403, 1013
+
+EMBED_SESSIONS = "/v1/embed/sessions"
+PUBLIC = ("/v1/session/", "/v1/shares/")
+"""Under these paths, and at the one above, a route checks for itself who asks."""
+
+
+class HasAccess(Protocol):
+    """The part of the application's services that authentication uses."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def store(self) -> Component[Store]: ...
+
+    @property
+    def audit(self) -> AuditLog: ...
+
+    @property
+    def open_requests(self) -> OpenRequests: ...
+
+
+def check_exposure(settings: Settings) -> None:
+    """Raises `ConfigurationError` where a key is needed and none exists, so that nobody could come in.
+
+    Opens the database for that, where CODEACT_API_KEYS has none. Not for use inside of an event loop.
+    """
+    if keys_are_needed(settings) and not settings.api_keys and not anyio.run(_has_keys, settings):
+        raise ConfigurationError(
+            f"An API key is needed (CODEACT_HOST is {settings.host}), but none exists. Make one with `codeact keys"
+            " create`, or set CODEACT_API_KEYS. CODEACT_ALLOW_UNAUTHENTICATED=true serves without, for where"
+            " something in front checks who comes.",
+            param="CODEACT_HOST",
+        )
+
+
+async def _has_keys(settings: Settings) -> bool:
+    async with open_store(settings) as store:
+        return await store.access.has_keys()
+
+
+def keys_are_needed(settings: Settings) -> bool:
+    """Whether every request needs a key."""
+    if settings.require_keys is not None:
+        return settings.require_keys
+    return bool(settings.api_keys) or not (is_loopback(settings.host) or settings.allow_unauthenticated)
+
+
+async def authenticate(connection: HTTPConnection) -> Caller:
+    """Who asks, or for whom an operator does. Raises like `identify`, and `Forbidden` for who may not do this."""
+    services: HasAccess = connection.app.state.codeact
+    caller = await identify(services, key=key_of(connection), session=session_of(connection))
+    try:
+        if caller.grant is not None:
+            check_use(connection, services.settings)
+        owner = connection.headers.get(ACTING_FOR)
+        if owner is None or owner == caller.owner:
+            return caller
+        if not caller.operator:
+            raise Forbidden(f"'{ACTING_FOR}' is for operators; this key is not one.", code="operators_only")
+    except Forbidden as error:
+        credential_id = caller.credential_id
+        services.audit.count("auth.forbidden", error.code, status=403, owner=caller.owner, credential_id=credential_id)
+        raise
+    return replace(caller, owner=owner, acting=True)
+
+
+async def identify(services: "HasAccess", *, key: str, session: str = "") -> Caller:
+    """Whose key or session it is. Raises `Unauthorized`, or `StoreUnavailable` where the database has to be asked.
+
+    A key that is revoked is refused from the next call on. Where no key is needed, one that cannot be ours is
+    passed over: clients send some placeholder. With an embed token, even an expired one, the session is ignored.
+    """
+    settings = services.settings
+    if (caller := _from_environment(settings, key)) is not None:
+        return caller
+    session = "" if key.startswith(EMBED_PREFIX) else session
+    for secret in filter(None, (key if key.startswith(KEY_PREFIX) else "", session)):
+        store = await services.store.get()
+        credential = await store.access.find(secret)
+        if credential is not None and _is_accepted(settings, credential, as_session=secret == session):
+            return bearer_of(settings, credential)
+    if keys_are_needed(settings) or key.startswith(KEY_PREFIX):
+        what = "is not valid" if key or session else "is missing"
+        if key or session:
+            services.audit.count("auth.refused", _kind_of(key), status=401)
+        raise Unauthorized(f"The API key {what}. Send 'Authorization: Bearer KEY'; `codeact keys create` makes one.")
+    return _caller(settings, LOCAL_OWNER, True, None, OwnerLimits())
+
+
+def key_of(connection: HTTPConnection) -> str:
+    """The key or token that came with the request; empty where none did."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    for offered in connection.scope.get("subprotocols", ()):
+        if offered.startswith(KEY_SUBPROTOCOL):
+            return str(offered.removeprefix(KEY_SUBPROTOCOL))
+    return ""
+
+
+def session_of(connection: HTTPConnection) -> str:
+    """The session in the request's cookie; empty where none is. The value is a token of ours, which needs no quotes.
+
+    `http.cookies`, which Starlette reads cookies with, takes a minute for 64 KB of escapes on some Pythons.
+    """
+    for header in connection.headers.getlist("cookie"):
+        for pair in header.split(";"):
+            name, _, value = pair.partition("=")
+            if name.strip() == COOKIE:
+                return value.strip()
+    return ""
+
+
+def _kind_of(key: str) -> str:
+    """The kind of a refused key, without anything of the key itself: it may be a good one with a typing error."""
+    return "embed token" if key.startswith(EMBED_PREFIX) else "key" if key else "session"
+
+
+def _from_environment(settings: Settings, key: str) -> Caller | None:
+    """Compares hashes: how long that takes says nothing about the key."""
+    secret = hash_of(key)
+    for known in settings.api_keys:
+        if hash_of(known.get_secret_value()) == secret:
+            return _caller(settings, f"key-{secret[:16]}", False, f"env-{secret[:16]}", OwnerLimits())
+    return None
+
+
+def _is_accepted(settings: Settings, credential: Credential, *, as_session: bool) -> bool:
+    """A cookie is a session and no key. What was made from a key in CODEACT_API_KEYS ends when that is taken out; the
+    database ends the others.
+    """
+    if (credential.kind == "session") != as_session:
+        return False
+    parent = credential.parent_id or ""
+    if not parent.startswith("env-"):
+        return True
+    return any(parent == f"env-{hash_of(key.get_secret_value())[:16]}" for key in settings.api_keys)
+
+
+def bearer_of(settings: Settings, found: Credential) -> Caller:
+    """Whose key or session this is."""
+    grant = Grant(found.origin, found.account_limits) if found.origin is not None else None
+    caller = _caller(settings, found.owner, found.operator, found.id, found.limits)
+    return replace(caller, expires_at=found.expires_at, grant=grant)
+
+
+def _caller(settings: Settings, owner: str, operator: bool, credential_id: str | None, own: OwnerLimits) -> Caller:
+    names = [field.name for field in fields(OwnerLimits)]
+    secret = {name: getattr(own, name) for name in names}
+    limits = {name: getattr(settings, name) if value is None else value for name, value in secret.items()}
+    return Caller(owner, operator, credential_id, OwnerLimits(**limits), own)
+
+
+class Authenticate:
+    """ASGI middleware: nothing under `/v1/` is reached without a `Caller`: 401 and 403, on sockets 4401 and 4403.
+
+    It counts the open requests of each owner; beyond the bound they are answered 429, sockets closed with 1013.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or not _is_protected(scope["path"]):
+            return await self._app(scope, receive, send)
+        connection = HTTPConnection(scope)
+        with ExitStack() as counted:
+            try:
+                caller = scope["codeact.caller"] = asking().caller = await authenticate(connection)
+                if caller.grant is None:
+                    settings: Settings = connection.app.state.settings
+                    runs_it = caller.operator and (caller.credential_id is not None or is_loopback(settings.host))
+                    known = settings.disclosure
+                    read_by(known.to_operators if runs_it else known.to_holders)
+                if not caller.acting:  # An operator still reaches an owner who has opened too many.
+                    services: HasAccess = connection.app.state.codeact
+                    counted.enter_context(services.open_requests.counted(caller.owner))
+            except (CodeActError, SandboxError) as error:
+                return await _refuse(error, scope, receive, send)
+            return await self._app(scope, receive, send)
+
+
+async def _refuse(error: CodeActError | SandboxError, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, RateLimited) else None
+        await json_response(envelope(error), status_of(error), headers)(scope, receive, send)
+        return
+    socket = WebSocket(scope, receive, send)
+    await accept(socket)
+    kinds = ((Unauthorized, BAD_AUTH), (Forbidden, FORBIDDEN), (object, OVERLOADED))
+    code = next(code for kind, code in kinds if isinstance(error, kind))
+    await socket.close(code, close_reason(disclosed(error)[1]))
+
+
+async def accept(socket: WebSocket) -> None:
+    """Accepts with our subprotocol where the client offers it, as a browser insists on."""
+    await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
+
+
+def _is_protected(path: str) -> bool:
+    return path.startswith("/v1/") and path != EMBED_SESSIONS and not f"{path}/".startswith(PUBLIC)

@@ -1,0 +1,93 @@
+"""Checks that a request with an embed token stays within what such a token may do.
+
+Its bearer is a stranger's browser. So it reaches only the routes that are listed here, and only from our own pages.
+"""
+
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+from starlette.routing import Match
+
+from codeact.errors import InvalidRequest
+from codeact.server.auth.origin_check import Forbidden, is_own
+from codeact.settings import Settings
+from codeact.store import OwnerLimits
+
+__all__ = ["ROUTES", "Grant", "check_origin", "check_use"]
+
+ROUTES = frozenset(
+    {
+        "WEBSOCKET /v1/responses",
+        "POST /v1/responses",
+        "GET /v1/responses/{response_id}",
+        "DELETE /v1/responses/{response_id}",
+        "POST /v1/responses/{response_id}/cancel",
+        "GET /v1/responses/{response_id}/input_items",
+        "POST /v1/responses/{response_id}/feedback",
+        "GET /v1/conversations",
+        "POST /v1/conversations",
+        "GET /v1/conversations/{conversation_id}",
+        "POST /v1/conversations/{conversation_id}",
+        "PATCH /v1/conversations/{conversation_id}",
+        "DELETE /v1/conversations/{conversation_id}",
+        "POST /v1/conversations/{conversation_id}/restore",
+        "GET /v1/conversations/{conversation_id}/responses",
+        "GET /v1/conversations/{conversation_id}/feedback",
+        "GET /v1/conversations/{conversation_id}/export",
+        "GET /v1/conversations/{conversation_id}/items",
+        "POST /v1/conversations/{conversation_id}/items",
+        "GET /v1/conversations/{conversation_id}/items/{item_id}",
+        "DELETE /v1/conversations/{conversation_id}/items/{item_id}",
+        "GET /v1/containers",
+        "GET /v1/containers/{container_id}",
+        "DELETE /v1/containers/{container_id}",
+        "GET /v1/containers/{container_id}/files",
+        "POST /v1/containers/{container_id}/files",
+        "GET /v1/containers/{container_id}/files/{file_id}",
+        "GET /v1/containers/{container_id}/files/{file_id}/content",
+        "DELETE /v1/containers/{container_id}/files/{file_id}",
+        "GET /v1/blobs/{sha256}",
+        "GET /v1/models",
+        "GET /v1/models/{model:path}",
+        "GET /v1/status",
+        "GET /v1/embed/session",
+    }
+)
+"""Excludes every route that creates credentials, reads other users' data, or publishes content. A container comes with
+a question only: making them apart would claim sandboxes without one.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What an embed's session adds to its owner: the page that it is for, and what its account may use in all."""
+
+    origin: str
+    account_limits: OwnerLimits
+
+
+def check_use(connection: HTTPConnection, settings: Settings) -> None:
+    """Raises `Forbidden` for an embed token on a page that is not ours, or on a route that is not for one."""
+    origin = connection.headers.get("origin")
+    if origin is not None and not is_own(origin, connection.headers.get("host", ""), settings):
+        raise Forbidden("An embed token works on this server's own pages only, in the frame that it was made for.")
+    route = _route_of(connection)
+    if route not in ROUTES:
+        raise Forbidden("An embed token is not for this; docs/embed.md lists what it is for.", code="embed_forbidden")
+
+
+def check_origin(origin: str, settings: Settings) -> None:
+    """Raises `InvalidRequest` for the origin of a page that may not embed the chat."""
+    if origin not in settings.embed_origins:
+        text = "Pages of this 'origin' may not embed the chat; CODEACT_EMBED_ORIGINS lists those that may, exactly."
+        raise InvalidRequest(text, param="origin")
+
+
+def _route_of(connection: HTTPConnection) -> str | None:
+    """The route that the application will take, as `GET /v1/models`; not all that its path could be."""
+    scope = connection.scope
+    for route in connection.app.routes:
+        if route.matches(scope)[0] is Match.FULL:
+            method = scope.get("method", "WEBSOCKET")
+            return f"{'GET' if method == 'HEAD' else method} {route.path}"
+    return None

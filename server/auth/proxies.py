@@ -1,0 +1,79 @@
+"""Finds a client's address behind trusted proxies, by `X-Forwarded-For`.
+
+A header is believed only where a proxy of ours wrote it: one whose address is in CODEACT_TRUSTED_PROXIES. uvicorn's own
+reading of such headers is off.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from codeact.server.auth.current_caller import begin_asking
+
+__all__ = ["Network", "Proxies", "client_address"]
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MOST_HOPS = 20
+"""More proxies than that stand before nobody."""
+
+
+class Proxies:
+    """ASGI middleware: `scope["client"]` and `scope["scheme"]` become what the trusted proxies before us saw."""
+
+    def __init__(self, app: ASGIApp, trusted: Sequence[Network]) -> None:
+        self._app = app
+        self._trusted = tuple(trusted)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket") and self._trusted and scope.get("client"):
+            peer, port = scope["client"]
+            if _is_in(peer, self._trusted):
+                headers = Headers(scope=scope)
+                address = client_address(peer, headers.getlist("x-forwarded-for"), self._trusted)
+                scope["client"] = (address, port if address == peer else 0)
+                proto = headers.get("x-forwarded-proto", "").strip().lower()
+                if proto in ("http", "https"):
+                    secure = proto == "https"
+                    kinds = ("http", "https") if scope["type"] == "http" else ("ws", "wss")
+                    scope["scheme"] = kinds[secure]
+        if scope["type"] in ("http", "websocket"):
+            begin_asking(scope["client"][0] if scope.get("client") else "")
+        await self._app(scope, receive, send)
+
+
+def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
+    """The nearest address that is no trusted proxy's: what stands to the left of it, anybody may have written.
+
+    What is no address ends the reading, as does the twentieth hop.
+    """
+    address = peer
+    hops = [hop.strip() for line in forwarded for hop in line[-2_000:].split(",")]
+    for hop in reversed(hops[-MOST_HOPS:]):
+        if not _is_in(address, trusted) or (known := _address(hop)) is None:
+            break
+        address = known
+    return address
+
+
+def _address(text: str) -> str | None:
+    """Reads the address of `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` and `[2001:db8::1]:80`."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return None
+
+
+def _is_in(address: str, networks: Sequence[Network]) -> bool:
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(known, "ipv4_mapped", None) or known
+    return any(mapped in network for network in networks)

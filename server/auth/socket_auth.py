@@ -1,0 +1,69 @@
+"""Authenticates an open socket again, until the key or token that opened it expires."""
+
+from datetime import UTC, datetime
+
+import anyio
+from starlette.websockets import WebSocket
+
+from codeact.errors import InvalidRequest
+from codeact.server.auth.auth import authenticate, identify
+from codeact.server.auth.caller import Caller, caller_of
+from codeact.server.auth.origin_check import Forbidden
+from codeact.server.errors import Unauthorized
+
+__all__ = ["Ended", "SocketAuth"]
+
+
+class Ended(Unauthorized):
+    """The key or token that opened the socket is no longer accepted."""
+
+
+class SocketAuth:
+    """The authentication of one socket. Its owner stays the same; a fresh embed token may replace the first one."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+        self._caller = caller_of(websocket)
+        self._fresh_token: str | None = None
+        self._refreshed = anyio.Event()
+
+    @property
+    def owner(self) -> str:
+        return self._caller.owner
+
+    async def check(self) -> Caller:
+        """Who asks, as the database knows it now. Raises `Ended`."""
+        try:
+            if self._fresh_token is not None:
+                return await identify(self._websocket.app.state.codeact, key=self._fresh_token)
+            return await authenticate(self._websocket)
+        except Unauthorized as error:
+            raise Ended(error.message) from None
+
+    async def refresh(self, token: object) -> datetime:
+        """Takes an embed token in place of one that expires soon: of the same user, for the same page.
+
+        Returns when it expires. Raises `InvalidRequest`, `Unauthorized` or `Forbidden`, and the old one still counts.
+        """
+        if not isinstance(token, str):
+            raise InvalidRequest("'token' is missing.", param="token")
+        known, fresh = self._caller, await identify(self._websocket.app.state.codeact, key=token)
+        if fresh.grant is None or known.grant is None or fresh.expires_at is None:
+            raise Forbidden("Only an embed token can be refreshed, by another one.", code="embed_tokens_only")
+        if (fresh.owner, fresh.grant.origin) != (known.owner, known.grant.origin):
+            raise Forbidden("The token is another user's, or for another page.", code="another_session")
+        self._caller, self._fresh_token = fresh, token
+        self._refreshed.set()
+        return fresh.expires_at
+
+    async def expiry(self) -> None:
+        """Returns when what is held has expired, and nothing fresh has come by then; never where it does not expire."""
+        while True:
+            self._refreshed = anyio.Event()
+            expires_at = self._caller.expires_at
+            left_s = None if expires_at is None else (expires_at - datetime.now(UTC)).total_seconds()
+            try:
+                with anyio.fail_after(left_s):
+                    await self._refreshed.wait()
+            except TimeoutError:
+                return

@@ -1,0 +1,260 @@
+"""Builds what strangers with a link see of a conversation, from public fields alone.
+
+Everything here is copied field by field, so that a new field of an item stays private until somebody adds it here.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from codeact import events as e
+from codeact.concurrency.slices import Slices
+from codeact.disclosure import public_error
+from codeact.observations.observation import HEADER
+from codeact.store import Share, StoredResponse
+from codeact.store.references import sha256_of
+from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Stream
+
+__all__ = ["SharedConversation", "images_of", "shared_conversation"]
+
+FULL_TEXT = re.compile(r"; all of them: blob:[0-9a-f]{64}\]")
+"""Ends the line that stands for what was cut out of a long text: all of it is kept for the owner alone."""
+KEPT = "codeact:url"
+"""In an output's metadata: the URL of what was too large for its place, by media type."""
+IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
+SHOWN_TYPES = IMAGES | {"text/plain", "text/html", "text/markdown", "text/latex", "application/json"}
+
+
+class SharedText(msgspec.Struct, frozen=True, tag="input_text"):
+    text: str
+
+
+class SharedEarlier(msgspec.Struct, frozen=True, tag="output_text"):
+    text: str
+
+
+class SharedPicture(msgspec.Struct, frozen=True, tag="input_image"):
+    image_url: str
+
+
+class SharedQuestion(msgspec.Struct, frozen=True, tag="message"):
+    """What the user said, or what an earlier answer said that the client sent back."""
+
+    role: Literal["user", "assistant"]
+    content: list[SharedText | SharedEarlier | SharedPicture]
+
+
+class SharedProse(msgspec.Struct, frozen=True, tag="output_text"):
+    text: str
+    annotations: tuple[()] = ()
+
+
+class SharedAnswer(msgspec.Struct, frozen=True, tag="message"):
+    id: str
+    status: str
+    content: list[SharedProse]
+    role: Literal["assistant"] = "assistant"
+
+
+class SharedLogs(msgspec.Struct, frozen=True, tag="logs"):
+    logs: str
+
+
+class SharedImage(msgspec.Struct, frozen=True, tag="image"):
+    url: str
+
+
+class SharedOutput(msgspec.Struct, frozen=True):
+    """A stream's text, a display or an exception, as a notebook has them; the other fields are left out."""
+
+    output_type: Literal["stream", "display_data", "execute_result", "error"]
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    text: str | msgspec.UnsetType = msgspec.UNSET
+    data: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    metadata: dict[str, dict[str, str]] | msgspec.UnsetType = msgspec.UNSET
+    ename: str | msgspec.UnsetType = msgspec.UNSET
+    evalue: str | msgspec.UnsetType = msgspec.UNSET
+    traceback: list[str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class SharedResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the code ended."""
+
+    status: str
+    duration_s: float
+    execution_count: int | None = None
+    limit: str | None = None
+    error: SharedOutput | None = None
+
+
+class SharedCode(msgspec.Struct, frozen=True, tag="code_interpreter_call"):
+    id: str
+    status: str
+    code: str
+    outputs: list[SharedLogs | SharedImage] | None
+    notebook_outputs: list[SharedOutput] = msgspec.field(name="codeact:notebook_outputs")
+    result: SharedResult | None = msgspec.field(name="codeact:result")
+
+
+class SharedError(msgspec.Struct, frozen=True):
+    code: str
+    message: str
+
+
+class SharedResponse(msgspec.Struct, frozen=True):
+    id: str
+    created_at: int
+    status: str
+    error: SharedError | None
+    input: list[SharedQuestion]
+    output: list[SharedAnswer | SharedCode]
+
+
+class SharedConversation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a link shows: title, questions, prose, code and its outputs, and URLs of images."""
+
+    object: Literal["codeact:shared_conversation"] = "codeact:shared_conversation"
+    title: str | None
+    created_at: int
+    shared_at: int
+    responses: list[SharedResponse]
+
+
+async def shared_conversation(
+    thread: Sequence[StoredResponse], share: Share, *, title: str | None, created_at: float
+) -> SharedConversation:
+    """The branch as a stranger sees it, made in slices. Its images have URLs that work for this link alone."""
+    view = _View(lambda sha256: f"/v1/shares/{share.token}/blobs/{sha256}")
+    return SharedConversation(
+        title=title,
+        created_at=int(created_at),
+        shared_at=int(share.created_at),
+        responses=[await view.response(stored) for stored in thread],
+    )
+
+
+async def images_of(thread: Iterable[StoredResponse]) -> frozenset[str]:
+    """The SHA-256 sums of the images that the shared view of this branch shows, and of nothing else."""
+    found: set[str] = set()
+
+    def collect(sha256: str) -> str:
+        found.add(sha256)
+        return sha256
+
+    view = _View(collect)
+    for stored in thread:
+        await view.response(stored)
+    return frozenset(found)
+
+
+class _View:
+    """`url` gives the address of an image, by its SHA-256."""
+
+    def __init__(self, url: Callable[[str], str]) -> None:
+        self._url = url
+        self._slices = Slices()
+
+    async def response(self, stored: StoredResponse) -> SharedResponse:
+        response = stored.response
+        error = response.error
+        output = []
+        for item in response.output:
+            if (shown := self._item(item)) is not None:
+                output.append(shown)
+            await self._slices.pause()
+        return SharedResponse(
+            id=response.id,
+            created_at=int(response.created_at),
+            status=response.status,
+            error=SharedError(*public_error(error.code)) if error is not None else None,
+            input=[question for item in stored.input if (question := self._question(item)) is not None],
+            output=output,
+        )
+
+    def _question(self, item: e.Input) -> SharedQuestion | None:
+        """None for what is not the user's or an answer's: instructions, and observations that a client sent back."""
+        if not isinstance(item, e.InputMessage) or item.role not in ("user", "assistant"):
+            return None
+        content = [shown for part in item.content if (shown := self._part(part)) is not None]
+        return SharedQuestion("user" if item.role == "user" else "assistant", content) if content else None
+
+    def _part(self, part: dict[str, Any]) -> SharedText | SharedEarlier | SharedPicture | None:
+        match part:
+            case {"type": "input_text", "text": str(text)} if not text.startswith(HEADER):
+                return SharedText(text)
+            case {"type": "output_text", "text": str(text)}:
+                return SharedEarlier(text)
+            case {"type": "input_image", "image_url": str(url)} if (image := self._image(url)) is not None:
+                return SharedPicture(image)
+        return None
+
+    def _item(self, item: e.Item) -> SharedAnswer | SharedCode | None:
+        match item:
+            case e.Message():
+                prose = [SharedProse(_text(part.text)) for part in item.content]
+                return SharedAnswer(item.id, item.status, prose)
+            case e.CodeInterpreterCall():
+                outputs = [shown for output in item.outputs or () if (shown := self._standard(output)) is not None]
+                return SharedCode(
+                    id=item.id,
+                    status=item.status,
+                    code=_text(item.code),
+                    outputs=None if item.outputs is None else outputs,
+                    notebook_outputs=[self._output(output) for output in item.notebook_outputs],
+                    result=_result(item.result),
+                )
+        return None
+
+    def _standard(self, output: e.LogsOutput | e.ImageOutput) -> SharedLogs | SharedImage | None:
+        if isinstance(output, e.LogsOutput):
+            return SharedLogs(_text(output.logs))
+        image = self._image(output.url)
+        return SharedImage(image) if image is not None else None
+
+    def _output(self, output: Stream | DisplayData | ExecuteResult | Error) -> SharedOutput:
+        match output:
+            case Stream():
+                return SharedOutput("stream", name=output.name, text=_text(output.text))
+            case Error():
+                return _error(output)
+        data = {
+            mime: _text(content) if isinstance(content, str) else content
+            for mime, content in output.data.items()
+            if mime in SHOWN_TYPES
+        }
+        return SharedOutput(
+            "display_data" if isinstance(output, DisplayData) else "execute_result",
+            data=data,
+            metadata={KEPT: urls} if (urls := self._urls(output.metadata.get(KEPT))) else {},
+        )
+
+    def _urls(self, stored_urls: object) -> dict[str, str]:
+        """The URLs of images alone: the owner alone sees other large values."""
+        urls = stored_urls.items() if isinstance(stored_urls, dict) else ()
+        found = {mime: self._image(url) for mime, url in urls if mime in IMAGES and isinstance(url, str)}
+        return {mime: image for mime, image in found.items() if image is not None}
+
+    def _image(self, url: str) -> str | None:
+        """An address for strangers; None for what is no image of this server's."""
+        sha256 = sha256_of(url)
+        if sha256 is not None:
+            return self._url(sha256)
+        return url if url.startswith("data:image/") else None
+
+
+def _text(text: str) -> str:
+    return FULL_TEXT.sub("]", text)
+
+
+def _error(error: Error) -> SharedOutput:
+    traceback = [_text(line) for line in error.traceback]
+    return SharedOutput("error", ename=_text(error.ename), evalue=_text(error.evalue), traceback=traceback)
+
+
+def _result(result: ExecutionResult | None) -> SharedResult | None:
+    if result is None:
+        return None
+    error = _error(result.error) if result.error is not None else None
+    return SharedResult(result.status, result.duration_s, result.execution_count, result.limit, error)

@@ -1,0 +1,244 @@
+"""Reads the body of a create request: untrusted JSON becomes a checked `CreateRequest`, or a named error."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from codeact.dialect import Name
+from codeact.errors import InvalidRequest
+from codeact.events import InputMessage, JsonSchemaFormat, ReasoningConfig, TextConfig
+from codeact.json_schemas import InvalidSchema, check_schema
+from codeact.runs.input_items import (
+    FunctionCallItem,
+    Given,
+    InputItem,
+    ItemReference,
+    answer_id,
+    as_messages,
+    has_content,
+    mark_messages,
+)
+from codeact.runs.new_run import NewRun
+from codeact.server.auth.caller import Caller
+from codeact.server.requests.pages import ENCRYPTED_REASONING, Included
+from codeact.server.requests.parameters import checked
+from codeact.server.requests.tool_choices import AllowedTools, CodeChoice, FunctionChoice
+from codeact.server.requests.tools import CodeInterpreterTool, Tool
+
+__all__ = [
+    "AskedReasoning",
+    "CancelBody",
+    "CreateBody",
+    "CreateRequest",
+    "Metadata",
+    "ResumeBody",
+    "Temperature",
+    "Tokens",
+    "TopP",
+    "finished",
+    "new_run",
+    "parse_create",
+    "parse_steer",
+]
+
+Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]],
+    Meta(max_length=16, description="Up to 16 pairs: keys of at most 64, values of at most 512 characters."),
+]
+
+Tokens = Annotated[int, Meta(ge=1, le=10**7)]
+Temperature = Annotated[float, Meta(ge=0, le=2)]
+TopP = Annotated[float, Meta(ge=0, le=1)]
+
+
+class ConversationId(msgspec.Struct):
+    id: str
+
+
+class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
+    include_obfuscation: Literal[False] | None = None
+
+
+class AskedReasoning(ReasoningConfig, forbid_unknown_fields=True):
+    """`context`: models read their reasoning of all turns anyway. `mode` has no other value here."""
+
+    context: Literal["auto", "all_turns"] | None = None
+    mode: Literal["standard"] | None = None
+
+
+class AskedText(TextConfig, forbid_unknown_fields=True):
+    """`verbosity` becomes a sentence of the instructions."""
+
+
+class PromptCacheOptions(msgspec.Struct, forbid_unknown_fields=True):
+    """Providers cache prompts by themselves. `prewarm` is `"generate": false` by another name."""
+
+    mode: Literal["implicit"] | None = None
+    prewarm: bool | None = None
+
+
+class CreateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What `response.create` and `POST /v1/responses` take. A field that only takes null is not supported."""
+
+    input: str | list[InputItem] = ""
+    model: str | None = None
+    instructions: str | None = None
+    conversation: str | ConversationId | None = None
+    previous_response_id: str | None = None
+    background: bool | None = None
+    store: bool | None = None
+    generate: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    include: list[Included] | None = None
+    metadata: Metadata | None = None
+    max_output_tokens: Tokens | None = None
+    max_tool_calls: Annotated[int, Meta(ge=0, le=10**4)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    text: AskedText | None = None
+    reasoning: AskedReasoning | None = None
+    tools: list[Tool] | None = None
+    tool_choice: Literal["auto", "none", "required"] | FunctionChoice | CodeChoice | AllowedTools | None = None
+    parallel_tool_calls: bool | None = None
+    service_tier: Literal["auto", "default", "flex", "priority"] | None = None
+    user: str | None = None
+    safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: Literal["in_memory"] | None = None
+    top_logprobs: Literal[0] | None = None
+    context_management: None = None
+    moderation: None = None
+    prompt: None = None
+    prompt_cache_options: PromptCacheOptions | None = None
+    dialect: Name | None = msgspec.field(default=None, name="codeact:dialect")
+    model_calls: bool | None = msgspec.field(default=None, name="codeact:model_calls")
+
+
+class CreateRequest(CreateBody):
+    """A checked body; `messages` is its `input` in one shape."""
+
+    messages: list[Given]
+
+    @property
+    def conversation_id(self) -> str | None:
+        return self.conversation.id if isinstance(self.conversation, ConversationId) else self.conversation
+
+    @property
+    def container_id(self) -> str | None:
+        """The container that the request names; None where it leaves that to the conversation."""
+        named = (tool.container for tool in self.tools or () if isinstance(tool, CodeInterpreterTool))
+        return next((container for container in named if isinstance(container, str)), None)
+
+
+def parse_create(body: Any) -> CreateRequest:
+    """Checks a decoded body against what we can do. Raises `InvalidRequest`, naming the parameter."""
+    if isinstance(body, dict) and "input" in body:
+        body = body | {"input": mark_messages(body["input"])}
+    request = checked(body, CreateBody)
+    if request.prompt_cache_options is not None and request.prompt_cache_options.prewarm:
+        request.generate = False
+    if request.conversation is not None and request.previous_response_id is not None:
+        raise InvalidRequest(
+            "'conversation' and 'previous_response_id' exclude each other; send one of them.",
+            param="conversation",
+        )
+    if request.store is False:
+        _check_unstored(request)
+    if request.text is not None and isinstance(request.text.format, JsonSchemaFormat):
+        _check_schema(request.text.format)
+    if request.background and request.generate is False:
+        raise InvalidRequest("With 'generate': false there is nothing to do in the background.", param="background")
+    return finished(request)
+
+
+def finished(body: CreateBody) -> CreateRequest:
+    """The body with its input as messages. Raises `InvalidRequest` where there is nothing to answer."""
+    messages = as_messages(body.input)
+    if not any(isinstance(message, ItemReference | FunctionCallItem) or has_content(message) for message in messages):
+        if body.generate is not False and body.conversation is None:
+            raise InvalidRequest("'input' is empty: send the user's text.", param="input")
+        messages = []
+    return CreateRequest(**msgspec.structs.asdict(body), messages=messages)
+
+
+def new_run(request: CreateRequest, caller: Caller) -> NewRun:
+    """What the request asks for, in the name of its caller. Embedded pages warm sandboxes within bounds."""
+    return NewRun(
+        owner=caller.owner,
+        accounts=caller.accounts,
+        always_warm=caller.grant is None,
+        messages=request.messages,
+        model=request.model,
+        instructions=request.instructions,
+        previous_response_id=request.previous_response_id,
+        conversation_id=request.conversation_id,
+        container_id=request.container_id,
+        answer_id=answer_id(request.input),
+        store=request.store is not False,
+        generate=request.generate is not False,
+        background=bool(request.background),
+        metadata=request.metadata or {},
+        max_output_tokens=request.max_output_tokens,
+        max_tool_calls=request.max_tool_calls,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        text=request.text or TextConfig(),
+        reasoning=request.reasoning,
+        tools=msgspec.to_builtins(request.tools or []),
+        tool_choice=msgspec.to_builtins(request.tool_choice or "auto"),
+        truncation=request.truncation or "disabled",
+        user=request.user,
+        safety_identifier=request.safety_identifier,
+        prompt_cache_key=request.prompt_cache_key,
+        dialect=request.dialect,
+        encrypted_reasoning=ENCRYPTED_REASONING in (request.include or ()),
+        model_calls=bool(request.model_calls),
+    )
+
+
+class CancelBody(msgspec.Struct):
+    """What `response.cancel` holds beside its type."""
+
+    response_id: str
+
+
+class ResumeBody(msgspec.Struct):
+    """What `codeact:response.resume` holds beside its type."""
+
+    response_id: str
+    starting_after: Annotated[int, Meta(ge=-1)] = -1
+    include: list[Included] | None = None
+
+
+class SteerBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What `response.steer` holds beside its type."""
+
+    previous_response_id: str
+    input: str | list[InputItem]
+
+
+def parse_steer(body: Any) -> list[InputMessage]:
+    """What the user says into a running response. Raises `InvalidRequest` for anything but messages of the user."""
+    if isinstance(body, dict) and "input" in body:
+        body = body | {"input": mark_messages(body["input"])}
+    messages = as_messages(checked(body, SteerBody).input)
+    messages_said = [message for message in messages if isinstance(message, InputMessage) and message.role == "user"]
+    if len(messages_said) < len(messages) or not any(map(has_content, messages_said)):
+        raise InvalidRequest("'input' of a response.steer holds messages of the user.", param="input")
+    return messages_said
+
+
+def _check_schema(wanted: JsonSchemaFormat) -> None:
+    try:
+        check_schema(wanted.schema)
+    except InvalidSchema as error:
+        raise InvalidRequest(str(error), param="text.format.schema", code="invalid_json_schema") from None
+
+
+def _check_unstored(request: CreateBody) -> None:
+    for name in ("conversation", "background"):
+        if getattr(request, name):
+            raise InvalidRequest(f"'{name}' needs a response that is stored; leave 'store': false out.", param=name)

@@ -1,0 +1,60 @@
+"""Pages of lists, in the standard's form."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from codeact.errors import InvalidRequest
+
+__all__ = ["ENCRYPTED_REASONING", "Included", "ItemList", "PageQuery", "listed", "page_of"]
+
+Included = Literal[
+    "code_interpreter_call.outputs",
+    "message.input_image.image_url",
+    "reasoning.encrypted_content",
+    "codeact:events",
+]
+"""What `include` may name; `codeact:events` are our own among the events of a stream.
+
+Outputs and images are always there, encrypted reasoning where a create request asks."""
+ENCRYPTED_REASONING: Included = "reasoning.encrypted_content"
+
+
+class PageQuery(msgspec.Struct, kw_only=True):
+    """Which page of a list: what follows the item `after`, newest first unless `order` is `asc`."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    order: Literal["asc", "desc"] = "desc"
+    after: str | None = None
+    include: list[Included] | None = None
+
+
+class ItemList(msgspec.Struct):
+    """`data` holds input and output items as the standard has them."""
+
+    data: list[Any]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+    object: Literal["list"] = "list"
+
+
+def page_of(items: Sequence[Any], query: PageQuery) -> ItemList:
+    """One page of what is given oldest first, as the standard lists things. Raises `InvalidRequest` for `after`."""
+    ordered = items if query.order == "asc" else items[::-1]
+    start = 0
+    if query.after is not None:
+        places = [index for index, item in enumerate(ordered) if item.id == query.after]
+        if not places:
+            raise InvalidRequest(f"'{query.after}' is not in this list.", param="after")
+        start = places[0] + 1
+    page = ordered[start : start + query.limit]
+    return listed(page, has_more=start + query.limit < len(ordered))
+
+
+def listed(page: Sequence[Any], *, has_more: bool) -> ItemList:
+    """One page as the standard has it."""
+    first_id, last_id = (page[0].id, page[-1].id) if page else (None, None)
+    return ItemList(data=list(page), has_more=has_more, first_id=first_id, last_id=last_id)

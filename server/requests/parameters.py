@@ -1,0 +1,138 @@
+"""Reads parameters of a body or a URL into checked structs, or refuses them by name."""
+
+import mmap
+import re
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any, TypeVar, get_args
+
+import anyio
+import msgspec
+from starlette.requests import Request
+
+from codeact.errors import InvalidRequest
+from sandbox_pool import json_size
+
+__all__ = ["checked", "decoded", "read_body", "read_json", "read_parameters", "spooled_body"]
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+MOST_VALUES, DEEPEST = 100_000, 100
+"""Of the JSON that a client sends in one piece: a conversation of thousands of messages has fewer."""
+
+_PLACE = re.compile(r"\$\.?([^`]*)")
+
+
+async def read_json(request: Request, limit: int) -> Any:
+    """The body, decoded. Raises `InvalidRequest` when it is too large (413) or no JSON, without reading it all."""
+    body = await read_body(request, limit, "CODEACT_MAX_MESSAGE_BYTES")
+    return decoded(body, "The body must be JSON")
+
+
+def decoded(text: bytes | str, demand: str) -> Any:
+    """JSON from outside. Raises `InvalidRequest`, also for what is no UTF-8 or has too many values or levels."""
+    try:
+        json_size.check(
+            text.encode(errors="replace") if isinstance(text, str) else text, most=MOST_VALUES, depth=DEEPEST
+        )
+        return msgspec.json.decode(text)
+    except (ValueError, RecursionError) as reason:
+        raise InvalidRequest(f"{demand}: {reason}.", code="invalid_json") from None
+
+
+async def read_body(request: Request, limit: int, limit_name: str) -> bytes:
+    """The body. Raises `InvalidRequest` when it is too large (413), without reading it all."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise _too_large(limit, limit_name)
+    return bytes(body)
+
+
+@asynccontextmanager
+async def spooled_body(request: Request, limit: int, limit_name: str) -> AsyncIterator[memoryview]:
+    """A large body, from a file that is not kept: it takes none of the server's memory. Raises as `read_body`."""
+    with tempfile.TemporaryFile() as file:
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit, limit_name)
+            await anyio.to_thread.run_sync(file.write, chunk)
+        file.flush()
+        if not size:
+            yield memoryview(b"")
+            return
+        # Unmapped when nothing refers to it any more.
+        yield memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _too_large(limit: int, limit_name: str) -> InvalidRequest:
+    error = InvalidRequest(f"The body is over {limit} bytes ({limit_name}).", code="message_too_large")
+    error.status = 413  # type: ignore[misc]
+    return error
+
+
+def read_parameters(request: Request, type_: type[T]) -> T:
+    """The query string as a `type_`; a list is its parameter given several times, also as `name[]`.
+
+    Raises `InvalidRequest` for what does not fit, or comes twice and differs.
+    """
+    kinds = {field.encode_name: str(field.type) for field in msgspec.structs.fields(type_)}
+    lists = {name for name, kind in kinds.items() if "list" in kind}
+    values: dict[str, Any] = {}
+    for name, value in request.query_params.multi_items():
+        if value.lower() == "null" and "str" not in kinds.get(name, "str"):
+            raise InvalidRequest(f"Invalid value for '{name}': '{value}'; leave it out instead.", param=name)
+        if name.removesuffix("[]") in lists:
+            values.setdefault(name.removesuffix("[]"), []).append(value)
+        elif values.setdefault(name, value) != value:
+            raise InvalidRequest(f"The parameter '{name}' is given twice.", param=name)
+    return checked(values, type_, strict=False)
+
+
+def checked(values: object, type_: type[T], *, strict: bool = True) -> T:
+    """Decoded JSON, or texts if not `strict`, as a `type_`. Raises `InvalidRequest`, naming what is wrong and where."""
+    fields = _names(type_)
+    if not isinstance(values, dict):
+        raise InvalidRequest("The request body must be a JSON object.")
+    for name in values:
+        if name not in fields:
+            known = ", ".join(fields) or "none"
+            text = f"Unknown parameter: '{name}'. Known here: {known}."
+            raise InvalidRequest(text, param=str(name), code="unknown_parameter")
+    try:
+        return msgspec.convert(values, type_, strict=strict)
+    except msgspec.ValidationError as error:
+        raise _explained(error, type_) from None
+    except (ValueError, OverflowError) as error:  # of a number that is no time
+        raise InvalidRequest(f"A value is out of range: {error}.") from None
+
+
+@cache
+def _names(type_: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The names of its fields, as JSON has them; cached, since reading annotations takes longer than reading a body."""
+    return tuple(field.encode_name for field in msgspec.structs.fields(type_))
+
+
+def _explained(error: msgspec.ValidationError, type_: type[msgspec.Struct]) -> InvalidRequest:
+    reason, _, place = str(error).partition(" - at `")
+    path = _PLACE.match(place)
+    param = path[1] if path else ""
+    if not param and (missing := re.search(r"missing required field `(\w+)`", reason)):
+        param = missing[1]
+    field = next((field for field in msgspec.structs.fields(type_) if field.encode_name == param), None)
+    if field is not None and field.type is type(None):
+        return InvalidRequest(f"'{param}' is not supported.", param=param, code="unsupported_parameter")
+    if field is not None and (choices := _choices(field.type)):
+        reason = f"{reason}; it takes {' or '.join(choices)}"
+    return InvalidRequest(f"Invalid value for '{param}': {reason}.", param=param or None)
+
+
+def _choices(type_: Any) -> list[str]:
+    """The values of a `Literal`, also of one that may be null."""
+    values = [value for part in (type_, *get_args(type_)) for value in get_args(part)]
+    return [str(value) for value in values if isinstance(value, str | int)]

@@ -1,0 +1,54 @@
+"""Reads the one file of a multipart upload, and keeps a large one on disk."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from codeact.errors import InvalidRequest
+
+__all__ = ["UploadTooLarge", "uploaded_file"]
+
+FRAME_BYTES = 100_000
+"""What the boundaries and the other fields of a form may take beside the file."""
+
+
+class UploadTooLarge(InvalidRequest):
+    code = "file_too_large"
+    status = 413
+
+
+@asynccontextmanager
+async def uploaded_file(request: Request, limit: int) -> AsyncIterator[UploadFile]:
+    """The field `file` of a form (RFC 7578). Raises `InvalidRequest`, and `UploadTooLarge` without reading it all."""
+
+    async def bounded() -> AsyncGenerator[bytes, None]:
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit + FRAME_BYTES:
+                raise UploadTooLarge(f"The file is over {limit:,} bytes.", param="file")
+            yield chunk
+
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise InvalidRequest("Send the file as multipart/form-data, in the field 'file'.", param="file")
+    parser = MultiPartParser(request.headers, bounded(), max_files=1, max_fields=10)
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError) as error:
+        reason = error.message if isinstance(error, MultiPartException) else "it names no boundary"
+        raise InvalidRequest(f"This is no form with a file: {reason}.", param="file") from None
+    try:
+        for name in form:
+            if name != "file":
+                raise InvalidRequest(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+        file = form.get("file")
+        if not isinstance(file, UploadFile) or not file.filename:
+            raise InvalidRequest("The form has no file in the field 'file'.", param="file")
+        yield file
+    finally:
+        await form.close()
+        for unfinished in parser._files_to_close_on_error:  # A form that ends within a file does not name it.
+            unfinished.close()

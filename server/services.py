@@ -1,0 +1,51 @@
+"""The services of one application, for its routes and transports."""
+
+from dataclasses import dataclass, field
+
+from codeact.component import Component
+from codeact.metrics import Metrics
+from codeact.models.registry import ModelRegistry
+from codeact.runs.disk_floor import DiskFloor
+from codeact.runs.held_bytes import ConnectionMemory
+from codeact.runs.manager import RunManager
+from codeact.server.audited_service import AuditedService
+from codeact.server.auth.audit_log import AuditLog
+from codeact.server.auth.open_requests import OpenRequests
+from codeact.server.chat_memory import ChatMemory
+from codeact.server.probe import Probe
+from codeact.server.watchdog import Watchdog
+from codeact.settings import Settings
+from codeact.store import Store
+from codeact.tools.mcp import McpServers
+from codeact.workspaces.containers import Containers
+from codeact.workspaces.registry import Workspaces
+from sandbox_pool import SandboxPool
+from sandbox_pool.supervision import Supervisor
+
+__all__ = ["Services"]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The components, which may still be starting, and the service that answers with them. One for each application,
+    at `app.state.codeact`.
+    """
+
+    settings: Settings
+    store: Component[Store]
+    pool: Component[SandboxPool]
+    models: Component[ModelRegistry]
+    workspaces: Workspaces
+    runs: RunManager
+    service: AuditedService
+    audit: AuditLog
+    mcp: McpServers
+    containers: Containers
+    supervisor: Supervisor
+    watchdog: Watchdog
+    probe: Probe
+    disk: DiskFloor
+    metrics: Metrics
+    open_requests: OpenRequests
+    chats: ChatMemory = field(default_factory=ChatMemory)
+    memory: ConnectionMemory = field(default_factory=ConnectionMemory)

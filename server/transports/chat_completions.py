@@ -1,0 +1,225 @@
+"""Translates Chat Completions requests into requests for a response."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from codeact.dialect import Name
+from codeact.errors import InvalidRequest
+from codeact.runs.input_items import (
+    FunctionCallItem,
+    FunctionOutputItem,
+    InputImage,
+    InputItem,
+    InputText,
+    MessageItem,
+    OutputText,
+    Part,
+    Refusal,
+)
+from codeact.server.requests.create import (
+    AskedReasoning,
+    CreateBody,
+    CreateRequest,
+    Metadata,
+    Temperature,
+    Tokens,
+    TopP,
+    finished,
+)
+from codeact.server.requests.parameters import checked
+from codeact.server.requests.tools import FunctionTool
+
+__all__ = ["ChatBody", "ChatMessageBody", "as_create", "parse_chat", "said_in", "text_of"]
+
+
+class ImageUrl(msgspec.Struct):
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class TextPart(msgspec.Struct, tag="text"):
+    text: str
+
+
+class ImagePart(msgspec.Struct, tag="image_url"):
+    image_url: ImageUrl
+
+
+class RefusalPart(msgspec.Struct, tag="refusal"):
+    refusal: str
+
+
+class CalledFunction(msgspec.Struct):
+    name: str
+    arguments: str
+
+
+class ToolCall(msgspec.Struct, tag="function"):
+    """A call of an earlier answer, sent back with the history."""
+
+    id: str
+    function: CalledFunction
+
+
+class ChatMessageBody(msgspec.Struct):
+    """One with the role `tool` brings the value of the call that `tool_call_id` names."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[TextPart | ImagePart | RefusalPart] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class ChatFunction(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ChatTool(msgspec.Struct, tag="function", forbid_unknown_fields=True):
+    """A function of the client's, as in `FunctionTool`."""
+
+    function: ChatFunction
+
+
+class ChatStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
+    include_usage: bool | None = None
+    include_obfuscation: Literal[False] | None = None
+
+
+class ChatTextFormat(msgspec.Struct, tag="text", forbid_unknown_fields=True):
+    """Plain text; there is no other format."""
+
+
+class ChatBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What `POST /v1/chat/completions` takes. A field that only takes null is not supported."""
+
+    messages: Annotated[list[ChatMessageBody], Meta(min_length=1)]
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: ChatStreamOptions | None = None
+    max_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    metadata: Metadata | None = None
+    store: bool | None = None
+    user: str | None = None
+    safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
+    prompt_cache_key: str | None = None
+    service_tier: Literal["auto", "default", "flex", "priority"] | None = None
+    n: Literal[1] | None = None
+    presence_penalty: Literal[0] | None = None
+    frequency_penalty: Literal[0] | None = None
+    logprobs: Literal[False] | None = None
+    modalities: list[Literal["text"]] | None = None
+    response_format: ChatTextFormat | None = None
+    parallel_tool_calls: bool | None = None
+    tool_choice: Literal["auto", "none"] | None = None
+    tools: list[ChatTool] | None = None
+    audio: None = None
+    function_call: None = None
+    functions: None = None
+    logit_bias: None = None
+    prediction: None = None
+    seed: None = None
+    stop: None = None
+    top_logprobs: None = None
+    verbosity: None = None
+    web_search_options: None = None
+    dialect: Name | None = msgspec.field(default=None, name="codeact:dialect")
+
+
+def parse_chat(body: Any) -> ChatBody:
+    """Raises `InvalidRequest`, naming the parameter."""
+    chat = checked(body, ChatBody)
+    if not any(message.role == "user" for message in chat.messages):
+        raise InvalidRequest("'messages' holds none of the user's.", param="messages")
+    for index, message in enumerate(chat.messages):
+        if message.role == "tool" and message.tool_call_id is None:
+            raise InvalidRequest(
+                f"'messages[{index}].tool_call_id' is missing: whose value is it?",
+                param=f"messages[{index}].tool_call_id",
+            )
+    return chat
+
+
+def as_create(chat: ChatBody, previous_response_id: str | None) -> CreateRequest:
+    """The same as a request for a response; after a known one, only what came since is asked."""
+    messages = list(chat.messages)
+    if previous_response_id is not None:
+        messages = messages[1 + max(index for index, message in enumerate(messages) if message.role == "assistant") :]
+    leading = _leading(chat.messages)
+    newest = messages if previous_response_id is not None else messages[len(leading) :]
+    items = [item for message in newest for item in _items(message)]
+    effort = chat.reasoning_effort
+    body = CreateBody(
+        input=items,
+        model=chat.model,
+        instructions="\n\n".join(map(text_of, leading)) or None,
+        previous_response_id=previous_response_id,
+        stream=chat.stream,
+        metadata=chat.metadata,
+        max_output_tokens=chat.max_completion_tokens or chat.max_tokens,
+        temperature=chat.temperature,
+        top_p=chat.top_p,
+        reasoning=AskedReasoning(effort) if effort is not None else None,
+        truncation="auto",
+        tools=[FunctionTool(**msgspec.structs.asdict(tool.function)) for tool in chat.tools or ()],
+        tool_choice=chat.tool_choice,
+        user=chat.user,
+        safety_identifier=chat.safety_identifier,
+        prompt_cache_key=chat.prompt_cache_key,
+        dialect=chat.dialect,
+    )
+    return finished(body)
+
+
+def _leading(messages: Sequence[ChatMessageBody]) -> list[ChatMessageBody]:
+    """The system messages at the start."""
+    count = next((i for i, message in enumerate(messages) if message.role not in ("system", "developer")), 0)
+    return list(messages[:count])
+
+
+def _items(message: ChatMessageBody) -> list[InputItem]:
+    if message.role == "tool":
+        return [FunctionOutputItem(message.tool_call_id or "", text_of(message))]
+    calls = [
+        FunctionCallItem(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()
+    ]
+    message_item = _message(message, message.role)
+    return [message_item, *calls] if message_item.content or not calls else [*calls]
+
+
+def _message(message: ChatMessageBody, role: Literal["system", "developer", "user", "assistant"]) -> MessageItem:
+    if not isinstance(message.content, list):
+        return MessageItem(role, message.content or "")
+    parts: list[Part] = []
+    for part in message.content:
+        match part:
+            case TextPart(text):
+                parts.append(OutputText(text) if role == "assistant" else InputText(text))
+            case ImagePart(ImageUrl(url, detail)):
+                parts.append(InputImage(image_url=url, detail=detail))
+            case RefusalPart(refusal):
+                parts.append(Refusal(refusal))
+    return MessageItem(role, parts)
+
+
+def said_in(chat: ChatBody) -> list[tuple[str, str]]:
+    """The role and the text of each message."""
+    return [(message.role, text_of(message)) for message in chat.messages]
+
+
+def text_of(message: ChatMessageBody) -> str:
+    """What the message says, images apart."""
+    if not isinstance(message.content, list):
+        return (message.content or "").strip()
+    texts = [part.text for part in message.content if isinstance(part, TextPart)]
+    return "\n".join(texts).strip()

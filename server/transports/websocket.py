@@ -1,0 +1,280 @@
+"""`/v1/responses` as a WebSocket: reads client events, and sends the frames of the runs' logs.
+
+Many responses share a socket. Requests with the same `stream_id` are answered first in, first out, and every
+event of theirs echoes it. Errors are frames; the socket stays open. Nothing but reading happens between two
+frames: each client event runs in a task of its own, so that a cancel waits for nothing that came before it.
+"""
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import anyio
+import msgspec
+import structlog
+from anyio.abc import TaskGroup
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from codeact.errors import CodeActError, InvalidRequest, NotFound
+from codeact.runs.resume_points import EphemeralResponses
+from codeact.runs.run import Run
+from codeact.server.auth.auth import BAD_AUTH, accept
+from codeact.server.auth.socket_auth import Ended, SocketAuth
+from codeact.server.blob_urls import frame_with_urls
+from codeact.server.errors import close_reason, envelope, status_of
+from codeact.server.requests.create import CancelBody, ResumeBody, parse_create, parse_steer
+from codeact.server.requests.parameters import checked, decoded
+from codeact.server.services import Services
+from codeact.server.transports.lanes import Lanes
+from codeact.server.transports.standard_events import gets_ours, of_the_standard
+from sandbox_pool.errors import SandboxError
+
+__all__ = ["responses_socket"]
+
+log = structlog.get_logger(__name__)
+
+MAX_BAD_FRAMES = 20
+MAX_LANES, MAX_QUEUED = 128, 32
+"""Values of `stream_id`, requests without one included, that are answered at a time; requests that wait behind each."""
+MAX_COMMANDS, MAX_QUEUED_COMMANDS = 64, 16
+"""Cancels, steers, resumes and refreshes under way; those that wait for another one about the same response."""
+MAX_RESUMED, MAX_RESUMES = 16, 80
+"""Resumed streams that are read at a time: each may hold a few MB of an old log. Further ones wait in line."""
+MAX_STREAM_ID = 128
+FORGET_DEADLINE_S = 5.0
+INTERNAL = CodeActError("An internal error; the server's log has it.")
+BAD_FRAMES = 4400
+
+
+Handler = Callable[[dict[str, Any], str | None], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A client's frame while it is being read."""
+
+    stream_id: str | None = None
+
+
+async def responses_socket(websocket: WebSocket) -> None:
+    """Serves one client until it leaves. A client that leaves stops nothing: its runs go on."""
+    await accept(websocket)
+    services: Services = websocket.app.state.codeact
+    ephemeral = EphemeralResponses(services.memory)
+    try:
+        async with anyio.create_task_group() as tasks:
+            await _Session(websocket, services, ephemeral, tasks).serve()
+            tasks.cancel_scope.cancel()
+    finally:
+        with anyio.move_on_after(FORGET_DEADLINE_S, shield=True):
+            await services.service.forget(ephemeral)
+
+
+class _Session:
+    """Serves one socket."""
+
+    def __init__(
+        self, websocket: WebSocket, services: Services, ephemeral: EphemeralResponses, tasks: TaskGroup
+    ) -> None:
+        self._websocket = websocket
+        self._services = services
+        self._socket_auth = SocketAuth(websocket)
+        self._ephemeral = ephemeral
+        self._tasks = tasks
+        most_bytes = 2 * services.settings.max_message_bytes
+        self._requests = Lanes(tasks, what="requests", most=MAX_LANES, most_waiting=MAX_QUEUED, most_bytes=most_bytes)
+        self._commands = Lanes(
+            tasks, what="commands", most=MAX_COMMANDS, most_waiting=MAX_QUEUED_COMMANDS, most_bytes=most_bytes
+        )
+        self._resumes = Lanes(tasks, what="resumed streams", most=MAX_RESUMES, most_waiting=0, most_bytes=most_bytes)
+        self._reading = anyio.CapacityLimiter(MAX_RESUMED)
+        self._handlers: dict[str, Handler] = {
+            "response.create": self._create,
+            "response.cancel": self._cancel,
+            "response.steer": self._steer,
+            "codeact:response.resume": self._resume,
+            "codeact:session.refresh": self._refresh,
+        }
+
+    async def serve(self) -> None:
+        """Reads frames until the client leaves, its key has expired, or it has sent too many bad ones."""
+        self._tasks.start_soon(self._end_at_expiry)
+        bad_frames = 0
+        while True:
+            try:
+                text = await self._websocket.receive_text()
+            except WebSocketDisconnect:
+                return
+            except KeyError:
+                text = ""  # a binary frame
+            frame = _Frame()
+            try:
+                self._take(text, frame)
+            except CodeActError as error:
+                bad_frames += isinstance(error, InvalidRequest)
+                await self._send_error(error, frame.stream_id)
+                if bad_frames >= MAX_BAD_FRAMES:
+                    await self._close(BAD_FRAMES, f"{bad_frames} frames were not valid")
+            except Exception:
+                log.exception("frame not taken by an error of ours")
+                await self._send_error(INTERNAL, frame.stream_id)
+
+    def _take(self, text: str, frame: "_Frame") -> None:
+        """Starts what a frame asks for. `frame` learns whom an error belongs to as soon as that is known."""
+        event = self._decode(text)
+        stream_id = event.pop("stream_id", None)
+        if not isinstance(stream_id, str | None) or len(stream_id or "") > MAX_STREAM_ID:
+            raise InvalidRequest(f"'stream_id' must be text of at most {MAX_STREAM_ID} characters.", param="stream_id")
+        frame.stream_id = stream_id
+        kind = event.pop("type", None)
+        if not isinstance(kind, str):
+            raise InvalidRequest("A frame must be a JSON object with a 'type'.", param="type")
+        handler = self._handlers.get(kind)
+        if handler is None:
+            known = ", ".join(self._handlers)
+            raise InvalidRequest(f"'{kind}' is no event that clients send; known are {known}.", param="type")
+        event.pop("event_id", None)
+        work = partial(self._guarded, handler, event, stream_id)
+        if kind == "response.create":
+            # A request without a stream_id waits for no other one, so it has a lane of its own.
+            key: Hashable = object() if stream_id is None else stream_id
+            self._requests.add(key, work, size_bytes=len(text))
+        elif kind == "codeact:response.resume":
+            self._resumes.add(object(), work, size_bytes=len(text))
+        else:
+            about = event.get("response_id", event.get("previous_response_id"))
+            self._commands.add((kind, str(about)[:MAX_STREAM_ID]), work, size_bytes=len(text))
+
+    def _decode(self, text: str) -> dict[str, Any]:
+        limit = self._services.settings.max_message_bytes
+        if len(text) > limit:
+            raise InvalidRequest(
+                f"The message has {len(text)} characters; at most {limit} are taken (CODEACT_MAX_MESSAGE_BYTES).",
+                code="message_too_large",
+            )
+        event = decoded(text, "A frame must hold one JSON object")
+        if not isinstance(event, dict):
+            raise InvalidRequest("A frame must be a JSON object with a 'type'.", param="type")
+        return event
+
+    async def _guarded(
+        self,
+        handler: "Handler",
+        event: dict[str, Any],
+        stream_id: str | None,
+    ) -> None:
+        """Runs a handler in a task of its own: its errors become frames, a lost client ends it quietly."""
+        try:
+            await handler(event, stream_id)
+        except (CodeActError, SandboxError) as error:
+            await self._send_error(error, stream_id)
+        except Exception:
+            log.exception("socket request failed by an error of ours")
+            await self._send_error(INTERNAL, stream_id)
+
+    # ---- client events -----------------------------------------------------------------------------
+
+    async def _create(self, event: dict[str, Any], stream_id: str | None) -> None:
+        body = event.pop("response", None) or event  # some clients nest the body under `response`
+        request = parse_create(body)
+        caller = await self._socket_auth.check()
+        run: Run | None = await self._services.service.create(request, caller=caller, ephemeral=self._ephemeral)
+        ours = gets_ours(request.include, self._websocket.headers)
+        while run is not None:
+            events = run.log.read()
+            await self._follow(events if ours else of_the_standard(events), stream_id)
+            steered, run = run, await run.successor()
+            if run is None and steered.steering:
+                await self._send_unsteered(steered, stream_id)
+
+    async def _cancel(self, event: dict[str, Any], stream_id: str | None) -> None:
+        await self._services.service.cancel(checked(event, CancelBody).response_id, owner=self._socket_auth.owner)
+
+    async def _steer(self, event: dict[str, Any], stream_id: str | None) -> None:
+        response_id = event.get("previous_response_id")
+        await self._socket_auth.check()
+        try:
+            await self._services.service.steer(str(response_id), parse_steer(event), owner=self._socket_auth.owner)
+        except NotFound as error:
+            await self._send_steer_failed(response_id, "response_not_found", error.message, stream_id, event)
+        except InvalidRequest as error:
+            code = "invalid_input" if error.param else error.code
+            await self._send_steer_failed(response_id, code, error.message, stream_id, event)
+
+    async def _resume(self, event: dict[str, Any], stream_id: str | None) -> None:
+        body = checked(event, ResumeBody)
+        async with self._reading:
+            await self._socket_auth.check()
+            ours, after = gets_ours(body.include, self._websocket.headers), body.starting_after
+            stream = await self._services.service.open_stream(
+                body.response_id, owner=self._socket_auth.owner, starting_after=after if ours else -1
+            )
+            await self._follow(stream if ours else of_the_standard(stream, starting_after=after), stream_id)
+
+    async def _refresh(self, event: dict[str, Any], stream_id: str | None) -> None:
+        expires_at = await self._socket_auth.refresh(event.get("token"))
+        frame = {"type": "codeact:session.refreshed", "expires_at": int(expires_at.timestamp())}
+        await self._send_frame(frame, stream_id)
+
+    async def _end_at_expiry(self) -> None:
+        await self._socket_auth.expiry()
+        await self._close(BAD_AUTH, "What this socket was opened with has expired.")
+
+    async def _follow(self, stream: AsyncGenerator[list[str], None], stream_id: str | None) -> None:
+        suffix = f',"stream_id":{json.dumps(stream_id)}}}' if stream_id is not None else None
+        try:
+            async with aclosing(stream):
+                async for frames in stream:
+                    for frame in frames:
+                        frame = frame_with_urls(frame)
+                        await self._send(frame if suffix is None else frame[:-1] + suffix)
+        except CodeActError as error:
+            await self._send_error(error, stream_id)
+
+    # ---- sending -----------------------------------------------------------------------------------
+
+    async def _send(self, text: str) -> None:
+        try:
+            await self._websocket.send({"type": "websocket.send", "text": text})
+        except (WebSocketDisconnect, RuntimeError):
+            self._tasks.cancel_scope.cancel()  # the client is gone; nothing more can be said to it
+            await anyio.lowlevel.checkpoint()
+
+    async def _send_steer_failed(
+        self, response_id: Any, code: str, message: str, stream_id: str | None, event: dict[str, Any] | None = None
+    ) -> None:
+        """Gives back what was said and not taken in. It belongs to no response's log and has no number of its own."""
+        steer = {"previous_response_id": response_id, "input": (event or {}).get("input", [])}
+        error = {"type": "invalid_request_error", "code": code, "message": message}
+        frame = {"type": "response.steer.failed", "sequence_number": 0, "error": error, "steer": steer}
+        await self._send_frame(frame, stream_id)
+
+    async def _send_unsteered(self, run: Run, stream_id: str | None) -> None:
+        """No response could go on with what was said: it waits in the stored conversation, else the client gets it."""
+        text = "The response ended, and none could go on with this."
+        given_back: list[Any] = msgspec.to_builtins(run.steering)
+        if run.response.store:
+            text, given_back = f"{text} It is kept, and begins the conversation's next question.", []
+        event = {"input": given_back}
+        await self._send_steer_failed(run.id, "successor_creation_failed", text, stream_id, event)
+
+    async def _send_error(self, error: CodeActError | SandboxError, stream_id: str | None) -> None:
+        if isinstance(error, Ended):
+            await self._close(BAD_AUTH, error.message)
+        await self._send_frame({"type": "error", "status": status_of(error), **envelope(error)}, stream_id)
+
+    async def _send_frame(self, frame: dict[str, Any], stream_id: str | None) -> None:
+        """A frame that belongs to no response's log."""
+        if stream_id is not None:
+            frame["stream_id"] = stream_id
+        await self._send(msgspec.json.encode(frame).decode())
+
+    async def _close(self, code: int, reason: str) -> None:
+        """Closes the socket and cancels all tasks that serve it, the caller's included."""
+        with suppress(WebSocketDisconnect, RuntimeError):  # it is closed already
+            await self._websocket.close(code, close_reason(reason))
+        self._tasks.cancel_scope.cancel()
+        await anyio.lowlevel.checkpoint()

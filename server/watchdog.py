@@ -1,0 +1,108 @@
+"""Measures the event loop's lag from a thread, and dumps the stacks of a stuck loop."""
+
+import asyncio
+import faulthandler
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+__all__ = ["Watchdog"]
+
+log = structlog.get_logger(__name__)
+
+BEAT_S = 0.1
+STUCK_S = 5.0
+MOST_FRAMES = 50
+REMEMBERED_S = 15.0
+"""Longer than the usual 10 s between two probes, so that one of them hears of each stall."""
+
+
+class Watchdog:
+    """Asks the loop for a sign of life ten times a second; how long that takes is the loop's lag.
+
+    A time in which this thread did not run either (the process was stopped, the machine slept) says nothing
+    about the loop and is left out.
+    """
+
+    def __init__(self, *, stuck_s: float = STUCK_S, remembered_s: float = REMEMBERED_S) -> None:
+        self.stuck_s = stuck_s
+        self.stalls = 0
+        """How often the loop was stuck for longer than `stuck_s`."""
+        self._remembered_s = remembered_s
+        self._lags: deque[tuple[float, float]] = deque()
+        self._pending_s = 0.0
+        self._lock = threading.Lock()
+        self._looping = 0
+        self._ends = threading.Event()
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Watches the running loop until it is left."""
+        loop = asyncio.get_running_loop()
+        self._looping = threading.get_ident()
+        thread = threading.Thread(target=self._watch, args=(loop,), name="watchdog", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ends.set()
+            thread.join(1)
+
+    @property
+    def lag_s(self) -> float:
+        """The worst lag of the last seconds, a stall that still goes on included. For any thread."""
+        with self._lock:
+            oldest = time.monotonic() - self._remembered_s
+            while self._lags and self._lags[0][0] < oldest:
+                self._lags.popleft()
+            return max([self._pending_s, *(lag_s for _, lag_s in self._lags)])
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the loop is stuck, or was a moment ago."""
+        return self.lag_s >= self.stuck_s
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        while not self._ends.wait(BEAT_S):
+            beaten = threading.Event()
+            try:
+                loop.call_soon_threadsafe(beaten.set)
+            except RuntimeError:
+                return  # The loop is closed.
+            self._await(beaten)
+
+    def _await(self, beaten: threading.Event) -> None:
+        lag_s, dumped = 0.0, False
+        before = time.monotonic()
+        while not self._ends.is_set():
+            answered = beaten.wait(BEAT_S)
+            now = time.monotonic()
+            lag_s, before = lag_s + min(now - before, 2 * BEAT_S), now
+            with self._lock:
+                self._pending_s = 0.0 if answered else lag_s
+                if answered:
+                    self._lags.append((now, lag_s))
+            if answered:
+                break
+            if lag_s >= self.stuck_s and not dumped:
+                dumped = True
+                log.error("event loop stuck; the stacks of all threads follow", lag_s=round(lag_s, 1))
+                self._dump()
+                self.stalls += 1
+        if dumped:
+            log.error("event loop runs again", lag_s=round(lag_s, 1))
+
+    def _dump(self) -> None:
+        """Writes the stack of the loop's thread, then those of the first hundred threads."""
+        stderr = sys.__stderr__ or sys.stderr
+        frame = sys._current_frames().get(self._looping)
+        if frame is not None:
+            stderr.write("".join(["Thread of the event loop:\n", *traceback.format_stack(frame)[-MOST_FRAMES:]]))
+            stderr.flush()
+        faulthandler.dump_traceback(file=stderr, all_threads=True)

@@ -1,0 +1,73 @@
+"""Records in the audit log what somebody opens, exports or follows in the dashboard."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import streamlit as st
+import structlog
+
+from codeact.dashboard import login
+from codeact.dashboard.bridge import ask
+from codeact.errors import CodeActError
+from codeact.store import AuditEntry, Store
+
+__all__ = ["Reader", "opened", "reader"]
+
+REPEATED_S = 600.0
+"""A session that reads the same thing again within this time makes no further entry: each click runs a page anew."""
+MOST_REMEMBERED = 200
+DEADLINE_S = 2.0
+"""How long a page waits at most for its entry to be stored."""
+MOST_CHARS = 300
+KEY = "trail_of_reads"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who looks at the dashboard in a session; also valid outside of the session's script. `key` None: no key asked."""
+
+    key: str | None
+    address: str
+
+    def record(self, action: str, subject: str, *, owner: str) -> None:
+        """Stores one entry, unless the reader is the owner. Never fails: what cannot be stored is logged."""
+
+        async def store_it(store: Store) -> None:
+            credential = await store.access.find(self.key) if self.key is not None else None
+            if credential is not None and credential.owner == owner:
+                return
+            key_id = credential.id if credential is not None else None
+            now = datetime.now(UTC)
+            entry = AuditEntry(now, owner, key_id, action, subject[:MOST_CHARS], 200, self.address[:MOST_CHARS])
+            async with asyncio.timeout(DEADLINE_S):
+                await store.access.record([entry])
+
+        try:
+            ask(store_it)
+        except (CodeActError, TimeoutError) as error:
+            log.warning("audit entry not stored", action=action, owner=owner, subject=subject, reason=str(error))
+
+
+def reader() -> Reader:
+    """Who looks in this session. Streamlit names no address for connections from this machine."""
+    address = st.context.ip_address
+    return Reader(login.given_key(), address if isinstance(address, str) else "")
+
+
+def opened(action: str, subject: str, *, owner: str) -> None:
+    """Records what this session shows now, the first time in ten minutes. Remembers 200 reads, the oldest leaves."""
+    recent: OrderedDict[tuple[str, str], float] = st.session_state.setdefault(KEY, OrderedDict())
+    now = time.monotonic()
+    last = recent.get((action, subject))
+    if last is not None and now - last < REPEATED_S:
+        return
+    recent.pop((action, subject), None)
+    recent[action, subject] = now
+    while len(recent) > MOST_REMEMBERED:
+        recent.popitem(last=False)
+    reader().record(action, subject, owner=owner)

@@ -1,0 +1,51 @@
+"""A supervisor whose background tasks can be broken one at a time."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+
+from sandbox_pool.supervision import Supervisor, Work
+
+
+class Injected(RuntimeError):
+    """What a broken task raises."""
+
+
+class Breakable(Supervisor):
+    """Tasks that are broken raise, the running one at once, and each restart of it until they are mended."""
+
+    def __init__(self) -> None:
+        super().__init__(first_pause_s=0.02, longest_pause_s=0.1, most_failures=1_000_000)
+        self._broken: set[str] = set()
+        self._scopes: dict[str, anyio.CancelScope] = {}
+        self._raised: dict[str, threading.Event] = {}
+
+    async def run(self, name: str, work: Work) -> None:
+        self._loop = asyncio.get_running_loop()
+        with anyio.CancelScope() as scope:
+            self._scopes[name] = scope
+            if name in self._broken:
+                await anyio.lowlevel.checkpoint()
+                self._raise(name)
+            await work()
+        if scope.cancelled_caught:
+            self._raise(name)
+
+    def _raise(self, name: str) -> None:
+        self._raised[name].set()
+        raise Injected(name)
+
+    @contextmanager
+    def broken(self, name: str) -> Iterator[None]:
+        """From another thread: returns once the task has raised, and mends it in the end."""
+        raised = self._raised[name] = threading.Event()
+        self._broken.add(name)
+        self._loop.call_soon_threadsafe(self._scopes[name].cancel)
+        assert raised.wait(10), f"{name} did not raise"
+        try:
+            yield
+        finally:
+            self._broken.discard(name)

@@ -1,0 +1,205 @@
+"""Readers of what clients and models' servers send, with what each is given by `tests/test_growth.py`."""
+
+import io
+import ipaddress
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from rich.console import Console
+from starlette.requests import HTTPConnection
+
+from codeact import events as e
+from codeact.agent.repetition import BlockHistory, Repetition
+from codeact.cli.terminal import Renderer
+from codeact.context.window import fit
+from codeact.dialect.foreign_calls import code_of, code_of_call
+from codeact.dialect.history import rendered
+from codeact.dialect.json_code import JsonCode
+from codeact.dialect.python_source import parses
+from codeact.disclosure import Disclosure
+from codeact.events import InputMessage
+from codeact.file_names import called, distinct, normal
+from codeact.model import ChatMessage
+from codeact.models.demo.model import _answer
+from codeact.models.litellm import errors as litellm_errors
+from codeact.models.openai_compatible import errors as openai_errors
+from codeact.models.shared import chunks, fallbacks
+from codeact.models.shared import errors as model_errors
+from codeact.models.shared.too_long import is_too_long
+from codeact.server.auth import auth, origin_check
+from codeact.server.auth.audit_log import network_of
+from codeact.server.auth.proxies import client_address
+from codeact.server.requests.parameters import checked
+from codeact.server.transports.chat_completions import as_create, parse_chat
+from codeact.settings import Settings
+from codeact.store.search.query import Cursor, HistoryQuery, terms
+from codeact.tools.values import decoded, json_only
+from sandbox_pool.clues import Clue
+from sandbox_pool.kernel.messages import to_packages
+from sandbox_pool.kernel.session import DELIMITER, Message, Session
+from sandbox_pool.outputs import Stream
+from tests.growth import BYTES, PIECES, TEXTS, Inputs, Reader, contents, fed, refusing
+
+__all__ = ["TABLE"]
+
+SETTINGS = Settings(_env_file=None)  # type: ignore[call-arg]
+ASKED = model_errors.Endpoint("m")
+OURS = [ipaddress.ip_network("127.0.0.1/32")]
+KNOWN = Disclosure.of(secrets=["topsecret"], urls=["mongodb://u:password@db.internal:27017"], paths=["/srv/data"])
+SESSION = Session("key", "hmac-sha256")
+DIGITS: Inputs = {"digits": lambda n: "1" * n, "spaced digits": lambda n: "1 " * n, "sums": lambda n: "1 + " * n}
+JSON_PIECES: Inputs = {
+    f"in {begin[:9]}, {piece}": lambda n, begin=begin, piece=piece: [begin, *[piece] * n]  # type: ignore[misc]
+    for begin in ('{"code": "', '{"other": ')
+    for piece in ("\\u0041", "\\ud83d", "\\\\", "{", '"x":', " ", "x")
+}
+number = count()
+
+
+def header(name: str, read: Callable[[HTTPConnection], object]) -> Reader:
+    def run(text: str) -> object:
+        headers = [(name.encode(), text.encode("latin-1", "replace"))]
+        return read(HTTPConnection({"type": "http", "headers": headers, "subprotocols": [text]}))
+
+    return run
+
+
+def as_header(text: str) -> str:
+    """As servers read it; another one each time, since `urlsplit` remembers."""
+    return f"{text.encode('latin-1', 'replace').decode('latin-1')}{next(number)}"
+
+
+def refused_by_litellm(text: str) -> object:
+    return litellm_errors.failure(RuntimeError(text), ASKED)
+
+
+def shown(pieces: list[str]) -> None:
+    """As code and as output, on a terminal."""
+    renderer = Renderer(Console(file=io.StringIO(), force_terminal=True, width=80), Console(file=io.StringIO()))
+    renderer.show(e.OutputItemAdded(output_index=0, item=e.CodeInterpreterCall(id="ci_1", container_id="")))
+    for piece in pieces:
+        renderer.show(e.CodeDelta(item_id="ci_1", output_index=0, delta=piece))
+    for piece in pieces:
+        renderer.show(e.CodeOutput(item_id="ci_1", output_index=0, output=Stream("stdout", piece)))
+
+
+def read_chunk(data: bytes) -> object:
+    try:
+        return chunks.decode(data)
+    except chunks.NoChunk as refusal:
+        return refusal
+
+
+def received(frames: list[bytes]) -> object:
+    return SESSION.read([b"identity", *frames])
+
+
+def messages(*kinds: str) -> Callable[[int], list[dict[str, Any]]]:
+    """So many of each kind, and a question."""
+    return lambda n: [
+        *({"role": kind, "content": f"x{at}"} for kind in kinds for at in range(n)),
+        {"role": "user", "content": "x"},
+    ]
+
+
+def said(n: int) -> list[InputMessage]:
+    return [InputMessage(id="", role="user", content=[{"type": "input_text", "text": "x" * 1_000}])] * n
+
+
+TABLE: dict[str, tuple[Reader, Inputs]] = {
+    "sandbox_pool.kernel.session.Session": (
+        refusing(received),
+        {
+            "frames": lambda n: [b""] * n,
+            "content": lambda n: [DELIMITER, b"", b"{}", b"{}", b"{}", bytes(n)],
+            "header": lambda n: [DELIMITER, b"", b"[" * n, b"[" * n, b"{}", b"{}"],
+        },
+    ),
+    "sandbox_pool.kernel.messages.to_packages": (
+        refusing(lambda content: to_packages(Message("kernel_info_reply", "", b"{}", content))),
+        contents('{"packages":', "}"),
+    ),
+    "sandbox_pool.clues.Clue": (
+        Clue.bounded,
+        {name: lambda n, make=make: Clue(make(n), make(n), [make(n)], 0, make(n)) for name, make in TEXTS.items()},  # type: ignore[misc]
+    ),
+    "codeact.cli.terminal.Renderer": (
+        shown,
+        {"one line": lambda n: ["x" * 7] * n, "lines in one piece": lambda n: ["x = 1\n" * n]},
+    ),
+    "codeact.tools.values.decoded": (
+        refusing(decoded),
+        {**contents("", ""), "decimals": lambda n: f'{{"$codeact":"Decimal","value":"{"9" * n}"}}'},
+    ),
+    "codeact.tools.values.json_only": (refusing(json_only), contents("", "")),
+    "codeact.disclosure.Disclosure": (lambda text: (KNOWN.scrub(text), KNOWN.without_secrets(text)), TEXTS),
+    "codeact.dialect.foreign_calls.code_of": (code_of, TEXTS),
+    "codeact.dialect.foreign_calls.code_of_call": (lambda text: code_of_call("python", f'"{text}'), TEXTS),
+    "codeact.models.shared.chunks.decode": (
+        read_chunk,
+        {
+            **{f"content, {k}": v for k, v in contents('{"choices":[{"delta":{"content":', "}}]}").items()},
+            **{f"calls, {k}": v for k, v in contents('{"choices":[{"delta":{"tool_calls":', "}}]}").items()},
+            **{f"choices, {k}": v for k, v in contents('{"choices":', "}").items()},
+        },
+    ),
+    "codeact.models.shared.too_long.is_too_long": (is_too_long, TEXTS),
+    "codeact.models.shared.errors.one_line": (model_errors.one_line, TEXTS),
+    "codeact.models.shared.errors.is_used_up": (model_errors.is_used_up, TEXTS),
+    "codeact.models.shared.errors.seconds": (refusing(model_errors.seconds), TEXTS),
+    "codeact.models.shared.fallbacks.Form": (fallbacks.AS_IT_IS.after, TEXTS),
+    "codeact.models.openai_compatible.errors.Refused": (
+        lambda body: openai_errors.failure(openai_errors.Refused(400, body), ASKED),
+        {**BYTES, **contents('{"error":', "}")},
+    ),
+    "codeact.models.openai_compatible.errors.NoCompletion": (openai_errors.NoCompletion.page, BYTES),
+    "codeact.models.litellm.errors.failure": (refused_by_litellm, {**TEXTS, "sockets": lambda n: "a ssl:<" * n}),
+    "codeact.models.demo.model.DemoModel": (
+        lambda text: _answer([ChatMessage("user", text)]),
+        {**TEXTS, **DIGITS},
+    ),
+    "codeact.agent.repetition.Repetition": (fed(Repetition), PIECES),
+    "codeact.agent.repetition.BlockHistory": (lambda text: BlockHistory().times(text, text), {**TEXTS, **DIGITS}),
+    "codeact.dialect.python_source.parses": (parses, TEXTS),
+    "codeact.dialect.history.rendered": (lambda given: rendered(given, system="s"), {"messages": said}),
+    "codeact.dialect.json_code.JsonCode": (fed(JsonCode), {**PIECES, **JSON_PIECES}),
+    "codeact.context.window.fit": (
+        lambda given: fit(given, room_chars=5_000),
+        {"messages": lambda n: [ChatMessage("user", "x" * 100)] * n},
+    ),
+    "codeact.file_names.normal": (refusing(normal), TEXTS),
+    "codeact.file_names.called": (called, TEXTS),
+    "codeact.file_names.distinct": (
+        distinct,
+        {
+            "one name": lambda n: ["a.txt"] * n,
+            "names that are taken": lambda n: ["a.txt"] * n + [f"a ({at}).txt" for at in range(n)],
+        },
+    ),
+    "codeact.store.search.query.Cursor": (refusing(Cursor.read), TEXTS),
+    "codeact.store.search.query.terms": (refusing(lambda text: terms(HistoryQuery(query=text[:1_000]))), TEXTS),
+    "codeact.server.auth.auth.key_of": (header("authorization", auth.key_of), TEXTS),
+    "codeact.server.auth.auth.session_of": (
+        header("cookie", auth.session_of),
+        {**TEXTS, "cookies": lambda n: "a=b;" * n, "escapes": lambda n: 'codeact_session="' + "\\1" * n},
+    ),
+    "codeact.server.auth.origin_check.host_name": (lambda text: origin_check.host_name(as_header(text)), TEXTS),
+    "codeact.server.auth.origin_check.is_own": (
+        lambda text: origin_check.is_own(f"http://{as_header(text)}", "x", SETTINGS),
+        TEXTS,
+    ),
+    "codeact.server.auth.proxies.client_address": (
+        lambda text: client_address("127.0.0.1", text.split("\n"), OURS),
+        {**TEXTS, "hops": lambda n: "127.0.0.1," * n, "lines": lambda n: "127.0.0.1\n" * n},
+    ),
+    "codeact.server.auth.audit_log.network_of": (network_of, TEXTS),
+    "codeact.server.transports.chat_completions.as_create": (
+        lambda given: as_create(parse_chat({"messages": given}), None),
+        {"instructions": messages("system"), "questions": messages("user"), "both": messages("system", "user")},
+    ),
+    "codeact.server.requests.parameters.checked": (
+        refusing(lambda body: checked(body, HistoryQuery)),
+        {"names": lambda n: {f"x{at}": 1 for at in range(n)}, "text": lambda n: {"query": "x" * n}},
+    ),
+}

@@ -1,0 +1,39 @@
+"""Many answers at once, as `benchmarks.load` asks for them: all end, in order and whole, and the server stays well.
+
+Cancelling an operation inside PyMongo once stopped a server for good under this load (on Python 3.11).
+"""
+
+import anyio
+import pytest
+
+from benchmarks import load
+from tests.needs import LONG
+
+pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(600), pytest.mark.xdist_group("kill")]
+
+STREAMS = 100
+TOKENS = 2_000 if LONG else 500
+
+
+async def test_answers_at_once_all_end_although_the_database_stops_for_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "WITHIN_S", 240.0)
+    monkeypatch.setattr(load, "STALL_AFTER_S", (0.3, 2.0))
+    with anyio.fail_after(500):
+        figures = await load.run("process", rounds=2, streams=STREAMS, tokens=TOKENS)
+    assert figures["completed_rounds"] == 2
+    assert figures["stalled_rounds"] == 1
+    assert (figures["lost_streams"], figures["lost_events"], figures["false_alarms"]) == (0, 0, 0)
+    assert figures["stop_s"] < 30
+
+
+async def test_sockets_beyond_the_places_wait_in_line() -> None:
+    with anyio.fail_after(500):
+        figures = await load.run(
+            "process",
+            rounds=1,
+            streams=300,
+            tokens=20,
+            stalls=False,
+            settings={"CODEACT_MAX_CONCURRENT_RUNS": "20", "CODEACT_MAX_QUEUED_RUNS": "280"},
+        )
+    assert (figures["completed_rounds"], figures["lost_streams"]) == (1, 0)

@@ -1,0 +1,64 @@
+"""The watchdog: a loop that is stuck is noticed while it is, said once, and remembered for the next probe."""
+
+import threading
+import time
+
+import anyio
+import httpx
+import pytest
+
+from codeact.server.watchdog import Watchdog
+from tests.server.conftest import Running
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_stuck_loop_is_noticed_while_it_is_stuck_and_its_stacks_are_dumped(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    watchdog, seen = Watchdog(stuck_s=0.3), threading.Event()
+
+    def look() -> None:
+        while not watchdog.is_stuck:
+            seen.wait(0.01)
+        seen.set()
+
+    async with watchdog.watching():
+        await anyio.sleep(0.2)
+        assert not watchdog.is_stuck
+        thread = threading.Thread(target=look)
+        thread.start()
+        until = time.monotonic() + 5
+        while not seen.is_set() and time.monotonic() < until:
+            pass  # the loop is stuck here
+        assert seen.is_set()
+        thread.join()
+        while watchdog.stalls == 0 and time.monotonic() < until:
+            pass
+        await anyio.sleep(0.3)
+        assert watchdog.is_stuck  # for a while longer, so that a probe hears of it
+        assert watchdog.stalls == 1
+        assert 0.3 <= watchdog.lag_s < 6
+    assert "test_a_stuck_loop_is_noticed" in capfd.readouterr().err
+
+
+async def test_what_is_long_ago_is_forgotten() -> None:
+    watchdog = Watchdog(stuck_s=0.3, remembered_s=0.3)
+    async with watchdog.watching():
+        time.sleep(0.5)  # noqa: ASYNC251 - the loop is stuck here
+        with anyio.fail_after(5):
+            while not watchdog.is_stuck:  # noqa: ASYNC110 - a thread's finding has no event here
+                await anyio.sleep(0.01)
+            while watchdog.is_stuck:  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+
+
+def test_healthz_fails_after_a_stall_and_metrics_show_the_lag(demo: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert httpx.get(f"{demo.url}/healthz", trust_env=False).json()["status"] == "ok"
+    monkeypatch.setattr(demo.state.watchdog, "_pending_s", 7.0)
+    monkeypatch.setattr(demo.state.watchdog, "stuck_s", 0.0)
+    answer = httpx.get(f"{demo.url}/healthz", trust_env=False)
+    assert (answer.status_code, answer.json()["status"]) == (503, "stuck")
+    text = httpx.get(f"{demo.url}/metrics", trust_env=False).text
+    assert "codeact_event_loop_lag_seconds" in text
+    assert "codeact_failing_tasks 0.0" in text

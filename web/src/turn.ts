@@ -1,0 +1,37 @@
+// A question and its answer, as the page shows them.
+
+import { signal } from "@preact/signals";
+import { Answer } from "./core/answer";
+import type { Asked } from "./core/asked";
+import type { Feedback } from "./net/api";
+
+/** A question and its answer. `id` is the response's, once there is one. */
+export class Turn {
+  readonly answer = new Answer();
+  /** Changes at most once per frame, when there is something new to show. */
+  readonly version = signal(0);
+  /** Why there is no answer, in words; empty where there is one. */
+  failure = "";
+  rating: Feedback["rating"] = null;
+  id: string;
+  /** Stays the same while the id comes. */
+  readonly key: string;
+  previousId: string | null;
+  readonly asked: Asked;
+
+  constructor(id: string, previousId: string | null, asked: Asked) {
+    this.id = this.key = id;
+    this.previousId = previousId;
+    this.asked = asked;
+  }
+
+  get ended(): boolean {
+    return this.answer.ended || this.failure !== "";
+  }
+
+  /** What the answer says in the end. */
+  get words(): string {
+    const last = this.answer.parts.findLast((part) => part?.kind === "prose");
+    return last?.kind === "prose" ? last.text : "";
+  }
+}
