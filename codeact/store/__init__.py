@@ -1,7 +1,7 @@
-"""Storage of conversations, responses and blobs in a MongoDB, embedded or named by a URI.
+"""Stores conversations, responses and blobs in MongoDB: the embedded one, or the one that a URI names.
 
-Importing this package imports none of its modules: each is imported when one of its names is first used. Beanie and
-PyMongo are imported by `Store.connect`, in a thread.
+Importing this package imports none of its modules: each is imported when one of its names is first used.
+`Store.connect` imports Beanie and PyMongo in a thread, because importing them takes about half a second.
 """
 
 from importlib import import_module

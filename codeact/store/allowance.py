@@ -1,7 +1,7 @@
-"""Tracks how many bytes each owner may still store while answers are written. Pure.
+"""Tracks how many bytes each owner may still store while answers are being written. Pure.
 
-The database's sums are read when a question is admitted. Until an answer has ended and is counted there, this
-process remembers what it is about to store, for all answers of an owner together.
+The sums in the database are read when a question is admitted. An answer is added to these sums only when it has ended;
+until then this process remembers the bytes that its running answers store, summed per owner.
 """
 
 import math
@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping
 __all__ = ["Allowance", "Allowances"]
 
 MOST_ACCOUNTS = 10_000
-"""Remembered; beyond it, those for whom nothing is under way are forgotten."""
+"""Above this number of remembered accounts, those without a running answer are dropped."""
 
 
 class _Account:
-    """`used_bytes` as the database has it; `ahead_bytes` are stored, or about to be, and not counted there yet."""
+    """`used_bytes` is the sum in the database. `ahead_bytes` is stored or about to be, but is not in that sum yet."""
 
     def __init__(self) -> None:
         self.used_bytes = 0
@@ -22,25 +22,25 @@ class _Account:
 
 
 class Allowance:
-    """The allowance of one answer. Without accounts there is no limit."""
+    """The bytes that one answer may still store. An allowance without accounts has no limit."""
 
     def __init__(self, accounts: Collection[tuple[_Account, int]] = ()) -> None:
         self._accounts = accounts
         self._taken_bytes = 0
 
     def room_bytes(self) -> float:
-        """How much more may be stored; infinite without a limit, 0 or less once a limit is reached."""
+        """How many more bytes may be stored: infinite without a limit, 0 or negative once a limit is reached."""
         rooms = (limit - account.used_bytes - account.ahead_bytes for account, limit in self._accounts)
         return min(rooms, default=math.inf)
 
     def take(self, size_bytes: int) -> None:
-        """Notes what is about to be stored."""
+        """Reserves bytes that are about to be stored."""
         self._taken_bytes += size_bytes
         for account, _ in self._accounts:
             account.ahead_bytes += size_bytes
 
     def counted(self, size_bytes: int) -> None:
-        """Notes that the database's sum has so much of it now."""
+        """Moves bytes from reserved to used: the sum in the database now includes them."""
         given_back = min(size_bytes, self._taken_bytes)
         self._taken_bytes -= given_back
         for account, _ in self._accounts:
@@ -48,7 +48,7 @@ class Allowance:
             account.ahead_bytes -= given_back
 
     def close(self) -> None:
-        """Gives back what was noted and not counted: the answer has ended."""
+        """Releases what was reserved and never counted. Call it when the answer has ended."""
         for account, _ in self._accounts:
             account.ahead_bytes -= self._taken_bytes
         self._taken_bytes = 0
@@ -61,7 +61,7 @@ class Allowances:
         self._accounts: dict[str, _Account] = {}
 
     def of(self, limits_bytes: Mapping[str, int], used_bytes: Mapping[str, int]) -> Allowance:
-        """For one answer, by owner: what may be stored, and what the database says is."""
+        """Makes the allowance of one answer from each owner's limit and from each owner's sum in the database."""
         if len(self._accounts) > MOST_ACCOUNTS:
             self._accounts = {owner: account for owner, account in self._accounts.items() if account.ahead_bytes}
         accounts = []

@@ -1,7 +1,8 @@
-"""Keeps stored items small: moves images and long texts of an item into blobs, and leaves their names in the item.
+"""Keeps stored items small: moves images and long texts of an item into blobs and leaves references to them in the
+item.
 
-`codeact:url` in an output's metadata maps each MIME type that was moved, or cut, to the name of the blob with all of
-it (`codeact.store.references`). Transports make URLs of the names.
+`codeact:url` in an output's metadata maps each MIME type that was moved or shortened to the reference of the blob with
+the complete content (`codeact.store.references`). Transports turn references into URLs.
 """
 
 import binascii
@@ -22,7 +23,7 @@ Put = Callable[[bytes, str], Awaitable[str]]
 T = TypeVar("T")
 
 TEXT_CHARS = 65_536
-KEPT_CHARS = 32_000
+EXCERPT_CHARS = 32_000
 OUTPUTS_BYTES = 2_000_000
 
 URL = "codeact:url"
@@ -31,11 +32,12 @@ BINARY = re.compile(r"(image/(?!svg\+xml)|audio/|video/)[a-z0-9.+-]+|application
 
 
 async def offload(item: Item, put: Put) -> None:
-    """Changes `item` in place, once, before it is stored. `put` takes data and media type and returns the SHA-256.
+    """Moves large parts of `item` into blobs, in place. Call it once, before the item is stored.
 
-    Images and other binary data become blobs; of a text longer than 64 KiB head and tail stay, with a line
-    between them that says how much is where; of more than 2 MB of outputs the first and the last stay.
-    What the model was told (`observation`) is bounded by the agent and left alone. Raises what `put` raises.
+    `put(data, media_type)` stores a blob and returns its SHA-256. Images and other binary data become blobs. A text
+    longer than 64 KiB keeps its first and last 32,000 characters, with a line between them that says how much is
+    missing and where all of it is. If the outputs exceed 2 MB together, only the first and the last are kept. The
+    `observation`, which the model reads, stays as it is: the agent has bounded it already. Raises what `put` raises.
     """
     moved = _Moved(put)
     if isinstance(item, McpCall):
@@ -46,7 +48,7 @@ async def offload(item: Item, put: Put) -> None:
             part.text = await moved.text(part.text)
         return
     if not isinstance(item, CodeInterpreterCall):
-        return  # The client has to read the arguments of its function whole.
+        return  # The client needs the complete arguments of its function.
     item.code = await moved.text(item.code)
     if item.result is not None and item.result.error is not None:
         item.result = msgspec.structs.replace(item.result, error=await moved.error(item.result.error))
@@ -57,14 +59,14 @@ async def offload(item: Item, put: Put) -> None:
 
 
 class _Moved:
-    """What one item has moved so far: the same image stands in both of its views and is put once."""
+    """Moves the large parts of one item. It remembers the blobs, because the same image is in both views of an item."""
 
     def __init__(self, put: Put) -> None:
         self._put = put
         self._names: dict[bytes, str] = {}
 
     async def blob(self, data: bytes, media_type: str) -> str:
-        """The name of the blob with `data`."""
+        """Stores `data` unless this item has stored it before; returns its reference."""
         if data not in self._names:
             self._names[data] = reference(await self._put(data, media_type))
         return self._names[data]
@@ -73,8 +75,8 @@ class _Moved:
         if len(text) <= TEXT_CHARS:
             return text
         url = await self.blob(text.encode(errors="replace"), "text/plain")
-        left_out = f"{len(text) - 2 * KEPT_CHARS:,} of {len(text):,} characters are left out here"
-        return f"{text[:KEPT_CHARS]}\n[{left_out}; all of them: {url}]\n{text[-KEPT_CHARS:]}"
+        left_out = f"{len(text) - 2 * EXCERPT_CHARS:,} of {len(text):,} characters are left out here"
+        return f"{text[:EXCERPT_CHARS]}\n[{left_out}; all of them: {url}]\n{text[-EXCERPT_CHARS:]}"
 
     async def error(self, error: Error) -> Error:
         traceback = error.traceback
@@ -100,14 +102,14 @@ class _Moved:
             urls[mime] = url
             if isinstance(content, str) and mime.startswith("text/"):
                 data[mime] = await self.text(content)
-        # A URL that the code itself put there is no word of ours.
+        # Drop a `codeact:url` that the user's code wrote itself: only our own references may be there.
         metadata = {name: value for name, value in output.metadata.items() if name != URL}
         if len(encode(metadata)) > TEXT_CHARS:
             metadata = {}
         return msgspec.structs.replace(output, data=data, metadata=metadata | ({URL: urls} if urls else {}))
 
     async def _content(self, mime: str, content: Any) -> str | None:
-        """The name of the blob with all of it, where it is binary or too long; None where it may stay."""
+        """Stores binary or long content as a blob and returns its reference; None if the content can stay in the item."""
         if not isinstance(content, str):
             encoded = encode(content)
             return await self.blob(encoded, "application/json") if len(encoded) > TEXT_CHARS else None
@@ -115,7 +117,7 @@ class _Moved:
             return await self.blob(decoded, mime)
         if len(content) <= TEXT_CHARS:
             return None
-        # Any other type could make a browser run what the code wrote.
+        # Only SVG keeps its type: with any other, a browser might run what the user's code wrote.
         return await self.blob(content.encode(errors="replace"), mime if mime == SVG else "text/plain")
 
     async def standard(self, output: LogsOutput | ImageOutput) -> LogsOutput | ImageOutput:
@@ -138,7 +140,7 @@ class _Moved:
 
 
 def _fitting(sizes: Sequence[int]) -> int:
-    """How many of the first sizes fit into half of what outputs may take."""
+    """How many of the first sizes fit into half of `OUTPUTS_BYTES`."""
     room = OUTPUTS_BYTES // 2
     for count, size in enumerate(sizes):
         room -= size
@@ -148,7 +150,7 @@ def _fitting(sizes: Sequence[int]) -> int:
 
 
 def _decode(content: str) -> bytes:
-    """The bytes of a base64 text; empty when it is none."""
+    """Decodes base64; returns empty bytes if `content` is not base64."""
     try:
         return binascii.a2b_base64(content)
     except ValueError:

@@ -1,7 +1,6 @@
-"""A store in the memory of this process, for agents that need no database. It has what runs use of a `Store`.
+"""A store in the memory of this process, for agents that need no database. It has the parts of `Store` that runs use.
 
-Answers are kept as they are, so items hold their images and long texts themselves. Large files go to the disk. All of
-it is gone with the process.
+Items keep their images and long texts, and large files are stored on disk. Everything is gone when the process ends.
 """
 
 import hashlib
@@ -26,7 +25,7 @@ __all__ = ["MemoryStore"]
 
 @dataclass(slots=True)
 class _Thread:
-    """A conversation: its responses by id, in the order in which they began, and the one that ended last."""
+    """A conversation: its responses by id, in the order in which they began, and the id of the one that ended last."""
 
     owner: str
     responses: dict[str, StoredResponse] = field(default_factory=dict)
@@ -34,7 +33,7 @@ class _Thread:
 
 
 class MemoryThreads:
-    """The conversations; see `codeact.store.repositories.threads`."""
+    """The conversations; the methods are described at `codeact.store.repositories.threads`."""
 
     def __init__(self) -> None:
         self.conversations: dict[str, _Thread] = {}
@@ -110,19 +109,19 @@ class MemoryThreads:
         thread.responses[response.id] = StoredResponse(response, input)
 
     def end(self, response: Response) -> None:
-        """Notes that the conversation goes on after this response."""
+        """Makes this response the conversation's last one."""
         if response.conversation is not None and response.conversation.id in self.conversations:
             self.conversations[response.conversation.id].last_id = response.id
 
     def put(self, conversation_id: str, stored: Iterable[StoredResponse], *, owner: str) -> None:
-        """Takes a conversation over, whose responses have ended, oldest first."""
+        """Adds a conversation whose responses have all ended, oldest first. Replaces an earlier one with this id."""
         thread = self.conversations[conversation_id] = _Thread(owner)
         for each in stored:
             thread.responses[each.response.id] = each
             thread.last_id = each.response.id
 
     def ancestors(self, response_id: str | None) -> list[StoredResponse]:
-        """The response and those before it, oldest first."""
+        """The response and its ancestors, oldest first."""
         found: list[StoredResponse] = []
         for thread in self.conversations.values():
             if response_id in thread.responses:
@@ -155,7 +154,7 @@ class MemoryThreads:
 
 
 class _Writes:
-    """What runs write is kept already: the response that they write about is the one that is kept."""
+    """Stores nothing: a run changes the same `Response` object that `MemoryThreads` holds."""
 
     async def put(self, writes: Sequence[RunWrite], *, ttl_s: float) -> set[str]:
         return set()
@@ -167,13 +166,13 @@ class _Writes:
 
 
 class _Leases:
-    """No other process could take a response over."""
+    """Does nothing: no other process could take a response over."""
 
     async def release(self, response_id: str, *, epoch: int | None = None) -> None: ...
 
 
 class _Use:
-    """Counts tokens, for whoever asks."""
+    """Counts tokens and responses of each owner."""
 
     def __init__(self) -> None:
         self.tokens: dict[str, int] = {}
@@ -194,7 +193,7 @@ class _Use:
 
 
 class _Bytes:
-    """Counts kept bytes."""
+    """Counts the stored bytes of each owner."""
 
     def __init__(self) -> None:
         self._bytes: dict[str, int] = {}
@@ -207,7 +206,7 @@ class _Bytes:
 
 
 class _Sealing:
-    """A key of this process, which is gone with it, as the conversations are."""
+    """Encrypts with a random key that lasts as long as the process."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(KEY_BYTES)
@@ -217,7 +216,7 @@ class _Sealing:
 
 
 class MemoryStore:
-    """Keeps conversations for as long as it lives. For one event loop; any number of agents may share it."""
+    """Holds conversations in memory. Use it in one event loop; any number of agents may share it."""
 
     silent_s = 0.0
     in_memory = True
@@ -243,7 +242,7 @@ class MemoryStore:
         return await self._blobs.get(sha256)
 
     async def offload(self, item: Item, *, owner: str) -> None:
-        """Leaves the item as it is."""
+        """Leaves the item as it is: nothing limits its size in memory."""
 
     async def finish_response(self, response: Response, *, epoch: int = 0) -> None:
         self.threads.end(response)

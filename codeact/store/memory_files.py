@@ -1,4 +1,4 @@
-"""Files and blobs of a `MemoryStore`: what is large lies in temporary files, which end with the process."""
+"""Files and blobs of a `MemoryStore`. Large contents are in temporary files, which disappear with the process."""
 
 import os
 import tempfile
@@ -18,7 +18,7 @@ SMALL_BYTES = 1_000_000
 
 
 class MemoryBlobs:
-    """Blobs by their SHA-256. One of more than 1 MB lies in an unnamed temporary file."""
+    """Blobs by their SHA-256. One of more than 1 MB is in an unnamed temporary file."""
 
     def __init__(self) -> None:
         self._small: dict[str, Blob] = {}
@@ -45,7 +45,7 @@ class MemoryBlobs:
 
 
 class MemoryFiles:
-    """The files of sandboxes; see `codeact.store.repositories.files`."""
+    """The files of sandboxes; the methods are described at `codeact.store.repositories.files`."""
 
     def __init__(self) -> None:
         self._containers: dict[str, Container] = {}
@@ -90,7 +90,7 @@ class MemoryFiles:
 
 
 def _written(data: bytes) -> int:
-    """The descriptor of a file without a name, which holds the data."""
+    """Writes the data to an unnamed temporary file; returns its descriptor."""
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.flush()
@@ -98,7 +98,7 @@ def _written(data: bytes) -> int:
 
 
 def _content(descriptor: int) -> bytes:
-    """All of it; several threads may read at once."""
+    """Reads the whole file. Several threads may read at the same time."""
     pieces: list[bytes] = []
     while piece := os.pread(descriptor, 1 << 24, sum(map(len, pieces))):
         pieces.append(piece)

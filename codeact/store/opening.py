@@ -1,4 +1,4 @@
-"""Opens the `Store` that the settings choose: a named database, or the embedded one."""
+"""Opens the `Store` that the settings select: the MongoDB at a URI, or the embedded one."""
 
 import importlib
 from collections.abc import AsyncIterator
@@ -20,9 +20,10 @@ __all__ = ["chosen", "open_store", "reach"]
 
 @asynccontextmanager
 async def open_store(settings: Settings, supervisor: Supervisor | None = None) -> AsyncIterator[Store]:
-    """The store of `CODEACT_MONGODB_URI`, else the embedded one, started where it does not run yet.
+    """Opens the store at `CODEACT_MONGODB_URI`, or else the embedded one, which is started if it is not running.
 
-    `supervisor` keeps the embedded one running. Raises `StoreUnavailable` with cause and remedy.
+    `supervisor` restarts the embedded one when it ends. Raises `StoreUnavailable`, which says what is wrong and what to
+    do.
     """
     _check_installed(settings)
     if settings.mongodb_uri is not None:
@@ -33,14 +34,14 @@ async def open_store(settings: Settings, supervisor: Supervisor | None = None) -
         try:
             store = await _embedded(settings, stack, supervisor)
         except StoreUnavailable:
-            # One that still answered may have been ending: another server's, which was the last to use it.
+            # The embedded mongod may have answered while it was stopping, because another server was its last user.
             await stack.aclose()
             store = await _embedded(settings, stack, supervisor)
         yield store
 
 
 def chosen(settings: Settings) -> tuple[str, str, tuple[str, ...]]:
-    """Which database that is, in half a line, why, and how to have another one."""
+    """Describes for the terminal which database is used, why, and how to use another one."""
     if settings.mongodb_uri is not None:
         return f"MongoDB at {describe(settings.mongodb_uri.get_secret_value())}", "CODEACT_MONGODB_URI names it", ()
     hint = "CODEACT_MONGODB_URI=mongodb://… uses a MongoDB of yours"
@@ -48,9 +49,9 @@ def chosen(settings: Settings) -> tuple[str, str, tuple[str, ...]]:
 
 
 async def reach(settings: Settings) -> None:
-    """Returns when the database has answered, and changes nothing in it: no index is made, nothing is recovered.
+    """Returns when the database has answered. It creates no indexes and changes nothing in the database.
 
-    The embedded one is started for that where it does not run. Raises `StoreUnavailable` with cause and remedy.
+    Starts the embedded one if it is not running. Raises `StoreUnavailable`, which says what is wrong and what to do.
     """
     _check_installed(settings)
     connection = await anyio.to_thread.run_sync(importlib.import_module, "codeact.store.database.connection")

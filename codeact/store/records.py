@@ -1,4 +1,4 @@
-"""The plain values that the store returns, which do not depend on the database."""
+"""The plain values that the store returns; they do not depend on the database."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,10 +25,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Times are Unix seconds. `last_response_id` is the response that ended last; None before the first did.
+    """A stored conversation. Times are Unix seconds.
 
-    `updated_at` is when that was. `title`, `pinned` and `tags` are the user's to change; `ratings` holds `up`
-    and `down`, each if an answer has it.
+    `last_response_id` is the response that ended last, at `updated_at`; None before the first one has ended. The user
+    can change `title`, `pinned` and `tags`. `ratings` contains `up` and `down`, each if an answer has that rating.
     """
 
     id: str
@@ -48,7 +48,8 @@ class Conversation:
 class Container:
     """A sandbox that a conversation has or had. Times are Unix seconds.
 
-    `elsewhere`: another server process lives and holds it. Whether this one does, it knows by itself.
+    `elsewhere`: another server process, which is alive, holds it. The store does not know whether this process holds
+    it.
     """
 
     id: str
@@ -62,7 +63,10 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class ContainerFile:
-    """One version of a file, at `path` in the workspace. `sha256` names its blob; None: only the sandbox has it."""
+    """One version of a file, at `path` in the workspace.
+
+    `sha256` names its blob; None: only the sandbox has the content.
+    """
 
     id: str
     container_id: str
@@ -76,7 +80,7 @@ class ContainerFile:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What an owner thinks of a response."""
+    """An owner's rating of a response."""
 
     response_id: str
     owner: str
@@ -88,9 +92,10 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A conversation up to `response_id`, for whoever knows `token`.
+    """A conversation up to `response_id`, readable by everyone who knows `token`.
 
-    `images` are the SHA-256 sums of the images that it shows; None where an older version did not keep them.
+    `images` are the SHA-256 sums of the images that it shows; None if an older version, which did not store them, made
+    it.
     """
 
     token: str
@@ -103,7 +108,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """`response.output` holds the items that were done; `input` what the client sent, oldest first."""
+    """A response with its input.
+
+    `response.output` contains the finished items; `input` is what the client sent, oldest first.
+    """
 
     response: Response
     input: list[Input]
@@ -117,7 +125,7 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class OwnerLimits:
-    """What one owner may use; None: without limit. A day ends at midnight UTC."""
+    """What one owner may use; None: no limit. A day ends at midnight UTC."""
 
     responses_per_minute: int | None = None
     concurrent_responses: int | None = None
@@ -127,9 +135,9 @@ class OwnerLimits:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An API key, or what was made from one: a browser's session, or an embed's. The secret itself is kept nowhere.
+    """An API key, or a session made from one: a browser session or an embed session. The secret itself is not stored.
 
-    An embed's has the `origin` of the page that it is for, and the limits of the account that its use counts for, too.
+    An embed session also has the `origin` of the page that shows it, and the limits of the account that pays for it.
     """
 
     id: str
@@ -149,9 +157,9 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who did what to which id, and with which HTTP status it ended.
+    """Who did what to which id, and with which HTTP status the request ended.
 
-    `id` makes storing the same entry again harmless. `times` is above 1 where one entry stands for several events.
+    Storing an entry with the same `id` again has no effect. `times` is above 1 if the entry stands for several events.
     """
 
     at: datetime

@@ -1,7 +1,7 @@
-"""The protocols by which runs use a store: what a question continues, and what an answer leaves behind.
+"""The protocols through which runs use a store.
 
-`codeact.store.Store` keeps all of it in a database, `codeact.store.memory.MemoryStore` in this process. What several
-servers over one database add (leases that are watched, requests from other servers) is the database's alone.
+`codeact.store.Store` implements them in a database, `codeact.store.memory.MemoryStore` in this process. Only the
+database supports several servers (watched leases, requests from other servers).
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
@@ -19,7 +19,7 @@ __all__ = ["RunStore"]
 
 
 class ThreadStore(Protocol):
-    """Conversations as a question meets them. Each method is described at `codeact.store.repositories.threads`."""
+    """Finds and stores the conversations of runs. `codeact.store.repositories.threads` describes the methods."""
 
     async def of_conversation(self, conversation_id: str, *, owner: str) -> Attachment: ...
     async def of_response(self, response_id: str, *, owner: str) -> Attachment: ...
@@ -44,19 +44,19 @@ class ThreadStore(Protocol):
 
 
 class EventStore(Protocol):
-    """The events of responses that have left memory."""
+    """The events of responses that are no longer in memory."""
 
     def read(self, response_id: str, start: int) -> AsyncGenerator[EventBatch, None]: ...
 
 
 class RunWriteStore(Protocol):
-    """Takes what runs write while they answer."""
+    """Stores what runs write while they answer."""
 
     async def put(self, writes: Sequence[RunWrite], *, ttl_s: float) -> set[str]: ...
 
 
 class LeaseStore(Protocol):
-    """Knows which response is under way."""
+    """Releases the leases of running responses."""
 
     async def release(self, response_id: str, *, epoch: int | None = None) -> None: ...
 
@@ -71,7 +71,7 @@ class UseStore(Protocol):
 
 
 class ByteStore(Protocol):
-    """Counts the bytes that owners keep."""
+    """Counts the bytes that owners store."""
 
     async def used(self, owner: str) -> int: ...
     async def add(self, owner: str, size_bytes: int) -> None: ...
@@ -100,13 +100,13 @@ class FileStore(Protocol):
 
 
 class SealingStore(Protocol):
-    """Keeps the key with which clients' own history is encrypted."""
+    """Provides the key that encrypts history which clients hold themselves."""
 
     async def sealer(self) -> Sealer: ...
 
 
 class RunStore(Protocol):
-    """A store for runs. Each method raises `StoreError` where it fails; what is not there raises `NotFound`."""
+    """A store for runs. Every method raises `StoreError` if it fails, and `NotFound` for what does not exist."""
 
     @property
     def threads(self) -> ThreadStore: ...
@@ -128,12 +128,15 @@ class RunStore(Protocol):
     def silent_s(self) -> float: ...
     @property
     def in_memory(self) -> bool:
-        """Whether what is begun is kept by that alone, so that nothing has to be written or waited for."""
+        """Whether `threads.begin` alone retains a response, so that nothing else needs to be written or awaited."""
 
     async def ping(self) -> None: ...
     async def put_blob(self, data: bytes, media_type: str, *, owner: str) -> str: ...
     async def get_blob(self, sha256: str, *, owner: str) -> Blob: ...
     async def offload(self, item: Item, *, owner: str) -> None:
-        """Makes a finished item small enough to be stored, in place; a store that has no need to leaves it whole."""
+        """Makes a finished item small enough to be stored, in place.
+
+        A store without a size limit leaves it unchanged.
+        """
 
     async def finish_response(self, response: Response, *, epoch: int = 0) -> None: ...

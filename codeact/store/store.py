@@ -1,4 +1,4 @@
-"""The store: saves and loads conversations, responses and blobs, and hides the database behind them."""
+"""The store: saves and loads conversations, responses and blobs, and hides the database from its callers."""
 
 import hashlib
 import importlib
@@ -47,15 +47,15 @@ __all__ = ["Store"]
 PING_CACHED_S = 1.0
 
 BLOB_PART_BYTES = 2_000_000
-"""Far below the 16 MB of a document: encoding a part holds up the event loop for about 2 ms per MB."""
+"""Far below a document's 16 MB: encoding a part blocks the event loop for about 2 ms per MB."""
 
 
 class Store:
-    """Safe for concurrent calls of one event loop. What a call has written, when it returns, survives a crash.
+    """Safe for concurrent calls in one event loop. When a call returns, what it has written survives a crash.
 
-    Every method raises `StoreUnavailable` within about 12 s while no database answers, and works again once one
-    does. Cancelling a call ends the waiting and leaves open whether it was done; each can be repeated. What belongs
-    to another owner is answered exactly like what does not exist.
+    If no database answers, every method raises `StoreUnavailable` within about 12 s; it works again as soon as one
+    does. Cancelling a call only ends the waiting: the change may or may not happen. Every call may be repeated. What
+    belongs to another owner raises the same `NotFound` as what does not exist.
     """
 
     in_memory = False
@@ -88,11 +88,11 @@ class Store:
     @classmethod
     @asynccontextmanager
     async def connect(cls, uri: str) -> AsyncIterator["Store"]:
-        """Connects, creates missing indexes, and closes on leaving. The URI's database, or `codeact`.
+        """Connects to the URI's database (default `codeact`), creates missing indexes, and closes on exit.
 
-        Raises `StoreUnavailable` with cause and remedy, and without the URI's secrets.
+        Raises `StoreUnavailable`, which says what is wrong and what to do, without the URI's secrets.
         """
-        # Beanie takes half a second to import, in which the server should already listen.
+        # In a thread: importing Beanie takes half a second, while the server should already listen.
         connection = await anyio.to_thread.run_sync(importlib.import_module, "codeact.store.database.connection")
         async with Operations.open(uri) as operations, connection.open_documents(operations) as (client, documents):
             yield cls(client, documents, operations)
@@ -100,14 +100,14 @@ class Store:
     async def ping(self) -> None:
         """Returns if the database has answered within the last second, or answers now. Raises `StoreUnavailable`.
 
-        Cheap to call often: calls at the same time share one question, which waits 1.5 s for its answer.
+        It is cheap to call often: concurrent calls share one ping, which waits 1.5 s for its answer.
         """
         if self._operations.silent_s > PING_CACHED_S and not await self._operations.is_alive():
             raise StoreUnavailable(f"No MongoDB answers at {describe(self._operations.uri)}.")
 
     @property
     def silent_s(self) -> float:
-        """How long ago the database answered last."""
+        """How long ago the database last answered."""
         return self._operations.silent_s
 
     # ---- conversations -------------------------------------------------------------------------------
@@ -130,7 +130,9 @@ class Store:
 
     @operation
     async def decided_end(self, response_id: str) -> Response | None:
-        """How it will have ended, where its server stored that and not all of the rest. Without its output."""
+        """The end of the response (without its output), if its server stored that but not all of the rest; otherwise
+        None.
+        """
         document = await self._responses.get(response_id)
         if document is None or document.end is None:
             return None
@@ -138,15 +140,14 @@ class Store:
         return document.unpack([]).response
 
     async def begin_response(self, response: Response, input: list[Input], *, owner: str) -> None:
-        """Stores the response and what the client sent, wherever its conversation is now.
+        """Stores the response and its input at the current end of its conversation, which is created if necessary.
 
-        Raises `NotFound` for an unknown `previous_response_id`, and `ConversationLocked` while another response of
-        the conversation is under way, at whichever server. A question that was read into a place begins by
-        `threads.begin`.
+        Raises `NotFound` for an unknown `previous_response_id`, and `ConversationLocked` while another response of the
+        conversation runs, on any server. To begin at an `Attachment` that was read before, use `threads.begin`.
         """
         at = Attachment()
         if response.conversation is not None:
-            with suppress(NotFound):  # It is made then.
+            with suppress(NotFound):  # It is created below.
                 at = await self.threads.of_conversation(response.conversation.id, owner=owner)
         if response.previous_response_id is not None:
             previous = (await self.threads.of_response(response.previous_response_id, owner=owner)).previous
@@ -160,15 +161,16 @@ class Store:
         await self._documents.insert(self._items.pack(response_id, output_index, item))
 
     async def offload(self, item: Item, *, owner: str) -> None:
-        """Moves what is large in a finished item into blobs, in place; see `codeact.store.blobs`."""
+        """Moves large parts of a finished item into blobs, in place; see `codeact.store.blobs`."""
         await offload(item, partial(self.put_blob, owner=owner))
 
     async def finish_response(self, response: Response, *, epoch: int = 0) -> None:
-        """Stores how the response ended (all but its output) and makes it its conversation's last. May be repeated.
+        """Stores how the response ended (without its output) and makes it the last one of its conversation. May be
+        repeated.
 
-        The first of three writes decides: whoever takes over after it ends the response in the same way. A
-        conversation that another response has begun in stays where it is. The lease is kept: it is for
-        `Leases.release`, once the end is in the event log too. Raises `ResponseTakenOver`.
+        The first of three writes decides: a server that takes over after it ends the response in the same way. If
+        another response has begun in the conversation since, the conversation is not changed. The lease is retained;
+        call `Leases.release` when the end is in the event log too. Raises `ResponseTakenOver`.
         """
         from codeact.store.documents.responses import pack_end  # Beanie takes half a second to import.
 
@@ -183,7 +185,7 @@ class Store:
     async def _change_owned(self, owned: dict[str, Any], change: dict[str, Any]) -> None:
         responses = self._responses.get_pymongo_collection()
         changed = await responses.update_one(owned, change)
-        # A call that is repeated finds that it has given the lease back itself: nobody took over in this epoch.
+        # A repeated call may find that it has released the lease already; nobody took over in this epoch then.
         if not changed.matched_count and await responses.find_one(owned | {"process": None}, {"_id": 1}) is None:
             raise ResponseTakenOver()
 
@@ -193,7 +195,7 @@ class Store:
         await self._conversations.change(place, methodcaller("end", response))
 
     async def end_response(self, response: Response) -> None:
-        """`finish_response` for one without an event log."""
+        """`finish_response` and `Leases.release`, for a response without an event log."""
         await self.finish_response(response)
         await self.leases.release(response.id)
 
@@ -206,7 +208,10 @@ class Store:
 
     @operation
     async def delete_response(self, response_id: str, *, owner: str) -> None:
-        """Forgets what was asked and answered. Its place in the tree stays: others may follow it."""
+        """Deletes the response's input and output.
+
+        Its place in the tree stays, because other responses may follow it.
+        """
         place = {"_id": response_id, "owner": owner}
         document = await self._responses.find_one(place)
         if document is None:
@@ -222,7 +227,7 @@ class Store:
 
     @operation
     async def thread(self, response_id: str, *, owner: str) -> list[StoredResponse]:
-        """The response and its ancestors by `previous_response_id`, oldest first; in four queries."""
+        """The response and its ancestors (`previous_response_id`), oldest first; four queries."""
         chain = await self._responses.ancestors(await self._link(response_id, owner))
         found: dict[str, ResponseDocument] = {}
         slices = Slices()
@@ -235,7 +240,10 @@ class Store:
 
     @operation
     async def put_blob(self, data: bytes, media_type: str, *, owner: str) -> str:
-        """Returns the SHA-256 of `data`, in hex; the same data is kept once per owner, as what it was first."""
+        """Stores the data; returns its SHA-256 in hex.
+
+        The same data is stored once per owner, with its first media type.
+        """
         sha256 = await anyio.to_thread.run_sync(lambda: hashlib.sha256(data).hexdigest())
         starts = range(0, max(len(data), 1), BLOB_PART_BYTES)
         for part, start in enumerate(starts):
@@ -247,7 +255,7 @@ class Store:
             while not await self._documents.insert(document):
                 again = await self._blobs.get_pymongo_collection().update_one(place, {"$unset": {"unused_at": ""}})
                 if again.matched_count:
-                    break  # Else it was purged between the two.
+                    break  # Otherwise it was purged between the two calls: insert it again.
             else:
                 await self.stored.add_within(owner, len(chunk))
         return sha256
@@ -255,7 +263,7 @@ class Store:
     @operation
     async def get_blob(self, sha256: str, *, owner: str) -> Blob:
         parts = await self._blobs.find({"owner": owner, "sha256": sha256}).sort("part").to_list()
-        if not parts or len(parts) < parts[0].parts:  # Fewer while it is being put.
+        if not parts or len(parts) < parts[0].parts:  # Some parts are missing while it is being stored.
             raise NotFound(f"There is no blob '{sha256}'.", param="sha256")
         return Blob(b"".join(part.data for part in parts), parts[0].media_type)
 

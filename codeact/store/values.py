@@ -1,4 +1,4 @@
-"""Converts times and free-form JSON to the form in which MongoDB stores them, and back."""
+"""Converts times and free-form JSON to the form in which MongoDB stores them."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,13 +10,13 @@ __all__ = ["as_json", "bounded_time", "time_of"]
 
 
 def time_of(seconds: float) -> datetime:
-    """In milliseconds, as MongoDB keeps it."""
+    """Unix seconds as a UTC time, truncated to the milliseconds that MongoDB stores."""
     time = datetime.fromtimestamp(seconds, UTC)
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 def as_json(value: Mapping[str, Any] | list[Any]) -> str:
-    """JSON text: BSON takes neither every key nor every number, and nothing of such values is queried."""
+    """JSON text. BSON does not accept every key and number, and such values are never queried."""
     return msgspec.json.encode(value).decode()
 
 
@@ -24,7 +24,7 @@ EARLIEST, LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=
 
 
 def bounded_time(time: datetime) -> datetime:
-    """The time in UTC, no nearer to the years 1 and 10,000 than a day: other zones have no name for what is there."""
+    """The time in UTC, at least a day from the years 1 and 10,000: in other time zones it would be out of range."""
     try:
         return min(max(time.astimezone(UTC), EARLIEST), LATEST)
     except (OverflowError, ValueError):

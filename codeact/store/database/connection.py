@@ -1,4 +1,4 @@
-"""Connects to a database, and binds the documents to it."""
+"""Connects to MongoDB and binds the document classes to the database."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,10 +22,13 @@ __all__ = ["DATABASE", "Client", "open_client", "open_documents"]
 Client = AsyncMongoClient[dict[str, Any]]
 
 DATABASE = "codeact"
-"""Where the URI names none."""
+"""The database's name if the URI has none."""
 
 SETTLE_S = 0.01
-"""PyMongo gives up at the very moment of its next attempt, and closing it then leaks that one's socket."""
+"""How long to wait before closing a client that could not connect.
+
+PyMongo gives up at the moment of its next attempt; closing it right then leaks the socket of that attempt.
+"""
 REACH_TIMEOUT_S = 5.0
 INDEX_TIMEOUT_S = 600.0
 CLOSE_S, GOODBYE_S = 8.0, 1.0
@@ -33,16 +36,19 @@ CLOSE_S, GOODBYE_S = 8.0, 1.0
 
 @asynccontextmanager
 async def open_documents(operations: Operations) -> AsyncIterator[tuple[Client, Documents]]:
-    """Raises `StoreUnavailable` where the database cannot be reached, or is too old, or takes no writes from us."""
+    """Connects and creates missing indexes.
+
+    Raises `StoreUnavailable` if the database cannot be reached, is too old, or refuses our writes.
+    """
     async with open_client(operations) as client:
 
         async def bind() -> Documents:
-            # Not by the driver's own deadline, under which what can never succeed is tried again until then.
+            # Without the driver's deadline: until it expires, the driver would repeat a command that can never succeed.
             with pymongo.timeout(None):
                 return await Documents.bind(client.get_default_database(DATABASE))
 
         try:
-            # Creates indexes, and so also finds out whether we may write.
+            # This creates the indexes, so it fails if we may not write.
             documents = await operations.run(bind, limit_s=INDEX_TIMEOUT_S)
         except FOREIGN as error:
             await anyio.sleep(SETTLE_S)
@@ -52,7 +58,10 @@ async def open_documents(operations: Operations) -> AsyncIterator[tuple[Client, 
 
 @asynccontextmanager
 async def open_client(operations: Operations) -> AsyncIterator[Client]:
-    """A database that has answered; nothing in it is changed. Raises `StoreUnavailable` where it cannot be reached."""
+    """Connects to a database that answers, and changes nothing in it.
+
+    Raises `StoreUnavailable` if it cannot be reached.
+    """
     uri = operations.uri
     if not is_readable(uri):
         raise StoreUnavailable(
@@ -63,7 +72,7 @@ async def open_client(operations: Operations) -> AsyncIterator[Client]:
         client = _client(uri, operations)
     except FOREIGN as error:
         raise explain(error, uri) from None
-    except (TypeError, ValueError) as error:  # Some ports and options are refused without PyMongo's own errors.
+    except (TypeError, ValueError) as error:  # PyMongo refuses some ports and options with built-in exceptions.
         raise explain(ConfigurationError(str(error)), uri) from None
 
     async def ping() -> None:
@@ -72,43 +81,45 @@ async def open_client(operations: Operations) -> AsyncIterator[Client]:
     try:
         try:
             await operations.run(ping, limit_s=REACH_TIMEOUT_S)
-            operations.ask_by(ping)
+            operations.set_ping(ping)
         except FOREIGN as error:
             await anyio.sleep(SETTLE_S)
             raise explain(error, uri) from None
         yield client
     finally:
         await operations.drain()
-        # By the driver's own deadline, since a database that is gone is told of its ended sessions first.
+        # The driver's deadline bounds this: before it closes, the client tells the server which sessions end, and waits
+        # if the server is gone.
         with anyio.move_on_after(CLOSE_S, shield=True), pymongo.timeout(GOODBYE_S):
             await client.close()
 
 
-class _Heard(CommandListener):
-    """Tells the operations of each answer."""
+class _AnswerListener(CommandListener):
+    """Tells `Operations` each time the database has answered."""
 
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
     def started(self, event: CommandStartedEvent) -> None:
-        """Says nothing of the database."""
+        """A command that starts is no sign of life."""
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
-        self._operations.heard()
+        self._operations.note_answer()
 
     def failed(self, event: CommandFailedEvent) -> None:
-        """It may have failed for want of an answer."""
+        """A failed command is no sign of life either: it may have failed because nobody answered."""
 
 
 def _client(uri: str, operations: Operations) -> Client:
     if options := uri.partition("?")[2]:
-        split_options(options)  # Raises for options of which the client itself would only warn.
+        split_options(options)  # Raises for options about which the client itself only warns.
     return AsyncMongoClient(
         uri,
         appname="codeact",
-        event_listeners=[_Heard(operations)],
+        event_listeners=[_AnswerListener(operations)],
         journal=True,
-        # Ours may all be repeated; the driver would ask a mongod that is just coming back for more than it can do.
+        # `operation` repeats our calls itself. The driver's retries would overload a mongod that is just starting
+        # again.
         retryWrites=False,
         serverSelectionTimeoutMS=int(REACH_TIMEOUT_S * 1000),
         tz_aware=True,

@@ -1,17 +1,16 @@
-"""Starts a mongod in a data directory, or finds the one that runs there, and gives its URI.
+"""Starts a mongod in a data directory, or finds the one that already runs there, and returns its URI.
 
-Everything is in `data_dir/mongodb`, mode 0700: the data, the log, and two files that are only locked, with
-flock(2), so that the operating system drops the locks of a process that dies, however it dies:
+Everything is in `data_dir/mongodb`, mode 0700: the data, the log, and two files that are only used for flock(2). The
+operating system drops these locks when a process dies, however it dies:
 
-- `users.lock`: each process that uses the mongod holds it, shared. Who leaves and can then lock it alone was
-  the last one, and stops the mongod.
-- `start.lock`: held while starting or stopping, so that of several processes one acts and the others find
-  what it did.
+- `users.lock`: every process that uses the mongod holds it as a shared lock. A process that leaves and can then lock it
+  exclusively was the last user, and stops the mongod.
+- `start.lock`: held while starting or stopping, so that of several processes one acts and the others wait for it.
 
-The mongod is nobody's child and has a session of its own: Ctrl-C does not reach it, and after a `kill -9` of
-the server it runs on until the next start finds it. Whether one runs is told by the lock that mongod itself
-holds on `data/mongod.lock`, never by a process id. It is no replica set: transactions and change streams
-have no user here.
+The mongod has no parent process and a session of its own. Ctrl-C does not reach it, and after a `kill -9` of the server
+it keeps running until the next start finds it. The lock that mongod itself holds on `data/mongod.lock` tells whether it
+runs; process ids are not used for that. It is not a replica set, because nothing here needs transactions or change
+streams.
 """
 
 import fcntl
@@ -52,11 +51,11 @@ REMEDY = "A MongoDB of yours can be named in CODEACT_MONGODB_URI instead."
 
 @asynccontextmanager
 async def embedded_mongod(data_dir: Path, supervisor: Supervisor | None = None) -> AsyncIterator[str]:
-    """The URI of this directory's mongod: found running, or started; and started again whenever it ends.
+    """Starts this directory's mongod, or joins a running one; yields its URI, and restarts it whenever it ends.
 
-    Any number of processes may use one directory; the last one to leave stops it and waits for its end.
-    Raises `StoreUnavailable`, with the end of mongod's log, where it does not start. Cancelled while
-    starting, it may leave a mongod that the next start finds.
+    Any number of processes may use one directory. The last one to leave stops the mongod and waits for its end. Raises
+    `StoreUnavailable`, with the first errors of mongod's log, if it does not start. If cancelled while starting, it may
+    leave a running mongod, which the next start finds.
     """
     mongod = _Mongod(data_dir)
     with mongod.prepare() as users:
@@ -71,7 +70,8 @@ async def embedded_mongod(data_dir: Path, supervisor: Supervisor | None = None) 
 
 class _Mongod:
     def __init__(self, data_dir: Path) -> None:
-        self._home = (data_dir / "mongodb").resolve()  # One place, one socket, by whatever path it is named.
+        # Resolved: one directory must give one socket, whatever path names it.
+        self._home = (data_dir / "mongodb").resolve()
         self._data = self._home / "data"
         self._log = self._home / "mongod.log"
         self._console = self._home / "start.log"
@@ -79,7 +79,7 @@ class _Mongod:
         self.uri = socket_uri(self._socket)
 
     def prepare(self) -> IO[str]:
-        """Makes the directories; returns the opened `users.lock`."""
+        """Creates the directories; returns the open file `users.lock`."""
         try:
             for directory in (self._home, self._data, self._socket.parent):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ class _Mongod:
             raise self._unusable(error) from None
 
     async def start(self, users: IO[str]) -> None:
-        """Joins the users; returns when the mongod answers."""
+        """Registers this process as a user; returns when the mongod answers. Raises `StoreUnavailable`."""
         try:
             with anyio.fail_after(START_TIMEOUT_S):
                 async with locked(self._home / "start.lock", fcntl.LOCK_EX):
@@ -109,7 +109,7 @@ class _Mongod:
             raise self._unusable(error) from None
 
     async def leave(self, users: IO[str]) -> None:
-        """Stops the mongod, and waits for its end, unless somebody else uses it or its directory has vanished."""
+        """Stops the mongod and waits for its end, unless another process uses it or the directory is gone."""
         if not self._home.exists():
             return
         with anyio.move_on_after(STOP_TIMEOUT_S, shield=True) as deadline:
@@ -123,7 +123,7 @@ class _Mongod:
             log.warning("embedded mongod does not stop; the next start will find it", directory=str(self._home))
 
     async def keep_running(self) -> None:
-        """Starts the mongod again whenever it ends, until cancelled."""
+        """Restarts the mongod whenever it ends, until cancelled."""
         reported: str | None = None
         while True:
             await self._end()
@@ -143,8 +143,8 @@ class _Mongod:
 
     async def _ensure(self) -> None:
         while not await self._answers():
-            if self._is_held():
-                await anyio.sleep(RETRY_S)  # It is starting or ending, begun by somebody who is gone.
+            if self._is_running():
+                await anyio.sleep(RETRY_S)  # It is starting or stopping; the process that began that is gone.
             else:
                 await self._launch()
 
@@ -156,14 +156,14 @@ class _Mongod:
             return False
 
     async def _end(self) -> None:
-        """Returns when the mongod is gone: it closes a connection only then."""
+        """Returns when the mongod has ended: it never closes this connection earlier."""
         try:
             async with await anyio.connect_unix(self._socket) as connection:
                 await connection.receive()
         except (OSError, anyio.EndOfStream, anyio.BrokenResourceError):
             return
 
-    def _is_held(self) -> bool:
+    def _is_running(self) -> bool:
         with (self._data / "mongod.lock").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -172,7 +172,10 @@ class _Mongod:
             return False
 
     async def _launch(self) -> None:
-        """Returns when it listens: with `--fork` mongod leaves its parent's session and tells it when it is ready."""
+        """Starts the mongod; returns when it listens.
+
+        With `--fork`, the mongod becomes a daemon, and its parent ends when it is ready.
+        """
         if self._log.exists():
             self._log.replace(self._log.with_suffix(".log.1"))
         options = {
@@ -211,14 +214,14 @@ class _Mongod:
                 try:
                     await client.admin.command("shutdown")
                 except PyMongoError:
-                    pass  # It closes the connection instead of answering.
+                    pass  # The mongod closes the connection instead of answering.
         async with locked(self._data / "mongod.lock", fcntl.LOCK_SH):
             pass
         if pid is not None:
             await _ended(pid)
 
     def _pid(self) -> int | None:
-        """The process that wrote the lock file, which is the mongod as long as one answers."""
+        """The process id in the lock file, which belongs to the mongod as long as one answers."""
         text = (self._data / "mongod.lock").read_text().strip()
         return int(text) if text.isdecimal() else None
 
@@ -239,7 +242,7 @@ class _Mongod:
 
 
 async def _ended(pid: int) -> None:
-    """Returns when the process has ended, where that can be waited for. A mongod unlocks its files before its end."""
+    """Waits until the process has ended, where the system allows that: a mongod unlocks its files before it ends."""
     try:
         process = os.pidfd_open(pid)
     except (AttributeError, OSError):
@@ -261,19 +264,19 @@ def _binary() -> str:
 
 
 def _socket(home: Path) -> Path:
-    """In the directory itself where its path is not too long for a socket (unix(7)); else at a short private place.
+    """The socket's path: in `home` if that path is short enough (unix(7)), otherwise in a private directory in `/tmp`.
 
-    The same for every process that uses the directory, whatever its environment: hence no `TMPDIR`.
+    Every process that uses the directory must get the same path, so `TMPDIR` and the environment do not matter.
     """
     socket = home / "mongod.sock"
-    if len(os.fsencode(socket)) <= SOCKET_PATH_BYTES and "," not in str(socket):  # mongod splits at commas.
+    if len(os.fsencode(socket)) <= SOCKET_PATH_BYTES and "," not in str(socket):  # mongod splits `bind_ip` at commas.
         return socket
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
     return Path("/tmp") / f"codeact-{os.getuid()}-{digest}" / "mongod.sock"  # noqa: S108 - checked to be ours
 
 
 def _complaint(lines: list[str]) -> str:
-    """The first errors of a mongod log, one JSON object a line: what follows them is their consequence."""
+    """The first two errors of a mongod log (one JSON object per line); later ones are usually consequences."""
     complaints = []
     for line in lines:
         try:
@@ -287,6 +290,6 @@ def _complaint(lines: list[str]) -> str:
 
 
 def _is_private(directory: Path) -> bool:
-    """Whether it is a directory, not a link to one, and only ours: in `/tmp` others can be there first."""
+    """Whether it is a directory (not a link) that only we can use: in `/tmp` others can have created it first."""
     found = directory.lstat()
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077

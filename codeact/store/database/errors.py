@@ -1,4 +1,4 @@
-"""Translates errors of PyMongo, BSON and Beanie into `StoreError` and `StoreUnavailable`, with cause and remedy."""
+"""Maps errors of PyMongo, BSON and Beanie to `StoreError` and `StoreUnavailable`, with the cause and what to do."""
 
 import bson.errors
 from beanie import exceptions as beanie_errors
@@ -27,7 +27,7 @@ CODES: dict[int, tuple[type[StoreError], str]] = {
     **dict.fromkeys((91, 11600, 11602, 189), (StoreUnavailable, UNREACHABLE)),  # ShutdownInProgress and kin
     14031: (StoreUnavailable, DISK_FULL),  # OutOfDiskSpace
 }
-"""By the server's error code, where it says more than the class (mongo/src/mongo/base/error_codes.yml)."""
+"""Looked up first: the server's error code says more than the class (mongo/src/mongo/base/error_codes.yml)."""
 
 CLASSES: tuple[tuple[type[Exception], type[StoreError], str], ...] = (
     (e.NotPrimaryError, StoreUnavailable, NOT_WRITABLE),
@@ -42,13 +42,13 @@ CLASSES: tuple[tuple[type[Exception], type[StoreError], str], ...] = (
     (e.PyMongoError, StoreError, FAILED),
     *((error, StoreError, OURS) for error in vars(beanie_errors).values() if isinstance(error, type)),
 )
-"""The first that fits counts; PyMongo's root is among them, so that none of its errors gets past."""
+"""The first match is used. `PyMongoError` is in the list, so every error of PyMongo is mapped."""
 
 FOREIGN = tuple(foreign for foreign, _, _ in CLASSES)
 
 
 def explain(error: Exception, uri: str) -> StoreError:
-    """Our error for one of `FOREIGN`. Its message holds no secret of `uri`."""
+    """Maps one of `FOREIGN` to our error. The message contains no secret of `uri`."""
     code = error.code if isinstance(error, e.OperationFailure) else None
     if code in CODES:
         ours, sentence = CODES[code]
@@ -58,7 +58,7 @@ def explain(error: Exception, uri: str) -> StoreError:
 
 
 def _reason(error: Exception) -> str:
-    """The server's or the driver's own words, without timeouts and topology."""
+    """The server's or the driver's message, without timeouts and topology."""
     if isinstance(error, e.OperationFailure) and error.details:
         return str(error.details.get("errmsg", error)).rstrip(".")
     return str(error).split(" (configured timeouts")[0].split(", Timeout:")[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""Locks of files by flock(2), which the operating system drops when the process that holds one dies."""
+"""Locks files with flock(2). The operating system drops such a lock when the process that holds it dies."""
 
 import fcntl
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ async def locked(path: Path, kind: int) -> AsyncIterator[None]:
 
 
 async def lock(file: IO[str], kind: int) -> None:
-    """Returns with the lock held. It waits by trying, since flock(2) in a thread could not be cancelled."""
+    """Returns when the lock is acquired. Polls, because a blocking flock(2) in a thread cannot be cancelled."""
     while True:
         try:
             return fcntl.flock(file, kind | fcntl.LOCK_NB)

@@ -1,8 +1,8 @@
-"""Guards database operations: limits how many run at once, and never cancels one inside the driver.
+"""Runs database operations: limits how many run at once, and never cancels one inside the driver.
 
-PyMongo's pool loses its lock when a waiter is cancelled inside it (by a deadline, a client that leaves, a group that
-ends), and then no operation of the process ends any more. So each operation runs to its end in a task of its own,
-which belongs to the connection; whoever waits for it gives up waiting.
+If a task is cancelled while it waits inside PyMongo's pool (by a deadline, a client that disconnects, or a task group
+that ends), the pool loses its lock and no operation of the process ever completes again. So each operation runs to
+completion in a task of its own, which belongs to the connection; a caller that is cancelled only stops waiting.
 """
 
 import functools
@@ -21,12 +21,12 @@ from codeact.store.database.uri import describe
 __all__ = ["Operations", "operation"]
 
 PLACES = 24
-"""Operations under way at once. The driver's pool has a connection for each, so that none waits inside the driver."""
+"""How many operations run at once. The driver's pool has a connection for each, so none waits inside the driver."""
 SILENCE_S = 10.0
-"""Nothing was heard of the database for so long: whoever waits has it asked whether it lives."""
+"""If the database has answered nothing for this long, a waiting caller has it pinged."""
 PING_S, PING_STEPS = 1.5, 30
 OPERATION_S = 30.0
-"""What the driver may take for one operation. Only a database that hangs takes so long."""
+"""The driver's deadline for one operation. Only a hanging database reaches it."""
 QUEUE_S = 60.0
 CLOSE_S = 3.0
 
@@ -36,13 +36,13 @@ _inside: ContextVar[bool] = ContextVar("inside_an_operation", default=False)
 
 
 class HasOperations(Protocol):
-    """What `operation` decorates the methods of."""
+    """An object whose methods can be decorated with `operation`."""
 
     _operations: "Operations"
 
 
 class _Outcome(Generic[T]):
-    """What becomes of an operation. `done` is set once there is a value or an error."""
+    """The result of an operation. `done` is set once there is a value or an error."""
 
     def __init__(self) -> None:
         self.done = anyio.Event()
@@ -52,56 +52,62 @@ class _Outcome(Generic[T]):
 
 
 class Operations:
-    """The operations of one connection. Any number may be asked for; `PLACES` run at once, first in, first out."""
+    """The operations of one connection.
+
+    Any number of calls may wait; `PLACES` of them run at once, in order of arrival.
+    """
 
     def __init__(self, tasks: TaskGroup, uri: str) -> None:
         self.uri = uri
         self._tasks = tasks
         self._places = anyio.CapacityLimiter(PLACES)
         self._running: set[anyio.CancelScope] = set()
-        self._companions: set[anyio.CancelScope] = set()
+        self._background: set[anyio.CancelScope] = set()
         self._one_ended = anyio.Event()
         self._ping: Callable[[], Awaitable[None]] | None = None
         self._pinging: _Outcome[None] | None = None
-        self._heard_at = time.monotonic()
+        self._answered_at = time.monotonic()
         self._closed = False
 
     @classmethod
     @asynccontextmanager
     async def open(cls, uri: str) -> AsyncIterator["Operations"]:
-        """Owns the tasks. On leaving it waits `CLOSE_S` for those that run, and cancels what hangs then."""
+        """Opens the task group.
+
+        On exit it waits up to `CLOSE_S` for running operations and then cancels what still hangs.
+        """
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             operations = cls(tasks, uri)
             try:
                 yield operations
-            except Exception as error:  # It would leave the group as an ExceptionGroup.
+            except Exception as error:  # Raised inside the group, it would become an ExceptionGroup.
                 failure = error
             finally:
                 await operations.close()
         if failure is not None:
             raise failure
 
-    def heard(self) -> None:
+    def note_answer(self) -> None:
         """Notes that the database has just answered."""
-        self._heard_at = time.monotonic()
+        self._answered_at = time.monotonic()
 
-    def ask_by(self, ping: Callable[[], Awaitable[None]]) -> None:
-        """`ping` raises unless the database answers. It needs no place."""
+    def set_ping(self, ping: Callable[[], Awaitable[None]]) -> None:
+        """Sets the call that checks the database: `ping` raises unless it answers. It does not count towards `PLACES`."""
         self._ping = ping
 
     @property
     def silent_s(self) -> float:
-        """How long ago the database answered last. It means nothing while no operation runs."""
-        return time.monotonic() - self._heard_at
+        """How long ago the database last answered. Meaningless while no operation runs."""
+        return time.monotonic() - self._answered_at
 
     async def run(self, call: Callable[[], Awaitable[T]], *, limit_s: float = OPERATION_S, placed: bool = True) -> T:
-        """The result of `call`, which runs to its end whatever becomes of the caller, once it has its place.
+        """Runs `call` once a place is free and returns its result. `call` completes even if the caller is cancelled.
 
-        Raises what `call` raises, and `StoreUnavailable` once the database has answered nobody for about 12 s: while
-        it answers others, an operation may take `limit_s`. Cancelling ends the waiting.
+        Raises what `call` raises. Raises `StoreUnavailable` if the database has answered nothing for about 12 s; while
+        it answers other operations, this one may take `limit_s`. Cancelling only ends the waiting.
         """
-        if _inside.get():  # A part of an operation: it has that one's place, task and deadline.
+        if _inside.get():  # Called inside an operation: use that operation's place, task and deadline.
             return await call()
         self._check_open()
         outcome = _Outcome[T]()
@@ -113,43 +119,47 @@ class Operations:
                     " at its load and its disk, or correct CODEACT_MONGODB_URI."
                 )
         finally:
-            outcome.queued.cancel()  # What nobody waits for need not begin.
+            outcome.queued.cancel()  # If it has not begun, it need not begin: nobody waits for it.
         if outcome.error is not None:
             raise outcome.error
         return outcome.value
 
     def spawn(self, call: Callable[[], Awaitable[None]]) -> None:
-        """Runs `call` beside all others, to its end. It must not raise, and must end soon after it is asked to."""
+        """Runs `call` to completion in the background. It must not raise, and must end soon after it is asked to."""
         self._check_open()
         self._tasks.start_soon(self._drive, call, _Outcome[None](), None, False)
 
-    def accompany(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Runs `work` beside the operations; closing cancels it. It must not raise, and asks by operations alone."""
+    def run_in_background(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Runs `work` in the background until it ends or the connection closes.
+
+        It must not raise, and must use operations for all its queries.
+        """
         self._check_open()
-        self._tasks.start_soon(self._accompany, work)
+        self._tasks.start_soon(self._run_in_background, work)
 
     async def is_alive(self) -> bool:
-        """Whether the database answers a ping just now. All who ask at the same time share one."""
+        """Whether the database answers a ping now. Concurrent callers share one ping."""
         pinging = self._pinging
         if pinging is None or pinging.done.is_set():
             if self._ping is None or self._closed:
                 return False
             pinging = self._pinging = _Outcome[None]()
             self._tasks.start_soon(self._drive, self._ping, pinging, OPERATION_S, False)
-        for _ in range(PING_STEPS):  # Each lasts longer while the event loop is busy: that is no fault of the database.
+        # Each step lasts longer while the event loop is busy, which is not the database's fault.
+        for _ in range(PING_STEPS):
             with anyio.move_on_after(PING_S / PING_STEPS):
                 await pinging.done.wait()
                 return pinging.error is None
         return False
 
     async def drain(self) -> None:
-        """Takes no more operations, and waits for those under way: `CLOSE_S` at most. It cancels none of them.
+        """Accepts no more operations and waits up to `CLOSE_S` for the running ones. It cancels none of them.
 
-        Closing the client then ends what is still under way: the driver refuses each operation that waits for a
-        server. An operation that is cancelled instead may leave with the driver's lock, and then closing hangs.
+        Closing the client afterwards ends the rest: the driver refuses every operation that waits for a server. A
+        cancelled operation could take the pool's lock with it, and closing would hang.
         """
         self._closed = True
-        for scope in self._companions:
+        for scope in self._background:
             scope.cancel()
         with anyio.move_on_after(CLOSE_S, shield=True):
             while self._running:
@@ -157,7 +167,7 @@ class Operations:
                 await self._one_ended.wait()
 
     async def close(self) -> None:
-        """Drains, and cancels what still hangs. The client is closed before."""
+        """Drains, then cancels what still hangs. The client must be closed before."""
         await self.drain()
         for scope in self._running:
             scope.cancel()
@@ -165,28 +175,28 @@ class Operations:
     # ---- inside --------------------------------------------------------------------------------------
 
     async def _ended(self, outcome: _Outcome[Any], within_s: float) -> bool:
-        """Whether it has ended before the database was found silent."""
+        """True once it has ended; False if the database was found silent, or `within_s` has passed, before that."""
         started = time.monotonic()
         while True:
-            quiet_s = time.monotonic() - max(started, self._heard_at)
+            quiet_s = time.monotonic() - max(started, self._answered_at)
             with anyio.move_on_after(max(SILENCE_S - quiet_s, 0.1)):
                 await outcome.done.wait()
                 return True
             now = time.monotonic()
-            silent = now - max(started, self._heard_at) >= SILENCE_S and not await self.is_alive()
+            silent = now - max(started, self._answered_at) >= SILENCE_S and not await self.is_alive()
             if outcome.done.is_set():
                 return True
             if silent or now - started > within_s:
                 return False
 
-    async def _accompany(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _run_in_background(self, work: Callable[[], Awaitable[None]]) -> None:
         with anyio.CancelScope() as scope:
-            self._companions.add(scope)
+            self._background.add(scope)
             try:
                 if not self._closed:
                     await work()
             finally:
-                self._companions.discard(scope)
+                self._background.discard(scope)
 
     async def _drive(
         self, call: Callable[[], Awaitable[T]], outcome: _Outcome[T], limit_s: float | None, placed: bool
@@ -230,10 +240,10 @@ S = TypeVar("S", bound=HasOperations)
 def operation(
     method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
-    """Runs the method by `Operations.run`; it raises our errors instead of the driver's.
+    """Decorator: runs the method through `Operations.run` and maps the driver's errors to ours.
 
-    Where the connection breaks it runs once more, since what a lost connection did is unknown: every write
-    of the store may therefore be repeated. Cancelling the caller leaves open whether it was done.
+    If the connection breaks, the method runs once more, because nobody knows what the lost connection did. So every
+    write of the store must be repeatable. If the caller is cancelled, the write may or may not happen.
     """
 
     @functools.wraps(method)

@@ -1,4 +1,4 @@
-"""Removes the secrets from MongoDB connection strings, and from texts that hold one."""
+"""Parses MongoDB URIs far enough to keep their secrets out of logs and error messages."""
 
 import re
 from pathlib import Path
@@ -19,8 +19,8 @@ def socket_uri(socket: Path) -> str:
 def is_readable(uri: str) -> bool:
     """Whether the parts of the URI can be told apart.
 
-    It is not where an `@`, `/`, `?` or `#` of a password, say, should have been percent-encoded: nobody can
-    tell then where the secret ends, and no part of such a URI may be shown.
+    They cannot if, for example, an `@`, `/`, `?` or `#` in a password was not percent-encoded. Nobody can tell then
+    where the secret ends, so no part of such a URI may be shown.
     """
     shape = _SHAPE.fullmatch(uri)
     if shape is None:
@@ -32,7 +32,9 @@ def is_readable(uri: str) -> bool:
 
 
 def describe(uri: str) -> str:
-    """Hosts and database, or the socket's path: for logs and the terminal, without users, keys and options."""
+    """The hosts and the database, or the socket's path: for logs and the terminal, without users, passwords and
+    options.
+    """
     shape = _SHAPE.fullmatch(uri)
     if shape is None or not is_readable(uri):
         return "an address that cannot be read"

@@ -14,7 +14,10 @@ __all__ = ["AuditDocument", "CredentialDocument", "SecretDocument", "StoredDocum
 
 
 class CredentialDocument(VersionedDocument):
-    """`hash` is the SHA-256 of a secret with 256 random bits, which needs no salt and no slow hash."""
+    """An API key or a session.
+
+    `hash` is the SHA-256 of a secret with 256 random bits, which needs no salt and no slow hash.
+    """
 
     SCHEMA: ClassVar[Schema] = CREDENTIAL
     id: str  # type: ignore[assignment]  # ours, not an ObjectId
@@ -61,7 +64,7 @@ class CredentialDocument(VersionedDocument):
 
 
 class SecretDocument(VersionedDocument):
-    """A random key of the server's own, which all servers of the database share."""
+    """A random key of the server, shared by all servers of the database."""
 
     SCHEMA: ClassVar[Schema] = SECRET
     id: str  # type: ignore[assignment]
@@ -72,9 +75,9 @@ class SecretDocument(VersionedDocument):
 
 
 class UsageDocument(VersionedDocument):
-    """What an owner used in one period, a minute or a day: `local/2026-11-21` or `local/2026-11-21T08:15`.
+    """What an owner used in one period, a day or a minute: its id is `local/2026-11-21` or `local/2026-11-21T08:15`.
 
-    `sessions` are an embed's; a user's tokens and responses count for the account, too.
+    `sessions` counts embed sessions. The tokens and responses of an account's users are also added to the account.
     """
 
     SCHEMA: ClassVar[Schema] = USAGE
@@ -126,7 +129,7 @@ class AuditDocument(VersionedDocument):
 
 
 class StoredDocument(VersionedDocument):
-    """What one owner keeps; a user's counts for the account as well."""
+    """How many bytes an owner stores. The bytes of an account's users are also added to the account."""
 
     SCHEMA: ClassVar[Schema] = STORED_BYTES
     id: str  # type: ignore[assignment]

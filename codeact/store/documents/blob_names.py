@@ -1,4 +1,4 @@
-"""Migrates documents that name a blob by the path of the API's route to naming it by its hash."""
+"""A migration: documents once referred to a blob by the path of its API route, and now refer to it by its hash."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ _PATH = re.compile(r'(\A|"|; all of them: )/v1/blobs/([0-9a-f]{64})(?="|\]|\Z)')
 
 
 def name_blobs_by_hash(document: dict[str, Any]) -> None:
-    """Changes every path of a blob in the document, also in JSON that is kept as text."""
+    """Replaces every blob path in the document, also inside JSON that is stored as text."""
     for key, value in document.items():
         document[key] = _changed(value)
 

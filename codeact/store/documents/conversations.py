@@ -21,7 +21,7 @@ from codeact.store.values import as_json, time_of
 __all__ = ["ConversationDocument"]
 
 LATEST = [("updated_at", DESCENDING), ("_id", DESCENDING)]
-"""The order of every list, and the end of every index that serves one."""
+"""The order of every list, and the end of every index that serves a list."""
 
 RANGES = {"tokens": "facets.tokens", "cost": "facets.cost_usd", "duration": "facets.duration_s"}
 
@@ -31,15 +31,15 @@ HISTORY = {
     "words": [("words", ASCENDING), *LATEST],
     **{name: [("deleted", ASCENDING), (path, ASCENDING), *LATEST] for name, path in RANGES.items()},
 }
-"""The keys of the history's indexes; each is there with the owner in front and without."""
+"""The keys of the history's indexes. Each index exists twice: with the owner in front and without."""
 
 
 class ConversationDocument(VersionedDocument):
-    """A conversation and what the history is searched and filtered by (docs/history.md).
+    """A conversation, with the fields by which the history searches and filters it (docs/history.md).
 
-    `begun_id` is the response that began last: the end of an earlier one, which comes late, changes nothing any more.
-    `labels` and `words` are empty once it is deleted, so that their indexes need not know of it. `revision`
-    counts the changes, `version` says which rules the facets follow: both are `change`'s and `rebuild`'s.
+    `begun_id` is the response that began last; if an earlier one ends after that, it changes nothing. `labels` and
+    `words` are emptied on deletion, so that their indexes need no `deleted` field. `revision` counts the changes
+    (`change` uses it to detect concurrent ones), and `version` is the version of the rules that computed `facets`.
     """
 
     SCHEMA: ClassVar[Schema] = CONVERSATION
@@ -95,11 +95,12 @@ class ConversationDocument(VersionedDocument):
     async def change(
         cls, place: Mapping[str, Any], change: Callable[[Self], object], *, known: Mapping[str, Any] | None = None
     ) -> Self | None:
-        """Lets `change` alter the one at `place`, and stores what differs; again on what is there if others did.
+        """Applies `change` to the conversation at `place` and stores the fields that differ; retries if others changed
+        it.
 
-        None where there is no such conversation. `change` has to bear being called again, also when it was stored.
-        `known` is what was at `place` a moment ago: it saves reading it, and is read again if others changed it.
-        Raises `StoredByNewerVersion`.
+        Returns None if there is no such conversation. `change` may be called several times, even after it was stored.
+        `known` is the document as it was read a moment ago, which saves a query; it is read again if others have
+        changed it. Raises `StoredByNewerVersion`.
         """
         collection = cls.get_pymongo_collection()
         while (stored := known or await collection.find_one(place)) is not None:
@@ -109,7 +110,7 @@ class ConversationDocument(VersionedDocument):
             change(document)
             document.label()
             wanted = document.model_dump(exclude={"id", "revision"})
-            # What an older server left out has no value in `stored`.
+            # A field that an older server did not write is missing in `stored`.
             values = {name: value for name, value in wanted.items() if name not in stored or value != stored[name]}
             same = {"_id": document.id, "revision": stored.get("revision")}
             done = await collection.update_one(same, {"$set": values, "$inc": {"revision": 1}})
@@ -122,7 +123,7 @@ class ConversationDocument(VersionedDocument):
         return stand_ins.of_conversation(stored)
 
     def begin(self, response: Response, input_items: list[Input]) -> None:
-        """Takes in what a response knows when it begins."""
+        """Adds what is known of a response when it begins."""
         messages = [item for item in input_items if isinstance(item, InputMessage)]
         self.title = self.title or title_of(messages)
         self.begun_id = response.id
@@ -131,7 +132,7 @@ class ConversationDocument(VersionedDocument):
         self.words = begun(self.facets, self.words, response, messages)
 
     def end(self, response: Response) -> None:
-        """Takes in what a response knows when it has ended, and makes it the last one; once."""
+        """Adds what is known of a response when it has ended, once, and makes it the last one."""
         if self.last_response_id != response.id:
             self.last_response_id = response.id
             self.words = ended(self.facets, self.words, response)
@@ -139,7 +140,7 @@ class ConversationDocument(VersionedDocument):
         self.updated_at = time_of(time.time())
 
     def waiting(self) -> list[Input]:
-        """What was said outside of a response, for the next one."""
+        """The items that were added outside of a response and wait for the next one."""
         return read_input(self.pending)
 
     def rename(self, title: str) -> None:
@@ -147,16 +148,16 @@ class ConversationDocument(VersionedDocument):
         self.words = more_words(self.words, [title])
 
     def mark_deleted(self) -> None:
-        """The first call says when."""
+        """Marks it deleted; the first call sets the time."""
         self.deleted_at = self.deleted_at or time_of(time.time())
         self.deleted = True
 
     def mark_restored(self) -> None:
-        """Undoes `mark_deleted`, but for the words, which only `rebuild` knows."""
+        """Undoes `mark_deleted`, except for `words`, which only `rebuild` can compute."""
         self.deleted, self.deleted_at = False, None
 
     def rebuild(self, stored: list[StoredResponse]) -> None:
-        """Takes in all of its responses anew."""
+        """Computes the search fields anew from all of its responses."""
         begun_id = self.begun_id
         self.facets, self.version = SearchFields(), VERSION
         self.words = more_words([], [self.title or ""])
@@ -167,7 +168,7 @@ class ConversationDocument(VersionedDocument):
         self.begun_id = begun_id
 
     def label(self) -> None:
-        """Makes what it is searched by agree with the rest of it."""
+        """Computes `labels` from the other fields; empties the search fields of a deleted conversation."""
         self.labels = labels_of(self.facets, pinned=self.pinned, tags=self.tags, ratings=self.ratings)
         if self.deleted:
             self.labels, self.words = [], []

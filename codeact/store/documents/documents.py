@@ -1,4 +1,4 @@
-"""All collections of one database, and the changes that concern several of them."""
+"""All collections of one database, and changes that span several of them."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -27,14 +27,14 @@ from codeact.store.records import StoredResponse
 __all__ = ["Documents"]
 
 BATCH = 5
-"""Items that the database's driver decodes at a time; one has 8 MB at most, and ordinary ones a few KB."""
+"""How many items the driver decodes at a time. An item has at most 8 MB, usually a few KB."""
 
 
 class Documents:
-    """The document classes bound to one database.
+    """The document classes, bound to one database.
 
-    They are subclasses of its own: Beanie binds a class to one database for the whole process, and a second
-    store would redirect the first one's writes.
+    Each instance makes its own subclasses, because Beanie binds a class to one database for the whole process: a second
+    store would otherwise redirect the writes of the first.
     """
 
     def __init__(self) -> None:
@@ -54,9 +54,12 @@ class Documents:
         self.audit: type[AuditDocument] = type("Audit", (AuditDocument,), {})
 
     async def insert(self, document: Document) -> bool:
-        """Inserts; False where it is there already, stored by a call whose connection broke, or must not be there."""
+        """Inserts the document.
+
+        Returns False if it exists already (stored by a call whose connection broke) or if a unique index forbids it.
+        """
         try:
-            # Beanie's own `insert` takes several times as long to encode a document that is made of plain values.
+            # Beanie's own `insert` takes several times as long to encode a document of plain values.
             fields = document.model_dump(exclude={"revision_id"})
             named = {"_id": id} if (id := fields.pop("id")) is not None else {}
             await document.get_pymongo_collection().insert_one(named | fields)
@@ -65,7 +68,7 @@ class Documents:
         return True
 
     async def with_items(self, found: Sequence[ResponseDocument]) -> list[StoredResponse]:
-        """The responses with their items, in the given order; in one query."""
+        """Loads the items of these responses in one query; returns the responses in the given order."""
         items: dict[str, list[ItemDocument]] = {document.id: [] for document in found}
         order = ("response_id", "output_index")
         slices = Slices()
@@ -93,9 +96,10 @@ class Documents:
         await self.insert(document)
 
     async def remove(self, conversation: ConversationDocument) -> None:
-        """Removes the conversation and what is its own; the conversation last, so that a retry ends it.
+        """Removes the conversation and everything that belongs to it; the conversation itself last, so that a retry
+        completes it.
 
-        Blobs that nothing else is seen to use are marked, for `remove_unused_blob`.
+        Marks the blobs that nothing else seems to use, for `remove_unused_blob`.
         """
         responses = self.responses.find({"response.conversation.id": conversation.id}).project(TreeLink)
         ids = [link.id async for link in responses]
@@ -113,7 +117,7 @@ class Documents:
         await self.conversations.find({"_id": conversation.id}).delete()
 
     async def remove_unused_blob(self, since: datetime) -> bool:
-        """Removes one blob that nothing has used since then; False where there is none any more."""
+        """Removes one blob that has been unused since `since`; returns False if there is none left."""
         blobs = self.blobs.get_pymongo_collection()
         unused = {"unused_at": {"$lte": since}}
         found = await blobs.find_one(unused, {"owner": 1, "sha256": 1})
@@ -123,7 +127,8 @@ class Documents:
         if await self._is_used(**of_it):
             await blobs.update_many(of_it, {"$unset": {"unused_at": ""}})
         else:
-            await blobs.delete_many(of_it | unused)  # Whoever puts it again at this moment has said so there.
+            # If somebody has just put it again, `unused_at` is gone and nothing is deleted.
+            await blobs.delete_many(of_it | unused)
         return True
 
     async def _mark_unused(self, sha256: str, conversation: ConversationDocument) -> None:
@@ -133,7 +138,10 @@ class Documents:
             await blobs.update_many(of_it, {"$set": {"unused_at": datetime.now(UTC)}})
 
     async def _is_used(self, owner: str, sha256: str, *, but: str = "") -> bool:
-        """By a conversation or a file. What a response under way has put is among them only once that has ended."""
+        """Whether a conversation or a file uses the blob.
+
+        A blob of a running response counts only once that has ended.
+        """
         other = {"owner": owner, "facets.blobs": sha256, "_id": {"$ne": but}}
         if await self.conversations.find_one(other) is not None:
             return True
@@ -141,11 +149,11 @@ class Documents:
 
     @classmethod
     async def bind(cls, database: AsyncDatabase[dict[str, Any]]) -> "Documents":
-        """Binds and creates missing indexes; on a database that grew without them this takes its time."""
+        """Binds the classes and creates missing indexes, which takes long on a large database that lacks them."""
         documents = cls()
         models = list(vars(documents).values())
         initializer = Initializer(database, document_models=models)
-        # It would bind what they inherit from as well; `init_beanie` has no word against that.
+        # Otherwise Beanie would bind the base classes too; `init_beanie` has no option against that.
         initializer.inited_classes += [model.__bases__[0] for model in models]
         await initializer
         return documents

@@ -1,4 +1,4 @@
-"""The documents of containers, their files, and blobs, which hold the contents."""
+"""The documents of containers, their files, and the blobs that hold file contents."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -13,8 +13,10 @@ __all__ = ["BlobDocument", "ContainerDocument", "FileDocument"]
 
 
 class ContainerDocument(VersionedDocument):
-    """A sandbox that a conversation has or had. `process` names the server that said so at `held_at`, by the
-    database's clock: the only one that all servers share.
+    """A sandbox that a conversation has or had.
+
+    `process` names the server that holds it, as of `held_at`. That time is from the database's clock, the only one that
+    all servers share.
     """
 
     SCHEMA: ClassVar[Schema] = CONTAINER
@@ -48,7 +50,7 @@ class ContainerDocument(VersionedDocument):
 
 
 class FileDocument(VersionedDocument):
-    """One version of a file. `current` is False once the file was changed or removed; its content stays."""
+    """One version of a file. `current` becomes False when the file is changed or removed; the content is retained."""
 
     SCHEMA: ClassVar[Schema] = FILE
     id: str  # type: ignore[assignment]
@@ -85,9 +87,9 @@ class FileDocument(VersionedDocument):
 
 
 class BlobDocument(VersionedDocument):
-    """A part of a blob: large ones have several, since a document holds less than 16 MB.
+    """One part of a blob: a large blob has several, since a document holds less than 16 MB.
 
-    `unused_at` is when nothing was found to use it; who puts it again takes that away.
+    `unused_at` is the time when the blob was found unused; putting the blob again removes the field.
     """
 
     SCHEMA: ClassVar[Schema] = BLOB

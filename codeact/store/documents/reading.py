@@ -1,7 +1,7 @@
-"""Reads stored items; shows one that this version cannot read as such, instead of failing.
+"""Reads stored items. An item that this version cannot read is shown as a placeholder instead of failing.
 
-A newer version of the server, or a hand, may have stored what this version does not know. The document stays
-as it is, so that going back to that version loses nothing.
+Such an item may come from a newer version of the server or from a manual edit. The document is left unchanged, so that
+the newer version can read it again.
 """
 
 from collections.abc import Iterable
@@ -20,12 +20,12 @@ TYPE_CHARS, REASON_CHARS = 100, 300
 
 
 def read_item(stored: Any) -> Item:
-    """One item of an answer; a message that names its type where it cannot be read. Never raises."""
+    """Reads one item of an answer. Returns a message that names its type if it cannot be read. Never raises."""
     try:
         item: Item = msgspec.convert(stored, Item)
         return item
     except msgspec.ValidationError as error:
-        text = _said_of(stored, error)
+        text = _placeholder(stored, error)
         return Message(id=_id(stored, "msg"), status="completed", content=[OutputText(text=text)])
 
 
@@ -34,7 +34,7 @@ def read_items(stored: Iterable[Any]) -> list[Item]:
 
 
 def read_input(stored: Iterable[Any]) -> list[Input]:
-    """What a client said; a note of a developer stands for what cannot be read. Never raises."""
+    """Reads what a client sent. A developer message stands in for an item that cannot be read. Never raises."""
     return [_read_input(each) for each in stored]
 
 
@@ -43,13 +43,13 @@ def _read_input(stored: Any) -> Input:
         item: Input = msgspec.convert(stored, Input)
         return item
     except msgspec.ValidationError as error:
-        part = {"type": "input_text", "text": _said_of(stored, error)}
+        part = {"type": "input_text", "text": _placeholder(stored, error)}
         return InputMessage(id=_id(stored, "msg"), role="developer", content=[part])
 
 
-def _said_of(stored: Any, error: Exception) -> str:
+def _placeholder(stored: Any, error: Exception) -> str:
     kind = str(stored.get("type"))[:TYPE_CHARS] if isinstance(stored, dict) else type(stored).__name__
-    reason = str(error)[:REASON_CHARS]  # It repeats the value that is not known, however long that is.
+    reason = str(error)[:REASON_CHARS]  # Shortened, because it repeats the unknown value, which can be long.
     log.warning("stored item not readable", type=kind, item=_id(stored, "")[:TYPE_CHARS], reason=reason)
     return f"[An item of the type '{kind}' stands here, which this version of the server cannot read.]"
 

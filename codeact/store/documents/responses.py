@@ -1,7 +1,7 @@
-"""The documents of responses, items and events, and their conversion from and to `codeact.events`.
+"""The documents of responses, items and event batches, and their conversion from and to `codeact.events`.
 
-A document has the wire's field names. Free-form JSON (what code displayed, a client's metadata and tools) is kept
-as JSON text.
+A document has the wire's field names. Free-form JSON (what code displayed, a client's metadata and tools) is stored as
+JSON text.
 """
 
 from collections.abc import Mapping
@@ -33,19 +33,20 @@ COUNTED = [
     *(f"response.usage.{name}" for name in ("input_tokens", "input_tokens_details.cached_tokens", "output_tokens")),
     "response.usage.codeact:cost_usd",
 ]
-"""All that statistics ask of responses, so that they read their index alone."""
+"""All the fields that statistics read, so that an index alone answers them."""
 
 _BUNDLE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class ResponseDocument(VersionedDocument):
-    """A response without its output, which is in `ItemDocument`s: 200 items of 100 KB do not fit into one document.
+    """A response without its output, which is stored as `ItemDocument`s: 200 items of 100 KB do not fit into one
+    document.
 
-    `root_id` is the oldest ancestor, the same for a whole tree of branches. `last_code` says in which kernel code ran
-    last, up to its end: a `LastCode`, empty where none ran, None where nobody noted it. `process` names the server
-    that produces it, and is absent once it has ended; `beat` grows while that server lives; `cancel` and `steers`
-    are what other processes ask of it. `epoch` grows with each take-over by another server, and `adopted` is the
-    epoch from which on items count (`run_writes`). `end` is how it will have ended, while that is being stored.
+    `root_id` is the oldest ancestor, the same for a whole tree of branches. `last_code` is the `LastCode` up to the end
+    of this response: empty if no code ran, None if unknown. `process` names the server that runs the response; it is
+    removed when the response has ended. `beat` grows while that server lives; `cancel` and `steers` are requests from
+    other processes. `epoch` grows with each take-over by another server; items from epochs before `adopted` are ignored
+    (`run_writes`). `end` is the decided end, while the rest of it is being stored.
     """
 
     SCHEMA: ClassVar[Schema] = RESPONSE
@@ -110,12 +111,12 @@ class ResponseDocument(VersionedDocument):
 
     @classmethod
     async def ancestors(cls, link: "TreeLink") -> list[str]:
-        """The ids of its ancestors and its own, oldest first."""
+        """The ids of the ancestors and of the response itself, oldest first."""
         return await cls.chain(link.id, link.root_id)
 
     @classmethod
     async def chain(cls, response_id: str, root_id: str) -> list[str]:
-        """The ids of the response's ancestors and its own, oldest first; read from the index `tree` alone."""
+        """The ids of the response's ancestors and its own, oldest first. The index `tree` alone answers the query."""
         fields = {"root_id": 1, "response.previous_response_id": 1}
         tree = cls.get_pymongo_collection().find({"root_id": root_id}, fields)
         previous = {node["_id"]: node["response"].get("previous_response_id") async for node in tree}
@@ -131,7 +132,7 @@ class ResponseDocument(VersionedDocument):
         return stand_ins.of_response(stored)
 
     def unpack(self, items: "list[ItemDocument]") -> StoredResponse:
-        """With the items that count."""
+        """Converts it to a response with its valid items."""
         wire = {
             **self.response,
             "metadata": msgspec.json.decode(self.response["metadata"]),
@@ -143,14 +144,14 @@ class ResponseDocument(VersionedDocument):
         return StoredResponse(response, read_input(self.input))
 
     def counted(self, item: "ItemDocument") -> list[Item]:
-        """The item, if it counts: a server that had lost the response may have stored some that do not."""
+        """The item, unless it is invalid: a server that had lost the response may have stored it afterwards."""
         return [item.read()] if item.epoch >= self.adopted else []
 
 
 class ItemDocument(VersionedDocument):
-    """One finished item of a response's output. Its owner is its response's: nobody reaches it another way.
+    """One finished item of a response's output. Its owner is that of the response, through which alone it is reached.
 
-    `epoch` is that in which its response's server stored it.
+    `epoch` is the response's epoch in which the item was stored.
     """
 
     SCHEMA: ClassVar[Schema] = ITEM
@@ -169,7 +170,7 @@ class ItemDocument(VersionedDocument):
                 name="function_calls",
                 partialFilterExpression={"item.type": "function_call"},
             ),
-            # What went wrong, by the time that is in the ids.
+            # Failures, by the time that is encoded in the ids.
             *(
                 IndexModel(
                     [("_id", ASCENDING), (f"item.codeact:result.{path}", ASCENDING)],
@@ -186,7 +187,7 @@ class ItemDocument(VersionedDocument):
 
     @classmethod
     def fields(cls, response_id: str, output_index: int, item: Item, *, epoch: int = 0) -> dict[str, Any]:
-        """As MongoDB has it, but for the name of the id."""
+        """The fields as MongoDB has them, except that the id is named `id`."""
         return {
             "id": item.id,
             "response_id": response_id,
@@ -201,7 +202,7 @@ class ItemDocument(VersionedDocument):
         return stand_ins.of_item(stored)
 
     def read(self) -> Item:
-        """The item, or a message that says that it cannot be read."""
+        """The item, or a placeholder message if it cannot be read."""
         try:
             return read_item(self.unpack())
         except (msgspec.DecodeError, AttributeError, TypeError, ValueError):
@@ -217,11 +218,11 @@ class ItemDocument(VersionedDocument):
 
 
 class EventBatchDocument(VersionedDocument):
-    """Neighbouring events of one response, as JSON texts with a newline between them.
+    """Consecutive events of one response, as JSON texts separated by newlines.
 
-    Its id is `response:first:part`, so that a response's batches are read in order by their ids alone. `first`
-    is the number of the first event. A frame that is too long for a document is continued in the next part;
-    such parts have a `size` of 0, up to the one with its end. The owner is the response's.
+    The id is `response:first:part`, so that the ids alone put a response's batches in order. `first` is the number of
+    the first event. A frame too long for one document is continued in the next part; all its parts but the last have a
+    `size` of 0. The owner is that of the response.
     """
 
     SCHEMA: ClassVar[Schema] = EVENTS
@@ -238,12 +239,12 @@ class EventBatchDocument(VersionedDocument):
 
     @classmethod
     async def remove(cls, response_id: str) -> None:
-        """Forgets a response's events."""
+        """Deletes all events of a response."""
         await cls.find({"_id": {"$gt": f"{response_id}:", "$lt": f"{response_id};"}}).delete()
 
 
 class TreeLink(BaseModel):
-    """A response's place in its tree; reading it by `root_id` needs the index `tree` alone."""
+    """A response's place in its tree. The index `tree` alone answers queries for it by `root_id`."""
 
     id: str = Field(alias="_id")
     root_id: str
@@ -258,20 +259,20 @@ class TreeLink(BaseModel):
 
 
 def pack_response(response: Response) -> dict[str, Any]:
-    """The response as it is on the wire, without its output."""
+    """The response as on the wire, without its output."""
     wire: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(response, output=[]))
     del wire["output"]
     return wire | {"metadata": as_json(response.metadata), "tools": as_json(response.tools)}
 
 
 def pack_end(response: Response) -> dict[str, Any]:
-    """What changes in its document when it has ended."""
+    """The fields of the document that change when the response has ended."""
     code = last_code(response.output)
     return {"response": pack_response(response), **({"last_code": asdict(code)} if code is not None else {})}
 
 
 def _pack_item(item: Item) -> dict[str, Any]:
-    """The item as it is on the wire, what was displayed as JSON text: it is never decoded on its way."""
+    """The item as on the wire, with display data as JSON text, which is never decoded on the way."""
     if not isinstance(item, CodeInterpreterCall):
         return dict(msgspec.to_builtins(item))
     shown = item.notebook_outputs

@@ -1,4 +1,4 @@
-"""Stores and finds credentials, counts usage, and keeps the audit log."""
+"""Stores credentials, counts usage, and writes and reads the audit log."""
 
 import hashlib
 import secrets
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["EMBED_PREFIX", "KEY_PREFIX", "Access", "hash_of"]
 
-REVOKED_IS_KEPT = timedelta(days=90)
-AUDIT_IS_KEPT = timedelta(days=90)
+REVOKED_RETENTION = timedelta(days=90)
+AUDIT_RETENTION = timedelta(days=90)
 KEY_PREFIX = "codeact_"
 EMBED_PREFIX = f"{KEY_PREFIX}embed_"
 DUPLICATE = 11000
-"""The server's code for a key that exists."""
+"""The server's error code for a duplicate key."""
 SHOWN_CHARS = len(KEY_PREFIX) + 6
 
 
 def hash_of(secret: str) -> str:
-    """SHA-256 in hex: all that is ever kept of a secret."""
+    """SHA-256 in hex: the only form in which a secret is stored."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -39,7 +39,7 @@ def _limits_set(limits: OwnerLimits) -> dict[str, int]:
 
 
 class Access:
-    """A part of the `Store`: keys, sessions, usage and the audit log. What `Store` promises holds here too."""
+    """The part of `Store` for keys, sessions, usage and the audit log. The guarantees of `Store` hold here too."""
 
     def __init__(self, documents: "Documents", operations: Operations) -> None:
         self._credentials = documents.credentials
@@ -59,7 +59,7 @@ class Access:
         expires_at: datetime | None = None,
         limits: OwnerLimits | None = None,
     ) -> tuple[Credential, str]:
-        """A new API key and its secret, which cannot be read again. Raises `InvalidRequest` for the owner's name."""
+        """Creates an API key and its secret, which cannot be read again. Raises `InvalidRequest` for a bad owner."""
         check_owner(owner)
         secret = f"{KEY_PREFIX}{secrets.token_urlsafe(32)}"
         document = self._credentials(
@@ -79,33 +79,33 @@ class Access:
 
     @operation
     async def list_keys(self) -> list[Credential]:
-        """Every key, oldest first; revoked ones for 90 days more."""
+        """Every key, oldest first, including those revoked in the last 90 days."""
         found = self._credentials.find({"kind": "key"}).sort("created_at")
         return [document.record() for document in await found.to_list()]
 
     @operation
     async def has_keys(self) -> bool:
-        """Whether a key exists that is accepted now."""
+        """Whether a valid key exists: neither revoked nor expired."""
         now = datetime.now(UTC)
         alive = {"kind": "key", "revoked_at": None, "$or": [{"expires_at": None}, {"expires_at": {"$gt": now}}]}
         return await self._credentials.find_one(alive) is not None
 
     @operation
     async def revoke_key(self, key_id: str) -> Credential:
-        """Ends the key and every session made from it, at once. Raises `NotFound`."""
+        """Revokes the key and ends every session made from it, at once. Raises `NotFound`."""
         document = await self._credentials.find_one({"_id": key_id, "kind": "key"})
         if document is None:
             raise NotFound(f"There is no key '{key_id}'; `codeact keys list` shows them.", param="key_id")
         now = datetime.now(UTC)
         if document.revoked_at is None:
-            document.revoked_at, document.purge_at = now, now + REVOKED_IS_KEPT
+            document.revoked_at, document.purge_at = now, now + REVOKED_RETENTION
             await document.save()
         await self._credentials.find({"parent_id": key_id}).delete()
         return document.record()
 
     @operation
     async def find(self, secret: str) -> Credential | None:
-        """The key or session, of a browser or of an embed, that the secret belongs to, if it is accepted now."""
+        """Finds the valid key, browser session or embed session with this secret; None if there is none."""
         document = await self._credentials.find_one({"hash": hash_of(secret), "revoked_at": None})
         if document is None or (document.expires_at is not None and document.expires_at <= datetime.now(UTC)):
             return None
@@ -115,7 +115,7 @@ class Access:
     async def create_session(
         self, *, parent_id: str, owner: str, operator: bool, limits: OwnerLimits, lasts: timedelta
     ) -> str:
-        """The secret of a session that stands for its key; it ends after `lasts`, or with the key."""
+        """Creates a browser session for a key; returns its secret. It ends after `lasts`, or with the key."""
         secret = secrets.token_urlsafe(32)
         now = datetime.now(UTC)
         await self._credentials(
@@ -136,7 +136,7 @@ class Access:
 
     @operation
     async def end_session(self, secret: str) -> None:
-        """Idempotent."""
+        """Ends a browser session. Idempotent."""
         await self._credentials.find({"hash": hash_of(secret), "kind": "session"}).delete()
 
     @operation
@@ -150,7 +150,7 @@ class Access:
         limits: OwnerLimits,
         account_limits: OwnerLimits,
     ) -> tuple[Credential, str]:
-        """A session of a widget's user and its token, which cannot be read again. It ends with its key, too."""
+        """Creates a session for a widget's user, and its token, which cannot be read again. It ends with its key."""
         secret = f"{EMBED_PREFIX}{secrets.token_urlsafe(32)}"
         document = self._credentials(
             id=new_id("emb"),
@@ -173,7 +173,7 @@ class Access:
 
     @operation
     async def end_embed_session(self, session_id: str, *, parent_id: str | None) -> None:
-        """Ends a session that was made from this key; None: from any. Raises `NotFound`."""
+        """Ends an embed session made from this key; `parent_id` None: from any key. Raises `NotFound`."""
         query: dict[str, Any] = {"_id": session_id, "kind": "embed"}
         if parent_id is not None:
             query["parent_id"] = parent_id
@@ -185,31 +185,31 @@ class Access:
 
     @operation
     async def count_response(self, owner: str, at: datetime) -> int:
-        """Counts one more response of this minute; returns how many there are now, over all server processes.
+        """Counts one response; returns how many the owner has begun this minute, over all server processes.
 
-        Where the connection breaks it may be counted twice.
+        It may be counted twice if the connection breaks.
         """
         return await self._count(owner, "responses", at)
 
     @operation
     async def uncount_response(self, owner: str, at: datetime) -> None:
-        """Takes back what `count_response` counted at that time."""
+        """Undoes one `count_response` of that time."""
         await self._add(f"{owner}/{at:%Y-%m-%dT%H:%M}", {"responses": -1}, at + timedelta(minutes=2))
 
     @operation
     async def count_session(self, account: str, at: datetime) -> int:
-        """The same for sessions of an embed."""
+        """Counts one embed session; otherwise like `count_response`."""
         return await self._count(account, "sessions", at)
 
     @operation
     async def add_tokens(self, owner: str, tokens: int, at: datetime) -> None:
-        """Adds to what the owner used on this day, and to what its account did."""
+        """Adds to the tokens that the owner, and its account, used on this day."""
         for each in sorted({owner, account_of(owner)}):
             await self._add(f"{each}/{at:%Y-%m-%d}", {"tokens": tokens}, at + timedelta(days=2))
 
     @operation
     async def tokens_used(self, owner: str, at: datetime) -> int:
-        """Tokens of the day that `at` (UTC) falls into."""
+        """The tokens that the owner used on the day (UTC) of `at`."""
         document = await self._usage.get(f"{owner}/{at:%Y-%m-%d}")
         return document.tokens if document is not None else 0
 
@@ -226,14 +226,14 @@ class Access:
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
-        assert found is not None  # since it is made where it is missing
+        assert found is not None  # because of `upsert`
         return dict(found)
 
     # ---- audit ---------------------------------------------------------------------------------------
 
     @operation
     async def record(self, entries: Sequence[AuditEntry]) -> None:
-        """Keeps the entries for 90 days. An entry that is there already stays as it is."""
+        """Stores the entries for 90 days. An entry with an id that exists already is skipped."""
         from bson import ObjectId
         from pymongo.errors import BulkWriteError
 
@@ -248,7 +248,7 @@ class Access:
                 status=entry.status,
                 address=entry.address,
                 times=entry.times,
-                purge_at=entry.at + AUDIT_IS_KEPT,
+                purge_at=entry.at + AUDIT_RETENTION,
             )
             for entry in entries
         ]
@@ -273,7 +273,10 @@ class Access:
         after: str | None = None,
         limit: int = 100,
     ) -> list[tuple[str, AuditEntry]]:
-        """Entries with their ids, newest first; `after` is the last id of the page before. Owner None: all owners'."""
+        """Entries with their ids, newest first.
+
+        `after` is the last id of the previous page. `owner` None: all owners.
+        """
         from bson import ObjectId
         from bson.errors import InvalidId
 

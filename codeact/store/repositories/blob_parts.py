@@ -1,4 +1,4 @@
-"""Reads blobs part by part: their size, and any range of their bytes."""
+"""Reads blobs in parts: their size, and any range of their bytes."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ __all__ = ["BlobParts", "StoredBlob"]
 
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
-    """A blob of which only the first part has been read, as `head`. All parts but the last are as long as that."""
+    """A blob of which only the first part, `head`, has been read. All parts except the last have its length."""
 
     owner: str
     sha256: str
@@ -26,7 +26,7 @@ class StoredBlob:
 
 
 class BlobParts:
-    """A part of the `Store`. What `Store` promises holds here too."""
+    """The part of `Store` that reads large blobs. The guarantees of `Store` hold here too."""
 
     def __init__(self, documents: "Documents", operations: Operations) -> None:
         self._blobs = documents.blobs
@@ -34,14 +34,17 @@ class BlobParts:
 
     @operation
     async def open(self, sha256: str, *, owner: str) -> StoredBlob:
-        """Reads its first part. Raises `NotFound`, also while it is being put."""
+        """Reads the blob's first part and its size. Raises `NotFound`, also while the blob is still being stored."""
         first = await self._part(sha256, 0, owner)
         last = first if first.parts == 1 else await self._part(sha256, first.parts - 1, owner)
         size_bytes = len(first.data) * (first.parts - 1) + len(last.data)
         return StoredBlob(owner, sha256, size_bytes, Blob(first.data, first.media_type))
 
     async def read(self, blob: StoredBlob, start: int, stop: int) -> AsyncGenerator[bytes, None]:
-        """Its bytes from `start` to `stop`; one part at a time is held. Raises `NotFound` if it goes meanwhile."""
+        """Yields the bytes from `start` to `stop`, with one part in memory.
+
+        Raises `NotFound` if the blob is removed meanwhile.
+        """
         part_bytes = len(blob.head.data)
         while start < stop:
             part, at = divmod(start, part_bytes)

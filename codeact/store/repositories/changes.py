@@ -1,4 +1,4 @@
-"""Wakes the readers of one response's log when it grows, each at its own pace."""
+"""Wakes the readers of a response's event log when it grows; each reads at its own pace."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ __all__ = ["Changes", "Followed", "Head"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Head:
-    """A batch of events, without the events. A batch can be replaced by a longer one with the same id."""
+    """Identifies a state of an event batch. A batch can be replaced by a longer one with the same id."""
 
     id: str
     size: int = 0
@@ -24,8 +24,10 @@ class Head:
 
 @dataclass(eq=False, slots=True)
 class Followed:
-    """One response. `newest` is its newest batch, None until that is known; `fresh` is what came last, if it was read
-    for all.
+    """A response that readers follow.
+
+    `newest` is its newest batch, None until known. `fresh` holds the latest events, if the tailer has read them for all
+    readers.
     """
 
     newest: Head | None = None
@@ -44,7 +46,7 @@ class Followed:
 
 
 class Changes:
-    """What one reader learns of a response. For one task."""
+    """One reader's view of a followed response. Use it in one task."""
 
     def __init__(self, followed: Followed) -> None:
         self._followed = followed
@@ -52,9 +54,10 @@ class Changes:
         self._missed = False
 
     async def __call__(self, within_s: float = math.inf) -> bool:
-        """Returns True once there may be more to read than when it was last called or entered; False after `within_s`.
+        """Waits until there may be more to read than at the previous call (or on entering); returns False after
+        `within_s`.
 
-        Raises `StoreError` where the database could not be asked. Cancelling loses nothing.
+        Raises `StoreError` if the query to the database failed. Cancelling loses nothing.
         """
         if self._seen == self._followed.version:
             with anyio.move_on_after(within_s):
@@ -64,16 +67,16 @@ class Changes:
         self._missed = self._followed.version - self._seen > 1
         self._seen = self._followed.version
         if self._followed.error is not None:
-            raise copy(self._followed.error)  # Each raise adds to an exception's traceback.
+            raise copy(self._followed.error)  # A copy, because each raise extends the exception's traceback.
         return True
 
     @property
     def has_ended(self) -> bool:
-        """Whether no server was at work on the response any more when the tailer looked last."""
+        """Whether no server was running the response any more when the tailer last looked."""
         return self._followed.ended
 
     def fresh(self, at: int) -> Sequence[EventBatch] | None:
-        """The news from the number `at` on; None where they have to be read from the database."""
+        """The new events from number `at` on; None if they must be read from the database."""
         fresh = self._followed.fresh
         if fresh is None or self._missed or self._seen != self._followed.version:
             return None

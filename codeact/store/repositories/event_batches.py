@@ -1,4 +1,4 @@
-"""What runs write: batches of neighbouring events of one response, and finished items."""
+"""The values that runs write: batches of consecutive events of one response, and finished items."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from codeact.events import Item
 __all__ = ["BATCH_BYTES", "EventBatch", "RunWrite"]
 
 BATCH_BYTES = 256_000
-"""Of one document with events."""
+"""The size of one document with events."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """Events of one response that follow each other: `frames[i]` has the number `first + i`."""
+    """Consecutive events of one response: `frames[i]` has the number `first + i`."""
 
     response_id: str
     first: int
@@ -21,16 +21,16 @@ class EventBatch:
 
     @property
     def next(self) -> int:
-        """The number after its last."""
+        """The number after the last event."""
         return self.first + len(self.frames)
 
 
 @dataclass(frozen=True, slots=True)
 class RunWrite:
-    """What one run writes: items with their places in its output, and events.
+    """One write of a run: events, and items with their index in the output.
 
-    `is_awaited`: somebody waits until it is stored. Then, and where there is an `epoch`, the database is asked
-    afterwards whether the run is still this server's.
+    `is_awaited`: somebody waits until it is stored. In that case, if there is an `epoch`, the database is asked
+    afterwards whether this server still owns the run.
     """
 
     event_batch: EventBatch

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["Events", "batches"]
 
 PART_BYTES = 8_000_000
-"""Half of what a document may hold."""
+"""Half of what a document may contain."""
 PAGE_BYTES = 2_000_000
 PAGE_BATCHES = 100
 
 
 class Events:
-    """A part of the `Store`, with its promises. The caller has checked the owner."""
+    """The part of `Store` with the event logs.
+
+    The guarantees of `Store` hold here too; the caller must check the owner.
+    """
 
     def __init__(self, documents: "Documents", operations: Operations) -> None:
         self._events = documents.events
@@ -32,15 +35,15 @@ class Events:
 
     @operation
     async def first(self, response_id: str) -> int | None:
-        """The number of the first event that is still kept; None where there is none."""
+        """The number of the first event that is still stored; None if there is none."""
         all_of_it = {"_id": {"$gt": f"{response_id}:", "$lt": f"{response_id};"}}
         batch = await self._collection.find_one(all_of_it, {"first": 1}, sort=[("_id", 1)])
         return None if batch is None else int(batch["first"])
 
     async def read(self, response_id: str, start: int) -> AsyncGenerator[EventBatch, None]:
-        """What is stored by now from the number `start` on, in order, a few MB at a time.
+        """Yields the stored events from number `start` on, in order, a few MB at a time.
 
-        Numbers that were given and never stored are left out: after a crash there can be a gap.
+        Skips numbers that were never stored: a crash can leave a gap.
         """
         at = start
         while True:
@@ -52,7 +55,7 @@ class Events:
                 return
 
     def changes(self, response_id: str) -> AbstractAsyncContextManager[Changes]:
-        """Tells of the response's events that are stored from now on, whichever server stores them (`Tailer`)."""
+        """Reports the response's events that any server stores from now on; see `Tailer`."""
         return self._tailer.follow(response_id)
 
     # ---- inside --------------------------------------------------------------------------------------
@@ -63,7 +66,10 @@ class Events:
 
     @operation
     async def _page(self, response_id: str, start: int) -> list[EventBatch]:
-        """Without what a server wrote after its run was taken over (`run_writes`); none while that is being sorted."""
+        """Reads one page, without events that a server wrote after its run was taken over (`run_writes`).
+
+        Repeats the query if a take-over happens meanwhile.
+        """
         while True:
             epoch = await self._epoch(response_id)
             page = await self._page_since(response_id, start, {"epoch": {"$gte": epoch}} if epoch else {})
@@ -98,7 +104,7 @@ class Events:
 
 
 def batches(event_batch: EventBatch) -> Iterator[dict[str, Any]]:
-    """Documents that hold the stretch. Their bounds depend on what comes before them alone."""
+    """Splits the events into documents. Where one document ends depends only on the events before it."""
     first, frames_bytes, size_bytes = event_batch.first, list[bytes](), 0
     for frame in event_batch.frames:
         encoded = frame.encode()

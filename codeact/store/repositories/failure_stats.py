@@ -1,6 +1,6 @@
-"""Statistics of failed code in a period: exceptions and limits, with the code, and how often it was repaired.
+"""Statistics of failed code in a period: exceptions and limits, the code that failed, and how often it was fixed.
 
-All of it comes from the newest 50,000 at most, and what needs their items from the newest 1,000 of those.
+Counts cover at most the newest 50,000 failures; what needs the items themselves covers the newest 1,000.
 """
 
 import asyncio
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["CodeFailure", "FailureKind", "FailureStats", "attempts_until_fixed", "shape_of"]
 
 COUNTED = 50_000
-LOOKED_AT = 1_000
+EXAMINED = 1_000
 RESULT = "item.codeact:result"
 KINDS: Mapping[Literal["exception", "limit"], tuple[str, str]] = {
     "exception": ("raised", f"{RESULT}.error.ename"),
     "limit": ("limited", f"{RESULT}.limit"),
 }
-"""For each kind the index, and the path of the name, that it holds."""
+"""For each kind of failure: its index, and the path of its name, which the index contains."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodeFailure:
-    """How many blocks of code in one bin raised an exception of this name, or hit the limit of this name."""
+    """How many code blocks in one bin raised an exception of this name, or hit the limit of this name."""
 
     start: datetime
     kind: Literal["exception", "limit"]
@@ -41,9 +41,9 @@ class CodeFailure:
 
 @dataclass(frozen=True, slots=True)
 class FailureKind:
-    """Code that failed alike: exceptions of one name whose messages differ in numbers and quoted names alone.
+    """Similar failures: exceptions of one name whose messages differ only in numbers and quoted names.
 
-    `code` and `message` are those of the newest, in `conversation_id` (None: it is gone).
+    `code` and `message` are those of the newest one, in `conversation_id` (None: deleted).
     """
 
     name: str
@@ -55,7 +55,7 @@ class FailureKind:
 
 
 class FailureStats:
-    """Part of a `Store`, with its promises. For operators: nothing here asks whose code it may show."""
+    """The part of `Store` with statistics of failures. For operators only: owners are not checked."""
 
     def __init__(self, documents: "Documents", operations: Operations) -> None:
         self._items = documents.items
@@ -64,13 +64,15 @@ class FailureStats:
 
     @operation
     async def find(self, period: Period) -> list[CodeFailure]:
-        """The newest 50,000 of each kind, by bin, oldest first; of every owner: their indexes do not know whose."""
+        """Counts the newest 50,000 failures of each kind by bin, oldest first, over all owners (the indexes do not
+        contain owners).
+        """
         found = await asyncio.gather(*(self._find(period, kind) for kind in KINDS))
         return sorted((failure for kind in found for failure in kind), key=lambda one: (one.start, one.kind, one.name))
 
     @operation
     async def failing(self, period: Period) -> list[FailureKind]:
-        """The most frequent of the newest 1,000 exceptions, with the newest of each kind."""
+        """Groups the newest 1,000 exceptions by similarity, the most frequent group first."""
         _, path = KINDS["exception"]
         fields = {"item.code": 1, f"{RESULT}.error": 1, "response_id": 1}
         found = await self._newest(period, path, fields)
@@ -84,9 +86,9 @@ class FailureStats:
 
     @operation
     async def attempts(self, period: Period) -> dict[int | None, int]:
-        """How often code that raised worked after so many more attempts in its answer (None: never).
+        """Counts how many more attempts failed code needed, within its answer, until it worked; None: it never worked.
 
-        From the answers in which the newest 1,000 exceptions were raised.
+        Covers the answers in which the newest 1,000 exceptions were raised.
         """
         _, path = KINDS["exception"]
         found = await self._newest(period, path, {"response_id": 1})
@@ -121,7 +123,7 @@ class FailureStats:
 
     async def _newest(self, period: Period, path: str, fields: Mapping[str, int]) -> list[dict[str, Any]]:
         cursor = self._collection.find(_within(period, path), fields, hint="raised").sort("_id", -1)
-        found: list[dict[str, Any]] = await cursor.limit(LOOKED_AT).to_list()
+        found: list[dict[str, Any]] = await cursor.limit(EXAMINED).to_list()
         return found
 
     async def _conversations(self, response_ids: Iterable[str]) -> dict[str, str]:
@@ -132,7 +134,7 @@ class FailureStats:
 
 
 def attempts_until_fixed(statuses: Sequence[str]) -> list[int | None]:
-    """For each unbroken series of failures in an answer: how many blocks later code worked; None: it never did."""
+    """For each unbroken series of failures in an answer: after how many blocks code worked again; None: never."""
     fixed: list[int | None] = []
     failed_at: int | None = None
     for index, status in enumerate(statuses):
@@ -145,7 +147,7 @@ def attempts_until_fixed(statuses: Sequence[str]) -> list[int | None]:
 
 
 def shape_of(message: str) -> str:
-    """The first line with numbers and quoted names left out."""
+    """The first line of the message, with numbers and quoted names replaced."""
     line = message.strip().partition("\n")[0][:200]
     return re.sub(r"\d+", "0", re.sub(r"'[^']*'|\"[^\"]*\"", "'…'", line))
 

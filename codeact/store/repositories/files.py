@@ -19,7 +19,7 @@ __all__ = ["ContainerFiles"]
 
 
 class ContainerFiles:
-    """Part of a `Store`, with its promises. `holder` is this server's name."""
+    """The part of `Store` with containers and files. `holder` is this server's name."""
 
     def __init__(self, documents: "Documents", operations: Operations, *, holder: str) -> None:
         self._containers = documents.containers
@@ -31,7 +31,7 @@ class ContainerFiles:
 
     @operation
     async def touch(self, container_id: str, *, owner: str, conversation_id: str, name: str | None = None) -> Container:
-        """Notes that this server used the conversation's sandbox just now; the first call makes the container."""
+        """Notes that this server has just used the conversation's sandbox. The first call creates the container."""
         now = datetime.now(UTC)
         first = {"created_at": now, "owner": owner, "conversation_id": conversation_id, "name": name or "Conversation"}
         first |= {FIELD: CONTAINER.version}
@@ -42,7 +42,7 @@ class ContainerFiles:
 
     @operation
     async def hold(self, container_ids: Collection[str]) -> None:
-        """Tells the other servers that this one holds these and no others; to be said again within `LEASE_S`."""
+        """Tells other servers that this one holds exactly these containers. Repeat it within `LEASE_S`."""
         collection = self._containers.get_pymongo_collection()
         owned = {"_id": {"$in": list(container_ids)}}
         await collection.update_many(owned, {"$set": {"process": self._holder}, "$currentDate": {"held_at": True}})
@@ -63,7 +63,7 @@ class ContainerFiles:
         order: Literal["asc", "desc"],
         name: str | None = None,
     ) -> list[Container]:
-        """Newest first unless `order` is `asc`; what follows the container `after`."""
+        """One page of containers, newest first unless `order` is `asc`, beginning behind the container `after`."""
         place: dict[str, Any] = {"owner": owner, **({"name": name} if name is not None else {})}
         if after is not None:
             place["_id"] = {"$lt" if order == "desc" else "$gt": after}
@@ -72,7 +72,10 @@ class ContainerFiles:
 
     @operation
     async def delete(self, container_id: str, *, owner: str) -> None:
-        """Forgets the container and its files; answers keep citing them, and the blobs go with the conversation."""
+        """Deletes the container and marks its files as removed.
+
+        Answers still cite them; their blobs go with the conversation.
+        """
         await self._container(container_id, owner)
         await self._files.find({"container_id": container_id}).update({"$set": {"current": False}})
         await self._containers.find({"_id": container_id}).delete()
@@ -81,13 +84,16 @@ class ContainerFiles:
 
     @operation
     async def files(self, container_id: str, *, owner: str) -> list[ContainerFile]:
-        """The files that are there, oldest first."""
+        """The current files, oldest first."""
         found = self._files.find({"container_id": container_id, "owner": owner, "current": True}).sort("_id")
         return [document.record() for document in await found.to_list()]
 
     @operation
     async def file(self, file_id: str, *, container_id: str | None = None, owner: str) -> ContainerFile:
-        """A file of this container or of any, also in a version that is not there any more."""
+        """Finds a file by id, also a version that has been replaced; `container_id` None: in any container.
+
+        Raises `NotFound`.
+        """
         place = {"_id": file_id, "owner": owner, **({"container_id": container_id} if container_id is not None else {})}
         document = await self._files.find_one(place)
         if document is None:
@@ -106,7 +112,7 @@ class ContainerFiles:
         source: Literal["user", "assistant"],
         sha256: str | None,
     ) -> ContainerFile:
-        """Notes a file, in place of an earlier version of it. `sha256` None: its content is in the sandbox alone."""
+        """Stores a file, which replaces an earlier version. `sha256` None: only the sandbox has its content."""
         document = self._files(
             id=new_id("cfile"),
             owner=container.owner,
@@ -120,7 +126,7 @@ class ContainerFiles:
             sha256=sha256,
         )
         await document.insert()
-        # Of several that are noted at once the last one stays, by the ids, whoever comes here last.
+        # If several versions are added at once, the one with the newest id stays current.
         place = {"container_id": container.id, "path": path, "current": True}
         latest = await self._files.get_pymongo_collection().find_one(place, {"_id": 1}, sort=[("_id", -1)])
         if latest is not None:
@@ -129,7 +135,7 @@ class ContainerFiles:
 
     @operation
     async def drop(self, file_id: str, *, container_id: str) -> None:
-        """Notes that the file is not there any more."""
+        """Marks the file as removed."""
         await self._drop({"_id": file_id, "container_id": container_id})
 
     async def _drop(self, place: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""Finds conversations page by page, and applies what owners change about them.
+"""Finds conversations page by page, and stores what their owners change.
 
-Every list is in the order of the last activity, newest first unless asked otherwise, and served by an index.
+Lists are ordered by the last activity, newest first unless asked otherwise. An index serves each of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ __all__ = ["MOST_SKIPPED", "History", "Page", "Sum", "leading_term"]
 log = Logger(__name__)
 
 COUNTED = 2_000
-"""A term that more conversations have is common: it is not counted on."""
+"""A term that at least this many conversations match is common: counting stops there."""
 
 MOST_SKIPPED = 2_000
 Sum = Literal["tokens", "cost", "duration"]
@@ -41,14 +41,14 @@ BATCH = 100
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`next` continues after the last of `conversations`; None where nothing follows."""
+    """One page of a list. `next` continues after its last conversation; None if nothing follows."""
 
     conversations: list[Conversation]
     next: str | None
 
 
 class History:
-    """Part of a `Store`, with its promises."""
+    """The part of `Store` that lists and edits conversations."""
 
     def __init__(self, documents: "Documents", operations: Operations) -> None:
         self._documents = documents
@@ -67,7 +67,7 @@ class History:
         limit: int = 20,
         order: Literal["asc", "desc"] = "desc",
     ) -> Page:
-        """One page. `owner` None: of all owners, for operators. `after` is a page's `next` or a conversation's id."""
+        """Finds one page. `owner` None: all, for operators. `after`: the `next` of a page, or a conversation's id."""
         scope = {} if owner is None else {"owner": owner}
         search_terms = terms(query)
         leading = await self._leading(search_terms, scope)
@@ -90,7 +90,7 @@ class History:
     async def largest(
         self, query: HistoryQuery, by: Sum, *, owner: str | None, skip: int = 0, limit: int = 20
     ) -> list[Conversation]:
-        """Finds conversations with the largest sum first; `skip` is 2,000 at most. Otherwise as `find`."""
+        """Like `find`, but the conversations with the largest sums come first; `skip` is at most 2,000."""
         if not 0 <= skip <= MOST_SKIPPED:
             raise InvalidRequest(f"'skip' must be 0 to {MOST_SKIPPED}; add a filter to see others.", param="skip")
         scope = {} if owner is None else {"owner": owner}
@@ -102,25 +102,25 @@ class History:
         place: dict[str, Any] = {**scope, "deleted": False, **({"$and": conditions} if conditions else {})}
         index = _index(leading, scope) if leading is not None else f"{'owner' if scope else 'all'}_{by}"
         found = self._conversations.find(place, hint=index)
-        # The sum's index from its end.
+        # The index of this sum, read backwards.
         ordered = found.sort([(SUMS[by], -1), ("updated_at", 1), ("_id", 1)])  # type: ignore[list-item]
         return [document.record() for document in await ordered.skip(skip).limit(limit).to_list()]
 
     @operation
     async def get(self, conversation_id: str) -> Conversation:
-        """Returns the conversation, whoever owns it: for operators."""
+        """Finds the conversation whoever owns it; for operators. Raises `NotFound`."""
         found = await self._conversations.find_one({"_id": conversation_id, "deleted": False})
         return _found(found, conversation_id).record()
 
     @operation
     async def answers(self, conversation_id: str, *, owner: str, skip: int, limit: int) -> list[StoredResponse]:
-        """Some of what `responses` gives."""
+        """A part of what `responses` returns."""
         await self._existing(conversation_id, owner)
         return await self._stored(conversation_id, skip=skip, limit=limit)
 
     @operation
     async def responses(self, conversation_id: str, *, owner: str) -> list[StoredResponse]:
-        """All responses of the conversation, those of every branch, in the order in which they began."""
+        """All responses of the conversation, of every branch, in the order in which they began."""
         await self._existing(conversation_id, owner)
         return await self._stored(conversation_id)
 
@@ -136,7 +136,7 @@ class History:
         pinned: bool | None = None,
         tags: Sequence[str] | None = None,
     ) -> Conversation:
-        """Changes what is not None. A new title is found by its words too."""
+        """Changes the fields that are not None. The search finds the words of a new title too."""
         title = " ".join(title.split()) if title is not None else None
         if title is not None and not 0 < len(title) <= TITLE_CHARS:
             raise InvalidRequest(f"'title' must have 1 to {TITLE_CHARS} characters.", param="title")
@@ -158,7 +158,7 @@ class History:
 
     @operation
     async def delete(self, conversation_id: str, *, owner: str) -> None:
-        """Hides the conversation at once; `restore` brings it back until `purge` takes it. Idempotent."""
+        """Hides the conversation at once. `restore` undoes it until `purge` removes the conversation. Idempotent."""
         change = methodcaller("mark_deleted")
         _found(await self._conversations.change({"_id": conversation_id, "owner": owner}, change), conversation_id)
 
@@ -170,10 +170,10 @@ class History:
         return _found(await self._rebuild(conversation_id), conversation_id).record()
 
     async def add(self, responses: Sequence[StoredResponse], *, owner: str, **about: Any) -> Conversation:
-        """Stores a conversation that ended elsewhere: `title`, `tags`, `metadata`, `created_at`, `last_response_id`.
+        """Stores an imported conversation. `about`: `title`, `tags`, `metadata`, `created_at`, `last_response_id`.
 
-        Its responses have ids that nothing else has, in the order in which they began. Cut off in the middle it
-        is a deleted conversation. Raises `StoreError` for what MongoDB cannot hold.
+        The responses must have new ids and be in the order in which they began. If this is interrupted, it leaves a
+        deleted conversation. Raises `StoreError` for values that MongoDB cannot hold.
         """
         conversation_id = await self._begin_adding(owner=owner, **about)
         for stored in responses:
@@ -206,9 +206,10 @@ class History:
     # ---- facets --------------------------------------------------------------------------------------
 
     async def reindex(self, *, everything: bool = False) -> int:
-        """Computes the facets of conversations anew, of those that follow older rules alone unless `everything`.
+        """Recomputes the search fields of conversations with an old `version`, or of all if `everything`.
 
-        Returns how many. May run while the server works; stopped, the next call goes on where it was.
+        Returns how many were rebuilt. It may run while the server works; after an interruption, the next call
+        continues.
         """
         done, last = 0, ""
         while batch := await self._unindexed(last, everything=everything):
@@ -218,7 +219,7 @@ class History:
         return done
 
     async def _rebuilt(self, conversation_id: str) -> bool:
-        """Rebuilds one conversation; returns False, and leaves it as it is, where it cannot be read."""
+        """Rebuilds one conversation; returns False and leaves it unchanged if it cannot be read."""
         try:
             await self.rebuild(conversation_id)
         except StoreUnavailable:
@@ -230,7 +231,7 @@ class History:
 
     @operation
     async def rebuild(self, conversation_id: str) -> None:
-        """Computes one conversation's facets anew, after one of its responses was removed or rated."""
+        """Recomputes the search fields of one conversation, after one of its responses was removed or rated."""
         await self._rebuild(conversation_id)
 
     @operation
@@ -277,10 +278,10 @@ class History:
 
 
 def leading_term(counted: Sequence[tuple[Term, int]]) -> Term | None:
-    """By which term to look, from how many conversations have each (`COUNTED` at most); None: through all of them.
+    """Chooses the term whose index to use, from the counts of all terms (at most `COUNTED`); None: the list of all.
 
-    An ordered index gives the first page at once, so a common term costs no more there than a rare one; what has
-    a common term without an order is met soon in the list of all.
+    An index in the list's order gives the first page at once, however common its term is. A common term without such an
+    index is found quickly in the list of all.
     """
     if rare := [(count, term) for term, count in counted if count < COUNTED]:
         return min(rare, key=lambda pair: pair[0])[1]

@@ -1,4 +1,4 @@
-"""Adds, lists and removes items of a conversation, also those that wait for its next response."""
+"""Adds, lists and removes items of a conversation, including those that wait for its next response."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["MOST_WAITING", "ConversationItems", "TooManyWaiting"]
 
 MOST_WAITING, WAITING_BYTES = 200, 8_000_000
-"""Of the items that wait in one conversation: they stand in its document, which holds 16 MB."""
+"""Limits of the items that wait in one conversation: its document, of at most 16 MB, contains them."""
 
 
 class TooManyWaiting(InvalidRequest):
-    """More items would wait in a conversation than may."""
+    """More items would wait in a conversation than are allowed."""
 
     code = "too_many_waiting_items"
 
@@ -34,9 +34,9 @@ class TooManyWaiting(InvalidRequest):
 
 
 class ConversationItems:
-    """Part of a `Store`, with its promises.
+    """The part of `Store` with the items of conversations.
 
-    Items that came outside of a response wait in the conversation, and are the beginning of its next one's input.
+    Items added outside of a response wait in the conversation and become the beginning of the next response's input.
     """
 
     def __init__(self, documents: "Documents", operations: Operations) -> None:
@@ -45,7 +45,7 @@ class ConversationItems:
 
     @operation
     async def add(self, conversation_id: str, items: Sequence[Input], *, owner: str) -> None:
-        """Raises `NotFound`, and `TooManyWaiting` where more would wait than one input may have."""
+        """Adds waiting items. Raises `NotFound`, and `TooManyWaiting` if too many would wait."""
 
         def change(document: "ConversationDocument") -> None:
             known = {item["id"] for item in document.pending}
@@ -58,7 +58,7 @@ class ConversationItems:
 
     @operation
     async def withdraw(self, conversation_id: str, item_ids: Sequence[str], *, owner: str) -> bool:
-        """Takes back waiting items; False where a response has begun with some of them, or they are gone."""
+        """Removes waiting items; returns False if some are gone already, for example because a response has used them."""
         waited = False
 
         def change(document: "ConversationDocument") -> None:
@@ -72,7 +72,7 @@ class ConversationItems:
 
     @operation
     async def delete(self, conversation_id: str, item_id: str, *, owner: str) -> Conversation:
-        """Takes one item out, so that no model reads it any more. Raises `NotFound`."""
+        """Removes one item, so that no model reads it any more. Raises `NotFound`."""
         document = await self._existing(conversation_id, owner)
         chain = await self._chain(document)
         if any(item["id"] == item_id for item in document.pending):

@@ -1,4 +1,4 @@
-"""Percentiles of how long runs took, by time and kind. Pure."""
+"""Percentiles of run times, by bin and kind of time. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ TIMES = ("first_token", "first_output", "total")
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds of each of `TIMES`, sorted, by the start of the bin in which the runs began, oldest bin first.
+    """Sorted seconds for each of `TIMES`, by the start of the bin in which the runs began, oldest bin first.
 
-    They are of a `share` of the `runs` of the period, from all over each bin.
+    They are a sample: this `share` of the `runs` in the period, spread over each bin.
     """
 
     runs: int
@@ -26,9 +26,9 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Percentiles (50, 95, 99) in seconds of one time over the `runs` that have it.
+    """The 50th, 95th and 99th percentile, in seconds, of one time over the `runs` that have it.
 
-    `start` None: of the whole period.
+    `start` None: over the whole period.
     """
 
     start: datetime | None
@@ -38,7 +38,7 @@ class Percentiles:
 
 
 def percentiles_of(times: Times) -> list[Percentiles]:
-    """For each time those of each bin, oldest first, then that of the whole period."""
+    """For each kind of time, the percentiles of each bin, oldest first, and then those of the whole period."""
     found = []
     for name in TIMES:
         bins = [(start, values[name]) for start, values in times.bins.items() if values[name]]
@@ -49,6 +49,6 @@ def percentiles_of(times: Times) -> list[Percentiles]:
 
 
 def _percentiles(start: datetime | None, name: str, values: Sequence[float]) -> Percentiles:
-    """By nearest rank; `values` are sorted."""
+    """Percentiles by nearest rank; `values` must be sorted."""
     seconds = {percent: percentile(values, percent) for percent in PERCENTS}
     return Percentiles(start, name, len(values), seconds)

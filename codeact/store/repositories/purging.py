@@ -1,4 +1,4 @@
-"""Deletes for good what was deleted before a given time, and blobs that nothing uses any more."""
+"""Deletes for good what was marked as deleted before a given time, and blobs that nothing uses any more."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 __all__ = ["UNUSED_FOR", "Purging"]
 
 UNUSED_FOR = timedelta(days=2)
-"""Longer than any response is under way: as long as a sandbox lives at most, and as much again."""
+"""Longer than any response can run: twice the longest life of a sandbox."""
 
 
 class Purging:
-    """Part of a `Store`, with its promises."""
+    """The part of `Store` that deletes for good."""
 
     def __init__(self, documents: "Documents", operations: Operations) -> None:
         self._documents = documents
@@ -36,17 +36,20 @@ class Purging:
 
     @operation
     async def discard(self, conversation_id: str, *, owner: str) -> None:
-        """Removes at once a conversation in which nothing was said; one that is not there is none."""
+        """Removes a conversation without any finished response, at once.
+
+        Does nothing if there is no such conversation.
+        """
         place = {"_id": conversation_id, "owner": owner, "last_response_id": None}
         document = await self._documents.conversations.find_one(place)
         if document is not None:
             await self._documents.remove(document)
 
     async def purge(self, *, before: datetime, unused_for: timedelta = UNUSED_FOR) -> int:
-        """Removes what was deleted before that time, with its items; returns how many conversations.
+        """Removes conversations that were deleted before that time, with their items; returns how many.
 
-        Blobs that nothing else uses go by a call that comes `unused_for` later: a response that is under way may have
-        put one of them, and is known to use it only once it has ended.
+        A blob that becomes unused is removed by a call at least `unused_for` later: a running response may have stored
+        it, and counts as using it only after it has ended.
         """
         purged = 0
         while await self._purge_one(before):

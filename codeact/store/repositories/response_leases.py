@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["LEASE_S", "MOST_STEERS", "STEERED", "Lease", "Leases", "Steer"]
 
 LEASE_S = 15.0
-"""A server that has not said for so long that it lives is taken for dead."""
+"""A server that has not renewed its leases for this long is considered dead."""
 MOST_STEERS = 16
 STEERED = "steered"
-"""What becomes of a `Steer` that was taken in; else a code for why not."""
+"""The outcome of a `Steer` that the run has accepted; any other outcome is the error code of a refusal."""
 
 
 class Steer(msgspec.Struct, frozen=True):
-    """What a user says into a response at another server. `outcome` is None until that has looked at it."""
+    """A user's message for a response that runs on another server. `outcome` is None until that server has answered."""
 
     id: str
     messages: list[InputMessage]
@@ -34,7 +34,7 @@ class Steer(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A response that has not ended, and who says that it is at work on it. `beat` grows while that is so.
+    """The lease of a running response: which server runs it. That server increases `beat` regularly.
 
     `epoch` grows when another server takes over.
     """
@@ -49,7 +49,7 @@ class Lease:
 
 
 class Leases:
-    """A part of the `Store`. What `Store` promises holds here too. `holder` is this server's name."""
+    """The part of `Store` with leases. The guarantees of `Store` hold here too. `holder` is this server's name."""
 
     def __init__(self, documents: "Documents", operations: Operations) -> None:
         self._responses = documents.responses
@@ -58,7 +58,7 @@ class Leases:
 
     @operation
     async def all(self) -> list[Lease]:
-        """The leases of every process; the index `unfinished` holds only responses under way."""
+        """The leases of every process. The index `unfinished` contains only running responses."""
         return await self._find({"process": {"$gt": ""}})
 
     @operation
@@ -68,7 +68,7 @@ class Leases:
 
     @operation
     async def is_under_way(self, response_id: str, *, owner: str) -> bool:
-        """Whether the response has not ended yet. Raises `NotFound`."""
+        """Whether the response is still running. Raises `NotFound`."""
         place = {"_id": response_id, "owner": owner, "deleted": {"$ne": True}}
         found = await self._responses.get_pymongo_collection().find_one(place, {"process": 1})
         if found is None:
@@ -77,13 +77,16 @@ class Leases:
 
     @operation
     async def renew(self, response_ids: Collection[str]) -> None:
-        """Tells the other processes that this one is still at work on these."""
+        """Tells the other processes that this one still runs these responses."""
         place = {"process": self.holder, "_id": {"$in": list(response_ids)}}
         await self._responses.get_pymongo_collection().update_many(place, {"$inc": {"beat": 1}})
 
     @operation
     async def release(self, response_id: str, *, epoch: int | None = None) -> None:
-        """Says that the response is done with; with an `epoch`, if it is still that. Idempotent."""
+        """Gives up the lease of a response that has ended; with an `epoch`, only if that is still current.
+
+        Idempotent.
+        """
         change = {"$unset": {"process": "", "beat": "", "cancel": ""}}
         place = {"_id": response_id, "process": self.holder}
         owned = place if epoch is None else owned_by(response_id, self.holder, epoch)
@@ -91,9 +94,9 @@ class Leases:
 
     @operation
     async def take_over(self, lease: Lease) -> bool:
-        """Makes this process the one that ends the response, in the next epoch: `RunWrites.adopt` comes next.
+        """Makes this process the owner of the response, in the next epoch. Call `RunWrites.adopt` next.
 
-        From now on nothing that the other one writes counts. False where the lease is no longer what it was.
+        From now on, nothing that the previous owner writes counts. Returns False if the lease has changed meanwhile.
         """
         place = {"_id": lease.response_id, "process": lease.process, "beat": lease.beat}
         change = {"$set": {"process": self.holder}, "$inc": {"beat": 1, "epoch": 1}}
@@ -102,13 +105,19 @@ class Leases:
 
     @operation
     async def ask_to_cancel(self, response_id: str, *, owner: str) -> None:
-        """Asks the process at work to stop; it looks twice a second. Nothing happens where the response has ended."""
+        """Asks the process that runs it to stop; that one looks twice a second.
+
+        Does nothing if the response has ended.
+        """
         place = {"_id": response_id, "owner": owner, "process": {"$gt": ""}}
         await self._responses.get_pymongo_collection().update_one(place, {"$set": {"cancel": True}})
 
     @operation
     async def ask_to_steer(self, response_id: str, steer: Steer, *, owner: str) -> bool:
-        """Leaves it for the process at work. False where the response has ended, or `MOST_STEERS` were left there."""
+        """Adds the request for the process that runs it.
+
+        Returns False if the response has ended or has `MOST_STEERS` requests.
+        """
         place = {"_id": response_id, "owner": owner, "process": {"$gt": ""}, "steers.id": {"$ne": steer.id}}
         place |= {f"steers.{MOST_STEERS - 1}": {"$exists": False}}
         change = {"$push": {"steers": msgspec.to_builtins(steer)}}
@@ -117,26 +126,26 @@ class Leases:
 
     @operation
     async def answer_steer(self, response_id: str, steer_id: str, outcome: str) -> None:
-        """Tells the process that asked what became of it."""
+        """Stores the outcome of a request, for the process that made it."""
         place = {"_id": response_id, "process": self.holder, "steers.id": steer_id}
         change = {"$set": {"steers.$.outcome": outcome}}
         await self._responses.get_pymongo_collection().update_one(place, change)
 
     @operation
     async def steer_waits(self, response_id: str, steer_id: str) -> bool:
-        """Whether the process at work may still take it in."""
+        """Whether the request has no outcome yet, so that the run may still accept it."""
         found = await self._steer(response_id, steer_id)
         return found is not None and found.outcome is None
 
     @operation
     async def withdraw_steer(self, response_id: str, steer_id: str) -> str | None:
-        """Forgets it; returns what had become of it."""
+        """Removes the request; returns its outcome."""
         place, change = {"_id": response_id}, {"$pull": {"steers": {"id": steer_id}}}
         found = await self._responses.get_pymongo_collection().find_one_and_update(place, change, {"steers": 1})
         return next((steer.outcome for steer in _steers(found) if steer.id == steer_id), None)
 
     async def _steer(self, response_id: str, steer_id: str) -> Steer | None:
-        """Finds a steering request; None where it was withdrawn, or where no server runs the response any more."""
+        """Finds a steering request. None if it was withdrawn, or if no server runs the response any more."""
         place = {"_id": response_id, "process": {"$gt": ""}}
         found = await self._responses.get_pymongo_collection().find_one(place, {"steers": 1})
         return next((steer for steer in _steers(found) if steer.id == steer_id), None)

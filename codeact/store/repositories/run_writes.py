@@ -1,9 +1,10 @@
-"""Stores items and events of several runs in one batch, and tells which runs this server has lost.
+"""Stores items and events of several runs in one batch, and reports which runs this server has lost.
 
-A run belongs to the server that its response names as `process`, in its `epoch`, which each take-over raises. All that
-a run writes carries the epoch, and counts only once the response has been seen, afterwards, to name both still: what
-was written before a take-over is seen by whoever takes over, and what comes later is ignored by every reader. So no
-transaction is needed, and a write that was under way while its server stood still does no harm.
+A run belongs to the server that its response names as `process`, in the response's current `epoch`, which each
+take-over increases. Everything that a run writes carries the epoch. A write counts only if the response, read
+afterwards, still names that process and epoch: whoever takes over sees what was written before, and every reader
+ignores what is written later. So no transaction is needed, and a write that was delayed while its server was suspended
+does no harm.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,10 @@ DUPLICATE = 11000
 
 
 class RunWrites:
-    """A part of the `Store`. What `Store` promises holds here too. `holder` is this server's name."""
+    """The part of `Store` that runs write to.
+
+    The guarantees of `Store` hold here too. `holder` is this server's name.
+    """
 
     def __init__(self, documents: "Documents", operations: Operations, *, holder: str) -> None:
         self._documents = documents
@@ -32,9 +36,9 @@ class RunWrites:
         self._holder = holder
 
     async def put(self, writes: Sequence[RunWrite], *, ttl_s: float) -> set[str]:
-        """Stores all of them, the items before the events; returns the responses that are lost. May be repeated.
+        """Stores the items and then the events; returns the ids of lost responses. May be repeated.
 
-        What was stored for the lost ones is undefined, and no reader will see it.
+        It is undefined how much of a lost response was stored; no reader sees it.
         """
         if any(write.items for write in writes):
             await self._put_items(writes)
@@ -44,7 +48,7 @@ class RunWrites:
 
     @operation
     async def adopt(self, response_id: str, epoch: int) -> None:
-        """After a take-over into this epoch: makes what is there by now this epoch's own. May be repeated."""
+        """Completes a take-over: makes everything stored so far part of this epoch. May be repeated."""
         older = {"epoch": {"$not": {"$gte": epoch}}}
         ours = {"$set": {"epoch": epoch}}
         items = self._documents.items.get_pymongo_collection()
@@ -69,7 +73,7 @@ class RunWrites:
 
     @operation
     async def _put_events(self, writes: Sequence[RunWrite], ttl_s: float) -> set[str]:
-        """One that begins where an earlier one began replaces it, unless that is of a later epoch."""
+        """Stores event batches. A batch replaces one with the same first event, unless that is of a later epoch."""
         from pymongo import ReplaceOne
 
         expires_at = datetime.now(UTC) + timedelta(seconds=ttl_s)
@@ -95,12 +99,12 @@ class RunWrites:
 
 
 def owned_by(response_id: str, holder: str, epoch: int) -> dict[str, Any]:
-    """The response while this server holds it in this epoch. Older servers wrote no epoch."""
+    """A filter: the response, if this server holds it in this epoch. Older servers wrote no epoch."""
     return {"_id": response_id, "process": holder, "epoch": epoch or {"$in": [0, None]}}
 
 
 async def _duplicates(collection: Any, writes: Sequence[Any]) -> list[int]:
-    """Writes all; which of them met a document that is there already."""
+    """Executes all writes; returns the indexes of those that found an existing document."""
     from pymongo.errors import BulkWriteError
 
     try:

@@ -1,4 +1,4 @@
-"""Keeps the key with which the server encrypts what clients hold for it: one for all servers of a database."""
+"""Stores the key that encrypts what clients hold for the server. All servers of a database share it."""
 
 import secrets
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ KEY = "sealing"
 
 
 class Sealing:
-    """A part of the `Store`. What `Store` promises holds here too."""
+    """The part of `Store` with the encryption key. The guarantees of `Store` hold here too."""
 
     def __init__(self, documents: "Documents", operations: Operations) -> None:
         self._secrets = documents.secrets
@@ -24,7 +24,7 @@ class Sealing:
         self._sealer: Sealer | None = None
 
     async def sealer(self) -> Sealer:
-        """Encrypts with this database's key, which the first call of all makes. Asks the database once."""
+        """The sealer with this database's key, which the first call ever creates. Reads the database only once."""
         if self._sealer is None:
             self._sealer = Sealer(await self._key())
         return self._sealer
@@ -40,6 +40,6 @@ class Sealing:
             found = await collection.find_one_and_update(
                 {"_id": KEY}, {"$setOnInsert": new}, upsert=True, return_document=ReturnDocument.AFTER
             )
-        except DuplicateKeyError:  # Another server made it at the same moment.
+        except DuplicateKeyError:  # Another server has created it at the same moment.
             found = await collection.find_one({"_id": KEY})
         return bytes(self._secrets.model_validate(found).value)

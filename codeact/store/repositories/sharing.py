@@ -19,7 +19,7 @@ TOKEN_BYTES = 24
 
 
 class Sharing:
-    """Part of a `Store`, with its promises."""
+    """The part of `Store` with feedback and shared links."""
 
     def __init__(self, documents: "Documents", operations: Operations) -> None:
         self._documents = documents
@@ -33,7 +33,7 @@ class Sharing:
     async def rate(
         self, response_id: str, rating: Literal["up", "down"] | None, comment: str | None, *, owner: str
     ) -> Feedback | None:
-        """Stores what the owner thinks of a response, in place of what they thought before; None takes it back."""
+        """Stores the owner's rating of a response, replacing an earlier one; None removes it."""
         place = {"_id": response_id, "owner": owner, "deleted": {"$ne": True}}
         document = await self._documents.responses.find_one(place)
         conversation = document.response["conversation"] if document is not None else None
@@ -60,7 +60,7 @@ class Sharing:
 
     @operation
     async def feedback_of(self, conversation_id: str, *, owner: str) -> list[Feedback]:
-        """On the answers of one conversation, in their order."""
+        """The feedback on the answers of one conversation, in their order."""
         found = self._feedback.find({"conversation_id": conversation_id, "owner": owner}).sort("_id")
         return [document.record() for document in await found.to_list()]
 
@@ -68,7 +68,10 @@ class Sharing:
     async def latest_feedback(
         self, *, owner: str | None, limit: int, before: tuple[float, str] | None = None
     ) -> list[Feedback]:
-        """The newest first; `owner` None: everybody's. `before` is time and id of the last one of the page before."""
+        """The newest feedback first; `owner` None: of all owners.
+
+        `before` is time and id of the previous page's last one.
+        """
         place = {} if owner is None else {"owner": owner}
         if before is not None:
             time, response_id = datetime.fromtimestamp(before[0], UTC), before[1]
@@ -83,9 +86,10 @@ class Sharing:
     async def share(
         self, conversation_id: str, thread: list[StoredResponse], *, images: Collection[str], owner: str
     ) -> Share:
-        """Shares the conversation up to the last of `thread`, which is its owner's; again under the same token.
+        """Shares the conversation up to the last response of `thread`. Sharing again keeps the token.
 
-        `images` are the SHA-256 sums of all that the link hands out beside the text.
+        The caller must have checked the owner of `thread`. `images` are the SHA-256 sums of all images that the link
+        may show.
         """
         shown = sorted(images)
         values = {
@@ -103,12 +107,12 @@ class Sharing:
 
     @operation
     async def share_of(self, conversation_id: str, *, owner: str) -> Share:
-        """Raises `NotFound` where it is not shared."""
+        """The conversation's share. Raises `NotFound` if it is not shared."""
         return await self._share({"conversation_id": conversation_id, "owner": owner})
 
     @operation
     async def shared(self, token: str) -> Share:
-        """What the token shows. Raises `NotFound`, also when its conversation is deleted."""
+        """Finds a share by its token. Raises `NotFound`, also if its conversation is deleted."""
         share = await self._share({"_id": token})
         place = {"_id": share.conversation_id, "deleted": False}
         if await self._documents.conversations.find_one(place) is None:
@@ -117,7 +121,7 @@ class Sharing:
 
     @operation
     async def revoke(self, conversation_id: str, *, owner: str) -> None:
-        """The link leads nowhere from now on; sharing again makes another one. Idempotent."""
+        """Disables the link; sharing again makes a new one. Idempotent."""
         await self._shares.find({"conversation_id": conversation_id, "owner": owner}).delete()
 
     async def _share(self, place: dict[str, str]) -> Share:

@@ -1,6 +1,6 @@
-"""Statistics of the runs in a period: how many, how long, at which cost, and what failed.
+"""Statistics of the runs in a period: how many, how long, at which cost, and how many failed.
 
-Everything is read from indexes that hold all that is asked for, or is bounded by a number that its docstring says.
+An index that contains all the fields answers each query, or a number in the docstring bounds it.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ __all__ = ["RunFigures", "Running", "Spending", "Statistics"]
 
 SAMPLED = 50_000
 PARTS = 16
-"""Of a bin, where its runs are sampled."""
+"""Into how many parts a bin is divided when its runs are sampled."""
 CONCURRENT = 4
 USED = {
     "input_tokens": {"$sum": "$response.usage.input_tokens"},
@@ -32,9 +32,9 @@ USED = {
 
 @dataclass(frozen=True, slots=True)
 class RunFigures:
-    """Runs with one model that began in the bin that starts there: how many ended so, and what they took.
+    """Runs with one model and one status that began in one bin: how many, and what they used.
 
-    `error` is the code where they failed. `cached_tokens` are among the `input_tokens`.
+    `error` is the error code of failed runs. `input_tokens` include `cached_tokens`.
     """
 
     start: datetime
@@ -50,7 +50,7 @@ class RunFigures:
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What the runs of one owner with one model took. `cached_tokens` are among the `input_tokens`."""
+    """What the runs of one owner with one model used. `input_tokens` include `cached_tokens`."""
 
     model: str
     owner: str
@@ -74,7 +74,7 @@ class Running:
 
 
 class Statistics:
-    """Part of a `Store`, with its promises. For operators: nothing here asks whose runs it may show."""
+    """The part of `Store` with statistics of runs. For operators only: owners are not checked."""
 
     def __init__(self, documents: "Documents", operations: Operations) -> None:
         self._responses = documents.responses
@@ -82,7 +82,7 @@ class Statistics:
 
     @operation
     async def runs(self, period: Period) -> list[RunFigures]:
-        """Counts and sums by bin, status, error code and model, oldest first."""
+        """Counts and sums by bin, status, error code and model, oldest bin first."""
         key = {"status": "$response.status", "error": "$response.error.code", "model": "$response.model"}
         return [
             RunFigures(start, **{"error": None, **one.pop("_id")}, **one)
@@ -92,7 +92,7 @@ class Statistics:
 
     @operation
     async def times(self, period: Period, *, share: float = 1.0) -> Times:
-        """The times of this share of the runs, or of about 50,000 runs where that is fewer."""
+        """The times of this share of the runs, or of about 50,000 runs if that is fewer."""
         runs = await self._collection.count_documents(_within(period, period.since, period.until), hint="statistics")
         share = min(share, SAMPLED / runs) if runs else share
         values = {name: {"$push": f"$response.codeact:ledger.{name}_s"} for name in TIMES}
@@ -101,7 +101,7 @@ class Statistics:
 
     @operation
     async def spent(self, period: Period, *, limit: int = 5_000) -> list[Spending]:
-        """Sums by model and owner, the highest cost first; with equal cost, most input tokens first."""
+        """Sums by model and owner, highest cost first; at equal cost, most input tokens first."""
         key = {"model": "$response.model", "owner": "$owner"}
         failed = {"$sum": {"$cond": [{"$eq": ["$response.status", "failed"]}, 1, 0]}}
         pipeline = [
@@ -115,7 +115,7 @@ class Statistics:
 
     @operation
     async def running(self, *, limit: int = 200) -> list[Running]:
-        """Runs under way in any server process, the newest first."""
+        """Runs in progress on any server, newest first."""
         fields = {"owner": 1, "created_at": 1, "response.model": 1, "response.conversation.id": 1}
         place = {"process": {"$gt": ""}}
         found = self._collection.find(place, fields).sort("_id", -1).limit(limit).hint("unfinished")
@@ -139,7 +139,9 @@ class Statistics:
     async def _grouped(
         self, period: Period, key: Mapping[str, str] | None, values: Mapping[str, Any], *, share: float = 1.0
     ) -> list[tuple[datetime, list[dict[str, Any]]]]:
-        """The groups of each bin. A query for each: MongoDB counts several times faster where it computes no key."""
+        """Groups the runs of each bin, with one query per bin: MongoDB counts several times faster if it need not
+        compute a key.
+        """
         gate = asyncio.Semaphore(CONCURRENT)
 
         async def of_bin(start: datetime) -> list[dict[str, Any]]:
@@ -151,7 +153,7 @@ class Statistics:
                 return list(await found.to_list())
 
         starts = period.starts()
-        # Not a task group, whose errors are groups that nobody here expects; each ends by its deadline.
+        # Not a task group: its callers do not expect an ExceptionGroup. Each query ends by its deadline.
         return list(zip(starts, await asyncio.gather(*map(of_bin, starts)), strict=True))
 
 
@@ -161,7 +163,7 @@ def _within(period: Period, since: datetime, until: datetime) -> dict[str, Any]:
 
 
 def _parts(since: datetime, until: datetime, share: float) -> list[tuple[datetime, datetime]]:
-    """This share of a stretch of time, from all over it."""
+    """Samples this share of a period as equal slices, spread evenly."""
     if share == 1:
         return [(since, until)]
     step = (until - since) / PARTS
@@ -169,7 +171,7 @@ def _parts(since: datetime, until: datetime, share: float) -> list[tuple[datetim
 
 
 def _sorted(bins: Sequence[tuple[datetime, list[dict[str, Any]]]]) -> dict[datetime, dict[str, list[float]]]:
-    """Without runs that have no such time."""
+    """Sorts the values of each bin and time; runs without that time are skipped."""
     return {
         start: {name: sorted(value for one in found for value in one[name] if value is not None) for name in TIMES}
         for start, found in bins

@@ -1,6 +1,6 @@
-"""Counts the bytes that each owner stores; maintenance measures them again.
+"""Counts the bytes that each owner stores; maintenance recounts them.
 
-Counted are blobs, responses with their items, what a client said, and events for as long as they are kept.
+Counted are blobs, responses with their items and input, and events as long as they are stored.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ BATCH = 500
 
 
 class StoredBytes:
-    """A part of the `Store`. The sums are cheap to change and to read; they may be a little off until measured anew."""
+    """The sums of stored bytes. They are cheap to change and read, and may be slightly off until `measure` runs."""
 
     def __init__(self, documents: "Documents", operations: Operations) -> None:
         self._documents = documents
@@ -28,11 +28,11 @@ class StoredBytes:
 
     @operation
     async def add(self, owner: str, size_bytes: int) -> None:
-        """Adds to what the owner keeps, and its account."""
+        """Adds to the sums of the owner and of its account."""
         await self.add_within(owner, size_bytes)
 
     async def add_within(self, owner: str, size_bytes: int) -> None:
-        """The same, from inside of another operation."""
+        """Like `add`, for callers that are inside an operation already."""
         for each in sorted({owner, account_of(owner)}):
             place, change = (
                 {"_id": each},
@@ -42,12 +42,12 @@ class StoredBytes:
 
     @operation
     async def used(self, owner: str) -> int:
-        """What the owner keeps, or, for an account, it and its users."""
+        """How many bytes the owner stores; for an account, including its users."""
         found = await self._documents.stored.get(owner)
         return max(0, found.bytes) if found is not None else 0
 
     async def measure(self) -> None:
-        """Counts anew what each owner keeps. What is stored meanwhile may be counted by the next call only."""
+        """Recounts what each owner stores. What is stored meanwhile may be missing until the next call."""
         accounts: dict[str, int] = {}
         events = await self._events()
         for owner in sorted({*await self._owners(), *events}):
@@ -68,7 +68,7 @@ class StoredBytes:
 
     @operation
     async def _events(self) -> dict[str, int]:
-        """How many bytes of events are kept for each owner."""
+        """How many bytes of events are stored for each owner."""
         pipeline: list[dict[str, Any]] = [
             {
                 "$group": {

@@ -1,7 +1,7 @@
-"""Follows the event logs that other servers write, for all readers at once.
+"""Follows the event logs that other servers write, once for all readers.
 
-One task looks at all followed responses together, at most ten times a second, and only while anyone follows. So what
-the database is asked does not grow with the number of readers.
+One task polls all followed responses together, at most ten times a second, and only while there are readers. So the
+load on the database does not grow with the number of readers.
 """
 
 import math
@@ -28,18 +28,18 @@ log = Logger(__name__)
 
 POLL_S = 0.1
 IDLE_POLL_S = 2.0
-"""How often the tailer asks which responses are still under way; with a change stream, also for their events."""
+"""How often the tailer asks which responses are still running and, if it has a change stream, also for their events."""
 WATCH_MS = 1000
 IDS_PER_QUERY = 500
 MOST_HEADS = 10_000
 FRESH_BYTES = 4_000_000
-"""How much the tailer reads at a time for all readers; they read what is beyond that on their own."""
+"""How much the tailer reads at a time for all readers; anything beyond that they read themselves."""
 WRITTEN = {"$match": {"operationType": {"$in": ["insert", "replace", "update"]}}}
 IDS_ONLY = {"$project": {"documentKey": 1}}
 
 
 class Tailer:
-    """A part of the `Store`. Any number of readers may follow any number of responses."""
+    """Part of `Store`. Any number of readers may follow any number of responses."""
 
     def __init__(self, documents: "Documents", operations: Operations) -> None:
         self._events = documents.events
@@ -47,12 +47,12 @@ class Tailer:
         self._operations = operations
         self._followed: dict[str, Followed] = {}
         self._running = False
-        self._hurried = anyio.Event()
+        self._wake = anyio.Event()
         self._replicated: bool | None = None
 
     @asynccontextmanager
     async def follow(self, response_id: str) -> AsyncIterator[Changes]:
-        """Gives the response's changes from now on. Read what is stored already after entering."""
+        """Yields the response's changes from now on. Read the events that are already stored after entering."""
         followed = self._followed.setdefault(response_id, Followed())
         followed.followers += 1
         try:
@@ -61,7 +61,7 @@ class Tailer:
                 followed.newest = followed.newest or newest
             changes = Changes(followed)
             if not self._running:
-                self._operations.accompany(self._run)
+                self._operations.run_in_background(self._run)
                 self._running = True
             yield changes
         finally:
@@ -72,13 +72,13 @@ class Tailer:
     # ---- the task ------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        """Looks while anyone follows. Failures go to the readers, and it looks again."""
+        """Polls while there are readers. Reports a failure to the readers and continues."""
         watch: _Watch | None = None
         asked_at = -math.inf
         try:
             while self._followed:
                 began_at = time.monotonic()
-                self._hurried = anyio.Event()
+                self._wake = anyio.Event()
                 try:
                     if watch is None and await self.is_replicated():
                         watch = _Watch(self)
@@ -101,7 +101,7 @@ class Tailer:
 
     async def _pause(self, began_at: float, longest_s: float) -> None:
         with anyio.move_on_after(longest_s):
-            await self._hurried.wait()
+            await self._wake.wait()
         await anyio.sleep(max(0.0, began_at + POLL_S - time.monotonic()))
 
     async def _look_for_events(self) -> None:
@@ -140,10 +140,10 @@ class Tailer:
         for one in self._followed.values():
             one.error = None
 
-    def heard_of(self, response_ids: set[str] | None) -> None:
-        """Has the task look at once where one of these is followed; None stands for any."""
+    def wake_for(self, response_ids: set[str] | None) -> None:
+        """Makes the task poll at once if one of these responses is followed; None: any response."""
         if response_ids is None or not response_ids.isdisjoint(self._followed):
-            self._hurried.set()
+            self._wake.set()
 
     # ---- what it asks --------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ class Tailer:
 
     @operation
     async def _news(self, known: Mapping[str, Head]) -> dict[str, list[Head]]:
-        """For each response that has changed, the batches that are new since the last look."""
+        """For each response that has changed: its batches that are new since the last poll."""
         of_them = [{"_id": {"$gte": head.id, "$lt": f"{response_id};"}} for response_id, head in known.items()]
         found = self.collection.find({"$or": of_them}, {"size": 1, "epoch": 1}).limit(MOST_HEADS)
         news: dict[str, list[Head]] = {}
@@ -179,9 +179,9 @@ class Tailer:
 
     @operation
     async def _fresh(self, news: Mapping[str, Sequence[Head]]) -> dict[str, list[EventBatch]]:
-        """The events of these batches, by response; without responses of which not all could be read here.
+        """Reads these batches, by response. Omits responses of which not all batches could be read.
 
-        What a server wrote after its run was taken over is left out (`run_writes`): the epochs are asked afterwards.
+        Omits what a server wrote after its run was taken over (`run_writes`); the epochs are read afterwards.
         """
         ids = [head.id for heads in news.values() for head in heads]
         batches: dict[str, list[dict[str, Any]]] = {}
@@ -217,7 +217,7 @@ class Tailer:
 
 
 class _Watch:
-    """One change stream over all responses' events, where the database has them. `run` alone touches the driver."""
+    """A change stream over the events of all responses, if the database has them. Only `run` uses the driver."""
 
     def __init__(self, tailer: Tailer) -> None:
         self.works = False
@@ -225,9 +225,9 @@ class _Watch:
         self._tailer = tailer
 
     async def run(self) -> None:
-        """Hurries the tailer until `ended` is set, which it sees within `WATCH_MS`, or until the driver gives up.
+        """Wakes the tailer at each change, until `ended` is set (noticed within `WATCH_MS`) or the stream fails.
 
-        After that the tailer looks as often as without a change stream.
+        After that the tailer polls as often as without a change stream.
         """
         from codeact.store.database.errors import FOREIGN
 
@@ -235,16 +235,16 @@ class _Watch:
         try:
             async with await self._tailer.collection.watch(stages, max_await_time_ms=WATCH_MS) as stream:
                 self.works = True
-                self._tailer.heard_of(None)
+                self._tailer.wake_for(None)
                 while not self.ended:
                     change = await stream.try_next()
                     if change is not None:
-                        self._tailer.heard_of({_response_id(str(change["documentKey"]["_id"]))})
+                        self._tailer.wake_for({_response_id(str(change["documentKey"]["_id"]))})
         except FOREIGN as error:
             log.warning("the change stream has ended", reason=str(error))
         finally:
             self.works = False
-            self._tailer.heard_of(None)
+            self._tailer.wake_for(None)
 
 
 def _head(found: Mapping[str, Any]) -> Head:
@@ -256,5 +256,5 @@ def _response_id(batch_id: str) -> str:
 
 
 def _is_whole(batch: Mapping[str, Any]) -> bool:
-    """Whether it is not a part of a frame that is too long for one document."""
+    """Whether it is complete, not a part of a frame that is too long for one document."""
     return batch["size"] > 0 and str(batch["_id"]).endswith(":0000")

@@ -1,4 +1,4 @@
-"""Aggregation stages that read the documents of one thread together."""
+"""Aggregation stages that read the documents of a thread together."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ __all__ = ["LINK", "UNREAD", "Stages", "conversation_of", "last_response", "resp
 Stages = list[dict[str, Any]]
 
 LINK = {"root_id": 1, "last_code": 1, "conversation_id": "$response.conversation.id"}
-"""What is read of a response that a question continues."""
+"""The fields that are read of a response which a question continues."""
 
 UNREAD = {"item.codeact:notebook_outputs": 0, "item.outputs.logs": 0}
-"""What no prompt holds: the model reads the item's `observation`, and images by their URLs."""
+"""Fields that no prompt contains: the model reads the item's `observation`, and images by their URLs."""
 
 
 def last_response() -> Stages:
@@ -29,9 +29,9 @@ def last_response() -> Stages:
 
 
 def conversation_of(owner: str, *further: dict[str, Any]) -> Stages:
-    """Adds to a `LINK`, or to a container, its conversation if that is there, as the list `conversation`.
+    """Adds to a `LINK` or a container its conversation, unless that is deleted, as the list `conversation`.
 
-    `further` stages add to the conversation.
+    The `further` stages are applied to the conversation.
     """
     return [
         {
@@ -47,7 +47,7 @@ def conversation_of(owner: str, *further: dict[str, Any]) -> Stages:
 
 
 def response_of(owner: str) -> Stages:
-    """Adds to an item the `LINK` of its response, as `response`; drops items of other owners' responses."""
+    """Adds to an item the `LINK` of its response, as `response`. Drops items of other owners' responses."""
     return [
         {
             "$lookup": {

@@ -1,5 +1,5 @@
-"""Threads of responses: finds where a question attaches in one round trip, stores the response that begins there in
-two, and reads what was said before it.
+"""Threads of responses: finds where a question attaches (one round trip), stores the new response there (two round
+trips), and reads the history before it.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -26,7 +26,7 @@ __all__ = ["Attachment", "Link", "Moved", "Threads"]
 
 
 class Moved(ConversationLocked):
-    """Another response has ended in the conversation since the place was read: read it again."""
+    """Another response has ended in the conversation since the attachment was read. Read it again and retry."""
 
     def __init__(self) -> None:
         super().__init__("The conversation has gone on meanwhile; ask again.", param="conversation", retry_after_s=0)
@@ -34,7 +34,7 @@ class Moved(ConversationLocked):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A stored response that a question continues. `last_code` is empty where no code ran, None where nobody noted."""
+    """A stored response that a question continues. `last_code` is empty if no code ran, None if unknown."""
 
     response_id: str
     root_id: str
@@ -43,9 +43,9 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """Where a question attaches, as it was at one moment: after `previous`, in a stored conversation or in a new one.
+    """Where a question attaches, as read at one moment: after `previous`, in a stored conversation or in a new one.
 
-    `Threads.begin` stores a response there only while no other response has ended in the conversation since then.
+    `Threads.begin` stores a response there only if no other response has ended in the conversation since then.
     """
 
     previous: Link | None = None
@@ -53,7 +53,7 @@ class Attachment:
 
     @property
     def conversation_id(self) -> str | None:
-        """None: the conversation is still to be made."""
+        """None if the conversation does not exist yet."""
         return None if self.conversation is None else str(self.conversation["_id"])
 
     @property
@@ -63,12 +63,12 @@ class Attachment:
 
     @property
     def waiting(self) -> list[Input]:
-        """What was said in the conversation outside of a response."""
+        """The items that were added to the conversation outside of a response."""
         return read_input(CONVERSATION.upgrade(self.conversation or {}).get("pending", []))
 
 
 class Threads:
-    """Part of a `Store`, with its promises. `holder` is this server's name."""
+    """The part of `Store` with threads. `holder` is this server's name."""
 
     def __init__(self, documents: "Documents", operations: Operations, *, holder: str) -> None:
         self._documents = documents
@@ -88,7 +88,7 @@ class Threads:
 
     @operation
     async def of_response(self, response_id: str, *, owner: str) -> Attachment:
-        """After this response. Raises `NotFound` where it, or its conversation, is not there."""
+        """After this response. Raises `NotFound` if it or its conversation does not exist."""
         place = {"_id": response_id, "owner": owner}
         stages: Stages = [{"$match": place}, {"$project": LINK}, *conversation_of(owner)]
         found = await _first(self._documents.responses, stages)
@@ -102,22 +102,22 @@ class Threads:
 
     @operation
     async def of_call(self, call_id: str, *, owner: str) -> Attachment | None:
-        """After the response that called a client's function under this id; None where there is none."""
+        """After the response that called a client's function with this call id; None if there is none."""
         place = {"item.type": "function_call", "item.call_id": call_id}
         found = await _first(self._documents.items, [{"$match": place}, *_responses_of_items(owner)])
         return None if found is None else _after(found)
 
     @operation
     async def of_item(self, item_id: str, *, owner: str) -> Attachment | None:
-        """In the conversation in whose answers the item is, after no response; None where there is none."""
+        """In the conversation whose answers contain the item, after no response; None if there is none."""
         found = await _first(self._documents.items, [{"$match": {"_id": item_id}}, *_responses_of_items(owner)])
         return Attachment(None, found["conversation"][0]) if found and found["conversation"] else None
 
     @operation
     async def of_container(self, container_id: str, *, owner: str) -> tuple[str, Attachment | None]:
-        """The container's conversation, and the place after that one's latest response; None where it is deleted.
+        """The container's conversation id, and the attachment after that one's latest response (None: it is deleted).
 
-        Raises `NotFound` where there is no such container.
+        Raises `NotFound` if there is no such container.
         """
         stages: Stages = [
             {"$match": {"_id": container_id, "owner": owner}},
@@ -131,7 +131,7 @@ class Threads:
 
     @operation
     async def called(self, call_ids: Collection[str], *, owner: str) -> dict[str, str]:
-        """Finds the responses that called the client's functions under these ids; unknown ids are left out."""
+        """The ids of the responses that called a client's functions with these call ids; unknown call ids are left out."""
         place = {"item.type": "function_call", "item.call_id": {"$in": list(call_ids)}}
         fields = {"response_id": 1, "item.call_id": 1}
         stages: Stages = [{"$match": place}, {"$project": fields}, *response_of(owner)]
@@ -140,7 +140,7 @@ class Threads:
 
     @operation
     async def items(self, item_ids: Collection[str], *, owner: str) -> dict[str, Item]:
-        """Items of the owner's answers by id, without what code displayed; what is not there is left out."""
+        """Items of the owner's answers by id, without what code displayed. Unknown ids are left out."""
         place = {"_id": {"$in": list(item_ids)}}
         stages: Stages = [{"$match": place}, {"$project": UNREAD}, *response_of(owner)]
         found = await self._documents.items.get_pymongo_collection().aggregate(stages)
@@ -157,7 +157,7 @@ class Threads:
         for response_id in chain:
             found = responses.get(response_id, {})
             history += read_input(found.get("input", []))
-            # What a server wrote after it had lost the response does not count.
+            # A server that had lost the response may have stored items afterwards; they do not count.
             counted = [each for each in outputs.get(response_id, ()) if each.get("epoch", 0) >= found.get("adopted", 0)]
             history += read_items(each["item"] for each in counted)
         return history
@@ -168,9 +168,9 @@ class Threads:
         return await self._documents.responses.chain(link.response_id, link.root_id)
 
     async def last_code(self, link: Link) -> LastCode | None:
-        """In which kernel code ran last, up to this response; None where none ran.
+        """The kernel in which code ran last, up to this response; None if no code ran.
 
-        Asks the database only where no server has noted it: in conversations of older versions, and imported ones.
+        Queries the database only if no server has noted it: in imported conversations and those of older versions.
         """
         if link.last_code is not None:
             return LastCode(**link.last_code) if link.last_code else None
@@ -201,13 +201,12 @@ class Threads:
         last_code: LastCode | None = None,
         also: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Stores a response and what the client sent, and its conversation where that is new.
+        """Stores a response and its input, and its conversation if that is new.
 
-        `last_code` is that of `at`. `also` runs beside the last write, perhaps twice, and must not raise: what it has
-        stored about the response is of no use to anybody where this raises. Raises `Moved` where another response
-        has ended in the conversation since `at` was read, or the conversation is gone, and `ConversationLocked` while
-        another response is under way in it, at whichever server, and `StoredByNewerVersion`. Nothing else is stored
-        then.
+        `last_code` is that of `at`. `also` runs concurrently with the last write, possibly twice, and must not raise;
+        if this method raises, whatever `also` stored about the response is useless. Raises `Moved` if another response
+        has ended in the conversation since `at` was read, or if the conversation is gone; `ConversationLocked` while
+        another response runs in it, on any server; and `StoredByNewerVersion`. In these cases nothing else is stored.
         """
         CONVERSATION.check(at.conversation or {})
         root_id = response.id if at.previous is None else at.previous.root_id
@@ -272,7 +271,7 @@ async def _first(documents: Any, stages: Stages) -> dict[str, Any] | None:
 
 
 def _responses_of_items(owner: str) -> Stages:
-    """The `LINK` of each item's response, with that one's conversation."""
+    """The `LINK` of each item's response, with its conversation."""
     return [*response_of(owner), {"$limit": 1}, {"$replaceRoot": {"newRoot": "$response"}}, *conversation_of(owner)]
 
 
@@ -281,13 +280,16 @@ def _link(found: Mapping[str, Any]) -> Link:
 
 
 def _after_last(conversation: dict[str, Any]) -> Attachment:
-    """After the latest response of a conversation that was read with it."""
+    """The attachment after the latest response of a conversation that was read together with it."""
     previous = conversation.pop("previous")
     return Attachment(_link(previous[0]) if previous else None, conversation)
 
 
 def _after(found: Mapping[str, Any]) -> Attachment:
-    """After a response that was read with its conversation. Raises `NotFound` where that is deleted."""
+    """The attachment after a response that was read together with its conversation.
+
+    Raises `NotFound` if that is deleted.
+    """
     conversation_id, conversations = found.get("conversation_id"), found["conversation"]
     if conversation_id is not None and not conversations:
         raise NotFound(f"There is no conversation '{conversation_id}'.", param="conversation")

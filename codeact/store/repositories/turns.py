@@ -1,4 +1,4 @@
-"""Reads long conversations in batches of responses, or pages of items."""
+"""Reads long conversations in batches of responses, or in pages of items."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,38 +16,41 @@ if TYPE_CHECKING:
 __all__ = ["BATCH", "Turns"]
 
 BATCH = 4
-"""Responses in memory at a time. One has at most some 20 MB, and ordinary ones a few KB."""
+"""How many responses are in memory at a time. One has at most about 20 MB, usually a few KB."""
 
 Order = Literal["asc", "desc"]
 
 
 class Turns:
-    """Part of a `Store`, with its promises. What it holds does not grow with a conversation, but for the ids."""
+    """The part of `Store` that reads long conversations.
+
+    Its memory use does not grow with a conversation, except for ids.
+    """
 
     def __init__(self, documents: "Documents", operations: Operations) -> None:
         self._documents = documents
         self._operations = operations
 
     async def stream(self, conversation_id: str, *, owner: str) -> AsyncIterator[StoredResponse]:
-        """All responses of the conversation, those of every branch, in the order in which they began.
+        """All responses of the conversation, of every branch, in the order in which they began.
 
-        Raises `NotFound` before it returns. What is deleted while it is read is left out.
+        Raises `NotFound` before it returns. Omits what is deleted while it is read.
         """
         return self._batches(await self._ids(conversation_id, owner))
 
     async def items(
         self, conversation_id: str, *, owner: str, after: str | None, limit: int, order: Order
     ) -> tuple[list[Input | Item], bool]:
-        """One page of what was said in the latest branch and then waits, and whether more follows.
+        """One page of the latest branch's items, followed by the waiting ones, and whether more follows.
 
-        `after` is an item's id. Raises `NotFound`, and `InvalidRequest` for an `after` that is not in the list.
+        `after` is an item's id. Raises `NotFound`, and `InvalidRequest` if `after` is not in the list.
         """
         chain, waiting = await self._branch(conversation_id, owner)
         direction = 1 if order == "asc" else -1
-        places: list[str | None] = [*chain, None][::direction]  # None stands for what waits.
+        places: list[str | None] = [*chain, None][::direction]  # None stands for the waiting items.
         if after is not None:
-            held_by = None if any(item.id == after for item in waiting) else await self._holder(chain, after)
-            places = places[places.index(held_by) :]
+            place_of_after = None if any(item.id == after for item in waiting) else await self._holder(chain, after)
+            places = places[places.index(place_of_after) :]
         page: list[Input | Item] = []
         while places and len(page) <= limit:
             batch, places = places[:BATCH], places[BATCH:]
@@ -63,7 +66,7 @@ class Turns:
         return page[:limit], len(page) > limit
 
     async def item(self, conversation_id: str, item_id: str, *, owner: str) -> Input | Item:
-        """One item of the latest branch, or of what waits. Raises `NotFound`."""
+        """One item of the latest branch, or a waiting one. Raises `NotFound`."""
         chain, waiting = await self._branch(conversation_id, owner)
         found = next((item for item in waiting if item.id == item_id), None) or await self._input_item(chain, item_id)
         if found is not None:
@@ -86,7 +89,7 @@ class Turns:
 
     @operation
     async def _branch(self, conversation_id: str, owner: str) -> tuple[list[str], list[Input | Item]]:
-        """The responses of the latest branch, oldest first, and what waits."""
+        """The ids of the latest branch's responses, oldest first, and the waiting items."""
         found = await self._existing(conversation_id, owner)
         waiting = read_input(found.get("pending", []))
         last_id = found.get("last_response_id")
@@ -101,7 +104,7 @@ class Turns:
 
     @operation
     async def _input_item(self, chain: Sequence[str], item_id: str) -> Input | Item | None:
-        """The item of these responses' outputs or inputs, read without the others."""
+        """Finds the item in the outputs or inputs of these responses, without reading the others."""
         responses = self._documents.responses.get_pymongo_collection()
         output = await self._documents.items.find_one({"_id": item_id, "response_id": {"$in": list(chain)}})
         if output is not None:
@@ -115,7 +118,7 @@ class Turns:
 
     @operation
     async def _holder(self, chain: Sequence[str], item_id: str) -> str:
-        """The response in whose input or output the item is."""
+        """The id of the response whose input or output contains the item. Raises `InvalidRequest`."""
         of_output = {"_id": item_id, "response_id": {"$in": list(chain)}}
         found = await self._documents.items.get_pymongo_collection().find_one(of_output, {"response_id": 1})
         if found is not None:

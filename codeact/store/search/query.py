@@ -1,6 +1,6 @@
-"""Turns a `HistoryQuery` into conditions for MongoDB, and reads and writes cursors. Pure.
+"""Turns a `HistoryQuery` into conditions for MongoDB, and encodes and decodes cursors. Pure.
 
-The query language is in docs/history.md.
+docs/history.md describes the query language.
 """
 
 import base64
@@ -24,10 +24,11 @@ Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """None: any. Times bound the last activity, `since` inclusive and `until` not; sums are of the whole conversation.
+    """The filters of the history; None: no filter.
 
-    `query` is what the user typed. `status` is that of the latest response; a model, an exception or a rating
-    has to occur somewhere in the conversation (`none`: no rating does).
+    `since` (inclusive) and `until` (exclusive) bound the last activity; sums are over the whole conversation. `query`
+    is the text that the user typed. `status` is that of the latest response. A model, an exception or a rating must
+    occur somewhere in the conversation (`none`: no rating does).
     """
 
     query: Annotated[str, msgspec.Meta(max_length=1000)] = ""
@@ -51,11 +52,11 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """Something that a conversation has, or does not have (`wanted` is False).
+    """A condition: something that a conversation must have, or must not have (`wanted` is False).
 
-    `found` is the condition as the index of the name `index` serves it, `checked` the same in a form that no
-    index serves, so that MongoDB does not look up a common term where a rare one is at hand. `ordered`: the
-    index gives what has it in the order of the list.
+    `found` is the condition in the form that the index named `index` serves. `checked` is the same condition in a form
+    that no index serves, so that MongoDB does not look up a common term when a rare one is available. `ordered`: the
+    index returns its matches in the order of the list.
     """
 
     index: Literal["labels", "words", "tokens", "cost", "duration"]
@@ -67,7 +68,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in the list: between which conversations the next page begins. It stays right when one is deleted."""
+    """A position in the list, between two conversations. It stays valid when a conversation is deleted."""
 
     updated_at: datetime
     conversation_id: str
@@ -78,7 +79,7 @@ class Cursor:
 
     @classmethod
     def read(cls, text: str) -> "Cursor":
-        """Raises `InvalidRequest` for what no `str` of a place is."""
+        """Decodes the text of a cursor. Raises `InvalidRequest` if it is not one."""
         try:
             decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
             updated_at, conversation_id = msgspec.json.decode(decoded, type=tuple[Time, str])
@@ -89,7 +90,10 @@ class Cursor:
             ) from None
 
     def beyond(self, *, newest_first: bool) -> dict[str, Any]:
-        """What comes after this place. The bound beside the `$or` is what the index can use."""
+        """The condition for what comes after this position.
+
+        The bound outside of the `$or` is the one that the index can use.
+        """
         past, upto = ("$lt", "$lte") if newest_first else ("$gt", "$gte")
         return {
             "updated_at": {upto: self.updated_at},
@@ -101,7 +105,7 @@ class Cursor:
 
 
 def terms(query: HistoryQuery) -> list[Term]:
-    """What the conversation must have and must not. Raises `InvalidRequest` for a text without any word."""
+    """The conditions of the query. Raises `InvalidRequest` for a text without any word."""
     named = {"model": query.model, "status": query.status, "exception": query.exception, "tag": query.tag}
     found = [_has("labels", f"{name}:{value}") for name, value in named.items() if value is not None]
     flags = {"error": query.has_error, "image": query.has_image, "pinned": query.pinned}
@@ -122,7 +126,7 @@ def terms(query: HistoryQuery) -> list[Term]:
 
 
 def times(query: HistoryQuery) -> list[dict[str, Any]]:
-    """The query's bounds of the last activity, which every index serves beside its own."""
+    """The bounds of the last activity, which every index of the history serves."""
     bounds = (("$gte", query.since), ("$lt", query.until))
     return [{"updated_at": {operator: bounded_time(value)}} for operator, value in bounds if value is not None]
 
@@ -148,7 +152,7 @@ def _has(field: Literal["labels", "words"], value: str, *, wanted: bool = True) 
 
 
 def _begins(value: str, *, wanted: bool) -> Term:
-    """A word that begins so: one within both bounds, not one within each."""
+    """Matches a word with this prefix. `$elemMatch` makes one word meet both bounds, instead of one word each."""
     found = {"words": {"$elemMatch": {"$gte": value, "$lt": value + "\U0010ffff"}}}
     begins = {"$eq": [{"$indexOfCP": ["$$this", {"$literal": value}]}, 0]}
     one_begins = {"$anyElementTrue": [{"$map": {"input": "$words", "in": begins}}]}

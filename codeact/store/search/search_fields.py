@@ -1,6 +1,7 @@
-"""Computes the fields by which a conversation is found without reading it: facets, labels and words.
+"""Computes the fields by which the history finds a conversation without reading it: facets, labels and words.
 
-Pure. The writer folds each response in as it begins and ends; a rebuild folds all of them again, to the same values.
+Pure. The writer adds each response when it begins and when it ends; a rebuild adds all of them again, with the same
+result.
 """
 
 import re
@@ -16,23 +17,23 @@ from codeact.store.search.search_terms import words_of
 __all__ = ["VERSION", "SearchFields", "begun", "blobs_in", "ended", "labels_of", "more_words", "title_of"]
 
 VERSION = 1
-"""Raise it when a rebuild would give other values; older conversations are then rebuilt at the next start."""
+"""Increase it when a rebuild would give other values. The next start then rebuilds older conversations."""
 
 MOST_WORDS = 1_000
-"""For each conversation. Its index entries are rewritten whenever it is active: about 9 µs for each word."""
+"""The limit per conversation. Every change of a conversation rewrites its index entries, at about 9 µs per word."""
 
 MOST_NAMES = 50
 MOST_BLOBS = 10_000
 NAME_CHARS = 200
 TITLE_CHARS, TITLE_FROM_CHARS = 80, 10_000
 BLOBS = (re.compile(rb"blob:([0-9a-f]{64})"), re.compile(rb'"file_id":"([0-9a-f]{64})'))
-"""Two, since each of them is sought by its first letters: six times as fast as one with both."""
+"""Two expressions, because each can search for its literal prefix: six times as fast as one for both."""
 
 
 class SearchFields(BaseModel):
-    """Sums are over all of its responses. `status` is its latest response's, None before the first.
+    """The facets of a conversation. Sums are over all of its responses; `status` is that of its latest one, or None.
 
-    `blobs` are the SHA-256 sums of what its items point to.
+    `blobs` are the SHA-256 sums of the blobs to which its items refer.
     """
 
     status: str | None = None
@@ -48,7 +49,7 @@ class SearchFields(BaseModel):
 
 
 def title_of(messages: Sequence[InputMessage]) -> str | None:
-    """The first line of the first words of the user's, shortened at a space; None where there are no words."""
+    """The first line of the user's first text, shortened at a space; None if there is no text."""
     texts = (text for message in messages if message.role == "user" for text in _texts(message))
     line = next((line for text in texts for line in text[:TITLE_FROM_CHARS].splitlines() if line.strip()), "")
     line = " ".join(line[: 10 * TITLE_CHARS].split())
@@ -58,7 +59,7 @@ def title_of(messages: Sequence[InputMessage]) -> str | None:
 
 
 def begun(facets: SearchFields, words: list[str], response: Response, messages: Sequence[InputMessage]) -> list[str]:
-    """Adds what a response knows when it begins; returns the conversation's words. May be repeated."""
+    """Adds what is known of a response when it begins; returns the conversation's words. May be repeated."""
     facets.status = response.status
     _add(facets.models, [response.model])
     facets.has_image |= any(part.get("type") == "input_image" for message in messages for part in message.content)
@@ -68,7 +69,7 @@ def begun(facets: SearchFields, words: list[str], response: Response, messages: 
 
 
 def ended(facets: SearchFields, words: list[str], response: Response) -> list[str]:
-    """Adds what a response knows when it has ended; returns the conversation's words. Not to be repeated: it sums."""
+    """Adds what is known of a response when it has ended; returns the conversation's words. Call it once: it sums."""
     calls = [item for item in response.output if isinstance(item, CodeInterpreterCall)]
     results = [call.result for call in calls if call.result is not None]
     facets.status = response.status
@@ -86,7 +87,7 @@ def ended(facets: SearchFields, words: list[str], response: Response) -> list[st
 
 
 def more_words(words: list[str], texts: Iterable[str]) -> list[str]:
-    """The words and those of the texts, as many as a conversation may have."""
+    """Adds the words of the texts to `words`, up to the limit of a conversation."""
     known = dict.fromkeys(words)
     if len(known) < MOST_WORDS:
         known.update(dict.fromkeys(words_of(texts, limit=MOST_WORDS)))
@@ -94,14 +95,14 @@ def more_words(words: list[str], texts: Iterable[str]) -> list[str]:
 
 
 def blobs_in(items: Sequence[Any]) -> list[str]:
-    """The SHA-256 sums of the blobs that inputs or items point to, in the order in which they come."""
+    """The SHA-256 sums of the blobs to which inputs or items refer, in order, each once."""
     text = msgspec.json.encode(items)
     found = sorted((match.start(), match[1]) for pattern in BLOBS for match in pattern.finditer(text))
     return list(dict.fromkeys(sha256.decode() for _, sha256 in found))
 
 
 def labels_of(facets: SearchFields, *, pinned: bool, tags: Iterable[str], ratings: Iterable[str]) -> list[str]:
-    """Every yes-or-no filter of the history, as one list that one index holds."""
+    """All yes-or-no filters of the history, as one list, so that one index serves them."""
     labels = [f"status:{facets.status}"] if facets.status else []
     labels += [f"model:{model}" for model in facets.models]
     labels += [f"exception:{name}" for name in facets.exceptions]

@@ -1,7 +1,7 @@
 """Splits texts into normalised words, in the same way for what is stored and for what is searched.
 
-A word is a run of letters, digits and underscores, without case and accents; a name in code is found by its
-parts too (`read_csv`: `read_csv`, `read`, `csv`). Scripts that write no spaces are cut into pairs of characters.
+A word is a run of letters, digits and underscores, without case and accents. A name in code is also found by its parts
+(`read_csv`: `read_csv`, `read`, `csv`). Text in scripts without spaces is split into pairs of characters.
 """
 
 import re
@@ -11,22 +11,22 @@ from collections.abc import Iterable
 __all__ = ["asked_words", "words_of"]
 
 WORD_CHARS = 64
-"""Of a longer word only so much is known."""
+"""Longer words are cut to this length."""
 
 SCANNED_CHARS = 100_000
-"""Of one text; what follows is not searched."""
+"""The limit per text; what follows is not searched."""
 ALL_SCANNED_CHARS = 200_000
-"""Of all texts that are given at once."""
+"""The limit for all texts of one call."""
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 _WORD = re.compile(rf"[{_UNSPACED}]+|(?:(?![{_UNSPACED}])\w)+")
 _NORMALISED_CHARS = 128
-"""At a time: the time that normalisation takes grows with the square of a run of combining marks."""
+"""How much is normalised at a time: its duration grows with the square of a run of combining marks."""
 _unspaced = re.compile(rf"[{_UNSPACED}]").match
 
 
 def words_of(texts: Iterable[str], *, limit: int | None = None) -> list[str]:
-    """Each word once, in the order of its first use; `limit` of them at most. Words of one Latin letter are none."""
+    """The words of the texts, each once, in order of first use, at most `limit`. Single Latin letters are left out."""
     found: dict[str, None] = {}
     left = ALL_SCANNED_CHARS
     for text in texts:
@@ -40,7 +40,10 @@ def words_of(texts: Iterable[str], *, limit: int | None = None) -> list[str]:
 
 
 def asked_words(text: str) -> list[str]:
-    """The words that a conversation must have so that it holds `text`: a name in code as a whole, without its parts."""
+    """The words that a conversation must contain to match `text`.
+
+    A name in code counts as a whole, without its parts.
+    """
     words = [
         form
         for run in _WORD.findall(_plain(text[:SCANNED_CHARS]))
