@@ -109,7 +109,7 @@ class _Moved:
         return msgspec.structs.replace(output, data=data, metadata=metadata | ({URL: urls} if urls else {}))
 
     async def _content(self, mime: str, content: Any) -> str | None:
-        """Stores binary or long content as a blob and returns its reference; None if the content can stay in the item."""
+        """Stores binary or long content as a blob and returns its reference; None if it can stay in the item."""
         if not isinstance(content, str):
             encoded = encode(content)
             return await self.blob(encoded, "application/json") if len(encoded) > TEXT_CHARS else None

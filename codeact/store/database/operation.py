@@ -93,7 +93,7 @@ class Operations:
         self._answered_at = time.monotonic()
 
     def set_ping(self, ping: Callable[[], Awaitable[None]]) -> None:
-        """Sets the call that checks the database: `ping` raises unless it answers. It does not count towards `PLACES`."""
+        """Sets the call that checks the database: `ping` raises unless it answers. It needs no place."""
         self._ping = ping
 
     @property

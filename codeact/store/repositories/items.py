@@ -58,7 +58,7 @@ class ConversationItems:
 
     @operation
     async def withdraw(self, conversation_id: str, item_ids: Sequence[str], *, owner: str) -> bool:
-        """Removes waiting items; returns False if some are gone already, for example because a response has used them."""
+        """Removes waiting items; returns False if some are gone already, for example used by a response."""
         waited = False
 
         def change(document: "ConversationDocument") -> None:

@@ -131,7 +131,7 @@ class Threads:
 
     @operation
     async def called(self, call_ids: Collection[str], *, owner: str) -> dict[str, str]:
-        """The ids of the responses that called a client's functions with these call ids; unknown call ids are left out."""
+        """The ids of the responses that called functions with these call ids; unknown call ids are left out."""
         place = {"item.type": "function_call", "item.call_id": {"$in": list(call_ids)}}
         fields = {"response_id": 1, "item.call_id": 1}
         stages: Stages = [{"$match": place}, {"$project": fields}, *response_of(owner)]
