@@ -1,8 +1,8 @@
 """The event and item types, from which the wire format, the stored format and all user interfaces are derived.
 
-They are the OpenAI Responses API's, field by field (types of the official `openai` package, 2.54), plus
-our own under the prefix `codeact:`. Events leave the agent with `sequence_number` 0; the run that logs
-them gives the number, once. Items are what a response's `output` holds and what is stored.
+The types follow the OpenAI Responses API field by field (as the official `openai` package, 2.54, defines them). Our
+own additions have the prefix `codeact:`. The agent creates events with `sequence_number` 0, and the run's event log
+sets the number once. A response's `output` is a list of items, and the database stores the same items.
 """
 
 from typing import Any
@@ -208,5 +208,5 @@ decode_response = _response_decoder.decode
 
 
 def to_builtins(event: Event) -> dict[str, Any]:
-    """The event as its JSON holds it."""
+    """Returns the event as the dict that a client gets when it parses the event's JSON."""
     return dict(msgspec.json.decode(encode(event)))

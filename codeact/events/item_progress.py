@@ -1,4 +1,4 @@
-"""Events of one item: its text, code and arguments as they come, and how it ends."""
+"""Events about one item: deltas of its text, code and arguments, and the events that finish each of them."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class ItemEvent(NumberedEvent):
-    """Something that happens to one item."""
+    """Base of the events about one item; `output_index` is the item's position in the response's `output`."""
 
     item_id: str
     output_index: int
@@ -96,7 +96,7 @@ class InterpreterInterpreting(ItemEvent, tag="response.code_interpreter_call.int
 
 
 class CodeOutput(ItemEvent, tag="codeact:code_interpreter_call.output"):
-    """One live output, nbformat-shaped."""
+    """One output of running code, in the form of a notebook's output (nbformat)."""
 
     output: Output
 
@@ -123,7 +123,7 @@ class McpInProgress(ItemEvent, tag="response.mcp_call.in_progress"):
 
 
 class McpStep(ItemEvent, tag="codeact:mcp_call.step"):
-    """An agent that the function started has done something more."""
+    """An agent that the called function started has written text or run code."""
 
     step: CallStep
 

@@ -1,4 +1,4 @@
-"""Items: the content of a response's `output`, and what a client sends to get a response."""
+"""Items: what a response's `output` contains, and what clients send as input."""
 
 from typing import Any, Literal
 
@@ -29,7 +29,10 @@ __all__ = [
 
 
 class ContainerFileCitation(msgspec.Struct, frozen=True, tag="container_file_citation"):
-    """A file that the code wrote; the indexes are where the text names it, both its end where it does not."""
+    """A file that the code wrote.
+
+    `start_index` and `end_index` mark the file's name in the text; both are the text's length if it has no such name.
+    """
 
     container_id: str
     file_id: str
@@ -38,31 +41,32 @@ class ContainerFileCitation(msgspec.Struct, frozen=True, tag="container_file_cit
     end_index: int
 
 
-class _Growing(msgspec.Struct):
+class _StreamedText(msgspec.Struct):
     text: str
 
     def add(self, delta: str) -> None:
-        # While nothing else refers to it, CPython extends a string in place; else each delta would copy all of it.
+        # CPython extends a string in place if only one variable refers to it; otherwise each delta copies all of it.
         text, self.text = self.text, ""
         text += delta
         self.text = text
 
 
-class OutputText(_Growing, tag="output_text"):
+class OutputText(_StreamedText, tag="output_text"):
     annotations: list[Any] = []
     logprobs: list[Any] = []
 
 
-class ReasoningTextPart(_Growing, tag="reasoning_text"):
+class ReasoningTextPart(_StreamedText, tag="reasoning_text"):
     pass
 
 
 class Written(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What the model `model` wrote in one reply, byte for byte, where that differs from how we would tell it.
+    """The exact bytes of one reply of the model `model`, stored if a prompt rebuilt from the items would differ.
 
-    `text` is the reply's text, block included, or beside a call its prose; the items `items` are told by it too.
-    Code that was a call's argument has the `call_id`, its `place` among the calls of the reply, and `arguments` where
-    they are not what we would write; `custom` where these are plain text.
+    `text` is the reply's text with its code block, or the prose before a call. `items` lists the ids of further items
+    that `text` covers. If the code was the argument of a call, `call_id` is that call's id and `place` its position
+    among the calls of the reply. `arguments` is set if it differs from what we would write; `custom` says that the
+    call has plain text instead of JSON arguments.
     """
 
     model: str
@@ -78,10 +82,10 @@ Phase = Literal["commentary", "final_answer"]
 
 
 class Message(msgspec.Struct, tag="message", kw_only=True):
-    """A stretch of the assistant's prose.
+    """Prose of the assistant.
 
-    Once it is done, `phase` says whether it went along with the work, or is the answer; None where nobody knows, since
-    the answer was stopped or is an older one.
+    When the item is done, `phase` says whether it is commentary on the work or the final answer. It is None if that is
+    unknown: the response was stopped, or an older version stored it.
     """
 
     id: str
@@ -93,10 +97,10 @@ class Message(msgspec.Struct, tag="message", kw_only=True):
 
 
 class KeptReasoning(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Reasoning that came apart from the text, which goes back to the model `model` and to no other.
+    """How to send reasoning back to the model `model`, which gets it with its next prompt; no other model does.
 
-    `field` is the provider's name for its text; `data` are the provider's own fields, opaque, which go back in its
-    place where there are any.
+    `field` is the provider's name for the reasoning text. `data` holds opaque fields of the provider; if it is not
+    empty, it is sent instead of the text.
     """
 
     model: str
@@ -104,15 +108,16 @@ class KeptReasoning(msgspec.Struct, kw_only=True, omit_defaults=True):
     data: dict[str, Any] = {}
 
     def back(self, item: "Reasoning") -> dict[str, Any]:
-        """The fields of a message that give the reasoning of `item` back."""
+        """Returns the fields that a chat message needs in order to send the reasoning of `item` back."""
         text = "".join(part.text for part in item.content)
         return self.data or ({self.field: text} if text else {})
 
 
 class Reasoning(msgspec.Struct, tag="reasoning", kw_only=True):
-    """A stretch of the model's thinking; `summary` stays empty, since nothing is summarised.
+    """Thinking of the model. `summary` is always empty, since we summarise nothing.
 
-    `encrypted_content` is what its model wants back, for clients that asked for it because they hold their history.
+    `encrypted_content` is set for clients that ask for it because they store the history themselves: they send it back
+    with their next request, and the server passes the reasoning in it on to the model.
     """
 
     id: str
@@ -124,27 +129,31 @@ class Reasoning(msgspec.Struct, tag="reasoning", kw_only=True):
 
 
 class LogsOutput(msgspec.Struct, tag="logs"):
-    """Everything textual that the code produced, ANSI codes removed; not read from the store for a model's history."""
+    """All text that the code produced, without ANSI codes.
+
+    When the store loads the history for a model's prompt, it leaves this text out.
+    """
 
     logs: str = ""
 
 
 class ImageOutput(msgspec.Struct, tag="image"):
-    """`url` is a `data:` URL, or `blob:{sha256}` once the item is stored; clients read a URL instead."""
+    """`url` is a `data:` URL, or `blob:{sha256}` in a stored item. Clients get an HTTP URL in place of `blob:`."""
 
     url: str
 
 
 class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=True):
-    """One block of code and what became of it.
+    """One block of code and its execution.
 
-    `outputs` is the standard's view (logs and images); `notebook_outputs` the nbformat values of the
-    same, for faces that can show them; `result` how the execution ended; `observation` the text the
-    model was given; `started_s` when it began, as in the ledger; `tagged` is False when the model wrote the code
-    in a fence, without `<execute>`.
+    `outputs` holds the outputs as the Responses API defines them (logs and images), `notebook_outputs` the same as
+    nbformat values, for clients that show rich outputs. `result` says how the execution ended, `observation` is the
+    text that the model read about it, and `started_s` the start in seconds since the request, as in `Ledger`. `tagged`
+    is False if the model wrote the code in a Markdown fence instead of `<execute>`.
 
-    Code that waits for a client's functions ends its item as `incomplete`, with their call ids in `waits_for`;
-    what it does after that is an item without code, in the next response, which `continues` that one.
+    If the code calls functions of the client, its item ends as `incomplete`, with the ids of those calls in
+    `waits_for`. The next response has an item without code for the rest of the execution; its `continues` is the id of
+    the first item.
     """
 
     id: str
@@ -164,17 +173,17 @@ class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=T
     written: Written | None = msgspec.field(default=None, name="codeact:written")
 
     def add(self, delta: str) -> None:
-        """Adds to the code; see `_Growing`."""
+        """Appends to the code, in place as `_StreamedText.add` does."""
         code, self.code = self.code, ""
         code += delta
         self.code = code
 
 
 class FunctionCall(msgspec.Struct, tag="function_call", kw_only=True):
-    """Code calls a function of the client, and waits: the next request brings its `FunctionCallOutput`.
+    """A call of a client's function by running code, which waits until the next request brings `FunctionCallOutput`.
 
-    `code_item_id` is the block of code that calls. (The standard's `caller` means programs of another kind: clients
-    that have not switched those on refuse it.)
+    `code_item_id` is the id of the code's item. (We do not use the standard's field `caller`: it means programs of
+    another kind, and clients that have not enabled those reject it.)
     """
 
     id: str
@@ -186,7 +195,7 @@ class FunctionCall(msgspec.Struct, tag="function_call", kw_only=True):
 
 
 class McpError(msgspec.Struct, tag="mcp_tool_execution_error"):
-    """Why a call gave no value, as content of the protocol."""
+    """The reason why a call failed, as content parts of the Model Context Protocol."""
 
     content: list[dict[str, str]] = []
 
@@ -199,16 +208,16 @@ class McpError(msgspec.Struct, tag="mcp_tool_execution_error"):
 
 
 class CallStep(msgspec.Struct, omit_defaults=True):
-    """What an agent that a function started has said, or the code that it has run with what that showed."""
+    """One step of an agent that a function started: its prose, or its `code` with the code's output in `text`."""
 
     text: str = ""
     code: str | None = None
 
 
 class McpCall(msgspec.Struct, tag="mcp_call", kw_only=True):
-    """Code called a tool of an MCP server, or a function of the host, whose `server_label` is `host`.
+    """A call that running code made: of a tool of an MCP server, or of a Python function of the host.
 
-    `error` was a text in earlier versions.
+    `server_label` is `host` for functions of the host. `error` is a string in items that earlier versions stored.
     """
 
     id: str
@@ -226,9 +235,9 @@ Item = Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall
 
 
 class InputMessage(msgspec.Struct, tag="message", kw_only=True):
-    """What a client said. `content` holds `input_text`, `input_image`, `input_file` and `output_text` parts.
+    """A message that a client sent. `content` has `input_text`, `input_image`, `input_file` and `output_text` parts.
 
-    `kept` is the reasoning that led to an assistant's words, where the client held it encrypted.
+    `kept` is the reasoning before an assistant's message, if the client sent it back encrypted.
     """
 
     id: str
@@ -239,7 +248,7 @@ class InputMessage(msgspec.Struct, tag="message", kw_only=True):
 
 
 class FunctionCallOutput(msgspec.Struct, tag="function_call_output", kw_only=True):
-    """What a client's function gave: JSON, or text that stands for a string."""
+    """The return value of a client's function: JSON; text that is not JSON is the string itself."""
 
     id: str
     call_id: str

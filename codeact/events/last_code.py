@@ -1,4 +1,4 @@
-"""Finds in which container a conversation's code ran last, and whether that kernel is still alive."""
+"""Finds the container in which a conversation's code ran last, and whether that execution ended its kernel."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ __all__ = ["LastCode", "last_code"]
 
 @dataclass(frozen=True, slots=True)
 class LastCode:
-    """`alive` is False where that code ended its kernel, which user and model were told then."""
+    """Where code ran last. `alive` is False if that code ended its kernel; user and model were informed then."""
 
     container_id: str
     alive: bool
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> "LastCode | None":
-        """None for the empty mapping, which stands for no code at all."""
+        """Reads the stored form; returns None for an empty mapping, which means that no code has run."""
         return cls(stored["container_id"], stored["alive"]) if stored else None
 
 
 def last_code(items: Iterable[Any]) -> LastCode | None:
-    """Searches items in their order; returns None where none of them is code."""
+    """Returns the last item that is code, in the order of `items`, or None if no item is code."""
     found = [item for item in items if isinstance(item, CodeInterpreterCall)]
     if not found:
         return None

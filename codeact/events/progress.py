@@ -1,4 +1,4 @@
-"""Events of a response as a whole: it begins, gets items, reports its status, and ends."""
+"""Events about a whole response: it is created, gets items, reports its status, and ends."""
 
 from typing import Literal
 
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class NumberedEvent(msgspec.Struct, kw_only=True):
-    """The log gives the number."""
+    """Base of all events. The run's event log sets `sequence_number`."""
 
     sequence_number: int = 0
 
@@ -36,7 +36,7 @@ class ResponseCreated(NumberedEvent, tag="response.created"):
 
 
 class ResponseQueued(NumberedEvent, tag="response.queued"):
-    """It waits for its turn; `response.in_progress` says that it has come."""
+    """The response waits until the server has capacity; then `response.in_progress` follows."""
 
     response: Response
 
@@ -72,7 +72,7 @@ class NoticeEvent(NumberedEvent, tag="codeact:notice"):
 
 
 class SteerRef(msgspec.Struct):
-    """`previous_response_id` is the response that was steered, `next_response_id` the one that goes on after it."""
+    """A steering message: `previous_response_id` is the steered response, `next_response_id` the one that follows."""
 
     id: str
     previous_response_id: str
@@ -87,7 +87,7 @@ StatusName = Literal["queued", "starting_sandbox", "waiting_for_database"]
 
 
 class StatusEvent(NumberedEvent, tag="codeact:status"):
-    """Why nothing happens just now; it passes without another word."""
+    """Tells the client why nothing happens at the moment. No event reports the end of this state."""
 
     status: StatusName
     message: str

@@ -1,4 +1,4 @@
-"""The response: its items, its status, and everything else that is known of it."""
+"""The response object: its items, its status, its usage and the parameters of its request."""
 
 from typing import Annotated, Any, Literal
 
@@ -30,7 +30,7 @@ class ResponseError(msgspec.Struct):
 
 
 class IncompleteDetails(msgspec.Struct):
-    """`steered`: a message of the user's came meanwhile, and the next response goes on with it."""
+    """`steered` means that the user sent a message meanwhile; the next response continues with it."""
 
     reason: Literal["max_output_tokens", "content_filter", "steered"] | None = None
 
@@ -61,7 +61,7 @@ class ResponseUsage(msgspec.Struct, kw_only=True):
 
 
 class Ledger(msgspec.Struct, kw_only=True):
-    """Where the time went; seconds since the request was accepted. None: it never happened."""
+    """Timings of a response, in seconds since the server accepted the request; None for what never happened."""
 
     sandbox_wait_s: float | None = None
     first_token_s: float | None = None
@@ -71,7 +71,7 @@ class Ledger(msgspec.Struct, kw_only=True):
 
 
 class Notice(msgspec.Struct):
-    """Something that the user should know about this response; the model reads the same.
+    """Information for the user about this response; the model reads the same text.
 
     Codes: `kernel_replaced`, `limit_reached`, `max_turns`, `max_tool_calls`, `context_truncated`.
     """
@@ -85,7 +85,7 @@ class TextFormat(msgspec.Struct, tag="text"):
 
 
 class JsonSchemaFormat(msgspec.Struct, tag="json_schema", kw_only=True):
-    """JSON that fits a schema, whatever `strict` says: an answer that does not is no answer."""
+    """JSON that matches a schema. An answer that does not match is rejected, whatever `strict` says."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     schema: dict[str, Any]
@@ -108,9 +108,9 @@ class ReasoningConfig(msgspec.Struct):
 
 
 class Response(msgspec.Struct, kw_only=True):
-    """The Responses API's response object; fields that we do not use keep the standard's defaults.
+    """The Responses API's response object; fields that we do not use have the standard's defaults.
 
-    So do `temperature` and `top_p` where the request leaves them to the model's server.
+    `temperature` and `top_p` have them too if the request did not set these fields.
     """
 
     id: str
@@ -151,7 +151,7 @@ class Response(msgspec.Struct, kw_only=True):
 
     @property
     def output_text(self) -> str:
-        """The answer, without what was said along with the work; all prose where nobody knows which is which."""
+        """The text of the answer without commentary; all prose if no message has a `phase`."""
         messages = [item for item in self.output if isinstance(item, Message)]
         if any(message.phase is not None for message in messages):
             messages = [message for message in messages if message.phase != "commentary"]

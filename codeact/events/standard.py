@@ -27,7 +27,10 @@ def response_usage(usage: Usage) -> e.ResponseUsage:
 def standard_outputs(
     outputs: list[Stream | DisplayData | ExecuteResult | Error],
 ) -> list[e.LogsOutput | e.ImageOutput]:
-    """The standard's view: neighbouring texts as one `logs`, each picture as one `image`."""
+    """Returns the outputs as the Responses API defines them: adjacent texts as one `logs`, each picture as one `image`.
+
+    Text has no ANSI codes. A rich value without a picture is given by its `text/plain`.
+    """
     standard: list[e.LogsOutput | e.ImageOutput] = []
     texts: list[str] = []
 
@@ -67,7 +70,7 @@ def _data_url(mime: str, content: str) -> str:
 
 
 def terminal_event(response: e.Response) -> e.TerminalEvent:
-    """How a response that has ended tells it."""
+    """Returns the event that ends the stream of `response`, according to its status."""
     match response.status:
         case "completed":
             return e.ResponseCompleted(response=response)
