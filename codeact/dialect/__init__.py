@@ -1,4 +1,4 @@
-"""How a model is told to act, and how its stream becomes prose, reasoning and code: one module for each dialect."""
+"""Prompts for models, and parsers that split their replies into prose, reasoning and code; a module per dialect."""
 
 from codeact.dialect.base import Aside, Dialect, Name, Reader
 from codeact.dialect.profiles import dialect_for, learn_no_tools, profile_of

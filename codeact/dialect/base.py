@@ -1,6 +1,6 @@
-"""The seam between agent and model: how a model is told to act, reads its conversation, and is understood.
+"""Protocols between agent and model: a dialect writes the prompts of a model and parses its replies.
 
-Three dialects implement it. They yield the same segments, so nobody else knows which one a model speaks.
+Three dialects implement them. All yield the same segments, so the rest of the agent does not depend on the dialect.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +21,10 @@ NAMES: tuple[Name, ...] = get_args(Name)
 
 
 class Aside(msgspec.Struct, frozen=True):
-    """Words of the agent to the model at one place of an answer, which are no item of it.
+    """A message of the agent to the model in the middle of an answer, for example about an error in its reply.
 
-    `said` is the reply of the model that they answer, where no item holds that.
+    It is no item: neither clients nor the database see it. `said` is the reply of the model to which `text` responds,
+    if no item holds that reply.
     """
 
     text: str
@@ -31,48 +32,57 @@ class Aside(msgspec.Struct, frozen=True):
 
 
 Said = Input | Item | Aside
-"""What a conversation consists of, as a model reads it."""
+"""One entry of a conversation from which the prompt is built."""
 
 
 class Reader(Protocol):
-    """Reads one reply of a model. Pieces of any size give the same segments, neighbouring ones of a kind merged."""
+    """Parses one reply of a model while it streams in.
+
+    If adjacent segments of one kind are merged, the result does not depend on how the reply was cut into pieces.
+    """
 
     @property
     def done(self) -> bool:
-        """Whether the reply is over: no more of it can be used."""
+        """Whether the reply is complete; the caller may stop reading, since further text is ignored."""
         ...
 
     @property
     def heard(self) -> bool:
-        """Whether text has come."""
+        """Whether any text has arrived."""
         ...
 
     @property
     def thought_ended(self) -> bool:
-        """Whether a closing tag told a thought from the answer."""
+        """Whether a closing tag such as `</think>` has ended a thought."""
         ...
 
     @property
     def rest(self) -> str:
-        """Text that came after the end of the reply and was ignored."""
+        """Text after the end of the reply, which the reader ignored."""
         ...
 
     @property
     def ending(self) -> str:
-        """What a `stop` of the dialect kept the server from sending, though the model wrote it."""
+        """The text of the dialect's `stop` sequence that the model wrote and its server therefore did not send."""
         ...
 
     def feed(self, event: TextDelta | ToolCallDelta | ToolCall) -> list[Segment]:
-        """What is decided now."""
+        """Returns the segments that are certain after this piece."""
         ...
 
     def finish(self, *, stopped: bool) -> list[Segment]:
-        """The end of the reply: what was held back. `stopped`: the server ended it by itself, at no limit."""
+        """Returns the remaining segments at the end of the reply.
+
+        `stopped`: the server ended the reply at its natural end or at a `stop` sequence, not at a token limit.
+        """
         ...
 
 
 class Dialect(Protocol):
-    """One way for a model to act. `stop` and `tools` go out with each call; `form` reminds it of the right form."""
+    """One form in which a model writes code.
+
+    `stop` and `tools` are sent with each call of the model; `form` is the text that reminds it of the correct form.
+    """
 
     @property
     def name(self) -> Name: ...
@@ -88,26 +98,30 @@ class Dialect(Protocol):
 
     @property
     def shows_images(self) -> bool:
-        """Whether an observation holds the images that code displayed, for a model that sees them."""
+        """Whether observations contain the images that code displayed, for models that take images."""
         ...
 
     def instructions(
         self, environment: Environment, *, today: date, instructions: str | None = None, functions: str = ""
     ) -> str:
-        """The system prompt; see `prompt.system_prompt`."""
+        """Returns the system prompt; see `prompt.system_prompt` for the arguments."""
         ...
 
     def messages(
         self, items: Sequence[Said], *, system: str, model: str, images: Mapping[str, str] | None = None
     ) -> list[ChatMessage]:
-        """The conversation as this model reads it.
+        """Returns the conversation as chat messages for the model with the name `model`.
 
-        What the model of that name wrote comes back byte for byte, with its own reasoning; a longer conversation
-        begins with the messages of a shorter one. `images` holds the content of displayed images by their URL, None
-        for a model that sees none.
+        Replies of that model are repeated byte for byte, with their reasoning. The messages of a conversation do not
+        change when it grows, so that prompt caches hit. `images` maps the URLs of displayed images to their content
+        (`data:` URLs); it is None for a model that takes no images.
         """
         ...
 
     def reader(self, *, fences: bool, thinks: Callable[[], bool]) -> Reader:
-        """Reads one reply. `fences`: a Python fence is code too; `thinks`: a reply begins inside of a thought."""
+        """Returns a parser for one reply.
+
+        `fences`: a Markdown fence marked as Python is code, too. `thinks` is called at the first text; it returns
+        whether the reply begins inside a thought, without `<think>`.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Puts the calls of one reply together from their pieces, and gives prose and blocks of code in order."""
+"""The reader of the dialects with calls: assembles a reply's calls from pieces, and yields prose and code in order."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ __all__ = ["CallsReader"]
 
 
 class _PlainCode:
-    """The input of a `custom` tool is the code itself; reads as `JsonCode` does."""
+    """Decoder for the input of a `custom` tool, which is the code itself; it has the methods of `JsonCode`."""
 
     ended = False
 
@@ -26,7 +26,7 @@ class _PlainCode:
 
 
 class _Call:
-    """One call as it is written. Code loses the blank lines before it and the white space after it, as between tags."""
+    """One call while it streams in. Blank lines before the code and white space after it are removed, as with tags."""
 
     def __init__(self, call_id: str, code: JsonCode | _PlainCode) -> None:
         self.call_id = call_id
@@ -38,7 +38,7 @@ class _Call:
         self._began = False
 
     def feed(self, text: str) -> list[Segment]:
-        """The segments that this piece decides."""
+        """Returns the segments that are certain after this piece of the arguments."""
         self.arguments.append(text)
         code = self._code.feed(text)
         if self.is_over:
@@ -49,7 +49,7 @@ class _Call:
         return self._writer.take()
 
     def finish(self) -> list[Segment]:
-        """The call is whole. Arguments that are malformed are told as such."""
+        """Returns the remaining segments once the call is complete: `Malformed` if the arguments hold no code."""
         if self.is_over:
             return []
         error = self._code.finish()
@@ -85,9 +85,9 @@ class _Call:
 
 
 class CallsReader:
-    """See `Reader`. The first call streams; the pieces of further ones are told when it is over.
+    """See `Reader`. Segments of the first call stream; `finish` returns those of further calls.
 
-    Text that acts (`<execute>`) counts too, for models that fall back to it.
+    Code between `<execute>` tags in the text counts too, since some models fall back to that form.
     """
 
     def __init__(self, *, thinks: Callable[[], bool], custom: bool) -> None:
@@ -95,8 +95,8 @@ class CallsReader:
         self.thought_ended = False
         self._text = TagsReader(fences=False, thinks=thinks)
         self.custom = custom
-        self._calls: dict[int, _Call | None] = {}  # None: a call of something else.
-        self._strange: dict[int, list[str]] = {}
+        self._calls: dict[int, _Call | None] = {}  # By index; None: a call of an unknown tool.
+        self._unknown: dict[int, list[str]] = {}
         self._current: int | None = None
         self._later: dict[int, list[str]] = {}
         self._has_acted = False
@@ -114,13 +114,13 @@ class CallsReader:
         return self._text.rest
 
     def arguments(self, call_id: str) -> str:
-        """What the model wrote as the arguments of this call."""
+        """Returns the arguments of this call exactly as the model wrote them."""
         return "".join(
             piece for call in self._calls.values() if call and call.call_id == call_id for piece in call.arguments
         )
 
     def is_valid(self, call_id: str) -> bool:
-        """Whether these arguments may be sent back: a server may refuse what is no JSON object."""
+        """Whether the call's arguments can be sent back in a prompt; servers may reject what is no JSON object."""
         if self.custom:
             return True
         try:
@@ -132,13 +132,13 @@ class CallsReader:
         if isinstance(event, TextDelta):
             return self._text.feed(event)
         if isinstance(event, ToolCall) and event.index in self._calls:
-            return []  # Its pieces have come already.
+            return []  # Deltas of this call have already been read.
         index = event.index
         if index not in self._calls:
-            self._calls[index] = self._opened(event)
+            self._calls[index] = self._open(event)
         call = self._calls[index]
         if call is None:
-            self._strange[index].append(event.arguments)
+            self._unknown[index].append(event.arguments)
             return []
         if self._current is None:
             self._current = index
@@ -156,14 +156,14 @@ class CallsReader:
         for index, pieces in self._later.items():
             if (call := self._calls[index]) is not None:
                 segments += self._noted([*call.feed("".join(pieces)), *call.finish()])
-        if not self._has_acted and self._strange:
-            segments.append(Unreadable("".join(next(iter(self._strange.values())))[:RAW_CHARS]))
+        if not self._has_acted and self._unknown:
+            segments.append(Unreadable("".join(next(iter(self._unknown.values())))[:RAW_CHARS]))
         return segments
 
-    def _opened(self, event: ToolCallDelta | ToolCall) -> _Call | None:
-        """None for a call of anything but Python."""
+    def _open(self, event: ToolCallDelta | ToolCall) -> _Call | None:
+        """Returns None if the call's tool is not Python."""
         if event.name and foreign_calls.code_of_call(event.name, "x") is None:
-            self._strange[event.index] = [f"{event.name}: "]
+            self._unknown[event.index] = [f"{event.name}: "]
             return None
         return _Call(event.call_id or f"call_{event.index}", _PlainCode() if self.custom else JsonCode())
 

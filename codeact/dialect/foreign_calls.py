@@ -1,7 +1,7 @@
-"""Finds code in tool calls of other systems' formats, where it is certain that the call means code to run.
+"""Extracts code from tool calls in the formats of other systems, if the call certainly asks to run code.
 
-Nobody offers the model a function. One that was trained on calls makes them all the same, through the API or as
-text; a call whose name and argument say "this is Python to run" means what `<execute>` means.
+The dialect `tags` offers the model no tool. Models that were trained on tool calls make them nevertheless, through the
+API or as text. A call whose tool and argument have names for running Python is treated like `<execute>`.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any, Literal
 __all__ = ["HEAD_CHARS", "Special", "code_of", "code_of_call", "is_call", "special"]
 
 HEAD_CHARS = 160
-"""So much of a reply that begins as JSON tells whether it is a call."""
+"""A reply that begins as JSON is recognised as a call, or not, by this many characters."""
 MAX_CHARS = 400_000
 
 _NAMES = re.compile(
@@ -52,7 +52,10 @@ _ENDS = {
 
 
 def special(mark: str) -> Special:
-    """What a special token of a chat template, that has come as text, means."""
+    """Returns the meaning of a chat template's special token that appears as text in a reply.
+
+    `stray` tokens mean nothing and are dropped.
+    """
     mark = mark.casefold()
     known: dict[str, Special] = {"<|python_tag|>": "python", "<|channel|>": "channel", "<|start|>": "start"}
     if "tool" in mark:
@@ -61,13 +64,13 @@ def special(mark: str) -> Special:
 
 
 def is_call(head: str) -> bool:
-    """Whether JSON with this beginning is a call that means code."""
+    """Whether JSON that begins with `head` is a call of a tool that runs Python."""
     match = _HEAD.search(head[:HEAD_CHARS])
     return match is not None and _NAMES.fullmatch(match["name"]) is not None
 
 
 def code_of_call(name: str, arguments: str) -> str | None:
-    """The code of a call; None where it is no call of Python, or says something else."""
+    """Returns the code of a call; None if its tool does not run Python or its arguments contain no code."""
     if not _NAMES.fullmatch(name.strip()):
         return None
     text = arguments.strip()
@@ -81,7 +84,10 @@ def code_of_call(name: str, arguments: str) -> str | None:
 
 
 def code_of(raw: str) -> str | None:
-    """The code of a call that was written as text, in JSON or in tags for its parameters."""
+    """Returns the code of a call that the model wrote as text: as JSON, or with tags for its parameters.
+
+    Returns None if the call's tool does not run Python or the form is not recognised.
+    """
     raw = raw[:MAX_CHARS]
     if match := _PARAMETER.search(raw):
         head, body = raw[: match.start()], raw[match.end() :]
@@ -102,12 +108,13 @@ def code_of(raw: str) -> str | None:
             at += 1
             continue
         if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
-            return _called(value, raw[max(0, at - 300) : at])
+            return _code_in(value, raw[max(0, at - 300) : at])
         at += 1
     return None
 
 
-def _called(value: Any, before: str) -> str | None:
+def _code_in(value: Any, before: str) -> str | None:
+    """`before` is the text before the JSON; it may contain the tool's name."""
     call = value[0] if isinstance(value, list) else value
     if not isinstance(call, dict):
         return None
@@ -130,7 +137,7 @@ def _called(value: Any, before: str) -> str | None:
 
 
 def _argument(value: Any) -> str | None:
-    """The argument that holds code."""
+    """Returns the argument that contains code."""
     if isinstance(value, str):
         return value if value.strip() else None
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The dialect `freeform`: code is the plain input of a `custom` tool of the Responses API, without JSON around it."""
+"""The dialect `freeform`: the model sends code as the plain text input of a `custom` tool of the Responses API."""
 
 from codeact.dialect.base import Name
 from codeact.dialect.history import FUNCTION, Calls

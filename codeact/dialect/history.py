@@ -1,8 +1,8 @@
-"""Turns a stored conversation into chat messages, in the form of one dialect.
+"""Converts a stored conversation into chat messages, in the form of one dialect.
 
-With tags, code is a part of the model's text, and what became of it a user message that starts with `Observation:`
+With tags, code is part of the assistant's text, and the observation is a user message that starts with `Observation:`
 (Wang et al. 2024, "Executable Code Actions Elicit Better LLM Agents"). With calls, code is the argument of a call,
-and what became of it the call's result.
+and the observation is the result of that call.
 """
 
 import json
@@ -33,12 +33,12 @@ from codeact.observations.plaintext import excerpt
 __all__ = ["FUNCTION", "NOTE", "USER_SAYS", "arguments_of", "block_of", "rendered", "text_of", "uses_tags"]
 
 USER_SAYS = "The user says:"
-"""Stands before a user's words where they share a message with an observation or a note."""
+"""Precedes the user's text if it is in the same message as an observation or a note."""
 NOTE = "Note from the system:"
 SECOND = "[Two files were sent under one name: the later one has a number in its name.]"
 VALUE_CHARS = 4_000
 FUNCTION = "python"
-"""What the tool is called that runs code."""
+"""The name of the tool that runs code."""
 
 Calls = Literal["function", "custom"]
 
@@ -51,11 +51,12 @@ def rendered(
     calls: Calls | None = None,
     images: Mapping[str, str] | None = None,
 ) -> list[ChatMessage]:
-    """The conversation as messages; user and assistant in turn, and results after their calls.
+    """Returns the conversation as messages, in which user and assistant alternate and results follow their calls.
 
-    System and developer messages at the start join `system`; later ones become notes where they stand, since many
-    models take a system message only first. What the model `model` wrote stands as it wrote it, with its reasoning;
-    the reasoning of others is left out. `calls` is the form of calls, None for tags. See `Dialect.messages`.
+    System and developer messages at the start are appended to `system`; later ones become notes of the user at their
+    place, since many models accept a system message only at the start. Replies of the model `model` are repeated
+    exactly, with their reasoning; reasoning of other models is left out. `calls` is the form of calls, None for tags.
+    See `Dialect.messages`.
     """
     turns = Turns(system)
     facts = _Facts.of(items, model=model, calls=calls, images=images)
@@ -86,7 +87,7 @@ def rendered(
 
 
 def uses_tags(messages: Iterable[ChatMessage]) -> bool:
-    """Whether the model has run code between tags before. Its Python fences are then meant to be read."""
+    """Whether the model has run code between tags before. If so, its Python fences are meant for the user to read."""
     return any(
         message.role == "assistant" and isinstance(message.content, str) and f"{OPEN}\n" in message.content
         for message in messages
@@ -94,12 +95,12 @@ def uses_tags(messages: Iterable[ChatMessage]) -> bool:
 
 
 def text_of(message: Message) -> str:
-    """The prose of an item, as it is told to models where nobody knows how it was written."""
+    """Returns the prose of an item, for prompts if the model's exact text is unknown."""
     return "".join(part.text for part in message.content).rstrip()
 
 
 def block_of(call: CodeInterpreterCall) -> str:
-    """The code between tags, or in the fence in which the model wrote it."""
+    """Returns the code between tags, or in a Markdown fence if the model wrote it in one."""
     if call.tagged:
         return f"{OPEN}\n{call.code}\n{CLOSE}"
     fence = "````" if "```" in call.code else "```"
@@ -107,13 +108,18 @@ def block_of(call: CodeInterpreterCall) -> str:
 
 
 def arguments_of(code: str, calls: Calls) -> str:
-    """The code as the argument of a call."""
+    """Returns the code as the arguments of a call: JSON, or the plain code for a `custom` tool."""
     return code if calls == "custom" else json.dumps({"code": code}, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(slots=True)
 class _Facts:
-    """What has to be known of the whole conversation to tell one item of it."""
+    """Facts about the whole conversation that are needed to write messages for its single items.
+
+    `names` maps the ids of function calls to the functions' names, `continued` the ids of code items to the items that
+    continue them. `covered` has the ids of items that the exact text of another item contains, `lost` those of function
+    calls whose code never continued.
+    """
 
     model: str | None
     calls: Calls | None
@@ -138,7 +144,7 @@ class _Facts:
         return facts
 
     def written(self, item: Message | CodeInterpreterCall) -> Written | None:
-        """How the model wrote it, where this is the model and the form of calls is the same."""
+        """Returns the exact text of an item if this prompt's model wrote it, in the same form of calls; else None."""
         written = item.written
         if written is None or written.model != self.model:
             return None
@@ -148,7 +154,7 @@ class _Facts:
         return written
 
     def end_of(self, call: CodeInterpreterCall) -> CodeInterpreterCall:
-        """The item in which the code of this one ended."""
+        """Returns the item in which the execution that began in `call` ended."""
         seen = {call.id}
         while (after := self.continued.get(call.id)) is not None and after.id not in seen:
             seen.add(after.id)
@@ -160,7 +166,7 @@ class _Facts:
         return f"{HEADER} the code waited for {called} and could not go on"
 
     def seen(self, call: CodeInterpreterCall) -> str | Parts:
-        """What the model is told of the code that ended in this item."""
+        """Returns the observation of the execution that ended in this item, with the images that it displayed."""
         if call.waits_for:
             return self.waited(call)
         never = "this block was not run" + (" to its end" if call.continues is not None else "")
@@ -185,7 +191,7 @@ def _add_block(turns: Turns, item: CodeInterpreterCall, facts: _Facts) -> None:
 
 
 def _add_call(turns: Turns, item: CodeInterpreterCall, facts: _Facts, calls: Calls) -> None:
-    """The result follows its call at once, as servers demand, also where the code ended in a later response."""
+    """Adds a call directly followed by its result, as servers require, even if the code ended in a later response."""
     if item.continues in facts.continued or not (item.code or item.observation):
         return
     written = facts.written(item)
@@ -227,7 +233,7 @@ def _parts(message: InputMessage) -> Parts:
 
 
 def _part(part: dict[str, Any]) -> dict[str, Any]:
-    """A content part of the Responses API as Chat Completions has it."""
+    """Converts a content part of the Responses API into one of Chat Completions."""
     match part:
         case {"type": "input_image", "image_url": str(url)}:
             return {"type": "image_url", "image_url": {"url": url, "detail": part.get("detail") or "auto"}}

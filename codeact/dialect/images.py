@@ -1,4 +1,4 @@
-"""Turns the images that a block of code displayed into content parts that a model can see, within bounds."""
+"""Converts the images that a block of code displayed into content parts for the model, with limits on their size."""
 
 import base64
 import re
@@ -11,22 +11,22 @@ from codeact.events import CodeInterpreterCall, ImageOutput
 __all__ = ["displayed", "size_px", "wanted"]
 
 MOST_IMAGES = 4
-"""Of one block: its last ones."""
+"""The limit for one block; its last images are used."""
 MOST_PIXELS = 4_000_000
 MOST_CHARS = 5_000_000
-"""Of one image, as base64."""
+"""The limit for one image, encoded as base64."""
 
 _DATA = re.compile(r"data:image/(png|jpeg|gif);base64,")
 _HEAD_CHARS = 400_000
 
 
 def wanted(call: CodeInterpreterCall) -> list[str]:
-    """The URLs of the images that a model may be shown."""
+    """Returns the URLs of the images that may be sent to the model."""
     return [output.url for output in call.outputs or () if isinstance(output, ImageOutput)][-MOST_IMAGES:]
 
 
 def displayed(call: CodeInterpreterCall, contents: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Image parts. `contents` are `data:` URLs by the item's own; an image that is too large is left out."""
+    """Returns image parts. `contents` maps URLs of the item to `data:` URLs; images that are too large are left out."""
     urls = [contents.get(url, url) for url in wanted(call)]
     return [{"type": "image_url", "image_url": {"url": url, "detail": "auto"}} for url in urls if _may_be_shown(url)]
 
@@ -39,7 +39,7 @@ def _may_be_shown(url: str) -> bool:
 
 
 def size_px(url: str) -> tuple[int, int] | None:
-    """Width and height of a PNG, JPEG or GIF in a `data:` URL, from its header; None where it has no such header."""
+    """Reads width and height from the header of a PNG, JPEG or GIF in a `data:` URL; None if it has no such header."""
     match = _DATA.match(url)
     if match is None:
         return None
@@ -58,7 +58,7 @@ def size_px(url: str) -> tuple[int, int] | None:
 
 
 def _size_of_jpeg(head: bytes) -> tuple[int, int] | None:
-    """From its frame header (ITU T.81, B.2.2), which follows other segments."""
+    """Reads the frame header (ITU T.81, B.2.2), which follows other segments."""
     at = 2
     while at + 9 < len(head) and head[at] == 0xFF:
         marker = head[at + 1]

@@ -1,7 +1,7 @@
 """Decodes the code in a call's JSON arguments while they stream in.
 
-The text is read once, in linear time, wherever it was cut: inside an escape, a surrogate pair, a key. What stands
-where code was expected and is no JSON is the code itself, since some models send it so.
+The decoder reads the text once, in linear time, and the pieces may end anywhere: inside an escape, a surrogate pair or
+a key. Arguments that are no JSON object or string are taken as the code itself, since some models send it so.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Callable
 __all__ = ["NAMES", "JsonCode"]
 
 NAMES = frozenset({"code", "python", "python_code", "source", "source_code", "script", "input", "cell", "command"})
-"""The arguments that hold code, `code` being the one that models are told of."""
+"""Names of arguments that contain code. The prompt names only `code`; models use the others too."""
 
 KEY_CHARS = 100
 _PLAIN = re.compile(r'[^"\\]+')
@@ -25,14 +25,14 @@ Put = Callable[[str], None]
 
 
 class JsonCode:
-    """One call's arguments. `begun`: the code has begun; `ended`: all of it has been read."""
+    """Decoder for the arguments of one call. `begun`: the code has begun; `ended`: all of the code has been read."""
 
     def __init__(self) -> None:
         self.begun = False
         self.ended = False
         self._error: str | None = None
         self._state: Callable[[str, int], int] = self._start
-        self._held = ""  # An escape that is not whole yet.
+        self._incomplete = ""  # The beginning of an escape at the end of the last piece.
         self._high = ""  # The first half of a surrogate pair.
         self._key = ""
         self._depth = 0
@@ -40,8 +40,8 @@ class JsonCode:
         self._code: list[str] = []
 
     def feed(self, text: str) -> str:
-        """The code that these arguments add."""
-        text, self._held = self._held + text, ""
+        """Returns the code that this piece of the arguments contains."""
+        text, self._incomplete = self._incomplete + text, ""
         at = 0
         while at < len(text) and self._error is None:
             at = self._state(text, at)
@@ -50,7 +50,7 @@ class JsonCode:
         return code
 
     def finish(self) -> str | None:
-        """Why the arguments are no call of code; None where the code is whole."""
+        """Returns None if the code is complete, else the reason why it is not, as a part of a sentence."""
         if self._error is not None:
             return self._error
         if self.ended or self._whole_is_code:
@@ -59,7 +59,7 @@ class JsonCode:
             return "the JSON of its arguments ended inside the string `code`."
         return "its arguments are no JSON object with a string `code`."
 
-    # ---- states: each reads from a position and returns the next one --------------------------------------
+    # ---- states: each method reads text from a position and returns the next position ----------------------
 
     def _start(self, text: str, at: int) -> int:
         at = _skip(text, at)
@@ -156,7 +156,7 @@ class JsonCode:
 
     def _after_value(self, text: str, at: int) -> int:
         if self.ended:
-            return len(text)  # Nothing that follows makes the code another one.
+            return len(text)  # The code is complete, whatever follows.
         at = _skip(text, at)
         if at == len(text):
             return at
@@ -169,7 +169,7 @@ class JsonCode:
         return at + 1
 
     def _after_object(self, text: str, at: int) -> int:
-        """Some servers begin every call with an empty object."""
+        """Reads what follows an object: some servers begin every call with an empty object."""
         at = _skip(text, at)
         if at < len(text) and text[at] == "{":
             self._state = self._before_key
@@ -179,7 +179,7 @@ class JsonCode:
     # ---- strings ------------------------------------------------------------------------------------------
 
     def _string(self, text: str, at: int, put: Put) -> tuple[int, bool]:
-        """Reads on in a string: the next position, and whether the string ends there."""
+        """Reads a string; returns the next position and whether the string ends before it."""
         while at < len(text):
             if match := _PLAIN.match(text, at):
                 self._flush_half(put)
@@ -191,7 +191,7 @@ class JsonCode:
                 return at + 1, True
             size = 6 if text[at + 1 : at + 2] == "u" else 2
             if at + size > len(text):
-                self._held = text[at:]
+                self._incomplete = text[at:]
                 return len(text), False
             self._escape(text[at + 1 : at + size], put)
             if self._error is not None:

@@ -1,8 +1,8 @@
 r"""The patterns that mark code, thinking and fences in a model's text.
 
-Patterns come in pairs: the token, and the end of a text that may still become that token once more text
-comes. They run on a text that keeps the character before the place they search from, so that `(?<=\n)` means
-"at the start of a line".
+Patterns come in pairs: the first matches a token, the second the end of a text that more text may complete to a token.
+The text always includes the character before the position where a search starts, so that `(?<=\n)` means "at the start
+of a line".
 """
 
 import functools
@@ -42,9 +42,9 @@ NAMES = (
     "run_python",
     "tool_code",
 )
-"""What models call the tag; `<execute>` is what they are told."""
+"""Names that models use for the tag; the prompt says `<execute>`."""
 _BLOCKS = ("code", "jupyter", "py", "python", "repl")
-"""Tags that may be prose in HTML: they open code only alone on their line."""
+"""Tags that HTML in prose may contain; they open code only if they are alone on their line."""
 _THOUGHTS = ("think", "thinking", "thought", "seed:think")
 _THINK_TAGS = tuple(f"<{end}{name}>" for name in _THOUGHTS for end in ("", "/"))
 _THINK_MARKS = ("[think]", "[/think]", "◁think▷", "◁/think▷")
@@ -60,13 +60,13 @@ _CALLS = (
     "[tool_calls]",
     "[tool_call]",
 )
-"""What opens a call of a tool in a form of another system, at the start of a line."""
+"""Texts that begin a tool call in the formats of other systems, at the start of a line."""
 _REMNANTS = ("<start_of_turn>", "<end_of_turn>", "<s>", "</s>", "<eos>", "<bos>", "[inst]", "[/inst]")
 _OBSERVATION = "observation:"
 
 
 def _partial(*tags: str) -> str:
-    """A pattern for each beginning of these tags, the longest first."""
+    """Returns a pattern that matches every proper prefix of these tags, the longest first."""
     beginnings = {tag[:size] for tag in tags for size in range(1, len(tag))}
     return "|".join(map(re.escape, sorted(beginnings, key=len, reverse=True)))
 
@@ -75,7 +75,7 @@ def _any(*texts: str) -> str:
     return "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))
 
 
-# The rest of the line is bounded, so that a line without an end is not held back for ever.
+# The rest of the line has a maximum length: otherwise the parser would hold an endless line back for ever.
 _FENCE = r"(?P<run>`{3,}+(?!.*`)|~{3,})(?P<info>[^<\n]{0,99})\n"
 _FENCE_TAIL = r"(?:`{3,}+(?!.*`)|~{3,})[^<\n]{0,99}|`{1,2}|~{1,2}"
 _LINE = r"(?<=\n)[ \t]{0,8}"
@@ -123,18 +123,18 @@ OPENING_TAIL = re.compile(rf"(?:{_FENCE_TAIL}|{_TAG_TAIL}|)\Z", re.IGNORECASE)
 
 
 def language(fence: re.Match[str]) -> str:
-    """The first word after an opening fence, in lower case; empty when there is none."""
+    """Returns the first word after an opening fence in lower case, or an empty string."""
     return next(iter(fence["info"].casefold().split()), "")
 
 
 @functools.lru_cache
 def fence_patterns(fence: str) -> Patterns:
-    """What closes a fence that is prose."""
+    """Returns the patterns of what closes a fence in prose."""
     run = rf"(?<=\n) {{0,3}}{fence[0]}"
     return re.compile(rf"{run}{{{len(fence)},}}[ \t\r]*(?=\n)"), re.compile(rf"{run}*[ \t\r]*\Z")
 
 
-# What ends a turn of a chat template. Python has none of these outside of strings.
+# Tokens that end a turn in chat templates. Python has none of these outside of strings.
 _TURN_ENDS = (
     r"<\|(?:im_end|im_start|eot_id|eom_id|end|start|call|return|endoftext|end_of_text|eot|user|assistant)\|>"
     r"|<｜end▁of▁sentence｜>|<end_of_turn>|</s>"
@@ -146,10 +146,11 @@ _WRONG = rf"(?P<wrong><[ \t/\\]{{0,8}}(?:end[_ ]?)?(?:{_ALL})[ \t/\\]{{0,8}}>?|\
 
 @functools.lru_cache
 def code_patterns(fence: str, name: str = "execute") -> Patterns:
-    """What closes code. `fence` is the one it stands in, or empty; `name` that of the tag that opened it.
+    """Returns the patterns of what closes code.
 
-    The token's group `own` is the closing tag that belongs to the block, `line` is there when nothing stands before
-    it on its line. `other` is a mark that closes where no string is open, `wrong` one that should have closed.
+    `fence` is the Markdown fence around the code, or empty; `name` is the name of the tag that opened the code. Groups
+    of the token: `own` is the closing tag of this block, with `line` if it is the first thing on its line; `other`
+    closes the block if no string literal is open; `wrong` is a misspelt closing tag, or a second opening tag.
     """
     own = rf"</(?:execute|{re.escape(name)})\s{{0,8}}>"
     others = rf"</(?:{_ALL})\s{{0,8}}>|{_TURN_ENDS}"

@@ -1,27 +1,27 @@
 """Parses a model's text, in chunks of any size, into prose, thinking and one block of code.
 
-The code is what stands between `<execute>` and `</execute>`, or in a Markdown fence marked as Python:
+Code is the text between `<execute>` and `</execute>`, or in a Markdown fence marked as Python:
 
 - In prose, tags in a `` `code span` `` (which ends on its line) and in any other fence are prose. A closing
   tag that closes nothing is dropped. Tags may have attributes, capitals and the names of `markup.NAMES`.
-- `<think>` or `<thinking>` to its closing tag, or to the end, is thinking. Tags inside do nothing. A `</think>`
-  without its `<think>` says that all before it was a thought: `ThoughtAloud`. With `thinks` the model is known to
-  leave the beginning out: all is thinking until `</think>`, and is read again as an answer if that never comes.
-- In code, `</execute>` closes, except inside a string literal: one that ends on its line, or a triple-quoted
-  one, where the tag closes only if it stands alone on its line or nothing follows it (more likely then, the
-  literal was never closed). A closing fence closes except inside a triple-quoted string, and so does another
-  closing tag, or the end of a chat template's turn, except inside any string.
-- An opening tag alone on a line of code, or an unclosed block that is no Python: nobody knows where code ends and
-  prose begins, so the block is `Malformed`.
-- A fence right inside the tags, or tags right inside a Python fence, are one pair: what closes first, closes.
-- An empty block is dropped, as if it had not been written.
-- Calls of tools and channels in the forms of other systems are `dress`'s to read: code, or `Unreadable`.
-- A line that begins with `Observation:` is one that the model made up: `Invented`.
-- Remnants of a chat template are dropped; what ends a turn there ends the reply.
+- Text from `<think>` or `<thinking>` to the closing tag, or to the end, is thinking; tags in it have no effect. A
+  `</think>` without a `<think>` means that all text before it was a thought: `ThoughtAloud`. `thinks` is set for models
+  that omit `<think>`: all text before `</think>` is thinking, and if it never comes, the text is parsed as an answer.
+- In code, `</execute>` closes the block except inside a string literal. A literal with single quotes counts if it ends
+  on its line. In a triple-quoted literal the tag closes nevertheless if it is alone on its line or nothing follows it,
+  since then the literal was probably never closed. A closing fence closes the block except inside a triple-quoted
+  string; other closing tags, and tokens that end a turn in chat templates, close it except inside any string.
+- An opening tag alone on a line of code, or an unclosed block that is no Python, makes the block `Malformed`: it is
+  unknown where its code ends.
+- A fence directly inside the tags, or tags directly inside a Python fence, are one pair: whatever closes first ends it.
+- An empty block is dropped.
+- `parser_calls` reads tool calls and channels in the formats of other systems, as code or as `Unreadable`.
+- A line that begins with `Observation:` was made up by the model: `Invented`.
+- Remnants of a chat template are dropped; a token that ends a turn there ends the reply.
 
-Each stretch of prose or thinking is stripped on both sides; code loses the blank lines before it and the
-whitespace after it. A block that is not closed ends with the text. What follows a closed block is ignored:
-a model that goes on writing there makes up an observation it has not seen.
+Prose and thinking are stripped at both ends; code loses the blank lines before it and the white space after it. A
+block that is not closed ends with the text. Text after a closed block is ignored: a model that continues there makes
+up an observation that it has not seen.
 """
 
 from collections.abc import Callable
@@ -75,15 +75,15 @@ STEPS: dict[Step, Callable[[Reading], bool]] = {
     "opening": parser_code.opening,
     "code": parser_code.code,
 }
-"""What reads each kind of text: one token at a time. A step returns False when it needs more text to go on."""
+"""The function that reads each kind of text, one token at a time; it returns False if it needs more text first."""
 
 
 class Parser:
-    """One reply of a model, up to and including its first block of code.
+    """Parses one reply of a model, up to and including its first block of code.
 
-    With neighbouring segments of one kind merged, the result is the same however the text was cut. No
-    segment is empty; text is held back only while it may still become a tag, or whitespace that is stripped.
-    With `fences=False` a Python fence is code only if the tags stand right inside it.
+    If adjacent segments of one kind are merged, the result does not depend on how the text was cut. No segment is
+    empty. The parser holds text back only while it may still become a tag, or is white space that may be stripped.
+    With `fences=False` a Python fence is code only if it directly contains the tags.
     """
 
     def __init__(self, *, fences: bool = True, thinks: bool = False) -> None:
@@ -92,21 +92,21 @@ class Parser:
 
     @property
     def done(self) -> bool:
-        """Whether the reply is over: its block of code is whole, or no more of it can be used."""
+        """Whether the reply is complete: its block of code, an error or a chat template's token has ended it."""
         return self._reading.done
 
     @property
     def thought_ended(self) -> bool:
-        """Whether a closing tag told a thought from the answer."""
+        """Whether a closing tag such as `</think>` has ended a thought."""
         return self._reading.thought_ended
 
     @property
     def rest(self) -> str:
-        """What came after the end of the reply and was ignored, as far as it came together with it."""
+        """The ignored text after the end of the reply; only the part that came in the same piece as the end."""
         return self._reading.unread if self.done else ""
 
     def feed(self, text: str) -> list[Segment]:
-        """What is decided now; nothing once `done`."""
+        """Returns the segments that are certain after this piece; none once `done`."""
         reading = self._reading
         if reading.done:
             return []
@@ -117,10 +117,10 @@ class Parser:
         return reading.out.take()
 
     def finish(self, *, stopped: bool = False) -> list[Segment]:
-        """The end of the text: what was held back, and the end of an unclosed block.
+        """Returns the remaining segments at the end of the text, and closes an open block.
 
-        `stopped`: the server was asked to stop before `</execute>`, and the reply has ended by itself. Tagged code that
-        ends with its line is whole then, unless a string is open in it.
+        `stopped`: the server was asked to stop before `</execute>` and ended the reply by itself. Then code between
+        tags is complete if it ends with the end of a line and no string literal is open.
         """
         reading = self._reading
         reading.final = True

@@ -1,7 +1,7 @@
-"""The parser's steps in formats of other systems: calls as JSON or in tags, and tokens of chat templates.
+"""The parser's steps for formats of other systems: calls as JSON or in tags, and tokens of chat templates.
 
-Each step moves a reading forward, and returns False when it needs more text to go on.
-`codeact.dialect.foreign_calls` says what code a call holds.
+Each step reads on in a `Reading`, and returns False if it needs more text first. `codeact.dialect.foreign_calls`
+extracts the code from a call.
 """
 
 import re
@@ -21,19 +21,19 @@ _TO = re.compile(r"to=([\w.]{1,60})")
 
 
 def start(reading: Reading) -> bool:
-    """The beginning of the reply: a call as JSON shows itself here."""
+    """Reads the beginning of the reply, which may be a call as JSON."""
     return _call_or(reading, "prose")
 
 
 def fenced(reading: Reading) -> bool:
-    """The beginning of a fence that may hold a call as JSON."""
+    """Reads the beginning of a fence that may contain a call as JSON."""
     return _call_or(reading, "other_fence")
 
 
 def _call_or(reading: Reading, otherwise: Step) -> bool:
-    """Goes on with "call" if JSON that means code begins here; a reply is held back only while it may."""
+    """Continues with the step `call` if a JSON call that runs Python begins here, else with `otherwise`."""
     begin = end_of(SPACE, reading.buffer, reading.at)
-    if begin - reading.at > HELD:  # Looked at anew for each piece, it would take the square of its length.
+    if begin - reading.at > HELD:  # To scan ever longer white space again for each piece would take quadratic time.
         reading.step = otherwise
         return True
     head = reading.buffer[begin : begin + foreign_calls.HEAD_CHARS]
@@ -45,7 +45,7 @@ def _call_or(reading: Reading, otherwise: Step) -> bool:
 
 
 def call(reading: Reading) -> bool:
-    """The rest of the reply is a call in the form of another system: it is held back, and read at the end."""
+    """Collects the rest of the reply, which is a call in another system's format, and reads it at the end."""
     rest = reading.buffer[reading.at :]
     reading.at = len(reading.buffer)
     reading.hold(rest)
@@ -62,9 +62,9 @@ def call(reading: Reading) -> bool:
 
 
 def special(reading: Reading, token: re.Match[str]) -> bool:
-    """A special token of a chat template, which stands in prose and in no code span."""
+    """Reads a special token of a chat template that is in prose and in no code span."""
     mark, end = token["special"].casefold(), token.end()
-    if mark in ("<s>", "</s>"):  # Tags of HTML, too: remnants only at the ends of a reply.
+    if mark in ("<s>", "</s>"):  # HTML has these tags too: they are remnants only at the start or end of a reply.
         rest = end_of(SPACE, reading.buffer, end)
         if mark == "</s>" and rest == len(reading.buffer) and not reading.final:
             return False
@@ -94,7 +94,7 @@ def special(reading: Reading, token: re.Match[str]) -> bool:
 
 
 def _channel(reading: Reading, token: re.Match[str]) -> bool:
-    """A header of the harmony format: what is thought, what is said, and what is to be run."""
+    """Reads a header of the harmony format, which says whether a thought, prose or a call follows."""
     close = "<|message|>"
     at = reading.buffer.find(close, token.end(), token.end() + CHANNEL_CHARS)
     if at < 0:
@@ -114,7 +114,7 @@ def _channel(reading: Reading, token: re.Match[str]) -> bool:
 
 
 def addressed(reading: Reading) -> bool:
-    """A message of the harmony format to a tool: Python as it is, or JSON."""
+    """Reads the start of a message to a tool in the harmony format: plain Python, or JSON."""
     begin = end_of(SPACE, reading.buffer, reading.at)
     if begin == len(reading.buffer) and not reading.final:
         return False

@@ -1,6 +1,6 @@
 """The parser's steps inside a block of code, up to its end.
 
-Each step returns False when it needs more text to go on.
+Each step returns False if it needs more text first.
 """
 
 import re
@@ -18,7 +18,7 @@ _REST_OF_LITERAL = {quote: re.compile(rf"(?:[^\\\n{quote}]|\\.)*", re.DOTALL) fo
 
 
 def opening(reading: Reading) -> bool:
-    """Between the opening tag or fence and the first character of code."""
+    """Reads from the opening tag or fence to the first character of code."""
     buffer, start = reading.buffer, end_of(SPACE, reading.buffer, reading.at)
     reading.at = max(reading.at, start - HELD)
     if not reading.final and OPENING_TAIL.match(buffer, start):
@@ -49,7 +49,7 @@ def opening(reading: Reading) -> bool:
 
 
 def _opening_is_over(reading: Reading, start: int) -> bool:
-    """Whether no code begins at `start`: a mark that ends it does, or may once more text comes."""
+    """Whether a mark that ends the block is at `start` instead of code, or may be there once more text arrives."""
     tokens, tail = code_patterns(reading.fence, reading.name)
     token = tokens.search(reading.buffer, reading.at, start + AHEAD)
     if token is not None and not reading.buffer[reading.at : token.start()].strip():
@@ -57,13 +57,13 @@ def _opening_is_over(reading: Reading, start: int) -> bool:
         return True
     if len(reading.buffer) > start + AHEAD:
         return False
-    # From before the blanks: some marks count only at the beginning of their line.
+    # The search starts before the white space, since some marks count only at the beginning of their line.
     unfinished = tail.search(reading.buffer, reading.at)
     return unfinished is not None and unfinished.start() <= start
 
 
 def code(reading: Reading) -> bool:
-    """The code itself, until a mark closes it that stands in no string literal."""
+    """Reads code until a mark outside of string literals closes it."""
     token = reading.next(code_patterns(reading.fence, reading.name), CodeText)
     if token is None:
         return False
@@ -81,7 +81,7 @@ def code(reading: Reading) -> bool:
 
 
 def _in_literal(reading: Reading, token: re.Match[str]) -> bool | None:
-    """Whether this end of code stands in a string literal and so is none. None: more text will tell."""
+    """Whether this end mark is inside a string literal and does not close the code. None: more text is needed."""
     quote = reading.strings.quote
     if not quote:
         return bool(token["fence"]) and not reading.fence and reading.fenced_inside

@@ -1,6 +1,6 @@
-"""The parser's steps in prose, up to the next mark that means something.
+"""The parser's steps in prose, up to the next token.
 
-Each step returns False when it needs more text to go on.
+Each step returns False if it needs more text first.
 """
 
 import re
@@ -14,7 +14,7 @@ __all__ = ["other_fence", "prose"]
 
 
 def prose(reading: Reading) -> bool:
-    """Text for the user, until a mark opens code, a thought, a fence or a call."""
+    """Reads text for the user until a token opens code, a thought, a fence or a call."""
     token = reading.next(PROSE, Text)
     if token is None:
         return False
@@ -44,7 +44,7 @@ def prose(reading: Reading) -> bool:
 
 
 def other_fence(reading: Reading) -> bool:
-    """A fence that is prose, until it closes."""
+    """Reads a fence in prose until it closes."""
     token = reading.next(fence_patterns(reading.fence), Text)
     if token is None:
         return False
@@ -54,7 +54,7 @@ def other_fence(reading: Reading) -> bool:
 
 
 def _fence(reading: Reading, token: re.Match[str], fence: str) -> bool:
-    """The first line of a fence."""
+    """Reads the first line of a fence and decides whether the fence contains code to run."""
     named = language(token)
     is_code = named in LANGUAGES
     if is_code and not reading.fences:
@@ -74,7 +74,7 @@ def _fence(reading: Reading, token: re.Match[str], fence: str) -> bool:
 
 
 def _in_span(reading: Reading, token: re.Match[str]) -> bool | None:
-    """Whether the token stands in a code span. None: more text will tell."""
+    """Whether the token is in a code span. None: more text is needed to decide."""
     if not reading.span:
         return False
     start, ahead = token.end(), token.end() + AHEAD
@@ -89,7 +89,7 @@ def _in_span(reading: Reading, token: re.Match[str]) -> bool | None:
 
 
 def _tag(reading: Reading, token: re.Match[str]) -> bool:
-    """A tag that opens or closes code or a thought, and stands in no code span."""
+    """Reads a tag outside of code spans that opens or closes code or a thought."""
     tag = token["tag"].casefold()
     reading.at = token.end()
     if OPENING.match(tag):

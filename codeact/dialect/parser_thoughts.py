@@ -1,6 +1,6 @@
 """The parser's steps inside a model's thoughts, up to their end.
 
-Each step returns False when it needs more text to go on.
+Each step returns False if it needs more text first.
 """
 
 from codeact.dialect.markup import HARMONY_THOUGHT, PROSE, THINKING
@@ -11,7 +11,7 @@ __all__ = ["harmony_thought", "think", "unmarked"]
 
 
 def think(reading: Reading) -> bool:
-    """After `<think>`, until its closing tag."""
+    """Reads from `<think>` to its closing tag."""
     token = reading.next(THINKING, Thinking)
     if token is None:
         return False
@@ -22,9 +22,9 @@ def think(reading: Reading) -> bool:
 
 
 def unmarked(reading: Reading) -> bool:
-    """The beginning of a reply of a model that is known to begin with a thought, without `<think>`.
+    """Reads the beginning of a reply from a model that omits `<think>`: text is a thought until the closing tag.
 
-    Where the closing tag never comes, the same text is read again as an answer.
+    If the reply has no closing tag, the same text is parsed again as an answer.
     """
     start = end_of(SPACE, reading.buffer, reading.at)
     if not reading.pending and start < len(reading.buffer):
@@ -46,7 +46,7 @@ def unmarked(reading: Reading) -> bool:
 
 
 def harmony_thought(reading: Reading) -> bool:
-    """A message of the harmony format in its channel for analysis."""
+    """Reads a message in the analysis channel of the harmony format."""
     token = reading.next(HARMONY_THOUGHT, Thinking)
     if token is None:
         return False

@@ -1,7 +1,7 @@
-"""Chooses the dialect in which a model acts best, by the model's name.
+"""Chooses the dialect with which a model works best, by the model's name.
 
-Hosted and large models act better by calls, small ones between tags (Wang et al. 2024, and measured since). A name that
-no pattern knows is spoken to in tags, which every model can read.
+Hosted and large models do better with tool calls, small ones with tags (Wang et al. 2024, and later measurements). A
+model whose name matches no pattern gets tags, which every model can write.
 """
 
 import re
@@ -18,7 +18,7 @@ from codeact.model import Model
 __all__ = ["Profile", "dialect_for", "learn_no_tools", "profile_of"]
 
 NAME_CHARS = 500
-WORDS_CHARS = 2_000
+ERROR_CHARS = 2_000
 _NO_TOOLS = re.compile(
     r"(?:not|n't|un)[ -]?support\w{0,3}.{0,40}\btools?\b"
     r"|\b(?:tools?|tool_choice|function calling)\b.{0,60}(?:not|un)[ -]?support"
@@ -37,9 +37,11 @@ _WITHOUT_CUSTOM: WeakSet[Model] = WeakSet()
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What to take for granted of a model. `sees`: it takes images. `freeform`: it has `custom` tools, and acts by them
-    where its server is asked by the Responses API. `formats`: its provider holds a reply to a JSON schema beside calls.
-    `window_tokens` is how much it reads, where its server does not say.
+    """What we assume of a model by its name.
+
+    `sees`: it accepts images. `freeform`: it supports `custom` tools, and uses them if its server is called through the
+    Responses API. `formats`: its provider enforces a JSON schema on a reply even if the request has tools.
+    `window_tokens` is its context window, used if its server does not report one.
     """
 
     dialect: Name = "tags"
@@ -53,7 +55,7 @@ _START = r"(?:^|[/:@.])"
 _PROFILES: tuple[tuple[re.Pattern[str], Profile], ...] = tuple(
     (re.compile(_START + pattern, re.IGNORECASE), profile)
     for pattern, profile in (
-        # Their tokenizers hold the ChatML template, so that any server tells them messages as they were trained.
+        # Their tokenizers include the ChatML template, so every server renders messages as in their training.
         (r"codeact-?agent-mistral", Profile(window_tokens=32_768)),
         (r"codeact-?agent-llama", Profile(window_tokens=4_096)),
         (r"gpt-oss", Profile("tool_call")),
@@ -78,20 +80,21 @@ _PROFILES: tuple[tuple[re.Pattern[str], Profile], ...] = tuple(
 
 
 def profile_of(name: str) -> Profile:
-    """The first pattern that this name matches says it."""
+    """Returns the profile of the first pattern that this name matches, or the default profile."""
     name = name[:NAME_CHARS]
     return next((profile for pattern, profile in _PROFILES if pattern.search(name)), Profile())
 
 
-def learn_no_tools(model: Model, words: str) -> bool:
-    """Whether these words of the model's server refuse tools; from now on the model's profile is spoken to in tags.
+def learn_no_tools(model: Model, error: str) -> bool:
+    """Checks whether this error text of the model's server rejects tools; if so, returns True and remembers it.
 
-    Where they refuse `custom` tools alone, it is `tool_call` instead of `freeform`.
+    From then on `dialect_for` gives this model tags, or `tool_call` instead of `freeform` if the server rejects only
+    `custom` tools.
     """
-    if _NO_CUSTOM.search(words[:WORDS_CHARS]) and model not in _WITHOUT_CUSTOM:
+    if _NO_CUSTOM.search(error[:ERROR_CHARS]) and model not in _WITHOUT_CUSTOM:
         _WITHOUT_CUSTOM.add(model)
         return True
-    if not _NO_TOOLS.search(words[:WORDS_CHARS]):
+    if not _NO_TOOLS.search(error[:ERROR_CHARS]):
         return False
     _WITHOUT_TOOLS.add(model)
     return True
@@ -100,11 +103,10 @@ def learn_no_tools(model: Model, words: str) -> bool:
 def dialect_for(
     model: Model, asked: Name | None = None, *, preferred: Name | None = None, shows_images: bool | None = None
 ) -> Dialect:
-    """The dialect that was asked for, else the preferred one where the model can have it, else its profile's.
+    """Returns the dialect `asked`, else `preferred` if the model's client supports it, else that of its profile.
 
-    A model that has a `dialect` of its own gets that one, whatever is asked for.
-    `shows_images` says for a model that reads tags whether it is shown what its code displayed. Raises `InvalidRequest`
-    where the way to this model cannot carry the dialect that was asked for.
+    A model with an attribute `dialect` always gets that one. `shows_images` says whether a model with tags gets the
+    images that its code displayed. Raises `InvalidRequest` if the model's client does not support the dialect `asked`.
     """
     own: Dialect | None = getattr(model, "dialect", None)
     if own is not None:
@@ -119,8 +121,8 @@ def dialect_for(
     profile = profile_of(model.name)
     if model in _WITHOUT_CUSTOM:
         can -= {"freeform"}
-    own_way = ("freeform" if profile.freeform else None, profile.dialect)
-    wanted = (asked,) if model in _WITHOUT_TOOLS else (asked, preferred, *own_way)
+    by_profile = ("freeform" if profile.freeform else None, profile.dialect)
+    wanted = (asked,) if model in _WITHOUT_TOOLS else (asked, preferred, *by_profile)
     match next((name for name in wanted if name in can), "tags"):
         case "tool_call":
             return ToolCalls()

@@ -1,4 +1,4 @@
-"""Writes the system prompt and the notes that tell a model how to act."""
+"""Builds the system prompt and the notes that explain to a model how to work."""
 
 from datetime import date
 
@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 LAST_TURN = "No more code will run:"
-"""What `last_turn` starts with."""
+"""The beginning of the message that `last_turn` returns."""
 
 BRANCHED = (
     "The user went back to this point of the conversation and goes on from here. The Python kernel did not go back:"
@@ -117,10 +117,11 @@ calls may share a block.
 def system_prompt(
     environment: Environment, *, today: date, instructions: str | None = None, functions: str = "", calls: bool = False
 ) -> str:
-    """How to act, in a few hundred tokens.
+    """Returns the system prompt, a few hundred tokens long.
 
-    `environment` says what the code has around it, `instructions` are the caller's own words, `functions` the
-    signatures and docstrings of functions that code can call. With `calls` code is the argument of a tool's call.
+    `environment` describes where the code runs, `instructions` is the caller's own text, and `functions` has the
+    signatures and docstrings of the functions that code can call. `calls`: the model sends code as a tool call instead
+    of between tags.
     """
     rules = "".join(f"- {rule}\n" for rule in environment.rules(today))
     text = _SYSTEM.format(environment=rules, **(_CALLS if calls else _TAGS))
@@ -130,7 +131,7 @@ def system_prompt(
 
 
 def last_turn(max_turns: int) -> str:
-    """The user message that ends a loop which has run code `max_turns` times."""
+    """Returns the message that asks the model for its answer after it has run code `max_turns` times."""
     return (
         f"{LAST_TURN} you have run code {max_turns} times, the most that is allowed here."
         " Answer now, without tags, from what you have, and say what is missing."

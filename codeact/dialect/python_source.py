@@ -14,17 +14,17 @@ __all__ = ["parses"]
 
 MAX_CHARS = 20_000
 MAX_MARKS = 100
-"""Combining marks in a row. Python sorts those in a name, which takes the square of their number."""
+"""Limit for consecutive combining marks: Python sorts those in a name, which takes quadratic time."""
 FILE = "<code of a model>"
-"""The name that warnings of the parser have as their file."""
+"""The file name that the parser's warnings report."""
 _FILE = re.escape(FILE)
 _FILTER = ("ignore", None, Warning, re.compile(_FILE), 0)
-"""As `warnings.filterwarnings` writes it."""
+"""The entry that `warnings.filterwarnings` adds."""
 _MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)
 
 
 def parses(source: str) -> bool:
-    """True too for what is longer than anybody should spend time on. IPython's own lines may stand in it."""
+    """Whether the source is Python; IPython's `%` and `!` lines are allowed. Also True if it is too long to check."""
     if len(source) > MAX_CHARS or _marks_in_a_row(source) > MAX_MARKS:
         return True
     with _without_warnings():
@@ -37,10 +37,10 @@ def parses(source: str) -> bool:
 
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Python warns of odd escapes in what it parses; nobody should read that of a model's code.
+    """Suppresses the parser's warnings about a model's code, for example about invalid escapes.
 
-    `warnings.catch_warnings` would put back the filters of the whole process as they were, and with that undo what
-    another thread has changed meanwhile. This one filter of our own file's name comes and goes instead.
+    `warnings.catch_warnings` restores the filters of the whole process, and so undoes changes that another thread made
+    meanwhile. This adds and removes a single filter instead, which matches only our own file name.
     """
     warnings.filterwarnings("ignore", module=_FILE)
     try:

@@ -1,4 +1,4 @@
-"""The segments of a model's reply, and how their pieces are tidied."""
+"""The segments of a model's reply, and the writer that merges and strips their pieces."""
 
 import msgspec
 
@@ -24,13 +24,13 @@ class Text(msgspec.Struct, frozen=True):
 
 
 class Thinking(msgspec.Struct, frozen=True):
-    """What stands between the model's `<think>` tags."""
+    """The text between the model's `<think>` tags."""
 
     text: str
 
 
 class CodeStart(msgspec.Struct, frozen=True):
-    """`tagged`: the block was opened by `<execute>`, not by a fence alone. `call_id`: it is that call's argument."""
+    """`tagged`: `<execute>` opened the block, not only a fence. `call_id`: the call whose argument the code is."""
 
     tagged: bool = True
     call_id: str | None = None
@@ -41,19 +41,19 @@ class CodeText(msgspec.Struct, frozen=True):
 
 
 class CodeEnd(msgspec.Struct, frozen=True):
-    """`code` is the whole block: the `CodeText`s put together."""
+    """`code` is the whole block: the texts of all its `CodeText` segments."""
 
     code: str
 
 
 class Malformed(msgspec.Struct, frozen=True):
-    """The block that has begun does not run: nobody can tell where its code ends. `reason` is a sentence."""
+    """The block cannot run, since it is unknown where its code ends. `reason` is a sentence for the model."""
 
     reason: str
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """`raw` is meant to act, in a form of which nobody can be sure. It is the end of the reply."""
+    """The model tried to call something, in a form that we cannot read for certain. It is the end of the reply."""
 
     raw: str
 
@@ -63,7 +63,7 @@ class Invented(msgspec.Struct, frozen=True):
 
 
 class ThoughtAloud(msgspec.Struct, frozen=True):
-    """The text and code before this were a thought, whose beginning the model's template has swallowed."""
+    """All text and code before this was a thought; the model's chat template dropped the opening `<think>`."""
 
 
 Segment = Text | Thinking | CodeStart | CodeText | CodeEnd | Malformed | Unreadable | Invented | ThoughtAloud
@@ -71,16 +71,16 @@ Written = type[Text] | type[Thinking] | type[CodeText]
 
 
 class SegmentWriter:
-    """Merges neighbouring pieces of one kind, and strips each stretch: whitespace waits for what follows it.
+    """Merges adjacent pieces of one kind into segments, and strips white space at both ends of each kind of text.
 
-    Code keeps the indentation of its first line.
+    It holds white space back until more text of that kind follows. Code keeps the indentation of its first line.
     """
 
     def __init__(self) -> None:
         self._segments: list[Segment] = []
         self._kind: Written | None = None
         self._pieces: list[str] = []
-        self._spaces: list[str] = []  # In pieces, as they came: joined each time they would take the square.
+        self._spaces: list[str] = []  # A list, since appending to a string for each piece would take quadratic time.
         self._code: list[str] = []
 
     @property
@@ -114,7 +114,7 @@ class SegmentWriter:
 
     @property
     def ends_line(self) -> bool:
-        """Whether the text so far ends with the end of a line."""
+        """Whether a line end is among the white space after the text so far."""
         return any("\n" in space for space in self._spaces)
 
     @property
@@ -127,7 +127,7 @@ class SegmentWriter:
         self._segments.append(CodeEnd("".join(self._code)))
 
     def take(self) -> list[Segment]:
-        """The segments since the last call."""
+        """Returns the segments since the last call."""
         self._flush()
         segments, self._segments = self._segments, []
         return segments

@@ -1,6 +1,6 @@
-"""Knows the models whose chat template drops the opening `<think>` (DeepSeek R1, QwQ).
+"""Remembers which models have a chat template that drops the opening `<think>` (DeepSeek R1, QwQ).
 
-Known by name, until a reply tells better; what was learnt of a model lasts as long as the model.
+The first guess is by the model's name; replies correct it. What was learnt lasts as long as the model object.
 """
 
 import re
@@ -19,7 +19,7 @@ _REASONERS: WeakSet[Model] = WeakSet()
 
 
 def swallows_think(model: Model) -> bool:
-    """Whether a reply of this model probably begins inside of a thought."""
+    """Whether a reply of this model probably begins inside a thought."""
     learnt = _LEARNT.get(model)
     return bool(_NAMES.search(model.name[:500])) if learnt is None else learnt
 
@@ -33,11 +33,11 @@ def learn(model: Model, swallows: bool) -> None:
 
 
 def reasons(model: Model) -> bool:
-    """Whether this model probably thinks before it answers. Its thoughts may hold any text, that of a `stop` too."""
+    """Whether this model probably thinks before it answers. Its thoughts may contain the text of a `stop` sequence."""
     return model in _REASONERS or swallows_think(model)
 
 
 def learn_reasons(model: Model, *, unless: bool = False) -> None:
-    """A reply of the model held thoughts, or nothing but them."""
+    """Remembers that the model thinks, after a reply that contained thoughts. Does nothing if `unless` is True."""
     if not unless:
         _REASONERS.add(model)

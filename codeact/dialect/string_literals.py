@@ -1,7 +1,7 @@
 """Tracks whether a position in Python source is inside a string literal, while the source streams in.
 
-Only the lexical rules of string literals and comments (Python reference, 2.1.3 and 2.7.1), so that half a
-program, or a wrong one, can be read as well.
+It applies only the lexical rules of string literals and comments (Python reference, 2.1.3 and 2.7.1), so it also
+works on incomplete and incorrect programs.
 """
 
 import re
@@ -19,12 +19,14 @@ _NEXT = {
 
 
 LOOK_AHEAD = 3
-"""A quote is known for what it is once so many characters are there, itself included."""
+"""The number of characters that decide whether a quote is a single or a triple one."""
 
 
 def _read(opener: str, source: str, until: int) -> tuple[str, int]:
-    """What is open after the tokens of `source` that begin before `until`, when `opener` was open before it: a quote,
-    `#` or nothing; and where the last of them ends.
+    """Reads the tokens of `source` that begin before `until`.
+
+    `opener` is what is open before the source: a quote, `#` for a comment, or an empty string. Returns what is open
+    after it, and the position at which the last token ends.
     """
     at = 0
     while (match := _NEXT[opener].search(source, at)) and match.start() < until:
@@ -37,11 +39,11 @@ def _read(opener: str, source: str, until: int) -> tuple[str, int]:
 
 
 class Strings:
-    """Reads code in pieces of any size; the answer is the same however the code was cut."""
+    """Reads code in pieces of any size. The result does not depend on how the code was cut."""
 
     def __init__(self) -> None:
         self._opener = ""
-        self._pending = ""  # The last characters: what they mean may depend on what follows.
+        self._pending = ""  # The last characters, whose meaning may depend on what follows.
 
     def feed(self, code: str) -> None:
         code = self._pending + code
@@ -51,6 +53,6 @@ class Strings:
 
     @property
     def quote(self) -> str:
-        """The quote that would end the string we are in, if no quote comes next; empty outside of strings."""
+        """The quote that opened the current string literal, if no further quote follows; empty outside of strings."""
         opener, _ = _read(self._opener, self._pending, len(self._pending))
         return "" if opener == "#" else opener

@@ -1,4 +1,4 @@
-"""The dialect `tags`: the model writes code between `<execute>` tags, in its text. Every model can; the fallback."""
+"""The dialect `tags`, the fallback for every model: it writes code between `<execute>` tags in its text."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -19,7 +19,7 @@ RAW_CHARS = 2_000
 
 
 class Tags:
-    """See `Dialect`. `shows_images` for vision models whose operator wants it."""
+    """See `Dialect`. `shows_images` is off unless the operator turns it on for a model that takes images."""
 
     name: Name = "tags"
     tools: tuple[Tool, ...] = ()
@@ -47,7 +47,7 @@ class Tags:
 
 
 class TagsReader:
-    """See `Reader`. A call through the API, which nobody offered, counts where its meaning is certain."""
+    """See `Reader`. A tool call through the API counts as code if its meaning is certain, though we offer no tool."""
 
     def __init__(self, *, fences: bool, thinks: Callable[[], bool]) -> None:
         self.ending = ""

@@ -1,4 +1,4 @@
-"""The dialect `tool_call`: code is the JSON argument of a function that the model calls by its provider's own means."""
+"""The dialect `tool_call`: the model sends code as a JSON argument, by its provider's native function calling."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -47,5 +47,5 @@ class ToolCalls:
         return rendered(items, system=system, model=model, calls=self._calls, images=images)
 
     def reader(self, *, fences: bool, thinks: Callable[[], bool]) -> CallsReader:
-        """See `Dialect.reader`. Fences in the text are prose: code comes by calls."""
+        """See `Dialect.reader`. Markdown fences in the text are always prose."""
         return CallsReader(thinks=thinks, custom=self._calls == "custom")

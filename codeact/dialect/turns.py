@@ -1,4 +1,4 @@
-"""Joins contents, calls and results into chat messages in which the sides take turns."""
+"""Joins contents, calls and results into chat messages in which user and assistant alternate."""
 
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -14,13 +14,13 @@ PARAGRAPH = "\n\n"
 
 
 def as_text(parts: Parts) -> str:
-    """The text of content parts."""
+    """Returns the text of the text parts, as paragraphs."""
     return PARAGRAPH.join(part["text"] for part in parts if part["type"] == "text")
 
 
 @dataclass(slots=True)
 class Turn:
-    """What one side said until the other one spoke. It is joined once: each time would take the square of it."""
+    """All consecutive contents of one role. `message` joins them once; joining at each `add` would be quadratic."""
 
     role: Role
     contents: list[str | Parts] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Turn:
     reasoning: dict[str, Any] = field(default_factory=dict)
 
     def add(self, content: str | Parts, glue: str = PARAGRAPH) -> "Turn":
-        """Adds text or parts; `glue` stands between a text and the text before it."""
+        """Adds text or parts. `glue` separates this text from the text before it."""
         self.contents.append(content)
         self.glues.append(glue)
         self.begins_with = self.begins_with or next(
@@ -40,7 +40,7 @@ class Turn:
         return self
 
     def think(self, reasoning: dict[str, Any]) -> None:
-        """Adds reasoning: texts and lists of one field are joined."""
+        """Adds reasoning; strings or lists of the same field are concatenated."""
         for name, value in reasoning.items():
             before = self.reasoning.get(name)
             self.reasoning[name] = value if before is None or type(before) is not type(value) else before + value
@@ -57,37 +57,36 @@ class Turn:
 
 
 class Turns:
-    """The turns of a conversation so far, the system's first."""
+    """Collects the turns of a conversation, beginning with the system message."""
 
     def __init__(self, system: str) -> None:
         self._turns = [Turn("system").add(system)]
-        self._thoughts: list[dict[str, Any]] = []  # Those of an assistant's turn that has not begun.
+        self._thoughts: list[dict[str, Any]] = []  # Reasoning for the next assistant turn.
 
     @property
     def last(self) -> Turn:
         return self._turns[-1]
 
     def add(self, role: Role, content: str | Parts, glue: str = PARAGRAPH) -> None:
-        """Appends a turn or, after one of the same role, adds to that."""
+        """Appends a turn, or extends the last one if it has the same role."""
         if content:
             self._of(role).add(content, glue)
 
     def think(self, reasoning: dict[str, Any]) -> None:
-        """Adds reasoning of the model to the turn that it led to: the one under way, else the next one."""
+        """Adds reasoning to the current assistant turn, or to the next one if another role has the last turn."""
         if self.last.role == "assistant":
             self.last.think(reasoning)
         else:
             self._thoughts.append(reasoning)
 
     def call(self, call: PastCall, result: str | Parts, *, same_reply: bool) -> None:
-        """Adds a call of the model and its result. `same_reply`: it stands beside the call before it."""
+        """Adds a call of the model and its result. `same_reply`: the model made it in one reply with the last call."""
         if same_reply and self.last.role == "tool":
             turn = next(turn for turn in reversed(self._turns) if turn.role == "assistant")
         else:
             turn = self._of("assistant")
         turn.calls.append(call)
-        answered = Turn("tool", call_id=call.id).add(result)
-        self._turns.append(answered)
+        self._turns.append(Turn("tool", call_id=call.id).add(result))
 
     def messages(self) -> list[ChatMessage]:
         return [turn.message() for turn in self._turns]
