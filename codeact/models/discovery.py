@@ -29,7 +29,7 @@ __all__ = ["DEFAULT_PROBES", "Found", "Probe", "find_models", "needs_litellm", "
 
 PROBE_TIMEOUT_S = 0.3
 LATER_TIMEOUT_S, LATER_PAUSE_S = 10.0, 3.0
-"""Of the search that goes on while the demo serves: nobody waits for it, so it may take its time."""
+"""For the search that continues while the demo serves: nobody waits for it, so its timeout is long."""
 LOADING_WAIT_S, SLOW_WAIT_S = 60.0, 3.0
 MOST_NAMES = 100
 DEMO = "demo"
@@ -61,7 +61,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A model server that may run here: what to ask, and how its answer names models."""
+    """A model server that may run on this machine: where to ask, and how to read model names from its answer."""
 
     server: str
     base_url: str
@@ -74,7 +74,7 @@ def _ollama_names(answer: Any) -> list[str]:
 
 
 def _openai_names(answer: Any) -> list[str]:
-    """Our own server lists its models in the same way, and is not one."""
+    """Leaves out the models of our own server, which answers in the same format."""
     return [model["id"] for model in answer["data"] if model.get("owned_by") != "codeact"]
 
 
@@ -179,7 +179,7 @@ def _found(models: Sequence[Model], why: str, hint: str | None = None, *, is_sto
 
 
 def needs_litellm(settings: Settings) -> bool:
-    """Whether one of the configured models is neither the demo nor at CODEACT_MODEL_API_BASE."""
+    """Whether a configured model is neither the demo nor served at CODEACT_MODEL_API_BASE."""
     names = settings.served_models
     is_served = bool(names) and _provider(settings, names[0]) == ""
     return any(
@@ -191,7 +191,7 @@ def needs_litellm(settings: Settings) -> bool:
 
 
 def _configured(settings: Settings, environ: Mapping[str, str]) -> list[Model]:
-    """CODEACT_MODEL_API_BASE and _KEY are for the models of the default one's provider: no other gets to see them."""
+    """Makes the configured models. Only models of the default one's provider get CODEACT_MODEL_API_BASE and _KEY."""
     key = settings.model_api_key.get_secret_value() if settings.model_api_key else None
     mine = _provider(settings, settings.served_models[0])
     models: list[Model] = []
@@ -215,7 +215,7 @@ def _configured(settings: Settings, environ: Mapping[str, str]) -> list[Model]:
 
 
 def _provider(settings: Settings, name: str) -> str:
-    """Who is asked for the model; empty for the server at CODEACT_MODEL_API_BASE."""
+    """The provider of the model; empty for the server at CODEACT_MODEL_API_BASE."""
     if settings.model_api_base is not None and name_at(name) is not None:
         return ""
     prefix, slash, _ = name.partition("/")
@@ -229,7 +229,7 @@ def _direct(settings: Settings, name: str, known_as: str, api_base: str, api_key
 def _responses(
     settings: Settings, name: str, api_base: str | None, api_key: str | None, environ: Mapping[str, str]
 ) -> ResponsesModel:
-    """The model at CODEACT_MODEL_API_BASE, else at its provider's. Raises `ConfigurationError` without either."""
+    """The model at CODEACT_MODEL_API_BASE, or at its provider's address. Raises `ConfigurationError` without either."""
     prefix, slash, rest = name.partition("/")
     provider = prefix if slash else "openai"
     known_as = name_at(name) or rest
@@ -264,7 +264,7 @@ async def _ask(
     waits_s: list[float],
     timeout_s: float,
 ) -> None:
-    """Notes the models that can chat. Whoever answers anything else is not the server we look for."""
+    """Asks one server and notes its chat models. An unexpected answer means that it is another kind of server."""
     with anyio.move_on_after(timeout_s) as scope:
         try:
             response = await client.get(probe.base_url + probe.path)

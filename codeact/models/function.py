@@ -1,4 +1,4 @@
-"""A plain function as a model: it takes the messages and returns text, whole or in pieces."""
+"""A plain Python function as a model: it takes the messages and returns text, whole or in pieces."""
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Sequence
@@ -52,20 +52,20 @@ class FunctionModel:
             raise ModelError(f"The function {self.name} failed: {type(error).__name__}: {error}") from error
 
     async def estimate(self, messages: Sequence[ChatMessage], output: str) -> Usage:
-        """See `Model.estimate`. By length."""
+        """See `Model.estimate`. Estimated from the length."""
         return estimated_usage([str(message.content) for message in messages], output)
 
 
 def _parameters(function: Callable[..., Any]) -> set[str]:
     try:
         return set(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # Some callables of C have no signature.
+    except (TypeError, ValueError):  # Some callables written in C have no signature.
         return set()
 
 
 async def _called(call: Callable[[], Any]) -> Any:
     function = call.func if isinstance(call, partial) else call
-    method = getattr(function, "__call__", None)  # noqa: B004  Of an object, to see whether it is async.
+    method = getattr(function, "__call__", None)  # noqa: B004 - an object's method may be async  # noqa: B004  Of an object, to see whether it is async.
     if any(map(inspect.iscoroutinefunction, (function, method))):
         return await call()
     if any(map(inspect.isasyncgenfunction, (function, method))):
@@ -75,7 +75,7 @@ async def _called(call: Callable[[], Any]) -> Any:
 
 
 async def _pieces(reply: Any) -> AsyncGenerator[str, None]:
-    """The pieces of text of what a function has returned. Raises `ModelError` for what holds no text."""
+    """The pieces of text in a function's return value. Raises `ModelError` if it contains no text."""
     if isinstance(reply, AsyncIterable):
         async for piece in reply:
             yield _text(piece)
@@ -92,7 +92,8 @@ async def _pieces(reply: Any) -> AsyncGenerator[str, None]:
 def _text(reply: Any) -> str:
     if isinstance(reply, str):
         return reply
-    if isinstance(reply, dict) and "generated_text" in reply:  # A pipeline gives the reply, or the chat with it.
+    # A pipeline returns the reply, or the whole chat with the reply at its end.
+    if isinstance(reply, dict) and "generated_text" in reply:
         generated = reply["generated_text"]
         return _text(generated[-1] if isinstance(generated, list) and generated else generated)
     content = reply.get("content") if isinstance(reply, dict) else getattr(reply, "content", None)

@@ -1,4 +1,4 @@
-"""Reads the options behind a configured model's name, as in `NAME;dialect=tool_call`."""
+"""Parses the options behind a configured model's name, as in `NAME;dialect=tool_call`."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -24,7 +24,7 @@ class ModelOptions:
 
 
 def options_of(configured: str) -> tuple[str, ModelOptions]:
-    """Name and options. Raises `ValueError`, whose words say which options there are."""
+    """Splits a configured model into its name and options. Raises `ValueError`, which lists the options that exist."""
     name, *given = (part.strip() for part in configured.split(";"))
     options = ModelOptions()
     for option in given:

@@ -6,7 +6,7 @@ litellm's providers are listed here, so that nobody has to import litellm to fin
 __all__ = ["OPENAI_COMPATIBLE", "PROVIDERS", "RESPONSES_SERVERS", "name_at"]
 
 OPENAI_COMPATIBLE = frozenset({"custom_openai", "hosted_vllm", "llamafile", "lm_studio", "openai", "openai_like"})
-"""Prefixes that say no more than that a server speaks as OpenAI's does."""
+"""Prefixes that only mean: the server speaks OpenAI's API."""
 
 _NAMES = """
 a2a a2a_agent ai21 ai21_chat aiml aiohttp_openai amazon_nova anthropic anthropic_text apertis assemblyai
@@ -34,7 +34,7 @@ RESPONSES_SERVERS = {
     "openrouter": ("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
     "xai": ("https://api.x.ai/v1", "XAI_API_KEY"),
 }
-"""Where these providers speak the Responses API, and the variable that holds their key."""
+"""The addresses of these providers' Responses API, and the variables that hold their keys."""
 
 
 def name_at(name: str) -> str | None:

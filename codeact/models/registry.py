@@ -8,12 +8,12 @@ from codeact.model import Model
 __all__ = ["ANY", "ModelRegistry"]
 
 ANY = "codeact"
-"""The name under which every server answers with its default."""
+"""The name under which every server offers its default model."""
 SHOWN_NAMES = 20
 
 
 class ModelRegistry:
-    """The served models, at least one; the first is the default. Of models with the same name the first counts."""
+    """The served models, at least one; the first is the default. Of models with equal names, the first is used."""
 
     def __init__(self, models: Sequence[Model]) -> None:
         self._models: dict[str, Model] = {}
@@ -25,7 +25,7 @@ class ModelRegistry:
         return list(self._models.values())
 
     def put_first(self, models: Sequence[Model]) -> None:
-        """Serves these too, and their first as the default. Who asks for one of the others still gets it."""
+        """Adds models in front, so that the first of them is the new default. The other models stay available."""
         new = {model.name: model for model in reversed(models)}
         self._models = dict(reversed(new.items())) | {n: m for n, m in self._models.items() if n not in new}
 
@@ -39,7 +39,7 @@ class ModelRegistry:
 
     @property
     def summary(self) -> str:
-        """Half a line for people."""
+        """The default model and the number of others, for people."""
         others = len(self._models) - 1
         return self.default.name + (f" and {others} more" if others else "")
 

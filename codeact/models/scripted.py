@@ -41,7 +41,7 @@ class ScriptedModel:
         self._pace_s = pace_s
 
     async def stream(self, messages: Sequence[ChatMessage], sampling: Sampling) -> AsyncGenerator[ModelEvent, None]:
-        """See `Model.stream`. `sampling` changes nothing."""
+        """See `Model.stream`. `sampling` is recorded and otherwise ignored."""
         self.calls.append(list(messages))
         self.samplings.append(sampling)
         turn = self._turn(messages)
@@ -62,7 +62,7 @@ class ScriptedModel:
                 yield step
 
     async def estimate(self, messages: Sequence[ChatMessage], output: str) -> Usage:
-        """See `Model.estimate`. By length."""
+        """See `Model.estimate`. Estimated from the length."""
         return _usage(messages, output)
 
     def _turn(self, messages: Sequence[ChatMessage]) -> Turn:

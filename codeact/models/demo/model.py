@@ -25,7 +25,7 @@ EXAMPLES: tuple[str, ...] = (
 )
 
 QUESTION_CHARS = 500
-"""So much of a question is looked at."""
+"""How many characters of a question are searched for a task."""
 _UNKNOWN = (
     "I am the scripted demo, not a language model, and I know only a few tasks:\n\n"
     + "\n".join(f"- {example}" for example in EXAMPLES)
@@ -53,7 +53,7 @@ def _task(question: str) -> Callable[[Chat], str] | None:
 
 
 def _read(messages: Sequence[ChatMessage]) -> Chat:
-    """The questions of the conversation, the last one with what has been observed since."""
+    """The last question, the earlier ones, and the observations since the last one."""
     questions: list[str] = []
     seen: list[str] = []
     for message in messages:

@@ -1,4 +1,4 @@
-"""The tasks of the demo model: for each, the next words and code after what was observed so far."""
+"""The tasks of the demo model: each returns the next prose and code, given the observations so far."""
 
 import re
 from collections.abc import Callable
@@ -12,14 +12,14 @@ _KINDS = "stdout|stderr|value|display|traceback"
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """The last question, the ones before it, and the observations since, oldest first."""
+    """The last question, the earlier ones, and the observations since the last one, oldest first."""
 
     question: str
     earlier: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
 
     def number(self, otherwise: int, most: int) -> int:
-        """The first number in the question."""
+        """The first number in the question, at most `most`; `otherwise` if there is none."""
         match = re.search(r"\d+", self.question)
         return min(int(match[0][:9]), most) if match else otherwise
 
@@ -109,7 +109,7 @@ TASKS: tuple[tuple[str, Callable[[Chat], str]], ...] = (
     (_ARITHMETIC, arithmetic),
     (r"\b(sum|add)\b", total),
 )
-"""Words of a question, and what they ask for; the first that is found counts."""
+"""Patterns for a question, each with its task. The first that matches is used."""
 
 
 def _run(prose: str, code: str) -> str:
@@ -117,13 +117,13 @@ def _run(prose: str, code: str) -> str:
 
 
 def _shown(chat: Chat, kind: str) -> str:
-    """What the last observation shows under `kind`."""
+    """The section `kind` of the last observation."""
     section = re.search(rf"^{kind}:\n(.*?)(?=^(?:{_KINDS}):\n|\Z)", chat.seen[-1], re.DOTALL | re.MULTILINE)
     return section[1].strip() if section else "(nothing)"
 
 
 def _trouble(chat: Chat) -> str:
-    """What to say when the last block did not end well; empty when it did."""
+    """What to say if the last block failed; empty if it succeeded."""
     lines = chat.seen[-1].rstrip().splitlines()
     if lines[0].startswith("Observation: ok"):
         return ""

@@ -16,12 +16,12 @@ NEWEST = 2
 
 
 def takes_cache_marks(provider: str, model: str) -> bool:
-    """Whether this is Claude at a provider that takes marks."""
+    """Whether this is Claude at a provider that accepts marks."""
     return provider in PROVIDERS and (provider == "anthropic" or "claude" in model.casefold())
 
 
 def with_cache_marks(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages of a request, three of them marked at most; Anthropic takes four marks."""
+    """Marks at most three messages of a request; Anthropic accepts four marks."""
     told = [place for place, message in enumerate(messages) if message["role"] in ("user", "tool")]
     marked = {*told[-NEWEST:], *(place for place, message in enumerate(messages[:1]) if message["role"] == "system")}
     return [_marked(message) if place in marked else message for place, message in enumerate(messages)]

@@ -57,7 +57,7 @@ class LiteLLMModel:
         self._ollama: OllamaWindow | None = None
 
     async def stream(self, messages: Sequence[ChatMessage], sampling: Sampling) -> AsyncGenerator[ModelEvent, None]:
-        """See `Model.stream`. Raises `ConfigurationError` where litellm is not installed."""
+        """See `Model.stream`. Raises `ConfigurationError` if litellm is not installed."""
         check_installed(self.name)
         litellm = await asyncio.wrap_future(preload())
         model, provider = self._resolve(litellm)
@@ -76,25 +76,25 @@ class LiteLLMModel:
                 yield event
 
     def _adapt(self, words: str) -> bool:
-        """Whether to ask in another form from now on, since the server's words refuse this one."""
+        """Changes the form of requests if the server's error text refuses it; returns whether to try again."""
         form = self._form.after(words)
         self._form = form or self._form
         return form is not None
 
     async def window_tokens(self) -> int | None:
-        """How many tokens the model reads: as Ollama or litellm's table says; None where nobody knows."""
+        """The model's context window as given by Ollama or litellm's table; None if unknown."""
         try:
             litellm = await asyncio.wrap_future(preload())
             model, provider = self._resolve(litellm)
             if num_ctx := await self._num_ctx(model, provider):
                 return num_ctx["num_ctx"]
             size = litellm.get_model_info(model).get("max_input_tokens")
-        except Exception:  # It is not installed, or raises a bare one for a model that it does not know.
+        except Exception:  # litellm is not installed, or raises a bare Exception for an unknown model.
             return None
         return size if isinstance(size, int) and size > 0 else None
 
     async def _num_ctx(self, model: str, provider: str) -> dict[str, int]:
-        """How much Ollama is asked to let the model read: it cuts what is longer, and its default is short."""
+        """The context length to request from Ollama, which silently cuts longer prompts and has a short default."""
         if provider not in ("ollama", "ollama_chat"):
             return {}
         if self._set_window is not None:
@@ -104,12 +104,12 @@ class LiteLLMModel:
         return {} if window is None else {"num_ctx": window}
 
     async def estimate(self, messages: Sequence[ChatMessage], output: str) -> Usage:
-        """See `Model.estimate`. Counted with the tokenizer litellm has for the model, else by length."""
+        """See `Model.estimate`. Counted with litellm's tokenizer for the model, or estimated from the length."""
         litellm = await asyncio.wrap_future(preload())
         return await asyncio.to_thread(self._estimate, litellm, AS_IT_IS.messages(messages), output)
 
     def _resolve(self, litellm: Any) -> tuple[str, str]:
-        """The name as litellm takes it, and its provider."""
+        """The model's name in litellm's form, and its provider."""
         prefix, slash, _ = self.name.partition("/")
         known = bool(slash) and prefix in {str(getattr(p, "value", p)) for p in litellm.provider_list}
         model = self.name if known or self._api_base is None else f"openai/{self.name}"
@@ -129,7 +129,7 @@ class LiteLLMModel:
     ) -> dict[str, Any]:
         key = self._api_key
         if key is None and provider == "openai" and self._api_base is not None:
-            key = "none"  # The user's OpenAI key is for OpenAI, not for whoever answers at this address.
+            key = "none"  # The user's OpenAI key is for OpenAI, not for another server at this address.
         if provider not in FORMATTING:
             sampling = replace(sampling, answer_format=None)
         request = {
@@ -137,7 +137,7 @@ class LiteLLMModel:
             **self._form.request(messages, sampling),
             "api_base": self._api_base,
             "api_key": key,
-            # Longer than ours, which say which setting they are.
+            # Longer than our own timeouts, whose errors name the setting.
             "timeout": 2 * max(self._timeouts.first_token_timeout_s, self._timeouts.token_timeout_s),
             "max_retries": 0,
             "drop_params": True,
@@ -160,7 +160,7 @@ class LiteLLMModel:
                     async with asyncio.timeout_at(deadline):
                         if answer is None:
                             stream = await litellm.acompletion(**request)
-                            # We find who repeats themselves, alike for every adapter.
+                            # Repetition is detected elsewhere, in the same way for all adapters.
                             stream.raise_on_model_repetition = _accept
                             response = getattr(getattr(stream, "completion_stream", None), "response", None)
                             answer = Chunks(stream) if response is None else Body(response)
@@ -199,11 +199,11 @@ class LiteLLMModel:
 
 
 def _accept() -> None:
-    """In the place of a check of litellm's."""
+    """Replaces a check of litellm that we do not want."""
 
 
 def _usage(litellm: Any, model: str, usage: Usage) -> Usage:
-    """The same with its price, where litellm knows one."""
+    """Adds the price, if litellm knows one."""
     counted = litellm.Usage(
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,
@@ -214,7 +214,7 @@ def _usage(litellm: Any, model: str, usage: Usage) -> Usage:
 
 
 def _cost_usd(litellm: Any, model: str, **tokens: Any) -> float | None:
-    """None when litellm has no price: it raises a bare Exception then."""
+    """None if litellm has no price for the model: it raises a bare Exception then."""
     try:
         input_usd, output_usd = litellm.cost_per_token(model=model, **tokens)
     except Exception:

@@ -1,4 +1,4 @@
-"""Translates litellm's exceptions into our errors, with cause and remedy."""
+"""Maps litellm's exceptions to our errors, with the cause and what to do."""
 
 import re
 from typing import Any
@@ -56,7 +56,7 @@ ERRORS: dict[str, tuple[type[ModelError], bool]] = {
     "UnsupportedParamsError": (ModelRefused, False),
     "VectorStoreSearchError": (ModelRefused, False),
 }
-"""Every exception class of `litellm.exceptions`, what it is here, and whether asking again may help."""
+"""For every exception class of `litellm.exceptions`: our error, and whether a retry may help."""
 
 _PREFIXES = re.compile(r"^(?:litellm\.\w+: |(?:\w+|Timeout )Error: |\w+Exception - )+")
 _NO_KEY = re.compile(r"missing|credential|api[ _-]?key", re.IGNORECASE)
@@ -72,7 +72,7 @@ def bad_name(name: str) -> ModelNotFound:
 
 
 def failure(exception: Exception, endpoint: Endpoint) -> Failure:
-    """What an exception of litellm means. One that is not litellm's own is a refusal."""
+    """Maps an exception of litellm to our error. Any other exception becomes `ModelRefused`."""
     if isinstance(exception, Refused | StreamBroken | NoCompletion):
         return openai_failure(exception, endpoint)
     began = type(exception).__name__ == "MidStreamFallbackError"
@@ -93,14 +93,14 @@ def failure(exception: Exception, endpoint: Endpoint) -> Failure:
     elif is_used_up(reason, names):
         kind, retry = ModelQuotaExceeded, False
     elif began and kind is ModelUnreachable:
-        kind, retry = ModelRefused, False  # The server itself told what went wrong.
+        kind, retry = ModelRefused, False  # The server itself reported the error, so it is reachable.
     after_s = _retry_after(exception)
     error = worded(kind, endpoint, reason, after_s=after_s if kind is ModelRateLimited else None)
     return Failure(error, retry, after_s, reason, loading=is_loading(status, reason))
 
 
 def _names(exception: Exception) -> tuple[str, ...]:
-    """What the error calls itself: its code and type."""
+    """The code and type in the error."""
     body = getattr(exception, "body", None)
     found = [getattr(exception, name, None) for name in ("code", "type")]
     found += [body.get(name) for name in ("code", "type")] if isinstance(body, dict) else []
@@ -108,14 +108,14 @@ def _names(exception: Exception) -> tuple[str, ...]:
 
 
 def _reason(exception: Exception) -> str:
-    """The provider's own words."""
+    """The provider's error message, without litellm's prefixes."""
     lines = str(getattr(exception, "message", "") or exception).strip().splitlines()
     words = _NOISE.sub("", _PREFIXES.sub("", lines[0])) if lines else ""
     return one_line(words) or f"{type(exception).__name__}."
 
 
 def _not_connected(exception: BaseException | None) -> bool:
-    """litellm tells a refused connection as an internal error for some providers; its cause says what it was."""
+    """Whether the connection failed. For some providers litellm reports that as an internal error; the cause tells."""
     seen = 0
     while exception is not None and seen < 10:
         if type(exception).__name__ in ("ConnectError", "ConnectTimeout", "ReadError", "RemoteProtocolError"):
@@ -126,6 +126,6 @@ def _not_connected(exception: BaseException | None) -> bool:
 
 
 def _retry_after(exception: Any) -> float | None:
-    """The seconds that a `Retry-After` header asks for."""
+    """The seconds in a `Retry-After` header; None without one."""
     headers = getattr(exception, "litellm_response_headers", None) or {}
     return seconds(headers.get("retry-after"))

@@ -34,7 +34,7 @@ def own_process() -> None:
 
     For the command line, whose process is its own. A program that uses `Agent` keeps its environment and its logging.
     """
-    # No proxy stands between us and a model on this machine.
+    # Do not use a proxy for a model on this machine.
     direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{direct},localhost,127.0.0.1,::1".lstrip(",")
     for name in LOGGERS:
@@ -42,7 +42,7 @@ def own_process() -> None:
 
 
 def check_installed(name: str) -> None:
-    """Raises `ConfigurationError` where litellm, which the model of this name needs, is not installed."""
+    """Raises `ConfigurationError` if litellm, which this model needs, is not installed."""
     if missing_extras("litellm"):
         raise ConfigurationError(
             f"The model '{name[:200]}' needs packages that are not installed: {install_command('litellm')}. A server"
@@ -52,7 +52,7 @@ def check_installed(name: str) -> None:
 
 
 def preload() -> Future[Any]:
-    """Starts importing litellm in a thread, once, and returns at once; the result is the module."""
+    """Starts importing litellm in a thread, once, and returns immediately. The future's result is the module."""
     global _loading
     if _loading is None:
         _loading = Future()
@@ -61,12 +61,12 @@ def preload() -> Future[Any]:
 
 
 def _import(loading: Future[Any]) -> None:
-    loading.set_running_or_notify_cancel()  # From here on, a waiter that is cancelled does not cancel it.
+    loading.set_running_or_notify_cancel()  # From now on, cancelling a waiting caller does not cancel the import.
     is_ours = "litellm" not in sys.modules
     try:
         with _environment():
             litellm: Any = importlib.import_module("litellm")
-        if is_ours:  # A program that imported it before has set it up as it wants it.
+        if is_ours:  # If the program imported it before us, its configuration stays as it is.
             litellm.telemetry = False
             litellm.suppress_debug_info = True
             litellm.disable_hf_tokenizer_download = True
@@ -79,7 +79,7 @@ def _import(loading: Future[Any]) -> None:
 
 @contextlib.contextmanager
 def _environment() -> Iterator[None]:
-    """Sets `ENVIRONMENT` for as long as the import takes; a variable that is set already stays as it is."""
+    """Sets `ENVIRONMENT` during the import, except for variables that are set already."""
     added = [name for name in ENVIRONMENT if name not in os.environ]
     os.environ.update({name: ENVIRONMENT[name] for name in added})
     try:
@@ -104,7 +104,7 @@ async def _warm_up(litellm: Any) -> None:
 
 
 async def close() -> None:
-    """Closes the connections that litellm keeps open for the running event loop; call it before that ends."""
+    """Closes the connections that litellm has open in the running event loop. Call it before that loop ends."""
     if _loading is not None and _loading.done():
         await _close_clients(_loading.result())
 

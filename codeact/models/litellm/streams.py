@@ -1,4 +1,4 @@
-"""Reads what litellm streams: the body of an OpenAI-compatible server, or what litellm makes of another provider's."""
+"""Reads litellm's streams: the raw body of an OpenAI-compatible server, or litellm's chunks for other providers."""
 
 from typing import Any
 
@@ -12,11 +12,13 @@ from codeact.models.shared.reasoning_fields import FIELDS
 __all__ = ["Body", "Chunks", "with_signatures"]
 
 SIGNATURES = "thought_signatures"
-"""What litellm calls the signatures that Gemini puts on its texts."""
+"""litellm's name for the signatures that Gemini attaches to its texts."""
 
 
 class Body:
-    """The body of an OpenAI-compatible server, read as the direct adapter reads it: litellm drops much of it."""
+    """The raw body of an OpenAI-compatible server, read like in the direct adapter: litellm drops
+    many of its fields.
+    """
 
     def __init__(self, response: Any) -> None:
         self.usage: Usage | None = None
@@ -24,7 +26,7 @@ class Body:
         self._pieces = response.aiter_bytes()
 
     async def next(self) -> list[ModelEvent] | None:
-        """What the next piece brings; None at the end."""
+        """The events in the next piece; None at the end."""
         import httpx
 
         if self._answer.is_over:
@@ -42,7 +44,7 @@ class Body:
 
 
 class Chunks:
-    """What litellm makes of any other provider's stream."""
+    """litellm's chunks of another provider's stream."""
 
     def __init__(self, stream: Any) -> None:
         self.usage: Usage | None = None
@@ -50,7 +52,7 @@ class Chunks:
         self._reading = Reading()
 
     async def next(self) -> list[ModelEvent] | None:
-        """What the next chunk brings; None at the end."""
+        """The events in the next chunk; None at the end."""
         chunk = await anext(self._stream, None)
         if chunk is None:
             return None
@@ -87,7 +89,7 @@ def _chunk(chunk: Any) -> Chunk:
 
 
 def with_signatures(message: dict[str, Any]) -> dict[str, Any]:
-    """Gemini's signatures of texts where litellm looks for them."""
+    """Moves Gemini's text signatures to where litellm expects them."""
     if not isinstance(kept := message.get(SIGNATURES), list):
         return message
     signatures = [entry["signature"] for entry in kept]
@@ -96,7 +98,7 @@ def with_signatures(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(pieces: Any) -> list[Any]:
-    """litellm gives some of them as models of pydantic."""
+    """litellm returns some of them as pydantic models."""
     return [piece.model_dump() if hasattr(piece, "model_dump") else piece for piece in pieces]
 
 

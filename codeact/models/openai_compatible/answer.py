@@ -1,4 +1,4 @@
-"""Reads the body of a successful response, and gives the model's events. No I/O."""
+"""Parses the body of a successful response into the model's events. No I/O."""
 
 from typing import Protocol
 
@@ -16,7 +16,7 @@ BEGINNING_BYTES = 4_000
 
 
 class BodyReading(Protocol):
-    """Understands the JSON of one API. `finished`: the server has said that the answer is complete."""
+    """Parses the JSON of one API. `finished`: the server has said that the answer is complete."""
 
     @property
     def finished(self) -> bool: ...
@@ -25,7 +25,7 @@ class BodyReading(Protocol):
     def usage(self) -> Usage | None: ...
 
     def event(self, data: bytes) -> list[ModelEvent]:
-        """The model's events of one event of the stream. Raises `Refused` and `StreamBroken`."""
+        """The model's events in one event of the stream. Raises `Refused` and `StreamBroken`."""
         ...
 
     def whole(self, body: bytes) -> list[ModelEvent]:
@@ -33,7 +33,7 @@ class BodyReading(Protocol):
         ...
 
     def end(self) -> list[ModelEvent]:
-        """The stream says that it is over: what was held back."""
+        """Called when the stream says that it is over; returns the events that were held back."""
         ...
 
 
@@ -105,7 +105,7 @@ class Answer:
         except (Refused, StreamBroken) as error:
             if not events:
                 raise
-            # What came before it in the same piece is told first.
+            # First return the events that came before it in the same piece; `finish` raises it.
             self._failure, self.is_over = error, True
         return events
 
@@ -130,7 +130,7 @@ class Answer:
 
 
 class Completion(Reading):
-    """Chunks of Chat Completions, or one whole completion."""
+    """Parses chunks of Chat Completions, or one whole completion."""
 
     def event(self, data: bytes) -> list[ModelEvent]:
         try:

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["DirectModel"]
 
-UNASKED = -1
+UNKNOWN = -1
 WINDOW_TIMEOUT_S = 2.0
 MOST_VALUES, DEEPEST = 50_000, 100
-"""Of an answer about a model: lists of some hundred models have fewer."""
+"""Limits for an answer about a model. A list of several hundred models is smaller."""
 
 TIMER_GRAIN_S = 0.05
 MAX_ERROR_BYTES = 100_000
@@ -69,7 +69,7 @@ class DirectModel:
         self._retries = retries
         self._form = AS_IT_IS
         self._session: aiohttp.ClientSession | None = None
-        self._window: int | None = UNASKED
+        self._window: int | None = UNKNOWN
         self._tokenizer: Tokenizer | None = None
 
     async def stream(self, messages: Sequence[ChatMessage], sampling: Sampling) -> AsyncGenerator[ModelEvent, None]:
@@ -106,17 +106,17 @@ class DirectModel:
                 await retries.wait_after(error, started=started)
 
     async def estimate(self, messages: Sequence[ChatMessage], output: str) -> Usage:
-        """See `Model.estimate`. By length: the server's tokenizer is its own."""
+        """See `Model.estimate`. Estimated from the length, since we do not have the server's tokenizer."""
         return estimated_usage([str(message.content) for message in messages], output)
 
     async def close(self) -> None:
-        """Closes the connections that are kept open. Idempotent."""
+        """Closes the open connections. Idempotent."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
     def _adapt(self, words: str) -> bool:
-        """Whether to ask in another form from now on, since the server's words refuse this one."""
+        """Changes the form of requests if the server's error text refuses it; returns whether to try again."""
         form = self._form.after(words)
         self._form = form or self._form
         return form is not None
@@ -126,7 +126,7 @@ class DirectModel:
         return msgspec.json.encode({name: value for name, value in body.items() if value is not None})
 
     def _answer(self) -> Answer:
-        """Reads the body of one response."""
+        """Makes the parser for the body of one response."""
         return Answer()
 
     async def window_tokens(self) -> int | None:
@@ -134,20 +134,20 @@ class DirectModel:
 
         Asked once, for `WINDOW_TIMEOUT_S` each at most. Never raises.
         """
-        if self._window == UNASKED:
+        if self._window == UNKNOWN:
             listed = await self._look(f"{self._base}/models")
             window = of_models(listed, self._model) or of_props(await self._look(f"{self._root}/props"))
             if window is None and listed is not None:
                 window, is_certain = await self._ollama_window()
                 if window is not None and not is_certain:
-                    return window  # It is known once the model runs.
+                    return window  # Not cached: the exact size is known when the model runs.
             if listed is None and window is None:
-                return None  # It may be starting.
+                return None  # Not cached: the server may be starting.
             self._window = window
         return self._window
 
     async def count_tokens(self, text: str) -> int | None:
-        """How many tokens the text has, by the server's own tokenizer; None where it offers none. Never raises."""
+        """Counts the text's tokens with the server's tokenizer; None if it offers none. Never raises."""
         if self._tokenizer is None:
             self._tokenizer = Tokenizer(self._root, self._model, self._posted)
         return await self._tokenizer.count(text)
@@ -157,7 +157,9 @@ class DirectModel:
         return self._base.removesuffix("/v1")
 
     async def _ollama_window(self) -> tuple[int | None, bool]:
-        """What Ollama lets the model read, and whether that is more than its default; None where it is no Ollama."""
+        """Ollama's context length for the model, and whether it is exact (not the default); None if
+        it is not Ollama.
+        """
         shown = await self._posted(f"{self._root}/api/show", {"model": self._model})
         answer = _decoded(shown[1]) if shown is not None and shown[0] == 200 else None
         if answer is None:
@@ -167,7 +169,7 @@ class DirectModel:
         return running or chosen or min(longest or DEFAULT_TOKENS, DEFAULT_TOKENS), bool(running or chosen)
 
     async def _look(self, url: str) -> Any:
-        """A small JSON answer; None where there is none."""
+        """A small JSON answer; None if there is none."""
         answer = await self._asked("GET", url)
         return _decoded(answer[1]) if answer is not None and answer[0] == 200 else None
 
@@ -175,7 +177,7 @@ class DirectModel:
         return await self._asked("POST", url, msgspec.json.encode(body))
 
     async def _asked(self, method: str, url: str, body: bytes | None = None) -> tuple[int, bytes] | None:
-        """Status and body of an answer about the model; None where nobody answers in time."""
+        """Status and body of an answer about the model; None if there is none in time."""
         import aiohttp
 
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
@@ -191,7 +193,7 @@ class DirectModel:
         import aiohttp
 
         if self._session is None:
-            # No proxy stands between us and a model on this machine. Timeouts are ours: they name their setting.
+            # No proxy for a model on this machine. We use our own timeouts, whose errors name the setting.
             local = is_loopback(urlsplit(self._url).hostname)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
@@ -248,14 +250,14 @@ class _TimedReader:
             self._response.close()
 
     def until(self, deadline: float) -> None:
-        """Moves the deadline, in the loop's time. What is spent between two reads is the reader's own."""
+        """Sets a new deadline, in the event loop's time. Only time spent inside `read` can exceed it."""
         self._deadline = deadline
         if deadline < self._timer.when():
             self._timer.cancel()
             self._timer = self._loop.call_at(deadline, self._look)
 
     async def read(self) -> bytes:
-        """Returns what has arrived since the last call; nothing at the end, also when we ended it."""
+        """Returns what has arrived since the last call; empty at the end, or when the deadline has passed."""
         from aiohttp import ClientError
 
         self._reads = True
@@ -278,7 +280,7 @@ class _TimedReader:
 
 
 def _decoded(body: bytes) -> Any:
-    """A small answer; None where it is none."""
+    """Decodes a small answer; None if it is not valid JSON or too complex."""
     try:
         json_size.check(body, most=MOST_VALUES, depth=DEEPEST)
         return msgspec.json.decode(body)
@@ -287,7 +289,7 @@ def _decoded(body: bytes) -> Any:
 
 
 async def _beginning(response: "aiohttp.ClientResponse", most_bytes: int = MAX_ERROR_BYTES) -> bytes:
-    """What an error or a short answer says, bounded."""
+    """The beginning of a body: an error or a short answer."""
     body = bytearray()
     async for piece in response.content.iter_any():
         body += piece

@@ -1,4 +1,4 @@
-"""Translates HTTP statuses and aiohttp's exceptions into our errors."""
+"""Maps HTTP statuses and aiohttp's exceptions to our errors."""
 
 from contextlib import suppress
 from html.parser import HTMLParser
@@ -45,17 +45,17 @@ _TITLE_CHARS = 20_000
 
 
 class StreamBroken(Exception):
-    """The stream ended too early, or held what is no completion."""
+    """The stream ended too early, or contained something other than a completion."""
 
 
 class NoCompletion(Exception):
-    """The address answers, and with something else than completions."""
+    """The address answers, but not with completions."""
 
     @classmethod
     def page(cls, body: bytes) -> "NoCompletion":
-        """What is no completion but a page for browsers."""
+        """For a body that is a web page. The message quotes its title."""
         title = _Title()
-        with suppress(ValueError):  # of a character's number that has thousands of digits
+        with suppress(ValueError):  # `feed` raises it for a character reference with thousands of digits
             title.feed(body[:_TITLE_CHARS].decode(errors="replace"))
         words = " ".join(title.words.split())[:200]
         named = f" ({words})" if words else ""
@@ -63,7 +63,7 @@ class NoCompletion(Exception):
 
 
 class Refused(Exception):
-    """An error that the server told, with its HTTP status or, in a stream that had begun, its own code."""
+    """An error that the server reported, with its HTTP status or with the code in an event of the stream."""
 
     def __init__(self, status: int, body: bytes, retry_after: str | None = None) -> None:
         super().__init__(f"HTTP status {status}")
@@ -80,7 +80,7 @@ class Refused(Exception):
 
 
 def failure(exception: Exception, endpoint: Endpoint) -> Failure:
-    """What an exception means. One that is neither the server's nor of the connection is a refusal."""
+    """Maps an exception to our error. One that is neither the server's nor the connection's becomes `ModelRefused`."""
     import aiohttp
 
     match exception:
@@ -114,7 +114,7 @@ def _refusal(refused: Refused, endpoint: Endpoint) -> Failure:
 
 
 def _words(body: bytes) -> tuple[str, tuple[str, ...]]:
-    """The message in an error's body, in the forms that servers have, else the body itself; its code and type."""
+    """The message in an error's body, in the known formats, or the body itself; and the error's code and type."""
     try:
         answer = msgspec.json.decode(body)
     except (ValueError, RecursionError):

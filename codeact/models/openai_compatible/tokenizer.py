@@ -13,13 +13,13 @@ import msgspec
 __all__ = ["ANSWER_BYTES", "Post", "Tokenizer"]
 
 PIECE_CHARS = 400_000
-"""So much of a text is sent at once."""
+"""How many characters are sent in one request."""
 MOST_PIECES = 4
 ANSWER_BYTES = 4_000_000
 _NUMBERS = re.compile(rb"\[[\d\s,]*\]")
 
 Post = Callable[[str, dict[str, Any]], Awaitable[tuple[int, bytes] | None]]
-"""Sends JSON to an address; the status and the body, None where nobody answered in time."""
+"""Sends JSON to an address; returns status and body, or None if there is no answer in time."""
 
 
 class _Answer(msgspec.Struct):
@@ -31,7 +31,7 @@ _decoder = msgspec.json.Decoder(_Answer)
 
 
 class Tokenizer:
-    """Counts for one model at one server. `root` is the server's address without `/v1`."""
+    """Counts tokens for one model at one server. `root` is the server's address without `/v1`."""
 
     def __init__(self, root: str, model: str, post: Post) -> None:
         self._url = f"{root}/tokenize"
@@ -60,7 +60,7 @@ class Tokenizer:
         while self._forms:
             answer = await self._post(self._url, self._forms[0](text))
             if answer is None:
-                return None  # It may be starting, or busy.
+                return None  # The server may be starting or busy.
             status, body = answer
             if (counted := _counted(body) if status == 200 else None) is not None:
                 del self._forms[1:]
@@ -72,7 +72,7 @@ class Tokenizer:
 
 
 def _counted(body: bytes) -> int | None:
-    """From an answer. The tokens themselves are counted by their commas: no list is made of them."""
+    """The count in an answer. Counts the commas in a token list, without creating a Python list."""
     if len(body) > ANSWER_BYTES:
         return None
     try:

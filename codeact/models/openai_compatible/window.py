@@ -13,7 +13,7 @@ MOST_TOKENS = 100_000_000
 
 
 def of_models(answer: Any, model: str) -> int | None:
-    """From the list of models; None where the server does not say."""
+    """The window in a list of models; None if the server does not report it."""
     listed = answer.get("data") if isinstance(answer, dict) else None
     for entry in listed if isinstance(listed, list) else ():
         if isinstance(entry, dict) and entry.get("id") == model:
@@ -24,7 +24,7 @@ def of_models(answer: Any, model: str) -> int | None:
 
 
 def of_props(answer: Any) -> int | None:
-    """From llama.cpp's `/props`; None where it is no such answer."""
+    """The window in llama.cpp's `/props`; None if it is not such an answer."""
     settings = answer.get("default_generation_settings") if isinstance(answer, dict) else None
     return _tokens(settings.get("n_ctx")) if isinstance(settings, dict) else None
 

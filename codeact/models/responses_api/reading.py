@@ -22,17 +22,17 @@ __all__ = ["ResponsesReading"]
 
 MOST_VALUES, DEEPEST = 50_000, 100
 MAX_ITEMS = 200
-MAX_KEPT_CHARS = 1_000_000
-"""Of one reply's reasoning that goes back."""
+MAX_REASONING_CHARS = 1_000_000
+"""The limit for the reasoning of one reply that is sent back."""
 MAX_ERROR_BYTES = 100_000
 _STATUSES = {"rate_limit_exceeded": 429, "server_error": 500, "server_is_overloaded": 503, "slow_down": 429}
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
-"""The types of calls, and the field that holds what is called with."""
+"""The types of calls, and the field that holds their arguments."""
 
 
 @dataclass(slots=True)
 class _Item:
-    """One item of the output: `sent` counts the characters that have been passed on."""
+    """One item of the output. `sent` counts the characters that were passed on."""
 
     kind: str
     call: int = -1
@@ -52,7 +52,7 @@ class ResponsesReading:
         self._reading = Reading()
         self._items: dict[tuple[int, str], _Item] = {}
         self._thoughts: list[dict[str, Any]] = []
-        self._kept_chars = 0
+        self._reasoning_chars = 0
         self._calls = 0
 
     @property
@@ -116,7 +116,7 @@ class ResponsesReading:
     # ---- items -----------------------------------------------------------------------------------------
 
     def _item(self, event: dict[str, Any], kind: str) -> _Item:
-        """The item of an event, which some servers never announce."""
+        """Finds the item of an event; creates it if the server has not announced it."""
         index = event.get("output_index")
         place = (index if isinstance(index, int) else -1, kind)
         item = self._items.get(place)
@@ -138,7 +138,7 @@ class ResponsesReading:
         return []
 
     def _done(self, index: Any, given: Any) -> list[ModelEvent]:
-        """A whole item: what of it has not come as deltas."""
+        """Reads a whole item; returns the events for the part that did not arrive as deltas."""
         if not isinstance(given, dict):
             return []
         kind = str(given.get("type"))
@@ -183,7 +183,7 @@ class ResponsesReading:
     # ---- reasoning -------------------------------------------------------------------------------------
 
     def _thought(self, event: dict[str, Any]) -> list[ModelEvent]:
-        """Its text, or its summary, whose parts become paragraphs."""
+        """A delta of the reasoning text, or of its summary, whose parts are separated as paragraphs."""
         item = self._item(event, "reasoning")
         delta, part = event.get("delta"), event.get("summary_index")
         if not isinstance(delta, str) or not delta:
@@ -196,19 +196,19 @@ class ResponsesReading:
         return self._reading.read(Chunk([ReasoningDelta(delta)]))
 
     def _reasoned(self, item: _Item, given: dict[str, Any]) -> list[ModelEvent]:
-        """A reasoning item is whole: it waits for what follows it."""
+        """A reasoning item is complete. It is held back until it is known what follows."""
         events: list[ModelEvent] = []
         if not item.sent and (text := _thought_of(given)):
             events = self._reading.read(Chunk([ReasoningDelta(text)]))
         opaque = {name: value for name, value in given.items() if name != "status" and value is not None}
         if may_go_back(opaque):
-            self._kept_chars += len(msgspec.json.encode(opaque))
-            if self._kept_chars <= MAX_KEPT_CHARS:
+            self._reasoning_chars += len(msgspec.json.encode(opaque))
+            if self._reasoning_chars <= MAX_REASONING_CHARS:
                 self._thoughts.append(opaque)
         return events
 
     def _end_of_thought(self, at: int, phase: Any = None) -> list[ModelEvent]:
-        """The items that wait stand before what comes now."""
+        """Passes on the reasoning items that were held back: what follows them has come."""
         thoughts, self._thoughts = self._thoughts, []
         if not thoughts:
             return []
@@ -238,7 +238,7 @@ class ResponsesReading:
 
 
 def _decoded(data: bytes) -> Any:
-    """JSON, also with half a character, into which a server may cut its text. Raises `ValueError`."""
+    """Decodes JSON, also with half a surrogate pair, which some servers send. Raises `ValueError`."""
     json_size.check(data, most=MOST_VALUES, depth=DEEPEST)
     try:
         return msgspec.json.decode(data)
@@ -249,7 +249,7 @@ def _decoded(data: bytes) -> Any:
 
 
 def _refused(error: Any) -> Refused:
-    """An error of the stream, as an error of HTTP with the status that its code has there."""
+    """Turns an error event into an HTTP error with the status that its code would have."""
     code = error.get("code")
     status = _STATUSES.get(code, 400) if isinstance(code, str) else 400
     if code is None and error.get("type") == "server_error":

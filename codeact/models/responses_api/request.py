@@ -1,4 +1,4 @@
-"""Writes the body of a request to a server of the Responses API: chat messages enter, input items leave. No I/O."""
+"""Builds the body of a request to the Responses API from chat messages. No I/O."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ class ResponsesForm:
     answer_format: bool = True
 
     def after(self, words: str) -> "ResponsesForm | None":
-        """Another form, where these words refuse this one for its form; None where they refuse something else."""
+        """The next form to try, if this error text refuses the current form; None if it refuses something else."""
         words = words[:_WORDS_CHARS]
         if not _IS_REFUSED.search(words):
             return None
@@ -98,7 +98,7 @@ AS_IT_IS = ResponsesForm()
 
 
 def input_items(messages: Sequence[ChatMessage], *, reasoning: bool = True, phase: bool = True) -> list[dict[str, Any]]:
-    """The conversation as input items. `reasoning`, `phase`: the model's own go back where they stood."""
+    """The conversation as input items. `reasoning`, `phase`: send the model's own back at their place."""
     customs = {call.id for message in messages for call in message.tool_calls if call.custom}
     items: list[dict[str, Any]] = []
     for message in messages:
@@ -113,7 +113,7 @@ def input_items(messages: Sequence[ChatMessage], *, reasoning: bool = True, phas
 
 
 def _reply(message: ChatMessage, *, reasoning: bool, phase: bool) -> Iterator[dict[str, Any]]:
-    """One reply of the model: its reasoning stands before the text or the call that it led to."""
+    """One reply of the model. Each reasoning item stands before the text or call to which it led."""
     kept = message.reasoning.get(ITEMS) if reasoning else None
     thoughts = [entry for entry in kept if may_go_back(entry["item"])] if isinstance(kept, list) else []
     yield from (entry["item"] for entry in thoughts if entry["at"] == 0)
@@ -128,7 +128,7 @@ def _reply(message: ChatMessage, *, reasoning: bool, phase: bool) -> Iterator[di
 
 
 def may_go_back(item: dict[str, Any]) -> bool:
-    """Whether a reasoning item says anything to a server that stored nothing: its id alone does not."""
+    """Whether a reasoning item is useful to a server that stored nothing: its id alone is not."""
     return bool(item.get("encrypted_content") or item.get("content"))
 
 

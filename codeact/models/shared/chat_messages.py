@@ -1,4 +1,4 @@
-"""Converts our messages into the dicts of the Chat Completions API. Both adapters send these."""
+"""Converts our messages to the dictionaries of the Chat Completions API, for both adapters."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,12 +8,12 @@ from codeact.model import ChatMessage, PastCall, Tool
 __all__ = ["ITEMS", "as_chat", "as_chat_tool", "images_apart"]
 
 ITEMS = "responses_items"
-"""The field of a message's `reasoning` that belongs to the Responses API alone; Chat Completions do not know it."""
+"""The field of a message's `reasoning` that only the Responses API uses. It is left out of Chat Completions."""
 DISPLAYED = "[What the code displayed:]"
 
 
 def as_chat(message: ChatMessage) -> dict[str, Any]:
-    """One message. An assistant's that only calls has the content null, as the API says it."""
+    """Converts one message. The API requires `content` null for an assistant message that has calls and no text."""
     said: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
         said["content"] = message.content or None
@@ -24,7 +24,7 @@ def as_chat(message: ChatMessage) -> dict[str, Any]:
 
 
 def as_chat_tool(tool: Tool) -> dict[str, Any]:
-    """A tool as a request offers it."""
+    """Converts a tool for a request."""
     if tool.parameters is None:
         return {"type": "custom", "custom": {"name": tool.name, "description": tool.description}}
     function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
@@ -32,7 +32,7 @@ def as_chat_tool(tool: Tool) -> dict[str, Any]:
 
 
 def images_apart(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """The same where the results of calls may hold text alone: their images follow as the user's."""
+    """For servers that allow only text in the results of calls: moves the images into the following user message."""
     apart: list[ChatMessage] = []
     waiting: list[dict[str, Any]] = []
     for message in messages:

@@ -16,14 +16,14 @@ from sandbox_pool import json_size
 __all__ = ["Call", "Called", "Chunk", "NoChunk", "decode"]
 
 LENIENT_BYTES = 4_000_000
-"""Python's own reader of JSON needs many times the memory of what it reads."""
+"""Python's own JSON parser needs many times the memory of its input."""
 MAX_PARTS = 10_000
 MOST_VALUES, DEEPEST = 50_000, 100
-"""Of one chunk. A whole answer in one has some dozen."""
+"""Limits for one chunk. A whole answer in one chunk has a few dozen values."""
 
 
 class NoChunk(Exception):
-    """What came is no JSON object."""
+    """The data is not a JSON object."""
 
 
 class Called(msgspec.Struct):
@@ -40,7 +40,7 @@ class Call(msgspec.Struct):
 
 
 class _Delta(msgspec.Struct):
-    """Servers name a model's thinking in two ways."""
+    """Servers use two names for reasoning text."""
 
     content: str | None = None
     reasoning_content: str | None = None
@@ -99,14 +99,14 @@ _decode = msgspec.json.Decoder(_Chunk).decode
 
 
 def decode(data: bytes) -> Chunk:
-    """Raises `NoChunk`."""
+    """Parses one chunk. Raises `NoChunk`."""
     try:
         json_size.check(data, most=MOST_VALUES, depth=DEEPEST)
     except json_size.TooComplex as error:
         raise NoChunk(f"An event came that is no chunk of a completion: {error}.") from None
     try:
         chunk = _decode(data)
-    except (ValueError, RecursionError):  # Also what is no UTF-8, or nested too deeply.
+    except (ValueError, RecursionError):  # Also for invalid UTF-8 and too deep nesting.
         chunk = _leniently(data)
     usage = None if chunk.usage is None else _usage(chunk.usage)
     if not chunk.choices:
@@ -152,7 +152,7 @@ def _usage(usage: _Usage) -> Usage:
 
 
 def _leniently(data: bytes) -> _Chunk:
-    """Reads each field by itself, and ignores a field that has an odd type."""
+    """Parses each field separately and ignores fields with odd types. Raises `NoChunk`."""
     if len(data) > LENIENT_BYTES:
         raise NoChunk(f"An odd event of over {LENIENT_BYTES:,} bytes came.")
     try:
@@ -196,7 +196,7 @@ def _choice(choice: dict[str, Any]) -> _Choice:
 
 
 def _parts(content: Any) -> list[Delta]:
-    """The parts of a content list: text, and the thinking that some servers send among it."""
+    """The parts of a content list: text, and the reasoning that some servers send among it."""
     if isinstance(content, str):
         return [TextDelta(content)]
     deltas: list[Delta] = []
@@ -231,7 +231,7 @@ def _text(value: Any) -> str | None:
 
 
 def _count(value: Any) -> int | None:
-    """A number of tokens; a server may write it as a float, and may write nonsense."""
+    """A number of tokens, which some servers send as a float; None if it is not a plausible number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
         return None
     return int(value)

@@ -1,4 +1,4 @@
-"""Builds the error for a failure of a model's server, with the server's words and the remedy."""
+"""Builds the error for a failed request to a model's server: the server's message and what to do."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ __all__ = ["Endpoint", "Failure", "is_loading", "is_used_up", "one_line", "secon
 REASON_CHARS = 400
 MOST_CHARS = 4_000
 _USER = re.compile(r"://[^/\s@]{1,500}@")
-"""User and password of a URL, which not even the log is told."""
+"""The user and password in a URL, which must not even reach the log."""
 _LOADING = re.compile(r"loading|warming up|starting up|not ready|is starting|currently loading", re.IGNORECASE)
 _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "credit_balance_too_low"}
 _QUOTA = re.compile(
@@ -58,7 +58,7 @@ class Failure:
 
 
 def worded(kind: type[ModelError], endpoint: Endpoint, reason: str, *, after_s: float | None = None) -> ModelError:
-    """The error with what happened, in the server's words (`reason`), and what to do about it."""
+    """Builds the error message: what happened, in the server's words (`reason`), and what to do."""
     error = kind(_message(kind, endpoint, reason, after_s), detail=reason)
     error.retry_after_s = after_s
     return error
@@ -77,17 +77,17 @@ def one_line(text: str) -> str:
 
 
 def is_loading(status: int | None, words: str) -> bool:
-    """Whether a refusal says that the server is still loading its model."""
+    """Whether an error says that the server is still loading its model."""
     return status == 503 and bool(_LOADING.search(words[:REASON_CHARS]))
 
 
 def is_used_up(words: str, names: tuple[str, ...] = ()) -> bool:
-    """Whether there is no money left, so that waiting does not help."""
+    """Whether an error says that the quota or credit is used up, so that waiting does not help."""
     return any(name in _QUOTA_CODES for name in names) or bool(_QUOTA.search(words[:MOST_CHARS]))
 
 
 def seconds(retry_after: str | None, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float | None:
-    """The seconds that a `Retry-After` header asks for (RFC 9110, 10.2.3): it holds seconds, or a date."""
+    """The seconds in a `Retry-After` header (RFC 9110, 10.2.3), which contains seconds or a date."""
     if not retry_after:
         return None
     try:

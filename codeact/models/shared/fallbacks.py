@@ -50,7 +50,7 @@ class Form:
     answer_format: bool = True
 
     def after(self, words: str) -> "Form | None":
-        """Another form, where these words refuse this one for its form; None where they refuse something else."""
+        """The next form to try, if this error text refuses the current form; None if it refuses something else."""
         words = words[:_WORDS_CHARS]
         if not _IS_REFUSED.search(words):
             return None
@@ -71,7 +71,7 @@ class Form:
         return None
 
     def messages(self, messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
-        """The messages as this server takes them: the system's text may have to be the user's."""
+        """The messages in this form. For some servers the system message becomes part of the user's."""
         if not self.tool_images:
             messages = images_apart(messages)
         if not self.reasoning:
@@ -79,7 +79,7 @@ class Form:
         return [as_chat(message) for message in (messages if self.system_role else without_system(messages))]
 
     def request(self, messages: Sequence[ChatMessage], sampling: Sampling) -> dict[str, Any]:
-        """The fields of a request that both adapters send alike; None for what is left to the server."""
+        """The request fields that both adapters send; None: the server decides."""
         return {
             "messages": self.messages(messages),
             "stream": True,
@@ -109,7 +109,7 @@ def _response_format(wanted: AnswerFormat | None) -> dict[str, Any] | None:
 
 
 def without_system(messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
-    """The same where there is no system's role: its text is the user's."""
+    """For servers without a system role: moves the system text into the first user message."""
     if not messages or messages[0].role != "system":
         return messages
     system, *others = messages

@@ -16,12 +16,12 @@ from sandbox_pool import json_size
 __all__ = ["DEFAULT_TOKENS", "OllamaWindow", "of_ps", "of_show"]
 
 DEFAULT_TOKENS = 4_096
-"""What Ollama takes where nobody has said more."""
+"""Ollama's default."""
 WANTED_TOKENS = 8_192
-"""What is asked for where the model's file sets nothing: an agent needs more than the default, and memory is dear."""
+"""What we request if the model's file sets nothing: an agent needs more than the default, but memory is scarce."""
 MOST_TOKENS = 100_000_000
 MOST_VALUES, DEEPEST = 2_000_000, 100
-"""A model's description may hold its whole vocabulary."""
+"""A model's description can contain its whole vocabulary."""
 ANSWER_BYTES = 4_000_000
 TIMEOUT_S = 2.0
 PARAMETERS_CHARS = 20_000
@@ -66,7 +66,7 @@ async def _bounded(response: httpx.Response) -> bytes:
 
 
 def json_of(body: bytes) -> Any:
-    """A small answer; None where it is none."""
+    """Decodes a small answer; None if it is not valid JSON or too complex."""
     try:
         json_size.check(body, most=MOST_VALUES, depth=DEEPEST)
         return msgspec.json.decode(body)
@@ -75,7 +75,7 @@ def json_of(body: bytes) -> Any:
 
 
 def of_show(answer: Any) -> tuple[int | None, int | None]:
-    """From `/api/show`: the `num_ctx` that the model's file sets, and the longest that the model knows."""
+    """From `/api/show`: the `num_ctx` in the model's file, and the model's maximum context length."""
     if not isinstance(answer, dict):
         return None, None
     parameters, info = answer.get("parameters"), answer.get("model_info")
@@ -89,7 +89,7 @@ def of_show(answer: Any) -> tuple[int | None, int | None]:
 
 
 def of_ps(answer: Any, model: str) -> int | None:
-    """From `/api/ps`: what a running model was loaded with."""
+    """From `/api/ps`: the context length with which a running model was loaded."""
     models = answer.get("models") if isinstance(answer, dict) else None
     for entry in models if isinstance(models, list) else ():
         if isinstance(entry, dict) and entry.get("name") in (model, f"{model}:latest"):

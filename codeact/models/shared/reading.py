@@ -1,4 +1,4 @@
-"""Puts one answer together from a server's chunks, and gives the model's events. Both adapters use it."""
+"""Assembles one answer from a server's chunks and yields the model's events. All adapters use it."""
 
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ MAX_CALLS = 20
 MAX_ARGUMENTS_CHARS = 1_000_000
 NAME_CHARS = 200
 ID_CHARS = 20_000
-"""Some providers put what they want back into the ids of calls, such as the signature of a thought."""
+"""Long, because some providers put data that they need back into call ids, such as the signature of a thought."""
 
 _LENGTH = {"length", "max_tokens", "model_length", "max_output_tokens", "max_length", "token_limit", "limit"}
 _FILTERED = {
@@ -52,11 +52,11 @@ ERRORS = {
     "server_error",
     "timeout",
 }
-"""Reasons with which servers end an answer that they could not finish."""
+"""Finish reasons of answers that the server could not complete."""
 
 
 def finish(reason: str) -> Finish:
-    """What a server's reason to end means: every server has words of its own."""
+    """Maps a server's finish reason, for which every server has its own words."""
     reason = reason.casefold()
     if reason in _LENGTH:
         return Finish("length")
@@ -105,7 +105,7 @@ class Reading:
         return events
 
     def end(self) -> list[ModelEvent]:
-        """The stream is complete: what was held back until now."""
+        """Call it when the stream is complete; returns the events that were held back."""
         self.finished = True
         calls, self._calls = self._calls, {}
         whole = [ToolCall(call.name, "".join(call.pieces), call.call_id, index) for index, call in calls.items()]
@@ -147,6 +147,6 @@ class Reading:
         return [ToolCallDelta(at, piece, call.name, call.call_id)]
 
     def _place(self, name: str | None) -> int:
-        """Of a piece that does not say it: a name begins a call, anything else goes on with the last one."""
+        """The index for a piece without one: a name begins a new call, anything else continues the last one."""
         last = max(self._calls, default=-1)
         return last + 1 if name or last < 0 else last

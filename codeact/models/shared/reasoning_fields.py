@@ -15,20 +15,21 @@ _GROWING = frozenset({"text", "summary", "data", "thinking", "signature"})
 
 
 class ReasoningFields:
-    """The fields of one answer. `take` gives what is there since it was last taken away."""
+    """The reasoning fields of one answer. `take` returns what has been collected since the last `take`."""
 
     def __init__(self) -> None:
         self._parts: dict[str, list[dict[str, Any]]] = {}
-        self._texts: dict[int, dict[str, list[str]]] = {}  # By the part's place in memory: joined once, when taken.
+        # By the `id` of the part: the pieces are joined once, in `take`.
+        self._texts: dict[int, dict[str, list[str]]] = {}
         self._named: str | None = None
         self._chars = 0
 
     def name(self, field: str) -> None:
-        """The text of the reasoning comes under this name."""
+        """Notes that the server sends the reasoning text under this name."""
         self._named = field
 
     def add(self, field: str, pieces: list[Any]) -> None:
-        """Adds pieces of parts; what is no object, and what is too much, is left out."""
+        """Adds pieces of parts. Pieces that are not objects, or exceed the limits, are left out."""
         parts = self._parts.setdefault(field, [])
         for piece in pieces:
             if not isinstance(piece, dict):
@@ -52,7 +53,7 @@ class ReasoningFields:
                     part[name] = value
 
     def take(self) -> dict[str, Any] | None:
-        """All fields so far, None where there are none; what comes later makes fields of its own."""
+        """Returns and clears the fields collected so far; None if there are none."""
         if not self._parts and self._named is None:
             return None
         fields: dict[str, Any] = {field: [self._joined(part) for part in parts] for field, parts in self._parts.items()}
@@ -62,7 +63,7 @@ class ReasoningFields:
         return fields
 
     def _continues(self, part: dict[str, Any], piece: dict[str, Any]) -> bool:
-        """Whether a piece belongs to the part before it: the same kind and number, and no signature between them."""
+        """Whether a piece continues the previous part: same type and index, and the part has no signature yet."""
         if part.get("type") != piece.get("type") or part.get("index") != piece.get("index"):
             return False
         if piece.get("id") not in (None, part.get("id"), ""):

@@ -1,4 +1,4 @@
-"""Asks a model again after failures, with growing pauses."""
+"""Repeats failed calls of a model, with increasing pauses."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -22,7 +22,7 @@ Attempt = Callable[[], AsyncGenerator[ModelEvent, None]]
 
 @dataclass(frozen=True, slots=True)
 class StreamTimeouts:
-    """How long a model may take: until its first token, and from one to the next."""
+    """How long a model may take until its first token, and between two tokens."""
 
     name: str
     first_token_timeout_s: float
@@ -102,6 +102,6 @@ async def retrying(attempt: Attempt, retries: Retries) -> AsyncGenerator[ModelEv
 
 
 def estimated_usage(messages: Iterable[str], output: str) -> Usage:
-    """Tokens by the length of the texts."""
+    """Estimates usage from the length of the texts."""
     chars = sum(map(len, messages))
     return Usage(input_tokens=chars // CHARS_PER_TOKEN, output_tokens=len(output) // CHARS_PER_TOKEN, estimated=True)

@@ -6,21 +6,21 @@ MAX_EVENT_BYTES = 16_000_000
 
 
 class TooLong(Exception):
-    """One event is longer than any answer."""
+    """An event is longer than `MAX_EVENT_BYTES`."""
 
 
 class Events:
-    """Parses events from pieces that may be cut anywhere. Lines end in LF, CRLF or CR; only `data` matters."""
+    """Parses events from pieces that may be cut anywhere. Lines end in LF, CRLF or CR; only `data` is used."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._data: list[bytes] = []
         self._data_bytes = 0
-        self._held_bytes = 0
+        self._buffered_bytes = 0
         self._after_cr = False
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """The data of the events that have ended. Raises `TooLong`."""
+        """Returns the data of the events that this piece completes. Raises `TooLong`."""
         if self._after_cr and piece:
             self._after_cr = False
             piece = piece.removeprefix(b"\n")
@@ -28,7 +28,7 @@ class Events:
             self._after_cr = piece.endswith(b"\r")
             piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if b"\n" not in piece:
-            self._hold(len(piece))
+            self._buffer(len(piece))
             self._pieces.append(piece)
             return []
         *lines, rest = piece.split(b"\n")
@@ -45,12 +45,12 @@ class Events:
             elif line == b"data":
                 self._data.append(b"")
                 self._data_bytes += len(line)
-        self._held_bytes = 0
-        self._hold(len(rest) + self._data_bytes)
+        self._buffered_bytes = 0
+        self._buffer(len(rest) + self._data_bytes)
         return ended
 
     def finish(self) -> list[bytes]:
-        """The end of the stream: an event whose last line ends, where its empty line should stand."""
+        """Call it at the end of the stream. Accepts a last event without the final empty line."""
         return self.feed(b"\n\n")
 
     def _take(self) -> list[bytes]:
@@ -60,7 +60,7 @@ class Events:
         self._data_bytes = 0
         return [data] if data else []
 
-    def _hold(self, size_bytes: int) -> None:
-        self._held_bytes += size_bytes
-        if self._held_bytes > MAX_EVENT_BYTES:
+    def _buffer(self, size_bytes: int) -> None:
+        self._buffered_bytes += size_bytes
+        if self._buffered_bytes > MAX_EVENT_BYTES:
             raise TooLong(f"An event of over {MAX_EVENT_BYTES:,} bytes came.")

@@ -52,7 +52,7 @@ _WORDS_CHARS = 2_000
 
 
 def is_too_long(words: str, names: tuple[str, ...] = ()) -> bool:
-    """`names` are what the error calls itself: its code and type."""
+    """Whether an error means that the conversation is too long. `names` are the error's code and type."""
     if any(name.casefold() in _CODES for name in names):
         return True
     words = words[:_WORDS_CHARS]
