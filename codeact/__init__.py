@@ -26,7 +26,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the API when it is first used: `codeact --help` and the settings stay quick."""
+    """Imports a name of the API when it is first used, so that `codeact --help` stays fast."""
     if name in _MODULES:
         return getattr(import_module(f"codeact.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'codeact' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Runs the command line by `python -m codeact`, where the script `codeact` is not on the path."""
+"""Runs the command line with `python -m codeact`, for when the script `codeact` is not on the path."""
 
 from codeact.cli.main import main
 

@@ -1,6 +1,6 @@
-"""A client of our server: asks a question over one WebSocket, and iterates over the events of its answer.
+"""A client for our server: asks a question over a WebSocket and iterates over the events of the answer.
 
-The rules are those of the Responses API's WebSocket mode, as `server/transports/websocket.py` serves it.
+It follows the Responses API's WebSocket mode, as `server/transports/websocket.py` serves it.
 """
 
 import itertools
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "SandboxStatus", "Status", "connect", "fetch_status", "request"]
 
 MAX_FRAME_BYTES = 256 * 2**20
-"""A terminal event holds every output of the answer, pictures too."""
+"""A terminal event contains every output of the answer, including images."""
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
 TRANSFER_TIMEOUT_S = 300.0
@@ -40,7 +40,7 @@ EVENT_TYPES = frozenset(kind.__struct_config__.tag for kind in get_args(Event))
 
 
 class SandboxStatus(msgspec.Struct, frozen=True):
-    """`missing` has a sentence for each promise of isolation that cannot be kept there."""
+    """The sandbox of a server. `missing` has a sentence for each guarantee of isolation that it does not give."""
 
     backend: str
     isolated: bool
@@ -49,7 +49,7 @@ class SandboxStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """What a server runs on; None: still starting. `examples` are questions that the demo model knows."""
+    """The parts that a server uses; None: still starting. `examples` are questions that the demo model can answer."""
 
     version: str
     model: str | None
@@ -69,7 +69,7 @@ class _Refused(msgspec.Struct):
 
 
 class _Frame(msgspec.Struct):
-    """What every frame has; `error` comes in frames of the type `error`."""
+    """The fields that every frame has. Frames of type `error` have an `error`."""
 
     type: str
     stream_id: str | None = None
@@ -82,7 +82,7 @@ _decode_event: "msgspec.json.Decoder[Event]" = msgspec.json.Decoder(Event)
 
 
 class Connection:
-    """One socket. One answer at a time; `cancel` may be called from any task meanwhile."""
+    """One WebSocket. It carries one answer at a time; `cancel` may be called from any task meanwhile."""
 
     def __init__(self, socket: ClientConnection, url: str) -> None:
         self._socket = socket
@@ -93,16 +93,15 @@ class Connection:
     async def create(
         self, text: str | list[dict[str, Any]], *, previous_response_id: str | None = None, **fields: Any
     ) -> AsyncGenerator[Event, None]:
-        """Asks, and yields the answer's events in order until its terminal one; unknown types are left out.
+        """Asks a question and yields the answer's events in order, up to the terminal one. Unknown types are skipped.
 
-        `text` may be a list of the Responses API's input items; `fields` are further ones of the request. A
-        conversation that is longer than the model's context goes on without its oldest parts, unless `truncation` says
-        otherwise.
-        Stopping early (consume it under `contextlib.aclosing`) cancels nothing in the server; what is
-        left of that answer is skipped by the next call. Raises `RequestRefused` when the server answers
-        with an error, `ServerGone` or `ServerUnauthorized` when it closes the connection.
+        `text` may be a list of the Responses API's input items; `fields` are further fields of the request. If the
+        conversation does not fit into the model's context window, its oldest parts are left out, unless `truncation`
+        says otherwise. Stopping early (consume it under `contextlib.aclosing`) does not cancel the answer on the
+        server; the next call skips the rest of its events. Raises `RequestRefused` if the server answers with an error,
+        and `ServerGone` or `ServerUnauthorized` if it closes the connection.
         """
-        # The id changes only after an answer that was not read to its end: servers limit how many there are.
+        # A new id is used only if the last answer was not read to its end: servers limit the number of ids.
         stream_id = self._stream_id or f"stream_{next(self._numbers)}"
         self._stream_id = ""
         request = {"type": "response.create", "stream_id": stream_id, "input": text, "truncation": "auto", **fields}
@@ -115,7 +114,7 @@ class Connection:
             while True:
                 data = await self._socket.recv(decode=False)
                 frame = _decode_frame(data)
-                # An error without a stream id is ours only while nothing else of the answer has come.
+                # An error without a stream id concerns this request only if nothing of its answer has arrived yet.
                 if frame.stream_id != stream_id and (frame.stream_id is not None or accepted):
                     continue
                 if frame.type == "error" and frame.error is not None:
@@ -136,7 +135,7 @@ class Connection:
             raise ClientError(f"{self._url} sent a frame that this version cannot read: {error}") from None
 
     async def cancel(self, response_id: str) -> None:
-        """Asks the server to stop; the answer's events go on until its terminal one. Idempotent."""
+        """Asks the server to stop. The answer's events continue until the terminal one. Idempotent."""
         try:
             await self._socket.send(_encode({"type": "response.cancel", "response_id": response_id}), text=True)
         except ConnectionClosed as closed:
@@ -145,10 +144,9 @@ class Connection:
 
 @asynccontextmanager
 async def connect(url: str, api_key: str | None = None) -> AsyncIterator[Connection]:
-    """A connection to the server at `url` (`http://host:port`, also https, ws or wss, with or without `/v1`).
+    """Connects to the server at `url` (`http://host:port`, also https, ws or wss, with or without `/v1`).
 
-    Raises `ConfigurationError` for something that is no such URL, `ServerUnreachable` and
-    `ServerUnauthorized`.
+    Raises `ConfigurationError` if `url` is not such a URL, `ServerUnreachable`, and `ServerUnauthorized`.
     """
     address = _socket_url(url)
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -186,7 +184,7 @@ async def connect(url: str, api_key: str | None = None) -> AsyncIterator[Connect
 
 
 async def fetch_status(url: str, api_key: str | None = None) -> Status:
-    """What the server at `url` runs on. Raises as `connect` does."""
+    """The status of the server at `url`. Raises the same errors as `connect`."""
     import httpx
 
     try:
@@ -202,9 +200,9 @@ async def fetch_status(url: str, api_key: str | None = None) -> Status:
 
 
 async def request(url: str, api_key: str | None, method: str, path: str, **options: Any) -> bytes:
-    """The body of the answer to one HTTP request at `path`, below `/v1/`; `options` are httpx's.
+    """Makes one HTTP request to `path` below `/v1/`; returns the body of the answer. `options` are passed to httpx.
 
-    Raises `RequestRefused` when the server answers with an error, otherwise as `connect`.
+    Raises `RequestRefused` if the server answers with an error, and otherwise the same errors as `connect`.
     """
     import httpx
 

@@ -1,8 +1,7 @@
-"""Components of the server that start in the background, and start again when they fail: database, pool, models.
+"""Components of the server that start in the background and restart after a failure: database, pool, models.
 
-The server listens before the database, the pool and the model are there; a request that needs one waits here.
-A component that cannot be opened, or fails later, is opened again, so that an engine or a database that comes up
-later is found.
+The server listens before its components are ready; a request that needs one waits here. A component that cannot be
+opened, or fails later, is opened again, so that an engine or a database that comes up later is found.
 """
 
 import time
@@ -26,11 +25,11 @@ T = TypeVar("T", covariant=True)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 30.0
 STEADY_S = 60.0
-"""A component that was open for so long is opened again after the shortest pause."""
+"""After a component was open for this long, its next restart uses the shortest pause."""
 
 
 class ComponentFailed(CodeActError):
-    """A component failed by an error of ours; it is started again."""
+    """A component failed because of a bug in our code; it is restarted."""
 
     code = "part_failed"
     status = 503
@@ -39,7 +38,7 @@ class ComponentFailed(CodeActError):
 
 @dataclass(frozen=True, slots=True)
 class Started(Generic[T]):
-    """A component that runs: its value, what it is in half a line, why it was chosen, and how to have a better one."""
+    """A running component: its value, a summary in half a line, why it was chosen, and hints for a better choice."""
 
     value: T
     summary: str
@@ -48,7 +47,7 @@ class Started(Generic[T]):
 
 
 class Component(Generic[T]):
-    """A component that starts in the background. `run` is its task; any task of the same loop may call the rest."""
+    """A component that starts in the background. One task calls `run`; any task of the same loop may call the rest."""
 
     def __init__(self, name: str, open_: Callable[["Component[T]"], AbstractAsyncContextManager[Started[T]]]) -> None:
         self.name = name
@@ -63,8 +62,8 @@ class Component(Generic[T]):
         self._ended = anyio.Event()
 
     @classmethod
-    def running(cls, name: str, value: T) -> "Component[T]":  # type: ignore[misc]  # A constructor, which may take T.
-        """A component that runs already, and that nobody has to start or close here."""
+    def running(cls, name: str, value: T) -> "Component[T]":  # type: ignore[misc]  # A constructor, so it may take T.
+        """Makes a component that is running already. Nobody needs to start or close it."""
 
         @asynccontextmanager
         async def opened(component: Component[T]) -> AsyncIterator[Started[T]]:
@@ -82,16 +81,16 @@ class Component(Generic[T]):
         return "failed" if self.error is not None else "starting"
 
     async def run(self) -> None:
-        """Opens the component, keeps it until `close`, and closes it in this same task.
+        """Opens the component, keeps it open until `close`, and closes it in the same task.
 
-        Whatever opening fails with, it is tried again until it succeeds or `close` comes: what was wrong may be
-        mended while the server runs. Should this raise, it can be called again.
+        If opening fails, for whatever reason, it is tried again until it succeeds or `close` is called: the cause may
+        be fixed while the server runs. If this raises, it can be called again.
         """
         backoff, self._running = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S), True
         try:
             while not self._closing.is_set():
                 began_at = time.monotonic()
-                await self._hold()
+                await self._run_once()
                 if time.monotonic() - began_at >= STEADY_S:
                     backoff.reset()
                 with anyio.move_on_after(backoff.next_s()):
@@ -104,8 +103,8 @@ class Component(Generic[T]):
             self._ended.set()
             self._ended = anyio.Event()
 
-    async def _hold(self) -> None:
-        """Makes one attempt: starts the component, and waits until it is closed or fails."""
+    async def _run_once(self) -> None:
+        """Makes one attempt: opens the component and waits until it is closed or fails."""
         try:
             async with self._open(self) as started:
                 self.started, self.error = started, None
@@ -125,25 +124,25 @@ class Component(Generic[T]):
         self._settled.set()
 
     def report_progress(self, line: str) -> None:
-        """Reports how far starting has come, to the terminal and `/readyz`."""
+        """Reports the progress of starting, to the terminal and to `/readyz`."""
         self.progress = line
         self.on_progress(line)
 
     async def settled(self) -> None:
-        """Returns once the component runs or has failed."""
+        """Returns when the component runs or has failed."""
         await self._settled.wait()
 
     async def get(self) -> T:
-        """Returns the component's value once it runs. Raises its error. Cancelling only stops the waiting."""
+        """Waits until the component runs; returns its value. Raises its error. Cancelling only stops the waiting."""
         await self._settled.wait()
         if self.started is not None and not self._closing.is_set():
             return self.started.value
         if self.error is not None:
-            raise copy(self.error)  # Each raise adds to an exception's traceback.
+            raise copy(self.error)  # A copy, because each raise extends the exception's traceback.
         raise CodeActError(f"The {self.name} has been closed: the server is stopping.")
 
     async def close(self) -> None:
-        """Asks the component to close and waits for its end; returns at once where it is not running."""
+        """Asks the component to close and waits until it has. Returns at once if it is not running."""
         ended = self._ended
         self._closing.set()
         if self._running:

@@ -1,7 +1,8 @@
-"""Decides what each kind of reader learns of a failure: operators all, key holders no secrets, strangers one sentence.
+"""Decides what each kind of reader sees of an error.
 
-Three readers: the log has all of it; the holder of a key reads the cause and the remedy, scrubbed; strangers (embeds'
-visitors, shares) read one sentence for each kind.
+The log contains everything. Operators see everything except secrets. Holders of an API key see the cause and what to
+do, with addresses, paths and secrets removed. Strangers (visitors of embeds, readers of shares) see one fixed sentence
+for each kind of error.
 """
 
 import re
@@ -16,7 +17,7 @@ from sandbox_pool.errors import FileError, QuotaExceeded, SandboxError
 __all__ = ["PUBLIC_ERRORS", "Disclosure", "disclosed", "public_error", "read_by", "to_strangers"]
 
 Disclosed = tuple[str, str]
-"""A code and the words."""
+"""An error's code and message for one kind of reader."""
 
 OTHER = "The answer failed."
 NO_SANDBOX = "No sandbox could be had; try again later."
@@ -53,7 +54,7 @@ PUBLIC_ERRORS = {
     "stored_by_newer_version": "A newer version of the server stored this, and can read it again.",
     "store_unavailable": NOT_STORED,
 }
-"""The codes that strangers may read, and all that they are told about each."""
+"""The error codes that strangers may see, each with its complete message for them."""
 
 MOST_CHARS = 4_000
 SECRET, ADDRESS, PATH = "[secret]", "[address]", "[path]"
@@ -64,7 +65,7 @@ PUBLIC_HOSTS = (
     *("google.com", "groq.com", "huggingface.co", "litellm.ai", "microsoft.com", "mistral.ai", "openai.com"),
     *("openrouter.ai", "together.ai", "x.ai"),
 )
-"""Sites of model providers, which their errors point to. Every other address is left out."""
+"""Sites of model providers to which their errors link. All other addresses are removed."""
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{1,20}://[^\s\"'<>()\[\]{}]*(?:\[[0-9a-fA-F:.]*\][^\s\"'<>()\[\]{}]*)?")
 _USER = re.compile(r"://[^/\s@]{1,500}@")
@@ -95,12 +96,14 @@ _PIECE = re.compile(r"[A-Za-z0-9]+")
 
 
 def public_error(code: str) -> tuple[str, str]:
-    """The code and the words that strangers read. A code that is not listed becomes `server_error`."""
+    """The code and message for strangers. A code that is not listed becomes `server_error`."""
     return (code, PUBLIC_ERRORS[code]) if code in PUBLIC_ERRORS else ("server_error", OTHER)
 
 
 def to_strangers(error: CodeActError | SandboxError) -> Disclosed:
-    """What somebody without a key reads: our words about their own request, else one sentence for the kind."""
+    """What somebody without a key sees: our own message if the error is about their request, otherwise a fixed
+    sentence.
+    """
     return (error.code, error.message) if _is_theirs(error) else public_error(error.code)
 
 
@@ -112,19 +115,20 @@ _reader: ContextVar[Callable[[CodeActError | SandboxError], Disclosed]] = Contex
 
 
 def read_by(reader: Callable[[CodeActError | SandboxError], Disclosed]) -> None:
-    """Sets who reads the errors of this task and of those that it starts. Without a reader they stay as they are,
-    as to a program that holds the agent itself.
+    """Sets the reader of errors in this task and in the tasks that it starts.
+
+    Without a reader, errors are not changed: the program holds the agent itself.
     """
     _reader.set(reader)
 
 
 def disclosed(error: CodeActError | SandboxError) -> Disclosed:
-    """The error's code and words for whoever reads them in this task."""
+    """The error's code and message for the reader of the current task."""
     return _reader.get()(error)
 
 
 def _is_theirs(error: CodeActError | SandboxError) -> bool:
-    """Whether the error is about what the client sent, in words of ours."""
+    """Whether the error is about the client's own request and its message is ours."""
     if isinstance(error, SandboxError):
         return isinstance(error, FileError | QuotaExceeded)
     if isinstance(error, ModelError):
@@ -134,14 +138,17 @@ def _is_theirs(error: CodeActError | SandboxError) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Disclosure:
-    """What may be told to the holders of keys. `secrets` and `addresses` are the server's own, and never shown."""
+    """What holders of keys may see.
+
+    `secrets` and `addresses` are the server's own and are removed from every message.
+    """
 
     secrets: tuple[str, ...] = ()
     addresses: re.Pattern[str] | None = None
 
     @classmethod
     def of(cls, *, secrets: Iterable[str], urls: Iterable[str], paths: Iterable[str] = ()) -> "Disclosure":
-        """Knows these secrets and paths, and of each URL its user, its password and its hosts."""
+        """Makes one that removes these secrets and paths, and the user, password and hosts of each URL."""
         hidden = set(secrets)
         addresses = {*paths}
         for url in urls:
@@ -157,15 +164,15 @@ class Disclosure:
         return cls(tuple(longest_first), re.compile(rf"(?<![\w.-])(?:{pattern})(?![\w-])") if pattern else None)
 
     def to_holders(self, error: CodeActError | SandboxError) -> Disclosed:
-        """What the holder of a key reads: the cause and the remedy, scrubbed where they are not words of ours."""
+        """What the holder of a key sees: the cause and what to do, scrubbed unless the message is ours."""
         return error.code, error.message if _is_theirs(error) else self.scrub(error.message)
 
     def to_operators(self, error: CodeActError | SandboxError) -> Disclosed:
-        """What operators of the server read: everything but secrets."""
+        """What operators of the server see: everything except secrets."""
         return error.code, self.without_secrets(error.message)
 
     def without_secrets(self, text: str) -> str:
-        """The text with its addresses, less passwords, keys and the users in URLs."""
+        """The text without passwords, keys and users in URLs; other addresses stay."""
         text = _USER.sub("://", text[: MOST_CHARS + LONGEST_SECRET])
         for secret in self.secrets:
             text = text.replace(secret, SECRET)
@@ -174,7 +181,7 @@ class Disclosure:
         return text[:MOST_CHARS]
 
     def scrub(self, text: str) -> str:
-        """The text without secrets, addresses and paths, at most 4,000 characters of it; linear in its length."""
+        """The text without secrets, addresses and paths, at most 4,000 characters. Linear in its length."""
         text = text[: MOST_CHARS + LONGEST_SECRET]
         for secret in self.secrets:
             text = text.replace(secret, SECRET)
@@ -201,7 +208,7 @@ def _is_public(host: str) -> bool:
 
 
 def _shown_url(match: re.Match[str]) -> str:
-    """A provider's public page stays, less its query; any other URL is an address of somebody's."""
+    """Keeps a public page of a provider, without its query; replaces any other URL."""
     text = match[0].rstrip(".,;:!?")
     try:
         parts = urlsplit(text)
@@ -214,7 +221,7 @@ def _shown_url(match: re.Match[str]) -> str:
 
 
 def _shown_ipv6(match: re.Match[str]) -> str:
-    """`::` alone, and times such as 12:30:45, are no addresses."""
+    """Replaces an IPv6 address, but not `::` alone, nor times such as 12:30:45."""
     digits = match[0].strip("[]")
     is_time = re.fullmatch(r"\d{1,2}:\d{2}:\d{2}", digits) is not None
     return match[0] if is_time or not any(part for part in digits.split(":")) else ADDRESS
@@ -229,7 +236,7 @@ def _shown_host(match: re.Match[str]) -> str:
 
 
 def _shown_word(match: re.Match[str]) -> str:
-    """A long run of letters and digits without a word in it is taken for a secret."""
+    """Replaces a long run of letters and digits that contains no word: it is probably a secret."""
     for piece in _PIECE.findall(match[0]):
         letters = sum(character.isalpha() for character in piece)
         mixed = 0 < letters < len(piece)

@@ -16,11 +16,11 @@ SHOWN_HOSTS = 30
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The facts of one kind of sandbox.
+    """The facts about one kind of sandbox.
 
-    `network` is what the code can reach in fact: a plain local process has the host's network, whatever the setting
-    says. `sized` is False where the sizes of directories are not enforced. `packages` are names of installed
-    distributions that are worth telling; empty where they are not known.
+    `network` is what the code can really reach: a plain local process uses the host's network, whatever the setting
+    says. `packages` are the names of installed distributions worth mentioning; empty if they are unknown. `isolated` is
+    False for a plain local process.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -31,13 +31,13 @@ class Environment:
 
     @classmethod
     def of(cls, spec: SandboxSpec, isolation: Isolation | None = None, packages: Sequence[str] = ()) -> Self:
-        """The environment that `spec` describes. `isolation` is the backend's, None while no backend is ready."""
+        """The environment that `spec` describes. `isolation` is that of the backend; None while no backend is ready."""
         isolated = isolation is None or isolation.isolated
         network = spec.network if isolated else "open"
         return cls(spec.limits, network, spec.allowed_hosts, tuple(packages), isolated)
 
     def rules(self, today: date) -> list[str]:
-        """One sentence or two for each fact, as the rules of the system prompt."""
+        """The rules of the system prompt: one or two sentences about each fact."""
         return [self._network(), self._packages(), self._files(), self._resources(), f"Today is {today:%A, %Y-%m-%d}."]
 
     def _network(self) -> str:

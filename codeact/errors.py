@@ -72,9 +72,9 @@ __all__ = [
 
 
 def first_of(failure: BaseException) -> BaseException:
-    """The failure itself; of a group, which task groups raise, the first member that says most: an error of ours.
+    """The failure itself or, for an exception group, its most informative member: preferably an error of ours.
 
-    One member has the cause; the others are mostly its consequences.
+    One member is usually the cause; the others are its consequences.
     """
     if not isinstance(failure, BaseExceptionGroup):
         return failure
@@ -83,9 +83,10 @@ def first_of(failure: BaseException) -> BaseException:
 
 
 class CodeActError(Exception):
-    """Root. `code` is stable, `status` the HTTP status it is answered with, `retryable` a promise.
+    """The root of our errors. `code` is stable, `status` is the HTTP status of the answer, and `retryable` says whether
+    a retry may succeed.
 
-    `retry_after_s`, where it is known: when trying again makes sense.
+    `retry_after_s` is when a retry makes sense; None if unknown.
     """
 
     code: ClassVar[str] = "server_error"
@@ -122,7 +123,7 @@ class ConversationLocked(InvalidRequest):
 
 
 class ModelError(CodeActError):
-    """`detail` holds the provider's own words, bounded; `message` quotes them."""
+    """`detail` contains the provider's own message, bounded; `message` quotes it."""
 
     code = "model_error"
     status = 502

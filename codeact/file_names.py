@@ -1,4 +1,4 @@
-"""Turns the names of files that users send into names that are safe in the sandbox."""
+"""Converts the names of files that users send into names that are safe in the sandbox."""
 
 import re
 import unicodedata
@@ -7,18 +7,18 @@ from collections.abc import Iterable, Sequence
 __all__ = ["NAME_BYTES", "called", "distinct", "is_second", "normal"]
 
 NAME_BYTES = 255
-"""What file systems take."""
+"""The limit of common file systems."""
 NUMBERED = re.compile(r"(?P<stem>.*) \(\d{1,4}\)(?P<suffix>\.[^.]*)?\Z", re.DOTALL)
 
 
 def normal(path: str) -> str:
-    """The last part of a path, composed (NFC), as models write it and macOS does not.
+    """The last part of a path, in composed form (NFC), which models write but macOS does not.
 
-    All that a file system takes is a name, spaces of any kind, joiners and marks of direction among it, less control
-    characters. Raises `ValueError` with the reason.
+    Accepts every name that a file system accepts, including all kinds of spaces, joiners and direction marks, except
+    names with control characters. Raises `ValueError` with the reason.
     """
     name = path.replace("\\", "/").rpartition("/")[2]
-    # Before it is normalized: that may take long for long runs of marks.
+    # Checked before normalising, which is slow for long runs of combining marks.
     if len(name) > NAME_BYTES * 3:
         raise ValueError(f"the name of a file has at most {NAME_BYTES} bytes; shorten it")
     try:
@@ -39,7 +39,7 @@ def normal(path: str) -> str:
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """The same names, of which no two are the same: the second `data.csv` becomes `data (2).csv`."""
+    """Makes the names distinct: the second `data.csv` becomes `data (2).csv`."""
     taken, found = set(names), []
     seen: dict[str, int] = {}
     for name in names:
@@ -55,13 +55,13 @@ def distinct(names: Sequence[str]) -> list[str]:
 
 
 def is_second(name: str, others: Iterable[str]) -> bool:
-    """Whether `distinct` may have made this name of one that another file has."""
+    """Whether `distinct` may have made this name because another file had the original one."""
     match = NUMBERED.match(name)
     return match is not None and match["stem"] + (match["suffix"] or "") in set(others)
 
 
 def called(name: str) -> str:
-    """The name for a reader who has to write it: quoted, and once more in escapes where it has what cannot be seen."""
+    """The name for a reader who must write it: quoted, and also escaped if it contains invisible characters."""
     escaped = repr(name)
     plain = f'"{name}"' if "'" in name and '"' not in name else f"'{name}'"
     hidden = any(not character.isprintable() for character in name)

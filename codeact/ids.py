@@ -1,4 +1,4 @@
-"""Makes identifiers: a prefix, and an unguessable part that sorts by time."""
+"""Makes identifiers: a prefix and an unguessable part that sorts by time."""
 
 import itertools
 import re
@@ -16,10 +16,11 @@ LAST_MS = 16**12 - 1
 
 
 def new_id(prefix: str, *, after: str | None = None) -> str:
-    """`resp_019ab…`: 12 hex digits of Unix time in milliseconds, 4 of the part of a millisecond, then 112 random bits.
+    """`resp_019ab…`: 12 hex digits of Unix time in milliseconds, 4 of the fraction of a millisecond, then 112 random
+    bits.
 
-    The part of a millisecond keeps what one process makes in order, as in UUIDv7 (RFC 9562, section 6.2, method 3).
-    It sorts behind `after`, an id of ours, also where another server with a clock that is ahead made that.
+    The fraction keeps the ids of one process in order, as in UUIDv7 (RFC 9562, section 6.2, method 3). The new id sorts
+    after `after`, another id of ours, even if a server whose clock is ahead made that one.
     """
     milliseconds, rest_ns = divmod(time.time_ns(), 1_000_000)
     if after is not None and (made := _TIME.search(after)) is not None and int(made[1], 16) >= milliseconds:
@@ -28,11 +29,11 @@ def new_id(prefix: str, *, after: str | None = None) -> str:
 
 
 def new_ids() -> Callable[[str], str]:
-    """Makes ids that are made in one go and sort in the order in which they are made; 96 bits of each are random."""
+    """Returns a function that makes ids which sort in the order in which they are made. Each has 96 random bits."""
     now, numbers = time.time_ns() // 1_000_000, itertools.count()
     return lambda prefix: f"{prefix}_{now:012x}{next(numbers):08x}{secrets.token_hex(12)}"
 
 
 def new_object_id() -> str:
-    """24 hex digits in the form of a BSON ObjectId: seconds, 5 bytes of this process, a counter of 3 bytes."""
+    """24 hex digits in the form of a BSON ObjectId: seconds, 5 bytes for this process, a counter of 3 bytes."""
     return f"{int(time.time()):08x}{_PROCESS}{next(_NUMBERS) & 0xFFFFFF:06x}"

@@ -1,8 +1,8 @@
-"""Checks values by JSON schemas that a stranger may have written, in bounded time and without asking any network.
+"""Validates values with JSON schemas from untrusted sources, in bounded time and without network access.
 
-The checks are `jsonschema`'s (Draft 2020-12). What a hostile schema could make slow is not checked: regular expressions
-(`pattern`, `patternProperties`), `unevaluatedItems` and `unevaluatedProperties`. References reach no further than the
-schema itself. A schema whose alternatives multiply is given up by a count of steps.
+The library `jsonschema` (Draft 2020-12) does the checks. Checks that a hostile schema could make slow are skipped:
+regular expressions (`pattern`, `patternProperties`), `unevaluatedItems` and `unevaluatedProperties`. References are
+only resolved within the schema. A limit on the number of steps stops schemas whose alternatives multiply.
 """
 
 import functools
@@ -16,7 +16,7 @@ from sandbox_pool import json_size
 __all__ = ["InvalidSchema", "check_schema", "problem"]
 
 MOST_VALUES, MOST_DEPTH = 5_000, 60
-"""Of a schema."""
+"""Limits for a schema."""
 MOST_STEPS = 20_000
 MESSAGE_CHARS = 500
 
@@ -26,15 +26,15 @@ Checks = Callable[[Any, Any, Any, Any], Iterator[Any]]
 
 
 class InvalidSchema(ValueError):
-    """It is no JSON schema, or one that cannot be checked within bounds; the message says which."""
+    """The schema is not a JSON schema, or cannot be checked within the limits; the message says which."""
 
 
 class _TooManySteps(Exception):
-    """The schema's alternatives multiply."""
+    """The validation exceeded `MOST_STEPS`."""
 
 
 def check_schema(schema: Any) -> None:
-    """Raises `InvalidSchema`."""
+    """Raises `InvalidSchema` unless this is a JSON schema within the limits."""
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
 
@@ -51,9 +51,9 @@ def check_schema(schema: Any) -> None:
 
 
 def problem(schema: Any, value: Any) -> str | None:
-    """What is wrong with the value, and where; None where it fits. `schema` has passed `check_schema`.
+    """What is wrong with the value, and where; None if it is valid. `schema` must have passed `check_schema`.
 
-    Raises `InvalidSchema` where the schema refers to what it does not hold, or takes too many steps.
+    Raises `InvalidSchema` if a reference cannot be resolved, or if the validation takes too many steps.
     """
     from jsonschema.exceptions import best_match
     from referencing import Registry

@@ -1,6 +1,6 @@
-"""Sets up logging: structlog writes to stderr from a given level on.
+"""Configures logging: structlog writes lines from a given level on to stderr.
 
-For programs of ours alone: inside of somebody else's, `sandbox_pool.logs` writes to what that has configured.
+Only for our own programs. Inside another program, `sandbox_pool.logs` uses whatever that has configured.
 """
 
 import sys
@@ -15,7 +15,7 @@ __all__ = ["configure"]
 
 
 def configure(level: str, *, json: bool = False) -> None:
-    """Lines of this level and above: JSON if wanted, else coloured at a terminal, else logfmt."""
+    """Logs lines of this level and above: as JSON if `json`, otherwise coloured on a terminal, otherwise as logfmt."""
     if json:
         renderer: Any = structlog.processors.JSONRenderer()
     else:
@@ -36,6 +36,6 @@ def configure(level: str, *, json: bool = False) -> None:
 
 
 def _with_trace(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Adds the ids of the current span, where there is one."""
+    """Adds the ids of the current span, if there is one."""
     line.update(trace_ids())
     return line

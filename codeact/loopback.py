@@ -6,7 +6,7 @@ __all__ = ["is_loopback"]
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether only this machine can reach `host`, a name or an address; False for None, which means any address."""
+    """Whether only this machine can reach `host`, a name or an address. False for None, which means any address."""
     if host == "localhost":
         return True
     try:

@@ -1,6 +1,6 @@
-"""Counts ended responses, and renders the metrics in Prometheus' text format.
+"""Counts ended responses, and renders all metrics in Prometheus' text format.
 
-Names, units and types after https://prometheus.io/docs/practices/naming/. No label has a value that a client chooses.
+Names, units and types follow https://prometheus.io/docs/practices/naming/. No label has a value that a client chooses.
 """
 
 from collections.abc import Collection, Iterator
@@ -25,12 +25,18 @@ TIMES = {
     "first_output_s": ("codeact_response_first_output_seconds", "Request accepted to first output of code.", WAITS_S),
     "total_s": ("codeact_response_duration_seconds", "Request accepted to end of the response.", DURATIONS_S),
 }
-"""By the ledger's field. What never happened in a response is not observed."""
+"""For each field of a response's timings: the histogram's name, help and buckets.
+
+What did not happen is not observed.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What is so right now. A collector of the client library. None: that part has not opened, or does not answer."""
+    """A snapshot of the server, as a collector for the client library.
+
+    None: that component is not open or not answering.
+    """
 
     responses: int
     subscribers: int
@@ -58,7 +64,7 @@ class Moment:
 
 
 class Metrics:
-    """The metrics of one server process; counters begin at 0 with it."""
+    """The metrics of one server process. The counters start at 0 with the process."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -80,7 +86,7 @@ class Metrics:
         }
 
     def ended(self, response: Response) -> None:
-        """To be called once for each response."""
+        """Counts a response that has ended. Call it once for each response."""
         self._responses.labels(response.status).inc()
         if (usage := response.usage) is not None:
             cached = usage.input_tokens_details.cached_tokens
@@ -92,7 +98,7 @@ class Metrics:
                 histogram.observe(seconds)
 
     def text(self, moment: Moment) -> bytes:
-        """The metrics as text of `CONTENT_TYPE`."""
+        """The metrics as text with the media type `CONTENT_TYPE`."""
         return generate_latest(self._registry) + generate_latest(moment)
 
 

@@ -1,7 +1,7 @@
-"""The protocol that a language model implements: it takes chat messages, and streams deltas and one usage.
+"""The protocol of a language model: it takes chat messages, and streams deltas and one usage.
 
-An implementation is a `Model`. Errors are the `ModelError` tree of `codeact.errors`; each
-adapter maps its library's errors in one table.
+An implementation is a `Model`. It raises errors of the `ModelError` tree in `codeact.errors`; each adapter maps its
+library's errors in one table.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class PastCall(msgspec.Struct, frozen=True):
-    """A call that the model made: `arguments` is JSON text, or plain text for a `custom` tool."""
+    """A call that the model made. `arguments` is JSON text, or plain text for a `custom` tool."""
 
     id: str
     name: str
@@ -38,10 +38,10 @@ class PastCall(msgspec.Struct, frozen=True):
 
 
 class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One message in the Chat Completions sense. `content` is text, or a list of content parts with images.
+    """One message, like in Chat Completions. `content` is text, or a list of content parts with images.
 
-    An assistant's message may hold `tool_calls`; a `tool` message answers the call `tool_call_id`. `reasoning` holds
-    the fields in which this model's server wants its own reasoning back.
+    An assistant's message may have `tool_calls`; a `tool` message answers the call `tool_call_id`. `reasoning` contains
+    the fields in which this model's server expects its own reasoning back.
     """
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -53,7 +53,7 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool that a call of the model offers. Without `parameters` (JSON Schema) it takes plain text (`custom`)."""
+    """A tool that is offered to the model. Without `parameters` (JSON Schema), it takes plain text (`custom`)."""
 
     name: str
     description: str
@@ -62,7 +62,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class AnswerFormat:
-    """JSON in which a reply is to be; without a `schema` any object."""
+    """The reply must be JSON: matching `schema`, or any object if that is None."""
 
     name: str = "answer"
     schema: Mapping[str, Any] | None = None
@@ -71,12 +71,12 @@ class AnswerFormat:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """What one call asks beside its messages. None leaves the choice to the model's server.
+    """The parameters of one call besides its messages. None: the model's server decides.
 
-    `max_output_tokens` is for this one call. `stop` are texts before which the server ends the answer. `tools` are
-    offered; with `tool_choice` `none` the model may see them and not call them, with `required` it has to.
-    `reasoning_summary` asks a server that keeps its model's reasoning to itself for a summary of it. `answer_format`
-    holds the text of the reply to a format, where the server can; one that cannot is asked without.
+    `max_output_tokens` applies to this one call. The server ends the answer before any of the texts in `stop`. `tools`
+    are offered; with `tool_choice` `none` the model may not call them, with `required` it must. `reasoning_summary`
+    asks for a summary of the reasoning from a server that does not reveal it. `answer_format` makes the server enforce
+    a format of the reply's text; an adapter whose server cannot do that ignores it.
     """
 
     temperature: float | None = None
@@ -95,19 +95,19 @@ class TextDelta(msgspec.Struct, frozen=True):
 
 
 class ReasoningDelta(msgspec.Struct, frozen=True):
-    """Thinking that the provider sends apart from the answer. Text inside `<think>` is the parser's to tell."""
+    """Reasoning that the provider sends separately from the answer. The parser detects text inside `<think>`."""
 
     text: str
 
 
 class ReasoningKept(msgspec.Struct, frozen=True):
-    """What the provider wants back with the next request, in its own fields, beside the text of the reasoning."""
+    """What the provider expects back in the next request, besides the text of the reasoning, in its own fields."""
 
     fields: dict[str, Any]
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True):
-    """A piece of the `index`th call of the answer, as it is written. `name` and `call_id` come with its first piece."""
+    """A piece of call number `index` of the answer, while it is written. The first piece has `name` and `call_id`."""
 
     index: int
     arguments: str
@@ -116,7 +116,10 @@ class ToolCallDelta(msgspec.Struct, frozen=True):
 
 
 class ToolCall(msgspec.Struct, frozen=True):
-    """A whole call, once the answer is complete. Its pieces may have come as `ToolCallDelta`s of the same index."""
+    """A complete call, when the answer is complete.
+
+    Its pieces may have arrived before as `ToolCallDelta`s with this index.
+    """
 
     name: str
     arguments: str
@@ -125,15 +128,15 @@ class ToolCall(msgspec.Struct, frozen=True):
 
 
 class Finish(msgspec.Struct, frozen=True):
-    """Why the stream ended by itself; absent when we closed it. `error`: the server could not finish the answer."""
+    """Why the stream ended; absent if we closed it. `error`: the server could not complete the answer."""
 
     reason: Literal["stop", "length", "content_filter", "error"]
 
 
 class Usage(msgspec.Struct, kw_only=True):
-    """Tokens of one call, or a sum of calls. `cost_usd` is None when the price is unknown.
+    """The tokens of one call, or of several. `cost_usd` is None if the price is unknown.
 
-    `estimated`: we counted, since the stream was closed before the provider said.
+    `estimated`: we counted the tokens, because the stream was closed before the provider reported them.
     """
 
     input_tokens: int = 0
@@ -159,10 +162,10 @@ ModelEvent = TextDelta | ReasoningDelta | ReasoningKept | ToolCallDelta | ToolCa
 
 
 class Model(Protocol):
-    """Safe for concurrent calls.
+    """A language model. Safe for concurrent calls.
 
-    An adapter that passes `Sampling.tools` on says so by an attribute `dialects`, the names of the dialects that it can
-    speak; one without it is spoken to in tags.
+    An adapter that passes `Sampling.tools` on has an attribute `dialects`: the names of the dialects that it supports.
+    For an adapter without it, the dialect is tags.
     """
 
     name: str
@@ -182,5 +185,5 @@ class Model(Protocol):
         ...
 
     async def estimate(self, messages: Sequence[ChatMessage], output: str) -> Usage:
-        """Usage of a call that was closed before the provider told it (`estimated` is True)."""
+        """The usage of a call that was closed before the provider reported it (`estimated` is True)."""
         ...

@@ -1,4 +1,4 @@
-"""Checks that a text is the origin of a web page (RFC 6454), in the form that browsers write."""
+"""Validates the origin of a web page (RFC 6454), in the form that browsers send."""
 
 from urllib.parse import urlsplit
 
@@ -6,15 +6,17 @@ __all__ = ["exact_origin"]
 
 PORTS = {"http": 80, "https": 443, "chrome-extension": None, "moz-extension": None}
 MOST_CHARS, SHOWN_CHARS = 300, 100
-"""The name of a host has at most 253 characters."""
+"""A host name has at most 253 characters."""
 
 
 def exact_origin(text: str) -> str:
-    """The same text. Raises `ValueError` unless it is `scheme://host[:port]` just as a browser's `Origin` has it."""
+    """Returns the text. Raises `ValueError` unless it is `scheme://host[:port]` exactly as in a browser's `Origin`
+    header.
+    """
     example = f"'{text[:SHOWN_CHARS]}' is no exact origin such as https://shop.example or http://localhost:3000"
     if len(text) > MOST_CHARS:
         raise ValueError(f"{example}: it has more than {MOST_CHARS} characters")
-    if not text.isascii():  # Before `urlsplit`, which normalizes a host: in quadratic time.
+    if not text.isascii():  # Checked before `urlsplit`, which normalises the host in quadratic time.
         raise ValueError(f"{example}: a host is written in ASCII (punycode)")
     if "*" in text:
         raise ValueError(f"{example}: wildcards are not taken, list each origin")

@@ -1,7 +1,7 @@
 """Names of owners: combines a key's owner and a user of its embed into one name.
 
-A key's owner has no slash in its name. What follows the first slash of a name is the user, as the key's holder calls
-them, so that no two pairs share a name; what is before it is the account that their use counts for, too.
+The name of a key's owner (the account) contains no slash. The part of a name after its first slash is the user, as
+named by the key's holder, so no two pairs share a name. The use of a user also counts for the account.
 """
 
 from codeact.errors import InvalidRequest
@@ -9,13 +9,13 @@ from codeact.errors import InvalidRequest
 __all__ = ["ANONYMOUS", "MAX_CHARS", "account_of", "check_owner", "user_of_account"]
 
 ANONYMOUS = "anonymous"
-"""The account of visitors without a name, which no key may have."""
+"""The account of visitors without a name. No key may have this owner."""
 
 MAX_CHARS = 128
 
 
 def check_owner(name: str) -> None:
-    """Raises `InvalidRequest` for what no key may be made for."""
+    """Raises `InvalidRequest` unless a key may have this owner."""
     if not _is_name(name) or "/" in name:
         text = f"An owner's name has 1 to {MAX_CHARS} printable characters, none of them a slash."
         raise InvalidRequest(text, param="owner")
@@ -24,14 +24,14 @@ def check_owner(name: str) -> None:
 
 
 def user_of_account(account: str, user: str) -> str:
-    """The owner's name of a user of this account. Raises `InvalidRequest` for a user's name that we do not take."""
+    """The owner's name for a user of this account. Raises `InvalidRequest` for an invalid user name."""
     if not _is_name(user):
         raise InvalidRequest(f"'user' must have 1 to {MAX_CHARS} printable characters.", param="user")
     return f"{account}/{user}"
 
 
 def account_of(owner: str) -> str:
-    """Whose use it is besides the owner's own; for who is no user of an embed, the owner."""
+    """The account of this owner; an owner that is not an embed's user is its own account."""
     return owner.partition("/")[0]
 
 

@@ -1,4 +1,4 @@
-"""Chooses which installed packages the model is told of: those that it would not expect."""
+"""Selects the installed packages that the system prompt mentions."""
 
 from collections.abc import Iterable
 
@@ -13,10 +13,10 @@ KNOWN = (
     *("jinja2", "markdown", "pyyaml", "tabulate", "rich", "tqdm", "requests", "httpx", "aiohttp", "sqlalchemy"),
     *("pymongo", "redis", "boto3", "yfinance", "astropy", "biopython", "rdkit", "ortools", "pulp", "cvxpy"),
 )
-"""In the order in which they are told."""
+"""In the order in which the prompt mentions them."""
 
 
 def worth_telling(installed: Iterable[str]) -> tuple[str, ...]:
-    """The packages that people know by name, without their dependencies and without what runs the kernel."""
+    """The well-known packages among the installed ones, without dependencies and without what runs the kernel."""
     there = {name.casefold().replace("_", "-") for name in installed}
     return tuple(name for name in KNOWN if name in there)

@@ -1,6 +1,7 @@
-"""Encrypts what a client keeps for the server: only the server can read it again, and only for the same owner.
+"""Encrypts data that a client stores for the server: only the server can read it, and only for the same owner.
 
-AES-256-GCM (NIST SP 800-38D). Kind and owner are authenticated and not stored; the model's name is stored inside.
+AES-256-GCM (NIST SP 800-38D). The kind and the owner are authenticated but not stored; the model's name is part of the
+encrypted data.
 """
 
 import base64
@@ -14,33 +15,36 @@ __all__ = ["KEY_BYTES", "MOST_CHARS", "Sealed", "Sealer", "Unsealable"]
 KEY_BYTES = 32
 NONCE_BYTES = 12
 MOST_CHARS = 8_000_000
-"""Of a sealed text; a longer one is refused before it is decoded."""
+"""The limit for a sealed text. A longer one is refused before it is decoded."""
 _PREFIX = "cs1."
 
 
 class Unsealable(ValueError):
-    """The text was not sealed here, was changed, or is of another kind or owner. Nobody can tell which."""
+    """The text was not sealed with this key, was changed, or is of another kind or owner.
+
+    These cannot be told apart.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What was sealed, and the name of the model whose it is; empty where it belongs to none."""
+    """The sealed content, and the name of the model that it belongs to; empty if none."""
 
     content: bytes
     model: str
 
 
 class Sealer:
-    """Seals and opens with one key. Safe for concurrent calls."""
+    """Encrypts and decrypts with one key. Safe for concurrent calls."""
 
     def __init__(self, key: bytes) -> None:
-        # Imported here, since an agent without a server needs neither.
+        # Imported here, because an agent without a server does not need it.
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         self._cipher = AESGCM(key)
 
     def seal(self, kind: str, content: bytes, *, owner: str, model: str = "") -> str:
-        """Returns the content as text that says nothing of it but its length."""
+        """Encrypts the content; returns text that reveals nothing except the content's length."""
         nonce = secrets.token_bytes(NONCE_BYTES)
         name = model.encode()
         plain = len(name).to_bytes(4) + name + content
@@ -49,7 +53,7 @@ class Sealer:
         )
 
     def open(self, kind: str, sealed: str, *, owner: str) -> Sealed:
-        """Returns what `seal` was given for this kind and owner. Raises `Unsealable`."""
+        """Decrypts a text that `seal` made for this kind and owner. Raises `Unsealable`."""
         from cryptography.exceptions import InvalidTag
 
         if not sealed.startswith(_PREFIX) or len(sealed) > MOST_CHARS:
@@ -57,7 +61,8 @@ class Sealer:
         try:
             text = sealed[len(_PREFIX) :].encode()
             data = base64.b64decode(text, altchars=b"-_", validate=True)
-            if base64.urlsafe_b64encode(data) != text:  # The last letter has bits that say nothing.
+            # Refuse other encodings of the same bytes: some bits of the last letter are not used.
+            if base64.urlsafe_b64encode(data) != text:
                 raise InvalidTag
             plain = self._cipher.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], _bound(kind, owner))
         except (InvalidTag, binascii.Error, ValueError):

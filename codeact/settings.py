@@ -26,7 +26,7 @@ __all__ = ["Settings"]
 
 PREFIX = "CODEACT_"
 SECRET_NAMES = ("_API_KEY", "_API_TOKEN", "_ACCESS_TOKEN", "_AUTH_TOKEN", "_SECRET", "_SECRET_KEY", "_PASSWORD")
-"""How the names of environment variables end that hold a provider's secrets."""
+"""How the names of environment variables with a provider's secrets end."""
 
 
 Origins = Annotated[tuple[Annotated[str, AfterValidator(exact_origin)], ...], NoDecode]
@@ -35,7 +35,7 @@ Modules = Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z
 
 
 class Settings(BaseSettings):
-    """Times in seconds, sizes in megabytes. Build it with `Settings.load`, which explains what is wrong."""
+    """All settings. Times are in seconds, sizes in megabytes. Use `Settings.load`, whose errors say what is wrong."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
 
@@ -199,9 +199,9 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:
-        """Settings from arguments (None: not given), then the environment, then `.env`.
+        """Reads the settings from arguments (None: not given), then the environment, then `.env`.
 
-        Raises `ConfigurationError`, naming the variable, for an unknown `CODEACT_*` name or a bad value.
+        Raises `ConfigurationError`, which names the variable, for an unknown `CODEACT_*` name or an invalid value.
         """
         known = {PREFIX + name.upper() for name in cls.model_fields}
         for name in (*os.environ, *dotenv_values(".env")):
@@ -242,12 +242,12 @@ class Settings(BaseSettings):
 
     @property
     def served_models(self) -> tuple[str, ...]:
-        """The configured names, the default first: `model`, then `models`."""
+        """The names of the configured models, the default first: `model`, then `models`."""
         return tuple(self.model_options)
 
     @cached_property
     def model_options(self) -> dict[str, ModelOptions]:
-        """What is configured for each model, by its name."""
+        """The configured options of each model, by its name."""
         configured = map(options_of, filter(None, (self.model, *self.models)))
         found: dict[str, ModelOptions] = {}
         for name, options in configured:
@@ -255,7 +255,7 @@ class Settings(BaseSettings):
         return found
 
     def options_of(self, model: str) -> ModelOptions:
-        """What is configured for the model of this name."""
+        """The configured options of this model."""
         return self.model_options.get(model, ModelOptions())
 
     @property
@@ -264,7 +264,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def disclosure(self) -> Disclosure:
-        """Knows every secret of these settings, and those in the environment that models are asked with."""
+        """Removes every secret of these settings, and the providers' secrets in the environment, from errors."""
         values = [getattr(self, name) for name in type(self).model_fields]
         flat = [one for value in values for one in (value if isinstance(value, tuple) else (value,))]
         secrets = [one.get_secret_value() for one in flat if isinstance(one, SecretStr)]

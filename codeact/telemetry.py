@@ -1,7 +1,8 @@
-"""Traces and metrics by OpenTelemetry, after its conventions for generative AI. Off, nothing of it is imported.
+"""Traces and metrics with OpenTelemetry, following its conventions for generative AI. While off, it imports nothing of
+it.
 
-`configure` turns it on, for programs of ours alone. Names: https://opentelemetry.io/docs/specs/semconv/gen-ai/. No span
-holds what anybody said, wrote or printed.
+`configure` turns it on; only our own programs call it. Names: https://opentelemetry.io/docs/specs/semconv/gen-ai/.
+Spans contain no text of users, models or code.
 """
 
 import time
@@ -24,14 +25,14 @@ _telemetry: "OpenTelemetry | None" = None
 
 
 class Span(Protocol):
-    """A span under way."""
+    """An open span."""
 
     def set(self, attributes: Mapping[str, Any]) -> None:
-        """Adds attributes; those that are None are left out."""
+        """Adds attributes, except those that are None."""
 
 
 class _NoSpan:
-    """Stands for every span while telemetry is off."""
+    """Used in place of every span while telemetry is off."""
 
     def __enter__(self) -> "_NoSpan":
         return self
@@ -45,11 +46,11 @@ _NO_SPAN = _NoSpan()
 
 
 def configure(environ: Mapping[str, str], *, version: str) -> Callable[[], None] | None:
-    """Turns telemetry on where `OTEL_EXPORTER_OTLP_ENDPOINT`, or that of one signal, is set.
+    """Turns telemetry on if `OTEL_EXPORTER_OTLP_ENDPOINT`, or that of one signal, is set.
 
-    Returns what exports the rest and turns it off, which takes some seconds where nobody answers: for a thread. None
-    where nothing is to be exported. Raises `ConfigurationError` where the extra is not installed, or for another
-    protocol than `http/protobuf`.
+    Returns a function that exports the rest and turns telemetry off, or None if there is nothing to export to. Call
+    that function in a thread: it takes several seconds if nobody answers. Raises `ConfigurationError` if the extra is
+    not installed, or for a protocol other than `http/protobuf`.
     """
     global _telemetry
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or not any(map(environ.get, ENDPOINTS)):
@@ -78,13 +79,13 @@ def is_on() -> bool:
 
 
 def span(name: str, attributes: Mapping[str, Any] | None = None) -> AbstractContextManager[Span]:
-    """A span below the one that is current. An exception that leaves it gives it a status and `error.type`."""
+    """Opens a span below the current one. An exception that leaves it sets its status and `error.type`."""
     return _NO_SPAN if _telemetry is None else _telemetry.span(name, attributes or {})
 
 
 @contextmanager
 def model_call(model: str) -> Iterator[Span]:
-    """The span of one call of a model; its tokens and its duration are metrics, too."""
+    """The span of one model call. Its tokens and duration are also recorded as metrics."""
     if _telemetry is None:
         yield _NO_SPAN
         return
@@ -98,7 +99,7 @@ def model_call(model: str) -> Iterator[Span]:
 
 
 def note_usage(span: Span, model: str, usage: Usage | None) -> None:
-    """Notes on the span of a call what it used, and counts it. None: the provider has not said."""
+    """Records a call's usage on its span and as a metric. None: the provider has not reported it."""
     if _telemetry is not None and usage is not None:
         tokens = {"input": usage.input_tokens, "output": usage.output_tokens}
         span.set({f"gen_ai.usage.{kind}_tokens": count for kind, count in tokens.items()})
@@ -106,15 +107,17 @@ def note_usage(span: Span, model: str, usage: Usage | None) -> None:
 
 
 def headers() -> dict[str, str]:
-    """What carries the current span to another server (W3C Trace Context); empty while telemetry is off."""
+    """The headers that continue the current span on another server (W3C Trace Context); empty while
+    telemetry is off.
+    """
     return {} if _telemetry is None else _telemetry.headers()
 
 
 def remote(found: Mapping[str, str]) -> AbstractContextManager[Any]:
-    """Inside of it, spans belong to the trace that the headers of a request name, if they name one."""
+    """Context manager: spans inside belong to the trace in these request headers, if they name one."""
     return _NO_SPAN if _telemetry is None else _telemetry.remote(found)
 
 
 def trace_ids() -> dict[str, str]:
-    """`trace_id` and `span_id` of the current span, for logs; empty where there is none."""
+    """`trace_id` and `span_id` of the current span, for logs; empty if there is none."""
     return {} if _telemetry is None else _telemetry.trace_ids()

@@ -1,4 +1,4 @@
-"""The part of `codeact.telemetry` that uses the packages of OpenTelemetry; imported once telemetry is on."""
+"""The part of `codeact.telemetry` that uses the OpenTelemetry packages; imported only when telemetry is on."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,10 +32,10 @@ class _Span:
 
 
 class OpenTelemetry:
-    """Providers of this process's own, so that nothing else of it is traced. `OTEL_*` say where they export to.
+    """OpenTelemetry providers that are not the global ones, so that only our own spans are traced.
 
-    The SDK itself reads `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and the variables of exporters;
-    an exporter named `none` exports nothing.
+    The SDK reads the `OTEL_*` variables, such as the exporters' endpoints, `OTEL_RESOURCE_ATTRIBUTES`,
+    `OTEL_TRACES_SAMPLER` and `OTEL_BSP_*`. An exporter named `none` exports nothing.
     """
 
     def __init__(self, environ: Mapping[str, str], *, version: str) -> None:
@@ -62,7 +62,7 @@ class OpenTelemetry:
         ) as opened:
             try:
                 yield _Span(opened)
-            except BaseException as error:  # The exception's own words may be a user's.
+            except BaseException as error:  # The exception's message may contain a user's text.
                 opened.set_attribute("error.type", str(getattr(error, "code", type(error).__name__)))
                 if isinstance(error, Exception):
                     opened.set_status(trace.StatusCode.ERROR)

@@ -1,7 +1,7 @@
-"""Chooses the models to use: the configured ones, else servers found on loopback, else the demo model.
+"""Chooses the models to use: the configured ones, or model servers found on loopback, or the demo model.
 
-Configured names are taken as they are. Without one, servers on loopback are asked, all at once and for a moment;
-a provider's key in the environment is never used unasked, since that costs money.
+Configured names are used without a check. If there are none, all known servers on loopback are asked at once, with a
+short timeout. A provider's key in the environment is never used unasked, because that costs money.
 """
 
 import os
@@ -46,10 +46,11 @@ _KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`why` is half a line for the terminal; `hint`, where there is one, a line that brings in another model.
+    """The models that were found.
 
-    `is_stopgap`: no model was named and none was found; `search` goes on. `close` ends the models' connections; call it
-    in the event loop that used them, before that ends.
+    `why` says in half a line, for the terminal, how they were chosen; `hint` is a line about using another model, or
+    None. `is_stopgap`: no model was configured or found, and `search` continues. `close` closes the models'
+    connections; call it in the event loop that used them, before that loop ends.
     """
 
     registry: ModelRegistry
@@ -98,11 +99,11 @@ async def find_models(
     environ: Mapping[str, str] = os.environ,
     waits: bool = False,
 ) -> Found:
-    """The configured models, else all that answer on loopback, else the demo.
+    """Returns the configured models, or all that answer on loopback, or the demo.
 
-    Takes no longer than the slowest probe may. `waits`: a server that is loading its model, or slow, is waited for
-    (a minute, or three seconds). A model that needs litellm starts importing it. Raises `ConfigurationError` where that
-    is not installed, and nothing else.
+    Takes at most as long as the timeout of the slowest probe. `waits`: also wait for a server that is loading its model
+    (up to a minute) or slow (up to three seconds). If a model needs litellm, its import is started. Raises
+    `ConfigurationError` if litellm is needed and not installed, and nothing else.
     """
     if settings.served_models:
         why = "CODEACT_MODELS names them" if settings.models else "CODEACT_MODEL names it"
@@ -121,7 +122,7 @@ async def find_models(
 async def search(
     settings: Settings, found: Found, *, probes: Sequence[Probe] | None = None, pause_s: float = LATER_PAUSE_S
 ) -> Found:
-    """Looks until a model server answers, however late, and adds its models to those that are served, as the first.
+    """Polls until a model server answers and puts its models first among those that are served.
 
     Returns what was found. Cancelling stops the search.
     """
@@ -138,7 +139,10 @@ _ANOTHER = "CODEACT_MODEL=… names another one"
 
 @dataclass(slots=True)
 class _Look:
-    """What servers on loopback said when they were asked once. `worth_waiting_s`: so long waiting makes sense."""
+    """What the servers on loopback answered to one round of probes.
+
+    `worth_waiting_s`: how long it makes sense to wait.
+    """
 
     models: list[Model]
     why: str

@@ -18,12 +18,12 @@ END = object()
 
 
 class FunctionModel:
-    """Asks `function(messages)`, with messages as dictionaries with `role` and `content`.
+    """Calls `function(messages)`; each message is a dictionary with `role` and `content`.
 
-    It returns the reply: a text, an object that has one as `content`, what a `transformers` pipeline returns, or an
-    iterable of pieces of text. It may be async, and may yield. Of `stop`, `temperature`, `top_p` and
-    `max_output_tokens` it is given those that it has parameters for. A plain one runs in a thread, and a stop does not
-    wait for it: what it still returns is dropped. Whatever it raises is raised as `ModelError`.
+    The function returns the reply: a text, an object with a text as `content`, what a `transformers` pipeline returns,
+    or an iterable of pieces of text. It may be async, and it may be a generator. If it has parameters named `stop`,
+    `temperature`, `top_p` or `max_output_tokens`, it gets these. A synchronous function runs in a thread; cancelling
+    does not wait for it and drops what it still returns. Its exceptions are raised as `ModelError`.
     """
 
     def __init__(self, function: Callable[..., Any], *, name: str | None = None) -> None:
@@ -33,14 +33,14 @@ class FunctionModel:
 
     async def stream(self, messages: Sequence[ChatMessage], sampling: Sampling) -> AsyncGenerator[ModelEvent, None]:
         """See `Model.stream`."""
-        told = [{"role": message.role, "content": message.content} for message in messages]
+        chat = [{"role": message.role, "content": message.content} for message in messages]
         options = {
             "stop": list(sampling.stop),
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_output_tokens": sampling.max_output_tokens,
         }
-        call = partial(self._function, told, **{name: options[name] for name in options if name in self._takes})
+        call = partial(self._function, chat, **{name: options[name] for name in options if name in self._takes})
         try:
             async with aclosing(_pieces(await _called(call))) as pieces:
                 async for piece in pieces:
@@ -65,7 +65,7 @@ def _parameters(function: Callable[..., Any]) -> set[str]:
 
 async def _called(call: Callable[[], Any]) -> Any:
     function = call.func if isinstance(call, partial) else call
-    method = getattr(function, "__call__", None)  # noqa: B004 - an object's method may be async  # noqa: B004  Of an object, to see whether it is async.
+    method = getattr(function, "__call__", None)  # noqa: B004 - an object's method may be async
     if any(map(inspect.iscoroutinefunction, (function, method))):
         return await call()
     if any(map(inspect.isasyncgenfunction, (function, method))):

@@ -13,9 +13,10 @@ APIS: tuple[Api, ...] = get_args(Api)
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """`dialect` None leaves it to CODEACT_DIALECT, `window_tokens` None to the model's adapter.
+    """Options of one model. `dialect` None: CODEACT_DIALECT decides. `window_tokens` None: the model's adapter decides.
 
-    `api` is how the model's server is asked. `freeform` exists in the Responses API alone, so it brings that with it.
+    `api` is the API of the model's server. The dialect `freeform` exists only in the Responses API, so it sets that
+    too.
     """
 
     dialect: Name | None = None

@@ -1,6 +1,6 @@
-"""Decides which adapter serves a model, by its configured name.
+"""Decides by its configured name which adapter serves a model.
 
-litellm's providers are listed here, so that nobody has to import litellm to find out that it is not needed.
+litellm's providers are listed here, so that deciding does not need litellm's import.
 """
 
 __all__ = ["OPENAI_COMPATIBLE", "PROVIDERS", "RESPONSES_SERVERS", "name_at"]
@@ -38,9 +38,9 @@ RESPONSES_SERVERS = {
 
 
 def name_at(name: str) -> str | None:
-    """What a server at CODEACT_MODEL_API_BASE calls the model; None where the name says that litellm is needed.
+    """The model's name at the server at CODEACT_MODEL_API_BASE; None if the configured name requires litellm.
 
-    `openai/x` is `x`; a prefix that is no provider, as in `meta-llama/Llama-3`, is a part of the name.
+    `openai/x` becomes `x`. A prefix that is not a provider, as in `meta-llama/Llama-3`, is part of the name.
     """
     prefix, slash, rest = name.partition("/")
     if not slash:

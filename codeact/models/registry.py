@@ -44,7 +44,10 @@ class ModelRegistry:
         return self.default.name + (f" and {others} more" if others else "")
 
     def get(self, name: str | None) -> Model:
-        """The model of this name; the default for none. Raises `ModelNotFound`, which names those that there are."""
+        """Finds a model by name; no name means the default.
+
+        Raises `ModelNotFound`, which lists the available models.
+        """
         if name in (None, "", ANY):
             return self.default
         if name not in self._models:

@@ -18,11 +18,11 @@ CHARS_PER_TOKEN = 4
 
 
 class ScriptedModel:
-    """Each call takes the next turn, or asks a function for it; past the last turn it raises `ModelRefused`.
+    """Each call uses the next turn, or calls a function to get it. After the last turn it raises `ModelRefused`.
 
-    A turn is a text, streamed word by word with `pace_s` before each word and a `Finish` and a `Usage` after
-    the last; or it is steps, taken as they are: an event is yielded, a `ModelError` raised, an `anyio.Event`
-    waited for. `calls` holds the messages of every call, `samplings` what was asked beside them.
+    A turn is either a text or a sequence of steps. A text is streamed word by word, with `pace_s` before each word,
+    followed by a `Finish` and a `Usage`. A step is an event to yield, a `ModelError` to raise, or an `anyio.Event` to
+    wait for. `calls` contains the messages of every call, `samplings` its sampling parameters.
     """
 
     dialects: frozenset[str] = frozenset({"tags", "tool_call", "freeform"})

@@ -1,8 +1,9 @@
-"""Writes the types of JSON schemas as Python does: `list[str]`, `Literal['a', 'b']`, `dict[str, float]`, `Point`.
+"""Converts the types in JSON schemas to Python annotations: `list[str]`, `Literal['a', 'b']`, `dict[str, float]`,
+`Point`.
 
 An object with named fields becomes a `TypedDict`, so that a reader sees its fields and code may write `Point(x=1, y=2)`
-for the dictionary. What a schema does not say, or says at too great a length, is `Any`. Only names that were checked
-come out, never a schema's own text as code.
+for the dictionary. What a schema does not say, or says at too great a length, becomes `Any`. The result contains only
+names that were checked, never text of a schema as code.
 """
 
 import re
@@ -16,30 +17,38 @@ MOST_LITERALS = 30
 MOST_FIELDS = 40
 MOST_TYPES = 200
 MOST_SCHEMAS, MOST_SCHEMAS_IN_ALL = 400, 6_000
-"""Of one function, and of all: schemas that refer to others over and over would be written out without end."""
+"""The limits for one function, and for all of them: schemas that refer to each other could otherwise be expanded
+without end.
+"""
 
 PLAIN = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None", "object": "dict"}
 NATIVE = {"date-time": "datetime", "date": "date", "time": "time", "duration": "timedelta", "binary": "bytes"}
-"""Formats of text that arrive as values of Python where both sides are Python."""
+"""Formats of strings that become Python values where both sides are Python."""
 
 RESERVED = frozenset({"Any", "Literal", "TypedDict", "NotRequired", "CallError", "None", "True", "False", "In", "Out"})
 
 Annotate = Callable[[Any, Mapping[str, Any], str], str]
-"""Takes a schema, the root that its references start from, and a name for it; the annotation."""
+"""Takes a schema, the root in which its references are resolved, and a name for it; returns the annotation."""
 
 
 class TypeNames:
-    """The named objects of several functions. Two objects with the same fields share a name, others get a number."""
+    """The named object types of several functions.
+
+    Objects with the same fields share a name; otherwise a number makes the names distinct.
+    """
 
     def __init__(self, taken: Collection[str] = ()) -> None:
         self._taken = RESERVED | set(taken)
         self._writers: dict[str, Annotate] = {}
         self.left = MOST_SCHEMAS_IN_ALL
         self.fields: dict[str, dict[str, str]] = {}
-        """By the type's name: the annotation of each field."""
+        """For each type name: the annotation of each field."""
 
     def of_function(self, path: str, is_native: bool) -> Annotate:
-        """What writes the annotations of one function; what it has written once it writes again in the same words."""
+        """The function that writes one function's annotations.
+
+        It writes a parameter's annotation only once and remembers it.
+        """
         if path not in self._writers:
             writer, written = _Writer(self, is_native), dict[str, str]()
 
@@ -52,18 +61,18 @@ class TypeNames:
         return self._writers[path]
 
     def definitions(self) -> list[str]:
-        """`Point = TypedDict('Point', {'x': int, 'y': NotRequired[int]})`, for a reader."""
+        """The definitions for a reader: `Point = TypedDict('Point', {'x': int, 'y': NotRequired[int]})`."""
         return [
             f"{name} = TypedDict({name!r}, {{{', '.join(f'{key!r}: {kind}' for key, kind in fields.items())}}})"
             for name, fields in self.fields.items()
         ]
 
     def source(self) -> list[str]:
-        """The same as code whose types may refer to each other in any order."""
+        """The definitions as code, in which the types may refer to each other in any order."""
         return [f"{name} = TypedDict({name!r}, {fields!r})" for name, fields in self.fields.items()]
 
     def begin(self, wished: str) -> str:
-        """A name for an object whose fields are to come."""
+        """Reserves a name for an object whose fields are not known yet."""
         base = "".join(word[:1].upper() + word[1:] for word in re.findall(r"[A-Za-z0-9]+", wished[:60]))
         base = base if base[:1].isalpha() else f"Type{base}"
         name, number = base, 2
@@ -73,7 +82,7 @@ class TypeNames:
         return name
 
     def end(self, name: str, fields: dict[str, str]) -> str:
-        """Its fields have come: its name, or that of a type that has the same ones."""
+        """Sets the fields of a reserved name. Returns the name, or that of an earlier type with the same fields."""
         base = name.rstrip("0123456789")
         for other in (base, *(f"{base}{number}" for number in range(2, 10))):
             itself = {key: re.sub(rf"\b{name}\b", other, kind) for key, kind in fields.items()}
@@ -160,7 +169,7 @@ class _Writer:
         return fields
 
     def _referred(self, reference: str, root: Mapping[str, Any], depth: int) -> str:
-        """What `#/$defs/Point` is, once for each reference, so that types may hold themselves."""
+        """Resolves a reference such as `#/$defs/Point`, once per reference, so that types may contain themselves."""
         place = (id(root), reference)
         if place in self._known:
             return self._known[place]

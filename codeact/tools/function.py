@@ -1,4 +1,6 @@
-"""A function outside of the sandbox, as the model's code sees it: name, arguments, value, and who answers its calls."""
+"""A function outside of the sandbox, as the model's code sees it: its name, arguments, value, and who answers its
+calls.
+"""
 
 import inspect
 import keyword
@@ -16,28 +18,31 @@ from sandbox_pool import json_size
 __all__ = ["NAME_CHARS", "Answer", "Function", "FunctionError", "Kind", "identifier"]
 
 NAME_CHARS = 128
-"""Of an argument's name, or one of an MCP server's functions. Also keeps what Unicode makes of it short work."""
+"""The limit for the name of an argument or of an MCP server's function.
+
+It also bounds the cost of normalising Unicode.
+"""
 ARGUMENTS_NODES, ARGUMENTS_DEPTH = 50_000, 100
 DEFAULT_CHARS = 60
 
 Kind = inspect._ParameterKind
 Answer = Callable[[dict[str, Any]], Awaitable[str]]
-"""Takes checked arguments; the function's value as JSON text. Raises `FunctionError`."""
+"""Takes the checked arguments and returns the function's value as JSON text. Raises `FunctionError`."""
 
 
 class FunctionError(CodeActError):
-    """A function gave no value; the code that called it gets the message as an exception."""
+    """A function failed. The code that called it gets the message as an exception."""
 
     code = "function_error"
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """`name` is what calls and the wire say; `server` the MCP server that it belongs to.
+    """A function that code can call. `name` is its name in calls and on the wire; `server` the MCP server that has it.
 
-    `parameters` and `returns` are JSON schemas; `kinds` says of arguments by name which are not plain ones, such as
-    `*args`. `is_builtin`: the kernel's Python has it by that name. Without `answer` the function is the client's: a
-    call of it ends the response, and the next request brings the value.
+    `parameters` and `returns` are JSON schemas. `kinds` contains the arguments that are not plain ones, such as
+    `*args`. `is_builtin`: the kernel's Python already has a function of this name. Without `answer`, it is a function
+    of the client: a call ends the response, and the client's next request contains the value.
     """
 
     name: str
@@ -51,19 +56,19 @@ class Function:
 
     @property
     def path(self) -> str:
-        """How code names it: `search`, or `github.create_issue`."""
+        """Its name in code: `search`, or `github.create_issue`."""
         name = identifier(self.name)
         return f"{identifier(self.server)}.{name}" if self.server is not None else name
 
     @property
     def is_native(self) -> bool:
-        """Whether its values are Python's, with dates and sets, and not only JSON's."""
+        """Whether its values can be any Python values, such as dates and sets, instead of JSON only."""
         return self.answer is not None and self.server is None
 
     def arguments(self, text: str) -> dict[str, Any]:
-        """The arguments of a call: for a function of the host's as the code gave them, else as JSON has them.
+        """Decodes the arguments of a call: to Python values for a function of the host, otherwise to plain JSON.
 
-        Raises `FunctionError`; whether they fit the schema is for the function to say.
+        Raises `FunctionError`. Whether they match the schema is checked by the function itself.
         """
         try:
             json_size.check(text.encode(), most=ARGUMENTS_NODES, depth=ARGUMENTS_DEPTH)
@@ -77,9 +82,10 @@ class Function:
         return arguments
 
     def signature(self, types: TypeNames | None = None, default: Callable[[str], str] = str) -> str:
-        """`search(query: str, limit: int = 10) -> list[str]`; `...` stands for a default that is not known.
+        """`search(query: str, limit: int = 10) -> list[str]`; `...` stands for an unknown default.
 
-        `types` collects the objects that it names; `default` writes a default, given how Python shows it.
+        `types` collects the object types that it mentions. `default` formats a default value, given its Python
+        notation.
         """
         types = TypeNames() if types is None else types
         annotate = types.of_function(self.path, self.is_native)
@@ -110,7 +116,7 @@ class Function:
         return "\n".join(lines)
 
     def ordered(self) -> list[tuple[str, dict[str, Any], Kind, bool]]:
-        """The arguments in Python's order: name, schema, kind, and whether a call must give it."""
+        """The arguments in the order that Python requires: name, schema, kind, and whether it is required."""
         properties = self.parameters.get("properties") or {}
         required = {name for name in self.parameters.get("required") or () if isinstance(name, str)}
         found = [
@@ -126,7 +132,7 @@ class Function:
 
 
 def identifier(name: str) -> str:
-    """`name` as Python can say it: dashes become underscores, a keyword gets one at its end."""
+    """Converts `name` to a Python identifier: dashes become underscores, and a keyword gets a trailing underscore."""
     text = unicodedata.normalize("NFKC", name[:NAME_CHARS]).replace("-", "_")
     if not text.isidentifier():
         text = re.sub(r"[^A-Za-z0-9_]", "_", text)

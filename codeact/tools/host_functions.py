@@ -1,7 +1,7 @@
 """Makes Python functions of the host callable from the sandbox.
 
-They run in the host's process, with what it may do and know; the code in the sandbox sees their signature,
-their docstring and their values.
+They run in the host's process, with all its permissions. The code in the sandbox sees only their signatures, docstrings
+and values.
 """
 
 import builtins
@@ -27,12 +27,12 @@ from sandbox_pool.calls import VALUE_BYTES
 __all__ = ["Tool", "host_functions"]
 
 RESULT = "return"
-"""Names the value among the arguments: no argument can have a keyword's name."""
+"""The key of the return value among the arguments. No argument can have this name, because it is a keyword."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function with a name and a description of its own: `Tool(lambda city: …, name="weather", description="…")`."""
+    """A function with another name or description: `Tool(lambda city: …, name="weather", description="…")`."""
 
     function: Callable[..., Any]
     name: str | None = None
@@ -44,10 +44,11 @@ class _Schemas(GenerateJsonSchema):
 
 
 def host_functions(callables: Iterable[Callable[..., Any] | Tool]) -> list[Function]:
-    """One `Function` per callable, plain or async; arguments are checked against its annotations.
+    """Makes one `Function` per callable, sync or async. Arguments are validated against its annotations.
 
-    A plain one runs in a worker thread. What it raises is raised in the sandbox as words. One of Python's own, such as
-    `max`, is the kernel's own. Raises `ConfigurationError` for what has no name or types that JSON cannot express.
+    A sync callable runs in a worker thread. An exception that it raises is raised in the sandbox as its text. For a
+    builtin of Python, such as `max`, code uses that of the kernel. Raises `ConfigurationError` for a callable without a
+    usable name, or with types that have no JSON schema.
     """
     return [_function(each if isinstance(each, Tool) else Tool(each)) for each in callables]
 
@@ -98,7 +99,7 @@ def _description_of(callable_: Any) -> str:
 
 
 def _parameters(callable_: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """Some of Python's own tell no signature: they take what they are given."""
+    """The parameters; some builtins have no signature, so any arguments are accepted for them."""
     try:
         return inspect.signature(callable_).parameters
     except (ValueError, TypeError):
@@ -108,7 +109,7 @@ def _parameters(callable_: Callable[..., Any]) -> Mapping[str, inspect.Parameter
 def _types(
     name: str, callable_: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
 ) -> tuple[dict[str, TypeAdapter[Any]], dict[str, Any], dict[str, Any] | None]:
-    """What checks each argument, the JSON schema of them all, and that of the value where it is said."""
+    """The validator of each argument, the JSON schema of all arguments, and that of the value if it is annotated."""
     hints = _hints(name, callable_)
     try:
         adapters = {key: TypeAdapter(_annotation(parameter, hints)) for key, parameter in parameters.items()}
@@ -160,7 +161,7 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 
 
 def _default(parameter: inspect.Parameter) -> dict[str, Any]:
-    """For the reader alone: a default that is not given is the function's own."""
+    """For the reader only: if an argument is not passed, the function uses its own default."""
     if parameter.default is parameter.empty:
         return {}
     try:
@@ -170,7 +171,7 @@ def _default(parameter: inspect.Parameter) -> dict[str, Any]:
 
 
 def _returns(annotation: Any) -> dict[str, Any] | None:
-    """What cannot be told of a value is not told; whether it can be sent is seen when there is one."""
+    """The schema of the value; None if the annotation has none. Values are checked when they are sent."""
     if annotation is inspect.Parameter.empty:
         return None
     try:
@@ -191,7 +192,7 @@ def _checked(name: str, key: str, adapters: Mapping[str, TypeAdapter[Any]], valu
 
 
 def _positional(parameters: Mapping[str, inspect.Parameter], given: Mapping[str, Any]) -> list[Any]:
-    """The arguments that have no name in a call, and those before `*args`, if it is given."""
+    """The arguments to pass by position: positional-only ones, and those before `*args` if that has values."""
     many = next((key for key, one in parameters.items() if one.kind is Kind.VAR_POSITIONAL), None)
     last = Kind.POSITIONAL_OR_KEYWORD if many is not None and given.get(many) else Kind.POSITIONAL_ONLY
     found = [given[key] for key, one in parameters.items() if one.kind <= last and key in given]

@@ -1,6 +1,6 @@
-"""Writes the functions of one response as a Python module for the kernel: their source, types and docstrings.
+"""Generates a Python module for the kernel with the functions of one response: source, types and docstrings.
 
-Nothing of a schema or a description becomes code but what was checked to be a name; all else is text in quotes.
+Only names that were checked become code. All other text of schemas and descriptions appears only as string literals.
 """
 
 from collections.abc import Sequence
@@ -30,9 +30,10 @@ _HEAD = [
 
 
 def kernel_module(functions: Sequence[Function], types: TypeNames, *, searchable: bool) -> str:
-    """Code that puts the functions into the user's namespace, in the place of those that it put there before.
+    """Code that puts the functions into the user's namespace, replacing those from an earlier response.
 
-    `searchable` adds `search_tools(query)`. Types are put there too, unless code has something else by their names.
+    `searchable` adds `search_tools(query)`. Types are added too, unless the user's code has something else under their
+    names.
     """
     plain = [function for function in functions if function.server is None and not function.is_builtin]
     servers: dict[str, list[Function]] = {}
@@ -69,7 +70,10 @@ def kernel_module(functions: Sequence[Function], types: TypeNames, *, searchable
 
 
 def _source(function: Function, types: TypeNames) -> str:
-    """The function as Python. An argument that was not given is not sent, so that its owner's default holds."""
+    """The function's Python source.
+
+    Arguments that are not passed are not sent, so that the function's own defaults apply.
+    """
     given = []
     for name, _, kind, _ in function.ordered():
         value = identifier(name)
@@ -98,6 +102,6 @@ def _search(functions: Sequence[Function], types: TypeNames) -> str:
 
 
 def titled(function: Function, types: TypeNames) -> str:
-    """Its signature under the name that code calls it by."""
+    """The function's signature with its full name, including its server."""
     server = f"{identifier(function.server)}." if function.server is not None else ""
     return f"{server}{function.signature(types)}"

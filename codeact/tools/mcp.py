@@ -1,8 +1,8 @@
 """Makes the tools of configured MCP servers callable from the sandbox.
 
-The configuration is the JSON file that other MCP hosts read too: `{"mcpServers": {"github": {"command": …,
-"args": […], "env": {…}}, "search": {"url": …, "headers": {…}}}}`. Protocol and transports are the official
-client's (package `mcp`).
+The configuration is a JSON file in the format of other MCP hosts: `{"mcpServers": {"github": {"command": …, "args":
+[…], "env": {…}}, "search": {"url": …, "headers": {…}}}}`. The official client (package `mcp`) implements the protocol
+and the transports.
 """
 
 import json
@@ -45,7 +45,7 @@ MOST_ERROR_CHARS = 4_000
 
 
 class McpServer(BaseModel):
-    """How one server is reached: a command to run, or the URL of a streamable HTTP endpoint."""
+    """How to reach one server: a command to run, or the URL of a streamable HTTP endpoint."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -69,11 +69,11 @@ def _is_name(name: str) -> str:
 
 
 class _Config(BaseModel):
-    mcpServers: dict[Annotated[str, AfterValidator(_is_name)], McpServer]  # the name that the file has everywhere
+    mcpServers: dict[Annotated[str, AfterValidator(_is_name)], McpServer]  # the key's name in every MCP host
 
 
 def read_config(path: Path) -> dict[str, McpServer]:
-    """The servers by name. Raises `ConfigurationError`, naming what is wrong in the file."""
+    """Reads the servers by name. Raises `ConfigurationError`, which says what is wrong in the file."""
     try:
         return _Config.model_validate(json.loads(path.read_text("utf-8"))).mcpServers
     except OSError as error:
@@ -87,12 +87,12 @@ def read_config(path: Path) -> dict[str, McpServer]:
 
 
 class McpServers:
-    """Connections to servers, each kept by a task of its own and opened again, with growing pauses, when it ends."""
+    """Connections to MCP servers. A task per server maintains its connection and reconnects with increasing pauses."""
 
     def __init__(self, *, call_timeout_s: float) -> None:
         self._call_timeout_s = call_timeout_s
         self._functions: dict[str, list[Function]] = {}
-        self._told: list[list[Function]] = []
+        self._in_toolbox: list[list[Function]] = []
         self._toolbox = Toolbox()
         self.errors: dict[str, str] = {}
 
@@ -106,9 +106,9 @@ class McpServers:
         wait: bool = True,
         supervisor: Supervisor | None = None,
     ) -> AsyncIterator["McpServers"]:
-        """Returns at once or, with `wait`, when each server has answered or failed for the first time.
+        """Connects to the servers. With `wait`, it enters only when each server has connected or failed once.
 
-        Raises `ConfigurationError` where there are servers and the package for them is not installed.
+        Raises `ConfigurationError` if there are servers but the package `mcp` is not installed.
         """
         if servers and missing_extras("mcp"):
             raise ConfigurationError(
@@ -119,7 +119,7 @@ class McpServers:
         async with (supervisor or Supervisor()).tasks() as start:
             tried = {name: anyio.Event() for name in servers}
             for name, server in servers.items():
-                start(f"MCP server {name}", partial(opened._keep, name, server, tried[name]), essential=False)
+                start(f"MCP server {name}", partial(opened._maintain, name, server, tried[name]), essential=False)
             if wait:
                 for each in tried.values():
                     await each.wait()
@@ -132,13 +132,15 @@ class McpServers:
 
     @property
     def toolbox(self) -> Toolbox:
-        """The same as they are told to a model, made once for as long as they are the same."""
+        """The same functions as a `Toolbox`, which is cached until the functions change."""
         lists = [*self._functions.values()]
-        if len(lists) != len(self._told) or any(one is not other for one, other in zip(lists, self._told, strict=True)):
-            self._told, self._toolbox = lists, Toolbox(self.functions)
+        if len(lists) != len(self._in_toolbox) or any(
+            one is not other for one, other in zip(lists, self._in_toolbox, strict=True)
+        ):
+            self._in_toolbox, self._toolbox = lists, Toolbox(self.functions)
         return self._toolbox
 
-    async def _keep(self, name: str, server: McpServer, tried: anyio.Event) -> None:
+    async def _maintain(self, name: str, server: McpServer, tried: anyio.Event) -> None:
         backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         while True:
             try:
@@ -165,11 +167,11 @@ class McpServers:
     async def _list(self, name: str, client: "Client", bound: "Bound") -> list[Function]:
         functions: list[Function] = []
         cursor: str | None = None
-        looked_at = 0
+        listed = 0
         while True:
             page = await client.list_tools(cursor=cursor)
             for tool in page.tools:
-                if (looked_at := looked_at + 1) > MAX_FUNCTIONS:
+                if (listed := listed + 1) > MAX_FUNCTIONS:
                     log.warning("tools of an MCP server left out", server=name, most=MAX_FUNCTIONS)
                     return functions
                 answer = partial(self._call, client, bound, name, tool.name)
@@ -208,9 +210,9 @@ class McpServers:
 
 
 def value_of_result(result: "CallToolResult") -> str:
-    """The value of a tool's call as JSON text: its structured content, else its texts, else its blocks.
+    """The value of a tool call as JSON text: its structured content, or else its texts, or else its blocks.
 
-    Raises `FunctionError` where the tool failed, and where its value is too large or nested too deep.
+    Raises `FunctionError` if the tool failed, or if its value is too large or nested too deeply.
     """
     texts = [block.text for block in result.content if block.type == "text"]
     if result.is_error:

@@ -1,7 +1,7 @@
-"""A connection to one MCP server, of which each message is measured before it is decoded.
+"""A connection to one MCP server. Each message is measured before it is decoded.
 
 Transports: stdio and streamable HTTP, whose answers are JSON or server-sent events (Model Context Protocol 2025-11-25,
-"Transports"). The official client speaks both; here they get bounds (`codeact.tools.mcp_messages`).
+"Transports"). The official client implements both; this module adds limits (`codeact.tools.mcp_messages`).
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -27,7 +27,9 @@ __all__ = ["connect", "decoded"]
 
 
 class _HttpCut(httpx2.SSEError, httpx2.StreamError):
-    """The same, as the official client reads it from a response: the call that waits fails with these words."""
+    """A `Cut` as an exception that the official client expects from a response: the waiting call fails with this
+    message.
+    """
 
     def __init__(self, message: str) -> None:
         Exception.__init__(self, message)
@@ -35,7 +37,7 @@ class _HttpCut(httpx2.SSEError, httpx2.StreamError):
 
 
 class _Body(httpx2.AsyncByteStream):
-    """A response's body: events one by one, anything else as a whole."""
+    """A response's body, measured: event by event for an event stream, otherwise as a whole."""
 
     def __init__(self, response: httpx2.Response, bound: Bound) -> None:
         assert isinstance(response.stream, httpx2.AsyncByteStream)
@@ -74,25 +76,25 @@ class _Body(httpx2.AsyncByteStream):
 
 
 class _Http:
-    """What an HTTP client does at each request and response, so that bodies are measured before anybody reads them."""
+    """Hooks of an HTTP client for each request and response, so that bodies are measured before they are read."""
 
     def __init__(self, bound: Bound) -> None:
         self._bound = bound
 
     async def ask(self, request: httpx2.Request) -> None:
-        request.headers["accept-encoding"] = "identity"  # What is compressed could swell.
+        request.headers["accept-encoding"] = "identity"  # Compressed content could expand to any size.
 
     async def receive(self, response: httpx2.Response) -> None:
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             self._bound.end(Cut("it sent a compressed answer, which nobody asked for"))
             raise _HttpCut(str(self._bound.reason))
-        # Whatever charset it names: read otherwise than it was measured, it would have other values.
+        # Ignore the declared charset: the body was measured as UTF-8 and must be read as UTF-8.
         response.encoding = "utf-8"
         response.stream = _Body(response, self._bound)
 
 
 class _Received:
-    """What the client receives, with the server's own requests counted."""
+    """The stream of messages from the server. It counts the server's own requests."""
 
     def __init__(self, streams: TransportStreams, waiting: Waiting, bound: Bound) -> None:
         self._stream, self._waiting, self._bound = streams[0], waiting, bound
@@ -131,7 +133,7 @@ class _Received:
 
 
 class _Sent:
-    """What the client sends, with its answers to the server's requests counted."""
+    """The stream of messages to the server. It counts the answers to the server's requests."""
 
     def __init__(self, streams: TransportStreams, waiting: Waiting) -> None:
         self._stream, self._waiting = streams[1], waiting
@@ -167,7 +169,10 @@ async def _counted(
 async def _stdio(
     command: str, arguments: Sequence[str], environment: Mapping[str, str], bound: Bound
 ) -> AsyncGenerator[TransportStreams, None]:
-    """A program whose lines are measured. At the end its stdin is closed, and then it is ended with its children."""
+    """Runs a program whose lines are measured.
+
+    At the end its stdin is closed; then it is terminated with its children.
+    """
     process = await anyio.open_process(
         [command, *arguments], env=get_default_environment() | dict(environment), stderr=None, start_new_session=True
     )
@@ -218,7 +223,10 @@ async def _end(process: Process) -> None:
 
 
 def decoded(line: bytes) -> SessionMessage | Exception:
-    """Raises `Cut` for a line that is not to be decoded; one that is no message is returned as the client expects."""
+    """Decodes one line. Raises `Cut` if it exceeds a limit.
+
+    An invalid message is returned as an exception, as the client expects.
+    """
     check(line)
     try:
         return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
@@ -235,9 +243,10 @@ async def connect(
     url: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[tuple[Client, Bound]]:
-    """A client of the server that this command starts, or that answers at this URL; and whether it was cut off.
+    """Connects to the server that this command starts, or at this URL; yields the client and the `Bound`, which tells
+    whether the server was cut off.
 
-    Raises `Cut` at the end when it was, and what the transports raise.
+    Raises `Cut` at the end if it was cut off, and whatever the transports raise.
     """
     bound = Bound()
     async with AsyncExitStack() as stack:

@@ -1,6 +1,6 @@
-"""Measures what an MCP server sends before the official client decodes it: bytes, values and depth of each message.
+"""Checks the messages of an MCP server before the official client decodes them: bytes, values and depth of each.
 
-The client itself decodes whatever comes.
+The client itself has no such limits.
 """
 
 from contextlib import suppress
@@ -14,17 +14,17 @@ from sandbox_pool import json_size
 __all__ = ["Bound", "Cut", "Lines", "Messages", "Waiting", "check"]
 
 MESSAGE_BYTES = 10_000_000
-"""The value of a function has 4 MB at most, and escapes take twice that."""
+"""A function's value has at most 4 MB, and escaping can double that."""
 MESSAGE_VALUES, MESSAGE_DEPTH = 50_000, 100
 MOST_WAITING = 100
 
 
 class Cut(Exception):
-    """The server sent more than a connection takes. The message says what, as the end of a sentence."""
+    """The server exceeded a limit of its connection. The message says which, as the end of a sentence."""
 
 
 def check(message: bytes) -> None:
-    """Raises `Cut` for a message that is not to be decoded."""
+    """Raises `Cut` for a message that exceeds a limit."""
     if len(message) > MESSAGE_BYTES:
         raise Cut(f"it sent a message of more than {MESSAGE_BYTES:,} bytes")
     try:
@@ -34,27 +34,27 @@ def check(message: bytes) -> None:
 
 
 class Lines:
-    """Cuts a stream of bytes into lines. Raises `Cut` for one that does not end in time."""
+    """Splits a stream of bytes into lines. Raises `Cut` for a line that is too long."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
-        self._held_bytes = 0
+        self._buffered_bytes = 0
 
     def feed(self, piece: bytes) -> list[bytes]:
         *ended, rest = piece.split(b"\n")
         if ended:
             ended[0] = b"".join([*self._pieces, ended[0]])
-            self._pieces, self._held_bytes = [], 0
+            self._pieces, self._buffered_bytes = [], 0
         if rest:
             self._pieces.append(rest)
-            self._held_bytes += len(rest)
-        if self._held_bytes > MESSAGE_BYTES:
+            self._buffered_bytes += len(rest)
+        if self._buffered_bytes > MESSAGE_BYTES:
             raise Cut(f"it sent a message of more than {MESSAGE_BYTES:,} bytes")
         return [line for line in ended if line.strip()]
 
 
 class Messages:
-    """Measures the events of a stream before their last bytes are handed on. Raises `Cut`."""
+    """Returns the complete events of a stream, so that they are checked before they are passed on. Raises `Cut`."""
 
     def __init__(self) -> None:
         self._events = Events()
@@ -70,7 +70,7 @@ class Messages:
 
 
 class Waiting:
-    """The server's own requests that wait for an answer. Raises `Cut` beyond `MOST_WAITING` of them."""
+    """Counts the server's own requests that wait for an answer. Raises `Cut` for more than `MOST_WAITING`."""
 
     def __init__(self) -> None:
         self._ids: set[str | int] = set()
@@ -93,7 +93,7 @@ class Waiting:
 
 
 class Bound:
-    """What is shared by all that reads from one server: why it was cut off, once it was."""
+    """Shared by everything that reads from one server: whether and why it was cut off."""
 
     def __init__(self) -> None:
         self.reason: str | None = None

@@ -1,8 +1,7 @@
 """The functions outside of the sandbox that the code of one response may call, for the model and for the kernel.
 
-A client's function tools, an operator's MCP servers and the functions of an `Agent` all become plain Python
-functions in the kernel, with a signature and a docstring. What calls them is the kernel's business
-(`sandbox_pool.calls`), who answers is the agent's.
+A client's function tools, an operator's MCP servers and the functions of an `Agent` all become plain Python functions
+in the kernel, with a signature and a docstring. `sandbox_pool.calls` transports the calls; the agent answers them.
 """
 
 import json
@@ -26,11 +25,11 @@ MAX_ARGUMENTS = 100
 PROMPT_CHARS = 12_000
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 HIDDEN = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__) | {"In", "Out"}
-"""Names that code relies on to mean what they mean in Python."""
+"""Python's own names, which code must be able to rely on."""
 
 
 class Toolbox:
-    """The functions of one response. Raises `InvalidRequest` where two of them have one name in Python."""
+    """The functions of one response. Raises `InvalidRequest` if two of them would have the same name in Python."""
 
     def __init__(self, functions: Sequence[Function] = ()) -> None:
         self._functions = {function.path if function.server else function.name: function for function in functions}
@@ -62,12 +61,12 @@ class Toolbox:
         return "\n\n".join([*self._definitions(), *parts])
 
     def _definitions(self) -> list[str]:
-        """Of the types that the titles name, which are written first."""
+        """The definitions of the types that the signatures mention."""
         return ["\n".join(self._types.definitions())] if self._titles and self._types.fields else []
 
     @cached_property
     def source(self) -> str:
-        """Code that defines them in the kernel; empty where there is nothing to define."""
+        """Code that defines the functions in the kernel; empty if there are none."""
         return kernel_module([*self._functions.values()], self._types, searchable=self._is_searchable) if self else ""
 
     @property
@@ -78,11 +77,14 @@ class Toolbox:
         return bool(self._functions)
 
     def get(self, name: str) -> Function | None:
-        """By the name that a call has."""
+        """Finds a function by the name in a call."""
         return self._functions.get(name)
 
     def described(self) -> str:
-        """What the model reads about them: all, else their signatures, else their names; no function is left out."""
+        """The description for the model: full docstrings, or only signatures, or only names, whichever fits.
+
+        No function is left out.
+        """
         if len(self._full) <= PROMPT_CHARS:
             return self._full
         search = f"{SEARCH}('words') finds functions by what they do, " if self._is_searchable else ""
@@ -99,9 +101,9 @@ class Toolbox:
 
 
 def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[Function]:
-    """The function tools of a request, as JSON; other tools are passed over.
+    """Makes functions of the function tools in a request (JSON); ignores other tools.
 
-    Raises `InvalidRequest`, naming the one that cannot be expressed and why.
+    Raises `InvalidRequest`, which names the tool that is wrong and why.
     """
     functions = []
     for index, tool in enumerate(tools):
@@ -131,7 +133,7 @@ def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[Function]:
 
 
 def check_schema(schema: Any, param: str) -> None:
-    """Raises `InvalidRequest` for what describes no named arguments, or two of one name in Python."""
+    """Raises `InvalidRequest` unless the schema describes named arguments that have different names in Python."""
     if not isinstance(schema, dict) or schema.get("type", "object") != "object":
         raise InvalidRequest("A function's parameters must be a JSON schema of type 'object'.", param=param)
     properties, required = schema.get("properties") or {}, schema.get("required") or []
@@ -155,14 +157,14 @@ def check_schema(schema: Any, param: str) -> None:
 
 
 def value_of(output: str) -> str:
-    """What a client answered for a call, as JSON text: JSON stands for itself, anything else for a string.
+    """Converts a client's answer to a call to JSON text: valid JSON stays as it is, anything else becomes a string.
 
-    Raises `FunctionError` where it is too large.
+    Raises `FunctionError` if it is too large.
     """
     if len(output.encode()) > VALUE_BYTES:
         raise FunctionError(f"The function's value is over {VALUE_BYTES:,} bytes; return less, or a file.")
     try:
-        msgspec.json.decode(output, type=msgspec.Raw)  # Checks it, and makes no objects of it.
+        msgspec.json.decode(output, type=msgspec.Raw)  # Validates it without creating objects.
     except (ValueError, RecursionError):
         return json.dumps(output)
     return output

@@ -1,8 +1,8 @@
-"""Converts arguments and values of host functions between Python and the JSON that kernels send and read.
+"""Converts arguments and values of host functions between Python and the JSON that kernels exchange.
 
-What JSON has no word for is an object of two keys, `{"$codeact": kind, "value": …}`, in both directions
-(`sandbox_pool/guest/kernel_calls.py` is the other side). Nothing changes silently: a value that JSON cannot carry
-fails by name.
+A value without a JSON form is sent as an object with two keys, `{"$codeact": kind, "value": …}`, in both directions
+(`sandbox_pool/guest/kernel_calls.py` is the other side). Nothing changes silently: a value that cannot be sent raises
+an error that names it.
 """
 
 import base64
@@ -45,22 +45,22 @@ MADE: Mapping[str, Callable[[Any], Any]] = {
     "Decimal": decimal.Decimal,
 }
 IN_JSON: Mapping[str, Callable[[Any], Any]] = {"tuple": list}
-"""Kinds that JSON has under another name: an array is the only sequence there."""
+"""Kinds that JSON can express as something else: its only sequence is the array."""
 NAMES = {"float": "a number that is not finite", "dict": "a dictionary whose keys are not all text", "bytes": "bytes"}
 WORDS = {"dict": "pass text as keys", "bytes": "pass base64 text", "float": "pass None or text"}
 
 
 class NotJson(ValueError):
-    """A value that cannot be said; the message says what it is and what to pass instead."""
+    """A value that cannot be sent. The message says what it is and what to pass instead."""
 
 
 def decoded(text: str) -> Any:
-    """The Python values that a kernel's JSON text stands for. Raises `ValueError`, `TypeError`, `RecursionError`."""
+    """Decodes a kernel's JSON text to Python values. Raises `ValueError`, `TypeError`, `RecursionError`."""
     return json.loads(text, object_hook=lambda found: _made(found, MADE))
 
 
 def json_only(text: str) -> Any:
-    """The same for who knows JSON only. Raises `NotJson` for what JSON would say as something else."""
+    """Like `decoded`, for functions that know only JSON. Raises `NotJson` for values that JSON cannot express."""
 
     def hook(found: dict[str, Any]) -> Any:
         kind = str(found.get(KIND))
@@ -73,9 +73,9 @@ def json_only(text: str) -> Any:
 
 
 def encoded(value: Any) -> Any:
-    """What `json.dumps` can say of a value of the host's; models and dataclasses become dictionaries.
+    """Converts a value of the host to what `json.dumps` accepts; models and dataclasses become dictionaries.
 
-    Raises `NotJson`, and `RecursionError` for what holds itself.
+    Raises `NotJson`, and `RecursionError` for a value that contains itself.
     """
     kind = type(value)
     if value is None or isinstance(value, bool | int | str):
@@ -124,7 +124,7 @@ def _rare(value: Any) -> Any:
 
 
 def _builtin(value: Any) -> Any:
-    """The plain value of a subclass, such as of a member of an `Enum`."""
+    """The plain value of an instance of a subclass, such as a member of an `Enum`."""
     if isinstance(value, str) and not _is_unicode(value):
         raise NotJson(
             "text with halves of characters cannot be sent; return bytes: .encode('utf-8', 'surrogateescape')"

@@ -1,7 +1,7 @@
 """The demo model: answers a handful of tasks offline, with scripted prose and real code.
 
-It picks a task by the words of the last question and goes on by the observations that follow, whose values it
-quotes. What it answers is computed by the sandbox, not by this file.
+It picks a task by the words of the last question. It then continues according to the observations that follow and
+quotes their values: the sandbox computes the answers, not this file.
 """
 
 import re
@@ -34,7 +34,10 @@ _UNKNOWN = (
 
 
 class DemoModel(ScriptedModel):
-    """Streams a word every `pace_s`, about as fast as a hosted model. Its script is written in tags."""
+    """A scripted model that streams a word every `pace_s` seconds, about as fast as a hosted model.
+
+    Its script uses tags.
+    """
 
     dialects = frozenset({"tags"})
 

@@ -1,8 +1,8 @@
-"""Marks up to where a provider may keep a prompt in its cache (`cache_control`), for providers that need it said.
+"""Marks up to where a provider may cache a prompt (`cache_control`), for providers that require such marks.
 
-Claude's prompts are read from the cache up to a mark; a mark is no part of the prompt, so moving it costs nothing. The
-system's text is marked, and the newest two messages that answer the model: the older one is what the call before wrote
-into the cache, the newer one is what the next call will read.
+Claude reads prompts from its cache up to a mark. A mark is not part of the prompt, so moving it costs nothing. The
+system message is marked, and the newest two messages that answer the model: at the older one the previous call wrote
+the cache, at the newer one the next call will read it.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,11 @@ def takes_cache_marks(provider: str, model: str) -> bool:
 
 def with_cache_marks(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Marks at most three messages of a request; Anthropic accepts four marks."""
-    told = [place for place, message in enumerate(messages) if message["role"] in ("user", "tool")]
-    marked = {*told[-NEWEST:], *(place for place, message in enumerate(messages[:1]) if message["role"] == "system")}
+    answering = [place for place, message in enumerate(messages) if message["role"] in ("user", "tool")]
+    marked = {
+        *answering[-NEWEST:],
+        *(place for place, message in enumerate(messages[:1]) if message["role"] == "system"),
+    }
     return [_marked(message) if place in marked else message for place, message in enumerate(messages)]
 
 

@@ -1,4 +1,4 @@
-"""A model that is asked through litellm, for any provider that litellm knows.
+"""A model that is called through litellm, for any provider that litellm supports.
 
 The first call waits for litellm's import, which `preload` starts early.
 """
@@ -25,13 +25,17 @@ from codeact.models.shared.retry import Retries, StreamTimeouts, estimated_usage
 __all__ = ["LiteLLMModel", "close", "preload"]
 
 FORMATTING = frozenset({"azure", "openai"})
-"""Providers that hold a reply to a format beside tools. For others litellm makes a tool of it, or they refuse it."""
+"""Providers that can combine a response format with tools.
+
+For the others, litellm turns the format into a tool, or they refuse it.
+"""
 
 
 class LiteLLMModel:
-    """One model. Each timeout is for one attempt; `retries` attempts follow a failed one, before the first delta.
+    """One model. Each timeout is for one attempt. An attempt that fails before its first delta is repeated, at most
+    `retries` times.
 
-    With `api_base`, a name whose prefix is no provider is the name of a model at an OpenAI-compatible server.
+    With `api_base`, a name whose prefix is not a provider names a model at an OpenAI-compatible server.
     """
 
     dialects = frozenset({"tags", "tool_call"})

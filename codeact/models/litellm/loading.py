@@ -1,6 +1,6 @@
-"""Imports litellm in a thread, since importing and first using it takes seconds.
+"""Imports litellm in a thread, because importing and first using it takes seconds.
 
-Nothing else imports it, so that a server listens at once and `demo` never pays for it.
+Nothing else imports it, so that a server listens at once and the demo never pays for it.
 """
 
 import asyncio
@@ -23,16 +23,18 @@ __all__ = ["CLOSE_DEADLINE_S", "check_installed", "close", "own_process", "prelo
 
 CLOSE_DEADLINE_S = 5.0
 ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
-"""litellm reads these at its import: prices come from the package, not the network, and it leaves a `.env` alone."""
+"""litellm reads these while it is imported: with them it takes prices from its package instead of the network, and
+ignores a `.env` file.
+"""
 LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 
 _loading: Future[Any] | None = None
 
 
 def own_process() -> None:
-    """Sets what litellm takes from the process: environment variables, and the levels of its loggers.
+    """Sets the environment variables and log levels of the process that litellm uses.
 
-    For the command line, whose process is its own. A program that uses `Agent` keeps its environment and its logging.
+    For the command line only, which has its own process. A program that uses `Agent` keeps its environment and logging.
     """
     # Do not use a proxy for a model on this machine.
     direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
@@ -90,9 +92,9 @@ def _environment() -> Iterator[None]:
 
 
 async def _warm_up(litellm: Any) -> None:
-    """The first call of litellm loads the other half of it, and would hold the server up for half a second.
+    """Makes litellm load the rest of itself, which it does in its first call and which takes half a second.
 
-    So that happens here: a call that is refused at once (nobody listens on port 0), and a made-up answer.
+    Calls it once with an address that refuses connections (port 0), and once with a mock reply.
     """
     call = {"model": "openai/x", "messages": [{"role": "user", "content": "a"}], "stream": True}
     with contextlib.suppress(Exception):

@@ -103,7 +103,10 @@ def _plain(pieces: Any) -> list[Any]:
 
 
 def _counted(usage: Any, chunks: list[Any]) -> Usage:
-    """What the provider said; litellm counts by itself, and does not tell, where it said nothing."""
+    """The usage that litellm reports.
+
+    If the provider reported none, litellm counted by itself: then it is an estimate.
+    """
     cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None)
     reasoning = getattr(getattr(usage, "completion_tokens_details", None), "reasoning_tokens", None)
     return Usage(

@@ -29,7 +29,10 @@ class BodyReading(Protocol):
         ...
 
     def whole(self, body: bytes) -> list[ModelEvent]:
-        """Those of a body that is one answer. Raises `Refused`, also for JSON that is no answer."""
+        """The model's events in a body that is one whole answer.
+
+        Raises `Refused`, also for JSON that is not an answer.
+        """
         ...
 
     def end(self) -> list[ModelEvent]:
@@ -38,10 +41,11 @@ class BodyReading(Protocol):
 
 
 class Answer:
-    """Reads the body of a response piece by piece, and gives the model's events. `is_over`: nothing after this counts.
+    """Parses the body of a response piece by piece into the model's events. `is_over`: the rest of the body is
+    irrelevant.
 
-    It is a stream of events, unless it begins as JSON (a server that does not stream) or as a page.
-    `reading` understands their JSON: that of Chat Completions, where none is given.
+    The body is a stream of events, unless its beginning shows that it is JSON (a server that does not stream) or a web
+    page. `reading` parses the JSON of the events; the default is that of Chat Completions.
     """
 
     def __init__(self, reading: BodyReading | None = None) -> None:
@@ -67,7 +71,10 @@ class Answer:
         return self._read(self._feed(piece))
 
     def finish(self) -> list[ModelEvent]:
-        """The end of the body. Raises what it means when the answer is not complete."""
+        """Call it at the end of the body.
+
+        Returns the last events, or raises the reason why the answer is incomplete.
+        """
         if self._failure is not None:
             raise self._failure
         if self._whole is not None:

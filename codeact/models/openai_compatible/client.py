@@ -1,6 +1,6 @@
-"""A model at an OpenAI-compatible address, asked by our own HTTP client.
+"""A model at an OpenAI-compatible address, called with our own HTTP client.
 
-Speaks `POST /chat/completions` with SSE by itself, at a small part of what litellm needs for a token.
+It uses `POST /chat/completions` with SSE directly, at a small part of the CPU time that litellm needs per token.
 """
 
 import asyncio
@@ -38,10 +38,11 @@ MAX_ERROR_BYTES = 100_000
 
 
 class DirectModel:
-    """One model. Each timeout is for one attempt; `retries` attempts follow a failed one, before the first delta.
+    """One model. Each timeout is for one attempt. An attempt that fails before its first delta is repeated, at most
+    `retries` times.
 
-    `name` is what it is called here, `model` what its server calls it; `key_names` are variables that hold its key.
-    Bound to one event loop; `close` it there.
+    `name` is our name for the model, `model` the server's; `key_names` are environment variables that may hold its key.
+    An instance belongs to one event loop; call `close` there.
     """
 
     dialects: frozenset[str] = frozenset({"tags", "tool_call"})
@@ -73,7 +74,7 @@ class DirectModel:
         self._tokenizer: Tokenizer | None = None
 
     async def stream(self, messages: Sequence[ChatMessage], sampling: Sampling) -> AsyncGenerator[ModelEvent, None]:
-        """See `Model.stream`. One generator for attempts and events: each one more costs every token a hop."""
+        """See `Model.stream`. Attempts and events share one generator: a further one costs time per token."""
         clock = asyncio.get_running_loop().time
         retries = Retries(
             lambda error: failure(error, self._endpoint),
@@ -130,9 +131,9 @@ class DirectModel:
         return Answer()
 
     async def window_tokens(self) -> int | None:
-        """How many tokens the model reads and writes together, by its server's own words; None where it has none.
+        """The model's context window in tokens, as its server reports it; None if it does not.
 
-        Asked once, for `WINDOW_TIMEOUT_S` each at most. Never raises.
+        The answer is cached. Each request takes at most `WINDOW_TIMEOUT_S`. Never raises.
         """
         if self._window == UNKNOWN:
             listed = await self._look(f"{self._base}/models")
@@ -214,7 +215,7 @@ class DirectModel:
         return await self._opened().post(self._url, data=body, headers=headers, allow_redirects=False)
 
     async def _respond(self, body: bytes, deadline: float) -> "aiohttp.ClientResponse":
-        """The response to this body, whose own body is still to be read. Raises `Refused` for one that is an error."""
+        """Posts the request; returns the response with its body unread. Raises `Refused` for an error response."""
         try:
             async with asyncio.timeout_at(deadline):
                 response = await self._post(body)
@@ -228,9 +229,9 @@ class DirectModel:
 
 
 class _TimedReader:
-    """Reads a response and closes it when the next piece is overdue. A timeout around each read would cost more.
+    """Reads a response and closes it when the next piece is overdue, which is cheaper than a timeout around each read.
 
-    Leaving closes the response, unless it was read to its end.
+    On exit, the response is closed unless it was read to its end.
     """
 
     def __init__(self, response: "aiohttp.ClientResponse", deadline: float) -> None:

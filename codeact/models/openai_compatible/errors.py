@@ -36,9 +36,9 @@ STATUSES: dict[int, tuple[type[ModelError], bool]] = {
     504: (ModelTimeout, True),
     **dict.fromkeys((520, 521, 522, 523, 524, 525, 526, 527, 529, 530), (ModelUnreachable, True)),
 }
-"""What each HTTP status is here, and whether asking again may help; any other is a refusal.
+"""For each HTTP status: our error, and whether a retry may help. Any other status is a refusal.
 
-Those from 520 on are Cloudflare's and, 529, Anthropic's "overloaded".
+Statuses from 520 on are Cloudflare's; 529 is Anthropic's "overloaded".
 """
 _NEVER_TOO_LONG = (401, 403, 404, 429)
 _TITLE_CHARS = 20_000

@@ -1,7 +1,7 @@
-"""Asks a model's server how many tokens a text has: llama.cpp's and vLLM's `POST /tokenize`.
+"""Asks a model's server how many tokens a text has: `POST /tokenize` of llama.cpp and vLLM.
 
-llama.cpp takes `content` and answers `{"tokens": [1, 2]}`; vLLM takes `model` and `prompt`, and answers with `count`.
-A server that has neither is not asked again.
+llama.cpp takes `content` and answers `{"tokens": [1, 2]}`. vLLM takes `model` and `prompt` and answers with `count`. A
+server that supports neither is not asked again.
 """
 
 import re
@@ -42,7 +42,7 @@ class Tokenizer:
         ]
 
     async def count(self, text: str) -> int | None:
-        """The tokens of the text; None where the server does not say, or the text is longer than it is worth asking.
+        """The number of tokens in the text; None if the server does not say, or if the text is too long to ask.
 
         Never raises.
         """

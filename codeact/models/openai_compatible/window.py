@@ -1,7 +1,7 @@
-"""How many tokens a model's server takes: its own answers about a model enter; the size of its window leaves.
+"""Reads the size of a model's context window from its server's answers. Pure.
 
-vLLM and SGLang say it in `/v1/models` (`max_model_len`), as do LM Studio and hosted lists of models under names of
-their own; llama.cpp says in `/props` what one of its slots has (`n_ctx`).
+vLLM and SGLang report it in `/v1/models` (`max_model_len`), as do LM Studio and hosted lists of models under other
+names. llama.cpp reports the size of one of its slots in `/props` (`n_ctx`).
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
-"""A model at a server that speaks the Responses API, asked by our own HTTP client.
+"""A model at a server with the Responses API, called with our own HTTP client.
 
-`POST /responses` with SSE. Each request holds the whole conversation and asks the server to store nothing; reasoning
-that the server encrypted goes back to it where it stood.
+It uses `POST /responses` with SSE. Each request contains the whole conversation and asks the server not to store it.
+Reasoning that the server encrypted is sent back at its place in the conversation.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,9 @@ __all__ = ["ResponsesModel"]
 
 
 class ResponsesModel(DirectModel):
-    """See `DirectModel`. The API has no `stop`: with tags the stream is closed after a block, and usage estimated."""
+    """See `DirectModel`. The API has no `stop`: with the dialect tags, the stream is closed after a block and usage is
+    estimated.
+    """
 
     dialects = frozenset({"tags", "tool_call", "freeform"})
     takes_stop = False

@@ -1,7 +1,7 @@
-"""Reads the stream of one response of the Responses API, or a whole response, and gives the model's events. No I/O.
+"""Parses the stream of one response of the Responses API, or a whole response, into the model's events. No I/O.
 
-Only what matters here is looked at. A server may leave deltas out and send items whole, or only the whole response at
-the end: kinds of items that have not come yet are then taken from there.
+Fields that are not needed are ignored. A server may omit deltas and send whole items, or only the whole response at the
+end. Items of a kind that has not appeared before are then taken from there.
 """
 
 import json
@@ -42,10 +42,11 @@ class _Item:
 
 
 class ResponsesReading:
-    """See `BodyReading`. Reasoning items are told as `ReasoningKept` once it is known what they stand before.
+    """See `BodyReading`. Reasoning items are passed on as `ReasoningKept` as soon as it is known what follows them.
 
-    `ReasoningKept.fields[ITEMS]` holds entries: `item` as the server sent it, `at`, which is 0 before the reply's text
-    and else the number of the call before which it stands, and the `phase` of that text, where the server has phases.
+    `ReasoningKept.fields[ITEMS]` contains entries with: `item`, as the server sent it; `at`, which is 0 before the
+    reply's text, or else the number of the call that follows it; and the `phase` of that text, if the server has
+    phases.
     """
 
     def __init__(self) -> None:

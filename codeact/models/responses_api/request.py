@@ -26,10 +26,10 @@ _WORDS_CHARS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class ResponsesForm:
-    """The form of requests that a server accepts: what it refuses, and we add by ourselves, is left out.
+    """The form of requests that a server accepts. Optional fields that it has refused are left out.
 
-    `encrypted`: it is asked for the encrypted reasoning. `reasoning`, `phase`: it takes its own back. `summary`: it is
-    asked for a summary of the reasoning. `tool_images`: the result of a call may hold images.
+    `encrypted`: ask for encrypted reasoning. `reasoning`, `phase`: send its own back. `summary`: ask for a summary of
+    the reasoning. `tool_images`: results of calls may contain images.
     """
 
     encrypted: bool = True
@@ -62,9 +62,9 @@ class ResponsesForm:
         return None
 
     def request(self, messages: Sequence[ChatMessage], sampling: Sampling) -> dict[str, Any]:
-        """The fields of a request beside the model's name; None for what is left to the server.
+        """The fields of a request, except the model's name; None: the server decides.
 
-        Each request is whole and nothing of it is stored at the server.
+        Each request contains the whole conversation and asks the server to store nothing.
         """
         if not self.tool_images:
             messages = images_apart(messages)
@@ -119,9 +119,9 @@ def _reply(message: ChatMessage, *, reasoning: bool, phase: bool) -> Iterator[di
     yield from (entry["item"] for entry in thoughts if entry["at"] == 0)
     if message.content:
         text = message.content if isinstance(message.content, str) else _text(message.content)
-        said: dict[str, Any] = {"type": "message", "role": "assistant", "content": text}
+        wire: dict[str, Any] = {"type": "message", "role": "assistant", "content": text}
         names = [entry["phase"] for entry in thoughts if "phase" in entry]
-        yield {**said, "phase": names[0]} if phase and names else said
+        yield {**wire, "phase": names[0]} if phase and names else wire
     for number, call in enumerate(message.tool_calls, 1):
         yield from (entry["item"] for entry in thoughts if entry["at"] == number)
         yield _call(call)

@@ -14,13 +14,13 @@ DISPLAYED = "[What the code displayed:]"
 
 def as_chat(message: ChatMessage) -> dict[str, Any]:
     """Converts one message. The API requires `content` null for an assistant message that has calls and no text."""
-    said: dict[str, Any] = {"role": message.role, "content": message.content}
+    wire: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
-        said["content"] = message.content or None
-        said["tool_calls"] = [_call(call) for call in message.tool_calls]
+        wire["content"] = message.content or None
+        wire["tool_calls"] = [_call(call) for call in message.tool_calls]
     if message.tool_call_id is not None:
-        said["tool_call_id"] = message.tool_call_id
-    return said | {name: value for name, value in message.reasoning.items() if name != ITEMS}
+        wire["tool_call_id"] = message.tool_call_id
+    return wire | {name: value for name, value in message.reasoning.items() if name != ITEMS}
 
 
 def as_chat_tool(tool: Tool) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Reads chunks of a completion, or a whole one, and keeps the few fields that matter here.
+"""Parses chunks of a completion, or a whole one, and returns the few fields that matter here.
 
-Servers differ in everything else: a field that is not needed, or has an odd type, is no reason to lose an answer.
-The official `openai` client is the measure: what it reads as an answer is read here as that answer.
+Servers differ in everything else, so a field that is not needed, or has an odd type, does not lose an answer. The
+reference is the official `openai` client: what it reads as an answer is read here as the same answer.
 """
 
 import json
@@ -80,9 +80,9 @@ Delta = TextDelta | ReasoningDelta
 
 
 class Chunk(msgspec.Struct):
-    """`error` is what the server says went wrong; `finish_reason` is in the server's own words.
+    """What one chunk says. `error` is the server's error; `finish_reason` is in the server's own words.
 
-    `thought_field` is what the server calls the text of its reasoning, `kept` are its other fields of it.
+    `thought_field` is the server's name for its reasoning text; `kept` contains its other fields of reasoning.
     """
 
     deltas: list[Delta] = []

@@ -45,9 +45,9 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error, whether asking again may help, and after how many seconds the server wants that.
+    """An error, whether a retry may help, and after how many seconds the server asks for it.
 
-    `words` are the server's own; `loading`: it answers as soon as it has loaded its model.
+    `words` is the server's own message. `loading`: the server will answer when it has loaded its model.
     """
 
     error: ModelError
@@ -65,9 +65,9 @@ def worded(kind: type[ModelError], endpoint: Endpoint, reason: str, *, after_s: 
 
 
 def one_line(text: str) -> str:
-    """The first line of a server's words, bounded, with a full stop; empty when there are none.
+    """The first line of a server's message, at most 400 characters, ending with a full stop; empty if there is none.
 
-    A word that does not fit is left out whole: half a secret could not be recognised any more.
+    A word that does not fit is left out completely: half of a secret could not be recognised and removed later.
     """
     lines = text[:MOST_CHARS].strip().splitlines()
     line = _USER.sub("://", lines[0]).strip() if lines else ""

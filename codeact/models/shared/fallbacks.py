@@ -36,9 +36,9 @@ _WORDS_CHARS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The form of requests that a server accepts: what it does not know, and we add by ourselves, is left out.
+    """The form of requests that a server accepts. Optional fields that it has refused are left out.
 
-    `tool_images`: the result of a call may hold images; else they follow it as the user's.
+    `tool_images`: results of calls may contain images; otherwise the images follow in a user message.
     """
 
     system_role: bool = True

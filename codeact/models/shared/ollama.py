@@ -1,7 +1,7 @@
-"""Reads how much of a prompt Ollama lets a model see: its answers of `/api/show` and `/api/ps` enter, tokens leave.
+"""Finds out how many tokens of a prompt Ollama passes to a model, from `/api/show` and `/api/ps`.
 
-Ollama cuts the beginning of longer prompts without a word. `num_ctx` of the model's file decides, else the server's
-default, which the list of running models shows; the model's own length is the most that can be had.
+Ollama silently cuts the beginning of longer prompts. `num_ctx` in the model's file decides, or else the server's
+default, which the list of running models shows. The model's own context length is the maximum.
 """
 
 import os
@@ -29,9 +29,9 @@ _NUM_CTX = re.compile(r"^\s*num_ctx\s+(\d{1,9})\s*$", re.MULTILINE)
 
 
 class OllamaWindow:
-    """Asks an Ollama once how much a model reads, over its own API, which takes `num_ctx` with each request.
+    """Asks Ollama for a model's context length, once, over its own API, where each request may set `num_ctx`.
 
-    `api_base` None: OLLAMA_API_BASE or this machine, as litellm has it.
+    `api_base` None: OLLAMA_API_BASE or this machine, like litellm.
     """
 
     def __init__(self, model: str, api_base: str | None) -> None:
@@ -41,7 +41,9 @@ class OllamaWindow:
         self._tokens: int | None = None
 
     async def tokens(self) -> int | None:
-        """What the model's file sets, else `WANTED_TOKENS` or what the model knows; None where nobody answers."""
+        """The `num_ctx` in the model's file, or else `WANTED_TOKENS` (at most the model's maximum); None if nobody
+        answers.
+        """
         if self._tokens is None:
             try:
                 async with (

@@ -73,7 +73,10 @@ class _Call:
 
 
 class Reading:
-    """Reads one answer. `finished`: the server has said that the answer is complete. `usage` is its last count."""
+    """Reads one answer. `finished`: the server has said that the answer is complete.
+
+    `usage` is the latest one it sent.
+    """
 
     def __init__(self) -> None:
         self.finished = False
@@ -84,7 +87,10 @@ class Reading:
         self._kept = ReasoningFields()
 
     def read(self, chunk: Chunk) -> list[ModelEvent]:
-        """The events of one chunk. Calls come in pieces, and once more as a whole when the answer is complete."""
+        """The events of one chunk.
+
+        Calls arrive in pieces; each is sent once more as a whole when the answer is complete.
+        """
         events: list[ModelEvent] = []
         if chunk.usage is not None:
             self.usage = chunk.usage
@@ -122,7 +128,10 @@ class Reading:
         return [] if fields is None else [ReasoningKept(fields)]
 
     def _joined(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> str:
-        """The text as UTF-8 can say it. JSON may cut a character into halves, and a server the halves into chunks."""
+        """Joins surrogate halves.
+
+        JSON may escape a character as two halves, and a server may split them across chunks.
+        """
         text = self._halves[kind] + text
         half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
         self._halves[kind] = half

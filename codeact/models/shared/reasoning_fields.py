@@ -1,7 +1,7 @@
-"""Collects a provider's own fields of reasoning from their pieces, to send them back unchanged.
+"""Collects a provider's own reasoning fields from their pieces, to send them back unchanged.
 
-`reasoning_details` (OpenRouter) come as pieces of numbered parts, `thinking_blocks` (Anthropic, through litellm) as
-pieces of one block after the other, each ended by its signature. Nothing in them is understood here beyond that.
+`reasoning_details` (OpenRouter) arrive as pieces of numbered parts, `thinking_blocks` (Anthropic, through litellm) as
+pieces of consecutive blocks, each ended by its signature. Their content is not interpreted further.
 """
 
 from typing import Any

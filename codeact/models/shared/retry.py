@@ -37,11 +37,11 @@ class StreamTimeouts:
 
 
 class Retries:
-    """Decides after each failed attempt whether another one is made, and waits until then. For one question.
+    """Decides after each failed attempt whether to try again, and waits until then. For one question.
 
-    `retries` further attempts are made before the first event, with pauses. Two kinds of failure do not count: `adapt`
-    takes the server's words and says whether the next attempt asks in another form; and a server that is loading its
-    model is waited for, up to `loading_s`.
+    Up to `retries` further attempts are made if no event has been yielded yet. Two kinds of failure do not count:
+    `adapt` gets the server's message and returns True if the next attempt will use another form; and a server that is
+    loading its model is retried for up to `loading_s` seconds.
     """
 
     def __init__(
@@ -63,9 +63,10 @@ class Retries:
         self._forms_left = MAX_FORMS
 
     async def wait_after(self, exception: Exception, *, started: bool) -> None:
-        """Returns when the next attempt is to be made. `started`: the failed one has given an event.
+        """Returns when the next attempt should begin. `started`: the failed one has yielded an event.
 
-        Raises what `explain` makes of the failure where it is the last one, and `ModelTimeout` at once.
+        If there is no next attempt, raises the error that `explain` makes of the failure. A `ModelTimeout` is never
+        retried.
         """
         if isinstance(exception, ModelTimeout):
             raise exception
@@ -85,9 +86,9 @@ class Retries:
 
 
 async def retrying(attempt: Attempt, retries: Retries) -> AsyncGenerator[ModelEvent, None]:
-    """The events of the first attempt that yields one. Closing closes the attempt.
+    """Yields the events of the first attempt that succeeds in yielding one. Closing it closes the attempt.
 
-    An adapter whose every token counts runs such a loop itself: this one is a generator around another one.
+    An adapter that must be fast per token runs such a loop itself: this is a generator around another one.
     """
     while True:
         started = False

@@ -1,6 +1,6 @@
-"""Recognises that a server refused a conversation because it is too long.
+"""Recognises an error that means: the conversation is too long.
 
-Codes and types come first, since words change. The table of known wordings is in the tests.
+Codes and types are checked first, because wordings change. The table of known wordings is in the tests.
 """
 
 import re
