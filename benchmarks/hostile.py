@@ -81,7 +81,8 @@ async def talk():
         try:
             async with websockets.connect(f"ws://{host}:{port}/v1/responses", max_size=None) as socket:
                 while True:
-                    await socket.send(json.dumps({"type": "response.create", "input": code, "stream_id": "a"}))
+                    await socket.send(json.dumps({"type": "response.create", "input": code, "stream_id": "a",
+                                                  "include": ["codeact:events"]}))
                     async for frame in socket:
                         at = frame.find("at=")
                         if frame.startswith('{"type":"codeact:code_interpreter_call.output"') and at > 0:

@@ -99,7 +99,7 @@ async def _ask(
     socket: websockets.ClientConnection, text: str, watch: Watch = lambda event, at: None, **more: Any
 ) -> dict[str, Any]:
     """Asks, hands each event with its arrival time to `watch`, and returns the finished response."""
-    await socket.send(json.dumps({"type": "response.create", "input": text, **more}))
+    await socket.send(json.dumps({"type": "response.create", "input": text, "include": ["codeact:events"], **more}))
     while True:
         frame = await socket.recv(decode=False)
         at = time.time()

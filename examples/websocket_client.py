@@ -8,8 +8,10 @@ import websockets
 
 
 async def main(url: str) -> None:
+    question = "What is the 100th Fibonacci number?"
     async with websockets.connect(url, max_size=None) as socket:
-        await socket.send(json.dumps({"type": "response.create", "input": "What is the 100th Fibonacci number?"}))
+        # The live output of code comes in events that the standard does not have: `include` asks for them.
+        await socket.send(json.dumps({"type": "response.create", "input": question, "include": ["codeact:events"]}))
         async for frame in socket:
             event = json.loads(frame)
             match event["type"]:

@@ -95,7 +95,7 @@ class CodeItems:
         """Closes the block, which goes on in another response; returns its item's id."""
         call = self._call
         call.waits_for = call_ids
-        await self.close("incomplete")
+        await self.close("completed")  # Clients that send it back with the functions' values know no better status.
         return call.id
 
     async def executed(self, result: ExecutionResult, observation: str) -> None:

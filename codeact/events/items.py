@@ -151,7 +151,7 @@ class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=T
     text that the model read about it, and `started_s` the start in seconds since the request, as in `Ledger`. `tagged`
     is False if the model wrote the code in a Markdown fence instead of `<execute>`.
 
-    If the code calls functions of the client, its item ends as `incomplete`, with the ids of those calls in
+    If the code calls functions of the client, its item ends as `completed`, with the ids of those calls in
     `waits_for`. The next response has an item without code for the rest of the execution; its `continues` is the id of
     the first item.
     """

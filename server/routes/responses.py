@@ -54,7 +54,7 @@ async def create(request: Request) -> Response:
     run = await services.service.create(parsed, caller=caller_of(request))
     if parsed.stream:
         events = run.log.read(idle_s=KEEP_ALIVE_S)
-        return event_stream(events if gets_ours(parsed.include, request.headers) else of_the_standard(events))
+        return event_stream(events if gets_ours(parsed.include) else of_the_standard(events))
     if not parsed.background:
         await run.end()
     return await document_response(run.response)
@@ -68,7 +68,7 @@ async def retrieve(request: Request) -> Response:
     response_id = request.path_params["response_id"]
     query = read_parameters(request, RetrieveQuery)
     if query.stream:
-        ours, after = gets_ours(query.include, request.headers), query.starting_after
+        ours, after = gets_ours(query.include), query.starting_after
         events = await services.service.open_stream(
             response_id, owner=owner, starting_after=after if ours else -1, idle_s=KEEP_ALIVE_S
         )

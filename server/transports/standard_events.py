@@ -1,13 +1,13 @@
 """Which events a client gets: the standard's alone, or ours among them.
 
-The helpers of official clients throw on a type of event that they do not know. So a request gets our own events where
-its `include` has `codeact:events`, and an official client, which says what it is in its headers, gets them only then.
+The helpers of official clients throw on a type of event that they do not know. So a request gets our own events only
+where its `include` has `codeact:events`.
 Without them the events' numbers are lower by as many of ours as came before, so that they have no gaps; a client
 resumes by the numbers that it saw. Numbers that jump on purpose, behind a server that died, jump here too.
 """
 
 import re
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 
 __all__ = ["OURS", "gets_ours", "of_the_standard"]
@@ -19,9 +19,9 @@ NUMBER = '"sequence_number":'
 DIGITS = re.compile(r"\d{1,20}")
 
 
-def gets_ours(include: Collection[str] | None, headers: Mapping[str, str]) -> bool:
-    """Whether a request with this `include`, from a client with these headers, gets our own events."""
-    return OURS in (include or ()) or "x-stainless-lang" not in headers
+def gets_ours(include: Collection[str] | None) -> bool:
+    """Whether a request with this `include` gets our own events."""
+    return OURS in (include or ())
 
 
 async def of_the_standard(

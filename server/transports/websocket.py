@@ -182,7 +182,7 @@ class _Session:
         request = parse_create(body)
         caller = await self._socket_auth.check()
         run: Run | None = await self._services.service.create(request, caller=caller, ephemeral=self._ephemeral)
-        ours = gets_ours(request.include, self._websocket.headers)
+        ours = gets_ours(request.include)
         while run is not None:
             events = run.log.read()
             await self._follow(events if ours else of_the_standard(events), stream_id)
@@ -208,7 +208,7 @@ class _Session:
         body = checked(event, ResumeBody)
         async with self._reading:
             await self._socket_auth.check()
-            ours, after = gets_ours(body.include, self._websocket.headers), body.starting_after
+            ours, after = gets_ours(body.include), body.starting_after
             stream = await self._services.service.open_stream(
                 body.response_id, owner=self._socket_auth.owner, starting_after=after if ours else -1
             )

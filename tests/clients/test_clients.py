@@ -129,3 +129,17 @@ def test_the_ai_sdk(base_url: str, model: ModelServer) -> None:
     assert got["asked"] == ["Bern"]
     assert got["weather"].endswith(PROSE)
     assert "The sky is sunny" in model.requests[4].messages[-1]["content"]
+
+
+def test_the_javascript_agents_sdk(base_url: str, model: ModelServer) -> None:
+    model.reset()
+    for reply in (PROSE, CODE, PROSE, WEATHER, PROSE, WEATHER, PROSE, "One.", "Two."):
+        model.reply(reply)
+    got = ran(node_of_the_clients(), "agents.mjs", base_url, cwd=JS)
+    assert is_documented("OpenAI Agents SDK for JavaScript", got["version"])
+    assert got["plain"] == got["streamed"] == PROSE
+    assert got["deltas"] == f"I add.\n\n{PROSE}"
+    assert got["asked"] == ["Bern", "Bern"]
+    assert got["weather"] == got["weather_live"] == PROSE
+    assert got["second"] == "Two."
+    assert "The sky is sunny" in model.requests[4].messages[-1]["content"]

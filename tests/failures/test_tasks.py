@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 
 from codeact.server.services import Services
 from codeact.settings import Settings
+from tests.asking import frame
 from tests.failures.breakable import Breakable
 from tests.server.conftest import Running, running
 
@@ -78,7 +79,7 @@ def server(supervisor: Breakable, tmp_path_factory: pytest.TempPathFactory) -> I
 
 def answer(server: Running) -> str:
     with connect(server.ws_url) as client:
-        client.send(json.dumps({"type": "response.create", "input": "Hello"}))
+        client.send(frame({"type": "response.create", "input": "Hello"}))
         while True:
             event: dict[str, Any] = json.loads(client.recv(timeout=20))
             if event["type"] in ("response.completed", "response.failed", "error"):

@@ -22,6 +22,7 @@ from codeact.store import embedded_mongod
 from codeact.store.repositories.history import History
 from sandbox_pool.backends.registry import open_backend
 from sandbox_pool.errors import EngineUnavailable
+from tests.asking import frame
 from tests.model_server import Gate, ModelServer
 from tests.server.conftest import Running, running, settings_of
 
@@ -47,7 +48,7 @@ def follow(client: ClientConnection, *until: str) -> dict[str, Any]:
 
 def ask(server: Running, text: str = "go") -> dict[str, Any]:
     with connect(server.ws_url) as client:
-        client.send(json.dumps({"type": "response.create", "input": text}))
+        client.send(frame({"type": "response.create", "input": text}))
         return follow(client)
 
 
@@ -118,9 +119,9 @@ def test_an_exception_of_one_run_ends_that_run_alone_with_a_failed_event(
     monkeypatch.setattr(run, "answer", answer)
     model_server.reply("Before ", gate, "after.")
     with running(settings_of(tmp_path, **scripted(model_server))) as started, connect(started.ws_url) as client:
-        client.send(json.dumps({"type": "response.create", "input": "go", "stream_id": "sibling"}))
+        client.send(frame({"type": "response.create", "input": "go", "stream_id": "sibling"}))
         follow(client, "response.output_text.delta")
-        client.send(json.dumps({"type": "response.create", "input": "go", "metadata": {"a": "b"}, "stream_id": "x"}))
+        client.send(frame({"type": "response.create", "input": "go", "metadata": {"a": "b"}, "stream_id": "x"}))
         failed = follow(client, "response.failed")
         assert failed["stream_id"] == "x"
         assert failed["type"] == "response.failed"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
+from tests.asking import frame
 from tests.model_server import DROP, Gate, ModelServer, Thought
 from tests.server.conftest import Running
 
@@ -21,7 +22,7 @@ def ask(scripted: Running) -> Iterator[Callable[..., list[dict[str, Any]]]]:
     with connect(scripted.ws_url, max_size=None) as socket:
 
         def ask(text: str = "go", **more: Any) -> list[dict[str, Any]]:
-            socket.send(json.dumps({"type": "response.create", "input": text, **more}))
+            socket.send(frame({"type": "response.create", "input": text, **more}))
             events: list[dict[str, Any]] = []
             while not events or events[-1]["type"] not in (
                 "response.completed",
@@ -127,7 +128,7 @@ def test_the_time_limit_is_named_to_user_and_model(
     model_server.reply("<execute>\nimport time\nprint('start')\ntime.sleep(30)\n</execute>\n")
     model_server.reply("Too slow.")
     with connect(server.ws_url, max_size=None) as socket:
-        socket.send(json.dumps({"type": "response.create", "input": "go"}))
+        socket.send(frame({"type": "response.create", "input": "go"}))
         events = [json.loads(socket.recv(timeout=60))]
         while events[-1]["type"] != "response.completed":
             events.append(json.loads(socket.recv(timeout=60)))
@@ -189,7 +190,7 @@ def test_a_model_that_stalls_is_ended_by_the_token_timeout(
     )
     model_server.reply("One", Gate())
     with connect(server.ws_url) as socket:
-        socket.send(json.dumps({"type": "response.create", "input": "go"}))
+        socket.send(frame({"type": "response.create", "input": "go"}))
         event: dict[str, Any] = {}
         while event.get("type") != "response.failed":
             event = json.loads(socket.recv(timeout=60))
@@ -202,7 +203,7 @@ def test_a_model_server_that_is_not_there_is_named(make_server: Callable[..., Ru
         model="openai/gone", model_api_base="http://127.0.0.1:9/v1", model_api_key="k", model_retries=0
     )
     with connect(server.ws_url) as socket:
-        socket.send(json.dumps({"type": "response.create", "input": "go"}))
+        socket.send(frame({"type": "response.create", "input": "go"}))
         event: dict[str, Any] = {}
         while event.get("type") != "response.failed":
             event = json.loads(socket.recv(timeout=60))

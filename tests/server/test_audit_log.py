@@ -15,6 +15,7 @@ from websockets.sync.client import connect
 from codeact.server.auth.audit_tally import MOST_KINDS, REPEATED_S, Tally
 from codeact.server.auth.proxies import client_address
 from codeact.store import open_store
+from tests.asking import frame
 from tests.server.conftest import Running, in_thread
 from tests.server.test_audit import entry
 
@@ -126,7 +127,7 @@ def test_what_an_operator_reads_of_others_is_recorded(server: Running, operator:
     with connect(
         server.ws_url, additional_headers={"Authorization": f"Bearer {operator}", "Codeact-Owner": owner}
     ) as socket:
-        socket.send(json.dumps({"type": "codeact:response.resume", "response_id": made["id"]}))
+        socket.send(frame({"type": "codeact:response.resume", "response_id": made["id"]}))
         assert json.loads(socket.recv(timeout=10))["type"] == "response.created"
     read = entries(server, operator, action="GET /v1/conversations/{conversation_id}/responses")
     assert (read[0]["owner"], read[0]["subject"]) == (owner, conversation_id)

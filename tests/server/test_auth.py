@@ -19,6 +19,7 @@ from codeact.errors import ConfigurationError
 from codeact.loopback import is_loopback
 from codeact.server.auth.auth import COOKIE, EMBED_SESSIONS, PUBLIC, check_exposure
 from codeact.store import open_store
+from tests.asking import frame
 from tests.server.conftest import Running, in_thread, running, settings_of
 
 FIBONACCI = "What is the 100th Fibonacci number?"
@@ -123,7 +124,7 @@ def test_a_key_of_the_database_counts_until_it_is_revoked(keyed: Running, data_d
         with connect(keyed.ws_url, additional_headers=headers) as socket:
             keys(data_dir, "revoke", made["id"])
             assert alice.get("/v1/models").status_code == 401
-            socket.send(json.dumps({"type": "response.create", "input": FIBONACCI}))
+            socket.send(frame({"type": "response.create", "input": FIBONACCI}))
             with pytest.raises(ConnectionClosed) as closed:
                 socket.recv(timeout=10)
     assert closed.value.rcvd is not None
@@ -153,7 +154,7 @@ def test_a_browser_has_a_session_in_place_of_a_key(keyed: Running) -> None:
         assert browser.get("/v1/models").status_code == 200
         headers = {"Cookie": f"{COOKIE}={browser.cookies[COOKIE]}"}
         with connect(keyed.ws_url, additional_headers=headers) as socket:
-            socket.send(json.dumps({"type": "response.create", "input": FIBONACCI}))
+            socket.send(frame({"type": "response.create", "input": FIBONACCI}))
             assert json.loads(socket.recv(timeout=10))["type"] == "response.created"
         secret = browser.cookies[COOKIE]
         with client(keyed, secret) as http:  # a session is no key
@@ -166,7 +167,7 @@ def test_a_browser_has_a_session_in_place_of_a_key(keyed: Running) -> None:
 def test_a_browsers_socket_may_carry_the_key_as_a_subprotocol(keyed: Running) -> None:
     with connect(keyed.ws_url, subprotocols=[Subprotocol("codeact"), Subprotocol("codeact-key.key-a")]) as socket:
         assert socket.subprotocol == "codeact"
-        socket.send(json.dumps({"type": "response.create", "input": FIBONACCI}))
+        socket.send(frame({"type": "response.create", "input": FIBONACCI}))
         assert json.loads(socket.recv(timeout=10))["type"] == "response.created"
 
 

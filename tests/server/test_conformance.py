@@ -8,6 +8,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+from tests.asking import INCLUDE
 from tests.model_server import ModelServer, Thought
 from tests.server.conftest import Running
 from tests.server.test_websocket import Socket
@@ -45,7 +46,9 @@ def over_sse(server: Running) -> Ask:
     def ask(**body: Any) -> list[dict[str, Any]]:
         with (
             httpx.Client(trust_env=False, timeout=60) as client,
-            client.stream("POST", f"{server.url}/v1/responses", json=body | {"stream": True}) as answer,
+            client.stream(
+                "POST", f"{server.url}/v1/responses", json=body | {"stream": True, "include": INCLUDE}
+            ) as answer,
         ):
             assert answer.headers["content-type"].startswith("text/event-stream")
             blocks = "".join(answer.iter_text()).split("\n\n")
@@ -67,8 +70,9 @@ def over_resumed_sse(server: Running) -> Ask:
 
     def ask(**body: Any) -> list[dict[str, Any]]:
         events = over_sse(server)(**body)
-        path = f"{server.url}/v1/responses/{events[0]['response']['id']}?stream=true&starting_after=2"
-        rest = httpx.get(path, trust_env=False).text.split("\n\n")
+        path = f"{server.url}/v1/responses/{events[0]['response']['id']}"
+        query = {"stream": "true", "include": INCLUDE, "starting_after": "2"}
+        rest = httpx.get(path, params=query, trust_env=False).text.split("\n\n")
         assert rest[-2:] == ["data: [DONE]", ""]
         return events[:3] + [_event(block) for block in rest[:-2]]
 
@@ -79,7 +83,7 @@ def over_socket(server: Running) -> Ask:
     def ask(**body: Any) -> list[dict[str, Any]]:
         with connect(server.ws_url, max_size=None) as connection:
             socket = Socket(connection)
-            socket.send({"type": "response.create", **body})
+            socket.send({"type": "response.create", **body, "include": INCLUDE})
             return socket.until(*ENDS)
 
     return ask

@@ -12,6 +12,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from codeact.dialect import silent_thinkers
 from codeact.models.litellm.client import LiteLLMModel
+from tests.asking import INCLUDE, frame
 from tests.model_server import CallPiece, Gate, Kept, ModelServer, Request, Step, Thought
 from tests.server.conftest import Running
 
@@ -96,7 +97,7 @@ class Script:
 
     def send(self, socket: ClientConnection, text: str, **more: Any) -> None:
         ask = {"type": "response.create", "input": text, "codeact:dialect": self.dialect, "model": self.model}
-        socket.send(json.dumps(ask | more))
+        socket.send(frame(ask | more))
 
     def prompts(self) -> list[list[Event]]:
         """What the model read at each call, in the form of its API."""
@@ -113,7 +114,7 @@ def script(request: pytest.FixtureRequest, model_server: ModelServer) -> Script:
 
 
 def ask(socket: ClientConnection, text: str, dialect: str, **more: Any) -> list[Event]:
-    socket.send(json.dumps({"type": "response.create", "input": text, "codeact:dialect": dialect, **more}))
+    socket.send(frame({"type": "response.create", "input": text, "codeact:dialect": dialect, **more}))
     return rest(socket, [])
 
 
@@ -172,8 +173,11 @@ def test_the_same_conversation_gives_the_same_items_and_outputs(
         "code_interpreter_call.completed",
     ]
     half = events[len(events) // 2]["sequence_number"]
-    url = f"{conforming.url}/v1/responses/{events[-1]['response']['id']}?stream=true&starting_after={half}"
-    resumed = [line for line in httpx.get(url, trust_env=False).text.splitlines() if line.startswith("data: {")]
+    url = f"{conforming.url}/v1/responses/{events[-1]['response']['id']}"
+    query = {"stream": "true", "include": INCLUDE, "starting_after": half}
+    resumed = [
+        line for line in httpx.get(url, params=query, trust_env=False).text.splitlines() if line.startswith("data: {")
+    ]
     assert [json.loads(line[6:])["sequence_number"] for line in resumed] == [
         event["sequence_number"] for event in events[len(events) // 2 + 1 :]
     ]

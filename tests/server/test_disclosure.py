@@ -9,6 +9,7 @@ import pytest
 from websockets.sync.client import connect
 
 from codeact.disclosure import PUBLIC_ERRORS
+from tests.asking import frame
 from tests.model_server import ModelServer
 from tests.server.conftest import Running
 
@@ -84,7 +85,7 @@ def over_socket(server: Running, key: str) -> str:
     headers = {"Authorization": f"Bearer {key}"}
     told: list[str] = []
     with connect(server.ws_url, additional_headers=headers) as socket:
-        socket.send(json.dumps({"type": "response.create", "input": "x"}))
+        socket.send(frame({"type": "response.create", "input": "x"}))
         while not told or json.loads(told[-1])["type"] not in ("response.failed", "error"):
             told.append(str(socket.recv(timeout=30)))
     return "\n".join(told)

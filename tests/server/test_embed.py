@@ -25,6 +25,7 @@ from codeact.server.auth.auth import COOKIE
 from codeact.server.auth.embed import ROUTES
 from codeact.server.routes import page
 from codeact.store import OwnerLimits, Store, open_store
+from tests.asking import frame
 from tests.server.conftest import Running, in_thread, settings_of
 
 SHOP, OTHER = "https://shop.example", "http://localhost:3000"
@@ -108,7 +109,7 @@ def events(opened: ClientConnection) -> Iterator[dict[str, Any]]:
 
 def answered(opened: ClientConnection, **request: Any) -> dict[str, Any]:
     """The last event of what is asked, or the error."""
-    opened.send(json.dumps({"type": "response.create", "input": FIBONACCI} | request))
+    opened.send(frame({"type": "response.create", "input": FIBONACCI} | request))
     ends = ("response.completed", "response.failed", "response.incomplete", "error")
     return next(event for event in events(opened) if event["type"] in ends)
 
@@ -185,7 +186,7 @@ def test_limits_above_the_keys_own_are_refused_and_lower_ones_hold(
 def test_each_limit_of_a_session_is_enforced(server: Running, limit: str, code: str) -> None:
     with socket(server, token_of(server, user=f"limited by {limit}", limits={limit: 1})) as opened:
         for _ in range(3):  # the clock may begin another minute between them
-            opened.send(json.dumps({"type": "response.create", "input": FIBONACCI}))
+            opened.send(frame({"type": "response.create", "input": FIBONACCI}))
         refused = next(event for event in events(opened) if event["type"] == "error")
     assert (refused["status"], refused["error"]["code"]) == (429, code)
 
@@ -195,7 +196,7 @@ def test_concurrent_responses_of_users_count_for_the_keys_owner_too(
 ) -> None:
     _, key = key_for("busy", concurrent_responses=1)
     with socket(server, token_of(server, key, user="one")) as one, client(server, key) as backend:
-        one.send(json.dumps({"type": "response.create", "input": "Count to 10, live"}))
+        one.send(frame({"type": "response.create", "input": "Count to 10, live"}))
         assert next(events(one))["type"] == "response.created"
         refused = backend.post("/v1/responses", json={"input": FIBONACCI})
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "concurrent_responses_exceeded")
@@ -464,7 +465,7 @@ def test_a_token_ends_with_its_key(
         assert panel.get("/v1/models").status_code == 200
         in_store(lambda store: store.access.revoke_key(key_id))
         assert panel.get("/v1/models").status_code == 401
-        opened.send(json.dumps({"type": "codeact:response.resume", "response_id": "resp_1"}))
+        opened.send(frame({"type": "codeact:response.resume", "response_id": "resp_1"}))
         assert closed_with(opened) == 4401
     assert not complaints
 

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+from tests.asking import frame
 from tests.model_server import Gate, ModelServer
 from tests.server.processes import ServerProcess, mongod_of, serving
 from tests.server.test_kill import ENDS, QUESTION, Event, ask, check, resumed
@@ -45,7 +46,7 @@ def test_a_database_that_is_killed_is_waited_for(tmp_path: Path, model_server: M
     gate = Gate()
     model_server.reply("Before ", gate, "after.")
     with serving(tmp_path, **scripted(model_server)) as server, connect(server.ws_url, max_size=None) as client:
-        client.send(json.dumps({"type": "response.create", "input": "go"}))
+        client.send(frame({"type": "response.create", "input": "go"}))
         told = follow(client, "response.output_text.delta")
         mongod = mongod_of(tmp_path)
         mongod.suspend()
@@ -67,7 +68,7 @@ def test_patience_ends_in_an_error_by_name_and_the_database_learns_of_it_later(
     model_server.reply("Before ", gate, "after.")
     settings = scripted(model_server) | {"store_patience_s": 1.0}
     with serving(tmp_path, **settings) as server, connect(server.ws_url, max_size=None) as client:
-        client.send(json.dumps({"type": "response.create", "input": "go"}))
+        client.send(frame({"type": "response.create", "input": "go"}))
         told = follow(client, "response.output_text.delta")
         mongod = mongod_of(tmp_path)
         mongod.suspend()
@@ -78,7 +79,7 @@ def test_patience_ends_in_an_error_by_name_and_the_database_learns_of_it_later(
             mongod.resume()
         assert told[-1]["type"] == "response.failed"
         assert told[-1]["response"]["error"]["code"] == "store_unavailable"
-        answer = server.get(f"/v1/responses/{told[0]['response']['id']}?stream=true").text
+        answer = server.get(f"/v1/responses/{told[0]['response']['id']}?stream=true&include=codeact:events").text
         assert json.dumps(told[-1]["sequence_number"]) in answer
         model_server.reply("Works again.")
         more = {"input": "more", "conversation": told[0]["response"]["conversation"]["id"]}
@@ -92,9 +93,9 @@ def test_a_client_that_hardly_reads_costs_no_memory_and_slows_nobody(tmp_path: P
         ask(server, {"input": "warm up"})
         model_server.reply(*words)
         with connect(server.ws_url, max_size=None) as client:
-            client.send(json.dumps({"type": "response.create", "input": "go"}))
+            client.send(frame({"type": "response.create", "input": "go"}))
             told = follow(client, "response.output_text.delta")
-            path = f"/v1/responses/{told[0]['response']['id']}?stream=true"
+            path = f"/v1/responses/{told[0]['response']['id']}?stream=true&include=codeact:events"
             with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as slow:
                 slow.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
                 assert slow.recv(1) == b"H"
@@ -116,7 +117,7 @@ def test_a_database_that_hangs_while_code_runs_is_named_as_such(tmp_path: Path, 
     settings = scripted(model_server) | {"store_patience_s": 1.0}
     look = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
     with serving(tmp_path, **settings) as server, connect(server.ws_url, max_size=None) as client:
-        client.send(json.dumps({"type": "response.create", "input": "go", "tools": [look]}))
+        client.send(frame({"type": "response.create", "input": "go", "tools": [look]}))
         told = follow(client, "codeact:code_interpreter_call.output")
         assert told[-1]["type"] == "codeact:code_interpreter_call.output"
         mongod = mongod_of(tmp_path)
@@ -132,7 +133,7 @@ def test_on_sigterm_what_does_not_end_in_time_is_handed_back(tmp_path: Path, mod
     model_server.reply("Half", Gate())
     with serving(tmp_path, drain_s=0.5, **scripted(model_server)) as server:
         with connect(server.ws_url, max_size=None) as client:
-            client.send(json.dumps({"type": "response.create", "input": "go"}))
+            client.send(frame({"type": "response.create", "input": "go"}))
             told = follow(client, "response.output_text.delta")
             assert server.process.pid is not None
             os.kill(server.process.pid, signal.SIGTERM)
@@ -152,7 +153,7 @@ def test_sigterm_ends_the_server_although_the_database_hangs(tmp_path: Path, mod
     model_server.reply("Half", Gate())
     settings = scripted(model_server) | {"drain_s": 0.5}
     with serving(tmp_path, **settings) as server, connect(server.ws_url, max_size=None) as client:
-        client.send(json.dumps({"type": "response.create", "input": "go"}))
+        client.send(frame({"type": "response.create", "input": "go"}))
         told = follow(client, "response.output_text.delta")
         mongod = mongod_of(tmp_path)
         mongod.suspend()

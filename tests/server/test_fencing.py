@@ -10,6 +10,7 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from tests.asking import frame
 from tests.model_server import Gate, ModelServer
 from tests.server.processes import ServerProcess, serving
 from tests.server.test_faults import scripted
@@ -40,10 +41,10 @@ def test_a_server_that_was_paused_for_longer_than_its_lease_tells_no_end(
     settings = {**scripted(model_server), "lease_s": LEASE_S}
     with serving(tmp_path, **settings) as paused, serving(tmp_path, **settings) as other:
         with connect(paused.ws_url, max_size=None) as client, connect(other.ws_url, max_size=None) as elsewhere:
-            client.send(json.dumps({"type": "response.create", "input": "go"}))
+            client.send(frame({"type": "response.create", "input": "go"}))
             told = read(client, "response.output_text.delta")
             response_id = told[0]["response"]["id"]
-            elsewhere.send(json.dumps({"type": "codeact:response.resume", "response_id": response_id}))
+            elsewhere.send(frame({"type": "codeact:response.resume", "response_id": response_id}))
             stream = read(elsewhere, "response.output_text.delta")
             suspended(paused, signal.SIGSTOP)
             try:
@@ -57,7 +58,7 @@ def test_a_server_that_was_paused_for_longer_than_its_lease_tells_no_end(
             after = max(event.get("sequence_number", -1) for event in told)
             for socket in (client, elsewhere):  # Where it was paused, too, the rest of the stored story can be had.
                 socket.send(
-                    json.dumps({"type": "codeact:response.resume", "response_id": response_id, "starting_after": after})
+                    frame({"type": "codeact:response.resume", "response_id": response_id, "starting_after": after})
                 )
                 rest = read(socket, "response.failed")
                 assert rest == [event for event in stream if event["sequence_number"] > after]

@@ -63,7 +63,7 @@ def test_a_call_ends_the_response_and_the_next_one_brings_its_value(
     assert (call.name, json.loads(call.arguments), call.status) == ("get_weather", {"city": "Bern"}, "completed")
     block = next(item for item in first.output if item.type == "code_interpreter_call")
     assert call.model_extra["codeact:code_item_id"] == block.id
-    assert (block.status, logs(first)) == ("incomplete", "asking\n")
+    assert (block.status, logs(first)) == ("completed", "asking\n")
     second = ask(client, previous_response_id=first.id, input=[output(call, '{"sky": "blue"}')])
     assert logs(second) == "blue\nend\n"
     assert second.output_text == "It is sunny."

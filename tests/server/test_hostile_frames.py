@@ -10,6 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from codeact.server.transports.websocket import BAD_FRAMES
+from tests.asking import frame as asked
 from tests.server import hostile
 from tests.server.conftest import Running
 from tests.server.hostile import FRAMES, MESSAGE, RAW_FRAMES
@@ -114,7 +115,7 @@ def test_whatever_is_said_into_a_running_response(server: Running, walk: Walk) -
     """Frames about a response that runs reach further than those about one that is not there."""
     headers = {"Authorization": "Bearer key"}
     with connect(server.ws_url, additional_headers=headers, max_size=None) as asking:
-        asking.send(json.dumps({"type": "response.create", "input": "Count to 30, slowly."}))
+        asking.send(asked({"type": "response.create", "input": "Count to 30, slowly."}))
         response_id = json.loads(asking.recv(timeout=30))["response"]["id"]
         inputs = [*hostile.VALUES, *(value for value in hostile.mutations([MESSAGE]) if value != [MESSAGE])]
         refused = [value for value in some(inputs, 2) if not isinstance(value, str) and not _is_said(value)]

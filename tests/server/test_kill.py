@@ -11,6 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.asking import frame
 from tests.needs import LONG
 from tests.server.processes import ServerProcess, sandboxes_of, serving
 
@@ -30,7 +31,7 @@ def ask(server: ServerProcess, body: Event, *, kill_at: int | None = None) -> li
     """The events of an answer; the server is killed when so many have come, or with 0, as soon as it was asked."""
     events: list[Event] = []
     with connect(server.ws_url, max_size=None, open_timeout=30) as socket:
-        socket.send(json.dumps({"type": "response.create", **body}))
+        socket.send(frame({"type": "response.create", **body}))
         if kill_at == 0:
             server.kill()
         try:
@@ -76,7 +77,7 @@ def check(told: list[Event], stored: Event, log: list[Event]) -> str:
 
 
 def resumed(server: ServerProcess, response_id: str, after: int) -> list[Event]:
-    answer = server.get(f"/v1/responses/{response_id}?stream=true&starting_after={after}")
+    answer = server.get(f"/v1/responses/{response_id}?stream=true&include=codeact:events&starting_after={after}")
     lines = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: ")]
     assert lines[-1] == "[DONE]"
     return [json.loads(line) for line in lines[:-1]]

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+from tests.asking import frame
 from tests.model_server import ModelServer
 from tests.server.conftest import Running
 
@@ -43,7 +44,7 @@ def limited(make_server: Callable[..., Running], model_server: ModelServer) -> R
 
 def answer(server: Running) -> dict[str, Any]:
     with connect(server.ws_url, max_size=None) as socket:
-        socket.send(json.dumps({"type": "response.create", "input": "go"}))
+        socket.send(frame({"type": "response.create", "input": "go"}))
         event: dict[str, Any] = {}
         while event.get("type") != "response.completed":
             event = json.loads(socket.recv(timeout=60))

@@ -14,6 +14,7 @@ from websockets.sync.client import connect
 from codeact.models import discovery
 from codeact.models.discovery import Probe
 from codeact.server import startup
+from tests.asking import frame
 from tests.model_server import ModelServer
 from tests.server.conftest import Running, running, settings_of
 
@@ -71,7 +72,7 @@ def test_a_model_that_is_not_served_is_refused_by_name_on_every_way_in(
         assert (error["code"], error["param"]) == ("model_not_found", "model")
         assert REFUSAL in error["message"]
     with connect(scripted.ws_url) as socket:
-        socket.send(json.dumps({"type": "response.create", "input": "x", "model": "gpt-9"}))
+        socket.send(frame({"type": "response.create", "input": "x", "model": "gpt-9"}))
         assert REFUSAL in json.loads(socket.recv(30))["error"]["message"]
     assert model_server.requests == []
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from tests.asking import frame
 from tests.model_server import Gate, ModelServer
 from tests.server.conftest import Running, running, settings_of
 
@@ -40,7 +41,7 @@ def read(socket: ClientConnection, *until: str) -> list[dict[str, Any]]:
 
 def asks(server: Running, stack: ExitStack) -> ClientConnection:
     socket = stack.enter_context(connect(server.ws_url, max_size=None))
-    socket.send(json.dumps({"type": "response.create", "input": "go"}))
+    socket.send(frame({"type": "response.create", "input": "go"}))
     return socket
 
 

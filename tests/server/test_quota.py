@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from codeact.store import OwnerLimits, open_store
+from tests.asking import frame
 from tests.server.conftest import Running, in_thread, settings_of
 
 FIBONACCI = "What is the 100th Fibonacci number?"
@@ -79,9 +80,9 @@ def test_concurrent_responses_of_one_owner_leave_others_alone(keyed: Running, ke
     sleep = "Count to 10, live"
     mine, theirs = key_for("many", concurrent_responses=1), key_for("few", concurrent_responses=1)
     with connect(keyed.ws_url, additional_headers={"Authorization": f"Bearer {mine}"}) as socket:
-        socket.send(json.dumps({"type": "response.create", "input": sleep}))
+        socket.send(frame({"type": "response.create", "input": sleep}))
         assert json.loads(socket.recv(timeout=10))["type"] == "response.created"
-        socket.send(json.dumps({"type": "response.create", "input": sleep}))
+        socket.send(frame({"type": "response.create", "input": sleep}))
         frames = (json.loads(socket.recv(timeout=30)) for _ in range(10_000))
         error = next(frame for frame in frames if frame["type"] == "error")
         assert (error["status"], error["error"]["code"]) == (429, "concurrent_responses_exceeded")

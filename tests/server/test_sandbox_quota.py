@@ -9,6 +9,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+from tests.asking import frame
 from tests.model_server import Gate, ModelServer
 from tests.server.conftest import Running
 
@@ -36,7 +37,7 @@ def busy(server: Running, model_server: ModelServer) -> Iterator[str]:
     """While code of a conversation runs; its id."""
     model_server.reply(BUSY)
     with connect(server.ws_url, max_size=None) as socket:
-        socket.send(json.dumps({"type": "response.create", "input": "go"}))
+        socket.send(frame({"type": "response.create", "input": "go"}))
         event: dict[str, Any] = {"type": ""}
         while event["type"] != "codeact:code_interpreter_call.output":
             event = json.loads(socket.recv(timeout=60))
@@ -63,7 +64,7 @@ def test_an_owner_whose_sandboxes_are_all_in_use_is_told_when_to_come_back(
         assert answer.json()["error"]["type"] == "too_many_requests"
         assert int(answer.headers["Retry-After"]) >= 1
         with connect(server.ws_url) as socket:
-            socket.send(json.dumps({"type": "response.create", "input": "go"}))
+            socket.send(frame({"type": "response.create", "input": "go"}))
             event = json.loads(socket.recv(timeout=30))
     assert (event["type"], event["status"], event["error"]["code"]) == ("error", 429, "sandbox_quota_exceeded")
 
@@ -89,7 +90,7 @@ def test_a_hit_quota_in_the_middle_of_an_answer_fails_it_by_name(server: Running
     gate = Gate()
     model_server.reply("I wait.", gate, SHORT)
     with connect(server.ws_url) as socket:
-        socket.send(json.dumps({"type": "response.create", "input": "go"}))
+        socket.send(frame({"type": "response.create", "input": "go"}))
         gate.reached.result(timeout=30)
         with busy(server, model_server):
             gate.open()

@@ -16,6 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.asking import frame
 from tests.model_server import Gate, ModelServer
 
 CODEACT = Path(sys.executable).with_name("codeact")
@@ -146,7 +147,7 @@ def test_on_sigterm_an_answer_under_way_still_ends_and_a_second_signal_ends_it_a
             address = re.search(r"localhost:\d+", read_until(process, "Ctrl-C"))
             assert address is not None
             with connect(f"ws://{address[0]}/v1/responses") as client:
-                client.send(json.dumps({"type": "response.create", "input": "go"}))
+                client.send(frame({"type": "response.create", "input": "go"}))
                 created = json.loads(client.recv(timeout=30))
                 gate.reached.result(timeout=30)
                 process.send_signal(signal.SIGTERM)

@@ -1,13 +1,13 @@
-"""Who gets our own events: whoever asks, and official clients only then; the numbers they see have no gaps."""
+"""Only who asks gets our own events; the numbers that others see have no gaps."""
 
 import json
 from typing import Any
 
 import httpx
 import pytest
-from openai import OpenAI
+from websockets.sync.client import ClientConnection, connect
 
-from codeact.server.transports.standard_events import gets_ours, of_the_standard
+from codeact.server.transports.standard_events import of_the_standard
 from tests.model_server import ModelServer
 from tests.server.conftest import Running
 
@@ -19,6 +19,13 @@ def streamed(server: Running, headers: dict[str, str], **body: Any) -> list[dict
     body = {"input": "add", "stream": True, **body}
     text = httpx.post(f"{server.url}/v1/responses", json=body, headers=headers, timeout=60).text
     return read(text)
+
+
+def told(socket: ClientConnection) -> list[dict[str, Any]]:
+    events = [json.loads(socket.recv(timeout=60))]
+    while events[-1]["type"] != "response.completed":
+        events.append(json.loads(socket.recv(timeout=60)))
+    return events
 
 
 def read(text: str) -> list[dict[str, Any]]:
@@ -33,25 +40,33 @@ def server(scripted: Running, model_server: ModelServer) -> Running:
     return scripted
 
 
-def test_an_official_client_gets_the_standards_events_without_gaps_and_resumes_by_them(server: Running) -> None:
-    events = streamed(server, OFFICIAL)
+@pytest.mark.parametrize("headers", [OFFICIAL, {}])
+def test_every_client_gets_the_standards_events_without_gaps_and_resumes_by_them(
+    server: Running, headers: dict[str, str]
+) -> None:
+    events = streamed(server, headers)
     assert not [event["type"] for event in events if event["type"].startswith("codeact:")]
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     path = f"{server.url}/v1/responses/{events[0]['response']['id']}"
-    rest = httpx.get(path, params={"stream": "true", "starting_after": "5"}, headers=OFFICIAL).text
+    rest = httpx.get(path, params={"stream": "true", "starting_after": "5"}, headers=headers).text
     assert read(rest) == events[6:]
 
 
-@pytest.mark.parametrize("headers", [OFFICIAL, {}])
-def test_whoever_asks_gets_ours_too(server: Running, headers: dict[str, str]) -> None:
-    events = streamed(server, headers, include=["codeact:events"])
+def test_on_a_socket_too_who_does_not_ask_gets_the_standards_events_and_resumes_by_them(server: Running) -> None:
+    with connect(server.ws_url, max_size=None) as socket:
+        socket.send('{"type": "response.create", "input": "add"}')
+        events = told(socket)
+        assert not [event["type"] for event in events if event["type"].startswith("codeact:")]
+        assert [event["sequence_number"] for event in events] == list(range(len(events)))
+        resume = {"type": "codeact:response.resume", "response_id": events[0]["response"]["id"], "starting_after": 5}
+        socket.send(json.dumps(resume))
+        assert told(socket) == events[6:]
+
+
+def test_whoever_asks_gets_ours_too(server: Running) -> None:
+    events = streamed(server, {}, include=["codeact:events"])
     assert "codeact:code_interpreter_call.output" in [event["type"] for event in events]
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
-
-
-def test_the_official_client_says_what_it_is(scripted: Running) -> None:
-    with OpenAI(base_url=scripted.url, api_key="none") as client:
-        assert not gets_ours(None, {name.lower(): str(value) for name, value in client.default_headers.items()})
 
 
 @pytest.mark.anyio

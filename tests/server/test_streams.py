@@ -12,6 +12,7 @@ from pymongo import MongoClient
 from websockets.sync.client import ClientConnection, connect
 
 from codeact.store.database.uri import socket_uri
+from tests.asking import frame
 from tests.model_server import Gate, ModelServer
 from tests.server.conftest import Running
 
@@ -39,7 +40,7 @@ def begin(scripted: Running) -> Iterator[Ask]:
 
         def begin(until: str) -> tuple[ClientConnection, list[Event]]:
             socket = sockets.enter_context(connect(scripted.ws_url, max_size=None))
-            socket.send(json.dumps({"type": "response.create", "input": "go"}))
+            socket.send(frame({"type": "response.create", "input": "go"}))
             return socket, read(socket, until)
 
         yield begin
@@ -58,12 +59,12 @@ def resume(response_id: str, after: int) -> Event:
 
 def over_socket(server: Running, response_id: str, after: int) -> list[Event]:
     with connect(server.ws_url, max_size=None) as socket:
-        socket.send(json.dumps(resume(response_id, after)))
+        socket.send(frame(resume(response_id, after)))
         return read(socket)
 
 
 def over_sse(server: Running, response_id: str, after: int) -> list[Event]:
-    url = f"{server.url}/v1/responses/{response_id}?stream=true&starting_after={after}"
+    url = f"{server.url}/v1/responses/{response_id}?stream=true&include=codeact:events&starting_after={after}"
     with httpx.stream("GET", url, trust_env=False, timeout=60) as answer:
         lines = [line.removeprefix("data: ") for line in answer.iter_lines() if line.startswith("data: ")]
     assert lines[-1] == "[DONE]"
@@ -99,7 +100,7 @@ def test_in_the_middle_of_tokens_and_of_kernel_output_and_after_the_end(
         def join() -> None:
             for server in (scripted, other):
                 joined = sockets.enter_context(connect(server.ws_url, max_size=None))
-                joined.send(json.dumps(resume(response_id, len(events) - 1)))
+                joined.send(frame(resume(response_id, len(events) - 1)))
                 late.append((len(events), joined))
 
         join()
@@ -147,7 +148,7 @@ def test_steering_works_on_another_servers_socket(begin: Ask, other: Running, mo
     socket, events = begin("response.output_text.delta")
     response_id = events[0]["response"]["id"]
     with connect(other.ws_url, max_size=None) as elsewhere:
-        elsewhere.send(json.dumps(resume(response_id, len(events) - 1)))
+        elsewhere.send(frame(resume(response_id, len(events) - 1)))
         steer(elsewhere, response_id, "in French, please")
         accepted = read(elsewhere, "response.steer.accepted")[-1]["steer"]
         assert accepted["previous_response_id"] == response_id
@@ -159,7 +160,7 @@ def test_steering_works_on_another_servers_socket(begin: Ask, other: Running, mo
             accepted["codeact:next_response_id"],
             response_id,
         )
-        elsewhere.send(json.dumps(resume(successor["id"], -1)))
+        elsewhere.send(frame(resume(successor["id"], -1)))
         assert read(elsewhere)[-1]["response"]["output"][0]["content"][0]["text"] == "In French: bonjour."
         assert "in French, please" in model_server.requests[-1].messages[-1]["content"]
         steer(elsewhere, response_id, "more")
@@ -211,7 +212,7 @@ def test_events_that_have_expired_are_an_error_that_names_what_is_left(
     with MongoClient[Any](socket_uri(scripted.settings.data_dir / "mongodb" / "mongod.sock")) as client:
         client["codeact"]["events"].delete_many({"_id": {"$regex": f"^{response_id}:"}})
     url = f"{scripted.url}/v1/responses/{response_id}"
-    answer = httpx.get(f"{url}?stream=true&starting_after=2", trust_env=False)
+    answer = httpx.get(f"{url}?stream=true&include=codeact:events&starting_after=2", trust_env=False)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (410, "events_expired", "starting_after")
     assert f"GET /v1/responses/{response_id}" in error["message"]
@@ -235,7 +236,7 @@ def test_an_idle_stream_is_kept_alive(
     model_server.reply("One", never)
     _, events = begin("response.output_text.delta")
     url = f"{scripted.url}/v1/responses/{events[0]['response']['id']}"
-    with httpx.stream("GET", f"{url}?stream=true", trust_env=False, timeout=60) as answer:
+    with httpx.stream("GET", f"{url}?stream=true&include=codeact:events", trust_env=False, timeout=60) as answer:
         assert next(line for line in answer.iter_lines() if line.startswith(":")) == ": keep-alive"
     httpx.post(f"{url}/cancel", trust_env=False, timeout=60)
 
@@ -243,7 +244,7 @@ def test_an_idle_stream_is_kept_alive(
 def test_who_waits_for_a_sandbox_is_told_so(other: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("codeact.agent.code_runner.NOTICE_DELAY_S", 0.01)
     with connect(other.ws_url, max_size=None) as socket:
-        socket.send(json.dumps({"type": "response.create", "input": "What is the 100th Fibonacci number?"}))
+        socket.send(frame({"type": "response.create", "input": "What is the 100th Fibonacci number?"}))
         events = read(socket)
     told = [(event["type"], event.get("status")) for event in events]
     assert told.count(("codeact:status", "starting_sandbox")) == 1

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from tests.asking import frame
 from tests.server.processes import ServerProcess, serving
 
 ENDS = ("response.completed", "response.incomplete", "response.failed", "error")
@@ -31,10 +32,10 @@ def read(socket: ClientConnection, *until: str) -> list[dict[str, Any]]:
 def test_an_answer_is_steered_and_cancelled_at_another_process(servers: tuple[ServerProcess, ServerProcess]) -> None:
     at_work, other = servers
     with connect(at_work.ws_url, max_size=None) as socket, connect(other.ws_url, max_size=None) as elsewhere:
-        socket.send(json.dumps({"type": "response.create", "input": "Count to 60, slowly."}))
+        socket.send(frame({"type": "response.create", "input": "Count to 60, slowly."}))
         events = read(socket, "codeact:code_interpreter_call.output")
         response_id = events[0]["response"]["id"]
-        elsewhere.send(json.dumps({"type": "codeact:response.resume", "response_id": response_id}))
+        elsewhere.send(frame({"type": "codeact:response.resume", "response_id": response_id}))
         elsewhere.send(json.dumps({"type": "response.steer", "previous_response_id": response_id, "input": "and on"}))
         assert read(elsewhere, "response.steer.accepted")[-1]["steer"]["previous_response_id"] == response_id
         cancelled = httpx.post(f"{other.url}/v1/responses/{response_id}/cancel", trust_env=False, timeout=60).json()

@@ -14,6 +14,7 @@ from codeact.errors import Overloaded
 from codeact.runs.held_bytes import ConnectionMemory, ConnectionMemoryFull
 from codeact.runs.resume_points import EphemeralResponses, ResumePoint
 from codeact.store import Blob
+from tests.asking import frame
 from tests.server.conftest import Running
 
 
@@ -94,11 +95,11 @@ def test_on_a_socket_it_is_refused_by_name_and_freed_with_the_socket(make_server
                 {"type": "input_text", "text": "hello"},
             ]
             request = {"store": False, "input": [{"role": "user", "content": content}], "max_tool_calls": 0}
-            socket.send(json.dumps({"type": "response.create", **request}))
+            socket.send(frame({"type": "response.create", **request}))
             event = ends(socket)
     assert event["type"] == "error"
     assert event["error"]["code"] == "overloaded"
     with connect(server.ws_url) as socket:
-        socket.send(json.dumps({"type": "response.create", "store": False, "input": "hello", "max_tool_calls": 0}))
+        socket.send(frame({"type": "response.create", "store": False, "input": "hello", "max_tool_calls": 0}))
         assert ends(socket)["type"] == "response.completed"
     assert server.state.memory.bytes < 100_000

@@ -10,6 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from tests.asking import frame
 from tests.server.conftest import Running
 
 FIBONACCI = "What is the 100th Fibonacci number?"
@@ -22,7 +23,7 @@ class Socket:
         self.connection = connection
 
     def send(self, event: dict[str, Any] | str) -> None:
-        self.connection.send(event if isinstance(event, str) else json.dumps(event))
+        self.connection.send(event if isinstance(event, str) else frame(event))
 
     def recv(self) -> dict[str, Any]:
         return dict(json.loads(self.connection.recv(timeout=30)))
