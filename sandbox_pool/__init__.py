@@ -1,4 +1,4 @@
-"""Runs Python code in isolated sandboxes: keeps some of them warm, and streams the output of running code."""
+"""Runs Python code in isolated sandboxes, keeps a pool of warm sandboxes, and streams the output of running code."""
 
 from sandbox_pool.backends.base import GUEST, Backend, Death, Isolation, Notice, Started
 from sandbox_pool.errors import (

@@ -8,10 +8,10 @@ __all__ = ["Backoff"]
 
 
 class Backoff:
-    """The pauses of one loop that tries again. Not shared between loops.
+    """Computes the pauses of one retry loop. Each loop needs its own.
 
-    `jitter` is the part of a pause that chance may take away, so that what fails together is not tried together
-    again: 0.2 makes a pause of 10 s one of 8 to 10 s.
+    `jitter` is the fraction by which a pause may be shortened at random, so that tasks that failed together do not
+    retry together: with 0.2, a pause of 10 s lasts 8 to 10 s.
     """
 
     def __init__(self, first_s: float, longest_s: float, *, jitter: float = 0.0) -> None:
@@ -22,11 +22,11 @@ class Backoff:
 
     @property
     def longest_s(self) -> float:
-        """How long the next pause can be, without what chance takes away."""
+        """The length of the next pause in seconds, before jitter shortens it."""
         return min(self._first_s * 2.0 ** min(self._failures, 64), self._longest_s)
 
     def next_s(self) -> float:
-        """The length of the next pause; the one after it is twice as long."""
+        """Returns the length of the next pause in seconds, and doubles the one after it."""
         pause_s = self.longest_s * random.uniform(1.0 - self._jitter, 1.0)  # noqa: S311 (jitter, no secret)
         self._failures += 1
         return pause_s
@@ -36,5 +36,5 @@ class Backoff:
         await anyio.sleep(self.next_s())
 
     def reset(self) -> None:
-        """Begins again with the shortest pause, after an attempt that succeeded."""
+        """Makes the next pause the shortest again. Call it after an attempt that succeeded."""
         self._failures = 0

@@ -1,4 +1,4 @@
-"""Calls that sandboxed code makes to functions outside of the sandbox: reads them, and bounds how many there are."""
+"""Reads the calls that sandboxed code makes to functions outside of the sandbox, and bounds their number and size."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,13 @@ __all__ = ["MAX_OPEN", "VALUE_BYTES", "Call", "CallBudget", "defining", "to_call
 ARGUMENTS_BYTES = 1_000_000
 VALUE_BYTES = 4_000_000
 MAX_OPEN = 64
-"""So many calls of one execution can wait for their values at once."""
+"""The maximum number of calls of one execution that may wait for their values at the same time."""
 
 MODULE = "codeact_calls"
 
 
 class Call(msgspec.Struct, frozen=True):
-    """`arguments` is the JSON text of an object, as the code in the sandbox gave it: nothing of it is checked."""
+    """A call of an outside function. `arguments` is the unchecked JSON text that the code in the sandbox sent."""
 
     call_id: str
     name: str
@@ -28,7 +28,7 @@ _call = msgspec.json.Decoder(Call)
 
 
 def to_call(content: bytes) -> Call:
-    """The content of a `codeact_call` message. Raises `ValueError` or `msgspec.MsgspecError`."""
+    """Decodes a `codeact_call` message. Raises `ValueError` or `msgspec.MsgspecError` for an invalid one."""
     call = _call.decode(content)
     if len(call.arguments) > ARGUMENTS_BYTES or len(call.call_id) > 64 or len(call.name) > 128:
         raise ValueError("a call is too large")
@@ -37,10 +37,10 @@ def to_call(content: bytes) -> Call:
 
 @dataclass(slots=True)
 class CallBudget:
-    """What one piece of code may still call for: `calls`, and bytes of arguments and values.
+    """How many calls, and bytes of arguments and values, one piece of code has left.
 
-    `exceeded` names the limit that was passed; whoever holds the code ends it then. `waited_s` is how long the code has
-    waited for functions that this process answers.
+    `exceeded` names the limit that the code has passed; the execution then stops the code. `waited_s` is how long the
+    code has waited for functions that this process answers.
     """
 
     calls: int
@@ -49,7 +49,7 @@ class CallBudget:
     waited_s: float = 0.0
 
     def take(self, size_bytes: int, *, calls: int = 0) -> bool:
-        """Counts a call's arguments or its value; False where that is too much."""
+        """Subtracts a call's arguments or its value. Returns False when the budget is exceeded."""
         self.calls -= calls
         self.call_bytes -= size_bytes
         if self.exceeded is None and (self.calls < 0 or self.call_bytes < 0):
@@ -58,7 +58,7 @@ class CallBudget:
 
 
 def defining(source: str) -> str:
-    """Code that runs `source` beside the user's names, after giving the kernel the module `codeact_calls`."""
+    """Returns code that installs the module `codeact_calls` in the kernel and runs `source` in its own namespace."""
     module = (Path(__file__).parent / "guest" / "kernel_calls.py").read_text("utf-8")
     whole = (
         "import sys, types\n"

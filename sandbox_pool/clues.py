@@ -1,4 +1,4 @@
-"""Reads what a kernel adds to an error beside its message, as bounded facts."""
+"""The facts that a kernel adds to an error message, such as the names that exist, with their sizes bounded."""
 
 import msgspec
 
@@ -9,11 +9,11 @@ CHARS = 200
 
 
 class Clue(msgspec.Struct, frozen=True):
-    """Facts from inside the sandbox (`kernel_clues.py`), to be trusted as little as anything from there.
+    """What the code asked for and what exists instead. It comes from `kernel_clues.py` in the sandbox: do not trust it.
 
-    `about` is what was missing: `column`, `label`, `key`, `index`, `attribute`, `name`, `module`, `file` or `network`.
-    `name` is the one that was asked for, `known` are those that exist, the nearest first, and `more` of them are left
-    out. `place` is where was looked: a directory, a module, a type.
+    `about` is the kind of thing that was missing: `column`, `label`, `key`, `index`, `attribute`, `name`, `module`,
+    `file` or `network`. `name` is the requested name. `known` lists existing names, the most similar first; `more` is
+    how many further names it leaves out. `place` is where the code looked: a directory, a module or a type.
     """
 
     about: str
@@ -23,6 +23,6 @@ class Clue(msgspec.Struct, frozen=True):
     place: str = ""
 
     def bounded(self) -> "Clue":
-        """The same with every text and list cut to a size that fits into what a model reads."""
+        """Returns a copy whose texts and list are cut to a size that fits into a model's prompt."""
         known = [name[:CHARS] for name in self.known[:NAMES]]
         return Clue(self.about[:CHARS], self.name[:CHARS], known, min(max(self.more, 0), 10**9), self.place[:CHARS])

@@ -1,18 +1,18 @@
-"""All errors that `sandbox_pool` raises. Exceptions of sandboxed code are data (`outputs.Error`), never these.
+"""All errors that `sandbox_pool` raises. An exception of sandboxed code is data (`outputs.Error`), never one of these.
 
 SandboxError
 ├── EngineUnavailable    no engine answers, or it refuses us (permission)
 ├── ImageUnavailable     the engine answers but the image can be neither built nor pulled
 ├── SandboxStartFailed   the sandbox was created but its kernel never answered
-├── SandboxGone          used after its kernel died or it was closed
-├── SandboxBusy          a second execution while one runs
-├── FileError            a file could not be read, written, listed or deleted, and nothing else is wrong
+├── SandboxGone          the sandbox's kernel has died, or the sandbox was closed
+├── SandboxBusy          the sandbox already executes other code
+├── FileError            a file could not be read, written, listed or deleted; the sandbox itself still works
 │   ├── FileNotFound     there is no such file
-│   ├── FileRefused      its path, or what is there under its path, is not one we touch
-│   └── FileLimit        it, or what it needs, is over the limit that `limit` names
-├── AtCapacity           no sandbox within the deadline, or the queue is full
-│   └── QuotaExceeded    one owner has as many as an owner may have
-└── PoolClosed           acquire on a pool that is closing
+│   ├── FileRefused      the path is invalid, or it leads to something other than a regular file
+│   └── FileLimit        the file, or the space for it, exceeds the limit that `limit` names
+├── AtCapacity           no sandbox became free within the deadline, or the queue is full
+│   └── QuotaExceeded    the owner already has as many sandboxes as one owner may have
+└── PoolClosed           the pool is closing, or was never opened
 """
 
 from typing import ClassVar

@@ -1,7 +1,8 @@
 """Names the extras of the distribution `codeact` that are not installed, and the command that installs them.
 
-`pip install codeact` brings an agent with local sandboxes. Everything else is an optional dependency (an extra), and
-the error of whoever misses one says what to install. The table below repeats pyproject.toml in names of modules.
+`pip install codeact` installs an agent with local sandboxes. Everything else is an extra. Code that needs an extra
+uses this module to say in its error message what to install. The table below lists the extras of pyproject.toml by
+the modules that they install.
 """
 
 from importlib.util import find_spec
@@ -21,16 +22,16 @@ MODULES = {
     "mcp": ("mcp",),
     "otel": ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http"),
 }
-"""The modules that each extra brings. What exists on some systems only (uvloop) is not among them."""
+"""The modules that each extra installs, without those that exist on some systems only (uvloop)."""
 
 
 def missing_extras(*extras: str) -> list[str]:
-    """Those of these extras that lack a module. Nothing is imported but the packages that hold a module."""
+    """Returns the extras of which a module is missing. Imports the modules' parent packages, not the modules."""
     return [extra for extra in extras if not all(_is_installed(module) for module in MODULES[extra])]
 
 
 def install_command(*extras: str) -> str:
-    """The command that installs them, for the end of an error message."""
+    """Returns the pip command that installs these extras, to end an error message with."""
     return " ".join(["pip install", *(f"'codeact[{extra}]'" for extra in extras)])
 
 
@@ -39,5 +40,5 @@ def _is_installed(module: str) -> bool:
         spec = find_spec(module)
     except (ImportError, ValueError):
         return False
-    # A folder of that name on the path, such as docker/ of a checkout, is found too, but without an origin.
+    # find_spec also finds a folder of that name on the path, such as docker/ of a checkout, but without an origin.
     return spec is not None and spec.origin is not None

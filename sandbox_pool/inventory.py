@@ -1,4 +1,4 @@
-"""What a kernel holds, as it says itself: variables, functions, imports and files, checked and bounded."""
+"""The kernel's own report of its variables, functions, imports and files, checked and bounded."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**60)]
 
 
 class HeldVariable(msgspec.Struct, frozen=True):
-    """A variable: `shape` is its length or shape, `detail` its dtype, columns or keys, `head` how its value begins."""
+    """A variable: `shape` is its length or shape, `detail` its dtype, columns or keys, `head` its first part."""
 
     name: _Name
     type: _Words = ""
@@ -25,7 +25,7 @@ class HeldVariable(msgspec.Struct, frozen=True):
 
 
 class HeldFunction(msgspec.Struct, frozen=True):
-    """A function or class that the code defined; `source` is empty where nobody has it."""
+    """A function or class that the code defined. `source` is empty when the kernel could not find it."""
 
     name: _Name
     kind: _Name = "function"
@@ -33,14 +33,14 @@ class HeldFunction(msgspec.Struct, frozen=True):
 
 
 class HeldImport(msgspec.Struct, frozen=True):
-    """A module, or something of the module."""
+    """An imported module, or a name imported from `module`."""
 
     name: _Name
     module: _Name = ""
 
 
 class HeldFile(msgspec.Struct, frozen=True):
-    """A regular file of the workspace; `sha256` is empty where it was not read."""
+    """A regular file of the workspace. `sha256` is empty when the kernel did not read the file."""
 
     path: _Words
     size_bytes: _Count
@@ -48,7 +48,7 @@ class HeldFile(msgspec.Struct, frozen=True):
 
 
 class Inventory(msgspec.Struct, frozen=True):
-    """What a kernel holds; `omitted` entries more are left out. Facts from inside a sandbox, to be trusted as such."""
+    """The report of one kernel; it leaves out `omitted` further entries. It comes from a sandbox: do not trust it."""
 
     variables: list[HeldVariable] = []
     functions: list[HeldFunction] = []
@@ -61,7 +61,7 @@ _decoder = msgspec.json.Decoder(Inventory)
 
 
 def to_inventory(content: bytes) -> Inventory:
-    """The content of a `codeact_inventory_reply`. Raises `ValueError` for anything else."""
+    """Decodes a `codeact_inventory_reply`. Raises `ValueError` for anything else."""
     if len(content) > MOST_BYTES:
         raise ValueError("the inventory is too large")
     return _decoder.decode(content)

@@ -1,7 +1,7 @@
-"""Loggers of this package: structlog's where the program has configured it, else those of `logging`.
+"""Loggers of this package. They use structlog if the program has configured it, and `logging` otherwise.
 
-Used alone, the library therefore writes nothing to stdout, and to stderr what `logging` shows by itself:
-warnings and errors. structlog is not even imported, which takes longer than the rest of the library.
+A program that uses the library alone therefore gets nothing on stdout, and on stderr only warnings and errors, as
+`logging` does by default. This module does not import structlog: that takes longer than the rest of the library.
 """
 
 import logging
@@ -15,7 +15,7 @@ LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERR
 
 
 class Logger:
-    """Each call has the name of an event and its fields. In `logging`, they are also the record's `fields`."""
+    """Logs events with fields. With `logging`, the fields are also in the record's attribute `fields`."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -27,11 +27,11 @@ class Logger:
         self._log("warning", event, fields)
 
     def error(self, event: str, *, exc_info: BaseException | None = None, **fields: Any) -> None:
-        """With the traceback of `exc_info`, where one is given."""
+        """Logs an error, with the traceback of `exc_info` if given."""
         self._log("error", event, fields, exc_info)
 
     def exception(self, event: str, **fields: Any) -> None:
-        """An error of ours, with the exception that is being handled."""
+        """Logs the exception that is being handled, with its traceback."""
         self._log("exception", event, fields, sys.exception())
 
     def _log(self, method: str, event: str, fields: dict[str, Any], exc_info: BaseException | None = None) -> None:
@@ -47,6 +47,6 @@ class Logger:
 
 
 def bound(**fields: Any) -> AbstractContextManager[Any]:
-    """Adds these fields to what structlog writes inside of the context, in this task and those that it starts."""
+    """Adds these fields to all structlog events of the context, in this task and in the tasks that it starts."""
     structlog = sys.modules.get("structlog")
     return nullcontext() if structlog is None else structlog.contextvars.bound_contextvars(**fields)

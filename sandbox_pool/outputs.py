@@ -1,9 +1,9 @@
-"""The outputs of running code, as nbformat defines them, and how they are merged.
+"""The outputs of running code, as nbformat defines them, and the function that merges them.
 
 Shapes follow nbformat 4.5 ("Code cell outputs") and the Jupyter messaging spec 5.5 ("Messages on the
-IOPub channel"). `Stream`, `DisplayData`, `ExecuteResult` and `Error` encode to exactly what a notebook
-file holds; `UpdateDisplayData` and `ClearOutput` exist only while code runs and act on earlier outputs
-(`fold` applies them).
+IOPub channel"). `Stream`, `DisplayData`, `ExecuteResult` and `Error` encode to exactly the JSON of a notebook
+file. `UpdateDisplayData` and `ClearOutput` exist only while code runs and change earlier outputs; `fold` applies
+them.
 """
 
 import re
@@ -27,21 +27,21 @@ __all__ = [
 ]
 
 _COLUMNS = re.compile("[ -~\u00a1-\u00ac\u00ae-\u02ff\u2190-\u21ff\u2500-\u25a1]*")
-"""ASCII, Latin, arrows, and what bars are made of: each takes one column of a terminal."""
+"""ASCII, Latin letters, arrows and the characters of progress bars: each takes one column of a terminal."""
 
 if TYPE_CHECKING:
     MimeBundle = dict[str, Any]
 else:
     MimeBundle = dict[str, msgspec.Raw]
-"""MIME type to content: text as `str`, PNG and JPEG as base64 `str`. What is decoded keeps the values of JSON types as
-`msgspec.Raw`: nobody here looks into them, and as Python objects they would take twenty times their bytes.
+"""MIME type to content: text as `str`, PNG and JPEG as base64 `str`. Values of JSON types stay undecoded
+(`msgspec.Raw`): this package does not read them, and as Python objects they would take twenty times the memory.
 """
 
 
 class Stream(msgspec.Struct, frozen=True, tag="stream", tag_field="output_type", omit_defaults=True):
-    """Text written to stdout or stderr; ANSI codes and carriage returns kept.
+    """Text written to stdout or stderr, with its ANSI codes and carriage returns.
 
-    `execution_count` is set on live text alone, and only where a thread of an earlier execution wrote it.
+    `execution_count` is set only on live text that a thread of an earlier execution wrote; it names that execution.
     """
 
     name: Literal["stdout", "stderr"]
@@ -61,7 +61,7 @@ class DisplayData(msgspec.Struct, frozen=True, tag="display_data", tag_field="ou
 
 
 class ExecuteResult(msgspec.Struct, frozen=True, tag="execute_result", tag_field="output_type", omit_defaults=True):
-    """The value of the last expression, in every MIME type its type can render."""
+    """The value of the last expression, in each MIME type that the value's class can render."""
 
     data: MimeBundle
     metadata: dict[str, Any] = {}
@@ -72,7 +72,7 @@ class ExecuteResult(msgspec.Struct, frozen=True, tag="execute_result", tag_field
 
 
 class Error(msgspec.Struct, frozen=True, tag="error", tag_field="output_type"):
-    """An exception raised by the code: data, never a Python exception on our side."""
+    """An exception that the code raised. It is data; this package does not raise it."""
 
     ename: str
     evalue: str
@@ -93,7 +93,7 @@ class UpdateDisplayData(
 
 
 class ClearOutput(msgspec.Struct, frozen=True, tag="clear_output", tag_field="output_type"):
-    """Removes what was shown so far; with `wait`, only when the next output comes."""
+    """Removes all earlier outputs; with `wait`, only when the next output arrives."""
 
     wait: bool = False
 
@@ -102,13 +102,13 @@ Output = Stream | DisplayData | ExecuteResult | Error | UpdateDisplayData | Clea
 
 
 class ExecutionResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How an execution ended, once its reply and its idle have both come.
+    """How an execution ended. It is complete once the kernel has sent both the reply and the status `idle`.
 
-    `status`: `ok`; `error` (the code raised); `interrupted` (somebody asked for the stop); `timeout`
-    (the time limit); `died` (the kernel went away: every variable is gone).
-    `error_kind` tells a syntax error (nothing ran) from a runtime error (the lines before it ran).
+    `status`: `ok`; `error` (the code raised); `interrupted` (a caller stopped the code); `timeout`
+    (the code exceeded its time limit); `died` (the kernel ended, and all variables with it).
+    `error_kind` distinguishes a syntax error (no line ran) from a runtime error (the lines before it ran).
     `limit` is the name of the `Limits` field that was hit, also when the status is `ok` but output was cut.
-    `detail` is a sentence for the user and the model; empty when there is nothing to say.
+    `detail` is an explanation for the user and the model; it may be empty.
     """
 
     status: Literal["ok", "error", "interrupted", "timeout", "died"]
@@ -123,11 +123,11 @@ class ExecutionResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 
 def fold(outputs: Iterable[Output]) -> list[Stream | DisplayData | ExecuteResult | Error]:
-    """The outputs as a notebook would hold them after these live ones, oldest first.
+    """Merges live outputs, oldest first, into the outputs that a notebook would store.
 
-    Neighbouring stream outputs of one name become one, less the lines that a progress bar has drawn over;
-    updates replace the content of the display they name; a clear removes everything before it (with `wait`,
-    once something follows).
+    Consecutive `Stream`s of one name become one, without the lines that a progress bar has overwritten. An
+    `UpdateDisplayData` replaces the content of earlier displays with its id. A `ClearOutput` removes all
+    outputs before it; with `wait`, only if another output follows.
     """
     folded: list[_Text | _Shown | ExecuteResult | Error] = []
     updates: dict[str, _Update] = {}
@@ -158,7 +158,7 @@ def fold(outputs: Iterable[Output]) -> list[Stream | DisplayData | ExecuteResult
 
 _Shown = tuple[int, DisplayData]
 _Update = tuple[int, UpdateDisplayData]
-"""With the place where it came: an update reaches only the displays before it."""
+"""An update with its position: it changes only the displays before it."""
 
 
 def _final(
@@ -177,7 +177,7 @@ def _final(
 
 
 def _read_texts(data: MimeBundle) -> None:
-    """Decodes the values of a bundle that are texts; other JSON stays as it came, on one line."""
+    """Decodes those values of a bundle that are JSON strings. Other JSON stays encoded, without line breaks."""
     for mime, value in data.items():
         if not isinstance(value, msgspec.Raw):
             continue
@@ -189,7 +189,7 @@ def _read_texts(data: MimeBundle) -> None:
 
 
 class _Text(StringIO):
-    """Text of one stream that still grows."""
+    """The text of one stream while more is appended to it."""
 
     def __init__(self, name: Literal["stdout", "stderr"], late: int | None) -> None:
         super().__init__()
@@ -198,13 +198,14 @@ class _Text(StringIO):
 
 
 def without_overdrawn(text: str) -> str:
-    """The text less what was drawn over from the start of its line by something at least as long.
+    """Removes text that a carriage return and at least as much later text have overwritten, as progress bars do.
 
-    What is left looks the same in a terminal. Text that is not surely one column a character stays.
+    A terminal shows the result exactly as it shows the input. Text with characters that may not take exactly one
+    column is not removed.
     """
     parts: list[str] = []
     at = 0
-    # Line by line, so that a thread that does this lets others run in between.
+    # One line at a time, so that other threads can run between lines.
     while (drawn_at := text.find("\r", at)) >= 0:
         start = text.rfind("\n", at, drawn_at) + 1 or at
         end = text.find("\n", drawn_at)
@@ -215,14 +216,14 @@ def without_overdrawn(text: str) -> str:
 
 
 def _last_drawn(line: str) -> str:
-    """Reads from the end; each piece is matched once, however many stand before it."""
+    """Removes the overwritten parts of one line. Linear: it goes from the end and matches each part once."""
     start = line.rfind("\r") + 1
     lines = [line[start:]]
     covers = _COLUMNS.fullmatch(lines[0]) is not None
     while start > 0:
         end, start = start - 1, line.rfind("\r", 0, start - 1) + 1
         if end == start:
-            continue  # Nothing was drawn.
+            continue  # This part is empty.
         piece = line[start:end]
         is_plain = _COLUMNS.fullmatch(piece) is not None
         if not (covers and is_plain and len(piece) <= len(lines[-1])):

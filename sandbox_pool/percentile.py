@@ -7,5 +7,5 @@ __all__ = ["percentile"]
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The value that `percent` of the values do not exceed, by nearest rank. `ordered` is sorted and not empty."""
+    """Returns the smallest value that `percent` of the values do not exceed. `ordered` must be sorted, not empty."""
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]

@@ -1,4 +1,4 @@
-"""Describes what a sandbox is made of: immutable settings that every backend reads."""
+"""The settings of a sandbox and its limits. Every backend reads them."""
 
 import re
 from dataclasses import dataclass, field
@@ -7,18 +7,18 @@ from typing import Literal
 __all__ = ["HOST", "Limits", "SandboxSpec"]
 
 HOST = re.compile(r"\.?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
-"""A name in `allowed_hosts`. With a dot before it, it stands for what is below it too."""
+"""A name in `allowed_hosts`. A name that begins with a dot includes its subdomains."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one sandbox may use. Each field's name is the name under which hitting it is reported.
+    """The limits of one sandbox. When one is hit, `ExecutionResult.limit` or an error names its field.
 
-    `lifetime_s` counts from when somebody got the sandbox, whatever it does. `workspace_inodes` counts files and
-    directories, in /tmp and /dev/shm too. `file_mb` is of one file that goes in or out. `calls` and `call_bytes` are of
-    one block of code: its calls of functions outside of the sandbox, and their arguments and values.
-    `attention_s` is how much of the server's own time messages may cost that nobody wants: output over its limit,
-    and what is malformed or forged.
+    `lifetime_s` counts from when a user got the sandbox, whether or not code runs. `workspace_inodes` counts files and
+    directories, including those in /tmp and /dev/shm. `file_mb` bounds each file that is uploaded or downloaded.
+    `calls` and `call_bytes` bound the calls that one block of code makes to functions outside of the sandbox, and
+    the size of their arguments and values. `attention_s` bounds the CPU time that the server spends on unwanted
+    messages of the sandbox: output over its limit, and malformed or forged messages.
     """
 
     execution_timeout_s: float = 60.0
@@ -38,7 +38,7 @@ class Limits:
     attention_s: float = 10.0
 
     def explain(self, name: str) -> str:
-        """A sentence on having hit this limit; nothing where the limit's own message says all."""
+        """Returns a sentence for the user who hit this limit, or "" where the error message is clear enough."""
         sentences = {
             "workspace_mb": f"The workspace is full: it holds {self.workspace_mb} MB.",
             "workspace_inodes": f"There is room for {self.workspace_inodes:,} files and directories, and no more.",
@@ -52,15 +52,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class SandboxSpec:
-    """One kind of sandbox; two equal specs give interchangeable sandboxes.
+    """The settings of a sandbox. Sandboxes of equal specs are interchangeable.
 
-    `image` is for backends that have images; None means the one built from `docker/sandbox.Dockerfile`.
-    `python` is for the process backend; None means the interpreter that runs us.
-    `network`: nothing; the `allowed_hosts`, through a proxy; or everything. See docs/sandboxes.md.
-    `runtime` names one of the Docker engine's, such as gVisor's `runsc`; None means its default.
-    `transport` is how a Docker sandbox's kernel is reached: by sockets in a shared directory, or through the
-    engine's own connection; `auto` takes the first where it can.
-    `preload` names modules imported before a sandbox counts as warm; one that is missing is passed over.
+    `image` is for backends that use images; None means the one built from `docker/sandbox.Dockerfile`.
+    `python` is for the process backend; None means the interpreter that runs this process.
+    `network` allows no connections (`none`), connections to the `allowed_hosts` through a proxy (`internal`), or all
+    connections (`open`). See docs/sandboxes.md.
+    `runtime` names a runtime of the Docker engine, such as gVisor's `runsc`; None means the engine's default.
+    `transport` is how the server reaches a Docker sandbox's kernel: by sockets in a shared directory (`directory`), or
+    through the engine's own connection (`engine`); `auto` uses the directory where that is possible.
+    `preload` names the modules to import before a sandbox counts as warm; missing modules are ignored.
     """
 
     image: str | None = None

@@ -1,4 +1,4 @@
-"""Runs background tasks, and starts each one again, with growing pauses, when it fails."""
+"""Runs background tasks, and restarts each one when it fails, after growing pauses."""
 
 import math
 import time
@@ -20,15 +20,15 @@ log = Logger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
 MOST_FAILURES = 10
-"""With these pauses, that many failures in a row take a minute and a half."""
+"""With these pauses, ten failures in a row take about a minute and a half."""
 STEADY_S = 60.0
-"""A task that ran for so long starts with a clean record when it fails again."""
+"""A task that ran for this long before it failed counts its failures, and its pauses, from the start again."""
 
 Work = Callable[[], Awaitable[None]]
 
 
 class Start(Protocol):
-    """Starts `work` in the background, under a name that nothing else has. Returns at once."""
+    """Starts `work` in the background, under a unique name. Returns at once."""
 
     def __call__(self, name: str, work: Work, *, ends: bool = False, essential: bool = True) -> None: ...
 
@@ -44,14 +44,14 @@ class _Task:
 
 
 class Supervisor:
-    """Keeps background tasks running. One for each process; for one event loop.
+    """Keeps background tasks running. Use one per process, in one event loop.
 
-    Work that raises is logged and started again after a pause that doubles each time. Other tasks notice
-    nothing. When an essential task has failed `most_failures` times in a row, `given_up` names it: the process
-    should end then, since something is broken that a restart of the task does not mend. The task itself is
-    still started again, so that whoever cannot end the process loses as little as possible.
+    When a task raises, the supervisor logs the error and restarts the task after a pause that doubles each time.
+    Other tasks keep running. After an essential task has failed `most_failures` times in a row, `given_up` names
+    it: restarting does not help, so the process should end. The supervisor still goes on restarting that task, for
+    programs that cannot end.
 
-    Work may return only where it was started with `ends`; work that has to go on for ever has failed then.
+    A task that was started with `ends` may return. For any other task, returning counts as a failure.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class Supervisor:
 
     @asynccontextmanager
     async def tasks(self) -> AsyncIterator[Start]:
-        """A group of tasks. Leaving it cancels them and waits for their end.
+        """Opens a group of tasks. On exit, cancels them and waits until they have ended.
 
-        An exception of the body leaves as it is, not in a group.
+        An exception of the body is raised as it is, not wrapped in an exception group.
         """
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
@@ -90,12 +90,12 @@ class Supervisor:
 
     @property
     def failing(self) -> dict[str, str]:
-        """Essential tasks that are down now, or were a moment ago, and what each failed with."""
+        """Maps each essential task that is down, or was down a moment ago, to the reason for its failure."""
         return self._failing(essential=True)
 
     @property
     def degraded(self) -> dict[str, str]:
-        """The same of tasks without which requests are still answered."""
+        """The same for tasks that are not essential: requests are answered without them."""
         return self._failing(essential=False)
 
     def _failing(self, *, essential: bool) -> dict[str, str]:
@@ -119,7 +119,7 @@ class Supervisor:
                         return
                     self._failed(task, began_at, "it ended")
                 except anyio.get_cancelled_exc_class():
-                    # A cancellation that nobody asked for is a bug of whatever was awaited.
+                    # If nobody cancelled this group, the awaited code has a bug and cancelled itself.
                     if anyio.current_effective_deadline() == -math.inf:
                         raise
                     self._failed(task, began_at, "it was cancelled from inside")
@@ -132,7 +132,7 @@ class Supervisor:
             del self._tasks[task.name]
 
     async def run(self, name: str, work: Work) -> None:
-        """Runs the work once. For tests to override: whatever this raises is a failure of the task."""
+        """Runs the work once. Tests override it to make tasks fail: every exception counts as a failure."""
         await work()
 
     def _failed(self, task: _Task, began_at: float, reason: str) -> None:

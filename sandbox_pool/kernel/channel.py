@@ -1,4 +1,4 @@
-"""One connection to a kernel's socket: opened once, watched, and never reopened."""
+"""One connection to a kernel's socket. It is opened once, monitored, and never reopened."""
 
 import asyncio
 import time
@@ -17,16 +17,16 @@ SUBSCRIBE_TO_ALL = b"\x01"
 READ_BYTES = 65_536
 LONGEST_WAIT_S = 0.5
 WRITE_BYTES = 16_000_000
-"""So much may wait for a kernel that does not read; then the connection ends."""
+"""How many unsent bytes may wait for a kernel that does not read; beyond that, the connection is closed."""
 TURN_S = 0.002
-"""A kernel that floods us is listened to for this long before everybody else has a turn."""
+"""How long one channel may process messages before other tasks of the event loop get their turn."""
 
 
 class Channel(asyncio.BufferedProtocol):
-    """A connection on which both sides speak ZMTP.
+    """A ZMTP connection to one socket of a kernel.
 
-    `on_message` gets each message as its frames, or `TooLarge` for one over `limit_bytes`, of which nothing is
-    kept: however much the other side sends, we hold about that limit, and it has to wait while we are busy.
+    `on_message` is called with the frames of each message, or with `TooLarge` for a message over `limit_bytes`, which
+    is dropped. The channel buffers about `limit_bytes` at most, and stops reading while it is busy.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class Channel(asyncio.BufferedProtocol):
         heartbeat: bool = False,
         pay: Callable[[float], float] = lambda seconds: 0.0,
     ) -> Self:
-        """Tries for as long as nobody listens there, or something else than ZMTP is spoken.
+        """Connects; retries for as long as nothing listens at the address or the peer does not speak ZMTP.
 
-        `heartbeat` also ends it when the other side has answered no ping for 30 s: a process that died while a
-        forked child of it holds the connection open. `pay` is told what reading has cost in CPU time, and says how
-        long to read nothing then.
+        With `heartbeat`, the channel also closes when the peer has answered no ping for 30 s: the kernel may have died
+        while a forked child keeps the connection open. `pay` is called with the CPU seconds that reading took, and
+        returns for how many seconds the channel must read nothing. Cancelling closes the connection.
         """
         while True:
             channel = cls(limit_bytes, on_message, pay)
@@ -96,9 +96,9 @@ class Channel(asyncio.BufferedProtocol):
             await self._loop.create_connection(lambda: self, host, int(port))
 
     def send(self, frames: Sequence[bytes]) -> None:
-        """Queues one message; nothing happens once the connection has ended.
+        """Queues one message. Does nothing if the connection has ended.
 
-        It ends, as `overflowed`, when more than 16 MB wait for the other side to read.
+        When more than 16 MB are queued, the connection is closed and `overflowed` is set.
         """
         self._write(zmtp.message(frames))
         if self._transport is not None and self._transport.get_write_buffer_size() > WRITE_BYTES:
@@ -106,15 +106,15 @@ class Channel(asyncio.BufferedProtocol):
             self._abort()
 
     def limit(self, limit_bytes: int) -> None:
-        """From the next message on, larger ones are `TooLarge`."""
+        """Sets the size limit of the following messages."""
         self._received.limit_bytes = limit_bytes
 
     async def ended(self) -> None:
-        """Returns when the connection has ended and everything that came before has been passed on."""
+        """Returns when the connection has ended and all received messages have been delivered."""
         await self._ended.wait()
 
     def close(self) -> None:
-        """Ends it at once; nothing is passed on any more. Idempotent."""
+        """Closes the connection at once and delivers no more messages. Idempotent."""
         self._on_message = lambda message: None
         self._abort()
 
@@ -158,7 +158,7 @@ class Channel(asyncio.BufferedProtocol):
             self._pass_on()
 
     def _pass_on(self) -> None:
-        """Passes on what is whole; if that takes too long, the rest in a later turn."""
+        """Delivers the complete messages. If that takes too long, schedules the rest for a later turn of the loop."""
         turn_ends_at = self._loop.time() + TURN_S
         began = time.thread_time()
         is_over = False

@@ -1,7 +1,6 @@
-"""Talks to one kernel over its sockets: sends requests, matches replies to them, and gives outputs to a `Sink`.
+"""The client of one kernel: sends requests, matches replies to them by message id, and delivers outputs to a `Sink`.
 
-Wire protocol: the Jupyter messaging spec 5.5. A reply and the end of an execution find their request by its
-message id.
+Wire protocol: the Jupyter messaging spec 5.5.
 """
 
 import asyncio
@@ -30,15 +29,17 @@ log = Logger(__name__)
 REPLY_BYTES = 4_000_000
 DRAIN_TIMEOUT_S = 0.5
 SKIPPED_BYTE_S = 1e-9
-"""What it costs to receive a byte that is not kept."""
+"""The estimated CPU time of receiving a byte of a dropped message."""
 WHEN_FULL_BYTES = 1_000_000
-"""Of a message that comes when no more output is taken: an error is still read."""
+"""The size limit of a message when the sink is full: large enough for an error, which is still delivered."""
 OUTPUTS = frozenset({"stream", "display_data", "update_display_data", "execute_result"})
 
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """An execution under way. `done` gets its reply once its idle has come too; None if the kernel goes first."""
+    """A running execution. `done` resolves to the reply once the status `idle` has come too, or to None if the
+    kernel ends first.
+    """
 
     message_id: str
     done: "asyncio.Future[Reply | None]"
@@ -47,14 +48,14 @@ class Request:
 
 
 class KernelClient:
-    """Connections to one kernel, opened once: when one of them ends, the kernel counts as gone for ever.
+    """The connections to one kernel. They are opened once; when one of them ends, `gone` is set for good.
 
-    `sink` gets what the kernel says. What is malformed, wrongly signed or unasked for is counted in `rejected` and
-    otherwise ignored. An output of more than `limit_bytes` is not received.
+    `sink` receives outputs and calls. Messages that are malformed, wrongly signed or unsolicited are counted in
+    `rejected` and ignored. Outputs larger than `limit_bytes` are dropped.
 
-    What reading costs of this thread's time is paid for: a kernel that takes more than its share is read more slowly.
-    A kernel that has wasted more than `attention_s`, does not read what it is sent, or whose control thread answers
-    nothing for too long, counts as gone; `fault` then says why.
+    The client measures the CPU time of reading: it reads a kernel that takes more than its share more slowly. It also
+    sets `gone`, with the reason in `fault`, when unwanted messages have cost more than `attention_s`, when the kernel
+    does not read its requests, or when its control thread does not answer for too long.
     """
 
     def __init__(self, connection: dict[str, Any], sink: Sink, *, limit_bytes: int, attention_s: float = 10.0) -> None:
@@ -69,20 +70,21 @@ class KernelClient:
         self._clock = asyncio.get_running_loop().time
         self._loop_budget = LoopBudget(attention_s, self._clock())
         self._unwanted: bool | None = None
-        """Of the message being read: whether it was forged (True), or only too much (False)."""
+        """Whether the current message was forged (True) or over a limit (False); None if it was wanted."""
         self._session = Session(connection["key"], connection["signature_scheme"])
         self._channels: dict[str, Channel] = {}
         self._watcher: asyncio.Task[None] | None = None
         self._requests: dict[str, Request] = {}
         self._ended: dict[str, int] = {}
-        """The numbers of executions, by their message ids."""
+        """Maps the message ids of ended executions to their execution counts."""
         self._answers: dict[str, asyncio.Future[Message | None]] = {}
         self._welcome: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
 
     async def connect(self, tasks: asyncio.TaskGroup) -> None:
-        """Returns when the kernel has answered and sends us every output; `tasks` watches it until `close`.
+        """Connects, and returns when the kernel has answered and our subscription to its outputs is active.
 
-        Tries for as long as nobody listens. Raises `ConnectionError` when the kernel goes away meanwhile.
+        Retries for as long as the kernel does not listen. Starts a task in `tasks` that monitors the kernel until
+        `close`. Raises `ConnectionError` when the kernel ends meanwhile.
         """
         self._channels["control"] = await self._open("control", "DEALER", REPLY_BYTES, self._read_reply, heartbeat=True)
         self._channels["shell"] = await self._open("shell", "DEALER", REPLY_BYTES, self._read_reply)
@@ -97,7 +99,7 @@ class KernelClient:
             self.packages = to_packages(answer)
 
     def execute(self, code: str, *, silent: bool = False) -> Request:
-        """Sends code to be run; wait for `done` before the next. `silent` code leaves no trace in In and Out."""
+        """Sends code to run; wait for `done` before the next call. `silent` code is not stored in In and Out."""
         content = {
             "code": code,
             "silent": silent,
@@ -115,23 +117,23 @@ class KernelClient:
     def interrupt(self, request: Request) -> "asyncio.Future[Message | None]":
         """Asks the kernel to interrupt this request, whether its code has begun or not.
 
-        The future is done when the kernel has sent the signal (None: it has gone). Wait for it before the
-        next `execute`, or the signal could hit that.
+        The future resolves when the kernel has sent the signal, or to None if the kernel has ended. Wait for it
+        before the next `execute`: the signal could interrupt that code instead.
         """
         return self._ask("control", "interrupt_request", {"request_id": request.message_id})
 
     def answer(self, call_id: str, *, value: str | None = None, error: str | None = None) -> None:
-        """Lets a call go on: with its value as JSON text, or with words that it raises."""
+        """Answers a call: it returns `value`, which is JSON text, or raises an exception with the text `error`."""
         content = {"call_id": call_id, "value": value} if error is None else {"call_id": call_id, "error": error}
         if not self.gone.is_set():
             self._send("control", "codeact_return", content)
 
     def inventory(self) -> "asyncio.Future[Message | None]":
-        """Asks for what the kernel holds, by the control channel: also while code runs. None when it has gone."""
+        """Asks for the kernel's inventory, also while code runs. Resolves to None if the kernel has ended."""
         return self._ask("control", "codeact_inventory_request", {})
 
     def close(self) -> None:
-        """Ends the connections; what is still open is done with None."""
+        """Closes the connections, and resolves all pending requests to None."""
         if self._watcher is not None:
             self._watcher.cancel()
         for channel in self._channels.values():
@@ -160,7 +162,7 @@ class KernelClient:
                     self._omit(frames)
                 else:
                     self._reject(f"a reply of {frames} bytes")
-            except Exception as error:  # Whatever a hostile message provokes ends here.
+            except Exception as error:  # A hostile message may provoke any exception.
                 self._reject(repr(error))
             if self._unwanted is not None:
                 spent_s = time.thread_time() - began
@@ -238,7 +240,7 @@ class KernelClient:
         self._sink.omitted(size_bytes)
 
     def _reject(self, reason: str, *, forged: bool = True) -> None:
-        """Notes a message that is ignored; `forged`: that no kernel sends by itself."""
+        """Counts an ignored message. `forged` means that an unmodified kernel does not send such a message."""
         self._unwanted = forged
         self.rejected += 1
         self._first_rejected = self._first_rejected or reason[:200]
@@ -256,7 +258,7 @@ class KernelClient:
             request.done.set_result(request.reply)
 
     async def _watch(self) -> None:
-        """Finds that the kernel has gone, and lets what it said before be read."""
+        """Waits until a connection ends, delivers what was received before, and marks the kernel as gone."""
         async with asyncio.TaskGroup() as tasks:
             pulse = tasks.create_task(self._feel_pulse())
             endings = [tasks.create_task(channel.ended()) for channel in self._channels.values()]
@@ -279,7 +281,7 @@ class KernelClient:
         self._fail("silent")
 
     def _give_up(self) -> None:
-        """Nothing will be answered any more."""
+        """Resolves all pending requests to None."""
         for request in self._requests.values():
             request.done.set_result(None)
         for answer in (self._welcome, *self._answers.values()):

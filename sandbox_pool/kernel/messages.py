@@ -1,7 +1,7 @@
-"""Turns verified Jupyter messages into checked values. Trusts nothing that it reads.
+"""Decodes the contents of verified Jupyter messages, and checks and bounds them: the kernel is not trusted.
 
-Contents: the Jupyter messaging spec 5.5, "Messages on the IOPub channel". Reading raises `ValueError`,
-`msgspec.MsgspecError`, `RecursionError` or `OverflowError`, which a reader counts.
+Source: the Jupyter messaging spec 5.5, "Messages on the IOPub channel". For an invalid message, each function raises
+`ValueError`, `msgspec.MsgspecError`, `RecursionError` or `OverflowError`.
 """
 
 import re
@@ -27,17 +27,17 @@ __all__ = ["Reply", "to_output", "to_packages", "to_reply", "to_size", "to_state
 ERROR_CHARS = 200_000
 JSON_DEPTH = 64
 CONTAINERS = 100_000
-"""Lists and objects in a value that is kept as JSON. Numbers and texts in them are free: plots have many."""
+"""The maximum number of lists and objects in a JSON value. Numbers and texts are not counted: plots have many."""
 METADATA_BYTES, METADATA_NODES = 65_536, 1_000
 NODES = 10_000
-"""Values in any other content: a traceback has some hundred lines."""
+"""The maximum number of values in any other content. A traceback has a few hundred lines."""
 LARGEST_INT = 2**63 - 1
 
 T = TypeVar("T")
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """The content of an `execute_reply`; those after `traceback` are from its metadata, put there by our kernel."""
+    """An `execute_reply`. The fields after `traceback` come from its metadata, which our own kernel fills."""
 
     status: str
     execution_count: int | None = None
@@ -109,9 +109,10 @@ _metadata = msgspec.json.Decoder(_Metadata)
 
 
 def to_output(message: Message, *, late: int | None = None) -> Output | None:
-    """What this iopub message shows; None for a type that shows nothing.
+    """Returns the output in this IOPub message, or None for a type of message that has none.
 
-    `late` is the number of its execution if that has ended: then it clears nothing, since it was not its output.
+    `late` is the execution count of its execution if that has already ended. A late `clear_output` is ignored, since
+    it would clear the output of other code.
     """
     match message.type:
         case "stream":
@@ -129,7 +130,7 @@ def to_output(message: Message, *, late: int | None = None) -> Output | None:
 
 
 def to_reply(message: Message) -> Reply:
-    """The reply to an execution."""
+    """Decodes an `execute_reply`."""
     reply = _decode(_reply, message.content)
     metadata = _decode(_metadata, message.metadata)
     clue = metadata.clue.bounded() if metadata.clue is not None else None
@@ -137,17 +138,17 @@ def to_reply(message: Message) -> Reply:
 
 
 def to_packages(message: Message) -> tuple[str, ...]:
-    """The names of the installed distributions, from the `kernel_info_reply` of our kernel."""
+    """Returns the names of the installed distributions, which our kernel adds to its `kernel_info_reply`."""
     return tuple(_info.decode(message.content).packages)
 
 
 def to_size(message: Message) -> int:
-    """How large the output was that the kernel did not send."""
+    """Returns the size in bytes of an output that the kernel did not send."""
     return _omitted.decode(message.content).size_bytes
 
 
 def to_state(message: Message) -> str:
-    """The kernel's state in a `status` message: busy, idle or starting."""
+    """Returns the kernel's state from a `status` message: busy, idle or starting."""
     return _status.decode(message.content).execution_state
 
 
@@ -166,7 +167,7 @@ def _to_display(kind: str, display: _Display) -> Output:
 
 
 def _content(mime: str, value: msgspec.Raw) -> str | msgspec.Raw | None:
-    """A text; JSON as it came, where its type says that it is JSON; None for what cannot be shown."""
+    """Returns a string decoded, JSON of a JSON MIME type undecoded, and None for anything else."""
     raw = memoryview(value)
     if bytes(raw[:1]) == b'"':
         return msgspec.json.decode(value, type=str)
@@ -180,7 +181,7 @@ def _content(mime: str, value: msgspec.Raw) -> str | msgspec.Raw | None:
 
 
 def _metadata_of(raw: msgspec.Raw) -> dict[str, Any]:
-    """Nothing where it is more than anybody reads."""
+    """Decodes metadata; returns {} if it is too large."""
     data = memoryview(raw)
     if len(data) > METADATA_BYTES or json_size.nodes(data, METADATA_NODES) > METADATA_NODES:
         return {}
@@ -197,12 +198,12 @@ def _decode_whole(decoder: "msgspec.json.Decoder[T]", content: bytes) -> T:
     try:
         return decoder.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Python prints lone surrogates, which no other JSON reader takes; they become U+FFFD.
+        # Python writes lone surrogates, which other JSON decoders reject. Replace them with U+FFFD.
         text = content.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return decoder.decode(_ESCAPES.sub(_whole_escape, text))
 
 
-# A pair of surrogates and a lone one, as JSON writes them; last, any other escape, so that none begins in its middle.
+# Matches JSON's escapes: surrogate pairs, lone surrogates, and all others, so that no match starts inside of one.
 _ESCAPES = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
 )
@@ -213,9 +214,9 @@ def _whole_escape(escape: re.Match[str]) -> str:
 
 
 def _clean(value: Any, depth: int = JSON_DEPTH) -> Any:
-    """The same JSON value, such that every encoder and database downstream takes it.
+    """Returns the JSON value without zero bytes in keys and too large integers, which MongoDB and encoders reject.
 
-    Raises `ValueError` when it is nested too deeply.
+    Raises `ValueError` when the value is nested too deeply.
     """
     if depth == 0:
         raise ValueError("a value is nested too deeply")
@@ -231,7 +232,7 @@ def _clean(value: Any, depth: int = JSON_DEPTH) -> Any:
 
 
 def _error(ename: str, evalue: str, traceback: list[str]) -> Error:
-    """An error of bounded size: of a traceback too long, the end is kept."""
+    """Builds an error of bounded size. Keeps the last lines of a traceback that is too long."""
     lines: list[str] = []
     room = ERROR_CHARS
     for line in reversed(traceback):

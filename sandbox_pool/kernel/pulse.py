@@ -1,7 +1,7 @@
-"""Asks from time to time whether a kernel's control thread still answers.
+"""Checks periodically whether a kernel's control thread still answers.
 
-libzmq answers the heartbeat of a connection in a thread of its own, also for a kernel whose control thread has ended
-or stands still. Such a kernel obeys no interrupt and hears no answer to a call.
+The heartbeat of a connection cannot show this: libzmq answers it in a thread of its own, even when the kernel's control
+thread has ended or hangs. Such a kernel processes no interrupt and no answer to a call.
 """
 
 import asyncio
@@ -15,15 +15,15 @@ SILENCE_S = 30.0
 
 
 def silence_reason() -> str:
-    """What is said of such a kernel."""
+    """The message for users whose sandbox was destroyed because its kernel stopped answering."""
     return f"The kernel's control thread has not answered for {SILENCE_S:g} s, so its sandbox was destroyed."
 
 
 async def until_silent(ask: Callable[[], "asyncio.Future[Any]"], *, is_busy: Callable[[], bool]) -> None:
-    """Asks every 10 s, and returns once a question has found no answer in 30 s.
+    """Calls `ask` every 10 s, and returns once an answer has been missing for 30 s.
 
-    Time during which the kernel `is_busy` does not count: code may keep the interpreter to itself for as long as its
-    time limit allows, and then the stop ladder finds a kernel that does not obey. Cancelling loses nothing.
+    Time during which the kernel `is_busy` does not count: code may block the interpreter until its time limit, and
+    the execution then finds out by itself that the kernel ignores interrupts. Cancelling is safe.
     """
     while True:
         await asyncio.sleep(ASK_S)

@@ -1,6 +1,6 @@
-"""Signs requests to a kernel, and verifies the messages that it sends.
+"""Signs requests to a kernel, and verifies the signatures of its messages.
 
-The Jupyter messaging spec 5.5, "The wire protocol". Nothing here trusts what it reads.
+Source: the Jupyter messaging spec 5.5, "The wire protocol". The kernel is not trusted.
 """
 
 import hmac
@@ -16,7 +16,7 @@ HEADER_BYTES = 64 * 1024
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A message whose signature is right. `metadata` and `content` are still JSON bytes."""
+    """A message with a valid signature. `metadata` and `content` are undecoded JSON."""
 
     type: str
     parent_id: str
@@ -37,29 +37,30 @@ _parent = msgspec.json.Decoder(_Parent)
 
 
 class Session:
-    """One client of one kernel; `key` and `signature_scheme` are of its connection dict.
+    """One client of one kernel. `key` and `signature_scheme` come from the kernel's connection dict.
 
-    Requests and signatures are `jupyter_client`'s. What comes back is decoded here: that one trusts its kernel.
+    `jupyter_client` builds and signs the requests. This class decodes the replies itself, since `jupyter_client`
+    trusts its kernel.
     """
 
     def __init__(self, key: str, signature_scheme: str) -> None:
-        # Takes longer to import than all the rest of this package.
+        # Imported late: this takes longer than importing all the rest of this package.
         from jupyter_client.session import Session as JupyterSession
 
-        # No digests are kept against replays: the other end of the connection is the kernel, or can be.
+        # Replay protection would be useless: the sandboxed code can sign messages itself.
         self._jupyter = JupyterSession(key=key.encode(), signature_scheme=signature_scheme, digest_history_size=0)
 
     def request(self, kind: str, content: dict[str, Any]) -> tuple[str, list[bytes]]:
-        """The new message's id, and its frames."""
+        """Builds a request. Returns its message id and its frames."""
         message = self._jupyter.msg(kind, content)
         return message["msg_id"], self._jupyter.serialize(message)
 
     def is_ours(self, message_id: str) -> bool:
-        """Whether it could be the id of a request of ours."""
+        """Whether this id has the form of an id that `request` returns."""
         return message_id.startswith(self._jupyter.session)
 
     def read(self, frames: Sequence[bytes]) -> Message:
-        """Raises `ValueError`, `msgspec.MsgspecError` or `RecursionError`."""
+        """Verifies and decodes a message. Raises `ValueError`, `msgspec.MsgspecError` or `RecursionError`."""
         start = frames.index(DELIMITER) + 1
         signature, header, parent, metadata, content = frames[start : start + 5]
         if max(len(header), len(parent), len(metadata)) > HEADER_BYTES:

@@ -1,4 +1,4 @@
-"""What a kernel's client gives to whoever reads the kernel."""
+"""The interface through which a kernel's client delivers outputs and calls."""
 
 from typing import Literal, Protocol
 
@@ -8,25 +8,27 @@ from sandbox_pool.outputs import Output
 __all__ = ["Fault", "Sink"]
 
 Fault = Literal["costly", "silent"]
-"""Why a kernel is given up although it lives: reading it costs too much, or its control thread answers nothing."""
+"""Why a kernel is ended although its process runs: reading its messages costs too much CPU time (`costly`), or its
+control thread does not answer (`silent`).
+"""
 
 
 class Sink(Protocol):
-    """Takes everything that the code in one kernel says, in order. No method waits."""
+    """Receives all outputs and calls of the code in one kernel, in order. No method blocks."""
 
     @property
     def is_full(self) -> bool:
-        """Whether no more output is taken: it is then dropped by its size, before it is decoded."""
+        """Whether the sink accepts no more output. The client then drops outputs undecoded and reports their sizes."""
         ...
 
     def output(self, output: Output, size_bytes: int) -> None:
-        """Takes an output, whichever code it comes from: a thread may write after its execution has ended."""
+        """Receives an output, perhaps of earlier code: a thread may write after its execution has ended."""
         ...
 
     def omitted(self, size_bytes: int) -> None:
-        """Learns of an output whose content is not there, since it was over a limit."""
+        """Reports that an output of this size was dropped because it exceeded a limit."""
         ...
 
     def call(self, call: Call) -> str | None:
-        """Takes a call to a function outside of the sandbox, to be answered later; or says why it is refused."""
+        """Accepts a call to a function outside of the sandbox (None), or returns why it is refused."""
         ...

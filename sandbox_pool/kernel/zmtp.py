@@ -1,7 +1,7 @@
 """Reads and writes the ZeroMQ wire protocol (ZMTP), with a limit on the size of each message.
 
-ZMTP 3.0 with the NULL mechanism (ZeroMQ RFC 23), as much of it as the client of a kernel needs. No I/O, no
-clock. Written for a peer that may send anything: what is kept of it never exceeds the limit.
+Implements those parts of ZMTP 3.0 with the NULL mechanism (ZeroMQ RFC 23) that the client of a kernel needs. It does
+no I/O. The peer may send anything: the memory that its data takes never exceeds the limit.
 """
 
 import struct
@@ -19,11 +19,11 @@ COMMAND_BYTES = 4096
 
 
 class TooLarge(int):
-    """Stands for a message over the limit: its size in bytes. Nothing of it was kept."""
+    """The size in bytes of a message that was over the limit and has been dropped."""
 
 
 def ready(socket_type: str) -> bytes:
-    """What follows the greeting."""
+    """Returns the READY command, which follows the greeting."""
     properties = ((b"Socket-Type", socket_type.encode()), (b"Identity", b""))
     body = b"\x05READY" + b"".join(
         bytes([len(name)]) + name + struct.pack(">I", len(value)) + value for name, value in properties
@@ -44,10 +44,10 @@ def message(frames: Sequence[bytes]) -> bytes:
 
 
 class Receiver:
-    """`feed` it what comes; `receive` then gives the messages that are whole by now, one by one.
+    """Parses incoming bytes: pass them to `feed`, then call `receive` until it returns None.
 
-    `is_ready` tells whether the peer's greeting and READY have come: nothing before them is a message. `pongs` counts
-    the answers to our pings.
+    `is_ready` becomes True when the peer's greeting and READY have arrived; messages may come only after them. `pongs`
+    counts the peer's answers to our pings.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -67,7 +67,7 @@ class Receiver:
         self._data += data[skipped:]
 
     def receive(self) -> list[bytes] | TooLarge | None:
-        """The next message's frames; None while none is whole. `ValueError`: the peer speaks something else."""
+        """Returns the next complete message's frames, or None. Raises `ValueError` if the peer violates ZMTP."""
         if not self._greeted:
             if len(self._data) < len(GREETING):
                 return None
@@ -81,7 +81,7 @@ class Receiver:
                     raise ValueError(f"a command of {size} bytes")
                 if len(self._data) < start + size:
                     return None
-                self._obey(self._data[start : start + size])
+                self._handle_command(self._data[start : start + size])
                 del self._data[: start + size]
                 continue
             if not self.is_ready:
@@ -103,7 +103,7 @@ class Receiver:
         return self.limit_bytes - self._size_bytes if len(self._frames) < MOST_FRAMES else -1
 
     def _head(self) -> tuple[int, int, int] | None:
-        """The next frame's flags, where its body starts, and its size."""
+        """Returns the next frame's flags, the offset of its body, and the body's size."""
         data = self._data
         if self._to_skip or len(data) < 2:
             return None
@@ -125,8 +125,8 @@ class Receiver:
         self._frames, self._size_bytes, self._too_large = [], 0, False
         return whole
 
-    def _obey(self, command: bytearray) -> None:
-        """READY is awaited, PONG shows that the peer lives, anything else is nothing to us."""
+    def _handle_command(self, command: bytearray) -> None:
+        """Notes READY and counts PONGs; ignores any other command."""
         if not self.is_ready and not command.startswith(b"\x05READY"):
             raise ValueError("a command comes before READY")
         self.is_ready = True
