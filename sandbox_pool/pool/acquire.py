@@ -1,4 +1,4 @@
-"""What `SandboxPool.acquire` returns: `await` it, or enter it to have the sandbox released at the end."""
+"""The object that `SandboxPool.acquire` returns, which can be awaited or entered."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
@@ -11,7 +11,9 @@ __all__ = ["Acquire"]
 
 
 class Acquire(AbstractAsyncContextManager[Sandbox]):
-    """An acquire that has not begun: `await` it, or enter it to have the sandbox released at the end. Once."""
+    """A request for a sandbox that has not begun. Use it once: `await` it to get the sandbox, or enter it with
+    `async with`, which also releases the sandbox at the end.
+    """
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""Tracks which owner has which sandboxes, and queues the requests that wait for one.
+"""Tracks which owner has leased which sandboxes, and queues the requests that wait for one.
 
-Fair among owners: a sandbox that comes free goes to the owner who has the fewest leases, and of its requests
-to the oldest. When too many wait, the owner with the most waiting is the one to be turned away.
+The queue is fair among owners: a free sandbox goes to the oldest request of the owner who has the fewest leases.
+When too many requests wait, a request of the owner with the most waiting requests is refused.
 """
 
 import time
@@ -19,11 +19,11 @@ __all__ = ["SandboxLeases"]
 log = Logger(__name__)
 
 RETRY_S = 1.0, 300.0
-"""The bounds of what we tell those who are turned away."""
+"""The bounds of `retry_after_s` in refusals."""
 
 
 class SandboxLeases:
-    """The sandboxes that are leased now; its length is their number."""
+    """The currently leased sandboxes. `len()` is their number."""
 
     def __init__(
         self,
@@ -60,11 +60,11 @@ class SandboxLeases:
         return len(self._line)
 
     def of(self, owner: str) -> int:
-        """How many this owner has leased or waits for."""
+        """How many sandboxes this owner has leased or waits for."""
         return self._per_owner[owner] + self._line.owners[owner]
 
     def check_quota(self, owner: str) -> None:
-        """Raises `QuotaExceeded` where this owner may not have another one."""
+        """Raises `QuotaExceeded` if this owner may not have another sandbox."""
         if self._max_per_owner is None or self.of(owner) < self._max_per_owner:
             return
         retry_after_s = _bounded(self._measured.loan_s / self._max_per_owner)
@@ -88,30 +88,30 @@ class SandboxLeases:
         self._changes.notify()
 
     def offer(self, sandbox: Sandbox) -> bool:
-        """Leases it to the first request in line; returns False where nobody waits."""
+        """Leases the sandbox to the next waiting request. Returns False if none waits."""
         if not self._line:
             return False
         self.begin(sandbox, self._line.serve(sandbox, rank=lambda owner: self._per_owner[owner]))
         return True
 
     async def wait(self, owner: str, timeout_s: float, *, give_back: Callable[[Sandbox], None]) -> Sandbox:
-        """A sandbox, lent. Raises `AtCapacity` when too many wait, `TimeoutError`, or what `fail` is given.
+        """Waits for a sandbox and leases it. Raises `AtCapacity` if too many wait, `TimeoutError`, or `fail`'s error.
 
-        Cancelled when it has been lent one already, it gives that back.
+        If the call is cancelled after a sandbox was leased to it, it passes the sandbox to `give_back`.
         """
         if len(self._line) >= self._max_waiting:
             self._turn_somebody_away(owner)
         return await self._line.wait(owner, timeout_s, give_back=give_back)
 
     def fail(self, error: Exception) -> None:
-        """Sends away everybody who waits."""
+        """Makes every waiting request raise this error."""
         self._line.fail(error)
 
     def at_capacity(self, reason: str) -> AtCapacity:
-        """The error for somebody who is turned away, with an estimate of when it is worth another try."""
+        """Counts a refused request and returns its error, which has an estimate of when to retry."""
         self._measured.turned_away += 1
         log.warning("at capacity", reason=reason, leased=len(self), waiting=len(self._line))
-        # Whichever is slower: new ones being started or, where all are lent, old ones coming back.
+        # A request has to wait for a start or, if all sandboxes are leased, for a release: use the slower one.
         turn_s = self._measured.refill_s / self._concurrent_starts
         if len(self) >= self._max_size:
             turn_s = max(turn_s, self._measured.loan_s / self._max_size)

@@ -1,4 +1,4 @@
-"""Prepares the backend of a pool: the one that it was given, else the best that this machine has."""
+"""Prepares the backend of a pool: the given one, or else the best one that this machine offers."""
 
 import importlib
 
@@ -19,8 +19,8 @@ CLOSE_TIMEOUT_S = 10.0
 
 
 async def opened(spec: SandboxSpec, backend: Backend | None) -> Backend:
-    """Prepared. Raises `EngineUnavailable` or `ImageUnavailable`, after the backend has been closed."""
-    # Its first use would stop the event loop for a tenth of a second.
+    """Returns a prepared backend. Raises `EngineUnavailable` or `ImageUnavailable`, and then closes the backend."""
+    # Importing this on first use would block the event loop for a tenth of a second.
     await to_thread.run_sync(importlib.import_module, "jupyter_client.session")
     if backend is None:
         return await _best(spec)
@@ -38,7 +38,7 @@ async def close(backend: Backend, *, timeout_s: float) -> None:
 
 
 def say(line: str) -> None:
-    """Tells how far preparing a backend has come."""
+    """Logs the progress of preparing a backend."""
     log.info("preparing sandboxes", progress=line)
 
 

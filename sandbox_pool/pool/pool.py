@@ -1,7 +1,7 @@
-"""The pool: keeps sandboxes warm, lends them to owners in fair order, and destroys them afterwards.
+"""The pool: keeps sandboxes warm, leases them to owners in fair order, and destroys them afterwards.
 
-The pool is where demand (`leases`: who has one, who waits) and supply (`warm_pool`: the warm ones) meet. Whatever
-changes their state does so between two awaits and then wakes the tasks that wait for a change.
+The pool connects demand (`leases`: leased sandboxes and waiting requests) with supply (`warm_pool`: warm sandboxes).
+Code that changes their state does not await in the middle of a change, and then wakes the tasks that wait for one.
 """
 
 import os
@@ -37,27 +37,27 @@ MOST_STARTS = 8
 
 
 class SandboxPool:
-    """Keeps sandboxes of one spec warm and lends each of them once.
+    """Keeps sandboxes of one spec warm and leases each of them once.
 
-    Enter it before use: it then prepares the backend (Docker may build its image, once), and raises `EngineUnavailable`
-    or `ImageUnavailable` if it cannot. Leaving it fails those who wait with `PoolClosed`, destroys every sandbox, also
-    leased ones, and closes the backend, also one that you gave. Use it once, in one event loop; any of its tasks may
-    call any method. As many sandboxes are kept warm as recent demand and the length of a start suggest.
+    Enter it with `async with`: that prepares the backend (Docker may build its image, once), and raises
+    `EngineUnavailable` or `ImageUnavailable`. On exit, waiting requests fail with `PoolClosed`, and all sandboxes,
+    leased ones included, and the backend are closed. Use a pool once, in one event loop; any task may call any method.
+    The number of warm sandboxes follows recent demand and the duration of a start.
 
     Args:
-        spec: What the sandboxes are made of.
-        backend: What runs them; None: Docker if an engine answers, else local processes. The log says which and why.
-        min_size: At least so many are warm, where `max_size` leaves room. With 0 an idle pool is empty.
-        max_size: Bounds those that are warm, starting or leased; as many again may be on their way out.
-        max_per_owner: How many one owner may have leased or wait for; None: any number.
-        max_waiting: Beyond so many requests that wait, those are refused whose owner waits for most.
-        concurrent_starts: None: one for each processor. With more, each is slower and the whole is no faster.
+        spec: The settings of the sandboxes.
+        backend: Runs the sandboxes. None: Docker if an engine answers, else local processes; the log says why.
+        min_size: The minimum number of warm sandboxes, as far as `max_size` allows.
+        max_size: The maximum number of warm, starting and leased sandboxes. As many again may be in removal.
+        max_per_owner: How many sandboxes one owner may have leased or wait for. None: no limit.
+        max_waiting: The maximum number of waiting requests. Beyond it, the owner with the most is refused.
+        concurrent_starts: How many start at once. None: one per processor; more do not start sandboxes any faster.
         concurrent_removals: How many are destroyed at once.
         acquire_timeout_s: How long a request waits.
         start_timeout_s: How long a start may take.
-        max_idle_s: A sandbox that nobody took for so long, less up to a fifth by chance, is replaced.
-        close_timeout_s: How long leaving may take.
-        supervisor: Runs the pool's tasks, and names those that are down; None: one of the pool's own.
+        max_idle_s: Replaces a sandbox that was warm for this long, shortened at random by up to a fifth.
+        close_timeout_s: How long closing may take.
+        supervisor: Runs the pool's tasks and reports failing ones. None: the pool creates its own.
     """
 
     def __init__(
@@ -117,12 +117,12 @@ class SandboxPool:
 
     @property
     def backend(self) -> Backend:
-        """What runs the sandboxes. Raises `PoolClosed` before the pool was entered."""
+        """The backend that runs the sandboxes. Raises `PoolClosed` before the pool was entered."""
         return self._open_warm_pool.backend
 
     @property
     def spec(self) -> SandboxSpec:
-        """What new sandboxes are made of; `replace` changes it."""
+        """The settings of new sandboxes; `replace` changes them."""
         return self._warm_pool.spec if self._warm_pool is not None else self._spec
 
     @property
@@ -146,7 +146,7 @@ class SandboxPool:
         self._leases.fail(PoolClosed("The sandbox pool is closing."))
         self._changes.notify()
         tasks.cancel_scope.cancel()
-        # Any other error of the body is not the task group's, which would wrap it.
+        # Pass only a cancellation to the task group: it would wrap other errors of the body in a group.
         cancelled = error if isinstance(error, anyio.get_cancelled_exc_class()) else None
         try:
             await tasks.__aexit__(type(cancelled) if cancelled else None, cancelled, None)
@@ -154,44 +154,44 @@ class SandboxPool:
             await self._close(self._open_warm_pool)
 
     def acquire(self, *, owner: str = "local", timeout_s: float | None = None) -> Acquire:
-        """A sandbox that nobody has used yet: `async with pool.acquire() as sandbox:`, or `await` it and `release` it.
+        """Leases an unused sandbox: `async with pool.acquire() as sandbox:`, or `await` it and `release` it later.
 
-        Returns at once, without a call to the backend, if one is warm. Otherwise the owner who has the fewest comes
-        first, and among the requests of one owner the oldest. Cancelling it loses no sandbox. Raises `QuotaExceeded`
-        if the owner has as many as one may have; `AtCapacity` if too many wait, or after `timeout_s` (None: the
-        pool's); the `SandboxError` that makes every start fail; and `PoolClosed`.
+        Returns at once, without a call to the backend, if one is warm. Otherwise the owner with the fewest leases is
+        served first, and of its requests the oldest. Cancelling is safe. Raises `QuotaExceeded` if the owner has its
+        maximum; `AtCapacity` if too many requests wait, or after `timeout_s` (None: the pool's); the `SandboxError`
+        with which all starts fail; and `PoolClosed`.
         """
         lend = partial(self._lend, owner, self._acquire_timeout_s if timeout_s is None else timeout_s)
         return Acquire(lend, self.release)
 
     async def release(self, sandbox: Sandbox) -> None:
-        """Gives a sandbox back, to be destroyed in the background. Returns at once; idempotent."""
+        """Ends a lease. Returns at once; the sandbox is destroyed in the background. Idempotent."""
         if sandbox in self._leases and self._tasks is not None:
             self._leases.end(sandbox, used=True)
             self._open_warm_pool.removals.add(sandbox)
 
     def held_by(self, owner: str) -> int:
-        """How many sandboxes this owner has leased or waits for: what `max_per_owner` bounds."""
+        """How many sandboxes this owner has leased or waits for; `max_per_owner` bounds this number."""
         return self._leases.of(owner)
 
     def check_quota(self, owner: str) -> None:
-        """Raises the `QuotaExceeded` that an acquire of this owner would get now."""
+        """Raises `QuotaExceeded` if `acquire` would raise it for this owner now."""
         self._leases.check_quota(owner)
 
     async def replace(self, spec: SandboxSpec) -> None:
-        """From now on new sandboxes are made of this spec, beginning at once.
+        """Changes the settings of new sandboxes, and replaces the warm ones.
 
-        Warm ones of the old spec go as new ones come, and are lent until then where no new one is there; leased
-        ones stay until they are released. Raises, and changes nothing, where its image cannot be had.
+        Warm sandboxes of the old spec are removed as new ones become warm; until then they may still be leased. Leased
+        ones stay until they are released. If the backend cannot prepare the spec, raises and changes nothing.
         """
         supply = self._open_warm_pool
         await supply.backend.prepare(spec, say)
         supply.replace(spec)
 
     async def drain(self, timeout_s: float) -> bool:
-        """Lends and starts no more, and returns when no sandbox is leased any longer: True, or False at the timeout.
+        """Stops leasing and starting, and waits until all leases have ended. Returns False if that times out.
 
-        Who waits and who comes gets `PoolClosed`. To be followed by leaving the pool.
+        Waiting and new requests raise `PoolClosed`. Leave the pool afterwards.
         """
         self._open_warm_pool.stopped = True
         self._leases.fail(PoolClosed("The sandbox pool is closing."))
@@ -200,14 +200,14 @@ class SandboxPool:
         return len(self._leases) == 0
 
     async def ready(self) -> None:
-        """Returns once the minimum is warm or leased. Raises what makes every start fail, or `PoolClosed`."""
+        """Waits until `min_size` sandboxes are warm or leased. Raises the error of all starts, or `PoolClosed`."""
         starts = self._open_warm_pool.starts
         await self._until(lambda: self._has_minimum or starts.hopeless)
         if not self._has_minimum and starts.error is not None:
             raise copy(starts.error)
 
     async def until(self, condition: Callable[[PoolStats], bool]) -> None:
-        """Returns once the condition holds; it is asked after each change. Raises `PoolClosed`."""
+        """Waits until the condition holds; checks it after each change of the pool. Raises `PoolClosed`."""
         await self._until(lambda: condition(self.stats()))
 
     def stats(self) -> PoolStats:
@@ -231,7 +231,7 @@ class SandboxPool:
             last_error=measured.last_error,
         )
 
-    # ---- lending ---------------------------------------------------------------------------------------
+    # ---- leasing ---------------------------------------------------------------------------------------
 
     async def _lend(self, owner: str, timeout_s: float) -> Sandbox:
         warm_pool = self._open_warm_pool
@@ -265,7 +265,7 @@ class SandboxPool:
             in_use = f"{len(self._leases)} of {self.max_size} are in use"
             raise self._leases.at_capacity(f"no sandbox became free within {timeout_s:g} s; {in_use}") from None
 
-    # ---- beginning and end -----------------------------------------------------------------------------
+    # ---- opening and closing ---------------------------------------------------------------------------
 
     @property
     def _open_warm_pool(self) -> WarmPool:

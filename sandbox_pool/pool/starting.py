@@ -1,4 +1,4 @@
-"""Starts sandboxes one after the other, and remembers why starts fail."""
+"""Starts sandboxes, and tracks why starts fail."""
 
 import random
 import secrets
@@ -21,15 +21,15 @@ __all__ = ["Starts", "jittered"]
 log = Logger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 32.0
-"""Between failing starts: the shortest, while somebody waits for one, and the longest."""
-PATIENCE = 3
-"""Failed starts in a row until there is no hope; one that does not pass by itself needs no second."""
+"""The pauses between failing starts: the first applies while a request waits, the second is the longest."""
+MAX_FAILURES = 3
+"""After this many failures in a row, waiting requests fail. An error that is not retryable fails them at once."""
 
 
 class Starts:
-    """Starts sandboxes. `under_way` counts starts that run; `error` is why the last start failed, None after a success.
+    """Starts sandboxes. `under_way` counts running starts; `error` is why the last start failed, None after a success.
 
-    Of a failed one something may be left, if its backend failed at the clean-up too: `doubt` gets its id.
+    After a failed start, `doubt` is called with the sandbox's id: the backend may have failed to clean up.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class Starts:
 
     @property
     def hopeless(self) -> bool:
-        """Whether waiting for the next one is no use."""
-        return self.error is not None and (not self.error.retryable or self._failed_in_a_row >= PATIENCE)
+        """Whether the next start will probably fail, too."""
+        return self.error is not None and (not self.error.retryable or self._failed_in_a_row >= MAX_FAILURES)
 
     async def one(self, spec: SandboxSpec) -> Sandbox | None:
-        """A warm sandbox; None when it failed, and `error` says why. Cancelling it leaves nothing behind."""
+        """Starts one sandbox. Returns None if that fails, with the reason in `error`. Cancelling destroys it."""
         sandbox_id = f"cntr_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(16)}"
         began = time.monotonic()
         self.under_way += 1
@@ -89,12 +89,12 @@ class Starts:
         self._doubt(sandbox_id)
 
     async def pause(self, *, is_urgent: Callable[[], bool]) -> None:
-        """Before the next one after a failure: longer each time, but the shortest while it is urgent."""
+        """Waits before the start after a failure: longer after each failure, but only briefly while it is urgent."""
         await anyio.sleep(FIRST_PAUSE_S)
         with anyio.move_on_after(self._backoff.next_s()):
             await self._changes.until(is_urgent)
 
 
 def jittered(duration_s: float) -> float:
-    """Up to a fifth less, so that what begins together does not end together."""
+    """Shortens the duration at random by up to a fifth, so that what begins together does not end together."""
     return duration_s * random.uniform(0.8, 1.0)  # noqa: S311

@@ -1,4 +1,4 @@
-"""Measures a pool: how long acquires and starts take, how many fail, and who was turned away."""
+"""Measures a pool: how long acquires and starts take, how many starts fail, and how many acquires are refused."""
 
 import statistics
 from collections import deque
@@ -17,13 +17,12 @@ FIRST_GUESS_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """One moment of a pool: its sandboxes by state, how many it wants warm (`target`), acquires in line (`waiting`).
+    """A snapshot of a pool: its sandboxes by state, the desired number of warm ones, and the waiting acquires.
 
-    A hit is an acquire that found a warm sandbox; the times of the last
-    1,000 acquires, hits and misses, are in `acquire_p50_ms`, `_p95_ms` and `_p99_ms` (None: there were none).
-    `refill_s` is how long a start takes and `loan_s` how long a sandbox is kept, medians of recent ones.
-    `turned_away` counts acquires that ended with `AtCapacity`, `failures` failed starts, kernels that died
-    while warm and failed removals; `last_error` is the last of their messages.
+    A hit is an acquire that found a warm sandbox. `acquire_p50_ms`, `_p95_ms` and `_p99_ms` are the durations of the
+    last 1,000 acquires, hits and misses (None: there were none). `refill_s` is the median duration of recent starts
+    and `loan_s` of recent leases. `turned_away` counts acquires that raised `AtCapacity`. `failures` counts failed
+    starts, failed removals and warm sandboxes whose kernel died; `last_error` is the message of the last one.
     """
 
     warm: int
@@ -61,7 +60,7 @@ class Measurements:
         self._loans_s: deque[float] = deque(maxlen=LOANS_KEPT)
 
     def arrived(self, now: float) -> None:
-        """An acquire came in, whatever becomes of it."""
+        """Counts an acquire when it begins."""
         if len(self.arrivals) == ARRIVALS_KEPT:
             del self.arrivals[: ARRIVALS_KEPT // 2]
         self.arrivals.append(now)
@@ -76,7 +75,7 @@ class Measurements:
         self.refill_s = statistics.median(self._starts_s)
 
     def returned(self, loan_s: float) -> None:
-        """A sandbox was given back after this time."""
+        """Counts a released sandbox that was leased for `loan_s`."""
         self._loans_s.append(loan_s)
         self.loan_s = statistics.median(self._loans_s)
 
@@ -85,7 +84,7 @@ class Measurements:
         self.last_error = reason
 
     def acquire_ms(self, percent: int) -> float | None:
-        """A percentile of the recent waits, by nearest rank."""
+        """Returns a percentile of the recent acquires' durations, or None if there were none."""
         if not self._waits_s:
             return None
         return percentile(sorted(self._waits_s), percent) * 1000

@@ -1,4 +1,4 @@
-"""Destroys released sandboxes, and what dead servers left, in the background."""
+"""Destroys released sandboxes, and the sandboxes that crashed servers left, in the background."""
 
 import time
 from collections import deque
@@ -17,14 +17,14 @@ __all__ = ["Removals"]
 log = Logger(__name__)
 
 REMOVAL_DELAY_S = 5.0
-"""How long a removal leaves the processor to the starts that somebody waits for."""
+"""How long a removal may be postponed in favour of starts for which requests wait."""
 REAP_INTERVAL_S = 120.0
 
 
 class Removals:
-    """Destroys sandboxes. `work` (once per parallel removal) and `reap` are its tasks; its length is what is left.
+    """Destroys sandboxes. Run `work` once per concurrent removal, and `reap` once. `len()` counts pending removals.
 
-    A removal that is `blocks_a_start` waits, though not for long.
+    While `blocks_a_start` returns True, a removal waits, at most `REMOVAL_DELAY_S`.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Removals:
         self._changes.notify()
 
     def doubt(self, sandbox_id: str) -> None:
-        """Notes that something of this sandbox may be left, since the backend failed; `reap` removes it later."""
+        """Notes that the backend may have failed to destroy this sandbox; `reap` tries again later."""
         self._doubtful.add(sandbox_id)
 
     async def work(self) -> None:
@@ -70,10 +70,10 @@ class Removals:
                 self._changes.notify()
 
     async def destroy(self, sandbox: Sandbox) -> None:
-        """At once. Never raises: what fails is logged, and left to `reap`."""
+        """Destroys a sandbox now. Does not raise: on failure it logs the error, and `reap` tries again later."""
         try:
             await sandbox.close()
-            # A sandbox only logs what fails at its end; the backend says so, and has another try.
+            # `close` only logs a failure to destroy the sandbox. Destroying it again raises the error.
             await self._backend.destroy(sandbox.id)
             log.info("sandbox removed", sandbox=sandbox.id)
         except Exception as error:
@@ -82,7 +82,7 @@ class Removals:
             self.doubt(sandbox.id)
 
     async def reap(self) -> None:
-        """Now and then destroys what dead servers left, and what of ours may have outlived a failing backend."""
+        """Periodically destroys the sandboxes of crashed servers, and those that the backend failed to destroy."""
         while True:
             await self._reap()
             await anyio.sleep(REAP_INTERVAL_S)

@@ -1,4 +1,4 @@
-"""Waits without polling: for a change of the pool, or in line for a sandbox."""
+"""Waiting without polling: for a change of the pool's state, or in a queue for a sandbox."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Changes:
         self._next = anyio.Event()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Returns once the condition holds, in the same step in which it was found to hold."""
+        """Waits until the condition holds. It returns without an await after the check, so it still holds then."""
         while not condition():
             await self._next.wait()
 
@@ -38,9 +38,9 @@ class _Waiter(Generic[T]):
 
 
 class Line(Generic[T]):
-    """A queue, first come, first served among the requests of one owner; `serve` decides which owner comes first.
+    """A queue of requests. `serve` chooses the owner to serve; the requests of one owner are served in order.
 
-    Notifies of each one who joins or leaves.
+    Notifies `changes` when a request joins or leaves.
     """
 
     def __init__(self, changes: Changes) -> None:
@@ -52,13 +52,13 @@ class Line(Generic[T]):
 
     @property
     def owners(self) -> Counter[str]:
-        """How many wait for each owner."""
+        """The number of waiting requests of each owner."""
         return Counter(waiter.owner for waiter in self._waiters)
 
     async def wait(self, owner: str, timeout_s: float, *, give_back: Callable[[T], None]) -> T:
-        """The value served to us. Raises `TimeoutError`, or what `fail` or `fail_last` was given.
+        """Waits for a value from `serve`. Raises `TimeoutError`, or the error given to `fail` or `fail_last`.
 
-        Cancelled after the value was served and before it could return, it gives the value back.
+        If the call is cancelled after it was served, it passes the value to `give_back`.
         """
         waiter = _Waiter[T](owner)
         self._waiters.append(waiter)
@@ -81,7 +81,10 @@ class Line(Generic[T]):
         return waiter.values[0]
 
     def serve(self, value: T, *, rank: Callable[[str], int]) -> str:
-        """Hands the value to the first in line of those whose owner ranks lowest; there must be one. Its owner."""
+        """Gives the value to the oldest request of the owner with the lowest rank, and returns that owner.
+
+        At least one request must wait.
+        """
         waiter = min(self._waiters, key=lambda waiter: rank(waiter.owner))
         self._waiters.remove(waiter)
         waiter.values.append(value)
@@ -90,12 +93,12 @@ class Line(Generic[T]):
         return waiter.owner
 
     def fail(self, error: Exception) -> None:
-        """Sends everybody away, each with an error of their own."""
+        """Makes every waiting request raise a copy of this error."""
         while self._waiters:
             self._send_away(self._waiters[-1], error)
 
     def fail_last(self, owner: str, error: Exception) -> None:
-        """Fails the newest request of this owner; there must be one."""
+        """Makes the newest request of this owner raise a copy of the error. The owner must have one."""
         self._send_away(next(waiter for waiter in reversed(self._waiters) if waiter.owner == owner), error)
 
     def _send_away(self, waiter: _Waiter[T], error: Exception) -> None:

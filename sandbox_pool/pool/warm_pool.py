@@ -1,4 +1,4 @@
-"""Keeps as many warm sandboxes as the demand asks for: starts them, watches them and removes them."""
+"""Keeps the number of warm sandboxes at its target: starts them, monitors them and removes them."""
 
 import time
 from copy import copy
@@ -26,10 +26,10 @@ SHRINK_INTERVAL_S = 10.0
 
 
 class WarmPool:
-    """The warm sandboxes; its length is their number. Starts sandboxes only while its task `run` runs.
+    """The warm sandboxes. `len()` is their number. Sandboxes are started only while `run` runs.
 
-    `spec` is what new sandboxes are made of. Its identity tells the warm ones apart: those that were made of
-    another object are outdated, be it equal or not.
+    `spec` has the settings of new sandboxes. A warm sandbox whose `spec` is another object, even an equal one, is
+    outdated and gets replaced.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class WarmPool:
         )
 
     async def run(self) -> None:
-        """Starts, watches and removes until it is cancelled. A task that fails is started again, alone."""
+        """Starts, monitors and removes sandboxes until it is cancelled. A task that fails is restarted alone."""
         async with self._supervisor.tasks() as start:
             self._start = start
             for number in range(self._concurrent_starts):
@@ -98,7 +98,7 @@ class WarmPool:
             await anyio.sleep_forever()
 
     def take(self) -> Sandbox | None:
-        """Takes out the sandbox that was warm for longest, one of the present spec if there is one."""
+        """Removes and returns the sandbox that was warm longest, if possible one of the current spec."""
         for sandbox in sorted(self._warm, key=self._is_outdated):
             self._warm.pop(sandbox).cancel()
             if sandbox.alive:
@@ -107,7 +107,7 @@ class WarmPool:
         return None
 
     def put(self, sandbox: Sandbox) -> None:
-        """Gives an unused sandbox to the first request in line, or keeps it warm where nobody waits."""
+        """Leases an unused sandbox to the next waiting request, or keeps it warm if none waits."""
         if not sandbox.alive:
             self._discard_dead(sandbox)
         elif not self._leases.offer(sandbox):
@@ -120,7 +120,7 @@ class WarmPool:
         self._changes.notify()
 
     def replace(self, spec: SandboxSpec) -> None:
-        """From now on sandboxes are made of this spec. Warm ones of another stand in until new ones have come."""
+        """Sets the spec of new sandboxes. The warm ones become outdated, and are used until new ones are warm."""
         self.spec = copy(spec)
         log.info("spec replaced", outdated=len(self._warm))
         self._retire()
@@ -129,7 +129,7 @@ class WarmPool:
     # ---- starting --------------------------------------------------------------------------------------
 
     async def _refill(self) -> None:
-        """One start after the other, as long as one is wanted."""
+        """Starts one sandbox after another whenever the target or a waiting request needs one."""
         while True:
             await self._changes.until(self._wants_start)
             sandbox = await self.starts.one(self.spec)
@@ -154,18 +154,18 @@ class WarmPool:
 
     @property
     def _free(self) -> int:
-        """How many more there may be."""
+        """How many more sandboxes `max_size` allows."""
         return self._max_size - len(self._warm) - self.starts.under_way - len(self._leases)
 
     def _starts_are_awaited(self) -> bool:
-        """Whether the processor is better left to the starts."""
+        """Whether removals should wait because requests wait for starts."""
         coming = self.starts.under_way > 0 or self._wants_start()
         return self._leases.waiting > 0 and coming and len(self.removals) < self._max_size
 
-    # ---- going -----------------------------------------------------------------------------------------
+    # ---- removing --------------------------------------------------------------------------------------
 
     async def _watch(self, sandbox: Sandbox, scope: anyio.CancelScope) -> None:
-        """Takes a warm sandbox out when its kernel dies or its time is over; lending it cancels the scope."""
+        """Removes a warm sandbox when its kernel dies or it gets too old. Leasing it cancels the scope."""
         with scope, anyio.move_on_after(jittered(self._max_idle_s)):
             try:
                 await sandbox.died()
@@ -180,7 +180,7 @@ class WarmPool:
             self._discard_dead(sandbox)
 
     def _notice(self, notice: Notice) -> None:
-        """What the engine says of a sandbox counts only while that is warm: its user finds out otherwise."""
+        """Handles an engine event. Removes the sandbox if it is warm; the user of a leased one sees its death."""
         if notice.sandbox_id is None:
             self.replace(self.spec)
         for sandbox in list(self._warm):
@@ -203,7 +203,7 @@ class WarmPool:
         return sandbox.spec is not self.spec
 
     def _retire(self) -> None:
-        """Lets outdated ones go for whom a new one is there, and those that leave no room for a start."""
+        """Removes outdated sandboxes that new ones have replaced, and those that leave no room for a start."""
         outdated = [sandbox for sandbox in self._warm if self._is_outdated(sandbox)]
         missing = max(0, self.target - self._fresh)
         cramped = min(self._concurrent_starts, missing) - self._free - self.starts.under_way
@@ -211,7 +211,8 @@ class WarmPool:
             self._remove(sandbox, "the spec or the image is another")
 
     async def _shrink(self) -> None:
-        """Lets go of what recent demand no longer asks for."""
+        """Periodically removes the warm sandboxes above the target."""
+
         while True:
             await anyio.sleep(SHRINK_INTERVAL_S)
             for sandbox in list(self._warm)[: max(0, len(self._warm) - self.target)]:

@@ -1,8 +1,8 @@
-"""Merges neighbouring live outputs and bounds their size, without delaying the first one. No I/O, no clock.
+"""Merges consecutive live outputs and bounds their total size, without delaying the first one. Does no I/O.
 
-The first output leaves at once; then text, updates and clears wait for at most `window_s`, in which neighbouring
-text is merged, an update replaces an earlier one, and what is cleared is dropped. Everything else leaves at once
-and takes along what was held before it: order is kept.
+The first output is due at once. After it, text, updates and clears are buffered for at most `window_s`: consecutive
+text is merged, an update replaces an earlier one of the same display, and cleared outputs are dropped. Any other
+output is due at once, together with everything buffered before it, so that the order is preserved.
 """
 
 import itertools
@@ -24,15 +24,15 @@ __all__ = ["Coalescer"]
 
 WINDOW_S = 0.020
 OVERHEAD_BYTES = 64
-"""Charged for each piece beside its content, so that the limit also bounds the number of pieces."""
+"""Counted for each output in addition to its content, so that the limit also bounds the number of outputs."""
 
 
 class Coalescer:
-    """Holds the outputs of one execution until its reader takes them. `now` is any monotonic time in seconds.
+    """Buffers the outputs of one execution until its reader takes them. `now` is any monotonic time in seconds.
 
-    Memory is bounded by `limit_bytes`, whether or not anybody takes. The first output past it is cut (text)
-    or dropped, and all later ones are dropped; `omitted_bytes` counts them. One `Error` is always kept. What is
-    merged away before it was taken is not charged.
+    `limit_bytes` bounds all outputs of the execution, read or unread. The first output that exceeds it is cut (text)
+    or dropped, and all later ones are dropped; `omitted_bytes` is the size of what was dropped. One `Error` is
+    always kept. Outputs that were replaced or cleared before the reader took them do not count.
     """
 
     def __init__(self, limit_bytes: int, *, window_s: float = WINDOW_S) -> None:
@@ -54,13 +54,13 @@ class Coalescer:
 
     @property
     def due(self) -> float | None:
-        """When to `take`: a time, perhaps past; None while nothing is held."""
+        """When to call `take`: a time on the clock of `now`, perhaps past; None while the buffer is empty."""
         if not self._pending:
             return None
         return float("-inf") if self._urgent else self._taken_at + self._window_s
 
     def add(self, output: Output, size_bytes: int) -> None:
-        """Holds this output; `size_bytes` is the size of its content as it was received."""
+        """Buffers an output. `size_bytes` is the encoded size of its content as received."""
         if isinstance(output, Error) and not self._error_kept:
             self._error_kept = self._urgent = True
             self._hold(output, 0)
@@ -77,11 +77,11 @@ class Coalescer:
                 self._add_whole(output, size_bytes)
 
     def omit(self, size_bytes: int) -> None:
-        """Counts an output as dropped."""
+        """Counts an output that was dropped before it got here."""
         self.omitted_bytes += size_bytes
 
     def take(self, now: float) -> list[Output]:
-        """Everything held, oldest first."""
+        """Empties the buffer and returns its outputs, oldest first."""
         pieces = (piece.output for piece in self._pending.values())
         taken = [piece.stream() if isinstance(piece, _Text) else piece for piece in pieces]
         self._pending.clear()
@@ -104,7 +104,7 @@ class Coalescer:
         self._room += self._pending.pop(number).charged_bytes
 
     def _drop_cleared(self, *, keep: ClearOutput | None = None) -> None:
-        """Drops outputs that a clear has made invisible; their reader charges and clears what is left."""
+        """Drops the buffered outputs that a clear removes, except for an error."""
         for number, piece in list(self._pending.items()):
             if not isinstance(piece.output, Error) and piece.output is not keep:
                 self._drop(number)
@@ -119,7 +119,7 @@ class Coalescer:
     def _add_whole(self, output: Output, size_bytes: int) -> None:
         charged_bytes = size_bytes + OVERHEAD_BYTES
         if isinstance(output, UpdateDisplayData) and output.display_id in self._updates:
-            # It replaces every display of this id, so that the earlier update leaves no trace.
+            # An update replaces every display of this id, so the earlier update has no effect.
             self._drop(self._updates.pop(output.display_id))
         if charged_bytes > self._room:
             self._full = True
@@ -149,7 +149,7 @@ class Coalescer:
 
 
 class _Text(StringIO):
-    """Text of one stream, by one execution, that still grows."""
+    """The text that one execution wrote to one stream, while more is appended to it."""
 
     def __init__(self, origin: tuple[Literal["stdout", "stderr"], int | None]) -> None:
         super().__init__()

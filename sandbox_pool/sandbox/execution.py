@@ -17,16 +17,16 @@ from sandbox_pool.spec import Limits
 __all__ = ["Cause", "Execution", "to_result"]
 
 Cause = Literal["done", "interrupted", "timeout", "calls"]
-"""What ended the wait for an execution: it did (or its kernel), somebody's request, its time limit, its calls."""
+"""What ended an execution: the code (or its kernel) itself, an interrupt, the time limit, or too many calls."""
 
 
 class Execution(AsyncIterator[Output]):
-    """One piece of code running: an iterator of its outputs, live, with a result at its end.
+    """Running code: an async iterator of its live outputs, with a `result` at the end.
 
-    Iterate it once, from one task. Nothing waits for its reader: the code goes on, its time limit holds and
-    its output is kept (up to the limit on output) whether or not anybody reads. A reader that falls behind
-    gets text in larger pieces. Text that a thread of earlier code wrote since then comes first. Once it has ended,
-    `clue` is what the kernel knew about an error.
+    Iterate it once, from one task. The code does not wait for its reader: it runs, its time limit counts and its
+    outputs are buffered (up to the output limit) whether or not anybody reads. A slow reader gets text in larger
+    pieces. If threads of earlier code have written text since that code ended, it comes first. After the end, `clue`
+    has the facts that the kernel added to an error, if any.
     """
 
     def __init__(self, outputs: Coalescer, *, timeout_s: float, budget: CallBudget) -> None:
@@ -47,7 +47,7 @@ class Execution(AsyncIterator[Output]):
 
     @property
     def result(self) -> ExecutionResult:
-        """How it ended; a `RuntimeError` as long as it has not."""
+        """How the execution ended. Raises `RuntimeError` while it runs."""
         if self._result is None:
             raise RuntimeError("the code still runs: its result is known when its outputs have ended")
         return self._result
@@ -57,13 +57,13 @@ class Execution(AsyncIterator[Output]):
         return self._outputs.omitted_bytes
 
     def wake(self) -> None:
-        """To be called when outputs have been added."""
+        """Wakes the reader. Call it after adding outputs."""
         self._news.set()
 
     def call(self, call: Call) -> None:
-        """Adds a call to a function outside of the sandbox. While one is open, the time limit does not count.
+        """Adds a call to a function outside of the sandbox. While a call is open, the time limit does not count.
 
-        A call past the budget ends the code.
+        A call that exceeds the budget ends the code.
         """
         if not self.charge(len(call.arguments), calls=1):
             return
@@ -74,7 +74,7 @@ class Execution(AsyncIterator[Output]):
         self._news.set()
 
     def charge(self, size_bytes: int, *, calls: int = 0) -> bool:
-        """Counts what a call takes or gives. Where the budget does not hold that, the code ends; returns False then."""
+        """Subtracts arguments or a value from the budget. If that exceeds it, ends the code and returns False."""
         if self.budget.take(size_bytes, calls=calls):
             return True
         self.decide("calls")
@@ -90,7 +90,7 @@ class Execution(AsyncIterator[Output]):
         return len(self._open_calls)
 
     def start_clock(self) -> None:
-        """From now on the time limit counts, until `stop_clock`; what is left of it then is kept."""
+        """Starts the countdown of the time limit. `stop_clock` pauses it; a later call continues it."""
         self._timer = self._timer or self._loop.call_later(self._left_s, self.decide, "timeout")
 
     def stop_clock(self) -> None:
@@ -100,12 +100,12 @@ class Execution(AsyncIterator[Output]):
             self._timer = None
 
     def decide(self, cause: Cause) -> None:
-        """Ends the wait for the code; what happens next depends on the cause. The first call counts."""
+        """Sets the cause of the end, unless it is set already. The sandbox then interrupts the code if necessary."""
         if not self.cause.done():
             self.cause.set_result(cause)
 
     def finish(self, result: ExecutionResult, clue: Clue | None = None) -> None:
-        """Ends the iteration once what is held has been read."""
+        """Sets the result. The iteration ends once the reader has read the buffered outputs."""
         self._result = result
         self.clue = clue
         self._ended.set()
@@ -120,9 +120,9 @@ class Execution(AsyncIterator[Output]):
                 return output
 
     async def next(self) -> Output | Call:
-        """The next output, or the next call that the code makes to a function outside (see `Sandbox.execute`).
+        """Returns the next output, or the next call to a function outside of the sandbox (see `Sandbox.execute`).
 
-        Raises `StopAsyncIteration` at the end. Cancelling it loses nothing.
+        Raises `StopAsyncIteration` at the end. Cancelling it loses no output.
         """
         while not self._ready:
             self._news.clear()
@@ -141,9 +141,9 @@ class Execution(AsyncIterator[Output]):
         return self._ready.popleft()
 
     async def aclose(self) -> None:
-        """Stops the code if it still runs, and returns when it has stopped, in 6 seconds at most. Idempotent.
+        """Stops the code if it still runs, and waits for that, 6 seconds at most. Idempotent.
 
-        Cancelling the call does not keep the code from being stopped.
+        The code is stopped even if this call is cancelled.
         """
         self.decide("interrupted")
         await self.ended()
@@ -163,7 +163,7 @@ class Execution(AsyncIterator[Output]):
 def to_result(
     execution: Execution, cause: Cause, reply: Reply | None, death: Death | None, *, limits: Limits, duration_s: float
 ) -> ExecutionResult:
-    """The result of an execution that ended so; `death` is None when the kernel lives on."""
+    """Builds the result of an ended execution. `death` is None if the kernel is still alive."""
     status: Literal["ok", "error", "interrupted", "timeout", "died"]
     limit, sentences = None, []
     if cause == "timeout":
@@ -180,7 +180,7 @@ def to_result(
         status, limit = "died", death.limit
     else:
         status = "ok" if reply is not None and reply.status == "ok" else "error"
-        # A name that we know nothing of is the code's invention.
+        # The name comes from the sandbox: use it only if it is the name of a limit.
         if status == "error" and reply is not None and (sentence := limits.explain(reply.limit or "")):
             limit = reply.limit
             sentences.append(sentence)

@@ -1,7 +1,8 @@
 """Reads, writes, lists and deletes the files of a sandbox, also while code runs in it.
 
-`files_main.py` runs beside the code, as the same user: what it says may be a lie of the code. So each answer is
-checked, bounded and waited for no longer than `ANSWER_S`; a lie then costs nobody but the sandbox that tells it.
+The work is done by `files_main.py`, which runs in the sandbox as the same user as the code, so the code may forge its
+answers. Each answer is therefore checked, bounded, and waited for no longer than `ANSWER_S`: a forged answer harms
+only its own sandbox.
 """
 
 import errno
@@ -24,12 +25,12 @@ __all__ = ["FileInfo", "FileList", "Files", "OpenFile"]
 
 ANSWER_S = 30.0
 AT_ONCE = 4
-"""Requests under way in one sandbox; each is a process in it. More of them wait."""
+"""How many requests run at once in one sandbox, each as a process. Further requests wait."""
 HEAD = struct.Struct(">cI")
 PIECE_BYTES = 65_536
 PATH_BYTES, PART_BYTES = 4_000, 255
 LATEST = 253_402_300_799.0
-"""The end of the year 9999: what a date can hold."""
+"""The end of the year 9999, which is the last date that `datetime` can represent."""
 
 REFUSALS = {
     "EISDIR": "it is a directory",
@@ -46,7 +47,7 @@ REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """`path` is relative to the workspace; `modified_at` in seconds since 1970, in the years up to 9999."""
+    """A file. `path` is relative to the workspace; `modified_at` is in seconds since 1970, up to the year 9999."""
 
     path: str
     size_bytes: int
@@ -55,8 +56,9 @@ class FileInfo:
 
 @dataclass(frozen=True, slots=True)
 class FileList:
-    """Regular files, by path. `complete` is False where some are left out: beyond `listed_files` (directories
-    count too), more than 32 directories deep, in a directory that cannot be read, or with a name that is not UTF-8.
+    """Regular files, sorted by path. `complete` is False if files are missing from the list: those beyond the limit
+    `listed_files` (which includes directories), more than 32 directories deep, in an unreadable directory, or with a
+    name that is not UTF-8.
     """
 
     files: tuple[FileInfo, ...]
@@ -64,7 +66,7 @@ class FileList:
 
 
 class OpenFile(AsyncIterator[bytes]):
-    """A file being read: exactly `info.size_bytes` bytes, in pieces, or a `FileError` before its end."""
+    """Iterates over a file's content: yields exactly `info.size_bytes` bytes, in pieces, or raises `FileError`."""
 
     def __init__(self, info: FileInfo, answers: "_Answers") -> None:
         self.info = info
@@ -82,7 +84,7 @@ class OpenFile(AsyncIterator[bytes]):
 
 
 class Files:
-    """The files of one sandbox. Calls may overlap, also with running code. Raises `SandboxError`s."""
+    """The files of one sandbox. Calls may run concurrently, also with code. They raise `SandboxError`."""
 
     def __init__(self, backend: Backend, sandbox_id: str, limits: Limits) -> None:
         self._backend = backend
@@ -172,7 +174,7 @@ class _Answers:
         self._limits = limits
 
     async def send(self, content: bytes | AsyncIterable[bytes], answer: anyio.CancelScope) -> None:
-        """Sends a file; from its end on, the answer has until its deadline."""
+        """Sends a file, then sets the deadline of the answer."""
         try:
             async for piece in _pieces(content):
                 with anyio.fail_after(ANSWER_S):
@@ -181,7 +183,7 @@ class _Answers:
         except TimeoutError:
             raise self.silence() from None
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            pass  # The answer says why.
+            pass  # `files_main.py` stopped reading; its answer says why.
         answer.deadline = anyio.current_time() + ANSWER_S
 
     async def expect(self, kind: bytes, *, within_s: float | None = ANSWER_S) -> bytes:
@@ -242,7 +244,7 @@ class _Answers:
 
 
 def _problem(path: str) -> str:
-    """Why this is no path that we open; nothing if it is one."""
+    """Returns why this path is invalid, or "" if it is valid."""
     try:
         encoded = path.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""What the code in one sandbox says: the running execution has it, and the next one gets what comes in between."""
+"""Passes a kernel's outputs and calls to the running execution. If none runs, the next one gets the outputs."""
 
 from sandbox_pool.backends.base import Death
 from sandbox_pool.calls import MAX_OPEN, Call, CallBudget
@@ -12,7 +12,7 @@ __all__ = ["Inbox"]
 
 
 class Inbox:
-    """The `Sink` of a kernel, which gives everything to the execution that runs. One execution at a time."""
+    """The `Sink` of a kernel. It passes everything to the running execution; there is one at a time."""
 
     def __init__(self, limits: Limits) -> None:
         self.running: Execution | None = None
@@ -21,18 +21,18 @@ class Inbox:
         self._outputs = Coalescer(limits.output_bytes)
 
     def clear(self) -> None:
-        """Forgets what has come so far."""
+        """Drops the outputs that have come so far."""
         self._outputs = Coalescer(self._limits.output_bytes)
 
     def begin(self, *, timeout_s: float, calls: bool) -> Execution:
-        """An execution that gets what comes from now on. With `calls` its reader answers calls."""
+        """Starts an execution that gets all further outputs. With `calls`, its reader also answers calls."""
         budget = CallBudget(self._limits.calls, self._limits.call_bytes)
         self._takes_calls = calls
         self.running = Execution(self._outputs, timeout_s=timeout_s, budget=budget)
         return self.running
 
     def end(self, cause: Cause, reply: Reply | None, death: Death | None, *, duration_s: float = 0.0) -> None:
-        """Gives the running execution its result; does nothing where none runs."""
+        """Sets the result of the running execution. Does nothing if none runs."""
         if (execution := self.running) is None:
             return
         self.running = None
@@ -40,7 +40,7 @@ class Inbox:
         result = to_result(execution, cause, reply, death, limits=self._limits, duration_s=duration_s)
         execution.finish(result, reply.clue if reply is not None else None)
 
-    # ---- as the kernel's sink ----------------------------------------------------------------------------
+    # ---- Sink --------------------------------------------------------------------------------------------
 
     @property
     def is_full(self) -> bool:

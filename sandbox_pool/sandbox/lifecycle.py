@@ -1,4 +1,4 @@
-"""Supervises one sandbox from its first process to the destruction of everything that it left."""
+"""Supervises one sandbox from the start of its first process until all its resources are destroyed."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ EXIT_REASON_TIMEOUT_S = 2.0
 DESTROY_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 10.0
 
-# The last line raises on purpose: the first traceback of an interpreter costs 50 ms of imports.
+# The last line raises on purpose: the first traceback of an interpreter imports modules for 50 ms.
 PRELOAD = """
 def _preload(names):
     import contextlib, importlib
@@ -46,10 +46,11 @@ FAULTS: dict[Fault, Death] = {
 
 
 class Lifecycle:
-    """The lifecycle of one sandbox: `start` begins it; its kernel, its time or `close` end it. Then it has a `death`.
+    """The lifecycle of one sandbox. `start` begins it; it ends when the kernel ends, at its lifetime limit, or by
+    `close`. `death` then has the reason.
 
-    `inbox` gets what the kernel says; what runs there ends with the sandbox. `tasks` takes what else goes on until
-    the end.
+    `inbox` receives the kernel's outputs; its running execution ends with the sandbox. `tasks` is the task group of
+    the sandbox; its tasks are cancelled at the end.
     """
 
     def __init__(self, backend: Backend, sandbox_id: str, spec: SandboxSpec, inbox: Inbox) -> None:
@@ -69,11 +70,11 @@ class Lifecycle:
         self._ending = asyncio.Event()
 
     async def start(self, deadline_s: float) -> None:
-        """Returns when the kernel has answered and holds the preloaded modules.
+        """Creates the sandbox, and returns when its kernel has answered and imported the preloaded modules.
 
-        Raises `SandboxStartFailed`. On failure or cancellation what was created is destroyed first.
+        Raises `SandboxStartFailed`. On failure or cancellation, destroys what was created before it raises.
         """
-        # The one task outside of a group: it is the sandbox's life, which `close` ends, and owns its group.
+        # This task belongs to no group: it owns the sandbox's group, and `close` ends it.
         self._task = asyncio.create_task(self._supervise(deadline_s), name=f"sandbox {self._id}")
         try:
             await self._started.wait()
@@ -86,19 +87,19 @@ class Lifecycle:
 
     @property
     def alive(self) -> bool:
-        """Whether code can run: False once the kernel has gone or `close` was called."""
+        """Whether code can run: False once the kernel has ended or `close` was called."""
         return self._started.is_set() and not self._ending.is_set()
 
     @property
     def kernel(self) -> KernelClient:
-        """Raises `SandboxGone`, with the reason, where there is none any more."""
+        """The client of the kernel. Raises `SandboxGone`, with the reason, if the kernel has ended."""
         if self._kernel is None or not self.alive:
             reason = self.death.detail if self.death else "Its kernel has gone."
             raise SandboxGone(f"The sandbox is gone. {reason}", sandbox_id=self._id)
         return self._kernel
 
     def limit(self) -> None:
-        """From now on its `lifetime_s` counts; when it is over the sandbox ends, whatever runs in it."""
+        """Starts the countdown of `lifetime_s`. After it the sandbox ends, even while code runs."""
         lifetime_s = self._spec.limits.lifetime_s
         death = Death(f"The sandbox had lived for its {lifetime_s:g} s.", "lifetime_s")
         if self._lifetime is not None:
@@ -106,7 +107,7 @@ class Lifecycle:
         self._lifetime = asyncio.get_running_loop().call_later(lifetime_s, self.terminate, death)
 
     def terminate(self, death: Death) -> None:
-        """Lets it end, for this reason. The first call says why."""
+        """Begins the end of the sandbox. The first call sets the reason."""
         if self.death is None:
             self.death = death
             log.info("sandbox ended", sandbox=self._id, reason=death.detail, limit=death.limit)
@@ -114,7 +115,7 @@ class Lifecycle:
         self.died.set()
 
     async def close(self) -> None:
-        """Ends it and waits until it has ended, 10 seconds at most. Cancelling the call does not stop the end."""
+        """Ends the sandbox and waits for that, 10 seconds at most. The sandbox ends even if this call is cancelled."""
         if self._started.is_set():
             self.terminate(Death("The sandbox was closed."))
         elif self._task is not None:
@@ -124,7 +125,7 @@ class Lifecycle:
                 await asyncio.wait({self._task}, timeout=CLOSE_TIMEOUT_S)
 
     async def _supervise(self, deadline_s: float) -> None:
-        """Runs the whole lifecycle, and destroys what is left however it ends."""
+        """Runs the whole lifecycle, and destroys the sandbox however it ends."""
         try:
             async with self.tasks:
                 await self._begin(deadline_s)
@@ -138,7 +139,7 @@ class Lifecycle:
             self._started.set()
             self.terminate(Death("The server ended the sandbox."))
             await self._destroy()
-            # After an error of ours nobody else would: nobody waits for ever.
+            # After an error in this class nothing else would end a running execution, and its reader would hang.
             self._inbox.end("done", None, self.death)
 
     async def _begin(self, deadline_s: float) -> None:
@@ -195,6 +196,6 @@ class Lifecycle:
         try:
             async with asyncio.timeout(DESTROY_TIMEOUT_S):
                 await self._backend.destroy(self._id)
-        except Exception:  # The last step of a life: there is nobody to raise to.
+        except Exception:  # This is the last step of the sandbox's task: nobody would catch the error.
             log.exception("a sandbox could not be destroyed", sandbox=self._id)
         self.destroyed.set()

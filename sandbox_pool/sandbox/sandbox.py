@@ -1,4 +1,4 @@
-"""One sandbox as its conversation uses it: runs code, streams outputs, and moves files."""
+"""The public interface of one sandbox: runs code, streams its outputs, and reads and writes files."""
 
 import asyncio
 import time
@@ -24,13 +24,13 @@ __all__ = ["Execution", "Sandbox"]
 
 INTERRUPT_GRACES_S = (2.0, 1.0)
 DESTROYED_TIMEOUT_S = 2.5
-"""With the graces before it, code that ignores its interrupt is gone in under 6 seconds."""
+"""How long to wait for the destruction. With the grace periods, stopping code takes less than 6 seconds."""
 DEFINE_TIMEOUT_S = 10.0
 INVENTORY_TIMEOUT_S = 5.0
 
 
 class Sandbox:
-    """One kernel in one sandbox, used by one conversation. Make it with `start`."""
+    """One kernel in one sandbox, used by one conversation. Create it with `start`."""
 
     def __init__(self, backend: Backend, sandbox_id: str, spec: SandboxSpec) -> None:
         self.id = sandbox_id
@@ -41,89 +41,89 @@ class Sandbox:
 
     @classmethod
     async def start(cls, backend: Backend, sandbox_id: str, spec: SandboxSpec, *, deadline_s: float) -> "Sandbox":
-        """A sandbox whose kernel has answered and holds the preloaded modules.
+        """Starts a sandbox. Returns when its kernel has answered and imported the preloaded modules.
 
-        Raises `SandboxStartFailed`. On failure or cancellation what was created is destroyed first.
+        Raises `SandboxStartFailed`. On failure or cancellation, destroys what was created before it raises.
         """
         sandbox = cls(backend, sandbox_id, spec)
         await sandbox._lifecycle.start(deadline_s)
         sandbox._inbox.clear()
         return sandbox
 
-    # ---- its life ----------------------------------------------------------------------------------------
+    # ---- lifecycle ---------------------------------------------------------------------------------------
 
     @property
     def alive(self) -> bool:
-        """Whether code can run: False once the kernel has gone or `close` was called."""
+        """Whether code can run: False once the kernel has ended or `close` was called."""
         return self._lifecycle.alive
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The names of the distributions that are installed in it. Raises `SandboxGone` with its kernel."""
+        """The names of the distributions installed in the sandbox. Raises `SandboxGone` if the kernel has ended."""
         return self._lifecycle.kernel.packages
 
     @property
     def death(self) -> Death | None:
-        """Why the kernel has gone; None while it lives."""
+        """Why the kernel has ended; None while it is alive."""
         return self._lifecycle.death
 
     def begin_lifetime(self) -> None:
-        """From now on its `lifetime_s` counts; when it is over the sandbox ends, whatever runs in it."""
+        """Starts the countdown of the spec's `lifetime_s`. After it the sandbox ends, even while code runs."""
         self._lifecycle.limit()
 
     async def died(self) -> Death:
-        """Returns when the kernel has gone, whatever the reason (`close` is one). Any number of callers."""
+        """Waits until the kernel has ended for any reason, including `close`. Any number of tasks may wait."""
         await self._lifecycle.died.wait()
         assert self._lifecycle.death is not None
         return self._lifecycle.death
 
     async def close(self) -> None:
-        """Destroys the sandbox; code that runs ends as `died`. Idempotent; waits 10 seconds at most.
+        """Destroys the sandbox and waits for that, 10 seconds at most. Running code ends as `died`. Idempotent.
 
-        Cancelling the call does not stop the destruction.
+        The sandbox is destroyed even if this call is cancelled.
         """
         await self._lifecycle.close()
 
     # ---- code --------------------------------------------------------------------------------------------
 
     def execute(self, code: str, *, timeout_s: float | None = None, calls: bool = False) -> Execution:
-        """Starts the code. Iterate over what this returns, or call its `next`, to get the outputs as they come.
+        """Starts the code, and returns its `Execution`: iterate over it to get the outputs as they come.
 
         Args:
-            code: What to run.
-            timeout_s: None: the spec's `execution_timeout_s`.
-            calls: Whether the code may call functions that `define` has given it. Read it by `Execution.next` then,
-                and `answer` each call. Without, such calls fail in the code.
+            code: The code to run.
+            timeout_s: The time limit in seconds; None means the spec's `execution_timeout_s`.
+            calls: Whether the code may call the functions that `define` gave it. If so, read the execution with
+                `Execution.next`, and `answer` each call. Otherwise such calls raise an exception in the code.
 
         Raises:
             SandboxBusy: Other code runs.
-            SandboxGone: The kernel has gone.
+            SandboxGone: The kernel has ended.
         """
         return self._execute(code, timeout_s, calls=calls)
 
     async def run(
         self, code: str, *, timeout_s: float | None = None
     ) -> tuple[list[Stream | DisplayData | ExecuteResult | Error], ExecutionResult]:
-        """Runs the code to its end: its outputs as a notebook would hold them, and its result.
+        """Runs the code to its end. Returns its outputs as a notebook would store them, and its result.
 
-        Raises as `execute`. Cancelling it stops the code.
+        Raises the errors of `execute`. Cancelling it stops the code.
         """
         async with self.execute(code, timeout_s=timeout_s) as execution:
             outputs = [output async for output in execution]
         return fold(outputs), execution.result
 
     async def interrupt(self) -> None:
-        """Stops the running code and returns when it has stopped, in 6 seconds at most; no-op when idle.
+        """Stops the running code and waits for that, 6 seconds at most. Does nothing if no code runs.
 
-        Code that ignores the interrupt costs the kernel its life.
+        If the code ignores the interrupt, the sandbox is destroyed.
         """
         if (running := self._inbox.running) is not None:
             await running.aclose()
 
     async def define(self, source: str) -> None:
-        """Runs code of ours in a namespace of its own; it can import `call` from `codeact_calls`.
+        """Runs trusted code in its own namespace, to define functions. It can import `call` from `codeact_calls`.
 
-        Raises as `execute`, and `SandboxError` where it fails or takes over 10 s.
+        Raises the errors of `execute`, and `SandboxError` if the code fails or takes more than 10 s.
         """
         execution = self._execute(defining(source), DEFINE_TIMEOUT_S, silent=True)
         async with execution:
@@ -134,17 +134,20 @@ class Sandbox:
             raise SandboxError(f"The functions could not be made known to the kernel. {reason}", sandbox_id=self.id)
 
     def answer(self, call: Call, *, value: str | None = None, error: str | None = None) -> None:
-        """Lets a call go on: with its value as JSON text, or with words that it raises. No-op once it has ended."""
+        """Answers a call: it returns `value`, which is JSON text, or raises an exception with the text `error`.
+
+        Does nothing if the call has ended.
+        """
         if self.alive:
             self._lifecycle.kernel.answer(call.call_id, value=value, error=error)
         if self._inbox.running is not None:
             self._inbox.running.answered(call.call_id)
 
     async def inventory(self) -> Inventory:
-        """What the kernel holds: variables, functions, imports and files. Runs nothing of the user's code.
+        """Returns the kernel's variables, functions, imports and files, without running any of the user's code.
 
-        It takes a second at most for a kernel that is idle, and works while code runs. Raises `SandboxGone`, and
-        `SandboxError` where the kernel gives no sensible answer within 5 seconds.
+        An idle kernel answers within a second; a kernel that runs code answers, too. Raises `SandboxGone`, and
+        `SandboxError` if there is no valid answer within 5 seconds.
         """
         kernel = self._lifecycle.kernel
         try:
@@ -159,30 +162,30 @@ class Sandbox:
     # ---- files -------------------------------------------------------------------------------------------
 
     def read_file(self, path: str) -> AbstractAsyncContextManager[OpenFile]:
-        """A file of the workspace, as it is when entered: its `info`, and its content by iteration.
+        """Opens a file of the workspace. Enter the result to get its `info`, and iterate to get its content.
 
-        `path` is relative to the workspace. This and its siblings work while code runs, and raise `FileError`,
-        or `SandboxGone`. Cancelling and leaving early leave nothing.
+        `path` is relative to the workspace. All methods for files work while code runs, and raise `FileError` or
+        `SandboxGone`. Cancelling, or leaving the context early, releases all resources.
         """
         return self._opened_files().read(path)
 
     async def write_file(self, path: str, content: bytes | AsyncIterable[bytes]) -> FileInfo:
-        """Makes or replaces a file, and the directories above it. It is there when it is complete, or not at all."""
+        """Creates or replaces a file, and creates its parent directories. The file appears only once it is complete."""
         return await self._opened_files().write(path, content)
 
     async def list_files(self) -> FileList:
-        """The regular files of the workspace."""
+        """Lists the regular files of the workspace."""
         return await self._opened_files().list()
 
     async def delete_file(self, path: str) -> None:
-        """Deletes anything but a directory; of a symbolic link, itself."""
+        """Deletes a file of any kind, but no directory. Of a symbolic link, deletes the link itself."""
         await self._opened_files().delete(path)
 
     def _opened_files(self) -> Files:
-        _ = self._lifecycle.kernel  # Raises where it has gone.
+        _ = self._lifecycle.kernel  # Raises `SandboxGone` if the kernel has ended.
         return self._files
 
-    # ---- an execution, from its request to its result ----------------------------------------------------
+    # ---- executions --------------------------------------------------------------------------------------
 
     def _execute(self, code: str, timeout_s: float | None, *, calls: bool = False, silent: bool = False) -> Execution:
         kernel = self._lifecycle.kernel
@@ -198,7 +201,7 @@ class Sandbox:
         return execution
 
     async def _supervise(self, kernel: KernelClient, execution: Execution, request: Request, began_at: float) -> None:
-        """Supervises one execution until the code ends, the kernel dies, or a stop ends it."""
+        """Supervises one execution until the code ends, the kernel dies, or the code is stopped."""
         execution.start_clock()
         cause = await execution.cause
         execution.stop_clock()
@@ -215,7 +218,7 @@ class Sandbox:
         self._inbox.end(cause, reply, self.death, duration_s=time.perf_counter() - began_at)
 
     async def _interrupt(self, kernel: KernelClient, request: Request) -> bool:
-        """Whether the code has ended and no signal that was meant for it is still on its way."""
+        """Interrupts the code. Returns True when it has ended and the kernel has sent all signals meant for it."""
         pending: set[asyncio.Future[Any]] = {request.done}
         for grace_s in INTERRUPT_GRACES_S:
             _, pending = await asyncio.wait({*pending, kernel.interrupt(request)}, timeout=grace_s)

@@ -21,7 +21,7 @@ from anyio import to_thread
 
 from sandbox_pool import Sandbox, SandboxGone, SandboxPool, SandboxSpec, SandboxStartFailed, Started
 from sandbox_pool.backends.base import Backend
-from sandbox_pool.pool.starting import PATIENCE
+from sandbox_pool.pool.starting import MAX_FAILURES
 from tests.needs import LONG, leaks_of_the_sdk
 from tests.sandbox_pool.conftest import make_backend
 from tests.sandbox_pool.pools import SPEC, value_of
@@ -66,7 +66,7 @@ class FailureKind:
 async def one_cycle(pool: SandboxPool, backend: FailureKind, chance: random.Random, fault: str) -> None:
     """One use of a sandbox, with or without a fault."""
     if fault == "start fails":
-        backend.refusals = chance.randint(1, 2 * PATIENCE)
+        backend.refusals = chance.randint(1, 2 * MAX_FAILURES)
     with anyio.CancelScope() as scope, contextlib.suppress(SandboxStartFailed):
         if fault == "cancelled early":
             scope.deadline = anyio.current_time() + chance.uniform(0, 0.5)

@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 
 from sandbox_pool import AtCapacity, EngineUnavailable, PoolClosed, SandboxError, SandboxPool, SandboxStartFailed
 from sandbox_pool.pool import sizing, warm_pool
-from sandbox_pool.pool.starting import PATIENCE
+from sandbox_pool.pool.starting import MAX_FAILURES
 from tests.sandbox_pool.pools import SPEC, Observed, value_of
 
 # First in its process, whose children it counts.
@@ -180,7 +180,7 @@ async def test_starts_that_keep_failing_fail_those_who_wait_with_the_reason(obse
     async with SandboxPool(SPEC, backend=observed, min_size=0, max_size=1, concurrent_starts=1) as pool:
         with pytest.raises(SandboxStartFailed, match="did not answer"):
             await pool.acquire()
-        assert len(observed.created) == PATIENCE
+        assert len(observed.created) == MAX_FAILURES
 
 
 async def test_one_failed_start_delays_an_acquire_and_does_not_fail_it(observed: Observed) -> None:
