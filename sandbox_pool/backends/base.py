@@ -1,8 +1,7 @@
 """The protocol that a backend implements: it creates, destroys and lists sandboxes, and watches its engine.
 
-A backend creates and destroys sandboxes, lists those that a server left behind, and runs the program that moves files.
-The rest is the same for all backends: `sandbox_pool/kernel/` speaks to kernels, `sandbox_pool/sandbox/files.py` to that
-program.
+A backend also runs the program that reads and writes files in a sandbox. Everything else is the same for all backends:
+`sandbox_pool/kernel/` talks to kernels, and `sandbox_pool/sandbox/files.py` to that program.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,15 +17,15 @@ from sandbox_pool.spec import Limits, SandboxSpec
 __all__ = ["GUEST", "Backend", "Death", "Isolation", "Notice", "Started"]
 
 GUEST = Path(__file__).parents[1] / "guest"
-"""The folder of the programs that run inside a sandbox: `kernel_main.py` and the modules beside it, `files_main.py`."""
+"""The folder of the programs that run inside a sandbox: `kernel_main.py` with its modules, and `files_main.py`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """What a backend promises here. `isolated` is False only when code runs as a plain local process.
+    """How well a backend isolates code on this machine. `isolated` is False only for plain local processes.
 
-    `summary` is half a line for the terminal ("Docker container, no network"); `missing` has one sentence
-    for each promise that cannot be kept on this machine, with its remedy.
+    `summary` is a short text for the terminal ("Docker container, no network"). `missing` has one sentence for
+    each protection or limit that this machine lacks, with its remedy.
     """
 
     isolated: bool
@@ -38,8 +37,8 @@ class Isolation:
 class Started:
     """A sandbox whose kernel is starting.
 
-    `connection` is a Jupyter connection dict (jupyter_client, "Connection files") as seen from this
-    process: `transport`, `ip`, the five `*_port`, `key` (str), `signature_scheme`.
+    `connection` is a Jupyter connection dict (jupyter_client, "Connection files") with addresses that this
+    process can use: `transport`, `ip`, the five `*_port`, `key` (str), `signature_scheme`.
     """
 
     sandbox_id: str
@@ -48,7 +47,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """Why a kernel went away: a sentence, and the `Limits` field that killed it, where one did."""
+    """Why a kernel ended: a sentence for the user, and the `Limits` field that caused it, if any."""
 
     detail: str
     limit: str | None = None
@@ -56,9 +55,9 @@ class Death:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that an engine says by itself: of a sandbox, that it cannot be used, as a sentence (`what`).
+    """An event that an engine reports: a sandbox can no longer be used, for the reason in `what`.
 
-    Without a sandbox: the image is another one than those that run now were made of.
+    If `sandbox_id` is None, the image has changed: running sandboxes were created from an older one.
     """
 
     sandbox_id: str | None
@@ -66,55 +65,56 @@ class Notice:
 
 
 class Backend(Protocol):
-    """Safe for concurrent calls. Cancelling any call leaves nothing behind that `list` would not show."""
+    """What a backend implements. Calls may run concurrently, and be cancelled: `list` shows what they leave behind."""
 
     name: str
 
     @property
     def isolation(self) -> Isolation:
-        """What is promised here; known once `prepare` has returned."""
+        """How well code is isolated. Available once `prepare` has returned."""
         ...
 
     async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
-        """Checks that sandboxes can be made, and builds or pulls what they need. Idempotent.
+        """Checks that sandboxes can be created, and builds or pulls their image if necessary. Idempotent.
 
-        `progress` gets one line at a time. Raises `EngineUnavailable` or `ImageUnavailable`.
+        Calls `progress` with one line at a time. Raises `EngineUnavailable` or `ImageUnavailable`.
         """
         ...
 
     async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
-        """Starts one sandbox; its kernel may not answer yet. Raises `SandboxStartFailed`."""
+        """Starts one sandbox. Its kernel may not answer yet when this returns. Raises `SandboxStartFailed`."""
         ...
 
     def files(self, sandbox_id: str, request: Mapping[str, Any]) -> AbstractAsyncContextManager[ByteStream]:
-        """Runs `files_main.py` with this request, the root added, where the sandbox's files are.
+        """Runs `files_main.py` in the sandbox, with this request and the sandbox's root directory added to it.
 
-        The stream is its stdin and stdout; leaving ends it. Nothing that comes is trusted. Raises `SandboxError`.
+        The stream is the program's stdin and stdout; do not trust what it sends. Leaving the context ends the
+        program. Raises `SandboxError`.
         """
         ...
 
     async def death(self, sandbox_id: str, limits: Limits) -> Death:
-        """Why this sandbox's kernel ended. Called at most once, after it did and before `destroy`."""
+        """Returns why this sandbox's kernel ended. Called at most once, after its end and before `destroy`."""
         ...
 
     async def destroy(self, sandbox_id: str) -> None:
-        """Ends every process of the sandbox at once and removes its files. Idempotent: gone is no error.
+        """Kills every process of the sandbox and removes its files. Does nothing if the sandbox is already gone.
 
-        Raises `SandboxError` or `OSError` where something stays: another call is another try.
+        Raises `SandboxError` or `OSError` if something could not be removed; the caller may try again.
         """
         ...
 
     async def watch(self, notice: Callable[[Notice], None]) -> None:
-        """Passes on what there is to notice, until cancelled. Never raises: an engine that is away is asked again.
+        """Calls `notice` with the engine's events until it is cancelled. Does not raise: it reconnects to the engine.
 
-        A kernel whose process ends needs no notice: its sockets tell.
+        The end of a kernel's process needs no notice: the kernel's client sees its sockets close.
         """
         ...
 
     async def list(self) -> list[str]:
-        """Ids of the sandboxes left by server processes that no longer run (never those of live ones)."""
+        """Returns the ids of sandboxes whose server process no longer runs."""
         ...
 
     async def close(self) -> None:
-        """Releases clients and threads; sandboxes are the pool's to destroy first."""
+        """Releases clients and threads. The pool destroys the sandboxes first."""
         ...

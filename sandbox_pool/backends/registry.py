@@ -1,7 +1,7 @@
 """Chooses and opens the backend that runs the sandboxes.
 
-A backend has a name. `docker` and `process` are ours; an installed package adds others by entry points of the group
-`codeact.backends`, each of which names a class that is made from a directory for its state and follows `Backend`.
+`docker` and `process` are built in; an installed package adds other backends by entry points of the group
+`codeact.backends`. Each entry point names a class that implements `Backend` and takes a directory for its state.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ OURS = {
 }
 
 AUTO_DEADLINE_S = 600.0
-"""How long a first start may build or pull the image before it goes on without."""
+"""How long `auto` waits for Docker to build or pull the image before it uses local processes instead."""
 CLOSE_TIMEOUT_S = 10.0
 
 Progress = Callable[[str], None]
@@ -34,7 +34,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class ChosenBackend:
-    """`why`: half a sentence on the choice; `hints`: a sentence, with the remedy, for each thing that is missing."""
+    """A prepared backend, the reason for choosing it (`why`), and a sentence with the remedy for each problem."""
 
     backend: Backend
     why: str
@@ -42,15 +42,16 @@ class ChosenBackend:
 
 
 def backend_names() -> list[str]:
-    """The names of all backends that can be chosen, ours first."""
+    """Returns the names of all available backends, the built-in ones first."""
     return [*OURS, *sorted({entry.name for entry in entry_points(group=GROUP)} - OURS.keys())]
 
 
 async def open_backend(name: str, spec: SandboxSpec, *, state_dir: Path, progress: Progress) -> ChosenBackend:
-    """A prepared backend, the caller's to close unless a pool gets it, which closes it.
+    """Prepares a backend. The caller must close it, or give it to a pool, which then closes it.
 
-    `auto` is Docker where an engine answers and the image can be had, else local processes. `progress` gets a line at
-    a time while an image is built or pulled. Raises `EngineUnavailable` or `ImageUnavailable`, with the remedy.
+    `auto` means Docker if an engine answers and provides the image, else local processes. `progress` is called with
+    one line at a time while an image is built or pulled. Raises `EngineUnavailable` or `ImageUnavailable`, with the
+    remedy in the message.
     """
     if name == "auto":
         return await _open_best(spec, state_dir, progress)
@@ -76,7 +77,7 @@ async def _open_best(spec: SandboxSpec, state_dir: Path, progress: Progress) -> 
 
 
 async def _open(name: str, spec: SandboxSpec, state_dir: Path, progress: Progress) -> Backend:
-    # Imported on use, in a thread: the Docker SDK takes a quarter of a second.
+    # Import it only now, and in a thread: importing the Docker SDK takes a quarter of a second.
     kind: Callable[[Path], Backend] = await to_thread.run_sync(_load, name)
     backend = kind(state_dir)
     try:
@@ -89,9 +90,9 @@ async def _open(name: str, spec: SandboxSpec, state_dir: Path, progress: Progres
 
 
 def _load(name: str) -> Callable[[Path], Backend]:
-    """The class of this name.
+    """Returns the class of the backend of this name.
 
-    Raises `EngineUnavailable` where there is none, where it cannot be imported, and where its extra is not installed.
+    Raises `EngineUnavailable` if there is none, if it cannot be imported, or if its extra is not installed.
     """
     if name in OURS and name in MODULES and missing_extras(name):
         raise EngineUnavailable(

@@ -1,19 +1,19 @@
-"""Moves files into and out of a sandbox: a program that reads requests and frames on stdin and answers on stdout.
+"""Reads, writes, lists or deletes files in a sandbox. The program reads frames from stdin and writes frames to stdout.
 
     python -I -S files_main.py REQUEST
 
-A process of its own for each request, beside the kernel and not in it, so that neither a busy kernel nor a
-hostile one keeps it from working. It needs nothing but the standard library. REQUEST is JSON: `operation`,
-`root` (the workspace), `user` (who to be, if not who started it), `path`, `limit_bytes` or `limit_entries`.
-A frame is a letter, four bytes of length and that many bytes:
+The server starts one process per request, outside of the kernel, so that neither a busy nor a hostile kernel can
+block it. The program needs only the standard library. REQUEST is JSON: `operation`, `root` (the workspace), `user`
+(the uid to switch to, or null), `path`, `limit_bytes` or `limit_entries`.
+A frame is a letter, the payload's length in four bytes, and the payload:
 
-    R   ready: what a read found, or empty when a write may begin
-    D   data: a piece of a file; of a listing, one file as JSON
-    Z   the end: all of it has come, and what a write made or whether a listing is complete, as JSON
-    E   failed: the name of an `errno`, or `INODES` when there is no room for one more file
+    R   ready: the size and time of the file to read, as JSON; empty when the program expects a file to write
+    D   data: a piece of a file, or one file of a listing as JSON
+    Z   the end: after a write the size and time of the file, after a listing whether it is complete, as JSON
+    E   failed: the name of an `errno`, or `INODES` if no further file can be created
 
-No path leaves the workspace: each of its parts is opened by itself, from the directory that holds it, and no
-part may be a symbolic link. Nothing but regular files is read or replaced, and nothing waits for another process.
+A path cannot lead out of the workspace: the program opens each part from its parent directory, and refuses symbolic
+links. It reads and replaces only regular files, and never waits for another process.
 """
 
 import errno
@@ -29,9 +29,9 @@ from typing import Any
 HEAD = struct.Struct(">cI")
 PIECE_BYTES = 65_536
 DEPTH = 32
-"""Directories below it are not listed."""
+"""The maximum depth of listed directories."""
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
-# Not blocking: a fifo has nobody at its other end, and a lease of the sandbox's would be waited for.
+# Opening must not block: a fifo may have no process at its other end, and the code may hold a lease on a file.
 SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 
@@ -43,13 +43,13 @@ def send(kind: bytes, payload: bytes = b"") -> None:
 
 def fail(name: str) -> None:
     send(b"E", name.encode())
-    # An engine may not pass on the last words of a program that ends with its input half read.
+    # If the program ended with unread input, some engines would not forward its last output.
     while os.read(0, PIECE_BYTES):
         pass
 
 
 def received() -> Iterator[bytes]:
-    """The pieces of a file to be written, until the frame that ends it."""
+    """Yields the pieces of the file to write, until its last frame."""
     while True:
         kind, size = HEAD.unpack(_exactly(HEAD.size))
         if kind == b"Z":
@@ -68,7 +68,7 @@ def _exactly(size: int) -> bytes:
 
 
 def open_parent(root: int, path: str, *, create: bool = False) -> tuple[int, str]:
-    """The directory that holds the last part of the path, and that part."""
+    """Opens the parent directory of the path. Returns its descriptor and the last part of the path."""
     directory = os.dup(root)
     *parents, name = path.split("/")
     for part in parents:
@@ -115,11 +115,11 @@ def read(root: int, path: str, limit_bytes: int) -> None:
 
 
 def write(root: int, path: str, limit_bytes: int) -> None:
-    """A file appears under its name when it is complete; until then, and after a failure, the old one is there."""
+    """Writes a temporary file and renames it, so that a failure leaves the old file unchanged."""
     directory, name = open_parent(root, path, create=True)
     try:
         check_replaceable(directory, name)
-        # A name that code which lists the directory meanwhile takes for what it is.
+        # Code that lists the directory meanwhile can see from the name that this is an unfinished file.
         temporary = f".{os.urandom(8).hex()}.part"
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE, 0o666, dir_fd=directory)
         try:
@@ -175,7 +175,10 @@ def list_files(root: int, limit_entries: int) -> None:
 
 
 def walk(directory: int, prefix: str, depth: int) -> Iterator[tuple[str, os.stat_result] | None]:
-    """Everything below a directory, which it closes; None for what has no name that can be told, or is too deep."""
+    """Yields everything below a directory, and closes the directory's descriptor.
+
+    Yields None for an entry that cannot be listed: its name is not UTF-8, it is unreadable, or it is too deep.
+    """
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
@@ -198,7 +201,7 @@ def walk(directory: int, prefix: str, depth: int) -> Iterator[tuple[str, os.stat
 
 
 def become(user: int | None) -> None:
-    """Whose code it is whose files these are: they are the code's to change, and nothing else is ours to touch."""
+    """Switches to the user that the code runs as, so that this program can access no more than the code can."""
     if user is not None:
         os.setgroups([])
         os.setresgid(user, user, user)
@@ -218,7 +221,7 @@ def main() -> None:
     except OSError as error:
         fail(errno.errorcode.get(error.errno or 0, "EIO"))
     except EOFError:
-        pass  # Whoever asked has gone.
+        pass  # The server has closed the connection.
 
 
 if __name__ == "__main__":

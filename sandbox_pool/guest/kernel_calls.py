@@ -1,12 +1,12 @@
-"""Lets code in a kernel call functions outside of its sandbox, and gives it the values that come back.
+"""Lets code in a kernel call functions outside of its sandbox, and returns their values to it.
 
-Runs inside a sandbox as the module `codeact_calls`, sent there by `sandbox_pool.calls`. A call goes out as an
-iopub message `codeact_call`; its value comes on the control channel, which a thread of its own serves, so that
-any number of threads can wait for calls at once. An interrupt ends the wait.
+`sandbox_pool.calls` sends this file to the kernel, where it becomes the module `codeact_calls`. A call is an IOPub
+message `codeact_call`. Its value comes on the control channel, which the kernel serves in a separate thread, so any
+number of threads can wait for calls at the same time. An interrupt ends the wait.
 
-Arguments and values are JSON. What JSON has no word for is an object of two keys, `{"$codeact": kind, "value": …}`:
-tuples, sets, dictionaries with keys that are no text, dates, bytes, numbers that are not finite. `codeact.tools.values`
-is the other side. Anything else fails with a word that says what to pass instead.
+Arguments and values are JSON. Values that JSON lacks are objects of the form `{"$codeact": kind, "value": …}`: tuples,
+sets, dictionaries with keys that are not strings, dates, bytes, and numbers that are not finite. `codeact.tools.values`
+does the same on the server. For anything else, the call raises an error that says what to pass instead.
 """
 
 import base64
@@ -43,11 +43,11 @@ _process = os.getpid()
 
 
 class CallError(Exception):
-    """What a function outside of the sandbox answered in place of a value."""
+    """The function outside of the sandbox failed. The message is the function's error."""
 
 
 def call(name: str, arguments: dict[str, Any]) -> Any:
-    """The function's value. Raises `CallError` with its words where it failed, `TypeError` for what cannot be sent."""
+    """Calls a function and returns its value. Raises `CallError` if it fails, `TypeError` for unsupported arguments."""
     if os.getpid() != _process:
         raise CallError(
             f"{name}() cannot be called in a forked process, which has no way out of the sandbox. Call it before, or in"

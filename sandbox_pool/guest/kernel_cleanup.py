@@ -1,6 +1,6 @@
 """Repairs the kernel after a block: restores streams, descriptors, alarms and handlers that the block replaced.
 
-Runs inside a sandbox, beside `kernel_main.py`, which imports it.
+`kernel_main.py` imports it inside of a sandbox.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -23,17 +23,17 @@ HIGH = 200
 NOTES = 5
 RECURSION = 1_000
 ALARMS = ("SIGALRM", "SIGVTALRM", "SIGPROF")
-"""Without a handler these would end the process."""
+"""Without a handler, these signals would end the process."""
 NEVER = {"SIGKILL", "SIGSTOP", "SIGINT", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"}
 SIGNALS = [int(number) for number in signal.Signals if number.name not in NEVER]
 ALARM_NUMBERS = {int(getattr(signal, name)) for name in ALARMS}
 DEFAULT = int(signal.SIG_DFL)
-# Without the conversion to enumerations, which would take most of the time of a short block's end.
+# The public function converts to enumerations, which would take most of the time after a short block.
 handler_of = vars(signal)["_signal"].getsignal
 
 
 class Steady:
-    """The module `sys` with the kernel's own streams, whatever the code has put in their place."""
+    """Behaves like the module `sys`, but always has the kernel's own streams, even if the code has replaced them."""
 
     def __init__(self):
         self.stdout, self.stderr = _Own(sys.stdout), _Own(sys.stderr)
@@ -43,7 +43,7 @@ class Steady:
 
 
 class _Own:
-    """A stream by the methods of its class: the code may set attributes of the stream itself."""
+    """Calls the methods of the stream's class, since the code may have replaced methods of the stream object."""
 
     def __init__(self, stream):
         self._stream = stream
@@ -53,9 +53,9 @@ class _Own:
 
 
 class BlockCleanup:
-    """`begin` and `end` stand around the code of each block; `notes` are what the code should know of the time between.
+    """Call `begin` before and `end` after the code of each block. `notes` has messages for the user about the block.
 
-    Make it while the standard streams are the kernel's.
+    Create it while the standard streams are the kernel's own.
     """
 
     def __init__(self):
@@ -73,7 +73,7 @@ class BlockCleanup:
     # ---- streams -----------------------------------------------------------------------------------------
 
     def restore_streams(self):
-        """Makes the standard streams and their descriptors the kernel's again, and notes which were not."""
+        """Restores the kernel's standard streams and their descriptors, and notes which the block had replaced."""
         replaced = []
         for name, stream in self._streams.items():
             if getattr(sys, name, None) is not stream:
@@ -100,13 +100,13 @@ class BlockCleanup:
     # ---- signals and notes -------------------------------------------------------------------------------
 
     def begin(self):
-        """The code's own handlers are in force from now on."""
+        """Activates the signal handlers that the code has set."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
 
     def end(self):
-        """From now on what the code's handlers raise is noted: nobody could catch it."""
+        """Wraps the code's signal handlers: what they raise between blocks becomes a note, since nothing catches it."""
         for number in SIGNALS:
             handler = handler_of(number)
             if handler == DEFAULT and number in ALARM_NUMBERS:
@@ -127,7 +127,7 @@ class BlockCleanup:
             self._omitted += 1
 
     def tell(self):
-        """Writes the notes where the code's own errors stand."""
+        """Writes the notes to stderr, and clears them."""
         if not self.notes:
             return
         notes = [*self.notes, *([f"{self._omitted:,} more of these."] if self._omitted else [])]

@@ -1,7 +1,7 @@
-"""Collects facts about an exception that its message does not hold, such as similar names that exist.
+"""Collects facts about an exception that its message does not contain, such as existing names that are similar.
 
-Runs inside a sandbox, beside `kernel_main.py`, which imports it. The facts are those of `sandbox_pool.clues.Clue`. It
-reads builtin containers and pandas' labels, and runs nothing of the code's own. All is bounded.
+`kernel_main.py` imports it inside of a sandbox. The results have the fields of `sandbox_pool.clues.Clue`. This module
+reads only built-in containers and labels of pandas, so that it runs none of the code's methods. All sizes are bounded.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -31,7 +31,7 @@ HOST = re.compile(r"host='([^']{1,253})'|https?://([^/'\"\s:>]{1,253})")
 
 
 def clue_to(error):
-    """The facts, or None where there is nothing to add. Never raises."""
+    """Returns the facts about an exception, or None. Never raises."""
     with contextlib.suppress(Exception):
         if error is None:
             return None
@@ -44,7 +44,7 @@ def clue_to(error):
 
 
 def _clue(about, name, known, *, place=""):
-    """Bounded facts: of `known`, those that resemble the name come first."""
+    """Builds the result with bounded sizes. Sorts `known` so that names similar to `name` come first."""
     name = _words(name)
     texts = list(dict.fromkeys(_words(each) for each in islice(known, CANDIDATES)))
     near = difflib.get_close_matches(name, texts, n=5, cutoff=0.6)
@@ -59,7 +59,7 @@ def _clue(about, name, known, *, place=""):
 
 
 def _words(value):
-    """A name as text; of a value of another type only what builtins say."""
+    """Converts a name to text. For values that are not of a built-in type, returns only the name of their type."""
     if isinstance(value, tuple):
         return f"({', '.join(_words(part) for part in value[:5])})"[:NAME_CHARS]
     if not isinstance(value, (str, int, float, bool, bytes, type(None))):
@@ -69,7 +69,7 @@ def _words(value):
 
 
 def _frames(error):
-    """Frames of the traceback, the innermost first."""
+    """Returns the frames of the traceback, the innermost first."""
     frames = []
     trace = error.__traceback__
     while trace is not None:
@@ -80,7 +80,7 @@ def _frames(error):
 
 
 def _chain(error):
-    """The error, what caused it and what it wraps, at most ten."""
+    """Returns the error, its causes and the errors that it wraps, at most `CHAIN`."""
     found: list[BaseException] = []
     waiting = [error]
     while waiting and len(found) < CHAIN:
@@ -91,7 +91,7 @@ def _chain(error):
     return found
 
 
-# ---- what is missing ----------------------------------------------------------------------------------------
+# ---- one function per kind of error -------------------------------------------------------------------------
 
 
 def _network(error):
@@ -117,13 +117,13 @@ def _key(error):
 
 
 def _missing(key):
-    """The name in a message like `"['x'] not in index"`."""
+    """Extracts the name from a message like `"['x'] not in index"`."""
     found = re.match(r"(?:\"|')?\[?'([^']{1,100})'.{0,200} not (?:in|found)", key) if isinstance(key, str) else None
     return found[1] if found else key
 
 
 def _labels(value):
-    """What a frame or a series of pandas has: its columns, or its labels."""
+    """Returns the columns of a pandas DataFrame or the labels of a Series, with their kind; None for other values."""
     kind = type(value)
     if not any(base.__module__.startswith("pandas.") for base in kind.__mro__):
         return None
@@ -152,7 +152,7 @@ def _attribute(error):
 
 
 def _own(value):
-    """Names in the value's own dictionary, without calling its code."""
+    """Returns the names in the value's own `__dict__`, without running its methods."""
     with contextlib.suppress(Exception):
         return list(object.__getattribute__(value, "__dict__"))[:CANDIDATES]
     return []
@@ -180,7 +180,7 @@ def _module(error):
 
 
 def installed():
-    """The names of installed distributions, from the names of their directories."""
+    """Returns the names of the installed distributions. Reads only the names of their directories."""
     found = set()
     for path in sys.path:
         with contextlib.suppress(OSError):
@@ -204,11 +204,11 @@ def _file(error):
     return None
 
 
-# ---- the value that was looked into -------------------------------------------------------------------------
+# ---- the container of a failed subscript --------------------------------------------------------------------
 
 
 def _failing_subscript(error):
-    """The value of `x` where `x[…]` failed in the code of a cell; None where it cannot be told without running code."""
+    """Returns the value of `x` if `x[…]` failed in a cell; None if it cannot be found without running code."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -231,7 +231,7 @@ def _failing_subscript(error):
 
 
 def _value(node, frame, depth=10):
-    """What names, constants, subscripts of plain containers and plain attributes stand for."""
+    """Evaluates names, constants, subscripts of built-in containers and plain attributes. Else raises `LookupError`."""
     if depth == 0:
         raise LookupError
     match node:
@@ -261,4 +261,4 @@ FINDERS = (
     (ImportError, _module),
     ((FileNotFoundError, NotADirectoryError, IsADirectoryError), _file),
 )
-"""The first that finds something tells."""
+"""The functions to try, in order, with the exceptions that each is for. The first result counts."""

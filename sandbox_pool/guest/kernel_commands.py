@@ -1,7 +1,7 @@
 """Runs shell commands of a block (`!command`), and writes their output live.
 
-They have a terminal to write to and none to read from: what asks finds its input at its end.
-Runs inside a sandbox, beside `kernel_main.py`, which imports it.
+The commands write to a terminal, but their input is empty: a command that asks a question reads the end of the file.
+`kernel_main.py` imports it inside of a sandbox.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -25,7 +25,7 @@ ROWS, COLUMNS = 24, 80
 
 
 def run_command(command):
-    """Negative for a signal. A process that it leaves in the background is not waited for."""
+    """Runs a command and returns its exit status, negative for a signal. Does not wait for background processes."""
     __tracebackhide__ = True
     reader, writer = _terminal()
     try:
@@ -45,7 +45,7 @@ def run_command(command):
         status = process.wait()
     except BaseException:
         try:
-            # An interrupt has reached it too.
+            # The interrupt has reached the command, too: give it time to end.
             process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
             process.kill()
@@ -67,7 +67,7 @@ def _follow(process, reader):
             try:
                 piece = os.read(reader, PIECE_BYTES)
             except OSError:
-                # So a terminal says that nobody has its other end any more.
+                # This is how a terminal reports that its other end has been closed.
                 piece = b""
             if not piece:
                 break
@@ -78,7 +78,7 @@ def _follow(process, reader):
 
 
 def _terminal():
-    """Two descriptors: what is written to the second, a terminal or else a pipe, is read from the first."""
+    """Opens a terminal, or a pipe if there is none. Returns the descriptors for reading and for writing."""
     try:
         reader, both = os.openpty()
     except OSError:
@@ -88,7 +88,7 @@ def _terminal():
         settings[1] &= ~termios.OPOST
         settings[3] &= ~termios.ECHO
         termios.tcsetattr(both, termios.TCSANOW, settings)
-        # Pagers open it by its name to read keys; root may, and finds that the user has left.
+        # Pagers open the terminal by its name to read keys. Make it unreadable; for root, send a key that quits.
         os.fchmod(both, stat.S_IWUSR)
         os.write(reader, b"q\x04")
         fcntl.ioctl(both, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))

@@ -1,7 +1,7 @@
-"""Lists what a kernel holds: variables, functions and classes with their source, imports, files with their hashes.
+"""Lists the kernel's variables, functions and classes with their source, imports, and files with their hashes.
 
-Runs inside a sandbox, beside `kernel_main.py`, which imports it, in the thread of the control channel. It runs nothing
-of the code's own; see `kernel_values.py`. All is bounded, in time too.
+`kernel_main.py` imports it inside of a sandbox, and calls it in the thread of the control channel. It runs none of the
+code's methods; see `kernel_values.py`. Sizes and time are bounded.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -41,7 +41,7 @@ SHELL = {"In", "Out", "exit", "quit", "get_ipython", "open", "CallError"}
 
 
 class Budget:
-    """What one inventory may still take."""
+    """The time and the characters that one inventory has left."""
 
     def __init__(self):
         self.ends_at = time.monotonic() + DEADLINE_S
@@ -49,7 +49,7 @@ class Budget:
         self.omitted = 0
 
     def takes(self, entry):
-        """Whether there is room and time for one more entry; else it is counted as left out."""
+        """Returns whether there is room and time for this entry. If not, counts it in `omitted`."""
         chars = sum(len(value) for value in entry.values() if isinstance(value, str)) + 20
         if chars > self.chars or time.monotonic() > self.ends_at:
             self.omitted += 1
@@ -59,14 +59,14 @@ class Budget:
 
 
 def inventory(shell, workspace):
-    """The inventory as JSON has it. Raises nothing that a value provokes."""
+    """Builds the inventory as JSON-compatible values. An error with a value is shown in place of the value."""
     budget = Budget()
     found = {"variables": [], "functions": [], "imports": [], "files": files(workspace, budget)}
     space = shell.user_ns
     functions = sys.modules.get("codeact_functions")
     ours = {name: getattr(functions, name, None) for name in getattr(functions, "NAMES", ())}
     hidden = dict(shell.user_ns_hidden)
-    for name, value in reversed(list(space.items())):  # What is newest matters most.
+    for name, value in reversed(list(space.items())):  # The newest names matter most if the room runs out.
         if type(name) is not str or name[:1] == "_" or name in SHELL:
             continue
         if (name in ours and ours[name] is value) or (name in hidden and hidden[name] is value):
@@ -84,11 +84,11 @@ def inventory(shell, workspace):
     return {**found, "omitted": budget.omitted}
 
 
-# ---- what a name stands for --------------------------------------------------------------------------------
+# ---- names -------------------------------------------------------------------------------------------------
 
 
 def described(name, value, space):
-    """The list to which an entry belongs, and the entry."""
+    """Returns the name of the list to which a variable belongs, and its entry."""
     kind = type(value)
     if kind is types.ModuleType:
         return "imports", {"name": name, "module": plain(vars(value).get("__name__"))}
@@ -105,7 +105,7 @@ def described(name, value, space):
 
 
 def source_of(code):
-    """The lines that made a function; empty where nobody has them."""
+    """Returns the source of a function, or "" if it is not known."""
     lines = linecache.cache.get(code.co_filename)
     if lines is None or len(lines) < 3 or sum(map(len, lines[2])) > CELL_SOURCE_CHARS:
         return ""
@@ -113,7 +113,7 @@ def source_of(code):
 
 
 def class_source(kind):
-    """The lines that made a class, found by one of its functions."""
+    """Returns the source of a class, or "". One of its methods leads to the cell that defined it."""
     for member in list(type.__dict__["__dict__"].__get__(kind).values()):
         if type(member) is types.FunctionType:
             lines = linecache.cache.get(member.__code__.co_filename)
@@ -130,7 +130,7 @@ def class_source(kind):
 
 
 def files(workspace, budget):
-    """The regular files of the workspace, hidden ones apart, with their sizes and hashes."""
+    """Lists the regular files of the workspace, except for hidden ones, with their sizes and hashes."""
     found: list[Any] = []
     seen = hashed = 0
     directories = [("", 0)]

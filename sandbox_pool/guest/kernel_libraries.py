@@ -1,7 +1,6 @@
-"""Adapts libraries when the code imports them: matplotlib shows its figures, pandas takes any text.
+"""Adapts libraries when the code imports them: matplotlib shows its figures, pandas accepts any text.
 
-Nothing is imported for it: their modules are changed when the code imports them.
-Runs inside a sandbox, beside `kernel_main.py`, which imports it.
+It imports no library itself. `kernel_main.py` imports it inside of a sandbox.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -20,17 +19,17 @@ OTHERS = {
     *("qt", "qt4", "qt5", "qt6", "qtagg", "qtcairo", "qt4agg", "qt5agg", "qt5cairo", "wx", "wxagg", "wxcairo"),
     *("widget", "ipympl", "module://ipympl.backend_nbagg", "module://matplotlib.backends.backend_agg"),
 }
-"""Backends in whose place figures are shown here: `savefig` writes every format all the same."""
+"""Backends that are replaced by the inline one, which shows figures. `savefig` still writes every format."""
 WIDE_FONTS = (
     *("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK TC", "Noto Sans CJK KR", "Source Han Sans SC"),
     *("WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "IPAexGothic", "IPAGothic", "NanumGothic"),
     *("Arial Unicode MS", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo"),
 )
-"""Fonts with Chinese, Japanese and Korean; the first that is there stands in for what others lack."""
+"""Fonts with Chinese, Japanese and Korean. The first one that is installed is used for characters others lack."""
 
 
 class Changes:
-    """Finds nothing by itself: of the modules it is for, it has the change done once they are loaded."""
+    """An import hook that calls a function with a module once the module has been loaded. Maps names to functions."""
 
     def __init__(self, changes):
         self._changes = changes
@@ -62,7 +61,7 @@ def adapt_libraries(shell):
 
 
 def hold_any_text(pandas):
-    """Arrow refuses names of files that are not UTF-8, and a whole frame with them."""
+    """Makes pandas store strings as Python objects. Arrow would refuse file names that are not UTF-8."""
     with contextlib.suppress(Exception):
         pandas.set_option("mode.string_storage", "python")
 
@@ -72,7 +71,7 @@ def show_always(pyplot):
 
     @functools.wraps(switch)
     def switch_backend(newbackend):
-        # What is no text asks matplotlib to choose.
+        # A value that is not a string asks matplotlib to choose a backend.
         if not isinstance(newbackend, str) or newbackend.casefold() in OTHERS:
             newbackend = INLINE
         return switch(newbackend)
@@ -81,7 +80,7 @@ def show_always(pyplot):
 
 
 def show_one(backend_bases):
-    """`figure.show()` shows the figure now, and not again at the end."""
+    """Makes `figure.show()` show the figure at once, and not again at the end of the block."""
 
     def show(manager):
         from IPython.display import display
@@ -94,7 +93,7 @@ def show_one(backend_bases):
 
 
 def show_values(shell, figure):
-    """A figure that was made without pyplot is a picture too where it is a value."""
+    """Shows a figure that was created without pyplot as a picture when it is the value of an expression."""
     from IPython.core.pylabtools import print_figure
 
     png = shell.display_formatter.formatters["image/png"]

@@ -1,6 +1,6 @@
-"""Sets the limits that a kernel can set itself, and tells which limit is behind an error.
+"""Sets the limits that a kernel can set itself, and finds out which limit caused an error.
 
-Runs inside a sandbox, beside `kernel_main.py`, which imports it.
+`kernel_main.py` imports it inside of a sandbox.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -20,7 +20,7 @@ DESCRIPTORS = 4096
 
 
 def limit_behind(error, workspace):
-    """The name of the limit on the sandbox that has made the code fail; None where there is none."""
+    """Returns the name of the sandbox's limit that caused this error, or None."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         for place, name in (("/dev/shm", "shm_mb"), ("/tmp", "tmp_mb"), (workspace, "workspace_mb")):  # noqa: S108
             with contextlib.suppress(OSError):
@@ -29,7 +29,7 @@ def limit_behind(error, workspace):
                     return name
                 if space.f_favail == 0:
                     return "workspace_inodes"
-        # What was being written has been deleted since.
+        # The file system is no longer full: the file has been deleted since.
         return "workspace_mb"
     if isinstance(error, MemoryError):
         return "memory_mb"
@@ -47,15 +47,15 @@ def can_start_thread():
 
 
 def die_with_parent():
-    """A local kernel must not outlive a killed server. Only Linux has it; elsewhere it is a no-op."""
+    """Makes the system kill this kernel when its server dies. Does nothing on other systems than Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def limit_files():
-    # The place and the size of a core file would be the host's business.
+    # The host's settings would determine the place and the size of core files.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Terminals, watches and open files are counted for the whole host, or for all sandboxes together.
+    # The system's limits on terminals, watches and open files hold for the whole host, or for all sandboxes together.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     limit = DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))

@@ -1,6 +1,6 @@
-"""Keeps the kernel's event loop apart from the code's, so that `asyncio.run` works and code cannot stop the kernel.
+"""Separates the kernel's event loop from the code's, so that `asyncio.run` works and code cannot stop the kernel.
 
-Runs inside a sandbox, beside `kernel_main.py`, which imports it.
+`kernel_main.py` imports it inside of a sandbox.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -18,7 +18,7 @@ BLOCKED = "This event loop already runs the block: write `await …` instead."
 
 
 def keep_running(io_loop, *, stopped, ended):
-    """Runs the loop until `stopped()`; `ended(cause)` gets a sentence each time that the code has ended it."""
+    """Runs the loop until `stopped()`. Calls `ended` with the reason each time that the code has ended the loop."""
     while True:
         try:
             io_loop.start()
@@ -31,7 +31,7 @@ def keep_running(io_loop, *, stopped, ended):
 
 
 def keep_context(context):
-    """Sets in the current context what has been set in that one, of a block with `await`."""
+    """Copies the context variables that a block with `await` has set into the current context."""
     for variable, value in context.items():
         if variable.get(_UNSET) is not value:
             variable.set(value)
@@ -41,7 +41,7 @@ _UNSET = object()
 
 
 def allow_nested_loops(ours: Any) -> None:
-    """Lets the code run a loop inside the kernel's, `ours`, which stands still meanwhile, as it does for any code."""
+    """Allows the code to run a loop inside of the kernel's loop, `ours`, which waits meanwhile, as for any code."""
     events: Any = asyncio.events
 
     @contextlib.contextmanager

@@ -2,14 +2,14 @@
 
     python kernel_main.py CONNECTION_FILE WORKING_DIRECTORY
 
-Run as a script by an interpreter that has ipykernel and need not have anything of ours. Writes the line
-`ready` to stdout once its sockets are bound and it can take requests.
+The interpreter needs ipykernel, but none of our packages. The program writes the line `ready` to stdout once its
+sockets are bound and it accepts requests.
 """
 
-# It overrides methods that ipykernel leaves untyped:
+# This module overrides untyped methods of ipykernel:
 # mypy: allow-untyped-defs, allow-untyped-calls
 
-# Collecting garbage while modules are imported finds none, and takes a tenth of the start.
+# Garbage collection during the imports would find nothing, and take a tenth of the start.
 import gc
 
 gc.disable()
@@ -25,11 +25,11 @@ import types  # noqa: E402
 import warnings  # noqa: E402
 from typing import Any  # noqa: E402
 
-# ipykernel looks for a debugger, and imports the clients and managers of kernels along with the few functions of
-# jupyter_client that it needs: without them it starts 65 ms sooner and 10 MB smaller. The code may import both.
+# ipykernel imports a debugger, and all of jupyter_client for a few functions. Hiding both saves 65 ms of the start and
+# 10 MB of memory. The code can import both later.
 sys.modules["debugpy"] = None  # type: ignore[assignment]
 found = importlib.util.find_spec("jupyter_client")
-if found is not None:  # Else the import of ipykernel says best what is missing.
+if found is not None:  # Otherwise, importing ipykernel below raises the best error.
     lean: Any = types.ModuleType("jupyter_client")
     lean.__path__ = found.submodule_search_locations
     lean.BlockingKernelClient = object
@@ -50,7 +50,7 @@ from IPython.core.error import StdinNotImplementedError  # noqa: E402
 from tornado import ioloop  # noqa: E402
 from traitlets.config import Config  # noqa: E402
 
-# An interpreter that is isolated does not look beside its script.
+# An isolated interpreter does not search the directory of its script.
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 
@@ -72,7 +72,7 @@ FORGET_S = 0.005
 MOST_PACKAGES = 1_000
 MESSAGE_BYTES = 32 * 1024 * 1024
 CLEAN = {"stream", "status"}
-"""Messages that hold no text of the code's, or text that is known to be encodable."""
+"""Messages without text of the code, or with text that is known to be encodable."""
 NOBODY_ANSWERS = (
     "Nobody can answer input() here. Put the value into the code, or end the code and ask the user in your answer."
 )
@@ -90,7 +90,7 @@ class Kernel(IPythonKernel):
 
     @property
     def stop_requested(self):
-        """Whether an interrupt named the running request, perhaps before its code began."""
+        """Whether an interrupt for the running request has come, perhaps before its code began."""
         return self.get_parent("shell").get("msg_id") == self.interrupted_id
 
     async def interrupt_request(self, stream, ident, parent):
@@ -98,20 +98,20 @@ class Kernel(IPythonKernel):
         await super().interrupt_request(stream, ident, parent)
 
     async def inventory_request(self, stream, ident, parent):
-        """Says what the kernel holds. The control channel has a thread of its own, so a busy kernel answers too."""
+        """Sends the inventory. The control channel has its own thread, so a busy kernel answers, too."""
         content = inventory(self.shell, self.workspace)
         session: Any = self.session
         session.send(stream, "codeact_inventory_reply", content, parent, ident=ident)
 
     def pre_handler_hook(self):
-        """Leaves SIGINT ignored, as it is while the kernel is idle; see `Shell.run_ast_nodes`."""
+        """Does not change the handler of SIGINT, which is ignored outside of `Shell.run_ast_nodes`."""
 
     def post_handler_hook(self):
         pass
 
     @contextlib.contextmanager
     def _cancel_on_sigint(self, future):
-        """Entered for a cell with `await` in it, which is a task of its own."""
+        """ipykernel enters this for a cell with `await` in it, which runs as a separate task."""
         self.awaiting_cell = future
         try:
             yield
@@ -125,7 +125,7 @@ class Kernel(IPythonKernel):
         try:
             reply = await super().do_execute(code, silent, *args, **kwargs)
         except BaseException as error:
-            # A callback of the code's, or a task that has cancelled all others. Without a reply nobody would know.
+            # A callback of the code failed, or the code cancelled this task. The client still needs a reply.
             reply = self.failed(error)
         self.cleanup.restore_streams()
         if not silent:
@@ -158,10 +158,10 @@ class Kernel(IPythonKernel):
         await super().execute_request(stream, ident, parent)
         forget_result(self.shell)
         if self.shell.execution_count == 1:
-            # What has been loaded before the code is there for good; collecting garbage need not look at it.
+            # Modules loaded before the code stay for good: exclude them from garbage collection.
             gc.freeze()
         if self.shell.last_execution_succeeded is False:
-            # When the client knows of the end, and nobody here holds the error any more.
+            # Wait until the client has the reply and nothing here refers to the error any more.
             asyncio.get_running_loop().call_later(FORGET_S, forget_failure, self.shell)
 
     def finish_metadata(self, parent, metadata, reply_content):
@@ -176,7 +176,7 @@ class Kernel(IPythonKernel):
 
     @property
     def kernel_info(self):
-        """Says what is installed too: whoever writes code for this kernel needs to know."""
+        """ipykernel's reply, and the names of the installed distributions, which the model is told."""
         return {**super().kernel_info, "packages": installed()[:MOST_PACKAGES]}
 
     def raw_input(self, prompt=""):
@@ -186,23 +186,23 @@ class Kernel(IPythonKernel):
         raise StdinNotImplementedError(NOBODY_ANSWERS)
 
     async def poll_stopped_queue(self):
-        """There is no debugger to poll."""
+        """Does nothing: there is no debugger to poll."""
 
 
 class KernelApp(IPKernelApp):
     kernel_class = Kernel
 
     def init_heartbeat(self):
-        """Nobody asks for it: the client watches its connections."""
+        """Does nothing: the client does not use the heartbeat, but monitors its connections."""
 
     def init_iopub(self, context):
         super().init_iopub(context)
-        # Without it, what a slow client has not read yet is dropped past the high-water mark.
+        # Otherwise ZeroMQ would drop messages for a slow client at its high-water mark.
         self.iopub_thread.socket.setsockopt(zmq.XPUB_NODROP, 1)
         serialize = self.session.serialize
 
         def serialize_limited(message, ident=None):
-            """Of an output too large to show only the size is sent."""
+            """Encodes a message. An output that is too large is replaced by a message with its size."""
             header, content = message["header"], message["content"]
             if header["msg_type"] not in CLEAN:
                 message = {
@@ -210,7 +210,7 @@ class KernelApp(IPKernelApp):
                     "content": encodable_tree(content),
                     "metadata": encodable_tree(message["metadata"]),
                 }
-            # Looked at before it is encoded too: that takes seconds and several times the memory.
+            # Check the size before encoding, too: encoding takes seconds and several times the memory.
             size = sum(len(value) for value in content.get("data", {}).values() if isinstance(value, str))
             if size <= MESSAGE_BYTES:
                 frames = serialize(message, ident)
@@ -236,14 +236,14 @@ class KernelApp(IPKernelApp):
 
 
 def prepare_pip(directory):
-    """What pip installs goes into the workspace, the rest being read-only, and is found there."""
+    """Makes pip install into the workspace, since all else is read-only, and Python import from there."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     packages = f"{directory}/.local/lib/python{version}/site-packages"
     os.environ |= {"PIP_PREFIX": f"{directory}/.local", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
     os.environ["PYTHONPATH"] = packages
     if not has_network():
         os.environ["PIP_RETRIES"] = "0"
-    # It must be there before anything is imported: importers look only once whether a directory exists.
+    # The directory must exist before the first import: importers check only once whether it does.
     os.makedirs(packages, exist_ok=True)
     sys.path.append(packages)
 
@@ -264,7 +264,7 @@ def main():
     config.IPKernelApp.outstream_class = "kernel_streams.LiveStream"
     config.IPKernelApp.parent_handle = 1  # The value that starts no parent poller and prints no banner.
     config.HistoryManager.enabled = False
-    config.InteractiveShell.display_page = True  # `name?` shows its text as an output, there being no pager.
+    config.InteractiveShell.display_page = True  # There is no pager, so `name?` shows its text as an output.
     app = KernelApp.instance(config=config)
     app.initialize([])
     app.kernel.cleanup = BlockCleanup()
@@ -273,9 +273,9 @@ def main():
     for module in (ipykernel.displayhook, ipykernel.kernelbase, ipykernel.zmqshell):
         setattr(module, "sys", steady)  # noqa: B010
     adapt_libraries(app.shell)
-    # As in a notebook: this command line is not the code's.
+    # The code should not see the kernel's own command line, as in a notebook.
     sys.argv = [""]
-    # The threads are the kernel's, and a fork of the code can do without them.
+    # The warning is about the kernel's own threads, which a fork of the code does not need.
     warnings.filterwarnings("ignore", ".*is multi-threaded, use of fork", DeprecationWarning)
     setattr(threading.Thread, "start", start_thread)  # noqa: B010
     del sys.modules["debugpy"], sys.modules["jupyter_client"]

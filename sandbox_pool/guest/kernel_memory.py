@@ -1,6 +1,6 @@
-"""Drops what IPython would keep of earlier blocks, except the last value that was shown.
+"""Frees the memory that IPython would use for results and errors of earlier blocks, except for the last result.
 
-Runs inside a sandbox, beside `kernel_main.py`, which imports it.
+`kernel_main.py` imports it inside of a sandbox.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -17,7 +17,7 @@ from ipykernel.displayhook import ZMQShellDisplayHook
 __all__ = ["DisplayHook", "forget_failure", "forget_result"]
 
 KEPT_BYTES = 10_000_000
-"""A larger value is not kept as `_`: code that shows it again and again would hold it twice."""
+"""A larger value is not stored as `_`: code that shows a new version of it in each block would need it twice."""
 COUNTED_ITEMS = (0, 4, 20, 100)
 LAST = ("_", "__", "___")
 
@@ -47,17 +47,17 @@ class DisplayHook(ZMQShellDisplayHook):
                 hidden.pop(name, None)
 
     def log_output(self, format_dict):
-        """There is no history of outputs."""
+        """Does nothing: there is no history of outputs."""
 
 
 def forget_result(shell):
-    """Drops what the last execution has left beside the names of the code."""
+    """Drops the reference to the last execution's result, which IPython keeps in addition to the code's variables."""
     if shell.last_execution_result is not None:
         shell.last_execution_result.result = None
 
 
 def forget_failure(shell):
-    """Drops the frames of what has failed, with all that their variables hold. It may take tens of milliseconds."""
+    """Drops the references to the last error's frames and their variables. It may take tens of milliseconds."""
     result = shell.last_execution_result
     if result is not None:
         result.error_in_exec = result.error_before_exec = None
@@ -71,7 +71,7 @@ def forget_failure(shell):
 
 
 def size_of(value, depth=3):
-    """About the bytes that a value holds; what is in it counts too, of many items a few stand for the rest."""
+    """Estimates the size of a value in bytes, with its contents. Of many items, it measures a few."""
     try:
         size = getattr(value, "nbytes", None)
         if isinstance(size, int):
@@ -90,6 +90,6 @@ def size_of(value, depth=3):
                 )
                 size += sum(size_of(item, depth - 1) for item in some) * len(items) // len(some)
     except Exception:
-        # Whatever the code's own class makes of the questions.
+        # The value's class is the code's own, and may raise anything.
         return 0
     return size

@@ -1,9 +1,9 @@
-"""IPython's shell, changed where a program should behave differently from a notebook.
+"""IPython's shell, changed where an agent's code should run differently from a notebook.
 
-Runs inside a sandbox, beside `kernel_main.py`, which imports it.
+`kernel_main.py` imports it inside of a sandbox.
 """
 
-# It overrides methods that ipykernel leaves untyped:
+# This module overrides untyped methods of ipykernel:
 # mypy: allow-untyped-defs, allow-untyped-calls
 
 import ast
@@ -36,11 +36,11 @@ NO_NETWORK = "This sandbox has no network: nothing can be downloaded. `%pip list
 
 
 class WholeCellCompiler(XCachingCompiler):
-    """Compiles the whole cell before its first statement runs, so that a syntax error means: nothing ran."""
+    """Compiles the whole cell before its first statement runs, so that nothing runs if there is a syntax error."""
 
     def __init__(self) -> None:
         super().__init__()
-        # Made for prompts that wait for more lines; Python 3.13 would raise `_IncompleteInputError`.
+        # This flag is for interactive prompts; with it, Python 3.13 would raise `_IncompleteInputError`.
         self.flags &= ~codeop.PyCF_ALLOW_INCOMPLETE_INPUT  # type: ignore[attr-defined]
 
     def ast_parse(self, source, filename="<unknown>", symbol="exec"):
@@ -50,7 +50,7 @@ class WholeCellCompiler(XCachingCompiler):
 
 
 class Leave(ZMQExitAutocall):
-    """`exit()` ends the block, as `sys.exit()` does, and not the kernel with all its variables."""
+    """Makes `exit()` end the block, as `sys.exit()` does, instead of the kernel with all its variables."""
 
     def __call__(self, code=None):
         raise SystemExit(code)
@@ -70,15 +70,15 @@ class Shell(ZMQInteractiveShell):
 
     def transform_cell(self, raw_cell):
         cell = self.input_transformer_manager.transform_cell(raw_cell)
-        # IPython looks once more at what is a single line: there a lone word may be a magic.
+        # Let IPython transform a single name again, which may be a magic.
         return super().transform_cell(raw_cell) if cell.strip().isidentifier() or not is_python(cell) else cell
 
     def _tee(self, channel):
-        """There is no history of outputs: IPython would keep all that is printed."""
+        """Does nothing: IPython would keep everything that is printed, and there is no history of outputs."""
         return contextlib.nullcontext()
 
     async def run_ast_nodes(self, nodelist, *args, **kwargs):
-        # An interrupt raises only from here on: anywhere else it would cost the client the reply.
+        # Only from here on does an interrupt raise an exception: elsewhere the kernel would fail to send its reply.
         cell = self.kernel.awaiting_cell
         handler = signal.default_int_handler if cell is None else _canceller(cell)
         saved_handler = signal.signal(signal.SIGINT, handler)
@@ -98,13 +98,13 @@ class Shell(ZMQInteractiveShell):
     async def run_code(self, code_obj, result=None, *, async_=False):
         failed = await super().run_code(code_obj, result, async_=async_)
         for name in ("stdout", "stderr"):
-            # What code deletes IPython would miss.
+            # IPython needs these attributes, which the code may have deleted.
             setattr(sys, name, getattr(sys, name, None))
         error = self.code_error = result.error_in_exec if result is not None else None
         if isinstance(error, SystemExit) and not error.code:
             result.error_in_exec = None
         elif error is not None and words(error) != _text(error):
-            # Its reply could not be written.
+            # IPython could not write the reply, since converting the error to text fails.
             result.error_in_exec = type(type(error).__name__, (Exception,), {})(words(error))
         return failed
 
@@ -117,7 +117,7 @@ class Shell(ZMQInteractiveShell):
         raise SystemExit
 
     def enable_matplotlib(self, gui=None):
-        """Whichever way of showing figures is asked for: here there is one."""
+        """Enables the inline backend, whatever the code asks for."""
         return super().enable_matplotlib("inline")
 
     def _showtraceback(self, etype, evalue, stb):
@@ -125,7 +125,7 @@ class Shell(ZMQInteractiveShell):
             stb = [f"SystemExit: {words(evalue)}"]
         text = "\n".join(stb)
         if LiveStream.in_child:
-            # Of a child that leaves, Python says only what it is given to say.
+            # For a `SystemExit`, Python prints only its text, if it has one.
             shown = text if etype is not SystemExit else evalue.code if isinstance(evalue.code, str) else ""
             LiveStream.streams[-1].write(f"{shown}\n" if shown else "")
             return
@@ -141,20 +141,20 @@ class Shell(ZMQInteractiveShell):
 
 
 def _canceller(cell):
-    """A handler that interrupts a cell with `await` in it: cancels what it awaits, or raises if it computes."""
+    """Returns a signal handler for a cell with `await`: it cancels the cell's task, or raises if the cell computes."""
     loop = asyncio.get_running_loop()
 
     def cancel(number, frame):
         if asyncio.current_task(loop) is cell:
             raise KeyboardInterrupt
-        # ipykernel's own handler does not wake the loop, which then notices at its next event only.
+        # ipykernel's own handler does not wake the loop, so that it would react only at its next event.
         loop.call_soon_threadsafe(cell.cancel)
 
     return cancel
 
 
 def _end_child(error):
-    """A fork that has come to the end of the block ends there, with the status that Python would give it."""
+    """Ends a forked process at the end of the block, with the exit status that Python would use."""
     status = 0 if error is None else 1
     if isinstance(error, SystemExit):
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -174,6 +174,6 @@ def has_network():
     return any(name != "lo" for _, name in socket.if_nameindex())
 
 
-# IPython says how to leave IPython.
+# Suppress IPython's advice on how to leave IPython.
 warn = vars(interactiveshell)["warn"]
 vars(interactiveshell)["warn"] = lambda text, *args, **kwargs: text.startswith("To exit") or warn(text, *args, **kwargs)

@@ -1,9 +1,9 @@
 """Turns a block as a model wrote it into Python source, without changing string literals.
 
-IPython takes prompts and indentation off every block, also inside its strings. Here Python runs as it is; only a
-block that Python cannot read may be a pasted session, be indented as a whole, or hold magics.
+IPython removes prompts and indentation from every block, even inside of strings. This module leaves valid Python
+unchanged. Only a block that is not valid Python may be a pasted session, be indented as a whole, or contain magics.
 
-Runs inside a sandbox, beside `kernel_main.py`, which imports it.
+`kernel_main.py` imports it inside of a sandbox.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -33,7 +33,7 @@ class SourceTransformer(TransformerManager):
 
     def transform_cell(self, cell):
         if is_python(cell) and not IPYTHON_FIRST.match(cell.lstrip()):
-            # (`In [1]: a = 5` is Python too, an annotation.)
+            # `In [1]: a = 5` is valid Python, too: an annotation.
             return cell if cell.endswith("\n") else f"{cell}\n"
         return super().transform_cell(cell)
 
@@ -49,7 +49,7 @@ def is_python(source):
 
 
 def plain_lines(lines):
-    """Lines that Python cannot read, without the prompts of a pasted session or the indentation of the whole."""
+    """Removes the prompts of a pasted session, or the common indentation, from a block that is not valid Python."""
     for first, prompt in ((CLASSIC_FIRST, CLASSIC), (IPYTHON_FIRST, IPYTHON)):
         if lines and first.match(lines[0]):
             return _without_prompts(lines, first, prompt)
@@ -59,7 +59,10 @@ def plain_lines(lines):
 
 
 def _without_prompts(lines, first, prompt):
-    """The input of a session. After a second prompt, and where all lines are no Python, those without are output."""
+    """Returns the input lines of a pasted session.
+
+    Lines without a prompt are output, and removed, if there are several prompts or if the rest is Python without them.
+    """
     marks = [(prompt.match(line), line) for line in lines]
     commands = [line[mark.end() :] for mark, line in marks if mark]
     whole = [line[mark.end() :] if mark else line for mark, line in marks]
@@ -76,10 +79,10 @@ def _without_indent(lines):
 
 
 def _inside_strings(lines):
-    """The numbers of the lines that begin inside a string; None where that cannot be told."""
+    """Returns the numbers of the lines that begin inside of a string, or None if that cannot be determined."""
     inside: set[int] = set()
     begins = []
-    # The first line makes the indentation of the others right.
+    # With this first line, the indentation of the others is valid.
     source = io.StringIO("if 1:\n" + "".join(lines))
     try:
         for token in tokenize.generate_tokens(source.readline):
@@ -88,6 +91,6 @@ def _inside_strings(lines):
             if begins and (token.type == tokenize.STRING or token.type in STRING_ENDS):
                 inside.update(range(begins.pop(), token.end[0]))
     except (tokenize.TokenError, SyntaxError):
-        # Magics are no tokens. Without a string of several lines there is nothing that could be changed.
+        # Magics cannot be tokenized. Without multi-line strings, no line can begin inside of a string.
         return None if any(quotes in line for line in lines for quotes in ('"""', "'''")) else set()
     return inside

@@ -1,9 +1,9 @@
 """Sends what code, its threads, its forks and its subprocesses print, live and in order.
 
-Runs inside a sandbox, beside `kernel_main.py`, which imports it.
+`kernel_main.py` imports it inside of a sandbox.
 """
 
-# It overrides methods that ipykernel leaves untyped:
+# This module overrides untyped methods of ipykernel:
 # mypy: allow-untyped-defs, allow-untyped-calls
 
 import io
@@ -21,20 +21,20 @@ __all__ = ["LiveStream", "start_thread"]
 
 FLUSH_INTERVAL_S = 0.001
 LINE_S = 0.05
-"""So long a line may take that `print` writes in pieces."""
+"""How long `print` may take to write one line in pieces before other output may come in between."""
 STREAM_CHUNK_CHARS = 65_536
 WHOLE_CHARS = 1_024
-"""What a pipe takes in one piece, whoever else writes to it: 4,096 bytes, PIPE_BUF of Linux."""
+"""Linux writes up to 4,096 bytes (PIPE_BUF) to a pipe atomically; a character takes up to 4 bytes."""
 HELD_WRITES = 4_096
 PARENT = "_codeact_parent"
 POOLS = "concurrent.futures.thread"
 
 
 class LiveStream(OutStream):
-    """stdout or stderr: each write leaves within about a millisecond, in order with the other stream.
+    """stdout or stderr. It sends each write within about a millisecond, in order with the other stream.
 
-    What is written to the file descriptor (by subprocesses, by C code) joins the text written from Python
-    in the order of the writes as far as it can be known.
+    Output that subprocesses and C code write to the file descriptor is merged with the text written from Python, in
+    the order of the writes as far as that can be determined.
     """
 
     flush_interval = FLUSH_INTERVAL_S
@@ -59,7 +59,7 @@ class LiveStream(OutStream):
 
     @property
     def parent_header(self):
-        """The execution that what is written now belongs to: in a thread, the one that started the thread."""
+        """The execution to which current output belongs: in a thread, the execution that started the thread."""
         try:
             return self._parent_header.get()
         except LookupError:
@@ -72,17 +72,17 @@ class LiveStream(OutStream):
 
     @property
     def buffer(self):
-        """For code that writes bytes, or wraps them in a stream of its own."""
+        """The binary stream, for code that writes bytes or wraps them in its own stream."""
         return self._bytes
 
     def detach(self):
         return self._bytes
 
     def reconfigure(self, **settings):
-        """It writes UTF-8 whatever is asked for."""
+        """Does nothing: the stream always writes UTF-8."""
 
     def close(self):
-        """The code may close it, and the kernel goes on to need it."""
+        """Only flushes, since the kernel still needs the stream after the code has closed it."""
         self.flush()
 
     def write(self, text):
@@ -96,16 +96,15 @@ class LiveStream(OutStream):
                     other._flush()
             length = super().write(text)
             self._open_at = 0.0 if text.endswith("\n") else self._open_at or time.monotonic()
-        # The end of a line leaves before the code goes on: the thread that sends what is left to it gets no
-        # turn while the code is in a C function that keeps the interpreter's lock. So does much text at once, which
-        # would pile up without a line's end.
+        # Send a complete line before the code goes on: while the code runs a C function that holds the interpreter's
+        # lock, the sending thread cannot run. Send much text at once, too: without line ends it would pile up.
         ended = text.endswith("\n") and time.monotonic() - self._left_at >= FLUSH_INTERVAL_S
         if ended or len(text) >= STREAM_CHUNK_CHARS:
             self.flush()
         return length
 
     def flush(self):
-        """Returns when what was written has been handed to the socket."""
+        """Waits until the written text has been passed to the socket."""
         if self.in_child:
             self._pass_on()
             return
@@ -119,11 +118,11 @@ class LiveStream(OutStream):
             sent.wait(self.flush_timeout)
 
     def _is_within_line(self):
-        """Whether `print` may be at it, which writes a line in pieces: what others print comes before or after it."""
+        """Whether a `print` may be writing a line in pieces. Other output must then come before or after the line."""
         return self._open_at > 0.0 and time.monotonic() - self._open_at < LINE_S
 
     def _write_in_child(self, text):
-        """Hands the kernel whole lines, in pieces that other children cannot write into."""
+        """Passes whole lines to the kernel, in pieces so small that the writes of other forks cannot split them."""
         self._pending.append(text)
         if "\n" not in text and len(self._pending) < HELD_WRITES:
             return len(text)
@@ -152,7 +151,7 @@ class LiveStream(OutStream):
             data = data[os.write(self._original_stdstream_fd, data) :]
 
     def pump(self):
-        """Takes over what waits in the pipe behind the file descriptor; a pipe holds at most 64 KiB."""
+        """Reads the output that waits in the pipe of the file descriptor, which holds at most 64 KiB."""
         with self.order:
             if self._readable.poll(0) and self._is_master_process():
                 super().write(self._decoder.decode(os.read(self._fid, 65_536)))
@@ -179,7 +178,7 @@ class LiveStream(OutStream):
 
 
 class Bytes(io.BufferedIOBase):
-    """The bytes of a stream, which nobody can close."""
+    """The binary stream of a `LiveStream`. Closing it only flushes it."""
 
     def __init__(self, stream):
         self._stream = stream
@@ -210,12 +209,12 @@ def _in_child():
         stream._pending = []
 
 
-# A fork while another thread holds the lock would leave it locked in the child for ever.
+# If a process forked while another thread holds the lock, the lock would stay locked in the child for ever.
 os.register_at_fork(before=LiveStream.order.acquire, after_in_parent=LiveStream.order.release, after_in_child=_in_child)
 
 
 def start_thread(thread, start=threading.Thread.start):
-    # The threads of a pool work for whoever has work for them.
+    # The threads of an executor work for any execution, not only for the one that started them.
     if getattr(thread._target, "__module__", None) != POOLS:
         setattr(thread, PARENT, LiveStream.streams[0].parent_header)
     start(thread)

@@ -1,6 +1,6 @@
-"""Replaces characters that not every JSON reader accepts.
+"""Converts text so that every JSON decoder accepts it, and shortens it.
 
-Runs inside a sandbox, beside `kernel_main.py`, which imports it.
+`kernel_main.py` imports it inside of a sandbox.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -12,7 +12,7 @@ DEPTH = 64
 
 
 def encodable(text):
-    """The text with U+FFFD for each lone surrogate; two halves of one character become that character."""
+    """Replaces each lone surrogate by U+FFFD, and each pair of surrogates by its character."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -21,7 +21,7 @@ def encodable(text):
 
 
 def encodable_tree(value, depth=DEPTH):
-    """The same for every string in dictionaries and lists."""
+    """Does the same for every string in dictionaries and lists."""
     if isinstance(value, str):
         return encodable(value)
     if isinstance(value, dict) and depth:
@@ -32,7 +32,7 @@ def encodable_tree(value, depth=DEPTH):
 
 
 def shortened(text):
-    """The beginning and the end of a long text."""
+    """Returns the beginning and the end of a text that is too long."""
     if len(text) > ERROR_CHARS:
         half = ERROR_CHARS // 2
         text = f"{text[:half]} [… {len(text) - 2 * half:,} characters …] {text[-half:]}"
@@ -40,7 +40,7 @@ def shortened(text):
 
 
 def words(error):
-    """What an exception says; an exception may fail to say it."""
+    """Returns the text of an exception, even if converting it to text fails."""
     try:
         return str(error)
     except Exception as failure:

@@ -1,7 +1,7 @@
-"""Describes values in a few words: shape, type and beginning, of known types alone.
+"""Describes values of known types in a few words: type, shape and first part.
 
-Runs inside a sandbox, beside `kernel_main.py`. It runs nothing of the code's own: no `__repr__`, no `__len__`, no
-property. A class that only calls itself by a library's name is not taken for it.
+`kernel_inventory.py` imports it inside of a sandbox. It runs none of the code's methods: no `__repr__`, no `__len__`,
+no property. A class of the code that only has the name of a library's class counts as unknown.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -22,7 +22,7 @@ DATES = ("date", "datetime", "time", "timedelta")
 
 
 def plain(value):
-    """A name as bounded text; of anything but text nothing."""
+    """Returns a string shortened, and "" for anything else."""
     return encodable(value)[:NAME_CHARS] if type(value) is str else ""
 
 
@@ -32,7 +32,7 @@ def type_name(kind):
 
 
 def library_of(kind):
-    """The package in which a class was found under its own name; empty for a class that is not there."""
+    """Returns the package that contains this class under its own name, or "" if there is none."""
     module, name = module_of(kind), name_of(kind)
     if type(module) is not str or vars(sys.modules.get(module, sys)).get(name) is not kind:
         return ""
@@ -40,7 +40,7 @@ def library_of(kind):
 
 
 def measured(value):
-    """Shape and detail of a value of a known type; empty texts for any other."""
+    """Returns the shape and the details of a value of a known type, or two empty strings."""
     kind = type(value)
     library = library_of(kind)
     name = plain(name_of(kind))
@@ -71,7 +71,7 @@ def short_dtype(dtype):
 
 
 def short(value, depth=DEPTH):
-    """The beginning of a value, in Python's own words, of known types alone."""
+    """Returns the first part of the `repr` of a value of a known type, or else the name of its type."""
     kind = type(value)
     if kind is str:
         return repr(value if len(value) <= HEAD_CHARS else f"{value[:HEAD_CHARS]}…")
@@ -129,7 +129,7 @@ def _is_known(dtype):
 
 
 def _fields(value):
-    """A value's own attributes, without calling its code."""
+    """Returns the value's own `__dict__`, without running its methods."""
     try:
         fields = object.__getattribute__(value, "__dict__")
     except Exception:

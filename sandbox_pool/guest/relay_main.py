@@ -2,7 +2,7 @@
 
     python -I -S relay_main.py SOCKET
 
-It ends when either of them does. It needs nothing but the standard library.
+It ends when stdin or the socket is closed. It needs only the standard library.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""The backend that runs each sandbox as a Docker container, whose kernel it reaches over ipc sockets.
+"""The backend that runs each sandbox as a Docker container, and connects to its kernel over ipc sockets.
 
-A container has no network and sees one directory of the host, its own, where its kernel binds the sockets
-that we connect to. The kernel runs as a user that nobody is on the host and may write there only until its
-sockets are bound, so that code can neither fill the host's disk nor put a link where we would follow it. The
-directories above let no other user of the host in.
+By default a container has no network, and shares one directory with the host: there its kernel binds the sockets that
+the server connects to. The kernel runs as a user that does not exist on the host. It may write to the directory only
+until the sockets are bound, so that code can neither fill the host's disk nor plant a link that the server would
+follow. Other users of the host cannot enter the directories above it.
 """
 
 import json
@@ -40,14 +40,14 @@ log = Logger(__name__)
 
 FILES_MAIN = (GUEST / "files_main.py").read_text()
 RELAY_MAIN = (GUEST / "relay_main.py").read_text()
-"""Programs are handed over with each request: an image may be older than the server."""
+"""The source of the programs. They are sent with each request, since an image may be older than the server."""
 TUNNELLED = ("shell", "iopub", "control")
-"""The channels that are used."""
+"""The channels of a kernel that the server uses."""
 NETWORKS = {"none": "no network", "internal": "network to allowed hosts only", "open": "open network"}
 
 
 class DockerBackend:
-    """A `Backend`. `prepare` comes first."""
+    """Runs sandboxes as Docker containers. Call `prepare` first."""
 
     name = "docker"
 
@@ -76,7 +76,7 @@ class DockerBackend:
             from_thread.run_sync(progress, line)
 
         check_spec(spec, engine.info)
-        # A build or a pull takes minutes, and looks itself whether it has been cancelled.
+        # A build or a pull takes minutes. It checks itself whether it has been cancelled.
         image = await to_thread.run_sync(ensure_image, engine.api, spec.image, report, abandon_on_cancel=True)
         self._images[spec.image] = image
         self._shares = await self._threads.run(engine.shares, self._instance.directory.absolute(), image)
@@ -148,7 +148,7 @@ class DockerBackend:
         return spec.transport == "directory"
 
     async def _start_out_of_reach(self, sandbox_id: str, directory: Path) -> None:
-        """Starts a container whose file system we do not share: its output and its sockets come through the engine."""
+        """Starts a container that shares no directory; its output and its sockets are reached through the engine."""
         engine, name = self._prepared.engine, self._prepared.name(sandbox_id)
         words = await hear(engine, name, READY, start=partial(self._threads.run, self._prepared.start, sandbox_id))
         if READY not in words:
@@ -182,12 +182,12 @@ class DockerBackend:
             await self.destroy(sandbox_id)
 
     def _tidy(self) -> None:
-        """Blocks."""
+        """Removes images that older versions built. Blocks."""
         built = self._images.get(None)
         if built is None:
             return
         try:
             with translated(SandboxError):
                 remove_superseded(self._prepared.engine.api, built)
-        except (SandboxError, KeyError) as error:  # An engine of another make may have other fields.
+        except (SandboxError, KeyError) as error:  # Compatible engines such as Podman may lack some fields.
             log.warning("superseded images not looked for", reason=str(error))

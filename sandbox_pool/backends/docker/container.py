@@ -1,6 +1,6 @@
-"""Describes a sandbox's container to the engine, and explains from a dead container's state why it ended.
+"""Computes the options of a sandbox's container, and explains from a container's state why its kernel ended.
 
-Nothing here speaks to an engine.
+This module makes no requests to an engine.
 """
 
 import math
@@ -31,10 +31,10 @@ __all__ = [
 SOCKETS = "/run/kernel"
 WORKSPACE = "/workspace"
 BOOT = f'printf %s "$1" > {SOCKETS}/connection.json; ln -s /dev/stdout {SOCKETS}/output; shift; exec "$@"'
-"""Before the image's own entrypoint, where no directory can be shared."""
+"""Runs before the image's own entrypoint if no directory can be shared."""
 ORDINARY_RUNTIMES = ("runc", "crun", "youki", "io.containerd.runc.v2")
 UID = 10001
-"""Of the kernel: a user of the image (docker/sandbox.Dockerfile), and nobody on the host."""
+"""The user of the kernel. It exists in the image (docker/sandbox.Dockerfile), and not on the host."""
 
 
 def container_arguments(
@@ -48,10 +48,11 @@ def container_arguments(
     connection: str,
     entrypoint: Sequence[str],
 ) -> dict[str, Any]:
-    """Arguments for `APIClient.create_container`. `info` is the engine's own description, `entrypoint` the image's.
+    """Returns the arguments of `APIClient.create_container`.
 
-    `sockets` is the directory to share, with the connection file in it; where None can be shared, that file is made
-    inside from `connection`, and what goes to the output goes to stdout.
+    `info` is the engine's description of itself, and `entrypoint` that of the image. `sockets` is the directory to
+    share, which has the connection file in it. If it is None, the container creates that file from `connection`, and
+    writes its output to stdout.
     """
     limits = spec.limits
     scratch = f"rw,exec,nosuid,nodev,mode=0700,uid={UID},gid={UID},nr_inodes={limits.workspace_inodes}"
@@ -76,7 +77,7 @@ def container_arguments(
             "/dev/shm": f"{shared},size={limits.shm_mb}m",  # noqa: S108
         },
         mem_limit=f"{limits.memory_mb}m",
-        # Memory and swap together: no swap on top.
+        # This limits memory and swap together: with the same value, there is no swap.
         memswap_limit=f"{limits.memory_mb}m",
         nano_cpus=int(limits.cpus * 1e9),
         pids_limit=limits.pids,
@@ -86,11 +87,11 @@ def container_arguments(
             docker.types.Ulimit(name="nofile", soft=4096, hard=4096),
             docker.types.Ulimit(name="core", soft=0, hard=0),
         ],
-        # When the host runs out of memory, sandboxes go before anything else.
+        # When the host runs out of memory, the system kills sandboxes first.
         oom_score_adj=500,
-        # Reaps orphans and makes the kernel lead a process group, so that an interrupt reaches its children.
+        # It reaps orphaned processes, and makes the kernel a group leader so that an interrupt reaches its children.
         init=_has_init(info),
-        # What goes past the kernel's own streams must not fill the host's disk.
+        # The engine would write the container's output to the host's disk, and could fill it.
         log_config=docker.types.LogConfig(type="none"),
     )
     return {
@@ -99,10 +100,10 @@ def container_arguments(
         "user": f"{UID}:{UID}",
         "working_dir": WORKSPACE,
         "hostname": "sandbox",
-        # Numeric libraries count the host's cores, not the share of them that we give.
+        # Numeric libraries would use one thread per core of the host, not per core of the sandbox.
         "environment": {"OMP_NUM_THREADS": str(max(1, math.ceil(limits.cpus))), **link.environment},
         "network_disabled": link.mode == "none",
-        # A proxy of the host may have a password in its address.
+        # The address of the host's proxy may contain a password.
         "use_config_proxy": False,
         "host_config": host_config,
         **boot,
@@ -110,7 +111,7 @@ def container_arguments(
 
 
 def check_spec(spec: SandboxSpec, info: dict[str, Any]) -> None:
-    """Raises `EngineUnavailable` for what this engine cannot do, with the names of what it can."""
+    """Raises `EngineUnavailable` if this engine does not have the spec's runtime. The message lists those it has."""
     known = sorted(info.get("Runtimes") or {})
     if spec.runtime is not None and spec.runtime not in known:
         raise EngineUnavailable(
@@ -120,14 +121,14 @@ def check_spec(spec: SandboxSpec, info: dict[str, Any]) -> None:
 
 
 def shares_sockets(spec: SandboxSpec, info: dict[str, Any]) -> bool:
-    """Whether a socket that the code binds in a shared directory is one of the host's too: the host's kernel must be
-    the code's, as it is not with gVisor or Kata.
+    """Whether the host can connect to a socket that the code binds in a shared directory. It cannot if the runtime
+    has its own kernel, as gVisor and Kata do.
     """
     return (spec.runtime or info.get("DefaultRuntime", "runc")) in ORDINARY_RUNTIMES
 
 
 def missing_promises(info: dict[str, Any]) -> tuple[str, ...]:
-    """A sentence on the limits that this engine does not enforce, if there are any."""
+    """Returns a sentence on the limits that this engine does not enforce, or nothing."""
     switches = {"memory_mb": "MemoryLimit", "cpus": "CpuCfsQuota", "pids": "PidsLimit"}
     absent = [limit for limit, switch in switches.items() if not info.get(switch)]
     if not absent:
@@ -139,7 +140,7 @@ def missing_promises(info: dict[str, Any]) -> tuple[str, ...]:
 
 
 def explain_death(state: dict[str, Any], *, out_of_memory: bool, limits: Limits) -> Death:
-    """Why a kernel is gone. `state` is its container's."""
+    """Returns why a kernel ended. `state` is the state of its container."""
     if state["Running"]:
         return Death("The kernel does not answer.")
     code: int = state["ExitCode"]
@@ -151,11 +152,11 @@ def explain_death(state: dict[str, Any], *, out_of_memory: bool, limits: Limits)
 
 
 def _filter(info: dict[str, Any]) -> list[str]:
-    """The filter of system calls: ours instead of the engine's default, unless its administrator has chosen one."""
+    """Returns the option for our seccomp filter, unless the engine's administrator has configured one."""
     replaced = {"name=seccomp,profile=default", "name=seccomp,profile=builtin"}
     return [f"seccomp={docker_profile()}"] if replaced.intersection(info.get("SecurityOptions") or ()) else []
 
 
 def _has_init(info: dict[str, Any]) -> bool:
-    # The engine asks docker-init for its version whenever it describes itself; N/A: there is none.
+    # The engine reports the version of docker-init, or N/A if it is not installed.
     return bool(info.get("InitCommit", {}).get("ID", "N/A") != "N/A")

@@ -1,7 +1,7 @@
 """Creates, starts, explains and removes the containers of one server.
 
-Everything here blocks, and speaks to the engine. A sandbox has a directory of the instance, a container and perhaps a
-network, whose names tell the instance, so that what a dead server left is found by the next.
+Every call blocks: it makes requests to the engine. A sandbox has a directory of its server instance, a container, and
+perhaps a network. Labels name the instance, so that another server can find what a crashed one left.
 """
 
 import json
@@ -40,13 +40,13 @@ EXIT_TIMEOUT_S = 1.5
 DIRECTORY_CHARS = 12
 INSTANCE = "codeact.instance"
 SANDBOX = "codeact.sandbox"
-"""Labels of a container."""
+"""The labels of a container."""
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 
 @dataclass(frozen=True, slots=True)
 class Containers:
-    """`server` is the container that this server runs in itself, if it is one of this engine's."""
+    """The containers of one server instance. `server` is the container that the server itself runs in, if any."""
 
     engine: Engine
     instance: Instance
@@ -55,18 +55,19 @@ class Containers:
 
     @classmethod
     def open(cls, instance: Instance, state_dir: Path) -> "Containers":
-        """Raises `EngineUnavailable`, with cause and remedy."""
+        """Connects to the engine. Raises `EngineUnavailable`, with cause and remedy."""
         engine = Engine.connect()
         return cls(engine, instance, state_dir, own_container(engine))
 
     def name(self, sandbox_id: str) -> str:
-        """A container's, and that of its network."""
+        """The name of a sandbox's container and of its network."""
         return _name(directory_of(self.instance, sandbox_id), sandbox_id)
 
     def create(self, sandbox_id: str, spec: SandboxSpec, image: str, *, shared: bool) -> dict[str, Any]:
-        """Makes a sandbox that is to be started; returns the connection dict as its kernel sees it.
+        """Creates a sandbox without starting it. Returns the connection dict with the paths inside of the container.
 
-        `shared`: its sockets will be in its directory, which the engine sees as we do. Raises `SandboxStartFailed`.
+        `shared` means that the container shares its directory with the server, for its sockets. Raises
+        `SandboxStartFailed`.
         """
         kernel = {
             "transport": "ipc",
@@ -98,23 +99,23 @@ class Containers:
         return kernel
 
     def create_proxy(self, allowed_hosts: tuple[str, ...], image: str) -> None:
-        """Makes the egress proxy for these hosts, which is to be started. Raises `EngineUnavailable`."""
+        """Creates the egress proxy for these hosts without starting it. Raises `EngineUnavailable`."""
         proxy = proxy_id(allowed_hosts)
-        # As a sandbox has one: so that what a dead server leaves is found.
+        # With a directory, like a sandbox, the proxy of a crashed server is found and removed.
         self.instance.create(directory_of(self.instance, proxy).name)
         with translated(EngineUnavailable):
             create_proxy(self.engine, self.name(proxy), image, allowed_hosts, self._labels(proxy))
 
     def start(self, sandbox_id: str) -> None:
-        """Raises `SandboxStartFailed`."""
+        """Starts a sandbox or a proxy. Raises `SandboxStartFailed`."""
         with translated(SandboxStartFailed, sandbox_id=sandbox_id):
             self.engine.api.start(self.name(sandbox_id))
 
     def death(self, sandbox_id: str, limits: Limits) -> Death:
-        """Raises `SandboxError`."""
+        """Returns why a sandbox's kernel ended. Raises `SandboxError`."""
         name = self.name(sandbox_id)
         with translated(SandboxError, sandbox_id=sandbox_id):
-            # Still running after that: the state says so.
+            # If the container still runs after the timeout, its state shows that.
             with suppress(requests.exceptions.ConnectionError, requests.exceptions.ReadTimeout):
                 self.engine.api.wait(name, timeout=EXIT_TIMEOUT_S)
             container = self.engine.api.inspect_container(name)
@@ -123,10 +124,10 @@ class Containers:
         return explain_death(state, out_of_memory=out_of_memory, limits=limits)
 
     def remove(self, sandbox_id: str) -> None:
-        """Removes a sandbox of ours, or of an instance that is gone. Idempotent. Raises `SandboxError`."""
+        """Removes a sandbox of this instance or of a dead one. Idempotent. Raises `SandboxError`."""
         directories = [directory_of(self.instance, sandbox_id)]
         if not directories[0].exists():
-            # Not ours, or removed already: another instance, which is gone, may have made it.
+            # The sandbox was removed already, or a dead instance created it.
             directories += [instance / directories[0].name for instance in self._dead()]
         for directory in directories:
             name = _name(directory, sandbox_id)
@@ -134,14 +135,14 @@ class Containers:
                 try:
                     self.engine.api.remove_container(name, force=True, v=True)
                 except docker.errors.APIError as error:
-                    # 404: it is gone; 409: somebody is removing it already.
+                    # 404: there is no such container; 409: its removal is already in progress.
                     if error.status_code not in (404, 409):
                         raise
                 remove_network(self.engine, name)
             shutil.rmtree(directory, ignore_errors=True)
 
     def leftovers(self) -> list[str]:
-        """Ids of sandboxes of instances that are gone; of those that left none, the rest is removed."""
+        """Returns the ids of dead instances' sandboxes. Removes networks and dead instances that have no sandbox."""
         dead = {instance.name: instance for instance in self._dead()}
         if not dead:
             return []
@@ -149,7 +150,7 @@ class Containers:
             containers = self.engine.api.containers(all=True, filters={"label": INSTANCE})
             labels = [each["Labels"] for each in containers if each["Labels"][INSTANCE] in dead]
             for network in self.engine.api.networks(filters={"label": INSTANCE}):
-                # That of a sandbox which still has its container goes with it.
+                # The network of a sandbox that still has its container is removed together with the container.
                 if network["Labels"][INSTANCE] in dead and network["Labels"] not in labels:
                     remove_network(self.engine, network["Name"])
         for name in dead.keys() - {label[INSTANCE] for label in labels}:
@@ -157,7 +158,7 @@ class Containers:
         return sorted({label[SANDBOX] for label in labels})
 
     def close(self) -> None:
-        """Removes the proxies and gives up the client. Sandboxes are the pool's to destroy first."""
+        """Removes the proxies and closes the client. The pool destroys the sandboxes first."""
         for proxy in self.instance.directory.glob("egress*"):
             with suppress(SandboxError):
                 self.remove(proxy.name)
@@ -174,21 +175,21 @@ class Containers:
         return {INSTANCE: self.instance.directory.name, SANDBOX: sandbox_id, **server}
 
     def _ran_out_of_memory(self, container: str) -> bool:
-        """Asks the engine's log of events, for engines whose own flag misses what ends the container at once."""
+        """Asks the engine's event log. In some engines, the flag `OOMKilled` misses kills that end the container."""
         filters = {"container": container, "event": "oom"}
         events = self.engine.api.events(since=1, until=f"{time.time():.6f}", filters=filters)
         return any(True for _ in events)
 
     def _dead(self) -> list[Path]:
-        """Directories of server instances that no longer run; some may be gone, with the server's container."""
+        """Returns the directories of dead instances. Some no longer exist, if the server itself ran in a container."""
         return [*self.instance.dead(), *(self.state_dir / name for name in orphans(self.engine, INSTANCE))]
 
 
 def directory_of(instance: Instance, sandbox_id: str) -> Path:
-    # The end of an id is its random part; the whole would not fit into a socket's address.
+    # A socket's address has no room for the whole id. Its end is random.
     return instance.directory / sandbox_id[-DIRECTORY_CHARS:]
 
 
 def _name(directory: Path, sandbox_id: str) -> str:
-    """Ids are unique in a server; an engine may serve several."""
+    """A name that is unique in the engine: sandbox ids are unique only within one server."""
     return f"codeact-{directory.parent.name}-{sandbox_id}"

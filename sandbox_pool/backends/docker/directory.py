@@ -13,20 +13,20 @@ from sandbox_pool.errors import EngineUnavailable, SandboxStartFailed
 __all__ = ["READY", "STDERR_TAIL_CHARS", "check_path", "furnish", "not_ready", "sealed"]
 
 SOCKET_PATH_BYTES = 107
-"""What fits into a socket's address (unix(7), `sun_path`)."""
+"""The maximum length of a socket's address (unix(7), `sun_path`)."""
 STDERR_TAIL_CHARS = 300
 READY = b"ready\n"
-"""What `kernel_main.py` writes once its sockets are bound."""
+"""The line that `kernel_main.py` writes once its sockets are bound."""
 OUTPUT = "output"
-"""A pipe in a sandbox's directory: stdout and stderr of the image's entrypoint."""
+"""The name of a pipe in a sandbox's directory, for stdout and stderr of the image's entrypoint."""
 BINDING = 0o733
-"""A sandbox's directory while its kernel, another user than us, binds its sockets there."""
+"""The mode of a sandbox's directory while its kernel, which runs as another user, binds its sockets there."""
 SEALED = 0o711
-"""And from then on: sockets can be reached, nothing can be added."""
+"""The mode after that: the server can connect to the sockets, and the code can create nothing."""
 
 
 def furnish(directory: Path, connection: str) -> None:
-    """Before the container starts. Raises `OSError`."""
+    """Writes the connection file and the output pipe. Call it before the container starts. Raises `OSError`."""
     (directory / "connection.json").write_text(connection)
     (directory / "connection.json").chmod(0o644)
     os.mkfifo(directory / OUTPUT)
@@ -35,8 +35,11 @@ def furnish(directory: Path, connection: str) -> None:
 
 
 async def sealed(directory: Path, sandbox_id: str) -> None:
-    """Returns once the kernel has bound its sockets, and nothing can be added any more. Raises `SandboxStartFailed`."""
-    # Not blocking: the other end is opened by the container.
+    """Waits until the kernel has bound its sockets, then makes the directory read-only for the container.
+
+    Raises `SandboxStartFailed` if the kernel ends before that.
+    """
+    # A blocking open would wait for the container to open the other end.
     output = os.open(directory / OUTPUT, os.O_RDONLY | os.O_NONBLOCK)
     words = b""
     try:

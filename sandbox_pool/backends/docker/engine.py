@@ -1,4 +1,4 @@
-"""Connects to a Docker engine: the one that `DOCKER_HOST` names, else the one of this machine."""
+"""Connects to the Docker engine that `DOCKER_HOST` names, or else to the local one."""
 
 import socket
 import ssl
@@ -22,12 +22,12 @@ DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 CONNECT_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 30.0
 DESKTOP = "Docker Desktop"
-"""What an engine calls its system that runs in a virtual machine beside us."""
+"""The `OperatingSystem` of an engine that runs in a virtual machine on this computer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """`info` is what the engine says about itself."""
+    """A connection to an engine. `info` is the engine's description of itself."""
 
     api: docker.APIClient
     info: dict[str, Any]
@@ -36,7 +36,7 @@ class Engine:
 
     @classmethod
     def connect(cls) -> "Engine":
-        """Blocking. Raises `EngineUnavailable`, with cause and remedy."""
+        """Connects to the engine. Blocks. Raises `EngineUnavailable`, with cause and remedy."""
         with translated(EngineUnavailable):
             environment = docker.utils.kwargs_from_env()
         address = environment.setdefault("base_url", DEFAULT_ENGINE)
@@ -48,7 +48,7 @@ class Engine:
             )
         try:
             with translated(EngineUnavailable):
-                # Asked first, since the SDK leaves the sockets of connections that fail open.
+                # Try a plain connection first: the SDK does not close the sockets of failed connections.
                 with socket.socket(socket.AF_UNIX) if _is_unix(address) else socket.socket() as probe:
                     probe.settimeout(CONNECT_TIMEOUT_S)
                     probe.connect(address.removeprefix("unix://") if _is_unix(address) else _place(address))
@@ -61,9 +61,9 @@ class Engine:
         return cls(api, info, address, encryption)
 
     def shares(self, directory: Path, image: str) -> bool:
-        """Whether this directory of ours can be one of a container's, with sockets in it. Blocking.
+        """Whether containers can share this directory with the server, and sockets in it work. Blocks.
 
-        A server that runs in a container itself has directories that the engine knows nothing of.
+        If the server itself runs in a container, the engine may not know the server's directories.
         """
         if sys.platform != "linux" or not _is_unix(self.address) or self.info.get("OperatingSystem") == DESKTOP:
             return False
@@ -79,7 +79,7 @@ class Engine:
         return True
 
     async def dial(self) -> ByteStream:
-        """A new connection to the engine, for what the client cannot do. Raises `OSError`."""
+        """Opens a connection to the engine, for requests that the SDK's client does not support. Raises `OSError`."""
         if _is_unix(self.address):
             return await UnixStream.connect(self.address.removeprefix("unix://"))
         host, port = _place(self.address)
@@ -89,8 +89,8 @@ class Engine:
 
 
 class _Client(docker.APIClient):  # type: ignore[misc]
-    """Of the environment it reads DOCKER_* alone, as `dial` does: a REQUESTS_CA_BUNDLE would win over
-    DOCKER_CERT_PATH, whose authority it does not know.
+    """A client that reads only DOCKER_* from the environment, as `dial` does. Otherwise REQUESTS_CA_BUNDLE would
+    override the certificate authority in DOCKER_CERT_PATH.
     """
 
     trust_env = property(lambda self: False, lambda self, value: None)
@@ -106,7 +106,7 @@ def _place(address: str) -> tuple[str, int]:
 
 
 def _encryption(tls: docker.tls.TLSConfig | None) -> ssl.SSLContext | None:
-    """As DOCKER_TLS_VERIFY and DOCKER_CERT_PATH ask for it, for connections that the client does not make."""
+    """Returns the TLS settings of DOCKER_TLS_VERIFY and DOCKER_CERT_PATH for `dial`, or None without TLS."""
     if not tls:
         return None
     context = ssl.create_default_context(cafile=tls.ca_cert)

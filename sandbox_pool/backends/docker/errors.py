@@ -23,8 +23,8 @@ MEANINGS: dict[type[Exception], type[SandboxError] | None] = {
     urllib3.exceptions.HTTPError: EngineUnavailable,
     OSError: EngineUnavailable,
 }
-"""Of an exception's classes the first in here, in the order of its MRO, tells what it means. None: the
-engine refused, and what that means depends on what it was asked."""
+"""Maps exceptions of the SDK to ours. The first class in an exception's MRO that has an entry counts. None means that
+the engine refused a request; the caller of `translated` chooses the error for that."""
 
 REMEDIES: dict[type[BaseException], str] = {
     FileNotFoundError: "its socket does not exist. Install and start an engine (Debian, Ubuntu: sudo apt-get "
@@ -35,12 +35,12 @@ REMEDIES: dict[type[BaseException], str] = {
     ConnectionRefusedError: "nothing listens on its socket. Start it: sudo systemctl start docker",
     TimeoutError: "it did not answer in time. Look at its log: sudo journalctl -u docker",
 }
-"""The system's error under an exception, and what to do about it."""
+"""Maps the operating system's error that caused an exception to its remedy."""
 
 
 @contextmanager
 def translated(refused: type[SandboxError], *, sandbox_id: str | None = None) -> Iterator[None]:
-    """Raises what the SDK raises as the `SandboxError` it means; `refused` when the engine answered with an error."""
+    """Translates exceptions of the SDK into `SandboxError`s; into `refused` if the engine answered with an error."""
     try:
         yield
     except tuple(MEANINGS) as error:

@@ -37,9 +37,10 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 
 
 class Events:
-    """Our containers have the label `ours`, name and value; `sandbox_label` is the one with a sandbox's id.
+    """Watches the engine's events. Containers of this server have the label `ours` (name and value), and their
+    sandbox's id in the label `sandbox_label`.
 
-    `images` holds the names of the images in use as its values, and may grow meanwhile.
+    The values of `images` are the names of the images in use. The caller may add images at any time.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Events:
         self._known: dict[str, str] = {}
 
     async def watch(self, notice: Callable[[Notice], None]) -> None:
-        """Until it is cancelled, whether or not the engine answers all the time."""
+        """Calls `notice` with events until it is cancelled. Reconnects when the connection to the engine ends."""
         backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         while True:
             try:
@@ -75,7 +76,7 @@ class Events:
             notice(Notice(attributes[self._sandbox_label], SENTENCES[event["Action"]]))
 
     async def _are_others(self) -> bool:
-        """Whether a name stands for another image than when it was last looked at."""
+        """Whether one of the names refers to another image than at the last check."""
         before = {name: self._known[name] for name in self._images.values() if name in self._known}
         self._known = await to_thread.run_sync(self._look, list(self._images.values()))
         return any(self._known.get(name) != image for name, image in before.items())
@@ -85,9 +86,10 @@ class Events:
             return {name: self._engine.api.inspect_image(name)["Id"] for name in names}
 
     async def _stream(self) -> AsyncGenerator[dict[str, Any], None]:
-        """The engine's events; first one of ours, since an image may have changed before it listened.
+        """Yields the engine's events (Engine API, "Monitor events").
 
-        Engine API, "Monitor events". Asked with HTTP/1.0, so that the answer is nothing but lines.
+        The first event is made up, so that `watch` checks for images that changed before the connection. The request
+        uses HTTP/1.0, so that the response body is plain lines, without chunks.
         """
         query = urlencode({"filters": json.dumps(FILTERS)})
         async with await self._engine.dial() as connection:

@@ -1,6 +1,7 @@
-"""Reads the output of a container's processes: of its first one, or of a program that is run in it later.
+"""Reads the output of a container's first process, or of a program that is started in the container later.
 
-API: Docker Engine, "Attach to a container" (the connection is taken over; stdout and stderr come in frames).
+Source: Docker Engine API, "Attach to a container". The engine turns the HTTP connection into a raw stream, in which
+stdout and stderr come in frames.
 """
 
 import json
@@ -22,7 +23,7 @@ from sandbox_pool.errors import EngineUnavailable, SandboxError
 __all__ = ["Heard", "ProcessStream", "hear", "python"]
 
 PYTHON = "/opt/kernel/bin/python"
-"""Of an image from docker/sandbox.Dockerfile."""
+"""The path of the kernel's interpreter in images from docker/sandbox.Dockerfile."""
 HEARD_BYTES = 65_536
 
 HEAD_BYTES = 8_192
@@ -33,9 +34,10 @@ PIECE_BYTES = 65_536
 
 @dataclass(eq=False)
 class ProcessStream(ByteStream):
-    """Over a connection of its own, which it closes; its end closes the process's stdin.
+    """Stdin and output of a process in a container. Uses its own connection to the engine, and closes it.
 
-    Of what the process writes, `outputs` are received, mixed, and the rest is passed over.
+    `receive` returns the outputs named in `outputs`, in the order in which they come, and skips the others. `send_eof`
+    closes the process's stdin.
     """
 
     connection: ByteStream
@@ -51,7 +53,7 @@ class ProcessStream(ByteStream):
         await self._take_over(f"/exec/{exec_id}/start", {"Detach": False, "Tty": False})
 
     async def attach(self, container: str) -> None:
-        """To the first process of a container, which need not run yet. Raises as `start`."""
+        """Attaches to the first process of a container, which need not run yet. Raises `EngineUnavailable`."""
         await self._take_over(f"/containers/{container}/attach?stream=1&stdout=1&stderr=1", {})
 
     async def _take_over(self, path: str, request: dict[str, Any]) -> None:
@@ -103,7 +105,7 @@ class ProcessStream(ByteStream):
 
 
 class Heard:
-    """Looks for a sign in what comes in pieces, and keeps the end of it. Each byte is looked at once."""
+    """Searches for a marker in data that comes in pieces, in linear time, and keeps the end of the data."""
 
     def __init__(self, sign: bytes) -> None:
         self._sign = sign
@@ -112,7 +114,7 @@ class Heard:
         self._held_bytes = 0
 
     def feed(self, piece: bytes) -> bool:
-        """Whether the sign has come."""
+        """Adds a piece. Returns whether the marker has come."""
         looked_at = self._tail + piece
         self._tail = looked_at[max(0, len(looked_at) - len(self._sign) + 1) :]
         self._pieces.append(piece)
@@ -127,7 +129,7 @@ class Heard:
 
 
 async def hear(engine: Engine, container: str, sign: bytes, *, start: Callable[[], Awaitable[None]]) -> bytes:
-    """Starts the container; returns the end of what it said until it gave this sign, or ended."""
+    """Starts the container. Returns the end of its output up to this marker, or up to the container's end."""
     async with ProcessStream(await engine.dial(), outputs=(STDOUT, STDERR)) as output:
         await output.attach(container)
         await start()
@@ -140,7 +142,10 @@ async def hear(engine: Engine, container: str, sign: bytes, *, start: Callable[[
 
 @asynccontextmanager
 async def python(engine: Engine, container: str, program: str, *arguments: str) -> AsyncIterator[ProcessStream]:
-    """A Python program that runs in the container, as its code does: its stdin and stdout. Raises `SandboxError`."""
+    """Runs a Python program in the container as the container's user. Yields its stdin and stdout.
+
+    Raises `SandboxError`.
+    """
     exec_id = await to_thread.run_sync(_prepare, engine, container, program, arguments)
     async with AsyncExitStack() as stack:
         try:

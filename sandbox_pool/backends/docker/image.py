@@ -1,6 +1,6 @@
-"""Finds the image of the sandbox: uses it if it is there, else builds or pulls it.
+"""Provides the images of sandboxes and of the egress proxy: builds or pulls them if the engine does not have them.
 
-Everything here blocks and runs in a worker thread of anyio, so that cancelling ends a build or a pull.
+Every function blocks. Call them in a worker thread of anyio: cancelling then ends a build or a pull.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from sandbox_pool.errors import ImageUnavailable
 __all__ = ["LOCAL_BASE", "built_name", "ensure_image", "ensure_proxy_image"]
 
 LOCAL_BASE = "codeact-sandbox-base:latest"
-"""Preferred as the base where it exists: `docker/debian-base.sh` makes it on machines that cannot pull."""
+"""The preferred base image, if it exists. `docker/debian-base.sh` builds it on machines that cannot pull images."""
 
 PUBLIC_BASE = "python:3.12-slim"
 DOCKERFILE = "docker/sandbox.Dockerfile"
@@ -30,25 +30,26 @@ PROXY_SOURCES = (PROXY_DOCKERFILE, "docker/egress.conf")
 SOURCES = (DOCKERFILE, "docker/sandbox_fonts.py", *(f"sandbox_pool/guest/{name}" for name in KERNEL))
 REQUIREMENTS = "sandbox-requirements"
 MINIMAL = "minimal"
-"""In the place of an image's name: what is built has only numpy, pandas and matplotlib."""
+"""Used instead of an image's name, for the smaller image, which has only numpy, pandas and matplotlib."""
 CHECKOUT = Path(__file__).parents[3]
 PACKED = Path(__file__).parents[2] / "packed"
-"""What a wheel has of the checkout (hatch_build.py)."""
+"""The files of the checkout that a wheel includes (hatch_build.py)."""
 SILENCE_S = 300.0
-"""How long a build may say nothing."""
+"""How long a build may produce no output."""
 
 SHOWN = ("Step ", "Collecting ", "Installing ")
-"""Lines of a build that say how far it is."""
+"""The prefixes of build output that shows progress."""
 CHATTER = (" --->", "Removing ")
-"""Lines that say nothing to anybody."""
+"""The prefixes of build output that is not useful."""
 
 Progress = Callable[[str], None]
 
 
 def ensure_image(client: docker.APIClient, image: str | None, progress: Progress) -> str:
-    """The name of a local image whose entrypoint is a kernel: `image`, pulled if it is not here, or the one
-    of `docker/sandbox.Dockerfile` (`minimal` is its small variant), built if it is not here.
-    Raises `ImageUnavailable`.
+    """Returns the name of a local image whose entrypoint is a kernel.
+
+    `image` is the name of an image, which is pulled if necessary. None means the image of `docker/sandbox.Dockerfile`
+    and `minimal` its small variant; they are built if necessary. Raises `ImageUnavailable`.
     """
     built = image in (None, MINIMAL)
     requirements = "sandbox-minimal-requirements" if image == MINIMAL else REQUIREMENTS
@@ -70,7 +71,7 @@ def ensure_image(client: docker.APIClient, image: str | None, progress: Progress
 
 
 def ensure_proxy_image(client: docker.APIClient, progress: Progress) -> str:
-    """The name of the local image of the egress proxy, built if it is not here. Raises `ImageUnavailable`."""
+    """Returns the name of the egress proxy's image, and builds it if necessary. Raises `ImageUnavailable`."""
     sources = _read_sources(PROXY_SOURCES)
     name = built_name(sources).replace("sandbox", "egress")
     with translated(ImageUnavailable):
@@ -80,7 +81,7 @@ def ensure_proxy_image(client: docker.APIClient, progress: Progress) -> str:
 
 
 def built_name(sources: dict[str, bytes]) -> str:
-    """The name of the image built from these files (path to content): other content, other name."""
+    """Returns the name of the image built from these files (path to content). It contains a hash of them."""
     digest = hashlib.sha256()
     for path, content in sorted(sources.items()):
         digest.update(f"{path}\0{len(content)}\0".encode() + content)
@@ -132,7 +133,7 @@ def _build(
         dockerfile=dockerfile,
         tag=name,
         buildargs={"BASE_IMAGE": base, **(arguments or {})},
-        # Machines that cannot pull may reach the package index as the host only, not from a bridge.
+        # On machines that cannot pull, the package index may be reachable only from the host's network.
         network_mode="host" if base == LOCAL_BASE else None,
         rm=True,
         forcerm=True,
@@ -164,7 +165,7 @@ def _pull(client: docker.APIClient, name: str, progress: Progress, remedy: str) 
 
 
 def _follow(messages: Iterable[dict[str, Any]], progress: Progress, failure: str) -> None:
-    """Passes on what the engine says about a build or a pull until it is done."""
+    """Reports the progress of a build or a pull until it is done. Raises `ImageUnavailable`."""
     latest: deque[str] = deque(maxlen=3)
     for message in messages:
         from_thread.check_cancelled()

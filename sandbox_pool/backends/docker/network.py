@@ -1,8 +1,8 @@
-"""Sets up what each network mode needs, and gives the options that a container is started with.
+"""Creates the networks of each network mode, and returns the matching options of a sandbox's container.
 
-none      nothing but a loopback of its own
-internal  a network of its own that leads to the egress proxy and nowhere else, not even to another sandbox or the host
-open      a bridge that leads everywhere the host does, but not to other sandboxes
+none      a loopback interface only
+internal  one network per sandbox, from which only the egress proxy can be reached: no other sandbox, and not the host
+open      a bridge from which everything can be reached that the host can reach, except for other sandboxes
 """
 
 import hashlib
@@ -21,12 +21,12 @@ PROXY_PORT = 3128
 PROXY_MB = 256
 PROXY_READY = b"Accepting HTTP Socket connections"
 NOWHERE = "127.0.0.1"
-"""A name server for containers that have no business with names: engines were known to pass questions on."""
+"""The name server of containers that must not resolve names. Some engines would otherwise forward their queries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """`mode` is the engine's word or a network's name."""
+    """Network options of a container. `mode` is a network mode of the engine, or a network's name."""
 
     mode: str = "none"
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -45,10 +45,10 @@ def connect_open(engine: Engine) -> Link:
 
 
 def connect_internal(engine: Engine, name: str, proxy: str, labels: Mapping[str, str]) -> Link:
-    """A new network of this name, for one sandbox and the proxy of this name."""
+    """Creates the network `name` for one sandbox, and connects the container `proxy` to it."""
     try:
-        # The bridge gets no address: with one, the host's own ports could be reached through it. So the route that
-        # the engine then sets leads to nobody.
+        # The bridge gets no address, since the sandbox could reach the host's ports through it. The default route
+        # that the engine sets then leads nowhere.
         options = {"com.docker.network.bridge.inhibit_ipv4": "true"}
         engine.api.create_network(name, "bridge", options=options, internal=True, labels=dict(labels))
     except docker.errors.APIError as error:
@@ -59,7 +59,7 @@ def connect_internal(engine: Engine, name: str, proxy: str, labels: Mapping[str,
             ) from error
         raise
     if not engine.api.inspect_container(proxy)["State"]["Running"]:
-        engine.api.start(proxy)  # The engine restarts what fails, and leaves alone what somebody has stopped.
+        engine.api.start(proxy)  # The engine restarts a container that failed, but not one that was stopped.
     engine.api.connect_container_to_network(proxy, name)
     address = engine.api.inspect_container(proxy)["NetworkSettings"]["Networks"][name]["IPAddress"]
     url = f"http://{address}:{PROXY_PORT}"
@@ -69,7 +69,7 @@ def connect_internal(engine: Engine, name: str, proxy: str, labels: Mapping[str,
 
 
 def remove_network(engine: Engine, name: str) -> None:
-    """Removes the network of a container that is gone. Idempotent."""
+    """Removes the network of a removed container. Idempotent."""
     for network in engine.api.networks(names=[f"^{name}$"]):
         members = engine.api.inspect_network(network["Id"])["Containers"]
         for member in members:
@@ -78,14 +78,14 @@ def remove_network(engine: Engine, name: str) -> None:
 
 
 def proxy_id(allowed_hosts: tuple[str, ...]) -> str:
-    """What the proxy for these hosts is called beside the sandboxes."""
+    """Returns the id of the proxy for these hosts, which is used like a sandbox's id."""
     return f"egress{hashlib.sha256(' '.join(allowed_hosts).encode()).hexdigest()[:6]}"
 
 
 def create_proxy(
     engine: Engine, name: str, image: str, allowed_hosts: tuple[str, ...], labels: Mapping[str, str]
 ) -> None:
-    """A container that, started, says `PROXY_READY` and then runs until it is removed."""
+    """Creates the proxy's container. When started, it writes `PROXY_READY` and runs until it is removed."""
     api = engine.api
     host_config = api.create_host_config(
         network_mode="bridge",
@@ -96,10 +96,10 @@ def create_proxy(
         pids_limit=64,
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
-        # However often it is killed, by the kernel too where its memory is full; 0 is without end.
+        # Restart it however often it fails, also when it runs out of memory; 0 means no limit.
         restart_policy={"Name": "on-failure", "MaximumRetryCount": 0},
         ulimits=[docker.types.Ulimit(name="nofile", soft=4096, hard=4096)],
-        # Who went where: `docker logs`.
+        # The log, which `docker logs` shows, has the requests of all sandboxes.
         log_config=docker.types.LogConfig(type="json-file", config={"max-size": "5m", "max-file": "2"}),
     )
     api.create_container(

@@ -1,7 +1,8 @@
-"""Finds containers whose server is gone, where servers run in containers themselves.
+"""Finds the containers of crashed servers that ran in containers themselves.
 
-Such a server may lose its state directory together with its container, and with it the locks that tell who lives
-(instance.py). So what it starts names its container, and the engine tells whether that still runs. All of it blocks.
+Such a server may lose its state directory together with its container, and with it the locks that show which
+servers are alive (instance.py). Everything that it starts therefore has a label with the server's container, and
+the engine knows whether that container still runs. All functions block.
 """
 
 import re
@@ -17,17 +18,17 @@ from sandbox_pool.errors import SandboxError
 __all__ = ["SERVER", "orphans", "own_container"]
 
 SERVER = "codeact.server"
-"""A label: the id of the container of the server that a sandbox or its network belongs to."""
+"""The label of sandboxes and networks that has the id of their server's container."""
 MOUNTS = Path("/proc/self/mountinfo")
 ROOT_FIELD = 3
 CONTAINER = re.compile(r"/(?:overlay-)?containers/([0-9a-f]{64})/")
 
 
 def own_container(engine: Engine) -> str | None:
-    """The id of the container that this process runs in, where it is one of this engine's.
+    """Returns the id of the container that this process runs in, if this engine runs it.
 
-    A container's `/etc/hostname` and `/etc/resolv.conf` are files that the engine keeps under its id
-    (proc(5), `mountinfo`, the field of the root).
+    A container's `/etc/hostname` and `/etc/resolv.conf` are mounted from a directory of the engine that has the
+    container's id in its name (proc(5), `mountinfo`, the field of the root).
     """
     try:
         roots = [line.split()[ROOT_FIELD] for line in MOUNTS.read_text().splitlines()]
@@ -39,7 +40,7 @@ def own_container(engine: Engine) -> str | None:
 
 
 def orphans(engine: Engine, instance_label: str) -> set[str]:
-    """The names of instances whose server's container has ended, or is gone. Raises `SandboxError`."""
+    """Returns the names of instances whose server's container no longer runs. Raises `SandboxError`."""
     with translated(SandboxError):
         filters = {"label": SERVER}
         found: list[dict[str, Any]] = [

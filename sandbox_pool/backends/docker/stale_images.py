@@ -1,8 +1,7 @@
-"""Removes images that earlier versions built and that nobody has used for a week.
+"""Removes images that earlier versions built and that no server has used for a week.
 
-Several servers, of other versions too, may share an engine. An image is theirs, not ours to remove, while a
-container is made of it, or while they have started in this week: each start tags its image anew, and the
-engine remembers when.
+Several servers of different versions may share an engine. An image is in use while it has a container, or if a
+server has started with it within a week: each start tags its image again, and the engine stores the time of that.
 """
 
 import time
@@ -17,21 +16,21 @@ __all__ = ["remove_superseded"]
 log = Logger(__name__)
 
 KERNEL_LABEL = "codeact.kernel"
-"""What an image of ours has; those that users made of it have it too, but other names."""
+"""The label of our images. Images that users derived from them have it, too, but other names."""
 BUILD_LABEL = "codeact.build"
-"""What every layer of a build of ours has."""
+"""The label of all layers of our builds."""
 UNUSED_S = 7 * 24 * 3600
 
 
 def remove_superseded(api: docker.APIClient, ours: str, *, build_label: str = BUILD_LABEL) -> None:
-    """Blocking. What the engine refuses to remove, since it is in use, stays."""
+    """Removes unused images of other versions than `ours`. Blocks. The engine keeps images that are in use."""
     repository, _, tag = ours.rpartition(":")
     api.tag(ours, repository, tag)
     for image in api.images(repository, filters={"label": KERNEL_LABEL}):
         for name in image["RepoTags"] or ():
             if name != ours and _unused_s(api, name) > UNUSED_S:
                 _remove(api, name)
-    # Layers of builds that failed or were cancelled.
+    # Remove the layers of builds that failed or were cancelled.
     api.prune_images({"dangling": True, "label": build_label, "until": f"{UNUSED_S}s"})
 
 

@@ -1,7 +1,7 @@
-"""Carries connections to a kernel's sockets through the engine, one engine connection for each.
+"""Forwards connections to a kernel's sockets through the engine, with one engine connection for each.
 
-Everything goes through the engine's own connection, under its own protection, wherever the engine is. The
-sandbox needs neither a network nor a port for it, nor a directory that we share.
+The data uses the engine's own connections with their authentication and encryption, wherever the engine runs. The
+sandbox needs no network, no port and no shared directory.
 """
 
 import asyncio
@@ -18,7 +18,10 @@ __all__ = ["Tunnel"]
 
 
 class Tunnel:
-    """Make it with `open`. A connection ends when either of its sides does, and there is no second one."""
+    """Forwards one connection per socket. When one side closes it, the other is closed, and it is not reopened.
+
+    Create it with `open`.
+    """
 
     def __init__(self, resources: AsyncExitStack) -> None:
         self._resources = resources
@@ -26,7 +29,7 @@ class Tunnel:
 
     @classmethod
     async def open(cls, streams: Mapping[Path, ByteStream], resources: AsyncExitStack) -> "Tunnel":
-        """Listens at these paths; `resources` keeps the streams open until `close`."""
+        """Listens at these paths, and forwards each one's connection to its stream. `close` closes `resources`."""
         tunnel = cls(resources)
         connections = {path: await resources.enter_async_context(listen_once(path)) for path in streams}
 
@@ -41,12 +44,12 @@ class Tunnel:
                 for path in streams:
                     tasks.create_task(connect(path))
 
-        # Like a sandbox's life, of which it is a part: `close` ends it, and it owns its group.
+        # This task belongs to no group, like that of a sandbox's lifecycle: `close` ends it.
         tunnel._task = asyncio.create_task(carry())
         return tunnel
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Ends the connections. Idempotent."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -54,7 +57,8 @@ class Tunnel:
 
 
 async def _pump(source: ByteStream, sink: ByteStream) -> None:
-    """Until one of them ends; then both have."""
+    """Copies data until one of the streams ends, then closes both."""
+
     with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
         async for piece in source:
             await sink.send(piece)

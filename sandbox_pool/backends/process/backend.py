@@ -1,4 +1,4 @@
-"""The backend that runs each sandbox as a local process: in bubblewrap namespaces where they work, else plain."""
+"""The backend that runs each sandbox as a local process: in bubblewrap namespaces if they work, else unisolated."""
 
 import asyncio
 import builtins
@@ -31,14 +31,14 @@ from sandbox_pool.spec import Limits, SandboxSpec
 __all__ = ["ProcessBackend"]
 
 CONTROLLERS = {"memory_mb": "memory", "cpus": "cpu", "pids": "pids"}
-"""What enforces which limit."""
+"""The control group controller that enforces each limit."""
 NETWORKS = {"none": "no network", "open": "the host's network"}
 TRIAL_S = 60.0
 EXIT_S = 1.0
 
 
 class ProcessBackend:
-    """Kernels as processes of this machine. Several servers may share `state_dir`."""
+    """Runs kernels as processes of this machine. Several servers may share `state_dir`."""
 
     name = "process"
 
@@ -72,7 +72,7 @@ class ProcessBackend:
             self._groups = await asyncio.to_thread(find)
             self._bubblewrap = await asyncio.to_thread(Bubblewrap.find)
             self._inodes = await asyncio.to_thread(Inodes.find)
-            # Later it has the answer at once.
+            # Fill the function's cache now, so that later calls do not block.
             await asyncio.to_thread(filter_program)
             problem = "bubblewrap is not installed"
             while self._bubblewrap is not None:
@@ -127,7 +127,7 @@ class ProcessBackend:
         if not exited:
             return Death("The kernel does not answer.")
         code = local.process.exited.result()
-        # Of the processes of a group it is not always the kernel that is killed first, nor with which signal.
+        # The system may have killed another process of the group first, so the kernel may have died of any signal.
         killed = code < 0 or code > 128
         if killed and local.group is not None and await asyncio.to_thread(local.group.oom_killed):
             return Death(
@@ -148,7 +148,7 @@ class ProcessBackend:
         self._sandboxes.pop(sandbox_id, None)
 
     async def watch(self, notice: Callable[[Notice], None]) -> None:
-        """There is nothing but processes, and whose process ends, its sockets tell."""
+        """Waits for ever: local processes have no engine, and the kernel's client sees when a kernel ends."""
         await asyncio.get_running_loop().create_future()
 
     async def list(self) -> builtins.list[str]:
@@ -163,7 +163,7 @@ class ProcessBackend:
         self._threads.close()
 
     def _furnish(self, sandbox_id: str, spec: SandboxSpec) -> Local:
-        """All that a sandbox is given before its first process. Blocks."""
+        """Creates a sandbox's directory and control group. Blocks."""
         assert self._instance is not None, "prepare has not been called"
         local = self._sandboxes[sandbox_id] = Local(self._instance.create(sandbox_id), spec.limits, self._threads)
         if self._groups is not None:
@@ -195,7 +195,7 @@ class ProcessBackend:
         return self._groups is not None and CONTROLLERS[limit] in self._groups.controllers
 
     def _promises(self, problem: str) -> Isolation:
-        """`problem` is why there are no namespaces, if there are none."""
+        """Describes the isolation. `problem` is why namespaces do not work, if they do not."""
         missing = []
         if self._bubblewrap is None:
             missing.append(
@@ -226,7 +226,7 @@ class ProcessBackend:
 
 
 def _remove(directory: Path, descriptors: Sequence[int]) -> None:
-    """What is left of a sandbox that has ended. The last descriptor of its workspace frees that: it takes time."""
+    """Removes what is left of an ended sandbox. Blocks: closing the last descriptor of a workspace frees its memory."""
     for descriptor in descriptors:
         os.close(descriptor)
     erase(directory)

@@ -1,8 +1,8 @@
-"""Builds the bubblewrap command line that runs a kernel in namespaces of its own.
+"""Builds the bubblewrap command line that runs a kernel in its own namespaces.
 
-What the code sees: the system's programs and libraries and the interpreter, read-only; a workspace, /tmp and
-/dev/shm of its own in memory, capped; no network but an empty loopback; no process but its own; of Linux's system
-calls those that `seccomp.py` names. See bwrap(1).
+The code can read the system's programs and libraries and the interpreter. It can write to its workspace, /tmp and
+/dev/shm, which are in memory and have size limits. It has an empty loopback interface as its only network (unless the
+network is open), sees only its own processes, and may use only the system calls that `seccomp.py` lists. See bwrap(1).
 """
 
 import os
@@ -23,7 +23,7 @@ WORKSPACE = "/workspace"
 RUN = "/run/codeact"
 UID = 1000
 SCRATCH = ("/dev/shm", "/tmp", WORKSPACE, RUN)  # noqa: S108
-"""Where the code can write."""
+"""The directories that the code can write to."""
 RUN_BYTES = 1024 * 1024
 SYSTEM_DIRECTORIES = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 CONFIGURATION = (
@@ -37,9 +37,9 @@ CONFIGURATION = (
     "/etc/timezone",
 )
 RESOLUTION = ("/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf", "/etc/ssl/certs")
-"""What it takes to find and to trust other hosts."""
+"""The files with which programs resolve names and verify certificates."""
 HIDDEN = ("/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/timer_list")
-"""What tells of the host and of others, where there is such a file."""
+"""Files that contain information about the host and its other users, if they exist."""
 CONNECTION_FILE = f"{RUN}/connection.json"
 FILES = {
     "/etc/passwd": f"sandbox:x:{UID}:{UID}::{WORKSPACE}:/bin/sh\n",
@@ -49,7 +49,7 @@ FILES = {
 
 @dataclass(frozen=True, slots=True)
 class Bubblewrap:
-    """A bwrap program and which of its newer options it knows; `nobody` is who its code is if we are root."""
+    """A bwrap program, and which newer options it supports. If the server runs as root, code runs as `nobody`."""
 
     executable: str
     sizes: bool
@@ -58,7 +58,7 @@ class Bubblewrap:
 
     @classmethod
     def find(cls) -> "Bubblewrap | None":
-        """The one on the PATH. Blocks."""
+        """Finds bwrap on the PATH. Blocks."""
         executable = shutil.which("bwrap")
         if executable is None:
             return None
@@ -68,7 +68,7 @@ class Bubblewrap:
 
     @property
     def simpler(self) -> "Bubblewrap | None":
-        """What can still be tried where this one does not work."""
+        """A variant with fewer requirements, to try if this one does not work; None if there is none."""
         return replace(self, nobody=None) if self.nobody else None
 
     def command(
@@ -83,9 +83,11 @@ class Bubblewrap:
         seccomp_fd: int | None,
         files: Mapping[str, int],
     ) -> list[str]:
-        """The command line. `programs` are what a kernel is made of, `files` descriptors of contents, by path, and
-        `seccomp_fd` that of the filter of system calls. To `info_fd` it writes its pid; then, with a `nobody`, it
-        waits for something to read from `block_fd`.
+        """Returns the command line.
+
+        `programs` are the files of the kernel. `files` maps paths in the sandbox to descriptors of their content.
+        `seccomp_fd` is the descriptor of the seccomp filter. bwrap writes the pid of its child to `info_fd`. With a
+        `nobody`, it then waits until it can read from `block_fd`.
         """
         kernel = [interpreter.executable, "-I", f"{RUN}/kernel_main.py", CONNECTION_FILE, WORKSPACE]
         command = [self.executable, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
@@ -105,7 +107,7 @@ class Bubblewrap:
             command += ["--seccomp", str(seccomp_fd)]
         command += ["--proc", "/proc", "--dev", "/dev"]
         for path in filter(os.path.exists, HIDDEN):
-            # A device in a place without devices: it cannot be opened.
+            # Devices cannot be opened in /proc, so a bound /dev/null makes the file inaccessible.
             command += ["--ro-bind", "/dev/null", path]
         command += self._tmpfs("/dev/shm", limits.shm_mb * 1024 * 1024)  # noqa: S108
         command += self._tmpfs("/tmp", limits.tmp_mb * 1024 * 1024)  # noqa: S108
@@ -118,7 +120,7 @@ class Bubblewrap:
         for path in (*interpreter.prefixes, *interpreter.links):
             if not Path(path).is_relative_to("/usr"):
                 for parent in reversed(Path(path).parents[:-1]):
-                    # Without this bwrap gives it to root alone.
+                    # Without this, bwrap creates the directory so that only root can enter it.
                     command += ["--dir", str(parent)]
                 command += ["--ro-bind", os.path.realpath(path), path]
         for program in programs:
@@ -127,13 +129,13 @@ class Bubblewrap:
             command += ["--ro-bind-try", cached, f"{RUN}/__pycache__/{Path(cached).name}"]
         for path, descriptor in files.items():
             command += ["--file", str(descriptor), path]
-        # The rest of the root, and /dev, are memory that no limit on sizes would cover; in /proc is the host's.
+        # No size limit covers the rest of the root and /dev, which are in memory; /proc has settings of the host.
         for path in ("/proc", "/dev", "/"):
             command += ["--remount-ro", path]
         return [*command, "--", *kernel]
 
     def _tmpfs(self, path: str, size_bytes: int) -> list[str]:
-        # It is root's where there is a `nobody`, whose namespace has no third user.
+        # With a `nobody`, root owns the directory, since bwrap runs as root in that namespace.
         mode = ["--perms", "0777"] if self.nobody else []
         return [*mode, *(["--size", str(size_bytes)] if self.sizes else []), "--tmpfs", path]
 

@@ -1,7 +1,8 @@
-"""Creates control groups, which hold all processes of a sandbox to its limits. Linux only.
+"""Creates control groups, which enforce the limits of a sandbox on all its processes. Linux only.
 
-Version 1: groups below our own one in the `memory`, `pids` and `cpu` hierarchies. Version 2: groups below our
-own one, if it is ours to divide. Interfaces: the kernel's "Control Group v2" and "cgroup-v1" documents.
+With version 1, the groups are children of the server's own group in the `memory`, `pids` and `cpu` hierarchies. With
+version 2, they are children of the server's own group, if the server may manage it. Source: the Linux documents
+"Control Group v2" and "cgroup-v1".
 """
 
 import contextlib
@@ -23,12 +24,12 @@ JOIN = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 1; shift; done; shift; ex
 REMOVE_S, REMOVE_RETRY_S = 5.0, 0.01
 PREFIX = "codeact-"
 FORGOTTEN_S = 600.0
-"""An empty group that is older is nobody's: processes join theirs at once."""
+"""An empty group older than this is unused, since processes join a new group at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cgroup:
-    """A `Group`. `directories` by controller, all the same one in version 2."""
+    """A `Group`. `directories` maps controllers to directories; with version 2, all are the same."""
 
     directories: dict[str, Path]
 
@@ -73,7 +74,7 @@ class Cgroup:
 
 @dataclass(frozen=True, slots=True)
 class Cgroups:
-    """Where groups can be made on this machine: a parent directory by controller."""
+    """Creates groups. `parents` maps controllers to the directories in which groups can be created."""
 
     parents: dict[str, Path]
 
@@ -83,10 +84,10 @@ class Cgroups:
 
     @classmethod
     def find(cls, process: Path = Path("/proc/self")) -> "Cgroups | None":
-        """None where we may make no groups. Blocks.
+        """Finds where this process may create groups; returns None if nowhere. Blocks.
 
-        In version 2 it moves our own processes into a group below, since a group that has processes cannot
-        have limited children; it does so only where the group is ours alone.
+        With version 2, it moves the server's own processes into a child group, since a group with processes cannot
+        have children with limits. It does so only if the group belongs to the server alone.
         """
         own = _own_directories(process)
         if own.keys().isdisjoint(CONTROLLERS):
@@ -96,7 +97,7 @@ class Cgroups:
         return cls(parents) if parents else None
 
     def create(self, name: str, limits: Limits) -> Cgroup:
-        """A new, empty group with these limits. Raises `OSError`, leaving nothing."""
+        """Creates an empty group with these limits. On failure, removes it and raises `OSError`."""
         group = Cgroup({controller: parent / f"{PREFIX}{name}" for controller, parent in self.parents.items()})
         try:
             for directory in group._unique():
@@ -111,10 +112,10 @@ class Cgroups:
         return group
 
     def sweep(self) -> None:
-        """Removes empty groups that were forgotten, as when a killed server's directory was deleted by somebody."""
+        """Removes old empty groups, such as those of a crashed server whose state directory was deleted."""
         for parent in set(self.parents.values()):
             for directory in parent.glob(f"{PREFIX}*"):
-                with contextlib.suppress(OSError):  # One with processes cannot be removed.
+                with contextlib.suppress(OSError):  # A group that has processes cannot be removed.
                     if _forgotten(directory):
                         directory.rmdir()
 
@@ -124,7 +125,7 @@ def _forgotten(directory: Path) -> bool:
 
 
 def _settings(controller: str, limits: Limits) -> Iterator[tuple[str, str]]:
-    """File names and values of both versions, in the order of writing; a group has those of one of them."""
+    """Yields the files to write and their values, in order, for both versions. A group has the files of one."""
     if controller == "memory":
         memory = str(limits.memory_mb * 1024 * 1024)
         yield "memory.limit_in_bytes", memory
@@ -141,7 +142,7 @@ def _settings(controller: str, limits: Limits) -> Iterator[tuple[str, str]]:
 
 
 def _own_directories(process: Path) -> dict[str, Path]:
-    """The directory of our own group by controller; version 2's is under the empty name."""
+    """Returns the directory of the server's own group by controller; that of version 2 has the key ""."""
     paths: dict[str, str] = {}
     try:
         for line in (process / "cgroup").read_text().splitlines():
@@ -157,7 +158,7 @@ def _own_directories(process: Path) -> dict[str, Path]:
         kind, _, options = rest.split(" ", 2)
         names = {"cgroup": set(options.split(",")), "cgroup2": {""}}.get(kind, set())
         for name in names & paths.keys():
-            # In a container the mount may begin at our own group, or anywhere between it and the root.
+            # In a container, the mounted directory may be our own group, or any of its ancestors.
             inside = os.path.relpath(paths[name], root)
             directory = Path(point) if inside.startswith("..") else Path(point, inside)
             if directory.is_dir():
@@ -182,7 +183,7 @@ def _divide(own: Path) -> dict[str, Path]:
 
 
 def _is_ours(group: Path) -> bool:
-    """Whether the service manager has handed this group over, or no service manager runs."""
+    """Whether the service manager has delegated this group to us, or no service manager runs."""
     for attribute in ("user.delegate", "trusted.delegate"):
         with contextlib.suppress(OSError):
             if os.getxattr(group, attribute) == b"1":

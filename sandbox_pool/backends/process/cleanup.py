@@ -1,6 +1,7 @@
 """Removes everything that a local sandbox left: its processes, its control group and its files. Blocks.
 
-group      what it takes to restore its control group, as JSON
+The directory of a sandbox has these entries:
+group      the record of its control group, as JSON
 sockets    a symbolic link to the directory of its sockets
 workspace  the working directory of a kernel without namespaces
 """
@@ -20,13 +21,13 @@ __all__ = ["GROUP", "MARK", "SOCKETS", "erase", "global_name"]
 GROUP = "group"
 SOCKETS = "sockets"
 MARK = "CODEACT_SANDBOX"
-"""An environment variable that children inherit; process ids alone could by now be somebody else's."""
+"""An environment variable that child processes inherit. It identifies them; process ids may have been reused."""
 
 
 def erase(directory: Path) -> None:
-    """Ends every process that can be found and removes what is on disk. Idempotent.
+    """Kills the sandbox's processes and removes its files. Idempotent.
 
-    Raises `OSError` where a process does not end, for another try: the directory then stays.
+    Raises `OSError` if a process does not end. The directory then remains, so that the caller can try again.
     """
     group = _recorded_group(directory)
     if group is not None:
@@ -37,12 +38,12 @@ def erase(directory: Path) -> None:
         shutil.rmtree((directory / SOCKETS).readlink(), ignore_errors=True)
     try:
         shutil.rmtree(directory, ignore_errors=True)
-    except RecursionError:  # Directories in directories, by the thousand.
+    except RecursionError:  # The code has nested thousands of directories.
         subprocess.run(["rm", "-rf", "--", directory], check=False)  # noqa: S603, S607
 
 
 def global_name(directory: Path) -> str:
-    """What tells this sandbox from those of every server on this machine."""
+    """Returns a name for the sandbox that is unique among all servers of this machine."""
     return f"{directory.parent.name}-{directory.name}"
 
 

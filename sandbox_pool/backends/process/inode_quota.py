@@ -1,7 +1,7 @@
 """Limits how many files a running sandbox may create in its in-memory file systems.
 
-bwrap can cap their bytes but not their files, and each file takes memory beside its bytes. See nsenter(1),
-tmpfs(5), ioctl_ns(2).
+bwrap can limit the bytes of these file systems but not the number of files, and each file takes memory in addition to
+its content. See nsenter(1), tmpfs(5), ioctl_ns(2).
 """
 
 import fcntl
@@ -20,7 +20,7 @@ MOUNT_S = 10.0
 
 
 class NotLimited(OSError):
-    """This machine does not let us."""
+    """This machine does not allow to set the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,17 @@ class Inodes:
         return cls(nsenter) if nsenter and shutil.which("mount") else None
 
     def limit(self, pid: int, paths: Sequence[str], inodes: int) -> None:
-        """Limits a process that runs no foreign code yet. Blocks. Raises `NotLimited`, or another `OSError`."""
+        """Sets the limit in the namespaces of a process. Blocks. Raises `NotLimited`, or another `OSError`.
+
+        Call it before the process runs untrusted code.
+        """
         with ExitStack() as stack:
             mounts = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
             stack.callback(os.close, mounts)
             owner = fcntl.ioctl(mounts, NS_GET_USERNS)
             stack.callback(os.close, owner)
             command = [self.nsenter, f"--mount=/proc/self/fd/{mounts}"]
-            if os.getuid() != 0:  # Root may do it from where it is.
+            if os.getuid() != 0:  # Root need not enter the user namespace.
                 command += [f"--user=/proc/self/fd/{owner}", "--preserve-credentials"]
             command += ["--", "/bin/sh", "-c", REMOUNT, "sh", *paths]
             environment = {"PATH": os.defpath, "LIMIT": str(inodes)}

@@ -1,4 +1,4 @@
-"""Checks that a Python interpreter can run our kernel, and finds the files that it needs for that."""
+"""Checks that a Python interpreter can run the kernel, and finds the directories and files that it needs."""
 
 import json
 import os
@@ -18,8 +18,8 @@ from sandbox_pool.errors import ImageUnavailable
 __all__ = ["Interpreter"]
 
 PROBE_S = 60.0
-# The directories of packages are read-only in a sandbox: bytecode that is not there by then would be compiled by
-# every kernel anew, which takes seconds.
+# Package directories are read-only in a sandbox. If the bytecode of a package were missing, every kernel would compile
+# it again, which takes seconds, so the probe compiles it beforehand.
 PROBE = """
 import contextlib, json, os, py_compile, sys
 from importlib import import_module
@@ -60,9 +60,8 @@ class _Answer(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """`prefixes` are the directories that it needs; `links` the symbolic links outside of them that lead to it.
-
-    `cached` are files with the bytecode of the kernel's programs.
+    """An interpreter. `prefixes` are the directories that it needs; `links` are the symbolic links outside of them
+    that lead to it. `cached` are files with the bytecode of the kernel's programs.
     """
 
     executable: str
@@ -72,8 +71,10 @@ class Interpreter:
 
     @classmethod
     def probe(cls, executable: str | None, modules: Sequence[str] = ()) -> "Interpreter":
-        """None: the interpreter that runs us. Of `modules` and what a kernel imports it then has the bytecode, if we
-        may write there. Blocks. Raises `ImageUnavailable`, naming what is missing.
+        """Examines an interpreter; None means the one that runs this process. Blocks.
+
+        If it may write there, it also compiles the bytecode of `modules` and of the modules that a kernel imports.
+        Raises `ImageUnavailable`, which names what is missing.
         """
         path = shutil.which(executable or sys.executable) or str(executable)
         request = {"modules": [*IMPORTED_BY_KERNELS, *modules], "programs": [str(GUEST / name) for name in KERNEL[1:]]}

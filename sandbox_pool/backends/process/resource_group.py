@@ -1,4 +1,4 @@
-"""Chooses how this machine can limit a sandbox's processes: by a control group, a systemd scope or not at all."""
+"""Chooses how to limit a sandbox's processes on this machine: by a control group, by a systemd scope, or not at all."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,51 +12,51 @@ __all__ = ["Group", "Groups", "find", "restore"]
 
 
 class Group(Protocol):
-    """The processes of one sandbox, whatever they do to hide. Blocks, but for `wrap`, `join` and `record`."""
+    """All processes of one sandbox; they cannot leave the group. `oom_killed` and `remove` block."""
 
     def wrap(self, command: Sequence[str], environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-        """A command line and its environment that joins the group and becomes this command, as one process."""
+        """Returns a command line and environment that join the group and then execute the given command."""
         ...
 
     def join(self, command: Sequence[str], environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-        """The same for a further process, once the group has one. Where that cannot be, it stays outside."""
+        """The same for a further process of a running group. If it cannot join, the command stays outside of it."""
         ...
 
     def oom_killed(self) -> bool:
-        """Whether a process was killed because the group had used up its memory."""
+        """Whether the system killed a process because the group exceeded its memory limit."""
         ...
 
     def remove(self) -> None:
-        """Ends every process in it, and it. Idempotent. Raises `OSError` where a process does not end in 5 s."""
+        """Kills all processes and removes the group. Idempotent. Raises `OSError` if one does not end in 5 s."""
         ...
 
     def record(self) -> dict[str, str]:
-        """What another server process needs to `restore` it."""
+        """Returns the data with which another server process can `restore` the group."""
         ...
 
 
 class Groups(Protocol):
     @property
     def controllers(self) -> frozenset[str]:
-        """The controllers among `memory`, `pids` and `cpu` whose limits are enforced."""
+        """Those of the controllers `memory`, `pids` and `cpu` whose limits are enforced."""
         ...
 
     def create(self, name: str, limits: Limits) -> Group:
-        """Raises `OSError`, leaving nothing. Blocks."""
+        """Creates a group. Blocks. On failure, removes it and raises `OSError`."""
         ...
 
     def sweep(self) -> None:
-        """Removes groups of which nothing but themselves is left. Blocks."""
+        """Removes unused empty groups of crashed servers. Blocks."""
         ...
 
 
 def find() -> Groups | None:
-    """The best there is here. Blocks."""
+    """Returns the best kind of group that works on this machine, or None. Blocks."""
     return Cgroups.find() or Scopes.find()
 
 
 def restore(record: Mapping[str, str]) -> Group:
-    """The group that was recorded so."""
+    """Returns the group with this record."""
     if "unit" in record:
         return Scope(record["unit"])
     return Cgroup({controller: Path(directory) for controller, directory in record.items()})

@@ -1,4 +1,4 @@
-"""Starts one local sandbox, explains its end and destroys it."""
+"""Starts and ends the processes of one local sandbox."""
 
 import contextlib
 import json
@@ -40,8 +40,10 @@ PORTS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "
 
 @dataclass(slots=True, eq=False)
 class Local:
-    """`prefix` begins its command line. Each of the two ways to start it gives a connection dict, and raises
-    `OSError` or `SandboxStartFailed`; to end what a failed or cancelled one began is the caller's business.
+    """One local sandbox. `prefix` is put before its command line.
+
+    Start it with `start_isolated` or `start_plain`. Both return the kernel's connection dict, and raise `OSError` or
+    `SandboxStartFailed`. After a failure or a cancellation, the caller must call `end`.
     """
 
     directory: Path
@@ -51,11 +53,11 @@ class Local:
     prefix: Sequence[str] = ()
     process: KernelProcess | None = None
     init: int | None = field(default=None, init=False)
-    """A pidfd of the first process of its namespaces."""
+    """A pidfd of the first process in its namespaces."""
     workspace: int | None = field(default=None, init=False)
-    """A descriptor of its working directory, whatever comes to lie under the path of it."""
+    """A descriptor of its working directory. It stays valid even if the code replaces what is at its path."""
     user: int | None = field(default=None, init=False)
-    """The user of this machine that its code is; None: ours."""
+    """The uid of the code on this machine; None means the server's own."""
 
     async def start_isolated(
         self,
@@ -64,8 +66,8 @@ class Local:
         inodes: Inodes | None,
         network: Literal["none", "open"],
     ) -> dict[str, Any]:
-        """In namespaces of its own. Its sockets are in a memory file system of its own, which we reach through
-        /proc: there is nothing on our disk that it could fill or replace.
+        """Starts the kernel in its own namespaces. Its sockets are in one of its in-memory file systems, and the
+        server reaches them through /proc: the code can neither fill the disk nor replace files on it.
         """
         connection = _connection(f"{RUN}/kernel")
         contents = {**FILES, CONNECTION_FILE: json.dumps(connection)}
@@ -104,12 +106,12 @@ class Local:
         if bubblewrap.nobody is not None:
             self.user = HOST_UID
         sockets = f"/proc/{pid}/root{RUN}"
-        os.listdir(sockets)  # Raises where we may not look into the namespaces.
+        os.listdir(sockets)  # Raises if the server may not access the namespaces.
         return {**connection, "ip": f"{sockets}/kernel"}
 
     async def start_plain(self, interpreter: Interpreter) -> dict[str, Any]:
-        """As a process like any other of our user's."""
-        # A socket's path has 107 bytes at most, and ours may be long.
+        """Starts the kernel as an ordinary process of the server's user."""
+        # A socket's path has 107 bytes at most, and the state directory's path may be longer.
         sockets = Path(tempfile.mkdtemp(prefix="codeact-"))
         (self.directory / SOCKETS).symlink_to(sockets)
         workspace, temporary = self.directory / "workspace", self.directory / "tmp"
@@ -127,13 +129,13 @@ class Local:
 
     @contextlib.asynccontextmanager
     async def files(self, request: Mapping[str, Any]) -> AsyncIterator[ByteStream]:
-        """The program that moves files, with this request. Raises `OSError`."""
+        """Runs `files_main.py` with this request. Raises `OSError`."""
         assert self.workspace is not None, "it has not started"
         request = {**request, "root": f"/dev/fd/{self.workspace}", "user": self.user}
         command = [sys.executable, "-I", "-S", "-X", "utf8", str(FILES_MAIN), json.dumps(request)]
         environment: dict[str, str] = {}
         if self.group is not None:
-            # What it writes to a workspace in memory counts as the sandbox's.
+            # It joins the sandbox's group so that files in an in-memory workspace count towards the memory limit.
             command, environment = self.group.join(command, environment)
         ours, its = socket.socketpair()
         with ours, its:
@@ -147,7 +149,7 @@ class Local:
                     await self.threads.run(_end, process)
 
     async def end(self) -> None:
-        """Ends the kernel, and in namespaces every other process of them, and returns when it has ended."""
+        """Kills the kernel, and with namespaces all other processes in them, and waits for the kernel's end."""
         if self.process is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -158,7 +160,7 @@ class Local:
         await self.process.close()
 
     def let_go(self) -> list[int]:
-        """The descriptors it has held, from now on the caller's to close. Nothing, the second time."""
+        """Returns the open descriptors, which the caller must close. A second call returns nothing."""
         descriptors = [each for each in (self.init, self.workspace) if each is not None]
         self.init = self.workspace = None
         return descriptors
@@ -173,7 +175,7 @@ class Local:
         return self.process
 
     def _environment(self, interpreter: Interpreter, *, home: str, temporary: str) -> dict[str, str]:
-        """Nothing of ours: the server's environment holds its secrets."""
+        """Builds the kernel's environment from scratch, since the server's environment contains secrets."""
         threads = str(max(1, math.ceil(self.limits.cpus)))
         return {
             "PATH": f"{os.path.dirname(interpreter.executable)}:/usr/local/bin:/usr/bin:/bin",
@@ -196,13 +198,13 @@ def _connection(sockets: str) -> dict[str, Any]:
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[BinaryIO, BinaryIO]:
-    """The end to read from and the one to write to, without buffers; they are closed with the stack at the latest."""
+    """Returns the two unbuffered ends of a pipe, for reading and for writing. The stack closes them."""
     reading, writing = os.pipe()
     return stack.enter_context(open(reading, "rb", 0)), stack.enter_context(open(writing, "wb", 0))
 
 
 async def _pid(info: BinaryIO) -> int | None:
-    """The pid of the first process in the new namespaces, as bwrap reports it; None if bwrap ended without a report."""
+    """Reads the pid of the first process in the new namespaces from bwrap; None if bwrap ended without reporting it."""
     words = b""
     while not words.endswith(b"}\n"):
         await anyio.wait_readable(info)
@@ -215,7 +217,7 @@ async def _pid(info: BinaryIO) -> int | None:
 
 
 def _end(process: "Popen[bytes]") -> None:
-    """Ends a program that moves files; it removes a half-written file first."""
+    """Ends `files_main.py`, and gives it time to remove a half-written file."""
     process.terminate()
     try:
         process.wait(FILES_END_S)

@@ -1,6 +1,6 @@
-"""Creates transient systemd scopes, which hold all processes of a sandbox to its limits.
+"""Creates transient systemd scopes, which enforce the limits of a sandbox on all its processes.
 
-For ordinary users on a systemd machine, where only their service manager may make control groups. See
+They are for ordinary users on a systemd machine, where only the user's service manager may create control groups. See
 systemd-run(1), systemd.resource-control(5).
 """
 
@@ -21,28 +21,28 @@ PROBE = 'cat "/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/cgroup.controllers"
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A scope whose first process is yet to come. It goes by itself with the last one, unless it failed."""
+    """A scope. Its first process creates it, and systemd removes it after its last one, unless it failed."""
 
     unit: str
     properties: tuple[str, ...] = ()
 
     def wrap(self, command: Sequence[str], environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-        """A command line and its environment that makes the scope and becomes this command in it."""
+        """Returns a command line and environment that create the scope and execute the given command in it."""
         properties = [f"--property={setting}" for setting in self.properties]
         run = [*_tool("systemd-run"), "--scope", "--quiet", f"--unit={self.unit}", *properties, "--"]
         variables = [f"{name}={value}" for name, value in environment.items()]
         return [*run, "env", "-i", *variables, *command], _environment()
 
     def join(self, command: Sequence[str], environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-        """Unchanged: a scope takes further processes only by a call over D-Bus."""
+        """Returns the command unchanged: adding a process to an existing scope would need D-Bus."""
         return [*command], dict(environment)
 
     def oom_killed(self) -> bool:
-        """Whether the kernel has killed a process of the scope for its memory. Blocks."""
+        """Whether the system killed a process of the scope because it exceeded its memory limit. Blocks."""
         return "oom-kill" in _call("systemctl", "show", "--property=Result", self.unit).stdout
 
     def remove(self) -> None:
-        """Ends what is in it. Blocks."""
+        """Kills all processes of the scope. Blocks."""
         for arguments in (("kill", "--signal=SIGKILL"), ("stop",), ("reset-failed",)):
             _call("systemctl", *arguments, self.unit)
 
@@ -52,16 +52,16 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Scopes:
-    """The service manager of our user; for root, the system's."""
+    """Creates scopes in the service manager of the server's user; for root, in the system's."""
 
     controllers: frozenset[str]
 
     @classmethod
     def find(cls) -> "Scopes | None":
-        """None where no service manager answers, or it may enforce nothing. Blocks."""
+        """Returns None if no service manager answers. Blocks."""
         if shutil.which("systemd-run") is None:
             return None
-        # A controller appears only where something asks for it.
+        # systemd enables a controller only for units that have a limit of it.
         scope = Scope(f"codeact-probe-{os.getpid()}.scope", _properties(Limits()))
         command, environment = scope.wrap(["sh", "-c", PROBE], {"PATH": os.defpath})
         try:
@@ -76,7 +76,7 @@ class Scopes:
         return Scope(f"codeact-{name}.scope", _properties(limits))
 
     def sweep(self) -> None:
-        """There are none: a scope goes with its last process."""
+        """Does nothing: systemd removes a scope after its last process."""
 
 
 def _properties(limits: Limits) -> tuple[str, ...]:
@@ -99,5 +99,5 @@ def _tool(name: str) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """What it takes to find the service manager of our user, which need not be ours."""
+    """Returns the variables with which systemd's tools find the user's service manager."""
     return {"PATH": os.defpath, "XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}"}

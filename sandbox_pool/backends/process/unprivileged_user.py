@@ -1,7 +1,7 @@
-"""Maps the code of a server that root runs to a user who has no rights on the host.
+"""Runs sandboxed code as a user without rights on the host, if the server runs as root.
 
-Without that the code would be the host's root, who owns its devices and may read what it keeps for itself,
-although without any capability. See user_namespaces(7), "User and group ID mappings"; setpriv(1).
+Otherwise the code would run as the host's root: without capabilities, but as the owner of devices and of files that
+only root may read. See user_namespaces(7), "User and group ID mappings"; setpriv(1).
 """
 
 import os
@@ -13,13 +13,13 @@ from pathlib import Path
 __all__ = ["CAPABILITIES", "HOST_UID", "Nobody", "is_root"]
 
 HOST_UID = 10001
-"""As in Docker containers: on the host it is nobody's."""
+"""The uid of the code on the host, the same as in Docker containers. No user of the host has it."""
 CAPABILITIES = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
-"""What it takes, inside of the namespace, to become that user and to give up becoming another."""
+"""The capabilities, within the namespace, to become that user and to drop all other rights."""
 
 
 def is_root() -> bool:
-    """Whether our user is root, of this machine or of a container that has other users too."""
+    """Whether this process runs as root, of this machine or of a container whose user namespace has `HOST_UID`."""
     if os.getuid() != 0:
         return False
     ranges = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
@@ -28,23 +28,24 @@ def is_root() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Nobody:
-    """`uid` is what the user is called inside."""
+    """The unprivileged user. `uid` is its id inside of the namespace."""
 
     setpriv: str
     uid: int
 
     @classmethod
     def find(cls, uid: int) -> "Nobody | None":
-        """None where nothing has to be done, or nothing can be."""
+        """Returns None if the server does not run as root, or if setpriv is not installed."""
         setpriv = shutil.which("setpriv")
         return cls(setpriv, uid) if setpriv and is_root() else None
 
     def wrap(self, command: Sequence[str]) -> list[str]:
-        """The command line that becomes this user for good, and then this command."""
+        """Returns a command line that switches to this user permanently and then executes the given command."""
         user = (f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups")
         return [self.setpriv, *user, "--inh-caps=-all", "--bounding-set=-all", "--", *command]
 
     def introduce(self, pid: int) -> None:
-        """Makes the user known to the new user namespace of this process, beside root. Raises `OSError`."""
+        """Maps root and this user in the new user namespace of a process. Raises `OSError`."""
+
         for kind in ("uid_map", "gid_map"):
             Path(f"/proc/{pid}/{kind}").write_text(f"0 0 1\n{self.uid} {HOST_UID} 1\n")

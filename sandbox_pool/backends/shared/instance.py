@@ -1,9 +1,9 @@
-"""Gives each server instance a directory of its own, with a lock that shows whether the instance is alive.
+"""Gives each server instance its own directory, with a lock that shows whether the instance is alive.
 
-state_dir/<instance>/lock          held (flock) for as long as the instance lives, even until `kill -9`
-state_dir/<instance>/<sandbox id>/ whatever the sandbox has on disk
+state_dir/<instance>/lock          locked (flock) while the instance's process runs; the system unlocks it at its end
+state_dir/<instance>/<sandbox id>/ the files of a sandbox
 
-A list of the user's instances, in the user's state directory, tells of those that ran with another `state_dir`.
+A list of the user's instances, in the user's state directory, also finds instances that ran with another `state_dir`.
 """
 
 import fcntl
@@ -21,35 +21,35 @@ __all__ = ["Instance"]
 
 LOCK = "lock"
 STILL_S = 600.0
-"""What is not beside us counts as left only after nothing has changed there for so long."""
+"""An instance of another `state_dir` counts as dead only if its directory has not changed for this long."""
 
 
 class Instance:
-    """This server instance's directory; `close` gives it up. `kind` tells whose the directories of sandboxes are."""
+    """The directory of this server instance. `kind` is the name of the backend that its sandboxes belong to."""
 
     def __init__(self, state_dir: Path, kind: str) -> None:
         self._state_dir = state_dir.absolute()
         self._kind = kind
         name = secrets.token_hex(4)
-        # Renamed into place once it is locked: nobody may take it for one that a dead server left.
+        # Rename it into place only once it is locked, so that no other server takes it for a dead one's.
         staging = state_dir / f".{name}"
         staging.mkdir(mode=0o700, parents=True)
         self._lock = os.open(staging / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.directory = staging.rename(self._state_dir / name)
-        # Without a list nothing is lost but the knowledge of other state directories.
+        # The list only serves to find instances with other state directories, so failing to write it is no error.
         with suppress(OSError):
             self._entry(self.directory).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._entry(self.directory).symlink_to(self.directory)
 
     def create(self, sandbox_id: str) -> Path:
-        """A directory for this sandbox."""
+        """Creates a directory for this sandbox."""
         directory = self.directory / sandbox_id
         directory.mkdir(mode=0o700)
         return directory
 
     def leftovers(self) -> list[Path]:
-        """Directories of sandboxes whose server instances no longer run; those without any are forgotten."""
+        """Returns the sandbox directories of dead instances. Removes dead instances that have none."""
         found = []
         for instance in self.dead():
             sandboxes = [entry for entry in instance.iterdir() if entry.is_dir()] if instance.is_dir() else []
@@ -59,18 +59,18 @@ class Instance:
         return found
 
     def dead(self) -> list[Path]:
-        """Directories of server instances that no longer run, each with a name of its own; some may be gone."""
+        """Returns the directories of dead instances. Some may no longer exist. Their names are unique."""
         listed = self._entry(self.directory).parent.glob(f"{self._kind}-*")
         elsewhere = [entry for entry in listed if entry.is_symlink() and entry.readlink().parent != self._state_dir]
         return [*self._dead_here(), *(entry.readlink() for entry in elsewhere if _is_dead(entry))]
 
     def forget(self, instance: Path) -> None:
-        """Removes what a dead instance left."""
+        """Removes a dead instance's directory and its entry in the list."""
         shutil.rmtree(instance, ignore_errors=True)
         self._entry(instance).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Gives the lock up. A directory that still has sandboxes stays, as of a dead server. Idempotent."""
+        """Unlocks the directory, and removes it unless it still has sandboxes. Idempotent."""
         if self._lock < 0:
             return
         if os.listdir(self.directory) == [LOCK]:
@@ -79,7 +79,7 @@ class Instance:
         self._lock = -1
 
     def _entry(self, instance: Path) -> Path:
-        """Its place in the list."""
+        """The path of an instance's entry in the list."""
         return user_state_path("codeact") / "instances" / f"{self._kind}-{instance.name}"
 
     def _dead_here(self) -> Iterator[Path]:
@@ -89,7 +89,7 @@ class Instance:
 
 
 def _is_dead(entry: Path) -> bool:
-    """Whether the instance of this entry of the list has neither a process nor changed for a while."""
+    """Whether no process locks the instance of this list entry and its directory has not changed for a while."""
     instance = entry.readlink()
     try:
         changed_at = instance.stat().st_mtime

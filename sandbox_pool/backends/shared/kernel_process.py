@@ -1,4 +1,4 @@
-"""Starts a local process that becomes a kernel, and reports when it is ready or has ended."""
+"""Starts a kernel as a local process, and reports when it is ready and when it has ended."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ KERNEL = (
     "kernel_text.py",
     "kernel_values.py",
 )
-"""In `GUEST`: the script that runs in a sandbox, and the modules that it imports from beside itself."""
+"""Files of `GUEST`: the script that runs in a sandbox, then the modules that it imports from its own directory."""
 READY = b"ready\n"
 TAIL_BYTES = 4_000
 PIECE_BYTES = 65_536
@@ -38,7 +38,7 @@ STDERR_DRAIN_TIMEOUT_S = 0.2
 
 
 class KernelProcess:
-    """A started process; `exited` gets its exit code, negative for a signal. Make it with `spawn`."""
+    """A started process. `exited` resolves to its exit code, negative for a signal. Create it with `spawn`."""
 
     def __init__(self, process: "Popen[bytes]", stdout: int, stderr: int) -> None:
         loop = asyncio.get_running_loop()
@@ -58,7 +58,7 @@ class KernelProcess:
     async def spawn(
         cls, threads: Threads, command: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int] = ()
     ) -> Self:
-        """As `Threads.spawn`."""
+        """Starts the process. See `Threads.spawn` for the arguments and errors."""
         (stdout, its_stdout), (stderr, its_stderr) = os.pipe(), os.pipe()
         try:
             process = await threads.spawn(command, environment, descriptors, stdout=its_stdout, stderr=its_stderr)
@@ -72,7 +72,7 @@ class KernelProcess:
         return cls(process, stdout, stderr)
 
     async def ready(self) -> None:
-        """Returns when the kernel can take requests. Raises `SandboxStartFailed` with what it said if it ended."""
+        """Waits until the kernel accepts requests. If it ends, raises `SandboxStartFailed` with its last stderr."""
         if await asyncio.shield(self._ready):
             return
         try:
@@ -84,7 +84,7 @@ class KernelProcess:
         raise SandboxStartFailed(f"{exit_sentence(self.exited.result())} {stderr}".strip())
 
     async def close(self) -> None:
-        """Waits until it has ended, which somebody else brings about, and closes its pipes."""
+        """Waits until the process has ended, and closes its pipes. The caller must kill the process first."""
         await asyncio.wait({self.exited})
         self._stdout.close()
         self._stderr.close()
@@ -105,7 +105,7 @@ class KernelProcess:
 
 
 class _Output:
-    """A pipe that is read to its end, whatever comes; the last of it is kept."""
+    """Reads a pipe to its end, and keeps the last `TAIL_BYTES` of its content."""
 
     def __init__(self, pipe: int, on_data: Callable[[], None] = lambda: None) -> None:
         self.tail = b""
@@ -123,7 +123,7 @@ class _Output:
             self.close()
 
     def close(self) -> None:
-        """Idempotent."""
+        """Closes the pipe. Idempotent."""
         if not self.ended.is_set():
             self.ended.set()
             asyncio.get_running_loop().remove_reader(self._pipe)
@@ -131,7 +131,7 @@ class _Output:
 
 
 def exit_sentence(code: int) -> str:
-    """`code` as `Popen` gives it (negative: a signal), or as a shell and bwrap do (128 + signal)."""
+    """Explains an exit code, in the form of `Popen` (negative for a signal) or of shells and bwrap (128 + signal)."""
     number = -code if code < 0 else code - 128
     if number > 0:
         try:

@@ -1,8 +1,8 @@
 """Builds the seccomp filter for sandboxed code from one list of system calls: as BPF for bwrap, as JSON for Docker.
 
-One list for both, since what Docker's own profile refuses changes with its version. Beside that these are left
-out, which no ordinary Python program needs: ptrace and its kin, io_uring, userfaultfd, memfd_secret, file handles,
-and sockets but those of the Internet, Unix and netlink. See seccomp(2), https://docs.docker.com/engine/security/seccomp/
+Docker's own profile is not used because it changes with Docker's version. The list also omits calls that ordinary
+Python programs do not need: ptrace and similar calls, io_uring, userfaultfd, memfd_secret, file handles, and sockets of
+other families than Internet, Unix and netlink. See seccomp(2), https://docs.docker.com/engine/security/seccomp/
 """
 
 import ctypes
@@ -18,7 +18,7 @@ __all__ = ["docker_profile", "filter_program"]
 LIBRARY = "libseccomp.so.2"
 ALLOW = 0x7FFF0000
 REFUSE = 0x00050000
-"""Actions of libseccomp; an error number is added to the second."""
+"""Actions of libseccomp. The error number is added to `REFUSE`."""
 MASKED_EQUAL = 7
 
 FILES = """
@@ -64,16 +64,16 @@ COMMUNICATION = """
 ALLOWED = (FILES + WAITING + MEMORY + PROCESSES + CLOCKS + COMMUNICATION).split()
 
 NETLINK = 16
-"""By which libraries ask for the network's interfaces. Python has its name on Linux only."""
+"""The address family with which libraries list network interfaces. Python names it on Linux only."""
 NEW_NAMESPACES = 0x7E02_0000
-"""The flags of clone(2) that ask for one. clone3, whose flags no filter can read, is left out."""
+"""The flags of clone(2) that create namespaces. clone3 is not allowed, since a filter cannot read its flags."""
 SAME_PERSONALITY = 0xFFFF_FFFF
-"""The question which one is set."""
+"""The argument of personality(2) that only reads the current value."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Allowed:
-    """A call that is allowed if its argument, those bits of it that are in the mask, has this value."""
+    """A system call that is allowed only if one of its arguments, after applying the mask, has this value."""
 
     name: str
     argument: int
@@ -90,8 +90,8 @@ CONDITIONAL = (
 
 
 def docker_profile() -> str:
-    """For `--security-opt seccomp=`. What is not allowed is not permitted (EPERM), clone3 does not exist (ENOSYS):
-    then the C library calls clone.
+    """Returns the profile for `--security-opt seccomp=`. Other calls fail with EPERM, except that clone3 fails with
+    ENOSYS: the C library then uses clone.
     """
     rules: list[dict[str, object]] = [
         {"names": ALLOWED, "action": "SCMP_ACT_ALLOW"},
@@ -105,9 +105,9 @@ def docker_profile() -> str:
 
 @functools.cache
 def filter_program() -> bytes | None:
-    """For `bwrap --seccomp`; None where libseccomp is not installed. Blocks for milliseconds.
+    """Returns the program for `bwrap --seccomp`, or None if libseccomp is not installed. Blocks for milliseconds.
 
-    What is not allowed does not exist (ENOSYS), so that programs fall back as on an older Linux.
+    Other calls fail with ENOSYS, so that programs use older calls instead, as on an older Linux.
     """
     try:
         library = ctypes.CDLL(LIBRARY)
@@ -133,7 +133,7 @@ class _Comparison(ctypes.Structure):
 
 def _allow(library: ctypes.CDLL, context: ctypes.c_void_p, name: str, *comparisons: _Comparison) -> None:
     number = library.seccomp_syscall_resolve_name(name.encode())
-    # Negative: this machine's architecture, or an older libseccomp, has no such call.
+    # The number is negative if this architecture, or an older libseccomp, does not have the call.
     if number >= 0:
         array = (_Comparison * len(comparisons))(*comparisons)
         _check(library.seccomp_rule_add_array(context, ctypes.c_uint32(ALLOW), number, len(comparisons), array))

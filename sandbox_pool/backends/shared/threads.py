@@ -1,4 +1,4 @@
-"""Runs blocking calls in threads that belong to one backend, so that the event loop goes on."""
+"""Runs a backend's blocking calls in threads, so that they do not block the event loop."""
 
 import asyncio
 import signal
@@ -20,20 +20,20 @@ T = TypeVar("T")
 
 
 class Threads:
-    """They stay until `close`: a process that is to die with its parent dies with the thread that started it
-    (PR_SET_PDEATHSIG in prctl(2)).
+    """The threads of one backend. They exist until `close`, because a process that should die with its parent
+    (PR_SET_PDEATHSIG in prctl(2)) dies when the thread that started it ends.
     """
 
     def __init__(self, name: str) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Being cancelled takes effect when the call has returned: while a container, or a process, is being made
-        there is nothing to destroy yet.
+        """Runs a function in a thread. A cancellation takes effect only after the function has returned, so that the
+        caller can then destroy what it created.
         """
         call = asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
         cancelled: asyncio.CancelledError | None = None
-        # A scope of anyio is kept off by the shield, a cancelled task of asyncio by trying again.
+        # The shield stops cancellations by anyio's scopes, the loop stops those by asyncio's tasks.
         with anyio.CancelScope(shield=True):
             while not call.done():
                 try:
@@ -55,10 +55,10 @@ class Threads:
         stdout: Any = DEVNULL,
         stderr: Any = DEVNULL,
     ) -> "Popen[bytes]":
-        """A process in a session of its own, with nothing of ours but these descriptors. Raises `OSError`.
+        """Starts a process in its own session; it inherits only these descriptors. Raises `OSError`.
 
-        Whoever starts a process has to wait until that had its turn on a processor: on a busy machine, for
-        tens of milliseconds. Cancelled, it ends the process first.
+        It uses a thread because starting blocks until the new process has run once: on a busy machine, for tens of
+        milliseconds. If it is cancelled, it kills the process before it raises.
         """
         started: list[Popen[bytes]] = []
 
@@ -86,5 +86,5 @@ class Threads:
         return started[0]
 
     def close(self) -> None:
-        """Lets them end when they have done what they do."""
+        """Ends the threads once their current calls have returned. Does not wait for that."""
         self._threads.shutdown(wait=False)

@@ -1,6 +1,6 @@
-"""Connects to a Unix socket, or accepts the first connection to one, as a stream.
+"""Connects to a Unix socket, or accepts the first connection to one, and returns an anyio `ByteStream`.
 
-As anyio's own, which fails when it is closed by one task just as another one is about to receive.
+anyio's own Unix streams are not used: they fail if one task closes a stream just when another begins to receive.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ class UnixStream(ByteStream):
 
     @classmethod
     async def connect(cls, path: str) -> "UnixStream":
-        """Raises `OSError`."""
+        """Connects to the socket at this path. Raises `OSError`."""
         return cls(*await asyncio.open_unix_connection(path))
 
     @classmethod
     async def over(cls, connected: socket.socket) -> "UnixStream":
-        """Closes it when it is closed."""
+        """Wraps a connected socket, and closes it with the stream."""
         return cls(*await asyncio.open_unix_connection(sock=connected))
 
     async def receive(self, max_bytes: int = 65_536) -> bytes:
@@ -59,7 +59,7 @@ class UnixStream(ByteStream):
 
 @asynccontextmanager
 async def listen_once(path: Path) -> AsyncIterator[Callable[[], Awaitable[UnixStream]]]:
-    """Listens from now on; the returned function gives the first connection, and listening ends then."""
+    """Listens at this path. The yielded function waits for the first connection, after which listening ends."""
     first: asyncio.Future[UnixStream] = asyncio.get_running_loop().create_future()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
