@@ -26,16 +26,16 @@ async def concurrently(
 
 
 async def concurrently(*calls: Callable[[], Awaitable[Any]]) -> tuple[Any, ...]:
-    """Runs all of them to their end, then returns their results or raises the first one's error, in their order.
+    """Calls all of them at once and waits until all have ended; returns their results in the calls' order.
 
-    Cancelling cancels all of them.
+    If calls failed, it raises the error of the first one in that order. Cancelling cancels all calls.
     """
     return tuple(await gathered(calls, at_once=len(calls)))
 
 
 async def gathered(calls: Sequence[Callable[[], Awaitable[T]]], *, at_once: int = AT_ONCE) -> list[T]:
-    """The same for any number of one kind, of which at most `at_once` run at a time."""
-    if len(calls) <= 1:  # Tasks cost more than most calls.
+    """Does the same as `concurrently` for any number of calls, of which at most `at_once` run at a time."""
+    if len(calls) <= 1:  # A task would cost more than most calls.
         return [await call() for call in calls]
     results: dict[int, T] = {}
     errors: dict[int, Exception] = {}
@@ -45,13 +45,13 @@ async def gathered(calls: Sequence[Callable[[], Awaitable[T]]], *, at_once: int 
         for number, call in waiting:
             try:
                 results[number] = await call()
-            except Exception as error:  # It is raised below, once the others have ended.
+            except Exception as error:  # Raised below, after the other calls have ended.
                 errors[number] = error
 
     async with anyio.create_task_group() as tasks:
         for _ in range(min(max(1, at_once), len(calls)) - 1):
             tasks.start_soon(run)
-        await run()  # This task does its share.
+        await run()  # This task makes calls, too.
     if errors:
         raise errors[min(errors)]
     return [results[number] for number in range(len(calls))]

@@ -1,6 +1,7 @@
-"""Runs work on strangers' input in a few threads, so that the shared event loop goes on.
+"""Runs work on untrusted input in two threads, so that it does not block the event loop.
 
-Python gives a thread that computes the interpreter for 5 ms at a time: others go on meanwhile. Few do so at once.
+Python switches from a computing thread to others every 5 ms, so the event loop continues meanwhile; it would slow down
+with more than a few such threads.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,19 +17,19 @@ __all__ = ["off_loop", "size_of"]
 T = TypeVar("T")
 
 SMALL = 50_000
-"""Characters, or so: reading so many takes less time than asking a thread to."""
+"""Roughly in characters: processing fewer takes less time than starting a call in a thread."""
 _THREADS = anyio.CapacityLimiter(2)
 
 
 async def off_loop(size: int, function: Callable[..., T], *args: object) -> T:
-    """`function(*args)`, in a thread unless `size` is small. Cancelling the call waits for it."""
+    """Returns `function(*args)`, called in a thread unless `size` is small. Cancelling waits until it has returned."""
     if size <= SMALL:
         return function(*args)
     return await anyio.to_thread.run_sync(function, *args, limiter=_THREADS)
 
 
 def size_of(outputs: Iterable[Output]) -> int:
-    """About how many characters these outputs hold, and 100 for each of them."""
+    """Returns roughly how many characters these outputs have, plus 100 for each output."""
     size = 0
     for output in outputs:
         size += 100

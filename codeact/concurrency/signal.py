@@ -1,4 +1,4 @@
-"""A signal that tasks of one event loop wait for: each call of `send` wakes all waiting tasks."""
+"""A signal between tasks of one event loop: each call of `send` wakes all tasks that are waiting."""
 
 import asyncio
 import math
@@ -10,26 +10,27 @@ __all__ = ["Signal"]
 
 
 class Signal:
-    """Wakes a waiter at a third of what a new `anyio.Event` for each change costs. Nothing is remembered: who waits
-    later waits for the next change.
+    """Wakes waiting tasks, at a third of the cost of a new `anyio.Event` for each change.
+
+    A signal is not stored: a task that starts to wait after `send` waits for the next one.
     """
 
     def __init__(self) -> None:
         self._waiting: list[asyncio.Future[None]] = []
 
     def send(self) -> None:
-        """Wakes all who wait now."""
+        """Wakes all tasks that are waiting now."""
         waiting, self._waiting = self._waiting, []
         for change in waiting:
             if not change.done():
                 change.set_result(None)
 
     async def wait(self, within_s: float = math.inf) -> bool:
-        """Returns True after the next `send`, and False after `within_s` without one. May be cancelled."""
+        """Returns True after the next `send`, or False after `within_s` seconds without one. Safe to cancel."""
         change = asyncio.get_running_loop().create_future()
         self._waiting.append(change)
         try:
-            if within_s == math.inf:  # A deadline costs more than all the rest.
+            if within_s == math.inf:  # A deadline would cost more than everything else here.
                 await change
                 return True
             with anyio.move_on_after(within_s):

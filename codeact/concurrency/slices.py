@@ -1,7 +1,7 @@
-"""Work that stays on the event loop, in slices: others have their turn after every few milliseconds of it.
+"""Divides work on the event loop into slices of a few milliseconds, between which other tasks run.
 
-A thread helps only where Python computes: one call into C, such as encoding JSON, keeps the interpreter to itself
-until it returns. So what is large is cut, and each piece is a call of its own.
+A thread would not help here: a single call into C, such as encoding JSON, holds the interpreter lock until it returns.
+So large values are cut, and each piece is encoded by its own call.
 """
 
 import time
@@ -17,20 +17,20 @@ PIECE_CHARS = 100_000
 
 
 class Slices:
-    """The slices of one task. Call `pause` between two pieces of work."""
+    """Measures the slices of one task, which calls `pause` between two pieces of work."""
 
     def __init__(self) -> None:
         self._began = time.thread_time()
 
     async def pause(self) -> None:
-        """Lets others have their turn if the last one is 5 ms of this thread's time ago. Cancelling is safe."""
+        """Lets other tasks run if this thread has used 5 ms of CPU time since they last could. Safe to cancel."""
         if time.thread_time() - self._began >= SLICE_S:
             await anyio.lowlevel.checkpoint()
             self._began = time.thread_time()
 
 
 async def text_pieces(text: str) -> AsyncIterator[bytes]:
-    """The text as JSON, in pieces of which each took a millisecond or so."""
+    """Yields the text as a JSON string, in pieces that take about a millisecond each to encode."""
     slices = Slices()
     yield b'"'
     for at in range(0, len(text), PIECE_CHARS):
@@ -40,5 +40,5 @@ async def text_pieces(text: str) -> AsyncIterator[bytes]:
 
 
 async def encoded_text(text: str) -> msgspec.Raw:
-    """The text as JSON that an encoder takes over as it is."""
+    """Returns the text as a JSON string that an encoder copies without encoding it again."""
     return msgspec.Raw(b"".join([piece async for piece in text_pieces(text)]))

@@ -1,6 +1,6 @@
-"""Writes a complete conversation as one JSON document, and reads one back after checking all of it.
+"""Writes a complete conversation as one JSON document, and reads such a document back after checking all of it.
 
-What is read was written by anybody: its ids are renewed, its sizes bounded, its references looked after.
+Anybody may have written the document that is read: it gets new ids, and its sizes and references are checked.
 """
 
 import binascii
@@ -35,21 +35,22 @@ __all__ = ["Archive", "ArchivedResponse", "OpenArchive", "archive_pieces", "read
 
 OBJECT = "codeact:conversation"
 BASE64_BYTES = 300_000
-"""Of a blob at a time; three bytes are four characters."""
+"""How much of a blob is encoded at a time; a multiple of three, since base64 makes four characters of three bytes."""
 MOST_ITEMS = 50_000
 MOST_VALUES, MOST_VALUES_EACH, DEEPEST = 1_000_000, 200_000, 100
-"""Of its JSON, and of one response. A real conversation has about one value for each 50 bytes, and most of its bytes
-are in blobs.
+"""Limits for the JSON values of an archive and of one response, and for the nesting.
+
+Real conversations have about one value for every 50 bytes, and most of their bytes are in blobs.
 """
 
 PATH = re.compile(rb'(?<!\\)"/v1/blobs/([0-9a-f]{64})"')
-"""How archives of the first release name a blob."""
+"""A blob's URL in archives of the first release."""
 
 T = TypeVar("T")
 
 
 class _Outline(msgspec.Struct, forbid_unknown_fields=True):
-    """An archive whose large parts are still JSON."""
+    """An archive whose responses and blobs are still encoded."""
 
     object: Literal["codeact:conversation"]
     version: Literal[1]
@@ -59,7 +60,7 @@ class _Outline(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class OpenArchive:
-    """An archive that has been looked at as a whole; its parts are decoded one by one."""
+    """An archive whose outline has been checked; its responses and blobs are decoded one by one."""
 
     def __init__(self, outline: _Outline) -> None:
         self.conversation = outline.conversation
@@ -67,7 +68,7 @@ class OpenArchive:
         self.responses: list[ArchivedResponse] = []
 
     def blobs(self) -> Iterator[ArchivedBlob]:
-        """Each one decoded when it is asked for. Raises `InvalidRequest`."""
+        """Decodes and yields one blob after the other. Raises `InvalidRequest` if one does not match its hash."""
         for number, raw in enumerate(self._outline.blobs):
             blob = _decoded(raw, ArchivedBlob, f"blobs[{number}]")
             if hashlib.sha256(blob.data).hexdigest() != blob.sha256:
@@ -97,7 +98,7 @@ async def archive_pieces(
     responses: AsyncIterable[StoredResponse],
     get_blob: Callable[[str], Awaitable[Blob | None]],
 ) -> AsyncIterator[bytes]:
-    """The archive, piece by piece: no more than some responses or one blob are in memory at a time."""
+    """Yields the archive as JSON, in pieces; only a few responses or one blob are in memory at a time."""
     head = {
         "object": OBJECT,
         "version": 1,
@@ -127,25 +128,25 @@ async def archive_pieces(
 
 
 async def _encoded(stored: StoredResponse) -> bytes:
-    """An `ArchivedResponse` as JSON, encoded item by item: others have their turn in between."""
+    """Encodes an `ArchivedResponse` item by item, so that other tasks can run in between."""
     items, messages = await _raw(stored.response.output), await _raw(stored.input)
     return encode(ArchivedResponse(msgspec.structs.replace(stored.response, output=items), messages))
 
 
-async def _raw(found: Iterable[Item | Input]) -> list[Any]:
+async def _raw(items: Iterable[Item | Input]) -> list[Any]:
     slices = Slices()
     encoded: list[Any] = []
-    for one in found:
-        encoded.append(msgspec.Raw(encode(one)))
+    for item in items:
+        encoded.append(msgspec.Raw(encode(item)))
         await slices.pause()
     return encoded
 
 
 def read_archive(body: bytes | memoryview) -> OpenArchive:
-    """The archive in `body`, safe to store: with ids of its own, and nothing in it unfinished.
+    """Decodes and checks the archive in `body`, and gives it new ids; unfinished responses become failed ones.
 
-    Its blobs are still to be read, one by one, and refer to `body`. Raises `InvalidRequest`, naming the place. Takes
-    about a second for 100 MB: not for the event loop.
+    The caller then reads the blobs one by one from the result, which refers to `body`. Raises `InvalidRequest`, which
+    names the place of the error. Takes about a second for 100 MB: call it in a thread, not on the event loop.
     """
     if json_size.nodes(body, MOST_VALUES) > MOST_VALUES:
         raise refused(f"it has more than {MOST_VALUES:,} values", "body")
@@ -155,7 +156,7 @@ def read_archive(body: bytes | memoryview) -> OpenArchive:
 
 
 def _named_by_hash(raw: msgspec.Raw) -> bytes | memoryview:
-    """With the names of blobs in today's form."""
+    """Returns the JSON with the first release's blob URLs replaced by `blob:` names."""
     data = memoryview(raw)
     return PATH.sub(rb'"blob:\1"', data) if PATH.search(data) is not None else data
 

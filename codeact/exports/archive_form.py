@@ -1,4 +1,4 @@
-"""The form of an archive: what its JSON holds, with the bounds of each field, and how a wrong one is refused."""
+"""The structure of an archive's JSON with the limits of each field, and the error for an invalid archive."""
 
 from typing import Annotated, Literal
 
@@ -24,7 +24,7 @@ Time = Annotated[float, msgspec.Meta(ge=0, le=4e9)]
 
 
 class ArchivedConversation(msgspec.Struct, forbid_unknown_fields=True):
-    """`last_response_id` is the end of the branch that was shown last."""
+    """`last_response_id` is the last response of the branch that the user saw last."""
 
     created_at: Time
     title: Annotated[str, msgspec.Meta(max_length=200)] | None = None
@@ -39,7 +39,7 @@ class ArchivedResponse(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ArchivedBlob(msgspec.Struct, forbid_unknown_fields=True):
-    """`data` is base64 in JSON."""
+    """`data` is encoded as base64 in the JSON."""
 
     sha256: str
     media_type: Annotated[str, msgspec.Meta(max_length=100, pattern=r"^[a-z]+/[a-z0-9.+-]+$")]
@@ -47,7 +47,7 @@ class ArchivedBlob(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Archive(msgspec.Struct, forbid_unknown_fields=True):
-    """Responses of all branches, each after the one it continues."""
+    """A whole conversation: the responses of all branches, each after the one that it continues."""
 
     object: Literal["codeact:conversation"]
     version: Literal[1]
@@ -57,5 +57,5 @@ class Archive(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def refused(reason: str, place: str) -> InvalidRequest:
-    """The error for an archive that cannot be imported; `place` is a path in it."""
+    """Returns the error for an archive that cannot be imported; `place` is the path of the field that is wrong."""
     return InvalidRequest(f"This is no conversation that can be imported: {reason}, at {place}.", param=place)

@@ -1,4 +1,4 @@
-"""Gives the responses and items of an archive ids of their own, and checks that they can be stored."""
+"""Gives the responses and items of an imported archive new ids, and checks that they can be stored."""
 
 import re
 from collections.abc import Callable
@@ -25,13 +25,17 @@ from codeact.store.references import sha256_of
 __all__ = ["Renewal"]
 
 PART_BYTES = 8_000_000
-"""Of one response's input, or of one item: MongoDB takes documents of less than 16 MB."""
+"""Limit for one response's input and for one item: MongoDB takes documents of less than 16 MB."""
 NAMES = frozenset({"type", "text", "image_url", "detail", "file_id", "file_data", "file_url", "filename", "size_bytes"})
 UNFINISHED = ResponseError("server_error", "This answer was not finished when the conversation was exported.")
 
 
 class Renewal:
-    """New ids for old ones: equal ones stay equal."""
+    """Replaces ids by new ones, the same old id always by the same new id.
+
+    Call `apply` for each response in order, then `end`. Both raise `InvalidRequest` for values that cannot be stored,
+    and for references to something that the archive does not contain.
+    """
 
     def __init__(self) -> None:
         self._responses: dict[str, str] = {}
@@ -74,7 +78,7 @@ class Renewal:
         self._items[item.id] = item.id = new_id
         if isinstance(item, Message):
             for part in item.content:
-                part.annotations = []  # The containers whose files they cite stay behind.
+                part.annotations = []  # They cite files of containers, which an archive does not include.
         if isinstance(item, FunctionCall) and item.code_item_id is not None:
             item.code_item_id = self._items.get(item.code_item_id)
         if isinstance(item, CodeInterpreterCall):
@@ -90,7 +94,7 @@ class Renewal:
                 ):
                     raise refused(f"'{URL}' must map to blobs", f"{place}.codeact:notebook_outputs")
         if isinstance(item, CodeInterpreterCall):
-            # What was displayed is kept as JSON, whatever it holds.
+            # Displayed values are stored as JSON text, so only their size matters.
             if sum(len(encode(shown)) for shown in item.notebook_outputs) > PART_BYTES:
                 raise refused(f"it has more than {PART_BYTES:,} bytes", place)
             shown_metadata = [getattr(shown, "metadata", {}) for shown in item.notebook_outputs]
@@ -102,7 +106,7 @@ class Renewal:
 
 
 def _check_parts(message: InputMessage, place: str) -> None:
-    """The standard's parts are flat: names that we know, texts and sizes."""
+    """Checks the parts of a message: they are flat, with known names, and strings or integers as values."""
     for part in message.content:
         for name, value in part.items():
             if name not in NAMES or not isinstance(value, str | int | None):
@@ -110,7 +114,7 @@ def _check_parts(message: InputMessage, place: str) -> None:
 
 
 def _check_storable(value: Any, place: str) -> None:
-    """Raises for what MongoDB cannot hold: too much, too deep, or numbers of more than 64 bits."""
+    """Raises `InvalidRequest` if MongoDB cannot store the value: too large, too deep, or integers beyond 64 bits."""
     if len(msgspec.json.encode(value)) > PART_BYTES:
         raise refused(f"it has more than {PART_BYTES:,} bytes", place)
     layer = [value]

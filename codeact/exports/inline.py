@@ -1,4 +1,4 @@
-"""Puts stored blobs back into the outputs and URLs that refer to them."""
+"""Replaces references to stored blobs, in outputs and URLs, by the blobs' content."""
 
 import base64
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
 __all__ = ["GetBlob", "inlined", "whole_output"]
 
 GetBlob = Callable[[str], Blob | None]
-"""Takes a SHA-256; None where there is no such blob any more. It may block: exports are made in threads."""
+"""Loads the blob with this SHA-256; returns None if it no longer exists. May block: exports run in threads."""
 
 
 def inlined(url: str, get_blob: GetBlob) -> str:
-    """The URL itself, unless it is the name of a blob: then the blob, as a `data:` URL."""
+    """Returns the blob as a `data:` URL if `url` names one that exists; any other URL is returned unchanged."""
     sha256 = sha256_of(url)
     blob = get_blob(sha256) if sha256 is not None else None
     if blob is None:
@@ -30,7 +30,7 @@ def inlined(url: str, get_blob: GetBlob) -> str:
 def whole_output(
     output: Stream | DisplayData | ExecuteResult | Error, get_blob: GetBlob
 ) -> Stream | DisplayData | ExecuteResult | Error:
-    """The output with what was moved into blobs; a stream that was cut stays so, and says where the rest is."""
+    """Returns the output with the content of its blobs. Streams that were cut stay cut; their text names the rest."""
     if isinstance(output, Stream | Error):
         return output
     data = dict(output.data)

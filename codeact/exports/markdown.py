@@ -1,6 +1,6 @@
 """Writes a conversation as Markdown, with code, outputs and images.
 
-Takes up to a second for a large conversation: not for the event loop.
+This takes up to a second for a large conversation: call it in a thread, not on the event loop.
 """
 
 import re
@@ -14,7 +14,10 @@ __all__ = ["markdown"]
 
 
 def markdown(title: str, thread: Sequence[StoredResponse], get_blob: GetBlob) -> bytes:
-    """Questions under headings of their own; images inside, as `data:` URLs. Reasoning is left out."""
+    """Returns the conversation as Markdown in UTF-8, with a heading for each question and answer.
+
+    Images are included as `data:` URLs. Reasoning is left out.
+    """
     parts = [f"# {title}"]
     for stored in thread:
         for message in stored.input:
@@ -57,7 +60,7 @@ def _output(output: LogsOutput | ImageOutput, get_blob: GetBlob) -> str:
 
 
 def _fenced(text: str, language: str) -> str:
-    """In a fence that is longer than any in the text."""
+    """Returns the text in a fence that is longer than any run of backticks in the text."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"

@@ -1,6 +1,6 @@
 """Writes a conversation as a Jupyter notebook (nbformat 4.5).
 
-Takes up to a second for a large conversation: not for the event loop.
+This takes up to a second for a large conversation: call it in a thread, not on the event loop.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,10 @@ KERNEL = {
 
 
 def notebook(title: str, thread: Sequence[StoredResponse], get_blob: GetBlob) -> bytes:
-    """Prose as Markdown cells, blocks of code as code cells with their outputs and images. Reasoning is left out."""
+    """Returns the notebook as JSON: prose as Markdown cells, code as code cells with their outputs and images.
+
+    Reasoning is left out.
+    """
     cells = [_markdown(f"# {title}")]
     for stored in thread:
         messages = (message for message in stored.input if isinstance(message, InputMessage))
@@ -49,7 +52,7 @@ def _markdown(text: str) -> dict[str, Any]:
 
 
 def _question(message: InputMessage, get_blob: GetBlob) -> dict[str, Any]:
-    """What the user said, as a quotation; images become attachments of the cell, as Jupyter keeps them."""
+    """Returns a cell that quotes the user's message; images become attachments of the cell, as in Jupyter."""
     lines: list[str] = []
     attachments: dict[str, Any] = {}
     for part in message.content:
@@ -77,7 +80,7 @@ def _code(call: CodeInterpreterCall, get_blob: GetBlob) -> dict[str, Any]:
 
 
 def _output(output: Stream | DisplayData | ExecuteResult | Error, count: int | None) -> dict[str, Any]:
-    """All that nbformat wants, also what our own encoding leaves out as a default."""
+    """Returns an output with all fields that nbformat requires; our own encoding omits default values."""
     if isinstance(output, Stream | Error):
         return msgspec.to_builtins(output)  # type: ignore[no-any-return]
     kind = "display_data" if isinstance(output, DisplayData) else "execute_result"

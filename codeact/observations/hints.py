@@ -1,6 +1,6 @@
-"""Tells the model what it can do about an error, from the kernel's facts and from earlier errors.
+"""Hints for the model on how to correct an error, from facts that the kernel reports and from earlier errors.
 
-`SENTENCES` is the table: a kind of clue, and the words for it. A new kind needs a finder in
+`SENTENCES` maps each kind of clue to the function that writes its sentence. A new kind needs code that finds it in
 `sandbox_pool/guest/kernel_clues.py` and a row here.
 """
 
@@ -19,13 +19,13 @@ HINT_CHARS = 1_500
 SHOWN_TRIES = 3
 SHOWN_LINE_CHARS = 200
 CALLS_BACK = 50
-"""How many blocks back an error still counts as having come before."""
+"""How many of the newest blocks are searched for the same error."""
 
 
 def hints(
     result: ExecutionResult, clue: Clue | None, earlier: Sequence[CodeInterpreterCall], *, environment: Environment
 ) -> list[str]:
-    """Sentences for an execution that failed; `earlier` are the blocks that failed in the same way."""
+    """Returns sentences about an execution that failed; `earlier` are the blocks that raised the same error."""
     if result.status != "error":
         return []
     found = []
@@ -39,7 +39,7 @@ def hints(
 
 
 def earlier_errors(items: Iterable[Input | Item], error: Error | None) -> list[CodeInterpreterCall]:
-    """The blocks of this conversation that raised the same error, oldest first; of the newest fifty."""
+    """Returns those of the newest fifty blocks of code that raised the same error, oldest first."""
     if error is None:
         return []
     calls = [item for item in items if isinstance(item, CodeInterpreterCall)][-CALLS_BACK:]
@@ -67,7 +67,7 @@ def _tried(call: CodeInterpreterCall) -> str:
     return excerpt(line or call.code.strip().partition("\n")[0], SHOWN_LINE_CHARS)
 
 
-# ---- words ------------------------------------------------------------------------------------------
+# ---- sentences --------------------------------------------------------------------------------------
 
 
 def _names(clue: Clue) -> str:

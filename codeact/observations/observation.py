@@ -1,4 +1,4 @@
-"""Writes what the model reads about an execution, as one bounded text: outputs, and how it ended."""
+"""Writes the observation of an execution: the text, of limited length, in which the model reads outputs and errors."""
 
 import base64
 import re
@@ -35,12 +35,12 @@ _REMEDIES = {
     "workspace_inodes": _CLEAN_UP,
     "workspace_mb": _CLEAN_UP,
 }
-"""What the model can do about a limit that the same code would meet again."""
+"""Advice for each limit that the same code would reach again."""
 _PICTURES = ("image/png", "image/jpeg", "image/svg+xml", "image/gif", "image/webp")
 _PLACEHOLDER = re.compile(r"<[\w.<>]{1,300} (?:object>|(?:object )?at 0x[0-9a-fA-F]{1,16}>)\Z")
-"""What a class has for a repr that says nothing: its own name, and where in memory the object is."""
+"""Matches the default repr of objects, which has only the class's name and a memory address."""
 TRACEBACK_CHARS = 100_000
-"""More of a traceback is not looked at: its middle is left out first."""
+"""A longer traceback loses its middle before it is read."""
 
 
 def observation(
@@ -50,10 +50,11 @@ def observation(
     limit_chars: int,
     hints: Sequence[str] = (),
 ) -> str:
-    """The fixed format: a header with the status, then each output under its kind, the traceback, hints last.
+    """Returns the observation: a header with the status, each output under its kind, the traceback, and the hints.
 
-    At most `limit_chars` (500 or more) characters: the header stays, the rest is cut in its middle, once.
-    A traceback keeps its end and, next to long output, at least half of the room; hints get a third of it.
+    The text has at most `limit_chars` characters (500 or more). The header is never cut; outputs and traceback lose
+    their middle if they are too long. Hints get at most a third of the space, and a traceback at least half of the
+    rest.
     """
     header = _header(result, limit_chars // 4)
     error = result.error or next((output for output in outputs if isinstance(output, Error)), None)
@@ -70,7 +71,7 @@ def observation(
 
 
 def kernel_lost(reason: str) -> str:
-    """What the model reads when its kernel has been replaced; `reason` is half a sentence."""
+    """Returns the note for the model that its kernel was replaced; `reason` is a part of a sentence, or empty."""
     because = f" ({reason.strip().rstrip('.')})" if reason.strip() else ""
     return (
         f"The Python kernel was replaced{because}: all earlier variables, imports and files are gone, except files that"
@@ -114,7 +115,7 @@ def _traceback(error: Error) -> str:
 
 
 def _described(data: dict[str, object], metadata: dict[str, object]) -> str:
-    """A rich value in words: pictures are named, anything else is given as text."""
+    """Describes a rich value in text: a picture by its type and size, anything else by its textual form."""
     for mime in _PICTURES:
         if mime in data:
             size = _picture_size(data[mime], metadata.get(mime))
@@ -137,7 +138,7 @@ def _as_json(value: object) -> str:
 
 
 def _picture_size(content: object, metadata: object) -> str:
-    """`640x480, ` from the metadata or, for PNG, from the file's own header; empty when neither tells."""
+    """Returns for example `640x480, `, from the metadata or a PNG's header; an empty string if neither has it."""
     if isinstance(metadata, dict) and {"width", "height"} <= metadata.keys():
         return f"{metadata['width']}x{metadata['height']}, "
     try:

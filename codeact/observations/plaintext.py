@@ -1,4 +1,4 @@
-"""Turns raw output of a program into bounded plain text, as a terminal would show it."""
+"""Converts raw output of a program into plain text of limited length, as a terminal would show it."""
 
 import html
 import re
@@ -8,7 +8,7 @@ from codeact.ansi import CONTROLS, CSI, STRING, STRING_END
 __all__ = ["as_terminal", "excerpt", "unescaped", "visible_text"]
 
 _ERASE = r"\x1b\[[0-2]?K"
-# ECMA-48: control sequences, command strings, two-character escapes; last, any other control character.
+# ECMA-48: control sequences, command strings and two-character escapes; after those all other control characters.
 _CONTROL = re.compile(
     rf"(?!{_ERASE})(?:\x1b{CSI}[@-~]|\x1b{STRING}{STRING_END}?|\x1b[ -/]*[0-Z\\^-~]"
     rf"|[\x00-\x07\x0b\x0c{CONTROLS}])"
@@ -18,7 +18,7 @@ _LONGEST_MARKER = len("\n… [9,999,999,999 characters cut] …\n")
 
 
 def as_terminal(text: str) -> str:
-    """The text as a terminal would show it: no colours, and what a carriage return overwrote is gone."""
+    """Returns the text as a terminal would show it: without colours, and without text that `\\r` overwrote."""
     text = _CONTROL.sub("", text.replace("\r\n", "\n"))
     if not _MOVES.search(text):
         return text
@@ -26,11 +26,13 @@ def as_terminal(text: str) -> str:
 
 
 def _overwritten(line: str) -> str:
-    """Each piece costs what it holds: how far the line was erased is noted, and applied once at the end."""
+    """Returns one line after its cursor moves and erasures.
+
+    The time for a piece depends only on its own length: erasures are recorded, and applied once at the end.
+    """
     cells: list[str] = []
-    written_at: list[int] = []
-    erased: list[int] = []
-    """How many cells from the start each erasure took; a cell has the number of those that came before it."""
+    written_at: list[int] = []  # For each cell, how many erasures came before it was written.
+    erased: list[int] = []  # For each erasure, how many cells from the start it cleared.
     cursor = 0
     for piece in _MOVES.split(line):
         match piece:
@@ -57,10 +59,10 @@ def _overwritten(line: str) -> str:
 
 
 def excerpt(text: str, size: int) -> str:
-    """The text as a terminal would show it, in at most `size` characters.
+    """Returns the text as a terminal would show it, in at most `size` characters.
 
-    Of a longer text the head and the tail stay, with the number of characters cut between them. The time
-    it takes is bounded by `size`, however long the text is.
+    Of a longer text it returns the beginning and the end, with the number of removed characters between them. The time
+    depends on `size` only, not on the length of the text.
     """
     head = tail = ""
     if len(text) <= 8 * size:
@@ -81,7 +83,10 @@ _LONG_NUMBER = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,})")
 
 
 def visible_text(markup: str, most: int = 10_000) -> str:
-    """The text of the first `most` characters of HTML, without scripts, styles and tags; white space put together."""
+    """Returns the text in the first `most` characters of HTML, without scripts, styles and tags.
+
+    Each run of white space becomes one space.
+    """
     markup = markup[:most]
     parts, at = [], 0
     endless: set[str] = set()
@@ -100,5 +105,5 @@ def visible_text(markup: str, most: int = 10_000) -> str:
 
 
 def unescaped(text: str) -> str:
-    """With characters in place of HTML's names and numbers for them; no such number is long."""
+    """Replaces HTML's character references by the characters. Longer numbers than any character has become U+FFFD."""
     return html.unescape(_LONG_NUMBER.sub("\ufffd", text))

@@ -1,7 +1,7 @@
 r"""Applies cursor moves to earlier lines, so that nested progress bars read as a terminal shows them.
 
-Nested progress bars draw the inner bar below the outer one and climb back (`\x1b[A`). Each character costs the same,
-however the cursor moves: it climbs a bounded number of rows, and a row has a bounded number of columns that count.
+Nested progress bars draw the inner bar below the outer one and move the cursor back up (`\x1b[A`). The time is linear
+in the length of the text: the cursor moves up a limited number of rows, and to a limited number of columns.
 """
 
 import re
@@ -12,19 +12,19 @@ CLIMB = re.compile(r"\x1b\[(\d{0,4})([AF])")
 PIECES = re.compile(r"(\x1b\[\d{0,4}[ABEFGK]|[\r\n\x08])")
 COLOURS = re.compile(r"\x1b\[[\d;]{0,40}m")
 MOST_CHARS = 1_000_000
-"""More is left as it is: the model reads little of it anyway."""
+"""A longer text is returned unchanged: the model reads little of it anyway."""
 ROWS = 100
 COLUMNS = 150
 
 
 def climbed(text: str) -> str:
-    """The text as its reader sees it in the end, where it climbs; any other text as it is."""
+    """Returns the text as a terminal finally shows it. A text that never moves the cursor up is returned unchanged."""
     if len(text) > MOST_CHARS or CLIMB.search(text) is None:
         return text
     screen = _Screen()
     pieces = PIECES.split(COLOURS.sub("", text.replace("\r\n", "\n")))
     for number, piece in enumerate(pieces):
-        # Every second one is what the text is split at.
+        # Every second piece is a control sequence, at which the text was split.
         if number % 2:
             screen.move(piece)
         else:
@@ -79,7 +79,7 @@ class _Screen:
         cells = self.rows[self._row]
         missing = self._column - len(cells)
         if missing > 0:
-            # A column that a longer row above had: as wide as a terminal at most.
+            # The cursor came from a longer row; a terminal has a limited width, so pad up to that.
             missing = min(missing, COLUMNS)
             self._column = len(cells) + missing
             cells.extend(" " * missing)

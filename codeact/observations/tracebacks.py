@@ -1,8 +1,8 @@
-"""Shortens a traceback for the model: keeps the frames that matter, each once.
+"""Shortens a traceback for the model to the frames that help.
 
 IPython formats each frame as a header (`Cell In[3], line 2, in f(x)` or `File PATH:LINE, in NAME(…)`) and numbered
-lines of source. The model's own frames stay, with the last one of a library. Errors that led to the last one keep their
-message. Work is linear in the length of the text.
+lines of source. The result has the frames of the model's own code and the last frame of a library, and of earlier
+errors in a chain only the message. The time is linear in the length of the text.
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 __all__ = ["condensed", "failing_line"]
 
 SHOWN_REPEATS = 2
-"""How often the same frame is shown."""
+"""How often a repeated frame is shown."""
 LIBRARY_LINES = 3
 
 _FRAME = re.compile(r"(?:Cell In\[\d{1,9}\], line \d|File \S[^\n]{0,1000}:\d{1,9}(?:, in |\s*\Z))")
@@ -44,12 +44,12 @@ class _Frame:
         return [self.header, *self.lines]
 
     def brief(self) -> list[str]:
-        """The header and the line that failed."""
+        """Returns the header and the line that failed."""
         return [self.header, *[line for line in self.lines if _ARROW.match(line)][:LIBRARY_LINES]]
 
 
 def condensed(text: str) -> str:
-    """The traceback without what tells the model nothing. A text of another form is returned as it is."""
+    """Returns the traceback without frames that do not help the model. A text in another form is returned unchanged."""
     chains: list[list[_Frame | str]] = [[]]
     for piece in _pieces(text):
         if piece is None:
@@ -66,7 +66,7 @@ def condensed(text: str) -> str:
 
 
 def failing_line(text: str) -> str:
-    """The source line of the model's own code in which the error of this traceback was raised; empty if unknown."""
+    """Returns the last source line of the model's own code in this traceback; an empty string if there is none."""
     found = ""
     for piece in _pieces(text):
         if isinstance(piece, _Frame) and piece.own:
@@ -75,7 +75,7 @@ def failing_line(text: str) -> str:
 
 
 def _pieces(text: str) -> Iterator[_Frame | str | None]:
-    """Frames, other lines, and None where one error led to the next."""
+    """Yields frames, other lines, and None at each place where one error led to the next."""
     frame: _Frame | None = None
     for line in text.split("\n"):
         if _FRAME.match(line):
@@ -102,7 +102,7 @@ def _message(chain: Iterable[_Frame | str]) -> list[str]:
 
 
 def _last(chain: list[_Frame | str]) -> list[str]:
-    """The error that was not caught: the model's frames, those of libraries counted but for the last, its message."""
+    """Formats the error that was not caught: own frames, the last library frame, counts of the others, the message."""
     frames = [piece for piece in chain if isinstance(piece, _Frame) and not piece.ours]
     shown: list[str] = []
     seen: dict[tuple[str, ...], int] = {}
