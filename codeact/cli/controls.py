@@ -1,7 +1,7 @@
 """Filters text of models and kernels, so that it is safe to write to a terminal.
 
-A terminal obeys what it is sent: it can be told to rename its window, to fill the clipboard (OSC 52) or
-to overwrite what the user has read. Colours (SGR, ECMA-48 8.3.117), `\\n`, `\\r` and `\\t` may pass.
+Control sequences can rename a terminal's window, fill the clipboard (OSC 52) or overwrite what the user has read. The
+filter keeps only colours (SGR, ECMA-48 8.3.117), `\\n`, `\\r` and `\\t`.
 """
 
 import re
@@ -19,17 +19,17 @@ _LONGEST = 4096
 
 
 class TerminalText:
-    """A filter for one stream of text, whose pieces may end anywhere, also inside a sequence."""
+    """A filter for one stream of text. Its pieces may end anywhere, even inside a control sequence."""
 
     def __init__(self, *, colours: bool) -> None:
         self._colours = colours
         self._unfinished = ""
 
     def feed(self, text: str) -> str:
-        """The safe part of the text so far; an unfinished sequence is held until the next call."""
+        """Returns the safe text of this piece; an unfinished sequence waits for the next call."""
         text = self._unfinished + text
         unfinished = _UNFINISHED.search(text)
-        # A "sequence" longer than any real one is text: its first character is removed and the rest shown.
+        # A "sequence" longer than any real one is text: only its first character is removed.
         if unfinished and len(unfinished[0]) <= _LONGEST:
             self._unfinished = unfinished[0]
             text = text[: unfinished.start()]

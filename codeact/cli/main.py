@@ -1,6 +1,6 @@
-"""The command line: parses arguments, and runs commands.
+"""The command line: parses arguments and runs commands.
 
-Imports of commands happen inside them: `codeact --help` must not wait for what only a server needs.
+Each command imports its modules itself, so that `codeact --help` does not wait for packages that only a server needs.
 """
 
 import io
@@ -28,7 +28,7 @@ keys = typer.Typer(help="Make, show and revoke API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-store_app = typer.Typer(help="Look after the database.", no_args_is_help=True)
+store_app = typer.Typer(help="Maintain the database.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: for `run` the raw events, one a line.")]
@@ -43,7 +43,7 @@ WithFiles = Annotated[
     list[Path] | None,
     typer.Option("--file", help="A file for the working directory; may be repeated.", exists=True, dir_okay=False),
 ]
-Instructions = Annotated[str | None, typer.Option("--instructions", help="What the model should keep to.")]
+Instructions = Annotated[str | None, typer.Option("--instructions", help="Instructions for the model.")]
 MaxTurns = Annotated[
     int | None, typer.Option("--max-turns", min=1, help="Blocks of code for one answer. [default: the server's]")
 ]
@@ -64,7 +64,7 @@ def options(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """What can be said before any command."""
+    """Options before any command."""
 
 
 @app.command()
@@ -79,15 +79,15 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Answer one task, live, and exit: 0 completed, 1 not, 130 stopped by Ctrl-C."""
-    from codeact.cli.commands.conversation import Wishes
+    from codeact.cli.commands.conversation import AskOptions
     from codeact.cli.commands.run import run as command
     from codeact.settings import Settings
 
     text = sys.stdin.read() if task == "-" else task
     if not text.strip():
         raise typer.BadParameter("The task is empty.")
-    wishes = Wishes(model, instructions, max_turns, file or ())
-    raise typer.Exit(command(Settings.load(), text, wishes, url=url, local=local, as_json=as_json))
+    options = AskOptions(model, instructions, max_turns, file or ())
+    raise typer.Exit(command(Settings.load(), text, options, url=url, local=local, as_json=as_json))
 
 
 @app.command()
@@ -101,11 +101,11 @@ def chat(
 ) -> None:
     """Talk with the agent at a prompt; its sandbox keeps variables and files from question to question."""
     from codeact.cli.commands.chat import chat as command
-    from codeact.cli.commands.conversation import Wishes
+    from codeact.cli.commands.conversation import AskOptions
     from codeact.settings import Settings
 
-    wishes = Wishes(model, instructions, max_turns, file or ())
-    raise typer.Exit(command(Settings.load(), wishes, url=url, local=local))
+    options = AskOptions(model, instructions, max_turns, file or ())
+    raise typer.Exit(command(Settings.load(), options, url=url, local=local))
 
 
 @app.command()
@@ -116,7 +116,7 @@ def serve(
     sandbox: Annotated[str | None, typer.Option(help="auto, docker, process, … [default: auto]")] = None,
     pool_min: Annotated[int | None, typer.Option(help="Sandboxes kept warm. [default: 2]")] = None,
     pool_max: Annotated[int | None, typer.Option(help="Sandboxes at most. [default: 16]")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the embedded database lives.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="The directory of the embedded database.")] = None,
 ) -> None:
     """Start the server with whatever this machine has: Docker or local sandboxes, your model or the demo."""
     from codeact.cli.commands.serve import serve as command
@@ -154,7 +154,7 @@ def import_(
     path: Annotated[Path, typer.Argument(help="The JSON of an export.", exists=True, dir_okay=False)],
     url: Url = None,
 ) -> None:
-    """Make a conversation of an exported one and print its id."""
+    """Import an exported conversation and print the new conversation's id."""
     from codeact.cli.commands.transfer import import_ as command
     from codeact.settings import Settings
 
@@ -163,7 +163,7 @@ def import_(
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Check the model, the sandbox and the database, and say how to mend what is missing."""
+    """Check the model, the sandbox and the database, and print how to fix what is missing."""
     from codeact.cli.commands.doctor import doctor as command
     from codeact.settings import Settings
 
@@ -176,7 +176,7 @@ def dashboard(
         str, typer.Option(help="Address to listen on. On any but loopback an operator signs in.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the embedded database lives.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="The directory of the embedded database.")] = None,
 ) -> None:
     """Browse the history, figures and runs of all owners in the browser, beside a running server or without one."""
     from codeact.cli.commands.dashboard import dashboard as command
@@ -190,14 +190,14 @@ def create_key(
     owner: Annotated[str, typer.Option(help="Whose key: nobody sees another owner's conversations.")],
     name: Annotated[str, typer.Option(help="What it is for.")] = "",
     operator: Annotated[bool, typer.Option("--operator", help="May read every owner's history and audit log.")] = False,
-    days: Annotated[int | None, typer.Option(min=1, help="It ends after so many days. [default: never]")] = None,
-    responses_per_minute: Annotated[int | None, typer.Option(min=1, help="In place of the setting.")] = None,
-    concurrent_responses: Annotated[int | None, typer.Option(min=1, help="In place of the setting.")] = None,
-    tokens_per_day: Annotated[int | None, typer.Option(min=1, help="In place of the setting.")] = None,
-    stored_mb: Annotated[int | None, typer.Option(min=1, help="In place of the setting.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Days until the key expires. [default: never]")] = None,
+    responses_per_minute: Annotated[int | None, typer.Option(min=1, help="Overrides the setting.")] = None,
+    concurrent_responses: Annotated[int | None, typer.Option(min=1, help="Overrides the setting.")] = None,
+    tokens_per_day: Annotated[int | None, typer.Option(min=1, help="Overrides the setting.")] = None,
+    stored_mb: Annotated[int | None, typer.Option(min=1, help="Overrides the setting.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Make an API key and print its secret, which is shown this once."""
+    """Make an API key and print its secret, which cannot be shown again."""
     from codeact.cli.commands.keys import create
     from codeact.settings import Settings
     from codeact.store import OwnerLimits
@@ -208,7 +208,7 @@ def create_key(
 
 @keys.command("list")
 def list_keys(as_json: Json = False) -> None:
-    """Show all keys: whose they are, their limits, and which are revoked."""
+    """Show all keys: their owners, their limits, and which are revoked."""
     from codeact.cli.commands.keys import show
     from codeact.settings import Settings
 
@@ -217,7 +217,7 @@ def list_keys(as_json: Json = False) -> None:
 
 @keys.command("revoke")
 def revoke_key(key_id: Annotated[str, typer.Argument(help="The key's id, as `codeact keys list` shows it.")]) -> None:
-    """End a key and every session made from it, at once, also on a server that runs."""
+    """Revoke a key and every session made from it, at once, also on running servers."""
     from codeact.cli.commands.keys import revoke
     from codeact.settings import Settings
 
@@ -226,7 +226,7 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="The key's id, as `cod
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="dashboard, history, latency, peers, pool, server or stalls.")],
+    name: Annotated[str, typer.Argument(help="hostile, latency, load, pool, server, …; a wrong name lists all.")],
     sandbox: Annotated[str, typer.Option(help="The backend to measure: process or docker.")] = "process",
     as_json: AsJson = False,
 ) -> None:
@@ -238,7 +238,7 @@ def bench(
 
 @store_app.command()
 def reindex() -> None:
-    """Compute what conversations are searched and filtered by anew, from their responses."""
+    """Recompute the fields by which conversations are searched and filtered, from their responses."""
     from codeact.cli.commands.store import reindex as command
     from codeact.settings import Settings
 
@@ -246,7 +246,7 @@ def reindex() -> None:
 
 
 def main() -> None:
-    """The entry point. An error of ours is one line on stderr and exit code 1, for a wrong setting 2."""
+    """The entry point. Prints our own errors in one line on stderr and exits with 1, or with 2 for a wrong setting."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

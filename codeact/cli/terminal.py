@@ -1,7 +1,7 @@
-"""Shows the events of an answer on a terminal, in colours, as soon as they come.
+"""Shows the events of an answer on a terminal, in colours, as soon as they arrive.
 
-On a terminal everything is shown. Into a pipe or a file goes what was asked for, prose and output; what
-the code wrote to stderr, errors and notices go to stderr, and the code itself is left out.
+A terminal shows everything. If stdout is a pipe or a file, it gets only prose and output: errors, notices and what the
+code wrote to stderr go to stderr, and the code is not shown.
 """
 
 import base64
@@ -36,13 +36,13 @@ YELLOW = Style.parse("yellow")
 CYAN = Style.parse("cyan")
 
 HIGHLIGHTED_LINES = 100
-"""How far back the highlighter looks for an open string; bounds the work per line."""
+"""How many lines back the highlighter looks for an open string, which limits the work per line."""
 
 
 class Renderer:
-    """Shows answers, one after the other: every event of one in order, each with one call of `show`.
+    """Shows answers one after the other; the caller passes every event of an answer to `show`, in order.
 
-    What the sandbox and the model send is stripped of control sequences, colours apart.
+    Control sequences in text of the sandbox and the model are removed, except colours.
     """
 
     def __init__(self, console: Console, diagnostics: Console | None = None) -> None:
@@ -58,12 +58,12 @@ class Renderer:
 
     def _start_item(self) -> None:
         self._model_text = TerminalText(colours=False)
-        self._lines_shown: list[str] = []  # the last ones, as far as the highlighter looks
-        self._line: list[str] = []  # the pieces of the line that goes on
+        self._lines_shown: list[str] = []  # The last lines, for the highlighter.
+        self._line: list[str] = []  # The pieces of the unfinished line.
         self._streams = {name: TerminalText(colours=self._colours) for name in ("stdout", "stderr")}
 
     def show(self, event: e.Event) -> None:
-        """Writes and flushes what the event adds. Raises `OSError` when the reader is gone."""
+        """Writes and flushes what the event adds. Raises `OSError` if the reader of a pipe is gone."""
         match event:
             case e.OutputItemAdded():
                 self._start_item()
@@ -81,19 +81,19 @@ class Renderer:
                     self._show_code(lines)
                 self._line.append(rest)
             case e.CodeDone(code=code) if self._interactive:
-                came = (
+                rest = (
                     "".join(self._line) if self._lines_shown or self._line else TerminalText(colours=False).feed(code)
                 )
-                if came.strip():
-                    self._show_code(came.rstrip().split("\n"))
+                if rest.strip():
+                    self._show_code(rest.rstrip().split("\n"))
             case e.CodeOutput(output=output):
                 self._show_output(output)
             case e.ResponseCreated(response=response):
                 self._notices = set()
                 for notice in response.notices:
-                    self._tell(notice)
+                    self._show_notice(notice)
             case e.NoticeEvent(notice=notice):
-                self._tell(notice)
+                self._show_notice(notice)
             case e.ResponseCompleted(response=response):
                 self._end(response)
             case e.ResponseIncomplete(response=response):
@@ -106,7 +106,7 @@ class Renderer:
                 self._end(response)
 
     def break_off(self) -> None:
-        """Ends an answer whose terminal event will not come; says nothing itself."""
+        """Ends an answer whose terminal event will not arrive; prints no message."""
         self._end_colours()
         self._fresh_line()
         self._section = ""
@@ -115,7 +115,7 @@ class Renderer:
     # ---- code and output ---------------------------------------------------------------------------
 
     def _show_code(self, lines: list[str]) -> None:
-        """Highlights these lines, which were not shown yet, behind a bar."""
+        """Shows these new lines of code, highlighted, with a bar before each."""
         new = len(lines)
         self._begin("code")
         window = [*self._lines_shown, *lines][-max(new, HIGHLIGHTED_LINES) :]
@@ -141,24 +141,24 @@ class Renderer:
                 self._fresh_line()
                 self._write(TerminalText(colours=self._colours).feed(_as_text(data)) + "\n")
             case ClearOutput():
-                pass  # what has scrolled by cannot be taken back
+                pass  # A terminal cannot remove lines that have scrolled by.
 
     # ---- notices and the end -----------------------------------------------------------------------
 
-    def _tell(self, notice: e.Notice) -> None:
-        """A notice may be in the first event and come again as an event of its own."""
+    def _show_notice(self, notice: e.Notice) -> None:
+        """Shows a notice once: it may be in the first event and in a `NoticeEvent` as well."""
         if notice.message not in self._notices:
             self._notices.add(notice.message)
             self._report(notice.message, YELLOW)
 
     def _end(self, response: e.Response) -> None:
         self._fresh_line()
-        if line := _ledger_line(response):
+        if line := _summary(response):
             self._report(line, DIM)
         self.break_off()
 
     def _report(self, message: str, style: Style) -> None:
-        """One paragraph about the answer rather than of it."""
+        """Writes a paragraph about the answer that is not part of it."""
         if self._interactive:
             self._begin("report")
         else:
@@ -171,7 +171,7 @@ class Renderer:
     # ---- writing -----------------------------------------------------------------------------------
 
     def _begin(self, section: str) -> None:
-        """Leaves a blank line between one kind of thing and the next."""
+        """Begins a section of this kind, with a blank line after a section of another kind."""
         if section == self._section:
             return
         if self._section:
@@ -180,7 +180,7 @@ class Renderer:
         self._section = section
 
     def _end_colours(self) -> None:
-        """What code coloured and did not end must not go on in what follows."""
+        """Resets colours that the code's output turned on and did not turn off."""
         if self._colours and self._section == "output":
             self._write("\x1b[0m")
 
@@ -189,7 +189,7 @@ class Renderer:
             self._write("\n")
 
     def _write(self, text: str, style: Style | None = None) -> None:
-        # Past rich's wrapping, which would hold back or change what streams: `\r` draws progress bars.
+        # Written without rich, which would delay or change streamed text, such as progress bars that use `\r`.
         visible = SGR.sub("", text)
         if visible:
             ending = len(visible) - len(visible.rstrip("\n"))
@@ -200,7 +200,7 @@ class Renderer:
         self._console.file.flush()
 
     def _write_aside(self, text: str, style: Style | None = None) -> None:
-        """Writes what a program writes to stderr: in place on a terminal, else to our own stderr."""
+        """Writes a program's stderr: between the other output on a terminal, else to our own stderr."""
         if self._interactive:
             self._write(text, style)
         else:
@@ -209,7 +209,7 @@ class Renderer:
 
 
 def _as_text(data: dict[str, Any]) -> str:
-    """The most telling form of a MIME bundle that a terminal can show."""
+    """Returns the best form of a MIME bundle that a terminal can show; an image by its type and size."""
     images = sorted(kind for kind in data if kind.startswith("image/"))
     if images:
         return f"[{images[0]}{_png_size(data[images[0]]) if images[0] == 'image/png' else ''}]"
@@ -220,7 +220,7 @@ def _as_text(data: dict[str, Any]) -> str:
 
 
 def _png_size(encoded: Any) -> str:
-    """` WIDTH×HEIGHT` from the header of a PNG (its 8 bytes of signature, then IHDR), if it is one."""
+    """Returns ` WIDTH×HEIGHT` from the header of a PNG (8 bytes of signature, then IHDR); empty if it is none."""
     try:
         width, height = struct.unpack(">II", base64.b64decode(str(encoded)[:32])[16:24])
     except (binascii.Error, struct.error):
@@ -228,8 +228,8 @@ def _png_size(encoded: Any) -> str:
     return f" {width}×{height}"
 
 
-def _ledger_line(response: e.Response) -> str:
-    """Time to the first token, total, tokens, cost: what is known of them."""
+def _summary(response: e.Response) -> str:
+    """Returns time to the first token, total time, tokens and cost, as far as they are known."""
     parts = []
     if response.ledger.first_token_s is not None:
         parts.append(f"first token {response.ledger.first_token_s:.2f} s")

@@ -13,7 +13,10 @@ NAMES = ("dashboard", "history", "hostile", "latency", "load", "peers", "pool", 
 
 
 def bench(name: str, sandbox: str, *, as_json: bool) -> None:
-    """Measures and prints. Raises `ConfigurationError` for unknown names, and outside of a checkout."""
+    """Runs the benchmark and prints its figures.
+
+    Raises `ConfigurationError` for unknown names, and if this is not a checkout.
+    """
     if name not in NAMES or sandbox not in ("docker", "process"):
         raise ConfigurationError(f"Benchmarks are {', '.join(NAMES)}; backends are process and docker.")
     try:

@@ -1,4 +1,4 @@
-"""`codeact chat`: asks what is typed at a prompt, and shows the answers while they stream."""
+"""`codeact chat`: reads questions at a prompt, and shows the answers while they stream."""
 
 import contextlib
 import sys
@@ -7,7 +7,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from rich.console import Console
 from rich.text import Text
 
-from codeact.cli.commands.conversation import INTERRUPTED, Wishes, ask, open_conversation
+from codeact.cli.commands.conversation import INTERRUPTED, AskOptions, ask, open_conversation
 from codeact.cli.controls import TerminalText
 from codeact.cli.terminal import Renderer
 from codeact.errors import CodeActError
@@ -24,18 +24,19 @@ Type a question and press Enter.
 Ctrl-C stops an answer, Ctrl-D leaves."""
 
 
-def chat(settings: Settings, wishes: Wishes, *, url: str | None, local: bool) -> int:
-    """Asks until Ctrl-D (0) or a second Ctrl-C while an answer is being stopped (130).
+def chat(settings: Settings, options: AskOptions, *, url: str | None, local: bool) -> int:
+    """Runs the prompt until Ctrl-D, or until a second Ctrl-C while an answer is being stopped.
 
-    An error of one answer is shown and the prompt comes back. Raises what `open_conversation` raises.
+    Returns the exit code: 0 or 130. After an error of one answer, shows the error and the next prompt. Raises what
+    `open_conversation` raises.
     """
     with contextlib.suppress(ImportError):
-        import readline  # noqa: F401  (`input` then edits lines and remembers them)
+        import readline  # noqa: F401  (`input` then has line editing and a history)
 
     faces = Console(), Console(stderr=True)
     try:
         with start_blocking_portal() as portal:
-            while _converse(portal, settings, wishes, *faces, url=url, local=local):
+            while _converse(portal, settings, options, *faces, url=url, local=local):
                 pass
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -45,26 +46,26 @@ def chat(settings: Settings, wishes: Wishes, *, url: str | None, local: bool) ->
 def _converse(
     portal: BlockingPortal,
     settings: Settings,
-    wishes: Wishes,
+    options: AskOptions,
     console: Console,
     diagnostics: Console,
     *,
     url: str | None,
     local: bool,
 ) -> bool:
-    """One conversation; whether another one is wanted."""
+    """Holds one conversation; returns whether the user wants to begin another one."""
 
-    def say(line: str, style: str = "dim") -> None:
+    def report(line: str, style: str = "dim") -> None:
         diagnostics.print(Text(TerminalText(colours=False).feed(line), style), soft_wrap=True)
 
     renderer = Renderer(console, diagnostics)
-    opening = open_conversation(settings, wishes, url=url, local=local, say=say)
+    opening = open_conversation(settings, options, url=url, local=local, report=report)
     with portal.wrap_async_context_manager(opening) as conversation:
         summary, warnings = portal.call(conversation.describe)
-        say(summary)
+        report(summary)
         for warning in warnings:
-            say(warning, "yellow")
-        say("Ctrl-C stops an answer, Ctrl-D leaves, /help tells more.")
+            report(warning, "yellow")
+        report("Ctrl-C stops an answer, Ctrl-D leaves, /help tells more.")
         while True:
             try:
                 question = input(PROMPT if sys.stdin.isatty() else "").strip()
@@ -79,15 +80,15 @@ def _converse(
                 case "/new":
                     return True
                 case "/help":
-                    say(HELP)
+                    report(HELP)
                     continue
             console.print()
             try:
                 response = ask(portal, conversation, question, renderer.show)
             except (CodeActError, SandboxError) as error:
                 renderer.break_off()
-                say(error.message, "red")
+                report(error.message, "red")
                 continue
             if response is None:
                 renderer.break_off()
-                say("Stopped.", "yellow")
+                report("Stopped.", "yellow")

@@ -1,4 +1,4 @@
-"""Opens a conversation for `run` and `chat`, on a server or in this process, and shows the events of its answers."""
+"""A conversation for the commands `run` and `chat`, with a server or with an agent in this process."""
 
 from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -16,42 +16,42 @@ from codeact.client import Connection, connect, fetch_status
 from codeact.errors import ServerUnreachable
 from codeact.settings import Settings
 
-__all__ = ["INTERRUPTED", "Conversation", "Wishes", "ask", "open_conversation"]
+__all__ = ["INTERRUPTED", "Conversation", "AskOptions", "ask", "open_conversation"]
 
 INTERRUPTED = 130
-"""The exit code of a command that Ctrl-C ended: 128 + SIGINT, as shells have it."""
+"""The exit code of a command that Ctrl-C ended: 128 + SIGINT, as in shells."""
 
 SENT_FILE_MB = 5
-"""Files travel inside the question, and a server takes 8 MB of text for one (CODEACT_MAX_MESSAGE_BYTES)."""
+"""The largest file: it is sent inside the question, and servers accept 8 MB for that (CODEACT_MAX_MESSAGE_BYTES)."""
 
 Show = Callable[[e.Event], None]
 
 
 class Conversation(Protocol):
-    """Questions that build on each other, one at a time."""
+    """A conversation that answers one question at a time."""
 
     async def describe(self) -> tuple[str, list[str]]:
-        """One line about model, sandbox and database, and what the user should be warned of."""
+        """Returns one line about model, sandbox and database, and a list of warnings for the user."""
         ...
 
     async def answer(self, text: str, show: Show) -> e.Response | None:
-        """Shows every event; the finished response, or None where the stop left none.
+        """Asks, and calls `show` with every event; returns the finished response, or None if it was stopped before.
 
         Raises `CodeActError`, and what `show` raises.
         """
         ...
 
     async def stop(self) -> None:
-        """Stops the answer under way, if there is one. For any task of the same loop."""
+        """Stops the current answer, if there is one. Any task of the same event loop may call it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the command line says of every question; None: the server's or the settings' choice.
+class AskOptions:
+    """Options of the command line for every question; None means the server's choice or the setting.
 
-    `files` go with the first question and stay in the working directory. `max_turns` blocks of code may run for a
-    question.
+    `files` are sent with the first question and remain in the working directory. `max_turns` limits the blocks of code
+    for one question.
     """
 
     model: str | None = None
@@ -60,18 +60,18 @@ class Wishes:
     files: Sequence[Path] = ()
 
     def fields(self) -> dict[str, Any]:
-        """As fields of a request."""
+        """Returns the options as fields of a request."""
         fields = {"model": self.model, "instructions": self.instructions, "max_tool_calls": self.max_turns}
         return {name: value for name, value in fields.items() if value is not None}
 
 
 class _Remote:
-    """With a server. Each question has a socket of its own: a restart between two does no harm."""
+    """A conversation with a server. Each question opens a new socket, so the server may restart in between."""
 
-    def __init__(self, url: str, api_key: str | None, wishes: Wishes) -> None:
+    def __init__(self, url: str, api_key: str | None, options: AskOptions) -> None:
         self._url = url
         self._api_key = api_key
-        self._wishes = wishes
+        self._options = options
         self._last_id: str | None = None
         self._connection: Connection | None = None
         self._stopping = False
@@ -89,8 +89,8 @@ class _Remote:
 
     async def answer(self, text: str, show: Show) -> e.Response | None:
         self._connection, self._stopping = None, False
-        question = await _with_files(text, self._wishes.files) if self._last_id is None else text
-        fields = self._wishes.fields()
+        question = await _with_files(text, self._options.files) if self._last_id is None else text
+        fields = self._options.fields()
         async with (
             connect(self._url, self._api_key) as connection,
             aclosing(connection.create(question, previous_response_id=self._last_id, **fields)) as events,
@@ -107,13 +107,13 @@ class _Remote:
         return None
 
     async def stop(self) -> None:
-        self._stopping = True  # before the response has an id, this is all that can be done
+        self._stopping = True  # Without the response's id nothing can be sent yet: `answer` then calls `stop` again.
         if self._connection is not None and self._last_id is not None:
             await self._connection.cancel(self._last_id)
 
 
 class _Local:
-    """With an agent in this process, given by its method `stream`."""
+    """A conversation with an agent in this process, given by its method `stream`."""
 
     def __init__(self, stream: Callable[[str], AsyncGenerator[e.Event, None]]) -> None:
         self._stream = stream
@@ -137,7 +137,7 @@ class _Local:
 
 
 def address_and_key(settings: Settings, url: str | None) -> tuple[str, str | None]:
-    """The server at `url`, at CODEACT_URL or where `codeact serve` would listen, and the key for it."""
+    """Returns the server's address (`url`, else CODEACT_URL, else where `codeact serve` would listen), and its key."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = url or settings.url or f"http://{host}:{settings.port}"
     return address, settings.api_keys[0].get_secret_value() if settings.api_keys else None
@@ -145,12 +145,12 @@ def address_and_key(settings: Settings, url: str | None) -> tuple[str, str | Non
 
 @asynccontextmanager
 async def open_conversation(
-    settings: Settings, wishes: Wishes, *, url: str | None, local: bool, say: Callable[[str], None]
+    settings: Settings, options: AskOptions, *, url: str | None, local: bool, report: Callable[[str], None]
 ) -> AsyncIterator[Conversation]:
-    """A new conversation: with the server at `url`, at CODEACT_URL or where `codeact serve` would listen.
+    """Opens a new conversation with the server at `url`, at CODEACT_URL or where `codeact serve` would listen.
 
-    Where none is named and none answers, or with `local`, it is held in this process; `say` is told so.
-    Raises `CodeActError` and `SandboxError`.
+    With `local`, or if no address is given and no server answers, an agent in this process answers instead; `report` is
+    called with a sentence about the latter. Raises `CodeActError` and `SandboxError`.
     """
     address, api_key = address_and_key(settings, url)
     if not local:
@@ -160,22 +160,24 @@ async def open_conversation(
         except ServerUnreachable:
             if url or settings.url:
                 raise
-            say(f"No server answers at {address}; starting an agent in this process.")
+            report(f"No server answers at {address}; starting an agent in this process.")
             local = True
     if not local:
-        yield _Remote(address, api_key, wishes)
+        yield _Remote(address, api_key, options)
         return
     from codeact.api.async_agent import AsyncAgent
     from codeact.models.litellm.loading import own_process
 
     own_process()
-    agent = AsyncAgent(wishes.model, instructions=wishes.instructions, files=wishes.files, max_turns=wishes.max_turns)
+    agent = AsyncAgent(
+        options.model, instructions=options.instructions, files=options.files, max_turns=options.max_turns
+    )
     async with agent:
         yield _Local(agent.stream)
 
 
 async def _with_files(text: str, paths: Sequence[Path]) -> str | list[dict[str, Any]]:
-    """The question as a server takes it, with the files in it. Raises `InvalidRequest`."""
+    """Returns the question as `input` for a request, with the files in it. Raises `InvalidRequest` for a bad file."""
     if not paths:
         return text
     parts: list[dict[str, Any]] = [{"type": "input_text", "text": text}]
@@ -188,10 +190,10 @@ async def _with_files(text: str, paths: Sequence[Path]) -> str | list[dict[str, 
 
 
 def ask(portal: BlockingPortal, conversation: Conversation, text: str, show: Show) -> e.Response | None:
-    """Answers in the portal's loop while the main thread waits for its end.
+    """Asks in the portal's event loop, while the main thread waits; returns what `Conversation.answer` returns.
 
-    The first Ctrl-C stops the answer, and what was produced is shown; the second raises `KeyboardInterrupt`.
-    Raises what `Conversation.answer` and `show` raise.
+    The first Ctrl-C stops the answer, whose remaining events are still shown; the second one raises
+    `KeyboardInterrupt`. Also raises what `Conversation.answer` and `show` raise.
     """
     answer = portal.start_task_soon(conversation.answer, text, show)
     try:

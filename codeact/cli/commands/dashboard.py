@@ -19,13 +19,16 @@ __all__ = ["dashboard"]
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
 ROOT = Path(__file__).parents[3]
-"""Of a checkout."""
+"""The root directory, if this is a checkout."""
 
 
 def dashboard(settings: Settings, *, host: str, port: int) -> int:
-    """Serves until SIGINT or SIGTERM; Streamlit's exit code. Raises `ConfigurationError` where it is not installed."""
+    """Serves until SIGINT or SIGTERM; returns Streamlit's exit code.
+
+    Raises `ConfigurationError` if Streamlit is not installed.
+    """
     command = [_python(), "-m", "streamlit", "run", str(APP), "--server.address", host, "--server.port", str(port)]
-    # Without it Streamlit asks a service on the internet for our address.
+    # Without this option Streamlit asks a service on the internet for our address.
     command += ["--browser.serverAddress", "localhost" if host in ("127.0.0.1", "::1") else host]
     environment = {**os.environ, "CODEACT_DATA_DIR": str(settings.data_dir)}
     return anyio.run(_serve, settings, command, environment)
@@ -33,18 +36,18 @@ def dashboard(settings: Settings, *, host: str, port: int) -> int:
 
 async def _serve(settings: Settings, command: list[str], environment: dict[str, str]) -> int:
     async with _database(settings):
-        # In a session of its own: Ctrl-C reaches us alone, and we pass it on once.
+        # The process gets its own session, so that Ctrl-C reaches only us, and we forward it once.
         process = await anyio.open_process(
             command, env=environment, stdin=None, stdout=None, stderr=None, start_new_session=True
         )
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_pass_on, process)
+            tasks.start_soon(_forward_signals, process)
             code = await process.wait()
             tasks.cancel_scope.cancel()
     return max(0, code)
 
 
-async def _pass_on(process: Process) -> None:
+async def _forward_signals(process: Process) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
             process.terminate()
@@ -52,7 +55,7 @@ async def _pass_on(process: Process) -> None:
 
 @asynccontextmanager
 async def _database(settings: Settings) -> AsyncIterator[None]:
-    """Holds the embedded one, so that it is stopped in good order after Streamlit, which ends at once."""
+    """Keeps the embedded database open and stops it cleanly after Streamlit, which itself exits without cleaning up."""
     if settings.mongodb_uri is not None:
         yield
         return
@@ -61,7 +64,7 @@ async def _database(settings: Settings) -> AsyncIterator[None]:
 
 
 def _python() -> str:
-    """The interpreter of the environment that has Streamlit: this one, or that of the checkout."""
+    """Returns the interpreter of the environment with Streamlit: this one, or that of the checkout."""
     if find_spec("streamlit") is not None:
         return sys.executable
     ours = ROOT / ".venv-dashboard" / "bin" / "python"

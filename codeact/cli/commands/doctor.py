@@ -1,4 +1,4 @@
-"""`codeact doctor`: tries each component that `codeact serve` would use, and prints what it finds."""
+"""`codeact doctor`: tries each component that `codeact serve` would use, and prints the results."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ __all__ = ["Finding", "doctor", "examine"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One part. `fix` holds the lines that mend or improve it."""
+    """The result for one component. `fix` has lines of advice that correct or improve it."""
 
     part: str
     ok: bool
@@ -32,13 +32,13 @@ class Finding:
 
 
 def doctor(settings: Settings, *, as_json: bool) -> int:
-    """Prints what was found; the exit code: 0 when all parts are well, else 1."""
+    """Prints the findings; returns the exit code: 0 if all components work, else 1."""
     configure("error")
     own_process()
     findings = anyio.run(examine, settings)
-    well = all(finding.ok for finding in findings)
+    ok = all(finding.ok for finding in findings)
     if as_json:
-        print(json.dumps({"ok": well, "findings": [asdict(finding) for finding in findings]}))  # noqa: T201
+        print(json.dumps({"ok": ok, "findings": [asdict(finding) for finding in findings]}))  # noqa: T201
     else:
         console = Console(highlight=False)
         for finding in findings:
@@ -46,11 +46,11 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
             console.print(Text.assemble(mark, f" {finding.part:9} ", finding.summary))
             for line in filter(None, (finding.why, *finding.fix)):
                 console.print(Text(" " * 12 + line, style="dim"), soft_wrap=True)
-    return 0 if well else 1
+    return 0 if ok else 1
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Each part, opened and closed again. No sandbox is kept, and nothing in the database is changed."""
+    """Opens and closes each component. It leaves no sandbox behind and changes nothing in the database."""
     findings: list[Finding] = []
     for part, check in (("model", _model), ("sandbox", _sandbox), ("database", _database)):
         try:

@@ -29,7 +29,7 @@ def create(
     limits: OwnerLimits,
     as_json: bool,
 ) -> None:
-    """Prints the new key's secret, alone on stdout. Raises `InvalidRequest` for an owner's name we do not take."""
+    """Creates a key and prints its secret, the only text on stdout. Raises `InvalidRequest` for a bad owner name."""
     check_owner(owner)
     expires_at = datetime.now(UTC) + timedelta(days=days) if days is not None else None
     made, secret = _with_store(
@@ -46,7 +46,7 @@ def create(
 
 
 def show(settings: Settings, *, as_json: bool) -> None:
-    """A line per key, oldest first."""
+    """Prints a line per key, oldest first."""
     keys = _with_store(settings, lambda store: store.access.list_keys())
     if as_json:
         _print_json([_builtins(key) for key in keys])
@@ -63,7 +63,7 @@ def show(settings: Settings, *, as_json: bool) -> None:
 
 
 def revoke(settings: Settings, key_id: str) -> None:
-    """Raises `NotFound`."""
+    """Revokes a key. Raises `NotFound` if there is no key with this id."""
     revoked = _with_store(settings, lambda store: store.access.revoke_key(key_id))
     Console().print(f"Revoked {revoked.id} of {revoked.owner}.", highlight=False)
 

@@ -7,26 +7,29 @@ from rich.console import Console
 from rich.text import Text
 
 from codeact import events as e
-from codeact.cli.commands.conversation import INTERRUPTED, Wishes, ask, open_conversation
+from codeact.cli.commands.conversation import INTERRUPTED, AskOptions, ask, open_conversation
 from codeact.cli.terminal import Renderer
 from codeact.settings import Settings
 
 __all__ = ["run"]
 
 
-def run(settings: Settings, task: str, wishes: Wishes, *, url: str | None, local: bool, as_json: bool) -> int:
-    """0: completed; 1: failed or incomplete; 130: stopped by Ctrl-C. Raises as `open_conversation` does."""
+def run(settings: Settings, task: str, options: AskOptions, *, url: str | None, local: bool, as_json: bool) -> int:
+    """Answers the task and returns the exit code: 0 completed, 1 failed or incomplete, 130 stopped by Ctrl-C.
+
+    Raises what `open_conversation` raises.
+    """
     diagnostics = Console(stderr=True)
     renderer = Renderer(Console(), diagnostics)
 
-    def say(line: str, style: str = "dim") -> None:
+    def report(line: str, style: str = "dim") -> None:
         diagnostics.print(Text(line, style), soft_wrap=True)
 
     try:
         with (
             start_blocking_portal() as portal,
             portal.wrap_async_context_manager(
-                open_conversation(settings, wishes, url=url, local=local, say=say)
+                open_conversation(settings, options, url=url, local=local, report=report)
             ) as conversation,
         ):
             response = ask(portal, conversation, task, _print_json if as_json else renderer.show)
@@ -35,7 +38,7 @@ def run(settings: Settings, task: str, wishes: Wishes, *, url: str | None, local
     finally:
         renderer.break_off()
     if response is None:
-        say("Stopped.", "yellow")
+        report("Stopped.", "yellow")
     if response is None or response.status == "cancelled":
         return INTERRUPTED
     return 0 if response.status == "completed" else 1

@@ -10,9 +10,9 @@ __all__ = ["serve"]
 
 
 def serve(settings: Settings) -> None:
-    """Serves until SIGINT or SIGTERM. (The one place that looks up to `codeact.server`.)
+    """Serves until SIGINT or SIGTERM. (This is the only place in `codeact` that imports `codeact.server`.)
 
-    Raises `ConfigurationError`, also where packages are not installed that a server with these settings needs.
+    Raises `ConfigurationError`, for example if packages are missing that a server with these settings needs.
     """
     _check_installed(settings)
     from codeact.server.serve import serve as run_server

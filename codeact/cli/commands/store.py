@@ -10,7 +10,7 @@ __all__ = ["reindex"]
 
 
 def reindex(settings: Settings) -> None:
-    """Beside a running server or without one. Raises `StoreUnavailable`."""
+    """Recomputes the fields; a server may run meanwhile. Raises `StoreUnavailable`."""
 
     async def run() -> None:
         async with open_store(settings) as store:

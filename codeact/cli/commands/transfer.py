@@ -19,7 +19,7 @@ class _Imported(msgspec.Struct):
 
 
 def export(settings: Settings, conversation_id: str, *, format_: str, output: Path | None, url: str | None) -> None:
-    """Writes the file, or to standard output. Raises `ClientError`."""
+    """Writes the export to the file `output`, or to standard output. Raises `ClientError`."""
 
     async def fetch() -> bytes:
         path = f"conversations/{conversation_id}/export"
