@@ -19,18 +19,18 @@ from sandbox_pool.errors import AtCapacity, FileError, FileLimit, FileNotFound, 
 __all__ = ["ContainerElsewhere", "ContainerGone", "Containers"]
 
 EXIT_REASON_TIMEOUT_S = 2.0
-"""So long after a call has failed its sandbox may turn out to be gone."""
-COLLECT_S = 20.0
-KEPT_FILES = 100
-"""Noticed at a time; of more, the latest."""
-KEPT_BYTES = 50_000_000
-"""Of one file; a larger one can be had from its sandbox, as long as that lives."""
-KEPT_BYTES_AT_ONCE = 200_000_000
+"""How long to wait, after a failed call, for the news that its sandbox has ended."""
+COLLECT_TIMEOUT_S = 20.0
+STORED_FILES_AT_ONCE = 100
+"""How many changed files one call records; if there are more, the latest ones."""
+STORED_FILE_BYTES = 50_000_000
+"""Limit for one file; the content of a larger file is only available while its sandbox lives."""
+STORED_BYTES_AT_ONCE = 200_000_000
 HIDDEN = ("__pycache__", "node_modules")
 
 
 class ContainerGone(CodeActError):
-    """The container's sandbox has ended."""
+    """Raised if the container's sandbox has ended."""
 
     code = "container_expired"
     status = 410
@@ -40,7 +40,7 @@ class ContainerGone(CodeActError):
 
 
 class ContainerElsewhere(CodeActError):
-    """Another server process holds the container's sandbox."""
+    """Raised if another server process has the container's sandbox."""
 
     code = "container_elsewhere"
     status = 409
@@ -53,7 +53,10 @@ class ContainerElsewhere(CodeActError):
 
 
 class Containers:
-    """Safe for concurrent calls. Each raises `SandboxError` or `StoreError` where a sandbox or the database fails."""
+    """The containers of all conversations and the files in them.
+
+    Concurrent calls are safe. Every method raises `SandboxError` or `StoreError` if a sandbox or the database fails.
+    """
 
     def __init__(self, store: Component[RunStore], workspaces: Workspaces) -> None:
         self._store = store
@@ -61,20 +64,20 @@ class Containers:
         self._locks: WeakKeyDictionary[Sandbox, anyio.Lock] = WeakKeyDictionary()
 
     def is_running(self, container: Container) -> bool:
-        """Whether its sandbox lives, at whichever server."""
+        """Whether the container's sandbox lives, on this server or another one."""
         return container.elsewhere or self._workspace(container).container_id == container.id
 
     async def create(self, conversation_id: str, *, owner: str, name: str) -> Container:
-        """Claims the conversation's sandbox, unless it has one."""
+        """Claims a sandbox for the conversation, unless it has one, and returns its container."""
         store = await self._store.get()
         with self._workspaces.use(conversation_id, owner=owner) as workspace:
             sandbox = await workspace.sandbox()
             return await store.files.touch(sandbox.id, owner=owner, conversation_id=conversation_id, name=name)
 
     async def make_room(self, pool: SandboxPool, *, owner: str) -> None:
-        """Releases idle sandboxes of this owner alone, as far as one more container needs that.
+        """Releases idle sandboxes of this owner, and of nobody else, until there is room for one more container.
 
-        Raises `QuotaExceeded`, and `AtCapacity` where all sandboxes would still be lent.
+        Raises `QuotaExceeded`, and `AtCapacity` if all sandboxes are in use even then.
         """
         self._workspaces.check_quota(pool, None, owner=owner)
         own = 0 if pool.max_per_owner is None else pool.held_by(owner) + 1 - pool.max_per_owner
@@ -90,8 +93,9 @@ class Containers:
             )
 
     async def delete(self, container: Container) -> None:
-        """Ends the sandbox and forgets the container. Raises `ConversationLocked` while code may run in it, and
-        `ContainerElsewhere`.
+        """Ends the sandbox and deletes the container's record.
+
+        Raises `ConversationLocked` while code may run in it, and `ContainerElsewhere`.
         """
         if container.elsewhere:
             raise ContainerElsewhere
@@ -103,28 +107,30 @@ class Containers:
         await (await self._store.get()).files.delete(container.id, owner=container.owner)
 
     async def collect(self, sandbox: Sandbox, *, conversation_id: str, owner: str) -> list[ContainerFile]:
-        """Keeps the files that are new or changed since the last call, and returns them: those it managed within 20 s.
+        """Stores the files that are new or changed since the last call, and returns them.
 
-        Hidden files are left alone. A file that is too large is noted, without its content.
+        It stops after 20 s and returns the files stored by then. It ignores hidden files. A file that is too large is
+        recorded without its content.
         """
         store = await self._store.get()
         container = await store.files.touch(sandbox.id, owner=owner, conversation_id=conversation_id)
         files: list[ContainerFile] = []
-        with anyio.move_on_after(COLLECT_S):
+        with anyio.move_on_after(COLLECT_TIMEOUT_S):
             async with self._locks.setdefault(sandbox, anyio.Lock()):
                 await self._collect(sandbox, container, store, files)
         return files
 
     async def refresh(self, container: Container) -> None:
-        """Notices what has changed in the files of a container that this server runs; others are as they were last."""
+        """Updates the records of a container's files, if this server has its sandbox; otherwise does nothing."""
         with suppress(ContainerGone, ContainerElsewhere):
             async with self.running(container) as sandbox:
                 await self.collect(sandbox, conversation_id=container.conversation_id, owner=container.owner)
 
     @asynccontextmanager
     async def running(self, container: Container) -> AsyncIterator[Sandbox]:
-        """The container's sandbox, kept from expiring. Raises `ContainerElsewhere`, and `ContainerGone`, also where
-        what is done with it fails because it ends.
+        """Yields the container's sandbox, which does not expire inside the `with` block.
+
+        Raises `ContainerElsewhere`, and `ContainerGone`, also if the block fails because the sandbox ends meanwhile.
         """
         if container.elsewhere:
             raise ContainerElsewhere
@@ -147,7 +153,7 @@ class Containers:
     async def _collect(
         self, sandbox: Sandbox, container: Container, store: RunStore, files: list[ContainerFile]
     ) -> None:
-        # In this order: a file that is uploaded meanwhile is not taken for one that is gone.
+        # The records are read before the listing, so that a file that is uploaded meanwhile is not taken for deleted.
         known = {file.path: file for file in await store.files.files(container.id, owner=container.owner)}
         listing = await sandbox.list_files()
         shown = {info.path: info for info in listing.files if not _is_hidden(info.path)}
@@ -156,9 +162,9 @@ class Containers:
                 await store.files.drop(known[path].id, container_id=container.id)
         changed = [info for info in shown.values() if not _is_same(info, known.get(info.path))]
         changed.sort(key=lambda info: info.modified_at, reverse=True)
-        room = KEPT_BYTES_AT_ONCE
-        for info in reversed(changed[:KEPT_FILES]):
-            content = await _content(sandbox, info) if info.size_bytes <= min(KEPT_BYTES, room) else None
+        room = STORED_BYTES_AT_ONCE
+        for info in reversed(changed[:STORED_FILES_AT_ONCE]):
+            content = await _content(sandbox, info) if info.size_bytes <= min(STORED_FILE_BYTES, room) else None
             sha256 = None
             if content is not None:
                 room -= len(content)
@@ -176,18 +182,18 @@ class Containers:
 
 
 async def _has_ended(sandbox: Sandbox) -> bool:
-    """A call may fail before its sandbox's end is known."""
+    """Whether the sandbox has ended; waits a moment, since a call may fail before the end is known."""
     with anyio.move_on_after(EXIT_REASON_TIMEOUT_S):
         await sandbox.died()
     return not sandbox.alive
 
 
 async def _content(sandbox: Sandbox, info: FileInfo) -> bytes | None:
-    """None where the file cannot be read (any more)."""
+    """Returns the file's content, or None if it cannot be read or has become too large."""
     content = bytearray()
     try:
         async with sandbox.read_file(info.path) as file:
-            if file.info.size_bytes > KEPT_BYTES:
+            if file.info.size_bytes > STORED_FILE_BYTES:
                 return None
             async for piece in file:
                 content += piece

@@ -1,7 +1,4 @@
-"""The workspaces of all conversations; decides which idle conversation loses its sandbox, and when.
-
-This module decides which idle conversation loses its sandbox, and when.
-"""
+"""The workspaces of all conversations; decides which idle conversation loses its sandbox, and when."""
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -21,15 +18,15 @@ __all__ = ["Workspaces"]
 log = Logger(__name__)
 
 WARMED_SHARE = 4
-"""One of so many sandboxes may be claimed by strangers' pages ahead of a question."""
+"""Pages may claim at most a quarter of the pool's sandboxes before their users ask a question."""
 
 
 class Workspaces:
     """The workspaces of all conversations.
 
-    Those that nobody used for `idle_timeout_s` are released; sooner, the longest unused first, where every
-    sandbox is lent, or as many as one owner may have, and another conversation needs one: a new question
-    comes before an old variable.
+    A workspace is released if it was not used for `idle_timeout_s` seconds. It is released earlier, the least recently
+    used first, if another conversation needs a sandbox and either all sandboxes are leased or the owner has as many as
+    allowed: answering a new question is more important than old variables.
     """
 
     def __init__(self, get_pool: GetPool, *, idle_timeout_s: float, progress: Callable[[], str]) -> None:
@@ -49,9 +46,10 @@ class Workspaces:
         progress: Callable[[], str] = lambda: "",
         supervisor: Supervisor | None = None,
     ) -> AsyncIterator["Workspaces"]:
-        """Expires idle workspaces until it is left. What is still held then is the pool's to destroy.
+        """Expires idle workspaces until the `with` block ends. The pool destroys the sandboxes that are left then.
 
-        `progress` is a sentence for those who wait for a sandbox, where there is more to say than that one is started.
+        `progress` returns a sentence for clients that wait for a sandbox, such as the progress of an image's download,
+        or an empty string.
         """
         workspaces = cls(get_pool, idle_timeout_s=idle_timeout_s, progress=progress)
         async with (supervisor or Supervisor()).tasks() as start:
@@ -60,9 +58,9 @@ class Workspaces:
             yield workspaces
 
     def get(self, conversation_id: str, *, owner: str) -> Workspace:
-        """This conversation's workspace, made on first use; makes no call to anything.
+        """Returns this conversation's workspace, which it creates on first use, without any I/O.
 
-        It is to look at: it may expire at any moment. Whoever claims its sandbox holds it by `keep` or `use`.
+        The workspace may expire at any moment: a caller that claims its sandbox must use `keep` or `use` instead.
         """
         workspace = self._workspaces.get(conversation_id)
         if workspace is None:
@@ -77,7 +75,7 @@ class Workspaces:
 
     @contextmanager
     def keep(self, conversation_id: str, *, owner: str) -> Iterator[Workspace]:
-        """This conversation's workspace, which stays its one until this is left; it may lose its sandbox meanwhile."""
+        """Yields this conversation's workspace, which is not replaced in the `with` block, but may lose its sandbox."""
         workspace = self.get(conversation_id, owner=owner)
         workspace.keepers += 1
         try:
@@ -87,7 +85,7 @@ class Workspaces:
 
     @contextmanager
     def use(self, conversation_id: str, *, owner: str) -> Iterator[Workspace]:
-        """This conversation's workspace, which neither expires nor loses its sandbox to others until it is left."""
+        """Yields this conversation's workspace, which neither expires nor loses its sandbox inside the `with` block."""
         workspace = self.get(conversation_id, owner=owner)
         with workspace.in_use():
             yield workspace
@@ -98,7 +96,7 @@ class Workspaces:
         return {workspace.container_id for workspace in self._workspaces.values() if workspace.container_id is not None}
 
     async def release(self, conversation_id: str, reason: str) -> None:
-        """Releases a workspace that will not be used again; one that is in use stays. Idempotent."""
+        """Releases a workspace that will not be used again, unless it is in use. Idempotent."""
         workspace = self._workspaces.get(conversation_id)
         if workspace is not None and workspace.idle:
             if not workspace.keepers:
@@ -106,8 +104,10 @@ class Workspaces:
             await workspace.release(reason)
 
     def check_quota(self, pool: SandboxPool, conversation_id: str | None, *, owner: str) -> None:
-        """Raises `QuotaExceeded` where code of this conversation could get no sandbox, since others of its owner
-        are all in use. One that it has itself, and idle ones, which would be given up, do not count.
+        """Raises `QuotaExceeded` if this conversation could get no sandbox because its owner has too many in use.
+
+        Idle sandboxes of the owner do not count, since they would be released. A conversation with a living sandbox
+        always passes.
         """
         workspace = self._workspaces.get(conversation_id or "")
         if workspace is not None and workspace.container_id is not None:
@@ -117,12 +117,14 @@ class Workspaces:
             pool.check_quota(owner)
 
     async def release_idle_of(self, owner: str, number: int, reason: str) -> None:
-        """Releases up to that many idle sandboxes of this owner."""
+        """Releases up to `number` idle sandboxes of this owner."""
         await self._release_idle(self._of(owner), number, reason)
 
     def may_warm(self, pool: SandboxPool, workspace: Workspace) -> bool:
-        """Whether a stranger's page may claim a sandbox before anybody asks: it takes none from a conversation, an
-        owner has one at most, and a quarter of the pool is all that lies unused in this way.
+        """Whether a page may claim a sandbox before its user asks a question.
+
+        It may if a sandbox is free, if its owner has no other such sandbox, and if fewer than a quarter of the pool's
+        sandboxes were claimed in this way and are unused.
         """
         warmed = [each for each in self._workspaces.values() if each.only_warmed and each is not workspace]
         stats = pool.stats()
@@ -136,7 +138,7 @@ class Workspaces:
         return [workspace for workspace in self._workspaces.values() if workspace.owner == owner]
 
     async def _make_room(self, pool: SandboxPool, owner: str) -> None:
-        """Releases idle workspaces: those of the owner who has too many for another one, then anybody's."""
+        """Releases idle workspaces for one more sandbox: those of the owner at the owner's limit, then anybody's."""
         if pool.max_per_owner is not None:
             missing = pool.held_by(owner) + 1 - pool.max_per_owner
             await self._release_idle(
@@ -145,34 +147,34 @@ class Workspaces:
         await self._serve(pool, coming=1)
 
     async def _serve(self, pool: SandboxPool, *, coming: int) -> None:
-        """Releases as many idle workspaces as those who wait, and `coming` more, need."""
+        """Releases as many idle workspaces as the waiting requests, and `coming` more, need."""
         stats = pool.stats()
         missing = stats.leased + stats.waiting + coming - pool.max_size
         reason = "its sandbox was idle and another conversation needed one"
         await self._release_idle(self._workspaces.values(), missing, reason)
 
     async def _release_idle(self, workspaces: Iterable[Workspace], number: int, reason: str) -> None:
-        """Releases up to `number` idle workspaces: dead ones, then those that ran no code, then the longest unused."""
+        """Releases up to `number` idle workspaces: dead ones, then those that ran no code, then least recently used."""
         spare = [workspace for workspace in workspaces if workspace.spare]
         spare.sort(key=lambda each: (each.container_id is not None, not each.only_warmed, each.last_used))
         for workspace in spare:
             if number <= 0:
                 return
-            if not workspace.spare:  # Somebody has come back to it while another one was given up.
+            if not workspace.spare:  # It came into use while another one was being released.
                 continue
             number -= 1
             log.warning("sandbox taken from an idle conversation", sandbox=workspace.container_id, reason=reason)
             await workspace.release(reason)
 
     async def _serve_waiting(self) -> None:
-        """When a conversation falls idle while another one waits, its sandbox goes."""
+        """Releases the sandbox of a conversation that becomes idle while another one waits for a sandbox."""
         while True:
             await self._fell_idle.wait()
             self._fell_idle = anyio.Event()
             try:
                 pool = await self._get_pool()
             except (CodeActError, SandboxError):
-                continue  # Nobody waits for a sandbox of a pool that is not there.
+                continue  # Without a pool nothing waits for a sandbox.
             await self._serve(pool, coming=0)
 
     async def _expire(self) -> None:
@@ -181,7 +183,7 @@ class Workspaces:
             await self.expire(unused_since=time.monotonic() - self._idle_timeout_s)
 
     async def expire(self, *, unused_since: float) -> None:
-        """Releases the workspaces that nobody has used since then, by the monotonic clock."""
+        """Releases the workspaces that were last used before `unused_since`, a time of the monotonic clock."""
         for conversation_id, workspace in list(self._workspaces.items()):
             if (
                 workspace.idle

@@ -1,4 +1,4 @@
-"""A suspended block: its code waits for the client's answers after the response that ran it has ended."""
+"""A suspended block of code: it waits for results of the client's functions after its response has ended."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -14,10 +14,10 @@ __all__ = ["Suspended"]
 
 
 class Suspended:
-    """A block of code that waits until a client answers the calls it made: `waiting`.
+    """A block of code that waits until a client answers the calls in `waiting`, which the code made.
 
-    Calls that nobody answers within `timeout_s` fail in the code, which then goes on alone. What it shows is kept,
-    as far as the limit on output allows.
+    Calls without an answer after `timeout_s` seconds raise an error in the code, which then continues. Its further
+    output is collected up to the limit on output.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Suspended:
         self._timer = asyncio.get_running_loop().call_later(timeout_s, self._give_up)
 
     def resume(self, values: Mapping[str, str]) -> None:
-        """Lets every call go on: with its value by call id, or with an error where the client sent none."""
+        """Answers every call: with its value from `values`, by call id, or with an error if the client sent none."""
         self._timer.cancel()
         for call in self._waiting.values():
             try:

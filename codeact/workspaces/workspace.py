@@ -1,7 +1,7 @@
-"""One conversation's workspace: gets a sandbox when code needs one, and replaces a dead one.
+"""One conversation's workspace, which owns the conversation's sandbox.
 
-A `Workspace` claims a sandbox when code first needs one, keeps it between requests, replaces it when it
-died, and remembers why, so that the user and the model can be told that the variables are gone.
+It claims a sandbox when code first needs one, keeps it between requests, and replaces it if it died. It remembers the
+reason, so that user and model are informed that the variables are gone.
 """
 
 import time
@@ -18,15 +18,15 @@ from sandbox_pool.sandbox.sandbox import Sandbox
 __all__ = ["GetPool", "MakeRoom", "StagedFile", "Workspace"]
 
 GetPool = Callable[[], Awaitable[SandboxPool]]
-"""Returns the pool, waiting while it starts; raises what kept it from starting."""
+"""Returns the pool, after it has started; raises the error if it cannot start."""
 
 MakeRoom = Callable[[SandboxPool, str], Awaitable[None]]
-"""Releases what an owner needs for one more sandbox."""
+"""Releases idle sandboxes, so that this owner can get one more."""
 
 
 @dataclass(frozen=True, slots=True)
 class StagedFile:
-    """A file of the user's: its name, the SHA-256 of its content, and how to have that."""
+    """A file that the user uploaded: its name, the SHA-256 of its content, and a function that loads the content."""
 
     name: str
     sha256: str
@@ -34,7 +34,7 @@ class StagedFile:
 
 
 class Workspace:
-    """One conversation's hold on a sandbox. One execution at a time, as its conversation has one run."""
+    """The sandbox of one conversation. It runs one execution at a time, since a conversation has one run at a time."""
 
     def __init__(
         self,
@@ -64,19 +64,19 @@ class Workspace:
 
     @property
     def container_id(self) -> str | None:
-        """The living sandbox's id; None when there is none."""
+        """The id of the living sandbox, or None."""
         sandbox = self.living
         return sandbox.id if sandbox is not None else None
 
     @property
     def living(self) -> Sandbox | None:
-        """The sandbox, if there is one and it lives; nothing is claimed."""
+        """The sandbox if there is one and it lives, else None; claims nothing."""
         sandbox = self._sandbox
         return sandbox if sandbox is not None and sandbox.alive else None
 
     @property
     def spare(self) -> bool:
-        """Whether it has a sandbox, alive or not, that is not in use."""
+        """Whether the workspace has a sandbox, alive or not, and is not in use."""
         return self._users == 0 and self._sandbox is not None
 
     @property
@@ -85,11 +85,11 @@ class Workspace:
 
     @property
     def only_warmed(self) -> bool:
-        """Whether it has a sandbox, or is about to, that nothing has been asked of yet."""
+        """Whether its sandbox was, or is being, claimed by `warm_up` and no question has come since."""
         return self._only_warmed and (not self.idle or self.container_id is not None)
 
     def warm_up(self) -> None:
-        """Says that its next sandbox is claimed ahead of a question; `question_came` says that one has come."""
+        """Marks the next sandbox as claimed before a question, until `question_came` is called."""
         self._only_warmed = True
 
     def question_came(self) -> None:
@@ -97,14 +97,14 @@ class Workspace:
 
     @property
     def lost(self) -> str:
-        """Why an earlier sandbox of this conversation is gone."""
+        """The reason why an earlier sandbox of this conversation is gone."""
         if self._sandbox and (death := self._sandbox.death):
             return death.detail
         return self._lost or "the server was restarted, another one answers now, or the sandbox was idle for too long"
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keeps the sandbox from expiring while a run may use it."""
+        """Prevents inside the `with` block that the sandbox expires or is taken for another conversation."""
         self._users += 1
         try:
             yield
@@ -115,10 +115,10 @@ class Workspace:
                 self._on_idle()
 
     async def sandbox(self) -> Sandbox:
-        """The living sandbox, claimed from the pool if need be. Raises `SandboxError`.
+        """Returns the living sandbox, and claims one from the pool if there is none. Raises `SandboxError`.
 
-        Concurrent calls get the same sandbox: one of them claims it, and the next one tries where that fails or is
-        cancelled. A workspace is in use while it claims, so that it does not expire meanwhile.
+        Concurrent calls get the same sandbox: one of them claims it; if that fails or is cancelled, the next one tries.
+        The workspace is in use during the claim, so that it does not expire meanwhile.
         """
         if self.living is not None:
             return self.living
@@ -135,14 +135,14 @@ class Workspace:
                 return self._sandbox
 
     async def define(self, source: str) -> None:
-        """Makes functions known to the kernel, unless it has just these. Raises `SandboxError`."""
+        """Defines functions in the kernel, unless `source` is what it defined last. Raises `SandboxError`."""
         sandbox = await self.sandbox()
         if self._defined != (sandbox.id, source):
             await sandbox.define(source)
             self._defined = (sandbox.id, source)
 
     async def place(self, files: Iterable[StagedFile]) -> None:
-        """Writes what the user gave into the working directory, each file once in a sandbox. Raises `SandboxError`."""
+        """Writes the user's files into the working directory, each once per sandbox. Raises `SandboxError`."""
         sandbox = await self.sandbox()
         for file in files:
             if (sandbox.id, file) not in self._placed:
@@ -150,12 +150,12 @@ class Workspace:
                 self._placed.add((sandbox.id, file))
 
     def take_suspended(self) -> "Suspended | None":
-        """The block that waits for a client in this conversation; it is the caller's from then on."""
+        """Returns the suspended block of this conversation, or None, and hands it over to the caller."""
         suspended, self.suspended = self.suspended, None
         return suspended
 
     async def release(self, reason: str) -> None:
-        """Gives the sandbox up; the pool destroys it in the background. Idempotent; cancelling loses no sandbox."""
+        """Returns the sandbox to the pool, which destroys it in the background. Idempotent, and safe to cancel."""
         sandbox, self._sandbox = self._sandbox, None
         if sandbox is not None and self._pool is not None:
             self._lost = reason

@@ -27,7 +27,7 @@ from codeact.server.requests.tools import DisabledNetwork, MemoryLimit, NoEntrie
 from codeact.server.requests.uploads import uploaded_file
 from codeact.server.services import Services
 from codeact.store import Container, ContainerFile
-from codeact.workspaces.containers import KEPT_BYTES, ContainerGone, Containers
+from codeact.workspaces.containers import STORED_FILE_BYTES, ContainerGone, Containers
 
 __all__ = ["routes"]
 
@@ -146,7 +146,7 @@ async def upload(request: Request) -> Response:
         async with services.containers.running(container) as sandbox:
             info = await sandbox.write_file(path, _pieces(file))
         sha256 = None
-        if info.size_bytes <= KEPT_BYTES:
+        if info.size_bytes <= STORED_FILE_BYTES:
             await file.seek(0)
             sha256 = await store.put_blob(await file.read(), "application/octet-stream", owner=container.owner)
     added = await store.files.add(

@@ -173,8 +173,8 @@ def test_what_is_no_form_with_a_file_is_refused(scripted: Running, container_id:
 def test_a_large_file_stays_in_the_sandbox_and_streams_out(
     client: OpenAI, container_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codeact.workspaces.containers.KEPT_BYTES", 1000)
-    monkeypatch.setattr("codeact.server.routes.containers.KEPT_BYTES", 1000)
+    monkeypatch.setattr("codeact.workspaces.containers.STORED_FILE_BYTES", 1000)
+    monkeypatch.setattr("codeact.server.routes.containers.STORED_FILE_BYTES", 1000)
     content = os.urandom(300_000)
     file = client.containers.files.create(container_id, file=("large.bin", content))
     assert client.containers.files.content.retrieve(file.id, container_id=container_id).read() == content
@@ -266,7 +266,7 @@ def test_a_container_that_dies_while_it_is_listed_or_cleared_shows_what_it_had(
 def test_a_download_that_dies_before_its_first_byte_is_an_error_by_name_and_later_is_cut_off(
     client: OpenAI, scripted: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codeact.server.routes.containers.KEPT_BYTES", 1000)
+    monkeypatch.setattr("codeact.server.routes.containers.STORED_FILE_BYTES", 1000)
     for begun in (False, True):
         container = client.containers.create(name="dying")
         file = client.containers.files.create(container.id, file=("a.bin", os.urandom(3_000_000)))
@@ -286,7 +286,7 @@ def test_a_download_that_dies_before_its_first_byte_is_an_error_by_name_and_late
 def test_another_server_of_the_database_tells_the_truth_about_a_container(
     client: OpenAI, make_server: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codeact.server.routes.containers.KEPT_BYTES", 2)
+    monkeypatch.setattr("codeact.server.routes.containers.STORED_FILE_BYTES", 2)
     container = client.containers.create(name="held")
     kept, large = (client.containers.files.create(container.id, file=("f", content)) for content in (b"k", b"large"))
     server = make_server(pool_min=0)
@@ -374,9 +374,9 @@ def test_what_cannot_be_given_is_refused_by_name(
     client: OpenAI, container_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = client.containers.files.create(container_id, file=("t.png", b"no picture"))
-    monkeypatch.setattr("codeact.server.routes.containers.KEPT_BYTES", 2)
+    monkeypatch.setattr("codeact.server.routes.containers.STORED_FILE_BYTES", 2)
     large = client.containers.files.create(container_id, file=("large", b"large"))
-    monkeypatch.setattr("codeact.server.routes.containers.KEPT_BYTES", 5)
+    monkeypatch.setattr("codeact.server.routes.containers.STORED_FILE_BYTES", 5)
     monkeypatch.setattr("codeact.runs.media.IMAGE_BYTES", 4)
     picture = client.containers.files.create(container_id, file=("p", b"GIF89"))
     image, file = {"type": "input_image", "detail": "auto"}, {"type": "input_file"}

@@ -61,8 +61,8 @@ def urls(http: httpx.Client) -> dict[str, str]:
     """A file whose content is kept in the database, the blob that this is, and a file that only its sandbox has."""
     kept = uploaded(http)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("codeact.workspaces.containers.KEPT_BYTES", 1000)
-        patch.setattr("codeact.server.routes.containers.KEPT_BYTES", 1000)
+        patch.setattr("codeact.workspaces.containers.STORED_FILE_BYTES", 1000)
+        patch.setattr("codeact.server.routes.containers.STORED_FILE_BYTES", 1000)
         large = uploaded(http)
     return {"kept": kept, "blob": f"/v1/blobs/{hashlib.sha256(CONTENT).hexdigest()}", "large": large}
 
