@@ -16,7 +16,7 @@ from codeact.client import Connection, connect, fetch_status
 from codeact.errors import ServerUnreachable
 from codeact.settings import Settings
 
-__all__ = ["INTERRUPTED", "Conversation", "AskOptions", "ask", "open_conversation"]
+__all__ = ["INTERRUPTED", "AskOptions", "Conversation", "ask", "open_conversation"]
 
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended: 128 + SIGINT, as in shells."""
