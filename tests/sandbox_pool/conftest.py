@@ -12,6 +12,7 @@ import pytest
 from sandbox_pool.backends.base import Backend
 from sandbox_pool.backends.process.backend import ProcessBackend
 from sandbox_pool.outputs import Output, Stream
+from sandbox_pool.sandbox.execution import Execution
 from sandbox_pool.sandbox.sandbox import Sandbox
 from sandbox_pool.spec import SandboxSpec
 from tests.needs import missing, prepared_docker
@@ -34,6 +35,17 @@ def new_id() -> str:
 
 def text(outputs: Sequence[Output], name: str = "stdout") -> str:
     return "".join(output.text for output in outputs if isinstance(output, Stream) and output.name == name)
+
+
+async def printed(execution: Execution, expected: str) -> str:
+    """What the code has printed once it is as long as `expected`; text may arrive in any number of pieces."""
+    seen = ""
+    async for output in execution:
+        assert isinstance(output, Stream), output
+        seen += output.text
+        if len(seen) >= len(expected):
+            break
+    return seen
 
 
 async def value(sandbox: Sandbox, expression: str) -> str:

@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 
 from sandbox_pool.errors import SandboxBusy, SandboxGone
-from sandbox_pool.outputs import Stream
 from sandbox_pool.sandbox.sandbox import Sandbox
 from sandbox_pool.spec import Limits
-from tests.sandbox_pool.conftest import SOON_S, SPEC, StartSandbox, text, value
+from tests.sandbox_pool.conftest import SOON_S, SPEC, StartSandbox, printed, text, value
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +21,7 @@ STOP_S = 6.0
 
 async def test_an_interrupt_stops_the_code_and_keeps_the_variables(shared: Sandbox) -> None:
     execution = shared.execute("kept = 'kept'\nprint('running')\nwhile True: pass")
-    assert await anext(execution) == Stream("stdout", "running\n")
+    assert await printed(execution, "running\n") == "running\n"
     await shared.interrupt()
     result = execution.result
     assert (result.status, result.kernel_alive, result.limit) == ("interrupted", True, None)
@@ -162,7 +161,7 @@ async def test_the_death_of_an_idle_kernel_is_noticed_at_once(sandbox: Sandbox) 
 
 async def test_closing_ends_what_runs(sandbox: Sandbox) -> None:
     execution = sandbox.execute("print('partial', flush=True)\nwhile True: pass")
-    assert await anext(execution) == Stream("stdout", "partial\n")
+    assert await printed(execution, "partial\n") == "partial\n"
     await sandbox.close()
     assert (execution.result.status, execution.result.kernel_alive) == ("died", False)
     assert "closed" in execution.result.detail

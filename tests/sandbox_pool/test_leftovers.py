@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from sandbox_pool.outputs import Stream
 from sandbox_pool.sandbox.sandbox import Sandbox
-from tests.sandbox_pool.conftest import StartSandbox, text, value
+from tests.sandbox_pool.conftest import StartSandbox, printed, text, value
 
 pytestmark = pytest.mark.anyio
 
@@ -217,7 +216,7 @@ async def test_commands_write_live_end_with_a_status_and_stop(shared: Sandbox) -
     assert (await run(shared, "!kill -9 $$\nprint(_exit_code)"))[1] == "-9\n"
     assert (await run(shared, "word = 'a'\n!echo {word} $word; sleep 100 >/dev/null &"))[1] == "a a\n"
     async with shared.execute("!echo live; sleep 60\nprint('never')") as execution:
-        assert await anext(execution) == Stream("stdout", "live\n")
+        assert await printed(execution, "live\n") == "live\n"
         await execution.aclose()
     assert execution.result.kernel_alive
     assert execution.result.status == "interrupted"

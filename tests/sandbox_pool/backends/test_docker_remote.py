@@ -24,11 +24,10 @@ from sandbox_pool.backends.docker.backend import DockerBackend
 from sandbox_pool.backends.docker.engine import Engine
 from sandbox_pool.backends.shared.unix_stream import UnixStream
 from sandbox_pool.errors import EngineUnavailable
-from sandbox_pool.outputs import Stream
 from sandbox_pool.sandbox.sandbox import Sandbox
 from sandbox_pool.spec import Limits, SandboxSpec
 from tests.needs import missing, prepared_docker
-from tests.sandbox_pool.conftest import text
+from tests.sandbox_pool.conftest import printed, text
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker]
 
@@ -128,9 +127,7 @@ async def sandbox(remote: DockerBackend) -> AsyncIterator[Sandbox]:
 
 async def test_code_runs_and_its_output_is_live_complete_and_in_order(sandbox: Sandbox) -> None:
     async with sandbox.execute("print('live')\nimport time\ntime.sleep(60)") as execution:
-        first = await anext(execution)
-        assert isinstance(first, Stream)
-        assert first.text.startswith("live")
+        assert await printed(execution, "live\n") == "live\n"
     assert execution.result.status == "interrupted"
     outputs, result = await sandbox.run("for number in range(20_000): print(number)")
     assert (text(outputs), result.status) == ("".join(f"{number}\n" for number in range(20_000)), "ok")

@@ -3,6 +3,8 @@
 import type { Input, Response } from "../wire";
 import { inUse, renewed } from "./access";
 
+const RETRY_MS = 300;
+
 export class Failed extends globalThis.Error {
   readonly status: number;
   readonly code: string | null;
@@ -118,15 +120,22 @@ async function taken(reply: globalThis.Response): Promise<globalThis.Response> {
   throw new Failed(value?.error?.message ?? reply.statusText, reply.status, value?.error?.code ?? null);
 }
 
-/** Where a token says who asks, no cookie may. */
+/**
+ * One request. A GET that found no server is sent once more, as a browser drops all requests when the machine changes
+ * its network. Where a token says who asks, no cookie is sent.
+ */
 async function attempt(method: string, path: string, body: unknown, token = inUse()): Promise<globalThis.Response> {
   const headers = {
     ...(token && { Authorization: `Bearer ${token}` }),
     ...(body !== undefined && { "Content-Type": "application/json" }),
   };
   const credentials = token ? "omit" : "same-origin";
+  const init: RequestInit = { method, headers, credentials, body: body === undefined ? null : JSON.stringify(body) };
   try {
-    return await fetch(address(path), { method, headers, credentials, body: body === undefined ? null : JSON.stringify(body) });
+    return await fetch(address(path), init).catch((error: unknown) => {
+      if (method !== "GET") throw error;
+      return new Promise((go) => setTimeout(go, RETRY_MS)).then(() => fetch(address(path), init));
+    });
   } catch {
     throw new Failed("", 0);
   }
