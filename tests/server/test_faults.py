@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_patience_ends_in_an_error_by_name_and_the_database_learns_of_it_later(
 ) -> None:
     gate = Gate()
     model_server.reply("Before ", gate, "after.")
-    settings = scripted(model_server) | {"store_patience_s": 2.0}
+    settings = scripted(model_server) | {"store_patience_s": 4.0}
     with serving(tmp_path, **settings) as server, connect(server.ws_url, max_size=None) as client:
         client.send(frame({"type": "response.create", "input": "go"}))
         told = follow(client, "response.output_text.delta")
@@ -90,6 +91,8 @@ def test_patience_ends_in_an_error_by_name_and_the_database_learns_of_it_later(
             mongod.resume()
         assert told[-1]["type"] == "response.failed"
         assert told[-1]["response"]["error"]["code"] == "store_unavailable"
+        while server.get("/readyz").status_code != 200:
+            time.sleep(0.05)
         answer = server.get(f"/v1/responses/{told[0]['response']['id']}?stream=true&include=codeact:events").text
         assert json.dumps(told[-1]["sequence_number"]) in answer
         more = {"input": "more", "conversation": told[0]["response"]["conversation"]["id"]}
@@ -124,7 +127,7 @@ def test_a_client_that_hardly_reads_costs_no_memory_and_slows_nobody(tmp_path: P
 def test_a_database_that_hangs_while_code_runs_is_named_as_such(tmp_path: Path, model_server: ModelServer) -> None:
     """The block follows its calls in a task group, whose errors come as a group."""
     model_server.reply("<execute>\nimport time\nprint('begun', flush=True)\ntime.sleep(3)\nlook()\n</execute>")
-    settings = scripted(model_server) | {"store_patience_s": 2.0}
+    settings = scripted(model_server) | {"store_patience_s": 4.0}
     look = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
     with serving(tmp_path, **settings) as server, connect(server.ws_url, max_size=None) as client:
         client.send(frame({"type": "response.create", "input": "go", "tools": [look]}))
