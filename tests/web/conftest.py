@@ -30,7 +30,7 @@ from web.build import BuildError, build
 expect.set_options(timeout=30_000)
 
 NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
-"""Chromium says this when a container of another test comes or goes: it drops what it loads, and the page asks again."""
+"""Chromium says this when a container of another test comes or goes. It drops all requests; the page repeats them."""
 
 
 @pytest.fixture(scope="session")
