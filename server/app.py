@@ -63,12 +63,12 @@ def create_app(
     on_start: Callable[[Services], Coroutine[Any, Any, None]] | None = None,
     supervisor: Supervisor | None = None,
 ) -> Starlette:
-    """The application. Without a key nobody is let in where others can reach it (`codeact.server.auth.auth`).
+    """Builds the application. On an address that others can reach, it requires keys (`codeact.server.auth.auth`).
 
-    Its lifespan returns at once; the database, the sandboxes and the model start in the background, and
-    requests that need one wait for it. When it ends, runs are stopped first, sandboxes next, the database last.
-    `on_start` is run beside the application, once it listens. `supervisor` runs every background task; a failure
-    of one changes nothing for the others.
+    Its lifespan starts at once; the database, the sandboxes and the model start in the background, and requests that
+    need one wait for it. At shutdown, runs stop first, then sandboxes, and the database last. `on_start` runs
+    concurrently once the application listens. `supervisor` runs every background task; a task that fails does not
+    affect the others.
     """
 
     mcp = read_config(settings.mcp_config) if settings.mcp_config is not None else {}
@@ -169,7 +169,7 @@ def create_app(
 
 
 def _waits_for(pool: Component[SandboxPool]) -> str:
-    """Why somebody waits for a sandbox; empty where one is just being started."""
+    """Why somebody waits for a sandbox; empty if one is just being started."""
     if pool.started is None:
         return f"A sandbox is being started. {pool.progress}"
     started = pool.started.value

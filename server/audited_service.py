@@ -1,4 +1,4 @@
-"""The run service as transports call it: each call is in the audit log, under whoever makes it."""
+"""The run service for transports: it records every call in the audit log with its caller."""
 
 import math
 from collections.abc import AsyncGenerator
@@ -17,7 +17,7 @@ __all__ = ["AuditedService"]
 
 
 class AuditedService:
-    """A `RunService` that records who begins, steers, stops and reads a response."""
+    """A `RunService` that records who creates, steers, cancels and reads a response."""
 
     def __init__(self, service: RunService, audit: AuditLog, settings: Settings) -> None:
         self.audit = audit
@@ -29,7 +29,7 @@ class AuditedService:
     ) -> Run:
         """See `RunService.create`. The successors of a run are recorded too.
 
-        Raises `InvalidRequest` also for tools that are not as they are asked for.
+        Also raises `InvalidRequest` for tools that cannot be provided as requested.
         """
 
         def begun(run: Run) -> None:

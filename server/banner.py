@@ -1,4 +1,4 @@
-"""Prints what `codeact serve` has started, a few lines for each component, with reasons."""
+"""Prints what `codeact serve` has started: a few lines per component, with reasons."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ WARM_WITHIN_S = 60.0
 
 
 async def announce(services: Services, console: Console, *, address: str, started: float) -> None:
-    """Prints the address at once, then each part when it has settled, then how to go on."""
+    """Prints the address at once, then each component when it is ready or has failed, then what to do next."""
     console.print(Text.assemble(("codeact ", "bold"), (version("codeact"), "dim"), f"  {address}\n"))
     components: list[Component[Any]] = [services.models, services.pool, services.store]
     for component in components:
@@ -47,7 +47,7 @@ async def announce(services: Services, console: Console, *, address: str, starte
 
 
 async def _pool_problem(services: Services) -> str | None:
-    """What keeps the pool from its minimum; None once it has that."""
+    """Why the pool has not reached its minimum; None if it has."""
     try:
         with anyio.fail_after(WARM_WITHIN_S):
             await (await services.pool.get()).ready()
@@ -59,7 +59,7 @@ async def _pool_problem(services: Services) -> str | None:
 
 
 def _command() -> str:
-    """How this program was called, or by its name alone where that finds it."""
+    """The command that started this program; just its name if that is enough to find it."""
     called = sys.argv[0]
     if Path(called).name != "codeact":
         return "codeact"

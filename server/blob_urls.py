@@ -1,24 +1,26 @@
-"""Makes URLs of the names of blobs in what leaves the server. What is stored names a blob by its hash alone."""
+"""Replaces references to blobs with URLs in everything that leaves the server. Stored documents contain only hashes."""
 
 import re
 
 __all__ = ["frame_with_urls", "url_of", "with_urls"]
 
 MOST_URLS = 10_000
-"""In one piece of JSON; what code prints may look like more of them."""
+"""The limit per piece of JSON. Text that code prints may look like a reference."""
 
-# Each begins with what is rare, so that a long text is looked through at once, whatever stands in it.
+# Each pattern begins with a rare literal, so that long texts are searched fast, whatever they contain.
 _WHOLE = re.compile(rb'"blob:(?<!\\"blob:)([0-9a-f]{64})(?=")')
 _CUT = re.compile(rb'; all of them: blob:([0-9a-f]{64})(?="|\])')
 
 
 def url_of(sha256: str) -> str:
-    """The path under which the blob is served."""
+    """The path that serves the blob."""
     return f"/v1/blobs/{sha256}"
 
 
 def with_urls(json: bytes) -> bytes:
-    """JSON of ours with URLs in place of the names of blobs: where a whole string is one, and after what was cut."""
+    """Replaces references in our JSON: strings that are a reference, and the references in texts
+    that were shortened.
+    """
     if b"blob:" not in json:
         return json
     json = _WHOLE.sub(rb'"/v1/blobs/\1', json, MOST_URLS)
@@ -26,5 +28,5 @@ def with_urls(json: bytes) -> bytes:
 
 
 def frame_with_urls(frame: str) -> str:
-    """One event, as `with_urls`."""
+    """`with_urls` for one event."""
     return with_urls(frame.encode()).decode() if "blob:" in frame else frame

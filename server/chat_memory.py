@@ -15,16 +15,16 @@ MAX_CHATS = 10_000
 
 
 class ChatMemory:
-    """Remembers which response produced an answer that a client shows; keeps the 10,000 used last.
+    """Remembers which response gave an answer that a client resends. Holds the 10,000 most recently used chats.
 
-    Forgetting is harmless: the history is then read as it was sent, and the code's variables are gone.
+    Forgetting one is harmless: the resent history is used then, but the code's variables are gone.
     """
 
     def __init__(self) -> None:
         self._responses: OrderedDict[str, str] = OrderedDict()
 
     def find(self, messages: Sequence[Said], *, owner: str) -> str | None:
-        """The response that gave the last answer in `messages`, if all of them are as they were."""
+        """The response that gave the last answer in `messages`, if all messages are unchanged; otherwise None."""
         answers = [index for index, message in enumerate(messages) if message[0] == "assistant"]
         if not answers:
             return None

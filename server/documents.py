@@ -1,6 +1,6 @@
-"""Answers with stored documents, however large: what is long is encoded and sent piece by piece.
+"""Sends stored documents of any size: large ones are encoded and sent in pieces.
 
-So the event loop serves others meanwhile, and no document is in memory twice.
+So the event loop can serve others meanwhile, and no document is in memory twice.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -18,17 +18,17 @@ from codeact.store import StoredResponse
 __all__ = ["document_pieces", "document_response"]
 
 SMALL_CHARS = 50_000
-"""What is encoded in one go."""
+"""Smaller values are encoded at once."""
 WHOLE_BYTES = 1_000_000
-"""What is sent in one go, with its length before it."""
+"""Smaller bodies are sent at once, with a Content-Length."""
 NAME_CHARS = 100
-"""How long `; all of them: blob:…]` is, at most."""
+"""The maximum length of `; all of them: blob:…]`."""
 PLACE = b"\0"
-"""Where a large value belongs: JSON of ours has no such byte."""
+"""A placeholder for a large value. Our JSON never contains this byte."""
 
 
 async def document_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """As `json_response`, for what is as large as users' questions and answers are."""
+    """Like `json_response`, for content that may be as large as users' questions and answers."""
     pieces = document_pieces(content)
     begin = bytearray()
     async for piece in pieces:
@@ -40,7 +40,10 @@ async def document_response(content: Any, status: int = 200, headers: dict[str, 
 
 
 async def document_pieces(content: Any) -> AsyncIterator[bytes]:
-    """The document as JSON, with URLs of its blobs. Each step takes a few milliseconds of the loop at most."""
+    """The document as JSON in pieces, with URLs of blobs.
+
+    Each step occupies the event loop for a few milliseconds at most.
+    """
     slices = Slices()
     async for piece in _pieces(content, slices):
         yield piece
@@ -86,7 +89,7 @@ async def _pieces(value: Any, slices: Slices) -> AsyncIterator[bytes]:
 
 
 def _cut(text: str) -> Iterator[str]:
-    """The text in pieces, with the name of a blob behind what was cut never in two of them."""
+    """Splits the text without splitting the reference at the end of a shortened text."""
     at = 0
     while at < len(text):
         end = at + PIECE_CHARS
@@ -97,7 +100,7 @@ def _cut(text: str) -> Iterator[str]:
 
 
 def _is_small(value: Any) -> bool:
-    """Looks at so many of its parts as tell, one after the other."""
+    """Whether encoding the value is cheap. Looks only at as many of its parts as necessary."""
     left = SMALL_CHARS
     waiting = [iter((value,))]
     while waiting:
@@ -134,7 +137,7 @@ def _parts(value: Any) -> Iterable[tuple[str, Any]]:
 
 
 def _frame(value: Any, large: Iterable[str]) -> Any:
-    """The same, with a place for each of its large parts."""
+    """The value with a placeholder for each of its large parts."""
     if not isinstance(value, msgspec.Struct):
         return dict(_parts(value)) | dict.fromkeys(large, msgspec.Raw(PLACE))
     frame = copy(value)

@@ -1,4 +1,4 @@
-"""Turns our exceptions into the standard error envelope, the same over HTTP and on a socket."""
+"""Turns our exceptions into the standard error envelope, for HTTP and sockets."""
 
 import math
 from typing import Any
@@ -28,8 +28,10 @@ class Unauthorized(CodeActError):
 
 
 def status_of(error: CodeActError | SandboxError) -> int:
-    """HTTP status for an error of ours; a sandbox that cannot be had is a 503, and a 429 where others of the same
-    owner are why; a file that is not there a 404; anything else of its tree is a 500.
+    """The HTTP status of an error of ours.
+
+    An unavailable sandbox is 503, or 429 if the owner's other sandboxes are the reason; a missing file is 404; any
+    other `SandboxError` is 500.
     """
     if isinstance(error, CodeActError):
         return error.status
@@ -41,12 +43,12 @@ def status_of(error: CodeActError | SandboxError) -> int:
 
 
 def close_reason(message: str) -> str:
-    """As much of it as a close frame holds: 123 bytes (RFC 6455, 5.5)."""
+    """Shortens the message to the 123 bytes that a close frame can hold (RFC 6455, 5.5)."""
     return message.encode()[:123].decode(errors="ignore")
 
 
 def envelope(error: CodeActError | SandboxError) -> dict[str, Any]:
-    """`{"error": {message, type, code, param}}`, as the standard has it, in words for whoever asked."""
+    """`{"error": {message, type, code, param}}` as in the standard, with what the current reader may see."""
     status = status_of(error)
     code, message = disclosed(error)
     param = getattr(error, "param", None)
@@ -55,7 +57,7 @@ def envelope(error: CodeActError | SandboxError) -> dict[str, Any]:
 
 
 def raised(error: ResponseError) -> CodeActError:
-    """What a response failed with, as the exception that it was."""
+    """Recreates an exception from the error of a response."""
     kinds = [CodeActError]
     for kind in kinds:
         kinds += kind.__subclasses__()
@@ -66,13 +68,13 @@ def raised(error: ResponseError) -> CodeActError:
 
 
 def _kind(status: int) -> str:
-    """The Open Responses specification's names for kinds of errors."""
+    """The Open Responses specification's name for this kind of error."""
     kinds = {404: "not_found", 429: "too_many_requests"}
     return kinds.get(status, "server_error" if status >= 500 else "invalid_request")
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A JSON answer encoded by msgspec, with URLs of blobs in place of their names."""
+    """A JSON response encoded by msgspec, with URLs in place of references to blobs."""
     return Response(with_urls(msgspec.json.encode(content)), status, headers, media_type="application/json")
 
 
@@ -104,7 +106,7 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
 
 
 async def _gone(request: Request, error: Exception) -> Response:
-    """The client left before its body had arrived: nobody reads this answer, and nothing of ours failed."""
+    """The client disconnected before its body had arrived. Nobody reads this answer, and it is not our failure."""
     body = {"message": "The body did not arrive.", "type": _kind(400), "code": "client_disconnected", "param": None}
     return json_response({"error": body}, 400)
 

@@ -1,6 +1,6 @@
-"""HTTP/1.1 and WebSockets as uvicorn serves them, with bounds on what a client can make us hold.
+"""uvicorn's HTTP/1.1 and WebSocket protocols, with limits on what a client can make the server hold.
 
-uvicorn with httptools collects headers and waits for bodies and readers for as long as they take.
+By itself, uvicorn with httptools collects headers and waits for bodies and readers without limits.
 """
 
 import asyncio
@@ -21,23 +21,23 @@ __all__ = ["BoundedHttpProtocol", "BoundedWebSocketProtocol", "http_protocol"]
 HEAD_BYTES = 64 * 1024
 HEAD_TIMEOUT_S = 20.0
 BODY_FIRST_S, BODY_BYTES_PER_S = 20.0, 1_000
-"""A body may take 20 s, and a second more for each 1,000 bytes that have come."""
+"""A body may take 20 s, plus one second for each 1,000 bytes that have arrived."""
 BODY_CHECK_S = 2.0
 STALLED_S = 60.0
-"""How long a client may leave unread what has been sent to it."""
+"""How long a client may not read what has been sent to it."""
 
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Ends a connection
-    - whose request line and headers pass 64 KiB (431), or are not there within 20 s;
-    - whose body comes too slowly (408); time in which we do not read it does not count;
-    - whose client reads nothing of its answer for a minute;
-    - that waits for longest, where more wait than may (`PendingConnections`).
+    """Closes a connection
+    - whose request line and headers exceed 64 KiB (431), or do not arrive within 20 s;
+    - whose body arrives too slowly (408), not counting the time in which we do not read it;
+    - whose client does not read its answer for a minute;
+    - that has waited longest, if more connections wait than are allowed (`PendingConnections`).
 
-    The application is called once the first bytes of a body have come: until then a connection costs little.
+    The application is called only when the first bytes of a body have arrived: until then a connection costs little.
     """
 
     waiting: ClassVar[PendingConnections] = PendingConnections(most=1_000_000, most_per_client=1_000_000)
@@ -100,7 +100,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._start()
 
     def shutdown(self) -> None:
-        """Ends a connection at once where nothing but its body is missing."""
+        """Closes a connection at once if it only waits for the body of a request."""
         super().shutdown()
         if self._start_app is not None:
             self.transport.close()
@@ -119,7 +119,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
-        """Clients that send `Expect: 100-continue` send no body before the application asks for it."""
+        """Delays the application until the body begins.
+
+        Not for `Expect: 100-continue`: those clients send no body before the application asks for it.
+        """
         start = partial(super()._start_asgi_task, cycle, app)
         if cycle.more_body and not cycle.body and not cycle.waiting_for_100_continue and _has_body(cycle.scope):
             self._start_app = start
@@ -143,7 +146,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         _cancel(self._stalled)
 
     def _check_body(self) -> None:
-        """Looks every two seconds whether enough of the body has come."""
+        """Checks every two seconds whether enough of the body has arrived."""
         if not self.flow.read_paused:
             self._body_s += BODY_CHECK_S
         if self._body_s <= BODY_FIRST_S + self._body_bytes / BODY_BYTES_PER_S:
@@ -159,8 +162,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 
 class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
-    """Ends a connection whose client reads nothing for a minute. A ping that is not answered asks it to close, but
-    that waits until what was sent before has been read.
+    """Closes a connection whose client does not read for a minute.
+
+    An unanswered ping only asks for a close, which waits until everything sent before has been read.
     """
 
     _stalled: asyncio.TimerHandle | None = None
@@ -179,12 +183,12 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
 
 
 def http_protocol(waiting: PendingConnections) -> type[BoundedHttpProtocol]:
-    """The protocol of one server: its connections count for these bounds."""
+    """The HTTP protocol class of one server, whose connections share these limits."""
     return type("ServerHttpProtocol", (BoundedHttpProtocol,), {"waiting": waiting})
 
 
 def _has_body(scope: "HTTPScope") -> bool:
-    """RFC 9112, 6.3: a request has a body where its head says how long it is, or that it comes in chunks."""
+    """Whether the headers announce a body (RFC 9112, 6.3)."""
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")
         for name, value in scope["headers"]

@@ -1,4 +1,4 @@
-"""Ends the process when an orderly stop takes too long."""
+"""Ends the process if an orderly stop takes too long."""
 
 import os
 import sys
@@ -12,14 +12,14 @@ EXIT_CODE = 1
 
 
 def _exit(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)  # noqa: T201 - the last words of the process
+    print(message, file=sys.stderr, flush=True)  # noqa: T201  # the process ends now
     os._exit(EXIT_CODE)
 
 
 class LastResort:
-    """A timer in a thread of its own, so that neither a task that hangs nor a loop that is stuck keeps the process.
+    """A timer in its own thread, so that neither a hanging task nor a stuck event loop can keep the process alive.
 
-    What is left behind then (sandboxes, an embedded mongod, unfinished responses) is found by the next start.
+    The next start cleans up what is left behind (sandboxes, an embedded mongod, unfinished responses).
     """
 
     def __init__(self, end: Callable[[str], None] = _exit) -> None:
@@ -28,7 +28,7 @@ class LastResort:
         self._timer: threading.Timer | None = None
 
     def within(self, seconds: float) -> None:
-        """The process ends in so many seconds, or sooner where an earlier call said so."""
+        """Ends the process after this time, or earlier if an earlier call said so."""
         at = time.monotonic() + seconds
         if at < self._at:
             self.call_off()
@@ -38,7 +38,7 @@ class LastResort:
             self._timer.start()
 
     def call_off(self) -> None:
-        """The process has ended in good order."""
+        """Cancels the timer: the process has ended in good order."""
         if self._timer is not None:
             self._timer.cancel()
         self._at, self._timer = float("inf"), None

@@ -1,4 +1,4 @@
-"""Maintains the history in the background: updates old conversations, and purges deleted ones."""
+"""Maintains the history in the background: updates old conversations and purges deleted ones."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,10 +16,11 @@ PAUSE_S = 3600.0
 
 
 async def maintain(store: Store, *, retention: timedelta) -> None:
-    """Runs until it is cancelled: brings older conversations up to date, then purges what was deleted long enough ago.
+    """Runs until cancelled: updates old conversations, purges those deleted longer ago than `retention`, recounts
+    bytes.
 
-    Several servers over one database may do this at the same time. An error of the database is tried again later;
-    a conversation that cannot be read is left out, and does not keep the others from their turn.
+    Several servers of one database may do this at the same time. After a database error it tries again later. A
+    conversation that cannot be read is skipped.
     """
     while True:
         try:

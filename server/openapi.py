@@ -1,6 +1,6 @@
-"""Builds the OpenAPI 3.1 document from the application's routes and the types that they validate by.
+"""Builds the OpenAPI 3.1 document from the application's routes and the types with which they validate.
 
-A handler says by `@operation` what it takes and gives; its docstring is its description. Nothing is said twice.
+A handler declares its types with `@operation`; its docstring is the description. Nothing is written twice.
 """
 
 import functools
@@ -35,21 +35,21 @@ class ErrorBody(msgspec.Struct):
 
 
 class Envelope(msgspec.Struct):
-    """What every answer with a status of 400 or more holds."""
+    """The body of every answer with a status of 400 or more."""
 
     error: ErrorBody
 
 
 class NoQuery(msgspec.Struct):
-    """For routes without parameters."""
+    """For routes without query parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Types of the JSON body, of the query and of the answer; with `streams`, the answer may be SSE.
+    """The types of a route's JSON body, query and answer. `streams`: the answer may be SSE.
 
-    `files` are media types that the answer may have in place of JSON; `upload`: the body may be a form with a file;
-    `status` is what success is answered with.
+    `files` are media types that the answer may have instead of JSON. `upload`: the body may be a form with a file.
+    `status` is that of a successful answer.
     """
 
     answer: Any
@@ -71,7 +71,10 @@ def operation(
     upload: bool = False,
     status: int = 200,
 ) -> Callable[[Handler], Handler]:
-    """Marks a handler as part of the document; see `Operation`. Without a `query` it refuses parameters by name."""
+    """Adds a handler to the document; see `Operation`.
+
+    Without `query`, the handler refuses all query parameters by name.
+    """
 
     def mark(handler: Handler) -> Handler:
         @functools.wraps(handler)
@@ -87,7 +90,7 @@ def operation(
 
 
 def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
-    """Every route whose handler is marked."""
+    """The document of every route whose handler is marked."""
     marked = [
         (route, found)
         for route in routes
@@ -123,7 +126,7 @@ def _described(route: Route, found: Operation, schemas: dict[str, Any]) -> dict[
     if found.answer is not None:
         content["application/json"] = {"schema": schemas[str(found.answer)]}
     if found.streams:
-        content["text/event-stream"] = {}  # `data` of each event is an `Event`, or `[DONE]`.
+        content["text/event-stream"] = {}  # The `data` of each event is an `Event`, or `[DONE]`.
     error = {"application/json": {"schema": schemas[str(Envelope)]}}
     described: dict[str, Any] = {
         "operationId": f"{route.endpoint.__module__.rsplit('.', 1)[1]}.{route.endpoint.__name__}",
@@ -165,10 +168,10 @@ def _query_parameters(query: type[msgspec.Struct] | None) -> list[dict[str, Any]
 
 
 def _schema(type_: Any) -> dict[str, Any]:
-    """A query cannot say null: leaving it out does."""
+    """The schema of a query parameter, without null: a query omits the parameter instead."""
     parts = [part for part in getattr(type_, "__args__", ()) if part is not type(None)]
     if len(parts) < len(getattr(type_, "__args__", ())):
-        type_ = Union[tuple(parts)]  # noqa: UP007 (a union of what is left)
+        type_ = Union[tuple(parts)]  # noqa: UP007  # the union of the remaining types
     return msgspec.json.schema(type_)
 
 

@@ -1,4 +1,4 @@
-"""Chooses which connections without a whole request to close, so that others find room."""
+"""Selects which idle connections to close, so that new ones find room."""
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
@@ -7,10 +7,10 @@ __all__ = ["PendingConnections"]
 
 
 class PendingConnections:
-    """Bounds how many connections may wait, from one address and in all.
+    """Limits how many connections may wait, per address and in total.
 
-    A connection waits from its beginning until it has sent a whole request, and again from the answer on. Beyond a
-    bound the one that has waited longest is closed: who sends a request at once is through long before.
+    A connection waits from its beginning until it has sent a complete request, and again after the answer. Beyond a
+    limit, the one that has waited longest is closed: a client that sends its request at once is not affected.
     """
 
     def __init__(self, *, most: int, most_per_client: int) -> None:
@@ -23,7 +23,7 @@ class PendingConnections:
         return len(self._all)
 
     def add(self, connection: Hashable, client: str) -> Iterator[Hashable]:
-        """Notes that it waits from now on. Gives those that are to be closed; they do not count any more."""
+        """Notes that the connection waits from now on. Yields those to close, which no longer count."""
         self.remove(connection)
         self._all[connection] = client
         of_client = self._by_client.setdefault(client, OrderedDict())
@@ -38,7 +38,7 @@ class PendingConnections:
             yield oldest
 
     def remove(self, connection: Hashable) -> None:
-        """Notes that it waits no longer. Idempotent."""
+        """Notes that the connection no longer waits. Idempotent."""
         client = self._all.pop(connection, None)
         if client is not None:
             of_client = self._by_client[client]

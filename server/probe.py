@@ -16,7 +16,7 @@ FRESH_S = 0.2
 
 
 class Probe:
-    """Asks the database; callers that come at the same time share one answer, so that many cost no more than one."""
+    """Pings the database. Concurrent callers share one answer, so that many probes cost no more than one."""
 
     def __init__(self, store: Component[Store], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -27,12 +27,12 @@ class Probe:
         self._took_s: float | None = None
 
     async def problem(self) -> str:
-        """Why the database does not answer; empty where it does."""
+        """Why the database does not answer; empty if it does."""
         await self.ping_s()
         return self._problem
 
     async def ping_s(self) -> float | None:
-        """How long a round trip to the database takes; None where it does not answer."""
+        """The duration of a round trip to the database; None if it does not answer."""
         async with self._asking:
             if self._clock() - self._asked_at > FRESH_S:
                 await self._ask()

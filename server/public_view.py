@@ -1,6 +1,6 @@
-"""Builds what strangers with a link see of a conversation, from public fields alone.
+"""Builds what strangers with a link see of a conversation, from an allow-list of fields.
 
-Everything here is copied field by field, so that a new field of an item stays private until somebody adds it here.
+Everything is copied field by field, so that a new field of an item stays private until somebody adds it here.
 """
 
 import re
@@ -20,9 +20,9 @@ from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionRes
 __all__ = ["SharedConversation", "images_of", "shared_conversation"]
 
 FULL_TEXT = re.compile(r"; all of them: blob:[0-9a-f]{64}\]")
-"""Ends the line that stands for what was cut out of a long text: all of it is kept for the owner alone."""
+"""The end of the line in a shortened text that refers to the complete text, which only the owner may read."""
 KEPT = "codeact:url"
-"""In an output's metadata: the URL of what was too large for its place, by media type."""
+"""In an output's metadata: the references of large values, by media type."""
 IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
 SHOWN_TYPES = IMAGES | {"text/plain", "text/html", "text/markdown", "text/latex", "application/json"}
 
@@ -40,7 +40,7 @@ class SharedPicture(msgspec.Struct, frozen=True, tag="input_image"):
 
 
 class SharedQuestion(msgspec.Struct, frozen=True, tag="message"):
-    """What the user said, or what an earlier answer said that the client sent back."""
+    """A message of the user, or an earlier answer that the client sent back."""
 
     role: Literal["user", "assistant"]
     content: list[SharedText | SharedEarlier | SharedPicture]
@@ -67,7 +67,7 @@ class SharedImage(msgspec.Struct, frozen=True, tag="image"):
 
 
 class SharedOutput(msgspec.Struct, frozen=True):
-    """A stream's text, a display or an exception, as a notebook has them; the other fields are left out."""
+    """Output of a stream, a display or an exception, as in a notebook; other fields are omitted."""
 
     output_type: Literal["stream", "display_data", "execute_result", "error"]
     name: str | msgspec.UnsetType = msgspec.UNSET
@@ -113,7 +113,7 @@ class SharedResponse(msgspec.Struct, frozen=True):
 
 
 class SharedConversation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a link shows: title, questions, prose, code and its outputs, and URLs of images."""
+    """What a link shows: title, questions, prose, code with its outputs, and URLs of images."""
 
     object: Literal["codeact:shared_conversation"] = "codeact:shared_conversation"
     title: str | None
@@ -125,7 +125,7 @@ class SharedConversation(msgspec.Struct, frozen=True, kw_only=True):
 async def shared_conversation(
     thread: Sequence[StoredResponse], share: Share, *, title: str | None, created_at: float
 ) -> SharedConversation:
-    """The branch as a stranger sees it, made in slices. Its images have URLs that work for this link alone."""
+    """The branch as a stranger sees it, built in slices. The URLs of its images work only with this link."""
     view = _View(lambda sha256: f"/v1/shares/{share.token}/blobs/{sha256}")
     return SharedConversation(
         title=title,
@@ -136,7 +136,7 @@ async def shared_conversation(
 
 
 async def images_of(thread: Iterable[StoredResponse]) -> frozenset[str]:
-    """The SHA-256 sums of the images that the shared view of this branch shows, and of nothing else."""
+    """The SHA-256 sums of exactly those images that the shared view of this branch shows."""
     found: set[str] = set()
 
     def collect(sha256: str) -> str:
@@ -150,7 +150,7 @@ async def images_of(thread: Iterable[StoredResponse]) -> frozenset[str]:
 
 
 class _View:
-    """`url` gives the address of an image, by its SHA-256."""
+    """Converts stored items. `url` returns the address of an image for its SHA-256."""
 
     def __init__(self, url: Callable[[str], str]) -> None:
         self._url = url
@@ -174,7 +174,9 @@ class _View:
         )
 
     def _question(self, item: e.Input) -> SharedQuestion | None:
-        """None for what is not the user's or an answer's: instructions, and observations that a client sent back."""
+        """None for items that are neither the user's nor an answer: instructions, and observations that a client sent
+        back.
+        """
         if not isinstance(item, e.InputMessage) or item.role not in ("user", "assistant"):
             return None
         content = [shown for part in item.content if (shown := self._part(part)) is not None]
@@ -231,13 +233,13 @@ class _View:
         )
 
     def _urls(self, stored_urls: object) -> dict[str, str]:
-        """The URLs of images alone: the owner alone sees other large values."""
+        """The URLs of images only: other large values are for the owner."""
         urls = stored_urls.items() if isinstance(stored_urls, dict) else ()
         found = {mime: self._image(url) for mime, url in urls if mime in IMAGES and isinstance(url, str)}
         return {mime: image for mime, image in found.items() if image is not None}
 
     def _image(self, url: str) -> str | None:
-        """An address for strangers; None for what is no image of this server's."""
+        """An address for strangers; None if it is not an image of this server."""
         sha256 = sha256_of(url)
         if sha256 is not None:
             return self._url(sha256)

@@ -1,4 +1,4 @@
-"""Decides who may read the details of `/readyz`."""
+"""Decides who may see the details of `/readyz`."""
 
 import anyio
 from starlette.requests import Request
@@ -17,9 +17,9 @@ FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-
 
 
 async def sees_details(request: Request) -> bool:
-    """Whether the request carries an operator's key or, where no keys are needed, comes from this machine itself.
+    """Whether the request has an operator's key or, if no keys are required, comes from this machine.
 
-    Never waits for a database that is down: its readers are told less then, and in time.
+    Never waits for a database that is down: the answer then has fewer details, but is in time.
     """
     services: Services = request.app.state.codeact
     if not keys_are_needed(services.settings):
@@ -36,8 +36,10 @@ async def sees_details(request: Request) -> bool:
 
 
 def _is_local(request: Request, services: Services) -> bool:
-    """A proxy on this machine comes from loopback too, so that everybody would seem to be here: where
-    CODEACT_PUBLIC_URL or a header tells of one, nobody is.
+    """Whether the request comes from this machine.
+
+    Requests through a proxy on this machine also come from loopback. So if CODEACT_PUBLIC_URL or a header indicates a
+    proxy, no request counts as local.
     """
     peer = request.client.host if request.client is not None else ""
     forwarded = any(name in request.headers for name in FORWARDED)

@@ -1,4 +1,4 @@
-"""Runs the application under uvicorn until the server is stopped."""
+"""Runs the application with uvicorn until the server is stopped."""
 
 import asyncio
 import errno
@@ -36,14 +36,15 @@ __all__ = ["Server", "serve", "uvicorn_config"]
 
 CLOSE_CONNECTIONS_S = 5
 MOST_WAITING, MOST_FILES = 4_096, 65_536
-END_S, HURRIED_END_S = 25.0, 10.0
-"""From a signal to the end of the process, beside CODEACT_DRAIN_S."""
+END_S, SECOND_SIGNAL_END_S = 25.0, 10.0
+"""The limits from a signal to the end of the process, in addition to CODEACT_DRAIN_S."""
 
 
 def uvicorn_config(app: Starlette, settings: Settings) -> uvicorn.Config:
-    """websockets' implementation without deflate (14 % CPU in bursts, five times the memory), pings on.
+    """The configuration of uvicorn: `websockets` without deflate (which costs 14 % CPU in bursts and five times the
+    memory), with pings.
 
-    Half of the files that this process may open are for connections that have not asked for anything yet.
+    At most half of the files that this process may open are for connections that have not sent a request yet.
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_WAITING if files == resource.RLIM_INFINITY else min(MOST_WAITING, files // 2)
@@ -61,37 +62,39 @@ def uvicorn_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_level="warning",
         server_header=False,
-        proxy_headers=False,  # `codeact.server.auth.proxies` reads them, from trusted proxies alone
+        proxy_headers=False,  # `codeact.server.auth.proxies` reads them, from trusted proxies only
         timeout_graceful_shutdown=CLOSE_CONNECTIONS_S,
     )
 
 
 class Server(uvicorn.Server):
-    """Ends the runs before it waits for connections, so that every client still reads its last event.
+    """A server that ends the runs before it waits for connections, so that every client can still read its last event.
 
-    SIGTERM lets runs under way end by themselves first, for CODEACT_DRAIN_S; another signal, whichever it is,
-    stops them at once. SIGINT (Ctrl-C) stops them at once. The process then ends within 25 s, and within 10 s of
-    a second signal, whatever hangs: in good order, or else with exit code 1.
+    On SIGTERM, running runs may complete within CODEACT_DRAIN_S; any further signal stops them at once. SIGINT (Ctrl-C)
+    stops them at once. The process then ends within 25 s, and within 10 s of a second signal, whatever hangs: in good
+    order, or else with exit code 1.
 
-    `failure` says why the server ended by itself: a background task that failed again and again.
+    `failure` says why the server ended by itself: a background task failed again and again.
     """
 
-    def __init__(self, config: uvicorn.Config, *, end_s: float = END_S, hurried_end_s: float = HURRIED_END_S) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, end_s: float = END_S, second_signal_end_s: float = SECOND_SIGNAL_END_S
+    ) -> None:
         super().__init__(config)
         self.failure: str | None = None
         self.last_resort = LastResort()
         self._end_s = end_s
-        self._hurried_end_s = hurried_end_s
-        self._drains = False
-        self._hurry: Callable[[], object] = lambda: None
+        self._second_signal_end_s = second_signal_end_s
+        self._is_draining = False
+        self._stop_draining: Callable[[], object] = lambda: None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._drains = sig == signal.SIGTERM and not self.should_exit
+        self._is_draining = sig == signal.SIGTERM and not self.should_exit
         if self.should_exit:
-            self._hurry()
-            self.last_resort.within(self._hurried_end_s)
+            self._stop_draining()
+            self.last_resort.within(self._second_signal_end_s)
         else:
-            self.last_resort.within(self._end_s + (self._app.state.settings.drain_s if self._drains else 0))
+            self.last_resort.within(self._end_s + (self._app.state.settings.drain_s if self._is_draining else 0))
         self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
@@ -120,8 +123,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         services = self._services
         with anyio.CancelScope() as draining:
-            self._hurry = partial(asyncio.get_running_loop().call_soon_threadsafe, draining.cancel)
-            await services.runs.stop(drain_s=services.settings.drain_s if self._drains else 0)
+            self._stop_draining = partial(asyncio.get_running_loop().call_soon_threadsafe, draining.cancel)
+            await services.runs.stop(drain_s=services.settings.drain_s if self._is_draining else 0)
         await services.runs.stop(drain_s=0)
         await super().shutdown(sockets)
 
@@ -129,8 +132,8 @@ class Server(uvicorn.Server):
 def serve(settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM.
 
-    Raises `ConfigurationError` for an address that cannot be had, or where a key is needed and none exists, and
-    `CodeActError` where the server ended by itself since a part of it failed again and again.
+    Raises `ConfigurationError` if the address is not available, or if a key is required and none exists; and
+    `CodeActError` if the server ended by itself because a part of it failed again and again.
     """
     started = time.monotonic()
     configure(settings.log_level or ("warning" if sys.stderr.isatty() else "info"), json=settings.log_format == "json")
@@ -143,7 +146,7 @@ def serve(settings: Settings) -> None:
     is_this_machine = host == "127.0.0.1" or ipaddress.ip_address(host).is_unspecified
     address = f"http://{'localhost' if is_this_machine else f'[{host}]' if ':' in host else host}:{port}"
     app = create_app(settings, on_start=partial(announce, console=Console(), address=address, started=started))
-    # uvicorn raises the signal that stopped it once more when it has ended; we have ended in good order then.
+    # uvicorn raises the signal that stopped it again when it has ended; ignore it, the stop was orderly.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: None)
     server = Server(uvicorn_config(app, settings))
@@ -156,7 +159,7 @@ def serve(settings: Settings) -> None:
 
 
 def _raise_file_limit() -> None:
-    """Each connection is an open file, and 1,024 is the usual limit of a shell."""
+    """Raises the limit of open files: each connection is one, and a shell's usual limit is 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -27,8 +27,9 @@ __all__ = ["Services"]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The components, which may still be starting, and the service that answers with them. One for each application,
-    at `app.state.codeact`.
+    """The components, which may still be starting, and the service that uses them.
+
+    Each application has one, at `app.state.codeact`.
     """
 
     settings: Settings

@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 def components(
     settings: Settings, supervisor: Supervisor
 ) -> tuple[Component[Store], Component[SandboxPool], Component[ModelRegistry]]:
-    """Makes the three components, not yet running. `supervisor` runs the tasks inside of them."""
+    """Makes the three components, which are not running yet. `supervisor` runs the tasks inside them."""
 
     @asynccontextmanager
     async def database(component: Component[Store]) -> AsyncIterator[Started[Store]]:

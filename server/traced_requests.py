@@ -1,4 +1,4 @@
-"""Middleware: what a request begins belongs to the trace that its `traceparent` names."""
+"""Middleware that continues the trace in a request's `traceparent` header."""
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -9,7 +9,7 @@ __all__ = ["TracedRequests"]
 
 
 class TracedRequests:
-    """Takes the W3C trace context of HTTP requests and of the handshake of sockets."""
+    """Reads the W3C trace context of HTTP requests and WebSocket handshakes."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Measures the event loop's lag from a thread, and dumps the stacks of a stuck loop."""
+"""Measures the event loop's lag from a thread, and dumps the stacks if the loop is stuck."""
 
 import asyncio
 import faulthandler
@@ -20,20 +20,20 @@ BEAT_S = 0.1
 STUCK_S = 5.0
 MOST_FRAMES = 50
 REMEMBERED_S = 15.0
-"""Longer than the usual 10 s between two probes, so that one of them hears of each stall."""
+"""Longer than the usual 10 s between two probes, so that at least one of them sees each stall."""
 
 
 class Watchdog:
-    """Asks the loop for a sign of life ten times a second; how long that takes is the loop's lag.
+    """Schedules a callback on the loop ten times a second; the time until it runs is the loop's lag.
 
-    A time in which this thread did not run either (the process was stopped, the machine slept) says nothing
-    about the loop and is left out.
+    Time in which this thread did not run either (the process was stopped, the machine slept) says nothing about the
+    loop and does not count.
     """
 
     def __init__(self, *, stuck_s: float = STUCK_S, remembered_s: float = REMEMBERED_S) -> None:
         self.stuck_s = stuck_s
         self.stalls = 0
-        """How often the loop was stuck for longer than `stuck_s`."""
+        """How often the loop was stuck for at least `stuck_s`."""
         self._remembered_s = remembered_s
         self._lags: deque[tuple[float, float]] = deque()
         self._pending_s = 0.0
@@ -43,7 +43,7 @@ class Watchdog:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Watches the running loop until it is left."""
+        """Watches the running loop until exit."""
         loop = asyncio.get_running_loop()
         self._looping = threading.get_ident()
         thread = threading.Thread(target=self._watch, args=(loop,), name="watchdog", daemon=True)
@@ -56,7 +56,7 @@ class Watchdog:
 
     @property
     def lag_s(self) -> float:
-        """The worst lag of the last seconds, a stall that still goes on included. For any thread."""
+        """The worst lag of the last seconds, including a stall that still continues. Callable from any thread."""
         with self._lock:
             oldest = time.monotonic() - self._remembered_s
             while self._lags and self._lags[0][0] < oldest:
@@ -65,7 +65,7 @@ class Watchdog:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the loop is stuck, or was a moment ago."""
+        """Whether the loop is stuck, or was within the last seconds."""
         return self.lag_s >= self.stuck_s
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:

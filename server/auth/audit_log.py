@@ -17,7 +17,7 @@ from codeact.errors import CodeActError, StoreError
 from codeact.server.auth.audit_queue import AuditQueue
 from codeact.server.auth.audit_tally import Tally
 from codeact.server.auth.caller import Caller
-from codeact.server.auth.current_caller import asking
+from codeact.server.auth.current_caller import current_request
 from codeact.server.errors import status_of
 from codeact.store import AuditEntry, Store
 from sandbox_pool.errors import SandboxError
@@ -34,17 +34,17 @@ MAX_WAITING = 20_000
 
 MOST_CHARS = 300
 CONTENT = ("/blobs/", "/content", "/export", "/audit", "/v1/pool")
-"""GETs that hand out what somebody made, or what only operators see; other GETs are not recorded."""
+"""Parts of paths whose GET returns users' content, or data only for operators. Other GETs are not recorded."""
 
 RUNS = ("/v1/responses", "/v1/chat/completions")
-"""POSTs that start a run, which records itself under its id on every transport."""
+"""POSTs that start a run. The run records itself under its own id, on every transport."""
 
 
 class AuditLog:
-    """Queues audit entries, and stores them.
+    """Queues audit entries and stores them.
 
-    Each entry is stored exactly once, as long as the database answers before `MAX_WAITING` of them wait and before
-    the server ends. What is lost beyond that is counted in the log.
+    Each entry is stored exactly once, if the database answers before `MAX_WAITING` entries wait and before the server
+    ends. Entries lost beyond that are counted in the log.
     """
 
     def __init__(self, store: Callable[[], Awaitable[Store]]) -> None:
@@ -58,7 +58,7 @@ class AuditLog:
     async def open(
         cls, store: Callable[[], Awaitable[Store]], *, supervisor: Supervisor | None = None
     ) -> AsyncIterator["AuditLog"]:
-        """Owns the task that writes; leaving writes what waits, within 5 s."""
+        """Starts the task that writes entries; on exit, writes the waiting entries, within 5 s."""
         audit = cls(store)
         try:
             async with (supervisor or Supervisor()).tasks() as start:
@@ -76,20 +76,20 @@ class AuditLog:
                 log.error("audit entries lost: the server ended before they were stored", lost=len(audit._queue))
 
     def record(self, caller: Caller, action: str, subject: str, *, status: int = 200) -> None:
-        """Records one entry, with the address of this task's caller. Never waits and never fails."""
+        """Queues one entry with the address of this task's caller. Never waits and never fails."""
         self._queue.put(_entry(caller.owner, caller.credential_id, action, subject, status))
 
     def count(
         self, action: str, subject: str, *, status: int, owner: str = "", credential_id: str | None = None
     ) -> None:
-        """Records what strangers can cause without end: repetitions become one entry with their number."""
+        """Records an event that strangers can cause without limit: repetitions become one entry with a count."""
         entry = _entry(owner, credential_id, action, subject, status)
         self._tally.add(replace(entry, address=network_of(entry.address)), now=time.monotonic())
 
     @contextmanager
     def recording(self, action: str, subject: str) -> Iterator[None]:
-        """Records an operation when it ends, with the status of the error that it ends in, whatever called it."""
-        request = asking()
+        """Records an operation when it ends, with the status of the error that it raises, if any."""
+        request = current_request()
         status = 500
         try:
             yield
@@ -103,16 +103,16 @@ class AuditLog:
                 self.record(request.caller, action, subject, status=status)
 
     async def keep_writing(self) -> None:
-        """Writes once a second until cancelled; may be started anew after an error, and continues where it was."""
+        """Writes once a second until cancelled. It may be restarted after an error and then continues."""
         while True:
             await anyio.sleep(FLUSH_S)
             await self.flush()
 
     async def flush(self) -> None:
-        """Writes all that waits, or as much as the database takes now.
+        """Writes all waiting entries, or as many as the database accepts now.
 
-        Cancelling is safe: a batch that was on its way is written again, under the same ids. Several callers take
-        turns.
+        Cancelling is safe: an unfinished batch is written again with the same ids. Concurrent callers wait for each
+        other.
         """
         for entry in self._tally.due(now=time.monotonic()):
             self._queue.put(entry)
@@ -139,7 +139,7 @@ class AuditLog:
 
 
 class HasAudit(Protocol):
-    """What `audited` needs of the object whose method it is."""
+    """What `audited` needs of the object whose method it decorates."""
 
     @property
     def audit(self) -> AuditLog: ...
@@ -152,15 +152,15 @@ Method = Callable[Concatenate[S, str, P], Coroutine[Any, Any, T]]
 
 
 def audited(action: str, *, by_operators: bool = False) -> Callable[[Method[S, P, T]], Method[S, P, T]]:
-    """Records each call of a method under the id that it is given first, on every transport.
+    """Decorator: records each call of a method, on every transport. The first argument is the subject.
 
-    With `by_operators` only the calls of operators who act for another owner.
+    `by_operators`: records only calls of operators who act for another owner.
     """
 
     def decorate(method: Method[S, P, T]) -> Method[S, P, T]:
         @functools.wraps(method)
         async def recorded(self: S, subject: str, /, *args: P.args, **kwargs: P.kwargs) -> T:
-            caller = asking().caller
+            caller = current_request().caller
             if by_operators and (caller is None or not caller.acting):
                 return await method(self, subject, *args, **kwargs)
             with self.audit.recording(action, subject):
@@ -172,8 +172,10 @@ def audited(action: str, *, by_operators: bool = False) -> Callable[[Method[S, P
 
 
 class Audit:
-    """ASGI middleware that records each change, each handing out of content and each read of an operator for another
-    owner, with the status it ended in, unless the operation has recorded itself.
+    """ASGI middleware that writes audit entries for HTTP requests.
+
+    It records each change, each download of content, and each read by an operator for another owner, with the status of
+    the answer, unless the operation has recorded itself.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -194,7 +196,7 @@ class Audit:
         try:
             await self._app(scope, receive, watch)
         finally:
-            if not asking().recorded:
+            if not current_request().recorded:
                 audit: AuditLog = scope["app"].state.codeact.audit
                 route = getattr(scope.get("route"), "path", scope["path"][:MOST_CHARS])
                 subject = "/".join(str(value) for value in scope.get("path_params", {}).values())
@@ -202,12 +204,12 @@ class Audit:
 
 
 def _entry(owner: str, credential_id: str | None, action: str, subject: str, status: int) -> AuditEntry:
-    address = asking().address
+    address = current_request().address
     return AuditEntry(datetime.now(UTC), owner, credential_id, action, subject[:MOST_CHARS], status, address)
 
 
 def network_of(address: str) -> str:
-    """An address; of IPv6 the network of 64 bits, since one host has as many addresses as it likes."""
+    """The address; for IPv6 its /64 network, since one host can use any address in that."""
     try:
         known = ipaddress.ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Queues audit entries between requests and the database, and keeps them until they are stored.
+"""Queues audit entries between requests and the database until they are stored.
 
 Pure: no I/O and no clock.
 """
@@ -11,11 +11,11 @@ __all__ = ["AuditQueue"]
 
 
 class AuditQueue:
-    """Keeps entries in order, at most `capacity` of them, until each is stored or refused.
+    """Holds entries in order, at most `capacity` of them, until each is stored or refused.
 
-    `take` hands out the oldest entries. They stay in the queue until `done` or `refused`, and `take` hands out the
-    same ones until then: a batch whose write was cut off is written again, never lost and never replaced by others.
-    When the queue is full, the oldest entry that is not handed out makes room, and `dropped` counts it.
+    `take` returns the oldest entries. They stay in the queue, and `take` returns the same ones again, until `done` or
+    `refused` is called. So a batch whose write was interrupted is written again and is never lost. When the queue is
+    full, the oldest entry outside the current batch is dropped; `dropped` counts these.
     """
 
     def __init__(self, *, capacity: int, batch: int) -> None:
@@ -31,28 +31,28 @@ class AuditQueue:
         return len(self._taken) + len(self._waiting)
 
     def put(self, entry: AuditEntry) -> None:
-        """Never refuses: a full queue drops its oldest entry."""
+        """Adds an entry. If the queue is full, drops the oldest one."""
         if len(self) >= self._capacity:
             self._waiting.popleft()
             self.dropped += 1
         self._waiting.append(entry)
 
     def take(self) -> tuple[AuditEntry, ...]:
-        """The oldest entries, at most a batch; empty when nothing waits."""
+        """The oldest entries, at most a batch; empty if none wait."""
         if not self._taken:
             number = min(self._batch, len(self._waiting))
             self._taken = tuple(self._waiting.popleft() for _ in range(number))
         return self._taken
 
     def done(self) -> None:
-        """The entries that `take` handed out are stored."""
+        """Call it when the entries from `take` are stored."""
         self._taken = ()
 
     def refused(self) -> tuple[AuditEntry, ...]:
-        """The database cannot hold what `take` handed out as it is.
+        """Call it when the database refuses the entries from `take`.
 
-        A single entry is given up, counted as dropped, and returned. Of several the next `take` hands out half, so
-        that in the end only the entry that is at fault is given up.
+        A single entry is dropped, counted and returned. Of several, the next `take` returns half, so that in the end
+        only the offending entry is dropped.
         """
         if len(self._taken) == 1:
             given_up, self._taken = self._taken, ()

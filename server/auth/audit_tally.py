@@ -1,6 +1,6 @@
-"""Bounds the audit entries that strangers can cause, by counting repeated ones together.
+"""Bounds the audit entries that strangers can cause, by combining repetitions.
 
-Pure: the caller passes the clock.
+Pure: the caller passes the time.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ OTHERS = "others"
 
 @dataclass(slots=True)
 class _Kind:
-    """Entries that differ in their time alone: `count` are not written yet."""
+    """Entries that differ only in their time. `count` of them are not written yet."""
 
     entry: AuditEntry
     count: int
@@ -27,9 +27,10 @@ class _Kind:
 
 
 class Tally:
-    """The first event of a kind (owner, action, subject, status, address) becomes an entry at once; those that follow
-    within a minute become one more entry, with their number. Of more than 200 kinds in that time, the rest share one
-    entry per action, without subject and address.
+    """Combines repeated events of one kind (owner, action, subject, status, address).
+
+    The first event becomes an entry at once. Those that follow within a minute become one more entry with their count.
+    If there are more than 200 kinds in that time, the others share one entry per action, without subject and address.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,7 @@ class Tally:
         return len(self._kinds)
 
     def add(self, entry: AuditEntry, *, now: float) -> None:
-        """`now` is in seconds of a clock that never goes back."""
+        """Adds an event. `now` is in seconds of a monotonic clock."""
         key: tuple[str, ...] = (entry.action, entry.owner, entry.subject, str(entry.status), entry.address)
         if key not in self._kinds and len(self._kinds) >= MOST_KINDS:
             entry = replace(entry, owner="", credential_id=None, subject=OTHERS, address="")
@@ -50,7 +51,7 @@ class Tally:
         kind.count += entry.times
 
     def due(self, *, now: float) -> Iterable[AuditEntry]:
-        """The entries to write now. Forgets the kinds of which nothing came for a minute."""
+        """The entries to write now. Forgets kinds without an event in the last minute."""
         for key, kind in list(self._kinds.items()):
             if kind.due_at > now:
                 continue
@@ -61,7 +62,7 @@ class Tally:
             kind.due_at = now + REPEATED_S
 
     def rest(self) -> Iterable[AuditEntry]:
-        """All that is not written yet, for the end."""
+        """All entries that are not written yet. Call it at the end."""
         for kind in self._kinds.values():
             if kind.count:
                 yield self._entry(kind)

@@ -1,7 +1,7 @@
-"""Authenticates requests and sockets: reads a key or a session, and returns its `Caller` or refuses it.
+"""Authenticates requests and sockets: reads a key or a session and returns the `Caller`, or refuses it.
 
-A key comes as a bearer token (RFC 6750); from a browser, whose sockets carry no such header, as the cookie of
-a session or as the WebSocket subprotocol `codeact-key.KEY` beside `codeact`.
+A key arrives as a bearer token (RFC 6750). A browser, whose sockets cannot send that header, sends a session cookie, or
+the WebSocket subprotocol `codeact-key.KEY` together with `codeact`.
 """
 
 from contextlib import ExitStack
@@ -19,7 +19,7 @@ from codeact.errors import CodeActError, ConfigurationError, RateLimited
 from codeact.loopback import is_loopback
 from codeact.server.auth.audit_log import AuditLog
 from codeact.server.auth.caller import Caller
-from codeact.server.auth.current_caller import asking
+from codeact.server.auth.current_caller import current_request
 from codeact.server.auth.embed import Grant, check_use
 from codeact.server.auth.open_requests import OpenRequests
 from codeact.server.auth.origin_check import Forbidden
@@ -46,7 +46,7 @@ __all__ = [
 
 COOKIE = "codeact_session"
 ACTING_FOR = "codeact-owner"
-"""A header: the owner for whom an operator acts."""
+"""A header with the owner for whom an operator acts."""
 SUBPROTOCOL = "codeact"
 KEY_SUBPROTOCOL = "codeact-key."
 LOCAL_OWNER = "local"
@@ -54,7 +54,7 @@ BAD_AUTH, FORBIDDEN, OVERLOADED = 4401, 4403, 1013
 
 EMBED_SESSIONS = "/v1/embed/sessions"
 PUBLIC = ("/v1/session/", "/v1/shares/")
-"""Under these paths, and at the one above, a route checks for itself who asks."""
+"""Below these paths, and at `EMBED_SESSIONS`, the routes check the caller themselves."""
 
 
 class HasAccess(Protocol):
@@ -74,9 +74,9 @@ class HasAccess(Protocol):
 
 
 def check_exposure(settings: Settings) -> None:
-    """Raises `ConfigurationError` where a key is needed and none exists, so that nobody could come in.
+    """Raises `ConfigurationError` if keys are required and none exists, because nobody could use the server then.
 
-    Opens the database for that, where CODEACT_API_KEYS has none. Not for use inside of an event loop.
+    Opens the database to look for keys if CODEACT_API_KEYS is empty. Do not call it in an event loop.
     """
     if keys_are_needed(settings) and not settings.api_keys and not anyio.run(_has_keys, settings):
         raise ConfigurationError(
@@ -100,7 +100,10 @@ def keys_are_needed(settings: Settings) -> bool:
 
 
 async def authenticate(connection: HTTPConnection) -> Caller:
-    """Who asks, or for whom an operator does. Raises like `identify`, and `Forbidden` for who may not do this."""
+    """The caller, or the owner for whom an operator acts.
+
+    Raises the errors of `identify`, and `Forbidden` if the caller may not do this.
+    """
     services: HasAccess = connection.app.state.codeact
     caller = await identify(services, key=key_of(connection), session=session_of(connection))
     try:
@@ -119,10 +122,11 @@ async def authenticate(connection: HTTPConnection) -> Caller:
 
 
 async def identify(services: "HasAccess", *, key: str, session: str = "") -> Caller:
-    """Whose key or session it is. Raises `Unauthorized`, or `StoreUnavailable` where the database has to be asked.
+    """The caller with this key or session. Raises `Unauthorized`, or `StoreUnavailable` if the database is needed and
+    does not answer.
 
-    A key that is revoked is refused from the next call on. Where no key is needed, one that cannot be ours is
-    passed over: clients send some placeholder. With an embed token, even an expired one, the session is ignored.
+    A revoked key is refused from the next call on. If no key is required, a key that is not one of ours is ignored,
+    because clients send placeholders. If an embed token was sent, even an expired one, the session is ignored.
     """
     settings = services.settings
     if (caller := _from_environment(settings, key)) is not None:
@@ -142,7 +146,7 @@ async def identify(services: "HasAccess", *, key: str, session: str = "") -> Cal
 
 
 def key_of(connection: HTTPConnection) -> str:
-    """The key or token that came with the request; empty where none did."""
+    """The key or token in the request; empty if there is none."""
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
@@ -153,9 +157,9 @@ def key_of(connection: HTTPConnection) -> str:
 
 
 def session_of(connection: HTTPConnection) -> str:
-    """The session in the request's cookie; empty where none is. The value is a token of ours, which needs no quotes.
+    """The session in the request's cookie; empty if there is none. The value is our own token, which is never quoted.
 
-    `http.cookies`, which Starlette reads cookies with, takes a minute for 64 KB of escapes on some Pythons.
+    Parsed here, because `http.cookies`, which Starlette uses, takes a minute for 64 KB of escapes on some Pythons.
     """
     for header in connection.headers.getlist("cookie"):
         for pair in header.split(";"):
@@ -166,12 +170,15 @@ def session_of(connection: HTTPConnection) -> str:
 
 
 def _kind_of(key: str) -> str:
-    """The kind of a refused key, without anything of the key itself: it may be a good one with a typing error."""
+    """The kind of a refused key, for the audit log.
+
+    It contains no part of the key, which may be a valid one with a typo.
+    """
     return "embed token" if key.startswith(EMBED_PREFIX) else "key" if key else "session"
 
 
 def _from_environment(settings: Settings, key: str) -> Caller | None:
-    """Compares hashes: how long that takes says nothing about the key."""
+    """The caller of a key in CODEACT_API_KEYS. Compares hashes, so that timing reveals nothing about the key."""
     secret = hash_of(key)
     for known in settings.api_keys:
         if hash_of(known.get_secret_value()) == secret:
@@ -180,8 +187,10 @@ def _from_environment(settings: Settings, key: str) -> Caller | None:
 
 
 def _is_accepted(settings: Settings, credential: Credential, *, as_session: bool) -> bool:
-    """A cookie is a session and no key. What was made from a key in CODEACT_API_KEYS ends when that is taken out; the
-    database ends the others.
+    """Whether the credential may be used in this way.
+
+    A cookie must be a session, and a bearer token must not. A credential made from a key in CODEACT_API_KEYS ends when
+    that key is removed there; the database ends the others.
     """
     if (credential.kind == "session") != as_session:
         return False
@@ -192,7 +201,7 @@ def _is_accepted(settings: Settings, credential: Credential, *, as_session: bool
 
 
 def bearer_of(settings: Settings, found: Credential) -> Caller:
-    """Whose key or session this is."""
+    """The caller of this key or session."""
     grant = Grant(found.origin, found.account_limits) if found.origin is not None else None
     caller = _caller(settings, found.owner, found.operator, found.id, found.limits)
     return replace(caller, expires_at=found.expires_at, grant=grant)
@@ -206,9 +215,10 @@ def _caller(settings: Settings, owner: str, operator: bool, credential_id: str |
 
 
 class Authenticate:
-    """ASGI middleware: nothing under `/v1/` is reached without a `Caller`: 401 and 403, on sockets 4401 and 4403.
+    """ASGI middleware that requires a `Caller` for everything below `/v1/`.
 
-    It counts the open requests of each owner; beyond the bound they are answered 429, sockets closed with 1013.
+    It refuses others with 401 or 403 (sockets: closes with 4401 or 4403). It also counts the open requests of each
+    owner and refuses more than the limit with 429 (sockets: 1013).
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -220,13 +230,13 @@ class Authenticate:
         connection = HTTPConnection(scope)
         with ExitStack() as counted:
             try:
-                caller = scope["codeact.caller"] = asking().caller = await authenticate(connection)
+                caller = scope["codeact.caller"] = current_request().caller = await authenticate(connection)
                 if caller.grant is None:
                     settings: Settings = connection.app.state.settings
                     runs_it = caller.operator and (caller.credential_id is not None or is_loopback(settings.host))
                     known = settings.disclosure
                     read_by(known.to_operators if runs_it else known.to_holders)
-                if not caller.acting:  # An operator still reaches an owner who has opened too many.
+                if not caller.acting:  # An operator can still act for an owner who has too many open requests.
                     services: HasAccess = connection.app.state.codeact
                     counted.enter_context(services.open_requests.counted(caller.owner))
             except (CodeActError, SandboxError) as error:
@@ -247,7 +257,7 @@ async def _refuse(error: CodeActError | SandboxError, scope: Scope, receive: Rec
 
 
 async def accept(socket: WebSocket) -> None:
-    """Accepts with our subprotocol where the client offers it, as a browser insists on."""
+    """Accepts the socket, with our subprotocol if the client offers it, as browsers require."""
     await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
 
 

@@ -1,4 +1,4 @@
-"""Who makes a request: the owner that it counts for, and what that owner may do."""
+"""The caller of a request: its owner, and what that owner may do."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,10 +14,10 @@ __all__ = ["Caller", "caller_of", "owner_of"]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`credential_id` is the key's or the session's id; None where no key is needed and none was given.
+    """Who makes a request. `credential_id` is the key's or session's id; None if no key is required and none was sent.
 
-    `limits` are the key's own, and the settings' where it has none. `expires_at` is when it ends; None: not by itself.
-    `grant` is there for who came with an embed token. `acting`: an operator who acts for this owner.
+    `limits` are the key's own, completed by the settings' defaults. `expires_at` is when the credential expires; None:
+    never. `grant` is set for embed tokens. `acting`: an operator acts for this owner.
     """
 
     owner: str
@@ -31,17 +31,17 @@ class Caller:
 
     @property
     def accounts(self) -> list[tuple[str, OwnerLimits]]:
-        """For whom the caller's use counts, and up to which limits."""
+        """The owners whose use this caller adds to, with their limits: itself and, for an embed token, its account."""
         account = [(account_of(self.owner), self.grant.account_limits)] if self.grant is not None else []
         return [(self.owner, self.limits), *account]
 
 
 def caller_of(connection: HTTPConnection) -> Caller:
-    """Who `Authenticate` found out."""
+    """The caller that `Authenticate` has identified."""
     caller: Caller = connection.scope["codeact.caller"]
     return caller
 
 
 def owner_of(connection: HTTPConnection) -> str:
-    """The owner that the request's key stands for; without keys everybody is `local`."""
+    """The owner of the request. Without keys, everybody is `local`."""
     return caller_of(connection).owner

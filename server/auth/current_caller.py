@@ -1,4 +1,4 @@
-"""The caller of the current task: set by the middleware, and inherited by the tasks that it starts."""
+"""The caller of the current task. The middleware sets it; tasks that it starts inherit it."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from codeact.server.auth.caller import Caller
 
-__all__ = ["CurrentCaller", "asking", "begin_asking"]
+__all__ = ["CurrentCaller", "begin_request", "current_request"]
 
 
 @dataclass(slots=True)
 class CurrentCaller:
-    """One request or one socket. `recorded`: the operation has written its own audit entry, so the route need not."""
+    """One request or socket. `recorded`: the operation has written its own audit entry, so the middleware need not."""
 
     address: str = ""
     caller: "Caller | None" = None
     recorded: bool = False
 
 
-_asking: ContextVar[CurrentCaller | None] = ContextVar("asking", default=None)
+_current: ContextVar[CurrentCaller | None] = ContextVar("current_request", default=None)
 
 
-def begin_asking(address: str) -> None:
-    """Starts a request or a socket that comes from this address."""
-    _asking.set(CurrentCaller(address))
+def begin_request(address: str) -> None:
+    """Begins a request or a socket from this address."""
+    _current.set(CurrentCaller(address))
 
 
-def asking() -> CurrentCaller:
-    """The request or socket that this task serves; an empty one where it serves none."""
-    return _asking.get() or CurrentCaller()
+def current_request() -> CurrentCaller:
+    """The request or socket that this task serves; an empty one if none."""
+    return _current.get() or CurrentCaller()

@@ -1,6 +1,6 @@
-"""Checks that a request with an embed token stays within what such a token may do.
+"""Checks that a request with an embed token stays within what such a token allows.
 
-Its bearer is a stranger's browser. So it reaches only the routes that are listed here, and only from our own pages.
+The token is held by a stranger's browser. So it works only for the routes listed here, and only from our own pages.
 """
 
 from dataclasses import dataclass
@@ -53,21 +53,22 @@ ROUTES = frozenset(
         "GET /v1/embed/session",
     }
 )
-"""Excludes every route that creates credentials, reads other users' data, or publishes content. A container comes with
-a question only: making them apart would claim sandboxes without one.
+"""Excludes every route that creates credentials, reads other users' data, or publishes content.
+
+A container is only created together with a question: otherwise a visitor could claim sandboxes without one.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What an embed's session adds to its owner: the page that it is for, and what its account may use in all."""
+    """What an embed session adds to its owner: the origin that it is for, and the limits of its account in all."""
 
     origin: str
     account_limits: OwnerLimits
 
 
 def check_use(connection: HTTPConnection, settings: Settings) -> None:
-    """Raises `Forbidden` for an embed token on a page that is not ours, or on a route that is not for one."""
+    """Raises `Forbidden` if an embed token is used on a page that is not ours, or for a route that is not listed."""
     origin = connection.headers.get("origin")
     if origin is not None and not is_own(origin, connection.headers.get("host", ""), settings):
         raise Forbidden("An embed token works on this server's own pages only, in the frame that it was made for.")
@@ -77,14 +78,14 @@ def check_use(connection: HTTPConnection, settings: Settings) -> None:
 
 
 def check_origin(origin: str, settings: Settings) -> None:
-    """Raises `InvalidRequest` for the origin of a page that may not embed the chat."""
+    """Raises `InvalidRequest` if pages of this origin may not embed the chat."""
     if origin not in settings.embed_origins:
         text = "Pages of this 'origin' may not embed the chat; CODEACT_EMBED_ORIGINS lists those that may, exactly."
         raise InvalidRequest(text, param="origin")
 
 
 def _route_of(connection: HTTPConnection) -> str | None:
-    """The route that the application will take, as `GET /v1/models`; not all that its path could be."""
+    """The route that the application will use, such as `GET /v1/models`."""
     scope = connection.scope
     for route in connection.app.routes:
         if route.matches(scope)[0] is Match.FULL:

@@ -10,7 +10,7 @@ __all__ = ["OpenRequests"]
 
 
 class OpenRequests:
-    """Counts the open requests of each owner in this process: sockets, streams, and answers that are waited for."""
+    """Counts each owner's open requests in this process: sockets, streams, and requests that wait for an answer."""
 
     def __init__(self, most_per_owner: int) -> None:
         self._most = most_per_owner
@@ -18,7 +18,7 @@ class OpenRequests:
 
     @contextmanager
     def counted(self, owner: str) -> Iterator[None]:
-        """Counts one request until it ends. Raises `RateLimited` where the owner has too many open."""
+        """Counts one request until it ends. Raises `RateLimited` if the owner has too many open."""
         if self._open.get(owner, 0) >= self._most:
             raise RateLimited(
                 f"{self._most} requests and sockets are open, and no more may be at once"

@@ -1,7 +1,7 @@
 """Checks a request's `Host` and `Origin` headers before anything else reads the request.
 
-Two dangers on loopback too: a web page in the user's browser that talks to us (checked by `Origin`), and a
-hostile name that resolves to 127.0.0.1 (DNS rebinding, checked by `Host`).
+Two attacks work even against a loopback address: a web page in the user's browser that calls us (checked by `Origin`),
+and a hostile name that resolves to 127.0.0.1 (DNS rebinding, checked by `Host`).
 """
 
 from urllib.parse import urlsplit
@@ -20,14 +20,14 @@ __all__ = ["Forbidden", "OriginCheck", "host_name", "is_own"]
 
 
 class Forbidden(CodeActError):
-    """The request comes from a page or by a name that is not ours."""
+    """The request comes from a foreign page or uses a foreign host name."""
 
     code = "forbidden_origin"
     status = 403
 
 
 def host_name(host: str) -> str:
-    """The name in a `Host` header, without the port; empty where the header is malformed."""
+    """The name in a `Host` header, without the port; empty if the header is malformed."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -35,18 +35,18 @@ def host_name(host: str) -> str:
 
 
 def is_own(origin: str, host: str, settings: Settings) -> bool:
-    """Whether pages of this origin are ours: by the name that they ask for, or by CODEACT_PUBLIC_URL."""
+    """Whether pages of this origin are ours: its host is that of the request, or that of CODEACT_PUBLIC_URL."""
     try:
         url, public = urlsplit(origin), urlsplit(settings.public_url or "")
     except ValueError:
         return False
-    if not url.netloc:  # `null`, of a sandboxed frame or a file
+    if not url.netloc:  # the origin `null`, of a sandboxed frame or a file
         return False
     return url[:2] == public[:2] if url.netloc == public.netloc else url.netloc == host
 
 
 class OriginCheck:
-    """ASGI middleware that refuses foreign pages and foreign names with 403 (sockets: closed with 4403)."""
+    """ASGI middleware that refuses foreign pages and foreign host names with 403 (sockets: closes with 4403)."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -56,7 +56,7 @@ class OriginCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
-        read_by(to_strangers)  # until it is known who asks
+        read_by(to_strangers)  # until the caller is known
         refusal = self._refusal(Headers(scope=scope))
         if refusal is None:
             return await self._app(scope, receive, send)
@@ -70,7 +70,7 @@ class OriginCheck:
         host = headers.get("host", "")
         name = host_name(host)
         settings = self._settings
-        # Without keys a foreign name is all that tells a hostile page; with them it has nothing to come in with.
+        # Without keys, only a foreign name reveals a hostile page. With keys, such a page has no credentials anyway.
         counts = is_loopback(settings.host) or bool(settings.allow_unauthenticated and self._public.hostname)
         if counts and not is_loopback(name) and name != self._public.hostname:
             ours = settings.public_url or f"http://{settings.host}"

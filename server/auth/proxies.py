@@ -1,7 +1,7 @@
-"""Finds a client's address behind trusted proxies, by `X-Forwarded-For`.
+"""Finds a client's address behind trusted proxies, from `X-Forwarded-For`.
 
-A header is believed only where a proxy of ours wrote it: one whose address is in CODEACT_TRUSTED_PROXIES. uvicorn's own
-reading of such headers is off.
+The header is used only if a proxy listed in CODEACT_TRUSTED_PROXIES has sent it. uvicorn's own handling of such headers
+is off.
 """
 
 import ipaddress
@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from codeact.server.auth.current_caller import begin_asking
+from codeact.server.auth.current_caller import begin_request
 
 __all__ = ["Network", "Proxies", "client_address"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MOST_HOPS = 20
-"""More proxies than that stand before nobody."""
+"""Nobody has more proxies than that."""
 
 
 class Proxies:
-    """ASGI middleware: `scope["client"]` and `scope["scheme"]` become what the trusted proxies before us saw."""
+    """ASGI middleware that sets `scope["client"]` and `scope["scheme"]` to what the trusted proxies saw."""
 
     def __init__(self, app: ASGIApp, trusted: Sequence[Network]) -> None:
         self._app = app
@@ -40,14 +40,14 @@ class Proxies:
                     kinds = ("http", "https") if scope["type"] == "http" else ("ws", "wss")
                     scope["scheme"] = kinds[secure]
         if scope["type"] in ("http", "websocket"):
-            begin_asking(scope["client"][0] if scope.get("client") else "")
+            begin_request(scope["client"][0] if scope.get("client") else "")
         await self._app(scope, receive, send)
 
 
 def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
-    """The nearest address that is no trusted proxy's: what stands to the left of it, anybody may have written.
+    """The nearest address that is not a trusted proxy's. Anybody may have written what is to the left of it.
 
-    What is no address ends the reading, as does the twentieth hop.
+    Stops at an invalid address and after the twentieth hop.
     """
     address = peer
     hops = [hop.strip() for line in forwarded for hop in line[-2_000:].split(",")]
@@ -59,7 +59,7 @@ def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Networ
 
 
 def _address(text: str) -> str | None:
-    """Reads the address of `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` and `[2001:db8::1]:80`."""
+    """Parses `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` and `[2001:db8::1]:80`; returns the address."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

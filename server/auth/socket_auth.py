@@ -1,4 +1,4 @@
-"""Authenticates an open socket again, until the key or token that opened it expires."""
+"""Re-authenticates an open socket, until the key or token that opened it expires."""
 
 from datetime import UTC, datetime
 
@@ -15,11 +15,11 @@ __all__ = ["Ended", "SocketAuth"]
 
 
 class Ended(Unauthorized):
-    """The key or token that opened the socket is no longer accepted."""
+    """The key or token that opened the socket is no longer valid."""
 
 
 class SocketAuth:
-    """The authentication of one socket. Its owner stays the same; a fresh embed token may replace the first one."""
+    """The authentication of one socket. Its owner never changes, but a fresh embed token may replace the first one."""
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
@@ -32,7 +32,7 @@ class SocketAuth:
         return self._caller.owner
 
     async def check(self) -> Caller:
-        """Who asks, as the database knows it now. Raises `Ended`."""
+        """The caller, checked against the database now. Raises `Ended`."""
         try:
             if self._fresh_token is not None:
                 return await identify(self._websocket.app.state.codeact, key=self._fresh_token)
@@ -41,9 +41,10 @@ class SocketAuth:
             raise Ended(error.message) from None
 
     async def refresh(self, token: object) -> datetime:
-        """Takes an embed token in place of one that expires soon: of the same user, for the same page.
+        """Replaces an embed token that expires soon with another of the same user and origin.
 
-        Returns when it expires. Raises `InvalidRequest`, `Unauthorized` or `Forbidden`, and the old one still counts.
+        Returns when the new one expires. Raises `InvalidRequest`, `Unauthorized` or `Forbidden`; the old token then
+        stays valid.
         """
         if not isinstance(token, str):
             raise InvalidRequest("'token' is missing.", param="token")
@@ -57,7 +58,7 @@ class SocketAuth:
         return fresh.expires_at
 
     async def expiry(self) -> None:
-        """Returns when what is held has expired, and nothing fresh has come by then; never where it does not expire."""
+        """Returns when the credential has expired without a fresh one; never returns if it does not expire."""
         while True:
             self._refreshed = anyio.Event()
             expires_at = self._caller.expires_at
