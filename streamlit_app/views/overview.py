@@ -28,7 +28,7 @@ def show() -> None:
     total = sum(one.runs for one in runs)
     failed = sum(one.runs for one in runs if one.status == "failed")
     with st.container(horizontal=True):
-        st.metric("RunFigures", count(total), border=True)
+        st.metric("Runs", count(total), border=True)
         st.metric("Failed", percent(failed, total), border=True, help=f"{failed:,} of {total:,} runs")
         st.metric("Tokens", count(sum(one.input_tokens + one.output_tokens for one in runs)), border=True)
         st.metric("Cost", dollars(sum(one.cost_usd for one in runs)), border=True)

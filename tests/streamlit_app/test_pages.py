@@ -76,7 +76,7 @@ def test_the_overview_counts_runs_and_times(app: App, server: Running) -> None:
     runs, failed = (stored(server, "responses", query) for query in ({}, {"response.status": "failed"}))
     page = app("overview", period="24 h")
     assert runs >= len(EXAMPLES)
-    assert (metric(page, "RunFigures"), metric(page, "Failed")) == (str(runs), f"{100 * failed / runs:.1f} %")
+    assert (metric(page, "Runs"), metric(page, "Failed")) == (str(runs), f"{100 * failed / runs:.1f} %")
     assert metric(page, "Total time").endswith("s")
     assert len(page.get("vega_lite_chart")) == 3
     assert "No prices are known for these models." in [one.value for one in page.caption]
