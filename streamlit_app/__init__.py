@@ -1,1 +1,1 @@
-"""The history dashboard: pages for operators over what the store holds. Entry point: `app.py`."""
+"""The history dashboard: pages for operators about everything in the store. The entry point is `app.py`."""

@@ -1,4 +1,4 @@
-"""The dashboard's frame: shows the page that a session asks for, once the session may see it."""
+"""The dashboard's frame: shows the requested page if the session may see it."""
 
 from pathlib import Path
 

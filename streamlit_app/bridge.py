@@ -1,7 +1,7 @@
 """Calls the store's event loop from Streamlit's threads.
 
-One thread per process runs one event loop, which owns the one open `Store`. The script of a session waits for its
-answers there; each is bounded by the store's own deadlines.
+One thread per process runs an event loop, which owns the one open `Store`. A session's script waits for its answers;
+the store's own deadlines bound the wait.
 """
 
 import asyncio
@@ -23,27 +23,30 @@ Question = Callable[[Store], Coroutine[Any, Any, T]]
 
 @st.cache_resource(show_spinner=False)
 def settings() -> Settings:
-    """Those of the environment and `.env`. Raises `ConfigurationError`."""
+    """The settings from the environment and `.env`. Raises `ConfigurationError`."""
     return Settings.load()
 
 
 def ask(question: Question[T]) -> T:
-    """What the store answers. Raises as the store does, also where no database can be opened."""
+    """The answer of the store. Raises the store's errors, also if no database can be opened."""
     return _bridge().ask(question)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """What something else that is asynchronous gives."""
+    """Runs a coroutine that does not use the store; returns its result."""
     return asyncio.run(work)
 
 
 class _Bridge:
-    """Opened once, until the process ends or `close`. Any thread may ask."""
+    """The thread with the open store.
+
+    It runs until the process ends or `close` is called. Any thread may call `ask`.
+    """
 
     def __init__(self, settings: Settings) -> None:
         opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Store]] = Future()
-        # A daemon, since nothing tells us when Streamlit ends; the database's locks end with the process.
-        self._thread = threading.Thread(target=asyncio.run, args=(_hold(settings, opened),), name="store", daemon=True)
+        # A daemon thread, because nothing tells us when Streamlit ends. The database's locks end with the process.
+        self._thread = threading.Thread(target=asyncio.run, args=(_keep_open(settings, opened),), name="store", daemon=True)
         self._thread.start()
         self._loop, self._closing, self._store = opened.result()
 
@@ -51,12 +54,12 @@ class _Bridge:
         return asyncio.run_coroutine_threadsafe(question(self._store), self._loop).result()
 
     def close(self) -> None:
-        """Closes the store and waits for that."""
+        """Closes the store and waits until it is closed."""
         self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join()
 
 
-async def _hold(settings: Settings, opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Store]]) -> None:
+async def _keep_open(settings: Settings, opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Store]]) -> None:
     closing = asyncio.Event()
     try:
         async with open_store(settings) as store:

@@ -1,6 +1,6 @@
-"""Applies the changes that the dashboard may make, through the server's API.
+"""Makes the changes that the dashboard allows, through the server's API.
 
-Off until somebody switches it on for their session.
+Changes are off until somebody switches them on for their session.
 """
 
 import json
@@ -21,7 +21,7 @@ KEY = "api_key"
 
 
 def switch() -> None:
-    """The switch in the sidebar; where the server wants a key that we do not have, it asks for that."""
+    """Shows the switch in the sidebar, and asks for a key if the server needs one and we have none."""
     with st.sidebar:
         st.toggle(
             "Allow changes", key="changes", help="Stop runs, pin and delete conversations. Else all is read-only."
@@ -35,7 +35,7 @@ def allowed() -> bool:
 
 
 def stop(response_id: str, *, owner: str) -> None:
-    """Raises `ClientError`, as the others do."""
+    """Stops a run. Raises `ClientError`, like the other functions here."""
     server("POST", f"responses/{response_id}/cancel", owner=owner)
 
 
@@ -48,7 +48,7 @@ def delete(conversation_id: str, *, owner: str) -> None:
 
 
 def server(method: str, path: str, *, owner: str | None = None, **options: Any) -> Any:
-    """What the server answers. `owner`: for whom an operator acts."""
+    """The server's answer to a request. `owner`: the owner for whom an operator acts."""
     if owner is not None:
         options["headers"] = {"Codeact-Owner": owner}
     address, _ = address_and_key(settings(), None)
@@ -56,7 +56,7 @@ def server(method: str, path: str, *, owner: str | None = None, **options: Any) 
 
 
 def chat_url(conversation_id: str) -> str:
-    """Where the conversation goes on."""
+    """The address of the chat in which the conversation continues."""
     address, _ = address_and_key(settings(), None)
     return f"{(settings().public_url or address).rstrip('/')}/c/{conversation_id}"
 
@@ -66,7 +66,7 @@ def done(message: str) -> None:
 
 
 def attempt(change: Any, message: str) -> bool:
-    """Makes a change and says so, or says why not."""
+    """Makes a change and reports success or the reason of its failure; returns whether it succeeded."""
     try:
         change()
     except CodeActError as error:

@@ -1,4 +1,4 @@
-"""Makes a conversation's file when somebody asks to download it."""
+"""Makes a conversation's file when somebody downloads it."""
 
 from functools import partial
 
@@ -18,8 +18,8 @@ FORMATS = {"ipynb": "application/x-ipynb+json", "md": "text/markdown", "json": "
 
 
 def buttons(conversation: Conversation) -> None:
-    """One for each format."""
-    reader = trail.reader()  # the bytes are made outside of the session's script
+    """One download button for each format."""
+    reader = trail.reader()  # here, because the files are made outside of the session's script
     name = (conversation.title or "Conversation").rstrip(".…")
     for kind, mime in FORMATS.items():
         st.download_button(
@@ -34,9 +34,9 @@ def buttons(conversation: Conversation) -> None:
 
 
 def exported(conversation: Conversation, kind: str, reader: trail.Reader) -> bytes:
-    """A notebook and Markdown show the latest branch, JSON all of them (docs/history.md).
+    """The conversation's file. A notebook and Markdown contain the latest branch, JSON all branches (docs/history.md).
 
-    The audit log learns who took it.
+    Records the download in the audit log.
     """
     reader.record(f"dashboard.export {kind}", conversation.id, owner=conversation.owner)
 

@@ -26,7 +26,7 @@ Asked = tuple[HistoryQuery, str | None, Order]
 
 
 def pick() -> Asked:
-    """Every widget is bound to the URL under its key."""
+    """The query, the owner and the order. Every widget is bound to a URL parameter of the same name as its key."""
     left, right = st.columns([4, 1], vertical_alignment="bottom")
     text = left.text_input(
         "Search", key="q", bind="query-params", placeholder="words, read_csv, word*, -without", icon=":material/search:"

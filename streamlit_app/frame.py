@@ -1,4 +1,4 @@
-"""What every page has around it: a title, errors as sentences, and hints where there is nothing to show."""
+"""What all pages share: a title, errors as sentences, and hints if there is nothing to show."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,9 +21,9 @@ log = structlog.get_logger(__name__)
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Shows an error as a sentence in place of what would have come; ours say how to mend it.
+    """Shows an error as a sentence instead of the page. Our own errors say what to do.
 
-    Once a database answers again that did not, the page comes back by itself.
+    If the database does not answer, the page reloads by itself when it answers again.
     """
     try:
         yield
@@ -48,7 +48,7 @@ def _wait_for_store() -> None:
 
 
 def live(every_s: float | None, show: Callable[[], None]) -> None:
-    """Shows something, and again every so many seconds, alone; None: once."""
+    """Runs `show` now, and then every `every_s` seconds without the rest of the page; None: only once."""
 
     @st.fragment(run_every=every_s)
     def fragment() -> None:
@@ -65,5 +65,5 @@ def title(text: str, caption: str) -> None:
 
 
 def empty(what: str, todo: str) -> None:
-    """Says what is not there, and what to do about it."""
+    """Says what is missing and what to do about it."""
     st.info(f"**{what}** {todo}", icon=":material/inbox:")

@@ -1,4 +1,4 @@
-"""Decides who may see the history: anybody on loopback, else whoever has an operator's key."""
+"""Decides who may see the history: anybody on loopback, otherwise holders of an operator's key."""
 
 import streamlit as st
 
@@ -12,10 +12,10 @@ KEY = "operator_key"
 
 
 def admitted() -> bool:
-    """Whether this session may go on: on loopback anybody may, elsewhere who has given an operator's key.
+    """Whether this session may continue: on loopback always, elsewhere with an operator's key.
 
-    The key is looked up each time, so that a revoked one ends every session. Where it is missing or refused, the
-    form is shown.
+    The key is looked up each time, so that revoking it ends every session. Shows the form if the key is missing or
+    refused.
     """
     if not _is_needed():
         return True
@@ -29,13 +29,13 @@ def admitted() -> bool:
 
 
 def given_key() -> str | None:
-    """The key of this session, for the server's API."""
+    """The key that was entered in this session, for the server's API."""
     key: str | None = st.session_state.get(KEY)
     return key
 
 
 def sign_out_button() -> None:
-    """Shown where somebody has signed in."""
+    """Shown if somebody has signed in."""
     if given_key() is not None and st.sidebar.button("Sign out", icon=":material/logout:", width="stretch"):
         del st.session_state[KEY]
         st.rerun()

@@ -20,7 +20,7 @@ REFRESH_S = 10.0
 
 
 def pick(*, owners: bool = True) -> tuple[timedelta, str | None, float | None]:
-    """How far back, whose, and how often to refresh (None: not). The URL keeps all three."""
+    """The length of the period, the owner, and how often to refresh (None: never). The URL contains all three."""
     left, middle, right = st.columns([4, 2, 2], vertical_alignment="bottom")
     length = left.segmented_control("Period", list(LENGTHS), default="7 d", key="period", bind="query-params")
     owner = None
@@ -31,7 +31,10 @@ def pick(*, owners: bool = True) -> tuple[timedelta, str | None, float | None]:
 
 
 def rounded(length: timedelta, owner: str | None, now: datetime | None = None) -> Period:
-    """The period up to about now, from a whole bin on. Its end moves in steps, so that what was read can be kept."""
+    """The period up to about now, beginning with a whole bin.
+
+    Its end moves in steps, so that cached figures stay valid.
+    """
     now = now or datetime.now(UTC)
     step_s = int(min(60, max(REFRESH_S, length.total_seconds() / 20_000)))
     until = datetime.fromtimestamp(now.timestamp() // step_s * step_s + step_s, UTC)

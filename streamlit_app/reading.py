@@ -1,7 +1,7 @@
 """Reads the figures that several pages show, and caches them.
 
-What began more than a day ago changes only where somebody deletes or imports, or where a run lasted that long: it is
-read anew every ten minutes, behind the pages that show it. What is newer is read whenever a page asks.
+Figures from more than a day ago change only when somebody deletes or imports something, or when a run took that long:
+they are read again every ten minutes, in the background. Newer figures are read whenever a page needs them.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
@@ -21,9 +21,9 @@ from codeact.store.repositories.statistics import RunFigures, Spending
 __all__ = ["attempts", "blob", "failing", "failure_stats", "runs", "spent", "times"]
 
 SETTLED = timedelta(days=1)
-KEPT = timedelta(minutes=10)
-"""Longer than the ends of periods stand still: a new period is a new question."""
-MOST_KEPT = 40
+CACHED_FOR = timedelta(minutes=10)
+"""Longer than the steps in which a period's end moves: each new period is another query."""
+MOST_CACHED = 40
 QUESTIONS: Mapping[str, Callable[[Store], Callable[..., Coroutine[Any, Any, Any]]]] = {
     "runs": lambda store: store.statistics.runs,
     "times": lambda store: store.statistics.times,
@@ -41,7 +41,7 @@ def failure_stats(period: Period) -> list[CodeFailure]:
 
 
 def spent(period: Period) -> list[Spending]:
-    """One model and owner may be there twice."""
+    """One model and owner may appear twice."""
     return _rows("spent", period)
 
 
@@ -52,17 +52,17 @@ def times(period: Period) -> Times:
     return Times(settled.runs + fresh.runs, settled.share, {**settled.bins, **fresh.bins})
 
 
-@st.cache_data(ttl=KEPT, max_entries=MOST_KEPT, show_spinner=False)
+@st.cache_data(ttl=CACHED_FOR, max_entries=MOST_CACHED, show_spinner=False)
 def failing(period: Period) -> list[FailureKind]:
     return ask(lambda store: store.failure_stats.failing(period))
 
 
-@st.cache_data(ttl=KEPT, max_entries=MOST_KEPT, show_spinner=False)
+@st.cache_data(ttl=CACHED_FOR, max_entries=MOST_CACHED, show_spinner=False)
 def attempts(period: Period) -> dict[int | None, int]:
     return ask(lambda store: store.failure_stats.attempts(period))
 
 
-@st.cache_data(ttl=KEPT, max_entries=200, show_spinner=False)
+@st.cache_data(ttl=CACHED_FOR, max_entries=200, show_spinner=False)
 def blob(sha256: str, owner: str) -> Blob:
     return ask(lambda store: store.get_blob(sha256, owner=owner))
 
@@ -72,12 +72,12 @@ def _rows(what: str, period: Period) -> list[Any]:
     return [*_settled(what, old), *_fresh(what, new)]
 
 
-@st.cache_data(ttl=KEPT, max_entries=MOST_KEPT, show_spinner=False, refresh_mode="background")
+@st.cache_data(ttl=CACHED_FOR, max_entries=MOST_CACHED, show_spinner=False, refresh_mode="background")
 def _settled(what: str, period: Period) -> Any:
     return _read(what, period)
 
 
-@st.cache_data(ttl=KEPT, max_entries=MOST_KEPT, show_spinner=False)
+@st.cache_data(ttl=CACHED_FOR, max_entries=MOST_CACHED, show_spinner=False)
 def _fresh(what: str, period: Period, **options: float) -> Any:
     return _read(what, period, **options)
 

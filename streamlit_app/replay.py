@@ -19,19 +19,22 @@ ANSWERS = 20
 MOST_FRAMES = 20_000
 TICK_S = 0.4
 LENGTHS_S = {"slow": 48, "normal": 24, "fast": 8}
-"""How long the whole replay takes, however long a step does."""
+"""The duration of the whole replay, however long it took in reality."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One answer and those of its events that are still kept, in order."""
+    """One answer with its events that are still stored, in order."""
 
     stored: StoredResponse
     frames: Sequence[str]
 
 
 def at_moment(recorded: Sequence[Recorded], moment: int) -> list[tuple[StoredResponse, Replay, bool]]:
-    """The answers that had begun after so many events, each as its events tell it, and whether it had ended. Pure."""
+    """The answers that had begun after this many events, each rebuilt from its events, and whether it had ended.
+
+    Pure.
+    """
     shown = []
     for one in recorded:
         if moment <= 0:
@@ -44,7 +47,7 @@ def at_moment(recorded: Sequence[Recorded], moment: int) -> list[tuple[StoredRes
 
 
 def player(conversation: Conversation) -> None:
-    """Slider, play button, and the conversation at that moment."""
+    """Shows the slider, the play button, and the conversation at the chosen moment."""
     recorded = _recorded(conversation)
     total = sum(len(one.frames) for one in recorded)
     if not total:
@@ -72,7 +75,7 @@ def _toggle(total: int) -> None:
 
 
 def _show(recorded: Sequence[Recorded], total: int, per_s: float, owner: str) -> None:
-    moment = _go_on(total, per_s) if st.session_state["playing"] else _chosen(total)
+    moment = _advance(total, per_s) if st.session_state["playing"] else _chosen(total)
     for stored, replay, ended in at_moment(recorded, moment):
         transcript.question(stored.input)
         if ended:
@@ -86,7 +89,7 @@ def _show(recorded: Sequence[Recorded], total: int, per_s: float, owner: str) ->
 
 
 def _chosen(total: int) -> int:
-    """The moment on the slider. The slider exists only while nothing plays: a slow browser would send an old value."""
+    """The moment on the slider. There is no slider during playback, because a slow browser would send an old value."""
     st.session_state["moment"] = st.session_state["position"]
     st.slider(f"Event, of {total:,}", 0, total, key="moment", on_change=_move)
     return int(st.session_state["position"])
@@ -96,8 +99,8 @@ def _move() -> None:
     st.session_state["position"] = st.session_state["moment"]
 
 
-def _go_on(total: int, per_s: float) -> int:
-    """Moves on by as many events as the time since the last step, and draws a bar in place of the slider."""
+def _advance(total: int, per_s: float) -> int:
+    """Moves on according to the time since the last step, and shows a progress bar instead of the slider."""
     now, (before, exact) = time.monotonic(), st.session_state["played"]
     exact = min(total, exact + per_s * (now - before))
     st.session_state.update(played=(now, exact), position=int(exact))
@@ -125,7 +128,7 @@ def _frames(response_ids: tuple[str, ...]) -> dict[str, list[str]]:
 
 
 def _recorded(conversation: Conversation) -> list[Recorded]:
-    """The last answers, whose events are kept longest."""
+    """The latest answers, whose events are stored longest."""
     skip = max(0, conversation.facets.responses - ANSWERS)
     found = ask(
         lambda store: store.history.answers(conversation.id, owner=conversation.owner, skip=skip, limit=2 * ANSWERS)

@@ -17,10 +17,10 @@ from codeact.store import AuditEntry, Store
 __all__ = ["Reader", "opened", "reader"]
 
 REPEATED_S = 600.0
-"""A session that reads the same thing again within this time makes no further entry: each click runs a page anew."""
+"""If a session reads the same thing again within this time, no entry is added: each click runs a page again."""
 MOST_REMEMBERED = 200
 DEADLINE_S = 2.0
-"""How long a page waits at most for its entry to be stored."""
+"""How long a page waits at most until its entry is stored."""
 MOST_CHARS = 300
 KEY = "trail_of_reads"
 
@@ -29,13 +29,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who looks at the dashboard in a session; also valid outside of the session's script. `key` None: no key asked."""
+    """The reader in a session, usable outside of the session's script. `key` None: none was required."""
 
     key: str | None
     address: str
 
     def record(self, action: str, subject: str, *, owner: str) -> None:
-        """Stores one entry, unless the reader is the owner. Never fails: what cannot be stored is logged."""
+        """Stores one entry, unless the reader is the owner. Never raises: what cannot be stored is logged."""
 
         async def store_it(store: Store) -> None:
             credential = await store.access.find(self.key) if self.key is not None else None
@@ -54,13 +54,13 @@ class Reader:
 
 
 def reader() -> Reader:
-    """Who looks in this session. Streamlit names no address for connections from this machine."""
+    """The reader of this session. Streamlit gives no address for connections from this machine."""
     address = st.context.ip_address
     return Reader(login.given_key(), address if isinstance(address, str) else "")
 
 
 def opened(action: str, subject: str, *, owner: str) -> None:
-    """Records what this session shows now, the first time in ten minutes. Remembers 200 reads, the oldest leaves."""
+    """Records what this session shows now, at most once in ten minutes. Remembers the latest 200 reads."""
     recent: OrderedDict[tuple[str, str], float] = st.session_state.setdefault(KEY, OrderedDict())
     now = time.monotonic()
     last = recent.get((action, subject))

@@ -15,14 +15,14 @@ from codeact.store.repositories.periods import Period
 
 __all__ = ["bars", "lines", "moments", "show", "stacked", "summed"]
 
-# Altair checks each part of a chart against a schema as it is made: 80 ms a chart, four fifths of a page's time.
-# A test has it check each kind of chart.
+# Altair validates each part of a chart while it is built: 80 ms per chart, four fifths of a page's time. A test
+# validates each kind of chart instead.
 schemapi.disable_debug_mode()
 
 Rows = Sequence[Mapping[str, Any]]
 HEIGHT = 300
 MOST_NAMES = 7
-"""As many as there are colours that can be told apart, with one for the others."""
+"""There are this many distinguishable colours, besides the one for the others."""
 OTHERS = "others"
 SECONDS = alt.Axis(format="%H:%M:%S", tickCount=6, labelOverlap=True)
 DASHES = [[1, 0], [6, 3], [2, 2]]
@@ -30,14 +30,14 @@ DASHES = [[1, 0], [6, 3], [2, 2]]
 
 def show(chart: alt.Chart | alt.LayerChart) -> None:
     spec = chart.to_dict(validate=False)
-    spec.pop("config", None)  # Altair's own theme, in place of which Streamlit's comes.
+    spec.pop("config", None)  # Altair's own theme; Streamlit's is used instead.
     st.vega_lite_chart(spec, width="stretch")
 
 
 def stacked(
     rows: Rows, period: Period, *, value: str, unit: str, colour: str, palette: Mapping[str, str] | None = None
 ) -> alt.Chart:
-    """Bars over time, one on the other; each row has `start`, the value and the name that colours it."""
+    """Stacked bars over time. Each row has `start`, the value and the name that determines its colour."""
     names = list(palette) if palette else list(dict.fromkeys(row[colour] for row in rows))
     return (
         alt.Chart(_data(_piled(rows, period, value, colour, names)), height=HEIGHT)
@@ -54,9 +54,9 @@ def stacked(
 
 
 def lines(rows: Rows, period: Period, *, value: str, unit: str, colour: str, palette: Mapping[str, str]) -> alt.Chart:
-    """Lines with points over time; each row has `start`, the value and the name that colours it.
+    """Lines with points over time. Each row has `start`, the value and the name that determines its colour.
 
-    Each name has its dash too: three at most.
+    Each name also has its own dash pattern, so there can be at most three.
     """
     dashes = alt.Scale(domain=list(palette), range=DASHES)
     return (
@@ -73,7 +73,7 @@ def lines(rows: Rows, period: Period, *, value: str, unit: str, colour: str, pal
 
 
 def moments(rows: Rows, *, value: str, colour: str, palette: Mapping[str, str]) -> alt.Chart:
-    """Steps over the last minutes; each row has `start`, the value and the name that colours it."""
+    """Steps over the last minutes. Each row has `start`, the value and the name that determines its colour."""
     return (
         alt.Chart(_data(rows), height=HEIGHT)
         .mark_line(interpolate="step-after")
@@ -86,7 +86,7 @@ def moments(rows: Rows, *, value: str, colour: str, palette: Mapping[str, str]) 
 
 
 def bars(rows: Rows, *, value: str, name: str, colour: str = BLUE, sort: Sequence[str] | None = None) -> alt.Chart:
-    """Horizontal bars, the longest first unless an order is given."""
+    """Horizontal bars, the longest first unless `sort` gives another order."""
     return (
         alt.Chart(_data(rows), height=alt.Step(26))
         .mark_bar(color=colour, cornerRadiusEnd=3)
@@ -99,7 +99,10 @@ def bars(rows: Rows, *, value: str, name: str, colour: str = BLUE, sort: Sequenc
 
 
 def summed(rows: Rows, value: str, colour: str) -> list[dict[str, Any]]:
-    """One row for each bin and name. Of many names the largest stay, the others become one, the last."""
+    """Sums the values per bin and name.
+
+    The names with the largest sums stay; the others are combined as the last name.
+    """
     totals: Counter[str] = Counter()
     for row in rows:
         totals[row[colour]] += row[value]
@@ -123,7 +126,10 @@ def _plain(value: Any) -> Any:
 
 
 def _piled(rows: Rows, period: Period, value: str, colour: str, names: Sequence[str]) -> Rows:
-    """With where each part of a bar begins and ends, in both directions; a bar ends a little before the next one."""
+    """Adds the beginning and end of each part of a bar, in both directions.
+
+    A bar ends shortly before the next one begins.
+    """
     width = timedelta(seconds=period.bin_s * 0.9)
     tops: Counter[Any] = Counter()
     piled = []
@@ -142,12 +148,12 @@ def _time(period: Period) -> alt.X:
 
 
 def _axis(value: str, unit: str) -> str:
-    """What and in what; what is counted is its own unit."""
+    """The title of an axis: the quantity and its unit, except for counts."""
     return value if unit == "count" else f"{value} ({unit})"
 
 
 def _format(unit: str) -> str:
-    """Of numbers on an axis (d3-format): thousands with a letter, money as it is."""
+    """The number format of an axis (d3-format): thousands with a letter, money in full."""
     return "~s" if unit == "count" else "~g"
 
 
@@ -160,7 +166,7 @@ def _name(colour: str) -> alt.Tooltip:
 
 
 def _coloured(colour: str, palette: Mapping[str, str] | None, names: Iterable[str]) -> alt.Color:
-    """With the legend in as many columns as fit into half of a page."""
+    """The colour of each name, with a legend in as many columns as fit into half a page."""
     shown = [visible(name) for name in names]
     scale = alt.Scale(domain=shown, range=list(palette.values())) if palette else alt.Scale(domain=shown)
     columns = 2 if max(map(len, shown), default=0) > 9 else 3

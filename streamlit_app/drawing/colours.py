@@ -1,6 +1,7 @@
-"""One colour for each meaning, on light and dark ground alike. Pure.
+"""One colour for each meaning, for light and dark backgrounds. Pure.
 
-All colours of one chart differ by 20 or more (CIE76), also to who is colour-blind, and stand out from both grounds.
+The colours of one chart differ by at least 20 (CIE76), also for colour-blind readers, and stand out from both
+backgrounds.
 """
 
 __all__ = [
@@ -37,7 +38,7 @@ BADGES = {
     "failed": "red",
     "empty": "gray",
 }
-"""Streamlit's names for them, as it has in badges and chips."""
+"""Streamlit's colour names, for badges and chips."""
 PERCENTILES = {"p50": BLUE, "p95": AMBER, "p99": RED}
 FAILURE_COLOURS = {"exception": RED, "limit": AMBER, "failed run": GREY}
 POOL = {"warm": GREEN, "leased": BLUE, "starting": AMBER}
@@ -55,6 +56,6 @@ PHASES = {
 
 
 def status_badge(status: str | None) -> str:
-    """Markdown."""
+    """A badge in Markdown."""
     shown = (status or "empty").replace("_", " ")
     return f":{BADGES.get(shown, 'gray')}-badge[{shown}]"

@@ -6,7 +6,7 @@ __all__ = ["ago", "count", "dollars", "moment", "percent", "seconds"]
 
 
 def seconds(value: float | None) -> str:
-    """Three digits that matter: `8 ms`, `0.42 s`, `12.3 s`, `3 min 20 s`."""
+    """Three significant digits: `8 ms`, `0.42 s`, `12.3 s`, `3 min 20 s`."""
     if value is None:
         return "–"
     if value < 0.1:
@@ -40,7 +40,7 @@ def percent(part: float, whole: float) -> str:
 
 
 def moment(time: datetime | float | None) -> str:
-    """In UTC, as all times of the dashboard are."""
+    """The time in UTC, like all times of the dashboard."""
     if time is None:
         return "–"
     if not isinstance(time, datetime):

@@ -1,4 +1,4 @@
-"""Draws outputs of code on a page of operators, without running or loading anything of theirs."""
+"""Draws outputs of code on an operator's page, without running or loading anything in them."""
 
 import base64
 import html
@@ -39,13 +39,13 @@ IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 
 def draw(outputs: list[Output], owner: str) -> None:
-    """Each output, in its richest form that is safe to show; live ones as a notebook would hold them."""
+    """Draws each output in its richest safe form. Live outputs are first combined as in a notebook."""
     for output in fold(outputs):
         try:
             _one(output, owner)
         except StoreUnavailable:
             raise
-        except Exception:  # A library that draws it choked on it: the rest of the page is not to suffer for that.
+        except Exception:  # A library failed to draw it; the rest of the page should still appear.
             log.exception("an output could not be drawn", output_type=type(output).__name__)
             st.caption("This output cannot be shown here; *json* above has it as it was stored.")
 
@@ -94,7 +94,7 @@ def _bundle(data: Mapping[str, Any]) -> None:
             st.image(image)
             return
     if isinstance(svg := data.get("image/svg+xml"), str):
-        # As an image, in which browsers run and load nothing.
+        # As an image, because browsers neither run nor load anything inside images.
         st.image(f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}")
     elif isinstance(markup := data.get("text/html"), str):
         _html(markup)
@@ -109,7 +109,7 @@ def _bundle(data: Mapping[str, Any]) -> None:
 
 
 def _json(value: Any) -> None:
-    """As a tree, where it is no larger than a browser can draw one."""
+    """As a tree, unless it is too large for a browser."""
     text = (
         str(bytes(value), "utf-8", "replace") if isinstance(value, msgspec.Raw) else msgspec.json.encode(value).decode()
     )
@@ -139,9 +139,9 @@ def _html(markup: str) -> None:
 
 
 def _isolated(markup: str) -> None:
-    """In a frame within a frame: the inner one has an origin of its own, runs no scripts and loads nothing."""
+    """In a frame within a frame: the inner one has its own origin, runs no scripts and loads nothing."""
     inner = html.escape(FRAME + markup, quote=True)
-    # Nothing in it can tell how tall it is: as many lines as it seems to have.
+    # The frame cannot report its height, so it is estimated from the number of lines.
     lines = lines_of(markup)
     height_px = TABLE_PX if lines is None else min(TABLE_PX, 60 + 26 * lines)
     style = f"width:100%;height:{height_px - 20}px;border:0"
@@ -150,7 +150,7 @@ def _isolated(markup: str) -> None:
 
 
 def _decoded(text: Any) -> bytes | None:
-    """The bytes of an image that is one, and not larger than anybody looks at: its pixels would fill our memory."""
+    """The bytes if they are an image of reasonable size (decoding a huge one would fill our memory); otherwise None."""
     try:
         data = base64.b64decode(text)
         with Image.open(io.BytesIO(data)) as image:

@@ -1,4 +1,4 @@
-"""Reads the header and the rows of a dataframe's HTML as plain text, without any HTML. Pure."""
+"""Reads the header and rows of a dataframe's HTML as plain text. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ __all__ = ["lines_of", "read_table"]
 
 MOST_CELLS = 200_000
 MOST_CHARS = 5_000_000
-# A comment, a tag, or text. In what pandas writes no tag holds `<` or `>`; one that does is no plain table.
+# A comment, a tag, or text. The tags that pandas writes contain neither `<` nor `>`; others are refused.
 PIECE = re.compile(r"<!--|<(?P<end>/?)(?P<tag>[a-zA-Z][a-zA-Z0-9]*)(?P<rest>[^<>]*)>|(?P<text>[^<]+)|(?P<stray><)")
 SPANS = re.compile(r"\b(?:col|row)span\s*=\s*[\"']?(?!1[\"'\s/]|1\Z)", re.IGNORECASE)
 
@@ -20,14 +20,14 @@ TAGS = re.compile(r"<[^<>]*>")
 
 
 def lines_of(markup: str) -> int | None:
-    """How many lines HTML seems to have; None where something in it has a height of its own."""
+    """How many lines the HTML seems to have; None if it contains something with its own height."""
     if SIZED.search(markup):
         return None
     return len(BLOCKS.findall(markup)) + len(TAGS.sub("", markup)) // 90
 
 
 def read_table(html: str) -> tuple[list[str], list[list[str]]] | None:
-    """Names of columns, each once, and rows; None where the HTML is anything but one plain table."""
+    """Unique column names, and rows; None if the HTML is anything other than one plain table."""
     if len(html) > MOST_CHARS:
         return None
     parser = _Tables()
@@ -40,7 +40,7 @@ def read_table(html: str) -> tuple[list[str], list[list[str]]] | None:
     if width == 0 or any(len(row) != width for row in rows):
         return None
     header, *body = rows
-    # A frame with a named index: its name stands alone in a row of its own, below an empty place of the header.
+    # The name of a named index is in a row of its own, below an empty cell of the header.
     if (
         parser.heads > 1
         and len(body) > 1
@@ -58,19 +58,19 @@ def read_table(html: str) -> tuple[list[str], list[list[str]]] | None:
 
 
 class _Tables:
-    """Reads each piece of the HTML once: `html.parser` begins again at each tag that has no end."""
+    """Reads each piece of the HTML once: `html.parser` starts again at each tag without an end."""
 
     def __init__(self) -> None:
         self.tables = 0
         self.nested = False
         self.rows: list[list[str]] = []
         self.heads = 0
-        """How many of the first rows are in its head."""
+        """How many of the first rows are in the table's head."""
         self._in_head = False
         self._cell: list[str] | None = None
 
     def read(self, html: str) -> bool:
-        """False as soon as something stands there that no plain table has."""
+        """Returns False as soon as it meets something that does not belong in a plain table."""
         for piece in _pieces(html):
             if piece["stray"] is not None:
                 return False
@@ -108,7 +108,7 @@ class _Tables:
 
 
 def _pieces(html: str) -> Iterator[re.Match[str]]:
-    """Without comments and style sheets, and what stands in them."""
+    """The pieces outside of comments and style sheets."""
     at = 0
     while (piece := PIECE.match(html, at)) is not None:
         at = piece.end()

@@ -1,4 +1,4 @@
-"""Shows where the time of an answer went: its phases, and their chart. The phases are pure."""
+"""Shows how the time of an answer was spent: its phases and their chart. Computing the phases is pure."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ __all__ = ["Phase", "chart", "phases"]
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """From `begin_s` to `end_s` after the request was accepted."""
+    """From `begin_s` to `end_s`, counted from when the request was accepted."""
 
     lane: str
     phase: str
@@ -25,7 +25,10 @@ class Phase:
 
 
 def phases(response: Response) -> list[Phase]:
-    """What the ledger tells, and the items, whose ids say when they began. Without a ledger: none."""
+    """The phases, from the response's timings and from its items, whose ids say when they began.
+
+    Empty without timings.
+    """
     ledger, total_s = response.ledger, response.ledger.total_s
     if total_s is None:
         return []
@@ -34,7 +37,7 @@ def phases(response: Response) -> list[Phase]:
         found.append(Phase("sandbox", "waiting for the sandbox", 0.0, min(ledger.sandbox_wait_s, total_s)))
     if ledger.first_token_s:
         found.append(Phase("model", "waiting for the model", 0.0, min(ledger.first_token_s, total_s)))
-    # An id is made a moment before or after the ledger's clock starts; the first item begins with the first token.
+    # An id is made shortly before or after the clock of the timings starts. The first item begins with the first token.
     accepted_at = time_of_id(response.id).timestamp()
     begins = [max(0.0, min(time_of_id(item.id).timestamp() - accepted_at, total_s)) for item in response.output]
     for item, begin_s, end_s in zip(response.output, begins, [*begins[1:], total_s], strict=True):
@@ -65,7 +68,7 @@ def _first_line(text: str) -> str:
 
 
 def chart(found: list[Phase]) -> alt.Chart:
-    """One lane for the model, one for the sandbox."""
+    """One lane for the model, one for the sandbox and one for tools."""
     used = [name for name in PHASES if any(phase.phase == name for phase in found)]
     return (
         alt.Chart(alt.Data(values=[asdict(phase) for phase in found]), height=alt.Step(34))

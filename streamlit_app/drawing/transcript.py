@@ -33,11 +33,11 @@ ENDS = {
     "timeout": "Time limit",
     "died": "Kernel died",
 }
-"""What the chat says of code that has ended."""
+"""The words that the chat uses for how code ended."""
 
 
 def question(items: Sequence[Input]) -> None:
-    """What the client sent for one answer."""
+    """The input of one answer."""
     for item in items:
         if isinstance(item, FunctionCallOutput):
             with st.chat_message("tool", avatar=":material/function:"):
@@ -53,7 +53,7 @@ def question(items: Sequence[Input]) -> None:
 
 
 def answer(stored: StoredResponse, owner: str) -> None:
-    """One answer with its ledger and its timeline."""
+    """One answer with its timings and its timeline."""
     response = stored.response
     with st.chat_message("assistant", avatar=":material/smart_toy:"):
         items(response.output, owner)
@@ -66,7 +66,7 @@ def answer(stored: StoredResponse, owner: str) -> None:
 
 
 def items(output: Sequence[Item], owner: str, *, live: tuple[str, Sequence[Output]] | None = None) -> None:
-    """Prose, reasoning, code and what it showed; `live`: the id of a block that runs, and what it has shown so far."""
+    """Draws items. `live`: the id of a running code block, and its outputs so far."""
     for item in output:
         match item:
             case Message():

@@ -18,9 +18,9 @@ TRAIL = "trail"
 
 
 def read(filter_values: filters.Asked, after: str | None) -> tuple[list[Conversation], str | None]:
-    """One page, and where the next one begins: a place in the order, or how many came before."""
+    """One page, and where the next one begins: a cursor, or how many came before."""
     query, owner, order = filter_values
-    if order == "asc" or order == "desc":  # mypy narrows by this alone
+    if order == "asc" or order == "desc":  # mypy narrows the type only in this form
         page = ask(lambda store: store.history.find(query, owner=owner, after=after, limit=ROWS, order=order))
         return page.conversations, page.next
     skip = int(after) if after is not None and after.isdigit() else 0
@@ -30,7 +30,7 @@ def read(filter_values: filters.Asked, after: str | None) -> tuple[list[Conversa
 
 
 def place() -> str | None:
-    """Where this page begins; at the front again when a filter has changed."""
+    """Where this page begins. Goes back to the first page when a filter has changed."""
     filter_values = {name: value for name, value in st.query_params.items() if name not in ("after", "id")}
     if st.session_state.setdefault("asked", filter_values) != filter_values:
         st.session_state["asked"], st.session_state[TRAIL] = filter_values, []

@@ -1,4 +1,4 @@
-"""The page Health: what the server reports of its components, and what `codeact doctor` finds here."""
+"""The page Health: what the server reports of its components, and what `codeact doctor` finds on this machine."""
 
 import json
 import subprocess
@@ -38,7 +38,7 @@ def server() -> None:
 
 
 def examine() -> dict[str, Any] | None:
-    """What `codeact doctor` says; None where it cannot say anything."""
+    """The result of `codeact doctor`; None if there is none."""
     command = [sys.executable, "-c", "from codeact.cli.main import main; main()", "doctor", "--json"]
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=DOCTOR_S, check=False)  # noqa: S603

@@ -1,4 +1,4 @@
-"""The page Live: runs under way, the events of one of them, and a button that stops it."""
+"""The page Live: runs in progress, the events of one of them, and a button that stops it."""
 
 import streamlit as st
 
@@ -18,13 +18,13 @@ EVERY_S = 1.0
 MOST = 50
 TAIL = "tail"
 ITEMS = 6
-"""Of the run that is shown, the newest."""
+"""How many of the shown run's newest items are drawn."""
 
 title("Live", "Runs that are under way, in any server process, as they go on.")
 
 
 def running() -> list[tuple[Running, str]]:
-    """With the titles of their conversations."""
+    """The runs in progress, with the titles of their conversations."""
 
     async def read(store: Store) -> list[tuple[Running, str]]:
         found = []
@@ -63,7 +63,7 @@ def show() -> None:
 
 
 def tail() -> None:
-    """What the chosen run has done so far, from its event log; only what is new is read each time."""
+    """What the chosen run has done so far, from its event log. Each time, only new events are read."""
     if TAIL not in st.session_state:
         return
     one, replay, at = st.session_state[TAIL]

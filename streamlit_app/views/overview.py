@@ -51,7 +51,7 @@ def show() -> None:
 
 
 def show_percentiles(waited: Sequence[Percentiles]) -> None:
-    """Of each time over the whole period; where no run showed output, of the others."""
+    """The percentiles of each time over the whole period."""
     for one in waited:
         if one.start is None:
             st.metric(

@@ -1,4 +1,4 @@
-"""The page Sandboxes: the server's pool as it is now, and which limits ended code lately."""
+"""The page Sandboxes: the current state of the server's pool, and which limits stopped code recently."""
 
 from collections import Counter
 from datetime import timedelta
@@ -15,8 +15,8 @@ from codeact.dashboard.frame import empty, live, title
 
 EVERY_S = 2.0
 DAY = timedelta(days=1)
-KEPT = 150
-"""Moments in the chart: five minutes."""
+MOMENTS = 150
+"""How many moments the chart shows: five minutes."""
 
 title("Sandboxes", "The pool of the server that this dashboard talks to, now; limits are of everyone's last 24 hours.")
 
@@ -63,13 +63,13 @@ def show() -> None:
     moments = st.session_state.setdefault("pool_moments", [])
     now = pd.Timestamp.now(tz="UTC").floor("s").to_pydatetime()
     moments += [{"start": now, "state": name, "sandboxes": stats[name]} for name in ("warm", "leased", "starting")]
-    del moments[: -3 * KEPT]
+    del moments[: -3 * MOMENTS]
     st.subheader("As long as this page is open", anchor=False)
     charts.show(charts.moments(moments, value="sandboxes", colour="state", palette=POOL))
 
 
 def limits() -> Counter[str]:
-    """How often each ended something in the last 24 hours, for everyone."""
+    """How often each limit stopped something in the last 24 hours, for all owners."""
     counts = Counter[str]()
     for one in reading.failure_stats(ranges.rounded(DAY, None)):
         if one.kind == "limit":
