@@ -46,7 +46,9 @@ class _Bridge:
     def __init__(self, settings: Settings) -> None:
         opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Store]] = Future()
         # A daemon thread, because nothing tells us when Streamlit ends. The database's locks end with the process.
-        self._thread = threading.Thread(target=asyncio.run, args=(_keep_open(settings, opened),), name="store", daemon=True)
+        self._thread = threading.Thread(
+            target=asyncio.run, args=(_keep_open(settings, opened),), name="store", daemon=True
+        )
         self._thread.start()
         self._loop, self._closing, self._store = opened.result()
 
@@ -59,7 +61,9 @@ class _Bridge:
         self._thread.join()
 
 
-async def _keep_open(settings: Settings, opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Store]]) -> None:
+async def _keep_open(
+    settings: Settings, opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Store]]
+) -> None:
     closing = asyncio.Event()
     try:
         async with open_store(settings) as store:
