@@ -1,4 +1,4 @@
-"""A wheel carries more than Python: the built page, and what sandbox images are built from, are packed with it."""
+"""Build hook of the wheel: packs the built page and the files from which sandbox images are built."""
 
 import importlib.util
 from pathlib import Path
@@ -17,7 +17,7 @@ IMAGES = (
     "egress.conf",
 )
 PACKED = "sandbox_pool/packed/docker"
-"""Where `sandbox_pool/backends/docker/image.py` looks for them: an installed `docker` is the SDK's."""
+"""Where `sandbox_pool/backends/docker/image.py` looks for them. An installed folder `docker` would be the SDK's."""
 
 
 def _page() -> Any:
@@ -30,7 +30,7 @@ def _page() -> Any:
 
 
 class PageHook(BuildHookInterface):  # type: ignore[type-arg]
-    """An editable install builds nothing: `make` does that, whenever the sources have changed."""
+    """Builds the page for a wheel. An editable install builds nothing: `make` does that when the sources change."""
 
     def dependencies(self) -> list[str]:
         page = _page()

@@ -1,13 +1,13 @@
-"""How fast the dashboard shows its pages: a database of 100,000 conversations is made, one flat dict of figures leaves.
+"""Measures how fast the dashboard shows its pages, with a database of 100,000 conversations.
 
-It is the history's database (benchmarks/history.py), ending now, with 100,000 entries of the audit log and 5,000
-ratings, and beside it runs a server with the demo model, which answers three questions while Live is shown. To be run
-where Streamlit is: `.venv-dashboard/bin/codeact bench dashboard --sandbox process`. Without the browser's part:
-Streamlit's own test driver asks.
+The database is that of benchmarks/history.py, ending now, with 100,000 audit entries and 5,000 ratings. A server with
+the demo model runs at the same time; it answers three questions while the page Live is shown. Run it where Streamlit is
+installed: `.venv-dashboard/bin/codeact bench dashboard --sandbox process`. The browser's part is not measured:
+Streamlit's own test driver opens the pages.
 
-    PAGE_first_ms      the page in a session of its own, nothing kept from before; its default period, 7 days
+    PAGE_first_ms      the page in a new session with empty caches; its default period, 7 days
     PAGE_next_ms       the same session asks again, as a refresh or a click does; median of 5
-    PAGE_year_ms       another session chooses the period of a year, nothing kept from before
+    PAGE_year_ms       another session chooses the period of a year, with empty caches
     PAGE_year_next_ms  the same session asks again; median of 5
     search_ms          conversations with a word, and the order by tokens
 """
@@ -69,7 +69,7 @@ async def measure(sandbox: str) -> dict[str, float]:
 
 
 def show(data_dir: str, conversation_id: str, sandbox: str) -> dict[str, float]:
-    """Each page over the database in `data_dir`."""
+    """Shows each page with the database in `data_dir`; returns the figures."""
     import streamlit
     from streamlit import config
 
@@ -79,7 +79,7 @@ def show(data_dir: str, conversation_id: str, sandbox: str) -> dict[str, float]:
             config.set_option("server.address", "127.0.0.1")
             figures = _figures(url, conversation_id)
     finally:
-        streamlit.cache_resource.clear()  # It holds the database.
+        streamlit.cache_resource.clear()  # It contains the open database.
     return {name.replace("year_first", "year"): round(value, 1) for name, value in figures.items()}
 
 
@@ -118,7 +118,7 @@ def _run(page: Any) -> float:
     started = time.perf_counter()
     page.run()
     assert not page.exception
-    # What a page says of itself has an icon; what code raised in a conversation has none.
+    # An error of the page itself has an icon; an exception of code in a conversation has none.
     assert not any(one.icon for one in page.error), [one.value for one in page.error]
     assert len(page.title) == 1
     return (time.perf_counter() - started) * 1000
@@ -161,7 +161,7 @@ def _ask(url: str, text: str) -> None:
 
 
 async def fill_more(uri: str) -> None:
-    """The audit log of three months and ratings of answers, both ending now."""
+    """Adds an audit log of three months and ratings of answers, both ending now."""
     rng, now = random.Random(0), datetime.now(UTC)
     async with AsyncMongoClient(uri) as client:
         database = client.get_database("codeact")

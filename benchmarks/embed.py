@@ -1,9 +1,9 @@
-"""How soon the embed is there, in a real Chromium: nothing enters, one flat dict of figures leaves.
+"""Measures how fast the embed appears, in a real Chromium.
 
     python -m benchmarks.embed          prints it as JSON
 
-A real `codeact serve` with the demo model, the example's host page on another origin, a real kernel. Medians of
-rounds that take turns, each in a browser context of its own, so that nothing is cached.
+It uses a real `codeact serve` with the demo model, the example's host page on another origin, and a real kernel. The
+figures are medians of alternating rounds, each in a new browser context, so that nothing is cached.
 
     loader_kb              the script of one line, compressed
     panel_kb               what the panel's first load transfers, compressed
@@ -83,7 +83,7 @@ TRANSFERRED = """() => performance.getEntries()
 
 @asynccontextmanager
 async def _servers() -> AsyncIterator[str]:
-    """The example's page, and a server that it may embed."""
+    """Runs the example's page, and a server that it may embed; yields the page's origin."""
     key, port, host_port = secrets.token_urlsafe(16), free_port(), free_port()
     url, origin = f"http://127.0.0.1:{port}", f"http://localhost:{host_port}"
     with tempfile.TemporaryDirectory(prefix="codeact-bench-") as data_dir:
@@ -151,7 +151,7 @@ async def _warm(browser: Browser, origin: str) -> dict[str, float]:
     visible, _ = await page.evaluate(CLICK)
     panel = page.frames[1]
     create = panel.get_by_role("button", name="New conversation")
-    if await create.count():  # the last round's conversation goes on
+    if await create.count():  # the previous round's conversation is still open
         await create.click()
     await panel.locator(".examples button:enabled").first.wait_for()
     output = await panel.evaluate(FIRST_OUTPUT, STARTER)

@@ -1,11 +1,11 @@
-"""How fast the history answers: a database of 100,000 conversations is made, one flat dict of figures leaves.
+"""Measures how fast the history answers, with a database of 100,000 conversations.
 
-The database is the embedded mongod with 1,000,000 items, 200,000 responses and Zipf-distributed words (each fifth
-word one of the ten most common); nine of ten conversations belong to the owner who asks. Each figure is the 95th
-percentile of the first page of 20, over all shapes in turn, every time with other values.
+The database is the embedded mongod with 1,000,000 items, 200,000 responses and Zipf-distributed words (every fifth
+word is one of the ten most common). Nine of ten conversations belong to the owner whose history is read. Each figure is
+the 95th percentile for the first page of 20, over all kinds of queries in turn, each time with other values.
 
     history_p95_ms    lists and filters: time, status, model, error, image, tag, exception, rating, sums; also combined
-    search_p95_ms     one word, two words, a beginning, an excluded word, a word with filters
+    search_p95_ms     one word, two words, a prefix, an excluded word, a word with filters
 """
 
 import random
@@ -42,14 +42,14 @@ TAGS = [f"tag{number}" for number in range(200)]
 
 
 async def measure(sandbox: str) -> dict[str, float]:
-    """Makes the database and asks it, in about four minutes on two cores. No sandbox is used."""
+    """Makes the database and queries it, in about four minutes on two cores. No sandbox is used."""
     with tempfile.TemporaryDirectory(prefix="codeact-bench-") as directory:
         async with embedded_mongod(Path(directory)) as uri:
             _say("making 100,000 conversations")
             await fill(uri)
             _say("building the indexes")
             async with Store.connect(uri) as store:
-                _say("asking")
+                _say("querying")
                 return await _ask(store)
 
 
@@ -125,7 +125,7 @@ class _Words:
 
 
 async def fill(uri: str, *, end: datetime = END) -> None:
-    """A year of conversations, the last at `end`. Inserts before there are indexes: four times as fast."""
+    """Inserts a year of conversations, the last at `end`. Without indexes, which is four times as fast."""
     rng = random.Random(0)
     words = _Words(rng)
     async with AsyncMongoClient(uri) as client:
@@ -227,7 +227,7 @@ def _response(conversation: dict[str, Any], at: int, rng: random.Random) -> dict
 
 
 def _items(response: dict[str, Any], rng: random.Random) -> Iterator[dict[str, Any]]:
-    """Prose and code in turn; where an exception was raised, the code after it is the mended one."""
+    """Prose and code in turn. If the first block raises an exception, the following ones are its corrections."""
     exceptions = response.pop("exceptions")
     begun_ms = int(response["created_at"].timestamp() * 1000)
     for index in range(ITEMS // RESPONSES):

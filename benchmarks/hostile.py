@@ -1,10 +1,10 @@
-"""Hostile inputs, one after the other, against a live server: a backend enters; what others felt leaves, in one dict.
+"""Measures how hostile inputs affect other users of a live server; sends one input after the other.
 
-A real `codeact serve` with real sandboxes. Beside each input of `benchmarks.hostile_inputs`, a process of its own asks
-`/healthz` every 50 ms and follows a well-behaved conversation whose code prints every 50 ms.
+It uses a real `codeact serve` with real sandboxes. During each input of `benchmarks.hostile_inputs`, a separate process
+requests `/healthz` every 50 ms and follows a well-behaved conversation whose code prints every 50 ms.
 
     worst_health_ms         the slowest answer of /healthz
-    rss_added_mb            the most memory that the server had more than before the first input
+    rss_added_mb            the server's maximum memory, minus that before the first input
     neighbour_p99_ms        from the neighbour's print to its frame at the client (p99)
     restart_health_ms       the slowest answer of /healthz for 10 s after a restart on the same database
     restart_rss_added_mb    the memory then, over that before the first input
@@ -48,9 +48,9 @@ OWN_CODE = "run: import time\nfor _ in range(1_000): print(f'at={time.time():.6f
 
 
 async def _say(messages: Sequence[dict[str, Any]]) -> AsyncIterator[str]:
-    """Runs what the question says after `run:`; else says a word."""
-    said = str(messages[-1]["content"])
-    code = said.partition("run: ")[2] if said.startswith("run: ") or "\nrun: " in said[:200] else ""
+    """The model: runs the code after `run:` in the question; otherwise answers one word."""
+    question = str(messages[-1]["content"])
+    code = question.partition("run: ")[2] if question.startswith("run: ") or "\nrun: " in question[:200] else ""
     yield f"<execute>\n{code}\n</execute>" if code else "done"
 
 
@@ -100,10 +100,10 @@ asyncio.run(main())
 
 
 class _Watch:
-    """What the neighbour felt, as it tells it; and the server's memory, every 20 ms."""
+    """Collects the measurements that the neighbour process prints, and the server's memory every 20 ms."""
 
     def __init__(self, neighbour: asyncio.subprocess.Process, server: psutil.Process) -> None:
-        self.felt: list[tuple[str, float, float]] = []
+        self.measured: list[tuple[str, float, float]] = []
         self.rss: list[tuple[float, float]] = []
         self._neighbour = neighbour
         self._server = server
@@ -112,7 +112,7 @@ class _Watch:
         assert self._neighbour.stdout is not None
         while line := await self._neighbour.stdout.readline():
             kind, at, ms = json.loads(line)
-            self.felt.append((kind, at, ms))
+            self.measured.append((kind, at, ms))
 
     async def weigh(self) -> None:
         with suppress(psutil.NoSuchProcess):
@@ -121,10 +121,10 @@ class _Watch:
                 await asyncio.sleep(0.02)
 
     def worst(self, kind: str, since: float) -> float:
-        return max((ms for what, at, ms in self.felt if what == kind and at >= since), default=0.0)
+        return max((ms for what, at, ms in self.measured if what == kind and at >= since), default=0.0)
 
     def p99(self, kind: str, since: float) -> float:
-        all_ms = sorted(ms for what, at, ms in self.felt if what == kind and at >= since)
+        all_ms = sorted(ms for what, at, ms in self.measured if what == kind and at >= since)
         return percentile(all_ms, 99) if all_ms else 0.0
 
     def heaviest(self, since: float) -> float:
@@ -172,10 +172,10 @@ class _Stranger:
             async with connect(address, max_size=None, compression=None) as socket:
                 for frame in frames:
                     await socket.send(frame.replace("RESPONSE", str(answer.get("id"))))
-                await asyncio.sleep(2.0)  # Nothing of what comes is read.
+                await asyncio.sleep(2.0)  # Reads nothing of what arrives.
 
     async def opens(self, connections: int) -> None:
-        """Connections whose bodies never come."""
+        """Opens connections whose request bodies never arrive."""
         place = urlsplit(self._url)
         head = b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         head += b"content-length: 100\r\n\r\n"
@@ -202,7 +202,7 @@ def _inputs(stranger: _Stranger) -> dict[str, Callable[[], Awaitable[None]]]:
 
 
 async def measure(sandbox: str, names: Sequence[str] = ()) -> dict[str, float]:
-    """Sends everything once, about five seconds each; with `names` only those inputs."""
+    """Sends all inputs, or only those in `names`, once; each takes about five seconds."""
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="codeact-bench-") as data_dir:
         settings = {"CODEACT_DATA_DIR": data_dir, "CODEACT_POOL_MIN": "2"}

@@ -1,6 +1,6 @@
-"""What strangers send to stop or swell a server: names leave, each with how to send it. Nothing here harms a machine.
+"""Inputs that could stop a server or use up its memory, by name. None of them harms the machine.
 
-`CODE` runs in a sandbox; `QUESTIONS`, `BODIES` and `ARCHIVES` are sent over HTTP as they are; `FRAMES` over one socket.
+`CODE` runs in a sandbox. `QUESTIONS`, `BODIES` and `ARCHIVES` are sent over HTTP, `FRAMES` over one socket.
 """
 
 import json

@@ -1,20 +1,20 @@
-"""How fast the server passes things on: a backend's name enters, one flat dict of figures leaves.
+"""Measures the server's latencies, with the given backend.
 
-A real `codeact serve` in a process of its own, a scripted OpenAI-compatible model server in this one, a
+It uses a real `codeact serve` in a separate process, a scripted OpenAI-compatible model server in this one, a
 real sandbox, and a WebSocket client. Latencies across processes compare `time.time()` of one machine.
 
     listen_s               process start until the port accepts
     ready_s                process start until GET /readyz says 200
-    acquire_p50_ms, _p99   a warm sandbox for a new conversation, as the ledger of its answer has it
+    acquire_p50_ms, _p99   a warm sandbox for a new conversation, from the timings of its answer
     created_p50_ms, …      a question sent until its client reads `response.created`: in a new conversation, and as its
                            5th, 55th and 115th turn (`created_turn_5_p50_ms`, …)
     first_output_p50_ms,…  a `print` in the kernel until its frame is at the client's socket
     roundtrip_p50_ms       `1+1`: `interpreting` at the client until `completed` at the client
     raw_roundtrip_p50_ms   `1+1` in a plain ipykernel of the same Python, through jupyter_client, in the same run
-    token_added_p99_ms     a token written by the model server until its frame is at the client, less what a bare
+    token_added_p99_ms     a token written by the model server until its frame is at the client, minus what a bare
                            httpx reader needs (p50) for the same stream in the same run
-    token_cpu_us           CPU of the server per token, less such a reader's in a process of its own
-    litellm_cpu_us         what litellm alone needs per token, which a model without an address of its own costs
+    token_cpu_us           CPU of the server per token, minus that of such a reader in a separate process
+    litellm_cpu_us         what litellm alone needs per token; only models without an address of their own use it
     server_mb, sandbox_mb  resident memory of the server, and of one idle sandbox (all its processes)
 """
 
@@ -64,11 +64,11 @@ async def measure(sandbox: str) -> dict[str, float]:
     return {name: round(value, 3) for name, value in figures.items()}
 
 
-# ---- the model: what it says is in the question ------------------------------------------------------
+# ---- the model: the question says what to answer -----------------------------------------------------
 
 
 async def _say(messages: Sequence[dict[str, Any]]) -> AsyncIterator[str]:
-    """`run CODE` answers with a block of code once, `tokens N` with N tokens that hold their own time."""
+    """The model: `run CODE` is answered with a code block once, `tokens N` with N tokens that contain their time."""
     last = str(messages[-1]["content"])
     if last.startswith("tokens "):
         for _ in range(int(last[7:])):
@@ -79,7 +79,7 @@ async def _say(messages: Sequence[dict[str, Any]]) -> AsyncIterator[str]:
 
 
 def _sandbox_mb(server: psutil.Process, sandbox: str) -> float:
-    """One idle sandbox: the largest kernel, by resident memory, of those that hold our kernel's script."""
+    """The median resident memory of the processes that run our kernel's script, in MB."""
     kernels = [
         process.memory_info().rss / 2**20
         for process in psutil.process_iter(["cmdline"])
@@ -98,7 +98,7 @@ Watch = Callable[[dict[str, Any], float], None]
 async def _ask(
     socket: websockets.ClientConnection, text: str, watch: Watch = lambda event, at: None, **more: Any
 ) -> dict[str, Any]:
-    """Asks, hands each event with its arrival time to `watch`, and returns the finished response."""
+    """Asks, passes each event with its arrival time to `watch`, and returns the finished response."""
     await socket.send(json.dumps({"type": "response.create", "input": text, "include": ["codeact:events"], **more}))
     while True:
         frame = await socket.recv(decode=False)
@@ -123,7 +123,7 @@ async def _acquires(socket: websockets.ClientConnection, url: str) -> dict[str, 
 
 
 async def _created(socket: websockets.ClientConnection) -> dict[str, float]:
-    """Each depth is asked several times: as branches, which are as long as the conversation is there."""
+    """Measures each depth several times, with branches that begin at the same turn."""
     figures = {"created_p50_ms": statistics.median([await _until_created(socket) for _ in range(CREATED)])}
     previous: dict[str, str] = {}
     for turn in range(1, TURNS[-1] + 1):
@@ -157,7 +157,7 @@ async def _warm(url: str) -> None:
 
 
 async def _idle(process: psutil.Process) -> None:
-    """Returns once the server has done all for the conversations before: their sandboxes end in the background."""
+    """Waits until the server is idle: the sandboxes of earlier conversations end in the background."""
     while process.cpu_percent(interval=1.0) > 2:
         pass
 
@@ -290,7 +290,7 @@ uvloop.run(main())
 
 
 async def _alone(texts: str, api_base: str) -> dict[str, float]:
-    """The same stream, read in a process of its own by nothing but this."""
+    """Reads the same stream in a separate process that does nothing else."""
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", ALONE % texts, api_base, str(TOKENS), stdout=asyncio.subprocess.PIPE
     )

@@ -1,15 +1,15 @@
-"""Many answers at once: rounds, streams, tokens and stalls enter; how long each round took leaves as one flat dict.
+"""Measures how the server handles many answers at once, also while its database stalls.
 
-A real `codeact serve` with its own mongod, a model server and the clients, each in a process of its own. Every stream
-has a socket and a conversation of its own; the model sends its tokens as fast as the server takes them. In every
+It uses a real `codeact serve` with its own mongod, a model server and the clients, each in a separate process. Every
+stream has its own socket and conversation; the model sends its tokens as fast as the server accepts them. In every
 second round mongod is stopped (SIGSTOP) once, for 1 to 9 s, at a random moment. `python -m benchmarks.load --help`
-tells how to ask for other numbers.
+lists the options for other numbers.
 
-    rounds, streams, tokens    what was asked for
+    rounds, streams, tokens    the requested numbers
     completed_rounds           rounds in which every stream ended as `response.completed`, with every number, in time
     slowest_round_s, median_round_s, stalled_rounds
-    lost_streams, lost_events  streams without such an end, and numbers that were left out or doubled, of all rounds
-    false_alarms               times that the server called a database silent in a round in which it was not stopped
+    lost_streams, lost_events  streams without such an end, and numbers that were missing or repeated, in all rounds
+    false_alarms               how often the server reported a silent database in a round in which it was not stopped
     server_cpu_us              CPU of the server for one token
     stop_s                     how long the server took to end after SIGTERM
 """
@@ -133,7 +133,7 @@ asyncio.run(main())
 
 
 async def measure(sandbox: str) -> dict[str, float]:
-    """Two rounds of 200 streams of 2,000 tokens, one with a stall: about a minute. `run` takes other numbers."""
+    """Two rounds of 200 streams with 2,000 tokens, one with a stall; about a minute. `run` accepts other numbers."""
     return await run(sandbox, rounds=ROUNDS, streams=STREAMS, tokens=TOKENS)
 
 
@@ -147,7 +147,7 @@ async def run(
     seed: int = 1,
     settings: dict[str, str] | None = None,
 ) -> dict[str, float]:
-    """Tells each round on stderr. `settings` are further `CODEACT_*` of the server."""
+    """Runs the rounds and prints each to stderr. `settings` are further `CODEACT_*` variables of the server."""
     chance = random.Random(seed)
     results: list[_Round] = []
     false_alarms = 0
@@ -251,7 +251,7 @@ async def _stall(mongod: int, stall_s: float, after_s: float) -> None:
 
 @asynccontextmanager
 async def _model(tokens: int) -> AsyncIterator[str]:
-    """Streams one answer of so many tokens to whoever asks. A process of its own."""
+    """Runs a model server in a separate process, which streams an answer of `tokens` tokens to each request."""
     command = (sys.executable, "-c", MODEL, str(tokens))
     process = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
@@ -266,7 +266,7 @@ async def _model(tokens: int) -> AsyncIterator[str]:
 
 
 def main() -> None:
-    """`python -m benchmarks.load --rounds 10`: with other numbers than `codeact bench load`."""
+    """Runs the benchmark with other numbers than `codeact bench load`: `python -m benchmarks.load --rounds 10`."""
     options = argparse.ArgumentParser(description=main.__doc__)
     options.add_argument("--rounds", type=int, default=ROUNDS)
     options.add_argument("--streams", type=int, default=STREAMS)

@@ -1,9 +1,9 @@
-"""How the chat page keeps up, in a real Chromium: nothing enters, one flat dict of figures leaves.
+"""Measures how smoothly the chat page shows long answers, in a real Chromium.
 
     python -m benchmarks.page          prints it as JSON
 
-A real `codeact serve` in a process of its own, a model server in this one that says 200 tokens a second, a real
-kernel. Frame times are those between `requestAnimationFrame` calls of the page while the answer comes.
+It uses a real `codeact serve` in a separate process, a model server in this one that sends 200 tokens per second, and a
+real kernel. Frame times are those between `requestAnimationFrame` calls of the page while the answer arrives.
 
     tokens_frame_p50_ms, _p99   while 200 tokens a second of Markdown, code and mathematics stream, for 20 s
     source_frame_p50_ms, _p99   while 200 tokens a second of one block of code stream, for 10 s
@@ -145,7 +145,7 @@ async def _first_load(page: Page, url: str) -> float:
 
 
 async def _frames(page: Page, question: str, lasts_s: float) -> tuple[list[float], list[float]]:
-    """The times between frames in ms, and how long the main thread worked in each quarter of the time."""
+    """The times between frames in ms, and how long the main thread worked in each quarter of the run, in s."""
     tools = await page.context.new_cdp_session(page)
     await tools.send("Performance.enable")
 
@@ -168,7 +168,7 @@ async def _frames(page: Page, question: str, lasts_s: float) -> tuple[list[float
 
 
 async def _open(page: Page, url: str, conversation_id: str) -> float:
-    """The median of three, each in a page that was just loaded."""
+    """The median of three, each in a newly loaded page."""
     times = []
     for _ in range(3):
         await page.goto(url, wait_until="networkidle")

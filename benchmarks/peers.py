@@ -1,15 +1,15 @@
-"""How fast comparable projects are beside us: a backend's name enters, one flat dict of figures leaves.
+"""Compares our sandboxes with those of comparable projects, with the given backend.
 
-smolagents' DockerExecutor and llm-sandbox's session, each in an environment of its own (requirements/peer-*.txt,
-installed into .venv-peers/ once), on the same machine, with the same image, taking turns with ours. smolagents
-needs a kernel gateway in its image: one is made from ours, with that added. The imports of a peer do not count.
+It measures smolagents' DockerExecutor and llm-sandbox's session, each in its own environment (requirements/peer-*.txt,
+installed into .venv-peers/ once), on the same machine, with the same image, alternating with ours. smolagents needs a
+kernel gateway in its image, so one is added to a copy of ours. The time of a peer's imports does not count.
 
-    acquire_to_first_output_ms   ours: a warm sandbox is asked for until the first output of its first code is here
-    NAME_start_to_first_output_ms  a peer's: its sandbox is made until the output of its first code is here
+    acquire_to_first_output_ms   ours: requesting a warm sandbox until the first output of its first code arrives
+    NAME_start_to_first_output_ms  a peer's: creating its sandbox until the output of its first code arrives
     NAME_start_ratio             that over ours
-    run_p50_ms, NAME_run_p50_ms  `print(1)` in a sandbox that has run code before, until its result is here
+    run_p50_ms, NAME_run_p50_ms  `print(1)` in a sandbox that has run code before, until its result arrives
     NAME_run_ratio               a peer's over ours
-    live_ms, NAME_live_ms        in code that prints and then sleeps for a second: until the output is here
+    live_ms, NAME_live_ms        in code that prints and then sleeps for a second: until the output arrives
 """
 
 import asyncio
@@ -53,7 +53,7 @@ Figures = dict[str, list[float]]
 
 
 async def measure(sandbox: str) -> dict[str, float]:
-    """Runs everything once, in about a minute, and the installation of the peers before it."""
+    """Runs everything once, in about a minute, after installing the peers."""
     # Standard output is for the figures.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     say = partial(print, file=sys.stderr)
@@ -215,7 +215,7 @@ async def _build_gateway(image: str) -> None:
 
 
 async def _run(*command: str) -> bytes:
-    """What it writes to standard output; if it fails, what it said is raised."""
+    """Runs a command; returns its standard output. Raises `RuntimeError` with its output if it fails."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdout=asyncio.subprocess.PIPE,

@@ -1,20 +1,20 @@
-"""How fast the pool lends sandboxes: a backend's name enters, one flat dict of figures leaves.
+"""Measures how fast the pool leases and refills sandboxes, with the given backend.
 
-The floor is the plain way, measured in the same run and taking turns with ours: for `process`, jupyter_client
+The baseline is the plain way, measured in the same run, alternating with ours: for `process`, jupyter_client
 starting a stock ipykernel; for `docker`, a plain container of the same image, created and started through
 the SDK, whose command is that ipykernel. A start ends with the first reply to `kernel_info_request`. Nothing
-is preloaded, here or there.
+is preloaded in either case.
 
-    acquire_hit_p50_ms, _p99   a task is made until it has a warm sandbox, while others are being refilled
-    acquire_burst20_p99_ms     20 tasks are made at once until the slowest of 99 % has a warm sandbox
+    acquire_hit_p50_ms, _p99   a task is created until it has a warm sandbox, while others are being refilled
+    acquire_burst20_p99_ms     20 tasks are created at once until the slowest of 99 % has a warm sandbox
     create_to_warm_ms          one sandbox started alone, without the pool; the median
-    create_to_warm_ratio       the same, over the floor's
+    create_to_warm_ratio       the same, divided by the baseline's
     refill_per_s               sandboxes made warm in a second, from a burst of 20 until the pool is full again,
                                while the used ones are removed
-    refill_ratio               the same, over what the floor reaches one after the other
+    refill_ratio               the same, divided by the baseline's rate of sequential starts
     roundtrip_p50_ms           `1+1`: `execute` until its result
-    raw_roundtrip_p50_ms       the same through jupyter_client in the floor's kernel: until idle and the reply
-    first_output_p50_ms        a `print` in a running cell until its output is here
+    raw_roundtrip_p50_ms       the same through jupyter_client in the baseline's kernel: until idle and the reply
+    first_output_p50_ms        a `print` in a running cell until its output arrives
     idle_mb                    resident memory of the kernel of a sandbox just started, as the kernel reads it
 """
 
@@ -68,11 +68,11 @@ async def measure(sandbox: str) -> dict[str, float]:
     return {name: round(figures[name], 3) for name in sorted(figures)}
 
 
-# ---- the floor -----------------------------------------------------------------------------------------
+# ---- the baseline --------------------------------------------------------------------------------------
 
 
 def _raw_kernel(sandbox: str) -> RawKernel:
-    """A stock kernel that has answered, started when entered and ended when left."""
+    """Starts a stock kernel on entering, after which it has answered; ends it on exit."""
     return _raw_container() if sandbox == "docker" else _raw_process()
 
 
@@ -165,7 +165,7 @@ async def _running(backend: Backend) -> dict[str, float]:
     memory, _ = await sandbox.run(MEMORY_CODE)
     raw, ours, late = [], [], []
     async with _raw_kernel(backend.name) as client:
-        # Only now is its iopub surely connected; it is no part of the start that we compare with.
+        # Only after this is its iopub certainly connected. It does not count as part of the start.
         await client.wait_for_ready(timeout=TIMEOUT_S)
         for _ in range(ROUNDTRIPS):
             began = time.perf_counter()
@@ -193,11 +193,11 @@ async def _pool(backend: Backend) -> dict[str, float]:
     hits: list[float] = []
     bursts: list[float] = []
     rates: list[float] = []
-    floors: list[float] = []
+    baselines: list[float] = []
     async with SandboxPool(SPEC, backend=backend, min_size=BURST, max_size=2 * BURST) as pool:
         await pool.ready()
         for _ in range(ROUNDS):
-            floors.append(1000 / statistics.median([await _raw_start(backend.name) for _ in range(STARTS)]))
+            baselines.append(1000 / statistics.median([await _raw_start(backend.name) for _ in range(STARTS)]))
             began = time.perf_counter()
             await _acquire_all(pool, bursts, gap_s=0)
             await pool.until(lambda stats: stats.warm >= BURST)
@@ -210,7 +210,7 @@ async def _pool(backend: Backend) -> dict[str, float]:
         "acquire_hit_p99_ms": _p99(hits),
         "acquire_burst20_p99_ms": _p99(bursts),
         "refill_per_s": statistics.mean(rates),
-        "refill_ratio": statistics.mean(rates) / statistics.mean(floors),
+        "refill_ratio": statistics.mean(rates) / statistics.mean(baselines),
     }
 
 

@@ -1,4 +1,4 @@
-"""What benchmarks run against: a scripted model and a backend enter; a model server and `codeact serve` leave."""
+"""The servers that benchmarks use: a server for a scripted model, and a real `codeact serve`."""
 
 import asyncio
 import json
@@ -22,12 +22,12 @@ from starlette.routing import Route
 __all__ = ["Say", "codeact_server", "free_port", "model_server", "until_ok"]
 
 Say = Callable[[Sequence[dict[str, Any]]], AsyncIterator[str]]
-"""A model: the messages of a chat enter, its words leave one by one."""
+"""A model: takes the messages of a chat and yields the words of its answer."""
 
 
 @asynccontextmanager
 async def model_server(say: Say) -> AsyncIterator[str]:
-    """The address of an OpenAI-compatible server of that model, until left."""
+    """Runs an OpenAI-compatible server for this model; yields its address."""
 
     async def chat(request: Request) -> StreamingResponse:
         messages = (await request.json())["messages"]
@@ -62,10 +62,10 @@ def _chunk(text: str, finish: str | None = None) -> str:
 async def codeact_server(
     sandbox: str, api_base: str, *, settings: Mapping[str, str] | None = None
 ) -> AsyncIterator[tuple[str, psutil.Process, float]]:
-    """Its address, its process, and when that was started (monotonic seconds). It ends when left.
+    """Runs `codeact serve`; yields its address, its process, and when that was started (monotonic seconds).
 
-    `settings` replace or add `CODEACT_*`. Its working directory is its data directory, where it also writes
-    `server.log`.
+    `settings` replace or add `CODEACT_*` variables. Its working directory is its data directory, which also contains
+    its log, `server.log`.
     """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="codeact-bench-") as data_dir:
@@ -96,14 +96,14 @@ async def codeact_server(
 
 
 def free_port() -> int:
-    """Of loopback; nothing keeps another process from taking it first."""
+    """A free port on loopback. Another process could still take it first."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 async def until_ok(url: str, started: float, deadline_s: float = 120) -> float:
-    """Seconds from `started` until a GET there gives 200. Raises `TimeoutError`."""
+    """Waits until a GET of `url` returns 200; returns the seconds since `started`. Raises `TimeoutError`."""
     async with httpx.AsyncClient(trust_env=False) as client:
         while time.monotonic() - started < deadline_s:
             try:

@@ -1,13 +1,13 @@
-"""What the event log and the history cost: one flat dict leaves. The backend's name that enters changes nothing.
+"""Measures the cost of the event log and the history. The backend makes no difference.
 
-The real application under a real uvicorn in this process, a real mongod, and WebSocket clients in a process of
-their own. The run is made by hand: its events are emitted here, as an answer's would be.
+It uses the real application with a real uvicorn in this process, a real mongod, and WebSocket clients in a separate
+process. Instead of running an agent, it emits the events of an answer itself.
 
     event_cpu_us_1, _100     CPU of the server per event, from the run to 1 and to 100 clients, storing included,
-                             less what an idle server spends in the same time
+                             minus what an idle server spends in the same time
     resume_10k_ms            a client asks for all of an ended response with 10,000 events, until it has the last
-    long_item_ratio          what a delta costs the builder at the end of an item of 8 MB, over that at its beginning
-    stalled_db_added_p99_ms  a delta's way to the client (p99) while the database hangs for 2 s, over its median before
+    long_item_ratio          cost of a delta in the builder at the end of an item of 8 MB, divided by that at its start
+    stalled_db_added_p99_ms  a delta's latency (p99) while the database hangs for 2 s, minus its median before
     history_p95_ms, search_p95_ms    those of `benchmarks.history`, which also runs alone
 """
 
@@ -83,11 +83,11 @@ async def _server(data_dir: Path) -> AsyncIterator[tuple[str, Services]]:
         await serving
 
 
-# ---- a run made by hand ------------------------------------------------------------------------------
+# ---- a run without an agent --------------------------------------------------------------------------
 
 
 class _Answer:
-    """A response under way, found by clients under its id."""
+    """A running response, which clients can follow by its id."""
 
     def __init__(self, services: Services, recorder: Recorder, run: Run) -> None:
         self.id = run.id
@@ -115,7 +115,7 @@ class _Answer:
         return answer
 
     async def say(self, events: int, gap_s: float) -> None:
-        """One delta after another, each with its time."""
+        """Emits this many deltas, each with its time."""
         for _ in range(events):
             await self.builder.text(f"at={time.time():.6f} ")
             if gap_s:
@@ -162,7 +162,7 @@ asyncio.run(main())
 
 
 class _Clients:
-    """A process with so many clients of one response; `result` is what the first one saw."""
+    """A process with several clients of one response. `result` returns what the first of them received."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -219,7 +219,7 @@ async def _resume(url: str, services: Services) -> float:
 
 
 async def _long_item() -> float:
-    """Medians of four parts of 32, so that a pause of the machine does not count."""
+    """The ratio of two medians over four of 32 parts, so that a pause of the machine has no effect."""
 
     async def encode(event: e.Event) -> None:
         e.encode(event)

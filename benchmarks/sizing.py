@@ -1,10 +1,10 @@
-"""The pool's sizing against fixed sizes: simulated traffic enters, hit rates and idle sandboxes leave.
+"""Compares the pool's sizing with fixed sizes: hit rates and idle sandboxes under simulated traffic.
 
     python -m benchmarks.sizing
 
-Starts take `REFILL_S`, two at a time, and a sandbox that is taken is replaced. An acquire that finds a warm one
-is a hit; what sandboxes wait warm is the cost. For each kind of traffic the cost is compared with that of the
-fixed size that has as many hits: between two sizes, of a mixture of both.
+A start takes `REFILL_S`, two run at a time, and every acquired sandbox is replaced. An acquire that finds a warm
+sandbox is a hit; the cost is the number of idle warm sandboxes. For each kind of traffic, the cost is compared with
+that of the fixed size with the same hit rate, interpolated between two sizes.
 """
 
 import heapq
@@ -28,14 +28,14 @@ Target = Callable[[list[float], float], int]
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """`rate` is acquires per second at a time; `peak` its maximum."""
+    """`rate` gives the acquires per second at a time in seconds; `peak` is its maximum."""
 
     rate: Callable[[float], float]
     peak: float
     duration_s: float
 
     def arrivals(self, seed: int) -> list[float]:
-        """A Poisson process of this rate."""
+        """The times of a Poisson process with this rate."""
         chance, now, times = random.Random(seed), 0.0, []
         while (now := now + chance.expovariate(self.peak)) < self.duration_s:
             if chance.random() < self.rate(now) / self.peak:
@@ -75,7 +75,7 @@ def compare(traffic: Traffic, *, seed: int) -> Comparison:
 
 
 def simulate(arrivals: list[float], target: Target, duration_s: float) -> tuple[float, float]:
-    """Hit rate and mean number of idle sandboxes of a pool that keeps `target(arrivals so far, now)` warm."""
+    """Hit rate and mean number of idle sandboxes of a pool whose target size is `target(arrivals so far, now)`."""
     warm = waiting = hits = 0
     idle_s = now = shrinks_at = 0.0
     starting: list[float] = []

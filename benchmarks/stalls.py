@@ -1,18 +1,18 @@
-"""What keeps the event loop of a pool from its next step: a backend's name enters, one flat dict of figures leaves.
+"""Measures what blocks the event loop of a pool, with the given backend.
 
-Each step of the loop (one callback, one task from await to await) is timed while sandboxes are lent, started and
-removed. A step is long for one of three reasons, which Linux tells apart (getrusage(2), RUSAGE_THREAD):
+Each step of the loop (one callback, one task from await to await) is timed while sandboxes are leased, started and
+removed. A step is long for one of three reasons, which Linux distinguishes (getrusage(2), RUSAGE_THREAD):
 
-    waited     it gave up the processor itself: a blocking call, or another thread that held the interpreter
+    waited     it gave up the processor itself: a blocking call, or another thread that had the interpreter
     computed   it used the processor all the time
-    preempted  it was ready to run and others had the processor: that is the load of the machine, not ours
+    preempted  it was ready to run while others had the processor: that is the load of the machine, not ours
 
-    waited_ms_per_start   time lost so in steps over 2 ms, for each sandbox started
+    waited_ms_per_start   time lost by waiting in steps over 2 ms, per started sandbox
     waited_max_ms         the longest of these steps
-    computed_max_ms       the most that one step has computed
-    preempted_max_ms      the longest step that did nothing but be ready
-    spawn_ms              what it costs to start `true` on the loop itself, in the same run: the mean
-    stall_ratio           waited_ms_per_start over spawn_ms: a backend that starts processes on the loop has 2 or more
+    computed_max_ms       the longest CPU time of one step
+    preempted_max_ms      the longest step that was only preempted
+    spawn_ms              the mean cost of starting `true` on the loop itself, in the same run
+    stall_ratio           waited_ms_per_start / spawn_ms: 2 or more for a backend that starts processes on the loop
     acquire_hit_p50_ms, _p99   as in `bench pool`, under this load
 """
 
@@ -48,7 +48,7 @@ SPEC = SandboxSpec(preload=())
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A long one; `gave_way` and `was_put_off` count how often it lost the processor."""
+    """A long step. `gave_way` counts voluntary context switches, `was_put_off` involuntary ones."""
 
     lasted_s: float
     computed_s: float
@@ -95,7 +95,7 @@ async def measure(sandbox: str) -> dict[str, float]:
 
 @contextmanager
 def _long_steps() -> Iterator[list[Step]]:
-    """The steps over 2 ms of every asyncio loop, as long as it is entered."""
+    """Collects the steps over 2 ms of every asyncio loop until exit."""
     run = events.Handle._run
     steps: list[Step] = []
 
@@ -116,7 +116,7 @@ def _long_steps() -> Iterator[list[Step]]:
 
 
 async def _lend_all(pool: SandboxPool, waits_s: list[float]) -> None:
-    """As many as are warm, one after the other, while others are started and removed."""
+    """Leases as many sandboxes as are warm, one after the other, while others are started and removed."""
 
     async def lend(began: float) -> None:
         async with pool.acquire():

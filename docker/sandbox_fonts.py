@@ -1,8 +1,8 @@
-"""Lets matplotlib in a sandbox image write Chinese, Japanese and Korean, if the package with the font is installed.
+"""Lets matplotlib in a sandbox image draw Chinese, Japanese and Korean text, if the font's package is installed.
 
     MPLCONFIGDIR=DIRECTORY python sandbox_fonts.py
 
-Run once, while the image is built: DIRECTORY gets matplotlib's list of fonts and a matplotlibrc.
+Run it once, while the image is built. It writes matplotlib's list of fonts and a matplotlibrc into DIRECTORY.
 """
 
 import dataclasses
@@ -23,13 +23,13 @@ ALIASES = (
     *("MS Gothic", "Yu Gothic", "Meiryo", "Hiragino Sans", "IPAexGothic", "IPAGothic", "TakaoPGothic"),
     *("Malgun Gothic", "NanumGothic", "AppleGothic", "UnDotum"),
 )
-"""Families that programs name to have such characters; each of them becomes this font."""
+"""Font families that programs choose for such characters. Each becomes an alias of this font."""
 
 
 def main() -> None:
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
-        # Importing it has made the list of fonts.
+        # Importing `font_manager` has written the list of fonts.
         return
     FONTS.mkdir(parents=True, exist_ok=True)
     for font in Path(found.origin).parent.glob("*.otf"):
@@ -41,7 +41,7 @@ def main() -> None:
     fonts.extend(dataclasses.replace(ours, name=name) for name in ALIASES if name not in known)
     cache = Path(matplotlib.get_cachedir())
     font_manager.json_dump(font_manager.fontManager, cache / f"fontlist-v{font_manager.FontManager.__version__}.json")
-    # Glyphs that the first family lacks come from the second.
+    # Matplotlib takes glyphs that the first family lacks from the second.
     (cache / "matplotlibrc").write_text(f"font.family: sans-serif, {FAMILY}\n")
 
 

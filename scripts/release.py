@@ -1,9 +1,9 @@
-"""Makes a release of this checkout: a version enters; a commit, a tag, a wheel, images and the site leave.
+"""Makes a release of this checkout: a commit, a tag, a wheel, images and the site.
 
     python scripts/release.py 0.2.0 --dry-run    shows what would change and run; changes nothing
     python scripts/release.py 0.2.0              does it, and says which commands publish it
 
-It publishes nothing: whoever releases looks at the result first (docs/releasing.md). It needs a clean checkout of the
+It publishes nothing, so that somebody can check the result first (docs/releasing.md). It needs a clean checkout of the
 branch `main`, notes below [Unreleased] in CHANGELOG.md, and a version that is not tagged yet.
 """
 
@@ -27,7 +27,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Edit:
-    """A file of the checkout, by its path from the root, with its old and its new text."""
+    """A change of one file: its path from the root, its old text and its new text."""
 
     path: str
     before: str
@@ -39,7 +39,7 @@ class Edit:
 
 
 def parsed(version: str) -> tuple[int, int, int, str, int]:
-    """In the order of releases: 0.2.0rc1 comes before 0.2.0. Raises `Refused`."""
+    """Parses a version so that versions compare in order: 0.2.0rc1 comes before 0.2.0. Raises `Refused`."""
     found = VERSION.fullmatch(version)
     if found is None:
         raise Refused(f"'{version}' is no version. Say 1.2.3, or 1.2.3rc1 for a pre-release.")
@@ -48,7 +48,7 @@ def parsed(version: str) -> tuple[int, int, int, str, int]:
 
 
 def with_version(project: str, version: str) -> str:
-    """pyproject.toml with the new version. Raises `Refused` where that is older than the one that stands there."""
+    """pyproject.toml with the new version. Raises `Refused` if that is older than the current one."""
     found = re.search(r'^version = "(.+)"$', project, re.MULTILINE)
     if found is None:
         raise Refused("pyproject.toml has no line `version = …`.")
@@ -58,7 +58,7 @@ def with_version(project: str, version: str) -> str:
 
 
 def with_section(changelog: str, version: str, day: date) -> str:
-    """CHANGELOG.md with what stood below [Unreleased] as the section of the version. Raises `Refused`."""
+    """CHANGELOG.md with the notes below [Unreleased] as a section of the version. Raises `Refused`."""
     before, heading, rest = changelog.partition(f"{HEADING}\n")
     notes = rest.partition("\n## [")[0]
     if not heading or not re.search(r"^- ", notes, re.MULTILINE):
@@ -67,12 +67,12 @@ def with_section(changelog: str, version: str, day: date) -> str:
 
 
 def with_banner(readme: str, version: str) -> str:
-    """README.md, whose picture of a terminal shows the version."""
+    """README.md with the version in its picture of a terminal."""
     return re.sub(r"^(    codeact )\S+(?=  http)", rf"\g<1>{version}", readme, flags=re.MULTILINE)
 
 
 def edits(root: Path, version: str, day: date) -> list[Edit]:
-    """All that changes in the checkout. Raises `Refused`."""
+    """All changes of files for the release. Raises `Refused`."""
     texts = {path: (root / path).read_text("utf-8") for path in ("pyproject.toml", "CHANGELOG.md", "README.md")}
     return [
         Edit("pyproject.toml", texts["pyproject.toml"], with_version(texts["pyproject.toml"], version)),
@@ -82,7 +82,7 @@ def edits(root: Path, version: str, day: date) -> list[Edit]:
 
 
 def commands(version: str) -> list[list[str]]:
-    """What runs once the files are changed, in this order; the tag comes last, so that it stands for all of it."""
+    """The commands to run after the files are changed, in order. The tag is last, so that it covers everything."""
     return [
         ["make", "check"],
         ["make", "test"],
@@ -96,7 +96,7 @@ def commands(version: str) -> list[list[str]]:
 
 
 def publishing(version: str) -> list[str]:
-    """For whoever releases to run, after a look at dist/ and site/."""
+    """The commands that publish the release. Run them after checking dist/ and site/."""
     return [
         f"git push origin main v{version}",
         "uv publish dist/*",
@@ -105,7 +105,7 @@ def publishing(version: str) -> list[str]:
 
 
 def check_checkout(root: Path, version: str) -> None:
-    """Raises `Refused` where a release of this checkout would not be what main has."""
+    """Raises `Refused` unless the checkout is a clean main and the version is not tagged yet."""
     if _git(root, "status", "--porcelain"):
         raise Refused("The checkout has changes. Commit or stash them.")
     if (branch := _git(root, "branch", "--show-current")) != "main":
@@ -115,7 +115,7 @@ def check_checkout(root: Path, version: str) -> None:
 
 
 def release(root: Path, version: str, *, dry_run: bool, day: date) -> None:
-    """Prints each step before it is taken. Raises `Refused`; a step that fails ends it, with the files put back."""
+    """Prints and runs each step. If a step fails, restores the files and raises `Refused`."""
     parsed(version)
     check_checkout(root, version)
     changes = edits(root, version, day)
