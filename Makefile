@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: serve dashboard test test-long test-newer check bench docs wheel install install-dev install-dashboard page page-dev node types format lock clean \
+.PHONY: serve dashboard test test-long test-newer check bench docs wheel install install-dev install-dashboard links page page-dev node types format lock clean \
   image image-dashboard
 
 serve: install
@@ -137,7 +137,11 @@ $(BIN)/uv: requirements/uv.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
-$(VENV)/.installed: $(BIN)/uv requirements/serve.txt requirements/build.txt pyproject.toml
+# Copies of a checkout may have small files where it has links.
+links: $(BIN)/uv
+	@$(BIN)/python scripts/links.py
+
+$(VENV)/.installed: $(BIN)/uv requirements/serve.txt requirements/build.txt pyproject.toml | links
 	@$(UV) --require-hashes -r requirements/build.txt -r requirements/serve.txt
 	@$(UV) --no-deps --no-build-isolation --editable .
 	@touch $@

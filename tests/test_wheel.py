@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -19,6 +20,7 @@ from packaging.requirements import Requirement
 
 from sandbox_pool.backends.docker import image
 from sandbox_pool.extras import MODULES
+from scripts.links import LINKS
 
 ROOT = Path(__file__).parents[1]
 UV = Path(sys.executable).with_name("uv")
@@ -94,15 +96,46 @@ def test_a_wheel_shows_two_packages(wheel: Path) -> None:
     }
 
 
-def test_a_source_distribution_has_what_a_wheel_is_built_from(tmp_path: Path) -> None:
-    run(*BUILD, "--sdist", "--out-dir", tmp_path, ROOT)
-    (built,) = tmp_path.glob("*.tar.gz")
-    with tarfile.open(built) as archive:
-        names = {member.name.partition("/")[2] for member in archive if member.isfile()}
-    needed = {"hatch_build.py", "web/build.py", "web/package-lock.json", "codeact/dashboard/.streamlit/config.toml"}
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution."""
+    place = tmp_path_factory.mktemp("source")
+    run(*BUILD, "--sdist", "--out-dir", place, ROOT)
+    (built,) = place.glob("*.tar.gz")
+    return built
+
+
+def files_of(source: Path) -> set[str]:
+    with tarfile.open(source) as archive:
+        return {member.name.partition("/")[2] for member in archive if member.isfile()}
+
+
+def test_a_source_distribution_has_what_a_wheel_is_built_from(source: Path) -> None:
+    names = files_of(source)
+    needed = {
+        "hatch_build.py",
+        "scripts/links.py",
+        "web/build.py",
+        "web/package-lock.json",
+        "codeact/dashboard/.streamlit/config.toml",
+    }
     needed |= {f"docker/{path.name}" for path in map(Path, image.SOURCES) if path.parent.name == "docker"}
     needed |= {f"codeact/server/{path.relative_to(ROOT / 'server')}" for path in (ROOT / "server").rglob("*.py")}
     assert needed - names == set()
+
+
+def test_a_copy_that_lost_its_links_is_built_whole(source: Path, tmp_path: Path) -> None:
+    """A source tree whose links have become small files, as a tool that knows no links copies them."""
+    with tarfile.open(source) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (copy,) = tmp_path.iterdir()
+    for name, target in LINKS.items():
+        (copy / name).rename(copy / "codeact" / target)
+        (copy / name).write_text(target)
+    run(*BUILD, "--sdist", "--out-dir", tmp_path / "built", copy)
+    (built,) = (tmp_path / "built").glob("*.tar.gz")
+    assert files_of(built) == files_of(source)
+    assert {name: os.readlink(copy / name) for name in LINKS} == LINKS
 
 
 def test_this_environment_is_an_editable_one() -> None:
@@ -110,11 +143,24 @@ def test_this_environment_is_an_editable_one() -> None:
     assert origin["dir_info"] == {"editable": True}
 
 
-def test_a_users_modules_stay_theirs_and_ours_are_found(bin_: Path, users: Path) -> None:
+@pytest.mark.parametrize("site", [False, True], ids=["first on the path", "last on the path"])
+def test_a_users_modules_stay_theirs_and_ours_are_found(bin_: Path, users: Path, site: bool) -> None:
+    """Also where theirs come last, as those of another editable install do."""
     code = (
         "import server, streamlit_app, codeact.server.app, codeact.dashboard; print(server.WHOSE, streamlit_app.WHOSE)"
     )
-    assert run(bin_ / "python", "-c", code, cwd=users) == "the user the user\n"
+    if site:
+        code = f"import sys; sys.path.append({str(users)!r}); {code}"
+    assert run(bin_ / "python", "-c", code, cwd=Path("/") if site else users) == "the user the user\n"
+
+
+def test_nothing_of_a_checkout_is_imported_by_a_name_that_is_not_ours(bin_: Path, tmp_path: Path) -> None:
+    names = [path.name for path in ROOT.iterdir() if path.is_dir() and path.name.isidentifier()]
+    names += [path.stem for path in ROOT.glob("*.py")]
+    code = "import sys, importlib.util as u; print(*[n for n in sys.argv[1:] if u.find_spec(n)])"
+    found = run(bin_ / "python", "-c", code, *names, cwd=tmp_path).split()
+    assert set(found) - {"docker"} == {"codeact", "sandbox_pool"}
+    assert {"server", "streamlit_app", "tests"} <= set(names)
 
 
 @pytest.mark.parametrize("way", ["script", "module"])
