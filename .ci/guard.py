@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, stop)
     status, command = 1, 0
     try:
-        # Start it after setting the handlers: a shell ignores SIGINT in background processes, and children inherit that.
+        # Set the handlers first: a shell ignores SIGINT in background processes, and children would inherit that.
         command = subprocess.Popen(arguments, start_new_session=True).pid  # noqa: S603
         if os.getppid() != parent:
             raise Stopped(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Frames of a client that gets our own events beside the standard's."""
+"""Builds a client's frames that ask for codeact's own events in addition to the standard ones."""
 
 import json
 from typing import Any
@@ -10,5 +10,5 @@ FOLLOWS = ("response.create", "codeact:response.resume")
 
 
 def frame(event: dict[str, Any]) -> str:
-    """The client's event as JSON; what is answered with a stream of events asks for ours too."""
+    """Returns the client's event as JSON. Adds `include` if the server answers it with a stream of events."""
     return json.dumps({**event, "include": INCLUDE} if event.get("type") in FOLLOWS else event)

@@ -1,6 +1,6 @@
-"""The browser of the tests: what this machine has of Chromium enters, a running browser leaves.
+"""Starts Chromium for the tests.
 
-The headless shell is Chromium without the windows around its pages, which cost as much processor time as the pages.
+It prefers the headless shell: Chromium without windows, which take as much processor time as the pages in them.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ FLAGS = [
 
 @contextmanager
 def chromium(playwright: Playwright) -> Iterator[Browser]:
-    """A browser that is closed at the end; where none is installed the test ends here."""
+    """Starts a browser and closes it at the end. Skips or fails the test if none is installed."""
     path = next(filter(Path.exists, PATHS), None)
     if path is None:
         missing("browser", f"{PATHS[0]} is missing: apt-get install chromium-headless-shell")

@@ -1,4 +1,4 @@
-"""Shared by every test: async tests run on asyncio; a run that is told to stop still tidies up."""
+"""Hooks and fixtures of all tests. Asynchronous tests run on asyncio; a stopped run still cleans up."""
 
 import gc
 import signal
@@ -13,19 +13,19 @@ from tests.groups import group_of, place_of
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """SIGTERM ends a run as Ctrl-C does: fixtures end what they started.
+    """Makes SIGTERM end a run as Ctrl-C does, so that fixtures clean up.
 
-    A shell lets what it starts in the background ignore Ctrl-C; what tests start would inherit that.
+    It also sets the handler of SIGINT: a shell ignores that in background processes, and their children inherit it.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
-        # Importing the tests makes hardly any garbage, and collecting it takes a quarter of that time.
+        # Importing the tests creates hardly any garbage, and collecting it takes a quarter of that time.
         gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """What has been imported stays; the garbage collector need not look at it again for each test."""
+    """Excludes the imported modules from garbage collection, since they stay for the whole run."""
     gc.freeze()
     gc.enable()
 
@@ -49,7 +49,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_preload() -> Iterator[None]:
-    """Sandboxes of the tests' servers start without numpy and pandas, which saves two fifths of their CPU time."""
+    """Starts sandboxes without numpy and pandas, which saves two fifths of the CPU time of their start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CODEACT_SANDBOX_PRELOAD", "")
         yield
@@ -57,7 +57,7 @@ def no_preload() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What these tests leave for a moment is not removed by a server of this user, nor the other way round."""
+    """Gives the tests their own state directory, so that they and this user's servers keep apart."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("home")))
         yield
@@ -65,7 +65,7 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_trial_of_each_kind() -> Iterator[None]:
-    """A backend tries a sandbox before it promises anything: here once for each kind, and not for each test."""
+    """Lets a backend start its trial sandbox only once for each kind of backend, instead of in each test."""
     tried = ProcessBackend._try
     worked = set()
 

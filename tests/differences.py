@@ -1,6 +1,6 @@
-"""Where backends differ, by name: a kind of backend and a promise enter, a skip with its reason leaves.
+"""The known differences between backends. Tests of a promise that a backend does not make are skipped.
 
-The promises that every backend keeps are those that the conformance and attack suites assert without asking here.
+The conformance and attack suites assert all other promises for every backend.
 """
 
 import pytest
@@ -22,16 +22,16 @@ KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
         "shm_mb": "a plain process uses the host's /dev/shm",
     },
 }
-"""By kind of backend: the promises that it never keeps, and why."""
+"""For each kind of backend, the promises that it never makes, with the reason."""
 
 
 def kind_of(backend: Backend) -> str:
-    """`docker`; `process`: bubblewrap namespaces; `plain`: a process of this machine like any other."""
+    """Returns `docker`, `process` (bubblewrap namespaces) or `plain` (an ordinary process)."""
     return backend.name if backend.isolation.isolated else "plain"
 
 
 def needs_promise(backend: Backend, promise: str) -> None:
-    """Skips the test where this backend does not keep the promise: never, or not on this machine, as it says."""
+    """Skips the test if this backend does not make the promise, never or not on this machine."""
     reason = KNOWN_DIFFERENCES[kind_of(backend)].get(promise)
     reason = reason or next((sentence for sentence in backend.isolation.missing if promise in sentence), None)
     if reason is not None:

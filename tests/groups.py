@@ -1,7 +1,7 @@
-"""Which tests share a worker of pytest-xdist: a test's file enters, the name of its group and its place in line leave.
+"""Assigns the files of tests to groups for pytest-xdist, and orders the groups.
 
-A group runs in one worker, one test after the other; groups run side by side. A file is a group of its own unless a
-line here or its own `pytestmark = pytest.mark.xdist_group("name")` says otherwise.
+The tests of a group run one after the other in one worker; groups run in parallel. Each file is its own group, unless
+it is in `SHARED` or has `pytestmark = pytest.mark.xdist_group("name")`.
 """
 
 import re
@@ -16,11 +16,11 @@ SHARED = {
     "tests/docker/": "images",
     "tests/web/": "browser",
 }
-"""Folders whose files share what is expensive to start."""
+"""Folders whose files share expensive fixtures."""
 
 FIRST = ("own", "browser", "images")
-"""Groups that start first, each in a fresh worker: `own` counts all processes, threads and descriptors of its process,
-so that nothing else may have run in it; the others take longest.
+"""Groups that start first, each in a fresh worker. `own` counts all processes, threads and descriptors of its process,
+so no other test may have run in it; the others take longest.
 """
 EARLY = ("kill", "attacks")
 
@@ -29,7 +29,7 @@ MARKED = re.compile(r'^pytestmark = [^=]*?xdist_group\("(\w+)"\)', re.MULTILINE)
 
 @cache
 def group_of(path: str) -> str:
-    """The group of the tests of a file, by its path from the root of the checkout."""
+    """Returns the group of a file, given its path relative to the checkout."""
     for folder, group in SHARED.items():
         if path.startswith(folder):
             return group
@@ -38,6 +38,6 @@ def group_of(path: str) -> str:
 
 
 def place_of(group: str) -> int:
-    """Groups with a smaller number start earlier, so that no long one is left for the end."""
+    """Returns the position of a group. Long groups start early, so that none is left at the end."""
     order = (*FIRST, *EARLY)
     return order.index(group) if group in order else len(order)

@@ -1,4 +1,4 @@
-"""How the CPU time of a function grows with its input: what makes an input of a size enters, a ratio leaves."""
+"""Measures how the CPU time of a function grows with the size of its input."""
 
 import gc
 import time
@@ -61,18 +61,18 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "words": lambda n: "".join(f"w{number}_" for number in range(n)),
     "unspaced words": lambda n: "\u4e00\u4e01" * n,
 }
-"""What was found to stop readers of one kind or another; each reader of text is given all of them."""
+"""Inputs that made at least one function take too long. All functions that read text are tested with all of them."""
 
 DRAWN = ("codeact.dashboard.drawing.outputs.draw",)
-"""Readers that need Streamlit: `tests/streamlit_app/test_growth.py` measures them, in its own environment."""
+"""Functions that need Streamlit. `tests/streamlit_app/test_growth.py` measures them, in its own environment."""
 
 
 def growth(run: Callable[..., object], make: Callable[[int], object]) -> float:
-    """CPU for twice the input over CPU for the input, as the mean of two doublings, at the first size that takes long
-    enough to be measured. 1.0 where even the largest takes no time.
+    """Returns by which factor the CPU time grows when the input doubles: the geometric mean of two doublings.
 
-    What grows faster there is measured once more at four times the size: beyond a processor's caches each byte costs
-    more, but no more for each doubling.
+    It measures at the first size that takes long enough, and returns 1.0 if even the largest does not. If the factor
+    is too high, it measures again at four times the size: an input that no longer fits into the processor's caches
+    costs more per byte, but that happens only once.
     """
     size = SMALLEST
     while (spent := _cpu(run, given := make(size))) < MEASURABLE_S and size < LARGEST and _length(given) < LARGEST:
@@ -86,11 +86,11 @@ def growth(run: Callable[..., object], make: Callable[[int], object]) -> float:
 def _growth(run: Callable[..., object], make: Callable[[int], object], size: int) -> float:
     small, large = make(size), make(4 * size)
     once = four_times = float("inf")
-    for _ in range(ROUNDS):  # Others use the machine meanwhile: the best of several counts.
+    for _ in range(ROUNDS):  # Take the best of several runs, since the machine may be busy.
         once, four_times = min(once, _cpu(run, small)), min(four_times, _cpu(run, large))
         if (four_times / once) ** 0.5 <= ENOUGH:
             break
-    # What seemed to take long only met a busy machine.
+    # If the time is too short to be measured now, the machine was busy before.
     return (four_times / once) ** 0.5 if four_times >= MEASURABLE_S else 1.0
 
 
@@ -132,7 +132,7 @@ def quoted(make: Callable[[int], str], before: str, after: str) -> Callable[[int
 
 
 def contents(before: str, after: str) -> Inputs:
-    """JSON with each text in it, and with nodes of each kind."""
+    """Returns JSON inputs: one for each text, and one for each kind of value."""
     found: Inputs = {name: quoted(make, before, after) for name, make in TEXTS.items()}
     for name, piece in {"lists": "[],", "objects": "{},", "names": '"":0,', "escapes": '"\\ud800",'}.items():
         open_, close = ("{", '"":0}') if name == "names" else ("[", "0]")
@@ -153,7 +153,7 @@ def fed(make: Callable[[], Any]) -> Reader:
 
 
 def refusing(run: Reader) -> Reader:
-    """A refusal is an answer, too."""
+    """Wraps a function so that it may refuse its input with one of our errors."""
 
     def refused(given: Any) -> None:
         with suppress(CodeActError, SandboxError, ValueError, RecursionError, msgspec.MsgspecError):

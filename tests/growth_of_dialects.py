@@ -1,4 +1,4 @@
-"""Readers of what models write, with what each is given by `tests/test_growth.py`."""
+"""The functions that read models' output, with the inputs that `tests/test_growth.py` measures them with."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,7 +38,7 @@ def piece_of_call(piece: str) -> ToolCallDelta:
 
 
 def called(pieces: list[str]) -> None:
-    """The input of a `custom` tool, and the same as JSON."""
+    """Reads the input of a `custom` tool, and the same input as JSON."""
     written(calls(custom=True), piece_of_call)(pieces)
     quoted = [msgspec.json.encode(piece).decode()[1:-1] for piece in pieces]
     written(calls(custom=False), piece_of_call)(['{"code":"', *quoted, '"}'])
@@ -53,7 +53,7 @@ def kept(pieces: list[str]) -> None:
 
 
 def response(pieces: list[str]) -> None:
-    """Prose, thoughts and a call of the Responses API, whose items come once more at the end."""
+    """Reads prose, thoughts and a call of the Responses API, whose last event repeats all items."""
     reading = ResponsesReading()
     events: list[dict[str, Any]] = []
     for kind in ("output_text", "reasoning_summary_text", "function_call_arguments"):
@@ -66,7 +66,7 @@ def response(pieces: list[str]) -> None:
 
 
 def retold(given: list[str]) -> None:
-    """Thoughts, prose and code in turns, as this model's own."""
+    """Renders a history of thoughts and prose that the same model wrote."""
     items: list[e.Input | e.Item] = []
     for number, text in enumerate(given):
         back = {"reasoning_details": [{"text": text}]} if number % 2 else {}

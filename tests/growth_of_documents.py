@@ -1,4 +1,4 @@
-"""Readers of files, forms, tools' values and stored documents, with what each is given by `tests/test_growth.py`."""
+"""The functions that read files, forms, tools' values and stored documents, with inputs for `tests/test_growth.py`."""
 
 import asyncio
 import io
@@ -73,7 +73,7 @@ async def sent(document: Any) -> None:
 
 
 class Answers(ByteStream):
-    """What a sandbox says about its files, as a connection gives it."""
+    """A connection that receives a sandbox's answers about its files."""
 
     def __init__(self, said: bytes) -> None:
         self._said = io.BytesIO(said)
@@ -89,7 +89,7 @@ class Answers(ByteStream):
 
 
 class Liar:
-    """A backend whose sandbox answers so."""
+    """A backend whose sandbox gives these answers."""
 
     def __init__(self, said: bytes) -> None:
         self._said = said
@@ -158,7 +158,7 @@ def said(text: str) -> e.InputMessage:
 
 
 def origin(text: str) -> str:
-    return exact_origin(f"{text}{next(number)}")  # Another one each time, since `urlsplit` remembers.
+    return exact_origin(f"{text}{next(number)}")  # Each one differs, since `urlsplit` caches its results.
 
 
 def messages(text: str) -> object:
@@ -187,7 +187,7 @@ async def put(data: bytes, media_type: str) -> str:
 
 
 async def offloaded(text: str) -> None:
-    text = "x" * TEXT_CHARS + text  # So that each of them is moved, however short.
+    text = "x" * TEXT_CHARS + text  # Make it long enough to be moved into a blob.
     await offload(call_of(text), put)
     await offload(e.Message(id="msg_1", content=[e.OutputText(text)]), put)
 

@@ -1,4 +1,4 @@
-"""Readers of what MCP servers and containers' processes send, with what each is given by `tests/test_growth.py`."""
+"""The functions that read data of MCP servers and of containers' processes, with inputs for `tests/test_growth.py`."""
 
 from contextlib import suppress
 

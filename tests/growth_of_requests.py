@@ -1,4 +1,4 @@
-"""Readers of what clients and models' servers send, with what each is given by `tests/test_growth.py`."""
+"""The functions that read data of clients and of model servers, with their inputs for `tests/test_growth.py`."""
 
 import io
 import ipaddress
@@ -66,7 +66,7 @@ def header(name: str, read: Callable[[HTTPConnection], object]) -> Reader:
 
 
 def as_header(text: str) -> str:
-    """As servers read it; another one each time, since `urlsplit` remembers."""
+    """Decodes a header as servers do. Each result differs, since `urlsplit` caches its results."""
     return f"{text.encode('latin-1', 'replace').decode('latin-1')}{next(number)}"
 
 
@@ -75,7 +75,7 @@ def refused_by_litellm(text: str) -> object:
 
 
 def shown(pieces: list[str]) -> None:
-    """As code and as output, on a terminal."""
+    """Shows the pieces as code and as output on a terminal."""
     renderer = Renderer(Console(file=io.StringIO(), force_terminal=True, width=80), Console(file=io.StringIO()))
     renderer.show(e.OutputItemAdded(output_index=0, item=e.CodeInterpreterCall(id="ci_1", container_id="")))
     for piece in pieces:
@@ -96,7 +96,7 @@ def received(frames: list[bytes]) -> object:
 
 
 def messages(*kinds: str) -> Callable[[int], list[dict[str, Any]]]:
-    """So many of each kind, and a question."""
+    """Returns a function that builds `n` messages of each kind and one question."""
     return lambda n: [
         *({"role": kind, "content": f"x{at}"} for kind in kinds for at in range(n)),
         {"role": "user", "content": "x"},

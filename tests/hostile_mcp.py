@@ -1,6 +1,6 @@
 """An MCP server that sends too much, in raw bytes: python hostile_mcp.py stdio|json|sse [ATTACK].
 
-Each of its tools does one of the attacks; the attack that is named is done in the place of the list of tools.
+Each of its tools performs one attack. With ATTACK, the server performs that attack instead of listing its tools.
 """
 
 import json
@@ -32,7 +32,7 @@ def asked(number: int) -> bytes:
 
 
 def attack(name: str, request: dict[str, Any]) -> list[bytes]:
-    """The messages that are sent. The last of `endless` has no end."""
+    """Returns the messages of an attack. The last message of `endless` is only its beginning."""
     match name:
         case "long":
             return [value(request, b'"' + b"x" * 11_000_000 + b'"')]
@@ -51,7 +51,7 @@ def attack(name: str, request: dict[str, Any]) -> list[bytes]:
 
 
 def answers(request: dict[str, Any]) -> tuple[list[bytes], bool]:
-    """The messages, and whether the last one goes on for ever."""
+    """Returns the messages to send, and whether the last one has no end."""
     if "id" not in request or "method" not in request:
         return [], False
     match request["method"]:
@@ -98,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("connection", "close")
         self.end_headers()
         if WAY == "sse":
-            # Lines that end in CR, and no line behind the last one: readers that differ would measure another message.
+            # Lines end in CR, and no line follows the last one: two parsers could find different messages in this.
             sent(self.wfile, messages, b"event: message\rdata: ", b"\r\r", endless)
         else:
             sent(self.wfile, messages, b"", b"", endless)

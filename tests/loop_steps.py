@@ -1,4 +1,4 @@
-"""How long one step of an event loop computes: work enters, the longest step in this thread's CPU time leaves."""
+"""Measures the longest step of an event loop, in CPU time of its thread."""
 
 import asyncio
 import gc
@@ -11,14 +11,14 @@ __all__ = ["Steps", "measured_steps"]
 
 
 class Steps:
-    """`longest_s` is CPU time: what others use of the machine meanwhile does not count."""
+    """The result. `longest_s` is CPU time, so other processes on the machine do not change it."""
 
     longest_s = 0.0
 
 
 @contextmanager
 def measured_steps() -> Iterator[Steps]:
-    """Measures every step of the loop that runs in this thread, from the next one on."""
+    """Measures all steps of the loop that runs in this thread, beginning with the next one."""
     steps = Steps()
     run = asyncio.Handle._run
 
@@ -28,7 +28,7 @@ def measured_steps() -> Iterator[Steps]:
         steps.longest_s = max(steps.longest_s, time.thread_time() - began)
 
     gc.collect()
-    gc.disable()  # A collection belongs to no step: it comes when enough objects have been made anywhere.
+    gc.disable()  # A garbage collection is not the fault of the step in which it happens.
     try:
         with patch.object(asyncio.Handle, "_run", measure):
             yield steps

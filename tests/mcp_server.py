@@ -34,7 +34,7 @@ def leave() -> str:
 
 @server.tool(name="two words")
 def two_words() -> str:
-    """Has a name that Python has not."""
+    """Has a name that is not a valid name in Python."""
     return "two"
 
 

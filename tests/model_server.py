@@ -1,4 +1,4 @@
-"""A scripted OpenAI-compatible model server: replies enter, real HTTP on loopback leaves.
+"""A scripted OpenAI-compatible model server, with real HTTP on loopback.
 
     with ModelServer() as server:
         gate = Gate()
@@ -9,9 +9,9 @@
         server.requests[0].body["messages"]
         await outcome(server.requests[0].ended)  # "finished" or "disconnected"
 
-Each request takes the next reply. Nothing sleeps: a `Gate` is where the server waits until the test opens it;
-one that is never opened is a model that hangs. Runs in a thread of its own, so that it serves synchronous
-and asynchronous tests; replies may be added from any thread.
+Each request takes the next reply. At a `Gate`, the server waits until the test opens it; a gate that is never opened
+simulates a model that hangs. The server runs in its own thread, so that it works with synchronous and asynchronous
+tests; any thread may add replies.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class Gate:
-    """Where a reply waits. `reached` is done once the server stands there."""
+    """A point at which a reply waits until the test calls `open`. `reached` resolves when the server gets there."""
 
     def __init__(self) -> None:
         self.reached: Future[None] = Future()
@@ -79,7 +79,7 @@ class Kept:
 
 
 class _Drop:
-    """The connection breaks here."""
+    """Breaks the connection."""
 
 
 DROP = _Drop()
@@ -100,7 +100,7 @@ class _Reply:
 
 @dataclass(frozen=True)
 class Request:
-    """One request for a completion, as it came."""
+    """One received request for a completion."""
 
     body: dict[str, Any]
     headers: dict[str, str]
@@ -114,15 +114,15 @@ class Request:
 
 
 async def outcome(future: Future[T], timeout_s: float = 10.0) -> T:
-    """The result of a gate's `reached` or a request's `ended`."""
+    """Waits for a gate's `reached` or a request's `ended`. Raises `TimeoutError`."""
     async with asyncio.timeout(timeout_s):
         return await asyncio.wrap_future(future)
 
 
 class ModelServer:
-    """`base_url` is what `CODEACT_MODEL_API_BASE` takes; `models` what `/v1/models` and Ollama's `/api/tags` list.
+    """The server. `base_url` is for `CODEACT_MODEL_API_BASE`; `/v1/models` and Ollama's `/api/tags` list `models`.
 
-    `routes` are further paths: a function takes the JSON of a request and gives status and JSON.
+    `routes` maps further paths to functions, which get the JSON of a request and return a status and JSON.
     """
 
     def __init__(self, *, models: tuple[str, ...] = ("scripted",), owned_by: str = "tests") -> None:
@@ -165,14 +165,14 @@ class ModelServer:
         headers: dict[str, str] | None = None,
         page: str | None = None,
     ) -> None:
-        """The next reply: steps to stream; with another `status` than 200, the error to answer; or a page of HTML.
+        """Adds a reply: steps to stream, an `error` with a `status` other than 200, or a `page` of HTML.
 
-        A stream of the Responses API ends with the `error`, if there is one.
+        A stream of the Responses API ends with the `error`, if given.
         """
         self._replies.put(_Reply(steps, usage, finish, status, error, headers or {}, page))
 
     def reset(self) -> None:
-        """Forgets requests, replies and further paths."""
+        """Removes all requests, replies and further paths."""
         self.requests.clear()
         self.routes.clear()
         while not self._replies.empty():
@@ -257,14 +257,14 @@ async def _stream(reply: _Reply, body: dict[str, Any], send: Send) -> None:
 
 
 def _api(path: str) -> str | None:
-    """The API whose path this is."""
+    """Returns the API to which this path belongs, or None."""
     if path in ("/v1/chat/completions", "/v1/responses", "/v1/messages"):
         return path.removeprefix("/v1/")
     return "gemini" if path.endswith(":streamGenerateContent") else None
 
 
 async def _stream_items(reply: _Reply, body: dict[str, Any], send: Send, *, api: str) -> None:
-    """The same steps as events of an API whose answers consist of items or blocks."""
+    """Streams the steps as events of an API whose answers consist of items or blocks."""
     refusals = {"responses": refusal_of, "messages": refusal_by_anthropic, "gemini": refusal_by_gemini}
     if (refusal := refusals[api](body)) is not None:
         error = {"type": "invalid_request_error", "message": refusal}

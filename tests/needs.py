@@ -1,7 +1,7 @@
-"""What a test needs of its machine: a reason enters, a skip leaves, or a failure where it must be there.
+"""Skips tests that need a Docker engine or a browser if the machine has none, or fails them if it must have one.
 
-`.ci/run` sets REQUIRE_ENGINE and REQUIRE_BROWSER once it has installed both, so that nothing is skipped there.
-It names its run in TEST_RUN, by which it finds what the tests leave on the engine when they are cut short.
+`.ci/run` sets REQUIRE_ENGINE and REQUIRE_BROWSER once it has installed both, so that no test is skipped there. It sets
+TEST_RUN to a name for the run, with which it finds what interrupted tests left on the engine.
 """
 
 import fcntl
@@ -25,15 +25,15 @@ from sandbox_pool.spec import SandboxSpec
 __all__ = ["LONG", "RUN", "leaks_of_the_sdk", "missing", "only_long", "own_name", "prepared_docker"]
 
 LONG = bool(os.environ.get("TEST_LONG"))
-"""`make test-long` sets it: tests with the mark `long` then go on for longer."""
+"""`make test-long` sets it. Tests marked `long` then run for longer."""
 only_long = pytest.mark.skipif(not LONG, reason="`make test-long` runs it")
 
 RUN = os.environ.get("TEST_RUN", secrets.token_hex(3))
-"""This run of the tests, of all that share a Docker engine."""
+"""The name of this run of the tests. Several runs may share a Docker engine."""
 
 
 def own_name(what: str) -> str:
-    """A name on a Docker engine that no other process of tests has."""
+    """Returns a name for the Docker engine that no other test process uses."""
     return f"codeact-test-{RUN}-{what}-{secrets.token_hex(3)}"
 
 
@@ -44,10 +44,10 @@ def missing(what: Literal["engine", "browser"], reason: str) -> NoReturn:
 
 
 async def prepared_docker(state_dir: Path) -> DockerBackend:
-    """A Docker backend that is ready, the caller's to close; without an engine or an image the test ends here."""
+    """Returns a prepared Docker backend, which the caller must close. Skips or fails the test if there is no engine."""
     backend = DockerBackend(state_dir)
     try:
-        # The image is built once, not by each process of tests that misses it.
+        # Lock, so that only one test process builds the image.
         with (Path(tempfile.gettempdir()) / f"codeact-test-image-{os.getuid()}").open("w") as lock:
             await to_thread.run_sync(fcntl.flock, lock, fcntl.LOCK_EX)
             await backend.prepare(SandboxSpec(), print)
@@ -59,7 +59,7 @@ async def prepared_docker(state_dir: Path) -> DockerBackend:
 
 @contextmanager
 def leaks_of_the_sdk() -> Iterator[None]:
-    """The Docker SDK leaves sockets of failed requests to the garbage collector: here, not in another test."""
+    """Collects the sockets of the Docker SDK's failed requests, so that no later test gets the warning about them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         yield

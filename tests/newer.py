@@ -1,4 +1,4 @@
-"""This Python enters; the path of a newer one that codeact runs on leaves, or a line that says that there is none."""
+"""Prints the path of an installed Python that is newer than this one and supported by codeact, or why there is none."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ NEWEST = 13
 
 
 def candidates() -> list[str]:
-    """What may be a newer Python, the newest first: by its name in PATH, then among those that pyenv has installed."""
+    """Returns possible paths of newer Pythons, the newest first: those in PATH before those of pyenv."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found: list[str] = []
     for minor in range(NEWEST, sys.version_info.minor, -1):
@@ -22,7 +22,7 @@ def candidates() -> list[str]:
 
 
 def works(python: str) -> bool:
-    """A launcher of pyenv may have nothing behind it; without `venv` no environment can be made."""
+    """Returns whether this Python runs and has `venv`. A launcher of pyenv may exist without its Python."""
     code = f"import sys, venv; sys.exit(not {sys.version_info[:2]} < sys.version_info[:2] <= (3, {NEWEST}))"
     return subprocess.run([python, "-c", code], capture_output=True, check=False).returncode == 0
 

@@ -1,6 +1,6 @@
-"""Streams a scripted reply as Anthropic's Messages API and Gemini's `streamGenerateContent` do, as published.
+"""Streams a scripted reply in the published formats of Anthropic's Messages API and Gemini's `streamGenerateContent`.
 
-What these services demand of a conversation is checked here too, and answered 400 in their words.
+It also checks requests as these services do, and answers invalid ones with status 400 and the service's message.
 """
 
 import json
@@ -14,7 +14,7 @@ CACHE_MARKS = 4
 
 
 class AnthropicStream:
-    """One message (https://docs.anthropic.com/en/api/messages-streaming). Steps of a kind make one content block."""
+    """Streams a message (https://docs.anthropic.com/en/api/messages-streaming). Equal steps form one content block."""
 
     def __init__(self, write: Write, model: str, usage: dict[str, Any] | None) -> None:
         self._write = write
@@ -46,7 +46,7 @@ class AnthropicStream:
         await self._delta({"type": "thinking_delta", "thinking": delta})
 
     async def kept(self, fields: dict[str, Any]) -> None:
-        """A `signature` of the thought, or `data` of a redacted one."""
+        """Sends the `signature` of the thought, or the `data` of a redacted thought."""
         if "data" in fields:
             await self._block("redacted", {"type": "redacted_thinking", **fields})
             return
@@ -84,7 +84,7 @@ class AnthropicStream:
 
 
 class GeminiStream:
-    """One answer (https://ai.google.dev/api/generate-content). A call comes whole, with its thought's signature."""
+    """Streams an answer (https://ai.google.dev/api/generate-content). A call is sent whole, with its signature."""
 
     def __init__(self, write: Write, model: str, usage: dict[str, Any] | None) -> None:
         self._write = write
@@ -93,7 +93,7 @@ class GeminiStream:
         self._signature: str | None = None
 
     async def begin(self) -> None:
-        """Nothing comes before the first part."""
+        """Does nothing: the stream begins with the first part."""
 
     async def text(self, delta: str) -> None:
         await self._part({"text": delta})
@@ -102,7 +102,7 @@ class GeminiStream:
         await self._part({"text": delta, "thought": True})
 
     async def kept(self, fields: dict[str, Any]) -> None:
-        """The `signature` that the next part has."""
+        """Sets the `signature` of the next part."""
         self._signature = fields["signature"]
 
     async def call(self, index: int, arguments: str, name: str | None, call_id: str | None) -> None:
@@ -134,7 +134,7 @@ class GeminiStream:
 
 
 def refusal_by_anthropic(body: dict[str, Any]) -> str | None:
-    """Why Anthropic refuses the conversation."""
+    """Returns why Anthropic would refuse the request, or None."""
     marks = json.dumps(body).count('"cache_control"')
     if marks > CACHE_MARKS:
         return f"A maximum of 4 blocks with cache_control may be provided. Found {marks}."
@@ -157,7 +157,7 @@ def refusal_by_anthropic(body: dict[str, Any]) -> str | None:
 
 
 def refusal_by_gemini(body: dict[str, Any]) -> str | None:
-    """Why Gemini 3 refuses the conversation."""
+    """Returns why Gemini 3 would refuse the request, or None."""
     for number, content in enumerate(body["contents"]):
         calls = [part for part in content["parts"] if "functionCall" in part or "function_call" in part]
         if calls and not (calls[0].get("thoughtSignature") or calls[0].get("thought_signature")):

@@ -1,6 +1,6 @@
-"""Streams a scripted reply as a server of the Responses API does: every event is parsed by the official client's types.
+"""Streams a scripted reply as a server of the Responses API does, and validates each event with the official types.
 
-Requests are checked by the official types too: what they do not know is answered 400, as OpenAI does.
+It validates requests with the official types, too, and answers invalid ones with status 400, as OpenAI does.
 """
 
 import json
@@ -24,7 +24,7 @@ Write = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def refusal_of(body: dict[str, Any]) -> str | None:
-    """Why the official types do not know this request; None where they do."""
+    """Returns why a request is invalid according to the official types, or None."""
     if strange := set(body) - _KNOWN:
         return f"Unknown parameter: '{min(strange)}'."
     items = body.get("input")
@@ -44,7 +44,7 @@ class _Open:
 
 
 class ResponseStream:
-    """One response. Steps of a kind make one item; another kind ends it and begins the next."""
+    """Streams one response. Consecutive steps of one kind form one item."""
 
     def __init__(self, write: Write, model: str, *, custom: bool, usage: dict[str, Any] | None) -> None:
         self._write = write
@@ -70,7 +70,7 @@ class ResponseStream:
             await self._emit(f"response.{kind}", response=self._response | {"status": "in_progress"})
 
     async def text(self, delta: str) -> None:
-        """Prose of the assistant."""
+        """Sends a piece of the assistant's text."""
         opened = await self._item("message", {"role": "assistant", "content": []})
         if not opened.text:
             part = {"type": "output_text", "text": "", "annotations": []}
@@ -79,18 +79,18 @@ class ResponseStream:
         await self._of_item("response.output_text.delta", opened, content_index=0, delta=delta, logprobs=[])
 
     async def thought(self, delta: str) -> None:
-        """A piece of a summary of the reasoning."""
+        """Sends a piece of a reasoning summary."""
         opened = await self._item("reasoning", {"summary": []})
         opened.text.append(delta)
         await self._of_item("response.reasoning_summary_text.delta", opened, summary_index=0, delta=delta)
 
     async def kept(self, fields: dict[str, Any]) -> None:
-        """Fields of a reasoning item, such as `encrypted_content`."""
+        """Sets fields of a reasoning item, such as `encrypted_content`."""
         opened = await self._item("reasoning", {"summary": []})
         opened.item.update(fields)
 
     async def call(self, index: int, arguments: str, name: str | None, call_id: str | None) -> None:
-        """A piece of the `index`th call."""
+        """Sends a piece of the call with this index."""
         if index != self._call:
             await self.close()
             self._call = index
@@ -128,7 +128,7 @@ class ResponseStream:
         await self._emit("response.output_item.done", output_index=opened.index, item=item)
 
     async def end(self, finish: str) -> None:
-        """The last event, with the usage of a completion under this API's names."""
+        """Sends the last event. It has the usage, translated from the fields of a chat completion."""
         await self.close()
         status = "incomplete" if finish in ("length", "content_filter") else "completed"
         response = self._response | {"status": status}

@@ -1,4 +1,4 @@
-"""How pytest-xdist hands tests out: whole groups, by tests/groups.py."""
+"""Makes pytest-xdist distribute whole groups of tests, as tests/groups.py defines them."""
 
 from xdist.scheduler import LoadScopeScheduling
 
@@ -8,8 +8,8 @@ __all__ = ["GroupScheduling"]
 
 
 class GroupScheduling(LoadScopeScheduling):
-    """What `--dist loadgroup` is meant to do: that of pytest-xdist 3.8 writes groups into an attribute of tests that
-    pytest 9.2 no longer has, and so spreads every test by itself.
+    """Replaces the scheduler of `--dist loadgroup`. That of pytest-xdist 3.8 uses an attribute of tests that pytest 9.2
+    no longer has, and therefore distributes every test alone.
     """
 
     def _split_scope(self, nodeid: str) -> str:

@@ -1,6 +1,6 @@
-"""The module `attempts` of the hostile programs: runs inside of the sandbox, says what became of each attempt.
+"""The module `attempts` that hostile programs import in the sandbox, to try something and print the outcome.
 
-Each line that a program prints is `name: outcome`; an outcome is the name of an error number, or REACHED.
+Each line that a program prints is `name: outcome`. The outcome is the name of an error number, or REACHED.
 """
 
 import ctypes
@@ -10,7 +10,7 @@ import platform
 import sys
 
 given = {}
-"""What the test tells the program."""
+"""The values that the test passes to the program."""
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -33,11 +33,11 @@ NUMBERS = {
     },
 }[platform.machine()]  # fmt: skip
 NEW_NUMBERS = {"clone3": 435, "fsopen": 430, "mount_setattr": 442, "move_mount": 429, "open_tree": 428}
-"""Those that are the same on every architecture."""
+"""System calls whose numbers are the same on every architecture."""
 
 
 def attempt(name, action, *arguments):
-    """One line about what became of it."""
+    """Calls the function and prints one line with the outcome."""
     try:
         result = action(*arguments)
     except OSError as error:
@@ -50,7 +50,7 @@ def attempt(name, action, *arguments):
 
 
 def syscall(name, *arguments):
-    """Calls Linux directly, past the C library. Raises `OSError`."""
+    """Makes a system call directly, without the C library's wrapper. Raises `OSError`."""
     numbers = {**NUMBERS, **NEW_NUMBERS}
     if name not in numbers:
         raise OSError(errno.ENOSYS, name)
@@ -78,7 +78,7 @@ def write(path, content=b"x"):
 
 
 def everything_below(*tops):
-    """Paths of all that is there, this kernel's own processes in /proc apart."""
+    """Yields the paths of everything below these directories, except for processes in /proc."""
     for top in tops:
         for directory, directories, files in os.walk(top):
             if directory == "/proc":
@@ -88,7 +88,7 @@ def everything_below(*tops):
 
 
 def in_child(action):
-    """What the code does in a child: its exit status, or minus the signal that ended it."""
+    """Runs a function in a forked child. Returns its exit status, negative for a signal."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""Sandboxes for hostile programs, and a neighbour that must not notice."""
+"""Sandboxes for hostile programs, and a second sandbox that they must not disturb."""
 
 import asyncio
 import re
@@ -25,15 +25,15 @@ SMALL = Limits(
 SPEC = SandboxSpec(preload=(), limits=SMALL)
 DEADLINE_S = 60.0
 ANSWER_S = 30.0
-"""How long a sandbox may take to answer, whatever others do; not a statement on speed."""
+"""How long a sandbox may take to answer while others attack. It is generous: these tests do not measure speed."""
 
 REFUSALS = {"EACCES", "EPERM", "EROFS", "ENOENT", "ENOSYS", "ENXIO", "ENODEV", "ENOTDIR"}
-"""What a wall answers."""
+"""The errors that count as a refusal."""
 
 ISOLATED_BACKENDS = pytest.mark.parametrize(
     "backend", ["process", pytest.param("docker", marks=pytest.mark.docker)], indirect=True, scope="package"
 )
-"""Without the plain process: our side of its connections is the same, and its limits are with the conformance tests."""
+"""All backends except for the plain process, which differs only in limits that the conformance tests check."""
 
 StartSandbox = Callable[..., Awaitable[Sandbox]]
 
@@ -47,7 +47,7 @@ async def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="package")
 async def walled(backend: Backend) -> AsyncIterator[Sandbox]:
-    """One isolated sandbox for all programs that try its walls."""
+    """One isolated sandbox for all programs that try to break out."""
     needs_promise(backend, "isolation")
     sandbox = await Sandbox.start(backend, new_id(), SPEC, deadline_s=DEADLINE_S)
     yield sandbox
@@ -56,14 +56,14 @@ async def walled(backend: Backend) -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def attacker(walled: Sandbox) -> AsyncIterator[Sandbox]:
-    """It must still answer when the test is over."""
+    """The same sandbox, which must still answer after the test."""
     yield walled
     await assert_answers(walled)
 
 
 @pytest.fixture(scope="package")
 async def neighbour(backend: Backend) -> AsyncIterator[Sandbox]:
-    """Another sandbox beside the one that attacks."""
+    """A sandbox that does not take part in the attacks."""
     sandbox = await Sandbox.start(backend, new_id(), SPEC, deadline_s=DEADLINE_S)
     yield sandbox
     await sandbox.close()
@@ -71,8 +71,8 @@ async def neighbour(backend: Backend) -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def start(backend: Backend, neighbour: Sandbox) -> AsyncIterator[StartSandbox]:
-    """Starts sandboxes that may perish. Each must answer after the test or say why it is gone, and the
-    neighbour must answer in any case.
+    """Starts sandboxes that the attack may destroy. After the test, each must answer or have a death with a reason,
+    and the neighbour must answer.
     """
     async with AsyncExitStack() as stack:
 
@@ -97,7 +97,7 @@ async def start(backend: Backend, neighbour: Sandbox) -> AsyncIterator[StartSand
 async def assert_answers(sandbox: Sandbox) -> None:
     async with asyncio.timeout(ANSWER_S):
         outputs, result = await sandbox.run("print(1 + 1)")
-        # What an earlier program's threads wrote may come first.
+        # Threads of an earlier program may have written text, which comes first.
         while not (result.status == "ok" and outputs and str(outputs[-1].text).endswith("2\n")):
             assert sandbox.alive, sandbox.death
             outputs, result = await sandbox.run("print(1 + 1)")
@@ -106,9 +106,9 @@ async def assert_answers(sandbox: Sandbox) -> None:
 async def attack(
     sandbox: Sandbox, program: str, *, timeout_s: float | None = None, may_raise: bool = False, **given: Any
 ) -> tuple[dict[str, str], ExecutionResult]:
-    """Runs `programs/<program>.py`: what became of each of its attempts, and how it ended.
+    """Runs `programs/<program>.py`. Returns the outcome of each attempt by name, and the result of the execution.
 
-    `may_raise`: it may end with an exception of its own.
+    With `may_raise`, the program may end with an exception.
     """
     source = (HERE / "programs" / f"{program}.py").read_text()
     module = (HERE / "attempts.py").read_text()
@@ -126,7 +126,7 @@ async def attack(
 
 
 def assert_refused(outcomes: dict[str, str], *more: str) -> None:
-    """Every attempt met a wall; `more` names further outcomes that are one here."""
+    """Asserts that every attempt was refused. `more` names further outcomes that count as a refusal."""
     assert outcomes
     reached = {name: outcome for name, outcome in outcomes.items() if outcome not in REFUSALS | set(more)}
     assert not reached
@@ -134,7 +134,7 @@ def assert_refused(outcomes: dict[str, str], *more: str) -> None:
 
 @contextmanager
 def memory_within(megabytes: float) -> Iterator[None]:
-    """The most that this process, the server's part, has used meanwhile is at most so much more than before."""
+    """Asserts that the peak memory of this process, which plays the server, grows by at most this much."""
     Path("/proc/self/clear_refs").write_text("5")
     before = _peak_kb()
     yield

@@ -1,4 +1,4 @@
-"""Shared by the tests of the agent's parts: one mongod for the test session, and a database for every test."""
+"""Fixtures of the agent's tests: one mongod for the test session, and a database for each test."""
 
 import os
 import secrets
@@ -22,7 +22,7 @@ from codeact.store.database.uri import socket_uri
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """litellm silences these itself, once, at import; pytest forgets that with the test that imported it."""
+    """Ignores warnings that litellm suppresses when it is imported: pytest resets its filters after each test."""
     for message in (
         ".*conflict with protected namespace",
         "Accessing the .* on the instance",
@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def free_port() -> int:
-    """A port of loopback where nobody listens."""
+    """A free port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -48,13 +48,13 @@ async def session_mongod(tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
 
 @pytest.fixture(scope="session")
 def emptied() -> list[str]:
-    """Names of databases without documents that have a store's indexes, whose making costs a tenth of a second."""
+    """Names of empty databases that already have a store's indexes, since creating these takes a tenth of a second."""
     return []
 
 
 @pytest.fixture
 def uri(session_mongod: str, emptied: list[str], request: pytest.FixtureRequest) -> Iterator[str]:
-    """A database without documents; without indexes, too, for a test that asks for no `store`."""
+    """The URI of an empty database. It also has no indexes if the test does not use the fixture `store`."""
     with_store = "store" in request.fixturenames
     name = emptied.pop() if with_store and emptied else f"test_{secrets.token_hex(6)}"
     before = indexes(session_mongod, name) if with_store else {}
@@ -80,7 +80,7 @@ async def store(uri: str) -> AsyncIterator[Store]:
 
 
 def stands_still(pid: int) -> bool:
-    """Whether each thread of the process is stopped."""
+    """Returns whether all threads of the process are stopped."""
     try:
         threads = [psutil.Process(thread.id) for thread in psutil.Process(pid).threads()]
         return all(thread.status() == psutil.STATUS_STOPPED for thread in threads)
@@ -90,21 +90,21 @@ def stands_still(pid: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Mongod:
-    """A mongod that no code of ours looks after."""
+    """A mongod that only the test controls."""
 
     uri: str
     pid: int
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends the signal; after SIGSTOP it returns once every thread of the process stands still."""
+        """Sends a signal. After SIGSTOP, waits until all threads of the process are stopped."""
         os.kill(self.pid, number)
         while number == signal.SIGSTOP and not stands_still(self.pid):
-            time.sleep(0.001)  # another process has no event that this one could wait for
+            time.sleep(0.001)  # There is no event for this in another process.
 
 
 @pytest.fixture
 def mongod(tmp_path: Path) -> Callable[..., AbstractContextManager[Mongod]]:
-    """Runs a mongod with further options, on the same data each time within a test; it is killed at the end."""
+    """Runs a mongod with further options and kills it at the end. Within a test, it uses the same data each time."""
 
     @contextmanager
     def run(*options: str) -> Iterator[Mongod]:

@@ -1,4 +1,4 @@
-"""The files of a checkout enter, the name of the server's image that is built of them leaves; once per content."""
+"""Builds the server's image from the files of the checkout, if there is none of their current content."""
 
 import hashlib
 import subprocess
@@ -17,16 +17,16 @@ SOURCES = (
     *("LICENSE", "Makefile", "README.md", "codeact", "docker", "hatch_build.py", "pyproject.toml", "requirements"),
     *("sandbox_pool", "server", "streamlit_app", "web"),
 )
-"""What .dockerignore lets through, and what says how it is built."""
+"""The files that .dockerignore lets through, and those that define the build."""
 MADE_HERE = {"static", "node_modules", "__pycache__", ".env"}
 OLD_S = 24 * 3600
 
 
 def built(engine: docker.APIClient) -> str:
-    """The name of the image of the server; that of the dashboard ends in `-dashboard`.
+    """Builds the images if necessary. Returns the name of the server's; the dashboard's ends in `-dashboard`.
 
-    They stay for the next run over the same files; those of other files go after a day. The test fails where they
-    cannot be built.
+    The images remain for the next run with the same files. Images of other files are removed after a day. The test
+    fails if the build fails.
     """
     name = f"{REPOSITORY}:{_digest()}"
     there = {tag: image["Created"] for image in engine.images(REPOSITORY) for tag in image["RepoTags"] or ()}
@@ -37,7 +37,7 @@ def built(engine: docker.APIClient) -> str:
     for tag, created_at in there.items():
         if not tag.startswith(name) and created_at < time.time() - OLD_S:
             with suppress(docker.errors.APIError):
-                # The layers stay, for the next build.
+                # Keep the layers for the next build.
                 engine.remove_image(tag, noprune=True)
     return name
 

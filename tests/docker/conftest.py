@@ -1,4 +1,4 @@
-"""The images, built as an operator builds them, and everything that docker/compose.yaml starts, on free ports."""
+"""Builds the images as an operator does, and starts the services of docker/compose.yaml on free ports."""
 
 import json
 import os
@@ -29,7 +29,7 @@ M().admin.command("createUser", "codeact", pwd="{PASSWORD}", roles=["root"])'
 $mongod $d --shutdown
 exec $mongod $d --auth --bind_ip_all
 """
-"""What the official image does when it is new; that image cannot be pulled everywhere, and a mongod is in ours."""
+"""Sets up a database as the official image does. That image cannot be pulled everywhere, but ours contains a mongod."""
 OTHERS = """
 services:
   server: {{image: {image}}}
@@ -40,7 +40,7 @@ services:
     entrypoint: [sh, -ec, {database}]
     command: []
     healthcheck:
-      # Only the last mongod above listens at that address. It must cost little: it runs every second.
+      # Only the last mongod above listens at that address. The check runs every second, so it must be cheap.
       test: [CMD, python, -ISc, "import socket as s; s.create_connection((s.gethostname(), 27017), 3)"]
       interval: 1s
 """
@@ -48,7 +48,7 @@ services:
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """What runs. `command` is that of compose, with the project and its files."""
+    """The running services. `command` is the command line of compose, with the project and its files."""
 
     command: tuple[str, ...]
     place: Path
@@ -71,7 +71,7 @@ class Composed:
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[docker.APIClient]:
-    """One that answers and has the image of sandboxes."""
+    """A Docker engine that has the image of sandboxes."""
 
     async def prepare() -> None:
         backend = await prepared_docker(tmp_path_factory.mktemp("run"))
@@ -86,13 +86,13 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[docker.APIClien
 
 @pytest.fixture(scope="session")
 def image(engine: docker.APIClient) -> str:
-    """The name of the server's image; that of the dashboard ends in `-dashboard`."""
+    """The name of the server's image. The dashboard's image has the same name with `-dashboard`."""
     return built(engine)
 
 
 @pytest.fixture(scope="module")
 def composed(image: str, engine: docker.APIClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
-    """Runs while the tests of one file do, and not beside those of others."""
+    """Starts the services for the tests of one file."""
     place = tmp_path_factory.mktemp("compose")
     shutil.copy(ROOT / "docker" / "compose.yaml", place)
     database = json.dumps(DATABASE.replace("$", "$$"))

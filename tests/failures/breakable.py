@@ -1,4 +1,4 @@
-"""A supervisor whose background tasks can be broken one at a time."""
+"""A supervisor whose background tasks a test can make fail, one at a time."""
 
 import asyncio
 import threading
@@ -11,11 +11,11 @@ from sandbox_pool.supervision import Supervisor, Work
 
 
 class Injected(RuntimeError):
-    """What a broken task raises."""
+    """The error of a broken task."""
 
 
 class Breakable(Supervisor):
-    """Tasks that are broken raise, the running one at once, and each restart of it until they are mended."""
+    """A broken task raises at once, and after each restart, until it is repaired."""
 
     def __init__(self) -> None:
         super().__init__(first_pause_s=0.02, longest_pause_s=0.1, most_failures=1_000_000)
@@ -40,7 +40,7 @@ class Breakable(Supervisor):
 
     @contextmanager
     def broken(self, name: str) -> Iterator[None]:
-        """From another thread: returns once the task has raised, and mends it in the end."""
+        """Breaks a task, waits until it has raised, and repairs it at the end. Call it from another thread."""
         raised = self._raised[name] = threading.Event()
         self._broken.add(name)
         self._loop.call_soon_threadsafe(self._scopes[name].cancel)

@@ -29,7 +29,7 @@ _PROCESS = secrets.token_hex(2)
 
 
 def new_id() -> str:
-    """Unique on an engine that several processes of tests share."""
+    """Returns a sandbox id that is unique on an engine that several test processes share."""
     return f"test-{_PROCESS}-{next(_numbers)}"
 
 
@@ -56,7 +56,7 @@ async def value(sandbox: Sandbox, expression: str) -> str:
 
 
 async def make_backend(kind: str, state_dir: Path) -> Backend:
-    """`process` in namespaces, or `plain`: the same backend on a machine without bubblewrap."""
+    """Prepares a backend: `docker`, `process` (in namespaces), or `plain` (the same backend without bubblewrap)."""
     if kind == "docker":
         return await prepared_docker(state_dir)
     backend = ProcessBackend(state_dir)
@@ -79,7 +79,7 @@ async def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="module")
 async def shared(backend: Backend) -> AsyncIterator[Sandbox]:
-    """One sandbox for the tests that leave it alive and idle."""
+    """One sandbox for all tests of a file that leave it alive and idle."""
     sandbox = await Sandbox.start(backend, new_id(), SPEC, deadline_s=DEADLINE_S)
     yield sandbox
     await sandbox.close()
@@ -115,7 +115,7 @@ async def observed(tmp_path: Path) -> AsyncIterator[Observed]:
 
 @pytest.fixture
 def engine() -> Iterator[docker.APIClient]:
-    """A client of our own; without an engine the test ends here."""
+    """A separate client of the engine. Skips or fails the test if there is no engine."""
     try:
         client = docker.APIClient(version="auto", **docker.utils.kwargs_from_env())
     except docker.errors.DockerException as error:

@@ -1,4 +1,4 @@
-"""A real backend that tests of the pool hold back, make fail, and watch."""
+"""A real backend whose starts the pool's tests can delay, let fail and observe."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ SPEC = SandboxSpec(preload=())
 
 
 class Observed(ProcessBackend):
-    """Local kernels that start only while `gate` is open, and not while there is a `fault` or a refusal left."""
+    """Starts local kernels. A start waits for `gate`, raises `fault` if set, and fails while `refusals` is positive."""
 
     def __init__(self, state_dir: Path) -> None:
         super().__init__(state_dir)
@@ -31,7 +31,7 @@ class Observed(ProcessBackend):
         tried = self._isolation is not None
         await super().prepare(spec, progress)
         if not tried:
-            # It has tried a sandbox.
+            # Forget the trial sandbox that `prepare` has started.
             self.created.clear()
             self.destroyed.clear()
             self.reached = anyio.Event()
@@ -57,7 +57,7 @@ class Observed(ProcessBackend):
 
     @property
     def directories(self) -> list[Path]:
-        """Of sandboxes; each is in the directory of its instance."""
+        """The directories of all sandboxes, each of which is in the directory of its instance."""
         return [path for path in self.state_dir.rglob("*") if path.is_dir() and path.parent.parent == self.state_dir]
 
 

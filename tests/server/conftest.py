@@ -1,4 +1,4 @@
-"""A real server for a test: uvicorn in a thread of its own, a real kernel, a real mongod."""
+"""Real servers for tests: uvicorn in its own thread, real kernels, a real mongod."""
 
 import asyncio
 import socket
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass
 class Running:
-    """A server that listens. `app` is for looking inside; requests go to `url`."""
+    """A running server. Send requests to `url`; `app` gives tests access to its internals."""
 
     url: str
     app: Starlette
@@ -43,9 +43,9 @@ class Running:
 
 @contextmanager
 def running(settings: Settings, *, ready: bool = True, **more: Any) -> Iterator[Running]:
-    """Serves until left; with `ready`, waits for the pool's minimum, the model and the store.
+    """Runs a server until the context is left. With `ready`, waits for the pool's minimum, the model and the store.
 
-    `more` is for `create_app`.
+    Passes `more` to `create_app`.
     """
     app = create_app(settings, **more)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -77,26 +77,26 @@ def _wait_until_ready(url: str) -> None:
                     ), answer.text
                 except httpx.TransportError:
                     pass
-                await asyncio.sleep(0.05)  # readiness has no event outside of the process
+                await asyncio.sleep(0.05)  # A client gets no event when the server becomes ready.
 
     asyncio.run(wait())
 
 
 def settings_of(data_dir: Path, **settings: Any) -> Settings:
-    """Settings for tests: the demo model, local sandboxes, a database of their own."""
+    """Returns settings for tests: the demo model, local sandboxes and a separate database."""
     values = {"model": "demo", "sandbox": "process", "data_dir": data_dir, "pool_min": 1, "pool_max": 8}
     return Settings.load(**values | settings)
 
 
 def in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    """The result of something that starts an event loop, which this thread may have already, for asynchronous tests."""
+    """Runs a function that starts an event loop in another thread, since this thread may already run one."""
     with ThreadPoolExecutor(1) as threads:
         return threads.submit(function, *arguments).result()
 
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One data directory, so one mongod, for the whole session."""
+    """One data directory for the whole session, so that all servers share one mongod."""
     return tmp_path_factory.mktemp("data")
 
 
@@ -108,7 +108,7 @@ def model_server() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="session")
 def make_server(data_dir: Path) -> Iterator[Callable[..., Running]]:
-    """Starts servers that live until the session ends; settings as keyword arguments."""
+    """Starts servers, with settings as keyword arguments, that run until the end of the session."""
     with ExitStack() as stack:
 
         def make(**settings: Any) -> Running:
@@ -132,7 +132,7 @@ def demo(make_server: Callable[..., Running]) -> Running:
 
 @pytest.fixture(scope="session")
 def scripted(make_server: Callable[..., Running], model_server: ModelServer) -> Running:
-    """A server whose models, `openai/scripted` and `openai/other`, are what `model_server` says."""
+    """A server whose models `openai/scripted` and `openai/other` give the replies of `model_server`."""
     return make_server(
         models="openai/scripted,openai/other",
         model=None,

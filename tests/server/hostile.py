@@ -1,4 +1,4 @@
-"""Hostile values for every place of a request or of a socket's frame, and raw HTTP that sends them as they are."""
+"""Hostile values for every part of a request or a WebSocket frame, and a raw HTTP client that sends them unchanged."""
 
 import json
 import socket
@@ -17,7 +17,7 @@ SEGMENTS = [
     *(b"%ff%fe", b"\xc3\xa9", b"%c3%a9" * 100, b"%ed%a0%80", b"%F0%9F%92%A9", b"%", b"%zz", b"*", b"$ne", b"%7B%7D"),
     *(b"resp_", b"conv_" + b"0" * 44, b"0" * 64, b"f" * 64, b"%20", b"'%22<>", b"con", b"%5c%5c?%5c", b"1e999", b"-1"),
 ]
-"""Of a path; already encoded, or wrongly so."""
+"""Segments of a path, which are already encoded, or encoded wrongly."""
 
 TIMES = [
     *("0001-01-01T00:00:00", "0001-01-01T00:00:00+14:00", "0001-01-01", "9999-12-31T23:59:59-14:00"),
@@ -254,7 +254,7 @@ BODIES: dict[str, Any] = {
         "limits": {"tokens_per_day": 1},
     },
 }
-"""By route. None of them starts a run."""
+"""Valid bodies by route. None of them starts a run."""
 
 FRAMES: dict[str, dict[str, Any]] = {
     "response.create": BODIES["POST /v1/responses"],
@@ -264,7 +264,7 @@ FRAMES: dict[str, dict[str, Any]] = {
     "codeact:response.resume": {"response_id": "resp_x", "starting_after": 3},
     "codeact:session.refresh": {"token": "codeact_embed_x"},
 }
-"""What a client's event holds beside its type. None of them starts a run."""
+"""The fields of clients' events, without their type. None of them starts a run."""
 
 RAW_FRAMES = [
     *(body for body in RAW_BODIES if body),
@@ -280,7 +280,7 @@ RAW_FRAMES = [
 
 
 def mutations(body: Any) -> Iterator[Any]:
-    """The body with each of its values in turn replaced by each hostile one, and each key by a hostile key."""
+    """Yields copies of the body in which one value is replaced by a hostile one, or a hostile key is added."""
     if isinstance(body, dict):
         for key, value in body.items():
             for changed in mutations(value):
@@ -297,7 +297,7 @@ def mutations(body: Any) -> Iterator[Any]:
 
 @dataclass
 class Raw:
-    """One connection that is opened anew when the server closes it."""
+    """A connection to the server, which is opened again after the server has closed it."""
 
     port: int
     headers: dict[bytes, bytes] = field(default_factory=dict)
@@ -306,7 +306,7 @@ class Raw:
     def status(
         self, method: str, target: bytes, headers: dict[bytes, bytes] | None = None, body: bytes | None = None
     ) -> int:
-        """The status of the answer; 0 where the server closed the connection without one."""
+        """Sends a request. Returns the status of the answer, or 0 if the server closed the connection without one."""
         given = {b"Host": b"localhost:%d" % self.port} | self.headers | (headers or {})
         if body is not None:
             given = {b"Content-Length": b"%d" % len(body), b"Content-Type": b"application/json"} | given
@@ -356,7 +356,7 @@ class Raw:
 
 
 def encoded(value: str) -> bytes:
-    """A value of a query, whatever it holds."""
+    """Encodes a value for a query. It may contain any characters."""
     return quote_from_bytes(value.encode(errors="surrogatepass"), safe="").encode()
 
 

@@ -1,7 +1,7 @@
-"""Servers as processes of their own, to be killed: settings enter, an address and a process leave.
+"""Runs servers as separate processes, which tests can kill.
 
-They are forked from a process that has imported everything, since a test that starts fifty of them has no
-time to import the same fifty times.
+They are forked from a process that has imported everything: importing it fifty times would take too long for a test
+that starts fifty servers.
 """
 
 import multiprocessing
@@ -51,7 +51,7 @@ class ServerProcess:
 
 @contextmanager
 def serving(data_dir: Path, *, log: Path | None = None, **settings: Any) -> Iterator[ServerProcess]:
-    """A server of the demo model over this directory; SIGTERM at the end, if it still lives. It writes to `log`."""
+    """Runs a server with the demo model and this data directory. It writes to `log`, and gets SIGTERM at the end."""
     values = {"model": "demo", "sandbox": "process", "data_dir": data_dir, "pool_min": 0, "pool_max": 4}
     listener = socket.create_server(("127.0.0.1", 0))
     process = _forking.Process(target=_serve, args=(listener, log, values | settings), daemon=True)
@@ -68,7 +68,7 @@ def serving(data_dir: Path, *, log: Path | None = None, **settings: Any) -> Iter
 
 
 def _serve(listener: socket.socket, log: Path | None, values: dict[str, Any]) -> None:
-    if log is not None:  # What the forking process has as its output may be another test's.
+    if log is not None:  # The forking process may write to the output of another test.
         output = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         os.dup2(output, 1)
         os.dup2(output, 2)
@@ -78,12 +78,12 @@ def _serve(listener: socket.socket, log: Path | None, values: dict[str, Any]) ->
 
 
 def mongod_of(data_dir: Path) -> psutil.Process:
-    """The embedded mongod of this directory."""
+    """Returns the process of the embedded mongod of this directory."""
     return psutil.Process(int((data_dir / "mongodb" / "data" / "mongod.lock").read_text()))
 
 
 def sandboxes_of(data_dir: Path) -> list[psutil.Process]:
-    """Processes of sandboxes of servers of this directory: their command lines name their own below it."""
+    """Returns the processes of all sandboxes of this directory: their command lines contain its path."""
     return [
         process
         for process in psutil.process_iter(["cmdline"])

@@ -1,6 +1,6 @@
-"""A real server that has answered the demo's questions, and the dashboard's pages over its database.
+"""A real server that has answered the demo's example questions, and the dashboard's pages for its database.
 
-These tests need Streamlit: `make test` runs them in its environment; elsewhere they are skipped.
+These tests need Streamlit. `make test` runs them in the dashboard's environment; in others they are skipped.
 """
 
 import json
@@ -19,7 +19,7 @@ HOSTILE = "<table><tr><th>a</th></tr><tr><td><img src=/none onerror=\"document.t
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Its history holds one conversation for each example."""
+    """A server whose history has one conversation for each example."""
     with running(settings_of(tmp_path_factory.mktemp("data"))) as server:
         for example in EXAMPLES:
             ask(server, example)
@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="session")
 def environment(server: Running) -> Iterator[dict[str, str]]:
-    """What the dashboard's process has to know."""
+    """The environment variables of the dashboard's process."""
     values = {"CODEACT_DATA_DIR": str(server.settings.data_dir), "CODEACT_URL": server.url, "CODEACT_MODEL": "demo"}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
@@ -38,7 +38,7 @@ def environment(server: Running) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def app(environment: dict[str, str]) -> Iterator[Callable[..., Any]]:
-    """Opens a page by its name, with query parameters, as a browser opens its address; without a name the first."""
+    """Opens a page by its name (by default the first one) and with query parameters, as a browser does."""
     streamlit = pytest.importorskip("streamlit", reason="make install-dashboard")
     from streamlit import config
     from streamlit.testing.v1 import AppTest
@@ -69,11 +69,11 @@ def post(server: Running, path: str, body: dict[str, Any], **headers: str) -> di
 
 
 def shown(markdown: str) -> str:
-    """What a reader sees of a text that was escaped."""
+    """Removes the escapes of a Markdown text."""
     return re.sub(r"\\(.)", r"\1", markdown)
 
 
 def conversation_of(server: Running, words: str) -> str:
-    """The id of the newest conversation with these words."""
+    """Returns the id of the newest conversation that contains these words."""
     with urllib.request.urlopen(f"{server.url}/v1/conversations?query={words}", timeout=60) as answer:
         return str(json.load(answer)["data"][0]["id"])

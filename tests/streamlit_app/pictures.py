@@ -1,7 +1,8 @@
-"""Dashboards that run enter, the pictures of the docs leave: each page in both themes and on a phone.
+"""Takes the pictures of the dashboard for the docs: each page in both themes and on a phone.
 
-FILLED is a dashboard over many conversations (benchmarks/history.py), LIVE one beside the server at SERVER, which has
-the demo model and has answered its examples; LOCKED asks for a key, AWAY has no database.
+The arguments are addresses. FILLED is a dashboard with many conversations (benchmarks/history.py). LIVE is the
+dashboard of the server at SERVER, which runs the demo model and has answered its examples. LOCKED is a dashboard that
+asks for a key, and AWAY one whose database does not answer.
 
 python tests/streamlit_app/pictures.py FILLED LIVE SERVER LOCKED AWAY
 """
@@ -33,7 +34,7 @@ expect.set_options(timeout=60_000)
 def taken(
     browser: Browser, url: str, theme: str, *, width: int = WIDTH, height: int, act: Act | None = None
 ) -> Image.Image:
-    """What a window of this size shows, once nothing moves any more."""
+    """Returns a screenshot of a window of this size, once the page no longer changes."""
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme)  # type: ignore[arg-type]
     page.goto(url)
     page.locator("h1, h3").first.wait_for(timeout=60_000)
@@ -48,9 +49,9 @@ def taken(
 
 
 def settle(page: Page) -> None:
-    """Until the page's script has ended, or between two of its refreshes, and every chart is drawn."""
+    """Waits until the page's script is not running and all charts are drawn."""
     page.wait_for_function(IS_DRAWN, timeout=60_000)
-    page.wait_for_timeout(1_500)  # fonts, transitions, and what came after the first of these
+    page.wait_for_timeout(1_500)  # Fonts, transitions and later parts of the page have no event.
     page.wait_for_function(IS_DRAWN, timeout=60_000)
 
 
@@ -114,7 +115,7 @@ def refused(page: Page) -> None:
 
 
 def pages(filled: str, live: str, server: str, locked: str, away: str) -> list[tuple[str, str, int, Act | None, bool]]:
-    """Name, address, height, what is done there, and whether a phone is pictured too."""
+    """Returns for each page: name, address, height, action, and whether to take a picture on a phone, too."""
     mended = conversation(server, "mistake")
     return [
         ("overview", f"{filled}/?refresh=false", 1010, None, True),

@@ -1,4 +1,4 @@
-"""The chat page as a person sees it: what they do enters, what stands on the page leaves."""
+"""Operates the chat page as a user does, and finds what it shows."""
 
 from playwright.sync_api import FrameLocator, Locator, Page, WebSocketRoute, expect
 
@@ -8,17 +8,17 @@ __all__ = ["Chat", "Line", "example", "execute"]
 
 
 def execute(code: str) -> str:
-    """What the model says to run `code`."""
+    """Returns a model's reply that runs `code`."""
     return f"Let me run this.\n<execute>\n{code}\n</execute>"
 
 
 def example(word: str) -> str:
-    """The demo's example that has the word."""
+    """Returns the demo's example question that contains this word."""
     return next(text for text in EXAMPLES if word in text.lower())
 
 
 class Chat:
-    """One tab, or the frame in it where the chat is."""
+    """The chat in a tab, or in a frame of the tab."""
 
     def __init__(self, page: Page, frame: FrameLocator | None = None) -> None:
         self.page = page
@@ -30,7 +30,7 @@ class Chat:
         self.stop = place.get_by_role("button", name="Stop", exact=True)
 
     def ask(self, question: str) -> Locator:
-        """Types a question; the answer that it gets."""
+        """Sends a question and returns its answer, which may still be in progress."""
         expect(self.stop).to_have_count(0)
         count = self.answers.count()
         self.box.fill(question)
@@ -40,12 +40,12 @@ class Chat:
         return self.answers.last
 
     def ended(self, answer: Locator) -> Locator:
-        """Waits for the answer's end."""
+        """Waits until the answer has ended, and returns it."""
         expect(answer).to_have_attribute("aria-busy", "false")
         return answer
 
     def lose_kernel(self) -> None:
-        """Deletes the sandbox that the conversation has."""
+        """Deletes the conversation's sandbox."""
         deleted = self.page.evaluate(
             """async () => {
                 const id = location.pathname.split("/").at(-1);
@@ -58,14 +58,14 @@ class Chat:
 
 
 class Line:
-    """The page's socket, which a test can cut and keep cut."""
+    """The page's WebSocket, which a test can cut and keep cut."""
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
         self._routes: list[WebSocketRoute] = []
         self.cut_off = False
         self.deaf = False
-        """Neither side hears the other, and neither is told."""
+        """Whether messages are lost in both directions, although the connection seems open."""
         chat.page.route_web_socket("**/v1/responses", self._open)
         chat.page.reload()
 
@@ -80,7 +80,7 @@ class Line:
 
     @property
     def opened(self) -> int:
-        """How many connections there were."""
+        """The number of connections so far."""
         return len(self._routes)
 
     def cut(self) -> None:

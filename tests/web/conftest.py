@@ -1,4 +1,4 @@
-"""A real Chromium before a real server: the built page, real kernels, a real mongod."""
+"""A real Chromium with the built page and real servers, kernels and mongod."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -43,13 +43,13 @@ def page_built() -> None:
 
 @pytest.fixture(scope="session")
 def locked(make_server: Callable[..., Running]) -> Running:  # noqa: F811
-    """A server that wants a key."""
+    """A server that requires an API key."""
     return make_server(api_keys=("secret",), pool_min=0)
 
 
 @pytest.fixture(scope="session")
 def bare(make_server: Callable[..., Running]) -> Running:  # noqa: F811
-    """A server that finds no bubblewrap, so that nothing isolates its code."""
+    """A server that finds no bubblewrap, so that its code is not isolated."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", "/nowhere")
         return make_server(pool_min=0)
@@ -66,7 +66,7 @@ def starting(data_dir: Path) -> Iterator[Running]:  # noqa: F811
 
 @pytest.fixture(scope="session")
 def narrow(make_server: Callable[..., Running], model_server: ModelServer) -> Running:  # noqa: F811
-    """A server with room for one sandbox."""
+    """A server that can run only one sandbox."""
     base = {"model": "openai/scripted", "model_api_base": model_server.base_url}
     return make_server(**base, pool_min=0, pool_max=1)
 
@@ -80,14 +80,14 @@ def browser(
     bare: Running,
     narrow: Running,
 ) -> Iterator[Browser]:
-    """Comes after every server: while Playwright is open, nothing else can run a loop in this thread."""
+    """The browser. It starts after all servers: while Playwright runs, this thread can run no other event loop."""
     with sync_playwright() as playwright, chromium(playwright) as browser:
         yield browser
 
 
 @pytest.fixture
 def script(model_server: ModelServer) -> Iterator[Callable[..., None]]:  # noqa: F811
-    """Adds what the model says next: texts, each one call of the model; code goes into `execute`."""
+    """Adds the next replies of the model, one text for each of its calls. Use `execute` for replies with code."""
     model_server.reset()
 
     def add(*replies: str) -> None:
@@ -100,7 +100,7 @@ def script(model_server: ModelServer) -> Iterator[Callable[..., None]]:  # noqa:
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Callable[..., Chat]]:
-    """Opens a server's page. Anything in the browser's console fails the test, unless it is `expected`."""
+    """Opens a server's page. A message in the browser's console fails the test unless `expected` has part of it."""
     complaints: list[str] = []
     with ExitStack() as stack:
 
@@ -137,7 +137,7 @@ def servers(
             model_api_key="test",
             api_keys=("secret",),
             embed_origins=(shop.origin, other.origin),
-            # A quarter of it is all that may be warm and unused, of the visitors of all tests together.
+            # Visitors' unused sandboxes may take at most a quarter of this, for all tests together.
             pool_max=100,
         )
     )
@@ -150,7 +150,7 @@ def servers(
 
 @pytest.fixture
 def enter(visit: Callable[..., Chat], servers: Servers, request: pytest.FixtureRequest) -> Callable[..., Embed]:
-    """Opens a host page, for a user of the test's own."""
+    """Opens a host page as a new user."""
     for host in (servers.shop, servers.other):
         host.user = f"{request.node.name} {id(request)}"
 

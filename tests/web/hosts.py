@@ -1,4 +1,4 @@
-"""Pages of other origins that embed the chat: what their HTML says enters, a page and its backend's tokens leave."""
+"""Serves host pages of other origins that embed the chat, with a backend that gets tokens for them."""
 
 import socket
 import threading
@@ -24,7 +24,7 @@ OPEN_ROOTS = """
 const attach = Element.prototype.attachShadow;
 Element.prototype.attachShadow = function () { return attach.call(this, {mode: "open"}); };
 """
-"""The launcher's shadow root is closed, for tests too; so the tests open it."""
+"""Opens the launcher's shadow root, which is closed otherwise, for the tests."""
 
 LISTEN = """
 window.heard = [];
@@ -41,7 +41,7 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Shop
 
 @dataclass
 class Host:
-    """One origin. `minted` are the sessions that its backend has asked for, for its one user."""
+    """One origin with one user. `minted` has the embed sessions that its backend has created."""
 
     port: int
     name: str = "localhost"
@@ -54,17 +54,17 @@ class Host:
 
     @property
     def origin(self) -> str:
-        """By its own name of another site than the server's."""
+        """The origin. Its host name makes it another site than the server's."""
         return f"http://{self.name}:{self.port}"
 
     def shows(self, attributes: str = 'data-token-url="/token"', *, body: str = "", style: str = "") -> str:
-        """The page has the script with these attributes from now on; its address."""
+        """Sets the page to one with the embed script and these attributes. Returns its address."""
         script = f'<script src="{self.codeact}/embed.js" {attributes}></script>'
         self.html = PAGE.format(head=f"<style>{style}</style>{script}", body=body)
         return self.origin
 
     def mint(self) -> str:
-        """A token, as the backend would give it to its page."""
+        """Creates a token as the host's backend does for its page."""
         body = {"origin": self.origin, "user": self.user, "expires_in_s": self.lasts_s}
         headers = {"Authorization": f"Bearer {self.key}"}
         reply = httpx.post(f"{self.codeact}/v1/embed/sessions", json=body, headers=headers, trust_env=False)
@@ -73,7 +73,7 @@ class Host:
 
     def app(self) -> Starlette:
         def page(request: Request) -> Response:
-            # As strict as the documentation says that a page may be, but for its own inline style and scripts.
+            # This is the strictest policy that the documentation allows, plus the page's own inline style and scripts.
             policy = (
                 f"default-src 'self'; script-src 'self' 'unsafe-inline' {self.codeact}; frame-src {self.codeact};"
                 " style-src 'self' 'unsafe-inline'; img-src data:; connect-src 'self'"
@@ -81,7 +81,7 @@ class Host:
             return HTMLResponse(self.html, headers={"Content-Security-Policy": policy})
 
         def free(request: Request) -> Response:
-            """The same without a policy, for those who want to attack."""
+            """The same page without a policy, for tests of attacks."""
             return HTMLResponse(self.html)
 
         def token(request: Request) -> Response:
@@ -97,7 +97,7 @@ def free_port() -> int:
 
 @dataclass
 class Servers:
-    """A server that two origins may embed, and three origins. `foreign` is the one that may not."""
+    """A server and three origins. `shop` and `other` may embed the chat, `foreign` may not."""
 
     running: Running
     shop: Host
@@ -116,17 +116,17 @@ class Embed:
         self.chat = Chat(page, self.frame)
 
     def opened(self) -> Chat:
-        """The chat, once a click has opened it."""
+        """Opens the chat by a click on the launcher and returns it."""
         self.launcher.click()
         expect(self.chat.box).to_be_visible()
         return self.chat
 
     def heard(self, name: str) -> list[Any]:
-        """What the page's handlers were given, since `LISTEN`."""
+        """Returns the events of this name that the page's handlers received."""
         return [detail for said, detail in self.page.evaluate("heard") if said == name]
 
     def hears(self, name: str, count: int = 1) -> list[Any]:
-        """Waits until so many have come."""
+        """Waits until the page has received `count` events of this name, and returns them."""
         self.page.wait_for_function(
             "([name, count]) => heard.filter(([n]) => n === name).length >= count", arg=[name, count]
         )
@@ -134,14 +134,14 @@ class Embed:
 
 
 def until(page: Page, condition: Callable[[], bool]) -> None:
-    """Something of the server's, for which the browser has no event."""
+    """Waits for a condition on the server, for which the browser has no event."""
     while not condition():
         page.wait_for_timeout(50)
 
 
 @contextmanager
 def serving(app: Any, port: int) -> Iterator[None]:
-    """An ASGI application on loopback, in a thread of its own."""
+    """Serves an ASGI application on loopback in its own thread."""
     listener = socket.create_server(("127.0.0.1", port))
     server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name=f"host {port}")

@@ -1,7 +1,6 @@
-"""Every state of the chat that a person may see: a stage with servers enters, a page in that state leaves.
+"""Brings the chat page into each of its states, for the pictures of the docs and for the accessibility tests.
 
-Each scene is a generator that plays until its state is there, gives the page, and then tidies up. The pictures of
-the docs are taken of them, and accessibility is checked on them.
+Each scene is a generator. It operates the page until it has that state, yields it, and then cleans up.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,9 +17,9 @@ __all__ = ["SCENES", "Scene", "Stage"]
 
 @dataclass(frozen=True)
 class Stage:
-    """Where scenes are played. Of the servers `bare` does not isolate code, and `locked` wants the key `secret`.
+    """What scenes need. The server `bare` does not isolate code, and `locked` requires the key `secret`.
 
-    `visit` opens an address in a tab of its own; `files` is an empty directory.
+    `visit` opens an address in a new tab; `files` is an empty directory.
     """
 
     visit: Callable[..., Chat]
@@ -38,9 +37,9 @@ class Stage:
             self.model.reply(reply)
 
     def ask(self, question: str, *replies: str) -> tuple[Chat, Locator]:
-        """A new tab in which the question has been answered so."""
+        """Asks the question in a new tab and waits for the answer, for which the model gives these replies."""
         self.script(*replies)
-        chat = self.visit(self.scripted, expected=("404",))  # a conversation that has no link yet
+        chat = self.visit(self.scripted, expected=("404",))  # The page asks for the link, which does not exist yet.
         return chat, chat.ended(chat.ask(question))
 
     def open_list(self, chat: Chat) -> None:

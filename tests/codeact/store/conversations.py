@@ -1,4 +1,4 @@
-"""Conversations for tests of the store: what was said and done enters, stored conversations leave."""
+"""Builds items and stores conversations for the tests of the store."""
 
 import time
 from typing import Any
@@ -49,7 +49,7 @@ async def add_answer(
     cost_usd: float = 0.5,
     **fields: Any,
 ) -> e.Response:
-    """A response begun and ended in this conversation; None: in a new one."""
+    """Stores a completed response in this conversation, or in a new one if the id is None."""
     if conversation_id is None:
         conversation_id = (await store.create_conversation(owner=owner)).id
     values = {"status": "completed", "model": "demo"} | fields

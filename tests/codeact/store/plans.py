@@ -1,4 +1,4 @@
-"""How MongoDB answers: what the driver sends to one collection enters; the plan of each query leaves."""
+"""Records the queries that the driver sends to a collection, and gets their plans from MongoDB."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ __all__ = ["Queries", "explained", "queries_of", "stages"]
 
 
 class Queries(monitoring.CommandListener):
-    """Remembers what was asked of a collection."""
+    """Records the queries of one collection."""
 
     def __init__(self, collection: str) -> None:
         self.seen: list[dict[str, Any]] = []
@@ -29,7 +29,7 @@ class Queries(monitoring.CommandListener):
 
 @contextmanager
 def queries_of(collection: str) -> Iterator[Queries]:
-    """Of clients that are made meanwhile."""
+    """Records the queries of all clients that are created inside of the context."""
     queries = Queries(collection)
     monitoring.register(queries)
     try:
@@ -39,13 +39,13 @@ def queries_of(collection: str) -> Iterator[Queries]:
 
 
 async def explained(uri: str, query: dict[str, Any]) -> dict[str, Any]:
-    """The plan, with what running it has examined."""
+    """Runs a query and returns its plan with execution statistics."""
     async with AsyncMongoClient[dict[str, Any]](uri) as client:
         return await client.get_default_database().command("explain", query, verbosity="executionStats")
 
 
 def stages(plan: Any) -> set[str]:
-    """The names of all stages of a plan."""
+    """Returns the names of all stages of a plan."""
     if isinstance(plan, list):
         return set().union(*map(stages, plan))
     if not isinstance(plan, dict):
