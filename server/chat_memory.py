@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-__all__ = ["ChatMemory", "Said"]
+__all__ = ["ChatLine", "ChatMemory"]
 
-Said = tuple[str, str]
+ChatLine = tuple[str, str]
 """The role and the text of a message."""
 
 MAX_CHATS = 10_000
@@ -23,7 +23,7 @@ class ChatMemory:
     def __init__(self) -> None:
         self._responses: OrderedDict[str, str] = OrderedDict()
 
-    def find(self, messages: Sequence[Said], *, owner: str) -> str | None:
+    def find(self, messages: Sequence[ChatLine], *, owner: str) -> str | None:
         """The response that gave the last answer in `messages`, if all messages are unchanged; otherwise None."""
         answers = [index for index, message in enumerate(messages) if message[0] == "assistant"]
         if not answers:
@@ -33,13 +33,13 @@ class ChatMemory:
             self._responses.move_to_end(key)
         return self._responses.get(key)
 
-    def remember(self, messages: Sequence[Said], answer: str, response_id: str, *, owner: str) -> None:
+    def remember(self, messages: Sequence[ChatLine], answer: str, response_id: str, *, owner: str) -> None:
         self._responses[_key(messages, answer, owner)] = response_id
         if len(self._responses) > MAX_CHATS:
             self._responses.popitem(last=False)
 
 
-def _key(messages: Sequence[Said], answer: str, owner: str) -> str:
+def _key(messages: Sequence[ChatLine], answer: str, owner: str) -> str:
     spoken = [message for message in messages if message[0] in ("user", "assistant")]
     if answer:
         spoken.append(("assistant", answer.strip()))

@@ -21,7 +21,7 @@ __all__ = ["SharedConversation", "images_of", "shared_conversation"]
 
 FULL_TEXT = re.compile(r"; all of them: blob:[0-9a-f]{64}\]")
 """The end of the line in a shortened text that refers to the complete text, which only the owner may read."""
-KEPT = "codeact:url"
+URL_FIELD = "codeact:url"
 """In an output's metadata: the references of large values, by media type."""
 IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
 SHOWN_TYPES = IMAGES | {"text/plain", "text/html", "text/markdown", "text/latex", "application/json"}
@@ -229,7 +229,7 @@ class _View:
         return SharedOutput(
             "display_data" if isinstance(output, DisplayData) else "execute_result",
             data=data,
-            metadata={KEPT: urls} if (urls := self._urls(output.metadata.get(KEPT))) else {},
+            metadata={URL_FIELD: urls} if (urls := self._urls(output.metadata.get(URL_FIELD))) else {},
         )
 
     def _urls(self, stored_urls: object) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""Reads the body of a create request: untrusted JSON becomes a checked `CreateRequest`, or a named error."""
+"""Parses the body of a create request: untrusted JSON becomes a validated `CreateRequest`, or an error that names the
+parameter.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -61,7 +63,7 @@ class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class AskedReasoning(ReasoningConfig, forbid_unknown_fields=True):
-    """`context`: models read their reasoning of all turns anyway. `mode` has no other value here."""
+    """`context`: models read their reasoning of all turns in any case. `mode` has no other value here."""
 
     context: Literal["auto", "all_turns"] | None = None
     mode: Literal["standard"] | None = None
@@ -72,14 +74,14 @@ class AskedText(TextConfig, forbid_unknown_fields=True):
 
 
 class PromptCacheOptions(msgspec.Struct, forbid_unknown_fields=True):
-    """Providers cache prompts by themselves. `prewarm` is `"generate": false` by another name."""
+    """Providers cache prompts by themselves. `prewarm` is another name for `"generate": false`."""
 
     mode: Literal["implicit"] | None = None
     prewarm: bool | None = None
 
 
 class CreateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What `response.create` and `POST /v1/responses` take. A field that only takes null is not supported."""
+    """The body of `response.create` and `POST /v1/responses`. A field that only accepts null is not supported."""
 
     input: str | list[InputItem] = ""
     model: str | None = None
@@ -118,7 +120,7 @@ class CreateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class CreateRequest(CreateBody):
-    """A checked body; `messages` is its `input` in one shape."""
+    """A validated body. `messages` is its `input` as a list."""
 
     messages: list[Given]
 
@@ -128,13 +130,13 @@ class CreateRequest(CreateBody):
 
     @property
     def container_id(self) -> str | None:
-        """The container that the request names; None where it leaves that to the conversation."""
+        """The container that the request names; None if the conversation's own is to be used."""
         named = (tool.container for tool in self.tools or () if isinstance(tool, CodeInterpreterTool))
         return next((container for container in named if isinstance(container, str)), None)
 
 
 def parse_create(body: Any) -> CreateRequest:
-    """Checks a decoded body against what we can do. Raises `InvalidRequest`, naming the parameter."""
+    """Validates a decoded body. Raises `InvalidRequest`, which names the parameter."""
     if isinstance(body, dict) and "input" in body:
         body = body | {"input": mark_messages(body["input"])}
     request = checked(body, CreateBody)
@@ -155,7 +157,7 @@ def parse_create(body: Any) -> CreateRequest:
 
 
 def finished(body: CreateBody) -> CreateRequest:
-    """The body with its input as messages. Raises `InvalidRequest` where there is nothing to answer."""
+    """Adds the input as messages. Raises `InvalidRequest` if there is nothing to answer."""
     messages = as_messages(body.input)
     if not any(isinstance(message, ItemReference | FunctionCallItem) or has_content(message) for message in messages):
         if body.generate is not False and body.conversation is None:
@@ -165,7 +167,7 @@ def finished(body: CreateBody) -> CreateRequest:
 
 
 def new_run(request: CreateRequest, caller: Caller) -> NewRun:
-    """What the request asks for, in the name of its caller. Embedded pages warm sandboxes within bounds."""
+    """The run that the request asks for, on behalf of its caller. For an embed token, warming sandboxes is limited."""
     return NewRun(
         owner=caller.owner,
         accounts=caller.accounts,
@@ -200,13 +202,13 @@ def new_run(request: CreateRequest, caller: Caller) -> NewRun:
 
 
 class CancelBody(msgspec.Struct):
-    """What `response.cancel` holds beside its type."""
+    """The fields of `response.cancel` besides its type."""
 
     response_id: str
 
 
 class ResumeBody(msgspec.Struct):
-    """What `codeact:response.resume` holds beside its type."""
+    """The fields of `codeact:response.resume` besides its type."""
 
     response_id: str
     starting_after: Annotated[int, Meta(ge=-1)] = -1
@@ -214,21 +216,21 @@ class ResumeBody(msgspec.Struct):
 
 
 class SteerBody(msgspec.Struct, forbid_unknown_fields=True):
-    """What `response.steer` holds beside its type."""
+    """The fields of `response.steer` besides its type."""
 
     previous_response_id: str
     input: str | list[InputItem]
 
 
 def parse_steer(body: Any) -> list[InputMessage]:
-    """What the user says into a running response. Raises `InvalidRequest` for anything but messages of the user."""
+    """The user's messages for a running response. Raises `InvalidRequest` for anything other than user messages."""
     if isinstance(body, dict) and "input" in body:
         body = body | {"input": mark_messages(body["input"])}
     messages = as_messages(checked(body, SteerBody).input)
-    messages_said = [message for message in messages if isinstance(message, InputMessage) and message.role == "user"]
-    if len(messages_said) < len(messages) or not any(map(has_content, messages_said)):
+    user_messages = [message for message in messages if isinstance(message, InputMessage) and message.role == "user"]
+    if len(user_messages) < len(messages) or not any(map(has_content, user_messages)):
         raise InvalidRequest("'input' of a response.steer holds messages of the user.", param="input")
-    return messages_said
+    return user_messages
 
 
 def _check_schema(wanted: JsonSchemaFormat) -> None:

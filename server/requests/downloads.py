@@ -1,4 +1,4 @@
-"""Headers for files that somebody else made, so that browsers download them instead of rendering them."""
+"""Headers for files that others made, so that browsers download them instead of rendering them."""
 
 import re
 from urllib.parse import quote
@@ -7,7 +7,7 @@ __all__ = ["download_headers"]
 
 
 def download_headers(filename: str) -> dict[str, str]:
-    """For an answer that is saved under this name and never shown as a page of ours (RFC 6266, RFC 5987)."""
+    """Headers of a file that is saved under this name and never rendered as one of our pages (RFC 6266, RFC 5987)."""
     name = re.sub(r"[\x00-\x1f\x7f]", "_", filename.replace("\\", "/").rsplit("/", 1)[-1]).strip() or "file"
     plain = re.sub(r"[^A-Za-z0-9 ._()-]", "_", name)[:150]
     return {

@@ -16,14 +16,15 @@ Included = Literal[
     "reasoning.encrypted_content",
     "codeact:events",
 ]
-"""What `include` may name; `codeact:events` are our own among the events of a stream.
+"""The allowed values of `include`. With `codeact:events`, a stream also contains our own events.
 
-Outputs and images are always there, encrypted reasoning where a create request asks."""
+Outputs and images are always included, encrypted reasoning only if a create request asks for it.
+"""
 ENCRYPTED_REASONING: Included = "reasoning.encrypted_content"
 
 
 class PageQuery(msgspec.Struct, kw_only=True):
-    """Which page of a list: what follows the item `after`, newest first unless `order` is `asc`."""
+    """Selects a page of a list: what follows the item `after`, newest first unless `order` is `asc`."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
     order: Literal["asc", "desc"] = "desc"
@@ -32,7 +33,7 @@ class PageQuery(msgspec.Struct, kw_only=True):
 
 
 class ItemList(msgspec.Struct):
-    """`data` holds input and output items as the standard has them."""
+    """`data` contains input and output items in the standard's form."""
 
     data: list[Any]
     has_more: bool
@@ -42,7 +43,7 @@ class ItemList(msgspec.Struct):
 
 
 def page_of(items: Sequence[Any], query: PageQuery) -> ItemList:
-    """One page of what is given oldest first, as the standard lists things. Raises `InvalidRequest` for `after`."""
+    """One page of `items`, which are given oldest first. Raises `InvalidRequest` for an unknown `after`."""
     ordered = items if query.order == "asc" else items[::-1]
     start = 0
     if query.after is not None:
@@ -55,6 +56,6 @@ def page_of(items: Sequence[Any], query: PageQuery) -> ItemList:
 
 
 def listed(page: Sequence[Any], *, has_more: bool) -> ItemList:
-    """One page as the standard has it."""
+    """A page in the standard's form."""
     first_id, last_id = (page[0].id, page[-1].id) if page else (None, None)
     return ItemList(data=list(page), has_more=has_more, first_id=first_id, last_id=last_id)

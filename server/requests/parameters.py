@@ -1,4 +1,4 @@
-"""Reads parameters of a body or a URL into checked structs, or refuses them by name."""
+"""Parses the parameters of a body or a URL into validated structs, or refuses them by name."""
 
 import mmap
 import re
@@ -20,19 +20,22 @@ __all__ = ["checked", "decoded", "read_body", "read_json", "read_parameters", "s
 T = TypeVar("T", bound=msgspec.Struct)
 
 MOST_VALUES, DEEPEST = 100_000, 100
-"""Of the JSON that a client sends in one piece: a conversation of thousands of messages has fewer."""
+"""Limits for JSON that a client sends in one piece. A conversation of thousands of messages is within them."""
 
 _PLACE = re.compile(r"\$\.?([^`]*)")
 
 
 async def read_json(request: Request, limit: int) -> Any:
-    """The body, decoded. Raises `InvalidRequest` when it is too large (413) or no JSON, without reading it all."""
+    """Reads and decodes the body.
+
+    Raises `InvalidRequest` if it is not JSON, or too large (413) without reading all of it.
+    """
     body = await read_body(request, limit, "CODEACT_MAX_MESSAGE_BYTES")
     return decoded(body, "The body must be JSON")
 
 
 def decoded(text: bytes | str, demand: str) -> Any:
-    """JSON from outside. Raises `InvalidRequest`, also for what is no UTF-8 or has too many values or levels."""
+    """Decodes untrusted JSON. Raises `InvalidRequest`, also for invalid UTF-8 and too many values or levels."""
     try:
         json_size.check(
             text.encode(errors="replace") if isinstance(text, str) else text, most=MOST_VALUES, depth=DEEPEST
@@ -43,7 +46,7 @@ def decoded(text: bytes | str, demand: str) -> Any:
 
 
 async def read_body(request: Request, limit: int, limit_name: str) -> bytes:
-    """The body. Raises `InvalidRequest` when it is too large (413), without reading it all."""
+    """Reads the body. Raises `InvalidRequest` if it is too large (413), without reading all of it."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -54,7 +57,7 @@ async def read_body(request: Request, limit: int, limit_name: str) -> bytes:
 
 @asynccontextmanager
 async def spooled_body(request: Request, limit: int, limit_name: str) -> AsyncIterator[memoryview]:
-    """A large body, from a file that is not kept: it takes none of the server's memory. Raises as `read_body`."""
+    """Reads a large body into a temporary file, outside of the server's memory. Raises the errors of `read_body`."""
     with tempfile.TemporaryFile() as file:
         size = 0
         async for chunk in request.stream():
@@ -66,7 +69,7 @@ async def spooled_body(request: Request, limit: int, limit_name: str) -> AsyncIt
         if not size:
             yield memoryview(b"")
             return
-        # Unmapped when nothing refers to it any more.
+        # The mapping ends when nothing refers to it any more.
         yield memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
@@ -77,9 +80,9 @@ def _too_large(limit: int, limit_name: str) -> InvalidRequest:
 
 
 def read_parameters(request: Request, type_: type[T]) -> T:
-    """The query string as a `type_`; a list is its parameter given several times, also as `name[]`.
+    """Parses the query string as a `type_`. A list is a repeated parameter, also named `name[]`.
 
-    Raises `InvalidRequest` for what does not fit, or comes twice and differs.
+    Raises `InvalidRequest` for a parameter that is unknown, invalid, or repeated with another value.
     """
     kinds = {field.encode_name: str(field.type) for field in msgspec.structs.fields(type_)}
     lists = {name for name, kind in kinds.items() if "list" in kind}
@@ -95,7 +98,10 @@ def read_parameters(request: Request, type_: type[T]) -> T:
 
 
 def checked(values: object, type_: type[T], *, strict: bool = True) -> T:
-    """Decoded JSON, or texts if not `strict`, as a `type_`. Raises `InvalidRequest`, naming what is wrong and where."""
+    """Converts decoded JSON (or texts, if not `strict`) to `type_`.
+
+    Raises `InvalidRequest`, which says what is wrong and where.
+    """
     fields = _names(type_)
     if not isinstance(values, dict):
         raise InvalidRequest("The request body must be a JSON object.")
@@ -108,13 +114,13 @@ def checked(values: object, type_: type[T], *, strict: bool = True) -> T:
         return msgspec.convert(values, type_, strict=strict)
     except msgspec.ValidationError as error:
         raise _explained(error, type_) from None
-    except (ValueError, OverflowError) as error:  # of a number that is no time
+    except (ValueError, OverflowError) as error:  # a number that is not a valid time
         raise InvalidRequest(f"A value is out of range: {error}.") from None
 
 
 @cache
 def _names(type_: type[msgspec.Struct]) -> tuple[str, ...]:
-    """The names of its fields, as JSON has them; cached, since reading annotations takes longer than reading a body."""
+    """The names of its fields in JSON. Cached, because reading annotations takes longer than reading a body."""
     return tuple(field.encode_name for field in msgspec.structs.fields(type_))
 
 

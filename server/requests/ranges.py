@@ -1,4 +1,4 @@
-"""Answers with a whole file, or with one range of it (RFC 9110, section 14)."""
+"""Sends a whole file, or one range of it (RFC 9110, section 14)."""
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -33,7 +33,7 @@ class RangeNotSatisfiable(InvalidRequest):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Bytes to be sent. `read(start, stop)` gives them in pieces; `etag` names this content where it never changes."""
+    """Content to send. `read(start, stop)` yields its bytes in pieces. `etag` identifies content that never changes."""
 
     size_bytes: int
     read: Callable[[int, int], AsyncGenerator[bytes, None]]
@@ -41,10 +41,10 @@ class Source:
 
 
 def wanted_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
-    """Start and end (exclusive) of a `Range` header's one range. None where all of it is to be sent: without a header,
-    for several ranges, other units, and what is no range.
+    """The start and end (exclusive) of the single range in a `Range` header.
 
-    Raises `RangeNotSatisfiable` where no byte of the file is in the range.
+    None if the whole file must be sent: without a header, for several ranges, other units, or an invalid range. Raises
+    `RangeNotSatisfiable` if no byte of the file is in the range.
     """
     match = _RANGE.fullmatch(header) if header is not None else None
     if match is None or not (match[1] or match[2]) or (match[1] and match[2] and int(match[1]) > int(match[2])):
@@ -62,17 +62,17 @@ def wanted_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
 
 
 class FileResponse(Response):
-    """Opens the source when it is sent, and sends it in pieces of at most 256 KiB.
+    """Opens the source when the response is sent, and sends it in pieces of at most 256 KiB.
 
-    What fails before the first byte is raised. What fails later closes the connection before the announced end: that
-    is how the client learns of it.
+    An error before the first byte is raised. A later one closes the connection before the announced end, which tells
+    the client.
     """
 
     def __init__(
         self, opened: AbstractAsyncContextManager[Source], request: Request, *, media_type: str, headers: dict[str, str]
     ) -> None:
         super().__init__(media_type=media_type, headers={"Accept-Ranges": "bytes", **headers})
-        del self.headers["content-length"]  # It was that of no body.
+        del self.headers["content-length"]  # Starlette has set it for an empty body.
         self._opened = opened
         self._range = request.headers.get("range") if request.method == "GET" else None
         self._if_range = request.headers.get("if-range")
@@ -104,7 +104,7 @@ class FileResponse(Response):
         await send({"type": "http.response.body", "body": b""})
 
     def _place(self, source: Source) -> tuple[int, int]:
-        """What is sent; sets the status and the headers for it."""
+        """The range to send. Sets the status and the headers for it."""
         if source.etag is not None:
             self.headers["etag"] = source.etag
         holds = self._if_range is None or self._if_range == source.etag
@@ -119,5 +119,5 @@ class FileResponse(Response):
 
 @asynccontextmanager
 async def blob_source(store: Store, blob: StoredBlob) -> AsyncIterator[Source]:
-    """A blob never changes: its name is the hash of its content."""
+    """The source of a blob. Its content never changes, because its name is the hash of the content."""
     yield Source(blob.size_bytes, lambda start, stop: store.blob_parts.read(blob, start, stop), f'"{blob.sha256}"')

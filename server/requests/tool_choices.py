@@ -1,4 +1,4 @@
-"""The forms of a request's `tool_choice` that are objects."""
+"""The object forms of a request's `tool_choice`."""
 
 from typing import Annotated, Literal
 
@@ -9,17 +9,17 @@ __all__ = ["AllowedTools", "CodeChoice", "FunctionChoice"]
 
 
 class CodeChoice(msgspec.Struct, tag="code_interpreter", forbid_unknown_fields=True):
-    """Code has to run before the answer; in a list of allowed tools: code may run."""
+    """Code must run before the answer. In a list of allowed tools: code may run."""
 
 
 class FunctionChoice(msgspec.Struct, tag="function", forbid_unknown_fields=True):
-    """Code has to call this function of the client's before the answer; in a list of allowed tools: it may."""
+    """Code must call this client function before the answer. In a list of allowed tools: it may call it."""
 
     name: Annotated[str, Meta(max_length=200)]
 
 
 class AllowedTools(msgspec.Struct, tag="allowed_tools", forbid_unknown_fields=True):
-    """Code may call no other function of the client's than these; with `required`, code has to run."""
+    """Code may call only these of the client's functions. With `required`, code must run."""
 
     mode: Literal["auto", "required"]
     tools: Annotated[list[CodeChoice | FunctionChoice], Meta(max_length=1_000)]

@@ -1,4 +1,4 @@
-"""The tools that a request may name: what asks for exactly what the server does is accepted, the rest refused."""
+"""The tools that a request may name. Options that match what the server does are accepted; others are refused."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -28,11 +28,11 @@ MEMORY_MB: dict[MemoryLimit, int] = {"1g": 1024, "4g": 4096, "16g": 16_384, "64g
 
 
 class DisabledNetwork(msgspec.Struct, tag="disabled", forbid_unknown_fields=True):
-    """No network, as sandboxes are unless CODEACT_SANDBOX_NETWORK says otherwise."""
+    """No network. This is the default for sandboxes; CODEACT_SANDBOX_NETWORK changes it."""
 
 
 class AutoContainer(msgspec.Struct, tag="auto", forbid_unknown_fields=True):
-    """The conversation's own sandbox; there is no other. Its size and network are the operator's."""
+    """The conversation's own sandbox; there is no other. The operator decides its size and network."""
 
     file_ids: NoEntries | None = None
     memory_limit: MemoryLimit | None = None
@@ -41,14 +41,14 @@ class AutoContainer(msgspec.Struct, tag="auto", forbid_unknown_fields=True):
 
 
 class CodeInterpreterTool(msgspec.Struct, tag="code_interpreter", forbid_unknown_fields=True):
-    """Always on. Named in `tools`, it asks for nothing more, unless by a container's id for that one's conversation."""
+    """Code execution, which is always on. A container's id asks for the conversation of that container."""
 
     container: AutoContainer | Annotated[str, Meta(max_length=100)] | None = None
     allowed_callers: list[Literal["direct"]] | None = None
 
 
 class FunctionTool(msgspec.Struct, tag="function", forbid_unknown_fields=True):
-    """A function of the client's: Python in the sandbox, called by the model's code, answered by the next request."""
+    """A function of the client: the model's code in the sandbox calls it, and the client's next request answers it."""
 
     name: str
     description: str | None = None
@@ -61,14 +61,14 @@ class FunctionTool(msgspec.Struct, tag="function", forbid_unknown_fields=True):
 
 
 class ProgrammaticTool(msgspec.Struct, tag="programmatic_tool_calling", forbid_unknown_fields=True):
-    """Code calls functions: what the server does with all of them anyway."""
+    """Code calls functions, which is how this server always calls them."""
 
 
 Tool = CodeInterpreterTool | FunctionTool | ProgrammaticTool
 
 
 def check_tools(tools: Iterable[Tool], settings: Settings) -> None:
-    """Raises `InvalidRequest` for what this server's sandboxes and functions are not."""
+    """Raises `InvalidRequest` for options that this server's sandboxes and functions do not have."""
     for index, tool in enumerate(tools):
         match tool:
             case CodeInterpreterTool(AutoContainer() as container):
@@ -84,7 +84,7 @@ def check_tools(tools: Iterable[Tool], settings: Settings) -> None:
 def check_container(
     memory_limit: MemoryLimit | None, network_policy: DisabledNetwork | None, settings: Settings, place: str = ""
 ) -> None:
-    """Raises `InvalidRequest` where another size or network is asked for than every sandbox has."""
+    """Raises `InvalidRequest` if the size or network differs from what every sandbox has."""
     if memory_limit is not None and MEMORY_MB[memory_limit] != settings.memory_mb:
         raise InvalidRequest(
             f"Sandboxes have {settings.memory_mb} MB here (CODEACT_MEMORY_MB), not {memory_limit}; leave it out.",

@@ -1,4 +1,4 @@
-"""Reads the one file of a multipart upload, and keeps a large one on disk."""
+"""Reads the one file of a multipart upload; a large one is stored on disk."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from codeact.errors import InvalidRequest
 __all__ = ["UploadTooLarge", "uploaded_file"]
 
 FRAME_BYTES = 100_000
-"""What the boundaries and the other fields of a form may take beside the file."""
+"""The limit for the form's boundaries and other fields, in addition to the file."""
 
 
 class UploadTooLarge(InvalidRequest):
@@ -22,7 +22,10 @@ class UploadTooLarge(InvalidRequest):
 
 @asynccontextmanager
 async def uploaded_file(request: Request, limit: int) -> AsyncIterator[UploadFile]:
-    """The field `file` of a form (RFC 7578). Raises `InvalidRequest`, and `UploadTooLarge` without reading it all."""
+    """Yields the field `file` of a form (RFC 7578).
+
+    Raises `InvalidRequest`, and `UploadTooLarge` without reading all of it.
+    """
 
     async def bounded() -> AsyncGenerator[bytes, None]:
         size = 0
@@ -50,5 +53,6 @@ async def uploaded_file(request: Request, limit: int) -> AsyncIterator[UploadFil
         yield file
     finally:
         await form.close()
-        for unfinished in parser._files_to_close_on_error:  # A form that ends within a file does not name it.
+        # The parser does not return the file of a form that ends within it.
+        for unfinished in parser._files_to_close_on_error:
             unfinished.close()

@@ -20,7 +20,7 @@ from codeact.server.services import Services
 
 __all__ = ["routes"]
 
-SESSION_LASTS = timedelta(days=30)
+SESSION_LIFETIME = timedelta(days=30)
 SESSION_BODY_BYTES = 10_000
 
 
@@ -29,7 +29,7 @@ class OpenSession(msgspec.Struct):
 
 
 class AuditQuery(msgspec.Struct, kw_only=True):
-    """Times are Unix seconds or ISO 8601; `after` is the last id of the page before."""
+    """Times are Unix seconds or ISO 8601. `after` is the last id of the previous page."""
 
     owner: str | None = None
     action: str | None = None
@@ -42,7 +42,7 @@ class AuditQuery(msgspec.Struct, kw_only=True):
 
 @operation(dict[str, Any], body=OpenSession)
 async def create_session(request: Request) -> Response:
-    """`POST /v1/session` with `{"api_key": …}`: sets a cookie that stands for the key, for 30 days."""
+    """`POST /v1/session` with `{"api_key": …}`: sets a cookie that represents the key for 30 days."""
     services: Services = request.app.state.codeact
     key = checked(await read_json(request, SESSION_BODY_BYTES), OpenSession).api_key
     caller = await identify(services, key=key)
@@ -56,7 +56,7 @@ async def create_session(request: Request) -> Response:
         owner=caller.owner,
         operator=caller.operator,
         limits=caller.own_limits,
-        lasts=SESSION_LASTS,
+        lasts=SESSION_LIFETIME,
     )
     services.audit.record(caller, "session.create", caller.credential_id)
     response = json_response({"object": "codeact:session", "owner": caller.owner, "needed": True})
@@ -64,7 +64,7 @@ async def create_session(request: Request) -> Response:
     response.set_cookie(
         COOKIE,
         secret,
-        max_age=int(SESSION_LASTS.total_seconds()),
+        max_age=int(SESSION_LIFETIME.total_seconds()),
         httponly=True,
         samesite="strict",
         secure=public.startswith("https:"),
@@ -73,7 +73,7 @@ async def create_session(request: Request) -> Response:
 
 
 async def delete_session(request: Request) -> Response:
-    """`DELETE /v1/session`: ends the session of the cookie that comes with it. Idempotent."""
+    """`DELETE /v1/session`: ends the session in the request's cookie. Idempotent."""
     services: Services = request.app.state.codeact
     if secret := session_of(request):
         access = (await services.store.get()).access
@@ -87,7 +87,10 @@ async def delete_session(request: Request) -> Response:
 
 @operation(dict[str, Any], query=AuditQuery)
 async def list_audit(request: Request) -> Response:
-    """`GET /v1/audit`: the caller's own entries, newest first; an operator's `owner` chooses, without it: all."""
+    """`GET /v1/audit`: the caller's own entries, newest first.
+
+    Operators see all, or those of the `owner` that they name.
+    """
     services: Services = request.app.state.codeact
     caller = caller_of(request)
     query = read_parameters(request, AuditQuery)
@@ -116,7 +119,7 @@ async def list_audit(request: Request) -> Response:
 
 
 def _time(text: str | None, param: str) -> datetime | None:
-    """Unix seconds, or ISO 8601."""
+    """Parses Unix seconds or ISO 8601."""
     if text is None:
         return None
     try:

@@ -20,7 +20,7 @@ from codeact.server.errors import envelope, raised
 from codeact.server.openapi import operation
 from codeact.server.requests.parameters import read_json
 from codeact.server.services import Services
-from codeact.server.transports.chat_completions import ChatBody, as_create, parse_chat, said_in
+from codeact.server.transports.chat_completions import ChatBody, as_create, lines_of, parse_chat
 from codeact.server.transports.chat_text import ChatText
 from codeact.server.transports.sse import DONE, KEEP_ALIVE, KEEP_ALIVE_S, SSE_HEADERS
 
@@ -31,12 +31,12 @@ FINISHED = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 @operation(dict[str, Any], body=ChatBody, streams=True)
 async def create(request: Request) -> Response:
-    """Answers a chat. Code, what it prints and its images are text of the answer."""
+    """Answers a chat. Code, its printed output and its images are part of the answer's text."""
     services: Services = request.app.state.codeact
     caller = caller_of(request)
     body = await read_json(request, services.settings.max_message_bytes)
     chat = parse_chat(body)
-    known = services.chats.find(said_in(chat), owner=caller.owner)
+    known = services.chats.find(lines_of(chat), owner=caller.owner)
     try:
         run = await services.service.create(as_create(chat, known), caller=caller)
     except NotFound:
@@ -51,7 +51,7 @@ async def create(request: Request) -> Response:
 
 
 class _Answer:
-    """One run, written as a chat completion."""
+    """One run as a chat completion."""
 
     def __init__(self, services: Services, chat: ChatBody, run: Run, text: ChatText) -> None:
         self._services = services
@@ -63,7 +63,7 @@ class _Answer:
         self._calls: list[dict[str, Any]] = []
 
     async def whole(self) -> dict[str, Any]:
-        """The completion. Raises `CodeActError` when the response failed."""
+        """The completion. Raises `CodeActError` if the response failed."""
         thoughts = [delta.get("reasoning_content", "") async for delta in self._deltas()]
         if (failed := self._failure()) is not None:
             raise failed
@@ -76,9 +76,9 @@ class _Answer:
         return self._object("chat.completion", [choice]) | {"usage": self._usage()}
 
     async def chunks(self) -> AsyncIterator[str]:
-        """Server-sent events, `[DONE]` last. A failure is an event `{"error": …}` before it.
+        """Server-sent events, `[DONE]` last. A failure is sent as an event `{"error": …}` before it.
 
-        While nothing happens, a comment is sent now and then.
+        A comment is sent now and then while nothing happens.
         """
         yield self._chunk({"role": "assistant", "content": ""})
         async for delta in self._deltas():
@@ -93,9 +93,9 @@ class _Answer:
         yield DONE
 
     async def _deltas(self) -> AsyncIterator[dict[str, Any]]:
-        """Text of the answer, of the model's thinking, and calls of the client's functions, as they come.
+        """The deltas as they arrive: the answer's text, the model's reasoning, and calls of the client's functions.
 
-        An empty one says that nothing has come for a while.
+        An empty one means that nothing has arrived for a while.
         """
         async with aclosing(read_events(self._run.log, idle_s=KEEP_ALIVE_S)) as batches:
             async for events in batches:
@@ -114,7 +114,7 @@ class _Answer:
                             yield {"tool_calls": [{"index": len(self._calls) - 1} | self._calls[-1]]}
         if self._failure() is None:
             answer = "".join(self._texts)
-            self._services.chats.remember(said_in(self._chat), answer, self._run.id, owner=self._run.owner)
+            self._services.chats.remember(lines_of(self._chat), answer, self._run.id, owner=self._run.owner)
 
     def _failure(self) -> CodeActError | None:
         error = self._run.response.error

@@ -1,4 +1,4 @@
-"""`/v1/containers` and their files, as the standard defines them, over sandboxes and the store."""
+"""`/v1/containers` and their files, as defined by the standard, implemented with sandboxes and the store."""
 
 import posixpath
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -41,7 +41,7 @@ class _ExpiresAfter(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Create(msgspec.Struct):
-    """What is given has to be what the server does anyway: CODEACT_IDLE_TIMEOUT_S, CODEACT_MEMORY_MB, no network."""
+    """Options must match what the server does in any case: CODEACT_IDLE_TIMEOUT_S, CODEACT_MEMORY_MB, no network."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     expires_after: _ExpiresAfter | None = None
@@ -61,9 +61,9 @@ class _List(PageQuery):
 
 @operation(dict[str, Any], body=_Create)
 async def create(request: Request) -> Response:
-    """`POST /v1/containers`: a conversation of its own, with its sandbox claimed.
+    """`POST /v1/containers`: makes a new conversation and claims a sandbox for it.
 
-    It counts as a response does for the owner's limits, and takes no sandbox from another owner's conversation.
+    It counts as a response for the owner's limits, and takes no sandbox from another owner's conversation.
     """
     services: Services = request.app.state.codeact
     owner = owner_of(request)
@@ -91,7 +91,7 @@ async def create(request: Request) -> Response:
 
 @operation(dict[str, Any], query=_List)
 async def list_(request: Request) -> Response:
-    """`GET /v1/containers`: the newest first."""
+    """`GET /v1/containers`: newest first."""
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     query = read_parameters(request, _List)
@@ -120,7 +120,10 @@ async def retrieve(request: Request) -> Response:
 
 @operation(dict[str, Any])
 async def delete(request: Request) -> Response:
-    """`DELETE /v1/containers/{id}`: its variables and files are gone; its conversation stays and gets a new one."""
+    """`DELETE /v1/containers/{id}`: deletes its variables and files.
+
+    Its conversation stays and gets a new container.
+    """
     services: Services = request.app.state.codeact
     container = await _container(request)
     await services.containers.delete(container)
@@ -129,9 +132,9 @@ async def delete(request: Request) -> Response:
 
 @operation(dict[str, Any], body=_Copy, upload=True)
 async def upload(request: Request) -> Response:
-    """`POST /v1/containers/{id}/files`, as multipart/form-data: the file is written under its name's last part.
+    """`POST /v1/containers/{id}/files`, as multipart/form-data: writes the file under the last part of its name.
 
-    As JSON, `file_id` names a file of another container, of which a copy is made.
+    As JSON, `file_id` names a file of another container, which is copied.
     """
     services: Services = request.app.state.codeact
     container = await _container(request)
@@ -157,7 +160,7 @@ async def upload(request: Request) -> Response:
 
 @operation(dict[str, Any], query=PageQuery)
 async def list_files(request: Request) -> Response:
-    """`GET /v1/containers/{id}/files`: what is there now; of an expired container, what was there last."""
+    """`GET /v1/containers/{id}/files`: the current files; of an expired container, its last ones."""
     services: Services = request.app.state.codeact
     query = read_parameters(request, PageQuery)
     container = await _container(request)
@@ -176,7 +179,7 @@ async def retrieve_file(request: Request) -> Response:
 
 @operation(files=("application/octet-stream",))
 async def content(request: Request) -> Response:
-    """`GET /v1/containers/{id}/files/{file_id}/content`, or a `Range` of it: saved, never shown as a page of ours."""
+    """`GET /v1/containers/{id}/files/{file_id}/content`: the file, or a `Range` of it, as a download."""
     services: Services = request.app.state.codeact
     file = await _file(request)
     headers = download_headers(file.path)
@@ -190,7 +193,7 @@ async def content(request: Request) -> Response:
 
 @operation(dict[str, Any])
 async def delete_file(request: Request) -> Response:
-    """`DELETE /v1/containers/{id}/files/{file_id}`: in the sandbox too, while that lives."""
+    """`DELETE /v1/containers/{id}/files/{file_id}`: also in the sandbox, if that is running."""
     services: Services = request.app.state.codeact
     container, file = await _container(request), await _file(request)
     with suppress(ContainerGone):
@@ -203,7 +206,7 @@ async def delete_file(request: Request) -> Response:
 
 @asynccontextmanager
 async def _from_sandbox(containers: Containers, container: Container, path: str) -> AsyncIterator[Source]:
-    """A file that is too large for the store, as it comes out of the sandbox; what comes before a range is dropped."""
+    """A file that is too large for the store, streamed from the sandbox. Bytes before a range are read and dropped."""
     async with containers.running(container) as sandbox, sandbox.read_file(path) as file:
 
         async def read(start: int, stop: int) -> AsyncGenerator[bytes, None]:

@@ -1,4 +1,4 @@
-"""`/v1/conversations` and `/v1/blobs`: what the store holds, in the standard's form."""
+"""`/v1/conversations` and `/v1/blobs`: stored conversations and blobs, in the standard's form."""
 
 from typing import Annotated, Literal
 
@@ -26,7 +26,7 @@ __all__ = ["ConversationObject", "blob_response", "routes", "shape"]
 
 
 class Summary(msgspec.Struct):
-    """What the history knows of a conversation."""
+    """The history's fields of a conversation."""
 
     title: str | None
     updated_at: float
@@ -46,7 +46,7 @@ class Summary(msgspec.Struct):
 
 
 class ConversationObject(msgspec.Struct, kw_only=True):
-    """The standard's conversation."""
+    """A conversation in the standard's form."""
 
     id: str
     object: Literal["conversation"] = "conversation"
@@ -56,7 +56,7 @@ class ConversationObject(msgspec.Struct, kw_only=True):
 
 
 def shape(conversation: Conversation) -> ConversationObject:
-    """The conversation as it is answered."""
+    """Converts a conversation to the standard's form."""
     facets = conversation.facets
     return ConversationObject(
         id=conversation.id,
@@ -89,11 +89,11 @@ BLOB_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-"""A blob is what somebody else made: saved and never shown as a page of ours, whatever it says it is."""
+"""Others made the content of a blob. So it is downloaded and never rendered as one of our pages, whatever its type."""
 
 
 def blob_response(blob: Blob) -> Response:
-    """All of a blob that is in memory already."""
+    """The answer with a blob that is completely in memory."""
     return Response(blob.data, media_type=served_type(blob), headers=BLOB_HEADERS)
 
 
@@ -110,7 +110,7 @@ class UpdateConversation(msgspec.Struct):
 
 @operation(ConversationObject, body=CreateConversation)
 async def create_conversation(request: Request) -> Response:
-    """Makes a conversation, with what was said before it."""
+    """Makes a conversation, optionally with earlier items."""
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     body = checked(mark_items(await read_json(request, services.settings.max_message_bytes)), CreateConversation)
@@ -142,7 +142,7 @@ async def update_conversation(request: Request) -> Response:
 
 @operation(ConversationObject)
 async def get_conversation(request: Request) -> Response:
-    """The conversation; its items are listed apart."""
+    """The conversation. Its items are listed separately."""
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     store = await services.store.get()
@@ -150,7 +150,7 @@ async def get_conversation(request: Request) -> Response:
 
 
 async def get_blob(request: Request) -> Response:
-    """`GET /v1/blobs/{sha256}`: an image or a long text that code produced, or a `Range` of it. Never a page."""
+    """`GET /v1/blobs/{sha256}`: an image or a long text that code produced, or a `Range` of it, as a download."""
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     store = await services.store.get()

@@ -1,4 +1,4 @@
-"""`/v1/embed`: gives a key's holder short-lived tokens for the browsers of their users."""
+"""`/v1/embed`: gives the holder of a key short-lived tokens for the browsers of their users."""
 
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -27,14 +27,14 @@ from codeact.store import Credential, OwnerLimits
 __all__ = ["routes"]
 
 BODY_BYTES = 10_000
-LASTS_S = 600
-ANONYMOUS_LASTS = timedelta(days=1)
+DEFAULT_LIFETIME_S = 600
+ANONYMOUS_LIFETIME = timedelta(days=1)
 
 Count = Annotated[int, Meta(ge=1, le=2**53)]
 
 
 class EmbedLimits(msgspec.Struct, forbid_unknown_fields=True):
-    """What the user may use; what is left out is as the settings have it for every owner."""
+    """The user's limits. Omitted ones have the settings' values for every owner."""
 
     responses_per_minute: Count | None = None
     concurrent_responses: Count | None = None
@@ -43,7 +43,10 @@ class EmbedLimits(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class CreateEmbedSession(msgspec.Struct, forbid_unknown_fields=True):
-    """`user` is the user's name with the key's holder. Without it, and without a key, the visitor has none."""
+    """`user` is the user's name at the holder of the key.
+
+    Without `user` and without a key, the visitor is anonymous.
+    """
 
     origin: str
     user: Annotated[str, Meta(min_length=1, max_length=MAX_CHARS)] | None = None
@@ -52,7 +55,7 @@ class CreateEmbedSession(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class EmbedSession(msgspec.Struct, kw_only=True):
-    """`owner` is whose conversations these are; `expires_at` is in Unix seconds, by this server's clock."""
+    """An embed session. `owner` owns its conversations. `expires_at` is in Unix seconds, by this server's clock."""
 
     object: Literal["codeact:embed.session"] = "codeact:embed.session"
     id: str
@@ -64,14 +67,14 @@ class EmbedSession(msgspec.Struct, kw_only=True):
 
 
 class NewEmbedSession(EmbedSession, kw_only=True):
-    """The token is shown this once."""
+    """A new embed session. The token is shown only this once."""
 
     token: str
 
 
 @operation(NewEmbedSession, body=CreateEmbedSession, status=201)
 async def create_session(request: Request) -> Response:
-    """`POST /v1/embed/sessions`: a token for one user on pages of one origin; it ends by itself, and with its key."""
+    """`POST /v1/embed/sessions`: a token for one user on pages of one origin. It expires, and ends with its key."""
     services: Services = request.app.state.codeact
     may_be_anonymous = services.settings.embed_anonymous and "authorization" not in request.headers
     caller = None if may_be_anonymous else await authenticate(request)
@@ -84,7 +87,7 @@ async def create_session(request: Request) -> Response:
 
 @operation(EmbedSession)
 async def get_session(request: Request) -> Response:
-    """`GET /v1/embed/session`: what the embed token that comes with it is for."""
+    """`GET /v1/embed/session`: describes the embed token in the request."""
     caller = caller_of(request)
     if caller.grant is None or caller.credential_id is None or caller.expires_at is None:
         raise Forbidden("This tells of embed tokens, and none came with it.", code="embed_tokens_only")
@@ -95,7 +98,7 @@ async def get_session(request: Request) -> Response:
 
 @operation(dict[str, Any])
 async def delete_session(request: Request) -> Response:
-    """`DELETE /v1/embed/sessions/{id}`: ends it, for the key that made it and for operators."""
+    """`DELETE /v1/embed/sessions/{id}`: ends it. Allowed for the key that made it, and for operators."""
     services: Services = request.app.state.codeact
     caller, session_id = caller_of(request), request.path_params["session_id"]
     store = await services.store.get()
@@ -117,7 +120,7 @@ async def _for_user(request: Request, body: CreateEmbedSession, caller: Caller) 
     check_origin(body.origin, services.settings)
     owner = user_of_account(caller.owner, body.user)
     limits = _within(body.limits or EmbedLimits(), caller.limits)
-    expires_at = datetime.now(UTC) + timedelta(seconds=body.expires_in_s or LASTS_S)
+    expires_at = datetime.now(UTC) + timedelta(seconds=body.expires_in_s or DEFAULT_LIFETIME_S)
     store = await services.store.get()
     made = await store.access.create_embed_session(
         parent_id=caller.credential_id,
@@ -132,7 +135,7 @@ async def _for_user(request: Request, body: CreateEmbedSession, caller: Caller) 
 
 
 async def _for_visitor(request: Request, body: CreateEmbedSession) -> tuple[Credential, str]:
-    """The visitor's owner is an unguessable name, so that no two visitors share one."""
+    """Makes a session for a visitor. Its owner has an unguessable name, so that no two visitors share one."""
     services: Services = request.app.state.codeact
     settings = services.settings
     for name in ("expires_in_s", "limits"):
@@ -152,7 +155,7 @@ async def _for_visitor(request: Request, body: CreateEmbedSession) -> tuple[Cred
         parent_id=None,
         owner=user_of_account(ANONYMOUS, token_urlsafe(16)),
         origin=body.origin,
-        expires_at=now + ANONYMOUS_LASTS,
+        expires_at=now + ANONYMOUS_LIFETIME,
         limits=OwnerLimits(
             responses_per_minute=settings.embed_anonymous_responses_per_minute,
             tokens_per_day=settings.embed_anonymous_tokens_per_day,
@@ -165,14 +168,14 @@ async def _for_visitor(request: Request, body: CreateEmbedSession) -> tuple[Cred
 
 
 def _check_own_page(request: Request, settings: Settings) -> None:
-    """Browsers report their origin truthfully; other clients are stopped by the limits."""
+    """Raises `Forbidden` for other pages. Browsers report their origin truthfully; the limits stop other clients."""
     origin, site = request.headers.get("origin", ""), request.headers.get("sec-fetch-site", "same-origin")
     if site != "same-origin" or not is_own(origin, request.headers.get("host", ""), settings):
         raise Forbidden("A visitor's token is for the embed's own frame; a backend sends its API key and 'user'.")
 
 
 def _within(limits: EmbedLimits, most: OwnerLimits) -> OwnerLimits:
-    """The limits that were asked for. Raises `InvalidRequest` for one above the key's."""
+    """The requested limits. Raises `InvalidRequest` for one above the key's own."""
     for field in fields(most):
         value, bound = getattr(limits, field.name), getattr(most, field.name)
         if value is not None and bound is not None and value > bound:
@@ -182,7 +185,7 @@ def _within(limits: EmbedLimits, most: OwnerLimits) -> OwnerLimits:
 
 
 def _shape(made: Credential) -> dict[str, Any]:
-    assert made.origin is not None  # as every embed session's
+    assert made.origin is not None  # every embed session has one
     assert made.expires_at is not None
     return _about(made.id, made.owner, made.origin, made.expires_at)
 

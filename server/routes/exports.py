@@ -27,7 +27,7 @@ __all__ = ["routes"]
 
 IMPORT_BYTES = 100_000_000
 _IMPORTS = anyio.Semaphore(2)
-"""Imports that are read at once; others wait, with their bodies on disk."""
+"""How many imports are read at a time. Others wait, with their bodies on disk."""
 _EXPORTING = anyio.CapacityLimiter(2)
 _EXPORTS = {"md": (markdown, "text/markdown"), "ipynb": (notebook, "application/x-ipynb+json")}
 
@@ -41,7 +41,7 @@ class _Export(msgspec.Struct):
 async def export(request: Request) -> Response:
     """`GET /v1/conversations/{id}/export?format=ipynb|md|json`.
 
-    A notebook and Markdown show one branch: that of `response_id`, else the latest. JSON holds all of them.
+    A notebook and Markdown contain one branch: that of `response_id`, or the latest. JSON contains all branches.
     """
     services: Services = request.app.state.codeact
     owner = owner_of(request)
@@ -67,7 +67,7 @@ async def export(request: Request) -> Response:
 
 @operation(ConversationObject, body=Archive)
 async def import_(request: Request) -> Response:
-    """`POST /v1/conversations/import`: the JSON of an export becomes a conversation of whoever sends it."""
+    """`POST /v1/conversations/import`: makes a conversation of the caller from an exported JSON file."""
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     await check_room(caller_of(request).accounts, await services.store.get(), services.disk)

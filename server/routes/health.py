@@ -1,4 +1,4 @@
-"""Health over HTTP: whether the process lives, whether it is ready, and what it runs on."""
+"""Health over HTTP: whether the process lives, whether it is ready, and which components it uses."""
 
 from importlib.metadata import version
 from typing import Any, Literal
@@ -22,11 +22,11 @@ __all__ = ["routes"]
 
 
 DATABASE = "a database"
-"""All that strangers are told of it: the summary may name a path or a host."""
+"""All that strangers see of the database: its summary may contain a path or a host."""
 
 
 class SandboxStatus(msgspec.Struct):
-    """`missing` names what this machine cannot enforce."""
+    """`missing` names the guarantees that this machine cannot enforce."""
 
     backend: str
     isolated: bool
@@ -42,7 +42,10 @@ class PoolLoad(msgspec.Struct):
 
 
 class Status(msgspec.Struct):
-    """What is null is still starting, and `starting` says what it is at; the pool, for an embed's user, always is."""
+    """The state of the server. Components that are still starting are null, and `starting` says what they wait for.
+
+    For an embed's user, the pool is always null.
+    """
 
     version: str
     model: str | None
@@ -55,7 +58,7 @@ class Status(msgspec.Struct):
 
 
 class PoolObject(msgspec.Struct, kw_only=True):
-    """While it starts, or where it failed, `pool` is null and `summary` says what it is at."""
+    """The pool. While it is starting, or after it failed, `pool` is null and `summary` says why."""
 
     object: Literal["codeact:pool"] = "codeact:pool"
     summary: str
@@ -76,9 +79,9 @@ def _shown(component: Component[Any]) -> dict[str, Any]:
 
 
 async def healthz(request: Request) -> Response:
-    """`GET /healthz`: 200 while the process works; 503 where its event loop is stuck, or was in the last 15 s.
+    """`GET /healthz`: 200 while the process works; 503 if its event loop is stuck, or was within the last 15 s.
 
-    While it is stuck nothing is answered at all, so a probe needs a timeout, which counts as a failure.
+    While it is stuck, nothing is answered at all. So a probe needs a timeout that counts as a failure.
     """
     watchdog = request.app.state.codeact.watchdog
     lag = {"event_loop_lag_s": round(watchdog.lag_s, 3)}
@@ -88,11 +91,11 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """`GET /readyz`: 200 once store, model and the pool's minimum are up and every task works; else 503.
+    """`GET /readyz`: 200 if store, model and the pool's minimum are up and every task works; otherwise 503.
 
-    `missing` names what is not there, `failing` the background tasks that are down. Those in `degraded` are down
-    too, but requests are answered without them. Strangers read names and states; this machine and operators read
-    details as well.
+    `missing` names what is not up, `failing` the background tasks that are down. Tasks in `degraded` are down too, but
+    requests are answered without them. Strangers see names and states only; requests from this machine and operators
+    also see details.
     """
     services: Services = request.app.state.codeact
     components = {component.name: _shown(component) for component in (services.store, services.models, services.pool)}
@@ -115,7 +118,7 @@ async def readyz(request: Request) -> Response:
 
 @operation(Status)
 async def status(request: Request) -> Response:
-    """`GET /v1/status`: what a page shows above a conversation; less to an embed's user."""
+    """`GET /v1/status`: what a page shows above a conversation. An embed's user sees less."""
     stranger = caller_of(request).grant is not None
     services: Services = request.app.state.codeact
     models, pool, store = services.models.started, services.pool.started, services.store.started

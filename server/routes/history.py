@@ -1,4 +1,4 @@
-"""The history over HTTP: pages of conversations; titles, pins, tags, deletion and undo."""
+"""The history over HTTP: pages of conversations; titles, pins, tags, deletion and restoring."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
@@ -38,7 +38,7 @@ class _Edit(msgspec.Struct):
 
 @operation(dict[str, Any], query=_List)
 async def list_conversations(request: Request) -> Response:
-    """`GET /v1/conversations`: one page of those that fit, the one with the latest activity first."""
+    """`GET /v1/conversations`: one page of the matching conversations, latest activity first."""
     services: Services = request.app.state.codeact
     query = read_parameters(request, _List)
     caller = caller_of(request)
@@ -71,7 +71,7 @@ async def list_responses(request: Request) -> Response:
 
 
 async def _listed(turns: AsyncIterator[StoredResponse]) -> AsyncIterator[bytes]:
-    """A list as JSON, piece by piece, so that a long conversation is never in memory as a whole."""
+    """The list as JSON in pieces, so that a long conversation is never completely in memory."""
     yield b'{"object":"list","data":['
     separator = b""
     async for turn in turns:
@@ -84,7 +84,7 @@ async def _listed(turns: AsyncIterator[StoredResponse]) -> AsyncIterator[bytes]:
 
 @operation(ConversationObject, body=_Edit)
 async def edit_conversation(request: Request) -> Response:
-    """`PATCH /v1/conversations/{id}`: `title`, `pinned` and `tags`; what is left out stays."""
+    """`PATCH /v1/conversations/{id}`: changes `title`, `pinned` and `tags`. Omitted fields stay."""
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     body = checked(await read_json(request, services.settings.max_message_bytes), _Edit)
@@ -101,7 +101,7 @@ async def edit_conversation(request: Request) -> Response:
 
 @operation(dict[str, Any])
 async def delete_conversation(request: Request) -> Response:
-    """`DELETE /v1/conversations/{id}`: hidden at once; removed for good after `CODEACT_DELETED_RETENTION_DAYS`."""
+    """`DELETE /v1/conversations/{id}`: hides it at once, and removes it after `CODEACT_DELETED_RETENTION_DAYS`."""
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     conversation_id = request.path_params["conversation_id"]
@@ -112,7 +112,7 @@ async def delete_conversation(request: Request) -> Response:
 
 @operation(ConversationObject)
 async def restore_conversation(request: Request) -> Response:
-    """`POST /v1/conversations/{id}/restore`: undoes a delete."""
+    """`POST /v1/conversations/{id}/restore`: undoes a deletion."""
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     store = await services.store.get()
@@ -120,7 +120,7 @@ async def restore_conversation(request: Request) -> Response:
 
 
 def _scope(caller: Caller, owner: str | None) -> str | None:
-    """Whose conversations are listed; None: everyone's. Only an operator may ask for another's."""
+    """The owner whose conversations are listed; None: all owners. Only operators may name another owner."""
     if owner in (None, caller.owner):
         return caller.owner
     if not caller.operator:

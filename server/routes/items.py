@@ -46,7 +46,7 @@ async def list_items(request: Request) -> Response:
 
 @operation(ItemList, body=AddItems, query=IncludeQuery)
 async def add_items(request: Request) -> Response:
-    """Adds items, which begin the input of the conversation's next response."""
+    """Adds items, which become the beginning of the next response's input."""
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     read_parameters(request, IncludeQuery)
@@ -73,7 +73,7 @@ async def get_item(request: Request) -> Response:
 
 @operation(ConversationObject)
 async def delete_item(request: Request) -> Response:
-    """Takes an item out of the conversation, so that no model reads it any more; answers with the conversation."""
+    """Removes an item, so that no model reads it any more; answers with the conversation."""
     services: Services = request.app.state.codeact
     store = await services.store.get()
     conversation = await store.conversation_items.delete(

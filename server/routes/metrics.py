@@ -13,7 +13,10 @@ __all__ = ["routes"]
 
 
 async def metrics(request: Request) -> Response:
-    """Without keys everybody is an operator. Reports a database that does not answer, without waiting for it."""
+    """The metrics, for operators.
+
+    Without keys, everybody is an operator. Reports a silent database without waiting for it.
+    """
     services: Services = request.app.state.codeact
     if not (await authenticate(request)).operator:
         raise Forbidden("Metrics are shown to operators; this key is not one.", code="operators_only")

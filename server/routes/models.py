@@ -30,14 +30,14 @@ class ModelList(msgspec.Struct):
 
 @operation(ModelList)
 async def list_models(request: Request) -> Response:
-    """The models that are served; the first answers requests that name none."""
+    """The served models. The first one answers requests that name none."""
     owner_of(request)
     return json_response(ModelList([ModelEntry(name) for name in (await _registry(request)).names]))
 
 
 @operation(ModelEntry)
 async def get_model(request: Request) -> Response:
-    """The model by its name; `codeact` is the default."""
+    """The model with this name. `codeact` is the default model."""
     owner_of(request)
     name: str = request.path_params["model"]
     return json_response(ModelEntry((await _registry(request)).get(name).name))

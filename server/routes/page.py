@@ -1,4 +1,4 @@
-"""The chat page and the embed: serves the files that `web/build.py` made, under a strict content policy."""
+"""The chat page and the embed: serves the files built by `web/build.py`, with a strict content security policy."""
 
 import base64
 import hashlib
@@ -42,46 +42,48 @@ POLICY = "; ".join(
 )
 ALONE = {"Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'"}
 HEADERS = {"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"} | ALONE
-ASKED_AGAIN = {"Cache-Control": "no-cache"}
-EVERYWHERE = {"Cache-Control": "public, max-age=300", "Cross-Origin-Resource-Policy": "cross-origin"}
-KEPT = {"Cache-Control": "public, max-age=31536000, immutable"}
+REVALIDATED = {"Cache-Control": "no-cache"}
+ANY_ORIGIN = {"Cache-Control": "public, max-age=300", "Cross-Origin-Resource-Policy": "cross-origin"}
+IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 async def index(request: Request) -> Response:
-    """`GET /` and the pages whose addresses the chat makes itself."""
+    """`GET /` and the pages whose addresses the chat creates itself."""
     return _document(request, "index.html", ALONE)
 
 
 async def panel(request: Request) -> Response:
-    """`GET /embed.html?origin=…`: the chat in a frame of a page of this origin, if the settings list it; else 403."""
+    """`GET /embed.html?origin=…`: the chat in a frame on a page of this origin if the settings list
+    it; otherwise 403.
+    """
     origins = request.query_params.getlist("origin")
     settings: Settings = request.app.state.settings
     origin = next((origin for origin in settings.embed_origins if origins == [origin]), None)
     if origin is None:
-        return HTMLResponse(MAY_NOT_EMBED, 403, HEADERS | ASKED_AGAIN)
+        return HTMLResponse(MAY_NOT_EMBED, 403, HEADERS | REVALIDATED)
     return _document(request, "embed.html", {"Content-Security-Policy": f"{POLICY}; frame-ancestors {origin}"})
 
 
 async def loader(request: Request) -> Response:
-    """`GET /embed.js`, for pages of any origin: it is public, and does nothing without the frame above."""
+    """`GET /embed.js`, for pages of any origin. It is public, and useless without the frame above."""
     settings: Settings = request.app.state.settings
     if not settings.embed_origins:
         return PlainTextResponse(EMBED_IS_OFF, 404)
-    return _file(request, STATIC / "embed.js", HEADERS | EVERYWHERE)
+    return _file(request, STATIC / "embed.js", HEADERS | ANY_ORIGIN)
 
 
 async def icon(request: Request) -> Response:
     """`GET /icon.svg`."""
-    return _file(request, STATIC / "icon.svg", HEADERS | ASKED_AGAIN)
+    return _file(request, STATIC / "icon.svg", HEADERS | REVALIDATED)
 
 
 async def asset(request: Request) -> Response:
-    """`GET /assets/{name}`; names change with the content."""
-    return _file(request, STATIC / "assets" / request.path_params["name"], HEADERS | KEPT)
+    """`GET /assets/{name}`: files whose names change with their content."""
+    return _file(request, STATIC / "assets" / request.path_params["name"], HEADERS | IMMUTABLE)
 
 
 async def frame(request: Request) -> Response:
-    """`GET /frame.html`, for a kernel's HTML: an origin of its own, no network, styles as they come, one script."""
+    """`GET /frame.html`, which shows a kernel's HTML: with its own origin, no network, inline styles and one script."""
     path = STATIC / "frame.html"
     if not path.exists():
         raise HTTPException(404)
@@ -92,13 +94,13 @@ async def frame(request: Request) -> Response:
         f"sandbox allow-scripts; default-src 'none'; script-src 'sha256-{base64.b64encode(digest).decode()}';"
         f" style-src 'unsafe-inline'; img-src data:; frame-ancestors {ancestors}"
     )
-    return _file(request, path, HEADERS | ASKED_AGAIN | {"Content-Security-Policy": policy})
+    return _file(request, path, HEADERS | REVALIDATED | {"Content-Security-Policy": policy})
 
 
 def _document(request: Request, name: str, policy: dict[str, str]) -> Response:
     if not (STATIC / name).exists():
         return HTMLResponse(NOT_BUILT, 503, HEADERS | policy)
-    return _file(request, STATIC / name, HEADERS | ASKED_AGAIN | policy)
+    return _file(request, STATIC / name, HEADERS | REVALIDATED | policy)
 
 
 def _file(request: Request, path: Path, headers: dict[str, str]) -> Response:
@@ -112,7 +114,7 @@ def _file(request: Request, path: Path, headers: dict[str, str]) -> Response:
 
 
 def _is_file(path: Path) -> bool:
-    """False for a name that no file can have, too."""
+    """Whether this is a file; False also for a name that no file can have."""
     try:
         return path.is_file()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""`/v1/responses` over HTTP: answers as JSON, or with events as SSE."""
+"""`/v1/responses` over HTTP: answers as JSON, or as events over SSE."""
 
 import contextlib
 from contextlib import aclosing
@@ -31,7 +31,7 @@ CANCEL_DEADLINE_S = 20.0
 
 
 class RetrieveQuery(msgspec.Struct, kw_only=True):
-    """With `stream`, the events after `starting_after`; without it, the response as it is now."""
+    """With `stream`: the events after `starting_after`. Without it: the response as it is now."""
 
     stream: bool = False
     starting_after: Annotated[int, Meta(ge=-1)] = -1
@@ -47,7 +47,7 @@ class Deleted(msgspec.Struct):
 
 @operation(e.Response, body=CreateBody, streams=True)
 async def create(request: Request) -> Response:
-    """Answers `input`. The run goes on when the client leaves; in the `background` it is answered at once."""
+    """Answers `input`. The run continues if the client disconnects; with `background`, this returns at once."""
     services: Services = request.app.state.codeact
     body = await read_json(request, services.settings.max_message_bytes)
     parsed = parse_create(body)
@@ -79,7 +79,7 @@ async def retrieve(request: Request) -> Response:
 
 @operation(e.Response)
 async def cancel(request: Request) -> Response:
-    """Stops tokens and kernel and answers once they have stopped; a response that has ended as it is."""
+    """Stops the model and the code; answers when they have stopped. A response that has ended is returned unchanged."""
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     response_id = request.path_params["response_id"]
@@ -89,7 +89,7 @@ async def cancel(request: Request) -> Response:
 
 @operation(Deleted)
 async def delete(request: Request) -> Response:
-    """Forgets the response, stopping it first; responses that follow it stay."""
+    """Deletes the response, stopping it first. Responses that follow it stay."""
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     response_id = request.path_params["response_id"]
@@ -103,7 +103,7 @@ async def delete(request: Request) -> Response:
 
 @operation(ItemList, query=PageQuery)
 async def input_items(request: Request) -> Response:
-    """What was asked, page by page."""
+    """The response's input items, page by page."""
     services: Services = request.app.state.codeact
     query = read_parameters(request, PageQuery)
     store = await services.store.get()
@@ -112,7 +112,7 @@ async def input_items(request: Request) -> Response:
 
 
 async def _stop(services: Services, response_id: str, owner: str) -> Run | None:
-    """Returns once the response has ended, wherever it was under way: its run, if that was here."""
+    """Waits until the response has ended, on whichever server; returns its run if that was here."""
     run = await services.service.cancel(response_id, owner=owner)
     if run is not None:
         await run.end()

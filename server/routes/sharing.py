@@ -1,4 +1,4 @@
-"""Feedback and shares over HTTP: thumbs and comments, and read-only conversations for whoever has the link."""
+"""Feedback and shares over HTTP: ratings with comments, and read-only conversations for everyone with the link."""
 
 from typing import Annotated, Any, Literal
 
@@ -32,21 +32,21 @@ class SharingIsOff(CodeActError):
 
 
 class RateResponse(msgspec.Struct):
-    """`rating` null takes it back."""
+    """`rating` null removes the rating."""
 
     rating: Literal["up", "down"] | None
     comment: Annotated[str, msgspec.Meta(max_length=4000)] | None = None
 
 
 class ShareConversation(msgspec.Struct):
-    """The branch that ends in this response, else the latest."""
+    """Selects the branch that ends with this response; default: the latest branch."""
 
     response_id: str | None = None
 
 
 @operation(dict[str, Any], body=RateResponse)
 async def rate(request: Request) -> Response:
-    """Stores a thumb and a comment on an answer."""
+    """Stores a rating and a comment for an answer."""
     services: Services = request.app.state.codeact
     body = checked(await read_json(request, services.settings.max_message_bytes), RateResponse)
     response_id = request.path_params["response_id"]
@@ -72,7 +72,7 @@ async def list_feedback(request: Request) -> Response:
 
 @operation(dict[str, Any], body=ShareConversation)
 async def share(request: Request) -> Response:
-    """Makes a link that shows the conversation as it is now; again, and the same link shows what has come since."""
+    """Makes a link that shows the conversation as it is now. Sharing again updates the same link."""
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     _check_sharing(services)
@@ -92,7 +92,7 @@ async def share(request: Request) -> Response:
 
 @operation(dict[str, Any])
 async def get_share(request: Request) -> Response:
-    """The link of a conversation that is shared."""
+    """The link of a shared conversation."""
     services: Services = request.app.state.codeact
     store = await services.store.get()
     owner = owner_of(request)
@@ -103,7 +103,7 @@ async def get_share(request: Request) -> Response:
 
 @operation(dict[str, Any])
 async def revoke(request: Request) -> Response:
-    """Ends the link."""
+    """Disables the link."""
     services: Services = request.app.state.codeact
     store = await services.store.get()
     conversation = await store.get_conversation(request.path_params["conversation_id"], owner=owner_of(request))
@@ -125,14 +125,14 @@ async def shared(request: Request) -> Response:
 
 
 async def shared_blob(request: Request) -> Response:
-    """An image of a shared conversation, and no other blob of its owner."""
+    """An image of a shared conversation. Other blobs of its owner are not available."""
     services: Services = request.app.state.codeact
     _check_sharing(services)
     store = await services.store.get()
     found = await _opened(request.path_params["token"], services)
     sha256 = request.path_params["sha256"]
     images = found.images
-    if images is None:  # shared by an earlier version, which kept files there too
+    if images is None:  # shared by an earlier version, which listed files there too
         images = await images_of(await store.thread(found.response_id, owner=found.owner))
     blob = await store.get_blob(sha256, owner=found.owner) if sha256 in images else None
     if blob is None or served_type(blob) not in IMAGES:
@@ -143,7 +143,7 @@ async def shared_blob(request: Request) -> Response:
 
 
 async def _opened(token: str, services: Services) -> Share:
-    """The share that a stranger opens, which the audit log of its owner has. Raises `NotFound`."""
+    """Finds the share that a stranger opens, and records it in the owner's audit log. Raises `NotFound`."""
     try:
         found = await (await services.store.get()).sharing.shared(token)
     except NotFound:

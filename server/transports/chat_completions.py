@@ -1,4 +1,4 @@
-"""Translates Chat Completions requests into requests for a response."""
+"""Converts Chat Completions requests to create requests of the Responses API."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -32,7 +32,7 @@ from codeact.server.requests.create import (
 from codeact.server.requests.parameters import checked
 from codeact.server.requests.tools import FunctionTool
 
-__all__ = ["ChatBody", "ChatMessageBody", "as_create", "parse_chat", "said_in", "text_of"]
+__all__ = ["ChatBody", "ChatMessageBody", "as_create", "lines_of", "parse_chat", "text_of"]
 
 
 class ImageUrl(msgspec.Struct):
@@ -58,14 +58,14 @@ class CalledFunction(msgspec.Struct):
 
 
 class ToolCall(msgspec.Struct, tag="function"):
-    """A call of an earlier answer, sent back with the history."""
+    """A call in an earlier answer, which the client resends with the history."""
 
     id: str
     function: CalledFunction
 
 
 class ChatMessageBody(msgspec.Struct):
-    """One with the role `tool` brings the value of the call that `tool_call_id` names."""
+    """One message. A `tool` message contains the value of the call `tool_call_id`."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart | ImagePart | RefusalPart] | None = None
@@ -82,7 +82,7 @@ class ChatFunction(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ChatTool(msgspec.Struct, tag="function", forbid_unknown_fields=True):
-    """A function of the client's, as in `FunctionTool`."""
+    """A function of the client, as in `FunctionTool`."""
 
     function: ChatFunction
 
@@ -93,11 +93,11 @@ class ChatStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ChatTextFormat(msgspec.Struct, tag="text", forbid_unknown_fields=True):
-    """Plain text; there is no other format."""
+    """Plain text; other formats are not supported."""
 
 
 class ChatBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What `POST /v1/chat/completions` takes. A field that only takes null is not supported."""
+    """The body of `POST /v1/chat/completions`. A field that only accepts null is not supported."""
 
     messages: Annotated[list[ChatMessageBody], Meta(min_length=1)]
     model: str | None = None
@@ -137,7 +137,7 @@ class ChatBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 def parse_chat(body: Any) -> ChatBody:
-    """Raises `InvalidRequest`, naming the parameter."""
+    """Validates the body. Raises `InvalidRequest`, which names the parameter."""
     chat = checked(body, ChatBody)
     if not any(message.role == "user" for message in chat.messages):
         raise InvalidRequest("'messages' holds none of the user's.", param="messages")
@@ -151,7 +151,7 @@ def parse_chat(body: Any) -> ChatBody:
 
 
 def as_create(chat: ChatBody, previous_response_id: str | None) -> CreateRequest:
-    """The same as a request for a response; after a known one, only what came since is asked."""
+    """Converts the request. With `previous_response_id`, its input is only what came after that response."""
     messages = list(chat.messages)
     if previous_response_id is not None:
         messages = messages[1 + max(index for index, message in enumerate(messages) if message.role == "assistant") :]
@@ -212,13 +212,13 @@ def _message(message: ChatMessageBody, role: Literal["system", "developer", "use
     return MessageItem(role, parts)
 
 
-def said_in(chat: ChatBody) -> list[tuple[str, str]]:
+def lines_of(chat: ChatBody) -> list[tuple[str, str]]:
     """The role and the text of each message."""
     return [(message.role, text_of(message)) for message in chat.messages]
 
 
 def text_of(message: ChatMessageBody) -> str:
-    """What the message says, images apart."""
+    """The text of the message, without images."""
     if not isinstance(message.content, list):
         return (message.content or "").strip()
     texts = [part.text for part in message.content if isinstance(part, TextPart)]

@@ -11,11 +11,11 @@ from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
 __all__ = ["ChatText"]
 
 FENCE = "````"
-"""Longer than the fences that code and outputs hold."""
+"""Longer than the fences that code and outputs contain."""
 
 
 class ChatText:
-    """The events of a response as one growing text. `images` is what URLs of images start with."""
+    """Converts the events of a response to text. `images` is the beginning of image URLs."""
 
     def __init__(self, *, images: str) -> None:
         self._images = images
@@ -23,7 +23,7 @@ class ChatText:
         self._at_line_start = True
 
     def feed(self, event: e.Event) -> str:
-        """What the event adds to the text."""
+        """The text that the event adds."""
         match event:
             case e.OutputTextDelta(delta=delta):
                 return self._add(delta)

@@ -1,4 +1,4 @@
-"""Answers the requests of one socket in lanes: first in, first out for each key."""
+"""Runs the requests of one socket in lanes: in order of arrival for each key, concurrently for different keys."""
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
@@ -13,7 +13,7 @@ Work = Callable[[], Awaitable[None]]
 
 
 class TooMuch(CodeActError):
-    """A socket asks for more at a time than it may. Nothing was begun; it can be asked again later."""
+    """The socket has too many requests at a time. The request was not begun and may be repeated later."""
 
     code = "too_many_requests"
     status = 429
@@ -21,10 +21,10 @@ class TooMuch(CodeActError):
 
 
 class Lanes:
-    """A lane is there while it has work: one task for each, which ends with the last of its work.
+    """Runs work in lanes. A lane has one task, which ends with the last work of the lane.
 
-    At most `most` lanes run at a time, `most_waiting` requests wait behind the first of a lane, and all that waits
-    holds `most_bytes` together. What comes beyond is refused with `TooMuch`.
+    At most `most` lanes run at a time; at most `most_waiting` requests wait in one lane; all waiting requests together
+    have at most `most_bytes`. Further requests raise `TooMuch`.
     """
 
     def __init__(self, tasks: TaskGroup, *, what: str, most: int, most_waiting: int, most_bytes: int) -> None:
@@ -40,7 +40,10 @@ class Lanes:
         return len(self._waiting)
 
     def add(self, key: Hashable, work: Work, *, size_bytes: int) -> None:
-        """Has the work done once all of the same key is. `work` must not raise. Raises `TooMuch`; never waits."""
+        """Runs `work` after all earlier work with the same key.
+
+        `work` must not raise. Raises `TooMuch`; never waits.
+        """
         lane = self._waiting.get(key)
         if lane is None and len(self._waiting) >= self._most:
             raise TooMuch(f"{self._most} {self._what} are under way on this socket; ask again when one has ended.")

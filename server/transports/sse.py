@@ -15,13 +15,13 @@ __all__ = ["DONE", "KEEP_ALIVE", "KEEP_ALIVE_S", "SSE_HEADERS", "event_stream"]
 SSE_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 KEEP_ALIVE = ": keep-alive\n\n"
 KEEP_ALIVE_S = 15.0
-"""After so long without an event a comment is sent, so that no proxy takes the connection for dead."""
+"""After this time without an event, a comment is sent, so that no proxy closes the connection."""
 DONE = "data: [DONE]\n\n"
 BEFORE_TYPE = len('{"type":"')
 
 
 def event_stream(stream: AsyncGenerator[list[str], None]) -> Response:
-    """Each frame as an event of its type, a comment while nothing happens, and `[DONE]` at the end.
+    """Sends each frame as an event of its type, a comment while nothing happens, and `[DONE]` at the end.
 
     An error after the headers have been sent becomes an `error` event.
     """

@@ -1,9 +1,9 @@
-"""Which events a client gets: the standard's alone, or ours among them.
+"""Selects the events for a client: only the standard's, or also our own.
 
-The helpers of official clients throw on a type of event that they do not know. So a request gets our own events only
-where its `include` has `codeact:events`.
-Without them the events' numbers are lower by as many of ours as came before, so that they have no gaps; a client
-resumes by the numbers that it saw. Numbers that jump on purpose, behind a server that died, jump here too.
+Official clients' helpers raise for unknown event types, so a request gets our own events only if its `include` contains
+`codeact:events`. Without them, the numbers of the standard's events are reduced by the number of our events before
+them, so that they have no gaps; a client resumes by the numbers that it saw. Intended gaps, after a server died,
+remain.
 """
 
 import re
@@ -13,7 +13,7 @@ from contextlib import aclosing
 __all__ = ["OURS", "gets_ours", "of_the_standard"]
 
 OURS = "codeact:events"
-"""What `include` names to get events whose types begin with `codeact:`."""
+"""The value of `include` that asks for events whose types begin with `codeact:`."""
 BEGIN = '{"type":"codeact:'
 NUMBER = '"sequence_number":'
 DIGITS = re.compile(r"\d{1,20}")
@@ -27,9 +27,9 @@ def gets_ours(include: Collection[str] | None) -> bool:
 async def of_the_standard(
     stream: AsyncGenerator[list[str], None], *, starting_after: int = -1
 ) -> AsyncGenerator[list[str], None]:
-    """The standard's events after the number `starting_after`, of a stream that begins with a response's first.
+    """The standard's events after the number `starting_after`. The stream must begin with a response's first event.
 
-    An empty list of frames, which says that nothing has come for a while, is passed on.
+    Passes on an empty list of frames, which means that no event has come for a while.
     """
     ours = 0
     async with aclosing(stream):
@@ -39,7 +39,7 @@ async def of_the_standard(
                 if frame.startswith(BEGIN):
                     ours += 1
                     continue
-                # It comes behind whatever JSON of others the event holds.
+                # The number follows any user content in the event, so the last match is the right one.
                 found = DIGITS.match(frame, frame.rindex(NUMBER) + len(NUMBER))
                 assert found is not None
                 number = int(found[0]) - ours

@@ -1,8 +1,8 @@
-"""`/v1/responses` as a WebSocket: reads client events, and sends the frames of the runs' logs.
+"""`/v1/responses` as a WebSocket: reads client events and sends the frames of the runs' event logs.
 
-Many responses share a socket. Requests with the same `stream_id` are answered first in, first out, and every
-event of theirs echoes it. Errors are frames; the socket stays open. Nothing but reading happens between two
-frames: each client event runs in a task of its own, so that a cancel waits for nothing that came before it.
+Many responses share a socket. Requests with the same `stream_id` are answered in order, and all their events echo it.
+Errors are frames; the socket stays open. Each client event runs in its own task, so reading never waits and a cancel
+does not wait for earlier requests.
 """
 
 import json
@@ -38,11 +38,17 @@ log = structlog.get_logger(__name__)
 
 MAX_BAD_FRAMES = 20
 MAX_LANES, MAX_QUEUED = 128, 32
-"""Values of `stream_id`, requests without one included, that are answered at a time; requests that wait behind each."""
+"""How many values of `stream_id` (and requests without one) are answered at a time; how many
+requests wait behind each.
+"""
 MAX_COMMANDS, MAX_QUEUED_COMMANDS = 64, 16
-"""Cancels, steers, resumes and refreshes under way; those that wait for another one about the same response."""
+"""How many cancels, steers, resumes and refreshes run at a time; how many wait for another one
+about the same response.
+"""
 MAX_RESUMED, MAX_RESUMES = 16, 80
-"""Resumed streams that are read at a time: each may hold a few MB of an old log. Further ones wait in line."""
+"""How many resumed streams are read at a time, each holding up to a few MB of an old log; how many may wait in
+addition.
+"""
 MAX_STREAM_ID = 128
 FORGET_DEADLINE_S = 5.0
 INTERNAL = CodeActError("An internal error; the server's log has it.")
@@ -60,7 +66,7 @@ class _Frame:
 
 
 async def responses_socket(websocket: WebSocket) -> None:
-    """Serves one client until it leaves. A client that leaves stops nothing: its runs go on."""
+    """Serves one client until it disconnects. Its runs continue after that."""
     await accept(websocket)
     services: Services = websocket.app.state.codeact
     ephemeral = EphemeralResponses(services.memory)
@@ -100,7 +106,7 @@ class _Session:
         }
 
     async def serve(self) -> None:
-        """Reads frames until the client leaves, its key has expired, or it has sent too many bad ones."""
+        """Reads frames until the client disconnects, its key expires, or it has sent too many invalid ones."""
         self._tasks.start_soon(self._end_at_expiry)
         bad_frames = 0
         while True:
@@ -123,7 +129,7 @@ class _Session:
                 await self._send_error(INTERNAL, frame.stream_id)
 
     def _take(self, text: str, frame: "_Frame") -> None:
-        """Starts what a frame asks for. `frame` learns whom an error belongs to as soon as that is known."""
+        """Starts the work that a frame asks for. Sets `frame.stream_id` early, so that an error can echo it."""
         event = self._decode(text)
         stream_id = event.pop("stream_id", None)
         if not isinstance(stream_id, str | None) or len(stream_id or "") > MAX_STREAM_ID:
@@ -139,7 +145,7 @@ class _Session:
         event.pop("event_id", None)
         work = partial(self._guarded, handler, event, stream_id)
         if kind == "response.create":
-            # A request without a stream_id waits for no other one, so it has a lane of its own.
+            # A request without a stream_id does not wait for others, so it has its own lane.
             key: Hashable = object() if stream_id is None else stream_id
             self._requests.add(key, work, size_bytes=len(text))
         elif kind == "codeact:response.resume":
@@ -166,7 +172,7 @@ class _Session:
         event: dict[str, Any],
         stream_id: str | None,
     ) -> None:
-        """Runs a handler in a task of its own: its errors become frames, a lost client ends it quietly."""
+        """Runs a handler in its own task: its errors become frames; if the client disconnects, it ends quietly."""
         try:
             await handler(event, stream_id)
         except (CodeActError, SandboxError) as error:
@@ -240,20 +246,25 @@ class _Session:
         try:
             await self._websocket.send({"type": "websocket.send", "text": text})
         except (WebSocketDisconnect, RuntimeError):
-            self._tasks.cancel_scope.cancel()  # the client is gone; nothing more can be said to it
+            self._tasks.cancel_scope.cancel()  # The client is gone.
             await anyio.lowlevel.checkpoint()
 
     async def _send_steer_failed(
         self, response_id: Any, code: str, message: str, stream_id: str | None, event: dict[str, Any] | None = None
     ) -> None:
-        """Gives back what was said and not taken in. It belongs to no response's log and has no number of its own."""
+        """Returns a steering input that was not accepted.
+
+        The frame is not part of a response's log and has no number.
+        """
         steer = {"previous_response_id": response_id, "input": (event or {}).get("input", [])}
         error = {"type": "invalid_request_error", "code": code, "message": message}
         frame = {"type": "response.steer.failed", "sequence_number": 0, "error": error, "steer": steer}
         await self._send_frame(frame, stream_id)
 
     async def _send_unsteered(self, run: Run, stream_id: str | None) -> None:
-        """No response could go on with what was said: it waits in the stored conversation, else the client gets it."""
+        """Reports that no response can continue with a steering input: it waits in the stored conversation, or the
+        client gets it back.
+        """
         text = "The response ended, and none could go on with this."
         given_back: list[Any] = msgspec.to_builtins(run.steering)
         if run.response.store:
@@ -267,13 +278,13 @@ class _Session:
         await self._send_frame({"type": "error", "status": status_of(error), **envelope(error)}, stream_id)
 
     async def _send_frame(self, frame: dict[str, Any], stream_id: str | None) -> None:
-        """A frame that belongs to no response's log."""
+        """Sends a frame that is not part of a response's log."""
         if stream_id is not None:
             frame["stream_id"] = stream_id
         await self._send(msgspec.json.encode(frame).decode())
 
     async def _close(self, code: int, reason: str) -> None:
-        """Closes the socket and cancels all tasks that serve it, the caller's included."""
+        """Closes the socket and cancels all tasks that serve it, including the caller's."""
         with suppress(WebSocketDisconnect, RuntimeError):  # it is closed already
             await self._websocket.close(code, close_reason(reason))
         self._tasks.cancel_scope.cancel()
