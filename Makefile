@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: serve dashboard test test-long test-newer check bench docs wheel install install-dev install-dashboard links page page-dev node types format lock clean \
+.PHONY: serve dashboard test test-again test-long test-newer check bench docs wheel install install-dev install-dashboard links page page-dev node types format lock clean \
   image image-dashboard
 
 serve: install
@@ -44,19 +44,27 @@ test test-long: export PYTHONDONTWRITEBYTECODE :=
 # tests run alone afterwards: on a busy processor the page would be slower than any user sees it.
 DASHBOARD_TESTS ?= tests/streamlit_app
 OTHER_TESTS ?= --ignore tests/streamlit_app
+DASHBOARD = .venv-dashboard/bin/python -m pytest -o cache_dir=.pytest_cache/dashboard --basetemp "$$beside"
 test: install-dev
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
 	@scratch=$(SCRATCH); beside=$(SCRATCH); log=$$(mktemp); failed=0; dashboard=; \
 	trap 'kill $$dashboard 2>/dev/null; wait; rm -rf "$$scratch" "$$beside" "$$log"' EXIT; \
-	$(BIN)/python web/build.py vitest run || failed=1; \
-	.venv-dashboard/bin/python -m pytest --basetemp "$$beside" -m "not browser" $(DASHBOARD_TESTS) >"$$log" 2>&1 & dashboard=$$!; \
-	$(BIN)/pytest $(SPREAD) --basetemp "$$scratch" $(OTHER_TESTS) || failed=1; \
-	wait $$dashboard || failed=1; cat "$$log"; \
-	.venv-dashboard/bin/python -m pytest --basetemp "$$beside" -m browser $(DASHBOARD_TESTS) || [ $$? = 5 ] || failed=1; \
+	rm -rf .pytest_cache; mkdir .pytest_cache; touch .pytest_cache/unfinished; \
+	worse() { [ "$$1" -le "$$failed" ] || failed=$$1; }; \
+	$(BIN)/python web/build.py vitest run || worse 2; \
+	$(DASHBOARD) -m "not browser" $(DASHBOARD_TESTS) >"$$log" 2>&1 & dashboard=$$!; \
+	$(BIN)/pytest $(SPREAD) --basetemp "$$scratch" $(OTHER_TESTS) || worse $$?; \
+	wait $$dashboard || worse $$?; cat "$$log"; \
+	$(DASHBOARD) -m browser $(DASHBOARD_TESTS) || { status=$$?; [ $$status = 5 ] || worse $$status; }; \
+	[ $$failed -gt 1 ] || rm .pytest_cache/unfinished; \
 	exit $$failed
 endif
+
+# Runs the few tests that failed in the last `make test` once more, alone.
+test-again: install-dev
+	$(BIN)/python -m tests.again
 
 # Runs the tests marked `long` with many more repetitions: fifty kills, hundreds of leak cycles, minutes of load.
 test-long: install-dev
