@@ -84,7 +84,7 @@ def show(data_dir: str, conversation_id: str, sandbox: str) -> dict[str, float]:
 
 
 def _figures(url: str, conversation_id: str) -> dict[str, float]:
-    _run(_opened("live", {}))  # The first session of a process imports Streamlit's parts and opens the database.
+    _run(_opened("live", {}))  # The first session of a process imports Streamlit's modules and opens the database.
     figures: dict[str, float] = {}
     for name in PAGES:
         if name == "live":

@@ -147,7 +147,7 @@ async def _until_created(socket: websockets.ClientConnection, **more: Any) -> fl
 
 
 async def _warm(url: str) -> None:
-    """Returns once a sandbox is warm and none is being started."""
+    """Waits until a sandbox is warm and none is being started."""
     async with httpx.AsyncClient(trust_env=False) as client:
         while True:
             pool = (await client.get(url + "/v1/status")).json()["pool"]

@@ -98,7 +98,9 @@ class Component(Generic[T]):
         finally:
             self.started, self._running = None, False
             if self.error is None and not self._closing.is_set():
-                self.error = ComponentFailed(f"The {self.name} failed by an error of ours; it is being opened again.")
+                self.error = ComponentFailed(
+                    f"The {self.name} failed because of an internal error; it is being opened again."
+                )
             self._settled.set()
             self._ended.set()
             self._ended = anyio.Event()
@@ -114,8 +116,10 @@ class Component(Generic[T]):
         except (CodeActError, SandboxError) as error:
             self._fail(error)
         except Exception:
-            log.exception("component failed by an error of ours", component=self.name)
-            self._fail(ComponentFailed(f"The {self.name} failed by an error of ours; the server's log has it."))
+            log.exception("component failed because of an internal error", component=self.name)
+            self._fail(
+                ComponentFailed(f"The {self.name} failed because of an internal error; the server's log has it.")
+            )
 
     def _fail(self, error: CodeActError | SandboxError) -> None:
         if self.error is None or str(error) != str(self.error):

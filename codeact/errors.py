@@ -1,32 +1,32 @@
-"""The errors that `codeact` raises; each message names the cause and, where there is one, the remedy.
+"""The errors that `codeact` raises. Each message says what is wrong and, if possible, what to do about it.
 
 ```text
 CodeActError
 ├── InvalidRequest              a parameter is wrong; `param` names it
-│   ├── NotFound                no such id, or it is another owner's
+│   ├── NotFound                no such id, or it belongs to another owner
 │   └── ConversationLocked      the conversation is answering another request
 ├── ModelError                  the model could not be asked or did not answer
 │   ├── ModelNotFound           the provider does not know this model
 │   ├── ModelUnauthorized       the key is missing or refused
 │   ├── ModelUnreachable        no connection to the model's server
-│   │   └── ModelStreamBroken   the answer had begun, and its stream broke
+│   │   └── ModelStreamBroken   the stream broke after the answer had begun
 │   ├── ModelRateLimited        the provider asks us to slow down
 │   ├── ModelQuotaExceeded      the key has no quota or credit left
 │   ├── ModelTimeout            no first token, or a pause between tokens, past the limit
 │   ├── ContextTooLong          the conversation does not fit into the model's window
-│   ├── ModelSaidNothing        an answer without any text, also when asked again
-│   ├── ModelUnreadable         code in a form that nobody can be sure of, also when asked again
-│   ├── ModelRepeats            the model repeats itself, also after it was told
+│   ├── ModelSaidNothing        an answer without any text, even after a second attempt
+│   ├── ModelUnreadable         code in an ambiguous form, even after a second attempt
+│   ├── ModelRepeats            the model repeats itself, even after it was told to stop
 │   └── ModelRefused            any other answer that is not a completion
-├── StoreError                  the database could not do it
+├── StoreError                  an operation of the database failed
 │   ├── StoreUnavailable        no database answers, or it cannot be started
-│   ├── StoredByNewerVersion    a newer release wrote the document in a form that this one does not know
-│   └── ResponseTakenOver       another server ends this response: this one was taken for dead
-├── Overloaded                  more runs than the server takes
-│   └── Stopping                the server takes no new runs, since it ends
+│   ├── StoredByNewerVersion    a newer release wrote the document in a form unknown to this one
+│   └── ResponseTakenOver       another server considered this one dead and took the response over
+├── Overloaded                  more runs than the server allows
+│   └── Stopping                the server is stopping and accepts no new runs
 ├── RateLimited                 an owner's limit is reached
-├── ClientError                 our client's view: the server gave no answer
-│   ├── ServerUnreachable       nothing listens at the address, or it is no codeact server
+├── ClientError                 raised by our client: the server gave no answer
+│   ├── ServerUnreachable       nothing listens at the address, or it is not a codeact server
 │   ├── ServerUnauthorized      the server refuses our key
 │   ├── ServerGone              the connection ended before the answer did
 │   └── RequestRefused          the server answered with an error; `code` is its own

@@ -171,7 +171,7 @@ class Model(Protocol):
     name: str
 
     def stream(self, messages: Sequence[ChatMessage], sampling: Sampling) -> AsyncGenerator[ModelEvent, None]:
-        """Asks the model; retries happen inside, and only before the first delta.
+        """Asks the model. Retries happen inside, and only before the first delta.
 
         Consume it under `contextlib.aclosing`: closing it, or cancelling the consumer, closes the connection to the
         provider at once.

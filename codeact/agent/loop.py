@@ -128,7 +128,7 @@ def _response_error(failure: BaseException, response_id: str) -> e.ResponseError
     if isinstance(failure, CodeActError | SandboxError):
         log.warning("response failed", response=response_id, code=failure.code, reason=failure.message)
         return e.ResponseError(*disclosed(failure))
-    log.error("response failed by an error of ours", response=response_id, exc_info=failure)
+    log.error("response failed because of an internal error", response=response_id, exc_info=failure)
     return e.ResponseError(
         "server_error", f"An internal error ended this response; the server's log has it under {response_id}."
     )

@@ -184,7 +184,7 @@ class EventWriter:
                 log.error("a run cannot be stored", response=waiting.response_id, reason=error.message)
                 self._give_up(waiting, error)
             except Exception as error:
-                log.exception("a run cannot be stored by an error of ours", response=waiting.response_id)
+                log.exception("a run cannot be stored because of an internal error", response=waiting.response_id)
                 self._give_up(waiting, StoreError(f"The answer cannot be stored: {type(error).__name__}."))
 
     async def _put(self, batch: Batch) -> None:

@@ -186,7 +186,7 @@ class RunManager:
                         await produce()
                         span.set(_outcome(run.response))
                 except Exception:
-                    log.exception("response ended by an error of ours")
+                    log.exception("response ended because of an internal error")
                     run.fail(INTERNAL)
                 finally:
                     with suppress(RuntimeError):  # It was cancelled before it had a place.
@@ -202,7 +202,7 @@ class RunManager:
                     self._one_gone.set()
                 successor = await then(run)
             except Exception:
-                log.exception("what follows a response failed by an error of ours")
+                log.exception("what follows a response failed because of an internal error")
             finally:
                 self._settling.pop(run.id, None)
                 self._one_gone.set()

@@ -67,7 +67,7 @@ async def recover_orphans(store: Store, *, events_ttl_s: float) -> None:
         except CodeActError:
             raise
         except Exception:
-            log.exception("responses of dead servers not found by an error of ours; they are looked for again")
+            log.exception("responses of dead servers not found because of an internal error; they are looked for again")
             return
         for lease in leases:
             if has_died(lease.process):
@@ -147,4 +147,4 @@ async def _recover(lease: Lease, store: Store, writer: EventWriter) -> None:
     except CodeActError as error:
         log.warning("response of a dead server not ended yet", response=lease.response_id, reason=error.message)
     except Exception:
-        log.exception("response of a dead server not ended by an error of ours", response=lease.response_id)
+        log.exception("response of a dead server not ended because of an internal error", response=lease.response_id)

@@ -35,7 +35,7 @@ class MemoryBlobs:
         self._large[sha256] = descriptor, blob.media_type
 
     async def get(self, sha256: str) -> Blob:
-        """Raises `NotFound`."""
+        """The blob with this SHA-256. Raises `NotFound`."""
         if sha256 in self._small:
             return self._small[sha256]
         if sha256 not in self._large:

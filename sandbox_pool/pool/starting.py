@@ -68,7 +68,7 @@ class Starts:
             self._failed(sandbox_id, error)
             return None
         except Exception as error:
-            log.exception("sandbox start failed by an error of ours", sandbox=sandbox_id)
+            log.exception("sandbox start failed because of an internal error", sandbox=sandbox_id)
             self._failed(sandbox_id, SandboxStartFailed(f"The sandbox could not start: {error!r}"))
             return None
         finally:

@@ -71,7 +71,7 @@ class AuditLog:
                 try:
                     await audit.flush()
                 except Exception:
-                    log.exception("audit entries not stored by an error of ours")
+                    log.exception("audit entries not stored because of an internal error")
             if len(audit._queue):
                 log.error("audit entries lost: the server ended before they were stored", lost=len(audit._queue))
 

@@ -125,7 +125,7 @@ class _Session:
                 if bad_frames >= MAX_BAD_FRAMES:
                     await self._close(BAD_FRAMES, f"{bad_frames} frames were not valid")
             except Exception:
-                log.exception("frame not taken by an error of ours")
+                log.exception("frame not taken because of an internal error")
                 await self._send_error(INTERNAL, frame.stream_id)
 
     def _take(self, text: str, frame: "_Frame") -> None:
@@ -178,7 +178,7 @@ class _Session:
         except (CodeActError, SandboxError) as error:
             await self._send_error(error, stream_id)
         except Exception:
-            log.exception("socket request failed by an error of ours")
+            log.exception("socket request failed because of an internal error")
             await self._send_error(INTERNAL, stream_id)
 
     # ---- client events -----------------------------------------------------------------------------

@@ -1,11 +1,11 @@
-"""Versions of stored documents: migrates a document of any release to today's form when it is read.
+"""Versions of stored documents: migrates a document of any release to the current form when it is read.
 
-A document names its version in the field `schema_version`; the first release wrote none, which means 1. Documents are
-never rewritten all at once: each is migrated when it is read, and stored in its new form when something else changes
-in it. So a new release starts at once on a database of any size, and going back to the old one stays possible.
+A document contains its version in the field `schema_version`; the first release wrote none, which means 1. Documents
+are never rewritten all at once: each is migrated when it is read, and stored in its new form when something else in it
+changes. So a new release starts at once on a database of any size, and going back to the old one stays possible.
 
-Most changes need no new version: a new field with a default is read by every release. A version is raised by a
-migration, when a release that does not know the new form would misread it.
+Most changes need no new version: every release can read a new field with a default. A migration adds a version. It is
+needed when a release that does not know the new form would misread it.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,17 +42,20 @@ FIELD = "schema_version"
 FIRST = 1
 
 Migration = Callable[[dict[str, Any]], None]
-"""Changes a document of one version, as MongoDB has it, into one of the next.
+"""Changes a document of one version, as stored in MongoDB, into the next version.
 
-It may change the document that it is given, which is a copy. Two things can be missing or new already: a reader may
-have asked for some of the fields only, and an update by a newer release may have written single fields in their new
-form. So a migration changes the fields that are there, and leaves those that have the new form.
+It may change the document that it gets, which is a copy. Fields can be missing, because a reader may have requested
+only some of them. Fields can also have the new form already, because an update by a newer release may have written
+single fields. So a migration changes only fields that exist and have the old form.
 """
 
 
 @dataclass(slots=True)
 class Schema:
-    """One kind of document. `migrations[0]` makes version 2 of version 1, and so on; append, never change one."""
+    """One kind of document.
+
+    `migrations[0]` turns version 1 into version 2, and so on. Append migrations, never change one.
+    """
 
     kind: str
     migrations: tuple[Migration, ...] = ()
@@ -68,12 +71,12 @@ class Schema:
         return version is None or version > self.version
 
     def check(self, stored: Mapping[str, Any]) -> None:
-        """Raises `StoredByNewerVersion`."""
+        """Raises `StoredByNewerVersion` if this release cannot read the document."""
         if self.is_newer(stored):
             raise StoredByNewerVersion(self.kind, stored.get(FIELD), self.version)
 
     def upgrade(self, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """The document in today's form; `stored` is not changed. Raises `StoredByNewerVersion`."""
+        """A copy of the document in the current form. Raises `StoredByNewerVersion`."""
         self.check(stored)
         if (version := version_of(stored) or FIRST) == self.version:
             return dict(stored)
@@ -85,7 +88,7 @@ class Schema:
 
 
 def version_of(stored: Mapping[str, Any]) -> int | None:
-    """None: something else than a version stands there."""
+    """The document's version; None if the field contains something else."""
     version = stored.get(FIELD, FIRST)
     return version if isinstance(version, int) and not isinstance(version, bool) and version >= FIRST else None
 

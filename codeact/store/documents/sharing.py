@@ -13,7 +13,7 @@ __all__ = ["FeedbackDocument", "ShareDocument"]
 
 
 class FeedbackDocument(VersionedDocument):
-    """What the owner thinks of one response, whose id it has."""
+    """The owner's rating of one response, whose id it has."""
 
     SCHEMA: ClassVar[Schema] = FEEDBACK
     id: str  # type: ignore[assignment]
@@ -38,9 +38,9 @@ class FeedbackDocument(VersionedDocument):
 
 
 class ShareDocument(VersionedDocument):
-    """One conversation up to one response, for whoever knows the token, which is the id.
+    """One conversation up to one response, for everyone who knows the token, which is the id.
 
-    `images` is what the link hands out; None where an older version shared it, whose `blobs` hold files too.
+    `images` are those that the link shows. None if an older version made the share: `blobs` then contains files too.
     """
 
     SCHEMA: ClassVar[Schema] = SHARE

@@ -1,6 +1,6 @@
-"""Makes the stand-ins that are shown in place of documents that a newer release wrote.
+"""Makes placeholders for documents that a newer release wrote.
 
-Pure. A stand-in has the place of its document (ids, owner, times), and says what it stands for. Nobody stores it.
+Pure. A placeholder has the ids, owner and times of its document, and says what it stands for. It is never stored.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ NAME_CHARS = 100
 
 
 def of_conversation(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """In the list of conversations, with a title that says what it is."""
+    """A placeholder in the list of conversations, whose title says what it is."""
     blobs = _mapping(stored.get("facets")).get("blobs")
     return {
         **{name: stored.get(name) for name in ("_id", "owner")},
@@ -33,7 +33,10 @@ def of_conversation(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_response(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """In its conversation. Its items are documents with versions of their own, and are read as always."""
+    """A placeholder in its conversation.
+
+    The response's items are separate documents with their own versions, and are read as usual.
+    """
     wire = _mapping(stored.get("response"))
     conversation, previous, status = (wire.get(name) for name in ("conversation", "previous_response_id", "status"))
     response = Response(
@@ -56,7 +59,7 @@ def of_response(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_item(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """An item of an unknown type, which `codeact.store.reading` shows as such."""
+    """An item of an unknown type, for which `codeact.store.documents.reading` shows a placeholder."""
     kind = str(_mapping(stored.get("item")).get("type"))[:NAME_CHARS]
     places = {name: stored[name] for name in ("_id", "response_id", "output_index", "epoch") if name in stored}
     return {**places, "item": {"id": stored["_id"], "type": _kind(kind, stored)}}

@@ -93,7 +93,7 @@ class ConversationItems:
 
     @operation
     async def set_metadata(self, conversation_id: str, metadata: Mapping[str, str], *, owner: str) -> Conversation:
-        """Replaces the conversation's metadata; a `title` in it becomes the conversation's."""
+        """Replaces the conversation's metadata. A `title` in it becomes the conversation's title."""
         text = msgspec.json.encode(metadata).decode()
 
         def change(document: "ConversationDocument") -> None:

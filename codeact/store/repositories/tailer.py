@@ -91,8 +91,8 @@ class Tailer:
                 except CodeActError as error:
                     self._fail(error)
                 except Exception:
-                    log.exception("following other servers' logs failed by an error of ours")
-                    self._fail(StoreError("Following the log of another server failed by an error of ours."))
+                    log.exception("following other servers' logs failed because of an internal error")
+                    self._fail(StoreError("Following the log of another server failed because of an internal error."))
                 await self._pause(began_at, IDLE_POLL_S if watch is not None and watch.works else POLL_S)
         finally:
             self._running = False
