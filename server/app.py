@@ -175,4 +175,4 @@ def _waits_for(pool: Component[SandboxPool]) -> str:
     started = pool.started.value
     if started.stats().leased < started.max_size:
         return ""
-    return "All sandboxes are in use; this goes on as soon as one is free."
+    return "All sandboxes are in use; this continues as soon as one is free."

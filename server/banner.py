@@ -42,7 +42,7 @@ async def announce(services: Services, console: Console, *, address: str, starte
             highlight=False,
         )
     else:
-        text = Text.assemble(("\nNot ready: ", "red"), f"{problem} The server goes on; Ctrl-C stops it.")
+        text = Text.assemble(("\nNot ready: ", "red"), f"{problem} The server keeps running; Ctrl-C stops it.")
         console.print(text, soft_wrap=True)
 
 

@@ -27,7 +27,7 @@ def switch() -> None:
             "Allow changes", key="changes", help="Stop runs, pin and delete conversations. Else all is read-only."
         )
         if st.session_state["changes"] and _key() is None:
-            st.text_input("API key", type="password", key=KEY, help="Not needed where the server asks for none.")
+            st.text_input("API key", type="password", key=KEY, help="Not needed if the server requires none.")
 
 
 def allowed() -> bool:

@@ -34,12 +34,12 @@ def guarded() -> Iterator[None]:
         st.error(plain(error.message, LONGEST), icon=":material/error:")
     except Exception:
         log.exception("a page of the dashboard failed")
-        st.error("This page failed; the log of `codeact dashboard` tells where. Reload it to try again.")
+        st.error("This page failed; the log of `codeact dashboard` has the reason. Reload it to try again.")
 
 
 @st.fragment(run_every=RETRY_S)
 def _wait_for_store() -> None:
-    st.caption("The page comes back by itself as soon as the database answers.")
+    st.caption("The page returns automatically as soon as the database answers.")
     if st.session_state.pop("store_is_away", False):
         with suppress(CodeActError):
             ask(lambda store: store.ping())

@@ -65,4 +65,4 @@ def _form(*, refused: bool) -> None:
             st.session_state[KEY] = key.strip()
             st.rerun()
         if refused:
-            st.error("This is no operator's key, or it was revoked.")
+            st.error("This is not an operator's key, or it was revoked.")

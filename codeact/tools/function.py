@@ -76,7 +76,7 @@ class Function:
         except NotJson as error:
             raise FunctionError(f"{self.path}(): {error}.") from None
         except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
-            raise FunctionError(f"{self.path}(): the arguments are no JSON: {error}") from None
+            raise FunctionError(f"{self.path}(): the arguments are not valid JSON: {error}") from None
         if not isinstance(arguments, dict):
             raise FunctionError(f"{self.path}(): the arguments must be a JSON object.")
         return arguments

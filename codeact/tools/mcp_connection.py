@@ -86,7 +86,7 @@ class _Http:
 
     async def receive(self, response: httpx2.Response) -> None:
         if response.headers.get("content-encoding", "identity").lower() != "identity":
-            self._bound.end(Cut("it sent a compressed answer, which nobody asked for"))
+            self._bound.end(Cut("it sent a compressed answer, although none was requested"))
             raise _HttpCut(str(self._bound.reason))
         # Ignore the declared charset: the body was measured as UTF-8 and must be read as UTF-8.
         response.encoding = "utf-8"

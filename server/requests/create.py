@@ -229,7 +229,7 @@ def parse_steer(body: Any) -> list[InputMessage]:
     messages = as_messages(checked(body, SteerBody).input)
     user_messages = [message for message in messages if isinstance(message, InputMessage) and message.role == "user"]
     if len(user_messages) < len(messages) or not any(map(has_content, user_messages)):
-        raise InvalidRequest("'input' of a response.steer holds messages of the user.", param="input")
+        raise InvalidRequest("'input' of a response.steer must contain messages of the user only.", param="input")
     return user_messages
 
 

@@ -76,7 +76,7 @@ def check_tools(tools: Iterable[Tool], settings: Settings) -> None:
                 check_container(container.memory_limit, container.network_policy, settings, place)
             case FunctionTool(allowed_callers=list(callers)) if callers and "programmatic" not in callers:
                 raise InvalidRequest(
-                    "Functions are called by code alone here; let 'allowed_callers' hold 'programmatic'.",
+                    "Only code calls functions here; add 'programmatic' to 'allowed_callers'.",
                     param=f"tools[{index}].allowed_callers",
                 )
 

@@ -42,7 +42,7 @@ async def uploaded_file(request: Request, limit: int) -> AsyncIterator[UploadFil
         form = await parser.parse()
     except (MultiPartException, KeyError) as error:
         reason = error.message if isinstance(error, MultiPartException) else "it names no boundary"
-        raise InvalidRequest(f"This is no form with a file: {reason}.", param="file") from None
+        raise InvalidRequest(f"This is not a form with a file: {reason}.", param="file") from None
     try:
         for name in form:
             if name != "file":

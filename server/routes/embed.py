@@ -90,7 +90,7 @@ async def get_session(request: Request) -> Response:
     """`GET /v1/embed/session`: describes the embed token in the request."""
     caller = caller_of(request)
     if caller.grant is None or caller.credential_id is None or caller.expires_at is None:
-        raise Forbidden("This tells of embed tokens, and none came with it.", code="embed_tokens_only")
+        raise Forbidden("This describes embed tokens, and the request has none.", code="embed_tokens_only")
     return json_response(
         EmbedSession(**_about(caller.credential_id, caller.owner, caller.grant.origin, caller.expires_at))
     )

@@ -140,7 +140,7 @@ def parse_chat(body: Any) -> ChatBody:
     """Validates the body. Raises `InvalidRequest`, which names the parameter."""
     chat = checked(body, ChatBody)
     if not any(message.role == "user" for message in chat.messages):
-        raise InvalidRequest("'messages' holds none of the user's.", param="messages")
+        raise InvalidRequest("'messages' contains no message of the user.", param="messages")
     for index, message in enumerate(chat.messages):
         if message.role == "tool" and message.tool_call_id is None:
             raise InvalidRequest(

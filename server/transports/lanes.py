@@ -53,7 +53,7 @@ class Lanes:
                 code="queue_full",
             )
         if self._bytes and self._bytes + size_bytes > self._most_bytes:
-            raise TooMuch(f"The {self._what} that wait on this socket hold more than {self._most_bytes} bytes.")
+            raise TooMuch(f"The {self._what} that wait on this socket have more than {self._most_bytes} bytes.")
         self._bytes += size_bytes
         if lane is not None:
             lane.append((work, size_bytes))

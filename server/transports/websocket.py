@@ -141,7 +141,7 @@ class _Session:
         handler = self._handlers.get(kind)
         if handler is None:
             known = ", ".join(self._handlers)
-            raise InvalidRequest(f"'{kind}' is no event that clients send; known are {known}.", param="type")
+            raise InvalidRequest(f"'{kind}' is not an event that clients send; known events are {known}.", param="type")
         event.pop("event_id", None)
         work = partial(self._guarded, handler, event, stream_id)
         if kind == "response.create":
@@ -161,7 +161,7 @@ class _Session:
                 f"The message has {len(text)} characters; at most {limit} are taken (CODEACT_MAX_MESSAGE_BYTES).",
                 code="message_too_large",
             )
-        event = decoded(text, "A frame must hold one JSON object")
+        event = decoded(text, "A frame must be one JSON object")
         if not isinstance(event, dict):
             raise InvalidRequest("A frame must be a JSON object with a 'type'.", param="type")
         return event
@@ -265,10 +265,10 @@ class _Session:
         """Reports that no response can continue with a steering input: it waits in the stored conversation, or the
         client gets it back.
         """
-        text = "The response ended, and none could go on with this."
+        text = "The response ended, and no other one could continue with this."
         given_back: list[Any] = msgspec.to_builtins(run.steering)
         if run.response.store:
-            text, given_back = f"{text} It is kept, and begins the conversation's next question.", []
+            text, given_back = f"{text} It is stored, and begins the conversation's next question.", []
         event = {"input": given_back}
         await self._send_steer_failed(run.id, "successor_creation_failed", text, stream_id, event)
 

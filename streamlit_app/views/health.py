@@ -58,7 +58,7 @@ def doctor() -> None:
         return
     examined = st.session_state["examined"]
     if examined is None:
-        st.error("The examination did not end. Run `codeact doctor` in a terminal to see where it stands.")
+        st.error("The examination did not complete. Run `codeact doctor` in a terminal to see why.")
         return
     for finding in examined["findings"]:
         with st.container(border=True):

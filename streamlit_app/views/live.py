@@ -20,7 +20,7 @@ TAIL = "tail"
 ITEMS = 6
 """How many of the shown run's newest items are drawn."""
 
-title("Live", "Runs that are under way, in any server process, as they go on.")
+title("Live", "Runs in progress, in any server process, followed live.")
 
 
 def running() -> list[tuple[Running, str]]:

@@ -28,7 +28,7 @@ def milliseconds(value: float | None) -> str:
 def show() -> None:
     pool = changes.server("GET", "pool")
     if pool["pool"] is None:
-        empty("The pool is still starting.", "It appears here by itself; *Health* says what it waits for.")
+        empty("The pool is still starting.", "It appears here automatically; *Health* says what it is waiting for.")
         return
     stats = pool["pool"]
     st.caption(f"{pool['summary']} · wants {stats['target']} warm, at most {pool['max_size']} in all")

@@ -223,7 +223,7 @@ def test_words_stay_in_the_conversation_where_no_successor_may_begin(
     socket.until("response.incomplete")
     failed = socket.recv()
     assert (failed["type"], failed["error"]["code"]) == ("response.steer.failed", "successor_creation_failed")
-    assert "It is kept" in failed["error"]["message"]
+    assert "It is stored" in failed["error"]["message"]
     assert failed["steer"] == {"previous_response_id": created["id"], "input": []}
     free = {"Authorization": f"Bearer {key(keyed, 'eve')}"}
     with httpx.Client(base_url=keyed.url, headers=free, trust_env=False, timeout=60) as http:

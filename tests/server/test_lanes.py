@@ -40,7 +40,7 @@ async def test_a_lane_ends_with_its_work_and_what_is_too_much_is_refused() -> No
             lanes.add("c", wait, size_bytes=10)
         await anyio.wait_all_tasks_blocked()
         lanes.add("a", wait, size_bytes=90)
-        with pytest.raises(TooMuch, match="hold more than 100 bytes"):
+        with pytest.raises(TooMuch, match="have more than 100 bytes"):
             lanes.add("b", wait, size_bytes=90)
         with pytest.raises(TooMuch, match="wait in line") as refusal:
             lanes.add("a", wait, size_bytes=1)

@@ -53,7 +53,7 @@ async def test_other_keys_do_not(exposed: Callable[..., Any]) -> None:
             page.text_input[0].set_value(given)
             page.button[0].click().run()
             assert not is_inside(page)
-            assert "no operator's key" in page.error[0].value
+            assert "not an operator's key" in page.error[0].value
 
 
 def test_no_address_means_every_address(exposed: Callable[..., Any]) -> None:

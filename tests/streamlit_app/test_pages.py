@@ -98,7 +98,7 @@ def test_conversations_are_filtered_by_facets_and_sorted(app: App) -> None:
 
 def test_a_query_that_cannot_be_understood_is_explained(app: App) -> None:
     page = app("conversations", q="$")
-    assert [shown(one.value) for one in page.error] == ["'query' holds no word of two letters or more."]
+    assert [shown(one.value) for one in page.error] == ["'query' contains no word of at least two letters."]
 
 
 FILTERS = {

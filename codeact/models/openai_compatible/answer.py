@@ -127,7 +127,7 @@ class Answer:
         self._whole.append(piece)
         self._size_bytes += len(piece)
         if self._size_bytes > MAX_WHOLE_BYTES:
-            raise NoCompletion(f"Over {MAX_WHOLE_BYTES:,} bytes came that are no stream of events.")
+            raise NoCompletion(f"Over {MAX_WHOLE_BYTES:,} bytes arrived that are not a stream of events.")
 
     def _read_whole(self, body: bytes) -> list[ModelEvent]:
         if body.startswith(b"<"):

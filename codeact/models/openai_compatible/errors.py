@@ -59,7 +59,7 @@ class NoCompletion(Exception):
             title.feed(body[:_TITLE_CHARS].decode(errors="replace"))
         words = " ".join(title.words.split())[:200]
         named = f" ({words})" if words else ""
-        return cls(f"A web page{named} came instead of a completion.")
+        return cls(f"A web page{named} arrived instead of a completion.")
 
 
 class Refused(Exception):

@@ -69,11 +69,11 @@ class ResponsesReading:
         try:
             event = _decoded(data)
         except (ValueError, RecursionError) as error:
-            raise StreamBroken(f"An event came that is no event of a response: {error}.") from None
+            raise StreamBroken(f"An event arrived that is not an event of a response: {error}.") from None
         if event is None:
             return []
         if not isinstance(event, dict):
-            raise StreamBroken("An event came that is no event of a response: it is no JSON object.")
+            raise StreamBroken("An event arrived that is not an event of a response: it is not a JSON object.")
         return self._take(event)
 
     def whole(self, body: bytes) -> list[ModelEvent]:

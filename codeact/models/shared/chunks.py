@@ -103,7 +103,7 @@ def decode(data: bytes) -> Chunk:
     try:
         json_size.check(data, most=MOST_VALUES, depth=DEEPEST)
     except json_size.TooComplex as error:
-        raise NoChunk(f"An event came that is no chunk of a completion: {error}.") from None
+        raise NoChunk(f"An event arrived that is not a chunk of a completion: {error}.") from None
     try:
         chunk = _decode(data)
     except (ValueError, RecursionError):  # Also for invalid UTF-8 and too deep nesting.
@@ -158,11 +158,11 @@ def _leniently(data: bytes) -> _Chunk:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise NoChunk(f"An event came that is no chunk of a completion: {error}.") from None
+        raise NoChunk(f"An event arrived that is not a chunk of a completion: {error}.") from None
     if value is None:
         return _Chunk()
     if not isinstance(value, dict):
-        raise NoChunk("An event came that is no chunk of a completion: it is no JSON object.")
+        raise NoChunk("An event arrived that is not a chunk of a completion: it is not a JSON object.")
     choices = [_choice(choice) for choice in _list(value.get("choices"))[:1] if isinstance(choice, dict)]
     usage = _dict(value.get("usage"))
     counted = _Usage(

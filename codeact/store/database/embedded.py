@@ -103,7 +103,7 @@ class _Mongod:
         except TimeoutError:
             raise StoreUnavailable(
                 f"The embedded MongoDB does not answer at {self._socket} within {START_TIMEOUT_S:.0f} s. "
-                f"Where a process hangs, end it (its id is in {self._data / 'mongod.lock'}); see {self._log}. {REMEDY}"
+                f"If a process hangs, end it (its id is in {self._data / 'mongod.lock'}); see {self._log}. {REMEDY}"
             ) from None
         except OSError as error:
             raise self._unusable(error) from None

@@ -290,6 +290,6 @@ class Access:
             try:
                 query["_id"] = {"$lt": ObjectId(after)}
             except InvalidId:
-                raise InvalidRequest(f"'{after}' is no id of an audit entry.", param="after") from None
+                raise InvalidRequest(f"'{after}' is not the id of an audit entry.", param="after") from None
         found = await self._audit.find(query).sort("-_id").limit(limit).to_list()
         return [(str(document.id), document.record()) for document in found]

@@ -138,7 +138,7 @@ def _words(text: str) -> list[Term]:
         words = asked_words(typed)
         wanted_words.update({(word, typed.endswith("*") and word == words[-1], wanted): None for word in words})
     if text.strip() and not wanted_words:
-        raise InvalidRequest("'query' holds no word of two letters or more.", param="query")
+        raise InvalidRequest("'query' contains no word of at least two letters.", param="query")
     if len(wanted_words) > MOST_WORDS:
         raise InvalidRequest(f"'query' holds {len(wanted_words)} words; {MOST_WORDS} are the most.", param="query")
     return [

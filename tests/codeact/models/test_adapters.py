@@ -276,7 +276,7 @@ async def test_a_web_page_in_place_of_a_completion_is_told_by_its_title(
     server.reply(page=page)
     error = await fail(adapter(server.base_url))
     assert isinstance(error, errors.ModelUnreachable)
-    assert "A web page (Sign in) came instead of a completion" in error.detail
+    assert "A web page (Sign in) arrived instead of a completion" in error.detail
     assert len(server.requests) == 1
 
 

@@ -67,10 +67,10 @@ async def test_events_may_be_cut_anywhere_and_hold_what_else_they_like(text: byt
 @pytest.mark.parametrize(
     ("answer", "kind", "words"),
     [
-        (b"data: nonsense\n\n", errors.ModelUnreachable, "no chunk of a completion"),
-        (b'data: {"choices": "\xff"}\n\n', errors.ModelUnreachable, "no chunk of a completion"),
-        (b"data: " + b"[" * 100_000 + b"\n\n", errors.ModelUnreachable, "no chunk of a completion"),
-        (b"data: [1]\n\n", errors.ModelUnreachable, "no chunk of a completion"),
+        (b"data: nonsense\n\n", errors.ModelUnreachable, "not a chunk of a completion"),
+        (b'data: {"choices": "\xff"}\n\n', errors.ModelUnreachable, "not a chunk of a completion"),
+        (b"data: " + b"[" * 100_000 + b"\n\n", errors.ModelUnreachable, "not a chunk of a completion"),
+        (b"data: [1]\n\n", errors.ModelUnreachable, "not a chunk of a completion"),
         (b"", errors.ModelUnreachable, "ended before the answer did"),
         (b'data: {"error":{"message":"out of memory","code":500}}\n\n', errors.ModelRefused, "out of memory"),
         (b'data: {"error":"the context window is full"}\n\n', errors.ContextTooLong, "context window is full"),
