@@ -25,6 +25,7 @@ NOT_STORED = "The answer could not be stored."
 NO_MODEL = "The model could not answer."
 PUBLIC_ERRORS = {
     "at_capacity": NO_SANDBOX,
+    "compaction_frees_too_little": "The conversation is too long for the model.",
     "context_length_exceeded": "The conversation is too long for the model.",
     "disk_full": "The server takes nothing new at the moment; try again later.",
     "engine_unavailable": NO_SANDBOX,

@@ -14,6 +14,7 @@ CodeActError
 │   ├── ModelQuotaExceeded      the key has no quota or credit left
 │   ├── ModelTimeout            no first token, or a pause between tokens, past the limit
 │   ├── ContextTooLong          the conversation does not fit into the model's window
+│   │   └── CompactionFreesTooLittle  a compaction made the prompt hardly shorter
 │   ├── ModelSaidNothing        an answer without any text, even after a second attempt
 │   ├── ModelUnreadable         code in an ambiguous form, even after a second attempt
 │   ├── ModelRepeats            the model repeats itself, even after it was told to stop
@@ -39,6 +40,7 @@ from typing import ClassVar
 __all__ = [
     "ClientError",
     "CodeActError",
+    "CompactionFreesTooLittle",
     "ConfigurationError",
     "ContextTooLong",
     "ConversationLocked",
@@ -183,6 +185,10 @@ class ModelTimeout(ModelError):
 class ContextTooLong(ModelError):
     code = "context_length_exceeded"
     status = 400
+
+
+class CompactionFreesTooLittle(ContextTooLong):
+    code = "compaction_frees_too_little"
 
 
 class ModelRefused(ModelError):

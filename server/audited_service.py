@@ -4,6 +4,7 @@ import math
 from collections.abc import AsyncGenerator
 
 from codeact.events import InputMessage
+from codeact.runs.new_run import NewRun
 from codeact.runs.resume_points import EphemeralResponses
 from codeact.runs.run import Run
 from codeact.runs.service import RunService
@@ -37,6 +38,14 @@ class AuditedService:
 
         check_tools(request.tools or (), self._settings)
         return await self._service.create(new_run(request, caller), ephemeral=ephemeral, begun=begun)
+
+    async def compact(self, request: NewRun, *, caller: Caller) -> Run:
+        """Compacts what the request names, and returns the run once it has ended; nothing of it is stored."""
+        run = await self._service.create(
+            request, begun=lambda run: self.audit.record(caller, "response.compact", run.id)
+        )
+        await run.end()
+        return run
 
     @audited("response.read", by_operators=True)
     async def open_stream(

@@ -40,6 +40,7 @@ class CodeRunner:
     ) -> None:
         self.output_files = OutputFiles(options.collect, background)
         self.observation_chars = options.observation_chars
+        self.toolbox = options.toolbox
         self._builder = builder
         self._context = context
         self._workspace = workspace
@@ -75,10 +76,10 @@ class CodeRunner:
         """Runs the code. Returns False where it waits for the client's functions, so that the response has to end."""
         sandbox = await self._workspace.sandbox()
         await self._workspace.place(self._options.files)
-        if self._options.toolbox:
-            await self._workspace.define(self._options.toolbox.source)
+        if self.toolbox:
+            await self._workspace.define(self.toolbox.source)
         await self._builder.code.interpreting(sandbox.id)
-        execution = sandbox.execute(code, calls=bool(self._options.toolbox))
+        execution = sandbox.execute(code, calls=bool(self.toolbox))
         return await self._see_through(self._code_execution(sandbox, execution))
 
     async def resume(self) -> bool:
@@ -101,7 +102,7 @@ class CodeRunner:
             self._builder,
             sandbox,
             execution,
-            self._options.toolbox,
+            self.toolbox,
             call_timeout_s=timeout_s,
             outputs=outputs,
             room_bytes=self._options.room_bytes,

@@ -148,7 +148,7 @@ class _Loop:
         background: TaskGroup,
     ) -> None:
         self.runner = CodeRunner(builder, context, workspace, options, background)
-        self.completions = Completions(builder, context, model, options, self.runner.claim, background)
+        self.completions = Completions(builder, context, model, options, self.runner.claim, background, workspace)
         builder.seal_reasoning(options.seal_reasoning)
         if options.answer_format is not None:
             builder.hold_text()
@@ -167,6 +167,10 @@ class _Loop:
         prompting = self.completions.prompting
         await prompting.find_window()
         self.runner.observation_chars = prompting.observation_chars()
+        if self._options.compact_only:
+            await self.completions.compact()
+            return
+        self.runner.toolbox = prompting.toolbox
         if not await self.runner.resume():
             return
         for turn in range(self._options.max_code + 1):
@@ -176,6 +180,7 @@ class _Loop:
             if code is None or self.completions.incomplete is not None:
                 await self._builder.cite(self._workspace.container_id or "", await self.runner.output_files.found())
                 return
+            self.runner.toolbox = prompting.toolbox
             if not await self.runner.execute(code):
                 return
             call = next(

@@ -36,6 +36,9 @@ class AgentOptions:
     `answer_format`, if there is one, or fails. `seal_reasoning` gives the `encrypted_content` of an item, for a client
     that holds the conversation itself. `load_image` gives the `data:` URL of an image that an item names by another
     one. `window_tokens` is how much the model reads, None where its adapter is to find out.
+
+    A prompt of more than `compact_threshold` tokens is compacted, and with `compact_only` nothing else is done.
+    `seal_compaction` gives the `encrypted_content` of a compaction's text.
     """
 
     max_turns: int = 20
@@ -63,6 +66,9 @@ class AgentOptions:
     answer_format: JsonSchemaFormat | JsonObjectFormat | None = None
     seal_reasoning: Callable[[Reasoning], str | None] | None = None
     load_image: Callable[[str], Awaitable[str | None]] | None = None
+    compact_threshold: int | None = None
+    compact_only: bool = False
+    seal_compaction: Callable[[str], str] | None = None
 
     @property
     def max_code(self) -> int:

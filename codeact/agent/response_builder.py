@@ -1,6 +1,6 @@
 """Builds a response from what happens during a run, and emits an event for each change.
 
-This module, `code_items`, `call_items` and `reasoning_items` open and close all items, so that
+This module, `code_items`, `call_items`, `compaction_items` and `reasoning_items` open and close all items, so that
 every `added` has its `done`.
 """
 
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from codeact import events as e
 from codeact.agent.call_items import CallItems, Emit
 from codeact.agent.code_items import CodeItems
+from codeact.agent.compaction_items import CompactionItems
 from codeact.agent.reasoning_items import ReasoningItems
 from codeact.agent.timings import Timings
 from codeact.dialect.parser import CodeEnd, CodeText, Text, Thinking
@@ -35,6 +36,7 @@ class ResponseBuilder:
         self._held: list[str] | None = None
         self._index = -1  # Of the message.
         self.calls = CallItems(response, emit)
+        self.compactions = CompactionItems(response, emit)
         self._reasoning = ReasoningItems(response, emit)
         self.code = CodeItems(response, emit, self._timings, calls=self.calls, reasoning=self._reasoning)
 
@@ -69,6 +71,8 @@ class ResponseBuilder:
                 self._reasoning.resume(index, item)
             elif isinstance(item, e.CodeInterpreterCall):
                 self.code.resume(index, item, outputs)
+            elif isinstance(item, e.Compaction):
+                self.compactions.resume(index, item)
             else:
                 self._message, self._index = item, index
 
@@ -222,6 +226,7 @@ class ResponseBuilder:
         """Ends the open item, if there is one; `complete=False` where it was cut off. `phase` is that of a message."""
         status: Literal["completed", "incomplete"] = "completed" if complete else "incomplete"
         await self._reasoning.close(status)
+        await self.compactions.close()
         if self.code.is_open:
             await self.code.close("incomplete")
         elif (message := self._message) is not None:

@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 from codeact import events as e
 from codeact import telemetry
 from codeact.agent.answer_format import checked, repair_words
+from codeact.agent.compacting import Compacting
 from codeact.agent.options import AgentOptions
 from codeact.agent.problems import SAME_BLOCK, SECOND_BLOCK, Broken, Problem, must_words, repeats_blocks
 from codeact.agent.prompting import Prompting
@@ -17,11 +18,13 @@ from codeact.agent.repetition import BlockHistory
 from codeact.agent.reply import Further, Reply
 from codeact.agent.response_builder import ResponseBuilder
 from codeact.concurrency.offloop import off_loop
+from codeact.context.masking import Masks
 from codeact.dialect import learn_no_tools, profile_of, prompt
 from codeact.dialect.history import uses_tags
 from codeact.dialect.silent_thinkers import reasons
 from codeact.errors import ContextTooLong, ModelRefused, ModelStreamBroken
 from codeact.model import AnswerFormat, ChatMessage, Model, Sampling, Usage
+from codeact.workspaces.workspace import Workspace
 from sandbox_pool.sandbox.sandbox import Sandbox
 
 __all__ = ["Completions"]
@@ -44,11 +47,14 @@ class Completions:
         options: AgentOptions,
         claim: Callable[[], Awaitable[Sandbox]],
         counting: TaskGroup,
+        workspace: Workspace,
     ) -> None:
         self.usage = Usage()
         self.incomplete: e.IncompleteDetails | None = None
         self._builder = builder
-        self.prompting = Prompting(builder, context, model, options)
+        masks = Masks(workspace.masked_outputs, workspace.masked_codes)
+        self.prompting = Prompting(builder, context, model, options, masks)
+        self._compacting = Compacting(builder.compactions, self.prompting, model, options, workspace, self._book)
         self._context = context
         self._model = model
         self._options = options
@@ -76,6 +82,8 @@ class Completions:
         """
         if (code := await self._next_of_reply(last=last)) is not None:
             return code
+        await self._builder.close_item()
+        await self._compacting.before_call(output_tokens=self._tokens_left())
         await self._tell_of_reasoning()
         earlier_problem = broke = self._repairing = False
         if last:
@@ -111,6 +119,13 @@ class Completions:
             if await self.tokens_are_used_up():
                 self.incomplete = e.IncompleteDetails("max_output_tokens")
                 return None
+
+    async def compact(self) -> None:
+        """Compacts the conversation, and asks the model nothing else."""
+        await self._compacting.now(output_tokens=self._tokens_left())
+
+    def _book(self, usage: Usage) -> None:
+        self.usage += usage
 
     def _check_acts(self, reply: Reply, *, last: bool) -> None:
         """Makes a problem of an answer without the code that was asked for."""
@@ -188,8 +203,9 @@ class Completions:
                     raise
                 self.prompting.choose_dialect()
             except ContextTooLong:
-                if not self.prompting.shorten(messages):
+                if not await self.prompting.shorten(messages):
                     raise
+                await self._compacting.before_call(output_tokens=self._tokens_left())
         raise ContextTooLong("The conversation does not fit into the model's context, however much is left out.")
 
     async def _say_last(self) -> None:

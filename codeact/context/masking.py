@@ -1,6 +1,6 @@
 """Leaves out old output and old code of a conversation: items enter; items with a line in place of it leave. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -18,11 +18,24 @@ IMAGE_CHARS = 4_000
 
 
 class Masks:
-    """What is left out: the output of some blocks and the code of some of these, by their items' ids."""
+    """What is left out: the output of some blocks and the code of some of these, by their items' ids.
 
-    def __init__(self) -> None:
-        self._outputs: set[str] = set()
-        self._codes: set[str] = set()
+    `outputs` and `codes` begin with what was left out before, and grow. `numbers` are those by which `recall` knows the
+    blocks; a block without one is not offered to it.
+    """
+
+    def __init__(self, outputs: set[str] | None = None, codes: set[str] | None = None) -> None:
+        self._outputs: set[str] = set() if outputs is None else outputs
+        self._codes: set[str] = set() if codes is None else codes
+        self.numbers: Mapping[str, int] = {}
+
+    def hide(self, items: Sequence[Said]) -> bool:
+        """Whether something of these items is left out."""
+        return any(
+            item.id in self._outputs or item.id in self._codes
+            for item in items
+            if isinstance(item, CodeInterpreterCall)
+        )
 
     def add(self, items: Sequence[Said], *, to_save_chars: int) -> None:
         """Leaves more out, the oldest first, until so many characters are saved or nothing more may go."""
@@ -44,9 +57,9 @@ class Masks:
             header, _, rest = item.observation.partition("\n")
             pictures = len(wanted(item))
             shown = f" and {pictures} image{'s' if pictures > 1 else ''}" if pictures else ""
-            text = (
-                f"{header}\n[{len(rest):,} characters of output{shown} are left out here; run code to see them again]"
-            )
+            number = self.numbers.get(item.id)
+            again = "run code to see them again" if number is None else f"recall({number}) returns the text"
+            text = f"{header}\n[{len(rest):,} characters of output{shown} are left out here; {again}]"
             item = msgspec.structs.replace(item, observation=text, outputs=None)
         if item.id in self._codes:
             lines = item.code.count("\n") + 1

@@ -16,13 +16,21 @@ __all__ = ["ContextPolicy", "DropOldest", "MaskOldest", "Render"]
 Render = Callable[[Sequence[Said]], list[ChatMessage]]
 """Turns items into messages; see `Dialect.messages`."""
 
-LESS = 0.7
+LESS = 0.6
 """A conversation that has to become shorter becomes this part of the room, so that it may grow again for a while
 without another change of its beginning, which prompt caches know."""
 
 
 class ContextPolicy(Protocol):
-    """Decides what one answer's calls of the model read. Made for one answer; it may remember what it left out."""
+    """Decides what a conversation's calls of the model read. It remembers what it left out."""
+
+    def rendered(self, items: Sequence[Said], *, render: Render) -> list[ChatMessage]:
+        """The messages without what was left out before."""
+        ...
+
+    def mask(self, items: Sequence[Said], *, room_chars: int, render: Render) -> list[ChatMessage]:
+        """The messages after more of old output and code was left out. They may still be longer than the room."""
+        ...
 
     def fit(self, items: Sequence[Said], *, room_chars: int, render: Render) -> list[ChatMessage]:
         """The messages, as `size_chars` counts them no longer than `room_chars`. What fits stays as it is.
@@ -35,22 +43,41 @@ class ContextPolicy(Protocol):
 class DropOldest:
     """Drops the oldest messages; a line says how many."""
 
+    def rendered(self, items: Sequence[Said], *, render: Render) -> list[ChatMessage]:
+        """See `ContextPolicy.rendered`."""
+        return render(items)
+
+    def mask(self, items: Sequence[Said], *, room_chars: int, render: Render) -> list[ChatMessage]:
+        """See `ContextPolicy.mask`. Leaves nothing out."""
+        return render(items)
+
     def fit(self, items: Sequence[Said], *, room_chars: int, render: Render) -> list[ChatMessage]:
         """See `ContextPolicy.fit`."""
         return fit(render(items), room_chars=room_chars)
 
 
 class MaskOldest:
-    """Leaves out old output first, then old code, then whole messages. What was left out once stays left out."""
+    """Leaves out old output first, then old code, then whole messages. What was left out once stays left out.
 
-    def __init__(self) -> None:
-        self._masks = Masks()
+    `masks` are those of the conversation, which outlive one answer.
+    """
 
-    def fit(self, items: Sequence[Said], *, room_chars: int, render: Render) -> list[ChatMessage]:
-        """See `ContextPolicy.fit`."""
-        messages = render(self._masks.applied(items))
+    def __init__(self, masks: Masks | None = None) -> None:
+        self.masks = Masks() if masks is None else masks
+
+    def rendered(self, items: Sequence[Said], *, render: Render) -> list[ChatMessage]:
+        """See `ContextPolicy.rendered`."""
+        return render(self.masks.applied(items))
+
+    def mask(self, items: Sequence[Said], *, room_chars: int, render: Render) -> list[ChatMessage]:
+        """See `ContextPolicy.mask`."""
+        messages = self.rendered(items, render=render)
         excess_chars = size_chars(messages) - room_chars
         if excess_chars <= 0:
             return messages
-        self._masks.add(items, to_save_chars=excess_chars + int(room_chars * (1 - LESS)))
-        return fit(render(self._masks.applied(items)), room_chars=room_chars)
+        self.masks.add(items, to_save_chars=excess_chars + int(room_chars * (1 - LESS)))
+        return self.rendered(items, render=render)
+
+    def fit(self, items: Sequence[Said], *, room_chars: int, render: Render) -> list[ChatMessage]:
+        """See `ContextPolicy.fit`."""
+        return fit(self.mask(items, room_chars=room_chars, render=render), room_chars=room_chars)

@@ -9,10 +9,29 @@ from codeact.dialect.base import Said
 from codeact.errors import ContextTooLong
 from codeact.model import ChatMessage
 
-__all__ = ["fitted"]
+__all__ = ["fitted", "masked"]
 
 ROUNDS = 12
 MARGIN = 0.97
+
+
+async def masked(
+    items: Sequence[Said], *, room_tokens: int, render: Render, policy: ContextPolicy, meter: TokenMeter
+) -> tuple[list[ChatMessage], int]:
+    """The messages of these items and how many tokens they have, after old output and code had to be left out.
+
+    They have more tokens than the room only where nothing more of that can go.
+    """
+    messages = policy.rendered(items, render=render)
+    for _ in range(ROUNDS):
+        tokens = await meter.count(messages, room_tokens=room_tokens)
+        size = size_chars(messages)
+        if tokens <= room_tokens:
+            break
+        messages = policy.mask(items, room_chars=int(size * room_tokens / tokens * MARGIN), render=render)
+        if size_chars(messages) >= size:
+            break
+    return messages, tokens
 
 
 async def fitted(
@@ -31,7 +50,7 @@ async def fitted(
         ContextTooLong: What has to stay (the instructions, the last question) is longer than the room, as the
             server's own tokenizer counts it, or three times as long as an estimate says.
     """
-    messages = render(items)
+    messages = policy.rendered(items, render=render)
     for _ in range(ROUNDS):
         tokens = await meter.count(messages, room_tokens=room_tokens)
         if tokens <= room_tokens:

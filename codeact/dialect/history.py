@@ -18,6 +18,7 @@ from codeact.dialect.markup import CLOSE, OPEN
 from codeact.dialect.turns import Parts, Turns, as_text
 from codeact.events import (
     CodeInterpreterCall,
+    Compaction,
     FunctionCall,
     FunctionCallOutput,
     InputMessage,
@@ -74,6 +75,8 @@ def rendered(
         elif isinstance(item, Reasoning):
             if item.kept is not None and item.kept.model == model:
                 turns.think(item.kept.back(item))
+        elif isinstance(item, Compaction):
+            turns.add("user", f"{NOTE} {item.text}")
         elif isinstance(item, FunctionCallOutput):
             if item.call_id in facts.lost:
                 value = excerpt(item.output, VALUE_CHARS)

@@ -13,6 +13,7 @@ from codeact.events.item_progress import (
     CodeDelta,
     CodeDone,
     CodeOutput,
+    CompactionCompacting,
     ContentPartAdded,
     ContentPartDone,
     FunctionArgumentsDelta,
@@ -36,6 +37,7 @@ from codeact.events.item_progress import (
 from codeact.events.items import (
     CallStep,
     CodeInterpreterCall,
+    Compaction,
     ContainerFileCitation,
     FunctionCall,
     FunctionCallOutput,
@@ -91,6 +93,8 @@ __all__ = [
     "CodeDone",
     "CodeInterpreterCall",
     "CodeOutput",
+    "Compaction",
+    "CompactionCompacting",
     "ContainerFileCitation",
     "ContentPartAdded",
     "ContentPartDone",
@@ -183,6 +187,7 @@ Event = (
     | InterpreterInterpreting
     | CodeOutput
     | InterpreterCompleted
+    | CompactionCompacting
     | FunctionArgumentsDelta
     | FunctionArgumentsDone
     | McpArgumentsDelta

@@ -12,6 +12,7 @@ __all__ = [
     "CodeDelta",
     "CodeDone",
     "CodeOutput",
+    "CompactionCompacting",
     "ContentPartAdded",
     "ContentPartDone",
     "FunctionArgumentsDelta",
@@ -99,6 +100,10 @@ class CodeOutput(ItemEvent, tag="codeact:code_interpreter_call.output"):
     """One output of running code, in the form of a notebook's output (nbformat)."""
 
     output: Output
+
+
+class CompactionCompacting(ItemEvent, tag="response.compaction.compacting"):
+    """The server begins to write the text of a compaction."""
 
 
 class FunctionArgumentsDelta(ItemEvent, tag="response.function_call_arguments.delta"):

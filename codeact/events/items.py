@@ -8,6 +8,7 @@ from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionRes
 
 __all__ = [
     "CodeInterpreterCall",
+    "Compaction",
     "ContainerFileCitation",
     "FunctionCall",
     "FunctionCallOutput",
@@ -231,7 +232,20 @@ class McpCall(msgspec.Struct, tag="mcp_call", kw_only=True):
     steps: list[CallStep] = msgspec.field(default_factory=list, name="codeact:steps")
 
 
-Item = Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall
+class Compaction(msgspec.Struct, tag="compaction", kw_only=True):
+    """Stands for what was said before it: from here on a model reads `text` in its place.
+
+    `keeps` are the ids of earlier items that the model still reads. `encrypted_content` is the same text for a client
+    that holds the conversation itself. An empty `text` stands for nothing: the compaction was stopped.
+    """
+
+    id: str
+    encrypted_content: str = ""
+    text: str = msgspec.field(default="", name="codeact:text")
+    keeps: list[str] = msgspec.field(default_factory=list, name="codeact:keeps")
+
+
+Item = Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall | Compaction
 
 
 class InputMessage(msgspec.Struct, tag="message", kw_only=True):
@@ -256,4 +270,4 @@ class FunctionCallOutput(msgspec.Struct, tag="function_call_output", kw_only=Tru
     status: Literal["completed"] = "completed"
 
 
-Input = InputMessage | FunctionCallOutput
+Input = InputMessage | FunctionCallOutput | Compaction

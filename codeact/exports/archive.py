@@ -13,11 +13,7 @@ import msgspec
 
 from codeact.concurrency.slices import Slices
 from codeact.errors import InvalidRequest
-from codeact.events import (
-    Input,
-    Item,
-    encode,
-)
+from codeact.events import Compaction, Input, Item, Reasoning, encode
 from codeact.exports.archive_form import (
     MOST_BLOBS,
     MOST_RESPONSES,
@@ -137,9 +133,18 @@ async def _raw(items: Iterable[Item | Input]) -> list[Any]:
     slices = Slices()
     encoded: list[Any] = []
     for item in items:
-        encoded.append(msgspec.Raw(encode(item)))
+        encoded.append(msgspec.Raw(encode(_without_sealed(item))))
         await slices.pause()
     return encoded
+
+
+def _without_sealed(item: Item | Input) -> Item | Input:
+    """The item without what is encrypted for clients of its owner, since nobody else can open it."""
+    if isinstance(item, Compaction):
+        return msgspec.structs.replace(item, encrypted_content="")
+    if isinstance(item, Reasoning):
+        return msgspec.structs.replace(item, encrypted_content=None)
+    return item
 
 
 def read_archive(body: bytes | memoryview) -> OpenArchive:

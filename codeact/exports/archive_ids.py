@@ -9,7 +9,9 @@ import msgspec
 from codeact.data_urls import image_of
 from codeact.events import (
     CodeInterpreterCall,
+    Compaction,
     FunctionCall,
+    FunctionCallOutput,
     ImageOutput,
     InputMessage,
     Item,
@@ -27,6 +29,7 @@ __all__ = ["Renewal"]
 PART_BYTES = 8_000_000
 """Limit for one response's input and for one item: MongoDB takes documents of less than 16 MB."""
 NAMES = frozenset({"type", "text", "image_url", "detail", "file_id", "file_data", "file_url", "filename", "size_bytes"})
+INPUTS = {InputMessage: "msg", FunctionCallOutput: "fco", Compaction: "cmp"}
 UNFINISHED = ResponseError("server_error", "This answer was not finished when the conversation was exported.")
 
 
@@ -59,7 +62,10 @@ class Renewal:
         if response.status in ("queued", "in_progress"):
             response.status, response.error = "failed", UNFINISHED
         for at, message in enumerate(one.input):
-            message.id = self._next_id("msg" if isinstance(message, InputMessage) else "fco")
+            new_id = self._next_id(INPUTS[type(message)])
+            self._items[message.id] = message.id = new_id
+            if isinstance(message, Compaction):
+                self._compaction(message)
             if isinstance(message, InputMessage):
                 _check_parts(message, f"{place}.input[{at}].content")
         for at, item in enumerate(response.output):
@@ -79,6 +85,8 @@ class Renewal:
         if isinstance(item, Message):
             for part in item.content:
                 part.annotations = []  # They cite files of containers, which an archive does not include.
+        if isinstance(item, Compaction):
+            self._compaction(item)
         if isinstance(item, FunctionCall) and item.code_item_id is not None:
             item.code_item_id = self._items.get(item.code_item_id)
         if isinstance(item, CodeInterpreterCall):
@@ -103,6 +111,10 @@ class Renewal:
             )
         else:
             _check_storable(msgspec.to_builtins(item), place)
+
+    def _compaction(self, item: Compaction) -> None:
+        item.encrypted_content = ""  # Whoever exported it: it is another owner's, or may be.
+        item.keeps = [self._items[kept] for kept in item.keeps if kept in self._items]
 
 
 def _check_parts(message: InputMessage, place: str) -> None:

@@ -10,6 +10,7 @@ from codeact.dialect.markup import CLOSE, OPEN
 from codeact.errors import InvalidRequest
 from codeact.events import (
     CodeInterpreterCall,
+    Compaction,
     FunctionCallOutput,
     ImageOutput,
     Input,
@@ -31,6 +32,7 @@ from codeact.runs.sent_calls import (
     ShellOutputItem,
     texts_of,
 )
+from codeact.runs.sent_compactions import CompactionItem, CompactionTrigger, SealedCompaction
 from codeact.store.references import reference
 
 __all__ = [
@@ -155,6 +157,8 @@ InputItem = (
     | ShellOutputItem
     | SearchCallItem
     | SearchOutputItem
+    | CompactionItem
+    | CompactionTrigger
 )
 
 
@@ -164,7 +168,7 @@ class SealedReasoning(msgspec.Struct):
     sealed: str
 
 
-Given = Input | ItemReference | FunctionCallItem | SealedReasoning
+Given = Input | ItemReference | FunctionCallItem | SealedReasoning | SealedCompaction
 """A checked item of the input. Items that are not yet `Input` must be looked up in the database, or decrypted."""
 
 
@@ -203,6 +207,10 @@ def as_messages(value: str | list[InputItem]) -> list[Given]:
                 messages += _code_messages(code or "", "".join(logs))
             case ReasoningItem(str(sealed)):
                 messages.append(SealedReasoning(sealed))
+            case CompactionItem(sealed):
+                messages.append(SealedCompaction(sealed, f"input[{index}].encrypted_content"))
+            case CompactionTrigger():
+                raise CompactionTrigger.misplaced(f"input[{index}]")
             case ItemReference() | FunctionCallItem():
                 messages.append(item)
             case FunctionOutputItem(call_id, output) | CustomOutputItem(call_id, output):
@@ -220,7 +228,9 @@ def answer_id(value: str | list[InputItem]) -> str | None:
     if isinstance(value, str):
         return None
     for item in reversed(value):
-        if isinstance(item, ItemReference | CodeItem) or (isinstance(item, MessageItem) and item.role == "assistant"):
+        if isinstance(item, ItemReference | CodeItem | CompactionItem) or (
+            isinstance(item, MessageItem) and item.role == "assistant"
+        ):
             return item.id
     return None
 
@@ -230,6 +240,8 @@ def from_item(item: Any) -> list[Input]:
     match item:
         case Message(content=content):
             return [_input_message("assistant", "".join(part.text for part in content))]
+        case Compaction(text=text, encrypted_content=sealed):
+            return [Compaction(id=new_id("cmp"), text=text, encrypted_content=sealed)]
         case CodeInterpreterCall(code=code, observation=observation):
             return _code_messages(code, "", observation=observation)
     return []
@@ -244,8 +256,8 @@ def as_text(item: FunctionCallItem | FunctionCallOutput, names: Mapping[str, str
             return _input_message("user", f"{names.get(item.call_id, 'The function')}() returned:\n{item.output}")
 
 
-def has_content(message: Input | SealedReasoning) -> bool:
-    if isinstance(message, SealedReasoning):
+def has_content(message: Input | SealedReasoning | SealedCompaction) -> bool:
+    if isinstance(message, SealedReasoning | SealedCompaction | Compaction):
         return False
     return isinstance(message, FunctionCallOutput) or any(
         part.get("text", "").strip() or part["type"] in ("input_image", "input_file") for part in message.content

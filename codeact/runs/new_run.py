@@ -34,7 +34,8 @@ class NewRun:
     dialect to the settings and the model's profile. `model_calls`: code may ask models by itself. Code can call
     `functions` of this process beside the client's `tools`. With `collects_files` the answer cites the files that its
     code wrote, if it is stored. With `encrypted_reasoning` items of reasoning hold what their model wants back,
-    encrypted.
+    encrypted. A prompt of more than `compact_threshold` tokens is compacted; with `compact_only` the conversation is
+    compacted and nothing is answered.
     """
 
     owner: str
@@ -68,11 +69,18 @@ class NewRun:
     model_calls: bool = False
     collects_files: bool = True
     encrypted_reasoning: bool = False
+    compact_threshold: int | None = None
+    compact_only: bool = False
 
     @property
     def told(self) -> str | None:
         """The instructions that the model reads: the client's, and how long it wants answers."""
         return "\n\n".join(filter(None, (self.instructions, VERBOSITY.get(self.text.verbosity or "")))) or None
+
+    @property
+    def may_compact(self) -> bool:
+        """Whether its conversation may be compacted."""
+        return self.compact_only or self.compact_threshold is not None or self.truncation == "auto"
 
     @property
     def choice(self) -> ToolChoice:

@@ -2,18 +2,18 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from codeact.concurrency.concurrently import concurrently
 from codeact.errors import InvalidRequest, NotFound
-from codeact.events import FunctionCallOutput, Input, InputMessage
+from codeact.events import Compaction, FunctionCallOutput, Input, InputMessage
 from codeact.runs.input_items import (
     FunctionCallItem,
     Given,
     InputItem,
     ItemReference,
-    SealedReasoning,
     as_messages,
     as_text,
     from_item,
@@ -21,6 +21,7 @@ from codeact.runs.input_items import (
 from codeact.runs.media import Blobs, blobs_of, find_media, is_plain, put_media, store_media
 from codeact.runs.new_run import NewRun
 from codeact.runs.resume_points import EphemeralResponses, ResumePoint
+from codeact.runs.sealed_compaction import conversation_of, opened_compactions
 from codeact.runs.sealed_reasoning import opened
 from codeact.store import Blob
 from codeact.store.repositories.threads import Attachment
@@ -85,10 +86,23 @@ class Preparation:
         if new_run.conversation_id is not None:
             at = await threads.of_conversation(new_run.conversation_id, owner=self._owner)
             return ResumePoint(at, workspace_id=at.conversation_id)
+        if (compacted := await self._compacted()) is not None:
+            return compacted
         if new_run.answer_id is None:
             return await self._find_pending_call() or ResumePoint()
         waits, around = await concurrently(self._find_pending_call, self._retold)
         return waits or around
+
+    async def _compacted(self) -> ResumePoint | None:
+        """In the conversation that an encrypted compaction names, with its sandbox; the request tells what counts."""
+        conversation_id = await conversation_of(self._new_run.messages, self._store, owner=self._owner)
+        if conversation_id is None:
+            return None
+        try:
+            found = await self._store.threads.of_conversation(conversation_id, owner=self._owner)
+        except NotFound:
+            return None
+        return ResumePoint(replace(found, previous=None), workspace_id=conversation_id, retold=True)
 
     async def _retold(self) -> ResumePoint:
         """If the client resends a complete history that we produced, ignores our stored copy but keeps that sandbox."""
@@ -114,13 +128,14 @@ class Preparation:
         """
         new_run = self._new_run
         sent_items = _trailing(self._sent_items) if self._only_trailing else self._sent_items
+        sent_items = await opened_compactions(sent_items, self._store, owner=self._owner)
         sent_items = await opened(sent_items, self._store, owner=self._owner)
         messages = _resolved(sent_items, self._referenced, calls_are_known=self._calls_are_known)
         await self._check_outputs(messages, resume_point)
         messages = await put_media(messages, self._blobs())
         if new_run.conversation_id is not None:
             messages = [*resume_point.at.waiting, *messages]
-        if not messages and new_run.generate:
+        if not messages and new_run.generate and not new_run.compact_only:
             raise InvalidRequest("'input' is empty: send the user's text.", param="input")
         return messages
 
@@ -164,7 +179,7 @@ class Preparation:
 
 async def received(items: list[InputItem], store: RunStore, *, owner: str) -> list[Input]:
     """Items as a client sends them, as they are stored: references resolved, images and files put away."""
-    sent_items = await opened(as_messages(items), store, owner=owner)
+    sent_items = await opened(await opened_compactions(as_messages(items), store, owner=owner), store, owner=owner)
     messages = _resolved(sent_items, await _referenced(sent_items, store, owner=owner))
     return await store_media(messages, blobs_of(store, owner=owner))
 
@@ -189,9 +204,9 @@ def _resolved(
             if item.id not in referenced:
                 raise NotFound(f"There is no item '{item.id}'.", param="input")
             found += from_item(referenced[item.id])
-        elif isinstance(item, InputMessage) or (calls_are_known and isinstance(item, FunctionCallOutput)):
+        elif isinstance(item, InputMessage | Compaction) or (calls_are_known and isinstance(item, FunctionCallOutput)):
             found.append(item)
-        elif not calls_are_known and not isinstance(item, SealedReasoning):
+        elif not calls_are_known and isinstance(item, FunctionCallItem | FunctionCallOutput):
             found.append(as_text(item, names))
     return found
 

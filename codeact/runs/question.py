@@ -31,7 +31,7 @@ from codeact.runs.new_run import NewRun
 from codeact.runs.preparation import Preparation
 from codeact.runs.resume_points import EphemeralResponses, ResumePoint
 from codeact.runs.run import Run
-from codeact.runs.sealed_reasoning import sealing
+from codeact.runs.seals import seals_for
 from codeact.settings import Settings
 from codeact.store.allowance import Allowance, Allowances
 from codeact.store.repositories.threads import Moved
@@ -191,11 +191,14 @@ class Question:
         """What the answer needs beyond the question itself; read once the client knows that it has begun."""
         is_told = run.response.notices or not run.is_queued
         late = [] if is_told else kernel_notes(run.response, code, workspace, resume_point)
-        seal = await sealing(store, owner=run.owner) if self._new_run.encrypted_reasoning else None
+        stored_id = None if run.conversation_id.startswith(UNSTORED) else run.conversation_id
+        seals = await seals_for(self._new_run, store, conversation_id=stored_id)
         conversation = [*await resume_point.history(store), *late, *messages]
+        if self._new_run.compact_only:
+            run.conversation = conversation
         files = input_files(conversation, get=read.get_blob)
         options = self._options(files, run, workspace, read.get_blob)
-        return await inline_media(conversation, get=read.get_blob), replace(options, seal_reasoning=seal)
+        return await inline_media(conversation, get=read.get_blob), replace(options, **seals)
 
     def _response(self, resume_point: ResumePoint, workspace_id: str, model: Model) -> e.Response:
         new_run = self._new_run
@@ -255,6 +258,8 @@ class Question:
             answer_format=new_run.answer_format,
             window_tokens=settings.options_of(run.response.model).window_tokens,
             load_image=partial(shown_image, get=get),
+            compact_threshold=new_run.compact_threshold,
+            compact_only=new_run.compact_only,
         )
 
     def _tools(self, model: Model) -> Toolbox:

@@ -4,7 +4,7 @@ A run belongs to the server, not to a socket: a slow or lost client changes noth
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import msgspec
@@ -56,6 +56,8 @@ class Run:
         self._recorder = Recorder(
             response, owner=owner, store=store, writer=writer, store_timeout_s=store_timeout_s, allowance=self.allowance
         )
+        self.conversation: Sequence[e.Input | e.Item] = ()
+        """What a compaction alone was made of; images of the user's are blobs."""
         self._stop = Stop()
         self._turn: Callable[[], Awaitable[None]] | None = None
 

@@ -42,7 +42,8 @@ class Function:
 
     `parameters` and `returns` are JSON schemas. `kinds` contains the arguments that are not plain ones, such as
     `*args`. `is_builtin`: the kernel's Python already has a function of this name. Without `answer`, it is a function
-    of the client: a call ends the response, and the client's next request contains the value.
+    of the client: a call ends the response, and the client's next request contains the value. `gives_way`: it does not
+    replace a variable of the user's code that has its name.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Function:
     returns: Mapping[str, Any] | None = None
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     is_builtin: bool = False
+    gives_way: bool = False
 
     @property
     def path(self) -> str:

@@ -32,8 +32,8 @@ _HEAD = [
 def kernel_module(functions: Sequence[Function], types: TypeNames, *, searchable: bool) -> str:
     """Code that puts the functions into the user's namespace, replacing those from an earlier response.
 
-    `searchable` adds `search_tools(query)`. Types are added too, unless the user's code has something else under their
-    names.
+    `searchable` adds `search_tools(query)`. Types, and functions that give way, are added too, unless the user's code
+    has something else under their names.
     """
     plain = [function for function in functions if function.server is None and not function.is_builtin]
     servers: dict[str, list[Function]] = {}
@@ -47,7 +47,8 @@ def kernel_module(functions: Sequence[Function], types: TypeNames, *, searchable
         for member in members:
             body = "".join(f"    {line}\n" for line in sources[member.path].splitlines())
             parts.append(f"    @staticmethod\n{body}")
-    names = [identifier(function.name) for function in plain] + list(servers)
+    polite = [identifier(function.name) for function in plain if function.gives_way]
+    names = [identifier(function.name) for function in plain if not function.gives_way] + list(servers)
     if searchable:
         parts.append(_search(functions, types))
         names.append(SEARCH)
@@ -61,9 +62,9 @@ def kernel_module(functions: Sequence[Function], types: TypeNames, *, searchable
         "        del space[name]\n"
         "module = sys.modules['codeact_functions'] = types.ModuleType('codeact_functions')\n"
         f"exec(compile({source!r}, '<codeact_functions>', 'exec'), module.__dict__)\n"
-        f"module.NAMES = {names + list(types.fields)!r}\n"
+        f"module.NAMES = {names + polite + list(types.fields)!r}\n"
         f"space.update((name, getattr(module, name)) for name in {names!r})\n"
-        f"for name in {list(types.fields)!r}:\n"
+        f"for name in {polite + list(types.fields)!r}:\n"
         "    space.setdefault(name, getattr(module, name))\n"
         "space['CallError'] = module.CallError\n"
     )

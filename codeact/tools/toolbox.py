@@ -71,7 +71,7 @@ class Toolbox:
 
     @property
     def _is_searchable(self) -> bool:
-        return len(self._full) > PROMPT_CHARS and SEARCH not in self._paths
+        return len(self._full) > PROMPT_CHARS and SEARCH not in self
 
     def __bool__(self) -> bool:
         return bool(self._functions)
@@ -79,6 +79,14 @@ class Toolbox:
     def get(self, name: str) -> Function | None:
         """Finds a function by the name in a call."""
         return self._functions.get(name)
+
+    def __contains__(self, name: str) -> bool:
+        """Whether code has a function, or the functions of a server, under this name."""
+        return name in self._paths
+
+    def joined_by(self, function: Function) -> "Toolbox":
+        """These functions and one more; only these where one of them has its name."""
+        return self if function.path in self else Toolbox([*self._functions.values(), function])
 
     def described(self) -> str:
         """The description for the model: full docstrings, or only signatures, or only names, whichever fits.

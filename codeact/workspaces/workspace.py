@@ -34,7 +34,11 @@ class StagedFile:
 
 
 class Workspace:
-    """The sandbox of one conversation. It runs one execution at a time, since a conversation has one run at a time."""
+    """The sandbox of one conversation. It runs one execution at a time, since a conversation has one run at a time.
+
+    `masked_outputs` and `masked_codes` are the ids of the code blocks whose output or code the prompts leave out (see
+    `codeact.context.masking`). They are kept here so that the prompts of the next answer begin like those of the last.
+    """
 
     def __init__(
         self,
@@ -61,6 +65,8 @@ class Workspace:
         self._placed: set[tuple[str, StagedFile]] = set()
         self.suspended: Suspended | None = None
         self._only_warmed = False
+        self.masked_outputs: set[str] = set()
+        self.masked_codes: set[str] = set()
 
     @property
     def container_id(self) -> str | None:

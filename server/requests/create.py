@@ -22,6 +22,7 @@ from codeact.runs.input_items import (
     mark_messages,
 )
 from codeact.runs.new_run import NewRun
+from codeact.runs.sent_compactions import CompactionTrigger
 from codeact.server.auth.caller import Caller
 from codeact.server.requests.pages import ENCRYPTED_REASONING, Included
 from codeact.server.requests.parameters import checked
@@ -80,6 +81,13 @@ class PromptCacheOptions(msgspec.Struct, forbid_unknown_fields=True):
     prewarm: bool | None = None
 
 
+class ContextManagement(msgspec.Struct, forbid_unknown_fields=True):
+    """When a prompt has passed `compact_threshold` tokens, the conversation is compacted."""
+
+    type: Literal["compaction"]
+    compact_threshold: Annotated[int, Meta(ge=1_000, le=10**9)]
+
+
 class CreateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The body of `response.create` and `POST /v1/responses`. A field that only accepts null is not supported."""
 
@@ -111,7 +119,7 @@ class CreateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     prompt_cache_key: str | None = None
     prompt_cache_retention: Literal["in_memory"] | None = None
     top_logprobs: Literal[0] | None = None
-    context_management: None = None
+    context_management: Annotated[list[ContextManagement], Meta(max_length=1)] | None = None
     moderation: None = None
     prompt: None = None
     prompt_cache_options: PromptCacheOptions | None = None
@@ -123,6 +131,7 @@ class CreateRequest(CreateBody):
     """A validated body. `messages` is its `input` as a list."""
 
     messages: list[Given]
+    compact_only: bool = False
 
     @property
     def conversation_id(self) -> str | None:
@@ -158,12 +167,16 @@ def parse_create(body: Any) -> CreateRequest:
 
 def finished(body: CreateBody) -> CreateRequest:
     """Adds the input as messages. Raises `InvalidRequest` if there is nothing to answer."""
-    messages = as_messages(body.input)
-    if not any(isinstance(message, ItemReference | FunctionCallItem) or has_content(message) for message in messages):
+    items = body.input
+    compact_only = bool(items) and isinstance(items[-1], CompactionTrigger)
+    messages = as_messages(items[:-1] if compact_only else items)
+    if not compact_only and not any(
+        isinstance(message, ItemReference | FunctionCallItem) or has_content(message) for message in messages
+    ):
         if body.generate is not False and body.conversation is None:
             raise InvalidRequest("'input' is empty: send the user's text.", param="input")
         messages = []
-    return CreateRequest(**msgspec.structs.asdict(body), messages=messages)
+    return CreateRequest(**msgspec.structs.asdict(body), messages=messages, compact_only=compact_only)
 
 
 def new_run(request: CreateRequest, caller: Caller) -> NewRun:
@@ -196,6 +209,8 @@ def new_run(request: CreateRequest, caller: Caller) -> NewRun:
         safety_identifier=request.safety_identifier,
         prompt_cache_key=request.prompt_cache_key,
         dialect=request.dialect,
+        compact_threshold=next((each.compact_threshold for each in request.context_management or ()), None),
+        compact_only=request.compact_only,
         encrypted_reasoning=ENCRYPTED_REASONING in (request.include or ()),
         model_calls=bool(request.model_calls),
     )

@@ -16,8 +16,9 @@ from codeact.runs.run import Run
 from codeact.runs.streams import EventsExpired
 from codeact.server.auth.caller import caller_of, owner_of
 from codeact.server.documents import document_response
-from codeact.server.errors import json_response
+from codeact.server.errors import json_response, raised
 from codeact.server.openapi import operation
+from codeact.server.requests.compact import CompactBody, CompactedResponse, compact_run, compacted_response
 from codeact.server.requests.create import CreateBody, parse_create
 from codeact.server.requests.pages import Included, ItemList, PageQuery, page_of
 from codeact.server.requests.parameters import read_json, read_parameters
@@ -101,6 +102,18 @@ async def delete(request: Request) -> Response:
     return json_response(Deleted(response_id))
 
 
+@operation(CompactedResponse, body=CompactBody)
+async def compact(request: Request) -> Response:
+    """Compacts a conversation: what it gives is sent in place of the messages. Nothing is stored."""
+    services: Services = request.app.state.codeact
+    caller = caller_of(request)
+    body = await read_json(request, services.settings.max_message_bytes)
+    run = await services.service.compact(compact_run(body, caller), caller=caller)
+    if run.response.error is not None:
+        raise raised(run.response.error)
+    return await document_response(compacted_response(run.response, run.conversation))
+
+
 @operation(ItemList, query=PageQuery)
 async def input_items(request: Request) -> Response:
     """The response's input items, page by page."""
@@ -131,6 +144,7 @@ async def _stored(services: Services, response_id: str, owner: str) -> Any:
 
 routes = [
     Route("/v1/responses", create, methods=["POST"]),
+    Route("/v1/responses/compact", compact, methods=["POST"]),
     Route("/v1/responses/{response_id}", retrieve, methods=["GET"]),
     Route("/v1/responses/{response_id}", delete, methods=["DELETE"]),
     Route("/v1/responses/{response_id}/cancel", cancel, methods=["POST"]),

@@ -11,6 +11,7 @@ from codeact.dashboard.drawing.markup import plain, prose, revealed
 from codeact.dashboard.drawing.outputs import TEXT_CHARS, draw
 from codeact.events import (
     CodeInterpreterCall,
+    Compaction,
     FunctionCall,
     FunctionCallOutput,
     Input,
@@ -43,6 +44,9 @@ def question(items: Sequence[Input]) -> None:
             with st.chat_message("tool", avatar=":material/function:"):
                 st.code(excerpt(item.output, TEXT_CHARS), language="json")
             continue
+        if isinstance(item, Compaction):
+            _compaction(item)
+            continue
         with st.chat_message("user" if item.role == "user" else item.role, avatar=_avatar(item.role)):
             for part in item.content:
                 match part:
@@ -74,6 +78,8 @@ def items(output: Sequence[Item], owner: str, *, live: tuple[str, Sequence[Outpu
             case Reasoning():
                 with st.expander("Reasoning", icon=":material/psychology:"):
                     st.markdown(prose("".join(part.text for part in item.content)))
+            case Compaction():
+                _compaction(item)
             case CodeInterpreterCall():
                 _code(item, owner, live[1] if live is not None and live[0] == item.id else None)
             case FunctionCall() | McpCall():
@@ -88,6 +94,12 @@ def items(output: Sequence[Item], owner: str, *, live: tuple[str, Sequence[Outpu
                         st.code(
                             excerpt(str(item.error or item.output or ""), TEXT_CHARS), language=None, wrap_lines=True
                         )
+
+
+def _compaction(item: Compaction) -> None:
+    if item.text:
+        with st.expander("Earlier messages were summarised", icon=":material/compress:"):
+            st.code(revealed(excerpt(item.text, TEXT_CHARS)), language=None, wrap_lines=True)
 
 
 def _code(call: CodeInterpreterCall, owner: str, live: Sequence[Output] | None) -> None:

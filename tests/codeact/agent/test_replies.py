@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 import pytest
@@ -17,6 +17,7 @@ from codeact.agent.response_builder import ResponseBuilder
 from codeact.agent.turn import Completions
 from codeact.model import Finish, ReasoningDelta, TextDelta, ToolCall
 from codeact.models.scripted import ScriptedModel, Step, Turn
+from codeact.workspaces.workspace import Workspace
 from sandbox_pool.outputs import ExecutionResult
 from tests.server.conftest import in_thread
 
@@ -45,6 +46,10 @@ class Answering:
         return str(self.model.calls[-1][-1].content)
 
 
+async def no_pool() -> NoReturn:
+    raise AssertionError("no code runs")
+
+
 @asynccontextmanager
 async def answering(
     *turns: Turn, name: str = "scripted", options: AgentOptions | None = None
@@ -62,7 +67,8 @@ async def answering(
     question = e.InputMessage(id="msg_1", role="user", content=[{"type": "input_text", "text": "6*7?"}])
     async with anyio.create_task_group() as tasks:
         builder = ResponseBuilder(response, emit, started=0.0)
-        completions = Completions(builder, [question], model, options or AgentOptions(), claim, tasks)
+        workspace = Workspace(no_pool, owner="local")
+        completions = Completions(builder, [question], model, options or AgentOptions(), claim, tasks, workspace)
         yield Answering(response, completions, builder, model, events)
 
 

@@ -1,0 +1,201 @@
+"""Compacts a conversation that is too long: facts from the kernel and the model's own words take its place.
+
+It happens between two calls of the model, at a threshold that the request names, or where the window leaves no room
+after old output and code were left out.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+
+import anyio
+
+from codeact import events as e
+from codeact import telemetry
+from codeact.agent.compaction_items import CompactionItems
+from codeact.agent.options import AgentOptions
+from codeact.agent.prompting import Prompting
+from codeact.agent.recall import numbered
+from codeact.agent.reply_text import encodable
+from codeact.context.compaction import kept_ids, questions
+from codeact.context.compaction_text import ASK, compaction_text, earlier_of, told
+from codeact.context.tokens import estimated_tokens
+from codeact.dialect.base import Said
+from codeact.dialect.markup import OPEN
+from codeact.errors import CodeActError, CompactionFreesTooLittle
+from codeact.model import ChatMessage, Model, Sampling, TextDelta, Usage
+from codeact.workspaces.workspace import Workspace
+from sandbox_pool.errors import SandboxError
+from sandbox_pool.inventory import Inventory
+from sandbox_pool.logs import Logger
+
+__all__ = ["Compacting"]
+
+log = Logger(__name__)
+
+TOO_LITTLE = 0.8
+"""A prompt that still has more than this part of its limit was not worth a compaction."""
+AIM = 0.6
+KEPT_SHARE = 0.25
+"""Of the limit: for what stays word for word."""
+WORDS_TOKENS, WORDS_CHARS, WORDS_S = 1_024, 8_000, 60.0
+FEWEST_CHARS, MOST_CHARS = 700, 24_000
+CHARS_PER_TOKEN = 3
+TOLD_CHARS = 8_000
+WITHOUT_LIMIT_TOKENS = 32_000
+"""Stands for the limit where a client asks for a compaction and nobody knows the window."""
+
+
+class Compacting:
+    """The compactions of one answer. `book` takes in what their calls of the model used."""
+
+    def __init__(
+        self,
+        items: CompactionItems,
+        prompting: Prompting,
+        model: Model,
+        options: AgentOptions,
+        workspace: Workspace,
+        book: Callable[[Usage], None],
+    ) -> None:
+        self._items = items
+        self._prompting = prompting
+        self._model = model
+        self._options = options
+        self._workspace = workspace
+        self._book = book
+        self._gave_up = False
+
+    async def before_call(self, *, output_tokens: int | None) -> None:
+        """Compacts where the next prompt is too long. `output_tokens` is how much the model may still write.
+
+        Raises:
+            CompactionFreesTooLittle: The prompt has passed the request's own threshold, and nothing can be done.
+        """
+        threshold = self._options.compact_threshold
+        if threshold is not None:
+            tokens = await self._prompting.tokens(room_tokens=threshold)
+            if tokens > threshold and (left := await self._compact(threshold, tokens, output_tokens)) > (
+                TOO_LITTLE * threshold
+            ):
+                raise CompactionFreesTooLittle(
+                    f"The conversation passed the compact_threshold of {threshold:,} tokens, and a compaction leaves"
+                    f" about {left:,} of them: the instructions and the newest messages. Raise the threshold."
+                )
+        room = self._prompting.room_tokens if self._options.truncate else None
+        if room is not None and not self._gave_up:
+            tokens = await self._prompting.mask(room_tokens=room)
+            if tokens > room:  # Where little can be freed, the oldest messages are dropped in this answer.
+                self._gave_up = await self._compact(room, tokens, output_tokens) > TOO_LITTLE * room
+
+    async def now(self, *, output_tokens: int | None) -> None:
+        """Compacts the conversation, however short it is; what the user said stays beside it."""
+        limit = self._prompting.room_tokens or WITHOUT_LIMIT_TOKENS
+        await self._write(limit, self._prompting.items(), [], output_tokens, spare_tokens=AIM * limit)
+
+    async def _compact(self, limit_tokens: int, tokens: int, output_tokens: int | None) -> int:
+        """Returns how many of the `tokens` the prompt has then. Where little can go nothing is done."""
+        items = self._prompting.items()
+        keeps = kept_ids(items, room_chars=int(KEPT_SHARE * limit_tokens * CHARS_PER_TOKEN))
+        kept = [item for item in items if getattr(item, "id", None) in keeps]
+        rest = await self._prompting.tokens_of(kept, room_tokens=limit_tokens)
+        if tokens - rest <= (1 - TOO_LITTLE) * limit_tokens:
+            return tokens
+        await self._write(limit_tokens, items, keeps, output_tokens, spare_tokens=AIM * limit_tokens - rest)
+        return await self._prompting.tokens(room_tokens=limit_tokens)
+
+    async def _write(
+        self,
+        limit_tokens: int,
+        items: Sequence[Said],
+        keeps: list[str],
+        output_tokens: int | None,
+        *,
+        spare_tokens: float,
+    ) -> None:
+        await self._items.begin()
+        words = await self._words(limit_tokens, output_tokens)
+        inventory = await self._inventory()
+        everything = self._prompting.everything()
+        earlier = next((item.text for item in items if isinstance(item, e.Compaction)), "")
+        covered = [item for item in items if keeps and getattr(item, "id", None) not in keeps]
+        most_chars = max(FEWEST_CHARS, min(MOST_CHARS, int(spare_tokens * CHARS_PER_TOKEN)))
+        while True:
+            text = compaction_text(
+                words=words,
+                said=questions(covered),
+                inventory=inventory,
+                blocks=len(numbered(everything)),
+                most_chars=most_chars,
+                earlier=earlier_of(earlier),
+            )
+            if most_chars <= FEWEST_CHARS or estimated_tokens(text) <= spare_tokens:
+                break
+            most_chars = max(FEWEST_CHARS, int(most_chars * min(0.9, spare_tokens / estimated_tokens(text))))
+        kept = [item for item in items if getattr(item, "id", None) in keeps]
+        await self._items.end(text, sealed=self._sealed(text, kept), keeps=keeps)
+        self._prompting.offer_recall()
+        log.info("conversation compacted", model=self._model.name, chars=len(text), kept=len(keeps))
+
+    def _sealed(self, text: str, kept: Sequence[Said]) -> str:
+        """The text for a client, which may send it back without the items that stay beside it here."""
+        seal = self._options.seal_compaction
+        last = told(kept, most_chars=TOLD_CHARS)
+        return "" if seal is None else seal(f"{text}\n\n{last}" if last else text)
+
+    async def _inventory(self) -> Inventory | None:
+        """None where no kernel runs, or it does not say what it holds."""
+        sandbox = self._workspace.living
+        try:
+            return None if sandbox is None else await sandbox.inventory()
+        except SandboxError as error:
+            log.warning("no inventory for a compaction", sandbox=sandbox.id if sandbox else None, reason=error.message)
+            return None
+
+    async def _words(self, limit_tokens: int, output_tokens: int | None) -> str:
+        """What the model writes of aims, decisions and open ends; empty where it cannot."""
+        most_tokens = min(WORDS_TOKENS, limit_tokens // 6)
+        if output_tokens is not None:
+            most_tokens = min(most_tokens, output_tokens)
+        if most_tokens <= 0:
+            return ""
+        sampling = Sampling(
+            temperature=self._options.sampling.temperature,
+            top_p=self._options.sampling.top_p,
+            max_output_tokens=most_tokens,
+            tools=self._prompting.dialect.tools,
+            tool_choice="none",
+        )
+        said: list[str] = []
+        usage: Usage | None = None
+        try:
+            room = self._prompting.room_tokens
+            room = None if room is None else room - int(estimated_tokens(ASK))
+            messages = _asked(await self._prompting.within(room))
+            with anyio.move_on_after(WORDS_S), telemetry.model_call(self._model.name) as span:
+                async with aclosing(self._model.stream(messages, sampling)) as events:
+                    async for event in events:
+                        if isinstance(event, Usage):
+                            usage = event
+                        elif isinstance(event, TextDelta) and sum(map(len, said)) < WORDS_CHARS:
+                            said.append(event.text)
+                telemetry.note_usage(span, self._model.name, usage)
+            text = "".join(said)
+            if usage is None and text:
+                usage = await self._model.estimate(messages, text)
+        except CodeActError as error:
+            log.warning("no words for a compaction", model=self._model.name, reason=error.message)
+            return ""
+        finally:
+            if usage is not None:
+                self._book(usage)
+        return encodable(text.rpartition("</think>")[2].partition(OPEN)[0]).strip()
+
+
+def _asked(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """The messages, with the request for the words behind them."""
+    *before, last = messages
+    if last.role != "user":
+        return [*messages, ChatMessage("user", ASK)]
+    if isinstance(last.content, str):
+        return [*before, ChatMessage("user", f"{last.content}\n\n{ASK}")]
+    return [*before, ChatMessage("user", [*last.content, {"type": "text", "text": ASK}])]

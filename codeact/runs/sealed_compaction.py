@@ -1,0 +1,79 @@
+"""Compactions that a client holds encrypted (`encrypted_content`): the text that a model reads, for one owner alone.
+
+The encrypted content names the conversation too, so that a client that sends it back keeps that one's sandbox.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from codeact.errors import InvalidRequest
+from codeact.events import Compaction
+from codeact.ids import new_id
+from codeact.runs.sent_compactions import SealedCompaction
+from codeact.sealing import Sealer, Unsealable
+from codeact.store.run_store import RunStore
+
+__all__ = ["compaction_seal", "conversation_of", "opened_compactions"]
+
+KIND = "compaction"
+MOST_CHARS = 400_000
+"""Of the encrypted content: several times what a compaction of ours has."""
+T = TypeVar("T")
+
+
+class _Content(msgspec.Struct):
+    text: str
+    conversation_id: str | None = None
+
+
+_decoder = msgspec.json.Decoder(_Content)
+
+
+async def compaction_seal(store: RunStore, *, owner: str, conversation_id: str | None) -> Callable[[str], str]:
+    """Gives a text its `encrypted_content`. `conversation_id` is None where the conversation is not stored."""
+    sealer = await store.sealing.sealer()
+
+    def seal(text: str) -> str:
+        return sealer.seal(KIND, msgspec.json.encode(_Content(text, conversation_id)), owner=owner)
+
+    return seal
+
+
+async def opened_compactions(messages: Sequence[T], store: RunStore, *, owner: str) -> list[T | Compaction]:
+    """The messages, with the compactions in place of the encrypted ones.
+
+    Raises `InvalidRequest` for one that was not encrypted here for this owner, or was changed.
+    """
+    if not any(isinstance(message, SealedCompaction) for message in messages):
+        return list(messages)
+    sealer = await store.sealing.sealer()
+    found: list[T | Compaction] = []
+    for message in messages:
+        if isinstance(message, SealedCompaction):
+            text = _open(message, sealer, owner).text
+            found.append(Compaction(id=new_id("cmp"), text=text, encrypted_content=message.sealed))
+        else:
+            found.append(message)
+    return found
+
+
+async def conversation_of(messages: Sequence[object], store: RunStore, *, owner: str) -> str | None:
+    """The conversation that the last encrypted compaction names. Raises `InvalidRequest` as `opened_compactions`."""
+    sealed = [message for message in messages if isinstance(message, SealedCompaction)]
+    return _open(sealed[-1], await store.sealing.sealer(), owner).conversation_id if sealed else None
+
+
+def _open(message: SealedCompaction, sealer: Sealer, owner: str) -> _Content:
+    try:
+        if len(message.sealed) > MOST_CHARS:
+            raise Unsealable("It is too long.")
+        return _decoder.decode(sealer.open(KIND, message.sealed, owner=owner).content)
+    except (Unsealable, msgspec.MsgspecError):
+        raise InvalidRequest(
+            "The 'encrypted_content' of this compaction was not made by this server for you, or it was changed. Send it"
+            " back as it came, or send the messages that it stands for.",
+            param=message.param,
+            code="invalid_encrypted_content",
+        ) from None
