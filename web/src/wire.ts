@@ -51,6 +51,21 @@ export interface CodeOutput {
   sequence_number: number;
 }
 
+export interface Compaction {
+  type: "compaction";
+  id: string;
+  encrypted_content: string;
+  "codeact:text": string;
+  "codeact:keeps": string[];
+}
+
+export interface CompactionCompacting {
+  type: "response.compaction.compacting";
+  item_id: string;
+  output_index: number;
+  sequence_number: number;
+}
+
 export interface ContainerFileCitation {
   type: "container_file_citation";
   container_id: string;
@@ -312,14 +327,14 @@ export interface NoticeEvent {
 export interface OutputItemAdded {
   type: "response.output_item.added";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall | Compaction;
   sequence_number: number;
 }
 
 export interface OutputItemDone {
   type: "response.output_item.done";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall | Compaction;
   sequence_number: number;
 }
 
@@ -413,7 +428,7 @@ export interface Response {
   incomplete_details: IncompleteDetails | null;
   instructions: string | null;
   metadata: Record<string, string>;
-  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall)[];
+  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall | Compaction)[];
   conversation: ConversationRef | null;
   previous_response_id: string | null;
   background: boolean;
@@ -562,6 +577,7 @@ export type Event =
   | InterpreterInterpreting
   | CodeOutput
   | InterpreterCompleted
+  | CompactionCompacting
   | FunctionArgumentsDelta
   | FunctionArgumentsDone
   | McpArgumentsDelta
@@ -579,14 +595,16 @@ export type Event =
 
 export type Input =
   | InputMessage
-  | FunctionCallOutput;
+  | FunctionCallOutput
+  | Compaction;
 
 export type Item =
   | Message
   | Reasoning
   | CodeInterpreterCall
   | FunctionCall
-  | McpCall;
+  | McpCall
+  | Compaction;
 
 export type Output =
   | Stream
