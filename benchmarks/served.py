@@ -19,14 +19,14 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
-__all__ = ["Say", "codeact_server", "free_port", "model_server", "until_ok"]
+__all__ = ["Script", "codeact_server", "free_port", "model_server", "until_ok"]
 
-Say = Callable[[Sequence[dict[str, Any]]], AsyncIterator[str]]
+Script = Callable[[Sequence[dict[str, Any]]], AsyncIterator[str]]
 """A model: takes the messages of a chat and yields the words of its answer."""
 
 
 @asynccontextmanager
-async def model_server(say: Say) -> AsyncIterator[str]:
+async def model_server(say: Script) -> AsyncIterator[str]:
     """Runs an OpenAI-compatible server for this model; yields its address."""
 
     async def chat(request: Request) -> StreamingResponse:

@@ -70,10 +70,10 @@ async def measure(sandbox: str) -> dict[str, float]:
             await pool.until(lambda stats: stats.warm >= SIZE)
             with _long_steps() as steps:
                 for _ in range(ROUNDS):
-                    await _lend_all(pool, hits)
+                    await _lease_all(pool, hits)
                     await pool.until(lambda stats: stats.warm >= SIZE)
             for _ in range(ROUNDS):
-                tasks = asyncio.create_task(_lend_all(pool, []))
+                tasks = asyncio.create_task(_lease_all(pool, []))
                 while not tasks.done():
                     spawns.append(_spawn())
                     await asyncio.sleep(GAP_S / 2)
@@ -115,16 +115,16 @@ def _long_steps() -> Iterator[list[Step]]:
         setattr(events.Handle, "_run", run)  # noqa: B010
 
 
-async def _lend_all(pool: SandboxPool, waits_s: list[float]) -> None:
+async def _lease_all(pool: SandboxPool, waits_s: list[float]) -> None:
     """Leases as many sandboxes as are warm, one after the other, while others are started and removed."""
 
-    async def lend(began: float) -> None:
+    async def lease(began: float) -> None:
         async with pool.acquire():
             waits_s.append(time.perf_counter() - began)
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(SIZE):
-            tasks.create_task(lend(time.perf_counter()))
+            tasks.create_task(lease(time.perf_counter()))
             await asyncio.sleep(random.uniform(0, GAP_S))
 
 

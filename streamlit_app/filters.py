@@ -8,7 +8,7 @@ import streamlit as st
 from codeact.store import HistoryQuery
 from codeact.store.repositories.history import Sum
 
-__all__ = ["Asked", "Order", "pick"]
+__all__ = ["Order", "Selection", "pick"]
 
 AGES = {"any time": None, "24 h": 1, "7 d": 7, "30 d": 30, "90 d": 90, "1 y": 365}
 STATUSES = ["completed", "failed", "incomplete", "cancelled", "in_progress"]
@@ -22,10 +22,10 @@ SORTS: dict[str, Order] = {
 }
 YES_NO = {"yes": True, "no": False}
 
-Asked = tuple[HistoryQuery, str | None, Order]
+Selection = tuple[HistoryQuery, str | None, Order]
 
 
-def pick() -> Asked:
+def pick() -> Selection:
     """The query, the owner and the order. Every widget is bound to a URL parameter of the same name as its key."""
     left, right = st.columns([4, 1], vertical_alignment="bottom")
     text = left.text_input(

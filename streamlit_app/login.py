@@ -42,8 +42,8 @@ def sign_out_button() -> None:
 
 
 def _is_needed() -> bool:
-    asked_for = settings().require_keys is True
-    return asked_for or not is_loopback(st.get_option("server.address"))
+    is_required = settings().require_keys is True
+    return is_required or not is_loopback(st.get_option("server.address"))
 
 
 def _is_operators(key: str) -> bool:

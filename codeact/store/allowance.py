@@ -41,11 +41,11 @@ class Allowance:
 
     def counted(self, size_bytes: int) -> None:
         """Moves bytes from reserved to used: the sum in the database now includes them."""
-        given_back = min(size_bytes, self._taken_bytes)
-        self._taken_bytes -= given_back
+        released = min(size_bytes, self._taken_bytes)
+        self._taken_bytes -= released
         for account, _ in self._accounts:
             account.used_bytes += size_bytes
-            account.ahead_bytes -= given_back
+            account.ahead_bytes -= released
 
     def close(self) -> None:
         """Releases what was reserved and never counted. Call it when the answer has ended."""

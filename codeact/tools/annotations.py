@@ -71,9 +71,9 @@ class TypeNames:
         """The definitions as code, in which the types may refer to each other in any order."""
         return [f"{name} = TypedDict({name!r}, {fields!r})" for name, fields in self.fields.items()]
 
-    def begin(self, wished: str) -> str:
+    def begin(self, preferred: str) -> str:
         """Reserves a name for an object whose fields are not known yet."""
-        base = "".join(word[:1].upper() + word[1:] for word in re.findall(r"[A-Za-z0-9]+", wished[:60]))
+        base = "".join(word[:1].upper() + word[1:] for word in re.findall(r"[A-Za-z0-9]+", preferred[:60]))
         base = base if base[:1].isalpha() else f"Type{base}"
         name, number = base, 2
         while name in self._taken or name in self.fields:
@@ -184,8 +184,8 @@ class _Writer:
             and 0 < len(properties) <= MOST_FIELDS
             and len(self._types.fields) < MOST_TYPES
         ):
-            wished = target.get("title")
-            self._known[place] = self._types.begin(wished if isinstance(wished, str) and wished else name)
+            preferred = target.get("title")
+            self._known[place] = self._types.begin(preferred if isinstance(preferred, str) and preferred else name)
             fields = self._fields(target, properties, root, depth - 1)
             self._known[place] = self._types.end(self._known[place], fields)
         else:

@@ -34,7 +34,7 @@ async def of_the_standard(
     ours = 0
     async with aclosing(stream):
         async for frames in stream:
-            kept = []
+            standard = []
             for frame in frames:
                 if frame.startswith(BEGIN):
                     ours += 1
@@ -44,6 +44,6 @@ async def of_the_standard(
                 assert found is not None
                 number = int(found[0]) - ours
                 if number > starting_after:
-                    kept.append(f"{frame[: found.start()]}{number}{frame[found.end() :]}" if ours else frame)
-            if kept or not frames:
-                yield kept
+                    standard.append(f"{frame[: found.start()]}{number}{frame[found.end() :]}" if ours else frame)
+            if standard or not frames:
+                yield standard

@@ -266,10 +266,10 @@ class _Session:
         client gets it back.
         """
         text = "The response ended, and no other one could continue with this."
-        given_back: list[Any] = msgspec.to_builtins(run.steering)
+        returned_input: list[Any] = msgspec.to_builtins(run.steering)
         if run.response.store:
-            text, given_back = f"{text} It is stored, and begins the conversation's next question.", []
-        event = {"input": given_back}
+            text, returned_input = f"{text} It is stored, and begins the conversation's next question.", []
+        event = {"input": returned_input}
         await self._send_steer_failed(run.id, "successor_creation_failed", text, stream_id, event)
 
     async def _send_error(self, error: CodeActError | SandboxError, stream_id: str | None) -> None:

@@ -17,7 +17,7 @@ MARKS = {"pinned": "violet", "error": "red", "image": "blue", "up": "green", "do
 TRAIL = "trail"
 
 
-def read(filter_values: filters.Asked, after: str | None) -> tuple[list[Conversation], str | None]:
+def read(filter_values: filters.Selection, after: str | None) -> tuple[list[Conversation], str | None]:
     """One page, and where the next one begins: a cursor, or how many came before."""
     query, owner, order = filter_values
     if order == "asc" or order == "desc":  # mypy narrows the type only in this form

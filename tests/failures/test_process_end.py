@@ -35,7 +35,7 @@ HANGS = (
     START
     + """
 Component.close = hang
-server = Server(uvicorn_config(create_app(settings, on_start=say), settings), end_s=0.5, hurried_end_s=0.5)
+server = Server(uvicorn_config(create_app(settings, on_start=say), settings), end_s=0.5, second_signal_end_s=0.5)
 server.run(sockets=[socket.create_server(("127.0.0.1", 0))])
 """
 )

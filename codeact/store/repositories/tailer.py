@@ -74,7 +74,7 @@ class Tailer:
     async def _run(self) -> None:
         """Polls while there are readers. Reports a failure to the readers and continues."""
         watch: _Watch | None = None
-        asked_at = -math.inf
+        polled_at = -math.inf
         try:
             while self._followed:
                 began_at = time.monotonic()
@@ -85,8 +85,8 @@ class Tailer:
                         self._operations.spawn(watch.run)
                     await self._look_for_events()
                     self._recovered()
-                    if began_at - asked_at >= IDLE_POLL_S:
-                        asked_at = began_at
+                    if began_at - polled_at >= IDLE_POLL_S:
+                        polled_at = began_at
                         await self._look_for_ends()
                 except CodeActError as error:
                     self._fail(error)

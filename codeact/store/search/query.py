@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from codeact.errors import InvalidRequest
-from codeact.store.search.search_terms import asked_words
+from codeact.store.search.search_terms import query_words
 from codeact.store.values import bounded_time
 
 __all__ = ["Cursor", "HistoryQuery", "Term", "terms", "times"]
@@ -135,7 +135,7 @@ def _words(text: str) -> list[Term]:
     wanted_words: dict[tuple[str, bool, bool], None] = {}
     for typed in text.split():
         wanted = re.match(r"-\w", typed) is None
-        words = asked_words(typed)
+        words = query_words(typed)
         wanted_words.update({(word, typed.endswith("*") and word == words[-1], wanted): None for word in words})
     if text.strip() and not wanted_words:
         raise InvalidRequest("'query' contains no word of at least two letters.", param="query")

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["asked_words", "words_of"]
+__all__ = ["query_words", "words_of"]
 
 WORD_CHARS = 64
 """Longer words are cut to this length."""
@@ -39,7 +39,7 @@ def words_of(texts: Iterable[str], *, limit: int | None = None) -> list[str]:
     return list(found)
 
 
-def asked_words(text: str) -> list[str]:
+def query_words(text: str) -> list[str]:
     """The words that a conversation must contain to match `text`.
 
     A name in code counts as a whole, without its parts.

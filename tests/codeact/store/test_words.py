@@ -2,7 +2,7 @@
 
 import pytest
 
-from codeact.store.search.search_terms import asked_words, words_of
+from codeact.store.search.search_terms import query_words, words_of
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ def test_a_limit_keeps_the_first_words() -> None:
 
 
 def test_a_name_in_code_is_asked_for_as_a_whole() -> None:
-    assert asked_words("read_csv") == ["read_csv"]
-    assert asked_words("pd.read_csv") == ["pd", "read_csv"]
-    assert asked_words("日本語") == ["日本", "本語"]
+    assert query_words("read_csv") == ["read_csv"]
+    assert query_words("pd.read_csv") == ["pd", "read_csv"]
+    assert query_words("日本語") == ["日本", "本語"]
 
 
 @pytest.mark.parametrize("text", ["pd.read_csv(x)", "Straße 日本語 café", "a_b__cd"])
 def test_what_is_stored_is_found_by_its_own_text(text: str) -> None:
-    assert set(asked_words(text)) <= set(words_of([text]))
+    assert set(query_words(text)) <= set(words_of([text]))
