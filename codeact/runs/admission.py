@@ -1,4 +1,4 @@
-"""Checks what an owner asks for against the limits of each account that pays for it, and counts it."""
+"""Checks a new response against the limits of each account that it counts for, and counts it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,12 +19,12 @@ __all__ = ["Admission", "StorageQuotaExceeded", "check_concurrency", "check_room
 
 log = Logger(__name__)
 
-GIVE_BACK_S = 5.0
+UNCOUNT_TIMEOUT_S = 5.0
 MB = 1024 * 1024
 
 
 def check_concurrency(accounts: Sequence[Account], *, live_of: Callable[[str], int]) -> None:
-    """`live_of` says how many of an owner's are under way in this process. Raises `RateLimited`."""
+    """Raises `RateLimited` if an account has too many running responses; `live_of` returns their number per owner."""
     for owner, limits in accounts:
         live = live_of(owner)
         if limits.concurrent_responses is not None and live >= limits.concurrent_responses:
@@ -37,14 +37,17 @@ def check_concurrency(accounts: Sequence[Account], *, live_of: Callable[[str], i
 
 
 class StorageQuotaExceeded(CodeActError):
-    """An owner has stored as much as they may."""
+    """Raised if an owner has stored as many bytes as allowed."""
 
     code = "storage_quota_exceeded"
     status = 413
 
 
 async def check_stored(owner: str, limit_mb: int, store: RunStore) -> int:
-    """How many bytes the owner keeps, an account with its users. Raises `StorageQuotaExceeded` for too many."""
+    """Returns how many bytes the owner has stored; an account's sum includes its users.
+
+    Raises `StorageQuotaExceeded` if the limit is reached.
+    """
     used = await store.stored.used(owner)
     if used >= limit_mb * MB:
         raise StorageQuotaExceeded(
@@ -55,7 +58,7 @@ async def check_stored(owner: str, limit_mb: int, store: RunStore) -> int:
 
 
 async def check_room(accounts: Sequence[Account], store: RunStore, disk: DiskFloor) -> None:
-    """Whether something new may be stored for these accounts. Raises `DiskFull` and `StorageQuotaExceeded`."""
+    """Raises `DiskFull` or `StorageQuotaExceeded` if nothing new may be stored for these accounts."""
     disk.check()
     for owner, limits in accounts:
         if limits.stored_mb is not None:
@@ -63,10 +66,10 @@ async def check_room(accounts: Sequence[Account], store: RunStore, disk: DiskFlo
 
 
 class Admission:
-    """Counts one more response for each account, unless the response is refused later on.
+    """Counts one more response for each account, and takes it back if the response is refused later.
 
-    Minutes and days are counted in the database, so over all server processes. A response under way may pass
-    the day's tokens: they are known when it has ended.
+    The database counts per minute and per day, over all server processes. A running response may exceed the day's
+    tokens, since its tokens are known only at its end.
     """
 
     def __init__(self, accounts: Sequence[Account], store: RunStore) -> None:
@@ -79,17 +82,20 @@ class Admission:
     @classmethod
     @asynccontextmanager
     async def open(cls, accounts: Sequence[Account], store: RunStore) -> AsyncIterator["Admission"]:
-        """Whatever ends the block by an error is not counted, but for the limit of a minute itself."""
+        """Yields an admission. If the `with` block raises, the response is not counted.
+
+        Only an account whose own limit per minute refused the response keeps it counted.
+        """
         admission = cls(accounts, store)
         try:
             yield admission
         except BaseException:
-            await admission._give_back()
+            await admission._uncount()
             raise
 
     @property
     def has_limits(self) -> bool:
-        """Whether `ask` has anything to ask."""
+        """Whether `ask` has any limit to check."""
         return any(
             limit is not None
             for _, limits in self._accounts
@@ -97,19 +103,19 @@ class Admission:
         )
 
     async def ask(self) -> None:
-        """Asks for all limits at once, in one round trip. Raises `RateLimited`."""
-        questions: list[Callable[[], Awaitable[None]]] = []
+        """Checks all limits concurrently, and counts the response. Raises `RateLimited` and `StorageQuotaExceeded`."""
+        checks: list[Callable[[], Awaitable[None]]] = []
         for owner, limits in self._accounts:
             if limits.tokens_per_day is not None:
-                questions.append(partial(self._check_tokens, owner, limits.tokens_per_day))
+                checks.append(partial(self._check_tokens, owner, limits.tokens_per_day))
             if limits.responses_per_minute is not None:
-                questions.append(partial(self._count, owner, limits.responses_per_minute))
+                checks.append(partial(self._count, owner, limits.responses_per_minute))
             if limits.stored_mb is not None:
-                questions.append(partial(self._check_stored, owner, limits.stored_mb))
-        await gathered(questions)
+                checks.append(partial(self._check_stored, owner, limits.stored_mb))
+        await gathered(checks)
 
     def allowance(self, allowances: Allowances) -> Allowance:
-        """What the answer may store, by what `ask` has read."""
+        """Returns how many bytes the answer may store, from the sums that `ask` has read."""
         limits = {owner: limits.stored_mb * MB for owner, limits in self._accounts if limits.stored_mb}
         return allowances.of(limits, self._used_bytes)
 
@@ -137,10 +143,10 @@ class Admission:
             )
         self._counted.append(owner)
 
-    async def _give_back(self) -> None:
+    async def _uncount(self) -> None:
         counted, self._counted = self._counted, []
         calls = [partial(self._store.access.uncount_response, owner, self._at) for owner in counted]
-        with anyio.move_on_after(GIVE_BACK_S, shield=True):
+        with anyio.move_on_after(UNCOUNT_TIMEOUT_S, shield=True):
             try:
                 await gathered(calls)
             except StoreError as error:

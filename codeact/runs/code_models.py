@@ -1,4 +1,4 @@
-"""Gives the code of a run the functions by which it asks models itself, where settings and request allow it."""
+"""Creates the functions with which a run's code calls models itself, if settings and request allow it."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,13 +21,14 @@ from codeact.workspaces.workspace import Workspace
 __all__ = ["CodeModels"]
 
 SUB_AGENT = "sub_agent"
-"""What the ids of workspaces start with that belong to a sub-agent."""
+"""The prefix of the ids of sub-agents' workspaces."""
 
 
 class CodeModels:
-    """`budget` is None, and `functions` are none, where the code of this run asks no models.
+    """The functions for model calls by the code of one run, and their shared budget.
 
-    Raises `InvalidRequest` for a request that wants what the settings forbid.
+    If the code may call no models, `functions` is empty and `budget` None. Raises `InvalidRequest` if the request
+    enables model calls and the settings forbid them.
     """
 
     def __init__(
@@ -47,8 +48,8 @@ class CodeModels:
             return
         limits = ModelLimits(settings.model_calls_number, settings.model_calls_tokens, settings.model_calls_usd)
         self.budget = ModelBudget(limits)
-        asking = ask_functions(model, self.budget, new_run.sampling)
-        asking_only = Toolbox(asking)
+        call_functions = ask_functions(model, self.budget, new_run.sampling)
+        sub_agent_toolbox = Toolbox(call_functions)
 
         def options() -> AgentOptions:
             return AgentOptions(
@@ -58,7 +59,7 @@ class CodeModels:
                 call_output_tokens=settings.model_max_output_tokens,
                 sampling=new_run.sampling,
                 environment=environment(),
-                toolbox=asking_only,
+                toolbox=sub_agent_toolbox,
                 call_timeout_s=settings.call_timeout_s,
                 dialect=new_run.dialect or settings.options_of(model.name).dialect,
                 preferred_dialect=settings.preferred_dialect,
@@ -75,4 +76,4 @@ class CodeModels:
             finally:
                 await workspaces.release(workspace_id, "its sub-agent has answered")
 
-        self.functions = [*asking, sub_agent_function(model, self.budget, open_workspace, options)]
+        self.functions = [*call_functions, sub_agent_function(model, self.budget, open_workspace, options)]

@@ -1,4 +1,4 @@
-"""Refuses new work while less disk is free than the configured floor."""
+"""Refuses new work while less disk space is free than configured."""
 
 import shutil
 import time
@@ -8,12 +8,12 @@ from codeact.errors import CodeActError
 
 __all__ = ["DiskFloor", "DiskFull"]
 
-LOOK_AGAIN_S = 1.0
+CHECK_INTERVAL_S = 1.0
 MB = 1024 * 1024
 
 
 class DiskFull(CodeActError):
-    """The server keeps a floor of free disk, for the database and for what runs already."""
+    """Raised if too little disk space is free: the rest is for the database and for what already runs."""
 
     code = "disk_full"
     status = 507
@@ -21,28 +21,28 @@ class DiskFull(CodeActError):
 
 
 class DiskFloor:
-    """The disk that holds the server's data directory, and so the embedded database. 0: no floor."""
+    """Checks the disk with the server's data directory, and thus the embedded database. `floor_mb` 0 means no limit."""
 
     def __init__(self, path: Path, *, floor_mb: int) -> None:
         self._path = path
         self._floor_mb = floor_mb
-        self._looked_at = -LOOK_AGAIN_S
+        self._checked_at = -CHECK_INTERVAL_S
         self._free_mb = 0
 
     @property
     def is_low(self) -> bool:
-        """Whether less than the floor is free, as it was within the last second."""
+        """Whether less than `floor_mb` is free; the disk is checked at most once a second."""
         now = time.monotonic()
-        if now - self._looked_at >= LOOK_AGAIN_S:
-            self._looked_at = now
+        if now - self._checked_at >= CHECK_INTERVAL_S:
+            self._checked_at = now
             try:
                 self._free_mb = shutil.disk_usage(self._path).free // MB
-            except OSError:  # the directory is not there yet, or no more: its own errors tell that
+            except OSError:  # The directory does not exist; those who use it report that.
                 self._free_mb = self._floor_mb
         return self._free_mb < self._floor_mb
 
     def check(self) -> None:
-        """Raises `DiskFull`: nothing new is taken until there is room again."""
+        """Raises `DiskFull` if less than `floor_mb` is free."""
         if self.is_low:
             raise DiskFull(
                 f"The server's disk is almost full: {self._free_mb} MB are free, and {self._floor_mb} MB are kept free"

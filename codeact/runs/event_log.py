@@ -1,7 +1,7 @@
-"""The event log of one response: numbers events, and gives their frames to any number of readers.
+"""The event log of one response: numbers events, and passes their frames on to any number of readers.
 
-Memory holds what is not stored yet, and the newest megabyte of the rest, so that live readers never ask the
-database; whoever is further behind reads from there. Events are stored by one writer for all logs.
+Memory contains the events that are not stored yet and the newest megabyte of the others, so that live readers need no
+database; readers that are further behind read from there. One writer stores the events of all logs.
 """
 
 import math
@@ -18,21 +18,21 @@ from codeact.store.repositories.event_batches import BATCH_BYTES, EventBatch, Ru
 __all__ = ["RESTART_GAP", "EventLog", "EventWriter"]
 
 MAX_AHEAD = 100_000
-"""Events of a response that may wait for the database."""
+"""How many events of a response may wait for the database."""
 RESTART_GAP = 1_000_000
-"""After a crash, numbers go on so much later: more than could have been given without being stored."""
+"""After a crash, numbers continue with this gap: it is larger than the number of events that may be unstored."""
 MAX_AHEAD_BYTES = 32_000_000
 FAIR_AHEAD_BYTES = 1_000_000
-"""What each may hold where all together hold more than the writer takes."""
-KEPT_BYTES = 1_000_000
-Encoded = tuple[str, e.Event]  # An event without a number, as JSON and as it is.
+"""Limit for each log's unstored events if those of all logs exceed the writer's limit."""
+RETAINED_BYTES = 1_000_000
+Encoded = tuple[str, e.Event]  # An event's JSON without a number, and the event.
 
 
 class EventLog:
-    """The log of one response, numbered from `first`. Appending never waits.
+    """The log of one response, numbered from `first`. `append` never waits.
 
-    `base` is the number of the first event in memory. Without a writer nothing is stored, and all stays in memory.
-    Without an `epoch` nobody else can take the response over. `unread` is for `codeact.runs.streams.read_events`.
+    `base` is the number of the first event in memory. Without a `writer` nothing is stored. `epoch` is that of this
+    server's lease; None if no server can take the response over. `unread` is for `codeact.runs.streams.read_events`.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class EventLog:
         self._withdrawn = 0
         self._ahead_bytes = 0
         self.stored_bytes = 0
-        self._kept_bytes = 0
+        self._retained_bytes = 0
         self._deferred: list[Encoded] | None = None
         self._committing: Encoded | None = None
         self._prepared: str | None = None
@@ -68,7 +68,7 @@ class EventLog:
 
     @property
     def size_bytes(self) -> int:
-        """The bytes of its events that are to be stored; `stored_bytes` counts those that are."""
+        """The bytes of all events that are or will be stored; `stored_bytes` counts only the stored ones."""
         return self.stored_bytes + self._ahead_bytes
 
     @property
@@ -77,7 +77,7 @@ class EventLog:
 
     @property
     def is_full(self) -> bool:
-        """Whether more waits for the database than memory should hold."""
+        """Whether more events wait for the database than memory should contain."""
         if self._writer is None:
             return False
         most_bytes = FAIR_AHEAD_BYTES if self._writer.is_full else MAX_AHEAD_BYTES
@@ -88,9 +88,9 @@ class EventLog:
         return self._readers
 
     def append(self, event: e.Event, whole: e.Event | None = None) -> None:
-        """Numbers the event and gives it to readers; it is stored within 200 ms, where the database answers.
+        """Numbers the event and publishes it; the writer stores it within 200 ms, if the database answers.
 
-        While another one is being committed, it waits for that. `whole`: the event itself, if this is for the encoder.
+        During a `commit` it is published after that. `whole` is the event itself if `event` was made by `frames.light`.
         """
         if self._deferred is not None:
             self._deferred.append((e.encode(event).decode(), whole or event))
@@ -103,7 +103,7 @@ class EventLog:
         self._publish()
 
     async def prepare(self, event: e.Event) -> None:
-        """Stores what may become the event number 0, for `commit_prepared`. To commit another event replaces it.
+        """Stores the probable event number 0 in advance, for `commit_prepared`. Another first event replaces it.
 
         Raises `StoreError`.
         """
@@ -113,7 +113,7 @@ class EventLog:
             self._prepared = frame
 
     def commit_prepared(self, event: e.Event) -> bool:
-        """Gives the event to readers if it was prepared, and is the first one; returns whether it was."""
+        """Publishes the event and returns True if it is the first one and `prepare` has stored exactly this event."""
         prepared, self._prepared = self._prepared, None
         if prepared is None or self.next or e.encode(event).decode() != prepared:
             return False
@@ -121,15 +121,15 @@ class EventLog:
             self.unread.put(0, event)
         self._frames.append(prepared)
         self._stored = self._published = self.next
-        self._kept_bytes += len(prepared)
+        self._retained_bytes += len(prepared)
         self.changed.send()
         return True
 
     async def commit(self, event: e.Event, whole: e.Event | None = None) -> None:
-        """Stores the event and all before it; only then do readers get it. To be called by one task at a time.
+        """Stores the event and all before it, and then publishes it. Only one task may call it at a time.
 
-        Waits as long as the database takes. Raises the `StoreError` that trying again cannot mend; cancelled or
-        failed, the event is withdrawn, and its number given to the next one.
+        It waits until the database answers. Raises a `StoreError` that retries cannot correct. If it fails or is
+        cancelled, the event is withdrawn, and the next event gets its number.
         """
         self._deferred, self._committing = [], (e.encode(event).decode(), whole or event)
         self._add(self._committing)
@@ -149,7 +149,7 @@ class EventLog:
                 self._publish()
 
     def interrupt(self, event: e.Event) -> None:
-        """Appends an event before the one that is being committed, without waiting for it."""
+        """Appends an event before the one that is being committed, without waiting."""
         if self._deferred is None or self._committing is None:
             self.append(event)
             return
@@ -159,11 +159,11 @@ class EventLog:
         self._add(self._committing)
 
     def put_item(self, index: int, item: e.Item) -> None:
-        """Has a finished item stored, before the events that come after this call. Call `offload` with it first."""
+        """Adds a finished item for the writer, stored before any later event. Call the store's `offload` first."""
         self._items.append((index, item))
 
     async def flush(self) -> None:
-        """Returns once everything so far is stored. Raises the `StoreError` that trying again cannot mend."""
+        """Returns once all events and items so far are stored. Raises a `StoreError` that retries cannot correct."""
         if self._writer is None:
             return
         self._flushing += 1
@@ -178,26 +178,26 @@ class EventLog:
             self._flushing -= 1
 
     async def room(self) -> None:
-        """Returns once it is not full any more, or has failed."""
+        """Returns once the log is no longer full, or has failed."""
         while self.is_full and self.failure is None:
             await self.changed.wait()
 
-    def part_with(self, error: StoreError) -> None:
-        """Ends it for readers with the error instead of an end: they get what there is, then it is raised to them."""
+    def end_with_error(self, error: StoreError) -> None:
+        """Ends the log without a terminal event: readers get the events so far, then `read` raises the error."""
         self._last_error = error
         self.end()
 
     def end(self) -> None:
-        """Readers return once they have read everything."""
+        """Ends the log: `read` returns once a reader has read everything."""
         self.ended = True
         self.changed.send()
 
     async def read(self, start: int = 0, *, idle_s: float = math.inf) -> AsyncGenerator[list[str], None]:
-        """The frames from the number `start` on, as they come, several at a time, until the log has ended.
+        """Yields lists of frames from the number `start` on, as they arrive, until the log has ended.
 
-        An empty list says that nothing has come for `idle_s`. Cancelling loses nothing: read again at the next number.
-        Raises `StoreError` where the reader is so far behind that it needs the database, and `ResponseTakenOver` at the
-        end of what there is where this server has lost the run.
+        An empty list means that nothing has arrived for `idle_s` seconds. After a cancellation the caller can read on
+        from the next number. Raises `StoreError` if the reader is so far behind that it needs the database and that
+        fails, and `ResponseTakenOver` after the last frame if this server has lost the run.
         """
         self._readers += 1
         try:
@@ -224,45 +224,45 @@ class EventLog:
             self.changed.send()
 
     def forget(self, upto: int) -> None:
-        """Lets go of the frames before this number, of a log that is not stored and has one reader."""
+        """Drops the frames before this number, for a log that is not stored and has only one reader."""
         if self._writer is None:
             del self._frames[: upto - self.base]
             self.base = upto
 
     async def closed(self, *, to_readers: bool = False) -> None:
-        """Returns once the log has ended; with `to_readers`, once all of them have read it to its end."""
+        """Returns once the log has ended; with `to_readers`, once all current readers have read everything."""
         while not self.ended or (to_readers and self._readers):
             await self.changed.wait()
 
     # ---- for the writer ------------------------------------------------------------------------------
 
     def pending_write(self) -> PendingWrite:
-        """What comes next, as much as one document holds."""
+        """Returns the next events and items to store, at most as many as fit into one document."""
         at = self._stored - self.base
         end, size_bytes = at, 0
         while end < len(self._frames) and (end == at or size_bytes + len(self._frames[end]) <= BATCH_BYTES):
             size_bytes += len(self._frames[end])
             end += 1
         event_batch = EventBatch(self.response_id, self._stored, self._frames[at:end])
-        # A response's first events come right after the response itself, and say nothing that a take-over makes untrue.
+        # The first events follow the response's own creation, and are correct even if a server took it over since.
         is_first = self._stored == 0 and not self._items
         epoch = None if is_first else self._epoch
         write = RunWrite(event_batch, epoch, tuple(self._items), is_awaited=self._flushing > 0 or bool(self._items))
         return PendingWrite(write, self._withdrawn, is_cut=end < len(self._frames))
 
     def stored(self, part: PendingWrite) -> None:
-        """Notes that it is in the database, and forgets what memory need not hold any more."""
+        """Records that `part` is stored, and drops frames that memory no longer needs."""
         del self._items[: len(part.write.items)]
-        if part.version != self._withdrawn:  # It holds an event that no reader may see: it is written once more.
+        if part.version != self._withdrawn:  # It contains an event that was withdrawn since, so it is written again.
             self.changed.send()
             return
         self._stored = part.write.event_batch.next
         self._count(-part.size_bytes)
-        self._kept_bytes += part.size_bytes
+        self._retained_bytes += part.size_bytes
         self.stored_bytes += part.size_bytes
         dropped = 0
-        while self._kept_bytes > KEPT_BYTES and self.base + dropped < min(self._stored, self._published):
-            self._kept_bytes -= len(self._frames[dropped])
+        while self._retained_bytes > RETAINED_BYTES and self.base + dropped < min(self._stored, self._published):
+            self._retained_bytes -= len(self._frames[dropped])
             dropped += 1
         del self._frames[:dropped]
         if self.unread is not None:
@@ -271,7 +271,7 @@ class EventLog:
         self.changed.send()
 
     def failed(self, error: StoreError) -> None:
-        """Notes that it can never be stored."""
+        """Records that the rest of the log can never be stored."""
         self._count(-self._ahead_bytes)
         self.failure = error
         self.changed.send()
@@ -284,7 +284,7 @@ class EventLog:
         self._count(len(frame))
 
     def _withdraw(self) -> None:
-        """Takes back the event that is being committed: its number is given to the next one."""
+        """Removes the event that is being committed; the next event gets its number."""
         self._count(-len(self._frames.pop()))
         if self.unread is not None:
             self.unread.withdraw(self.next)

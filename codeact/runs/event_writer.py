@@ -1,7 +1,7 @@
-"""Stores the events of all runs of this process, in few batches, in order for each run.
+"""Stores the events of all runs of this process in a few batches, in order for each run.
 
-What many runs wait for is stored together. A log gives at most one document to a batch, so that trying again
-replaces what a failed attempt may have left; a batch that fails is tried again with half as much.
+A batch combines events of many runs. Each log adds at most one document to a batch, so that a retry replaces what a
+failed attempt may have written. After a failure the next batch is half as large.
 """
 
 import time
@@ -22,18 +22,21 @@ __all__ = ["EventWriter", "PendingWrite"]
 
 log = Logger(__name__)
 
-GATHER_S, LONGEST_GATHER_S = 0.2, 0.5
-"""How long news gather; where batches take long, three times as long as those."""
-BATCH_BYTES, LEAST_BYTES = 4_000_000, 64_000
-"""Of one batch; the last log's part may go beyond."""
+BATCH_DELAY_S, MAX_BATCH_DELAY_S = 0.2, 0.5
+"""How long events are collected before a batch; three times the duration of the last batch if that is longer."""
+BATCH_BYTES, MIN_BATCH_BYTES = 4_000_000, 64_000
+"""The size of one batch, which the part of its last log may exceed, and the smallest size after failures."""
 MAX_AHEAD_BYTES = 256_000_000
-"""Of all logs: beyond it each may hold but a little before its run has to wait."""
+"""Limit for the unstored events of all logs; above it, each run waits as soon as it has a few of its own."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class PendingWrite:
-    """What a log has to store next. `version` is the log's own; `is_cut`: more remains than one document holds."""
+    """The next part of a log to store.
+
+    The log uses `version` to detect that an event was withdrawn meanwhile. `is_cut`: the log has more than this part.
+    """
 
     write: RunWrite
     version: int
@@ -45,7 +48,7 @@ class PendingWrite:
 
 
 class Log(Protocol):
-    """The protocol by which the writer uses an `EventLog`."""
+    """The part of `EventLog` that the writer uses."""
 
     response_id: str
 
@@ -63,7 +66,7 @@ Batch = Sequence[tuple[Log, PendingWrite]]
 
 
 class EventWriter:
-    """Stores the logs of all responses of this process. Nothing is stored unless its task `run` runs."""
+    """Stores the logs of all responses of this process, in its task `run`, which the owner has to start."""
 
     def __init__(self, get_store: Callable[[], Awaitable[RunStore]], *, ttl_s: float) -> None:
         self.ahead_bytes = 0
@@ -79,14 +82,14 @@ class EventWriter:
     @classmethod
     @asynccontextmanager
     async def open(cls, get_store: Callable[[], Awaitable[RunStore]], *, ttl_s: float) -> AsyncIterator["EventWriter"]:
-        """One whose task runs until it is left."""
+        """Yields a writer whose task runs until the `with` block ends."""
         writer = cls(get_store, ttl_s=ttl_s)
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(writer.run)
             try:
                 yield writer
-            except Exception as error:  # It would leave the group as an ExceptionGroup.
+            except Exception as error:  # The task group would raise it inside an ExceptionGroup.
                 failure = error
             tasks.cancel_scope.cancel()
         if failure is not None:
@@ -97,7 +100,7 @@ class EventWriter:
         return self.ahead_bytes > MAX_AHEAD_BYTES
 
     def note(self, log: Log, *, urgent: bool = False) -> None:
-        """Has the log written soon, or at once, where somebody waits for it."""
+        """Schedules the log for the next batch, or with `urgent` for a batch right now."""
         self._waiting.setdefault(log)
         self._noted.set()
         if urgent:
@@ -105,9 +108,9 @@ class EventWriter:
             self._hurry.set()
 
     async def run(self) -> None:
-        """Until cancelled. While no database answers it tries again and again; logs go on in memory.
+        """Stores batches until cancelled. While no database answers it retries, and logs grow in memory.
 
-        May be started anew after it was cancelled: nothing that waits is lost.
+        It may be started again after a cancellation: nothing that waits to be stored is lost.
         """
         backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         while True:
@@ -123,13 +126,13 @@ class EventWriter:
                 self._batch_bytes = min(self._batch_bytes * 2, BATCH_BYTES)
             except CodeActError as error:
                 log.warning("events are not stored yet", reason=error.message, responses=len(self._waiting))
-                self._batch_bytes = max(self._batch_bytes // 2, LEAST_BYTES)
-                for waiting, _ in batch:  # What alone takes too long must not stand before the others for ever.
-                    self._to_the_end(waiting)
+                self._batch_bytes = max(self._batch_bytes // 2, MIN_BATCH_BYTES)
+                for waiting, _ in batch:  # A log that takes too long must not block the others for ever.
+                    self._move_to_end(waiting)
                 await backoff.pause()
 
     async def write(self, write: RunWrite) -> None:
-        """Stores something that nobody can have taken over yet, at once and beside the batches. Raises `StoreError`."""
+        """Stores a new response's first event at once, outside of batches. Raises `StoreError`."""
         store = await self._get_store()
         await store.run_writes.put([write], ttl_s=self._ttl_s)
 
@@ -139,27 +142,27 @@ class EventWriter:
         async for event_batch in store.events.read(response_id, start):
             yield event_batch
 
-    # ---- inside --------------------------------------------------------------------------------------
+    # ---- private -------------------------------------------------------------------------------------
 
     def _batch(self) -> Batch:
-        """The news of those that are waited for; when it is time, also of those that have waited longest."""
+        """Collects parts of the urgent logs and, once the delay is over, of the logs that have waited longest."""
         now = time.monotonic()
         is_due = now >= self._due_at
-        found: list[tuple[Log, PendingWrite]] = []
+        parts: list[tuple[Log, PendingWrite]] = []
         size_bytes = 0
         for waiting in [*self._urgent, *self._waiting] if is_due else list(self._urgent):
             if size_bytes >= self._batch_bytes:
                 break
             if waiting in self._urgent or waiting in self._waiting:
                 part = waiting.pending_write()
-                found.append((waiting, part))
+                parts.append((waiting, part))
                 size_bytes += part.size_bytes
                 self._urgent.pop(waiting, None)
-                self._to_the_end(waiting)
-        return found
+                self._move_to_end(waiting)
+        return parts
 
     async def _store_all(self, batch: Batch) -> None:
-        """Raises what may pass."""
+        """Stores the batch; raises only errors after which a retry may succeed."""
         started = time.monotonic()
         try:
             await self._put(batch)
@@ -171,10 +174,10 @@ class EventWriter:
         if any(part.is_cut for _, part in batch):
             self._due_at = now
         elif started >= self._due_at:
-            self._due_at = now + min(max(GATHER_S, 3 * (now - started)), LONGEST_GATHER_S)
+            self._due_at = now + min(max(BATCH_DELAY_S, 3 * (now - started)), MAX_BATCH_DELAY_S)
 
     async def _store_each(self, batch: Batch) -> None:
-        """Stores one log after the other, so that one that cannot be stored does not delay the others."""
+        """Stores one log after the other, so that a log that cannot be stored does not prevent the others."""
         for waiting, part in batch:
             try:
                 await self._put([(waiting, part)])
@@ -188,11 +191,11 @@ class EventWriter:
                 self._give_up(waiting, StoreError(f"The answer cannot be stored: {type(error).__name__}."))
 
     async def _put(self, batch: Batch) -> None:
-        news = [(waiting, part) for waiting, part in batch if part.write.event_batch.frames or part.write.items]
+        writes = [part.write for _, part in batch if part.write.event_batch.frames or part.write.items]
         lost = set[str]()
-        if news:
+        if writes:
             store = await self._get_store()
-            lost = await store.run_writes.put([part.write for _, part in news], ttl_s=self._ttl_s)
+            lost = await store.run_writes.put(writes, ttl_s=self._ttl_s)
         for waiting, part in batch:
             if waiting.response_id in lost:
                 self._give_up(waiting, ResponseTakenOver())
@@ -205,7 +208,7 @@ class EventWriter:
         waiting.failed(error)
         self._forget(waiting)
 
-    def _to_the_end(self, waiting: Log) -> None:
+    def _move_to_end(self, waiting: Log) -> None:
         self._waiting.pop(waiting, None)
         self._waiting[waiting] = None
 

@@ -1,7 +1,7 @@
-"""Frames, the JSON of events: numbers and groups them, and encodes the large parts of an event beforehand.
+"""Functions for frames, the JSON of events: numbering, grouping, and encoding large events in parts.
 
-The parts are encoded in slices, so that no event keeps the loop for long, whatever code shows and however many blocks
-a response has.
+Large parts are encoded one by one, so that no event blocks the event loop for long, however much output it contains and
+however many items a response has.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,16 @@ UNNUMBERED = '"sequence_number":0'
 
 
 def numbered(frame: str, number: int) -> str:
-    """The frame of an event without a number, with this one: it stands behind what others wrote into the event."""
+    """Returns the frame with this sequence number in place of 0.
+
+    It replaces the last match: text of models and code in the event comes before it.
+    """
     at = frame.rindex(UNNUMBERED)
     return f'{frame[:at]}"sequence_number":{number}{frame[at + len(UNNUMBERED) :]}'
 
 
 def chunk_of(frames: Sequence[str], start: int, stop: int) -> list[str]:
-    """The frames from `start` on, about 256 KB of them at most, and at least one."""
+    """Returns the frames from `start` on: at least one, and about 256 KB at most."""
     chunk: list[str] = []
     size_bytes = 0
     for index in range(start, stop):
@@ -40,14 +43,14 @@ def chunk_of(frames: Sequence[str], start: int, stop: int) -> list[str]:
 
 
 def is_large(event: e.Event) -> bool:
-    """Whether `light` makes a difference: an output with long texts, or a whole response."""
+    """Whether `light` helps: for an output with long texts, or a whole response."""
     if isinstance(event, e.CodeOutput):
         return size_of([event.output]) > LARGE_CHARS
     return isinstance(event, e.TerminalEvent) and len(event.response.output) > 1
 
 
 async def light(event: e.Event) -> e.Event:
-    """The same event for an encoder, and for nothing else: some of its texts and items are JSON."""
+    """Returns a copy of the event whose large texts and items are already encoded, for use by an encoder only."""
     if isinstance(event, e.CodeOutput):
         return msgspec.structs.replace(event, output=await _light_output(event.output))
     if isinstance(event, e.TerminalEvent):
@@ -56,7 +59,7 @@ async def light(event: e.Event) -> e.Event:
 
 
 async def encoded_size(response: e.Response) -> int:
-    """How many bytes the response has as JSON."""
+    """Returns the size of the response's JSON in bytes."""
     return len(e.encode(await _light_response(response)))
 
 

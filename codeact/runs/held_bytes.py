@@ -1,6 +1,6 @@
-"""Bounds the bytes that connections make this process hold.
+"""Limits the memory that this process uses for responses with `store: false` of all connections.
 
-Pure: whoever holds something takes its bytes first and gives them back when it lets go.
+It only counts: a caller calls `take` before it keeps something, and `give_back` when it drops it.
 """
 
 from codeact.errors import CodeActError, Overloaded
@@ -11,21 +11,21 @@ SERVER_BYTES = 256_000_000
 
 
 class ConnectionMemoryFull(CodeActError):
-    """One connection would hold more than it may."""
+    """Raised if a connection would use more memory than allowed."""
 
     code = "unstored_too_large"
     status = 413
 
 
 class ConnectionMemory:
-    """Counts the bytes that all connections of this process hold in memory alone."""
+    """Counts the bytes that all connections of this process keep only in memory."""
 
     def __init__(self, most_bytes: int = SERVER_BYTES) -> None:
         self.bytes = 0
         self._most_bytes = most_bytes
 
     def take(self, size_bytes: int) -> None:
-        """Raises `Overloaded` where the process would hold too much."""
+        """Counts these bytes. Raises `Overloaded` if the sum would exceed the limit; then it counts nothing."""
         if self.bytes + size_bytes > self._most_bytes:
             raise Overloaded(
                 "The server holds as much of responses with 'store': false as it may; try again later, or leave"
@@ -34,5 +34,5 @@ class ConnectionMemory:
         self.bytes += size_bytes
 
     def give_back(self, size_bytes: int) -> None:
-        """What was taken is free again."""
+        """Subtracts bytes that were counted by `take`."""
         self.bytes -= size_bytes

@@ -1,4 +1,4 @@
-"""Reads the `input` of a request, and turns it into messages as they are stored and as the model reads them."""
+"""Reads the `input` of a request and converts it into messages, as they are stored and as the model reads them."""
 
 import re
 from collections.abc import Mapping
@@ -53,10 +53,10 @@ __all__ = [
 ]
 
 CONTAINER_FILE = "cfile_"
-"""What the ids of files in containers begin with."""
+"""The prefix of the ids of files in containers."""
 
 SERVED = re.compile(r"/v1/blobs/([0-9a-f]{64})")
-"""The path under which a client was given an image, and by which it names the image again."""
+"""The path of an image that the server sent to a client, and by which the client refers to it."""
 
 
 class InputText(msgspec.Struct, tag="input_text"):
@@ -65,7 +65,7 @@ class InputText(msgspec.Struct, tag="input_text"):
 
 
 class OutputText(msgspec.Struct, tag="output_text"):
-    """What a model said. Annotations and the like may stand beside it."""
+    """Text of a model; further fields, such as annotations, are ignored."""
 
     text: str
 
@@ -75,7 +75,7 @@ class Refusal(msgspec.Struct, tag="refusal"):
 
 
 class InputImage(msgspec.Struct, tag="input_image"):
-    """`image_url` is a `data:` URL or `/v1/blobs/{sha256}`, `file_id` as in `InputFile`: one of both."""
+    """An image: either `image_url`, a `data:` URL or `/v1/blobs/{sha256}`, or `file_id` as in `InputFile`."""
 
     image_url: str | None = None
     file_id: str | None = None
@@ -84,9 +84,9 @@ class InputImage(msgspec.Struct, tag="input_image"):
 
 
 class InputFile(msgspec.Struct, tag="input_file"):
-    """`file_data` is base64, also as a `data:` URL, `file_id` a container file's or the SHA-256 of a blob: one of both.
+    """A file: either `file_data`, base64 or a `data:` URL, or `file_id`, a container file's id or a blob's SHA-256.
 
-    The file is written into the sandbox's workspace under `filename`, which a container file has already.
+    The file is written into the sandbox's working directory as `filename`, which may be left out for a container file.
     """
 
     filename: str | None = None
@@ -100,7 +100,7 @@ Part = InputText | OutputText | Refusal | InputImage | InputFile
 
 
 class MessageItem(msgspec.Struct, tag="message"):
-    """`type` may be left out. `id` is that of an earlier answer's message, sent back."""
+    """A message; clients may leave out `type`. `id` is set if the client sends a message of an earlier answer back."""
 
     role: Literal["user", "system", "developer", "assistant"]
     content: str | list[Part]
@@ -108,7 +108,7 @@ class MessageItem(msgspec.Struct, tag="message"):
 
 
 class CodeItem(msgspec.Struct, tag="code_interpreter_call"):
-    """Code of an earlier answer, sent back; it is not run again."""
+    """Code of an earlier answer that the client sends back; it is not run again."""
 
     code: str | None = None
     id: str | None = None
@@ -116,26 +116,26 @@ class CodeItem(msgspec.Struct, tag="code_interpreter_call"):
 
 
 class ReasoningItem(msgspec.Struct, tag="reasoning"):
-    """Thinking of an earlier answer, sent back. Its model reads it where this server encrypted it; else nobody does."""
+    """Reasoning of an earlier answer, sent back by the client. Its model reads it only if this server encrypted it."""
 
     encrypted_content: str | None = None
 
 
 class ItemReference(msgspec.Struct, tag="item_reference"):
-    """An item of an earlier answer, by its id."""
+    """The id of an item of an earlier answer."""
 
     id: str
 
 
 class FunctionOutputItem(msgspec.Struct, tag="function_call_output"):
-    """The value of a function that code waits for: JSON, or text that stands for a string."""
+    """The return value of a function that code waits for: JSON; text that is not JSON is the string itself."""
 
     call_id: str
     output: str | list[InputText]
 
 
 class FunctionCallItem(msgspec.Struct, tag="function_call"):
-    """A call of an earlier answer, sent back beside its value by clients that keep the conversation themselves."""
+    """A call of an earlier answer; clients that store conversations themselves send it back with its value."""
 
     call_id: str
     name: str = ""
@@ -163,22 +163,22 @@ InputItem = (
 
 
 class SealedReasoning(msgspec.Struct):
-    """Reasoning that only this server can read, if it wrote it."""
+    """Encrypted reasoning. Only the server that encrypted it can read it."""
 
     sealed: str
 
 
 Given = Input | ItemReference | FunctionCallItem | SealedReasoning | SealedCompaction
-"""A checked item of the input. Items that are not yet `Input` must be looked up in the database, or decrypted."""
+"""A checked item of the input. Items other than `Input` must be looked up in the database, or decrypted."""
 
 
 def mark_items(body: Any) -> Any:
-    """A body with `items` in it, each with the `type` that messages may leave out."""
+    """Returns a body whose `items` all have a `type`, which clients may leave out of messages."""
     return body | {"items": mark_messages(body["items"])} if isinstance(body, dict) and "items" in body else body
 
 
 def mark_messages(value: Any) -> Any:
-    """Input as it came, with the `type` that messages may leave out."""
+    """Returns the input with a `type` in every message, which clients may leave out."""
     if not isinstance(value, list):
         return value
     return [
@@ -188,7 +188,7 @@ def mark_messages(value: Any) -> Any:
 
 
 def as_messages(value: str | list[InputItem]) -> list[Given]:
-    """Text stands for one user message. Raises `InvalidRequest` for a part that is in no form we take."""
+    """Converts a request's input; a string becomes one user message. Raises `InvalidRequest` for an invalid part."""
     if isinstance(value, str):
         return [_input_message("user", value)] if value.strip() else []
     messages: list[Given] = []
@@ -224,7 +224,7 @@ def as_messages(value: str | list[InputItem]) -> list[Given]:
 
 
 def answer_id(value: str | list[InputItem]) -> str | None:
-    """The id of the last item that an earlier answer gave, as far as the client tells."""
+    """Returns the id of the last item that came from an earlier answer, or None if the client sends no such id."""
     if isinstance(value, str):
         return None
     for item in reversed(value):
@@ -236,7 +236,7 @@ def answer_id(value: str | list[InputItem]) -> str | None:
 
 
 def from_item(item: Any) -> list[Input]:
-    """A stored item of an answer, as input of another one."""
+    """Converts a stored item of an answer into input for another answer."""
     match item:
         case Message(content=content):
             return [_input_message("assistant", "".join(part.text for part in content))]
@@ -248,7 +248,7 @@ def from_item(item: Any) -> list[Input]:
 
 
 def as_text(item: FunctionCallItem | FunctionCallOutput, names: Mapping[str, str]) -> Input:
-    """A call that no code of ours waits for, or its value, in words; `names` are the functions' by call id."""
+    """Describes a call or its value in a message, if no code waits for it. `names` maps call ids to functions."""
     match item:
         case FunctionCallItem(_, name, arguments):
             return _input_message("assistant", f"{name}({arguments})")
@@ -270,7 +270,7 @@ def _input_message(role: Any, text: str) -> InputMessage:
 
 
 def _code_messages(code: str, logs: str, *, observation: str | None = None) -> list[Input]:
-    """A block of code and what became of it, in the words in which a model reads them."""
+    """Returns a block of code and its observation, as messages in the form of the dialect `tags`."""
     seen = observation or (f"{HEADER}\n{logs}" if logs else f"{HEADER} (no output)")
     return [_input_message("assistant", f"{OPEN}\n{code}\n{CLOSE}"), _input_message("user", seen)]
 
@@ -303,7 +303,7 @@ def _part(part: Part, param: str) -> dict[str, Any]:
 
 
 def file_name(path: str, param: str) -> str:
-    """The last part of a path, as the name of a file of its own. Raises `InvalidRequest` where it is none."""
+    """Returns the last part of a path as a normalised file name. Raises `InvalidRequest` if it cannot be one."""
     try:
         return normal(path)
     except ValueError as error:

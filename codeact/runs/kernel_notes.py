@@ -1,4 +1,4 @@
-"""What a model has to know of its kernel before it reads a question: the kernel is new, or older than the question."""
+"""Notes to the model about its kernel before a question: the kernel was replaced, or did not go back to a branch."""
 
 from codeact import events as e
 from codeact.agent.loop import lost_kernel
@@ -14,8 +14,8 @@ __all__ = ["kernel_notes"]
 def kernel_notes(
     response: e.Response, code: LastCode | None, workspace: Workspace, resume_point: ResumePoint
 ) -> list[e.InputMessage]:
-    """The notes to the model; a kernel that was replaced becomes a notice of the response, too."""
-    gone = resume_point.retold and workspace.container_id is None
+    """Returns the notes to the model; also adds a notice to the response if the kernel was replaced."""
+    gone = resume_point.resent and workspace.container_id is None
     if reason := workspace.lost if gone else lost_kernel(code, workspace):
         response.notices.append(
             e.Notice("kernel_replaced", f"A new kernel was started and the variables are gone: {reason}.")

@@ -1,6 +1,6 @@
-"""Runs the responses of this server: queues them, starts them, and sees each one through to its end.
+"""Runs the responses of this server: queues them, starts them, and supervises each one to its end.
 
-Places for requests that are being prepared and locks of conversations are kept here too.
+It also counts requests that are being prepared, and locks conversations.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -26,12 +26,12 @@ __all__ = ["RunManager"]
 log = Logger(__name__)
 
 CLOSE_DEADLINE_S = 8.0
-LAST_EVENTS_S = 1.0
+LAST_READ_TIMEOUT_S = 1.0
 INTERNAL = CodeActError("An internal error ended this response; the server's log has it.")
 
 
 class RunManager:
-    """All runs of this process that are under way."""
+    """All current runs of this process."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class RunManager:
         self._locked: set[str] = set()
         self._preparing: list[str] = []
         self._stopping = False
-        self._one_gone = anyio.Event()
+        self._one_ended = anyio.Event()
 
     @classmethod
     @asynccontextmanager
@@ -67,10 +67,10 @@ class RunManager:
         supervisor: Supervisor | None = None,
         on_end: Callable[[e.Response], None] = lambda response: None,
     ) -> AsyncIterator["RunManager"]:
-        """Owns every run's task. Leaving stops the runs (failed, `server_restarted`), within a deadline.
+        """Yields a manager that owns every run's task. At the end of the `with` block it stops the runs.
 
-        `max_concurrent` answer at once; so many more wait for that, first in, first out. `on_end` is called with each
-        response that has ended.
+        Stopped runs fail with `server_restarted`, within a deadline. At most `max_concurrent` runs answer at the same
+        time; up to `max_queued` more wait, first in, first out. `on_end` is called with each response that has ended.
         """
         async with (supervisor or Supervisor()).tasks() as start, anyio.create_task_group() as tasks:
             writer = EventWriter(get_store, ttl_s=events_ttl_s)
@@ -85,9 +85,9 @@ class RunManager:
 
     @contextmanager
     def reserve(self, *, owner: str) -> Iterator[None]:
-        """Holds a place while a request is being prepared; `start` takes it over.
+        """Reserves capacity inside the `with` block, while a request is being prepared and until `start`.
 
-        Raises `Stopping`, and `Overloaded` where as many answer and wait as may.
+        Raises `Stopping`, and `Overloaded` if the maximum number of runs answers and waits.
         """
         if self._stopping:
             raise Stopping("The server is stopping; ask again in a moment.")
@@ -101,13 +101,13 @@ class RunManager:
             yield
         finally:
             self._preparing.remove(owner)
-            self._one_gone.set()
+            self._one_ended.set()
 
     @contextmanager
     def lock(self, conversation_id: str) -> Iterator[None]:
-        """Holds the conversation while a request in it is being prepared; `start` takes it over.
+        """Locks the conversation inside the `with` block, while a request is being prepared and until `start`.
 
-        Raises `ConversationLocked`: one run at a time in a conversation, since it has one kernel.
+        Raises `ConversationLocked` if it is in use: a conversation has one run at a time, since it has one kernel.
         """
         if conversation_id in self._locked or any(
             run.conversation_id == conversation_id for run in self._live.values()
@@ -129,9 +129,10 @@ class RunManager:
         *,
         then: Callable[[Run], Awaitable[Run | None]],
     ) -> None:
-        """Starts producing, by `Run.produce`; the run is found under its id from now on.
+        """Starts a task for the run, which calls `produce`; from now on `find` returns the run.
 
-        `then` gives what follows its end. What was still being prepared when the server began to stop ends at once.
+        `then` is called after the run's end and returns the run that follows it, or None. If the server has begun to
+        stop, the run ends at once.
         """
         if self._stopping:
             run.cancel(RESTARTED)
@@ -140,10 +141,10 @@ class RunManager:
             self._slots.acquire_on_behalf_of_nowait(run)
         except anyio.WouldBlock:
             run.wait_for(partial(self._slots.acquire_on_behalf_of, run))
-        self._tasks.start_soon(self._see_through, run, produce, then)
+        self._tasks.start_soon(self._supervise, run, produce, then)
 
     def find(self, response_id: str, *, owner: str) -> Run | None:
-        """The run of this process, until all of it is in the database; never another owner's."""
+        """Returns this owner's run until all of it is in the database; None if this process has no such run."""
         run = self._live.get(response_id)
         if run is None and (settling := self._settling.get(response_id)) is not None and settling.response.store:
             run = settling
@@ -151,7 +152,7 @@ class RunManager:
 
     @property
     def has_place(self) -> bool:
-        """Whether a run that starts now would answer at once."""
+        """Whether a run that starts now would answer without waiting."""
         return self._slots.available_tokens > 0
 
     @property
@@ -160,23 +161,23 @@ class RunManager:
 
     @property
     def at_work(self) -> Mapping[str, Run]:
-        """By response id: those under way, and those that have ended and are not wholly stored yet."""
+        """By response id, the current runs and those that have ended but are not completely stored."""
         return {**self._live, **self._settling}
 
     @property
     def subscribers(self) -> int:
-        """How many read the events of runs that are under way."""
+        """The number of readers of current runs' events."""
         return sum(run.log.readers for run in self._live.values())
 
     def live_of(self, owner: str) -> int:
-        """How many of the owner's are under way or being prepared, and of an account's users'."""
+        """Returns how many runs of this owner, or of this account's users, are running or being prepared."""
         owners = [*self._preparing, *(run.owner for run in self._live.values())]
         return sum(owner in (each, account_of(each)) for each in owners)
 
-    async def _see_through(
+    async def _supervise(
         self, run: Run, produce: Callable[[], Awaitable[None]], then: Callable[[Run], Awaitable[Run | None]]
     ) -> None:
-        """All of one run. Whatever raises in it ends this run alone: it frees its place, and its readers get an end."""
+        """Runs one run from start to end. An error ends only this run: its capacity is freed and its log ended."""
         successor: Run | None = None
         with bound(response=run.id, owner=run.owner):
             try:
@@ -189,7 +190,7 @@ class RunManager:
                     log.exception("response ended because of an internal error")
                     run.fail(INTERNAL)
                 finally:
-                    with suppress(RuntimeError):  # It was cancelled before it had a place.
+                    with suppress(RuntimeError):  # It was cancelled before it acquired a slot.
                         self._slots.release_on_behalf_of(run)
                     del self._live[run.id]
                 self._settling[run.id] = run
@@ -199,45 +200,45 @@ class RunManager:
                     await run.stored()
                 finally:
                     del self._settling[run.id]
-                    self._one_gone.set()
+                    self._one_ended.set()
                 successor = await then(run)
             except Exception:
                 log.exception("what follows a response failed because of an internal error")
             finally:
                 self._settling.pop(run.id, None)
-                self._one_gone.set()
+                self._one_ended.set()
                 run.settle(successor)
 
     async def stop(self, *, drain_s: float) -> None:
-        """Takes no new ones, lets those under way finish for `drain_s`, and ends the rest as `server_restarted`.
+        """Refuses new runs, lets current ones finish for `drain_s` seconds, and ends the rest as `server_restarted`.
 
-        Returns when all have ended, are stored as far as the database answers, and clients that keep up have
-        read their last event. Idempotent; cancelling the first call's waiting and calling again hurries.
+        Returns once all have ended and are stored, if the database answers in time, and clients that keep up have read
+        the last event. Idempotent: to stop sooner, cancel the first call and call it again.
         """
         self._stopping = True
         with anyio.move_on_after(drain_s):
-            await self._gone()
+            await self._all_ended()
         logs = [run.log for run in self._live.values()]
         for run in list(self._live.values()):
             run.cancel(RESTARTED)
         with anyio.move_on_after(CLOSE_DEADLINE_S):
-            await self._gone()
+            await self._all_ended()
         for run in self.at_work.values():
             run.abandon()
         with anyio.move_on_after(CLOSE_DEADLINE_S):
-            await self._gone()
-        with anyio.move_on_after(LAST_EVENTS_S):
+            await self._all_ended()
+        with anyio.move_on_after(LAST_READ_TIMEOUT_S):
             for each in logs:
                 await each.closed(to_readers=True)
 
-    async def _gone(self) -> None:
+    async def _all_ended(self) -> None:
         while self.at_work or self._preparing:
-            self._one_gone = anyio.Event()
-            await self._one_gone.wait()
+            self._one_ended = anyio.Event()
+            await self._one_ended.wait()
 
 
 def _attributes(run: Run) -> dict[str, Any]:
-    """Names the run in a trace, after the conventions for generative AI."""
+    """Returns the attributes of the run's span, by OpenTelemetry's conventions for generative AI."""
     return {
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.agent.name": "codeact",

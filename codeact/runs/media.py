@@ -1,4 +1,4 @@
-"""Stores images and files that a user sends as blobs, and puts them back for the model."""
+"""Stores a user's images and files as blobs, and loads them again for the model."""
 
 import binascii
 import posixpath
@@ -43,7 +43,7 @@ I = TypeVar("I")  # noqa: E741
 
 @dataclass(frozen=True, slots=True)
 class Blobs:
-    """What one owner keeps. `get` and `find` (of container files, by id) raise `NotFound`."""
+    """Access to one owner's blobs; `find` returns a container file by id. `get` and `find` raise `NotFound`."""
 
     put: Callable[[bytes, str], Awaitable[str]]
     get: Get
@@ -59,38 +59,41 @@ def blobs_of(store: RunStore, *, owner: str) -> Blobs:
 
 
 IMAGE_BYTES = 10_000_000
-"""Of an image that a file's id names: models are given all of it, as base64."""
+"""Limit for an image given by a file's id: the model gets all of it, as base64."""
 IMAGES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
-"""How the content of each type begins."""
+"""The first bytes of each type of image."""
 SERVED = frozenset({"application/json", "application/pdf", "image/svg+xml"})
-"""The media types under which blobs leave as they came, beside images that their content proves and plain text."""
+"""Media types that a blob is served with if it has them, besides plain text and images recognised by their content."""
 
 
 async def store_media(messages: Sequence[M], blobs: Blobs) -> list[M]:
-    """The messages with a blob in place of each image and file.
+    """Stores each image and file as a blob; returns the messages with references to the blobs.
 
-    Raises `InvalidRequest` for what is no base64 or no image, and `NotFound` for what is not there.
+    Raises `InvalidRequest` for invalid base64 and for files that are no images, and `NotFound` for unknown ids.
     """
     return await put_media(await find_media(messages, blobs), blobs)
 
 
 async def find_media(items: Sequence[I], blobs: Blobs) -> list[I]:
-    """The first half of `store_media`, which only reads: what the messages name is there, and named by its blob."""
+    """Does the first half of `store_media`: checks that the ids in messages exist, and replaces them by blobs' names.
+
+    It only reads from the database.
+    """
     return await _replaced(items, lambda part: _found(part, blobs))
 
 
 async def put_media(items: Sequence[I], blobs: Blobs) -> list[I]:
-    """The second half of `store_media`: what the messages bring becomes blobs."""
+    """Does the second half of `store_media`: stores content in the messages as blobs."""
     return await _replaced(items, lambda part: _put(part, blobs))
 
 
 async def _replaced(items: Sequence[I], replace: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]) -> list[I]:
-    """The items with what `replace` makes of each image and file in the messages; several at a time."""
+    """Returns the items with each image and file replaced by the result of `replace`; several calls run at a time."""
     media = [part for item in items if isinstance(item, InputMessage) for part in item.content if _is_media(part)]
-    found = iter(await gathered([partial(replace, part) for part in media]))
+    replaced = iter(await gathered([partial(replace, part) for part in media]))
     return [
         msgspec.structs.replace(
-            item, content=_apart([next(found) if _is_media(part) else part for part in item.content])
+            item, content=_with_distinct_names([next(replaced) if _is_media(part) else part for part in item.content])
         )
         if isinstance(item, InputMessage)
         else item
@@ -99,7 +102,7 @@ async def _replaced(items: Sequence[I], replace: Callable[[dict[str, Any]], Awai
 
 
 def is_plain(item: object) -> bool:
-    """Whether it is a message of words alone: nothing in it has to be looked up or kept."""
+    """Whether the item is a message that has only text, so that nothing in it must be looked up or stored."""
     return isinstance(item, InputMessage) and not any(map(_is_media, item.content))
 
 
@@ -107,8 +110,8 @@ def _is_media(part: dict[str, Any]) -> bool:
     return part.get("type") in ("input_image", "input_file")
 
 
-def _apart(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The content with another name for the second of two files of one name: neither is lost."""
+def _with_distinct_names(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Renames the second of two files with the same name, so that neither overwrites the other."""
     sent_names = [part.get("filename") if part.get("type") == "input_file" else None for part in content]
     names = iter(distinct([name for name in sent_names if name]))
     return [part | {"filename": next(names)} if name else part for part, name in zip(content, sent_names, strict=True)]
@@ -142,7 +145,7 @@ async def _put(part: dict[str, Any], blobs: Blobs) -> dict[str, Any]:
 
 
 async def _image(file_id: str, blobs: Blobs) -> str:
-    """The SHA-256 of the image that a file's id names."""
+    """Returns the SHA-256 of the image with this file id. Raises `InvalidRequest` if it is no image or too large."""
     sha256 = stored_sha256(await blobs.find(file_id)) if file_id.startswith(CONTAINER_FILE) else file_id
     blob = await blobs.get(sha256)
     if image_type(blob) is None:
@@ -159,7 +162,7 @@ async def _image(file_id: str, blobs: Blobs) -> str:
 
 
 def stored_sha256(file: ContainerFile) -> str:
-    """Names its content. Raises `InvalidRequest` where only its container has that."""
+    """Returns the SHA-256 of a container file's content. Raises `InvalidRequest` if the content is not stored."""
     if file.sha256 is None:
         raise InvalidRequest(
             f"The content of '{file.path}' is not kept, since it is too large ({file.size_bytes} bytes): only its"
@@ -171,16 +174,16 @@ def stored_sha256(file: ContainerFile) -> str:
 
 
 def image_type(blob: Blob) -> str | None:
-    """What its content says it is, since code may call a file anything; None where that is no image for a model."""
+    """Returns the type of an image by its content, since a file's name may be wrong; None if models cannot read it."""
     if blob.data[:4] == b"RIFF" and blob.data[8:12] == b"WEBP":
         return "image/webp"
     return next((kind for begin, kind in IMAGES.items() if blob.data.startswith(begin)), None)
 
 
 def served_type(blob: Blob) -> str:
-    """The media type under which a blob leaves: of a short list, on which no type makes a browser run anything.
+    """Returns the media type for serving a blob, from an allow-list of types with which browsers run no scripts.
 
-    Browsers draw an SVG in `<img>` without its scripts; opened by itself it is saved, as every blob is.
+    Browsers show an SVG in `<img>` without running its scripts. Opened by itself it is saved to disk, as every blob is.
     """
     if (image := image_type(blob)) is not None:
         return image
@@ -191,26 +194,29 @@ def served_type(blob: Blob) -> str:
 
 
 def decode(content: str) -> tuple[str, bytes]:
-    """Media type and bytes of base64, with `data:…;base64,` before it or without. Raises `InvalidRequest`."""
+    """Decodes base64, with or without `data:…;base64,` before it; returns media type and bytes.
+
+    Raises `InvalidRequest`.
+    """
     url = split_data_url(content)
     if url is None and content.startswith("data:"):
         raise InvalidRequest("A data URL must read data:TYPE;base64,CONTENT.", param="input", code="invalid_data_url")
     media_type, base64 = url if url is not None else ("application/octet-stream", content)
     try:
         return media_type, binascii.a2b_base64(base64, strict_mode=True)
-    except ValueError as error:  # `binascii.Error`, and what is said of letters beyond ASCII
+    except ValueError as error:  # `binascii.Error`, or a plain `ValueError` for characters beyond ASCII.
         raise InvalidRequest(
             f"The base64 of an image or file is broken: {error}.", param="input", code="invalid_base64"
         ) from None
 
 
 async def inline_media(items: Sequence[Input | Item], *, get: Get) -> list[Input | Item]:
-    """The conversation with each image of the user's as a `data:` URL, as models take it."""
+    """Returns the conversation with each of the user's images as a `data:` URL, as models need it."""
     return await _replaced(items, lambda part: _shown(part, get))
 
 
 def input_files(items: Sequence[Input | Item], *, get: Get) -> list[StagedFile]:
-    """The files in what the user said; of several with one name, the last."""
+    """Returns the files in the user's messages; of several with the same name, the last."""
     files: dict[str, StagedFile] = {}
     for item in items:
         for part in item.content if isinstance(item, InputMessage) else ():
@@ -225,7 +231,7 @@ async def _content(sha256: str, get: Get) -> bytes:
 
 
 async def shown_image(url: str, *, get: Get) -> str | None:
-    """The `data:` URL of an image that is kept; None where it is not, or not any more."""
+    """Returns the `data:` URL of a stored image; None if `url` names no blob or the blob no longer exists."""
     sha256 = sha256_of(url)
     if sha256 is None:
         return None

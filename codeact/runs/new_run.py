@@ -1,4 +1,4 @@
-"""The checked input of a run: everything that was asked for, whichever transport brought it."""
+"""The checked parameters of a run, independent of the transport of the request."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,22 +20,22 @@ VERBOSITY = {
 }
 
 Account = tuple[str, OwnerLimits]
-"""A name for which use is counted, and up to which limits."""
+"""A name for which usage is counted, and its limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRun:
-    """A question and how to answer it; `RunService.create` makes a run of it.
+    """A question and the options for its answer; `RunService.create` starts a run for it.
 
-    `messages` are what the question says. It attaches to `previous_response_id`, or to the end of `conversation_id`,
-    or to the conversation of `container_id`; otherwise to the conversation that has the item `answer_id`, in whose
-    sandbox the code then runs. `store`: whether the response is stored. With `generate` False nothing is answered:
-    a sandbox is made ready. `always_warm`: that sandbox is claimed whatever it costs others. `dialect` None leaves the
-    dialect to the settings and the model's profile. `model_calls`: code may ask models by itself. Code can call
-    `functions` of this process beside the client's `tools`. With `collects_files` the answer cites the files that its
-    code wrote, if it is stored. With `encrypted_reasoning` items of reasoning hold what their model wants back,
-    encrypted. A prompt of more than `compact_threshold` tokens is compacted; with `compact_only` the conversation is
-    compacted and nothing is answered.
+    The question is in `messages`. It continues `previous_response_id`, or the end of `conversation_id`, or the
+    conversation of `container_id`; otherwise, if `messages` repeat a conversation that has the item `answer_id`, it
+    uses that conversation's sandbox. `store`: whether the response is stored. With `generate` False there is no answer:
+    the server only prepares a sandbox, and `always_warm` says that this may take a sandbox from others. With `dialect`
+    None, the settings and the model's profile decide. `model_calls`: code may call models. Code can call `functions` of
+    this process in addition to the client's `tools`. With `collects_files` a stored answer cites the files that its
+    code wrote. With `encrypted_reasoning` reasoning items contain, encrypted, what their model needs back. A prompt of
+    more than `compact_threshold` tokens is compacted; with `compact_only` the conversation is only compacted, without
+    an answer.
     """
 
     owner: str
@@ -73,8 +73,8 @@ class NewRun:
     compact_only: bool = False
 
     @property
-    def told(self) -> str | None:
-        """The instructions that the model reads: the client's, and how long it wants answers."""
+    def model_instructions(self) -> str | None:
+        """The instructions for the model: the client's, and a sentence for its `text.verbosity`."""
         return "\n\n".join(filter(None, (self.instructions, VERBOSITY.get(self.text.verbosity or "")))) or None
 
     @property
@@ -84,22 +84,22 @@ class NewRun:
 
     @property
     def choice(self) -> ToolChoice:
-        """What `tool_choice` means. Raises `InvalidRequest`."""
+        """The parsed `tool_choice`. Raises `InvalidRequest`."""
         return choice_of(self.tool_choice, self.tools)
 
     @property
     def answer_format(self) -> JsonSchemaFormat | JsonObjectFormat | None:
-        """The JSON that was asked for; None for plain text."""
-        wanted = self.text.format
-        return wanted if isinstance(wanted, JsonSchemaFormat | JsonObjectFormat) else None
+        """The JSON format of the answer, or None for plain text."""
+        text_format = self.text.format
+        return text_format if isinstance(text_format, JsonSchemaFormat | JsonObjectFormat) else None
 
     @property
     def sampling(self) -> Sampling:
-        asked = self.reasoning or ReasoningConfig()
+        reasoning = self.reasoning or ReasoningConfig()
         return Sampling(
             self.temperature,
             self.top_p,
             self.max_output_tokens,
-            asked.effort,
-            reasoning_summary=asked.summary,
+            reasoning.effort,
+            reasoning_summary=reasoning.summary,
         )

@@ -1,7 +1,7 @@
 """Ownership of running responses across servers: renews leases, applies requests, recovers orphans.
 
-A lease that nobody renews stays unchanged. Each server measures by its own clock for how long it did, so that
-clocks need not agree, and a database that was away for a while makes nobody look dead.
+The lease of a dead server no longer changes. Each server measures with its own clock how long a lease has been
+unchanged, so clocks need not agree, and a database that was unavailable for a while makes no server look dead.
 """
 
 import time
@@ -28,11 +28,11 @@ log = Logger(__name__)
 
 POLL_S = 0.5
 RENEWALS = 5
-"""So often a server says that it lives in the time after which it is taken for dead."""
+"""How often a server renews its leases within the time after which they expire."""
 
 
 class LeaseWatcher:
-    """Remembers for how long each lease has not changed. `holder` is this server's name."""
+    """Measures how long each lease has been unchanged. `holder` is this server's name."""
 
     def __init__(self, holder: str, lease_s: float = LEASE_S) -> None:
         self._holder = holder
@@ -40,9 +40,13 @@ class LeaseWatcher:
         self._since: dict[tuple[str, str, int], float] = {}
 
     def expired(self, leases: Iterable[Lease], *, at_work: Collection[str], now: float) -> list[Lease]:
-        """The leases of responses that no living server runs; `at_work` are this server's. `now` is monotonic."""
+        """Returns the leases that no living server renews.
+
+        `at_work` are the ids of this server's responses; `now` is a time of the monotonic clock. Call it regularly, and
+        each time with all leases.
+        """
         since: dict[tuple[str, str, int], float] = {}
-        found = []
+        expired = []
         for lease in leases:
             if lease.response_id in at_work:
                 continue
@@ -50,13 +54,16 @@ class LeaseWatcher:
             key = (lease.response_id, lease.process, beat)
             since[key] = self._since.get(key, now)
             if has_died(lease.process) or now - since[key] >= self._lease_s:
-                found.append(lease)
+                expired.append(lease)
         self._since = since
-        return found
+        return expired
 
 
 async def recover_orphans(store: Store, *, events_ttl_s: float) -> None:
-    """Ends the responses of processes of this host that have died: before a server's first request."""
+    """Ends the responses of dead processes of this host; a server calls it before its first request.
+
+    Raises `CodeActError` if the database fails.
+    """
 
     async def get_store() -> Store:
         return store
@@ -77,7 +84,10 @@ async def recover_orphans(store: Store, *, events_ttl_s: float) -> None:
 async def keep_leases(
     runs: RunManager, workspaces: Workspaces, get_store: Callable[[], Awaitable[Store]], *, lease_s: float = LEASE_S
 ) -> None:
-    """Until cancelled. Servers over one database must agree about `lease_s`."""
+    """Renews this server's leases, applies requests of other servers, and recovers orphans, until it is cancelled.
+
+    All servers with the same database must use the same `lease_s`.
+    """
     watcher: LeaseWatcher | None = None
     recovering, missing, containers = set[str](), set[str](), set[str]()
 
@@ -113,9 +123,10 @@ async def keep_leases(
 
 
 async def _check_leases(runs: RunManager, store: Store, missing: set[str]) -> set[str]:
-    """Cancels and steers what other processes ask for, and cancels what another process has ended for dead.
+    """Applies other processes' requests to this server's runs, and stops runs that another server has taken over.
 
-    Returns the runs that look so; they are `missing` when they did before, and not just ending.
+    Returns the ids of runs without a lease. A run is stopped if it was among them the last time (`missing`), too: a run
+    that is just ending has no lease for a moment.
     """
     mine = await store.leases.mine()
     for run in runs.at_work.values():
@@ -128,7 +139,7 @@ async def _check_leases(runs: RunManager, store: Store, missing: set[str]) -> se
 
 
 async def _apply_requests(lease: Lease, run: Run, store: Store) -> None:
-    """Does what other processes ask of this one."""
+    """Applies the requests of other processes to a run: cancel, and steering messages."""
     if lease.cancel:
         run.cancel()
     for steer in lease.steers:

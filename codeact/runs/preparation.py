@@ -1,4 +1,4 @@
-"""Prepares a run: finds where its question attaches, and turns its messages into what is stored."""
+"""Prepares a run: finds the point where its question continues, and converts its messages into what is stored."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ __all__ = ["Preparation", "received"]
 
 
 class Preparation:
-    """Prepares one run. First `read`, then `messages`."""
+    """Prepares one run. The caller first calls `read`, then `messages`."""
 
     def __init__(self, store: RunStore, new_run: NewRun, ephemeral: EphemeralResponses | None) -> None:
         self._store = store
@@ -45,10 +45,10 @@ class Preparation:
         self._called: Mapping[str, str] = {}
 
     async def read(self) -> ResumePoint:
-        """Where the request goes on, as it is now. All that has to be known of the database is read at once.
+        """Returns the point where the request continues, and reads everything else that is needed at the same time.
 
-        Raises `NotFound` for what is not there, or is another owner's. A container that is named stands for its
-        conversation; raises `InvalidRequest` where another one is named too.
+        Raises `NotFound` for ids that do not exist or belong to another owner, and `InvalidRequest` if the request
+        names a container of another conversation than the one it continues.
         """
         messages, blobs = self._new_run.messages, self._blobs()
         if all(map(is_plain, messages)):
@@ -60,7 +60,7 @@ class Preparation:
         )
         return resume_point
 
-    # ---- where it goes on ----------------------------------------------------------------------------
+    # ---- the resume point ----------------------------------------------------------------------------
 
     async def _resume_point(self) -> ResumePoint:
         new_run = self._new_run
@@ -90,11 +90,11 @@ class Preparation:
             return compacted
         if new_run.answer_id is None:
             return await self._find_pending_call() or ResumePoint()
-        waits, around = await concurrently(self._find_pending_call, self._retold)
-        return waits or around
+        pending, resent = await concurrently(self._find_pending_call, self._find_resent)
+        return pending or resent
 
     async def _compacted(self) -> ResumePoint | None:
-        """In the conversation that an encrypted compaction names, with its sandbox; the request tells what counts."""
+        """Finds the conversation of an encrypted compaction in the request, to use its sandbox but not its history."""
         conversation_id = await conversation_of(self._new_run.messages, self._store, owner=self._owner)
         if conversation_id is None:
             return None
@@ -102,29 +102,29 @@ class Preparation:
             found = await self._store.threads.of_conversation(conversation_id, owner=self._owner)
         except NotFound:
             return None
-        return ResumePoint(replace(found, previous=None), workspace_id=conversation_id, retold=True)
+        return ResumePoint(replace(found, previous=None), workspace_id=conversation_id, resent=True)
 
-    async def _retold(self) -> ResumePoint:
+    async def _find_resent(self) -> ResumePoint:
         """If the client resends a complete history that we produced, ignores our stored copy but keeps that sandbox."""
         item_id = self._new_run.answer_id
         found = None if item_id is None else await self._store.threads.of_item(item_id, owner=self._owner)
-        return ResumePoint() if found is None else ResumePoint(found, workspace_id=found.conversation_id, retold=True)
+        return ResumePoint() if found is None else ResumePoint(found, workspace_id=found.conversation_id, resent=True)
 
     async def _find_pending_call(self) -> ResumePoint | None:
-        """Where the last value belongs, for clients that send a conversation whole and name none."""
+        """Finds the call of the last function value, for clients that resend a whole conversation without its id."""
         outputs = [item for item in self._new_run.messages if isinstance(item, FunctionCallOutput)]
         found = await self._store.threads.of_call(outputs[-1].call_id, owner=self._owner) if outputs else None
         if found is None:
             return None
-        self._only_trailing = self._calls_are_known = True  # What comes before is in the thread already.
+        self._only_trailing = self._calls_are_known = True  # The earlier items are in the stored thread.
         return _after(found)
 
-    # ---- what it says --------------------------------------------------------------------------------
+    # ---- the messages --------------------------------------------------------------------------------
 
     async def messages(self, resume_point: ResumePoint) -> list[Input]:
-        """The request's messages, references replaced by what they name and images and files by blobs.
+        """Returns the request's messages, with references replaced by their items, and images and files by blobs.
 
-        Raises `InvalidRequest`, also for the value of a call that nobody made, and `NotFound` for what is not there.
+        Raises `InvalidRequest`, for example for the value of a call that no code made, and `NotFound` for unknown ids.
         """
         new_run = self._new_run
         sent_items = _trailing(self._sent_items) if self._only_trailing else self._sent_items
@@ -140,7 +140,7 @@ class Preparation:
         return messages
 
     async def get_blob(self, sha256: str) -> Blob:
-        """A blob of this connection or of the owner. Raises `NotFound`."""
+        """Returns a blob of this connection or of the owner. Raises `NotFound`."""
         blob = self._ephemeral.blobs.get(sha256)
         return blob if blob is not None else await self._store.get_blob(sha256, owner=self._owner)
 
@@ -157,12 +157,12 @@ class Preparation:
         return await _referenced(self._new_run.messages, self._store, owner=self._owner)
 
     async def _calls(self) -> Mapping[str, str]:
-        """Which stored responses made the calls that the request brings values for."""
+        """Returns, by call id, the stored responses that made the calls for which the request has values."""
         call_ids = {item.call_id for item in self._new_run.messages if isinstance(item, FunctionCallOutput)}
         return await self._store.threads.called(call_ids, owner=self._owner) if call_ids else {}
 
     async def _check_outputs(self, messages: list[Input], resume_point: ResumePoint) -> None:
-        """Raises `InvalidRequest` for the value of a call that nobody made in this thread."""
+        """Raises `InvalidRequest` for the value of a call that no code in this thread made."""
         wanted = {item.call_id for item in messages if isinstance(item, FunctionCallOutput)} - resume_point.calls()
         previous = resume_point.at.previous
         known = {call_id for call_id in wanted if previous and self._called.get(call_id) == previous.response_id}
@@ -178,14 +178,17 @@ class Preparation:
 
 
 async def received(items: list[InputItem], store: RunStore, *, owner: str) -> list[Input]:
-    """Items as a client sends them, as they are stored: references resolved, images and files put away."""
+    """Converts items of a client into what is stored: resolves references, and stores images and files as blobs.
+
+    Raises `InvalidRequest` and `NotFound`.
+    """
     sent_items = await opened(await opened_compactions(as_messages(items), store, owner=owner), store, owner=owner)
     messages = _resolved(sent_items, await _referenced(sent_items, store, owner=owner))
     return await store_media(messages, blobs_of(store, owner=owner))
 
 
 async def _referenced(sent_items: Sequence[Given], store: RunStore, *, owner: str) -> Mapping[str, Any]:
-    """The items that references name, by id."""
+    """Returns the items to which references refer, by id."""
     item_ids = {item.id for item in sent_items if isinstance(item, ItemReference)}
     return await store.threads.items(item_ids, owner=owner) if item_ids else {}
 
@@ -193,32 +196,33 @@ async def _referenced(sent_items: Sequence[Given], store: RunStore, *, owner: st
 def _resolved(
     sent_items: Sequence[Given], referenced: Mapping[str, Any], *, calls_are_known: bool = False
 ) -> list[Input]:
-    """The items with what references name in their place. Raises `NotFound`.
+    """Replaces references by their items. Raises `NotFound`.
 
-    Values are for the code that waits for them where `calls_are_known`; else calls and values are told in words.
+    With `calls_are_known`, function values are passed to the code that waits for them; else calls and values become
+    text messages.
     """
-    found: list[Input] = []
+    resolved: list[Input] = []
     names = {item.call_id: item.name for item in sent_items if isinstance(item, FunctionCallItem)}
     for item in sent_items:
         if isinstance(item, ItemReference):
             if item.id not in referenced:
                 raise NotFound(f"There is no item '{item.id}'.", param="input")
-            found += from_item(referenced[item.id])
+            resolved += from_item(referenced[item.id])
         elif isinstance(item, InputMessage | Compaction) or (calls_are_known and isinstance(item, FunctionCallOutput)):
-            found.append(item)
+            resolved.append(item)
         elif not calls_are_known and isinstance(item, FunctionCallItem | FunctionCallOutput):
-            found.append(as_text(item, names))
-    return found
+            resolved.append(as_text(item, names))
+    return resolved
 
 
 def _after(at: Attachment) -> ResumePoint:
-    """After a stored response, and so in its conversation."""
+    """Returns the point after a stored response, in its conversation."""
     branched = at.previous is not None and at.last_response_id not in (None, at.previous.response_id)
     return ResumePoint(at, workspace_id=at.conversation_id, branched=branched)
 
 
 def _trailing(sent_items: Sequence[Given]) -> Sequence[Given]:
-    """The values at the end, with what the user says around them."""
+    """Returns the function values at the end of the input, with the user's messages around them."""
     start = len(sent_items)
     while start and isinstance(item := sent_items[start - 1], InputMessage | FunctionCallOutput):
         if isinstance(item, InputMessage) and item.role == "assistant":

@@ -1,4 +1,4 @@
-"""Begins one run: finds where its question attaches, stores the question, and starts the answer."""
+"""Begins one run: finds the point where its question continues, stores the question, and starts the answer."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -46,13 +46,13 @@ from sandbox_pool import Sandbox, SandboxPool
 __all__ = ["UNSTORED", "Question", "RunComponents"]
 
 UNSTORED = "unstored"
-"""What the ids of workspaces start with that belong to no stored conversation."""
+"""The prefix of the ids of workspaces without a stored conversation."""
 
 After = Callable[[Run], Awaitable[Run | None]]
-"""Called with a run that has ended; returns the run that goes on with what was said meanwhile, if there is one."""
+"""Called with a run that has ended; returns the run that continues with the steering messages, or None."""
 
 ATTEMPTS = 5
-"""How often a question looks for its place anew, where others end in its conversation at that very moment."""
+"""How often a question tries to attach, if other responses end in its conversation at the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class RunComponents:
     allowances: Allowances = field(default_factory=Allowances)
 
     def environment(self) -> Environment:
-        """What the model reads about its sandboxes."""
+        """Returns the description of the sandboxes for the model."""
         pool = self.pool.started
         if pool is None:
             return Environment.of(self.settings.sandbox_spec)
@@ -81,7 +81,7 @@ class RunComponents:
 class Question:
     """Begins one run, by one call of `begin`.
 
-    `ephemeral` remembers the responses of one connection that are not stored. `then` is called when the run has ended.
+    `ephemeral` remembers unstored responses of one connection. `then` is called after the run's end.
     """
 
     def __init__(
@@ -101,11 +101,11 @@ class Question:
         self._budget: ModelBudget | None = None
 
     async def begin(self) -> Run:
-        """Stores the question and starts its run. Raises what `RunService.create` does.
+        """Stores the question and starts its run. Raises the same errors as `RunService.create`.
 
-        It asks the database at most three times in a row, whatever the conversation's length; once more for each new
-        image or file, which are stored before the question. Once the question is being stored, cancelling no
-        longer stops it: a stored response always has its run.
+        It makes at most three database calls in a row, whatever the conversation's length, and one more if it has to
+        store images or files first. A cancellation has no effect once the question is being stored: every stored
+        response gets its run.
         """
         self._components.disk.check()
         store = await self._components.store.get()
@@ -132,13 +132,13 @@ class Question:
     async def _attach(
         self, resume_point: ResumePoint, preparation: Preparation, store: RunStore, model: Model, allowance: Allowance
     ) -> Run:
-        """Raises `Moved` where the place is no longer what it was."""
+        """Stores the question after `resume_point`. Raises `Moved` if the conversation has changed meanwhile."""
         new_run, workspaces = self._new_run, self._components.workspaces
         if self._components.pool.started is not None:
             workspaces.check_quota(self._components.pool.started.value, resume_point.workspace_id, owner=new_run.owner)
         workspace_id = resume_point.workspace_id or new_id("conv" if new_run.store else UNSTORED)
-        with ExitStack() as holding, ExitStack() as used, self._components.runs.lock(workspace_id):
-            workspace = holding.enter_context(workspaces.keep(workspace_id, owner=new_run.owner))
+        with ExitStack() as kept, ExitStack() as used, self._components.runs.lock(workspace_id):
+            workspace = kept.enter_context(workspaces.keep(workspace_id, owner=new_run.owner))
             used.enter_context(workspace.in_use())
             if resume_point.knows_last_code:
                 messages, code = await preparation.messages(resume_point), await resume_point.last_code(store)
@@ -171,11 +171,11 @@ class Question:
                     )
                 elif self._ephemeral is not None:
                     self._ephemeral.add(response, messages, resume_point, workspace_id=workspace_id)
-                handed = holding.pop_all()
+                resources = kept.pop_all()
                 produce = partial(run.produce, load, model=model, workspace=workspace)
-                self._components.runs.start(run, partial(_holding, handed, produce), then=self._then)
-                if not run.is_queued:  # One that waits leaves its sandbox to those that answer.
-                    handed.push(used.pop_all())
+                self._components.runs.start(run, partial(_produce_with, resources, produce), then=self._then)
+                if not run.is_queued:  # While a run is queued, its sandbox may be taken for others.
+                    resources.push(used.pop_all())
         return run
 
     async def _load(
@@ -188,12 +188,12 @@ class Question:
         read: Preparation,
         store: RunStore,
     ) -> tuple[Context, AgentOptions]:
-        """What the answer needs beyond the question itself; read once the client knows that it has begun."""
-        is_told = run.response.notices or not run.is_queued
-        late = [] if is_told else kernel_notes(run.response, code, workspace, resume_point)
+        """Reads what the answer needs besides the question, after `response.created` was sent."""
+        is_up_to_date = run.response.notices or not run.is_queued
+        late_notes = [] if is_up_to_date else kernel_notes(run.response, code, workspace, resume_point)
         stored_id = None if run.conversation_id.startswith(UNSTORED) else run.conversation_id
         seals = await seals_for(self._new_run, store, conversation_id=stored_id)
-        conversation = [*await resume_point.history(store), *late, *messages]
+        conversation = [*await resume_point.history(store), *late_notes, *messages]
         if self._new_run.compact_only:
             run.conversation = conversation
         files = input_files(conversation, get=read.get_blob)
@@ -228,7 +228,7 @@ class Question:
         )
 
     def _dialect(self, model: str) -> Name | None:
-        """What the request demands, else what is configured for this model."""
+        """Returns the dialect of the request, else the one configured for this model."""
         return self._new_run.dialect or self._components.settings.options_of(model).dialect
 
     def _options(self, files: Sequence[StagedFile], run: Run, workspace: Workspace, get: Get) -> AgentOptions:
@@ -243,7 +243,7 @@ class Question:
             truncate=new_run.truncation == "auto",
             observation_chars=settings.observation_chars,
             call_output_tokens=settings.model_max_output_tokens,
-            instructions=new_run.told,
+            instructions=new_run.model_instructions,
             sampling=new_run.sampling,
             environment=self._components.environment(),
             toolbox=self._toolbox,
@@ -263,7 +263,7 @@ class Question:
         )
 
     def _tools(self, model: Model) -> Toolbox:
-        """What code can call. Raises `InvalidRequest` for a function that cannot be one."""
+        """Returns the functions that code can call. Raises `InvalidRequest` for an invalid function."""
         choice = self._new_run.choice
         components, mcp = self._components, self._components.mcp
         models = CodeModels(
@@ -279,14 +279,14 @@ class Question:
         return toolbox if choice.may_act else Toolbox()
 
     def _may_warm(self, workspace: Workspace) -> bool:
-        """Whether a sandbox may be claimed ahead of a question; the pages of strangers have bounds."""
+        """Whether a sandbox may be claimed before a question; for embedded pages this is limited."""
         pool = self._components.pool.started
         if self._new_run.always_warm:
             return True
         return pool is not None and self._components.workspaces.may_warm(pool.value, workspace)
 
     def _collecting(self, run: Run, files: Sequence[StagedFile]) -> Collect:
-        """Gives the files that code wrote: what the user gave is not among them as long as it is the same."""
+        """Returns a function that collects the files that code wrote, without unchanged files of the user."""
         same = {(file.name, file.sha256) for file in files}
         containers = self._components.containers
 
@@ -297,7 +297,7 @@ class Question:
         return collect
 
 
-async def _holding(holding: ExitStack, produce: Callable[[], Awaitable[None]]) -> None:
-    """What the question holds of its workspace stays the run's until the answer has ended."""
-    with holding:
+async def _produce_with(resources: ExitStack, produce: Callable[[], Awaitable[None]]) -> None:
+    """Produces the answer, and then releases the question's hold on its workspace."""
+    with resources:
         await produce()

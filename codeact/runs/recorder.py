@@ -1,4 +1,4 @@
-"""Stores what a response acknowledges before the event that acknowledges it is sent."""
+"""Records a response: stores each item and the end before it publishes the events that acknowledge them."""
 
 import contextlib
 import time
@@ -24,21 +24,21 @@ __all__ = ["Recorder"]
 
 log = Logger(__name__)
 
-TOLD_AFTER_S = 1.0
+NOTICE_DELAY_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
-COUNT_BYTES, COUNT_S = 4_000_000, 1.0
-"""After so many bytes of events their owner's sum in the database is brought up to date, if that takes no longer."""
+COUNT_BYTES, COUNT_TIMEOUT_S = 4_000_000, 1.0
+"""After each so many bytes of events, the owner's sum in the database is updated, if that takes no longer than this."""
 ACKNOWLEDGING = frozenset({e.ResponseCreated, e.OutputItemDone, *get_args(e.TerminalEvent)})
-"""Events that readers get only once what they say is stored."""
+"""Events that are published only after their content is stored."""
 
 
 class Recorder:
-    """Records one response. `log` is where its events go, numbered from `first`.
+    """Records one response in `log`, with numbers from `first`.
 
-    While no database answers, the end of an item waits up to `store_timeout_s`, and readers are told by an event.
-    `epoch` is that in which this server holds the response: once another one has taken it over, `emit` raises
-    `ResponseTakenOver`, and nothing more is stored. `allowance` learns what is about to be stored: each event, and
-    what code shows twice, since its item has it too.
+    While no database answers, the end of an item waits up to `store_timeout_s` seconds, and an event informs readers.
+    `epoch` is that of this server's lease: once another server has taken the response over, `emit` raises
+    `ResponseTakenOver`, and nothing more is stored. `allowance` counts the bytes of every event before it is stored,
+    and outputs of code twice, since the item contains them again.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class Recorder:
         self._abandoned = anyio.Event()
 
     async def emit(self, event: e.Event) -> None:
-        """Stores what the event acknowledges, then gives it to readers. Several tasks may call it. Raises `StoreError`.
+        """Stores what the event acknowledges, then publishes it. Several tasks may call it. Raises `StoreError`.
 
-        What is being stored when the caller is cancelled is stored to its end.
+        A cancellation does not interrupt a write that has begun.
         """
         if self.log.failure is not None:
             raise self.log.failure
@@ -101,43 +101,43 @@ class Recorder:
         elif isinstance(event, e.OutputItemDone):
             with anyio.CancelScope(shield=True):
                 item = self.response.output[event.output_index]
-                await self._insist(partial(self._store.offload, item, owner=self._owner))
+                await self._retry(partial(self._store.offload, item, owner=self._owner))
                 await self._commit(event, whole, event.output_index)
         else:
             with anyio.CancelScope(shield=True):
-                await self._insist(self._finish_response)
-                # Before anybody hears of the end, so that the next question meets the quota.
+                await self._retry(self._finish_response)
+                # Counted before readers get the end, so that the client's next question is checked against the sum.
                 with contextlib.suppress(StoreError):  # `settle` tries again.
                     await self._count_tokens()
                 await self._commit(event, whole)
             self._has_ended = True
 
     async def store_created(self) -> None:
-        """Stores `response.created` as it is now, beside the response itself: emitting it then needs no write.
+        """Stores `response.created` in advance, while the response is stored, so that emitting it needs no write.
 
-        It never raises. Where it fails, or the event is another one by then, emitting the event stores it.
+        It never raises: if it fails, or the event changes until it is emitted, `emit` stores it.
         """
         with contextlib.suppress(CodeActError):
             await self.log.prepare(e.ResponseCreated(response=self.response))
 
     def status(self, status: e.StatusName, message: str) -> None:
-        """Tells readers why nothing happens."""
+        """Informs readers why nothing happens at the moment."""
         self.log.append(e.StatusEvent(status=status, message=message))
 
     def fail(self, error: CodeActError) -> None:
-        """Ends the response for readers, although the database does not know it yet: `settle` tells it.
+        """Ends the response for readers as failed, before that is stored: `settle` stores it.
 
-        A response that another server has taken over gets no end from here: readers get the error.
+        If another server has taken the response over, readers get this error instead of a terminal event.
         """
         if isinstance(error, ResponseTakenOver):
-            self.log.part_with(error)
+            self.log.end_with_error(error)
             return
         self.response.status = "failed"
         self.response.error = e.ResponseError(*disclosed(error))
         self.log.append(e.ResponseFailed(response=self.response))
 
     async def settle(self) -> None:
-        """Stores what is missing after the end and gives the lease back; returns then, or after `abandon`."""
+        """Stores what is missing after the end and releases the lease; returns then, or after `abandon`."""
         try:
             await self._settle()
         finally:
@@ -148,7 +148,7 @@ class Recorder:
         while not self._abandoned.is_set():
             try:
                 with anyio.CancelScope() as waiting:
-                    self._waits = {waiting}  # Nothing else waits after the end.
+                    self._waits = {waiting}  # After the end nothing else waits.
                     await self._count_tokens()
                     await self._count_bytes()
                     if self._is_written:
@@ -163,7 +163,7 @@ class Recorder:
             await self._pause(backoff.next_s())
 
     def abandon(self) -> None:
-        """Stops waiting for the database, since the process ends. The lease passes to another one."""
+        """Stops waiting for the database, since the process ends. Another one takes over when the lease expires."""
         self._abandoned.set()
         for scope in self._waits:
             scope.cancel()
@@ -171,13 +171,13 @@ class Recorder:
     # ---- storing -------------------------------------------------------------------------------------
 
     async def _commit(self, event: e.Event, whole: e.Event, index: int | None = None) -> None:
-        """The event, after the item at `index`."""
+        """Stores the event, after the item at `index`, and publishes it."""
         async with self._committing, self._waiting_for_store():
             if index is not None:
-                self._hold_item(index)
+                self._put_item(index)
             await self.log.commit(event, whole)
 
-    def _hold_item(self, index: int) -> None:
+    def _put_item(self, index: int) -> None:
         item = self.response.output[index]
         if item.id not in self._stored_ids:
             self._stored_ids.add(item.id)
@@ -192,7 +192,7 @@ class Recorder:
         if not self._has_ended:
             for index, item in enumerate(self.response.output):
                 await self._store.offload(item, owner=self._owner)
-                self._hold_item(index)
+                self._put_item(index)
             await self.log.flush()
             await self._finish_response()
         await self._store.leases.release(self.response.id, epoch=self._epoch)
@@ -213,13 +213,13 @@ class Recorder:
         self._allowance.take(2 * grown_bytes if isinstance(event, e.CodeOutput) else grown_bytes)
 
     async def _count_events(self) -> None:
-        """Waits for a moment only: the end of the answer counts what is missing."""
+        """Updates the owner's sum if the database is quick; otherwise the end of the answer does."""
         self._count_at = self.log.stored_bytes + COUNT_BYTES
-        with contextlib.suppress(StoreError), anyio.move_on_after(COUNT_S):
+        with contextlib.suppress(StoreError), anyio.move_on_after(COUNT_TIMEOUT_S):
             await self._add_bytes(0)
 
     async def _add_bytes(self, size_bytes: int) -> None:
-        """Adds to what the owner keeps: these bytes, and the events that have been stored since the last time."""
+        """Adds these bytes, and those of events stored since the last call, to the owner's sum."""
         events_bytes = self.log.stored_bytes - self._counted_bytes
         await self._store.stored.add(self._owner, size_bytes + events_bytes)
         self._counted_bytes += events_bytes
@@ -227,8 +227,8 @@ class Recorder:
 
     # ---- waiting -------------------------------------------------------------------------------------
 
-    async def _insist(self, operation: Callable[[], Awaitable[None]]) -> None:
-        """Until it succeeds or patience ends."""
+    async def _retry(self, operation: Callable[[], Awaitable[None]]) -> None:
+        """Repeats the operation until it succeeds; raises `StoreUnavailable` after the timeout."""
         backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         async with self._waiting_for_store():
             while True:
@@ -236,14 +236,14 @@ class Recorder:
                     await operation()
                     return
                 except StoreUnavailable as error:
-                    self._tell(error)
+                    self._report_waiting(error)
                 await backoff.pause()
 
     @asynccontextmanager
     async def _waiting_for_store(self) -> AsyncIterator[None]:
-        """Ends what is inside once the database has been silent for too long; one that is only slow is waited for.
+        """Cancels the `with` block once the database has not answered for too long; a slow database has no timeout.
 
-        Raises `StoreUnavailable` then, and after `abandon`.
+        Raises `StoreUnavailable` in that case, and after `abandon`.
         """
         failure: Exception | None = None
         is_done = False
@@ -255,7 +255,7 @@ class Recorder:
                     tasks.cancel_scope.cancel()
                 yield
                 is_done, self._gives_up_at = True, None
-            except Exception as error:  # It would leave the group as an ExceptionGroup.
+            except Exception as error:  # The task group would raise it inside an ExceptionGroup.
                 failure = error
             finally:
                 self._waits.discard(tasks.cancel_scope)
@@ -266,7 +266,7 @@ class Recorder:
             raise self.log.failure or StoreUnavailable("The database did not take in time what the answer said.")
 
     async def _watch_silence(self, scope: anyio.CancelScope) -> None:
-        """Tells readers once, and ends the waiting when patience ends."""
+        """Informs readers once that the database does not answer, and cancels `scope` after the timeout."""
         while True:
             if self._gives_up_at is not None:
                 await anyio.sleep(max(self._gives_up_at - time.monotonic(), 0))
@@ -274,19 +274,19 @@ class Recorder:
                     scope.cancel()
                     return
                 continue
-            await anyio.sleep(TOLD_AFTER_S)
-            if self._store.silent_s >= TOLD_AFTER_S:
+            await anyio.sleep(NOTICE_DELAY_S)
+            if self._store.silent_s >= NOTICE_DELAY_S:
                 try:
                     await self._store.ping()
                 except StoreUnavailable as error:
-                    self._tell(error)
+                    self._report_waiting(error)
 
-    def _tell(self, failure: StoreError) -> None:
+    def _report_waiting(self, failure: StoreError) -> None:
         if self._gives_up_at is None:
             self._gives_up_at = time.monotonic() + self._store_timeout_s
             log.warning("waiting for the database", response=self.response.id, reason=failure.message)
-            words = f"The answer waits for the database. {disclosed(failure)[1]}"
-            self.log.interrupt(e.StatusEvent(status="waiting_for_database", message=words))
+            message = f"The answer waits for the database. {disclosed(failure)[1]}"
+            self.log.interrupt(e.StatusEvent(status="waiting_for_database", message=message))
 
     async def _wait_for_room(self) -> None:
         with anyio.move_on_after(self._store_timeout_s):

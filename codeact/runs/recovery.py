@@ -1,4 +1,4 @@
-"""Ends a response whose server has died as failed, with everything that it had produced."""
+"""Ends a response whose server has died as failed, and keeps everything that it had produced."""
 
 import time
 
@@ -22,11 +22,10 @@ STORE_TIMEOUT_S = 10.0
 
 
 async def recover(lease: Lease, *, store: Store, writer: EventWriter) -> None:
-    """Ends the response in the place of its dead server; does nothing where another process is quicker.
+    """Ends the response instead of its dead server; does nothing if another process is quicker.
 
-    What is open is closed as incomplete, with the text and output that reached the log. Events that tell so
-    follow in the log, with numbers that the dead server cannot have given. Raises `StoreError`; it can be
-    called again then.
+    Open items are closed as incomplete, with the text and output in the log. The events for that are added to the log,
+    with numbers that the dead server cannot have used. Raises `StoreError`; the caller may then call it again.
     """
     if not await store.leases.take_over(lease):
         return
@@ -52,14 +51,14 @@ async def recover(lease: Lease, *, store: Store, writer: EventWriter) -> None:
         first=first + RESTART_GAP,
         epoch=epoch,
     )
-    decided = await store.decided_end(response.id)
-    if decided is None and replay.terminal is not None and response.status in ("queued", "in_progress"):
-        decided = replay.terminal.response  # It failed for want of the database, and its log was stored first.
-    if decided is not None:
-        decided.output = response.output
-        recorder.response = response = decided
+    ended = await store.decided_end(response.id)
+    if ended is None and replay.terminal is not None and response.status in ("queued", "in_progress"):
+        ended = replay.terminal.response  # It failed because of the database, and its log was stored before its end.
+    if ended is not None:
+        ended.output = response.output
+        recorder.response = response = ended
         await store.finish_response(response, epoch=epoch)
-    if response.status not in ("queued", "in_progress"):  # It died between the response's end and the log's.
+    if response.status not in ("queued", "in_progress"):  # The server died after the response's end, before the log's.
         if replay.terminal is None:
             await recorder.emit(terminal_event(response))
         await store.leases.release(response.id, epoch=epoch)

@@ -1,4 +1,4 @@
-"""Rebuilds a response from the frames of its log: its items, and what was open at the end."""
+"""Rebuilds a response's items from the frames of its log, including items that were open at the end."""
 
 from collections.abc import Iterable
 
@@ -11,9 +11,10 @@ __all__ = ["Replay"]
 
 
 class Replay:
-    """`output` holds every item that was begun, `done` the ids of those that ended.
+    """The state of a response after the events that were passed to `feed`.
 
-    `live` is what the code of the last block has shown; `terminal` the last event, if it is there.
+    `output` has every item that was begun, `done` the ids of finished ones. `live` are the outputs of the last block of
+    code, and `terminal` is the terminal event, if the log has one.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,7 @@ class Replay:
         self.terminal: e.TerminalEvent | None = None
 
     def feed(self, frames: Iterable[str]) -> None:
-        """Adds the next events; those that a newer server wrote and this one does not know are passed over."""
+        """Adds the next events. It skips events of unknown types, which a newer version may have written."""
         for frame in frames:
             try:
                 self._add(e.decode_event(frame))

@@ -1,4 +1,4 @@
-"""Remembers responses with `store: false` for the connection that made them, so that it can continue them."""
+"""Keeps responses with `store: false` in memory for the connection that made them, so that it can continue them."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -24,17 +24,17 @@ MOST_BYTES = 32_000_000
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """The point where a request continues: after the responses `ephemeral`, oldest first, which follow those of `at`.
+    """The point where a request continues: after the unstored responses `ephemeral` (oldest first), which follow `at`.
 
-    `workspace_id` is that of the workspace it uses, None for a new one. `branched`: the conversation has gone on after
-    the last of them, perhaps with the same kernel. `retold`: the request itself tells what came before.
+    `workspace_id` is the id of the workspace to use, None for a new one. `branched`: the conversation has already
+    continued after this point, perhaps with the same kernel. `resent`: the request itself repeats the history.
     """
 
     at: Attachment = field(default_factory=Attachment)
     ephemeral: list[StoredResponse] = field(default_factory=list)
     workspace_id: str | None = None
     branched: bool = False
-    retold: bool = False
+    resent: bool = False
 
     @property
     def previous_response_id(self) -> str | None:
@@ -43,23 +43,29 @@ class ResumePoint:
         return self.at.previous.response_id if self.at.previous is not None else None
 
     async def history(self, store: RunStore) -> list[Input | Item]:
-        """Input and output of what came before, oldest first, without what code displayed. Raises `StoreError`."""
+        """Returns the input and output before this point, oldest first, without displayed outputs of code.
+
+        Raises `StoreError`.
+        """
         stored = await store.threads.history(self.at.previous) if self.at.previous is not None else []
         return [*stored, *self._items()]
 
     @property
     def knows_last_code(self) -> bool:
-        """Whether `last_code` does not have to ask the database."""
+        """Whether `last_code` needs no database call."""
         return self.at.previous is None or self.at.previous.last_code is not None
 
     async def last_code(self, store: RunStore) -> LastCode | None:
-        """In which kernel code ran last; None where none ran. Seldom asks the database. Raises `StoreError`."""
+        """Returns in which kernel code ran last; None if no code ran. Rarely needs a database call.
+
+        Raises `StoreError`.
+        """
         if (found := last_code(self._items())) is not None or self.at.previous is None:
             return found
         return await store.threads.last_code(self.at.previous)
 
     def calls(self) -> set[str]:
-        """The ids of the calls of client's functions that `ephemeral` made."""
+        """Returns the ids of the calls of client functions that the unstored responses made."""
         return {item.call_id for item in self._items() if isinstance(item, FunctionCall)}
 
     def _items(self) -> list[Input | Item]:
@@ -69,8 +75,8 @@ class ResumePoint:
 class EphemeralResponses:
     """The unstored responses of one connection, with their images and files.
 
-    The oldest are forgotten when there are more than 64, or when they have more than 32 MB. All connections of a
-    process share what `memory` allows.
+    The oldest are dropped if there are more than 64, or more than 32 MB. `memory` limits the sum of all connections of
+    a process.
     """
 
     def __init__(self, memory: ConnectionMemory | None = None, *, most_bytes: int = MOST_BYTES) -> None:
@@ -81,40 +87,40 @@ class EphemeralResponses:
         self._resume_points: OrderedDict[str, ResumePoint] = OrderedDict()
         self._sizes: dict[str, int] = {}
         self._blobs_of: dict[str, frozenset[str]] = {}
-        self._coming: set[str] = set()
+        self._pending: set[str] = set()
         self._beginning = 0
         self.bytes = 0
 
     @contextmanager
     def beginning(self) -> Iterator[None]:
-        """While a request is prepared: what it brought and no response took over is let go at its end."""
+        """Surrounds the preparation of a request; at its end, drops blobs that no response uses."""
         self._beginning += 1
         try:
             yield
         finally:
             self._beginning -= 1
-            if not self._beginning and self._coming:
-                self._coming.clear()
+            if not self._beginning and self._pending:
+                self._pending.clear()
                 self._free_unused()
 
     def keep_blob(self, sha256: str, blob: Blob) -> None:
         """Keeps an image or a file of a starting request. Raises `ConnectionMemoryFull` and `Overloaded`."""
-        self._coming.add(sha256)
+        self._pending.add(sha256)
         if sha256 not in self.blobs:
             self._take(sha256, len(blob.data))
             self.blobs[sha256] = blob
 
     def add(self, response: Response, messages: list[Input], resume_point: ResumePoint, *, workspace_id: str) -> None:
-        """Keeps a response that begins; it can be continued once it has ended well.
+        """Keeps a response that begins; it can be continued once it has ended successfully.
 
         Raises `ConnectionMemoryFull` and `Overloaded`.
         """
         used = frozenset(blobs_in(messages))
-        self._coming.update(used)
+        self._pending.update(used)
         for earlier in resume_point.ephemeral[-1:]:
             self._measure(earlier.response)
         self._take(response.id, len(msgspec.json.encode(messages)))
-        self._coming -= used
+        self._pending -= used
         self._blobs_of[response.id] = used
         ephemeral = [*resume_point.ephemeral, StoredResponse(response, messages)]
         self._resume_points[response.id] = ResumePoint(resume_point.at, ephemeral, workspace_id)
@@ -122,9 +128,9 @@ class EphemeralResponses:
             self._drop_oldest()
 
     def find(self, response_id: str) -> ResumePoint | None:
-        """Finds where a request continues that follows this response; None for a response that is not remembered here.
+        """Returns the point after this response, or None if the response is not kept here.
 
-        Raises `NotFound` for one that failed.
+        Raises `NotFound` if the response failed or was cancelled.
         """
         resume_point = self._resume_points.get(response_id)
         if resume_point is not None and resume_point.ephemeral[-1].response.status in ("failed", "cancelled"):
@@ -136,19 +142,19 @@ class EphemeralResponses:
         return resume_point
 
     def forget(self, response_id: str) -> None:
-        """What a failed request wanted to continue is gone, as the standard has it. Idempotent."""
+        """Drops a response that a failed request wanted to continue, as the Responses API requires. Idempotent."""
         if self._resume_points.pop(response_id, None) is not None:
             self._free_unused()
 
     def close(self) -> None:
-        """Lets go of everything: the connection has ended."""
+        """Drops everything when the connection has ended."""
         self.closed = True
         self._resume_points.clear()
-        self._coming.clear()
+        self._pending.clear()
         self._free_unused()
 
     def _measure(self, response: Response) -> None:
-        """Counts what a response said, once it has ended and something continues it."""
+        """Counts the bytes of a response's output, which a request continues; it has ended by then."""
         if response.id in self._resume_points and f"{response.id}/output" not in self._sizes:
             self._take(f"{response.id}/output", len(msgspec.json.encode(response.output)))
 
@@ -169,11 +175,11 @@ class EphemeralResponses:
         self._free_unused()
 
     def _free_unused(self) -> None:
-        """Lets go of what no response that can be continued needs; a thread holds all that came before it."""
+        """Drops what is not needed by any response that can be continued; those need all responses before them."""
         used = {one.response.id for resume_point in self._resume_points.values() for one in resume_point.ephemeral}
         for response_id in self._blobs_of.keys() - used:
             del self._blobs_of[response_id]
-        used |= self._coming.union(*self._blobs_of.values())
+        used |= self._pending.union(*self._blobs_of.values())
         for name in [name for name in self._sizes if name.partition("/")[0] not in used]:
             self.blobs.pop(name, None)
             size_bytes = self._sizes.pop(name)

@@ -1,6 +1,6 @@
 """One run: answers a checked request, and logs the events of the answer for any number of clients.
 
-A run belongs to the server, not to a socket: a slow or lost client changes nothing for the run or for others.
+A run belongs to the server, not to a connection: a slow or lost client affects neither the run nor other clients.
 """
 
 import time
@@ -30,7 +30,7 @@ RESTARTED = e.ResponseError("server_restarted", "The server stopped while it was
 
 
 class Run:
-    """One response that is being produced. `log` holds its events."""
+    """One response while this server produces it. `log` has its events."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Run:
         model: Model,
         workspace: Workspace,
     ) -> None:
-        """Answers and fills the log. Ends with exactly one terminal event, also when the store gives up."""
+        """Answers, and writes the events to the log, with exactly one terminal event even if the store fails."""
         try:
             await answer(
                 self.response,
@@ -100,18 +100,18 @@ class Run:
             self.log.end()
 
     def fail(self, error: CodeActError) -> None:
-        """Ends the response for its readers, after an unexpected error."""
+        """Ends the response as failed, after an unexpected error."""
         self._recorder.fail(error)
         self.log.end()
 
     def wait_for(self, turn: Callable[[], Awaitable[None]]) -> None:
-        """Has the answer begin once `turn` returns; until then the response is `queued`. Before `produce`."""
+        """Delays the answer until `turn` returns; until then the response is `queued`. Call it before `produce`."""
         self.response.status = "queued"
         self._turn = turn
 
     @property
     def is_queued(self) -> bool:
-        """Whether it has to wait, or had to, before it answers."""
+        """Whether the run waits, or has waited, for capacity before it answers."""
         return self._turn is not None
 
     async def store_created(self) -> None:
@@ -119,21 +119,21 @@ class Run:
         await self._recorder.store_created()
 
     def count_input(self, messages: list[e.Input]) -> None:
-        """Says what the client sent, which counts for what its owner keeps."""
+        """Counts the bytes of the client's messages towards the owner's storage."""
         self._recorder.input_bytes = len(msgspec.json.encode(messages))
 
     async def stored(self) -> None:
-        """Returns once the database knows all that clients were told; needed at every run's end."""
+        """Stores what is missing at the run's end; returns once everything that clients received is stored."""
         await self._recorder.settle()
 
     def cancel(self, error: e.ResponseError | None = None) -> None:
-        """Stops tokens and kernel; what was produced is kept. Idempotent, returns at once (see `end`)."""
+        """Stops the model and the kernel, and keeps what was produced. Idempotent; returns at once (see `end`)."""
         self._stop.cancel(error)
 
     def steer(self, messages: list[e.InputMessage], *, steer_id: str) -> None:
-        """Takes in what the user says meanwhile: the answer ends before its next turn, and a successor follows.
+        """Accepts messages during the answer: it ends before its next turn, and a successor continues with them.
 
-        May be repeated. Raises as `check_steer`.
+        A repeated call with the same `steer_id` does nothing. Raises the same errors as `check_steer`.
         """
         if steer_id in self._steers:
             return
@@ -144,38 +144,38 @@ class Run:
         self.log.append(e.SteerAccepted(steer=e.SteerRef(steer_id, self.id, self.successor_id)))
 
     def check_steer(self, messages: int) -> None:
-        """Raises `InvalidRequest` when the run has ended, or when too much waits already for so many more."""
+        """Raises `InvalidRequest` if the run has ended, or if too many messages would wait for its end."""
         if self.log.ended or self.response.status not in ("queued", "in_progress"):
             raise InvalidRequest(f"The response '{self.id}' has ended.", code="response_already_completed")
         if len(self.steering) + messages > MAX_STEERING:
             raise InvalidRequest(f"{len(self.steering)} messages wait already.", code="too_many_pending_steers")
 
     def settle(self, successor: "Run | None") -> None:
-        """Says what follows this run, once it has ended."""
+        """Sets the run that follows this one, or None, after the end."""
         self._successor = successor
         self._settled.set()
 
     async def successor(self) -> "Run | None":
-        """Returns once the run is over for the server too: what goes on with its steering, None without."""
+        """Waits until everything about the run is finished; returns the run that continues it, or None."""
         await self._settled.wait()
         return self._successor
 
     @property
     def is_lost(self) -> bool:
-        """Whether another server has taken the response over: nothing that comes from here counts any more."""
+        """Whether another server has taken the response over, so that this one can store nothing more."""
         return isinstance(self.log.failure, ResponseTakenOver)
 
     def lose(self) -> None:
-        """Stops the run because another server has taken the response over, and tells clients so."""
+        """Stops the run because another server has taken the response over; readers get `ResponseTakenOver`."""
         self.log.failed(ResponseTakenOver())
         self._stop.cancel(RESTARTED)
 
     def abandon(self) -> None:
-        """Ends all waiting for the database. What it lacks, another process adds when the lease has run out."""
+        """Stops waiting for the database. Another process stores the end once the lease has expired."""
         self._recorder.abandon()
 
     async def end(self) -> None:
-        """Returns once the run has ended. Raises `ResponseTakenOver` where another server ends it."""
+        """Returns once the run has ended. Raises `ResponseTakenOver` if another server has taken it over."""
         await self.log.closed()
         if self.is_lost:
             raise ResponseTakenOver()

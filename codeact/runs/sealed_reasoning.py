@@ -1,7 +1,7 @@
-"""Reasoning that a client holds encrypted (`reasoning.encrypted_content`): what its model wants back, and nobody reads.
+"""Encrypted reasoning (`reasoning.encrypted_content`) that clients store: only this server can pass it to its model.
 
-An item that comes back stands before the message of the assistant that it led to, and is kept on that. Which model may
-read it is decided where prompts are built (`codeact.dialect.history`).
+A client sends the item back before the assistant's message to which it led, and `opened` attaches it to that message.
+`codeact.dialect.history` decides which model reads it.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,31 +19,32 @@ __all__ = ["opened", "seal_of", "sealing"]
 
 KIND = "reasoning"
 ELSEWHERE = "another server"
-"""Stands for the model whose reasoning was not encrypted here; it is no name that a model can have."""
+"""In place of a model's name: reasoning that this server did not encrypt. No model can have this name."""
 T = TypeVar("T")
 
 
 def seal_of(item: Reasoning, sealer: Sealer, *, owner: str) -> str | None:
-    """The item's `encrypted_content`; None where its model wants nothing back."""
+    """Returns the item's `encrypted_content`, or None if its model needs nothing back."""
     if item.kept is None or not (fields := item.kept.back(item)):
         return None
     return sealer.seal(KIND, msgspec.json.encode(fields), owner=owner, model=item.kept.model)
 
 
 async def sealing(store: RunStore, *, owner: str) -> Callable[[Reasoning], str | None]:
-    """Gives each item its `encrypted_content`."""
+    """Returns a function that encrypts an item's reasoning; see `seal_of`."""
     return partial(seal_of, sealer=await store.sealing.sealer(), owner=owner)
 
 
 async def opened(messages: Sequence[T], store: RunStore, *, owner: str) -> list[T]:
-    """The messages with the sealed items kept on what they led to.
+    """Decrypts sealed items and attaches their reasoning to the messages after them.
 
-    One that was not sealed here for this owner is left out. The next message is marked, so that the answer says so.
+    Reasoning that was not sealed on this server for this owner is dropped. Then the next message is marked with the
+    model `ELSEWHERE`, so that the answer gets a notice about that.
     """
     if not any(isinstance(message, SealedReasoning) for message in messages):
         return list(messages)
     sealer = await store.sealing.sealer()
-    found: list[T] = []
+    opened_messages: list[T] = []
     kept: KeptReasoning | None = None
     for message in messages:
         if isinstance(message, SealedReasoning):
@@ -52,8 +53,8 @@ async def opened(messages: Sequence[T], store: RunStore, *, owner: str) -> list[
         if kept is not None and isinstance(message, InputMessage) and _takes(message, kept):
             message.kept = kept
         kept = None
-        found.append(message)
-    return found
+        opened_messages.append(message)
+    return opened_messages
 
 
 def _takes(message: InputMessage, kept: KeptReasoning) -> bool:
@@ -69,7 +70,7 @@ def _open(message: SealedReasoning, sealer: Sealer, owner: str) -> KeptReasoning
 
 
 def _joined(before: KeptReasoning | None, kept: KeptReasoning) -> KeptReasoning:
-    """Two items in a row are one, where they are of the same model; else the later one counts."""
+    """Joins two consecutive items of the same model; of different models the later one counts."""
     if before is None or before.model != kept.model:
         return kept
     data = dict(before.data)

@@ -1,4 +1,4 @@
-"""Calls of tools that clients send back with a history they keep themselves, and how a model is told of them."""
+"""Tool calls in a history that a client stores and sends back, and their description for the model."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -23,7 +23,7 @@ class _Text(msgspec.Struct, tag="input_text"):
 
 
 class McpCallItem(msgspec.Struct, tag="mcp_call"):
-    """A call of an MCP tool or a function of the host, sent back. What code of ours called, its output shows."""
+    """A call of an MCP tool or a host function. If code of this server made it, the code's output already shows it."""
 
     server_label: str
     name: str
@@ -33,11 +33,11 @@ class McpCallItem(msgspec.Struct, tag="mcp_call"):
 
 
 class McpListItem(msgspec.Struct, tag="mcp_list_tools"):
-    """The tools that an earlier answer had, sent back. Models are told those of now."""
+    """The tools of an earlier answer. The prompt lists the current ones instead."""
 
 
 class CustomCallItem(msgspec.Struct, tag="custom_tool_call"):
-    """A call of a function that takes plain text, sent back."""
+    """A call of a function with plain text as input."""
 
     call_id: str
     name: str
@@ -45,34 +45,34 @@ class CustomCallItem(msgspec.Struct, tag="custom_tool_call"):
 
 
 class CustomOutputItem(msgspec.Struct, tag="custom_tool_call_output"):
-    """Its value."""
+    """The value that a custom tool call returned."""
 
     call_id: str
     output: str | list[_Text]
 
 
 class ShellCallItem(msgspec.Struct, tag="shell_call"):
-    """Commands that an earlier answer, or another server's, gave a shell, sent back."""
+    """Shell commands of an earlier answer, perhaps of another server."""
 
     action: dict[str, Any]
 
 
 class ShellOutputItem(msgspec.Struct, tag="shell_call_output"):
-    """What the commands printed."""
+    """The output of shell commands."""
 
     output: list[dict[str, Any]]
 
 
 class SearchCallItem(msgspec.Struct, tag="tool_search_call"):
-    """A search for tools, sent back. Models are told the tools of now."""
+    """A search for tools. The prompt lists the current tools instead."""
 
 
 class SearchOutputItem(msgspec.Struct, tag="tool_search_output"):
-    """What it found."""
+    """The result of a search for tools."""
 
 
 def texts_of(item: McpCallItem | ShellCallItem | ShellOutputItem) -> Iterator[tuple[Literal["assistant", "user"], str]]:
-    """Who says what, where no code of ours shows the call."""
+    """Yields messages, as role and text, that describe a call which no code item in the history contains."""
     match item:
         case McpCallItem(server, name, arguments, output, error):
             yield "assistant", f"{server}.{name}({arguments})"

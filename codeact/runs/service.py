@@ -27,7 +27,7 @@ __all__ = ["RunService"]
 class RunService:
     """Answers questions with these components. Any number of tasks may call it.
 
-    `database` is the store where other servers may share it: then runs of theirs can be stopped, steered and read too.
+    `database` is a store that other servers may share; with it, their runs can be stopped, steered and read, too.
     """
 
     def __init__(self, components: RunComponents, *, database: "Component[Store] | None" = None) -> None:
@@ -42,12 +42,12 @@ class RunService:
         response_id: str | None = None,
         begun: Callable[[Run], None] = lambda run: None,
     ) -> Run:
-        """Stores the question and starts its run. When it returns, the question is safe.
+        """Stores the question and starts its run. Once it has returned, the question cannot be lost.
 
-        `ephemeral` remembers the responses of one connection that are not stored. `response_id` is an id that was
-        already sent to the client (a steering successor); otherwise a new one is made. `begun` is called with the run,
-        and later with each run that follows it because it was steered. Raises `InvalidRequest` and its subclasses for
-        ids that do not fit, `ModelNotFound`, `Overloaded`, `RateLimited`, and the error of a component that failed.
+        `ephemeral` remembers the unstored responses of one connection. `response_id` is an id that was already sent to
+        the client (a steering successor); otherwise a new one is generated. `begun` is called with the run, and later
+        with each run that follows it because of steering. Raises `InvalidRequest` and its subclasses for ids that do
+        not fit, `ModelNotFound`, `Overloaded`, `RateLimited`, and the error of a component that failed.
         """
         then = partial(self._after, new_run=new_run, ephemeral=ephemeral, begun=begun)
         question = Question(self._components, new_run, ephemeral, response_id, then)
@@ -64,16 +64,16 @@ class RunService:
     async def open_stream(
         self, response_id: str, *, owner: str, starting_after: int = -1, idle_s: float = math.inf
     ) -> AsyncGenerator[list[str], None]:
-        """The response's frames after this number; see `codeact.runs.streams`."""
+        """Returns the response's frames after the number `starting_after`; see `codeact.runs.streams.open_stream`."""
         store = await self._shared(response_id)
         return await open_stream(
             self._components.runs, store, response_id, owner=owner, start=max(0, starting_after + 1), idle_s=idle_s
         )
 
     async def cancel(self, response_id: str, *, owner: str) -> Run | None:
-        """Has the response stop, whichever process is at work on it; returns its run if that is this one.
+        """Requests that the response stops, on whichever server it runs; returns its run if that is this process.
 
-        Returns at once. An ended response stays as it is. Raises `NotFound`.
+        Returns at once. A response that has ended is not changed. Raises `NotFound`.
         """
         run = self._components.runs.find(response_id, owner=owner)
         if run is not None:
@@ -85,9 +85,9 @@ class RunService:
         return None
 
     async def steer(self, response_id: str, messages: list[e.InputMessage], *, owner: str) -> None:
-        """Has the response take in what the user says, whichever process is at work on it; see `Run.steer`.
+        """Passes messages of the user to the running response, on whichever server it runs; see `Run.steer`.
 
-        Raises `NotFound` too.
+        Raises `InvalidRequest` if it does not accept them, and `NotFound`.
         """
         steer_id = new_id("steer")
         store = await self._shared(response_id)
@@ -100,7 +100,7 @@ class RunService:
             raise InvalidRequest(f"The response '{response_id}' has ended.", code="response_already_completed")
 
     async def forget(self, ephemeral: EphemeralResponses) -> None:
-        """Releases the sandboxes that only this connection could go on with, when it has ended."""
+        """Releases the sandboxes of a connection's unstored responses, after the connection has ended."""
         workspace_ids = ephemeral.workspace_ids
         ephemeral.close()
         for workspace_id in workspace_ids:
@@ -109,9 +109,9 @@ class RunService:
     async def _after(
         self, run: Run, *, new_run: NewRun, ephemeral: EphemeralResponses | None, begun: Callable[[Run], None]
     ) -> Run | None:
-        """Begins the successor of a run that was steered; else releases the sandbox that nobody can go on with.
+        """Begins the successor of a run that was steered; otherwise releases a sandbox that can no longer be used.
 
-        Where no successor can begin, what was said stays in the stored conversation, for its next question.
+        If no successor can begin, the messages remain in the stored conversation, for its next question.
         """
         if run.steering and run.response.status in ("completed", "incomplete"):
             further = replace(

@@ -1,4 +1,4 @@
-"""Passes what a user says during a running response to the server that runs it."""
+"""Passes messages that a user sends during a response to the server that runs it."""
 
 from typing import TYPE_CHECKING
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 __all__ = ["steer_elsewhere", "steer_here"]
 
-ANSWER_S = 5.0
-"""The other server looks twice a second."""
-ASK_S = 0.1
+ANSWER_TIMEOUT_S = 5.0
+"""How long to wait for the other server, which checks for requests twice a second."""
+POLL_S = 0.1
 STEER_BYTES = 250_000
-"""Of messages at a time, without their images and files, which are blobs: they wait in the response's document."""
+"""Limit for the messages of one call, which wait in the response's document; images and files are blobs."""
 
 
 async def steer_here(store: "Store", run: Run, messages: list[e.InputMessage], *, steer_id: str) -> None:
-    """Has a run of this process take in what the user says; see `Run.steer`.
+    """Passes messages of the user to a run of this process; see `Run.steer`.
 
-    The words are stored first, as waiting items of the conversation, and the successor takes them from there. Where
-    none can begin, or this server dies, the conversation's next question does. Cancelling leaves no half of it.
-    Raises `InvalidRequest` where the run does not take them; nothing of them stays then.
+    The messages are first stored as waiting items of the conversation, from which the successor takes them. If no
+    successor can begin, or this server dies, the conversation's next question takes them. A cancellation does not
+    interrupt it halfway. Raises `InvalidRequest` if the run does not accept them; then they are removed again.
     """
     run.check_steer(len(messages))
     if not run.response.store:
@@ -40,7 +40,7 @@ async def steer_here(store: "Store", run: Run, messages: list[e.InputMessage], *
             run.steer(stored, steer_id=steer_id)
         except InvalidRequest:
             ids = [message.id for message in stored]
-            # Where another question has begun with them already, they have been taken in after all.
+            # If another question has already begun with them, they were accepted after all.
             if await store.conversation_items.withdraw(run.conversation_id, ids, owner=run.owner):
                 raise
 
@@ -48,20 +48,20 @@ async def steer_here(store: "Store", run: Run, messages: list[e.InputMessage], *
 async def steer_elsewhere(
     store: "Store", response_id: str, messages: list[e.InputMessage], *, owner: str, steer_id: str
 ) -> None:
-    """Returns once the server at work has taken it in, as `Run.steer` does there.
+    """Passes messages to the server that runs the response; returns once that server has accepted them.
 
-    Raises `InvalidRequest` where it did not, or did not answer in time: then it will not, either. Cancelling leaves
-    that open.
+    Raises `InvalidRequest` if that server refuses them or does not answer in time; then it will not accept them later.
+    After a cancellation that remains unknown.
     """
     messages = await store_media(messages, blobs_of(store, owner=owner))
     if len(msgspec.json.encode(messages)) > STEER_BYTES:
         raise InvalidRequest(f"A response can be steered by {STEER_BYTES} bytes at a time.", param="input")
     outcome = "response_already_completed"
     if await store.leases.ask_to_steer(response_id, Steer(steer_id, messages), owner=owner):
-        with anyio.move_on_after(ANSWER_S) as deadline:
+        with anyio.move_on_after(ANSWER_TIMEOUT_S) as deadline:
             async with store.events.changes(response_id) as change:
                 while await store.leases.steer_waits(response_id, steer_id):
-                    await change(ASK_S)
+                    await change(POLL_S)
         outcome = "not_answered" if deadline.cancelled_caught else outcome
         outcome = await store.leases.withdraw_steer(response_id, steer_id) or outcome
     if outcome != STEERED:

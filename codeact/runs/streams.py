@@ -1,4 +1,4 @@
-"""Streams the events of a response from any number on, whichever server runs it."""
+"""Streams the events of a response from a given sequence number on, on whichever server it runs."""
 
 import math
 import time
@@ -21,7 +21,7 @@ TERMINAL = tuple(f'{{"type":"response.{end}"' for end in ("completed", "incomple
 
 
 class EventsExpired(InvalidRequest):
-    """The response is kept longer than its events."""
+    """Raised if the requested events were deleted; a response is kept longer than its events."""
 
     code = "events_expired"
     status = 410
@@ -30,11 +30,11 @@ class EventsExpired(InvalidRequest):
 async def open_stream(
     runs: RunManager, store: "Store", response_id: str, *, owner: str, start: int, idle_s: float = math.inf
 ) -> AsyncGenerator[list[str], None]:
-    """Frames from the number `start` on: those there are, then each new one until the response has ended.
+    """Returns a generator of lists of frames: from the number `start` on, until the response has ended.
 
-    An empty list says that nothing has come for `idle_s`. The same from memory, from the database after the end or a
-    restart, and while another server process is at work on the response. Numbers leave out what a crash has
-    swallowed, nothing else. Raises `NotFound`, also for another owner's, and `EventsExpired`.
+    An empty list means that nothing has arrived for `idle_s` seconds. The frames come from memory, or from the database
+    if the response has ended or another server runs it. Only after a crash can numbers be missing. Raises `NotFound`,
+    also for a response of another owner, and `EventsExpired`.
     """
     run = runs.find(response_id, owner=owner)
     if run is not None and start >= run.log.base:
@@ -57,11 +57,11 @@ async def open_stream(
 async def read_events(
     log: EventLog, start: int = 0, *, idle_s: float = math.inf
 ) -> AsyncGenerator[list[e.Event], None]:
-    """As `EventLog.read`, with events in the place of frames, for a reader in this process.
+    """Reads like `EventLog.read`, but yields events instead of frames, for a reader in this process.
 
-    Where the log has `unread` events, nothing is decoded: they are the objects that the run works with, whose items go
-    on changing until they are done. That is for one reader; another one, and who is so far behind that the log has
-    forgotten them, gets decoded ones. Closing it ends the keeping.
+    If the log has `unread` events, it yields those objects without decoding: the run itself uses them, so their items
+    change until they are done. Only one reader can get them; other readers, and one that is too far behind, get decoded
+    events. When the generator is closed, the log stops collecting unread events.
     """
     number = start
     try:
@@ -73,7 +73,7 @@ async def read_events(
                     events.append(event := event or e.decode_event(frame))
                     number = event.sequence_number + 1
                 if log.unread is not None and log.unread.most < math.inf:
-                    log.changed.send()  # The run may wait for room.
+                    log.changed.send()  # The run may be waiting because the buffer was full.
                     log.forget(number)
                 yield events
     finally:

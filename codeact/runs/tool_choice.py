@@ -1,6 +1,6 @@
 """Reads a request's `tool_choice`: whether code must, may or must not run, and which functions it may call.
 
-Functions are called by code, so whoever demands a function demands code that calls it.
+Only code calls functions, so a request that demands a function demands code that calls it.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ __all__ = ["ToolChoice", "choice_of"]
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """`must_call` is the function that has to be called. `tools` are those of the request that are left."""
+    """The parsed choice. `must_call` is the function that code must call; `tools` are the request's allowed tools."""
 
     may_act: bool = True
     must_act: bool = False
@@ -23,7 +23,7 @@ class ToolChoice:
 
 
 def choice_of(choice: str | dict[str, Any], tools: Sequence[dict[str, Any]]) -> ToolChoice:
-    """Raises `InvalidRequest` for a function that is not among the request's tools."""
+    """Parses `tool_choice`. Raises `InvalidRequest` if it names a function that is not among the request's tools."""
     names = {tool["name"] for tool in tools if tool["type"] == "function"}
     match choice:
         case "none":

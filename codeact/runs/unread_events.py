@@ -1,4 +1,4 @@
-"""Keeps the events of a run as objects until a reader in this process has taken them. Pure."""
+"""Keeps the events of a run as objects until a reader in this process has taken them."""
 
 import math
 
@@ -8,7 +8,7 @@ __all__ = ["UnreadEvents"]
 
 
 class UnreadEvents:
-    """The events of one log that nobody has taken yet, by number. `most`: so many may wait before the run does."""
+    """The events of one log that the reader has not taken yet, by number. `most`: at this number the run waits."""
 
     def __init__(self, *, most: float = math.inf) -> None:
         self.most = most
@@ -19,21 +19,21 @@ class UnreadEvents:
         return len(self._events) >= self.most
 
     def put(self, number: int, event: e.Event) -> None:
-        """Keeps the event under its number, which it learns; an event that had the number before is replaced."""
+        """Keeps the event and sets its number; it replaces an event that had this number before."""
         event.sequence_number = number
         self._events[number] = event
 
     def take(self, number: int) -> e.Event | None:
-        """The event of this number, once; None where it is not kept."""
+        """Removes and returns the event with this number; None if there is no such event."""
         return self._events.pop(number, None)
 
     def withdraw(self, number: int) -> None:
-        """Takes back an event that no reader may see: it will get another number."""
+        """Removes an event that was not published; it will get another number."""
         if (event := self._events.pop(number, None)) is not None:
             event.sequence_number = 0
 
     def forget(self, numbers: range) -> None:
-        """Lets go of events whose reader is so far behind, unless the run waits for it."""
+        """Drops events that the log no longer has in memory, unless the run waits for its reader."""
         if self.most == math.inf and self._events:
             for number in numbers:
                 self._events.pop(number, None)

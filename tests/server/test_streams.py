@@ -177,7 +177,7 @@ def test_what_the_other_server_does_not_take_in_comes_back(
     with connect(other.ws_url, max_size=None) as elsewhere:
         for setting, value, code in (
             ("codeact.runs.steering.STEER_BYTES", 10, "invalid_input"),
-            ("codeact.runs.steering.ANSWER_S", 0.0, "not_answered"),
+            ("codeact.runs.steering.ANSWER_TIMEOUT_S", 0.0, "not_answered"),
             ("codeact.runs.run.MAX_STEERING", 0, "too_many_pending_steers"),
         ):
             with monkeypatch.context() as patch:

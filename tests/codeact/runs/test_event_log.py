@@ -96,7 +96,7 @@ async def test_events_are_stored_soon_after_and_expire(store: Store) -> None:
 async def test_memory_forgets_what_is_stored_and_late_readers_get_it_from_the_database(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_module, "KEPT_BYTES", 10_000)
+    monkeypatch.setattr(log_module, "RETAINED_BYTES", 10_000)
     async with writing(store) as writer:
         log = EventLog("resp_1", writer)
         for number in range(2_000):
@@ -112,7 +112,7 @@ async def test_memory_forgets_what_is_stored_and_late_readers_get_it_from_the_da
 
 
 async def test_a_slow_reader_holds_no_memory(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_module, "KEPT_BYTES", 10_000)
+    monkeypatch.setattr(log_module, "RETAINED_BYTES", 10_000)
     monkeypatch.setattr(frames_module, "CHUNK_BYTES", 1_000)
     async with writing(store) as writer:
         log = EventLog("resp_1", writer)
