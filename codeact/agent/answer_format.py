@@ -1,4 +1,4 @@
-"""The format in which an answer was asked for: what the model is told of it, and whether its answer has it. No I/O."""
+"""The format that a request demands of the answer: instructions for the model, and the check of its answer. No I/O."""
 
 import json
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ Format = JsonSchemaFormat | JsonObjectFormat
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """`text` is the JSON alone; `wrong` says in half a sentence why it is not what was asked for."""
+    """The result of a check. `text` is the answer's JSON; `wrong` says in part of a sentence what is wrong with it."""
 
     text: str = ""
     wrong: str | None = None
 
 
 def format_words(wanted: Format) -> str:
-    """What the model's instructions say of the format."""
+    """Returns the text about the format for the model's instructions."""
     words = (
         "Your answer to the user is read by a program: once you are done, reply with one JSON object and nothing"
         " else, no words around it and no fence. You may run code before."
@@ -38,12 +38,12 @@ def format_words(wanted: Format) -> str:
 
 
 def repair_words(wrong: str) -> str:
-    """What the model is told after an answer that does not have the format."""
+    """Returns the message to the model after an answer that does not have the format."""
     return f"your answer is not what the program reads: {wrong} Reply with the corrected JSON and nothing else."
 
 
 def checked(answer: str, wanted: Format) -> Checked:
-    """The JSON of an answer, with or without a fence around it, or what is wrong with it."""
+    """Extracts and checks the JSON of an answer, which may be in a Markdown fence."""
     text = _without_fence(answer.strip())
     try:
         json_size.check(text.encode(errors="replace"), most=MOST_VALUES, depth=DEEPEST)

@@ -11,31 +11,31 @@ from sandbox_pool.calls import Call
 __all__ = ["CallItems", "Emit", "report_step", "reports_to"]
 
 MOST_STEPS = 200
-"""Of one call. A step is some 24 kB at most."""
+"""Limit for one call. A step has about 24 kB at most."""
 
 Emit = Callable[[e.Event], Awaitable[None]]
-"""Takes an event, in order. When it returns, what the event acknowledges is stored."""
+"""Takes the events in order. When it returns, everything that the event acknowledges is stored."""
 
 
 _report: ContextVar[Callable[[e.CallStep], Awaitable[None]]] = ContextVar("report")
 
 
 def report_step() -> Callable[[e.CallStep], Awaitable[None]]:
-    """Where a function of this process reports its steps; to be called in the task that answers a call."""
+    """Returns the function that reports steps of the current call. Call it in the task that answers the call."""
     return _report.get(_ignored)
 
 
 def reports_to(calls: "CallItems", item: e.McpCall) -> None:
-    """Lets the function that this task calls report its steps as those of the item."""
+    """Makes `report_step` in this task add the steps to the item."""
     _report.set(partial(calls.step, item))
 
 
 async def _ignored(step: e.CallStep) -> None:
-    """Nobody looks."""
+    """Drops the step: no call is active in this task."""
 
 
 class CallItems:
-    """The calls of one response. Several tasks may call it."""
+    """Emits the items of function calls in one response. Several tasks may call it."""
 
     def __init__(self, response: e.Response, emit: Emit) -> None:
         self._response = response
@@ -43,11 +43,11 @@ class CallItems:
         self._open: dict[str, tuple[int, e.FunctionCall | e.McpCall]] = {}
 
     def resume(self, index: int, item: e.FunctionCall | e.McpCall) -> None:
-        """Takes up a call that another process left open."""
+        """Registers a call that another process left open."""
         self._open[item.id] = (index, item)
 
     async def of_client(self, call: Call) -> None:
-        """Emits the whole item of a call of a client's function, since its value comes with a later request."""
+        """Emits the complete item for a call of a client's function; a later request brings its value."""
         code = next(item for item in reversed(self._response.output) if isinstance(item, e.CodeInterpreterCall))
         item = e.FunctionCall(id=new_id("fc"), call_id=call.call_id, name=call.name, code_item_id=code.id)
         index = await self._add(item)
@@ -60,7 +60,7 @@ class CallItems:
         await self._emit(e.OutputItemDone(output_index=index, item=item))
 
     async def outside(self, call: Call, *, server: str, name: str) -> e.McpCall:
-        """Opens the item of a call of a function of the host or of an MCP server; `answer` closes it."""
+        """Opens the item for a call of a host function or an MCP tool; `answer` closes it."""
         item = e.McpCall(id=new_id("mcp"), server_label=server, name=name)
         index = await self._add(item)
         self._open[item.id] = (index, item)
@@ -71,14 +71,14 @@ class CallItems:
         return item
 
     async def step(self, item: e.McpCall, step: e.CallStep) -> None:
-        """Adds what an agent that this call started has done."""
+        """Adds a step of the agent that this call started. Does nothing if the call has ended or has too many steps."""
         if item.id in self._open and len(item.steps) < MOST_STEPS:
             index, _ = self._open[item.id]
             item.steps.append(step)
             await self._emit(e.McpStep(item_id=item.id, output_index=index, step=step))
 
     async def answer(self, item: e.McpCall, *, output: str | None = None, error: str | None = None) -> None:
-        """Closes the call with its value as JSON text, or with why there is none."""
+        """Closes the call with its value as JSON text, or with an error message."""
         index, _ = self._open.pop(item.id)
         item.output = output
         item.error = None if error is None else e.McpError.of(error)

@@ -1,8 +1,8 @@
-"""One block of code that runs: passes on its outputs, and answers the calls that it makes to functions.
+"""Runs one block of code: passes its outputs on, and answers its function calls.
 
-Functions of the host and of MCP servers are answered while the block goes on. A call of a client's function
-is the client's to answer: once the code only waits for those, the block is suspended, the response ends, and
-the next request resumes it with the values it brings.
+Calls of host functions and MCP tools are answered while the block runs. Calls of client functions must be answered by
+the client: once the code waits only for those, the block is suspended and the response ends; the next request brings
+the values and resumes it.
 """
 
 import json
@@ -31,20 +31,20 @@ SETTLE_S = 0.03
 """How long the code must be quiet before the response pauses to let the client answer its function calls."""
 SETTLE_WITHIN_S = 0.5
 MOST_AT_ONCE = 16
-"""So many functions are asked at once for one block, since the value of each is held meanwhile; others wait."""
+"""How many functions run at once for one block; further calls wait, since each value needs memory."""
 
 COPIES, COPIED_CHARS = 5, 65_536
-"""An item's text, as far as it is no blob, stands in both forms of its outputs, and again in the events of two ends."""
+"""How often output text that is not in a blob is stored: in both forms of the item's outputs, and in events."""
 STORED = "stored_mb"
 CUT = (
     "The rest of its output was cut, and the code stopped: its owner keeps as many bytes as they may (stored_mb)."
     " Deleted conversations make room."
 )
-"""How a block ends that would show more than may be stored."""
+"""The detail of the result if a block is stopped because its output may not be stored."""
 
 
 class CodeExecution:
-    """One execution, as one response sees it. `outputs` are all of its outputs, `waiting` the client's open calls."""
+    """One execution within one response. `outputs` has all its outputs, `waiting` the open calls of client functions."""
 
     def __init__(
         self,
@@ -74,15 +74,18 @@ class CodeExecution:
 
     @property
     def result(self) -> ExecutionResult:
-        """How the execution ended, with our own limit on what is stored. Raises `RuntimeError` while it runs."""
+        """The result, including our limit on stored output. Raises `RuntimeError` while the code runs."""
         result = self.execution.result
         if not self._is_cut:
             return result
-        limit = STORED if result.limit in (None, "output_bytes") else result.limit  # Ours was met before.
+        limit = STORED if result.limit in (None, "output_bytes") else result.limit  # Our limit was reached first.
         return msgspec.structs.replace(result, limit=limit, detail=f"{CUT} {result.detail}".strip())
 
     async def run_to_pause(self) -> bool:
-        """Streams outputs and calls. Returns True when the code has ended, False when it waits only for the client."""
+        """Streams outputs and calls. Returns True once the code has ended, False if it waits only for the client.
+
+        Raises what the builder's `emit` raises. Cancelling cancels the calls of functions, but not the execution.
+        """
         ended = False
         async with anyio.create_task_group() as tasks:
             while True:
@@ -103,7 +106,7 @@ class CodeExecution:
         return ended
 
     def _storable(self, output: Output) -> Output | None:
-        """Returns as much of the output as may still be stored; where that is not all, stops the code."""
+        """Returns the part of the output that may still be stored; stops the code if that is not all of it."""
         if self._is_cut:
             return None
         self._shown_chars += size_of([output])
@@ -115,7 +118,7 @@ class CodeExecution:
         return fitting
 
     async def _next(self) -> Output | Call | None:
-        """Returns None where a client's call is open and the code is quiet."""
+        """Returns the next output or call; None if a client's call is open and the code is quiet for a moment."""
         with anyio.move_on_after(SETTLE_S if self.waiting else None):
             return await self.execution.next()
         return None
@@ -142,7 +145,7 @@ class CodeExecution:
 
     @property
     def _waited_s(self) -> float:
-        """How long the code has waited for functions that are answered here, in all its calls."""
+        """How many seconds the code has waited for functions that this server answers, over all calls."""
         now = time.monotonic()
         return self.execution.budget.waited_s + (now - self._answering_since if self._answering else 0.0)
 
@@ -158,9 +161,9 @@ class CodeExecution:
                 raise FunctionError(f"{function.path}() returned more than this block of code may still be given.")
         except (FunctionError, TimeoutError) as error:
             late = f"{function.path}() did not answer within the {self._call_timeout_s:g} s of all calls of this code."
-            words = error.message if isinstance(error, FunctionError) else late
-            self.sandbox.answer(call, error=words)
-            await self._builder.calls.answer(item, error=words)
+            message = error.message if isinstance(error, FunctionError) else late
+            self.sandbox.answer(call, error=message)
+            await self._builder.calls.answer(item, error=message)
         else:
             self.sandbox.answer(call, value=value)
             await self._builder.calls.answer(item, output=value)

@@ -1,7 +1,7 @@
 """Emits the events of one response's blocks of code: their code, outputs and results.
 
-The builder closes what is open before it begins a block. Calls that the code makes and reasoning that came meanwhile
-have items of their own beside the block; they end before it does.
+The response builder closes any open item before it begins a block. The code's function calls, and reasoning that
+arrives meanwhile, are separate items, which are closed before the block.
 """
 
 from typing import Literal
@@ -24,11 +24,11 @@ CLOSED: dict[str, Literal["completed", "incomplete", "failed"]] = {
     "timeout": "failed",
     "died": "failed",
 }
-"""How a block of code ends, by how it ran. After an incomplete item nothing follows, says Open Responses."""
+"""The item's status by the result's status. No items may follow an incomplete one, says Open Responses."""
 
 
 class CodeItems:
-    """The blocks of code of one response, of which at most one is open. Not safe for concurrent calls."""
+    """Emits the blocks of code of one response, of which at most one is open. Not safe for concurrent calls."""
 
     def __init__(
         self, response: e.Response, emit: Emit, timings: Timings, *, calls: CallItems, reasoning: ReasoningItems
@@ -48,11 +48,11 @@ class CodeItems:
         return self._open is not None
 
     def resume(self, index: int, item: e.CodeInterpreterCall, outputs: list[Output]) -> None:
-        """Takes up a block that another process left open, with what its code has shown."""
+        """Registers a block that another process left open, with its outputs so far."""
         self._open, self._index, self._live = item, index, outputs
 
     async def begin(self, container_id: str, *, tagged: bool = True, continues: str | None = None) -> None:
-        """Opens a block. `continues` is the item of an earlier response that it goes on from."""
+        """Opens a block. `continues` is the id of an earlier response's item whose execution it continues."""
         call = e.CodeInterpreterCall(id=new_id("ci"), container_id=container_id, tagged=tagged, continues=continues)
         self._response.output.append(call)
         self._open, self._index, self._live = call, len(self._response.output) - 1, []
@@ -66,18 +66,18 @@ class CodeItems:
         await self._emit(e.CodeDelta(item_id=call.id, output_index=self._index, delta=delta))
 
     async def written(self, code: str) -> None:
-        """Emits that the model has written the whole block."""
+        """Sets the block's complete code, after the model has written it."""
         call = self._call
         call.code = code
         self._timings.mark("code_detected_s")
         await self._emit(e.CodeDone(item_id=call.id, output_index=self._index, code=code))
 
     def wrote(self, written: e.Written | None) -> None:
-        """Notes how the model wrote the block."""
+        """Records the exact text in which the model wrote the block."""
         self._call.written = written
 
     async def interpreting(self, container_id: str) -> None:
-        """Emits that the code begins to run in this sandbox."""
+        """Emits the event that the code begins to run in this sandbox."""
         call = self._call
         call.container_id = container_id
         await self._reasoning.close()
@@ -92,10 +92,10 @@ class CodeItems:
         await self._emit(e.CodeOutput(item_id=self._call.id, output_index=self._index, output=output))
 
     async def waits(self, call_ids: list[str]) -> str:
-        """Closes the block, which goes on in another response; returns its item's id."""
+        """Closes the block while its code waits for these calls of client functions; returns the item's id."""
         call = self._call
         call.waits_for = call_ids
-        await self.close("completed")  # Clients that send it back with the functions' values know no better status.
+        await self.close("completed")  # Clients that send it back with the functions' values accept no other status.
         return call.id
 
     async def executed(self, result: ExecutionResult, observation: str) -> None:
@@ -111,7 +111,7 @@ class CodeItems:
         await self.close("incomplete")
 
     async def close(self, status: Literal["completed", "incomplete", "failed"]) -> None:
-        """Ends the open block, after the reasoning and the calls beside it."""
+        """Closes the block's open calls and reasoning, and then the block itself."""
         call = self._call
         await self._reasoning.close()
         await self._calls.close()

@@ -28,7 +28,7 @@ NOTICE_DELAY_S = 0.5
 
 
 class CodeRunner:
-    """Runs one block after the other. `background` holds tasks that the answer waits for before it ends."""
+    """Runs the blocks of one answer, one after the other. The answer waits for tasks in `background` before it ends."""
 
     def __init__(
         self,
@@ -48,7 +48,10 @@ class CodeRunner:
         self._background = background
 
     async def claim(self) -> Sandbox:
-        """Returns the conversation's sandbox. While it is being started, reports that to readers of the response."""
+        """Returns the conversation's sandbox, and claims one if needed; reports to readers while it is being started.
+
+        Raises `SandboxError`, and the error of the pool's component if that cannot start.
+        """
         waiting = anyio.CancelScope()
         if self._workspace.container_id is None:
             self._background.start_soon(self._report_waiting, waiting)
@@ -73,7 +76,7 @@ class CodeRunner:
                 await anyio.sleep(NOTICE_DELAY_S)
 
     async def execute(self, code: str) -> bool:
-        """Runs the code. Returns False where it waits for the client's functions, so that the response has to end."""
+        """Runs the code. Returns False if it waits for functions of the client, so that the response has to end."""
         sandbox = await self._workspace.sandbox()
         await self._workspace.place(self._options.files)
         if self.toolbox:
@@ -83,7 +86,7 @@ class CodeRunner:
         return await self._see_through(self._code_execution(sandbox, execution))
 
     async def resume(self) -> bool:
-        """Continues code that waited for the values which this request brings. Returns False where it waits again."""
+        """Continues suspended code with the values from this request. Returns False if it waits again."""
         suspended = self._workspace.take_suspended()
         if suspended is None:
             return True
@@ -109,7 +112,7 @@ class CodeRunner:
         )
 
     async def _see_through(self, block: CodeExecution) -> bool:
-        """Streams the code's output, and stores the observation in its item. Returns False where the code waits."""
+        """Streams the code's output, and writes its observation. Returns False if the code waits for the client."""
         ended, execution = True, block.execution
         try:
             with telemetry.span("execute_tool python", TOOL) as span:
@@ -146,8 +149,8 @@ class CodeRunner:
         sentences = hints(result, block.execution.clue, earlier, environment=self._options.environment)
         limit_chars = self.observation_chars
 
-        def observed() -> str:
+        def write() -> str:
             return prompt.observation(fold(block.outputs), result, limit_chars=limit_chars, hints=sentences)
 
-        observation = await off_loop(size_of(block.outputs), observed)
+        observation = await off_loop(size_of(block.outputs), write)
         await self._builder.code.executed(result, observation)

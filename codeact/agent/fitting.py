@@ -1,4 +1,4 @@
-"""Cuts an output so that it fits into what its owner may still store."""
+"""Cuts an output to the number of bytes that its owner may still store."""
 
 import math
 
@@ -10,11 +10,11 @@ from sandbox_pool.outputs import Output, Stream
 __all__ = ["within"]
 
 LONGEST_CHARACTER = 6
-"""Bytes that a character has in JSON, at most: those of an escape."""
+"""The largest number of bytes that JSON needs for a character: those of an escape."""
 
 
 def within(output: Output, room_bytes: float) -> Output | None:
-    """Returns the output where its JSON fits into that many bytes; else the beginning of a text, or None."""
+    """Returns the output if its JSON has at most `room_bytes`; otherwise the beginning of its text, or None."""
     if room_bytes == math.inf or LONGEST_CHARACTER * size_of([output]) <= room_bytes:
         return output
     size_bytes = _size(output)

@@ -1,7 +1,7 @@
 """The agent's loop: the model writes code, the code runs, and the model reads the result, until it answers.
 
-`answer` drives one response to its end. It pushes each event to `emit`, which stores and numbers it; a
-cancel scope stops it from outside, and what was produced until then is kept.
+`answer` produces one response to its end. It passes each event to `emit`, which stores and numbers it. `Stop` ends it
+from outside; everything produced until then is kept.
 """
 
 import time
@@ -31,7 +31,7 @@ log = Logger(__name__)
 
 Context = Sequence[e.Input | e.Item]
 Load = Callable[[], Awaitable[tuple[Context, AgentOptions]]]
-"""Reads what an answer needs once it has begun. Raises `CodeActError`."""
+"""Reads the context and options of an answer that has begun. Raises `CodeActError`."""
 
 
 class Stop:
@@ -43,7 +43,7 @@ class Stop:
         self.steered = False
 
     def steer(self) -> None:
-        """Ends the answer as incomplete (`steered`) before it calls the model again, if it would."""
+        """Ends the answer as incomplete (`steered`) before it would call the model again."""
         self.steered = True
 
     def cancel(self, error: e.ResponseError | None = None) -> None:
@@ -54,9 +54,10 @@ class Stop:
 
 
 def lost_kernel(code: LastCode | None, workspace: Workspace) -> str | None:
-    """Why the kernel in which this conversation last ran code is gone; None when it lives or never was.
+    """Returns why the kernel in which this conversation last ran code is gone.
 
-    None too when the execution that lost it has already told both the user and the model.
+    Returns None if that kernel lives or there was none, and also if user and model were already informed by the
+    execution that ended the kernel.
     """
     if code is None or code.container_id == workspace.container_id or not code.alive:
         return None
@@ -78,17 +79,17 @@ async def answer(
 ) -> None:
     """Answers the last message of `context` and leaves `response` complete.
 
-    With `load`, context and options are what that returns: it is called once `response.created` has been emitted.
+    With `load`, context and options come from that function, which is called after `response.created`. `started` is
+    the `time.monotonic()` from which the response's timings count. A `queued` response waits until `turn` returns; it
+    can be stopped meanwhile.
 
-    Emits `response.created` first and exactly one terminal event last, whatever happens: errors of the
-    model or the sandbox end the response as `failed` under their own code. Raises only what `emit` raises
-    for the first and the last events, and cancellation of the task itself, after which the response stays
-    unfinished. `started` is the `time.monotonic()` from which the ledger counts. A response that is `queued` waits
-    until `turn` returns; it can be stopped meanwhile.
+    The first event is `response.created`, and the last one is always exactly one terminal event: errors of the model or
+    the sandbox end the response as `failed` with their own code. Raises only what `emit` raises for the first and the
+    last events. If the task itself is cancelled, the response remains unfinished.
     """
     builder = ResponseBuilder(response, emit, started=time.monotonic() if started is None else started)
     await builder.begin()
-    # Its readers read it now, and not after the model has been asked.
+    # Lets readers send `response.created` now, before the request to the model is prepared.
     await anyio.lowlevel.checkpoint()
     error: e.ResponseError | None = None
     async with anyio.create_task_group() as background:
@@ -124,7 +125,7 @@ async def answer(
 
 
 def _response_error(failure: BaseException, response_id: str) -> e.ResponseError:
-    """The error that the client reads of a failure."""
+    """Returns the error for the client, and logs the failure."""
     if isinstance(failure, CodeActError | SandboxError):
         log.warning("response failed", response=response_id, code=failure.code, reason=failure.message)
         return e.ResponseError(*disclosed(failure))

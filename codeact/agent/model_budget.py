@@ -1,4 +1,4 @@
-"""What the code of one answer may ask of models by itself, and a model that counts against it."""
+"""The budget for model calls that the code of one answer makes itself, and a model that counts against it."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -13,11 +13,11 @@ from codeact.model import ChatMessage, Model, ModelEvent, ReasoningDelta, Sampli
 __all__ = ["BudgetExceeded", "MeteredModel", "ModelBudget", "ModelLimits"]
 
 CHARS_PER_TOKEN = 4
-"""For a call that was left before its server told its tokens."""
+"""An estimate, for calls that ended before the server reported their tokens."""
 
 
 class BudgetExceeded(CodeActError):
-    """The code of an answer has asked models as much as it may."""
+    """Raised if the code of an answer has used up its budget for model calls."""
 
     code = "model_calls_exceeded"
     status = 429
@@ -25,7 +25,7 @@ class BudgetExceeded(CodeActError):
 
 @dataclass(frozen=True, slots=True)
 class ModelLimits:
-    """Of one answer: calls of models, their tokens in and out, their price, and how many calls go on at once."""
+    """Limits for one answer: model calls, their input and output tokens together, their cost, and concurrent calls."""
 
     calls: int = 100
     tokens: int = 200_000
@@ -34,9 +34,9 @@ class ModelLimits:
 
 
 class ModelBudget:
-    """Counts the model calls of one answer's code. `usage` is their sum, beside that of the answer itself.
+    """Counts the model calls of one answer's code. `usage` is their sum, without the calls of the answer itself.
 
-    `output_left` says how many tokens the answer may still write, None where nobody said.
+    `output_left` returns how many tokens the answer may still write, None if there is no limit.
     """
 
     def __init__(self, limits: ModelLimits) -> None:
@@ -47,7 +47,7 @@ class ModelBudget:
         self._calls = 0
 
     def take(self) -> int:
-        """Counts one call, and returns how many tokens it may write. Raises `BudgetExceeded`."""
+        """Counts one call, and returns how many tokens it may use. Raises `BudgetExceeded`."""
         limits, spent = self._limits, self.usage
         self._calls += 1
         left = limits.tokens - spent.input_tokens - spent.output_tokens
@@ -67,7 +67,7 @@ class ModelBudget:
 
 
 class MeteredModel:
-    """A model whose calls count against a budget. Whatever else the model has, this one has too."""
+    """A model whose calls count against a budget. Other attributes are those of the wrapped model."""
 
     def __init__(self, model: Model, budget: ModelBudget) -> None:
         self.name = model.name
@@ -77,11 +77,11 @@ class MeteredModel:
         return getattr(self._model, name)
 
     async def stream(self, messages: Sequence[ChatMessage], sampling: Sampling) -> AsyncGenerator[ModelEvent, None]:
-        """As `Model.stream`. Raises `BudgetExceeded` before it asks for more than is left."""
+        """Streams like `Model.stream`, with the output limited to the rest of the budget. Raises `BudgetExceeded`."""
         async with self._budget.at_once:
             most = self._budget.take()
-            asked = sampling.max_output_tokens
-            sampling = replace(sampling, max_output_tokens=most if asked is None else min(most, asked))
+            requested = sampling.max_output_tokens
+            sampling = replace(sampling, max_output_tokens=most if requested is None else min(most, requested))
             written, counted = 0, False
             try:
                 async with aclosing(self._model.stream(messages, sampling)) as events:

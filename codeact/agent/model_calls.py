@@ -1,7 +1,7 @@
-"""`ask` and `ask_all`: functions by which the code of an answer asks the model, with values as answers.
+"""`ask` and `ask_all`: functions with which the code of an answer asks the model; they return values.
 
-Each call is one question without tools and without memory, under the answer's budget and its stop. With a JSON schema
-the value is checked, and asked for once more where it does not fit.
+Each call is a single question without tools and history. It counts against the answer's budget and ends if the answer
+is stopped. With a JSON schema the value is checked, and the model is asked once more if it does not match.
 """
 
 import base64
@@ -25,15 +25,15 @@ from codeact.tools.host_functions import Tool, host_functions
 __all__ = ["ask_functions"]
 
 MOST_PROMPTS = 64
-"""Of one `ask_all`."""
+"""Limit for one call of `ask_all`."""
 MOST_CHARS = 400_000
-"""Of one answer: whatever the model's server does with the limit on tokens."""
+"""Limit for one answer, in case the model's server ignores the limit on tokens."""
 MOST_IMAGES, IMAGE_BYTES = 8, 4_000_000
 KINDS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}
 
 
 def ask_functions(model: Model, budget: ModelBudget, sampling: Sampling) -> list[Function]:
-    """`ask` and `ask_all` for the code of one answer, whose calls all count against `budget`."""
+    """Creates `ask` and `ask_all` for the code of one answer; all calls count against `budget`."""
     asking = _Asking(MeteredModel(model, budget), replace(sampling, stop=(), tools=(), tool_choice="auto"))
     return host_functions([Tool(asking.ask, "ask"), Tool(asking.ask_all, "ask_all")])
 
@@ -49,7 +49,7 @@ class _Asking:
         """
         content = [{"type": "text", "text": prompt}, *map(_image_part, (images or [])[:MOST_IMAGES])]
         if schema is None:
-            return await self._said([ChatMessage("user", content if images else prompt)])
+            return await self._reply([ChatMessage("user", content if images else prompt)])
         try:
             check_schema(schema)
             return await self._value(content, schema)
@@ -78,20 +78,21 @@ class _Asking:
         return answers
 
     async def _value(self, content: list[dict[str, Any]], schema: dict[str, Any]) -> Any:
-        wanted = f"\n\nAnswer with nothing but JSON that fits this JSON schema:\n{json.dumps(schema)}"
-        content = [{"type": "text", "text": content[0]["text"] + wanted}, *content[1:]]
+        demand = f"\n\nAnswer with nothing but JSON that fits this JSON schema:\n{json.dumps(schema)}"
+        content = [{"type": "text", "text": content[0]["text"] + demand}, *content[1:]]
         messages = [ChatMessage("user", content if len(content) > 1 else content[0]["text"])]
-        said = await self._said(messages)
-        value, wrong = _checked(said, schema)
+        reply = await self._reply(messages)
+        value, wrong = _checked(reply, schema)
         if wrong is not None:
             again = f"That does not fit: {wrong}. Answer with the mended JSON alone."
-            said = await self._said([*messages, ChatMessage("assistant", said), ChatMessage("user", again)])
-            value, wrong = _checked(said, schema)
+            reply = await self._reply([*messages, ChatMessage("assistant", reply), ChatMessage("user", again)])
+            value, wrong = _checked(reply, schema)
         if wrong is not None:
             raise FunctionError(f"ask(): the model's answer does not fit the schema: {wrong}")
         return value
 
-    async def _said(self, messages: Sequence[ChatMessage]) -> str:
+    async def _reply(self, messages: Sequence[ChatMessage]) -> str:
+        """Returns the model's text without thoughts. Raises `FunctionError`."""
         pieces: list[str] = []
         chars, cut = 0, False
         try:
@@ -106,16 +107,16 @@ class _Asking:
                     elif isinstance(event, Finish):
                         cut = event.reason == "length"
         except CodeActError as error:
-            code, words = disclosed(error)
-            raise FunctionError(f"ask(): {words} ({code})") from error
+            code, message = disclosed(error)
+            raise FunctionError(f"ask(): {message} ({code})") from error
         if cut:
             raise FunctionError("ask(): the model's answer is longer than it may be. Ask for less at a time.")
         return "".join(pieces).rpartition("</think>")[2].strip()
 
 
-def _checked(said: str, schema: dict[str, Any]) -> tuple[Any, str | None]:
-    """The value, and what is wrong with it. Models like to put JSON into a fence."""
-    text = said.strip()
+def _checked(reply: str, schema: dict[str, Any]) -> tuple[Any, str | None]:
+    """Returns the value, and what is wrong with it or None. The JSON may be in a Markdown fence."""
+    text = reply.strip()
     if text.startswith("```") and text.endswith("```"):
         text = text[3:-3].partition("\n")[2]
     try:

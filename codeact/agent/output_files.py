@@ -1,6 +1,6 @@
-"""Finds the files that code wrote, after each block, and gives them when the answer ends.
+"""Collects the files that code wrote, after each block, so that the answer can cite them at its end.
 
-Looking takes a moment in some sandboxes, so it happens while the model reads on and writes.
+In some sandboxes this takes a moment, so it runs while the model continues.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ __all__ = ["Collect", "OutputFiles"]
 log = Logger(__name__)
 
 Collect = Callable[[Sandbox], Awaitable[list[tuple[str, str]]]]
-"""Keeps the files that are new or changed since the last call, and returns their ids and paths."""
+"""Stores the files that are new or changed since the last call, and returns their ids and paths."""
 
 
 class OutputFiles:
@@ -33,19 +33,19 @@ class OutputFiles:
         self._found: dict[str, str] = {}
 
     def look(self, sandbox: Sandbox) -> None:
-        """Starts looking for new files, after a block has ended. Returns at once."""
+        """Starts to collect new files after a block has ended. Returns at once."""
         if self._collect is not None and sandbox.alive:
             before, self._looked = self._looked, anyio.Event()
             self._scopes.append(anyio.CancelScope())
             self._tasks.start_soon(self._look, self._collect, sandbox, before, self._looked, self._scopes[-1])
 
     async def found(self) -> list[tuple[str, str]]:
-        """Returns ids and paths when the last look has ended; for a file that was written twice, the later id."""
+        """Waits for all collections; returns ids and paths, for a file that was written twice only the later id."""
         await self._looked.wait()
         return [(file_id, path) for path, file_id in self._found.items()]
 
     def stop(self) -> None:
-        """Stops looking. The next look in this sandbox finds what this one would have found."""
+        """Cancels running collections. The next one in this sandbox finds the same files."""
         for scope in self._scopes:
             scope.cancel()
 

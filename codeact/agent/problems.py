@@ -1,4 +1,4 @@
-"""Replies of a model that are neither an answer nor code: what the model is told, and which error follows."""
+"""Replies of a model that are neither an answer nor code: the message to the model, and the error after a second one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,14 +54,17 @@ SECOND_BLOCK = f"{NOTE} your reply held more than one block. Only the first one 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`raw` is what the model said, where no item of the answer holds it; `detail` are words to the model."""
+    """What is wrong with a reply.
+
+    `raw` is the reply's text if no item of the answer has it; `detail` is further text for the model.
+    """
 
     kind: Kind
     raw: str = ""
     detail: str = ""
 
     def aside(self, dialect: Dialect) -> Aside | None:
-        """What the model is told of it; None where the observation of its block does that."""
+        """Returns the message to the model; None if the observation of its block says the same."""
         if not (words := _WORDS[self.kind]):
             return None
         form = self.detail or (dialect.form if words.endswith(" ") else "")
@@ -73,7 +76,7 @@ class Problem:
 
 
 def malformed(reason: str, dialect: Dialect) -> str:
-    """The observation of a block that did not run."""
+    """Returns the observation for a block that did not run because of `reason`."""
     if dialect.name == "tags":
         remedy = "Close each block with </execute> on a line of its own, and write nothing after it."
     else:
@@ -82,7 +85,7 @@ def malformed(reason: str, dialect: Dialect) -> str:
 
 
 def must_words(function: str | None) -> str:
-    """What a model is told whose answer has to come of code."""
+    """Returns the instruction for an answer that requires code."""
     call = f" that calls {function}()" if function is not None else ""
     return f"Before you answer, run code{call}."
 
@@ -92,7 +95,7 @@ def repeats_blocks(name: str) -> ModelError:
 
 
 class Broken(Exception):
-    """A stream broke where nothing of it was shown to run, so that the model may be asked again."""
+    """Raised if a stream broke before a block of code began, so that the model may be asked again."""
 
     def __init__(self, error: ModelStreamBroken) -> None:
         super().__init__(error.message)
