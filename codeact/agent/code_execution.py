@@ -34,7 +34,7 @@ MOST_AT_ONCE = 16
 """How many functions run at once for one block; further calls wait, since each value needs memory."""
 
 COPIES, COPIED_CHARS = 5, 65_536
-"""How often output text that is not in a blob is stored: in both forms of the item's outputs, and in events."""
+"""How often output text outside of blobs is stored: in both forms of the item's outputs, and in events."""
 STORED = "stored_mb"
 CUT = (
     "The rest of its output was cut, and the code stopped: its owner keeps as many bytes as they may (stored_mb)."

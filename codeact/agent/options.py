@@ -1,4 +1,4 @@
-"""The options of an answer that a caller of the agent decides: plain values, the same for a server and for a script."""
+"""The options of an answer that the agent's caller sets; a server and a script use the same."""
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,27 +18,27 @@ __all__ = ["AgentOptions"]
 
 @dataclass(frozen=True, slots=True)
 class AgentOptions:
-    """`max_turns` and `max_tool_calls` count blocks of code; the sampling's `max_output_tokens` is for all calls,
-    `call_output_tokens` for one, whatever the model's server allows.
+    """The options of one answer.
 
-    `generate` False claims the sandbox, if `may_warm` says so then, and asks no model; `truncate` lets old messages go
-    that do not fit; `files` are in the working directory when code runs; `environment` is what the model is told of its
-    sandbox.
-    With `collect` the answer cites the files that its code wrote. `room_bytes` says how much more may be stored: a
-    block of code that would show more is ended.
+    `max_turns` and `max_tool_calls` limit the blocks of code. `sampling.max_output_tokens` limits the output of all
+    model calls together, `call_output_tokens` that of one call.
 
-    `budget` is what code may ask of models by itself; what it asked counts as the answer's.
+    With `generate` False, the answer only claims a sandbox, if `may_warm()` returns True. `truncate` allows to leave
+    old messages out of prompts that are too long. `files` are in the working directory when code runs. `environment`
+    describes the sandbox to the model. With `collect` the answer cites the files that its code wrote. `room_bytes`
+    returns how many more bytes may be stored; a block of code with more output is stopped. `budget` limits the model
+    calls that code makes itself; their usage is added to that of the answer.
 
-    `dialect` is demanded, `preferred_dialect` taken where the model can have it; without them the model's profile says
-    it, and so it does without `shows_images` for whether the model sees what code displayed.
+    `dialect` is a demand; `preferred_dialect` is used if the model supports it; otherwise the model's profile decides.
+    `shows_images` says whether the model gets the images that code displayed; None leaves that to the profile.
 
-    With `must_act` code runs before the answer, and calls the function `must_call`, if there is one. An answer has the
-    `answer_format`, if there is one, or fails. `seal_reasoning` gives the `encrypted_content` of an item, for a client
-    that holds the conversation itself. `load_image` gives the `data:` URL of an image that an item names by another
-    one. `window_tokens` is how much the model reads, None where its adapter is to find out.
+    With `must_act` code must run before the answer, and call the function `must_call` if that is set. An answer without
+    the `answer_format` fails. `seal_reasoning` returns the `encrypted_content` of a reasoning item, for a client that
+    stores the conversation itself. `load_image` returns the `data:` URL of an image for its URL in an item.
+    `window_tokens` is the model's context window; None: its adapter finds out.
 
-    A prompt of more than `compact_threshold` tokens is compacted, and with `compact_only` nothing else is done.
-    `seal_compaction` gives the `encrypted_content` of a compaction's text.
+    A prompt of more than `compact_threshold` tokens is compacted; with `compact_only` the conversation is only
+    compacted, without an answer. `seal_compaction` returns the `encrypted_content` of a compaction's text.
     """
 
     max_turns: int = 20
@@ -72,5 +72,5 @@ class AgentOptions:
 
     @property
     def max_code(self) -> int:
-        """How many blocks of code may run."""
+        """The largest number of blocks of code."""
         return self.max_turns if self.max_tool_calls is None else min(self.max_tool_calls, self.max_turns)

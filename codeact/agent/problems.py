@@ -1,4 +1,4 @@
-"""Replies of a model that are neither an answer nor code: the message to the model, and the error after a second one."""
+"""Replies of a model that are neither an answer nor code: the message to the model, and the error if it repeats one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Emits the events of the model's reasoning within one response.
 
-It may come while a message or a block of code is open. Then its item stands beside that, which goes on unchanged.
+Reasoning may arrive while a message or a block of code is open. Then it is a separate item, and the open one continues.
 """
 
 from collections.abc import Callable
@@ -14,23 +14,23 @@ __all__ = ["ReasoningItems"]
 
 
 class ReasoningItems:
-    """The reasoning of one response, of which at most one item is open. Not safe for concurrent calls."""
+    """Emits the reasoning of one response, with at most one open item. Not safe for concurrent calls."""
 
     def __init__(self, response: e.Response, emit: Emit) -> None:
         self._response = response
         self._emit = emit
         self._open: tuple[int, e.Reasoning] | None = None
         self.seal: Callable[[e.Reasoning], str | None] | None = None
-        """Encrypts what a reasoning's model wants back, for a client that asked for it."""
+        """Encrypts what the model of a reasoning item needs back, for a client that asked for it."""
 
     def resume(self, index: int, item: e.Reasoning) -> None:
-        """Takes up an item that another process left open."""
+        """Registers an item that another process left open."""
         self._open = index, item
 
     async def add(self, delta: str, *, model: str = "") -> None:
-        """Adds to the open item, or opens one; white space before its first letter is dropped.
+        """Appends to the open item, or opens one; white space at its beginning is dropped.
 
-        `model` is the one that sent it apart from its text, and gets it back.
+        `model` is set if the model sent the reasoning separately from its text; that model gets it back.
         """
         if self._open is None:
             delta = delta.lstrip()
@@ -46,9 +46,9 @@ class ReasoningItems:
         await self._emit(e.ReasoningTextDelta(item_id=item.id, output_index=index, delta=delta))
 
     async def keep(self, fields: dict[str, Any], *, model: str) -> None:
-        """Keeps the provider's own fields on the open item, or on a new one without text. See `KeptReasoning`.
+        """Stores the provider's own fields in the open item, or in a new one without text. See `KeptReasoning`.
 
-        A field whose value is None only names the text of the reasoning.
+        A field with the value None is only the provider's name for the text of the reasoning.
         """
         data = {name: value for name, value in fields.items() if value is not None}
         named = next((name for name, value in fields.items() if value is None), None)
@@ -74,9 +74,10 @@ class ReasoningItems:
         await self._emit(e.OutputItemDone(output_index=index, item=item))
 
     async def replace(self, index: int, message: e.Message, *, is_open: bool) -> None:
-        """A message turns out to be a thought that its model did not mark in the beginning.
+        """Replaces a message by reasoning, because the model marked it as a thought only afterwards.
 
-        Its deltas cannot be taken back. It is done, if need be again, as an item of reasoning with its id and place.
+        The deltas already sent remain; a further `response.output_item.done` has the reasoning item, with the message's
+        id and index.
         """
         part = message.content[0]
         if is_open:

@@ -1,4 +1,4 @@
-"""Detects that a model repeats itself, in its text or in its blocks of code. Pure."""
+"""Detects that a model repeats itself, in its text or in its blocks of code."""
 
 import re
 from collections import Counter
@@ -8,14 +8,14 @@ __all__ = ["BlockHistory", "Repetition"]
 WINDOW_CHARS = 24_000
 LOOK_EVERY_CHARS = 2_000
 SHORTEST_CHARS = 6_000
-"""So long is a text that does nothing but repeat itself, at least."""
+"""A repetition counts only if the repeated text has at least this length."""
 TIMES = 4
 PROBE_CHARS = 64
 PROBES = 8
 
 
 class Repetition:
-    """Looks for a period at the end of a text that comes in pieces, in bounded memory and linear time."""
+    """Searches the end of a streamed text for a period, with limited memory and in linear time."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -23,7 +23,7 @@ class Repetition:
         self._text = ""
 
     def feed(self, piece: str) -> bool:
-        """Whether the end of the text repeats itself: one stretch, time after time."""
+        """Adds a piece; returns whether the end of the text consists of one passage, repeated several times."""
         self._pieces.append(piece)
         self._new_chars += len(piece)
         if self._new_chars < LOOK_EVERY_CHARS:
@@ -34,7 +34,7 @@ class Repetition:
         return self._is_periodic()
 
     def _is_periodic(self) -> bool:
-        """Periods are guessed from where the last characters stood before, and checked."""
+        """Tries, as periods, the distances from the last characters to their earlier occurrences."""
         text = self._text
         probe, at = text[-PROBE_CHARS:], len(text) - 1
         for _ in range(PROBES):
@@ -57,7 +57,7 @@ class BlockHistory:
         self._seen: Counter[tuple[int, int]] = Counter()
 
     def times(self, code: str, observation: str) -> int:
-        """Returns how often this block has had this observation, whatever time it took."""
+        """Counts this block; returns how often it has had the same observation, apart from its duration."""
         header, newline, rest = observation.partition("\n")
         normalised = re.sub(r"(?<!\d)\d{1,9}\.\d{1,9} s", "", header) + newline + rest
         key = hash(code.strip()), hash(normalised)

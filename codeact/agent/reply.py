@@ -1,4 +1,4 @@
-"""Reads one streaming reply of the model: passes on its segments, and finds its code or what is wrong with it."""
+"""Reads one streamed reply of the model: passes its segments on, and finds its code or what is wrong with it."""
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -48,22 +48,24 @@ __all__ = ["Further", "Reply"]
 
 CHARS_PER_TOKEN = 4
 QUIET_S, LISTEN_S, LISTEN_CHARS = 1.0, 6.0, 4_000
-"""How long a reply of a model that nobody knows yet is listened to after its block, which may stand in a thought."""
+"""How long to read on after the block of an unknown model, in case a `</think>` shows that the block was a thought."""
 _BLOCKS = ("<execute", "```python", "```py\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Further:
-    """A block that the reply holds beside its first one."""
+    """A further block of code in the reply, after its first one."""
 
     code: str
     written: e.Written
 
 
 class Reply:
-    """`code` is the block to run, `problem` what the reply is where it is neither code nor an answer.
+    """Reads one reply.
 
-    `further` are blocks of further calls, which run after it. `stops`: the dialect's `stop` was sent.
+    Afterwards `code` is the block to run, or `problem` says what is wrong if the reply is neither code nor an answer;
+    with neither it is an answer. `further` are blocks of further tool calls, which run after `code`. `stops`: the
+    dialect's `stop` was sent to the server.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class Reply:
         stops: bool,
         fences: bool,
         last: bool,
-        listens: bool,
+        reads_on: bool,
         output_tokens: int,
     ) -> None:
         self.code: str | None = None
@@ -93,7 +95,7 @@ class Reply:
         self._stops = stops
         self._fences = fences
         self._last = last
-        self._listens = listens and not last
+        self._reads_on = reads_on and not last
         self._left_chars = output_tokens * CHARS_PER_TOKEN
         self._since = len(builder.response.output)
         self._texts: list[str] = []
@@ -111,19 +113,19 @@ class Reply:
     def text(self) -> str:
         return "".join(self._texts)
 
-    async def hear(self, stream: AsyncGenerator[ModelEvent, None]) -> None:
-        """Follows the reply to its end, or to the end of its first block between tags. Raises `ModelError`."""
+    async def read(self, stream: AsyncGenerator[ModelEvent, None]) -> None:
+        """Reads the reply to its end, or to the end of its first block between tags. Raises `ModelError`."""
         async with aclosing(stream) as events:
             async for event in events:
-                await self._hear(event)
-                if self.code is not None and self._reader.done and self._listens:
-                    await self._listen(events)
+                await self._take_event(event)
+                if self.code is not None and self._reader.done and self._reads_on:
+                    await self._read_on(events)
                 is_over = self.code is not None and self._reader.done
                 if is_over or self.problem is not None or self.incomplete is not None:
                     break
         await self._finish()
 
-    async def _hear(self, event: ModelEvent) -> None:
+    async def _take_event(self, event: ModelEvent) -> None:
         match event:
             case TextDelta():
                 text = encodable(event.text)
@@ -170,7 +172,7 @@ class Reply:
                 self._cut = e.IncompleteDetails("content_filter")
 
     async def _finish(self) -> None:
-        """The end of the reply: what was held back, and how the model wrote it; or that it is nothing at all."""
+        """Ends the reply: takes the reader's last segments, and records the reply's exact text or its problem."""
         if self._reasoned:
             learn_reasons(self._model)
         if self.problem is None and not (self.code is not None and self._reader.done):
@@ -187,26 +189,26 @@ class Reply:
             self._builder.written(self._written())
 
     def _written(self) -> e.Written | None:
-        """How the model wrote its reply; None where we would tell it so anyway."""
+        """Returns the exact text of the reply; None if a prompt rebuilt from its items is the same anyway."""
         text = "".join(self._contents)
         text = text[: len(text) - len(self._reader.rest)] + self._reader.ending
         own = self._builder.response.output[self._since :]
         code = next((item for item in own if isinstance(item, e.CodeInterpreterCall)), None)
         call_id = self._call_id if code is not None else None
-        told = [item for item in own if isinstance(item, e.Message) or (item is code and call_id is None)]
-        ours = rendered(told, system="-")[1].content if told else ""
+        items = [item for item in own if isinstance(item, e.Message) or (item is code and call_id is None)]
+        rebuilt = rendered(items, system="-")[1].content if items else ""
         written = e.Written(model=self._model.name, call_id=call_id)
-        if text.strip() and text != ours:
+        if text.strip() and text != rebuilt:
             written.text = text
-            written.items = [item.id for item in told[:-1] if item is not code]
+            written.items = [item.id for item in items[:-1] if item is not code]
             if call_id is not None:
-                written.items = [item.id for item in told]
+                written.items = [item.id for item in items]
         if call_id is not None and self.code is not None:
             self._note_call(written, call_id, self.code)
         return written if written.text is not None or call_id is not None else None
 
     def _note_call(self, written: e.Written, call_id: str, code: str) -> None:
-        """The arguments of a call, where they are not what we would write."""
+        """Records the exact arguments of a call, if they differ from what we would write."""
         assert isinstance(self._reader, CallsReader)
         written.custom = self._reader.custom
         arguments = self._reader.arguments(call_id)
@@ -216,7 +218,7 @@ class Reply:
             written.arguments = arguments
 
     async def _take(self, segments: list[Segment]) -> None:
-        """Passes segments on to the builder. In the last turn code is prose. Further blocks wait for the first one."""
+        """Passes segments to the builder. In the last turn code becomes prose. Further blocks are kept for later."""
         for segment in segments:
             match segment:
                 case CodeStart() | CodeText() | CodeEnd() if self._last:
@@ -264,9 +266,9 @@ class Reply:
             case Malformed():
                 self.second_block = True
 
-    async def _listen(self, events: AsyncGenerator[ModelEvent, None]) -> None:
-        """An unknown model's `</think>` after its block: everything before it was a thought, the block too."""
-        self._listens = False
+    async def _read_on(self, events: AsyncGenerator[ModelEvent, None]) -> None:
+        """Reads on after an unknown model's block; if `</think>` follows, the reply is only what comes after that."""
+        self._reads_on = False
         if self._reasoned or is_learnt(self._model) or not self._reader.heard or self._reader.thought_ended:
             return
         after, until = self._reader.rest, anyio.current_time() + LISTEN_S
@@ -287,7 +289,7 @@ class Reply:
                 elif isinstance(event, Finish | Usage):
                     self._take_end(event)
         except ModelError:
-            return  # The block is whole.
+            return  # The error came after the complete block.
         learn(self._model, True)
         self.code = None
         await self._builder.thought_aloud(self._since)

@@ -1,4 +1,4 @@
-"""Texts of a reply in forms that can be stored and shown."""
+"""Conversions of a reply's text, so that it can be stored and shown."""
 
 from codeact.dialect.segments import CodeEnd, CodeStart, CodeText
 
@@ -6,12 +6,12 @@ __all__ = ["as_prose", "encodable"]
 
 
 def encodable(text: str) -> str:
-    """The text without half a surrogate pair, which JSON can hold and UTF-8 cannot."""
+    """Returns the text with each unpaired surrogate replaced; JSON can contain one, UTF-8 cannot."""
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def as_prose(segment: CodeStart | CodeText | CodeEnd) -> str:
-    """Code that will not run any more, shown as a fence."""
+    """Returns text that shows code which will not run, in a Markdown fence."""
     match segment:
         case CodeStart():
             return "```python\n"

@@ -1,4 +1,4 @@
-"""Builds a response from what happens during a run, and emits an event for each change.
+"""Builds a response step by step, and emits an event for each change.
 
 This module, `code_items`, `call_items`, `compaction_items` and `reasoning_items` open and close all items, so that
 every `added` has its `done`.
@@ -34,7 +34,7 @@ class ResponseBuilder:
         self._timings = Timings(response, started=started)
         self._message: e.Message | None = None
         self._held: list[str] | None = None
-        self._index = -1  # Of the message.
+        self._index = -1  # The index of the message.
         self.calls = CallItems(response, emit)
         self.compactions = CompactionItems(response, emit)
         self._reasoning = ReasoningItems(response, emit)
@@ -45,7 +45,7 @@ class ResponseBuilder:
         return self._timings.elapsed_s
 
     async def begin(self) -> None:
-        """Emits `response.created`. `start` follows at once, or when it is this response's turn."""
+        """Emits `response.created`, and calls `start` unless the response is `queued`; then the caller does later."""
         await self._emit(e.ResponseCreated(response=self.response))
         if self.response.status == "queued":
             await self._emit(e.ResponseQueued(response=self.response))
@@ -54,14 +54,14 @@ class ResponseBuilder:
             await self.start()
 
     async def start(self) -> None:
-        """Emits `response.in_progress`: the work begins."""
+        """Emits `response.in_progress` and the notices so far."""
         self.response.status = "in_progress"
         await self._emit(e.ResponseInProgress(response=self.response))
         for notice in self.response.notices:
             await self._emit(e.NoticeEvent(notice=notice))
 
     def resume(self, open_ids: Collection[str], outputs: list[Output]) -> None:
-        """Takes up a response that another process left: its open items, and what their code has shown."""
+        """Registers the open items of a response that another process left, and the outputs of its code."""
         for index, item in enumerate(self.response.output):
             if item.id not in open_ids:
                 continue
@@ -91,7 +91,7 @@ class ResponseBuilder:
                 await self.code.written(code)
 
     async def text(self, delta: str) -> None:
-        """Adds prose; white space before the first letter of a message is dropped."""
+        """Appends prose; white space at the beginning of a message is dropped."""
         if self._held is not None:
             self._held.append(delta)
             return
@@ -107,24 +107,24 @@ class ResponseBuilder:
         await self._emit(e.OutputTextDelta(item_id=message.id, output_index=self._index, delta=delta))
 
     def hold_text(self) -> None:
-        """From now on prose waits: what comes before code becomes reasoning, and `answer` says what the message is.
+        """Holds prose back from now on: prose before code becomes reasoning, and `answer` sets the only message.
 
-        So a response whose answer a program reads has one message, which is that answer.
+        This is for an answer that a program reads: the response then has exactly one message.
         """
         self._held = []
 
     @property
     def held(self) -> str:
-        """The prose that waits."""
+        """The prose that is held back."""
         return "".join(self._held or ())
 
     async def answer(self, text: str) -> None:
-        """The message, in place of the prose that waits."""
+        """Emits `text` as the message, instead of the prose that is held back."""
         self._held = None
         await self.text(text)
 
     async def set_aside(self) -> None:
-        """Makes an item of reasoning of the prose that waits: it is no answer."""
+        """Emits the prose that is held back as an item of reasoning, since it is no answer."""
         if self._held is not None:
             text, self._held = self.held, []
             if text.strip():
@@ -132,32 +132,35 @@ class ResponseBuilder:
                 await self._reasoning.close()
 
     async def thinking(self, delta: str) -> None:
-        """Adds to the reasoning that stands within the model's text, and so ends an open message."""
+        """Appends reasoning that is part of the model's text, so that it ends an open message."""
         if (self._message is not None or self.code.is_open) and delta.strip():
             await self.close_item()
         await self.reasoning(delta)
 
     async def reasoning(self, delta: str, model: str = "") -> None:
-        """Adds to the reasoning that `model` sends apart from the text: an open item goes on unchanged."""
+        """Appends reasoning that `model` sends separately from its text; an open item continues."""
         await self._reasoning.add(delta, model=model)
 
     async def reasoning_kept(self, fields: dict[str, Any], model: str) -> None:
-        """Keeps what the provider wants back beside the reasoning, or in its place."""
+        """Stores the fields that the provider needs back with the reasoning, or instead of it."""
         await self._reasoning.keep(fields, model=model)
 
     def seal_reasoning(self, seal: Callable[[e.Reasoning], str | None] | None) -> None:
-        """From now on items of reasoning end with what this gives as their `encrypted_content`."""
+        """Sets the function that computes the `encrypted_content` of reasoning items."""
         self._reasoning.seal = seal
 
     def written(self, written: e.Written | None) -> None:
-        """Notes on the open item how the model wrote its reply."""
+        """Records the exact text of the model's reply in the open item."""
         if self.code.is_open:
             self.code.wrote(written)
         elif self._message is not None:
             self._message.written = written
 
     async def thought_aloud(self, since: int) -> None:
-        """Messages from the `since`th item on turn out to be thoughts; an open block of code stood in one."""
+        """Replaces messages from the item with index `since` on by reasoning, and rejects an open block of code.
+
+        It is called if the model marked them as a thought only afterwards.
+        """
         await self._reasoning.close()
         if self.code.is_open:
             await self.code.rejected(IN_A_THOUGHT)
@@ -167,9 +170,9 @@ class ResponseBuilder:
                 await self._reasoning.replace(index, item, is_open=item is open_)
 
     async def code_start(self, container_id: str, *, tagged: bool) -> None:
-        """Opens a block of code; `tagged` is False where a fence alone opened it.
+        """Opens a block of code; `tagged` is False if a fence without tags opened it.
 
-        Prose before it ends in a blank line: clients join all messages of a response into one text.
+        It adds a blank line to the prose before it, since clients join all messages of a response into one text.
         """
         await self.set_aside()
         if self._message is not None:
@@ -178,14 +181,14 @@ class ResponseBuilder:
         await self.code.begin(container_id, tagged=tagged)
 
     async def code_continues(self, item_id: str, container_id: str) -> None:
-        """Opens a block that goes on where the item of an earlier response waited."""
+        """Opens a block that continues the suspended code of an earlier response's item."""
         await self.close_item()
         await self.code.begin(container_id, continues=item_id)
         await self.code.written("")
         await self.code.interpreting(container_id)
 
     async def cite(self, container_id: str, files: Iterable[tuple[str, str]]) -> None:
-        """Annotates the open message with files that code wrote: pairs of id and path. Without a message, nothing."""
+        """Annotates the open message, if there is one, with files that code wrote, given as pairs of id and path."""
         if self._message is None:
             return
         part = self._message.content[0]
@@ -212,7 +215,7 @@ class ResponseBuilder:
         await self._emit(e.NoticeEvent(notice=notice))
 
     async def status(self, status: e.StatusName, message: str) -> None:
-        """Tells readers what the response waits for."""
+        """Informs readers what the response waits for."""
         await self._emit(e.StatusEvent(status=status, message=message))
 
     def first_token(self) -> None:
@@ -223,7 +226,7 @@ class ResponseBuilder:
         ledger.sandbox_wait_s = (ledger.sandbox_wait_s or 0.0) + seconds
 
     async def close_item(self, *, complete: bool = True, phase: e.Phase | None = "commentary") -> None:
-        """Ends the open item, if there is one; `complete=False` where it was cut off. `phase` is that of a message."""
+        """Ends the open item, if there is one; `complete=False` if it was cut off. `phase` is set on a message."""
         status: Literal["completed", "incomplete"] = "completed" if complete else "incomplete"
         await self._reasoning.close(status)
         await self.compactions.close()
@@ -245,10 +248,7 @@ class ResponseBuilder:
         error: e.ResponseError | None = None,
         incomplete: e.IncompleteDetails | None = None,
     ) -> None:
-        """Closes what is open and emits the one terminal event. `status` is the response's last.
-
-        `usage` is None where nobody knows it.
-        """
+        """Closes open items and emits the terminal event. `status` is the final one; `usage` is None if unknown."""
         response = self.response
         if status == "incomplete" and self.held.strip():
             await self.answer(self.held)
@@ -264,7 +264,7 @@ class ResponseBuilder:
             response.completed_at = int(time.time())
         await self._emit(terminal_event(response))
 
-    # ---- inside ------------------------------------------------------------------------------------
+    # ---- private -----------------------------------------------------------------------------------
 
     async def _begin_message(self) -> None:
         part, message = e.OutputText(text=""), e.Message(id=new_id("msg"), content=[])

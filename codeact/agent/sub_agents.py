@@ -1,7 +1,7 @@
-"""`agent`: a function by which the code of an answer gives a part of its task to an agent with a sandbox of its own.
+"""`agent`: a function with which the code of an answer gives a part of its task to a sub-agent with its own sandbox.
 
-What the sub-agent does shows as steps of the call, live and stored; its model calls count against the answer's budget,
-and whatever stops the answer stops it too.
+The sub-agent's work is shown and stored as steps of the call. Its model calls count against the answer's budget, and it
+is stopped with the answer.
 """
 
 import json
@@ -29,10 +29,10 @@ __all__ = ["OpenWorkspace", "sub_agent_function"]
 MAX_TURNS = 10
 STEP_CHARS = 12_000
 OUTPUT_BYTES = 10_000_000
-"""Of what a sub-agent's blocks show: it is held until it has answered, and not stored."""
+"""Limit for the output of a sub-agent's code, which stays in memory until the sub-agent has answered."""
 
 OpenWorkspace = Callable[[], AbstractAsyncContextManager[Workspace]]
-"""A workspace for one sub-agent; its sandbox is released at the end."""
+"""Opens a workspace for one sub-agent, whose sandbox is released at the end."""
 
 INSTRUCTIONS = """You work on one part of a larger task, for a program that reads your answer. Nobody can be asked back.
 Answer with the result alone, without telling how you got it."""
@@ -41,7 +41,7 @@ Answer with the result alone, without telling how you got it."""
 def sub_agent_function(
     model: Model, budget: ModelBudget, open_workspace: OpenWorkspace, options: Callable[[], AgentOptions]
 ) -> Function:
-    """`agent` for the code of one answer. `options` are those of a sub-agent, whose toolbox has no `agent` again."""
+    """Creates `agent` for the code of one answer. `options` returns a sub-agent's options, without `agent` itself."""
     sub_agents = _SubAgents(MeteredModel(model, budget), open_workspace, options)
     return host_functions([Tool(sub_agents.agent, "agent")])[0]
 
@@ -56,8 +56,8 @@ class _SubAgents:
         It knows the task and the data alone: each value of `data` is a variable there. It cannot ask back.
         """
         options = self._options()
-        told = "".join(f"\nThe variable {name} is set: {_kind(value)}." for name, value in data.items())
-        options = replace(options, instructions=f"{INSTRUCTIONS}{told}", max_turns=min(MAX_TURNS, options.max_turns))
+        facts = "".join(f"\nThe variable {name} is set: {_kind(value)}." for name, value in data.items())
+        options = replace(options, instructions=f"{INSTRUCTIONS}{facts}", max_turns=min(MAX_TURNS, options.max_turns))
         response = e.Response(id=new_id("resp"), created_at=int(time.time()), model=self._model.name, store=False)
         question = e.InputMessage(id=new_id("msg"), role="user", content=[{"type": "input_text", "text": task}])
         async with self._open_workspace() as workspace:
@@ -78,7 +78,7 @@ class _SubAgents:
 
 
 def _answer_of(response: e.Response) -> str:
-    """What it has said once it ran no more code."""
+    """Returns the text of the messages after the last block of code."""
     last = max((n for n, item in enumerate(response.output) if isinstance(item, e.CodeInterpreterCall)), default=-1)
     messages = [item for item in response.output[last + 1 :] if isinstance(item, e.Message)]
     return "".join(part.text for message in messages for part in message.content).strip()
@@ -90,7 +90,7 @@ def _kind(value: Any) -> str:
 
 
 async def _set(sandbox: Sandbox, data: dict[str, Any]) -> None:
-    """Makes the values variables of the kernel."""
+    """Sets the values as variables in the kernel."""
     text = json.dumps(encoded(data))
     await sandbox.define(
         "import json, sys\n"
@@ -101,7 +101,7 @@ async def _set(sandbox: Sandbox, data: dict[str, Any]) -> None:
 
 
 def _reporting() -> Callable[[e.Event], Awaitable[None]]:
-    """Reports what a sub-agent has said and run as steps of the call that began it."""
+    """Returns a function that reports a sub-agent's finished messages and code as steps of the current call."""
     report = report_step()
 
     async def emit(event: e.Event) -> None:

@@ -1,4 +1,4 @@
-"""Records when things happen for the first time in a response, in seconds since its request was accepted."""
+"""Records when events first happen in a response, in seconds since the server accepted its request."""
 
 import time
 
@@ -19,6 +19,6 @@ class Timings:
         return time.monotonic() - self._started
 
     def mark(self, name: str) -> None:
-        """Records the time of this event when it happens for the first time."""
+        """Records the current time under the `Ledger` field `name`, unless it is already set."""
         if getattr(self._ledger, name) is None:
             setattr(self._ledger, name, self.elapsed_s)

@@ -1,4 +1,4 @@
-"""Calls the model within one answer: builds the prompt, streams the reply, and gives the code to run."""
+"""Calls the model within one answer: builds the prompt, streams the reply, and returns the code to run."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -34,9 +34,10 @@ SAME_TIMES = 3
 
 
 class Completions:
-    """`usage` is the sum of all calls; tokens that no provider counted are counted in `counting`, beside the answer.
+    """The model calls of one answer.
 
-    `claim` gives the sandbox as soon as a block of code begins. `incomplete` says why the answer ends early.
+    `usage` is their sum; tokens that the provider does not count are estimated by tasks in `counting`. `claim` returns
+    the sandbox; it is called as soon as a block of code begins. `incomplete` says why the answer ends early.
     """
 
     def __init__(
@@ -65,26 +66,26 @@ class Completions:
         if options.budget is not None:
             options.budget.output_left = self._tokens_left
         self._further: list[Further] = []
-        self._told_of_reasoning = False
+        self._has_reported_reasoning = False
         self._repairing = False
         self._blocks = BlockHistory()
 
     async def tokens_are_used_up(self) -> bool:
-        """Whether `max_output_tokens` leave nothing for another call."""
+        """Whether `max_output_tokens` leaves nothing for another call."""
         if self._options.sampling.max_output_tokens is not None:
             await self._counted.wait()
         return self._tokens_left() == 0
 
     async def think(self, *, last: bool) -> str | None:
-        """One step of the model; the code to run, or None once it has answered without any.
+        """Calls the model; returns the code to run, or None if the model has answered without code.
 
-        A reply that is neither gets one more try, with a word to the model. Raises `ModelError`.
+        If a reply is neither, the model is asked once more, with a message about the problem. Raises `ModelError`.
         """
         if (code := await self._next_of_reply(last=last)) is not None:
             return code
         await self._builder.close_item()
         await self._compacting.before_call(output_tokens=self._tokens_left())
-        await self._tell_of_reasoning()
+        await self._report_foreign_reasoning()
         earlier_problem = broke = self._repairing = False
         if last:
             await self._say_last()
@@ -128,14 +129,17 @@ class Completions:
         self.usage += usage
 
     def _check_acts(self, reply: Reply, *, last: bool) -> None:
-        """Makes a problem of an answer without the code that was asked for."""
+        """Sets the reply's problem if it is an answer without the code that the request demands."""
         if last or reply.code is not None or reply.problem is not None or reply.incomplete is not None:
             return
         if self._owes_code():
             reply.problem = Problem("idle", self._builder.held, must_words(self._options.must_call))
 
     def _owes_code(self) -> bool:
-        """Whether code still has to run, or to call its function. Code that went on with a value has done so."""
+        """Whether the request demands code, or a function call by code, that has not happened yet.
+
+        Code that continued with a function's value counts as having run.
+        """
         if not self._options.must_act or (self._context and isinstance(self._context[-1], e.FunctionCallOutput)):
             return False
         output, name = self._builder.response.output, self._options.must_call
@@ -144,31 +148,31 @@ class Completions:
         return not any(isinstance(item, e.FunctionCall | e.McpCall) and item.name == name for item in output)
 
     async def _check_format(self, reply: Reply) -> None:
-        """Makes the answer its response's message, where it has the format that was asked for; else it is a problem."""
-        wanted = self._options.answer_format
-        if wanted is None or reply.code is not None or reply.problem is not None or reply.incomplete is not None:
+        """Emits the answer as the message if it has the demanded format; otherwise sets the reply's problem."""
+        answer_format = self._options.answer_format
+        if answer_format is None or reply.code is not None or reply.problem is not None or reply.incomplete is not None:
             return
-        held = self._builder.held
-        found = await off_loop(len(held), partial(checked, held, wanted))
-        if found.wrong is None:
-            await self._builder.answer(found.text)
+        text = self._builder.held
+        result = await off_loop(len(text), partial(checked, text, answer_format))
+        if result.wrong is None:
+            await self._builder.answer(result.text)
         else:
-            reply.problem = Problem("format", held, repair_words(found.wrong))
+            reply.problem = Problem("format", text, repair_words(result.wrong))
             self._repairing = True
 
-    async def _tell_of_reasoning(self) -> None:
-        """Says once that this model does not read what another one thought, since only that one may have it back."""
+    async def _report_foreign_reasoning(self) -> None:
+        """Adds a notice, once, if the conversation has reasoning of other models, which this model does not get."""
         thinking = [item for item in self._context if isinstance(item, e.Reasoning | e.InputMessage)]
         others = {item.kept.model for item in thinking if isinstance(item.kept, e.KeptReasoning)}
         others.discard(self._model.name)
-        if others and not self._told_of_reasoning:
+        if others and not self._has_reported_reasoning:
             names = " and ".join(sorted(others))
             text = f"The reasoning of {names} stays with it: {self._model.name} reads the conversation without."
             await self._builder.notice("reasoning_left_out", text)
-        self._told_of_reasoning = True
+        self._has_reported_reasoning = True
 
     async def _next_of_reply(self, *, last: bool) -> str | None:
-        """The next block of a reply that held several; None where the model is to be asked."""
+        """Returns the next block of a reply with several calls; None if the model must be called."""
         if not self._further or last:
             self._further = []
             return None
@@ -181,8 +185,10 @@ class Completions:
         return further.code
 
     def has_run(self, code: str, observation: str) -> None:
-        """Records what a block led to. When the same block has had the same observation three times, the model gets a
-        note; raises `ModelRepeats` after that.
+        """Records the observation of a block.
+
+        If the same block has had the same observation three times, the model gets a note; after that, raises
+        `ModelRepeats`.
         """
         times = self._blocks.times(code, observation)
         if times == SAME_TIMES:
@@ -191,7 +197,7 @@ class Completions:
             raise repeats_blocks(self._model.name)
 
     async def _fitting(self, *, last: bool) -> Reply:
-        """Calls the model, again with a shorter prompt where it finds the prompt too long and may be truncated."""
+        """Calls the model; calls it again with a shorter prompt if the prompt is too long and may be truncated."""
         for _ in range(MAX_TRUNCATIONS):
             messages = await self.prompting.messages()
             fences = not last and not uses_tags(messages)
@@ -210,7 +216,7 @@ class Completions:
 
     async def _say_last(self) -> None:
         if self._options.max_code == 0:
-            return  # No code was asked for.
+            return  # The request allows no code.
         if self._options.max_code < self._options.max_turns:
             code, limit = "max_tool_calls", "the request's max_tool_calls allows"
         else:
@@ -220,8 +226,8 @@ class Completions:
         await self._builder.notice(code, text)
 
     async def _call(self, messages: list[ChatMessage], *, fences: bool, last: bool) -> Reply:
-        """Streams one call to its end or to the end of its first block."""
-        listens = not any(
+        """Streams one call to its end, or to the end of its first block."""
+        reads_on = not any(
             isinstance(item, e.CodeInterpreterCall) and item.result is not None
             for item in (*self._context, *self._builder.response.output)
         )
@@ -235,12 +241,12 @@ class Completions:
             stops=stops,
             fences=fences,
             last=last,
-            listens=listens,
+            reads_on=reads_on,
             output_tokens=self._options.call_output_tokens,
         )
         try:
             with telemetry.model_call(self._model.name) as span:
-                await reply.hear(self._model.stream(messages, self._sampling(stops=stops, last=last)))
+                await reply.read(self._model.stream(messages, self._sampling(stops=stops, last=last)))
                 telemetry.note_usage(span, self._model.name, reply.usage)
         except ModelStreamBroken as error:
             if reply.began_code or not reply.text:
@@ -266,19 +272,22 @@ class Completions:
         )
 
     def _native_format(self) -> AnswerFormat | None:
-        """The format to which the provider holds this reply: a repaired one, or where code comes by calls."""
-        wanted = self._options.answer_format
+        """Returns the format that the provider should enforce on this reply.
+
+        It is set only for a repeated answer, or if the model sends code by calls and its provider supports both.
+        """
+        demanded = self._options.answer_format
         by_calls = bool(self.prompting.dialect.tools) and profile_of(self._model.name).formats
-        if wanted is None or not (self._repairing or by_calls):
+        if demanded is None or not (self._repairing or by_calls):
             return None
         return (
             AnswerFormat()
-            if isinstance(wanted, e.JsonObjectFormat)
-            else AnswerFormat(wanted.name, wanted.schema, wanted.strict)
+            if isinstance(demanded, e.JsonObjectFormat)
+            else AnswerFormat(demanded.name, demanded.schema, demanded.strict)
         )
 
     def _tokens_left(self) -> int | None:
-        """How much more the model may say in this response; None: as much as it likes."""
+        """Returns how many more tokens the model may write in this response; None if there is no limit."""
         limit = self._options.sampling.max_output_tokens
         by_code = 0 if self._options.budget is None else self._options.budget.usage.output_tokens
         return None if limit is None else max(0, limit - self.usage.output_tokens - by_code)
