@@ -44,7 +44,7 @@ CUT = (
 
 
 class CodeExecution:
-    """One execution within one response. `outputs` has all its outputs, `waiting` the open calls of client functions."""
+    """One execution within one response. `outputs` has all its outputs, `waiting` the client's open function calls."""
 
     def __init__(
         self,
