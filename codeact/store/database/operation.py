@@ -72,7 +72,7 @@ class Operations:
     @classmethod
     @asynccontextmanager
     async def open(cls, uri: str) -> AsyncIterator["Operations"]:
-        """Opens the task group.
+        """Opens the operations of a connection, with their task group.
 
         On exit it waits up to `CLOSE_S` for running operations and then cancels what still hangs.
         """

@@ -53,7 +53,7 @@ class Attachment:
 
     @property
     def conversation_id(self) -> str | None:
-        """None if the conversation does not exist yet."""
+        """The conversation's id; None if the conversation does not exist yet."""
         return None if self.conversation is None else str(self.conversation["_id"])
 
     @property
@@ -79,7 +79,7 @@ class Threads:
 
     @operation
     async def of_conversation(self, conversation_id: str, *, owner: str) -> Attachment:
-        """After the latest response of the conversation. Raises `NotFound`."""
+        """The attachment after the latest response of the conversation. Raises `NotFound`."""
         place = {"_id": conversation_id, "owner": owner, "deleted": False}
         found = await _first(self._documents.conversations, [{"$match": place}, *last_response()])
         if found is None:
@@ -88,7 +88,7 @@ class Threads:
 
     @operation
     async def of_response(self, response_id: str, *, owner: str) -> Attachment:
-        """After this response. Raises `NotFound` if it or its conversation does not exist."""
+        """The attachment after this response. Raises `NotFound` if it or its conversation does not exist."""
         place = {"_id": response_id, "owner": owner}
         stages: Stages = [{"$match": place}, {"$project": LINK}, *conversation_of(owner)]
         found = await _first(self._documents.responses, stages)
@@ -102,14 +102,14 @@ class Threads:
 
     @operation
     async def of_call(self, call_id: str, *, owner: str) -> Attachment | None:
-        """After the response that called a client's function with this call id; None if there is none."""
+        """The attachment after the response that made this call of a client's function; None if there is none."""
         place = {"item.type": "function_call", "item.call_id": call_id}
         found = await _first(self._documents.items, [{"$match": place}, *_responses_of_items(owner)])
         return None if found is None else _after(found)
 
     @operation
     async def of_item(self, item_id: str, *, owner: str) -> Attachment | None:
-        """In the conversation whose answers contain the item, after no response; None if there is none."""
+        """The attachment to the conversation whose answers contain the item, after no response; None without one."""
         found = await _first(self._documents.items, [{"$match": {"_id": item_id}}, *_responses_of_items(owner)])
         return Attachment(None, found["conversation"][0]) if found and found["conversation"] else None
 
