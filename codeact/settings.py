@@ -43,13 +43,11 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     require_keys: bool | None = Field(
-        default=None, description="Nothing: with CODEACT_API_KEYS, or on an address that is not loopback."
+        default=None, description="Unset: with CODEACT_API_KEYS, or on an address that is not loopback."
     )
-    public_url: str | None = Field(
-        default=None, description="The address that clients use, where a proxy stands before us."
-    )
+    public_url: str | None = Field(default=None, description="The address that clients use, if a proxy is in front.")
     trusted_proxies: Networks = Field(
-        default=(), description="Addresses and networks of the proxies whose X-Forwarded-For is believed."
+        default=(), description="Addresses and networks of the proxies whose X-Forwarded-For is trusted."
     )
     allow_unauthenticated: bool = Field(
         default=False, description="Serve without keys on an address that is not loopback."
@@ -58,37 +56,37 @@ class Settings(BaseSettings):
         default=False, description="Serve plain local processes on an address that is not loopback."
     )
     allowed_origins: Origins = ()
-    embed_origins: Origins = Field(
-        default=(), description="Origins of the pages that may embed the chat; nothing: none."
-    )
-    embed_anonymous: bool = Field(default=False, description="Visitors of those pages need no token of their backend.")
-    embed_anonymous_sessions_per_minute: int | None = Field(default=None, ge=1, description="Of all visitors.")
-    embed_anonymous_responses_per_minute: int | None = Field(default=None, ge=1, description="Of one visitor.")
-    embed_anonymous_tokens_per_day: int | None = Field(default=None, ge=1, description="Of one visitor.")
-    embed_anonymous_tokens_per_day_in_all: int | None = Field(default=None, ge=1, description="Of all visitors.")
+    embed_origins: Origins = Field(default=(), description="Origins of the pages that may embed the chat; unset: none.")
+    embed_anonymous: bool = Field(default=False, description="Visitors of those pages need no token from a backend.")
+    embed_anonymous_sessions_per_minute: int | None = Field(default=None, ge=1, description="For all visitors.")
+    embed_anonymous_responses_per_minute: int | None = Field(default=None, ge=1, description="For one visitor.")
+    embed_anonymous_tokens_per_day: int | None = Field(default=None, ge=1, description="For one visitor.")
+    embed_anonymous_tokens_per_day_in_all: int | None = Field(default=None, ge=1, description="For all visitors.")
     url: str | None = Field(default=None, description="The server that `codeact run` and `codeact chat` talk to.")
 
-    model: str | None = Field(default=None, description="A litellm name, `demo`, or nothing: look on loopback.")
-    models: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="More of them, to choose from.")
+    model: str | None = Field(default=None, description="A litellm name, or `demo`; unset: look on loopback.")
+    models: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="More models, to choose from.")
     model_api_base: str | None = None
     model_api_key: SecretStr | None = None
     model_first_token_timeout_s: float = Field(default=120.0, gt=0)
     model_token_timeout_s: float = Field(default=30.0, gt=0)
     model_retries: int = Field(default=2, ge=0)
-    model_max_output_tokens: int = Field(default=65_536, ge=100, description="Of one call; about 4 characters each.")
+    model_max_output_tokens: int = Field(
+        default=65_536, ge=100, description="Per call; a token has about 4 characters."
+    )
     dialect: Literal["auto", "tags", "tool_call", "freeform"] = Field(
-        default="auto", description="How models act, where they can; auto: by their profiles."
+        default="auto", description="How models act, if they can; auto: by their profiles."
     )
     model_images: bool | None = Field(
-        default=None, description="Whether models see the images that code displayed; nothing: by their profiles."
+        default=None, description="Whether models see the images that code displayed; unset: by their profiles."
     )
     max_turns: int = Field(default=20, ge=1)
     model_calls: Literal["never", "request", "always"] = Field(
-        default="request", description="By code: ask(), agent()."
+        default="request", description="For code: ask(), agent()."
     )
-    model_calls_number: int = Field(default=100, ge=1, description="Calls of models by the code of one answer.")
-    model_calls_tokens: int = Field(default=200_000, ge=1, description="Of these calls, in and out.")
-    model_calls_usd: float | None = Field(default=None, gt=0, description="Price of these calls; nothing: no limit.")
+    model_calls_number: int = Field(default=100, ge=1, description="Model calls by the code of one answer.")
+    model_calls_tokens: int = Field(default=200_000, ge=1, description="Tokens of these calls.")
+    model_calls_usd: float | None = Field(default=None, gt=0, description="Price of these calls; unset: no limit.")
     observation_chars: int = Field(default=12_000, ge=500)
 
     mcp_config: Path | None = Field(default=None, description="A JSON file that names MCP servers.")
@@ -100,15 +98,15 @@ class Settings(BaseSettings):
     sandbox_image: str | None = None
     sandbox_python: str | None = None
     sandbox_network: Literal["none", "internal", "open"] = "none"
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="Of an internal network.")
-    sandbox_runtime: str | None = Field(default=None, description="Of the Docker engine; nothing: its default.")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="For the network `internal`.")
+    sandbox_runtime: str | None = Field(default=None, description="Of the Docker engine; unset: its default.")
     sandbox_transport: Literal["auto", "directory", "engine"] = "auto"
     sandbox_preload: Modules = Field(
         default=("numpy", "pandas"), description="Modules that a sandbox imports before it counts as warm."
     )
     pool_min: int = Field(default=2, ge=0)
     pool_max: int = Field(default=16, ge=1)
-    sandboxes_per_owner: int | None = Field(default=None, ge=1, description="Nothing: as many as there are.")
+    sandboxes_per_owner: int | None = Field(default=None, ge=1, description="Unset: as many as there are.")
     acquire_timeout_s: float = Field(default=60.0, gt=0)
     execution_timeout_s: float = Field(default=60.0, gt=0)
     memory_mb: int = Field(default=1024, ge=128)
@@ -120,8 +118,8 @@ class Settings(BaseSettings):
     shm_mb: int = Field(default=64, ge=1)
     output_bytes: int = Field(default=10_000_000, ge=10_000)
     file_mb: int = Field(default=512, ge=1)
-    calls: int = Field(default=1_000, ge=1, description="Of functions outside of the sandbox, by one block of code.")
-    call_bytes: int = Field(default=32_000_000, ge=100_000, description="Of the arguments and values of these calls.")
+    calls: int = Field(default=1_000, ge=1, description="Of functions outside of the sandbox, per block of code.")
+    call_bytes: int = Field(default=32_000_000, ge=100_000, description="Arguments and values of these calls.")
     idle_timeout_s: float = Field(default=900.0, gt=0)
     sandbox_lifetime_s: float = Field(default=86_400.0, gt=0)
 
@@ -129,26 +127,26 @@ class Settings(BaseSettings):
         default_factory=lambda: user_data_path("codeact")
     )
     mongodb_uri: SecretStr | None = None
-    responses_per_minute: int | None = Field(default=None, ge=1, description="Of one owner; nothing: no limit.")
-    concurrent_responses: int | None = Field(default=None, ge=1, description="Of one owner; nothing: no limit.")
-    tokens_per_day: int | None = Field(default=None, ge=1, description="Of one owner; nothing: no limit.")
-    stored_mb: int | None = Field(default=None, ge=1, description="Kept by one owner; nothing: no limit.")
-    min_free_disk_mb: int = Field(default=512, ge=0, description="Below it nothing new is taken; 0: no floor.")
-    sharing: bool = Field(default=True, description="Owners may make links to conversations that need no key.")
+    responses_per_minute: int | None = Field(default=None, ge=1, description="Per owner; unset: no limit.")
+    concurrent_responses: int | None = Field(default=None, ge=1, description="Per owner; unset: no limit.")
+    tokens_per_day: int | None = Field(default=None, ge=1, description="Per owner; unset: no limit.")
+    stored_mb: int | None = Field(default=None, ge=1, description="Per owner; unset: no limit.")
+    min_free_disk_mb: int = Field(default=512, ge=0, description="With less, nothing new is stored; 0: no minimum.")
+    sharing: bool = Field(default=True, description="Whether owners may make links that need no key.")
     deleted_retention_days: float = Field(
         default=30.0, ge=0, description="How long a deleted conversation can be restored."
     )
     drain_s: float = Field(default=20.0, ge=0)
     lease_s: float = Field(
-        default=15.0, ge=1, description="How long a server may be silent before others of its database end its answers."
+        default=15.0, ge=1, description="How long a server may be silent before other servers end its answers."
     )
     max_concurrent_runs: int = Field(default=200, ge=1)
     max_queued_runs: int = Field(
-        default=0, ge=0, description="Requests that may wait for one of these places; nothing: they are refused."
+        default=0, ge=0, description="Requests that may wait for one of these places; 0: they are refused."
     )
     max_message_bytes: int = Field(default=8_000_000, ge=10_000)
     waiting_connections_per_client: int = Field(
-        default=200, ge=1, description="Connections of one address that may wait without a whole request."
+        default=200, ge=1, description="Connections of one address that may wait without a complete request."
     )
     open_requests_per_owner: int = Field(
         default=2_000, ge=1, description="Requests, streams and sockets of one owner that may be open at once."
@@ -157,7 +155,7 @@ class Settings(BaseSettings):
     store_patience_s: float = Field(default=60.0, gt=0, description="Longest wait of an answer for the database.")
     log_format: Literal["auto", "json"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
-        default=None, description="Nothing: `warning` at a terminal, else `info`."
+        default=None, description="Unset: `warning` at a terminal, otherwise `info`."
     )
 
     @field_validator("sandbox")
