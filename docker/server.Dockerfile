@@ -19,6 +19,7 @@ COPY web /build/web
 # Node.js should trust the same certificates as Python.
 RUN NODE_EXTRA_CA_CERTS=$SSL_CERT_FILE /build/tools/bin/python /build/web/build.py
 COPY LICENSE README.md hatch_build.py pyproject.toml /build/
+COPY scripts/links.py /build/scripts/
 COPY docker /build/docker
 COPY codeact /build/codeact
 COPY sandbox_pool /build/sandbox_pool
