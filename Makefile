@@ -1,4 +1,4 @@
-# make serve | dashboard | test | test-long | test-newer | check | bench | docs | wheel | install | lock | image | image-dashboard
+# make serve | dashboard | test | test-long | test-newer | test-cluster | check | bench | docs | wheel | install | lock | image | image-dashboard
 # (needs Python 3.11 to 3.13 and make)
 SHELL := /bin/bash
 # The first of these commands that is a supported version of Python.
@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: serve dashboard test test-again test-long test-newer check bench docs wheel install install-dev install-dashboard links page page-dev node types format lock clean \
+.PHONY: serve dashboard test test-again test-long test-newer test-cluster check bench docs wheel install install-dev install-dashboard links page page-dev node types format lock clean \
   image image-dashboard
 
 serve: install
@@ -78,6 +78,20 @@ test-newer: install-dev
 	$(MAKE) --no-print-directory PYTHON="$$newer" .venv-newer/.installed \
 	  && scratch=$(SCRATCH) && trap 'rm -rf "$$scratch"' EXIT \
 	  && .venv-newer/bin/python -m pytest --basetemp "$$scratch" $(NEWER_TESTS)
+
+# The backends' and the attackers' tests on a Kubernetes cluster: make test-cluster KUBECONFIG=FILE CLUSTER_IMAGE=NAME. The
+# cluster must be able to pull the image, which docker/sandbox.Dockerfile makes; without both, it says so and does nothing.
+CLUSTER_TESTS ?= tests/sandbox_pool tests/attacks tests/cluster
+test-cluster: export TEST_CLUSTER_IMAGE := $(CLUSTER_IMAGE)
+test-cluster: export KUBECONFIG := $(KUBECONFIG)
+test-cluster:
+ifeq ($(and $(KUBECONFIG),$(CLUSTER_IMAGE)),)
+	@echo "SKIPPED: a cluster's tests need KUBECONFIG=FILE and CLUSTER_IMAGE=NAME (docs/kubernetes.md)"
+else
+	@$(MAKE) --no-print-directory .venv-cluster/.installed
+	@scratch=$(SCRATCH); trap 'rm -rf "$$scratch"' EXIT; \
+	.venv-cluster/bin/python -m pytest -m cluster --basetemp "$$scratch" $(CLUSTER_TESTS) $(ARGS)
+endif
 
 check: install-dev
 	$(BIN)/ruff format --check .
@@ -176,6 +190,13 @@ $(JS)/node_modules/.installed: $(JS)/package-lock.json .venv-node/.installed
 	@$(BIN)/uv pip install --quiet --python .venv-newer/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
+.venv-cluster/.installed: requirements/dev.txt requirements/kubernetes.txt requirements/build.txt pyproject.toml $(BIN)/uv
+	@$(PYTHON) -m venv --without-pip --clear .venv-cluster
+	@$(BIN)/uv pip install --quiet --python .venv-cluster/bin/python --require-hashes -r requirements/build.txt \
+	  -r requirements/dev.txt -r requirements/kubernetes.txt
+	@$(BIN)/uv pip install --quiet --python .venv-cluster/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
 .venv-dashboard/.installed-app: .venv-dashboard/.installed requirements/build.txt pyproject.toml
 	@$(BIN)/uv pip install --quiet --python .venv-dashboard/bin/python --require-hashes -r requirements/build.txt
 	@$(BIN)/uv pip install --quiet --python .venv-dashboard/bin/python --no-deps --no-build-isolation --editable .
@@ -205,4 +226,4 @@ LOCK := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --python-version 3.1
   --no-emit-index-url --no-emit-find-links --no-header
 
 clean:
-	rm -rf .venv .venv-dashboard .venv-newer .venv-docs $(CLIENTS:%=.venv-%) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis site
+	rm -rf .venv .venv-cluster .venv-dashboard .venv-newer .venv-docs $(CLIENTS:%=.venv-%) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis site

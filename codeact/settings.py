@@ -20,7 +20,7 @@ from codeact.errors import ConfigurationError
 from codeact.models.model_options import ModelOptions, options_of
 from codeact.origins import exact_origin
 from sandbox_pool.backends.registry import backend_names
-from sandbox_pool.spec import Limits, SandboxSpec
+from sandbox_pool.spec import Limits, PodOptions, SandboxSpec
 
 __all__ = ["Settings"]
 
@@ -93,16 +93,36 @@ class Settings(BaseSettings):
     call_timeout_s: float = Field(default=300.0, gt=0, description="Longest wait for a function outside of a sandbox.")
 
     sandbox: str = Field(
-        default="auto", description="auto, docker, process, or the name of a backend that an installed package adds."
+        default="auto",
+        description="auto, docker, process, kubernetes, or the name of a backend that an installed package adds.",
     )
     sandbox_image: str | None = None
     sandbox_python: str | None = None
     sandbox_network: Literal["none", "internal", "open"] = "none"
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="For the network `internal`.")
-    sandbox_runtime: str | None = Field(default=None, description="Of the Docker engine; unset: its default.")
+    sandbox_runtime: str | None = Field(
+        default=None, description="Of the Docker engine, or the cluster; unset: its default."
+    )
     sandbox_transport: Literal["auto", "directory", "engine"] = "auto"
     sandbox_preload: Modules = Field(
         default=("numpy", "pandas"), description="Modules that a sandbox imports before it counts as warm."
+    )
+    kubernetes_namespace: str | None = Field(
+        default=None, description="Of sandboxes; unset: that of the KUBECONFIG, or of the server's own pod."
+    )
+    kubernetes_owner: str | None = Field(
+        default=None, description="NAME/UID of the pod that the server runs in: its sandboxes go with it."
+    )
+    kubernetes_node_selector: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Labels of the nodes that sandboxes may use: LABEL=VALUE,…"
+    )
+    kubernetes_tolerations: str = Field(default="[]", description="Of sandboxes: a JSON list, as in a pod.")
+    kubernetes_pull_secrets: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Secrets with which the image of sandboxes is pulled."
+    )
+    kubernetes_priority_class: str | None = Field(default=None, description="The PriorityClass of sandboxes.")
+    kubernetes_pending_timeout_s: float = Field(
+        default=30.0, gt=0, description="How long a sandbox may wait for room on a node."
     )
     pool_min: int = Field(default=2, ge=0)
     pool_max: int = Field(default=16, ge=1)
@@ -161,7 +181,7 @@ class Settings(BaseSettings):
     @field_validator("sandbox")
     @classmethod
     def _is_backend(cls, value: str) -> str:
-        if value not in ("auto", "docker", "process") and value not in (names := backend_names()):
+        if value not in ("auto", "docker", "process", "kubernetes") and value not in (names := backend_names()):
             raise ValueError(f"must be auto or the name of a backend that is installed: {', '.join(names)}")
         return value
 
@@ -170,6 +190,8 @@ class Settings(BaseSettings):
         "allowed_origins",
         "allowed_hosts",
         "embed_origins",
+        "kubernetes_node_selector",
+        "kubernetes_pull_secrets",
         "models",
         "sandbox_preload",
         "trusted_proxies",
@@ -186,6 +208,9 @@ class Settings(BaseSettings):
         "sandbox_image",
         "sandbox_python",
         "sandbox_runtime",
+        "kubernetes_namespace",
+        "kubernetes_owner",
+        "kubernetes_priority_class",
         "url",
         "public_url",
         "mcp_config",
@@ -221,7 +246,12 @@ class Settings(BaseSettings):
                 param="CODEACT_POOL_MIN",
             )
         settings._check_anonymous_use()
-        for field, name in (("model_options", "CODEACT_MODELS"), ("sandbox_spec", "CODEACT_ALLOWED_HOSTS")):
+        checked = (
+            ("model_options", "CODEACT_MODELS"),
+            ("pod_options", "CODEACT_KUBERNETES_*"),
+            ("sandbox_spec", "CODEACT_ALLOWED_HOSTS"),
+        )
+        for field, name in checked:
             try:
                 getattr(settings, field)
             except ValueError as error:
@@ -272,6 +302,28 @@ class Settings(BaseSettings):
         return Disclosure.of(secrets=secrets, urls=urls, paths=[str(self.data_dir)])
 
     @property
+    def pod_options(self) -> PodOptions:
+        """Raises `ValueError`, naming what cannot be read."""
+        selector = [label.partition("=") for label in self.kubernetes_node_selector]
+        if not all(name and equals for name, equals, _ in selector):
+            raise ValueError("a node selector is LABEL=VALUE,…")
+        owner = None
+        if self.kubernetes_owner is not None:
+            name, slash, uid = self.kubernetes_owner.partition("/")
+            if not (name and slash and uid):
+                raise ValueError("an owner is the pod's NAME/UID")
+            owner = (name, uid)
+        return PodOptions(
+            namespace=self.kubernetes_namespace,
+            owner=owner,
+            node_selector=tuple((name, value) for name, _, value in selector),
+            tolerations=self.kubernetes_tolerations,
+            pull_secrets=self.kubernetes_pull_secrets,
+            priority_class=self.kubernetes_priority_class,
+            pending_timeout_s=self.kubernetes_pending_timeout_s,
+        )
+
+    @property
     def sandbox_spec(self) -> SandboxSpec:
         return SandboxSpec(
             image=self.sandbox_image,
@@ -281,6 +333,7 @@ class Settings(BaseSettings):
             runtime=self.sandbox_runtime,
             transport=self.sandbox_transport,
             preload=self.sandbox_preload,
+            pods=self.pod_options,
             limits=Limits(
                 execution_timeout_s=self.execution_timeout_s,
                 memory_mb=self.memory_mb,

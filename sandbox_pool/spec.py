@@ -1,10 +1,11 @@
 """The settings of a sandbox and its limits. Every backend reads them."""
 
+import json
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-__all__ = ["HOST", "Limits", "SandboxSpec"]
+__all__ = ["HOST", "Limits", "PodOptions", "SandboxSpec"]
 
 HOST = re.compile(r"\.?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 """A name in `allowed_hosts`. A name that begins with a dot includes its subdomains."""
@@ -51,6 +52,39 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class PodOptions:
+    """What only Kubernetes sandboxes have. See docs/kubernetes.md.
+
+    `namespace` None: that of the KUBECONFIG's context, or of the server's own pod. `owner` is the name and the uid of
+    the pod with which sandboxes go. `node_selector` holds pairs of a label and its value; `tolerations` is a JSON list,
+    as in a pod. `pending_timeout_s` is how long a sandbox may wait for room on a node.
+    """
+
+    namespace: str | None = None
+    owner: tuple[str, str] | None = None
+    node_selector: tuple[tuple[str, str], ...] = ()
+    tolerations: str = "[]"
+    pull_secrets: tuple[str, ...] = ()
+    priority_class: str | None = None
+    pending_timeout_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        _ = self.parsed_tolerations
+
+    @property
+    def parsed_tolerations(self) -> tuple[dict[str, Any], ...]:
+        try:
+            found = json.loads(self.tolerations)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            raise ValueError(
+                'tolerations are a JSON list of objects, such as [{"key": "sandbox", "operator": "Exists"}]'
+            )
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSpec:
     """The settings of a sandbox. Sandboxes of equal specs are interchangeable.
 
@@ -59,6 +93,7 @@ class SandboxSpec:
     `network` allows no connections (`none`), connections to the `allowed_hosts` through a proxy (`internal`), or all
     connections (`open`). See docs/sandboxes.md.
     `runtime` names a runtime of the Docker engine, such as gVisor's `runsc`; None means the engine's default.
+    For Kubernetes sandboxes `runtime` is the name of a RuntimeClass, and `pods` holds further options.
     `transport` is how the server reaches a Docker sandbox's kernel: by sockets in a shared directory (`directory`), or
     through the engine's own connection (`engine`); `auto` uses the directory where that is possible.
     `preload` names the modules to import before a sandbox counts as warm; missing modules are ignored.
@@ -72,6 +107,7 @@ class SandboxSpec:
     runtime: str | None = None
     transport: Literal["auto", "directory", "engine"] = "auto"
     preload: tuple[str, ...] = ("numpy", "pandas")
+    pods: PodOptions = field(default_factory=PodOptions)
 
     def __post_init__(self) -> None:
         for host in self.allowed_hosts:

@@ -14,6 +14,7 @@ _NOT_ISOLATED = "a plain process is not isolated: it is the server's own user, w
 KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
     "docker": {},
     "process": {},
+    "kubernetes": {"no network of its own": "a pod has an address, which its cluster's network policies close off"},
     "plain": {
         "isolation": _NOT_ISOLATED,
         "workspace_mb": "a plain process writes to the host's disk",
@@ -26,7 +27,7 @@ KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
 
 
 def kind_of(backend: Backend) -> str:
-    """Returns `docker`, `process` (bubblewrap namespaces) or `plain` (an ordinary process)."""
+    """Returns `docker`, `kubernetes`, `process` (bubblewrap namespaces) or `plain` (an ordinary process)."""
     return backend.name if backend.isolation.isolated else "plain"
 
 

@@ -10,23 +10,41 @@ import os
 import secrets
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
 import pytest
 from anyio import to_thread
 
+from sandbox_pool.backends.base import Backend, Started
 from sandbox_pool.backends.docker.backend import DockerBackend
 from sandbox_pool.errors import SandboxError
 from sandbox_pool.spec import SandboxSpec
 
-__all__ = ["LONG", "RUN", "leaks_of_the_sdk", "missing", "only_long", "own_name", "prepared_docker"]
+__all__ = [
+    "CLUSTER",
+    "CLUSTER_BACKENDS",
+    "LONG",
+    "RUN",
+    "leaks_of_the_sdk",
+    "missing",
+    "only_long",
+    "own_name",
+    "prepared_cluster",
+    "prepared_docker",
+]
 
 LONG = bool(os.environ.get("TEST_LONG"))
 """`make test-long` sets it. Tests marked `long` then run for longer."""
 only_long = pytest.mark.skipif(not LONG, reason="`make test-long` runs it")
+
+CLUSTER = bool(os.environ.get("TEST_CLUSTER_IMAGE"))
+"""`make test-cluster` sets it to an image of the cluster in KUBECONFIG; tests with the mark `cluster` then run."""
+CLUSTER_BACKENDS = [pytest.param("kubernetes", marks=pytest.mark.cluster)] if CLUSTER else []
+"""For the parameters of fixtures that make a backend."""
 
 RUN = os.environ.get("TEST_RUN", secrets.token_hex(3))
 """The name of this run of the tests. Several runs may share a Docker engine."""
@@ -54,6 +72,28 @@ async def prepared_docker(state_dir: Path) -> DockerBackend:
     except SandboxError as error:
         await backend.close()
         missing("engine", error.message)
+    return backend
+
+
+async def prepared_cluster(state_dir: Path) -> Backend:
+    """A Kubernetes backend that is ready, the caller's to close. A spec without an image gets the one of the tests."""
+    from sandbox_pool.backends.kubernetes.backend import KubernetesBackend
+
+    image = os.environ["TEST_CLUSTER_IMAGE"]
+
+    class OfTheTests(KubernetesBackend):
+        async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
+            await super().prepare(replace(spec, image=spec.image or image), progress)
+
+        async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
+            return await super().create(sandbox_id, replace(spec, image=spec.image or image))
+
+    backend = OfTheTests(state_dir)
+    try:
+        await backend.prepare(SandboxSpec(), print)
+    except BaseException:
+        await backend.close()
+        raise
     return backend
 
 

@@ -4,10 +4,11 @@ A backend also runs the program that reads and writes files in a sandbox. Everyt
 `sandbox_pool/kernel/` talks to kernels, and `sandbox_pool/sandbox/files.py` to that program.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from socket import socket
 from typing import Any, Protocol
 
 from anyio.abc import ByteStream
@@ -39,10 +40,13 @@ class Started:
 
     `connection` is a Jupyter connection dict (jupyter_client, "Connection files") with addresses that this
     process can use: `transport`, `ip`, the five `*_port`, `key` (str), `signature_scheme`.
+    With `dial`, the channels `shell`, `iopub` and `control` are connected by that function instead: it returns a
+    connected, non-blocking socket, or raises `OSError`, after which it is called again.
     """
 
     sandbox_id: str
     connection: dict[str, Any]
+    dial: Callable[[str], Awaitable[socket]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Chooses and opens the backend that runs the sandboxes.
 
-`docker` and `process` are built in; an installed package adds other backends by entry points of the group
+`docker`, `process` and `kubernetes` are built in; an installed package adds other backends by entry points of the group
 `codeact.backends`. Each entry point names a class that implements `Backend` and takes a directory for its state.
 """
 
@@ -23,6 +23,7 @@ GROUP = "codeact.backends"
 OURS = {
     "docker": "sandbox_pool.backends.docker.backend:DockerBackend",
     "process": "sandbox_pool.backends.process.backend:ProcessBackend",
+    "kubernetes": "sandbox_pool.backends.kubernetes.backend:KubernetesBackend",
 }
 
 AUTO_DEADLINE_S = 600.0

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from socket import socket
 from typing import Literal, Self, cast
 
 from sandbox_pool.kernel import zmtp
@@ -60,17 +61,22 @@ class Channel(asyncio.BufferedProtocol):
         on_message: Callable[[list[bytes] | TooLarge], None],
         heartbeat: bool = False,
         pay: Callable[[float], float] = lambda seconds: 0.0,
+        dial: Callable[[], Awaitable[socket]] | None = None,
     ) -> Self:
         """Connects; retries for as long as nothing listens at the address or the peer does not speak ZMTP.
 
         With `heartbeat`, the channel also closes when the peer has answered no ping for 30 s: the kernel may have died
         while a forked child keeps the connection open. `pay` is called with the CPU seconds that reading took, and
-        returns for how many seconds the channel must read nothing. Cancelling closes the connection.
+        returns for how many seconds the channel must read nothing. Cancelling closes the connection. With `dial`, that
+        function connects instead of `address`.
         """
         while True:
             channel = cls(limit_bytes, on_message, pay)
             try:
-                await channel._connect(address)
+                if dial is None:
+                    await channel._connect(address)
+                else:
+                    await channel._take_over(await dial())
                 channel._write(zmtp.GREETING + zmtp.ready(kind))
                 await channel._ready.wait()
             except OSError:
@@ -94,6 +100,13 @@ class Channel(asyncio.BufferedProtocol):
         else:
             host, _, port = place.rpartition(":")
             await self._loop.create_connection(lambda: self, host, int(port))
+
+    async def _take_over(self, connection: socket) -> None:
+        try:
+            await self._loop.create_connection(lambda: self, sock=connection)
+        except BaseException:
+            connection.close()
+            raise
 
     def send(self, frames: Sequence[bytes]) -> None:
         """Queues one message. Does nothing if the connection has ended.

@@ -5,9 +5,11 @@ Wire protocol: the Jupyter messaging spec 5.5.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from socket import socket
 from typing import Any, Literal
 
 import msgspec
@@ -51,20 +53,29 @@ class KernelClient:
     """The connections to one kernel. They are opened once; when one of them ends, `gone` is set for good.
 
     `sink` receives outputs and calls. Messages that are malformed, wrongly signed or unsolicited are counted in
-    `rejected` and ignored. Outputs larger than `limit_bytes` are dropped.
+    `rejected` and ignored. Outputs larger than `limit_bytes` are dropped. `dial` is as in `Started`.
 
     The client measures the CPU time of reading: it reads a kernel that takes more than its share more slowly. It also
     sets `gone`, with the reason in `fault`, when unwanted messages have cost more than `attention_s`, when the kernel
     does not read its requests, or when its control thread does not answer for too long.
     """
 
-    def __init__(self, connection: dict[str, Any], sink: Sink, *, limit_bytes: int, attention_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        connection: dict[str, Any],
+        sink: Sink,
+        *,
+        limit_bytes: int,
+        attention_s: float = 10.0,
+        dial: Callable[[str], Awaitable[socket]] | None = None,
+    ) -> None:
         self.gone = asyncio.Event()
         self.fault: Fault | None = None
         self.packages: tuple[str, ...] = ()
         self.rejected = 0
         self._first_rejected = ""
         self._connection = connection
+        self._dial = dial
         self._limit_bytes = max(limit_bytes, REPLY_BYTES)
         self._sink = sink
         self._clock = asyncio.get_running_loop().time
@@ -183,6 +194,7 @@ class KernelClient:
             on_message=receive,
             heartbeat=heartbeat,
             pay=lambda seconds: self._loop_budget.pay(seconds, self._clock()),
+            dial=partial(self._dial, name) if self._dial is not None else None,
         )
 
     def _send(self, channel: str, kind: str, content: dict[str, Any]) -> str:

@@ -163,7 +163,11 @@ class Lifecycle:
         started = await self._backend.create(self._id, self._spec)
         limits = self._spec.limits
         kernel = self._kernel = KernelClient(
-            started.connection, self._inbox, limit_bytes=limits.output_bytes, attention_s=limits.attention_s
+            started.connection,
+            self._inbox,
+            limit_bytes=limits.output_bytes,
+            attention_s=limits.attention_s,
+            dial=started.dial,
         )
         self.tasks.create_task(self._watch_kernel(kernel))
         await kernel.connect(self.tasks)

@@ -16,6 +16,7 @@ from sandbox_pool.outputs import ExecutionResult, Stream
 from sandbox_pool.sandbox.sandbox import Sandbox
 from sandbox_pool.spec import Limits, SandboxSpec
 from tests.differences import needs_promise
+from tests.needs import CLUSTER_BACKENDS
 from tests.sandbox_pool.conftest import make_backend, new_id
 
 HERE = Path(__file__).parent
@@ -31,14 +32,19 @@ REFUSALS = {"EACCES", "EPERM", "EROFS", "ENOENT", "ENOSYS", "ENXIO", "ENODEV", "
 """The errors that count as a refusal."""
 
 ISOLATED_BACKENDS = pytest.mark.parametrize(
-    "backend", ["process", pytest.param("docker", marks=pytest.mark.docker)], indirect=True, scope="package"
+    "backend",
+    ["process", pytest.param("docker", marks=pytest.mark.docker), *CLUSTER_BACKENDS],
+    indirect=True,
+    scope="package",
 )
 """All backends except for the plain process, which differs only in limits that the conformance tests check."""
 
 StartSandbox = Callable[..., Awaitable[Sandbox]]
 
 
-@pytest.fixture(scope="package", params=["process", "plain", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(
+    scope="package", params=["process", "plain", pytest.param("docker", marks=pytest.mark.docker), *CLUSTER_BACKENDS]
+)
 async def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Backend]:
     backend = await make_backend(request.param, tmp_path_factory.mktemp("state"))
     yield backend

@@ -12,8 +12,10 @@ import pytest
 
 from codeact.store import embedded_mongod
 from codeact.store.database.uri import socket_uri
+from sandbox_pool.backends.base import Backend
 from sandbox_pool.sandbox.sandbox import Sandbox
 from tests.attacks.conftest import assert_refused, attack
+from tests.differences import needs_promise
 
 pytestmark = pytest.mark.anyio
 
@@ -87,8 +89,9 @@ async def test_no_process_of_the_host_can_be_seen_or_signalled_and_no_secret_of_
 
 
 async def test_there_is_no_network_no_metadata_address_and_no_port_of_the_server(
-    attacker: Sandbox, listeners: dict[str, socket.socket]
+    attacker: Sandbox, listeners: dict[str, socket.socket], backend: Backend
 ) -> None:
+    needs_promise(backend, "no network of its own")
     outcomes, _ = await attack(attacker, "network", port=listeners["port"].getsockname()[1])
     assert outcomes.pop("interfaces") == "lo"
     # Without a route there is no address but the sandbox's own: not the cloud's metadata, not the host's.

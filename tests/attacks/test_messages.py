@@ -13,6 +13,13 @@ from tests.differences import kind_of, needs_promise
 pytestmark = [pytest.mark.anyio, ISOLATED_BACKENDS]
 
 IOPUB, SHELL, CONTROL = 2, 1, 4
+SOCKETS = {
+    "docker": {"directory": "/run/kernel", "prefix": "k"},
+    "kubernetes": {"directory": "/run/kernel", "prefix": "k"},
+    "process": {"directory": "/run/codeact", "prefix": "kernel"},
+    "plain": {"directory": "/run/codeact", "prefix": "kernel"},
+}
+"""Where a kernel has its sockets, by the kind of backend."""
 GROWTH_MB = 150.0
 """What a message of the largest allowed size may cost for a moment, several times over."""
 
@@ -57,11 +64,10 @@ async def test_sockets_put_in_place_of_the_kernel_s_are_never_followed(
     needs_promise(backend, "isolation")
     canary = tmp_path / "canary"
     canary.write_text("untouched")
-    docker = kind_of(backend) == "docker"
-    given = {"directory": "/run/kernel", "prefix": "k"} if docker else {"directory": "/run/codeact", "prefix": "kernel"}
+    given = SOCKETS[kind_of(backend)]
     sandbox = await start()
     outcomes, _ = await attack(sandbox, "replaced_sockets", canary=str(canary), **given)
-    if docker:
+    if kind_of(backend) == "docker":
         assert len(outcomes) == 7
         assert set(outcomes.values()) <= REFUSALS
     # In its own memory it may; connections are never opened again.
@@ -71,8 +77,7 @@ async def test_sockets_put_in_place_of_the_kernel_s_are_never_followed(
 
 async def test_a_flood_of_clients_of_its_own_harms_only_its_own_kernel(start: StartSandbox, backend: Backend) -> None:
     needs_promise(backend, "isolation")
-    docker = kind_of(backend) == "docker"
-    given = {"directory": "/run/kernel", "prefix": "k"} if docker else {"directory": "/run/codeact", "prefix": "kernel"}
+    given = SOCKETS[kind_of(backend)]
     sandbox = await start()
     with memory_within(GROWTH_MB):
         outcomes, _ = await attack(sandbox, "own_channels", timeout_s=5, **given)

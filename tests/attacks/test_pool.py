@@ -7,6 +7,7 @@ import pytest
 
 from sandbox_pool import SandboxPool
 from tests.attacks.conftest import SPEC, assert_answers, attack
+from tests.needs import CLUSTER_BACKENDS
 from tests.sandbox_pool.conftest import make_backend
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +24,7 @@ def files_below(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*") if not path.is_dir()]
 
 
-@pytest.mark.parametrize("kind", ["process", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.mark.parametrize("kind", ["process", pytest.param("docker", marks=pytest.mark.docker), *CLUSTER_BACKENDS])
 async def test_after_each_attack_the_pool_lends_a_fresh_sandbox_and_in_the_end_nothing_is_left(
     kind: str, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from sandbox_pool.outputs import Output, Stream
 from sandbox_pool.sandbox.execution import Execution
 from sandbox_pool.sandbox.sandbox import Sandbox
 from sandbox_pool.spec import SandboxSpec
-from tests.needs import missing, prepared_docker
+from tests.needs import CLUSTER_BACKENDS, missing, prepared_cluster, prepared_docker
 from tests.sandbox_pool.pools import Observed
 
 SPEC = SandboxSpec(preload=())
@@ -59,6 +59,8 @@ async def make_backend(kind: str, state_dir: Path) -> Backend:
     """Prepares a backend: `docker`, `process` (in namespaces), or `plain` (the same backend without bubblewrap)."""
     if kind == "docker":
         return await prepared_docker(state_dir)
+    if kind == "kubernetes":
+        return await prepared_cluster(state_dir)
     backend = ProcessBackend(state_dir)
     with pytest.MonkeyPatch.context() as patch:
         if kind == "plain":
@@ -70,7 +72,9 @@ async def make_backend(kind: str, state_dir: Path) -> Backend:
     return backend
 
 
-@pytest.fixture(scope="module", params=["process", "plain", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(
+    scope="module", params=["process", "plain", pytest.param("docker", marks=pytest.mark.docker), *CLUSTER_BACKENDS]
+)
 async def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Backend]:
     backend = await make_backend(request.param, tmp_path_factory.mktemp("state"))
     yield backend

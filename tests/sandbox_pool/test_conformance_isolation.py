@@ -52,7 +52,8 @@ def isolated(backend: Backend, shared: Sandbox) -> Sandbox:
     return shared
 
 
-async def test_there_is_no_network_but_loopback(isolated: Sandbox) -> None:
+async def test_there_is_no_network_but_loopback(isolated: Sandbox, backend: Backend) -> None:
+    needs_promise(backend, "no network of its own")
     assert await value(isolated, "[name for _, name in __import__('socket').if_nameindex()]") == "['lo']"
     _, result = await isolated.run("import socket; socket.create_connection(('192.0.2.1', 80), timeout=5)")
     assert result.error

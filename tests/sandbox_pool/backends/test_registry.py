@@ -87,7 +87,13 @@ async def test_process_asks_no_engine(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 async def test_a_backend_that_is_not_installed_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(EngineUnavailable, match=r"no backend 'kubernetes'.* docker, process"):
+    with pytest.raises(EngineUnavailable, match=r"no backend 'podman'.* docker, process, kubernetes"):
+        await opened("podman", SandboxSpec(), tmp_path)
+
+
+async def test_a_backend_without_its_packages_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "missing_extras", lambda *extras: list(extras))
+    with pytest.raises(EngineUnavailable, match=r"'kubernetes' need packages .*pip install 'codeact\[kubernetes\]'"):
         await opened("kubernetes", SandboxSpec(), tmp_path)
 
 
@@ -96,13 +102,13 @@ async def test_a_package_adds_a_backend_by_an_entry_point(tmp_path: Path, monkey
     broken = EntryPoint("broken", "sandbox_pool.backends.none:None", registry.GROUP)
     found = EntryPoints((entry, broken))
     monkeypatch.setattr(registry, "entry_points", lambda **which: found.select(**which))
-    assert registry.backend_names() == ["docker", "process", "broken", "elsewhere"]
+    assert registry.backend_names() == ["docker", "process", "kubernetes", "broken", "elsewhere"]
     assert Settings.load(sandbox="elsewhere").sandbox == "elsewhere"
     name, opened_as, _ = await opened("elsewhere", SandboxSpec(), tmp_path)
     assert (name, opened_as.why) == ("process", "CODEACT_SANDBOX=elsewhere")
     with pytest.raises(EngineUnavailable, match=r"'broken' cannot be imported \(sandbox_pool.backends.none:None\)"):
         await opened("broken", SandboxSpec(), tmp_path)
-    with pytest.raises(ConfigurationError, match=r"CODEACT_SANDBOX.* docker, process, broken, elsewhere"):
+    with pytest.raises(ConfigurationError, match=r"CODEACT_SANDBOX.* docker, process, kubernetes, broken, elsewhere"):
         Settings.load(sandbox="dokcer")
 
 
