@@ -14,9 +14,11 @@ import signal
 import sys
 import threading
 
-__all__ = ["die_with_parent", "limit_behind", "limit_files"]
+__all__ = ["MemoryKills", "die_with_parent", "limit_behind", "limit_files"]
 
 DESCRIPTORS = 4096
+MEMORY_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+"""Where Linux counts the processes of this sandbox that it killed for want of memory; control groups v2 and v1."""
 
 
 def limit_behind(error, workspace):
@@ -44,6 +46,28 @@ def can_start_thread():
     except RuntimeError:
         return False
     return True
+
+
+class MemoryKills:
+    """Notices that Linux has killed processes of this sandbox for want of memory, where it says so inside of it."""
+
+    def __init__(self):
+        self._path = next((path for path in MEMORY_EVENTS if os.access(path, os.R_OK)), None)
+        self._count = self._read()
+
+    def new(self):
+        """How many since this was asked last."""
+        before, self._count = self._count, self._read()
+        return self._count - before
+
+    def _read(self):
+        if self._path is None:
+            return 0
+        try:
+            with open(self._path) as file:
+                return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+        except (OSError, ValueError):
+            return 0
 
 
 def die_with_parent():

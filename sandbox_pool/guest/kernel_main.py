@@ -58,7 +58,7 @@ from kernel_cleanup import BlockCleanup, Steady  # type: ignore[import-not-found
 from kernel_clues import clue_to, installed  # type: ignore[import-not-found]  # noqa: E402
 from kernel_inventory import inventory  # type: ignore[import-not-found]  # noqa: E402
 from kernel_libraries import adapt_libraries  # type: ignore[import-not-found]  # noqa: E402
-from kernel_limits import die_with_parent, limit_behind, limit_files  # type: ignore[import-not-found]  # noqa: E402
+from kernel_limits import MemoryKills, die_with_parent, limit_behind, limit_files  # type: ignore[import-not-found]  # noqa: E402
 from kernel_loop import allow_nested_loops, keep_context, keep_running  # type: ignore[import-not-found]  # noqa: E402
 from kernel_memory import forget_failure, forget_result  # type: ignore[import-not-found]  # noqa: E402
 from kernel_shell import Shell, WholeCellCompiler, has_network  # type: ignore[import-not-found]  # noqa: E402
@@ -73,6 +73,7 @@ MOST_PACKAGES = 1_000
 MESSAGE_BYTES = 32 * 1024 * 1024
 CLEAN = {"stream", "status"}
 """Messages without text of the code, or with text that is known to be encodable."""
+KILLED_FOR_MEMORY = "A process that the code had started was killed: the sandbox's memory (memory_mb) was used up."
 NOBODY_ANSWERS = (
     "Nobody can answer input() here. Put the value into the code, or end the code and ask the user in your answer."
 )
@@ -83,6 +84,7 @@ class Kernel(IPythonKernel):
     compiler_class = WholeCellCompiler
     shell: Any
     cleanup: Any
+    memory_kills: Any
     interrupted_id = None
     awaiting_cell = None
     left_context = None
@@ -128,6 +130,8 @@ class Kernel(IPythonKernel):
             # A callback of the code failed, or the code cancelled this task. The client still needs a reply.
             reply = self.failed(error)
         self.cleanup.restore_streams()
+        if self.memory_kills.new():
+            self.cleanup.note(KILLED_FOR_MEMORY)
         if not silent:
             self.cleanup.tell()
         if self.left_context is not None:
@@ -268,6 +272,7 @@ def main():
     app = KernelApp.instance(config=config)
     app.initialize([])
     app.kernel.cleanup = BlockCleanup()
+    app.kernel.memory_kills = MemoryKills()
     app.kernel.control_handlers["codeact_inventory_request"] = app.kernel.inventory_request
     steady = Steady()
     for module in (ipykernel.displayhook, ipykernel.kernelbase, ipykernel.zmqshell):

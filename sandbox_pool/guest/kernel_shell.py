@@ -171,7 +171,9 @@ def _text(error):
 
 
 def has_network():
-    return any(name != "lo" for _, name in socket.if_nameindex())
+    """A pod has an interface where its cluster's policies let nothing pass; its first process knows."""
+    closed = os.environ.get("CODEACT_NETWORK") == "none"
+    return not closed and any(name != "lo" for _, name in socket.if_nameindex())
 
 
 # Suppress IPython's advice on how to leave IPython.

@@ -165,7 +165,7 @@ class Pod:
         words = self.tail.decode(errors="replace")
         self.bequeath({"code": code, "out_of_memory": out_of_memory, "words": words})
         if not self.is_ready:
-            leave_message(words)
+            sys.stderr.write(words)
         self.relay.pass_on_the_rest()
         if self.life is not None:
             line = json.dumps({"code": code, "out_of_memory": out_of_memory}) + "\n"
@@ -270,15 +270,6 @@ def protect(program: str) -> None:
     library.prctl(SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     if library.prctl(SET_SECCOMP, FILTER_MODE, ctypes.byref(Program(len(code) // 8, code)), 0, 0):
         raise OSError(ctypes.get_errno(), "the seccomp filter cannot be set")
-
-
-def leave_message(words: str) -> None:
-    """Where the cluster's API tells why a container has ended."""
-    try:
-        with open("/dev/termination-log", "w") as file:
-            file.write(words)
-    except OSError:
-        sys.stderr.write(words)
 
 
 def killed_for_memory() -> int:

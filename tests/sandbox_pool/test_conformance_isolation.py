@@ -24,6 +24,20 @@ async def test_the_memory_limit_is_enforced_and_named(start: StartSandbox, backe
     assert "256 MB" in result.detail
 
 
+async def test_a_process_of_the_code_that_is_killed_for_memory_is_named(start: StartSandbox, backend: Backend) -> None:
+    needs_promise(backend, "memory_mb")
+    needs_promise(backend, "kills are seen")
+    sandbox = await start(replace(SPEC, limits=Limits(memory_mb=256)))
+    greedy = "blocks = bytearray()\nwhile True: blocks.extend(bytes(1 << 20))"
+    outputs, result = await sandbox.run(
+        f"import subprocess, sys\nprint(subprocess.run([sys.executable, '-c', {greedy!r}]).returncode)", timeout_s=60
+    )
+    assert (text(outputs), result.status, result.kernel_alive) == ("-9\n", "ok", True)
+    assert "was killed: the sandbox's memory (memory_mb) was used up" in text(outputs, "stderr")
+    outputs, _ = await sandbox.run("print('next')")
+    assert text(outputs, "stderr") == ""
+
+
 async def test_a_fork_bomb_meets_the_limit_on_processes(start: StartSandbox, backend: Backend) -> None:
     needs_promise(backend, "pids")
     sandbox = await start(replace(SPEC, limits=Limits(pids=60)))

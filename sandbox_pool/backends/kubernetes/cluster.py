@@ -193,11 +193,10 @@ class Cluster:
 
     async def close(self) -> None:
         for each in (self._sockets, self._client):
-            connections = each.rest_client.pool_manager.connector
-            await each.close()
-            if connections is not None:
-                # The client says goodbye on encrypted connections, and waits for nobody's answer to that.
+            if (connections := each.rest_client.pool_manager.connector) is not None:
+                # Else they are still open when the client says that they are closed.
                 await connections.close(abort_ssl=True)
+            await each.close()
 
 
 async def _checked(response: Any) -> bytes:

@@ -91,11 +91,16 @@ def manifest(name: str, sandbox_id: str, instance: str, spec: SandboxSpec) -> di
         "imagePullPolicy": "IfNotPresent",
         "command": [PYTHON, "-I", "-S", "-X", "utf8", "-c", POD_MAIN, json.dumps(configuration)],
         "workingDir": WORKSPACE,
+        # A file on the node's disk without a limit, which anyone may write: put where the code's user cannot come.
+        "terminationMessagePath": "/root/termination-log",
+        # What the first process says when there was no kernel; it is all that is ever in the log.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "env": [
             # Numeric libraries count the node's cores, not the share of them that we give.
             {"name": "OMP_NUM_THREADS", "value": threads},
             {"name": "USER", "value": "sandbox"},
             {"name": "LOGNAME", "value": "sandbox"},
+            {"name": "CODEACT_NETWORK", "value": spec.network},
         ],
         "ports": [{"name": "kernel", "containerPort": PORT}],
         "securityContext": {
