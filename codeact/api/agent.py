@@ -24,9 +24,9 @@ __all__ = ["Agent"]
 class Agent:
     """`AsyncAgent` for code without asyncio: `with Agent() as agent: print(agent.run("…").answer)`.
 
-    Takes the same arguments. Its event loop runs in a thread of its own, or in that of its `pool`. Not for concurrent
-    threads: one question at a time. Ctrl-C stops the model and the kernel before `KeyboardInterrupt` leaves `run` or
-    the iteration of `stream`.
+    It takes the same arguments. Its event loop runs in its own thread, or in that of its `pool`. It answers one
+    question at a time: do not call it from several threads at once. Ctrl-C stops the model and the kernel; then `run`,
+    or the iteration of `stream`, raises `KeyboardInterrupt`.
     """
 
     def __init__(self, model: str | Model | Callable[..., Any] | None = None, **arguments: Any) -> None:
@@ -39,7 +39,7 @@ class Agent:
     def load(
         cls, path: str | PathLike[str], model: str | Model | Callable[..., Any] | None = None, **more: Any
     ) -> Self:
-        """As `AsyncAgent.load`."""
+        """Like `AsyncAgent.load`."""
         agent = cls(model, **more)
         agent._agent = AsyncAgent.load(path, model, **more)
         return agent
@@ -65,7 +65,7 @@ class Agent:
 
     @property
     def conversation(self) -> str | None:
-        """As `AsyncAgent.conversation`."""
+        """Like `AsyncAgent.conversation`."""
         return self._agent.conversation
 
     def run(
@@ -77,7 +77,7 @@ class Agent:
         timeout: float | None = None,
         output: Output | None = None,
     ) -> Result:
-        """As `AsyncAgent.run`."""
+        """Like `AsyncAgent.run`."""
         ask = partial(self._agent.run, task, files=files, images=images, timeout=timeout, output=output)
         result = call(self._entered(), ask)
         result.portal = self._portal
@@ -92,7 +92,7 @@ class Agent:
         timeout: float | None = None,
         output: Output | None = None,
     ) -> Iterator[e.Event]:
-        """As `AsyncAgent.stream`."""
+        """Like `AsyncAgent.stream`."""
         portal = self._entered()
         events = self._agent.stream(task, files=files, images=images, timeout=timeout, output=output)
         try:
@@ -106,15 +106,15 @@ class Agent:
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """The conversation so far, as `AsyncAgent.messages` gives it."""
+        """Like `AsyncAgent.messages`."""
         return self._agent.messages
 
     def save(self, path: str | PathLike[str]) -> None:
-        """As `AsyncAgent.save`."""
+        """Like `AsyncAgent.save`."""
         call(self._entered(), partial(self._agent.save, path))
 
     def to_notebook(self, path: str | PathLike[str], *, title: str = "Conversation") -> None:
-        """As `AsyncAgent.to_notebook`."""
+        """Like `AsyncAgent.to_notebook`."""
         call(self._entered(), partial(self._agent.to_notebook, path, title=title))
 
     def _entered(self) -> BlockingPortal:

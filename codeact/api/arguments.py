@@ -1,4 +1,4 @@
-"""Checks the settings that an agent in a script takes as arguments, and names one that is wrong."""
+"""Checks the names of settings that agents and pools in a script accept as arguments."""
 
 import difflib
 from collections.abc import Collection, Iterable
@@ -18,27 +18,27 @@ OF_SANDBOXES = {
 }
 OF_POOLS = (OF_SANDBOXES | {"data_dir"}) - {"pool_min", "pool_max"}
 OF_MODELS = {name for name in Settings.model_fields if name.startswith("model_")}
-TAKEN = (
+OF_AGENTS = (
     OF_SANDBOXES | OF_MODELS | {"dialect", "max_turns", "observation_chars", "mcp_config", "call_timeout_s", "data_dir"}
 )
-"""The others are for a server, and an agent would ignore them."""
+"""All other settings are for a server; an agent would ignore them."""
 
 
 def check_settings(
-    names: Iterable[str], *, arguments: Iterable[str], taken: Collection[str] = TAKEN, of: str = "An agent"
+    names: Iterable[str], *, arguments: Iterable[str], accepted: Collection[str] = OF_AGENTS, of: str = "An agent"
 ) -> None:
-    """Raises `TypeError` for a name that is not `taken`; it suggests the nearest of these and `arguments`."""
+    """Raises `TypeError` for a name that is not `accepted`; it suggests the most similar of these and `arguments`."""
     for name in names:
-        if name in taken:
+        if name in accepted:
             continue
         if name in Settings.model_fields:
-            whose = "an agent" if name in TAKEN else "the server"
+            whose = "an agent" if name in OF_AGENTS else "the server"
             raise TypeError(f"{of} does not take {name!r}: that is a setting of {whose}.")
-        near = difflib.get_close_matches(name, (*taken, *arguments), n=1)
+        near = difflib.get_close_matches(name, (*accepted, *arguments), n=1)
         raise TypeError(f"{of} has no argument {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
 
 
 def limit_settings(limits: Limits) -> dict[str, Any]:
-    """The settings that give sandboxes these limits."""
+    """Returns the settings for sandboxes with these limits."""
     values = asdict(limits) | {"sandbox_lifetime_s": limits.lifetime_s}
     return {name: value for name, value in values.items() if name in OF_SANDBOXES}

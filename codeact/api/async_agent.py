@@ -1,4 +1,4 @@
-"""`AsyncAgent`: a conversation in this process, answered by the same service as in the server."""
+"""`AsyncAgent`: a conversation in this process, answered by the same service as on a server."""
 
 import asyncio
 import inspect
@@ -42,36 +42,36 @@ __all__ = ["AsyncAgent"]
 
 EVENTS_AHEAD = 100
 OWNER = "local"
-OF_ONE = {"pool_min": 1, "pool_max": 2}
-"""The pool that an agent has for itself."""
+OWN_POOL = {"pool_min": 1, "pool_max": 2}
+"""The settings of an agent's own pool."""
 
 
 class AsyncAgent:
-    """A conversation with a model that acts by writing Python. Not for concurrent tasks: one question at a time.
+    """A conversation with a model that acts by writing Python. It answers one question at a time.
 
-    Use it as `async with AsyncAgent() as agent:`. Entering raises `CodeActError` or `SandboxError` when no sandbox or
-    no model can be had; leaving ends the sandbox.
+    Use it as `async with AsyncAgent() as agent:`, and not from concurrent tasks. Entering raises `CodeActError` or
+    `SandboxError` if there is no sandbox or no model; leaving ends the sandbox.
 
     Args:
-        model: A litellm name, `demo`, any `Model`, or a function that takes messages and returns text; None takes
+        model: A litellm name, `demo`, any `Model`, or a function that takes messages and returns text; None means
             CODEACT_MODEL, or a model server on loopback.
-        instructions: What the model is told beside its system prompt.
-        tools: Functions of yours that the model's code can call. They run in this process; the model sees their
+        instructions: Added to the model's system prompt.
+        tools: Your functions, which the model's code can call. They run in this process; the model sees their
             signatures and docstrings.
-        files: Paths of this machine. Code finds the files in its working directory.
-        pool: Sandboxes that are shared with other agents; None: the agent has its own.
-        limits: What code may use of its sandbox; not with `pool`, which has its own.
-        sampling: What is asked of the model's sampling, as one value instead of the four that follow.
-        temperature: Passed on to the model, as `top_p` and `reasoning_effort`; None leaves the choice to its server.
+        files: Paths of local files. Code finds the files in its working directory.
+        pool: Sandboxes that are shared with other agents; None: the agent has its own pool.
+        limits: Limits for the sandbox; not together with `pool`, which has its own.
+        sampling: All sampling parameters as one value, instead of the four that follow.
+        temperature: Passed to the model, like `top_p` and `reasoning_effort`; None: its server decides.
         top_p: See `temperature`.
-        max_output_tokens: Of one answer.
+        max_output_tokens: The limit for one answer.
         reasoning_effort: See `temperature`.
-        store: Where conversations are kept: None in this process; `embedded` or the URI of a MongoDB; or an open store.
-        conversation: The id of a conversation of the store, to go on with.
+        store: Where conversations are stored: None (in memory), `embedded`, the URI of a MongoDB, or an open store.
+        conversation: The id of a stored conversation to continue.
         **settings: Any setting (`sandbox="docker"`, `dialect="tool_call"`, `max_turns=5`, …).
 
     Raises:
-        TypeError: There is no such argument.
+        TypeError: An argument does not exist.
         ConfigurationError: A setting has a wrong value.
     """
 
@@ -96,18 +96,18 @@ class AsyncAgent:
         check_settings(settings, arguments=inspect.signature(AsyncAgent).parameters)
         if limits is not None:
             settings = limit_settings(limits) | settings
-        of_sandboxes = settings.keys() & (OF_POOLS | OF_ONE.keys()) - {"data_dir"}
+        of_sandboxes = settings.keys() & (OF_POOLS | OWN_POOL.keys()) - {"data_dir"}
         if pool is not None and of_sandboxes:
             raise TypeError(f"The sandboxes are the pool's: give it {', '.join(sorted(of_sandboxes))}.")
         name = model if isinstance(model, str) else None
-        self._settings = Settings.load(model=name, **OF_ONE | settings)
+        self._settings = Settings.load(model=name, **OWN_POOL | settings)
         self._own_pool = {name: settings[name] for name in settings.keys() & OF_POOLS}
         self._pool = pool
         self._given_model = None if isinstance(model, str | None) else model_of(model)
         self._instructions = instructions
         self._functions = host_functions(tools)
-        given = Sampling(temperature, top_p, max_output_tokens, reasoning_effort)
-        self._sampling = replace(given, **_said(sampling)) if sampling is not None else given
+        single = Sampling(temperature, top_p, max_output_tokens, reasoning_effort)
+        self._sampling = replace(single, **_set_fields(sampling)) if sampling is not None else single
         self._dialect = self._settings.preferred_dialect if "dialect" in settings else None
         self._new_files = list(files)
         self._named_store = store
@@ -124,10 +124,10 @@ class AsyncAgent:
     def load(
         cls, path: str | PathLike[str], model: str | Model | Callable[..., Any] | None = None, **more: Any
     ) -> Self:
-        """An agent that goes on with a conversation that `save` wrote; takes what `AsyncAgent` takes.
+        """Creates an agent that continues a conversation from a file of `save`; takes the arguments of `AsyncAgent`.
 
-        The variables of its kernel are gone, and the model is told so. Entering it raises `InvalidRequest` for a file
-        that holds no conversation. Raises `OSError` for one that cannot be read.
+        The variables of its kernel are gone, and the model is informed. Raises `OSError` if the file cannot be read.
+        Entering the agent raises `InvalidRequest` if the file has no conversation.
         """
         agent = cls(model, **more)
         agent._to_load = Path(path).read_bytes()
@@ -162,7 +162,7 @@ class AsyncAgent:
 
     @property
     def conversation(self) -> str | None:
-        """The conversation's id in its store; None before the first question."""
+        """The conversation's id in the store; None before the first question."""
         return self._conversation_id
 
     async def run(
@@ -176,17 +176,17 @@ class AsyncAgent:
     ) -> Result:
         """Asks the model and returns its finished answer.
 
-        `files` join those that the agent has already; `images` are shown to the model. `output` is a class of pydantic
-        models: the answer is JSON of that form, and `result.parsed` its instance. Cancelling stops the model and the
-        kernel, and so does `timeout`, in seconds.
+        `files` are added to those of earlier questions; the model sees `images`. If `output` is a pydantic model class,
+        the answer is JSON for it, and `result.parsed` an instance. Cancelling stops the model and the kernel, and so
+        does `timeout`, in seconds.
 
         Raises:
-            CodeActError: The answer failed; `code` says how (`timeout` after `timeout` seconds).
+            CodeActError: The answer failed; `code` says why (`timeout` after `timeout` seconds).
             InvalidRequest: A file or an image cannot be read.
         """
         response: e.Response | None = None
-        asked = self.stream(task, files=files, images=images, timeout=timeout, output=output)
-        async with aclosing(asked) as events:
+        stream = self.stream(task, files=files, images=images, timeout=timeout, output=output)
+        async with aclosing(stream) as events:
             async for event in events:
                 if isinstance(event, e.TerminalEvent):
                     response = event.response
@@ -206,10 +206,10 @@ class AsyncAgent:
         timeout: float | None = None,
         output: Output | None = None,
     ) -> AsyncGenerator[e.Event, None]:
-        """As `run`, but gives every event of the answer as it comes, the terminal one last.
+        """Works like `run`, but yields every event of the answer as it happens, with the terminal event last.
 
-        Leaving the iteration early stops the model and the kernel. A consumer that stops reading holds the run back
-        after 100 events, so that nothing grows. Raises `InvalidRequest` for a file or an image that cannot be read.
+        Leaving the iteration early stops the model and the kernel. If the caller stops reading, the run waits after
+        100 events, so that memory does not grow. Raises `InvalidRequest` for a file or an image that cannot be read.
         """
         message, run = await self._begin(task, files, images, text_config(output))
         self._said.append(message)
@@ -235,7 +235,7 @@ class AsyncAgent:
         return messages_of(self._said)
 
     async def save(self, path: str | PathLike[str]) -> None:
-        """Writes the conversation as JSON, for `load`, and for servers, which import it too. Raises `OSError`."""
+        """Writes the conversation as JSON, which `load` reads and servers can import. Raises `OSError`."""
         from codeact.api.saved import saved
 
         store = self._entered()
@@ -249,7 +249,7 @@ class AsyncAgent:
         written = await written_notebook(await self._thread(), store, title=title, owner=OWNER)
         await anyio.Path(path).write_bytes(written)
 
-    # ---- inside --------------------------------------------------------------------------------------
+    # ---- private -------------------------------------------------------------------------------------
 
     async def _begin(self, task: str, files: Paths, images: Images, text: e.TextConfig) -> tuple[e.InputMessage, Run]:
         store = self._entered()
@@ -291,7 +291,7 @@ class AsyncAgent:
         return [] if self._conversation_id is None else await thread_of(store, self._conversation_id, owner=OWNER)
 
     async def _stored(self) -> list[e.Input | e.Item]:
-        """What the store has of the conversation when the agent is entered."""
+        """Returns the conversation's items in the store."""
         store = self._entered()
         if self._conversation_id is None:
             return []
@@ -299,7 +299,7 @@ class AsyncAgent:
         return [] if at.previous is None else await store.threads.history(at.previous)
 
     async def _written_files(self) -> list[OutputFile]:
-        """What code has written since the last question."""
+        """Returns the files that code has written since the last question."""
         sandbox = self._workspace.living
         if sandbox is None:
             return []
@@ -309,7 +309,7 @@ class AsyncAgent:
             return await written_files(sandbox, since=self._asked_at, given=given)
 
     async def _release(self) -> None:
-        """Gives the sandbox back to a pool that lives on."""
+        """Releases the sandbox, since a shared pool outlives the agent."""
         if self._conversation_id is not None and self._entered_pool is not None:
             await self._entered_pool.workspaces.release(self._conversation_id, "its agent was closed")
 
@@ -324,7 +324,7 @@ class AsyncAgent:
         return self._store
 
 
-def _said(sampling: Sampling) -> dict[str, Any]:
+def _set_fields(sampling: Sampling) -> dict[str, Any]:
     names = ("temperature", "top_p", "max_output_tokens", "reasoning_effort")
     return {name: value for name in names if (value := getattr(sampling, name)) is not None}
 

@@ -1,4 +1,4 @@
-"""Calls an event loop from a plain thread, and stops the call on Ctrl-C instead of leaving it behind."""
+"""Calls async functions from a thread without an event loop, and cancels them on Ctrl-C."""
 
 import threading
 from collections.abc import Awaitable, Callable
@@ -10,15 +10,15 @@ __all__ = ["call"]
 
 T = TypeVar("T")
 
-STOP_S = 10.0
-"""How long an interrupted call may take to end. Stopping code in a sandbox takes 6 s at most."""
+STOP_TIMEOUT_S = 10.0
+"""How long to wait until an interrupted call has ended. Stopping code in a sandbox takes 6 s at most."""
 
 
 def call(portal: BlockingPortal, function: Callable[[], Awaitable[T]]) -> T:
-    """What `function` returns or raises in the portal's loop.
+    """Calls `function` in the portal's event loop; returns or raises what it does.
 
-    An exception in this thread, such as `KeyboardInterrupt`, cancels `function` and is raised again once that has
-    ended, or after 10 s; a second one is raised at once.
+    An exception in this thread, such as `KeyboardInterrupt`, cancels `function`; it is raised again after `function`
+    has ended, or after 10 s. A second exception is raised at once.
     """
     begun, ended = threading.Event(), threading.Event()
 
@@ -34,5 +34,5 @@ def call(portal: BlockingPortal, function: Callable[[], Awaitable[T]]) -> T:
         return future.result()
     except BaseException:
         if future.cancel() and begun.is_set():
-            ended.wait(STOP_S)
+            ended.wait(STOP_TIMEOUT_S)
         raise

@@ -1,4 +1,4 @@
-"""Puts together what answers an agent's questions: the service of the server, with components of this process."""
+"""Assembles the service that answers an agent's questions: that of the server, with components of this process."""
 
 from contextlib import AsyncExitStack
 from functools import partial
@@ -27,23 +27,26 @@ __all__ = ["EMBEDDED", "chosen_model", "opened_service", "opened_store"]
 EMBEDDED = "embedded"
 
 
-async def opened_store(named: RunStore | str | None, settings: Settings, stack: AsyncExitStack) -> RunStore:
-    """Opens the store that is named; one that is open stays its owner's. Raises `StoreUnavailable`."""
-    if named is None:
+async def opened_store(store: RunStore | str | None, settings: Settings, stack: AsyncExitStack) -> RunStore:
+    """Returns an open store, or opens one by its name: `embedded`, or a MongoDB URI; None stands for memory.
+
+    The stack closes only a store that was opened here. Raises `StoreUnavailable`.
+    """
+    if store is None:
         return MemoryStore()
-    if not isinstance(named, str):
-        return named
-    if named != EMBEDDED:
-        settings = Settings.load(**settings.model_dump(exclude_unset=True) | {"mongodb_uri": named})
-    from codeact.store.opening import open_store  # An agent without a database does not wait for it.
+    if not isinstance(store, str):
+        return store
+    if store != EMBEDDED:
+        settings = Settings.load(**settings.model_dump(exclude_unset=True) | {"mongodb_uri": store})
+    from codeact.store.opening import open_store  # Imported only here: an agent without a database needs no driver.
 
     return await stack.enter_async_context(open_store(settings))
 
 
-async def chosen_model(given: Model | None, settings: Settings, stack: AsyncExitStack) -> Model:
-    """The model that was given, else the one that the settings name, else what answers on this machine."""
-    if given is not None:
-        return given
+async def chosen_model(model: Model | None, settings: Settings, stack: AsyncExitStack) -> Model:
+    """Returns `model`, else the model of the settings, else one that a server on this machine offers."""
+    if model is not None:
+        return model
     from codeact.models.discovery import find_models
 
     found = await find_models(settings, waits=True)
@@ -54,7 +57,7 @@ async def chosen_model(given: Model | None, settings: Settings, stack: AsyncExit
 async def opened_service(
     settings: Settings, pool: Pool, store: RunStore, model: Model, stack: AsyncExitStack
 ) -> RunService:
-    """A service for one agent, which answers one question at a time, until the stack is closed."""
+    """Opens a service for one agent, which answers one question at a time. The stack closes it."""
     servers = read_config(settings.mcp_config) if settings.mcp_config is not None else {}
     mcp = await stack.enter_async_context(McpServers.open(servers, call_timeout_s=settings.call_timeout_s))
 
@@ -83,7 +86,7 @@ async def opened_service(
 async def _shared(
     store: RunStore, runs: RunManager, pool: Pool, settings: Settings, stack: AsyncExitStack
 ) -> "Component[Store]":
-    """The store as one that servers may share: this process tells them that its runs live."""
+    """Returns the store as a component that servers may share, and renews the leases of this process's runs."""
     from codeact.runs.ownership import keep_leases
     from codeact.store import Store
 

@@ -1,4 +1,4 @@
-"""Images that a program gives and gets: bytes, files, and objects of Pillow."""
+"""Images that a program passes to an agent or gets from it: bytes, files, and Pillow images."""
 
 import io
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from codeact.store.records import Blob
 __all__ = ["Image", "Images", "image_parts"]
 
 Images = Iterable[Any]
-"""Each is bytes, a path, an `Image`, or an image of Pillow."""
+"""Each element is bytes, a path, an `Image`, or a Pillow image."""
 
 IMAGE_MB = 10
 
@@ -29,14 +29,14 @@ class Image:
     media_type: str
 
     def pil(self) -> Any:
-        """As an image of Pillow. Raises `ImportError` where Pillow is not installed: `pip install pillow`."""
+        """Returns a Pillow image. Raises `ImportError` if Pillow is not installed (`pip install pillow`)."""
         from PIL import Image as pillow
 
         return pillow.open(io.BytesIO(self.data))
 
 
 async def image_parts(images: Images) -> list[dict[str, Any]]:
-    """What shows the images to the model, as parts of a message. Raises `InvalidRequest` for what is no image."""
+    """Returns the images as parts of a message for the model. Raises `InvalidRequest` for anything else."""
     return [{"type": "input_image", "image_url": await _url(image), "detail": "auto"} for image in images]
 
 
@@ -47,7 +47,7 @@ async def _url(image: Any) -> str:
         data, name = image.data, "the image"
     elif isinstance(image, bytes | bytearray):
         data, name = bytes(image), "the image"
-    elif callable(getattr(image, "save", None)):  # Pillow's, which need not be installed.
+    elif callable(getattr(image, "save", None)):  # A Pillow image; recognised without importing Pillow.
         buffer = io.BytesIO()
         image.save(buffer, format="PNG")
         data, name = buffer.getvalue(), "the image"

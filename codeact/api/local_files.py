@@ -1,4 +1,4 @@
-"""Reads local files, and makes parts of a message of them."""
+"""Reads local files, and converts them into parts of a message."""
 
 from collections.abc import Iterable
 from os import PathLike
@@ -17,33 +17,33 @@ Paths = Iterable[str | PathLike[str]]
 
 
 async def file_parts(paths: Paths, *, limit_mb: int, store: RunStore, owner: str) -> list[dict[str, Any]]:
-    """Parts of a message that bring the files, each under its own name, without its directories.
+    """Stores the files as blobs; returns parts of a message that refer to them by name, without directories.
 
-    Their content becomes blobs of the store. Raises `InvalidRequest` for what is no readable file, for a file of more
-    than `limit_mb`, and for two files of one name.
+    Raises `InvalidRequest` for a path that is no readable file, for a file of more than `limit_mb`, and for two files
+    with the same name.
     """
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     for path in map(Path, paths):
         data = await read_file(path, limit_mb=limit_mb)
         try:
             name = normal(path.name)
         except ValueError as error:
             raise InvalidRequest(f"The file '{path}' cannot be given: {error}.", param="files") from None
-        if name in found:
+        if name in contents:
             raise InvalidRequest(f"Two files are called {name!r}; rename one of them.", param="files")
-        found[name] = data
+        contents[name] = data
     return [
         {
             "type": "input_file",
             "filename": name,
             "file_id": await store.put_blob(data, "application/octet-stream", owner=owner),
         }
-        for name, data in found.items()
+        for name, data in contents.items()
     ]
 
 
 async def read_file(path: Path, *, limit_mb: int) -> bytes:
-    """The content of a regular file. Raises `InvalidRequest` where it cannot be read or is larger than `limit_mb`."""
+    """Returns the content of a regular file. Raises `InvalidRequest` if it is not readable or exceeds `limit_mb`."""
     return await to_thread.run_sync(_read, path, limit_mb)
 
 

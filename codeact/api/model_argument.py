@@ -1,4 +1,4 @@
-"""Makes a `Model` of what a program gives as one: a `Model`, or a function that takes the messages."""
+"""Converts an agent's argument `model` into a `Model`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,13 +10,13 @@ from codeact.models.function import FunctionModel
 __all__ = ["model_of"]
 
 
-def model_of(given: Model | Callable[..., Any]) -> Model:
-    """Raises `ConfigurationError` for what is neither."""
-    if hasattr(given, "stream"):
-        return given  # type: ignore[return-value]  # A `Model`, by what it has.
-    if callable(given):
-        return FunctionModel(given)
+def model_of(model: Model | Callable[..., Any]) -> Model:
+    """Returns a `Model` for a `Model` or a function of the messages. Raises `ConfigurationError` for anything else."""
+    if hasattr(model, "stream"):
+        return model  # type: ignore[return-value]  # It has the method of a `Model`.
+    if callable(model):
+        return FunctionModel(model)
     raise ConfigurationError(
-        f"model={given!r} is no model: give a name, a `codeact.model.Model`, or a function of the messages.",
+        f"model={model!r} is no model: give a name, a `codeact.model.Model`, or a function of the messages.",
         param="model",
     )

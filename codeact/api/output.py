@@ -1,4 +1,4 @@
-"""Answers as a pydantic model: the model's JSON Schema goes out with the question, and its instance comes back."""
+"""Answers as instances of a pydantic model, whose JSON Schema is sent with the question."""
 
 import re
 from typing import Any
@@ -15,7 +15,7 @@ NAME_CHARS = 64
 
 
 def text_config(output: Output | None) -> e.TextConfig:
-    """What a question asks of its answer; plain text for None."""
+    """Returns the request's `text` field for this class; plain text for None."""
     if output is None:
         return e.TextConfig()
     name = re.sub(r"[^A-Za-z0-9_-]", "_", output.__name__)[:NAME_CHARS]
@@ -23,9 +23,9 @@ def text_config(output: Output | None) -> e.TextConfig:
 
 
 def parsed(output: Output | None, response: e.Response) -> Any:
-    """The instance; None for plain text, and for an answer that was cut off.
+    """Returns the answer as an instance of `output`; None for plain text, and for an answer that was cut off.
 
-    Raises `CodeActError` (`invalid_output`) where the class itself refuses what fits its schema.
+    Raises `CodeActError` (`invalid_output`) if the class rejects an answer that matches its schema.
     """
     if output is None or response.status != "completed":
         return None

@@ -1,4 +1,4 @@
-"""The sandboxes of agents in this process: each agent has a pool of its own, or many share one."""
+"""The sandboxes of agents in this process: each agent has its own pool, or several share one."""
 
 from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
@@ -14,28 +14,29 @@ from sandbox_pool import SandboxPool
 __all__ = ["Pool"]
 
 NEVER_IDLE_S = 1e8
-MOST_WAITING = 10_000
+MAX_WAITING = 10_000
 
 
 class Pool:
     """Sandboxes that agents share: `with Pool(max_size=20) as pool: Agent(pool=pool)`, or the same with `async with`.
 
-    Any number of agents may use it. Each has a sandbox of its own while its code runs, and keeps it, with its
-    variables, until another agent needs one and all others are in use: the sandbox that was unused for longest goes,
-    and its agent's model is told so. Whoever finds all of them in use waits (`acquire_timeout_s`).
+    Any number of agents may use it. Each agent has its own sandbox while its code runs, and keeps it, with its
+    variables, as long as there are enough. If another agent needs one and there is none left, it gets a new sandbox in
+    place of the one that was unused for longest, whose agent's model is informed. If all are in use, an agent waits (up
+    to `acquire_timeout_s`).
 
     Args:
-        max_size: How many sandboxes there are at most.
-        min_size: How many wait warm at least.
+        max_size: The largest number of sandboxes.
+        min_size: The smallest number of warm sandboxes, ready for use.
         **settings: Settings of sandboxes (`sandbox="docker"`, `memory_mb=512`, …).
 
     Raises:
-        TypeError: There is no such argument.
+        TypeError: An argument does not exist.
         ConfigurationError: A setting has a wrong value.
     """
 
     def __init__(self, *, max_size: int = 16, min_size: int = 1, **settings: Any) -> None:
-        check_settings(settings, arguments=("max_size", "min_size"), taken=OF_POOLS, of="A pool")
+        check_settings(settings, arguments=("max_size", "min_size"), accepted=OF_POOLS, of="A pool")
         self._settings = Settings.load(pool_min=min(min_size, max_size), pool_max=max_size, **settings)
         self._stack: AsyncExitStack | None = None
         self._threads: ExitStack | None = None
@@ -45,14 +46,14 @@ class Pool:
 
     @property
     def sandboxes(self) -> SandboxPool:
-        """The pool of the library `sandbox_pool`. Raises `RuntimeError` before it was entered."""
+        """The pool of the library `sandbox_pool`. Raises `RuntimeError` before the pool is entered."""
         if self._sandboxes is None:
             raise RuntimeError("A pool must be entered first: `with Pool() as pool:`.")
         return self._sandboxes
 
     @property
     def workspaces(self) -> Workspaces:
-        """Who has which sandbox. Raises `RuntimeError` before it was entered."""
+        """The workspaces, which assign sandboxes to agents. Raises `RuntimeError` before the pool is entered."""
         if self._workspaces is None:
             raise RuntimeError("A pool must be entered first: `with Pool() as pool:`.")
         return self._workspaces
@@ -62,15 +63,15 @@ class Pool:
 
         settings, spec = self._settings, self._settings.sandbox_spec
         async with AsyncExitStack() as stack:
-            found = await open_backend(
+            opened = await open_backend(
                 settings.sandbox, spec, state_dir=settings.data_dir / "run", progress=lambda line: None
             )
             sandboxes = SandboxPool(
                 spec,
-                backend=found.backend,
+                backend=opened.backend,
                 min_size=settings.pool_min,
                 max_size=settings.pool_max,
-                max_waiting=MOST_WAITING,
+                max_waiting=MAX_WAITING,
                 acquire_timeout_s=settings.acquire_timeout_s,
             )
             self._sandboxes = await stack.enter_async_context(sandboxes)

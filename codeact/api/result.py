@@ -1,4 +1,4 @@
-"""What an agent returns: the answer, what was done for it, and the files and images that came of it."""
+"""The result of a question to an agent: the answer, the work for it, and the files and images that it produced."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
@@ -19,15 +19,12 @@ __all__ = ["Result", "answer_of", "messages_of", "result_of"]
 
 
 class Result:
-    """An answer that has ended. `str()` gives its text.
-
-    `response` is the whole of it, as the Responses API has it.
-    """
+    """A finished answer. `str()` returns its text; `response` is the whole response, as in the Responses API."""
 
     def __init__(
         self,
         response: e.Response,
-        said: Sequence[Input | Item],
+        conversation: Sequence[Input | Item],
         images: Sequence[Image],
         load_files: Callable[[], Awaitable[list[OutputFile]]],
     ) -> None:
@@ -35,64 +32,64 @@ class Result:
         self.images = images
         """The images that the code displayed."""
         self.parsed: Any = None
-        """The answer as an instance of the `output` that was asked for; None without one, or where it was cut off."""
+        """The answer as an instance of the class `output`; None without that class, and if the answer was cut off."""
         self.portal: BlockingPortal | None = None
-        self._said = said
-        self._said_so_far = len(said)
+        self._conversation = conversation
+        self._length = len(conversation)
         self._load = load_files
         self._files: list[OutputFile] | None = None
 
     @property
     def answer(self) -> str:
-        """What the model says at the end, without what it said before and between its code."""
+        """The model's text after the last block of code."""
         return answer_of(self.response)
 
     @property
     def items(self) -> list[Item]:
-        """Messages, reasoning, code with its outputs, and calls of functions, in order."""
+        """Messages, reasoning, code with its outputs, and function calls, in order."""
         return self.response.output
 
     @property
     def usage(self) -> e.ResponseUsage | None:
-        """The tokens of all calls of the model; None where nobody knows them."""
+        """The tokens of all model calls; None if unknown."""
         return self.response.usage
 
     @property
     def timings(self) -> e.Ledger:
-        """Where the time went, in seconds: wait for the sandbox, first token, first output, total."""
+        """Timings in seconds: the wait for the sandbox, first token, first output, total."""
         return self.response.ledger
 
     @property
     def status(self) -> str:
-        """`completed`, or `incomplete` where a limit ended the answer."""
+        """`completed`, or `incomplete` if a limit ended the answer."""
         return self.response.status
 
     @property
     def notices(self) -> list[e.Notice]:
-        """What you should know about this answer, such as a kernel that was replaced."""
+        """Information about this answer, for example that the kernel was replaced."""
         return self.response.notices
 
     @property
     def output_text(self) -> str:
-        """The same as `answer`, under the name that the Responses API has."""
+        """The text of the answer without commentary, as the Responses API defines it."""
         return self.response.output_text
 
     @property
     def output(self) -> list[Item]:
-        """The same as `items`, under the name that the Responses API has."""
+        """The same as `items`, under the name in the Responses API."""
         return self.response.output
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """The conversation up to here, as `{"role": …, "content": …}`: what was asked, and what was answered."""
-        return messages_of(self._said[: self._said_so_far])
+        """The conversation up to this answer, as `{"role": …, "content": …}`."""
+        return messages_of(self._conversation[: self._length])
 
     @property
     def files(self) -> list[OutputFile]:
-        """The files that code has written or changed since the question, by their paths; hidden ones are left out.
+        """The files that code has written or changed since the question, except hidden ones, ordered by path.
 
-        They are read when this is first used, so before the agent's next question: `AsyncAgent` needs an
-        `await result.load_files()` for that. Raises `RuntimeError` without it, and `SandboxError`.
+        They are read at the first use of this property, which must come before the agent's next question. With
+        `AsyncAgent`, call `await result.load_files()` first. Raises `RuntimeError` without that, and `SandboxError`.
         """
         if self._files is None and self.portal is not None:
             self._files = self.portal.call(self.load_files)
@@ -111,7 +108,7 @@ class Result:
 
 
 def answer_of(response: e.Response) -> str:
-    """The text of the messages after the last block of code."""
+    """Returns the text of the messages after the last block of code."""
     texts: list[str] = []
     for item in response.output:
         if isinstance(item, e.Message):
@@ -123,13 +120,13 @@ def answer_of(response: e.Response) -> str:
 
 async def result_of(
     response: e.Response,
-    said: Sequence[Input | Item],
+    conversation: Sequence[Input | Item],
     load_files: Callable[[], Awaitable[list[OutputFile]]],
     store: RunStore,
     *,
     owner: str,
 ) -> Result:
-    """The result of a response that has ended. `said` is the conversation, this answer included."""
+    """Returns the result of a finished response. `conversation` has all items, including those of this response."""
     urls = [
         output.url
         for item in response.output
@@ -138,11 +135,11 @@ async def result_of(
         if isinstance(output, e.ImageOutput)
     ]
     images = [await _image(url, store, owner) for url in urls]
-    return Result(response, said, list(filter(None, images)), load_files)
+    return Result(response, conversation, list(filter(None, images)), load_files)
 
 
 def messages_of(history: Iterable[Input | Item]) -> list[dict[str, str]]:
-    """Questions and answers as text. An answer has all its prose."""
+    """Returns questions and answers as text, each answer with all of its prose."""
     messages: list[dict[str, str]] = []
     for item in history:
         if isinstance(item, e.InputMessage):

@@ -1,4 +1,4 @@
-"""Saves an agent's conversation as the JSON that servers export and import, and as a notebook; loads one."""
+"""Saves an agent's conversation as a notebook, or as the JSON that servers export and import; loads such JSON."""
 
 from collections.abc import AsyncIterator, Sequence
 from copy import deepcopy
@@ -24,7 +24,7 @@ Thread = Sequence[StoredResponse]
 
 
 async def thread_of(store: RunStore, conversation_id: str, *, owner: str) -> list[StoredResponse]:
-    """The conversation's responses, up to the one that ended last. Raises `NotFound`."""
+    """Returns the conversation's responses, up to the one that ended last. Raises `NotFound`."""
     at = await store.threads.of_conversation(conversation_id, owner=owner)
     if at.previous is None:
         return []
@@ -36,7 +36,7 @@ async def thread_of(store: RunStore, conversation_id: str, *, owner: str) -> lis
 
 
 async def saved(thread: Thread, store: RunStore, *, owner: str) -> bytes:
-    """The conversation as JSON. Images, files and long texts become blobs of it."""
+    """Returns the conversation as JSON. Images, files and long texts are stored as blobs and included."""
     put = partial(store.put_blob, owner=owner)
     small = [StoredResponse(deepcopy(each.response), each.input) for each in thread]
     for stored in small:
@@ -61,7 +61,7 @@ async def saved(thread: Thread, store: RunStore, *, owner: str) -> bytes:
 
 
 async def load_into(store: RunStore, body: bytes, *, owner: str) -> str:
-    """Stores a saved conversation, with ids of its own; returns its id. Raises `InvalidRequest` for anything else."""
+    """Stores a saved conversation with new ids; returns its id. Raises `InvalidRequest` for anything else."""
     archive = await anyio.to_thread.run_sync(read_archive, body)
     for blob in archive.blobs():
         await store.put_blob(blob.data, blob.media_type, owner=owner)
@@ -77,7 +77,7 @@ async def load_into(store: RunStore, body: bytes, *, owner: str) -> str:
 
 
 async def written_notebook(thread: Thread, store: RunStore, *, title: str, owner: str) -> bytes:
-    """The conversation as a Jupyter notebook."""
+    """Returns the conversation as a Jupyter notebook."""
 
     async def get_blob(sha256: str) -> Blob | None:
         try:

@@ -1,4 +1,4 @@
-"""Reads the files that code has written from its sandbox."""
+"""Reads the files that code has written in its sandbox."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ from sandbox_pool.errors import FileError
 __all__ = ["OutputFile", "written_files"]
 
 MOST_BYTES = 50_000_000
-"""Of one file, and half of what all files may have."""
+"""The limit for one file; all files together may have twice as much."""
 CLOCK_S = 0.05
-"""So much later than the clock of files the clock of a program may be."""
+"""Files' times may be this much earlier than the clock of the program says."""
 HIDDEN = ("__pycache__", "node_modules")
 
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """A file that code wrote, at `path` in its working directory.
+    """A file that code wrote; `path` is relative to the working directory.
 
-    `data` is its content; None where it has more than 50 MB, or all of them more than 100 MB.
+    `data` is its content, or None if the file has more than 50 MB, or all files more than 100 MB.
     """
 
     path: str
@@ -35,10 +35,10 @@ class OutputFile:
 
 
 async def written_files(sandbox: Sandbox, *, since: float, given: Mapping[str, str]) -> list[OutputFile]:
-    """The files that were written after `since` (Unix time), by their paths.
+    """Returns the files that were written after `since` (Unix time), ordered by path.
 
-    Hidden files are left out, and those that still have the content that the user gave: `given` has the SHA-256 of each
-    such file by its name. Raises `SandboxError`.
+    It leaves out hidden files, and files of the user that have not changed: `given` maps their names to the SHA-256 of
+    their content. Raises `SandboxError`.
     """
     listing = await sandbox.list_files()
     files: list[OutputFile] = []
@@ -55,7 +55,7 @@ async def written_files(sandbox: Sandbox, *, since: float, given: Mapping[str, s
 
 
 async def _content(sandbox: Sandbox, info: FileInfo) -> bytes | None:
-    """None where the file is gone or has grown meanwhile."""
+    """Returns the file's content, or None if the file was deleted or has become too large."""
     content = bytearray()
     try:
         async with sandbox.read_file(info.path) as file:
