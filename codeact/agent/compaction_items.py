@@ -8,7 +8,7 @@ __all__ = ["CompactionItems"]
 
 
 class CompactionItems:
-    """The compactions of one response, of which at most one is open."""
+    """Emits the compactions of one response, of which at most one is open."""
 
     def __init__(self, response: e.Response, emit: Emit) -> None:
         self._response = response
@@ -16,11 +16,11 @@ class CompactionItems:
         self._open: tuple[int, e.Compaction] | None = None
 
     def resume(self, index: int, item: e.Compaction) -> None:
-        """Takes up an item that another process left open."""
+        """Registers an item that another process left open."""
         self._open = index, item
 
     async def begin(self) -> None:
-        """Opens an item: its text is being written."""
+        """Opens an item, before its text is written."""
         item = e.Compaction(id=new_id("cmp"))
         self._response.output.append(item)
         index = len(self._response.output) - 1
@@ -29,14 +29,14 @@ class CompactionItems:
         await self._emit(e.CompactionCompacting(item_id=item.id, output_index=index))
 
     async def end(self, text: str, *, sealed: str, keeps: list[str]) -> None:
-        """Closes the item: from now on a model reads `text` in place of what came before, but for `keeps`."""
+        """Closes the item: from now on the model reads `text` instead of all earlier items except `keeps`."""
         assert self._open is not None, "no compaction is open"
         _, item = self._open
         item.text, item.encrypted_content, item.keeps = text, sealed, keeps
         await self.close()
 
     async def close(self) -> None:
-        """Ends the open item, if there is one. Without a text it stands for nothing."""
+        """Ends the open item, if there is one. Without a text it has no effect."""
         if self._open is not None:
             (index, item), self._open = self._open, None
             await self._emit(e.OutputItemDone(output_index=index, item=item))

@@ -1,4 +1,4 @@
-"""Builds the prompts of one answer: its items and notes enter, the messages that fit into the model's window leave."""
+"""Builds the prompts of one answer from its items and notes, so that they fit into the model's context window."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -27,10 +27,10 @@ TRUNCATE_TO = 0.7
 
 
 class Prompting:
-    """`dialect` is how this model is spoken to. What was told at one place stays there: each prompt continues the last.
+    """The prompts of one answer, in the form of `dialect`. Each prompt continues the last one: notes keep their place.
 
-    `find_window` comes before the first prompt. `masks` are the conversation's. `toolbox` is what code can call:
-    `recall` joins it once something is left out.
+    Call `find_window` before the first prompt. `masks` are those of the conversation. `toolbox` has the functions that
+    code can call; `recall` is added once a part of the conversation is left out.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class Prompting:
         self._masks = Masks() if masks is None else masks
         self._policy = MaskOldest(self._masks)
         self._room_chars: int | None = None
-        self._refused: tuple[int, int] | None = None  # Characters and tokens of what the server found too long.
+        self._refused: tuple[int, int] | None = None  # Characters and tokens of a prompt that the server rejected.
         self._is_truncated = False
-        self._asides: list[tuple[int, Aside]] = []  # Each stands before the item of that index.
+        self._asides: list[tuple[int, Aside]] = []  # Each with the index of the item before which it is placed.
         self._images: dict[str, str] = {}
         self._sees = profile_of(model.name).sees if options.shows_images is None else options.shows_images
         self.toolbox = options.toolbox
@@ -60,7 +60,7 @@ class Prompting:
         self.choose_dialect()
 
     def choose_dialect(self) -> None:
-        """Takes the dialect that options and model allow now."""
+        """Sets the dialect by the options and by what is known of the model now."""
         options = self._options
         self.dialect = dialect_for(
             self._model, options.dialect, preferred=options.preferred_dialect, shows_images=options.shows_images
@@ -77,34 +77,34 @@ class Prompting:
         )
 
     async def find_window(self) -> None:
-        """Asks the model's adapter once how much its model can read, where that matters."""
+        """Asks the model's adapter for the context window, if prompts may be truncated and it is not configured."""
         window = getattr(self._model, "window_tokens", None)
         if self._options.truncate and self._budget.window_tokens is None:
-            said = await window() if window is not None else None
-            self._budget.window_tokens = said or profile_of(self._model.name).window_tokens
+            reported = await window() if window is not None else None
+            self._budget.window_tokens = reported or profile_of(self._model.name).window_tokens
 
     def observation_chars(self) -> int:
-        """How long an observation may be in this model's window."""
+        """Returns the limit for an observation in this model's window, in characters."""
         return self._budget.observation_chars(self._options.observation_chars)
 
     @property
     def room_tokens(self) -> int | None:
-        """How many tokens a prompt may have, as far as the window or a refusal of the server tells."""
+        """How many tokens a prompt may have, by the window and by prompts that the server rejected; None if unknown."""
         rooms = [self._budget.room_tokens, None if self._refused is None else int(self._refused[1] * TRUNCATE_TO)]
         return min((room for room in rooms if room is not None), default=None)
 
     def say(self, text: str) -> None:
-        """Tells the model something behind all that there is of the answer."""
+        """Adds a note to the model at the end of the answer so far."""
         self.add(Aside(text))
 
     def add(self, aside: Aside) -> None:
-        """As `say`, with the reply that it answers."""
+        """Adds a note with the reply to which it responds, at the end of the answer so far."""
         self._asides.append((len(self._builder.response.output), aside))
 
-    # ---- what the conversation consists of -----------------------------------------------------------------
+    # ---- items ---------------------------------------------------------------------------------------------
 
     def everything(self) -> list[Said]:
-        """All items of the conversation, those that no model reads any more among them, and what was told beside."""
+        """Returns all items of the conversation, including compacted ones, and the notes."""
         output = self._builder.response.output
         items: list[Said] = list(self._context)
         at = 0
@@ -114,14 +114,14 @@ class Prompting:
         return items + output[at:]
 
     def items(self) -> list[Said]:
-        """What the model reads, before anything is masked."""
+        """Returns the items that the model reads, before masking."""
         everything = self.everything()
         if RECALL not in self._options.toolbox:
             self._masks.numbers = {block.id: at for at, block in enumerate(numbered(everything), 1)}
         return compacted(everything)
 
     def offer_recall(self) -> None:
-        """Lets code call `recall` where something is masked or compacted, unless a function has that name."""
+        """Adds `recall` to the toolbox if something is masked or compacted, unless another function has that name."""
         everything = self.everything()
         if self.toolbox is self._options.toolbox and (latest(everything) is not None or self._masks.hide(everything)):
             self.toolbox = self.toolbox.joined_by(recall_function(self.everything))
@@ -130,23 +130,23 @@ class Prompting:
     # ---- prompts -------------------------------------------------------------------------------------------
 
     async def tokens(self, *, room_tokens: int) -> int:
-        """How many tokens the prompt has as it is now. `room_tokens` is what they are compared with."""
+        """Returns the tokens of the current prompt. `room_tokens` is the number to compare with; see `TokenMeter`."""
         return await self.tokens_of(self.items(), room_tokens=room_tokens)
 
     async def tokens_of(self, items: Sequence[Said], *, room_tokens: int) -> int:
-        """How many tokens a prompt with these items alone has, beside the instructions."""
+        """Returns the tokens of a prompt with the instructions and only these items."""
         messages = self._policy.rendered(items, render=await self._render(items))
         return await self._meter.count(messages, room_tokens=room_tokens)
 
     async def mask(self, *, room_tokens: int) -> int:
-        """Leaves out old output and code where the prompt is longer; returns how many tokens it has then."""
+        """Masks old output and code if the prompt is longer than `room_tokens`; returns its tokens afterwards."""
         items = self.items()
         render = await self._render(items)
         _, tokens = await masked(items, room_tokens=room_tokens, render=render, policy=self._policy, meter=self._meter)
         return tokens
 
     async def within(self, room_tokens: int | None) -> list[ChatMessage]:
-        """The conversation so far, in at most so many tokens: what is too much is left out."""
+        """Returns the prompt, with parts left out if it has more than `room_tokens`. Raises `ContextTooLong`."""
         items = self.items()
         render = await self._render(items)
         if room_tokens is None:
@@ -154,7 +154,7 @@ class Prompting:
         return await fitted(items, room_tokens=room_tokens, render=render, policy=self._policy, meter=self._meter)
 
     async def messages(self) -> list[ChatMessage]:
-        """The conversation so far, as much of it as there is room for."""
+        """Returns the next prompt, with parts left out if it would be too long. Raises `ContextTooLong`."""
         items = self.items()
         render = await self._render(items)
         if not self._options.truncate:
@@ -172,11 +172,11 @@ class Prompting:
         if self.toolbox is self._options.toolbox:
             self.offer_recall()
             if self.toolbox is not self._options.toolbox:
-                return await self.messages()  # The instructions tell of `recall`.
+                return await self.messages()  # The instructions have changed: they now mention `recall`.
         return fitting
 
     async def shorten(self, refused: Sequence[ChatMessage]) -> bool:
-        """Makes the next prompt shorter than this one, which the server found too long. False where nothing can go."""
+        """Limits the next prompt to less than this one, which the server rejected. Returns False if it cannot."""
         size = size_chars(refused)
         if not self._options.truncate or (self._refused is not None and size == self._refused[0]):
             return False
@@ -185,7 +185,7 @@ class Prompting:
         return True
 
     async def observe(self, messages: Sequence[ChatMessage], usage: Usage) -> None:
-        """Takes in the provider's own count of a prompt."""
+        """Corrects the token meter by the provider's count of a prompt."""
         if self._options.truncate or self._options.compact_threshold is not None:
             await self._meter.observe(messages, usage)
 
@@ -198,7 +198,7 @@ class Prompting:
         return render
 
     async def _displayed(self, items: Sequence[Said]) -> dict[str, str]:
-        """The images that code displayed, by their URLs; those that are kept elsewhere are read once."""
+        """Returns the content of displayed images by their URLs; loads each stored image once."""
         load = self._options.load_image
         for item in items:
             for url in wanted(item) if isinstance(item, e.CodeInterpreterCall) else ():
@@ -208,11 +208,11 @@ class Prompting:
 
 
 def _instructions(options: AgentOptions) -> str | None:
-    """The caller's own, what has to be done, and the format of the answer."""
-    wanted = options.answer_format
+    """Joins the caller's instructions, the demand for code, and the format of the answer."""
+    answer_format = options.answer_format
     parts = (
         options.instructions,
         must_words(options.must_call) if options.must_act else None,
-        format_words(wanted) if wanted is not None else None,
+        format_words(answer_format) if answer_format is not None else None,
     )
     return "\n\n".join(part for part in parts if part) or None

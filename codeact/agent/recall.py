@@ -1,4 +1,4 @@
-"""`recall`: a function by which code gets back what an earlier block of code showed and the prompt leaves out."""
+"""`recall`: a function with which code gets the output of an earlier block that the prompt leaves out."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ __all__ = ["RECALL", "numbered", "recall_function"]
 
 RECALL = "recall"
 MOST_CHARS = 200_000
-"""Of what one call returns."""
+"""Limit for the result of one call."""
 DESCRIPTION = (
     "Returns as text what the block of code with this number showed, where the conversation says that it is left out."
 )
@@ -24,12 +24,12 @@ PARAMETERS = {
 
 
 def numbered(items: Sequence[Said]) -> list[CodeInterpreterCall]:
-    """The blocks of code of a conversation; a block's number is its place, from 1. `items` are all of its items."""
+    """Returns the blocks of code in all items of a conversation; a block's number is its position, from 1."""
     return [item for item in items if isinstance(item, CodeInterpreterCall)]
 
 
 def recall_function(items: Callable[[], Sequence[Said]]) -> Function:
-    """`recall` for one conversation: it knows nothing but `items`, which are all items of it so far."""
+    """Creates `recall` for one conversation. `items` returns all its items so far; nothing else can be recalled."""
 
     async def answer(arguments: dict[str, Any]) -> str:
         blocks, number = numbered(items()), arguments.get("n")

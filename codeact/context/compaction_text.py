@@ -1,4 +1,4 @@
-"""Writes what a model reads in place of the messages that a compaction stands for. Pure."""
+"""Writes the text of a compaction, which a model reads instead of the earlier messages. No I/O."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,20 +30,20 @@ LAST = "What came last before this point:"
 RECALL = "{count} blocks of code had run. recall(n) returns what block n showed, from 1 to {count}."
 
 WORDS_SHARE, SAID_SHARE = 3, 4
-"""Of the room: at most a third for the model's words, and a quarter for the user's."""
+"""The model's summary gets at most a third of the text, and the user's messages a quarter."""
 WORDS_CHARS, SAID_CHARS, ONE_CHARS = 4_000, 4_000, 300
 
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What an earlier compaction of the same conversation told, which a later one goes on telling."""
+    """The parts of an earlier compaction of the same conversation that a later one repeats."""
 
     words: str = ""
     said: tuple[str, ...] = ()
 
 
 def earlier_of(text: str) -> Earlier:
-    """What the text of an earlier compaction told."""
+    """Parses the text of an earlier compaction."""
     words = _between(text, WORDS, (SAID, HELD, NO_KERNEL))
     said = _between(text, SAID, (HELD, NO_KERNEL))
     return Earlier(words, tuple(line[2:] for line in said.splitlines() if line.startswith("- ") and line[2:3] != "…"))
@@ -58,11 +58,11 @@ def compaction_text(
     most_chars: int,
     earlier: Earlier | None = None,
 ) -> str:
-    """Returns the text, in at most about so many characters.
+    """Returns the text, of about `most_chars` characters at most.
 
-    `words` are the model's own, empty where it could not be asked: then those of an `earlier` compaction stand there.
-    `said` are the user's messages. `inventory` is None where no kernel runs. `blocks` is how many blocks of code have
-    run before, which `recall` can return.
+    `words` is the model's summary; if it is empty, that of the `earlier` compaction is used. `said` are the user's
+    messages. `inventory` is None if no kernel runs. `blocks` is the number of blocks of code so far, which `recall` can
+    return.
     """
     earlier = earlier or Earlier()
     words = (words or earlier.words)[: min(WORDS_CHARS, most_chars // WORDS_SHARE)].strip()
@@ -84,7 +84,7 @@ def compaction_text(
 
 
 def told(items: Sequence[Said], *, most_chars: int) -> str:
-    """Tells in words what stays beside a compaction, for a client that sends the compaction back without it."""
+    """Describes the kept items in text, for a client that sends back only the compaction."""
     parts = []
     for item in items:
         match item:
@@ -99,7 +99,7 @@ def told(items: Sequence[Said], *, most_chars: int) -> str:
 
 
 def _said(said: Sequence[str], room_chars: int) -> list[str]:
-    """The first message and as many of the newest as have room, one line each."""
+    """Returns the first message and as many of the newest as fit, one line each."""
     lines = [_line(each) for each in said]
     if not lines:
         return []
@@ -116,7 +116,7 @@ def _said(said: Sequence[str], room_chars: int) -> list[str]:
 
 
 def _line(text: str) -> str:
-    """The beginning of a message as one line; what is far behind it is not read."""
+    """Returns the beginning of a message as one line; reads only that part."""
     short = " ".join(text[: 2 * ONE_CHARS].split())
     return f"- {short if len(short) <= ONE_CHARS else f'{short[: ONE_CHARS - 1]}…'}"
 

@@ -1,7 +1,7 @@
-"""Tells what a kernel holds in few characters: an inventory becomes lines of text. Pure.
+"""Describes the content of a kernel in a few lines of text, from its inventory. No I/O.
 
-The values come from inside a sandbox: control characters and line breaks become spaces, but in the source of functions,
-whose lines are indented.
+The values come from inside a sandbox: control characters and line breaks become spaces, except line breaks in the
+source of functions, which is indented.
 """
 
 import re
@@ -29,7 +29,7 @@ _BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")
 
 @dataclass(slots=True)
 class _Entry:
-    """One fact, from its shortest form to its longest. `level` is the form that is told, -1 none."""
+    """One fact, in three forms from short to long. `level` is the index of the form that is used, -1 for none."""
 
     kind: str
     forms: tuple[str, str, str]
@@ -40,10 +40,10 @@ class _Entry:
 
 
 def facts(inventory: Inventory, *, most_chars: int) -> str:
-    """Returns what the inventory has in at most so many characters.
+    """Returns a description of the inventory in at most `most_chars` characters.
 
-    Names come first: every entry has its name told before one has more. Of the rest the newest entries get most.
-    Entries without room are counted.
+    Every entry gets its name before any entry gets more; the newest entries get the longest forms. A last line says
+    how many entries did not fit.
     """
     entries = list(_entries(inventory))
     if not entries:
@@ -58,17 +58,17 @@ def facts(inventory: Inventory, *, most_chars: int) -> str:
     left_out = inventory.omitted + sum(entry.level < 0 for entry in entries)
     parts = []
     for kind, title in TITLES.items():
-        # Newest first by rank; the model reads them in the order in which they were made.
-        told = [entry.forms[entry.level] for entry in reversed(entries) if entry.kind == kind and entry.level >= 0]
-        if told:
-            parts.append("\n".join([title, *told]))
+        # The newest entries come first in `entries`; the text has them in the order in which they were made.
+        lines = [entry.forms[entry.level] for entry in reversed(entries) if entry.kind == kind and entry.level >= 0]
+        if lines:
+            parts.append("\n".join([title, *lines]))
     if left_out:
         parts.append(LEFT_OUT.format(count=left_out))
     return "\n\n".join(parts)[: max(0, most_chars)]
 
 
 def _entries(inventory: Inventory) -> Iterator[_Entry]:
-    """The entries by rank: of each kind in turn, the newest first; imports behind all others."""
+    """Yields the entries in the order of their rank: the kinds in turn, newest first, and imports last."""
     files = [_Entry("files", _file(each)) for each in reversed(inventory.files)]
     variables = [_Entry("variables", _variable(each)) for each in reversed(inventory.variables)]
     functions = [_Entry("functions", _function(each)) for each in reversed(inventory.functions)]
@@ -102,7 +102,7 @@ def _file(each: HeldFile) -> tuple[str, str, str]:
 
 
 def _imports(imports: Sequence[HeldImport]) -> list[str]:
-    """A few lines with many names each."""
+    """Returns a few lines with many names each."""
     names = [_import(each) for each in imports]
     return [", ".join(names[at : at + 20]) for at in range(0, len(names), 20)]
 

@@ -1,4 +1,4 @@
-"""Leaves out old output and old code of a conversation: items enter; items with a line in place of it leave. Pure."""
+"""Masks old output and old code of a conversation: replaces each by a line that says what was left out."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -11,17 +11,17 @@ from codeact.events import CodeInterpreterCall
 __all__ = ["Masks"]
 
 NEWEST = 2
-"""So many of the newest blocks stay whole, and so does the newest one that failed."""
+"""How many of the newest blocks are never masked; the newest one that failed is not either."""
 SHORTEST_CHARS = 300
-"""What is shorter stays: the line in its place would be as long."""
+"""Shorter texts are not masked: the line in their place would be as long."""
 IMAGE_CHARS = 4_000
 
 
 class Masks:
-    """What is left out: the output of some blocks and the code of some of these, by their items' ids.
+    """The masks of one conversation: the ids of the blocks whose output, or whose code, is left out.
 
-    `outputs` and `codes` begin with what was left out before, and grow. `numbers` are those by which `recall` knows the
-    blocks; a block without one is not offered to it.
+    `outputs` and `codes` are the ids that were masked before; the sets grow. `numbers` maps ids to the blocks' numbers
+    for `recall`; the line for a block without a number does not mention `recall`.
     """
 
     def __init__(self, outputs: set[str] | None = None, codes: set[str] | None = None) -> None:
@@ -30,7 +30,7 @@ class Masks:
         self.numbers: Mapping[str, int] = {}
 
     def hide(self, items: Sequence[Said]) -> bool:
-        """Whether something of these items is left out."""
+        """Whether a part of these items is masked."""
         return any(
             item.id in self._outputs or item.id in self._codes
             for item in items
@@ -38,7 +38,7 @@ class Masks:
         )
 
     def add(self, items: Sequence[Said], *, to_save_chars: int) -> None:
-        """Leaves more out, the oldest first, until so many characters are saved or nothing more may go."""
+        """Masks more, the oldest first, until `to_save_chars` are saved or nothing more can be masked."""
         old = list(_old([item for item in items if isinstance(item, CodeInterpreterCall)]))
         for chosen, length in ((self._outputs, _output_chars), (self._codes, _code_chars)):
             for item in old:
@@ -49,7 +49,7 @@ class Masks:
                     to_save_chars -= length(item)
 
     def applied(self, items: Sequence[Said]) -> list[Said]:
-        """The items with a line in place of what is left out."""
+        """Returns the items with a line in place of each masked part."""
         return [self._applied(item) if isinstance(item, CodeInterpreterCall) else item for item in items]
 
     def _applied(self, item: CodeInterpreterCall) -> CodeInterpreterCall:

@@ -1,6 +1,6 @@
-"""The seam for what of a conversation a model reads: items and room enter, chat messages that fit leave.
+"""Policies that decide which parts of a long conversation a model reads.
 
-`DropOldest` drops the oldest messages. `MaskOldest` first leaves out old output and old code, whose place a line keeps.
+`DropOldest` drops the oldest messages. `MaskOldest` first replaces old output and old code by a line each.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,28 +14,28 @@ from codeact.model import ChatMessage
 __all__ = ["ContextPolicy", "DropOldest", "MaskOldest", "Render"]
 
 Render = Callable[[Sequence[Said]], list[ChatMessage]]
-"""Turns items into messages; see `Dialect.messages`."""
+"""Converts items into messages; see `Dialect.messages`."""
 
 LESS = 0.6
-"""A conversation that has to become shorter becomes this part of the room, so that it may grow again for a while
-without another change of its beginning, which prompt caches know."""
+"""A conversation that is too long is reduced to this part of the limit, so that it can grow for a while before its
+beginning changes again: each change makes prompt caches useless."""
 
 
 class ContextPolicy(Protocol):
-    """Decides what a conversation's calls of the model read. It remembers what it left out."""
+    """Decides what the model reads in its calls. It remembers what it has left out."""
 
     def rendered(self, items: Sequence[Said], *, render: Render) -> list[ChatMessage]:
-        """The messages without what was left out before."""
+        """Returns the messages without what was left out before."""
         ...
 
     def mask(self, items: Sequence[Said], *, room_chars: int, render: Render) -> list[ChatMessage]:
-        """The messages after more of old output and code was left out. They may still be longer than the room."""
+        """Returns the messages after masking more output and code. They may still be longer than `room_chars`."""
         ...
 
     def fit(self, items: Sequence[Said], *, room_chars: int, render: Render) -> list[ChatMessage]:
-        """The messages, as `size_chars` counts them no longer than `room_chars`. What fits stays as it is.
+        """Returns messages of at most `room_chars` characters, as `size_chars` counts them.
 
-        The system message, the last question and the newest messages stay.
+        If all fit, none is changed. The system message, the last question and the newest messages always stay.
         """
         ...
 
@@ -48,7 +48,7 @@ class DropOldest:
         return render(items)
 
     def mask(self, items: Sequence[Said], *, room_chars: int, render: Render) -> list[ChatMessage]:
-        """See `ContextPolicy.mask`. Leaves nothing out."""
+        """See `ContextPolicy.mask`. This policy masks nothing."""
         return render(items)
 
     def fit(self, items: Sequence[Said], *, room_chars: int, render: Render) -> list[ChatMessage]:
@@ -57,9 +57,9 @@ class DropOldest:
 
 
 class MaskOldest:
-    """Leaves out old output first, then old code, then whole messages. What was left out once stays left out.
+    """Leaves out old output first, then old code, then whole messages. What is left out once remains left out.
 
-    `masks` are those of the conversation, which outlive one answer.
+    `masks` belong to the conversation and outlive one answer.
     """
 
     def __init__(self, masks: Masks | None = None) -> None:

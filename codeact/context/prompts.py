@@ -1,4 +1,4 @@
-"""Fits prompts into a model's room: the items of a conversation enter, messages with few enough tokens leave."""
+"""Fits a prompt into a number of tokens: applies a context policy until the messages are short enough."""
 
 from collections.abc import Sequence
 
@@ -18,9 +18,9 @@ MARGIN = 0.97
 async def masked(
     items: Sequence[Said], *, room_tokens: int, render: Render, policy: ContextPolicy, meter: TokenMeter
 ) -> tuple[list[ChatMessage], int]:
-    """The messages of these items and how many tokens they have, after old output and code had to be left out.
+    """Masks old output and code until the prompt fits; returns its messages and their number of tokens.
 
-    They have more tokens than the room only where nothing more of that can go.
+    They exceed `room_tokens` only if nothing more can be masked.
     """
     messages = policy.rendered(items, render=render)
     for _ in range(ROUNDS):
@@ -42,13 +42,13 @@ async def fitted(
     policy: ContextPolicy,
     meter: TokenMeter,
 ) -> list[ChatMessage]:
-    """The messages of these items, with at most so many tokens as the meter counts them.
+    """Returns the messages of these items, with at most `room_tokens` tokens by the meter's count.
 
-    A policy works in characters. What it leaves may be denser than the whole was, so it is counted again.
+    A policy works in characters, and the remaining text may have more tokens per character, so it is counted again.
 
     Raises:
-        ContextTooLong: What has to stay (the instructions, the last question) is longer than the room, as the
-            server's own tokenizer counts it, or three times as long as an estimate says.
+        ContextTooLong: The instructions and the last question alone are too long: by the count of the server's
+            tokenizer, or by an estimate of more than three times the limit.
     """
     messages = policy.rendered(items, render=render)
     for _ in range(ROUNDS):
@@ -60,7 +60,7 @@ async def fitted(
         if size_chars(messages) >= size:
             break
     if not meter.is_exact and tokens <= SURELY * room_tokens:
-        return messages  # Its server knows better than an estimate.
+        return messages  # This is only an estimate, so the server decides.
     raise ContextTooLong(
         f"The instructions and the question alone have about {tokens:,} tokens, and the model takes {room_tokens:,} of"
         " a prompt. Shorten them, or choose a model with a larger window (CODEACT_MODELS='…;window=N' sets one)."

@@ -1,7 +1,7 @@
-"""Counts the tokens of prompts: messages enter, a number of tokens leaves.
+"""Counts the tokens of prompts.
 
-The tokenizer of the model's server counts where it offers one. A prompt that continues an earlier one costs one request
-for what is new. Without a tokenizer an estimate by kinds of characters stands in, which each answer's usage corrects.
+If the model's server offers its tokenizer, that counts; a prompt that continues an earlier one needs one request, for
+the new part. Otherwise the tokens are estimated from the kinds of characters, and each answer's usage corrects that.
 """
 
 import re
@@ -19,17 +19,17 @@ __all__ = ["SURELY", "Counting", "TokenMeter", "estimated_tokens", "meter_of"]
 
 IMAGE_TOKENS = IMAGE_CHARS // 3
 MESSAGE_TOKENS = 8
-"""What a chat template adds to a message, at most: the marks around it and its role."""
+"""The largest number of tokens that a chat template adds to a message, for its role and the marks around it."""
 PROMPT_TOKENS = 16
 PROMPTS, MESSAGES = 512, 8_192
-"""So many are remembered."""
+"""How many counts of prompts and estimates of messages are kept."""
 LEAST_FACTOR, MOST_FACTOR = 0.3, 4.0
 SURELY = 3
-"""An estimate that is this many times larger, or smaller, than the room decides without the tokenizer."""
+"""If an estimate is this many times larger or smaller than the limit, the tokenizer is not asked."""
 
 DENSE_CHARS = 1.5
 _DENSE = re.compile(r"[A-Za-z0-9+/=_-]{24,}")
-"""What has no spaces for so long is no language: keys, hashes, base64."""
+"""Runs without spaces that are this long are no natural language, but keys, hashes or base64."""
 _LETTERS = re.compile(r"[A-Za-z]+")
 _SINGLE = re.compile(r"[!-@\[-`{-~\n\t\r]+")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
@@ -40,16 +40,16 @@ class Counting(Protocol):
     """A model whose server counts tokens."""
 
     async def count_tokens(self, text: str) -> int | None:
-        """How many tokens the text has; None where the server does not say. Never raises."""
+        """Returns the number of tokens of the text, or None if the server does not count. Never raises."""
         ...
 
 
 def estimated_tokens(text: str) -> float:
-    """About how many tokens a text has, rather too many than too few. Linear.
+    """Estimates the number of tokens of a text in linear time; the result is more often too high than too low.
 
-    Digits, punctuation and line breaks count as a token each, since many tokenizers have it so; words by their number
-    and their letters; characters beyond ASCII by their bytes, since rare ones are spelled out in bytes; text without
-    spaces more than words.
+    Digits, punctuation and line breaks count as one token each, as in many tokenizers. Words count by their number and
+    their letters, text without spaces counts more. Characters beyond ASCII count by their bytes, since tokenizers split
+    rare ones into bytes.
     """
     runs = [len(run) for run in _LETTERS.findall(text)]
     letters, words = sum(runs), len(runs)
@@ -62,9 +62,9 @@ def estimated_tokens(text: str) -> float:
 
 
 class TokenMeter:
-    """Counts for one model, over all of its answers. Not for several event loops at once.
+    """Counts tokens for one model, over all of its answers. It must be used by one event loop only.
 
-    `is_exact`: the server's tokenizer has counted.
+    `is_exact` is True once the server's tokenizer has counted.
     """
 
     def __init__(self, model: Model) -> None:
@@ -72,19 +72,19 @@ class TokenMeter:
         self._factor = 1.0
         self._added = PROMPT_TOKENS
         self.is_exact = False
-        self._counted: OrderedDict[bytes, int] = OrderedDict()  # By what names a prompt.
-        self._estimates: OrderedDict[bytes, float] = OrderedDict()  # By what names a message.
+        self._counted: OrderedDict[bytes, int] = OrderedDict()  # By the hash of a prompt.
+        self._estimates: OrderedDict[bytes, float] = OrderedDict()  # By the hash of a message.
 
     async def count(self, messages: Sequence[ChatMessage], *, room_tokens: int) -> int:
-        """The tokens of a prompt. The longest beginning that has been counted before costs nothing.
+        """Returns the tokens of a prompt; only what follows its longest known beginning must be counted.
 
-        The server is asked once at most, and only where an estimate of the rest would not tell whether the prompt fits.
+        It makes at most one request to the server, and only if the estimate is too close to `room_tokens`.
         """
         prompts = _prompts(messages)
         known = next((at + 1 for at in range(len(prompts) - 1, -1, -1) if prompts[at] in self._counted), 0)
         before = self._counted[prompts[known - 1]] if known else 0
         fixed = _fixed(messages) - PROMPT_TOKENS + self._added
-        # What is new may be of another kind than all that was seen: no discount for it.
+        # The new text may be of another kind than the text so far, so a factor below 1 does not apply to it.
         factor = max(self._factor, 1.0) if known else self._factor
         estimate = before + int(await self._estimated(messages[known:]) * factor) + fixed
         is_clear = estimate > SURELY * room_tokens or SURELY * estimate < room_tokens
@@ -98,7 +98,7 @@ class TokenMeter:
         return before + new + fixed
 
     async def observe(self, messages: Sequence[ChatMessage], usage: Usage) -> None:
-        """Takes in the provider's count of a prompt. A prompt that took more than thought counts at once."""
+        """Corrects the estimates by the provider's count of a prompt; if it was higher, it applies fully at once."""
         if usage.estimated or usage.input_tokens <= 0:
             return
         tokens = max(0, usage.input_tokens - _fixed(messages))
@@ -110,16 +110,16 @@ class TokenMeter:
         estimate = await self._estimated(messages)
         if estimate > 0:
             seen = min(max(tokens / estimate, LEAST_FACTOR), MOST_FACTOR)
-            # Other prompts have another mixture of text: half of a margin is kept.
+            # Other prompts have another mixture of text, so a lower factor is approached by halves.
             self._factor = max(seen, (self._factor + seen) / 2)
 
     async def _estimated(self, messages: Sequence[ChatMessage]) -> float:
-        """The texts' estimates; each text is read once."""
+        """Returns the sum of the messages' estimates; each text is estimated once."""
         names = [_name(message) for message in messages]
         new = {name: text_of(m) for name, m in zip(names, messages, strict=True) if name not in self._estimates}
         if new:
-            found = await off_loop(sum(map(len, new.values())), _all_estimated, list(new.values()))
-            self._estimates.update(zip(new, found, strict=True))
+            estimates = await off_loop(sum(map(len, new.values())), _all_estimated, list(new.values()))
+            self._estimates.update(zip(new, estimates, strict=True))
         estimate = 0.0
         for name in names:
             self._estimates.move_to_end(name)
@@ -139,7 +139,7 @@ def _all_estimated(texts: Sequence[str]) -> list[float]:
 
 
 def _fixed(messages: Sequence[ChatMessage]) -> int:
-    """What does not depend on the text: the template's marks, and images."""
+    """Returns the tokens that do not depend on the text: those of the chat template and of images."""
     listed = [message.content for message in messages if not isinstance(message.content, str)]
     images = sum(int(part["type"] != "text") for content in listed for part in content)
     return PROMPT_TOKENS + MESSAGE_TOKENS * len(messages) + IMAGE_TOKENS * images
@@ -150,7 +150,7 @@ def _name(message: ChatMessage) -> bytes:
 
 
 def _prompts(messages: Sequence[ChatMessage]) -> list[bytes]:
-    """For each message, what names the prompt that ends with it."""
+    """Returns, for each message, the hash of the prompt that ends with it."""
     running = blake2b(digest_size=16)
     prompts = []
     for message in messages:
@@ -163,7 +163,7 @@ _METERS: "WeakKeyDictionary[Model, TokenMeter]" = WeakKeyDictionary()
 
 
 def meter_of(model: Model) -> TokenMeter:
-    """The meter of this model: what one answer has shown serves the next one."""
+    """Returns the meter of this model, which all its answers share."""
     meter = _METERS.get(model)
     if meter is None:
         meter = _METERS[model] = TokenMeter(model)

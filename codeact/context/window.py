@@ -1,7 +1,7 @@
-"""Fits a conversation into a model's context window: keeps the newest messages, and cuts what is too long.
+"""Fits a conversation into a number of characters: keeps the newest messages, and shortens those that are too long.
 
-Pure. Sizes are in characters, since no tokenizer is right for every model: who calls it knows how much was too
-much, and asks for less.
+Sizes are in characters, since no tokenizer is right for every model: a caller whose prompt is still too long calls it
+again with a smaller number. No I/O.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from codeact.observations.plaintext import excerpt
 __all__ = ["IMAGE_CHARS", "fit", "size_chars", "text_of"]
 
 IMAGE_CHARS = 4_000
-"""What an image counts for: about a thousand tokens."""
+"""The size that counts for an image: about a thousand tokens."""
 
 LEFT_OUT = "[{count} earlier messages of this conversation are left out: they do not fit into the model's context.]"
 IMAGE_LEFT_OUT = "[An image is left out here: it does not fit into the model's context.]"
@@ -24,23 +24,22 @@ SHORTEST_CHARS = 200
 
 
 def size_chars(messages: Sequence[ChatMessage]) -> int:
-    """How long the messages are, as `fit` counts."""
+    """Returns the size of the messages as `fit` counts it."""
     return sum(map(_message_size, messages))
 
 
 def text_of(message: ChatMessage) -> str:
-    """All text of a message that a model reads, calls and reasoning among it."""
+    """Returns all text of a message, including its calls and reasoning."""
     calls = [f"{call.name}({call.arguments})" for call in message.tool_calls]
     reasoning = [str(message.reasoning)] if message.reasoning else []
     return "\n".join([_text(message.content), *calls, *reasoning])
 
 
 def fit(messages: Sequence[ChatMessage], *, room_chars: int) -> list[ChatMessage]:
-    """The messages, or what fits of them into `room_chars`: the oldest go first, and a line says so.
+    """Returns the messages that fit into `room_chars`; drops the oldest first, and adds a line that says so.
 
-    The system message, the last question and the last message always stay; where those alone are too long, the
-    middle of the longest is cut out. Roles still take turns. What stays may be longer than the room only by a
-    system message that is.
+    The system message, the last question and the last message always stay; if they alone are too long, the longest lose
+    their middle. Roles still alternate. The result exceeds `room_chars` only if the system message alone does.
     """
     if size_chars(messages) <= room_chars:
         return list(messages)
@@ -60,7 +59,7 @@ def fit(messages: Sequence[ChatMessage], *, room_chars: int) -> list[ChatMessage
 
 
 def _recent(messages: Sequence[ChatMessage], room_chars: int) -> list[int]:
-    """Which messages stay: what has to, and of the others the newest ones that fit, without a gap."""
+    """Returns the indexes of the messages to keep: the required ones, and the newest others that fit, without gaps."""
     needed = {0, _last_question(messages), *_last_step(messages)}
     room_chars -= sum(_message_size(messages[index]) for index in needed)
     oldest = len(messages)
@@ -70,7 +69,7 @@ def _recent(messages: Sequence[ChatMessage], room_chars: int) -> list[int]:
         if room_chars < 0:
             break
         oldest = index
-    # A model's own words make sense only after what they answer.
+    # A message of the model makes sense only after the message that it answers.
     asked = _last_question(messages)
     while oldest < len(messages) and not _may_begin(messages[oldest], is_answering=oldest > asked):
         oldest += 1
@@ -78,12 +77,12 @@ def _recent(messages: Sequence[ChatMessage], room_chars: int) -> list[int]:
 
 
 def _may_begin(message: ChatMessage, *, is_answering: bool) -> bool:
-    """Whether what stays may begin here: a call may follow the question that it works on; a result follows its call."""
+    """Returns the indexes of the messages to keep: required ones, and the newest others that fit, without gaps."""
     return message.role == "user" or (message.role == "assistant" and bool(message.tool_calls) and is_answering)
 
 
 def _last_step(messages: Sequence[ChatMessage]) -> range:
-    """The last message; results of calls with the message that called, without which no server takes them."""
+    """Returns the last message; if it is a call's result, from the message with the call on, as servers require."""
     start = len(messages) - 1
     while start > 0 and messages[start].role == "tool":
         start -= 1
@@ -100,7 +99,7 @@ def _last_question(messages: Sequence[ChatMessage]) -> int:
 
 
 def _cut(messages: list[ChatMessage], room_chars: int) -> list[ChatMessage]:
-    """The longest texts, the system message's apart, cut to one length so that all fit; images that do not fit go."""
+    """Cuts the longest texts, except the system message, to one length, so that all fit; drops images if necessary."""
     texts = [len(text) for message in messages for text in _cuttable(message)]
     fixed = sum(map(_message_size, messages)) - sum(texts)
     if fixed > room_chars and (fewer := _without_an_image(messages)) is not None:
@@ -117,7 +116,7 @@ def _cut(messages: list[ChatMessage], room_chars: int) -> list[ChatMessage]:
 
 
 def _cuttable(message: ChatMessage) -> list[str]:
-    """The texts that may be cut."""
+    """Returns the texts that may be cut."""
     if message.role == "system":
         return []
     return [part["text"] for part in _listed(message.content) if part["type"] == "text"]
@@ -138,7 +137,7 @@ def _excerpts(message: ChatMessage, longest: int) -> ChatMessage:
 
 
 def _without_an_image(messages: Sequence[ChatMessage]) -> list[ChatMessage] | None:
-    """The messages without the oldest image; None where there is none."""
+    """Returns the messages without the oldest image, or None if there is no image."""
     for at, message in enumerate(messages):
         parts = _listed(message.content)
         if (image := next((i for i, part in enumerate(parts) if part["type"] != "text"), None)) is not None:

@@ -233,10 +233,10 @@ class McpCall(msgspec.Struct, tag="mcp_call", kw_only=True):
 
 
 class Compaction(msgspec.Struct, tag="compaction", kw_only=True):
-    """Stands for what was said before it: from here on a model reads `text` in its place.
+    """A summary of the conversation before it: from here on the model reads `text` instead of the earlier items.
 
-    `keeps` are the ids of earlier items that the model still reads. `encrypted_content` is the same text for a client
-    that holds the conversation itself. An empty `text` stands for nothing: the compaction was stopped.
+    `keeps` are the ids of earlier items that the model still reads. `encrypted_content` has the same text, for a client
+    that stores the conversation itself. If `text` is empty, the compaction was stopped and has no effect.
     """
 
     id: str

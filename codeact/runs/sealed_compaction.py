@@ -1,6 +1,6 @@
-"""Compactions that a client holds encrypted (`encrypted_content`): the text that a model reads, for one owner alone.
+"""Encrypted compactions (`encrypted_content`) that clients store: the text for the model, readable for one owner only.
 
-The encrypted content names the conversation too, so that a client that sends it back keeps that one's sandbox.
+The encrypted content includes the conversation's id, so that a client that sends it back keeps that sandbox.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ __all__ = ["compaction_seal", "conversation_of", "opened_compactions"]
 
 KIND = "compaction"
 MOST_CHARS = 400_000
-"""Of the encrypted content: several times what a compaction of ours has."""
+"""Limit for the encrypted content: several times the size of our compactions."""
 T = TypeVar("T")
 
 
@@ -32,7 +32,7 @@ _decoder = msgspec.json.Decoder(_Content)
 
 
 async def compaction_seal(store: RunStore, *, owner: str, conversation_id: str | None) -> Callable[[str], str]:
-    """Gives a text its `encrypted_content`. `conversation_id` is None where the conversation is not stored."""
+    """Returns a function that encrypts a text. `conversation_id` is None if the conversation is not stored."""
     sealer = await store.sealing.sealer()
 
     def seal(text: str) -> str:
@@ -42,25 +42,28 @@ async def compaction_seal(store: RunStore, *, owner: str, conversation_id: str |
 
 
 async def opened_compactions(messages: Sequence[T], store: RunStore, *, owner: str) -> list[T | Compaction]:
-    """The messages, with the compactions in place of the encrypted ones.
+    """Returns the messages with each encrypted compaction replaced by its decrypted item.
 
-    Raises `InvalidRequest` for one that was not encrypted here for this owner, or was changed.
+    Raises `InvalidRequest` for one that this server did not encrypt for this owner, or that was changed.
     """
     if not any(isinstance(message, SealedCompaction) for message in messages):
         return list(messages)
     sealer = await store.sealing.sealer()
-    found: list[T | Compaction] = []
+    opened: list[T | Compaction] = []
     for message in messages:
         if isinstance(message, SealedCompaction):
             text = _open(message, sealer, owner).text
-            found.append(Compaction(id=new_id("cmp"), text=text, encrypted_content=message.sealed))
+            opened.append(Compaction(id=new_id("cmp"), text=text, encrypted_content=message.sealed))
         else:
-            found.append(message)
-    return found
+            opened.append(message)
+    return opened
 
 
 async def conversation_of(messages: Sequence[object], store: RunStore, *, owner: str) -> str | None:
-    """The conversation that the last encrypted compaction names. Raises `InvalidRequest` as `opened_compactions`."""
+    """Returns the conversation's id in the last encrypted compaction, or None.
+
+    Raises `InvalidRequest` like `opened_compactions`.
+    """
     sealed = [message for message in messages if isinstance(message, SealedCompaction)]
     return _open(sealed[-1], await store.sealing.sealer(), owner).conversation_id if sealed else None
 

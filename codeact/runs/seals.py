@@ -1,4 +1,4 @@
-"""What encrypts parts of one run's answer, for a client that holds the conversation itself."""
+"""Functions that encrypt parts of a run's answer, for a client that stores the conversation itself."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ __all__ = ["seals_for"]
 
 
 async def seals_for(new_run: NewRun, store: RunStore, *, conversation_id: str | None) -> dict[str, Any]:
-    """The fields of `AgentOptions` that encrypt; `conversation_id` is None where the conversation is not stored.
+    """Returns the fields of `AgentOptions` that encrypt. `conversation_id` is None if the conversation is not stored.
 
-    Asks the database once in a process, and only where something may have to be encrypted.
+    It reads the key from the database once per process, and only if something may have to be encrypted.
     """
     seals: dict[str, Any] = {}
     if new_run.encrypted_reasoning:

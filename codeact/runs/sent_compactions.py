@@ -1,4 +1,4 @@
-"""Compactions that clients send back, and the item by which they ask for one."""
+"""Items by which clients send a compaction back or ask for one."""
 
 import msgspec
 
@@ -8,14 +8,14 @@ __all__ = ["CompactionItem", "CompactionTrigger", "SealedCompaction"]
 
 
 class CompactionItem(msgspec.Struct, tag="compaction"):
-    """A compaction of an earlier answer, or of `/v1/responses/compact`, sent back in place of what it stands for."""
+    """A compaction of an earlier answer or of `/v1/responses/compact`, which a client sends instead of older items."""
 
     encrypted_content: str
     id: str | None = None
 
 
 class CompactionTrigger(msgspec.Struct, tag="compaction_trigger"):
-    """Asks for a compaction instead of an answer. It comes last in the input of a response."""
+    """Asks for a compaction instead of an answer. It must be the last item of the input."""
 
     @staticmethod
     def misplaced(param: str) -> InvalidRequest:
@@ -23,7 +23,7 @@ class CompactionTrigger(msgspec.Struct, tag="compaction_trigger"):
 
 
 class SealedCompaction(msgspec.Struct):
-    """A compaction that only this server can read, if it wrote it. `param` is where the request has it."""
+    """An encrypted compaction. Only the server that encrypted it can read it. `param` is its place in the request."""
 
     sealed: str
     param: str = "input"
