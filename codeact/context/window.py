@@ -77,7 +77,7 @@ def _recent(messages: Sequence[ChatMessage], room_chars: int) -> list[int]:
 
 
 def _may_begin(message: ChatMessage, *, is_answering: bool) -> bool:
-    """Returns the indexes of the messages to keep: required ones, and the newest others that fit, without gaps."""
+    """Whether the kept messages may begin with this one: a user's message, or a call for the last question."""
     return message.role == "user" or (message.role == "assistant" and bool(message.tool_calls) and is_answering)
 
 
