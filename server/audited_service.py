@@ -40,7 +40,7 @@ class AuditedService:
         return await self._service.create(new_run(request, caller), ephemeral=ephemeral, begun=begun)
 
     async def compact(self, request: NewRun, *, caller: Caller) -> Run:
-        """Compacts what the request names, and returns the run once it has ended; nothing of it is stored."""
+        """Compacts the request's conversation and returns the run when it has ended. Nothing of it is stored."""
         run = await self._service.create(
             request, begun=lambda run: self.audit.record(caller, "response.compact", run.id)
         )

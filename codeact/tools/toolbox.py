@@ -85,7 +85,7 @@ class Toolbox:
         return name in self._paths
 
     def joined_by(self, function: Function) -> "Toolbox":
-        """These functions and one more; only these where one of them has its name."""
+        """These functions and one more, unless one of them has its name already."""
         return self if function.path in self else Toolbox([*self._functions.values(), function])
 
     def described(self) -> str:

@@ -1,4 +1,4 @@
-"""Reads the body of `POST /v1/responses/compact`, and makes its answer of what the compaction gave."""
+"""Parses the body of `POST /v1/responses/compact`, and builds its answer."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -18,7 +18,7 @@ __all__ = ["CompactBody", "CompactedResponse", "compact_run", "compacted_respons
 
 
 class CompactBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What `POST /v1/responses/compact` takes."""
+    """The body of `POST /v1/responses/compact`."""
 
     input: str | list[InputItem] | None = None
     model: str | None = None
@@ -31,7 +31,7 @@ class CompactBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class CompactedResponse(msgspec.Struct, kw_only=True):
-    """The user's messages, then the compaction: the next request sends them in place of the conversation."""
+    """The user's messages, then the compaction. The next request sends them instead of the conversation."""
 
     id: str
     created_at: int
@@ -41,7 +41,7 @@ class CompactedResponse(msgspec.Struct, kw_only=True):
 
 
 def compact_run(body: object, caller: Caller) -> NewRun:
-    """The run that compacts what the body names. Raises `InvalidRequest`, naming the parameter."""
+    """The run that compacts the body's conversation. Raises `InvalidRequest`, which names the parameter."""
     if isinstance(body, dict) and "input" in body:
         body = body | {"input": mark_messages(body["input"])}
     request = checked(body, CompactBody)
@@ -67,10 +67,10 @@ def compact_run(body: object, caller: Caller) -> NewRun:
 
 
 def compacted_response(response: e.Response, conversation: Sequence[e.Input | e.Item]) -> CompactedResponse:
-    """The answer, of a run that has ended and of the conversation that it compacted."""
-    said = [item for item in conversation if isinstance(item, e.InputMessage) and is_of_user(item)]
+    """Builds the answer from a run that has ended and the conversation that it compacted."""
+    messages = [item for item in conversation if isinstance(item, e.InputMessage) and is_of_user(item)]
     compactions = [item for item in response.output if isinstance(item, e.Compaction)]
     usage = response.usage or e.ResponseUsage()
     return CompactedResponse(
-        id=response.id, created_at=int(response.created_at), output=[*said, *compactions], usage=usage
+        id=response.id, created_at=int(response.created_at), output=[*messages, *compactions], usage=usage
     )

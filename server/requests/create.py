@@ -82,7 +82,7 @@ class PromptCacheOptions(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ContextManagement(msgspec.Struct, forbid_unknown_fields=True):
-    """When a prompt has passed `compact_threshold` tokens, the conversation is compacted."""
+    """The conversation is compacted when a prompt exceeds `compact_threshold` tokens."""
 
     type: Literal["compaction"]
     compact_threshold: Annotated[int, Meta(ge=1_000, le=10**9)]

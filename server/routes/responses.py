@@ -104,7 +104,7 @@ async def delete(request: Request) -> Response:
 
 @operation(CompactedResponse, body=CompactBody)
 async def compact(request: Request) -> Response:
-    """Compacts a conversation: what it gives is sent in place of the messages. Nothing is stored."""
+    """Compacts a conversation. The client then sends the result instead of the messages. Nothing is stored."""
     services: Services = request.app.state.codeact
     caller = caller_of(request)
     body = await read_json(request, services.settings.max_message_bytes)
