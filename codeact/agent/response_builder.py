@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Literal
 
+import msgspec
+
 from codeact import events as e
 from codeact.agent.call_items import CallItems, Emit
 from codeact.agent.code_items import CodeItems
@@ -233,7 +235,7 @@ class ResponseBuilder:
         if self.code.is_open:
             await self.code.close("incomplete")
         elif (message := self._message) is not None:
-            message.status, message.phase = status, phase
+            message.status, message.phase = status, phase or msgspec.UNSET
             part = message.content[0]
             await self._emit(e.OutputTextDone(item_id=message.id, output_index=self._index, text=part.text))
             await self._emit(e.ContentPartDone(item_id=message.id, output_index=self._index, part=part))

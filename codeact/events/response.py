@@ -97,7 +97,7 @@ class JsonObjectFormat(msgspec.Struct, tag="json_object"):
     """Any JSON object."""
 
 
-class TextConfig(msgspec.Struct, forbid_unknown_fields=True):
+class TextConfig(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     format: TextFormat | JsonSchemaFormat | JsonObjectFormat = msgspec.field(default_factory=TextFormat)
     verbosity: Literal["low", "medium", "high"] | None = None
 
@@ -153,7 +153,7 @@ class Response(msgspec.Struct, kw_only=True):
     def output_text(self) -> str:
         """The text of the answer without commentary; all prose if no message has a `phase`."""
         messages = [item for item in self.output if isinstance(item, Message)]
-        if any(message.phase is not None for message in messages):
+        if any(message.phase for message in messages):
             messages = [message for message in messages if message.phase != "commentary"]
         return "".join(part.text for message in messages for part in message.content)
 

@@ -533,8 +533,8 @@ export interface Stream {
 }
 
 export interface TextConfig {
-  format: TextFormat | JsonSchemaFormat | JsonObjectFormat;
-  verbosity: "high" | "low" | "medium" | null;
+  format?: TextFormat | JsonSchemaFormat | JsonObjectFormat;
+  verbosity?: "high" | "low" | "medium" | null;
 }
 
 export interface TextFormat {
