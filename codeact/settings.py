@@ -66,6 +66,9 @@ class Settings(BaseSettings):
 
     model: str | None = Field(default=None, description="A litellm name, or `demo`; unset: look on loopback.")
     models: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="More models, to choose from.")
+    model_aliases: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Other names for models: `gpt-4o=openai/qwen3`, or `gpt-4o` for the default model."
+    )
     model_api_base: str | None = None
     model_api_key: SecretStr | None = None
     model_first_token_timeout_s: float = Field(default=120.0, gt=0)
@@ -192,6 +195,7 @@ class Settings(BaseSettings):
         "embed_origins",
         "kubernetes_node_selector",
         "kubernetes_pull_secrets",
+        "model_aliases",
         "models",
         "sandbox_preload",
         "trusted_proxies",
@@ -248,6 +252,7 @@ class Settings(BaseSettings):
         settings._check_anonymous_use()
         checked = (
             ("model_options", "CODEACT_MODELS"),
+            ("aliases", "CODEACT_MODEL_ALIASES"),
             ("pod_options", "CODEACT_KUBERNETES_*"),
             ("sandbox_spec", "CODEACT_ALLOWED_HOSTS"),
         )
@@ -281,6 +286,14 @@ class Settings(BaseSettings):
         for name, options in configured:
             found[name] = found[name] if found.get(name, ModelOptions()) != ModelOptions() else options
         return found
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """The model's name for each alias; empty for the default model. Raises `ValueError`."""
+        pairs = [(alias.strip(), name.strip()) for alias, _, name in (one.partition("=") for one in self.model_aliases)]
+        if not all(alias for alias, _ in pairs):
+            raise ValueError("an alias is missing before '='")
+        return dict(pairs)
 
     def options_of(self, model: str) -> ModelOptions:
         """The configured options of this model."""

@@ -27,6 +27,7 @@ from codeact.server.auth.origin_check import OriginCheck
 from codeact.server.auth.proxies import Proxies
 from codeact.server.errors import HANDLERS
 from codeact.server.probe import Probe
+from codeact.server.request_ids import HEADER, RequestIds
 from codeact.server.routes import (
     access,
     chat,
@@ -152,11 +153,16 @@ def create_app(
             *page.routes,
         ],
         middleware=[
+            Middleware(RequestIds),
             *([Middleware(TracedRequests)] if telemetry.is_on() else []),
             Middleware(Proxies, trusted=settings.trusted_proxies),
             Middleware(OriginCheck, settings=settings),
             Middleware(
-                CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"]
+                CORSMiddleware,
+                allow_origins=settings.allowed_origins,
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=[HEADER],
             ),
             Middleware(Authenticate),
             Middleware(Audit),

@@ -7,11 +7,13 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from codeact.disclosure import disclosed
 from codeact.errors import CodeActError, ModelError
 from codeact.events import ResponseError
 from codeact.server.blob_urls import with_urls
+from codeact.server.request_ids import HEADER, request_id_of
 from sandbox_pool.errors import AtCapacity, FileError, FileLimit, FileNotFound, FileRefused, QuotaExceeded, SandboxError
 
 __all__ = ["HANDLERS", "Unauthorized", "close_reason", "envelope", "json_response", "raised", "status_of"]
@@ -93,7 +95,15 @@ async def _http(request: Request, error: Exception) -> Response:
     elif error.status_code == 405:
         message = f"{request.url.path} does not take {request.method}."
     body = {"error": {"message": message, "type": _kind(error.status_code), "code": None, "param": None}}
-    return json_response(body, error.status_code, dict(error.headers or {}))
+    headers = {**(error.headers or {}), **({"Allow": _methods(request)} if error.status_code == 405 else {})}
+    return json_response(body, error.status_code, headers)
+
+
+def _methods(request: Request) -> str:
+    """Every method that the path takes, of all its routes."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in here for method in route.methods or ()}))
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
@@ -102,7 +112,8 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
         "type": "server_error",
         "code": "server_error",
     }
-    return json_response({"error": body | {"param": None}}, 500)
+    # Starlette answers this outside of all middleware.
+    return json_response({"error": body | {"param": None}}, 500, {HEADER: request_id_of(request.scope)})
 
 
 async def _gone(request: Request, error: Exception) -> Response:

@@ -70,6 +70,7 @@ def components(
         found = await find_models(settings)
 
         def started(found: Found) -> Started[ModelRegistry]:
+            found.registry.add_aliases(settings.aliases)
             return Started(found.registry, found.registry.summary, found.why, (found.hint,) if found.hint else ())
 
         async def go_on() -> None:

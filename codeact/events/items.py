@@ -85,15 +85,15 @@ Phase = Literal["commentary", "final_answer"]
 class Message(msgspec.Struct, tag="message", kw_only=True):
     """Prose of the assistant.
 
-    When the item is done, `phase` says whether it is commentary on the work or the final answer. It is unset until then,
-    and if that is unknown: the response was stopped, or an older version, which stored None, made it.
+    When the item is done, `phase` says whether it is commentary on the work or the final answer. It is unset before,
+    and if that is unknown: the response was stopped, or an older version stored it (as None).
     """
 
     id: str
     role: Literal["assistant"] = "assistant"
     status: Literal["in_progress", "completed", "incomplete"] = "in_progress"
     content: list[OutputText] = []
-    phase: Phase | None | msgspec.UnsetType = msgspec.UNSET
+    phase: Phase | msgspec.UnsetType | None = msgspec.UNSET
     written: Written | None = msgspec.field(default=None, name="codeact:written")
 
 

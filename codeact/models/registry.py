@@ -1,6 +1,6 @@
 """The registry of served models: finds a model by the name in a request."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from codeact.errors import ModelNotFound
 from codeact.model import Model
@@ -19,6 +19,7 @@ class ModelRegistry:
         self._models: dict[str, Model] = {}
         for model in models:
             self._models.setdefault(model.name, model)
+        self._aliases: dict[str, str] = {ANY: ""}
 
     @property
     def models(self) -> list[Model]:
@@ -28,6 +29,15 @@ class ModelRegistry:
         """Adds models in front, so that the first of them is the new default. The other models stay available."""
         new = {model.name: model for model in reversed(models)}
         self._models = dict(reversed(new.items())) | {n: m for n, m in self._models.items() if n not in new}
+
+    def add_aliases(self, aliases: Mapping[str, str]) -> None:
+        """Adds other names for models; an empty name of a model means the default. A model's own name wins."""
+        self._aliases |= aliases
+
+    @property
+    def aliases(self) -> list[str]:
+        """The names under which models are available besides their own; `codeact`, for the default, is the first."""
+        return [alias for alias in self._aliases if alias not in self._models]
 
     @property
     def names(self) -> list[str]:
@@ -48,7 +58,9 @@ class ModelRegistry:
 
         Raises `ModelNotFound`, which lists the available models.
         """
-        if name in (None, "", ANY):
+        if name is not None and name not in self._models:
+            name = self._aliases.get(name, name)
+        if not name:
             return self.default
         if name not in self._models:
             listed = ", ".join(f"'{known}'" for known in self.names[:SHOWN_NAMES])

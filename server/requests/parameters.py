@@ -15,23 +15,58 @@ from starlette.requests import Request
 from codeact.errors import InvalidRequest
 from sandbox_pool import json_size
 
-__all__ = ["checked", "decoded", "read_body", "read_json", "read_parameters", "spooled_body"]
+__all__ = [
+    "UnsupportedMediaType",
+    "body_of",
+    "checked",
+    "decoded",
+    "read_body",
+    "read_json",
+    "read_parameters",
+    "spooled_body",
+]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 MOST_VALUES, DEEPEST = 100_000, 100
 """Limits for JSON that a client sends in one piece. A conversation of thousands of messages is within them."""
 
+JSON_TYPE = re.compile(r"(application|text)/([\w.+-]{1,80}\+)?json")
+
 _PLACE = re.compile(r"\$\.?([^`]*)")
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The body has a type or an encoding that is not read here."""
+
+    code = "unsupported_media_type"
+    status = 415
 
 
 async def read_json(request: Request, limit: int) -> Any:
     """Reads and decodes the body.
 
-    Raises `InvalidRequest` if it is not JSON, or too large (413) without reading all of it.
+    Raises `InvalidRequest` if it is not JSON, or too large (413), without reading all of it; `UnsupportedMediaType` if
+    the header says that it is something else.
     """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind and not JSON_TYPE.fullmatch(kind):
+        raise UnsupportedMediaType(
+            f"The body is '{kind[:100]}'; send JSON, with 'Content-Type: application/json'.", param="Content-Type"
+        )
     body = await read_body(request, limit, "CODEACT_MAX_MESSAGE_BYTES")
     return decoded(body, "The body must be JSON")
+
+
+async def body_of(request: Request) -> AsyncIterator[bytes]:
+    """The body in pieces. Raises `UnsupportedMediaType` if it is compressed."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UnsupportedMediaType(
+            f"A body with 'Content-Encoding: {encoding[:100]}' is not read; send it as it is.", param="Content-Encoding"
+        )
+    async for piece in request.stream():
+        yield piece
 
 
 def decoded(text: bytes | str, demand: str) -> Any:
@@ -48,7 +83,7 @@ def decoded(text: bytes | str, demand: str) -> Any:
 async def read_body(request: Request, limit: int, limit_name: str) -> bytes:
     """Reads the body. Raises `InvalidRequest` if it is too large (413), without reading all of it."""
     body = bytearray()
-    async for chunk in request.stream():
+    async for chunk in body_of(request):
         body += chunk
         if len(body) > limit:
             raise _too_large(limit, limit_name)
@@ -60,7 +95,7 @@ async def spooled_body(request: Request, limit: int, limit_name: str) -> AsyncIt
     """Reads a large body into a temporary file, outside of the server's memory. Raises the errors of `read_body`."""
     with tempfile.TemporaryFile() as file:
         size = 0
-        async for chunk in request.stream():
+        async for chunk in body_of(request):
             size += len(chunk)
             if size > limit:
                 raise _too_large(limit, limit_name)

@@ -8,6 +8,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from codeact.errors import InvalidRequest
+from codeact.server.requests.parameters import UnsupportedMediaType, body_of
 
 __all__ = ["UploadTooLarge", "uploaded_file"]
 
@@ -29,14 +30,14 @@ async def uploaded_file(request: Request, limit: int) -> AsyncIterator[UploadFil
 
     async def bounded() -> AsyncGenerator[bytes, None]:
         size = 0
-        async for chunk in request.stream():
+        async for chunk in body_of(request):
             size += len(chunk)
             if size > limit + FRAME_BYTES:
                 raise UploadTooLarge(f"The file is over {limit:,} bytes.", param="file")
             yield chunk
 
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise InvalidRequest("Send the file as multipart/form-data, in the field 'file'.", param="file")
+        raise UnsupportedMediaType("Send the file as multipart/form-data, in the field 'file'.", param="file")
     parser = MultiPartParser(request.headers, bounded(), max_files=1, max_fields=10)
     try:
         form = await parser.parse()

@@ -1,4 +1,4 @@
-"""`/v1/models`: lists the served models; the first is the default."""
+"""`/v1/models`: lists the served models, the default first, and the other names that they have."""
 
 from typing import Literal
 
@@ -30,17 +30,22 @@ class ModelList(msgspec.Struct):
 
 @operation(ModelList)
 async def list_models(request: Request) -> Response:
-    """The served models. The first one answers requests that name none."""
+    """The models that are served, then their aliases (`codeact`, and those of CODEACT_MODEL_ALIASES).
+
+    The first one answers requests that name none.
+    """
     owner_of(request)
-    return json_response(ModelList([ModelEntry(name) for name in (await _registry(request)).names]))
+    registry = await _registry(request)
+    return json_response(ModelList([ModelEntry(name) for name in (*registry.names, *registry.aliases)]))
 
 
 @operation(ModelEntry)
 async def get_model(request: Request) -> Response:
-    """The model with this name. `codeact` is the default model."""
+    """The model by its name or an alias."""
     owner_of(request)
     name: str = request.path_params["model"]
-    return json_response(ModelEntry((await _registry(request)).get(name).name))
+    (await _registry(request)).get(name)
+    return json_response(ModelEntry(name))
 
 
 async def _registry(request: Request) -> ModelRegistry:

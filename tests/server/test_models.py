@@ -30,9 +30,10 @@ def client(scripted: Running, model_server: ModelServer) -> Iterator[httpx.Clien
 
 
 def test_all_of_them_are_listed_the_default_first(client: httpx.Client) -> None:
-    assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["openai/scripted", "openai/other"]
+    listed = [model["id"] for model in client.get("/v1/models").json()["data"]]
+    assert listed == ["openai/scripted", "openai/other", "codeact"]
     assert client.get("/v1/models/openai/other").json()["id"] == "openai/other"
-    assert client.get("/v1/models/codeact").json()["id"] == "openai/scripted"
+    assert client.get("/v1/models/codeact").json()["id"] == "codeact"
     assert client.get("/v1/models/gpt-9").status_code == 404
     status = client.get("/v1/status").json()
     assert (status["model"], status["models"]) == ("openai/scripted", ["openai/scripted", "openai/other"])
