@@ -76,7 +76,8 @@ class Sampling:
     `max_output_tokens` applies to this one call. The server ends the answer before any of the texts in `stop`. `tools`
     are offered; with `tool_choice` `none` the model may not call them, with `required` it must. `reasoning_summary`
     asks for a summary of the reasoning from a server that does not reveal it. `answer_format` makes the server enforce
-    a format of the reply's text; an adapter whose server cannot do that ignores it.
+    a format of the reply's text; an adapter whose server cannot do that ignores it. The fields from `client_stop`
+    on come from the request; only an adapter that names them in its `parameters` gets them.
     """
 
     temperature: float | None = None
@@ -88,6 +89,11 @@ class Sampling:
     tool_choice: Literal["auto", "none", "required"] = "auto"
     reasoning_summary: Literal["auto", "concise", "detailed"] | None = None
     answer_format: AnswerFormat | None = None
+    client_stop: tuple[str, ...] = ()
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: Mapping[str, float] | None = None
 
 
 class TextDelta(msgspec.Struct, frozen=True):

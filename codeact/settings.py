@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     model_images: bool | None = Field(
         default=None, description="Whether models see the images that code displayed; unset: by their profiles."
     )
+    drop_params: bool = Field(
+        default=False, description="Leave out, with a notice, what a request asks of its model and that does not take."
+    )
     max_turns: int = Field(default=20, ge=1)
     model_calls: Literal["never", "request", "always"] = Field(
         default="request", description="For code: ask(), agent()."

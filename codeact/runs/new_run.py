@@ -1,6 +1,6 @@
 """The checked parameters of a run, independent of the transport of the request."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -56,6 +56,12 @@ class NewRun:
     max_tool_calls: int | None = None
     temperature: float | None = None
     top_p: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: Mapping[str, float] | None = None
+    top_logprobs: int | None = None
     text: TextConfig = field(default_factory=TextConfig)
     reasoning: ReasoningConfig | None = None
     tools: Sequence[dict[str, Any]] = ()
@@ -102,4 +108,9 @@ class NewRun:
             self.max_output_tokens,
             reasoning.effort,
             reasoning_summary=reasoning.summary,
+            client_stop=self.stop,
+            seed=self.seed,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            logit_bias=self.logit_bias,
         )

@@ -27,6 +27,7 @@ from codeact.runs.disk_floor import DiskFloor
 from codeact.runs.kernel_notes import kernel_notes
 from codeact.runs.manager import RunManager
 from codeact.runs.media import Get, inline_media, input_files, shown_image
+from codeact.runs.model_parameters import for_model
 from codeact.runs.new_run import NewRun
 from codeact.runs.preparation import Preparation
 from codeact.runs.resume_points import EphemeralResponses, ResumePoint
@@ -97,6 +98,7 @@ class Question:
         self._ephemeral = ephemeral
         self._response_id = response_id
         self._then = then
+        self._notices: list[e.Notice] = []
         self._toolbox = Toolbox()
         self._budget: ModelBudget | None = None
 
@@ -110,6 +112,8 @@ class Question:
         self._components.disk.check()
         store = await self._components.store.get()
         model = (await self._components.models.get()).get(self._new_run.model)
+        drop = self._components.settings.drop_params
+        self._new_run, self._notices = for_model(self._new_run, model, drop=drop)
         self._toolbox = self._tools(model)
         dialect_for(model, self._dialect(model.name))
         runs, new_run = self._components.runs, self._new_run
@@ -189,7 +193,7 @@ class Question:
         store: RunStore,
     ) -> tuple[Context, AgentOptions]:
         """Reads what the answer needs besides the question, after `response.created` was sent."""
-        is_up_to_date = run.response.notices or not run.is_queued
+        is_up_to_date = len(run.response.notices) > len(self._notices) or not run.is_queued
         late_notes = [] if is_up_to_date else kernel_notes(run.response, code, workspace, resume_point)
         stored_id = None if run.conversation_id.startswith(UNSTORED) else run.conversation_id
         seals = await seals_for(self._new_run, store, conversation_id=stored_id)
@@ -216,6 +220,9 @@ class Question:
             max_tool_calls=new_run.max_tool_calls,
             temperature=1.0 if new_run.temperature is None else new_run.temperature,
             top_p=1.0 if new_run.top_p is None else new_run.top_p,
+            presence_penalty=new_run.presence_penalty or 0.0,
+            frequency_penalty=new_run.frequency_penalty or 0.0,
+            notices=list(self._notices),
             text=new_run.text,
             reasoning=new_run.reasoning,
             tool_choice=new_run.tool_choice,

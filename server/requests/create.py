@@ -34,8 +34,12 @@ __all__ = [
     "CancelBody",
     "CreateBody",
     "CreateRequest",
+    "LogitBias",
     "Metadata",
+    "Penalty",
     "ResumeBody",
+    "Seed",
+    "Stop",
     "Temperature",
     "Tokens",
     "TopP",
@@ -53,6 +57,15 @@ Metadata = Annotated[
 Tokens = Annotated[int, Meta(ge=1, le=10**7)]
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 TopP = Annotated[float, Meta(ge=0, le=1)]
+
+
+StopText = Annotated[str, Meta(min_length=1, max_length=500)]
+Stop = StopText | Annotated[list[StopText], Meta(max_length=4)]
+Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+LogitBias = Annotated[
+    dict[Annotated[str, Meta(max_length=20)], Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=1_000)
+]
 
 
 class ConversationId(msgspec.Struct):
@@ -118,7 +131,12 @@ class CreateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: Literal["in_memory"] | None = None
-    top_logprobs: Literal[0] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    stop: Stop | None = None
+    seed: Seed | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: LogitBias | None = None
     context_management: Annotated[list[ContextManagement], Meta(max_length=1)] | None = None
     moderation: None = None
     prompt: None = None
@@ -200,6 +218,12 @@ def new_run(request: CreateRequest, caller: Caller) -> NewRun:
         max_tool_calls=request.max_tool_calls,
         temperature=request.temperature,
         top_p=request.top_p,
+        stop=(request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ()),
+        seed=request.seed,
+        presence_penalty=request.presence_penalty,
+        frequency_penalty=request.frequency_penalty,
+        logit_bias=request.logit_bias,
+        top_logprobs=request.top_logprobs,
         text=request.text or TextConfig(),
         reasoning=request.reasoning,
         tools=msgspec.to_builtins(request.tools or []),

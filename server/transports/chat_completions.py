@@ -23,7 +23,11 @@ from codeact.server.requests.create import (
     AskedReasoning,
     CreateBody,
     CreateRequest,
+    LogitBias,
     Metadata,
+    Penalty,
+    Seed,
+    Stop,
     Temperature,
     Tokens,
     TopP,
@@ -115,8 +119,8 @@ class ChatBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     prompt_cache_key: str | None = None
     service_tier: Literal["auto", "default", "flex", "priority"] | None = None
     n: Literal[1] | None = None
-    presence_penalty: Literal[0] | None = None
-    frequency_penalty: Literal[0] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
     logprobs: Literal[False] | None = None
     modalities: list[Literal["text"]] | None = None
     response_format: ChatTextFormat | None = None
@@ -126,11 +130,11 @@ class ChatBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     audio: None = None
     function_call: None = None
     functions: None = None
-    logit_bias: None = None
+    logit_bias: LogitBias | None = None
     prediction: None = None
-    seed: None = None
-    stop: None = None
-    top_logprobs: None = None
+    seed: Seed | None = None
+    stop: Stop | None = None
+    top_logprobs: Literal[0] | None = None
     verbosity: None = None
     web_search_options: None = None
     dialect: Name | None = msgspec.field(default=None, name="codeact:dialect")
@@ -170,6 +174,11 @@ def as_create(chat: ChatBody, previous_response_id: str | None) -> CreateRequest
         temperature=chat.temperature,
         top_p=chat.top_p,
         reasoning=AskedReasoning(effort) if effort is not None else None,
+        stop=chat.stop,
+        seed=chat.seed,
+        presence_penalty=chat.presence_penalty,
+        frequency_penalty=chat.frequency_penalty,
+        logit_bias=chat.logit_bias,
         truncation="auto",
         tools=[FunctionTool(**msgspec.structs.asdict(tool.function)) for tool in chat.tools or ()],
         tool_choice=chat.tool_choice,

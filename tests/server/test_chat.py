@@ -218,12 +218,12 @@ def test_what_fails_is_told_by_name(client: OpenAI, model_server: ModelServer, s
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"stop": ["\n"]}, "stop"),
+        ({"stop": ["a"] * 5}, "stop"),
         ({"n": 2}, "n"),
         ({"tools": [{"type": "function"}]}, "tools[0]"),
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"seed": 1}, "seed"),
+        ({"seed": "one"}, "seed"),
         ({"logprobs": True}, "logprobs"),
         ({"response_format": {"type": "json_object"}}, "response_format.type"),
         ({"colour": "red"}, "colour"),

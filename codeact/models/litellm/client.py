@@ -39,6 +39,7 @@ class LiteLLMModel:
     """
 
     dialects = frozenset({"tags", "tool_call"})
+    parameters = frozenset({"stop"})
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ class DirectModel:
     """
 
     dialects: frozenset[str] = frozenset({"tags", "tool_call"})
+    parameters: frozenset[str] = frozenset({"stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias"})
     path = "/chat/completions"
 
     def __init__(

@@ -32,6 +32,7 @@ _IMAGES = re.compile(
 )
 _IS_REFUSED = re.compile(_REFUSING, re.IGNORECASE)
 _WORDS_CHARS = 2_000
+MOST_STOPS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,11 @@ class Form:
             "top_p": sampling.top_p,
             self.max_tokens: sampling.max_output_tokens,
             "reasoning_effort": sampling.reasoning_effort,
-            "stop": list(sampling.stop) if sampling.stop and self.stop else None,
+            "stop": _stop(sampling.stop if self.stop else (), sampling.client_stop),
+            "seed": sampling.seed,
+            "presence_penalty": sampling.presence_penalty,
+            "frequency_penalty": sampling.frequency_penalty,
+            "logit_bias": sampling.logit_bias,
             "tools": [as_chat_tool(tool) for tool in sampling.tools] or None,
             "tool_choice": sampling.tool_choice if sampling.tools else None,
             "response_format": _response_format(sampling.answer_format) if self.answer_format else None,
@@ -99,6 +104,11 @@ class Form:
 
 
 AS_IT_IS = Form()
+
+
+def _stop(ours: tuple[str, ...], client: tuple[str, ...]) -> list[str] | None:
+    """All texts that end the reply. Servers take few: the client's come first."""
+    return list(dict.fromkeys((*client, *ours)))[: max(MOST_STOPS, len(client))] or None
 
 
 def _response_format(wanted: AnswerFormat | None) -> dict[str, Any] | None:

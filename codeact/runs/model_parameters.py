@@ -1,0 +1,35 @@
+"""Parameters that only some models take: passed on to these, and refused or dropped for the others."""
+
+from dataclasses import replace
+from typing import Any
+
+from codeact.errors import InvalidRequest
+from codeact.events import Notice
+from codeact.model import Model
+from codeact.runs.new_run import NewRun
+
+__all__ = ["for_model"]
+
+NAMES = ("stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_logprobs")
+
+
+def for_model(new_run: NewRun, model: Model, *, drop: bool) -> tuple[NewRun, list[Notice]]:
+    """The request as this model takes it, and a notice of what was left out.
+
+    Raises `InvalidRequest`, which names the parameter, unless `drop` allows to leave it out.
+    """
+    empty: dict[str, Any] = {name: getattr(NewRun(owner=""), name) for name in NAMES}
+    given = [name for name in NAMES if getattr(new_run, name) or (name == "seed" and new_run.seed is not None)]
+    refused = [name for name in given if name not in getattr(model, "parameters", ())]
+    if not refused:
+        return new_run, []
+    listed = ", ".join(f"'{name}'" for name in refused)
+    text = f"The model '{model.name}' does not take {listed} here"
+    if not drop:
+        raise InvalidRequest(
+            f"{text}. Leave it out; CODEACT_DROP_PARAMS=true lets the server leave it out, with a notice.",
+            param=refused[0],
+            code="unsupported_parameter",
+        )
+    left: Any = {name: empty[name] for name in refused}
+    return replace(new_run, **left), [Notice("parameter_dropped", f"{text}: the answer was made without.")]
