@@ -1,5 +1,7 @@
 """What the headers of every answer say, and which headers of a request are refused."""
 
+from collections.abc import Iterator
+
 import httpx
 import pytest
 from websockets.sync.client import connect
@@ -7,9 +9,10 @@ from websockets.sync.client import connect
 from tests.server.conftest import Running
 
 
-@pytest.fixture(scope="module")
-def client(demo: Running) -> httpx.Client:
-    return httpx.Client(base_url=demo.url, trust_env=False, timeout=60)
+@pytest.fixture
+def client(demo: Running) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=demo.url, trust_env=False, timeout=60) as client:
+        yield client
 
 
 def test_every_answer_has_a_request_id_of_its_own(client: httpx.Client, demo: Running) -> None:

@@ -95,14 +95,14 @@ def test_models_that_come_while_the_demo_serves_are_listed_and_answer(
             def listed() -> list[str]:
                 return [model["id"] for model in client.get("/v1/models").json()["data"]]
 
-            assert listed() == ["demo"]
+            assert listed() == ["demo", "codeact"]
             late.models = ("qwen3:8b", "other")
             deadline = time.monotonic() + 30
-            while listed() == ["demo"]:
+            while listed() == ["demo", "codeact"]:
                 assert time.monotonic() < deadline
-            assert listed() == ["qwen3:8b", "other", "demo"]
+            assert listed() == ["qwen3:8b", "other", "demo", "codeact"]
             status = client.get("/v1/status").json()
-            assert (status["model"], status["models"]) == ("qwen3:8b", ["qwen3:8b", "other", "demo"])
+            assert (status["model"], status["models"]) == ("qwen3:8b", ["qwen3:8b", "other", "demo", "codeact"])
             late.reply("Hello.")
             assert client.post("/v1/responses", json={"input": "x"}).json()["model"] == "qwen3:8b"
             assert [request.body["model"] for request in late.requests] == ["qwen3:8b"]

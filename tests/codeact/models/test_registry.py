@@ -36,3 +36,12 @@ def test_of_very_many_models_the_refusal_names_a_few() -> None:
 def test_the_summary_names_the_default_and_counts_the_others() -> None:
     assert ModelRegistry([ONE]).summary == "one"
     assert ModelRegistry([ONE, TWO]).summary == "one and 1 more"
+
+
+def test_an_alias_names_a_model_or_the_default_and_a_models_own_name_wins() -> None:
+    registry = ModelRegistry([ONE, TWO])
+    registry.add_aliases({"gpt-4o": "", "gpt-4o-mini": "two", "one": "two", "lost": "gone"})
+    assert [registry.get(name) for name in ("gpt-4o", "codeact", "gpt-4o-mini", "one")] == [ONE, ONE, TWO, ONE]
+    assert registry.aliases == ["codeact", "gpt-4o", "gpt-4o-mini", "lost"]
+    with pytest.raises(ModelNotFound, match="'gone' is not served"):
+        registry.get("lost")
