@@ -155,7 +155,7 @@ def create_app(
         middleware=[
             Middleware(RequestIds),
             *([Middleware(TracedRequests)] if telemetry.is_on() else []),
-            Middleware(Proxies, trusted=settings.trusted_proxies),
+            Middleware(Proxies, trusted=settings.trusted_proxies, public_url=settings.public_url),
             Middleware(OriginCheck, settings=settings),
             Middleware(
                 CORSMiddleware,

@@ -2,6 +2,8 @@
 
 import re
 
+from codeact.server.auth.current_caller import current_request
+
 __all__ = ["frame_with_urls", "url_of", "with_urls"]
 
 MOST_URLS = 10_000
@@ -19,11 +21,17 @@ def url_of(sha256: str) -> str:
 
 def with_urls(json: bytes) -> bytes:
     """Replaces references in our JSON: strings that are a reference, and the references in texts
-    that were shortened.
+    that were shortened. The standard's `url` of an output becomes an absolute URL of the current request.
     """
     if b"blob:" not in json:
         return json
-    json = _WHOLE.sub(rb'"/v1/blobs/\1', json, MOST_URLS)
+    base = current_request().base_url.encode()
+
+    def url(found: re.Match[bytes]) -> bytes:
+        is_output = json.endswith(b'"image","url":', 0, found.start())
+        return b'"%b/v1/blobs/%b' % (base if is_output else b"", found[1])
+
+    json = _WHOLE.sub(url, json, MOST_URLS)
     return _CUT.sub(rb"; all of them: /v1/blobs/\1", json, MOST_URLS)
 
 

@@ -55,7 +55,7 @@ __all__ = [
 CONTAINER_FILE = "cfile_"
 """The prefix of the ids of files in containers."""
 
-SERVED = re.compile(r"/v1/blobs/([0-9a-f]{64})")
+SERVED = re.compile(r"(?:https?://[^/\s]{1,300})?/v1/blobs/([0-9a-f]{64})")
 """The path of an image that the server sent to a client, and by which the client refers to it."""
 
 

@@ -5,6 +5,7 @@ is off.
 """
 
 import ipaddress
+import re
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers
@@ -16,32 +17,46 @@ __all__ = ["Network", "Proxies", "client_address"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
+
 MOST_HOPS = 20
 """Nobody has more proxies than that."""
 
 
 class Proxies:
-    """ASGI middleware that sets `scope["client"]` and `scope["scheme"]` to what the trusted proxies saw."""
+    """ASGI middleware that sets `scope["client"]` and `scope["scheme"]` to what the trusted proxies saw.
 
-    def __init__(self, app: ASGIApp, trusted: Sequence[Network]) -> None:
+    URLs begin with `public_url`, or else with the address that the request was sent to.
+    """
+
+    def __init__(self, app: ASGIApp, trusted: Sequence[Network], public_url: str | None = None) -> None:
         self._app = app
         self._trusted = tuple(trusted)
+        self._public_url = public_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host = ""
         if scope["type"] in ("http", "websocket") and self._trusted and scope.get("client"):
             peer, port = scope["client"]
             if _is_in(peer, self._trusted):
                 headers = Headers(scope=scope)
                 address = client_address(peer, headers.getlist("x-forwarded-for"), self._trusted)
                 scope["client"] = (address, port if address == peer else 0)
+                host = headers.get("x-forwarded-host", "").strip()
                 proto = headers.get("x-forwarded-proto", "").strip().lower()
                 if proto in ("http", "https"):
                     secure = proto == "https"
                     kinds = ("http", "https") if scope["type"] == "http" else ("ws", "wss")
                     scope["scheme"] = kinds[secure]
         if scope["type"] in ("http", "websocket"):
-            begin_request(scope["client"][0] if scope.get("client") else "")
+            base_url = self._public_url or _base_url(scope["scheme"], host or Headers(scope=scope).get("host", ""))
+            begin_request(scope["client"][0] if scope.get("client") else "", base_url.rstrip("/"))
         await self._app(scope, receive, send)
+
+
+def _base_url(scheme: str, host: str) -> str:
+    """The address that the client asked; empty if the name is malformed."""
+    return f"{'https' if scheme in ('https', 'wss') else 'http'}://{host}" if HOST.fullmatch(host) else ""
 
 
 def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:

@@ -15,6 +15,7 @@ Included = Literal[
     "message.input_image.image_url",
     "reasoning.encrypted_content",
     "codeact:events",
+    "codeact:data_urls",
 ]
 """The allowed values of `include`. With `codeact:events`, a stream also contains our own events.
 

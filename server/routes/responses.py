@@ -1,7 +1,9 @@
 """`/v1/responses` over HTTP: answers as JSON, or as events over SSE."""
 
 import contextlib
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import anyio
@@ -23,8 +25,10 @@ from codeact.server.requests.create import CreateBody, parse_create
 from codeact.server.requests.pages import Included, ItemList, PageQuery, page_of
 from codeact.server.requests.parameters import read_json, read_parameters
 from codeact.server.services import Services
+from codeact.server.transports.data_urls import as_asked, response_as_asked
 from codeact.server.transports.sse import KEEP_ALIVE_S, event_stream
-from codeact.server.transports.standard_events import gets_ours, of_the_standard
+from codeact.server.transports.standard_events import gets_ours
+from codeact.store import Blob
 
 __all__ = ["routes"]
 
@@ -54,11 +58,10 @@ async def create(request: Request) -> Response:
     parsed = parse_create(body)
     run = await services.service.create(parsed, caller=caller_of(request))
     if parsed.stream:
-        events = run.log.read(idle_s=KEEP_ALIVE_S)
-        return event_stream(events if gets_ours(parsed.include) else of_the_standard(events))
+        return event_stream(as_asked(run.log.read(idle_s=KEEP_ALIVE_S), parsed.include, await _blobs(request)))
     if not parsed.background:
         await run.end()
-    return await document_response(run.response)
+    return await document_response(await response_as_asked(run.response, parsed.include, await _blobs(request)))
 
 
 @operation(e.Response, query=RetrieveQuery, streams=True)
@@ -73,9 +76,10 @@ async def retrieve(request: Request) -> Response:
         events = await services.service.open_stream(
             response_id, owner=owner, starting_after=after if ours else -1, idle_s=KEEP_ALIVE_S
         )
-        return event_stream(events if ours else of_the_standard(events, starting_after=after))
+        return event_stream(as_asked(events, query.include, await _blobs(request), starting_after=after))
     run = services.runs.find(response_id, owner=owner)
-    return await document_response(run.response if run is not None else await _stored(services, response_id, owner))
+    response = run.response if run is not None else await _stored(services, response_id, owner)
+    return await document_response(await response_as_asked(response, query.include, await _blobs(request)))
 
 
 @operation(e.Response)
@@ -135,6 +139,11 @@ async def _stop(services: Services, response_id: str, owner: str) -> Run | None:
             async for _ in stream:
                 pass
     return None
+
+
+async def _blobs(request: Request) -> Callable[[str], Awaitable[Blob]]:
+    services: Services = request.app.state.codeact
+    return partial((await services.store.get()).get_blob, owner=owner_of(request))
 
 
 async def _stored(services: Services, response_id: str, owner: str) -> Any:

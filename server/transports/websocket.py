@@ -28,8 +28,10 @@ from codeact.server.errors import close_reason, envelope, status_of
 from codeact.server.requests.create import CancelBody, ResumeBody, parse_create, parse_steer
 from codeact.server.requests.parameters import checked, decoded
 from codeact.server.services import Services
+from codeact.server.transports.data_urls import as_asked
 from codeact.server.transports.lanes import Lanes
-from codeact.server.transports.standard_events import gets_ours, of_the_standard
+from codeact.server.transports.standard_events import gets_ours
+from codeact.store import Blob
 from sandbox_pool.errors import SandboxError
 
 __all__ = ["responses_socket"]
@@ -188,10 +190,9 @@ class _Session:
         request = parse_create(body)
         caller = await self._socket_auth.check()
         run: Run | None = await self._services.service.create(request, caller=caller, ephemeral=self._ephemeral)
-        ours = gets_ours(request.include)
+        get = await self._blobs()
         while run is not None:
-            events = run.log.read()
-            await self._follow(events if ours else of_the_standard(events), stream_id)
+            await self._follow(as_asked(run.log.read(), request.include, get), stream_id)
             steered, run = run, await run.successor()
             if run is None and steered.steering:
                 await self._send_unsteered(steered, stream_id)
@@ -218,7 +219,11 @@ class _Session:
             stream = await self._services.service.open_stream(
                 body.response_id, owner=self._socket_auth.owner, starting_after=after if ours else -1
             )
-            await self._follow(stream if ours else of_the_standard(stream, starting_after=after), stream_id)
+            get = await self._blobs()
+            await self._follow(as_asked(stream, body.include, get, starting_after=after), stream_id)
+
+    async def _blobs(self) -> Callable[[str], Awaitable[Blob]]:
+        return partial((await self._services.store.get()).get_blob, owner=self._socket_auth.owner)
 
     async def _refresh(self, event: dict[str, Any], stream_id: str | None) -> None:
         expires_at = await self._socket_auth.refresh(event.get("token"))

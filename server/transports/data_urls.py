@@ -1,0 +1,89 @@
+"""Gives a stream or a response as its request's `include` asks for it: with our own events, with images in it."""
+
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from contextlib import aclosing
+
+import msgspec
+
+from codeact import events as e
+from codeact.data_urls import data_url
+from codeact.errors import NotFound
+from codeact.server.transports.standard_events import gets_ours, of_the_standard
+from codeact.store import Blob
+from codeact.store.references import sha256_of
+
+__all__ = ["as_asked", "response_as_asked"]
+
+ASKED = "codeact:data_urls"
+"""The value of `include` that asks for images as `data:` URLs."""
+MOST_BYTES = 20_000_000
+"""Of the images in one answer; further ones keep their URLs."""
+
+Get = Callable[[str], Awaitable[Blob]]
+
+_IMAGE = re.compile(r'"type":"image","url":"blob:([0-9a-f]{64})"')
+
+
+def as_asked(
+    stream: AsyncGenerator[list[str], None], include: Collection[str] | None, get: Get, *, starting_after: int = -1
+) -> AsyncGenerator[list[str], None]:
+    """The frames as a request with this `include` gets them. Closing the result closes `stream`.
+
+    Without our own events, `stream` begins with the response's first event, and `starting_after` is a number that the
+    client saw.
+    """
+    if not gets_ours(include):
+        stream = of_the_standard(stream, starting_after=starting_after)
+    return _frames_with_data(stream, get) if ASKED in (include or ()) else stream
+
+
+async def response_as_asked(response: e.Response, include: Collection[str] | None, get: Get) -> e.Response:
+    """The response as a request with this `include` gets it."""
+    return await _with_data(response, get) if ASKED in (include or ()) else response
+
+
+async def _with_data(response: e.Response, get: Get) -> e.Response:
+    """A copy of the response, with images in place of references to them. Raises what `get` does, but `NotFound`."""
+    left = MOST_BYTES
+    output: list[e.Item] = []
+    for item in response.output:
+        if isinstance(item, e.CodeInterpreterCall) and item.outputs:
+            parts: list[e.LogsOutput | e.ImageOutput] = []
+            for part in item.outputs:
+                url = await _data(sha256_of(part.url), get, left) if isinstance(part, e.ImageOutput) else None
+                left -= len(url or "")
+                parts.append(part if url is None else e.ImageOutput(url))
+            item = msgspec.structs.replace(item, outputs=parts)
+        output.append(item)
+    return msgspec.structs.replace(response, output=output)
+
+
+async def _frames_with_data(stream: AsyncGenerator[list[str], None], get: Get) -> AsyncGenerator[list[str], None]:
+    """The frames of a stream, with images in place of references to them."""
+    async with aclosing(stream):
+        async for frames in stream:
+            yield [await _frame(frame, get) if '"blob:' in frame else frame for frame in frames]
+
+
+async def _frame(frame: str, get: Get) -> str:
+    left = MOST_BYTES
+    pieces, at = [], 0
+    for found in _IMAGE.finditer(frame):
+        url = await _data(found[1], get, left)
+        if url is not None:
+            left -= len(url)
+            pieces += [frame[at : found.start()], f'"type":"image","url":"{url}"']
+            at = found.end()
+    return "".join([*pieces, frame[at:]])
+
+
+async def _data(sha256: str | None, get: Get, left: int) -> str | None:
+    """The image as a `data:` URL; None if it is gone, or longer than `left`."""
+    if sha256 is None or left <= 0:
+        return None
+    try:
+        blob = await get(sha256)
+    except NotFound:
+        return None
+    return data_url(blob.media_type, blob.data) if 4 * len(blob.data) <= 3 * left else None
