@@ -2,7 +2,7 @@
 
 import re
 
-from codeact.server.auth.current_caller import current_request
+from codeact.server.base_url import base_url
 
 __all__ = ["frame_with_urls", "url_of", "with_urls"]
 
@@ -25,7 +25,7 @@ def with_urls(json: bytes) -> bytes:
     """
     if b"blob:" not in json:
         return json
-    base = current_request().base_url.encode()
+    base = base_url().encode()
 
     def url(found: re.Match[bytes]) -> bytes:
         is_output = json.endswith(b'"image","url":', 0, found.start())

@@ -12,6 +12,7 @@ from codeact.server.audited_service import AuditedService
 from codeact.server.auth.audit_log import AuditLog
 from codeact.server.auth.open_requests import OpenRequests
 from codeact.server.chat_memory import ChatMemory
+from codeact.server.idempotency import IdempotencyKeys
 from codeact.server.probe import Probe
 from codeact.server.watchdog import Watchdog
 from codeact.settings import Settings
@@ -49,4 +50,5 @@ class Services:
     metrics: Metrics
     open_requests: OpenRequests
     chats: ChatMemory = field(default_factory=ChatMemory)
+    idempotency: IdempotencyKeys = field(default_factory=IdempotencyKeys)
     memory: ConnectionMemory = field(default_factory=ConnectionMemory)

@@ -12,12 +12,9 @@ __all__ = ["CurrentCaller", "begin_request", "current_request"]
 
 @dataclass(slots=True)
 class CurrentCaller:
-    """One request or socket. `base_url` is our address as the client wrote it, without a slash at its end; empty if it
-    wrote none. `recorded`: the operation has written its own audit entry, so the middleware need not.
-    """
+    """One request or socket. `recorded`: the operation has written its own audit entry, so the middleware need not."""
 
     address: str = ""
-    base_url: str = ""
     caller: "Caller | None" = None
     recorded: bool = False
 
@@ -25,9 +22,9 @@ class CurrentCaller:
 _current: ContextVar[CurrentCaller | None] = ContextVar("current_request", default=None)
 
 
-def begin_request(address: str, base_url: str) -> None:
+def begin_request(address: str) -> None:
     """Begins a request or a socket from this address."""
-    _current.set(CurrentCaller(address, base_url))
+    _current.set(CurrentCaller(address))
 
 
 def current_request() -> CurrentCaller:

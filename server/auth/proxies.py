@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from codeact.server.auth.current_caller import begin_request
+from codeact.server.base_url import set_base_url
 
 __all__ = ["Network", "Proxies", "client_address"]
 
@@ -50,7 +51,8 @@ class Proxies:
                     scope["scheme"] = kinds[secure]
         if scope["type"] in ("http", "websocket"):
             base_url = self._public_url or _base_url(scope["scheme"], host or Headers(scope=scope).get("host", ""))
-            begin_request(scope["client"][0] if scope.get("client") else "", base_url.rstrip("/"))
+            set_base_url(base_url.rstrip("/"))
+            begin_request(scope["client"][0] if scope.get("client") else "")
         await self._app(scope, receive, send)
 
 

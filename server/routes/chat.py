@@ -19,6 +19,7 @@ from codeact.server.documents import document_response
 from codeact.server.errors import envelope, raised
 from codeact.server.openapi import operation
 from codeact.server.requests.parameters import read_json
+from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
 from codeact.server.transports.chat_completions import ChatBody, as_create, lines_of, parse_chat
 from codeact.server.transports.chat_text import ChatText
@@ -30,6 +31,7 @@ FINISHED = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
 @operation(dict[str, Any], body=ChatBody, streams=True)
+@idempotent()
 async def create(request: Request) -> Response:
     """Answers a chat. Code, its printed output and its images are part of the answer's text."""
     services: Services = request.app.state.codeact

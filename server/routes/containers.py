@@ -25,6 +25,7 @@ from codeact.server.requests.parameters import checked, read_json, read_paramete
 from codeact.server.requests.ranges import FileResponse, Source, blob_source
 from codeact.server.requests.tools import DisabledNetwork, MemoryLimit, NoEntries, check_container
 from codeact.server.requests.uploads import uploaded_file
+from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
 from codeact.store import Container, ContainerFile
 from codeact.workspaces.containers import STORED_FILE_BYTES, ContainerGone, Containers
@@ -60,6 +61,7 @@ class _List(PageQuery):
 
 
 @operation(dict[str, Any], body=_Create)
+@idempotent()
 async def create(request: Request) -> Response:
     """`POST /v1/containers`: makes a new conversation and claims a sandbox for it.
 

@@ -19,6 +19,7 @@ from codeact.server.openapi import operation
 from codeact.server.requests.create import Metadata
 from codeact.server.requests.parameters import checked, read_json
 from codeact.server.requests.ranges import FileResponse, blob_source
+from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
 from codeact.store import Blob, Conversation
 
@@ -109,6 +110,7 @@ class UpdateConversation(msgspec.Struct):
 
 
 @operation(ConversationObject, body=CreateConversation)
+@idempotent()
 async def create_conversation(request: Request) -> Response:
     """Makes a conversation, optionally with earlier items."""
     services: Services = request.app.state.codeact

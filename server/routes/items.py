@@ -18,6 +18,7 @@ from codeact.server.openapi import operation
 from codeact.server.requests.pages import Included, ItemList, PageQuery, listed, page_of
 from codeact.server.requests.parameters import checked, read_json, read_parameters
 from codeact.server.routes.conversations import ConversationObject, shape
+from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
 
 __all__ = ["routes"]
@@ -45,6 +46,7 @@ async def list_items(request: Request) -> Response:
 
 
 @operation(ItemList, body=AddItems, query=IncludeQuery)
+@idempotent()
 async def add_items(request: Request) -> Response:
     """Adds items, which become the beginning of the next response's input."""
     services: Services = request.app.state.codeact

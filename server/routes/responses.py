@@ -24,6 +24,7 @@ from codeact.server.requests.compact import CompactBody, CompactedResponse, comp
 from codeact.server.requests.create import CreateBody, parse_create
 from codeact.server.requests.pages import Included, ItemList, PageQuery, page_of
 from codeact.server.requests.parameters import read_json, read_parameters
+from codeact.server.routes.idempotency import began_response, idempotent
 from codeact.server.services import Services
 from codeact.server.transports.data_urls import as_asked, response_as_asked
 from codeact.server.transports.sse import KEEP_ALIVE_S, event_stream
@@ -50,13 +51,31 @@ class Deleted(msgspec.Struct):
     deleted: Literal[True] = True
 
 
+async def _again(request: Request, response_id: str) -> Response:
+    """The answer to a request that began this response, and came again with its `Idempotency-Key`."""
+    services: Services = request.app.state.codeact
+    owner, get = owner_of(request), await _blobs(request)
+    asked = parse_create(await read_json(request, services.settings.max_message_bytes))
+    if asked.stream:
+        events = await services.service.open_stream(response_id, owner=owner, idle_s=KEEP_ALIVE_S)
+        return event_stream(as_asked(events, asked.include, get))
+    run = services.runs.find(response_id, owner=owner)
+    if run is not None and not asked.background:
+        await run.end()
+    response = run.response if run is not None else await _stored(services, response_id, owner)
+    return await document_response(await response_as_asked(response, asked.include, get))
+
+
 @operation(e.Response, body=CreateBody, streams=True)
+@idempotent(_again)
 async def create(request: Request) -> Response:
     """Answers `input`. The run continues if the client disconnects; with `background`, this returns at once."""
     services: Services = request.app.state.codeact
     body = await read_json(request, services.settings.max_message_bytes)
     parsed = parse_create(body)
     run = await services.service.create(parsed, caller=caller_of(request))
+    if run.response.store:
+        began_response(request, run.id)
     if parsed.stream:
         return event_stream(as_asked(run.log.read(idle_s=KEEP_ALIVE_S), parsed.include, await _blobs(request)))
     if not parsed.background:

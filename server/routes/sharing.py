@@ -16,6 +16,7 @@ from codeact.server.openapi import operation
 from codeact.server.public_view import IMAGES, SharedConversation, images_of, shared_conversation
 from codeact.server.requests.parameters import checked, read_json
 from codeact.server.routes.conversations import blob_response
+from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
 from codeact.store import Feedback, Share
 
@@ -71,6 +72,7 @@ async def list_feedback(request: Request) -> Response:
 
 
 @operation(dict[str, Any], body=ShareConversation)
+@idempotent()
 async def share(request: Request) -> Response:
     """Makes a link that shows the conversation as it is now. Sharing again updates the same link."""
     services: Services = request.app.state.codeact

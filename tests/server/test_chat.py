@@ -241,7 +241,7 @@ def test_what_we_cannot_do_is_refused_by_name(more: dict[str, Any], param: str) 
 
 def test_models_are_listed_and_found(client: OpenAI) -> None:
     listed = [model.id for model in client.models.list()]
-    assert listed == ["openai/scripted", "openai/other"]
+    assert listed == ["openai/scripted", "openai/other", "codeact"]
     assert client.models.retrieve("openai/scripted").id == "openai/scripted"
     with pytest.raises(APIStatusError) as caught:
         client.models.retrieve("gpt-9")
