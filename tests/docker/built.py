@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 REPOSITORY = "codeact-test-built"
 SOURCES = (
     *("LICENSE", "Makefile", "README.md", "codeact", "docker", "hatch_build.py", "pyproject.toml", "requirements"),
-    *("sandbox_pool", "server", "streamlit_app", "web"),
+    *("sandbox_pool", "scripts/links.py", "server", "streamlit_app", "web"),
 )
 """The files that .dockerignore lets through, and those that define the build."""
 MADE_HERE = {"static", "node_modules", "__pycache__", ".env"}
