@@ -3,10 +3,9 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
-from sandbox_pool import FileInfo, Sandbox
-from sandbox_pool.errors import FileError
+from codeact.workspaces.sandbox_files import is_hidden, read_file
+from sandbox_pool import Sandbox
 
 __all__ = ["OutputFile", "written_files"]
 
@@ -14,7 +13,6 @@ MOST_BYTES = 50_000_000
 """The limit for one file; all files together may have twice as much."""
 CLOCK_S = 0.05
 """Files' times may be this much earlier than the clock of the program says."""
-HIDDEN = ("__pycache__", "node_modules")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +42,11 @@ async def written_files(sandbox: Sandbox, *, since: float, given: Mapping[str, s
     files: list[OutputFile] = []
     room = 2 * MOST_BYTES
     for info in listing.files:
-        if info.modified_at < since - CLOCK_S or _is_hidden(info.path):
+        if info.modified_at < since - CLOCK_S or is_hidden(info.path):
             continue
-        data = await _content(sandbox, info) if info.size_bytes <= min(MOST_BYTES, room) else None
+        data = await read_file(sandbox, info, limit_bytes=min(MOST_BYTES, room))
         if data is not None and info.path in given and hashlib.sha256(data).hexdigest() == given[info.path]:
             continue
         room -= len(data or b"")
         files.append(OutputFile(info.path, info.size_bytes, data))
     return files
-
-
-async def _content(sandbox: Sandbox, info: FileInfo) -> bytes | None:
-    """Returns the file's content, or None if the file was deleted or has become too large."""
-    content = bytearray()
-    try:
-        async with sandbox.read_file(info.path) as file:
-            if file.info.size_bytes > MOST_BYTES:
-                return None
-            async for piece in file:
-                content += piece
-    except FileError:
-        return None
-    return bytes(content)
-
-
-def _is_hidden(path: str) -> bool:
-    return any(part.startswith(".") or part in HIDDEN for part in PurePosixPath(path).parts)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import PurePosixPath
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -12,9 +11,10 @@ from codeact.errors import CodeActError, ConversationLocked
 from codeact.store import Container, ContainerFile
 from codeact.store.run_store import RunStore
 from codeact.workspaces.registry import Workspaces
+from codeact.workspaces.sandbox_files import is_hidden, read_file
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool import FileInfo, Sandbox, SandboxPool
-from sandbox_pool.errors import AtCapacity, FileError, FileLimit, FileNotFound, FileRefused, SandboxError
+from sandbox_pool.errors import AtCapacity, FileLimit, FileNotFound, FileRefused, SandboxError
 
 __all__ = ["ContainerElsewhere", "ContainerGone", "Containers"]
 
@@ -26,7 +26,6 @@ STORED_FILES_AT_ONCE = 100
 STORED_FILE_BYTES = 50_000_000
 """Limit for one file; the content of a larger file is only available while its sandbox lives."""
 STORED_BYTES_AT_ONCE = 200_000_000
-HIDDEN = ("__pycache__", "node_modules")
 
 
 class ContainerGone(CodeActError):
@@ -156,7 +155,7 @@ class Containers:
         # The records are read before the listing, so that a file that is uploaded meanwhile is not taken for deleted.
         known = {file.path: file for file in await store.files.files(container.id, owner=container.owner)}
         listing = await sandbox.list_files()
-        shown = {info.path: info for info in listing.files if not _is_hidden(info.path)}
+        shown = {info.path: info for info in listing.files if not is_hidden(info.path)}
         if listing.complete:
             for path in known.keys() - shown.keys():
                 await store.files.drop(known[path].id, container_id=container.id)
@@ -164,7 +163,7 @@ class Containers:
         changed.sort(key=lambda info: info.modified_at, reverse=True)
         room = STORED_BYTES_AT_ONCE
         for info in reversed(changed[:STORED_FILES_AT_ONCE]):
-            content = await _content(sandbox, info) if info.size_bytes <= min(STORED_FILE_BYTES, room) else None
+            content = await read_file(sandbox, info, limit_bytes=min(STORED_FILE_BYTES, room))
             sha256 = None
             if content is not None:
                 room -= len(content)
@@ -186,24 +185,6 @@ async def _has_ended(sandbox: Sandbox) -> bool:
     with anyio.move_on_after(EXIT_REASON_TIMEOUT_S):
         await sandbox.died()
     return not sandbox.alive
-
-
-async def _content(sandbox: Sandbox, info: FileInfo) -> bytes | None:
-    """Returns the file's content, or None if it cannot be read or has become too large."""
-    content = bytearray()
-    try:
-        async with sandbox.read_file(info.path) as file:
-            if file.info.size_bytes > STORED_FILE_BYTES:
-                return None
-            async for piece in file:
-                content += piece
-    except FileError:
-        return None
-    return bytes(content)
-
-
-def _is_hidden(path: str) -> bool:
-    return any(part.startswith(".") or part in HIDDEN for part in PurePosixPath(path).parts)
 
 
 def _is_same(info: FileInfo, known: ContainerFile | None) -> bool:
