@@ -23,6 +23,7 @@ from codeact.models.openai_compatible.client import DirectModel
 from codeact.models.providers import RESPONSES_SERVERS, name_at
 from codeact.models.registry import ModelRegistry
 from codeact.models.responses_api.client import ResponsesModel
+from codeact.models.responses_api.socket_client import ResponsesSocketModel
 from codeact.settings import Settings
 
 __all__ = ["DEFAULT_PROBES", "Found", "Probe", "find_models", "needs_litellm", "search"]
@@ -187,9 +188,7 @@ def needs_litellm(settings: Settings) -> bool:
     names = settings.served_models
     is_served = bool(names) and _provider(settings, names[0]) == ""
     return any(
-        name != DEMO
-        and settings.options_of(name).api != "responses"
-        and not (is_served and _provider(settings, name) == "")
+        name != DEMO and settings.options_of(name).api == "chat" and not (is_served and _provider(settings, name) == "")
         for name in names
     )
 
@@ -204,7 +203,7 @@ def _configured(settings: Settings, environ: Mapping[str, str]) -> list[Model]:
         known_as = name_at(name)
         if name == DEMO:
             models.append(DemoModel())
-        elif settings.options_of(name).api == "responses":
+        elif settings.options_of(name).api != "chat":
             models.append(_responses(settings, name, api_base, api_key, environ))
         elif api_base is not None and known_as is not None:
             models.append(_direct(settings, name, known_as, api_base, api_key))
@@ -242,15 +241,14 @@ def _responses(
         if provider not in RESPONSES_SERVERS:
             names = ", ".join(f"{each}/" for each in RESPONSES_SERVERS)
             raise ConfigurationError(
-                f"'{name};api=responses' needs CODEACT_MODEL_API_BASE, the address of a server that speaks the"
-                f" Responses API. Without it, names may begin with {names}.",
+                f"'{name};api={settings.options_of(name).api}' needs CODEACT_MODEL_API_BASE, the address of a server"
+                f" that speaks the Responses API. Without it, names may begin with {names}.",
                 param="CODEACT_MODELS",
             )
         api_base, variable = RESPONSES_SERVERS[provider]
         known_as, variables, api_key = rest or name, (variable,), api_key or environ.get(variable)
-    return ResponsesModel(
-        name, model=known_as, api_base=api_base, api_key=api_key, key_names=variables, **_timeouts(settings)
-    )
+    kind = ResponsesSocketModel if settings.options_of(name).api == "responses-ws" else ResponsesModel
+    return kind(name, model=known_as, api_base=api_base, api_key=api_key, key_names=variables, **_timeouts(settings))
 
 
 def _timeouts(settings: Settings) -> dict[str, Any]:

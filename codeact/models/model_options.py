@@ -7,7 +7,7 @@ from codeact.dialect.base import NAMES, Name
 
 __all__ = ["Api", "ModelOptions", "options_of"]
 
-Api = Literal["chat", "responses"]
+Api = Literal["chat", "responses", "responses-ws"]
 APIS: tuple[Api, ...] = get_args(Api)
 
 
@@ -15,8 +15,8 @@ APIS: tuple[Api, ...] = get_args(Api)
 class ModelOptions:
     """Options of one model. `dialect` None: CODEACT_DIALECT decides. `window_tokens` None: the model's adapter decides.
 
-    `api` is the API of the model's server. The dialect `freeform` exists only in the Responses API, so it sets that
-    too.
+    `api` is the API of the model's server; `responses-ws` is the Responses API over a WebSocket. The dialect `freeform`
+    exists only in the Responses API, so it sets that too.
     """
 
     dialect: Name | None = None
@@ -33,7 +33,8 @@ def options_of(configured: str) -> tuple[str, ModelOptions]:
         dialect = next((each for each in NAMES if each == value), None)
         api = next((each for each in APIS if each == value), None)
         if key == "dialect" and dialect is not None:
-            options = replace(options, dialect=dialect, api="responses" if dialect == "freeform" else options.api)
+            brings_api = dialect == "freeform" and options.api == "chat"
+            options = replace(options, dialect=dialect, api="responses" if brings_api else options.api)
         elif key == "api" and api is not None and not (options.dialect == "freeform" and api == "chat"):
             options = replace(options, api=api)
         elif key == "window" and value.isascii() and value.isdecimal() and 512 <= int(value[:12]) <= 10**8:

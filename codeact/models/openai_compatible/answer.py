@@ -8,7 +8,7 @@ from codeact.models.shared.chunks import NoChunk, decode
 from codeact.models.shared.reading import Reading
 from codeact.models.shared.sse import Events, TooLong
 
-__all__ = ["Answer", "BodyReading", "Completion"]
+__all__ = ["Answer", "Answering", "BodyReading", "Completion"]
 
 MAX_WHOLE_BYTES = 16_000_000
 MAX_ERROR_BYTES = 100_000
@@ -37,6 +37,21 @@ class BodyReading(Protocol):
 
     def end(self) -> list[ModelEvent]:
         """Called when the stream says that it is over; returns the events that were held back."""
+        ...
+
+
+class Answering(Protocol):
+    """Reads one answer, in the pieces in which it comes. `is_over`: nothing after this counts."""
+
+    @property
+    def is_over(self) -> bool: ...
+
+    def feed(self, piece: bytes) -> list[ModelEvent]:
+        """The model's events of one piece. Raises what `failure` explains."""
+        ...
+
+    def finish(self) -> list[ModelEvent]:
+        """The end of the answer. Raises what it means when the answer is not complete."""
         ...
 
 

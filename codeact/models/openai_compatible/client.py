@@ -5,7 +5,7 @@ It uses `POST /chat/completions` with SSE directly, at a small part of the CPU t
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,8 +13,9 @@ import msgspec
 from codeact import telemetry
 from codeact.loopback import is_loopback
 from codeact.model import ChatMessage, ModelEvent, Sampling, Usage
-from codeact.models.openai_compatible.answer import Answer
+from codeact.models.openai_compatible.answer import Answer, Answering
 from codeact.models.openai_compatible.errors import Refused, failure
+from codeact.models.openai_compatible.timed_reader import TimedReader
 from codeact.models.openai_compatible.tokenizer import ANSWER_BYTES, Tokenizer
 from codeact.models.openai_compatible.window import of_models, of_props
 from codeact.models.shared.errors import Endpoint
@@ -33,7 +34,6 @@ WINDOW_TIMEOUT_S = 2.0
 MOST_VALUES, DEEPEST = 50_000, 100
 """Limits for an answer about a model. A list of several hundred models is smaller."""
 
-TIMER_GRAIN_S = 0.05
 MAX_ERROR_BYTES = 100_000
 
 
@@ -87,9 +87,8 @@ class DirectModel:
             started = False
             first_token_at = clock() + self._timeouts.first_token_timeout_s
             try:
-                response = await self._respond(self._body(messages, sampling), first_token_at)
-                answer = self._answer()
-                with _TimedReader(response, first_token_at) as reader:
+                opened, answer = await self._open(messages, sampling, first_token_at)
+                with opened as reader:
                     while piece := await reader.read():
                         for event in answer.feed(piece):
                             started = True
@@ -127,7 +126,7 @@ class DirectModel:
         body = {"model": self._model, **self._form.request(messages, sampling)}
         return msgspec.json.encode({name: value for name, value in body.items() if value is not None})
 
-    def _answer(self) -> Answer:
+    def _answer(self) -> Answering:
         """Makes the parser for the body of one response."""
         return Answer()
 
@@ -157,6 +156,11 @@ class DirectModel:
     @property
     def _root(self) -> str:
         return self._base.removesuffix("/v1")
+
+    @property
+    def _is_local(self) -> bool:
+        """No proxy stands between us and a model on this machine."""
+        return is_loopback(urlsplit(self._url).hostname)
 
     async def _ollama_window(self) -> tuple[int | None, bool]:
         """Ollama's context length for the model, and whether it is exact (not the default); None if
@@ -195,13 +199,12 @@ class DirectModel:
         import aiohttp
 
         if self._session is None:
-            # No proxy for a model on this machine. We use our own timeouts, whose errors name the setting.
-            local = is_loopback(urlsplit(self._url).hostname)
+            # We use our own timeouts, whose errors name the setting.
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
-                trust_env=not local,
+                trust_env=not self._is_local,
             )
         return self._session
 
@@ -215,6 +218,19 @@ class DirectModel:
         }
         return await self._opened().post(self._url, data=body, headers=headers, allow_redirects=False)
 
+    async def _open(
+        self, messages: Sequence[ChatMessage], sampling: Sampling, deadline: float
+    ) -> tuple[TimedReader, Answering]:
+        """Asks, and gives what reads the answer. Raises like `_respond`. Cancelling ends the request."""
+        response = await self._respond(self._body(messages, sampling), deadline)
+
+        def leave() -> None:
+            if not response.content.at_eof():
+                response.close()
+
+        reader = TimedReader(response.content.readany, close=response.close, leave=leave, deadline=deadline)
+        return reader, self._answer()
+
     async def _respond(self, body: bytes, deadline: float) -> "aiohttp.ClientResponse":
         """Posts the request; returns the response with its body unread. Raises `Refused` for an error response."""
         try:
@@ -227,58 +243,6 @@ class DirectModel:
         except TimeoutError:
             raise self._timeouts.too_slow(started=False) from None
         return response
-
-
-class _TimedReader:
-    """Reads a response and closes it when the next piece is overdue, which is cheaper than a timeout around each read.
-
-    On exit, the response is closed unless it was read to its end.
-    """
-
-    def __init__(self, response: "aiohttp.ClientResponse", deadline: float) -> None:
-        self.is_over = False
-        self._response = response
-        self._deadline = deadline
-        self._reads = False
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_at(deadline, self._look)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        if not self._response.content.at_eof():
-            self._response.close()
-
-    def until(self, deadline: float) -> None:
-        """Sets a new deadline, in the event loop's time. Only time spent inside `read` can exceed it."""
-        self._deadline = deadline
-        if deadline < self._timer.when():
-            self._timer.cancel()
-            self._timer = self._loop.call_at(deadline, self._look)
-
-    async def read(self) -> bytes:
-        """Returns what has arrived since the last call; empty at the end, or when the deadline has passed."""
-        from aiohttp import ClientError
-
-        self._reads = True
-        try:
-            return await self._response.content.readany()
-        except ClientError:
-            if self.is_over:
-                return b""
-            raise
-        finally:
-            self._reads = False
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        if self._reads and now >= self._deadline:
-            self.is_over = True
-            self._response.close()
-        else:
-            self._timer = self._loop.call_at(max(self._deadline, now + TIMER_GRAIN_S), self._look)
 
 
 def _decoded(body: bytes) -> Any:

@@ -4,7 +4,6 @@ Fields that are not needed are ignored. A server may omit deltas and send whole 
 end. Items of a kind that has not appeared before are then taken from there.
 """
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,20 +11,27 @@ import msgspec
 
 from codeact.model import ModelEvent, ReasoningDelta, ReasoningKept, TextDelta, Usage
 from codeact.models.openai_compatible.errors import Refused, StreamBroken
+from codeact.models.responses_api.fields import (
+    ID_CHARS,
+    decoded,
+    id_of,
+    refused,
+    refused_by,
+    text_of,
+    thought_of,
+    usage_of,
+)
 from codeact.models.responses_api.request import may_go_back
 from codeact.models.shared.chat_messages import ITEMS
-from codeact.models.shared.chunks import LENIENT_BYTES, Call, Called, Chunk
+from codeact.models.shared.chunks import Call, Called, Chunk
 from codeact.models.shared.reading import Reading
-from sandbox_pool import json_size
 
 __all__ = ["ResponsesReading"]
 
-MOST_VALUES, DEEPEST = 50_000, 100
 MAX_ITEMS = 200
 MAX_REASONING_CHARS = 1_000_000
 """The limit for the reasoning of one reply that is sent back."""
 MAX_ERROR_BYTES = 100_000
-_STATUSES = {"rate_limit_exceeded": 429, "server_error": 500, "server_is_overloaded": 503, "slow_down": 429}
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 """The types of calls, and the field that holds their arguments."""
 
@@ -51,10 +57,11 @@ class ResponsesReading:
 
     def __init__(self) -> None:
         self._reading = Reading()
-        self._items: dict[tuple[int, str], _Item] = {}
+        self._items: dict[tuple[int | str, str], _Item] = {}
         self._thoughts: list[dict[str, Any]] = []
         self._reasoning_chars = 0
         self._calls = 0
+        self.response_id: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -67,7 +74,7 @@ class ResponsesReading:
     def event(self, data: bytes) -> list[ModelEvent]:
         """See `BodyReading.event`."""
         try:
-            event = _decoded(data)
+            event = decoded(data)
         except (ValueError, RecursionError) as error:
             raise StreamBroken(f"An event arrived that is not an event of a response: {error}.") from None
         if event is None:
@@ -79,7 +86,7 @@ class ResponsesReading:
     def whole(self, body: bytes) -> list[ModelEvent]:
         """See `BodyReading.whole`."""
         try:
-            answer = _decoded(body)
+            answer = decoded(body)
         except (ValueError, RecursionError):
             raise Refused(200, body[:MAX_ERROR_BYTES]) from None
         if not isinstance(answer, dict) or not isinstance(answer.get("output"), list):
@@ -103,24 +110,28 @@ class ResponsesReading:
                 return self._thought(event)
             case "response.output_item.added":
                 return self._added(event)
+            case "response.created" | "response.queued" | "response.in_progress":
+                self.response_id = id_of(event)
             case "response.output_item.done":
-                return self._done(event.get("output_index"), event.get("item"))
+                return self._done(event)
             case "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled":
                 response = event.get("response")
                 if not isinstance(response, dict):
                     response = {}
+                self.response_id = id_of(event)
                 return self._end_of_response({"status": kind.removeprefix("response."), **response})
             case "error":
-                raise _refused(event.get("error") if isinstance(event.get("error"), dict) else event)
+                raise refused_by(event)
         return []
 
     # ---- items -----------------------------------------------------------------------------------------
 
     def _item(self, event: dict[str, Any], kind: str) -> _Item:
         """Finds the item of an event; creates it if the server has not announced it."""
-        index = event.get("output_index")
-        place = (index if isinstance(index, int) else -1, kind)
+        place = (_place(event), kind)
         item = self._items.get(place)
+        if item is None and isinstance(place[0], str) and "item" not in event:
+            item = next((last for last in reversed(self._items.values()) if last.kind == kind and not last.done), None)
         if item is None:
             if len(self._items) >= MAX_ITEMS:
                 raise StreamBroken(f"A response of over {MAX_ITEMS} items came.")
@@ -138,12 +149,13 @@ class ResponsesReading:
             return self._end_of_thought(0, announced.get("phase"))
         return []
 
-    def _done(self, index: Any, given: Any) -> list[ModelEvent]:
+    def _done(self, event: dict[str, Any]) -> list[ModelEvent]:
         """Reads a whole item; returns the events for the part that did not arrive as deltas."""
+        given = event.get("item")
         if not isinstance(given, dict):
             return []
         kind = str(given.get("type"))
-        item = self._item({"output_index": index}, kind)
+        item = self._item(event, kind)
         if item.done:
             return []
         item.done = True
@@ -151,7 +163,7 @@ class ResponsesReading:
             return self._reasoned(item, given)
         if kind == "message":
             events = self._end_of_thought(0, given.get("phase"))
-            return [*events, *self._text(item, _text_of(given)[item.sent :])]
+            return [*events, *self._text(item, text_of(given)[item.sent :])]
         if kind in _CALLS:
             events = self._begin_call(item, given)
             whole = given.get(_CALLS[kind])
@@ -199,7 +211,7 @@ class ResponsesReading:
     def _reasoned(self, item: _Item, given: dict[str, Any]) -> list[ModelEvent]:
         """A reasoning item is complete. It is held back until it is known what follows."""
         events: list[ModelEvent] = []
-        if not item.sent and (text := _thought_of(given)):
+        if not item.sent and (text := thought_of(given)):
             events = self._reading.read(Chunk([ReasoningDelta(text)]))
         opaque = {name: value for name, value in given.items() if name != "status" and value is not None}
         if may_go_back(opaque):
@@ -220,15 +232,15 @@ class ResponsesReading:
 
     def _end_of_response(self, response: dict[str, Any]) -> list[ModelEvent]:
         status, error = response.get("status"), response.get("error")
-        self._reading.usage = _usage(response.get("usage")) or self._reading.usage
+        self._reading.usage = usage_of(response.get("usage")) or self._reading.usage
         if status == "failed" or (isinstance(error, dict) and error):
-            raise _refused(error if isinstance(error, dict) else {"message": "The response failed."})
+            raise refused(error if isinstance(error, dict) else {"message": "The response failed."})
         events: list[ModelEvent] = []
         output = response.get("output")
         came = {item.kind for item in self._items.values() if item.sent or item.done}
         for index, item in enumerate(output[:MAX_ITEMS] if isinstance(output, list) else ()):
             if isinstance(item, dict) and item.get("type") not in came:
-                events += self._done(index, item)
+                events += self._done({"output_index": index, "item": item})
         details = response.get("incomplete_details")
         reason = details.get("reason") if isinstance(details, dict) else None
         if status == "incomplete":
@@ -238,55 +250,10 @@ class ResponsesReading:
         return [*events, *self._reading.read(Chunk(finish_reason=finish))]
 
 
-def _decoded(data: bytes) -> Any:
-    """Decodes JSON, also with half a surrogate pair, which some servers send. Raises `ValueError`."""
-    json_size.check(data, most=MOST_VALUES, depth=DEEPEST)
-    try:
-        return msgspec.json.decode(data)
-    except ValueError:
-        if len(data) > LENIENT_BYTES:
-            raise
-        return json.loads(data)
-
-
-def _refused(error: Any) -> Refused:
-    """Turns an error event into an HTTP error with the status that its code would have."""
-    code = error.get("code")
-    status = _STATUSES.get(code, 400) if isinstance(code, str) else 400
-    if code is None and error.get("type") == "server_error":
-        status = 500
-    return Refused(status, msgspec.json.encode({"error": error})) if status != 400 else Refused.of_event(error)
-
-
-def _text_of(message: dict[str, Any]) -> str:
-    parts = message.get("content")
-    parts = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-    texts = (part.get("text") or part.get("refusal") for part in parts)
-    return "".join(text for text in texts if isinstance(text, str))
-
-
-def _thought_of(item: dict[str, Any]) -> str:
-    for name in ("content", "summary"):
-        parts = item.get(name)
-        texts = [part.get("text") for part in (parts if isinstance(parts, list) else ()) if isinstance(part, dict)]
-        if text := "\n\n".join(text for text in texts if isinstance(text, str) and text):
-            return text
-    return ""
-
-
-def _usage(given: Any) -> Usage | None:
-    if not isinstance(given, dict):
-        return None
-    return Usage(
-        input_tokens=_count(given, "input_tokens"),
-        output_tokens=_count(given, "output_tokens"),
-        cached_tokens=_count(given.get("input_tokens_details"), "cached_tokens"),
-        reasoning_tokens=_count(given.get("output_tokens_details"), "reasoning_tokens"),
-    )
-
-
-def _count(given: Any, name: str) -> int:
-    value = given.get(name) if isinstance(given, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
-        return 0
-    return int(value)
+def _place(event: dict[str, Any]) -> int | str:
+    """Which item an event is of: its number, else its id."""
+    index, item = event.get("output_index"), event.get("item")
+    if isinstance(index, int):
+        return index
+    name = event.get("item_id") or (item.get("id") or item.get("call_id") if isinstance(item, dict) else None)
+    return name[:ID_CHARS] if isinstance(name, str) else -1

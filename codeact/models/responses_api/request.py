@@ -20,6 +20,7 @@ _SUMMARY = re.compile(r"reasoning\.summary|reasoning summar", re.IGNORECASE)
 _PHASE = re.compile(r"\bphase\b", re.IGNORECASE)
 _IMAGES = re.compile(r"output.{0,80}(?:image|must be a string|valid string|content part)|input_image", re.IGNORECASE)
 _FORMAT = re.compile(r"json_schema|json_object|text\.format|structured output", re.IGNORECASE)
+_PREVIOUS = re.compile(r"previous[_ ]response", re.IGNORECASE)
 _INSTRUCTIONS = re.compile(r"\binstructions\b", re.IGNORECASE)
 _WORDS_CHARS = 2_000
 
@@ -29,7 +30,8 @@ class ResponsesForm:
     """The form of requests that a server accepts. Optional fields that it has refused are left out.
 
     `encrypted`: ask for encrypted reasoning. `reasoning`, `phase`: send its own back. `summary`: ask for a summary of
-    the reasoning. `tool_images`: results of calls may contain images.
+    the reasoning. `tool_images`: results of calls may contain images. `continues`: over a WebSocket, continue from the
+    socket's last response.
     """
 
     encrypted: bool = True
@@ -39,12 +41,15 @@ class ResponsesForm:
     tool_images: bool = True
     instructions: bool = True
     answer_format: bool = True
+    continues: bool = True
 
     def after(self, words: str) -> "ResponsesForm | None":
         """The next form to try, if this error text refuses the current form; None if it refuses something else."""
         words = words[:_WORDS_CHARS]
         if not _IS_REFUSED.search(words):
             return None
+        if self.continues and _PREVIOUS.search(words):
+            return replace(self, continues=False)
         if self.encrypted and _ENCRYPTED.search(words):
             return replace(self, encrypted=False)
         if self.summary and _SUMMARY.search(words):

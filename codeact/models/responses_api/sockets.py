@@ -1,0 +1,207 @@
+"""WebSockets to a server of the Responses API: opens them, keeps some between responses, ends them at once.
+
+One socket carries one response at a time, and the responses of any conversations one after the other.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, Self
+
+from codeact.models.openai_compatible.errors import Refused, StreamBroken
+from codeact.models.responses_api.fields import head_of
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection  # Imported where it is used: not every model needs it.
+    from websockets.exceptions import ConnectionClosed
+
+__all__ = ["MAX_FRAME_BYTES", "MAX_KEPT", "NoWebSocket", "Socket", "Sockets", "chain"]
+
+MAX_FRAME_BYTES = 4_000_000
+"""Of one event; the last one holds the whole answer."""
+MAX_QUEUED = 16
+"""Frames that are read ahead of us."""
+MAX_KEPT = 8
+"""Sockets of one model that wait for their next response."""
+LONGEST_S, LONGEST_IDLE_S = 50 * 60.0, 5 * 60.0
+"""How old a socket may be that is used once more, and how long it may have waited. OpenAI ends one after an hour."""
+REASON_CHARS = 200
+_STATUSES = {4401: 401, 4403: 403, 4429: 429, 1013: 503}
+"""Codes with which a server closes a socket, and what it would have answered over HTTP."""
+_LIMIT = "websocket_connection_limit_reached"
+
+
+class NoWebSocket(Exception):
+    """The server answered, and not with a WebSocket. `status` is that of its answer; 0 where it was no HTTP."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP status {status}")
+        self.status = status
+
+
+def chain(items: Sequence[bytes]) -> list[bytes]:
+    """A digest of each beginning of a conversation: the first is of no item, the last of all."""
+    whole = sha256()
+    digests = [whole.digest()]
+    for item in items:
+        whole.update(len(item).to_bytes(8, "big"))
+        whole.update(item)
+        digests.append(whole.digest())
+    return digests
+
+
+class Socket:
+    """One open socket. `holds` says which items the server still has, and `response_id` names them to it."""
+
+    def __init__(self, connection: "ClientConnection", now: float) -> None:
+        self.opened_at = self.idle_since = now
+        self.is_used = False
+        self.response_id: str | None = None
+        self._last_id: str | None = None
+        self._count = 0
+        self._digest = b""
+        self._connection = connection
+        self._first: bytes | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection.state.name == "OPEN"
+
+    def remember(self, response_id: str | None, digests: Sequence[bytes]) -> None:
+        """The server has these items, the response's own among them. Without an id it has nothing."""
+        self.response_id, self._count, self._digest = response_id, len(digests) - 1, digests[-1]
+
+    def forget(self) -> None:
+        self.response_id = None
+
+    def holds(self, digests: Sequence[bytes]) -> int:
+        """How many items of this conversation the server has; 0 where it has another conversation."""
+        if self.response_id is None or len(digests) <= self._count or digests[self._count] != self._digest:
+            return 0
+        return self._count
+
+    async def begin(self, frame: bytes) -> None:
+        """Sends a request, and waits until the server says that it belongs to this one.
+
+        Raises like `receive`, and `StreamBroken` where a response before it is not over. Cancelling ends the socket.
+        """
+        try:
+            await self._send(frame)
+            first = await self.receive()
+            kind, response_id, code = head_of(first)
+            is_late = kind != "error" and (response_id is None or response_id == self._last_id)
+            if self.is_used and (is_late or code == _LIMIT):
+                raise StreamBroken("The server's socket serves no further response.")
+        except BaseException:
+            self.abort()
+            raise
+        self.is_used, self._last_id, self._first = True, response_id or self._last_id, first
+
+    async def receive(self) -> bytes:
+        """The next event. Raises `Refused` and `StreamBroken`; nothing else where the server ends the socket."""
+        from websockets.exceptions import ConnectionClosed
+
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        try:
+            while True:
+                if frame := await self._connection.recv(decode=False):
+                    return frame
+        except ConnectionClosed as error:
+            raise _ended(error) from None
+
+    def abort(self) -> None:
+        """Ends the connection at once, without a word. Idempotent."""
+        self._connection.transport.abort()
+
+    async def _send(self, frame: bytes) -> None:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            await self._connection.send(frame, text=True)
+        except ConnectionClosed as error:
+            raise _ended(error) from None
+
+
+def _ended(error: "ConnectionClosed") -> Refused | StreamBroken:
+    """Why the server ended the socket, or we did."""
+    received, sent = error.rcvd, error.sent
+    if received is None:
+        too_long = sent is not None and sent.code == 1009
+        return StreamBroken(
+            f"An event of over {MAX_FRAME_BYTES:,} bytes came." if too_long else "The connection ended."
+        )
+    reason = received.reason[:REASON_CHARS]
+    if (status := _STATUSES.get(received.code)) is not None:
+        return Refused(status, (reason or f"The socket was closed with {received.code}").encode())
+    said = f": {reason}" if reason else ""
+    return StreamBroken(f"The server closed the socket before the answer was complete ({received.code:d}{said}).")
+
+
+class Sockets:
+    """The sockets of one model. At most `MAX_KEPT` wait for a next response; those in use have no number here."""
+
+    def __init__(self, url: str, headers: Callable[[], Mapping[str, str]], *, direct: bool) -> None:
+        self._url = "ws" + url.removeprefix("http")
+        self._headers = headers
+        self._direct = direct
+        self._idle: list[Socket] = []
+        self._clock = asyncio.get_running_loop().time
+
+    def kept(self, digests: Sequence[bytes]) -> Socket | None:
+        """A socket that waits: the one whose server holds most of this conversation, else the oldest one, if no
+        further one may be kept. None: open one."""
+        now = self._clock()
+        for socket in self._idle[:]:
+            too_old = now - socket.opened_at > LONGEST_S or now - socket.idle_since > LONGEST_IDLE_S
+            if too_old or not socket.is_open:
+                self._idle.remove(socket)
+                socket.abort()
+        best = max(self._idle, key=lambda socket: socket.holds(digests), default=None)
+        if best is not None and not best.holds(digests):
+            free = next((socket for socket in self._idle if socket.response_id is None), None)
+            best = free or (self._idle[0] if len(self._idle) >= MAX_KEPT else None)
+        if best is not None:
+            self._idle.remove(best)
+        return best
+
+    async def opened(self) -> Socket:
+        """A new socket. Raises `NoWebSocket`, and `OSError` where nobody answers. Cancelling ends it."""
+        from websockets.asyncio.client import connect
+        from websockets.exceptions import InvalidHandshake, InvalidStatus
+
+        class Connecting(connect):
+            def process_redirect(self, exc: Exception) -> Exception:
+                return exc  # Nobody else gets to see the key.
+
+        try:
+            connection = await Connecting(
+                self._url,
+                additional_headers=dict(self._headers()),
+                user_agent_header=None,
+                compression=None,
+                proxy=None if self._direct else True,
+                open_timeout=None,
+                max_size=MAX_FRAME_BYTES,
+                max_queue=MAX_QUEUED,
+            )
+        except InvalidStatus as error:
+            raise NoWebSocket(error.response.status_code) from None
+        except InvalidHandshake:
+            raise NoWebSocket(0) from None
+        return Socket(connection, self._clock())
+
+    def keep(self, socket: Socket) -> None:
+        """Takes a socket back whose response is over."""
+        if not socket.is_open or len(self._idle) >= MAX_KEPT:
+            socket.abort()
+            return
+        socket.idle_since = self._clock()
+        self._idle.append(socket)
+
+    def close(self) -> Self:
+        """Ends those that wait. Idempotent."""
+        while self._idle:
+            self._idle.pop().abort()
+        return self
