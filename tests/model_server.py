@@ -16,10 +16,10 @@ tests; any thread may add replies.
 
 import asyncio
 import json
-import queue
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeVar
@@ -28,6 +28,7 @@ import uvicorn
 
 from tests.provider_streams import AnthropicStream, GeminiStream, refusal_by_anthropic, refusal_by_gemini
 from tests.responses_server import ResponseStream, refusal_of
+from tests.responses_socket import serve
 
 __all__ = ["DROP", "CallPiece", "Gate", "Kept", "ModelServer", "Request", "Thought", "outcome"]
 
@@ -100,12 +101,13 @@ class _Reply:
 
 @dataclass(frozen=True)
 class Request:
-    """One received request for a completion."""
+    """One received request for a completion. `continues`: it named a response that its socket had kept."""
 
     body: dict[str, Any]
     headers: dict[str, str]
     ended: Future[Literal["finished", "disconnected"]] = field(default_factory=Future)
     api: str = "chat/completions"
+    continues: bool = False
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -122,7 +124,9 @@ async def outcome(future: Future[T], timeout_s: float = 10.0) -> T:
 class ModelServer:
     """The server. `base_url` is for `CODEACT_MODEL_API_BASE`; `/v1/models` and Ollama's `/api/tags` list `models`.
 
-    `routes` maps further paths to functions, which get the JSON of a request and return a status and JSON.
+    `routes` maps further paths to functions, which get the JSON of a request and return a status and JSON. `upgrade` is
+    the status that refuses a WebSocket, 101 for none; `keeps`: a socket continues from its newest response; `sockets`
+    counts the sockets that were opened.
     """
 
     def __init__(self, *, models: tuple[str, ...] = ("scripted",), owned_by: str = "tests") -> None:
@@ -130,7 +134,8 @@ class ModelServer:
         self.models = models
         self.owned_by = owned_by
         self.routes: dict[str, Callable[[Any], tuple[int, Any]]] = {}
-        self._replies: queue.SimpleQueue[_Reply] = queue.SimpleQueue()
+        self.upgrade, self.keeps, self.sockets = 101, True, 0
+        self._replies: deque[_Reply] = deque()
         self._socket = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
             self._app, interface="asgi3", lifespan="off", log_config=None, timeout_graceful_shutdown=1
@@ -169,16 +174,19 @@ class ModelServer:
 
         A stream of the Responses API ends with the `error`, if given.
         """
-        self._replies.put(_Reply(steps, usage, finish, status, error, headers or {}, page))
+        self._replies.append(_Reply(steps, usage, finish, status, error, headers or {}, page))
 
     def reset(self) -> None:
-        """Removes all requests, replies and further paths."""
+        """Removes all requests, replies and further paths; sockets are accepted again, and counted from 0."""
         self.requests.clear()
+        self.upgrade, self.keeps, self.sockets = 101, True, 0
         self.routes.clear()
-        while not self._replies.empty():
-            self._replies.get_nowait()
+        self._replies.clear()
 
     async def _app(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._socket_app(scope, receive, send)
+            return
         body = await _body(receive)
         if scope["path"] in self.routes:
             await _respond(send, *self.routes[scope["path"]](json.loads(body) if body else None))
@@ -195,25 +203,78 @@ class ModelServer:
         else:
             await _respond(send, 404, {"error": {"message": f"no {scope['path']} here"}})
 
+    async def _socket_app(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        status = self.upgrade if _api(scope["path"]) == "responses" else 404
+        if self._replies and self._replies[0].page is not None:
+            status = 200
+        await receive()
+        if status != 101:
+            await send({"type": "websocket.http.response.start", "status": status, "headers": []})
+            await send({"type": "websocket.http.response.body", "body": b"no"})
+            return
+        self.sockets += 1
+        await send({"type": "websocket.accept"})
+        early: list[Message] = []
+
+        async def watch() -> Message:
+            message = await receive()
+            if message["type"] == "websocket.receive":
+                early.append(message)  # The client asks again before we have seen that the answer is over.
+            return message
+
+        async def take() -> Message:
+            return early.pop(0) if early else await receive()
+
+        async def answer(
+            body: dict[str, Any], continues: bool, response_id: str, write: Callable[[Message], Awaitable[None]]
+        ) -> list[Message]:
+            request = Request(body, headers, api="responses", continues=continues)
+            self.requests.append(request)
+            reply = self._replies.popleft()
+            output: list[Message] = []
+
+            async def play() -> None:
+                if reply.status != 200:
+                    about = {"error": reply.error, "headers": reply.headers}
+                    await write({"type": "error", "status": reply.status, **about})
+                    return
+                custom = any(tool["type"] == "custom" for tool in body.get("tools", ()))
+                about = {"custom": custom, "usage": reply.usage, "response_id": response_id}
+                stream = ResponseStream(write, body["model"], **about)
+                await _play(reply, stream)
+                output.extend(stream.output)
+
+            await _until_left(request, play(), watch)
+            return output
+
+        await serve(take, send, answer, self.keeps)
+
     async def _complete(self, request: Request, receive: Receive, send: Send) -> None:
         try:
-            reply = self._replies.get_nowait()
-        except queue.Empty:
+            reply = self._replies.popleft()
+        except IndexError:
             await _respond(send, 500, {"error": {"message": "the script has no reply left"}})
             request.ended.set_result("finished")
             return
-        streaming = asyncio.create_task(
+        streaming = (
             _stream(reply, request.body, send)
             if request.api == "chat/completions"
             else _stream_items(reply, request.body, send, api=request.api)
         )
-        leaving = asyncio.create_task(_disconnected(receive))
-        await asyncio.wait({streaming, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        request.ended.set_result("finished" if streaming.done() else "disconnected")
-        streaming.cancel()
-        leaving.cancel()
-        if streaming.done():
-            streaming.result()
+        await _until_left(request, streaming, receive)
+
+
+async def _until_left(request: Request, streaming: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Streams until the end, or until the client leaves, and says which of both it was."""
+    task = asyncio.create_task(streaming)
+    leaving = asyncio.create_task(_disconnected(receive))
+    await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    request.ended.set_result("finished" if task.done() else "disconnected")
+    task.cancel()
+    leaving.cancel()
+    if task.done():
+        task.result()
 
 
 async def _stream(reply: _Reply, body: dict[str, Any], send: Send) -> None:
@@ -285,13 +346,24 @@ async def _stream_items(reply: _Reply, body: dict[str, Any], send: Send, *, api:
         stream = ResponseStream(write, body["model"], custom=custom, usage=reply.usage)
     else:
         stream = (AnthropicStream if api == "messages" else GeminiStream)(write, body.get("model", ""), reply.usage)
+    await _play(reply, stream, lambda: _start(send, 200, {"content-type": "text/event-stream", **reply.headers}))
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _play(
+    reply: _Reply,
+    stream: ResponseStream | AnthropicStream | GeminiStream,
+    start: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """The steps as events. Nothing is sent before the first step that is no gate."""
     started = False
     for step in (*reply.steps, None):
         if isinstance(step, Gate):
             await step.wait()
             continue
         if not started:
-            await _start(send, 200, {"content-type": "text/event-stream", **reply.headers})
+            if start is not None:
+                await start()
             await stream.begin()
             started = True
         match step:
@@ -309,7 +381,6 @@ async def _stream_items(reply: _Reply, body: dict[str, Any], send: Send, *, api:
         await stream.fail(reply.error)
     else:
         await stream.end(reply.finish)
-    await send({"type": "http.response.body", "body": b""})
 
 
 async def _chunk(
@@ -348,5 +419,5 @@ async def _body(receive: Receive) -> bytes:
 
 
 async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
+    while not (await receive())["type"].endswith(".disconnect"):
         pass

@@ -46,20 +46,22 @@ class _Open:
 class ResponseStream:
     """Streams one response. Consecutive steps of one kind form one item."""
 
-    def __init__(self, write: Write, model: str, *, custom: bool, usage: dict[str, Any] | None) -> None:
+    def __init__(
+        self, write: Write, model: str, *, custom: bool, usage: dict[str, Any] | None, response_id: str = "resp_1"
+    ) -> None:
         self._write = write
         self._usage = usage
         self._custom = custom
         self._number = 0
-        self._output: list[dict[str, Any]] = []
+        self.output: list[dict[str, Any]] = []
         self._open: _Open | None = None
         self._call = -1
         self._response: dict[str, Any] = {
-            "id": "resp_1",
+            "id": response_id,
             "object": "response",
             "created_at": 1.0,
             "model": model,
-            "output": self._output,
+            "output": self.output,
             "parallel_tool_calls": True,
             "tool_choice": "auto",
             "tools": [],
@@ -146,11 +148,11 @@ class ResponseStream:
         if self._open is not None and self._open.item["type"] == kind:
             return self._open
         await self.close()
-        index = len(self._output)
+        index = len(self.output)
         item = {"type": kind, "id": f"item_{index}", **fields}
         if kind != "custom_tool_call":
             item["status"] = "in_progress"
-        self._output.append(item)
+        self.output.append(item)
         self._open = _Open(index, item)
         await self._emit("response.output_item.added", output_index=index, item=item)
         return self._open

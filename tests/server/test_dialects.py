@@ -20,7 +20,7 @@ DIALECTS = ("tags", "tool_call")
 CONFORMING = [
     *(("direct", dialect) for dialect in DIALECTS),
     *(("litellm", dialect) for dialect in DIALECTS),
-    *(("responses", dialect) for dialect in (*DIALECTS, "freeform")),
+    *((api, dialect) for api in ("responses", "socket") for dialect in (*DIALECTS, "freeform")),
 ]
 """Every way to ask a model, with each dialect that it carries."""
 ENDS = ("response.completed", "response.incomplete", "response.failed", "error")
@@ -44,11 +44,11 @@ def _fresh_script(model_server: ModelServer) -> Iterator[None]:
 def conforming(make_server: Callable[..., Running], model_server: ModelServer) -> Running:
     """A server whose models are what `model_server` says, each asked in another way.
 
-    `openai/scripted` and `openai/other` are asked directly, `openai/responses` by the Responses API, and
-    `deepseek/scripted` through litellm.
+    `openai/scripted` and `openai/other` are asked directly, `openai/responses` by the Responses API, `openai/socket` so
+    over a WebSocket, and `deepseek/scripted` through litellm.
     """
     server = make_server(
-        models="openai/scripted,openai/other,openai/responses;api=responses",
+        models="openai/scripted,openai/other,openai/responses;api=responses,openai/socket;api=responses-ws",
         model=None,
         model_api_base=model_server.base_url,
         model_api_key="test",
@@ -73,6 +73,10 @@ class Script:
         self.server = server
         self.dialect = dialect
         self.model = model
+
+    @property
+    def speaks_responses(self) -> bool:
+        return self.model in ("openai/responses", "openai/socket")
 
     def acts(self, prose: str, *pieces: str | Gate, call_id: str = "call_a", usage: Event | None = None) -> None:
         """A reply with prose and one block, whose code comes in pieces."""
@@ -110,7 +114,7 @@ def script(request: pytest.FixtureRequest, model_server: ModelServer) -> Script:
     adapter, dialect = request.param
     if adapter == "litellm":
         return Script(model_server, dialect, "deepseek/scripted")
-    return Script(model_server, dialect, {"direct": "openai/scripted", "responses": "openai/responses"}[adapter])
+    return Script(model_server, dialect, "openai/scripted" if adapter == "direct" else f"openai/{adapter}")
 
 
 def ask(socket: ClientConnection, text: str, dialect: str, **more: Any) -> list[Event]:
@@ -227,7 +231,7 @@ def test_prompts_only_grow_within_an_answer_and_across_turns(socket: ClientConne
         assert said[2] == " It is 42 and 49.\n"
         return
     assert said[:3] == ["  I compute it.", "\n\nOnce more.\n", " It is 42 and 49.\n"]
-    if script.model == "openai/responses":
+    if script.speaks_responses:
         calls = [
             item
             for item in prompts[-1]
@@ -246,7 +250,7 @@ def test_reasoning_goes_back_between_blocks_and_turns_in_the_form_of_its_api(
     socket: ClientConnection, script: Script
 ) -> None:
     """What a server sent of its model's reasoning is in each later prompt, once for each time it was sent."""
-    responses = script.model == "openai/responses"
+    responses = script.speaks_responses
 
     def thinks(number: int) -> Kept:
         return Kept(
@@ -294,7 +298,7 @@ def test_a_stop_is_sent_with_tags_and_tools_with_calls(socket: ClientConnection,
     script.ask(socket, "hi")
     body = script.server.requests[0].body
     if script.dialect == "tags":
-        assert body.get("stop") == (None if script.model == "openai/responses" else ["</execute>"])
+        assert body.get("stop") == (None if script.speaks_responses else ["</execute>"])
         assert "tools" not in body
     else:
         assert "stop" not in body

@@ -7,6 +7,7 @@ Where the server has no WebSocket it is asked over HTTP instead, and the log say
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -65,34 +66,37 @@ class ResponsesSocketModel(ResponsesModel):
         del body["stream"]
         items = [msgspec.json.encode(item) for item in body["input"]]
         digests = chain(items)
-        socket = await self._begun(body, items, digests)
+        sockets, socket = self._opened_sockets(), await self._begun(body, items, digests)
         answer = _SocketAnswer(sampling, form)
 
         def leave() -> None:
             if not answer.is_over:
-                socket.abort()
+                sockets.drop(socket)
                 return
             if answer.reply is None:
                 socket.forget()
             else:
                 reply = [msgspec.json.encode(item) for item in answer.reply]
                 socket.remember(answer.response_id, chain([*items, *reply]))
-            self._opened_sockets().keep(socket)
+            sockets.keep(socket)
 
         return TimedReader(socket.receive, close=socket.abort, leave=leave, deadline=deadline), answer
 
     async def _begun(self, body: dict[str, Any], items: list[bytes], digests: list[bytes]) -> Socket:
         """A socket on which the server has begun to answer. One that was kept may have ended meanwhile."""
         sockets = self._opened_sockets()
-        while (kept := sockets.kept(digests)) is not None:
-            held = kept.holds(digests) if self._responses_form.continues else 0
-            try:
-                await kept.begin(_frame(body, items[held:], kept.response_id if held else None))
-                return kept
-            except (Refused, StreamBroken):
-                continue
-        socket = await sockets.opened()
-        await socket.begin(_frame(body, items, None))
+        while (socket := sockets.kept(digests)) is not None:
+            held = socket.holds(digests) if self._responses_form.continues else 0
+            with suppress(Refused, StreamBroken):
+                return await self._begin(socket, _frame(body, items[held:], socket.response_id if held else None))
+        return await self._begin(await sockets.opened(), _frame(body, items, None))
+
+    async def _begin(self, socket: Socket, frame: bytes) -> Socket:
+        try:
+            await socket.begin(frame)
+        except BaseException:
+            self._opened_sockets().drop(socket)
+            raise
         return socket
 
     def _opened_sockets(self) -> Sockets:

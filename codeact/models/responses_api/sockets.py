@@ -6,7 +6,7 @@ One socket carries one response at a time, and the responses of any conversation
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from codeact.models.openai_compatible.errors import Refused, StreamBroken
 from codeact.models.responses_api.fields import head_of
@@ -22,7 +22,7 @@ MAX_FRAME_BYTES = 4_000_000
 MAX_QUEUED = 16
 """Frames that are read ahead of us."""
 MAX_KEPT = 8
-"""Sockets of one model that wait for their next response."""
+"""Sockets of one model that are open between responses."""
 LONGEST_S, LONGEST_IDLE_S = 50 * 60.0, 5 * 60.0
 """How old a socket may be that is used once more, and how long it may have waited. OpenAI ends one after an hour."""
 REASON_CHARS = 200
@@ -83,18 +83,15 @@ class Socket:
     async def begin(self, frame: bytes) -> None:
         """Sends a request, and waits until the server says that it belongs to this one.
 
-        Raises like `receive`, and `StreamBroken` where a response before it is not over. Cancelling ends the socket.
+        Raises like `receive`, and `StreamBroken` where a response before it is not over. After an exception the socket
+        is of no use any more.
         """
-        try:
-            await self._send(frame)
-            first = await self.receive()
-            kind, response_id, code = head_of(first)
-            is_late = kind != "error" and (response_id is None or response_id == self._last_id)
-            if self.is_used and (is_late or code == _LIMIT):
-                raise StreamBroken("The server's socket serves no further response.")
-        except BaseException:
-            self.abort()
-            raise
+        await self._send(frame)
+        first = await self.receive()
+        kind, response_id, code = head_of(first)
+        is_late = kind != "error" and (response_id is None or response_id == self._last_id)
+        if self.is_used and (is_late or code == _LIMIT):
+            raise StreamBroken("The server's socket serves no further response.")
         self.is_used, self._last_id, self._first = True, response_id or self._last_id, first
 
     async def receive(self) -> bytes:
@@ -140,18 +137,24 @@ def _ended(error: "ConnectionClosed") -> Refused | StreamBroken:
 
 
 class Sockets:
-    """The sockets of one model. At most `MAX_KEPT` wait for a next response; those in use have no number here."""
+    """The sockets of one model. At most `MAX_KEPT` wait for a next response; those in use have no bound here.
+
+    Each one that `kept` or `opened` hands out comes back by `keep`, or by `drop`, which ends it.
+    """
 
     def __init__(self, url: str, headers: Callable[[], Mapping[str, str]], *, direct: bool) -> None:
         self._url = "ws" + url.removeprefix("http")
         self._headers = headers
         self._direct = direct
         self._idle: list[Socket] = []
+        self._used: set[Socket] = set()
         self._clock = asyncio.get_running_loop().time
 
     def kept(self, digests: Sequence[bytes]) -> Socket | None:
-        """A socket that waits: the one whose server holds most of this conversation, else the oldest one, if no
-        further one may be kept. None: open one."""
+        """A socket that waits and whose server holds this conversation, or no other; None: open one.
+
+        Where no further one may be kept, it is the one that has waited longest.
+        """
         now = self._clock()
         for socket in self._idle[:]:
             too_old = now - socket.opened_at > LONGEST_S or now - socket.idle_since > LONGEST_IDLE_S
@@ -161,9 +164,11 @@ class Sockets:
         best = max(self._idle, key=lambda socket: socket.holds(digests), default=None)
         if best is not None and not best.holds(digests):
             free = next((socket for socket in self._idle if socket.response_id is None), None)
-            best = free or (self._idle[0] if len(self._idle) >= MAX_KEPT else None)
+            is_full = len(self._idle) + len(self._used) >= MAX_KEPT
+            best = free or (self._idle[0] if is_full else None)
         if best is not None:
             self._idle.remove(best)
+            self._used.add(best)
         return best
 
     async def opened(self) -> Socket:
@@ -190,18 +195,25 @@ class Sockets:
             raise NoWebSocket(error.response.status_code) from None
         except InvalidHandshake:
             raise NoWebSocket(0) from None
-        return Socket(connection, self._clock())
+        socket = Socket(connection, self._clock())
+        self._used.add(socket)
+        return socket
 
     def keep(self, socket: Socket) -> None:
-        """Takes a socket back whose response is over."""
+        """Takes back a socket whose response is over."""
         if not socket.is_open or len(self._idle) >= MAX_KEPT:
-            socket.abort()
+            self.drop(socket)
             return
+        self._used.discard(socket)
         socket.idle_since = self._clock()
         self._idle.append(socket)
 
-    def close(self) -> Self:
+    def drop(self, socket: Socket) -> None:
+        """Ends a socket at once. Idempotent."""
+        self._used.discard(socket)
+        socket.abort()
+
+    def close(self) -> None:
         """Ends those that wait. Idempotent."""
         while self._idle:
             self._idle.pop().abort()
-        return self

@@ -13,6 +13,7 @@ from codeact.models.litellm.client import LiteLLMModel
 from codeact.models.litellm.client import close as close_litellm
 from codeact.models.openai_compatible.client import DirectModel
 from codeact.models.responses_api.client import ResponsesModel
+from codeact.models.responses_api.socket_client import ResponsesSocketModel
 from tests.model_server import DROP, Gate, ModelServer, Thought, outcome
 
 pytestmark = pytest.mark.anyio
@@ -49,7 +50,7 @@ async def adapters(kind: str) -> AsyncIterator[Adapter]:
     def make(api_base: str, **options: Any) -> Model:
         if kind == "litellm":
             return LiteLLMModel("scripted", api_base=api_base, **options)
-        adapter = ResponsesModel if kind == "responses" else DirectModel
+        adapter = {"responses": ResponsesModel, "socket": ResponsesSocketModel, "direct": DirectModel}[kind]
         made.append(adapter("scripted", model="scripted", api_base=api_base, **options))
         return made[-1]
 
@@ -59,7 +60,7 @@ async def adapters(kind: str) -> AsyncIterator[Adapter]:
     await close_litellm()
 
 
-@pytest.fixture(params=["litellm", "direct", "responses"])
+@pytest.fixture(params=["litellm", "direct", "responses", "socket"])
 async def adapter(request: pytest.FixtureRequest) -> AsyncIterator[Adapter]:
     async with adapters(request.param) as make:
         yield make
