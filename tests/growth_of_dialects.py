@@ -12,9 +12,10 @@ from codeact.dialect.history import rendered
 from codeact.dialect.images import size_px
 from codeact.dialect.tags import TagsReader
 from codeact.model import TextDelta, ToolCallDelta
+from codeact.models.responses_api.fields import head_of
 from codeact.models.responses_api.reading import ResponsesReading
 from codeact.models.shared.reasoning_fields import ReasoningFields
-from tests.growth import PIECES, TEXTS, Inputs, Reader
+from tests.growth import BYTES, PIECES, TEXTS, Inputs, Reader, contents
 
 __all__ = ["TABLE"]
 
@@ -88,6 +89,10 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
         {**TEXTS, "segments": lambda n: "/9j/" + "/wAA" * n},
     ),
     "codeact.agent.answer_format.checked": (lambda text: checked(text, e.JsonObjectFormat()), TEXTS),
+    "codeact.models.responses_api.fields.head_of": (
+        head_of,
+        {**BYTES, **contents('{"type":"response.created","response":{"id":', "}}")},
+    ),
     "codeact.models.responses_api.reading.ResponsesReading": (response, PIECES),
     "codeact.models.shared.reasoning_fields.ReasoningFields": (kept, PIECES),
 }

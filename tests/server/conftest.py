@@ -14,6 +14,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from codeact.models.litellm.client import LiteLLMModel
 from codeact.server.app import create_app
 from codeact.server.serve import Server, uvicorn_config
 from codeact.server.services import Services
@@ -142,3 +143,24 @@ def scripted(make_server: Callable[..., Running], model_server: ModelServer) -> 
         model_token_timeout_s=5.0,
         model_retries=1,
     )
+
+
+@pytest.fixture(scope="session")
+def conforming(make_server: Callable[..., Running], model_server: ModelServer) -> Running:
+    """A server whose models are what `model_server` says, each asked in another way.
+
+    `openai/scripted` and `openai/other` are asked directly, `openai/responses` by the Responses API, `openai/socket` so
+    over a WebSocket, and `deepseek/scripted` through litellm. They may pause for minutes.
+    """
+    server = make_server(
+        models="openai/scripted,openai/other,openai/responses;api=responses,openai/socket;api=responses-ws",
+        model=None,
+        model_api_base=model_server.base_url,
+        model_api_key="test",
+        model_token_timeout_s=600,
+        model_retries=1,
+    )
+    assert server.state.models.started is not None
+    model = LiteLLMModel("deepseek/scripted", api_base=model_server.base_url, api_key="test", retries=0)
+    server.state.models.started.value._models[model.name] = model
+    return server

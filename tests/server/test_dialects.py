@@ -11,7 +11,6 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from codeact.dialect import silent_thinkers
-from codeact.models.litellm.client import LiteLLMModel
 from tests.asking import INCLUDE, frame
 from tests.model_server import CallPiece, Gate, Kept, ModelServer, Request, Step, Thought
 from tests.server.conftest import Running
@@ -38,26 +37,6 @@ def _fresh_script(model_server: ModelServer) -> Iterator[None]:
     model_server.reset()
     yield
     model_server.reset()
-
-
-@pytest.fixture(scope="session")
-def conforming(make_server: Callable[..., Running], model_server: ModelServer) -> Running:
-    """A server whose models are what `model_server` says, each asked in another way.
-
-    `openai/scripted` and `openai/other` are asked directly, `openai/responses` by the Responses API, `openai/socket` so
-    over a WebSocket, and `deepseek/scripted` through litellm.
-    """
-    server = make_server(
-        models="openai/scripted,openai/other,openai/responses;api=responses,openai/socket;api=responses-ws",
-        model=None,
-        model_api_base=model_server.base_url,
-        model_api_key="test",
-        model_retries=1,
-    )
-    assert server.state.models.started is not None
-    model = LiteLLMModel("deepseek/scripted", api_base=model_server.base_url, api_key="test", retries=0)
-    server.state.models.started.value._models[model.name] = model
-    return server
 
 
 @pytest.fixture

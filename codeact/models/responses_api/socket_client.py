@@ -71,6 +71,7 @@ class ResponsesSocketModel(ResponsesModel):
 
         def leave() -> None:
             if not answer.is_over:
+                socket.stop()
                 sockets.drop(socket)
                 return
             if answer.reply is None:
@@ -95,6 +96,7 @@ class ResponsesSocketModel(ResponsesModel):
         try:
             await socket.begin(frame)
         except BaseException:
+            socket.abort()
             self._opened_sockets().drop(socket)
             raise
         return socket

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from codeact.models.openai_compatible.errors import Refused, StreamBroken
 from codeact.models.responses_api.fields import head_of
 
@@ -25,6 +27,7 @@ MAX_KEPT = 8
 """Sockets of one model that are open between responses."""
 LONGEST_S, LONGEST_IDLE_S = 50 * 60.0, 5 * 60.0
 """How old a socket may be that is used once more, and how long it may have waited. OpenAI ends one after an hour."""
+STOP_S = 1.0
 REASON_CHARS = 200
 _STATUSES = {4401: 401, 4403: 403, 4429: 429, 1013: 503}
 """Codes with which a server closes a socket, and what it would have answered over HTTP."""
@@ -108,6 +111,18 @@ class Socket:
         except ConnectionClosed as error:
             raise _ended(error) from None
 
+    def stop(self) -> None:
+        """Ends the connection while a response runs. A server that knows `response.cancel` (ours) stops it then.
+
+        Elsewhere the end of the connection stops it. What cannot be sent within `STOP_S` is not sent.
+        """
+        if self._last_id is not None and self.is_open:
+            cancel = {"type": "response.cancel", "response_id": self._last_id}
+            self._connection.protocol.send_text(msgspec.json.encode(cancel))
+            self._connection.send_data()
+        self._connection.transport.close()
+        self._connection.loop.call_later(STOP_S, self.abort)
+
     def abort(self) -> None:
         """Ends the connection at once, without a word. Idempotent."""
         self._connection.transport.abort()
@@ -139,7 +154,7 @@ def _ended(error: "ConnectionClosed") -> Refused | StreamBroken:
 class Sockets:
     """The sockets of one model. At most `MAX_KEPT` wait for a next response; those in use have no bound here.
 
-    Each one that `kept` or `opened` hands out comes back by `keep`, or by `drop`, which ends it.
+    Each one that `kept` or `opened` hands out comes back by `keep`, or by `drop` once it was ended.
     """
 
     def __init__(self, url: str, headers: Callable[[], Mapping[str, str]], *, direct: bool) -> None:
@@ -201,17 +216,16 @@ class Sockets:
 
     def keep(self, socket: Socket) -> None:
         """Takes back a socket whose response is over."""
+        self.drop(socket)
         if not socket.is_open or len(self._idle) >= MAX_KEPT:
-            self.drop(socket)
+            socket.abort()
             return
-        self._used.discard(socket)
         socket.idle_since = self._clock()
         self._idle.append(socket)
 
     def drop(self, socket: Socket) -> None:
-        """Ends a socket at once. Idempotent."""
+        """Counts a socket no more. Idempotent."""
         self._used.discard(socket)
-        socket.abort()
 
     def close(self) -> None:
         """Ends those that wait. Idempotent."""
