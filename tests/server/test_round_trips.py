@@ -17,7 +17,7 @@ from tests.model_server import ModelServer
 from tests.server import conftest
 from tests.server.conftest import Running, in_thread, settings_of
 
-MOST, ATTEMPTS = 4, 5
+MOST, MOST_WHILE_IDLE, ATTEMPTS = 4, 3, 5
 asked_by: ContextVar[str | None] = ContextVar("asked_by", default=None)
 
 
@@ -128,7 +128,7 @@ Ask = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def ask(http: httpx.Client, traffic: Traffic, model_server: ModelServer) -> Ask:
-    def ask(*words: str, make: Callable[[], dict[str, Any]] = dict, **body: Any) -> dict[str, Any]:
+    def ask(*words: str, make: Callable[[], dict[str, Any]] = dict, most: int = MOST, **body: Any) -> dict[str, Any]:
         """The answer; asserts that its question cost no more than it may. `make` gives what is to be sent each time.
 
         What the server asks at the same time may by chance follow one another: the best of some attempts counts.
@@ -143,7 +143,7 @@ def ask(http: httpx.Client, traffic: Traffic, model_server: ModelServer) -> Ask:
             assert answer.json()["status"] == "completed", answer.text
             chain = traffic.in_a_row(question)
             assert traffic.created[question].what == "update events"
-            if len(chain) <= MOST:
+            if len(chain) <= most:
                 return dict(answer.json())
         raise AssertionError("\n".join(chain))
 
@@ -157,7 +157,7 @@ def test_a_new_conversation(ask: Ask) -> None:
 def test_a_conversation_of_several_turns(ask: Ask) -> None:
     conversation = ask("I look.\n<execute>\nprint(7)\n</execute>", "Seven.")["conversation"]["id"]
     for _ in range(3):
-        ask(conversation=conversation)
+        ask(conversation=conversation, most=MOST_WHILE_IDLE)
 
 
 def test_a_conversation_with_items_that_wait(ask: Ask, http: httpx.Client) -> None:
@@ -168,8 +168,8 @@ def test_a_conversation_with_items_that_wait(ask: Ask, http: httpx.Client) -> No
 
 def test_a_previous_response_and_a_branch(ask: Ask) -> None:
     first = ask()["id"]
-    ask(previous_response_id=first)
-    ask(previous_response_id=first)
+    ask(previous_response_id=first, most=MOST_WHILE_IDLE)
+    ask(previous_response_id=first, most=MOST_WHILE_IDLE)
 
 
 def test_a_whole_history(ask: Ask) -> None:

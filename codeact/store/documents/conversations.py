@@ -105,18 +105,32 @@ class ConversationDocument(VersionedDocument):
         collection = cls.get_pymongo_collection()
         while (stored := known or await collection.find_one(place)) is not None:
             known = None
-            cls.SCHEMA.check(stored)
-            document: Self = cls.model_validate(stored)
-            change(document)
-            document.label()
-            wanted = document.model_dump(exclude={"id", "revision"})
-            # A field that an older server did not write is missing in `stored`.
-            values = {name: value for name, value in wanted.items() if name not in stored or value != stored[name]}
-            same = {"_id": document.id, "revision": stored.get("revision")}
-            done = await collection.update_one(same, {"$set": values, "$inc": {"revision": 1}})
-            if done.matched_count:
+            if (document := await cls.change_known(stored, change)) is not None:
                 return document
         return None
+
+    @classmethod
+    async def change_known(cls, known: Mapping[str, Any], change: Callable[[Self], object]) -> Self | None:
+        """Applies `change` to the conversation as it was read, and stores the fields that differ.
+
+        Returns None, with nothing stored, if others have changed it since. Raises `StoredByNewerVersion`.
+        """
+        cls.SCHEMA.check(known)
+        document: Self = cls.model_validate(known)
+        change(document)
+        document.label()
+        wanted = document.model_dump(exclude={"id", "revision"})
+        # A field that an older server did not write is missing in `known`.
+        values = {name: value for name, value in wanted.items() if name not in known or value != known[name]}
+        same = {"_id": document.id, "revision": known.get("revision")}
+        done = await cls.get_pymongo_collection().update_one(same, {"$set": values, "$inc": {"revision": 1}})
+        return document if done.matched_count else None
+
+    @staticmethod
+    def is_idle(stored: Mapping[str, Any]) -> bool:
+        """Whether its latest question has been answered and nothing waits for the next one."""
+        begun_id = stored.get("begun_id")
+        return begun_id is not None and begun_id == stored.get("last_response_id") and not stored.get("pending")
 
     @classmethod
     def stand_in(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,6 +144,17 @@ class ConversationDocument(VersionedDocument):
         taken = {item.id for item in input_items}
         self.pending = [item for item in self.pending if item["id"] not in taken]
         self.words = begun(self.facets, self.words, response, messages)
+
+    def take_back(self, response_id: str, before: Mapping[str, Any]) -> None:
+        """Undoes `begin` of a response that could not be stored, unless another one has begun since.
+
+        `before` is what was stored until then. Search words of the question stay if others have changed them since.
+        """
+        if self.begun_id == response_id:
+            earlier = type(self).model_validate(before)
+            self.begun_id, self.facets.status = earlier.begun_id, earlier.facets.status
+            if self.revision == earlier.revision + 1:
+                self.facets, self.words, self.title = earlier.facets, earlier.words, earlier.title
 
     def end(self, response: Response) -> None:
         """Adds what is known of a response when it has ended, once, and makes it the last one."""

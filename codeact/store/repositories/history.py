@@ -6,6 +6,7 @@ Lists are ordered by the last activity, newest first unless asked otherwise. An 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -208,14 +209,17 @@ class History:
     async def reindex(self, *, everything: bool = False) -> int:
         """Recomputes the search fields of conversations with an old `version`, or of all if `everything`.
 
+        Also of those whose question was never stored, since its server died at that moment: they seem to be answering.
         Returns how many were rebuilt. It may run while the server works; after an interruption, the next call
         continues.
         """
-        done, last = 0, ""
-        while batch := await self._unindexed(last, everything=everything):
-            for conversation_id in batch:
-                done += await self._rebuilt(conversation_id)
-            last = batch[-1]
+        done = 0
+        for find in (partial(self._unindexed, everything=everything), self._never_begun):
+            last = ""
+            while batch := await find(last):
+                for conversation_id in batch:
+                    done += await self._rebuilt(conversation_id)
+                last = batch[-1]
         return done
 
     async def _rebuilt(self, conversation_id: str) -> bool:
@@ -238,6 +242,22 @@ class History:
     async def _unindexed(self, last: str, *, everything: bool) -> list[str]:
         place = {"_id": {"$gt": last}} | ({} if everything else {"version": {"$ne": VERSION}})
         found = self._conversations.get_pymongo_collection().find(place, {"_id": 1}).sort("_id", 1).limit(BATCH)
+        return [str(document["_id"]) async for document in found]
+
+    @operation
+    async def _never_begun(self, last: str) -> list[str]:
+        """Conversations after `last` that seem to be answering a response that is not there."""
+        seems_to_answer = {"labels": {"$in": ["status:queued", "status:in_progress"]}, "_id": {"$gt": last}}
+        begun = {"from": "responses", "localField": "begun_id", "foreignField": "_id", "as": "begun"}
+        stages: list[dict[str, Any]] = [
+            {"$match": seems_to_answer},
+            {"$sort": {"_id": 1}},
+            {"$project": {"begun_id": 1}},
+            {"$lookup": begun | {"pipeline": [{"$project": {"_id": 1}}]}},
+            {"$match": {"begun": []}},
+            {"$limit": BATCH},
+        ]
+        found = await self._conversations.get_pymongo_collection().aggregate(stages)
         return [str(document["_id"]) async for document in found]
 
     async def _rebuild(self, conversation_id: str) -> "ConversationDocument | None":

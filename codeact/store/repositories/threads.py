@@ -1,5 +1,5 @@
-"""Threads of responses: finds where a question attaches (one round trip), stores the new response there (two round
-trips), and reads the history before it.
+"""Threads of responses: finds where a question attaches (one round trip), stores the new response there (one round
+trip, or two while the last question is not answered), and reads the history before it.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -212,31 +212,64 @@ class Threads:
         root_id = response.id if at.previous is None else at.previous.root_id
         document = self._documents.responses.pack(response, input, owner=owner, root_id=root_id, process=self._holder)
         document.last_code = asdict(last_code) if last_code is not None else {}
-        insert = partial(self._documents.insert, document)
-        meanwhile = also or _nothing
-        if at.conversation is None and response.conversation is not None:
-            conversation = self._new(response.conversation.id, response, input, owner)
-            inserted, _, _ = await concurrently(insert, partial(self._documents.insert, conversation), meanwhile)
-        elif at.conversation is None:
+        insert, meanwhile = partial(self._documents.insert, document), also or _nothing
+        if at.conversation is not None:
+            await self._begin_in(at.conversation, response, input, insert, meanwhile)
+            return
+        if response.conversation is None:
             inserted, _ = await concurrently(insert, meanwhile)
         else:
+            conversation = self._new(response.conversation.id, response, input, owner)
+            inserted, _, _ = await concurrently(insert, partial(self._documents.insert, conversation), meanwhile)
+        await self._check_inserted(inserted, response.id)
+
+    async def _begin_in(
+        self,
+        known: Mapping[str, Any],
+        response: Response,
+        input: list[Input],
+        insert: Callable[[], Awaitable[bool]],
+        meanwhile: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`begin` in the conversation that was read as `known`.
+
+        A response is inserted only while no other one runs in the conversation, and then this one alone may change
+        what the conversation says of its latest question. While no question was under way, the conversation is changed
+        at the same time, and only if nothing has changed it since. If the insertion is refused, that is taken back.
+        """
+        conversations = self._documents.conversations
+        begin = methodcaller("begin", response, input)
+        changed, is_idle = None, conversations.is_idle(known)
+        if is_idle:
+            change = partial(conversations.change_known, known, begin)
+            inserted, changed, _ = await concurrently(insert, change, meanwhile)
+        else:
             inserted = await insert()
+        try:
+            await self._check_inserted(inserted, response.id)
+        except ConversationLocked:
+            if changed is not None:
+                await conversations.change({"_id": changed.id}, methodcaller("take_back", response.id, known))
+            raise
+        if changed is None:
+            place = {"_id": known["_id"], "deleted": False, "last_response_id": known.get("last_response_id")}
+            change = partial(conversations.change, place, begin, known=None if is_idle else known)
+            changed, _ = await concurrently(change, _nothing if is_idle else meanwhile)
+        if changed is None:
+            responses = self._documents.responses.get_pymongo_collection()
+            await responses.delete_one({"_id": response.id, "process": self._holder})
+            raise Moved
+
+    async def _check_inserted(self, inserted: bool, response_id: str) -> None:
+        """Raises `ConversationLocked` if it is not there. A call that is repeated finds that it has inserted it."""
         responses = self._documents.responses.get_pymongo_collection()
-        if not inserted and await responses.find_one({"_id": response.id}, {"_id": 1}) is None:
+        if not inserted and await responses.find_one({"_id": response_id}, {"_id": 1}) is None:
             raise ConversationLocked(
                 "The conversation is answering another request, at another server; wait for its end or cancel it. If"
                 f" that server has died, its answer is ended within {LEASE_S:g} s, and the conversation is free again.",
                 param="conversation",
                 retry_after_s=LEASE_S,
             )
-        if at.conversation is not None:
-            place = {"_id": at.conversation_id, "deleted": False, "last_response_id": at.last_response_id}
-            change = methodcaller("begin", response, input)
-            move_on = partial(self._documents.conversations.change, place, change, known=at.conversation)
-            moved_on, _ = await concurrently(move_on, meanwhile)
-            if moved_on is None:
-                await responses.delete_one({"_id": response.id, "process": self._holder})
-                raise Moved
 
     def _new(self, conversation_id: str, response: Response, input: list[Input], owner: str) -> "ConversationDocument":
         create = self._documents.conversations.pack
