@@ -24,6 +24,7 @@ from codeact.runs.resume_points import EphemeralResponses, ResumePoint
 from codeact.runs.sealed_compaction import conversation_of, opened_compactions
 from codeact.runs.sealed_reasoning import opened
 from codeact.store import Blob
+from codeact.store.missing import no_conversation
 from codeact.store.repositories.threads import Attachment
 from codeact.store.run_store import RunStore
 
@@ -71,7 +72,7 @@ class Preparation:
         if new_run.previous_response_id is None and new_run.conversation_id is None:
             conversation_id, at = await read_container()
             if at is None:
-                raise NotFound(f"There is no conversation '{conversation_id}'.", param="conversation")
+                raise no_conversation(conversation_id)
             return ResumePoint(at, workspace_id=conversation_id)
         (conversation_id, _), resume_point = await concurrently(read_container, self._named)
         if resume_point.workspace_id != conversation_id:

@@ -11,11 +11,11 @@ from datetime import datetime
 
 import anyio
 
-from codeact.errors import NotFound
 from codeact.events import FunctionCall, Input, Item, Response
 from codeact.events.last_code import LastCode, last_code
 from codeact.sealing import KEY_BYTES, Sealer
 from codeact.store.memory_files import MemoryBlobs, MemoryFiles
+from codeact.store.missing import no_container, no_conversation, no_response_to_continue
 from codeact.store.records import Blob, StoredResponse
 from codeact.store.repositories.event_batches import EventBatch, RunWrite
 from codeact.store.repositories.threads import Attachment, Link
@@ -46,11 +46,7 @@ class MemoryThreads:
         for conversation_id, thread in self._of(owner):
             if response_id in thread.responses:
                 return self._after(conversation_id, thread, response_id)
-        raise NotFound(
-            f"There is no response '{response_id}' to continue.",
-            param="previous_response_id",
-            code="previous_response_not_found",
-        )
+        raise no_response_to_continue(response_id)
 
     async def of_call(self, call_id: str, *, owner: str) -> Attachment | None:
         response_id = (await self.called([call_id], owner=owner)).get(call_id)
@@ -63,7 +59,7 @@ class MemoryThreads:
         return None
 
     async def of_container(self, container_id: str, *, owner: str) -> tuple[str, Attachment | None]:
-        raise NotFound(f"There is no container '{container_id}'.", param="container_id")
+        raise no_container(container_id)
 
     async def called(self, call_ids: Collection[str], *, owner: str) -> dict[str, str]:
         return {
@@ -134,7 +130,7 @@ class MemoryThreads:
     def _find(self, conversation_id: str, owner: str) -> _Thread:
         thread = self.conversations.get(conversation_id)
         if thread is None or thread.owner != owner:
-            raise NotFound(f"There is no conversation '{conversation_id}'.", param="conversation")
+            raise no_conversation(conversation_id)
         return thread
 
     def _of(self, owner: str) -> list[tuple[str, _Thread]]:

@@ -10,6 +10,7 @@ import anyio
 
 from codeact.errors import NotFound
 from codeact.ids import new_id
+from codeact.store.missing import no_blob
 from codeact.store.records import Blob, Container, ContainerFile
 
 __all__ = ["MemoryBlobs", "MemoryFiles"]
@@ -39,7 +40,7 @@ class MemoryBlobs:
         if sha256 in self._small:
             return self._small[sha256]
         if sha256 not in self._large:
-            raise NotFound(f"There is no blob '{sha256}'.", param="sha256")
+            raise no_blob(sha256)
         descriptor, media_type = self._large[sha256]
         return Blob(await anyio.to_thread.run_sync(_content, descriptor), media_type)
 

@@ -19,6 +19,7 @@ from codeact.ids import new_id
 from codeact.store.blobs import offload
 from codeact.store.database.operation import Operations, operation
 from codeact.store.database.uri import describe
+from codeact.store.missing import no_blob, no_conversation, no_response, no_response_to_continue
 from codeact.store.records import Blob, Conversation, StoredResponse
 from codeact.store.repositories.access import Access
 from codeact.store.repositories.blob_parts import BlobParts
@@ -123,7 +124,7 @@ class Store:
     async def get_conversation(self, conversation_id: str, *, owner: str) -> Conversation:
         document = await self._conversations.find_one({"_id": conversation_id, "owner": owner, "deleted": False})
         if document is None:
-            raise NotFound(f"There is no conversation '{conversation_id}'.", param="conversation")
+            raise no_conversation(conversation_id)
         return document.record()
 
     # ---- responses -----------------------------------------------------------------------------------
@@ -203,7 +204,7 @@ class Store:
     async def get_response(self, response_id: str, *, owner: str) -> StoredResponse:
         document = await self._responses.find_one({"_id": response_id, "owner": owner, "deleted": {"$ne": True}})
         if document is None:
-            raise NotFound(f"There is no response '{response_id}'.", param="response_id")
+            raise no_response(response_id)
         return (await self._documents.with_items([document]))[0]
 
     @operation
@@ -215,7 +216,7 @@ class Store:
         place = {"_id": response_id, "owner": owner}
         document = await self._responses.find_one(place)
         if document is None:
-            raise NotFound(f"There is no response '{response_id}'.", param="response_id")
+            raise no_response(response_id)
         conversation = document.response["conversation"]
         if conversation and not document.deleted:
             await self.sharing.rate(response_id, None, None, owner=owner)
@@ -264,7 +265,7 @@ class Store:
     async def get_blob(self, sha256: str, *, owner: str) -> Blob:
         parts = await self._blobs.find({"owner": owner, "sha256": sha256}).sort("part").to_list()
         if not parts or len(parts) < parts[0].parts:  # Some parts are missing while it is being stored.
-            raise NotFound(f"There is no blob '{sha256}'.", param="sha256")
+            raise no_blob(sha256)
         return Blob(b"".join(part.data for part in parts), parts[0].media_type)
 
     # ---- inside --------------------------------------------------------------------------------------
@@ -272,9 +273,5 @@ class Store:
     async def _link(self, response_id: str, owner: str) -> "TreeLink":
         link = await self._responses.link(response_id, owner=owner)
         if link is None:
-            raise NotFound(
-                f"There is no response '{response_id}' to continue.",
-                param="previous_response_id",
-                code="previous_response_not_found",
-            )
+            raise no_response_to_continue(response_id)
         return link

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from codeact.errors import NotFound
 from codeact.store.database.operation import Operations, operation
+from codeact.store.missing import no_blob
 from codeact.store.records import Blob
 
 if TYPE_CHECKING:
@@ -62,5 +63,5 @@ class BlobParts:
     async def _part(self, sha256: str, part: int, owner: str) -> "BlobDocument":
         found = await self._blobs.find_one({"owner": owner, "sha256": sha256, "part": part})
         if found is None:
-            raise NotFound(f"There is no blob '{sha256}'.", param="sha256")
+            raise no_blob(sha256)
         return found

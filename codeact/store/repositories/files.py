@@ -9,6 +9,7 @@ from codeact.ids import new_id
 from codeact.store.database.operation import Operations, operation
 from codeact.store.database.process import has_died
 from codeact.store.documents.schema import CONTAINER, FIELD
+from codeact.store.missing import no_container
 from codeact.store.records import Container, ContainerFile
 from codeact.store.repositories.response_leases import LEASE_S
 
@@ -144,7 +145,7 @@ class ContainerFiles:
     async def _container(self, container_id: str, owner: str) -> Container:
         found = await self._find([{"$match": {"_id": container_id, "owner": owner}}])
         if not found:
-            raise NotFound(f"There is no container '{container_id}'.", param="container_id")
+            raise no_container(container_id)
         return found[0]
 
     async def _find(self, stages: list[dict[str, Any]]) -> list[Container]:

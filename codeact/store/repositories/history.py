@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from codeact.errors import InvalidRequest, NotFound, StoreUnavailable
+from codeact.errors import InvalidRequest, StoreUnavailable
 from codeact.events import ConversationRef
 from codeact.ids import new_id
 from codeact.store.database.operation import Operations, operation
+from codeact.store.missing import no_conversation
 from codeact.store.records import Conversation, StoredResponse
 from codeact.store.search.query import Cursor, HistoryQuery, Term, terms, times
 from codeact.store.search.search_fields import VERSION
@@ -316,5 +317,5 @@ def _found(
     document: "ConversationDocument | None", conversation_id: str, *, param: str = "conversation"
 ) -> "ConversationDocument":
     if document is None:
-        raise NotFound(f"There is no conversation '{conversation_id}'.", param=param)
+        raise no_conversation(conversation_id, param=param)
     return document

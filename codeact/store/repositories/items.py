@@ -8,6 +8,7 @@ import msgspec
 from codeact.errors import InvalidRequest, NotFound
 from codeact.events import Input
 from codeact.store.database.operation import Operations, operation
+from codeact.store.missing import no_conversation
 from codeact.store.records import Conversation
 
 if TYPE_CHECKING:
@@ -123,5 +124,5 @@ class ConversationItems:
 
 def _found(document: "ConversationDocument | None", conversation_id: str) -> "ConversationDocument":
     if document is None:
-        raise NotFound(f"There is no conversation '{conversation_id}'.", param="conversation")
+        raise no_conversation(conversation_id)
     return document

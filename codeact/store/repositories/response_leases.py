@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from codeact.errors import NotFound
 from codeact.events import InputMessage
 from codeact.store.database.operation import Operations, operation
 from codeact.store.database.process import new_name
+from codeact.store.missing import no_response
 from codeact.store.repositories.run_writes import owned_by
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Leases:
         place = {"_id": response_id, "owner": owner, "deleted": {"$ne": True}}
         found = await self._responses.get_pymongo_collection().find_one(place, {"process": 1})
         if found is None:
-            raise NotFound(f"There is no response '{response_id}'.", param="response_id")
+            raise no_response(response_id)
         return found.get("process") is not None
 
     @operation

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from codeact.errors import NotFound
 from codeact.store.database.operation import Operations, operation
 from codeact.store.documents.schema import FIELD, SHARE
+from codeact.store.missing import no_response
 from codeact.store.records import Feedback, Share, StoredResponse
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Sharing:
         document = await self._documents.responses.find_one(place)
         conversation = document.response["conversation"] if document is not None else None
         if conversation is None:
-            raise NotFound(f"There is no response '{response_id}'.", param="response_id")
+            raise no_response(response_id)
         feedback = None
         if rating is None:
             await self._feedback.find({"_id": response_id}).delete()

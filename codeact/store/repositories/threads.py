@@ -9,12 +9,13 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from codeact.concurrency.concurrently import concurrently
-from codeact.errors import ConversationLocked, NotFound
+from codeact.errors import ConversationLocked
 from codeact.events import Input, Item, Response
 from codeact.events.last_code import LastCode
 from codeact.store.database.operation import Operations, operation
 from codeact.store.documents.reading import read_input, read_item, read_items
 from codeact.store.documents.schema import CONVERSATION, FIELD
+from codeact.store.missing import no_container, no_conversation, no_response_to_continue
 from codeact.store.repositories.response_leases import LEASE_S
 from codeact.store.repositories.thread_stages import LINK, UNREAD, Stages, conversation_of, last_response, response_of
 
@@ -83,7 +84,7 @@ class Threads:
         place = {"_id": conversation_id, "owner": owner, "deleted": False}
         found = await _first(self._documents.conversations, [{"$match": place}, *last_response()])
         if found is None:
-            raise NotFound(f"There is no conversation '{conversation_id}'.", param="conversation")
+            raise no_conversation(conversation_id)
         return _after_last(found)
 
     @operation
@@ -93,11 +94,7 @@ class Threads:
         stages: Stages = [{"$match": place}, {"$project": LINK}, *conversation_of(owner)]
         found = await _first(self._documents.responses, stages)
         if found is None:
-            raise NotFound(
-                f"There is no response '{response_id}' to continue.",
-                param="previous_response_id",
-                code="previous_response_not_found",
-            )
+            raise no_response_to_continue(response_id)
         return _after(found)
 
     @operation
@@ -125,7 +122,7 @@ class Threads:
         ]
         found = await _first(self._documents.containers, stages)
         if found is None:
-            raise NotFound(f"There is no container '{container_id}'.", param="container_id")
+            raise no_container(container_id)
         conversation = found["conversation"]
         return found["conversation_id"], _after_last(conversation[0]) if conversation else None
 
@@ -325,5 +322,5 @@ def _after(found: Mapping[str, Any]) -> Attachment:
     """
     conversation_id, conversations = found.get("conversation_id"), found["conversation"]
     if conversation_id is not None and not conversations:
-        raise NotFound(f"There is no conversation '{conversation_id}'.", param="conversation")
+        raise no_conversation(conversation_id)
     return Attachment(_link(found), conversations[0] if conversations else None)

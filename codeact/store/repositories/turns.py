@@ -8,6 +8,7 @@ from codeact.events import Input, Item
 from codeact.store.database.operation import Operations, operation
 from codeact.store.documents.reading import read_input
 from codeact.store.documents.schema import CONVERSATION, FIELD
+from codeact.store.missing import no_conversation
 from codeact.store.records import StoredResponse
 
 if TYPE_CHECKING:
@@ -134,5 +135,5 @@ class Turns:
         fields = {"pending": 1, "last_response_id": 1, FIELD: 1}
         found = await self._documents.conversations.get_pymongo_collection().find_one(place, fields)
         if found is None:
-            raise NotFound(f"There is no conversation '{conversation_id}'.", param="conversation")
+            raise no_conversation(conversation_id)
         return CONVERSATION.upgrade(found)
