@@ -1,4 +1,4 @@
-"""What hostile code may not use up: processes, memory, processors, disk, files, descriptors."""
+"""What hostile code must not use up: processes, memory, processors, disk, files, descriptors."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What hostile code may not reach of the host: its files, processes, sockets, network and secrets."""
+"""What hostile code must not reach on the host: its files, processes, sockets, network and secrets."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Path]:
 
 @pytest.fixture
 def listeners(tmp_path: Path, token: str) -> Iterator[dict[str, socket.socket]]:
-    """Servers of the host: on loopback, on a path, under an abstract name."""
+    """Servers on the host: on loopback, at a path, and with an abstract name."""
     kinds = {"port": socket.AF_INET, "path": socket.AF_UNIX, "abstract": socket.AF_UNIX}
     sockets = {name: socket.socket(family) for name, family in kinds.items()}
     sockets["port"].bind(("0.0.0.0", 0))

@@ -1,4 +1,4 @@
-"""What hostile code may not do to the server over its kernel's own connections."""
+"""What hostile code must not do to the server over its kernel's own connections."""
 
 import secrets
 from pathlib import Path
@@ -19,9 +19,9 @@ SOCKETS = {
     "process": {"directory": "/run/codeact", "prefix": "kernel"},
     "plain": {"directory": "/run/codeact", "prefix": "kernel"},
 }
-"""Where a kernel has its sockets, by the kind of backend."""
+"""Where a kernel has its sockets, by kind of backend."""
 GROWTH_MB = 150.0
-"""What a message of the largest allowed size may cost for a moment, several times over."""
+"""The temporary memory for a message of the largest allowed size, several times over."""
 
 
 async def test_forged_messages_touch_nothing_and_show_nothing(start: StartSandbox) -> None:

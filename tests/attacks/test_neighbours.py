@@ -1,4 +1,4 @@
-"""What hostile code may not reach of other sandboxes: files, processes, sockets, memory, their kernels' keys."""
+"""What hostile code must not reach in other sandboxes: files, processes, sockets, memory, their kernels' keys."""
 
 import secrets
 

@@ -1,4 +1,4 @@
-"""What hostile code may not do with output: fill the server's memory, starve others, or be more than data."""
+"""What hostile code must not do with output: fill the server's memory, starve others, or be more than data."""
 
 import pytest
 

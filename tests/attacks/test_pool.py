@@ -1,4 +1,4 @@
-"""What is left of the pool once its sandboxes were used for attacks: everything."""
+"""After its sandboxes were used for attacks, the pool is complete again."""
 
 from pathlib import Path
 from typing import Any

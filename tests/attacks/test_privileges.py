@@ -1,4 +1,4 @@
-"""What hostile code may not ask Linux for: namespaces, mounts, privileged calls, files and users."""
+"""What hostile code must not get from Linux: namespaces, mounts, privileged calls, files and users."""
 
 import platform
 

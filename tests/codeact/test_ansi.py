@@ -1,4 +1,4 @@
-"""Escape sequences are removed by one grammar."""
+"""One set of patterns removes escape sequences everywhere."""
 
 import pytest
 

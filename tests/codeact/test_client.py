@@ -1,4 +1,4 @@
-"""The client against a scripted server: what it sends, what it yields, how each failure is told."""
+"""The client with a scripted server: what it sends, what it yields, and how it reports each failure."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager

@@ -1,4 +1,4 @@
-"""`data:` URLs are read and written by one module."""
+"""One module parses and builds `data:` URLs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What clients may read of failures: secrets, addresses and paths stay, causes and remedies leave."""
+"""What clients may see of failures: causes and what to do, but no secrets, addresses and paths."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What the model is told of its sandbox is true for each kind of sandbox."""
+"""What the prompt says about the sandbox is true for each kind of sandbox."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Identifiers: what their order tells."""
+"""Identifiers and their order."""
 
 import time
 

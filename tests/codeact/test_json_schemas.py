@@ -1,4 +1,4 @@
-"""Values checked by schemas that a stranger wrote."""
+"""Validation of values with untrusted schemas."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""However large what a stranger makes us store, encode or read is, the event loop serves others meanwhile."""
+"""However large the data that a stranger makes us store, encode or read, the event loop still serves others."""
 
 from collections.abc import AsyncIterator
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 MOST_S = 0.05
 TEXT = '"\x1b\n' * 1_500_000
-"""A text of 15 MB of JSON: what a kernel may show at once has 10 MB."""
+"""A text of 15 MB of JSON. A kernel may display at most 10 MB at a time."""
 OUTPUTS: dict[str, Output] = {
     "text": Stream("stdout", TEXT),
     "display": DisplayData({"text/html": TEXT}, {}),
@@ -27,7 +27,7 @@ OUTPUTS: dict[str, Output] = {
 
 
 def response(blocks: int) -> e.Response:
-    """As large as one gets: each block of code holds 2 MB of outputs in each of their two forms."""
+    """A response of the largest possible size: each block of code has 2 MB of outputs in each of their two forms."""
     found = e.Response(id="resp_1", created_at=0, model="m")
     for number in range(blocks):
         call = e.CodeInterpreterCall(id=f"ci_{number}", container_id="", outputs=[e.LogsOutput('"' * 60_000)] * 15)

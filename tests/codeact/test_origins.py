@@ -1,4 +1,4 @@
-"""Origins in settings are taken just as browsers write them, or refused with what to write."""
+"""Origins in settings must be exactly as browsers send them; otherwise the error says what to write."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The model is told of the packages that it can use."""
+"""The prompt mentions the packages that the model can use."""
 
 from codeact.packages import worth_telling
 

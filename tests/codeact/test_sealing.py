@@ -1,4 +1,6 @@
-"""What the server encrypts for clients to hold: nobody else reads it, nobody changes it, and no other owner uses it."""
+"""Data that the server encrypts for clients to hold: nobody else can read it, change it, or use it
+for another owner.
+"""
 
 import string
 from itertools import product

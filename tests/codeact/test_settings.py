@@ -1,4 +1,4 @@
-"""Settings: what the environment says, and what is wrong with it."""
+"""Settings: values from the environment, and errors in them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Traces and metrics over OTLP: a receiver parses them by the published protobuf schema (`opentelemetry-proto`)."""
+"""Traces and metrics over OTLP. A receiver parses them with the published protobuf schema (`opentelemetry-proto`)."""
 
 import gzip
 import json
@@ -29,7 +29,7 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 class Receiver:
-    """A collector: what it was sent, parsed."""
+    """A collector that parses what it receives."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []

@@ -1,4 +1,6 @@
-"""The server process ends within its limit whatever hangs, and non-zero where a part of it cannot be mended."""
+"""The server process ends within its limit whatever hangs, and with a non-zero code if a part of it
+cannot be repaired.
+"""
 
 import signal
 import subprocess

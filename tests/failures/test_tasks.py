@@ -1,4 +1,4 @@
-"""Each background task raises, one after the other: the server serves on, and `/readyz` says what is down."""
+"""Each background task raises, one after the other: the server keeps serving, and `/readyz` says what is down."""
 
 import ast
 import json
@@ -40,7 +40,7 @@ ESSENTIAL = {
     "pool engine events": SERVES,
     "pool watch of a warm sandbox": SERVES,
 }
-"""Tasks without which `/readyz` says 503."""
+"""If one of these tasks is down, `/readyz` answers 503."""
 
 DEGRADED = {
     "upkeep of the history",
@@ -49,7 +49,7 @@ DEGRADED = {
     "pool shrinking",
     "announcement",
 }
-"""Tasks without which every request is still answered: `/readyz` names them and says 200."""
+"""If one of these tasks is down, every request is still answered: `/readyz` names it and answers 200."""
 
 
 def kind(name: str) -> str:
@@ -141,7 +141,7 @@ TASKS_OF_THEIR_OWN = {
     "server/watchdog.py": "a thread, so that it sees a loop that is stuck",
     "server/transports/websocket.py": "tasks of one socket, which end with it",
 }
-"""Modules that start tasks or threads without the supervisor, and why they may."""
+"""Modules that start tasks or threads without the supervisor, and why."""
 
 
 def test_no_module_starts_a_background_task_without_the_supervisor() -> None:

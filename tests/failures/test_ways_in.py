@@ -1,4 +1,4 @@
-"""What once ended a whole server: an engine that is not up, an exception of one run, an item of an unknown type."""
+"""What once stopped a whole server: an engine that is not up, an exception of one run, an item of an unknown type."""
 
 import json
 import threading
@@ -58,7 +58,7 @@ def readiness(server: Running) -> httpx.Response:
 
 @contextmanager
 def embedded(data_dir: Path) -> Iterator[Any]:
-    """The database of a directory, for a hand to edit."""
+    """The database of a directory, for manual edits."""
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(embedded_mongod(data_dir)) as uri,

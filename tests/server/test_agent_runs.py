@@ -1,4 +1,4 @@
-"""Runs with a model that says what the test wants, through litellm's real path, over the socket."""
+"""Runs with a scripted model, through the real litellm, over the socket."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Answers that a program can use: JSON by a schema, checked, mended once, and the only message of the response."""
+"""Answers for programs: JSON that matches a schema, validated, corrected once, and the only message of the response."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The audit log stores each entry exactly once, over failures of the database at every edge; on a real mongod."""
+"""The audit log stores each entry exactly once, also when the database fails at any point; on a real mongod."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -78,7 +78,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 def log_over(store: Store, record: Record) -> AuditLog:
-    """A log whose database does what `record` does when it is given entries."""
+    """A log whose database calls `record` with the entries."""
 
     async def get() -> Any:
         return SimpleNamespace(access=SimpleNamespace(record=record))

@@ -1,4 +1,6 @@
-"""What the audit log has of each way in: operations on every transport, strangers, operators, addresses."""
+"""What the audit log contains for each kind of access: operations on every transport, strangers,
+operators, addresses.
+"""
 
 import ipaddress
 import json
@@ -42,7 +44,7 @@ def client(server: Running, key: str | None, **headers: str) -> httpx.Client:
 
 
 def entries(server: Running, operator: str, least: int = 1, **query: Any) -> list[dict[str, Any]]:
-    """The entries, once there are as many; they are written within a second."""
+    """The entries, as soon as there are this many; they are written within a second."""
     deadline = time.monotonic() + 20
     with client(server, operator) as http:
         while True:

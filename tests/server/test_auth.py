@@ -36,7 +36,7 @@ def client(server: Running, key: str | None) -> httpx.Client:
 
 
 def keys(data_dir: Path, *arguments: str) -> str:
-    """What `codeact keys …` prints."""
+    """The output of `codeact keys …`."""
     command = [sys.executable, "-c", "from codeact.cli.main import main; main()", "keys", *arguments]
     environment = os.environ | {"CODEACT_DATA_DIR": str(data_dir)}
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout

@@ -1,5 +1,6 @@
-"""Races around the beginning of a question, and what is said into an answer: nothing attaches to an older answer, every
-stored response has its run, and no words are lost.
+"""Races at the beginning of a question and while steering an answer.
+
+Nothing attaches to an outdated answer, every stored response has its run, and no input is lost.
 """
 
 import threading
@@ -52,7 +53,7 @@ def asked(model_server: ModelServer) -> str:
 
 
 class AnotherServer:
-    """Answers in a conversation by itself, without a model."""
+    """Answers in a conversation like another server, without a model."""
 
     def __init__(self, server: Running) -> None:
         self._settings = settings_of(server.settings.data_dir)
@@ -83,9 +84,9 @@ async def _answered(store: Store, conversation: str, previous: str | None, words
 
 
 def answered_meanwhile(server: Running, conversation: str, previous: str, patch: pytest.MonkeyPatch) -> list[str]:
-    """Has another server answer "the other tab" once, between the reading of a place and the beginning there.
+    """Makes another server answer "the other tab" once, between reading an attachment and beginning there.
 
-    Its response's id is in the list then.
+    The list then contains the id of that response.
     """
     answers: list[str] = []
     once = iter([AnotherServer(server)])
@@ -198,7 +199,7 @@ def key(server: Running, owner: str, limits: OwnerLimits | None = None) -> str:
 
 
 def steer(socket: Socket, model_server: ModelServer, *, reply: str, **body: Any) -> tuple[dict[str, Any], Gate]:
-    """A response that has been told `in French` and waits at the gate."""
+    """Steers a response that waits at the gate, with `in French`."""
     gate = Gate()
     model_server.reply("I run it.", gate, reply, usage={"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18})
     socket.send({"type": "response.create", "input": "say hello"} | body)

@@ -1,4 +1,4 @@
-"""What is stored names a blob by its hash; clients get URLs on every way out."""
+"""Stored documents refer to blobs by their hash; clients get URLs on every transport."""
 
 import hashlib
 import json

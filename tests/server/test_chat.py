@@ -1,4 +1,4 @@
-"""Chat Completions by the official client: code and outputs as text, and a chat that comes back goes on."""
+"""Chat Completions with the official client: code and outputs as text, and resent chats that continue."""
 
 import json
 from collections.abc import Iterator

@@ -19,7 +19,7 @@ FIBONACCI_100 = "354224848179261915075"
 
 
 async def command(*arguments: str, stdin: str = "", **env: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a finished command."""
+    """Exit code, stdout and stderr of a completed command."""
     with anyio.fail_after(DEADLINE_S):
         done = await anyio.run_process([*COMMAND, *arguments], input=stdin.encode(), check=False, env=os.environ | env)
     return done.returncode, done.stdout.decode(), done.stderr.decode()

@@ -1,4 +1,4 @@
-"""A conversation that is too long is compacted: what its kernel holds, and what its model wrote, stand for it."""
+"""A conversation that is too long is compacted: its kernel's inventory and a text by its model replace it."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ def story(turn: int, sentences: int = 110) -> str:
 
 
 def grown(client: httpx.Client, server: ModelServer, *, turns: int = 3, **body: Any) -> list[dict[str, Any]]:
-    """A conversation whose first turn makes a variable, and whose others are prose that nobody can mask."""
+    """A conversation whose first turn creates a variable, and whose other turns are prose, which cannot be masked."""
     server.reply("I note it.\n<execute>\nlimit_of_orders = 4711\ndef halved(n):\n    return n / 2\n</execute>")
     server.reply("Noted.")
     answers = [ask(client, input="Note the limit of orders: 4711.", truncation="auto", **body)]
@@ -95,7 +95,7 @@ def test_what_masking_cannot_shorten_is_compacted_and_later_turns_start_from_the
 def test_later_turns_of_another_server_process_start_from_the_compaction(
     client: httpx.Client, small: Running, model_server: ModelServer
 ) -> None:
-    """A run that asks for a compaction alone; then the same conversation at a server that knows nothing of it."""
+    """A run that only asks for a compaction; then the same conversation on a server that does not know it."""
     *_, last = grown(client, model_server, turns=2)
     model_server.reply("A story is told in parts.")
     trigger = [{"type": "compaction_trigger"}]

@@ -66,7 +66,7 @@ def _event(block: str) -> dict[str, Any]:
 
 
 def over_resumed_sse(server: Running) -> Ask:
-    """As one reads whose connection broke after three events."""
+    """Reads like a client whose connection broke after three events."""
 
     def ask(**body: Any) -> list[dict[str, Any]]:
         events = over_sse(server)(**body)
@@ -119,7 +119,9 @@ def check_item(item: dict[str, Any]) -> None:
 
 
 def check_stream(events: list[dict[str, Any]]) -> None:
-    """Items are added, changed and done one inside of the other, parts inside of items; and all add up to the end."""
+    """Checks that items are added, changed and done in a nested way, and that all deltas add up to
+    the final response.
+    """
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
     assert [event["type"] for event in events if event["type"] in ENDS] == [events[-1]["type"]]

@@ -229,7 +229,7 @@ def test_another_owners_container_is_not_found(
 
 @contextmanager
 def dying_before(server: Running, container: Any, function: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The container's kernel is killed in the middle of a file call: before this function of the call's is used."""
+    """Kills the container's kernel in the middle of a file call, before it uses this function."""
     original = getattr(_Answers, function)
     workspace = server.state.workspaces.get(conversation_of(container), owner="local")
 

@@ -1,4 +1,4 @@
-"""Conversations and their items, by the official client and a model that says what the test wants."""
+"""Conversations and their items, with the official client and a scripted model."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""One conversation in each dialect: the same items, the same live code, the same stop; and prompts that only grow."""
+"""One conversation in each dialect: the same items, live code and stop; and prompts that only grow."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -21,14 +21,14 @@ CONFORMING = [
     *(("litellm", dialect) for dialect in DIALECTS),
     *((api, dialect) for api in ("responses", "socket") for dialect in (*DIALECTS, "freeform")),
 ]
-"""Every way to ask a model, with each dialect that it carries."""
+"""Every adapter, with each dialect that it supports."""
 ENDS = ("response.completed", "response.incomplete", "response.failed", "error")
 Event = dict[str, Any]
 
 
 @pytest.fixture(autouse=True)
 def knows_no_thinkers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model of these tests may have thought aloud in others, and would then get no `stop`."""
+    """Clears what other tests have learnt about the model's reasoning, because it then gets no `stop`."""
     monkeypatch.setattr(silent_thinkers, "_REASONERS", WeakSet())
 
 
@@ -46,7 +46,7 @@ def socket(conforming: Running) -> Iterator[ClientConnection]:
 
 
 class Script:
-    """What the model's server says in one dialect, to one of our adapters."""
+    """The replies of the model's server in one dialect, for one of our adapters."""
 
     def __init__(self, server: ModelServer, dialect: str, model: str = "openai/scripted") -> None:
         self.server = server
@@ -58,7 +58,7 @@ class Script:
         return self.model in ("openai/responses", "openai/socket")
 
     def acts(self, prose: str, *pieces: str | Gate, call_id: str = "call_a", usage: Event | None = None) -> None:
-        """A reply with prose and one block, whose code comes in pieces."""
+        """A reply with prose and one block, whose code arrives in pieces."""
         if self.dialect == "tags":
             self.server.reply(prose, "\n<execute>\n", *pieces, "\n", "</execute>", usage=usage)
             return
@@ -83,7 +83,7 @@ class Script:
         socket.send(frame(ask | more))
 
     def prompts(self) -> list[list[Event]]:
-        """What the model read at each call, in the form of its API."""
+        """What the model read in each call, in the form of its API."""
         asked = [request.body for request in self.server.requests]
         return [body.get("messages") or [{"text": body["instructions"]}, *body["input"]] for body in asked]
 
@@ -102,14 +102,14 @@ def ask(socket: ClientConnection, text: str, dialect: str, **more: Any) -> list[
 
 
 def rest(socket: ClientConnection, events: list[Event]) -> list[Event]:
-    """The events with those that follow, until the last one."""
+    """The events and those that follow, up to the last one."""
     while not events or events[-1]["type"] not in ENDS:
         events.append(json.loads(socket.recv(timeout=60)))
     return events
 
 
 def until(socket: ClientConnection, code: str) -> list[Event]:
-    """The events until this code has been seen."""
+    """The events until this code has appeared."""
     events: list[Event] = []
     while code not in "".join(code_deltas(events)):
         events.append(json.loads(socket.recv(timeout=60)))

@@ -1,4 +1,4 @@
-"""What a failing model's server tells us, and what of it clients, embeds' visitors and strangers read."""
+"""What a failing model's server tells us, and what clients, visitors of embeds and strangers see of it."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -51,7 +51,7 @@ def server(make_server: Callable[..., Running], model: ModelServer) -> Running:
 
 @pytest.fixture(scope="module")
 def unusable(make_server: Callable[..., Running]) -> Running:
-    """Its model's server has a user and a password, and is not there."""
+    """A model whose server's URL has a user and a password, and which does not answer."""
     base = "http://user-of-the-base:password-of-the-base@127.0.0.1:9/v1"
     return make_server(
         model="openai/scripted", model_api_base=base, model_retries=0, api_keys="holder", embed_origins=SHOP, pool_min=0
@@ -70,7 +70,7 @@ def visitor(server: Running) -> str:
 
 
 def failed(http: httpx.Client, **body: Any) -> str:
-    """All that is told of a failed answer: by its own request and by later ones."""
+    """Everything that is sent about a failed answer, by its own request and by later ones."""
     told = [http.post("/v1/responses", json={"input": "x"} | body).text]
     response_id = json.loads(told[0]).get("id")
     if response_id is not None:

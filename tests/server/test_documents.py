@@ -1,4 +1,4 @@
-"""However large a stored document is, an answer with it is encoded in short steps, and is the same JSON."""
+"""However large a stored document is, it is encoded in short steps, with the same JSON as the result."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Embed tokens: who gets one, what it is for and for how long; real server, real database."""
+"""Embed tokens: who gets one, for what and how long; with a real server and a real database."""
 
 import gzip
 import json
@@ -43,7 +43,7 @@ def server(make_server: Callable[..., Running]) -> Running:
 
 @pytest.fixture(scope="module")
 def in_store(data_dir: Path) -> Ask:
-    """Asks the servers' database from outside of them."""
+    """Queries the servers' database from outside."""
 
     def ask(question: Callable[[Store], Any]) -> Any:
         async def run() -> Any:
@@ -57,7 +57,7 @@ def in_store(data_dir: Path) -> Ask:
 
 @pytest.fixture(scope="module")
 def key_for(in_store: Ask) -> Callable[..., tuple[str, str]]:
-    """Makes a key in the database; its id and its secret."""
+    """Makes a key in the database; returns its id and its secret."""
 
     def make(owner: str, *, expires_at: datetime | None = None, operator: bool = False, **limits: int) -> Any:
         made, secret = in_store(
@@ -72,7 +72,7 @@ def key_for(in_store: Ask) -> Callable[..., tuple[str, str]]:
 
 @pytest.fixture
 def complaints(caplog: pytest.LogCaptureFixture) -> Iterator[list[logging.LogRecord]]:
-    """What uvicorn logs, which is errors only."""
+    """What uvicorn logs: errors only."""
     logger = logging.getLogger("uvicorn.error")
     logger.addHandler(caplog.handler)
     yield caplog.records
@@ -108,7 +108,7 @@ def events(opened: ClientConnection) -> Iterator[dict[str, Any]]:
 
 
 def answered(opened: ClientConnection, **request: Any) -> dict[str, Any]:
-    """The last event of what is asked, or the error."""
+    """The last event of the answer, or the error."""
     opened.send(frame({"type": "response.create", "input": FIBONACCI} | request))
     ends = ("response.completed", "response.failed", "response.incomplete", "error")
     return next(event for event in events(opened) if event["type"] in ends)
@@ -385,7 +385,7 @@ def test_behind_a_proxy_its_scheme_counts_too(make_server: Callable[..., Running
 
 
 def short(in_store: Ask, *, owner: str = "key/alice", origin: str = SHOP, lasts_s: float = 1.0) -> str:
-    """A token that ends sooner than one over HTTP may."""
+    """A token that expires sooner than HTTP allows to request."""
     ends = datetime.now(UTC) + timedelta(seconds=lasts_s)
     return str(
         in_store(
@@ -494,7 +494,7 @@ def test_the_key_that_made_it_and_operators_end_a_session(
 
 @pytest.fixture
 def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of a few words instead of the real ones, which need Node to be made."""
+    """Short files instead of the real ones, whose build needs Node."""
     for name in ("index.html", "embed.html", "embed.js", "frame.html"):
         (tmp_path / name).write_text(f"the {name}")
     (tmp_path / "embed.js.gz").write_bytes(gzip.compress(b"packed"))
@@ -577,7 +577,7 @@ def test_the_loader_is_for_pages_of_any_origin(server: Running, demo: Running) -
 
 @pytest.fixture(scope="module")
 def anonymous(make_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory) -> Running:
-    """In a database of its own, since its visitors are counted together."""
+    """A server with its own database, because visitors are counted together."""
     return make_server(
         data_dir=tmp_path_factory.mktemp("data"),
         api_keys="key-a",
@@ -705,7 +705,7 @@ def test_a_storm_of_warm_ups_leaves_the_pool_to_those_who_ask(make_server: Calla
 
 @pytest.fixture
 def logged() -> Iterator[list[str]]:
-    """Whatever is logged, at any level, however other tests have set logging up."""
+    """Everything that is logged, at any level, whatever other tests have configured."""
     said: list[str] = []
 
     def note(_: object, __: str, event: structlog.typing.EventDict) -> str:

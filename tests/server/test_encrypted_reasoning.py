@@ -1,4 +1,4 @@
-"""Reasoning that a client holds encrypted: its model gets it back, another one and another owner never do."""
+"""Encrypted reasoning that a client holds: its model gets it back, other models and other owners never do."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def client(scripted: Running) -> Iterator[OpenAI]:
 
 
 def history(client: OpenAI, server: ModelServer) -> list[Any]:
-    """A question with its answer as a client holds them, whose reasoning is encrypted."""
+    """A question and its answer with encrypted reasoning, as a client holds them."""
     details = [{"type": "reasoning.encrypted", "data": "opaque-details", "index": 0}]
     server.reply(
         Thought("secret thought"), Kept({"reasoning_details": details}), "I add.\n<execute>\nprint(6*7)\n</execute>"
@@ -40,7 +40,7 @@ def history(client: OpenAI, server: ModelServer) -> list[Any]:
 
 
 def stripped(items: list[Any]) -> list[Any]:
-    """The items as the standard knows them: without anything of ours."""
+    """The items in the standard's form, without our own fields."""
     return [{name: value for name, value in item.items() if not name.startswith("codeact:")} for item in items]
 
 

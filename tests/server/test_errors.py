@@ -1,4 +1,4 @@
-"""The error envelope's parts that need no server."""
+"""The parts of the error envelope that need no server."""
 
 from codeact.server.errors import close_reason
 

@@ -1,4 +1,6 @@
-"""Conversations as files: exported by a real server, judged by nbformat, imported again; hostile ones refused."""
+"""Conversations as files: exported by a real server, validated by nbformat, imported again; hostile
+ones are refused.
+"""
 
 import copy
 import json

@@ -1,4 +1,6 @@
-"""The database dies, the disk is full, a client hardly reads: answers wait, others go on, nothing told is lost."""
+"""The database dies, the disk is full, a client hardly reads: answers wait, others continue, and nothing that was
+acknowledged is lost.
+"""
 
 import json
 import os
@@ -44,7 +46,7 @@ def stored_as_told(server: ServerProcess, told: list[Event]) -> str:
 
 
 def ask_when_it_is_back(server: ServerProcess, model_server: ModelServer, body: Event) -> list[Event]:
-    """Asks until a failure no longer names the database, which has just come back, as its reason."""
+    """Asks until a failure is no longer because of the database, which has just come back."""
     while True:
         model_server.reset()
         model_server.reply("Works again.")
@@ -125,7 +127,7 @@ def test_a_client_that_hardly_reads_costs_no_memory_and_slows_nobody(tmp_path: P
 
 
 def test_a_database_that_hangs_while_code_runs_is_named_as_such(tmp_path: Path, model_server: ModelServer) -> None:
-    """The block follows its calls in a task group, whose errors come as a group."""
+    """The block follows its calls in a task group, which raises its errors as a group."""
     model_server.reply("<execute>\nimport time\nprint('begun', flush=True)\ntime.sleep(3)\nlook()\n</execute>")
     settings = scripted(model_server) | {"store_patience_s": 4.0}
     look = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}

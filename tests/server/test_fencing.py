@@ -1,4 +1,4 @@
-"""A server process that stands still for longer than its lease: its client is told, and reads on at another one."""
+"""A server process that is suspended for longer than its lease: its client is told, and continues at another server."""
 
 import json
 import os

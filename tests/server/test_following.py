@@ -1,4 +1,4 @@
-"""Readers of logs that another server writes: however many they are, the database is asked by one task for all."""
+"""Readers of logs that another server writes: one task queries the database for all of them."""
 
 import time
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ FOLLOWERS, ROUNDS, QUIET_S = 100, 5, 1.0
 
 @dataclass
 class Commands(monitoring.CommandListener):
-    """What the clients that are made while it is registered ask the database."""
+    """Records the commands of database clients that are created while it is registered."""
 
     names: list[str] = field(default_factory=list)
 
@@ -63,7 +63,7 @@ async def other(commands: Commands, uri: str) -> AsyncIterator[Store]:
 
 
 class Follower:
-    """Reads one log at another server to its end, and counts what it waits for in between."""
+    """Reads one log to its end at another server, and counts how often it waits."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []

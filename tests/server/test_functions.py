@@ -1,4 +1,4 @@
-"""Function tools of a client, as Python in the sandbox: the official client against a real server and kernel."""
+"""Function tools of a client as Python in the sandbox: the official client with a real server and kernel."""
 
 import json
 from collections.abc import Iterator

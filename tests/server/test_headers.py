@@ -1,4 +1,4 @@
-"""What the headers of every answer say, and which headers of a request are refused."""
+"""The headers of every answer, and which headers of a request are refused."""
 
 from collections.abc import Iterator
 

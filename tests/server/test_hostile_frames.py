@@ -1,4 +1,4 @@
-"""No frame makes the server fail: every client event of the socket with hostile values in each of its fields."""
+"""No frame makes the server fail: every client event of the socket, with hostile values in each of its fields."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ def server(make_server: Callable[..., Running], tmp_path_factory: pytest.TempPat
 
 
 class Walk:
-    """Sends frames one after the other, each on the socket of the one before, unless the server has closed that."""
+    """Sends frames one after the other, on the same socket unless the server has closed it."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -36,7 +36,7 @@ class Walk:
         self.sockets = 0
 
     def answers(self, frame: str | bytes, *, text: bool = True) -> list[dict[str, Any]]:
-        """What comes for a frame, up to an error or the end of a response; raises where the socket closes."""
+        """The answers to a frame, up to an error or the end of a response. Raises if the socket is closed."""
         events: list[dict[str, Any]] = []
         try:
             connection = self._opened()
@@ -49,7 +49,7 @@ class Walk:
         return events
 
     def problem(self, frame: str | bytes, *, text: bool = True) -> str | None:
-        """What is wrong with the answer to a frame that no client should send."""
+        """What is wrong with the answer to an invalid frame."""
         try:
             events = self.answers(frame, text=text)
         except ConnectionClosed as closed:
@@ -75,7 +75,9 @@ class Walk:
 
 @pytest.fixture
 def walk(server: Running, caplog: pytest.LogCaptureFixture) -> Iterator[Walk]:
-    """At its end the same socket answers a question, and the server's log holds no error of its own."""
+    """Checks at the end that the same socket still answers a question, and that the server's log
+    has no internal error.
+    """
     walk = Walk(server.ws_url)
     yield walk
     try:
@@ -99,7 +101,7 @@ def test_whatever_stands_in_a_frame(walk: Walk, place: str) -> None:
 
 
 def test_whatever_stands_in_the_envelope(walk: Walk) -> None:
-    """In the fields that every event has. Bad ones close the socket in the end, with the code for that."""
+    """Tests the fields that every event has. Invalid ones finally close the socket, with the code for that."""
     asked = {"type": "response.cancel", "response_id": "resp_x"}
     frames = [asked | {name: value} for name in ("type", "stream_id", "event_id") for value in hostile.VALUES]
     found = [(frame, walk.problem(json.dumps(frame))) for frame in (*frames, *hostile.VALUES)]
@@ -112,7 +114,7 @@ def test_whatever_a_frame_is_made_of(walk: Walk) -> None:
 
 
 def test_whatever_is_said_into_a_running_response(server: Running, walk: Walk) -> None:
-    """Frames about a response that runs reach further than those about one that is not there."""
+    """Frames about a running response reach further than those about a missing one."""
     headers = {"Authorization": "Bearer key"}
     with connect(server.ws_url, additional_headers=headers, max_size=None) as asking:
         asking.send(asked({"type": "response.create", "input": "Count to 30, slowly."}))
@@ -130,5 +132,5 @@ def test_whatever_is_said_into_a_running_response(server: Running, walk: Walk) -
 
 
 def _is_said(value: Any) -> bool:
-    """Whether these are messages of the user after all, which a response takes in without an answer."""
+    """Whether these are valid messages of the user, which a response accepts without an answer."""
     return bool(isinstance(value, list) and value and all(isinstance(one, dict) and one.get("role") for one in value))

@@ -1,4 +1,4 @@
-"""No request makes the server fail: every route with hostile values in its path, query, headers and body."""
+"""No request makes the server fail: every route, with hostile values in its path, query, headers and body."""
 
 import re
 import socket
@@ -46,7 +46,9 @@ def routes(server: Running) -> list[tuple[str, Route]]:
 
 
 def some(values: list[T], number: int) -> list[T]:
-    """All of them in a long run; else a fifth, another one for each place, so that each value stands somewhere."""
+    """All values in a long run; otherwise a fifth of them, different for each place, so that each value is used
+    somewhere.
+    """
     return values if LONG else values[number % 5 :: 5]
 
 

@@ -1,4 +1,4 @@
-"""What a client may send before anybody knows who it is."""
+"""What a client may send before it is authenticated."""
 
 import socket
 import threading
@@ -19,7 +19,7 @@ from tests.server.conftest import Running
 
 
 def exchange(server: Running, *chunks: bytes) -> bytes:
-    """What comes back until the server closes."""
+    """The server's answer, until it closes the connection."""
     host, port = server.url.removeprefix("http://").split(":")
     answer = b""
     with socket.create_connection((host, int(port)), timeout=10) as connection:
@@ -128,7 +128,7 @@ def test_a_socket_that_reads_nothing_is_cut_off(demo: Running, monkeypatch: pyte
 
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
-    """The address of an application behind these protocols."""
+    """The address of an application with these protocols."""
     protocol = http.http_protocol(PendingConnections(most=100, most_per_client=100))
     server = uvicorn.Server(uvicorn.Config(app, port=0, http=protocol, log_level="error", lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -1,4 +1,4 @@
-"""A request that is sent again with its `Idempotency-Key` is not done again."""
+"""A request that is repeated with its `Idempotency-Key` is not executed again."""
 
 from collections.abc import Iterator
 from typing import Any

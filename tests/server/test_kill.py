@@ -1,4 +1,4 @@
-"""Servers are killed while they answer: whatever a client was told is there afterwards, and life goes on."""
+"""Servers are killed while they answer: whatever a client received is stored, and the next server continues."""
 
 import json
 import random
@@ -28,7 +28,7 @@ ENDS = ("response.completed", "response.incomplete", "response.failed", "error")
 
 
 def ask(server: ServerProcess, body: Event, *, kill_at: int | None = None) -> list[Event]:
-    """The events of an answer; the server is killed when so many have come, or with 0, as soon as it was asked."""
+    """The events of an answer. The server is killed after this many events, or with 0 as soon as it was asked."""
     events: list[Event] = []
     with connect(server.ws_url, max_size=None, open_timeout=30) as socket:
         socket.send(frame({"type": "response.create", **body}))
@@ -49,7 +49,7 @@ def text_of(events: list[Event], item_id: str, kind: str) -> str:
 
 
 def check(told: list[Event], stored: Event, log: list[Event]) -> str:
-    """That all of what a client was told is there; returns how the response ended."""
+    """Checks that everything that a client received is stored; returns how the response ended."""
     assert stored["status"] in ("failed", "completed"), stored
     if stored["status"] == "failed":
         assert stored["error"]["code"] == "server_restarted"
@@ -84,7 +84,7 @@ def resumed(server: ServerProcess, response_id: str, after: int) -> list[Event]:
 
 
 class Victims:
-    """Kills servers over one data directory, one after the other, each by its own plan."""
+    """Kills servers of one data directory, one after the other, each according to a plan."""
 
     def __init__(self, data_dir: Path, plan: list[tuple[str, int]]) -> None:
         self.data_dir = data_dir

@@ -1,4 +1,4 @@
-"""Lanes of a socket: they end with their work, are bounded, and a command waits for nothing that came before it."""
+"""Lanes of a socket: they end with their work, are bounded, and a command does not wait for earlier requests."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Which leases count as given up: decided without a database and without a clock."""
+"""Which leases have expired, decided without a database and without a clock."""
 
 from codeact.runs.ownership import LeaseWatcher
 from codeact.store.database.process import new_name

@@ -1,4 +1,4 @@
-"""Each limit of a sandbox, from the code that meets it to the user and the model, who read its name."""
+"""Each limit of a sandbox, from the code that exceeds it to the user and the model, who see its name."""
 
 import json
 from collections.abc import Callable

@@ -1,6 +1,7 @@
-"""Many answers at once, as `benchmarks.load` asks for them: all end, in order and whole, and the server stays well.
+"""Many answers at once, requested like in `benchmarks.load`: all end, in order and complete, and the server stays
+healthy.
 
-Cancelling an operation inside PyMongo once stopped a server for good under this load (on Python 3.11).
+Cancelling an operation inside PyMongo once stopped a server permanently under this load (on Python 3.11).
 """
 
 import anyio

@@ -1,4 +1,4 @@
-"""What a large input took is the system's again once it is free."""
+"""Memory that a large input took goes back to the system when it is free."""
 
 import subprocess
 import sys

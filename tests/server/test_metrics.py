@@ -1,4 +1,4 @@
-"""`/metrics`, read by the official parser."""
+"""`/metrics`, parsed by the official parser."""
 
 from collections.abc import Iterator
 

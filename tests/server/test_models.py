@@ -1,4 +1,4 @@
-"""A server with several models: which there are, and which one a request gets."""
+"""A server with several models: which are listed, and which one answers a request."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""The official client, unchanged, and its own types as the judge of every event that we emit."""
+"""The official client, unchanged. Its own types validate every event that we emit."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The OpenAPI document is true: what it says can be asked of the real server, and is answered as it says."""
+"""The OpenAPI document is true: the real server accepts and answers what it describes."""
 
 import re
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def asked(make_server: Callable[..., Running]) -> Running:
 
 @pytest.fixture(scope="module")
 def known(asked: Running) -> dict[str, str]:
-    """Ids for what a path names."""
+    """Ids for the parameters of a path."""
     with httpx.Client(base_url=asked.url, trust_env=False) as client:
         response = client.post("/v1/responses", json={"input": "What is the 100th Fibonacci number?"}).json()
     return {

@@ -20,7 +20,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/conversations/{conversation_id}/items": {"items": [{"role": "user", "content": "hi"}]},
     "POST /v1/responses/{response_id}/feedback": {"rating": "up"},
 }
-"""What a request needs to get as far as its id."""
+"""The values that a request needs to reach the lookup of its id."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def tokens(keyed: Running) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def ids_of_alice(keyed: Running, tokens: dict[str, str]) -> dict[str, str]:
-    """An id of each kind, all of a user of the embed; but for the session, which another key made."""
+    """An id of each kind, all of one user of the embed, except for the session, which another key made."""
     session = embed_session(keyed, "key-b", "alice")
     return made_by(keyed, tokens["alice"], "Plot a histogram") | {"session_id": session["id"]}
 
@@ -72,12 +72,12 @@ def made_by(server: Running, key: str, question: str) -> dict[str, str]:
 
 
 def missing(identifier: str) -> str:
-    """An id of the same shape that nothing has."""
+    """An id of the same form that does not exist."""
     return re.sub(r"[0-9a-f]{12}$", "0123456789ab", identifier)
 
 
 def routes(server: Running) -> list[tuple[str, str]]:
-    """Every method and path that has an id in it; shares are found by a secret of their own."""
+    """Every method and path with an id. Shares are found by a secret of their own."""
     found = {
         (method, route.path)
         for route in server.app.routes
@@ -88,7 +88,7 @@ def routes(server: Running) -> list[tuple[str, str]]:
 
 
 def answer(http: httpx.Client, method: str, path: str, ids: dict[str, str]) -> tuple[int, str]:
-    """Status and body, with the ids taken out."""
+    """Status and body, without the ids."""
     options: dict[str, Any] = {"json": BODIES.get(f"{method} {path}", {})} if method in ("POST", "PATCH") else {}
     if (method, path) == ("POST", "/v1/containers/{container_id}/files"):
         options = {"files": {"file": ("x.txt", b"x")}}
@@ -123,7 +123,7 @@ def test_what_a_user_of_an_embed_has_is_like_nothing_for_another_and_for_the_bac
 
 
 def walk(server: Running, key: str, ids: dict[str, str], *, reached: Container[str] | None = None) -> set[int]:
-    """The statuses on every route that the key reaches; others are refused. Each is that of an id that nothing has."""
+    """The statuses on every route that the key may use. Each must be that of an id that does not exist."""
     gone = {name: missing(identifier) for name, identifier in ids.items()}
     statuses: set[int] = set()
     with client(server, key) as theirs:

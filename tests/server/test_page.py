@@ -1,4 +1,4 @@
-"""The chat page's files as the server gives them out."""
+"""The chat page's files as the server sends them."""
 
 import gzip
 from collections.abc import Callable
@@ -17,7 +17,7 @@ def get(server: Running, path: str) -> httpx.Response:
 
 @pytest.fixture
 def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A page of a few words instead of the real one, which needs Node to be made."""
+    """A short page instead of the real one, whose build needs Node."""
     (tmp_path / "assets").mkdir()
     (tmp_path / "index.html").write_text("<p>the page</p>")
     (tmp_path / ".built").write_text("digest")

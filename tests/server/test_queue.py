@@ -1,4 +1,6 @@
-"""More questions than the server answers at once: they wait in line where the operator says so, else are refused."""
+"""More questions than the server answers at once: they wait in line if the operator allows it, otherwise they are
+refused.
+"""
 
 import json
 from collections.abc import Iterator

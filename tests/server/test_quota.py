@@ -1,4 +1,4 @@
-"""How much an owner may ask for, and what is kept of who asked."""
+"""How much an owner may request, and what is recorded about requests."""
 
 import json
 import time
@@ -27,7 +27,7 @@ def keyed(make_server: Callable[..., Running]) -> Running:
 
 @pytest.fixture(scope="module")
 def key_for(data_dir: Path) -> Callable[..., str]:
-    """Makes a key of an owner with limits of its own."""
+    """Makes a key of an owner with its own limits."""
 
     def make(owner: str, *, operator: bool = False, **limits: int) -> str:
         async def create() -> str:
@@ -98,7 +98,7 @@ def entries(http: httpx.Client, **query: Any) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def told(keyed: Running, key_for: Callable[..., str]) -> Iterator[tuple[httpx.Client, httpx.Client, str]]:
-    """An owner's client and an operator's, after the owner has made a picture and read it; its response's id."""
+    """An owner's client and an operator's, after the owner has created and read a picture; and that response's id."""
     with client(keyed, key_for("carol")) as owner, client(keyed, key_for("root", operator=True)) as operator:
         made = owner.post("/v1/responses", json={"input": "Plot a sine wave"}).json()
         images = [o["url"] for item in made["output"] for o in item.get("outputs") or () if o["type"] == "image"]

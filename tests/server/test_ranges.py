@@ -1,4 +1,4 @@
-"""Ranges of stored and of large files, over HTTP: exactly the bytes that were asked for, in pieces."""
+"""Ranges of stored and of large files over HTTP: exactly the requested bytes, in pieces."""
 
 import hashlib
 import random
@@ -58,7 +58,7 @@ def uploaded(http: httpx.Client) -> str:
 
 @pytest.fixture(scope="module")
 def urls(http: httpx.Client) -> dict[str, str]:
-    """A file whose content is kept in the database, the blob that this is, and a file that only its sandbox has."""
+    """A file whose content is in the database, its blob, and a file that only its sandbox has."""
     kept = uploaded(http)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("codeact.workspaces.containers.STORED_FILE_BYTES", 1000)

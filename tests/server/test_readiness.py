@@ -1,4 +1,4 @@
-"""What `/readyz` tells whom."""
+"""What `/readyz` shows to whom."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,6 +1,6 @@
-"""A real llama.cpp server with real weights, where one is named: `TEST_REAL_MODEL=http://127.0.0.1:8080/v1`.
+"""A real llama.cpp server with real weights, if `TEST_REAL_MODEL=http://127.0.0.1:8080/v1` names one.
 
-Small weights solve no task; what is tested is that their server is understood. It needs `--slots`.
+Small weights solve no tasks; the tests check that their server is understood. It needs `--slots`.
 """
 
 import os
@@ -24,7 +24,7 @@ MODEL = "smollm2-135m"
 HOST = BASE.removesuffix("/v1")
 EXPECTED = (None, "model_said_nothing", "model_unreadable", "model_repeats")
 LIMIT_S = 280
-"""One processor that others use too reads some 40 tokens a second."""
+"""A shared processor reads about 40 tokens per second."""
 HELLO = [ChatMessage("user", "Say hello.")]
 
 pytestmark = [
@@ -83,7 +83,7 @@ async def test_it_is_found_on_its_machine() -> None:
 
 @pytest.mark.parametrize("dialect", ["tags", "tool_call"])
 def test_it_acts_in_a_dialect(make_server: Callable[..., Running], dialect: str) -> None:
-    """Weights this small seldom write code; what they write is read without an error of ours."""
+    """Weights this small seldom write code; what they write must not cause an internal error."""
     server = make_server(model=MODEL, model_api_base=BASE, max_turns=1)
     answer = _ask(server, "Print 1 + 1.", max_output_tokens=24, **{"codeact:dialect": dialect})
     assert (answer["error"] or {}).get("code") in EXPECTED

@@ -1,4 +1,4 @@
-"""What a create request may hold; pure, no server."""
+"""What a create request may contain; pure, no server."""
 
 from typing import Any
 

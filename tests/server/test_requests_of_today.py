@@ -1,7 +1,7 @@
-"""Requests in the shapes that clients send today: what asks for what the server does is accepted, the rest refused.
+"""Requests in the forms that clients send today: those that match what the server does are accepted, others refused.
 
-`requests_of_today.jsonl` has one a line, and what the server answers `now`: `accepted`, or `refused` with a status and
-the parameter that the refusal names. What is to be honoured `later` is refused by name until then.
+`requests_of_today.jsonl` has one request per line. `now` is the server's answer: `accepted`, or `refused` with a status
+and the parameter that the error names. What will be supported `later` is refused by name until then.
 """
 
 import json
@@ -32,7 +32,7 @@ def sent(server: Running, row: dict[str, Any]) -> httpx.Response:
 
 @pytest.fixture
 def server(scripted: Running, model_server: ModelServer, request: pytest.FixtureRequest) -> Running:
-    """The model says what a row has as its `replies`."""
+    """A server whose model gives the `replies` of a row."""
     model_server.reset()
     chosen = getattr(request.node, "callspec", None)
     row = chosen.params.get("row", {}) if chosen is not None else {}

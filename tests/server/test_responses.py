@@ -1,4 +1,4 @@
-"""What a request may ask for beyond a question: each parameter, by a model that says what the test wants."""
+"""What a request may ask for besides a question: each parameter, with a scripted model."""
 
 import base64
 import json

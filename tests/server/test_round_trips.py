@@ -1,4 +1,4 @@
-"""What a question asks of the database, one after the other, before its client reads `response.created`."""
+"""The sequential database round trips of a question until its client reads `response.created`."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ class Command:
 
 @dataclass
 class Traffic(monitoring.CommandListener):
-    """The commands of requests that carry the header `x-question`, up to the event `response.created` in the store."""
+    """The commands of requests with the header `x-question`, until the event `response.created` is stored."""
 
     questions: dict[str, dict[int, Command]] = field(default_factory=dict)
     created: dict[str, Command] = field(default_factory=dict)
@@ -57,8 +57,9 @@ class Traffic(monitoring.CommandListener):
     def failed(self, event: monitoring.CommandFailedEvent) -> None: ...
 
     def in_a_row(self, question: str) -> list[str]:
-        """The longest chain of commands of which each began after the one before had ended. It ends with the event, or
-        with what is asked beside it.
+        """The longest chain of commands that each began after the previous one had ended.
+
+        It ends with the event, or with what is queried concurrently with it.
         """
         chain: list[Command] = []
         last = self.created[question].ended
@@ -72,7 +73,7 @@ class Traffic(monitoring.CommandListener):
 
 
 class Marked:
-    """Marks what a request does by its header."""
+    """Marks the commands of a request by its header."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -131,7 +132,7 @@ def ask(http: httpx.Client, traffic: Traffic, model_server: ModelServer) -> Ask:
     def ask(*words: str, make: Callable[[], dict[str, Any]] = dict, most: int = MOST, **body: Any) -> dict[str, Any]:
         """The answer; asserts that its question cost no more than it may. `make` gives what is to be sent each time.
 
-        What the server asks at the same time may by chance follow one another: the best of some attempts counts.
+        Concurrent queries may by chance run one after the other, so the best of several attempts counts.
         """
         for _ in range(ATTEMPTS):
             sent = {"input": "go"} | body | make()
@@ -189,7 +190,7 @@ TOOLS = [{"type": "function", "name": "ask_user", "parameters": {"type": "object
 
 
 def called(ask: Ask) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """A response that waits for a function, its call, and a value for that."""
+    """A response that waits for a function, its call, and a value for the call."""
     answer = ask("<execute>\nprint(ask_user())\n</execute>", tools=TOOLS)
     call = next(item for item in answer["output"] if item["type"] == "function_call")
     return answer, call, {"type": "function_call_output", "call_id": call["call_id"], "output": "yes"}

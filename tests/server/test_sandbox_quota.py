@@ -1,4 +1,4 @@
-"""Sandboxes per owner over HTTP and a socket: who is told 429, and who is not."""
+"""Sandboxes per owner over HTTP and a socket: who gets 429, and who does not."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def _fresh_script(model_server: ModelServer) -> None:
 
 @contextmanager
 def busy(server: Running, model_server: ModelServer) -> Iterator[str]:
-    """While code of a conversation runs; its id."""
+    """Code of a conversation runs inside the context; yields its id."""
     model_server.reply(BUSY)
     with connect(server.ws_url, max_size=None) as socket:
         socket.send(frame({"type": "response.create", "input": "go"}))
@@ -102,7 +102,7 @@ def test_a_hit_quota_in_the_middle_of_an_answer_fails_it_by_name(server: Running
 
 @pytest.fixture(scope="module")
 def shared(make_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory) -> Running:
-    """Two sandboxes in all, and two requests a minute of one owner."""
+    """A server with two sandboxes in all, and two requests per minute and owner."""
     data_dir = tmp_path_factory.mktemp("containers")
     return make_server(api_keys="one,two", pool_min=0, pool_max=2, responses_per_minute=4, data_dir=data_dir)
 

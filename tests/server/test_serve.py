@@ -24,7 +24,7 @@ CODEACT = Path(sys.executable).with_name("codeact")
 
 @contextmanager
 def serving(data_dir: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """`codeact serve` on a free port, with only these variables; ended by SIGTERM."""
+    """Runs `codeact serve` on a free port, with only these variables. Ends it with SIGTERM."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(data_dir),
@@ -59,7 +59,7 @@ def read_until(process: subprocess.Popen[str], word: str) -> str:
 
 
 def fails(data_dir: Path, **variables: str) -> str:
-    """What it says when it does not start; it must end by itself, with exit code 2."""
+    """Its output if it does not start. It must end by itself, with exit code 2."""
     with serving(data_dir, **variables) as process:
         said, _ = process.communicate(timeout=30)
         assert process.returncode == 2, said

@@ -1,4 +1,4 @@
-"""Feedback and shares over HTTP: what owners keep, and exactly what a stranger with a link sees."""
+"""Feedback and shares over HTTP: what is stored for owners, and exactly what a stranger with a link sees."""
 
 import base64
 import hashlib

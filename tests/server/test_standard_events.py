@@ -1,4 +1,4 @@
-"""Only who asks gets our own events; the numbers that others see have no gaps."""
+"""Only clients that ask for them get our own events. The numbers that others see have no gaps."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What owners may store, and what is kept free of the disk: who is refused, with which name, and when it is over."""
+"""How much owners may store, and how much disk space stays free: who is refused, with which name, and until when."""
 
 from base64 import b64encode
 from collections.abc import Callable
@@ -41,14 +41,14 @@ def key_for(server: Running, owner: str, stored_mb: int) -> str:
 
 
 def given(number: int, size_bytes: int) -> dict[str, Any]:
-    """A request with a file of this size, which no model is asked about."""
+    """A request with a file of this size, which no model answers."""
     data = b64encode(number.to_bytes(4, "big") * (size_bytes // 4)).decode()
     content = [{"type": "input_file", "filename": "a", "file_data": data}, {"type": "input_text", "text": "hello"}]
     return {"input": [{"role": "user", "content": content}], "max_tool_calls": 0}
 
 
 def refusals(http: httpx.Client) -> set[tuple[int, str]]:
-    """What everything that stores something is answered."""
+    """The answers to everything that stores something."""
     answers = [
         http.post("/v1/responses", json={"input": "hello", "max_tool_calls": 0}),
         http.post("/v1/chat/completions", json={"model": "demo", "messages": [{"role": "user", "content": "hello"}]}),

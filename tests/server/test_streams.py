@@ -1,4 +1,4 @@
-"""A client that comes back gets exactly the rest, over any transport, from any server of the database."""
+"""A client that reconnects gets exactly the rest, over any transport, from any server of the database."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ def _fresh_script(model_server: ModelServer) -> None:
 
 @pytest.fixture(scope="module")
 def other(make_server: Callable[..., Running]) -> Running:
-    """A second server over the same database, with a model that it is never asked for."""
+    """A second server of the same database, whose model is never called."""
     return make_server(pool_min=0)
 
 
@@ -190,7 +190,7 @@ def test_what_the_other_server_does_not_take_in_comes_back(
 def test_a_conversation_that_another_server_answers_says_when_to_ask_again(
     begin: Ask, other: Running, model_server: ModelServer
 ) -> None:
-    """The same where that server has died, until its lease has run out."""
+    """The same if that server has died, until its lease has expired."""
     model_server.reply("One", Gate())
     _, events = begin("response.output_text.delta")
     response = events[0]["response"]

@@ -1,4 +1,4 @@
-"""What `tool_choice` demands is done before the answer, or the response fails by name."""
+"""What `tool_choice` requires is done before the answer; otherwise the response fails with an error that names it."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Two server processes over one database: what one of them answers is steered and cancelled at the other."""
+"""Two server processes with one database: the response of one is steered and cancelled at the other."""
 
 import json
 from collections.abc import Iterator

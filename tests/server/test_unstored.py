@@ -1,4 +1,4 @@
-"""Responses with `store: false`: what a connection and a process hold of them has a number."""
+"""Responses with `store: false`: what a connection and a process retain of them is limited."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from tests.server.conftest import Running
 
 
 def add(ephemeral: EphemeralResponses, number: int, *, size_bytes: int, resume_point: ResumePoint | None = None) -> str:
-    """A response with one image of this size; its id."""
+    """Adds a response with one image of this size; returns its id."""
     data = number.to_bytes(4, "big") * (size_bytes // 4)
     sha256 = hashlib.sha256(data).hexdigest()
     ephemeral.keep_blob(sha256, Blob(data, "image/png"))

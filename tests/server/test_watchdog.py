@@ -1,4 +1,4 @@
-"""The watchdog: a loop that is stuck is noticed while it is, said once, and remembered for the next probe."""
+"""The watchdog: a stuck loop is noticed while it is stuck, reported once, and remembered for the next probe."""
 
 import threading
 import time

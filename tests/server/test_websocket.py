@@ -1,4 +1,4 @@
-"""The socket, by hand: what frames come for which requests, and what a bad frame does."""
+"""The socket, without the client: which frames answer which requests, and what an invalid frame causes."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A model whose window is known: prompts never exceed it, whatever its code printed."""
+"""A model with a known context window: prompts never exceed it, whatever the code printed."""
 
 from collections.abc import Callable
 

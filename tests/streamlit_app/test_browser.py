@@ -21,13 +21,13 @@ pytestmark = pytest.mark.browser
 
 ODD = "![x](https://tracker.example/x.png) **b** $x^2$ :red[r] <b>i</b> \u202egnp"
 LIMIT_MS = 120_000
-"""For what a browser waits: on a busy machine the first page alone has taken over 30 s."""
+"""The browser's timeout: on a busy machine, the first page alone has taken over 30 s."""
 expect.set_options(timeout=LIMIT_MS)
 
 
 @pytest.fixture(scope="module")
 def hostile(server: Running) -> str:
-    """An imported conversation all of whose parts would like to run, load, typeset or hide something."""
+    """An imported conversation, all of whose parts try to run, load, typeset or hide something."""
     shown = [
         {"text/html": HOSTILE},
         {"image/png": "bm90IGFuIGltYWdl"},
@@ -93,7 +93,7 @@ def browser(address: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
-    """Whatever a page asks of any other host fails the test."""
+    """A page. Any request to another host fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(LIMIT_MS)
     page = context.new_page()

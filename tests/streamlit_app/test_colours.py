@@ -1,4 +1,4 @@
-"""The colours of charts: for every eye, on both grounds."""
+"""The colours of charts: distinguishable for everyone, on light and dark backgrounds."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""What draws outputs for operators is linear, too: twice the output costs at most 2.5 times the CPU."""
+"""Drawing outputs for operators is linear, too: twice the output costs at most 2.5 times the CPU."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ KINDS: dict[str, Callable[[str], Output]] = {
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """Without a page, Streamlit warns at each element."""
+    """Hides Streamlit's warnings at each element, because there is no page."""
     logging.disable(logging.ERROR)
     yield
     logging.disable(logging.NOTSET)

@@ -1,4 +1,4 @@
-"""Who gets in where the dashboard listens on more than loopback."""
+"""Who may use a dashboard that listens on more than loopback."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

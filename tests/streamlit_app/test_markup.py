@@ -1,4 +1,4 @@
-"""Texts of others are shown as they are, and load, typeset and colour nothing."""
+"""Texts of others are shown literally, and load, typeset and colour nothing."""
 
 import time
 
@@ -45,7 +45,7 @@ def test_dollars_open_formulas_and_nothing_else(text: str, shown: str) -> None:
 
 @pytest.mark.parametrize("part", ["`", "$", "\\(", "$$ ", "``` ", "\n```", "` `` "])
 def test_prose_of_any_length_is_read_in_bounded_time(part: str) -> None:
-    """Against searches that begin anew at each mark: ten times the text may not take a hundred times as long."""
+    """For searches that start again at each mark: ten times the text must not take a hundred times as long."""
     times = []
     for size in (8_000, 80_000):
         text = part * (size // len(part))

@@ -1,4 +1,4 @@
-"""Each page over a real history, by Streamlit's own test driver."""
+"""Each page with a real history, using Streamlit's own test driver."""
 
 import json
 import time
@@ -40,7 +40,7 @@ def button(page: Any, label: str) -> Any:
 
 
 def wait_for(page: Any, holds: Callable[[], bool]) -> None:
-    """Runs the page again until it holds, as its auto-refresh would."""
+    """Runs the page again until the condition holds, as its auto-refresh would."""
     deadline = time.monotonic() + 120
     while not holds():
         assert time.monotonic() < deadline
@@ -62,7 +62,7 @@ def test_an_empty_page_says_what_to_do(app: App, name: str) -> None:
 
 
 def stored(server: Running, collection: str, query: dict[str, Any]) -> int:
-    """How many documents fit; other tests may have added some."""
+    """How many documents match; other tests may have added some."""
 
     async def count() -> int:
         async with open_store(server.settings) as store:

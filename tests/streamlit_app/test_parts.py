@@ -67,7 +67,7 @@ def periods() -> Iterator[Period]:
 
 
 def test_charts_are_what_their_schema_allows() -> None:
-    """The dashboard leaves that check out, for speed."""
+    """The dashboard skips this validation, for speed."""
     for period in periods():
         rows = [{"start": start, "runs": 2, "name": name} for start in period.starts() for name in "abcdefghi"]
         few = charts.summed(rows, "runs", "name")

@@ -1,4 +1,4 @@
-"""What is read in the dashboard is in the audit log."""
+"""Reading something in the dashboard is recorded in the audit log."""
 
 from collections.abc import Callable
 from typing import Any

@@ -25,7 +25,7 @@ def flood(descriptor):
 
 
 def is_foreign(descriptors):
-    """Whether the other end is with somebody else."""
+    """Whether the other end belongs to another process."""
     return all(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY for descriptor in descriptors)
 
 

@@ -1,4 +1,4 @@
-"""What every adapter to a model does, against a scripted server: deltas, usage, closing, timeouts, failures by name."""
+"""What all adapters do, with a scripted server: deltas, usage, closing, timeouts, errors by name."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager

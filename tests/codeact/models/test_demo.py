@@ -1,4 +1,4 @@
-"""The demo model drives real code: each block it writes is run here, and it answers from what came out."""
+"""The demo model writes real code: each of its blocks is run here, and it answers from the output."""
 
 import ast
 import contextlib
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Conversation:
-    """The agent's loop in small, with an `exec` for a kernel."""
+    """A small agent loop, with an `exec` instead of a kernel."""
 
     def __init__(self) -> None:
         self.items: list[InputMessage | Item] = []

@@ -1,4 +1,4 @@
-"""What only the direct adapter does: which names it takes, what it makes of odd servers, and what it loads."""
+"""What only the direct adapter does: names that it accepts, odd servers, and what it imports."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ HELLO = [ChatMessage("user", "Hello")]
 
 @asynccontextmanager
 async def answering(*pieces: bytes) -> AsyncIterator[DirectModel]:
-    """A model whose server answers each request with these bytes, as they are, and hangs up."""
+    """A model whose server answers each request with exactly these bytes and disconnects."""
 
     async def serve(stream: SocketStream) -> None:
         async with stream:

@@ -1,4 +1,4 @@
-"""Whatever the official client reads as an answer, the direct adapter reads as that answer."""
+"""The direct adapter reads every answer in the same way as the official client."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which model is found, asked of real servers on loopback."""
+"""Which model is found, with real servers on loopback."""
 
 import socket
 import time
@@ -26,7 +26,7 @@ OLLAMA, LLAMA_CPP, LM_STUDIO, VLLM = DEFAULT_PROBES
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    """Neither the environment nor a `.env` of the developer's decides here."""
+    """Hides the developer's environment and `.env`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CODEACT_MODEL", raising=False)
     monkeypatch.delenv("CODEACT_MODELS", raising=False)
@@ -182,7 +182,7 @@ async def test_while_the_demo_serves_the_search_goes_on_and_adds_what_came(serve
 
 @asynccontextmanager
 async def loading(times: int) -> AsyncIterator[str]:
-    """A server that answers 503 so many times before it lists a model, each time after half a second."""
+    """A server that answers 503 this many times before it lists a model, each time after half a second."""
     asked = 0
 
     async def serve(stream: SocketStream) -> None:

@@ -1,4 +1,4 @@
-"""What only litellm does: prices, providers, keys in the environment. `test_adapters.py` has what all adapters do."""
+"""What only litellm does: prices, providers, keys in the environment. `test_adapters.py` tests what all adapters do."""
 
 import inspect
 import sys

@@ -1,4 +1,4 @@
-"""Claude and Gemini through litellm, against servers that stream and refuse as the published forms say."""
+"""Claude and Gemini through litellm, with servers that stream and refuse in the providers' documented formats."""
 
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -49,7 +49,7 @@ def server(one_server: ModelServer) -> ModelServer:
 
 @pytest.fixture(scope="module", autouse=True)
 async def connections() -> AsyncIterator[None]:
-    """One event loop for all tests, since litellm keeps connections for each."""
+    """One event loop for all tests, because litellm has separate connections for each loop."""
     yield
     await close()
 
@@ -74,7 +74,7 @@ async def collect(model: LiteLLMModel, messages: Sequence[ChatMessage], **sampli
 
 
 def kept_in(events: Sequence[ModelEvent]) -> dict[str, Any]:
-    """What the model wants back of one reply."""
+    """The fields of one reply that the model expects back."""
     found: dict[str, Any] = {}
     for event in events:
         if isinstance(event, ReasoningKept):
@@ -83,7 +83,7 @@ def kept_in(events: Sequence[ModelEvent]) -> dict[str, Any]:
 
 
 def went_on(events: Sequence[ModelEvent], text: str) -> list[ChatMessage]:
-    """The conversation after a reply that called."""
+    """The conversation after a reply with a call."""
     call = next(event for event in events if isinstance(event, ToolCall))
     past = PastCall(call.call_id, call.name, call.arguments)
     return [

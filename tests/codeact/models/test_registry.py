@@ -1,4 +1,4 @@
-"""Which model a name leads to; pure."""
+"""Which model a name selects; pure."""
 
 import pytest
 

@@ -1,6 +1,6 @@
-"""What only the client of the Responses API does. The server's events and our requests are checked by `openai`'s types.
+"""What only the client of the Responses API does. The types of `openai` check the server's events and our requests.
 
-`test_adapters.py` has what every adapter does.
+`test_adapters.py` tests what every adapter does.
 """
 
 import json
@@ -70,7 +70,7 @@ async def collect(
 
 
 def read(*events: dict[str, Any]) -> list[ModelEvent]:
-    """What an answer's body of these events gives."""
+    """The model's events for an answer with these events in its body."""
     answer = Answer(ResponsesReading())
     found: list[ModelEvent] = []
     for event in events:

@@ -1,4 +1,4 @@
-"""What servers say of their windows and tokenizers: llama.cpp, vLLM and Ollama, as far as their APIs go."""
+"""The context windows and tokenizers of servers: llama.cpp, vLLM and Ollama, as far as their APIs report them."""
 
 from collections.abc import Iterator
 from typing import Any

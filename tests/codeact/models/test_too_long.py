@@ -1,4 +1,6 @@
-"""Which refusals mean that a conversation is too long: codes and types first, then the words of known servers."""
+"""Which errors mean that a conversation is too long: by codes and types first, then by the messages
+of known servers.
+"""
 
 from datetime import UTC, datetime
 

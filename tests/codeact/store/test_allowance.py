@@ -1,4 +1,4 @@
-"""What an answer may still store, by the database's sum and by what is under way in this process."""
+"""How much an answer may still store, given the database's sum and the running answers of this process."""
 
 import math
 

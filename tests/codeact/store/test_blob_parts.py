@@ -1,4 +1,4 @@
-"""Blobs read part by part: any stretch comes back as it was put, and a large blob is never in memory whole."""
+"""Blobs read in parts: every range has the stored bytes, and a large blob is never completely in memory."""
 
 import random
 import tracemalloc

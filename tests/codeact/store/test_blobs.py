@@ -1,4 +1,4 @@
-"""Offloading: what an item holds after it, and what came to lie in blobs."""
+"""Offloading: what an item contains afterwards, and what was moved to blobs."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ PNG_URL = f"blob:{hashlib.sha256(PNG).hexdigest()}"
 
 
 class Blobs(dict[str, tuple[bytes, str]]):
-    """Where blobs go; `put` is what `offload` is given."""
+    """Collects blobs. Tests pass its `put` to `offload`."""
 
     calls = 0
 

@@ -1,4 +1,4 @@
-"""The mongod that starts by itself, with real processes that race, crash and leave."""
+"""The embedded mongod, with real processes that race, crash and leave."""
 
 import os
 import shutil
@@ -36,11 +36,11 @@ async def main():
 
 asyncio.run(main())
 """
-"""Uses the database until its input ends; tells a conversation that it created."""
+"""Prints the id of a conversation that it created, and uses the database until its input ends."""
 
 
 def pid_of(data_dir: Path) -> int:
-    """The process id of the running mongod, as it wrote it itself."""
+    """The process id of the running mongod, from its own file."""
     return int((data_dir / "mongodb" / "data" / "mongod.lock").read_text())
 
 
@@ -63,7 +63,7 @@ def network_sockets(pid: int) -> list[str]:
 
 
 async def gone(pid: int) -> None:
-    """Returns when the process has ended."""
+    """Waits until the process has ended."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -77,7 +77,7 @@ async def gone(pid: int) -> None:
 
 @asynccontextmanager
 async def server(data_dir: Path) -> AsyncIterator[tuple[Process, str]]:
-    """Another process that uses the directory, and the conversation that it created."""
+    """Another process that uses the directory, and the id of the conversation that it created."""
     async with await anyio.open_process([sys.executable, "-c", SERVER, str(data_dir)], stderr=None) as process:
         assert process.stdout is not None
         line = await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", 100)
@@ -92,7 +92,7 @@ async def leave(process: Process) -> None:
 
 @pytest.fixture
 async def data_dir(tmp_path: Path) -> AsyncIterator[Path]:
-    """A data directory; a mongod that a test left running in it is ended."""
+    """A data directory. A mongod that a test left running in it is ended."""
     yield tmp_path
     with suppress(FileNotFoundError, ValueError, ProcessLookupError):
         os.kill(pid_of(tmp_path), signal.SIGKILL)
@@ -128,7 +128,7 @@ async def test_a_wider_directory_is_narrowed(data_dir: Path) -> None:
 
 
 async def test_it_leads_a_session_of_its_own(data_dir: Path) -> None:
-    """So Ctrl-C at a terminal does not reach it before the server has finished."""
+    """So Ctrl-C in a terminal does not reach it before the server has finished."""
     async with embedded_mongod(data_dir):
         assert os.getsid(pid_of(data_dir)) != os.getsid(0)
 
@@ -241,7 +241,7 @@ async def test_after_a_power_cut_it_starts_with_all_that_was_acknowledged(data_d
 
 
 async def test_kills_in_the_middle_of_writing_lose_nothing_acknowledged(data_dir: Path) -> None:
-    """Nor do the writers notice: it is started again, and writes whose outcome is unknown are repeated."""
+    """The writers do not notice: the mongod is restarted, and writes with an unknown outcome are repeated."""
     kills = 3
     async with embedded_mongod(data_dir) as uri, Store.connect(uri) as store:
         answer = e.Response(id=new_id("resp"), created_at=1.0, model="demo")

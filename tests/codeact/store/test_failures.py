@@ -1,4 +1,4 @@
-"""Databases that refuse, break or hang: each gives one error of ours, with its remedy, in bounded time."""
+"""Databases that refuse, break or hang: each leads to an error of ours that says what to do, in bounded time."""
 
 import asyncio
 import signal
@@ -35,11 +35,11 @@ ARGUMENTS: dict[type[Exception], tuple[object, ...]] = {
     pymongo.errors.EncryptionError: (ValueError("the reason"),),
     pymongo.errors.EncryptedCollectionError: (ValueError("the reason"), {}),
 }
-"""What errors are made of, where it is not a message."""
+"""The constructor arguments of errors that take more than a message."""
 
 
 def errors_of(module: ModuleType) -> list[Exception]:
-    """One of each kind that the module gives out."""
+    """One error of each class that the module exports."""
     kinds = [
         value
         for name, value in vars(module).items()
@@ -77,7 +77,7 @@ def test_a_server_code_says_more_than_its_class(code: int) -> None:
 
 
 async def refusal(uri: str) -> str:
-    """Why `uri` cannot be used."""
+    """The reason why `uri` cannot be used."""
     started = time.monotonic()
     with pytest.raises(StoreUnavailable) as raised:
         async with Store.connect(uri):
@@ -121,7 +121,7 @@ async def test_where_nothing_listens_the_address_is_named(monkeypatch: pytest.Mo
 
 @asynccontextmanager
 async def _answering(wire_version: int) -> AsyncIterator[str]:
-    """A server that speaks just enough of the protocol to tell its version."""
+    """A server that implements just enough of the protocol to report its version."""
     hello = bson.encode({"ismaster": True, "ok": 1, "minWireVersion": 0, "maxWireVersion": wire_version})
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

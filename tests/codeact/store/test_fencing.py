@@ -1,6 +1,6 @@
-"""A server that stands still and goes on after another one has taken its response over changes and claims nothing.
+"""A server that is suspended, and resumes after another one has taken its response over, changes and claims nothing.
 
-The take-over happens before each operation of a whole run in turn, so every write of it comes too late once.
+The take-over happens before each operation of a whole run in turn, so that each of its writes is late once.
 """
 
 import time
@@ -26,7 +26,7 @@ from tests.codeact.store.test_store import answered, response
 pytestmark = pytest.mark.anyio
 
 LONG = "words " * 20_000
-"""So long that it is put aside as a blob first."""
+"""Long enough to be stored as a blob first."""
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ async def other(uri: str) -> AsyncIterator[Store]:
 
 
 class Run:
-    """One whole answer at a server, and what a client of that server got."""
+    """One whole answer at a server, and what a client of that server received."""
 
     def __init__(self, store: Store, writer: EventWriter, conversation_id: str) -> None:
         self.response = response(conversation=e.ConversationRef(conversation_id))
@@ -47,7 +47,7 @@ class Run:
         self._recorder = Recorder(self.response, owner="ann", store=store, writer=writer, store_timeout_s=5)
 
     async def answer(self) -> None:
-        """Ends for its client with an end or with `error`."""
+        """Answers. Ends for its client with a terminal event or with `error`."""
         builder = ResponseBuilder(self.response, self._recorder.emit, started=time.monotonic())
         try:
             await builder.begin()
@@ -73,7 +73,7 @@ class Run:
         await self._store.begin_response(self.response, [], owner="ann")
 
     async def see_through(self, before: Callable[[int], Awaitable[None]], monkeypatch: pytest.MonkeyPatch) -> None:
-        """`before` is awaited before each operation of this server, with its number."""
+        """Awaits `before` before each operation of this server, with the operation's number."""
         operations = self._store._operations
         original = operations.run
 
@@ -125,7 +125,7 @@ async def test_a_take_over_before_any_write_leaves_one_truth(
 
 
 async def _check(run: Run, other: Store) -> str:
-    """What clients of both servers were told is one story; returns how it ended."""
+    """Checks that clients of both servers received consistent events; returns how the response ended."""
     found = (await other.get_response(run.response.id, owner="ann")).response
     told = await events(other, found.id)
     ends = [event for event in told if isinstance(event, e.TerminalEvent)]

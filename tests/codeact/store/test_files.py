@@ -1,4 +1,4 @@
-"""Which servers hold which containers, as the database tells it to all of them."""
+"""Which servers hold which containers, as all of them read it in the database."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The history on a real mongod: what is found, in which order, by which index, and what deleting means."""
+"""The history on a real mongod: what is found, in which order, with which index, and what deletion means."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ def conversation_of(response: e.Response) -> str:
 
 
 async def found(store: Store, *, owner: str | None = "ann", **asked: Any) -> list[str]:
-    """Ids of all pages, two conversations on each."""
+    """The ids on all pages, with two conversations per page."""
     ids: list[str] = []
     after = None
     while True:
@@ -40,7 +40,7 @@ async def found(store: Store, *, owner: str | None = "ann", **asked: Any) -> lis
 
 @pytest.fixture
 async def three(store: Store) -> tuple[str, str, str]:
-    """A plot, a failed division and a talk, the talk the newest."""
+    """A plot, a failed division and a talk; the talk is the newest."""
     plot = await add_answer(
         store, None, "Plot a sine wave", code("plt.plot(xs)", outputs=[image("a" * 64)]), message("Here."), tokens=500
     )

@@ -1,4 +1,6 @@
-"""Operations end in the driver whatever becomes of who waits, and a busy database is not taken for a silent one."""
+"""Operations complete in the driver even if their callers are cancelled, and a busy database is not
+reported as silent.
+"""
 
 import signal
 import time
@@ -142,7 +144,7 @@ async def test_a_database_that_hangs_is_named_and_one_that_is_busy_is_waited_for
 
 
 async def test_hundreds_that_are_cancelled_at_any_moment_leave_a_store_that_works(store: Store) -> None:
-    """Inside of PyMongo's pool the same loses its lock, and nothing ends any more."""
+    """Inside PyMongo's pool, these cancellations make it lose its lock, and nothing completes any more."""
     for round_ in range(20):
         async with anyio.create_task_group() as tasks:
             for _ in range(40):

@@ -1,4 +1,4 @@
-"""Names of processes: the living are told from the dead."""
+"""Names of processes, by which live ones are distinguished from dead ones."""
 
 import os
 import subprocess

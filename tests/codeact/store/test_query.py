@@ -1,4 +1,4 @@
-"""From what is asked to what MongoDB is asked, without a database."""
+"""Turns queries of users into conditions for MongoDB, without a database."""
 
 from datetime import UTC, datetime
 

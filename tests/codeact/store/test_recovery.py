@@ -1,4 +1,4 @@
-"""What a dead server left is ended by another: with all that it had stored, once, under numbers of its own."""
+"""Another server ends the responses of a dead server: with everything that it had stored, exactly once."""
 
 import time
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Dead:
-    """A server's run until it died: everything that was emitted is in the log, and nothing more comes."""
+    """A server's run until it died: everything that it emitted is in the log, and nothing more follows."""
 
     def __init__(self, store: Store, writer: EventWriter, answer: e.Response) -> None:
         self.store = store
@@ -37,7 +37,7 @@ class Dead:
         await self.builder.begin()
 
     async def lease(self) -> Lease:
-        """What it leaves in the end."""
+        """The lease that it leaves behind."""
         await self.recorder.log.flush()
         return (await self.store.leases.mine())[self.recorder.response.id]
 

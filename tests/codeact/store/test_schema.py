@@ -1,4 +1,4 @@
-"""Stored documents of other releases: those of older ones are migrated as they are read, newer ones are left alone."""
+"""Documents of other releases: older ones are migrated when they are read, newer ones are not changed."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ def database(uri: str) -> Iterator[Database[dict[str, Any]]]:
 
 @pytest.fixture
 def stored(database: Database[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """What the first release wrote is in the database."""
+    """A database with the first release's documents."""
     documents: dict[str, list[dict[str, Any]]] = json_util.loads(FIRST_RELEASE.read_text())
     for name, found in documents.items():
         database[name].insert_many(found)
@@ -128,7 +128,7 @@ async def test_reading_rewrites_no_document(
 async def test_every_document_that_is_written_carries_its_version(
     stored: dict[str, Any], store: Store, database: Database[dict[str, Any]]
 ) -> None:
-    """Each kind is written again, so that the documents without a version are the fixture's alone."""
+    """Writes each kind of document, so that only the fixture's documents have no version."""
     place = e.ConversationRef("conv_1")
     response = e.Response(id="resp_2", created_at=1.0, model="demo", conversation=place)
     await store.create_conversation(owner="bob")
@@ -159,7 +159,7 @@ async def test_every_document_that_is_written_carries_its_version(
 
 @dataclass
 class Shout:
-    """Version 2 of this test's items: what was said, in capitals."""
+    """Version 2 of this test's items, whose text is in capitals."""
 
     seen: list[str] = field(default_factory=list)
 
@@ -214,7 +214,7 @@ async def test_a_change_stores_the_new_form(migrating: Store, database: Database
 
 
 def _make_newer(database: Database[dict[str, Any]], collection: str, document_id: str) -> dict[str, Any]:
-    """The document as a release wrote it of which this one knows nothing."""
+    """Changes the document as a newer release, unknown to this one, would have written it."""
     place = {"_id": document_id}
     database[collection].update_one(place, {"$set": {FIELD: 7, "told": {"deep": [1]}}})
     found = database[collection].find_one(place)

@@ -1,4 +1,4 @@
-"""The key with which the server encrypts what clients hold, on a real mongod."""
+"""The key that encrypts what clients hold for the server, on a real mongod."""
 
 import anyio
 import pytest

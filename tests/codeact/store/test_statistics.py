@@ -1,4 +1,4 @@
-"""Figures of a period and what went wrong in it, from a real mongod; and that indexes alone answer."""
+"""Statistics of a period and its failures, from a real mongod; indexes alone answer the queries."""
 
 import json
 from collections import Counter
@@ -31,7 +31,7 @@ def raised(name: str, text: str) -> o.Error:
 
 @pytest.fixture
 async def filled(store: Store) -> Store:
-    """Three answers: one whose code failed twice and then worked, one that failed, one of another owner."""
+    """Three answers: one whose code failed twice and then worked, one that failed, and one of another owner."""
     await add_answer(
         store,
         None,
@@ -178,7 +178,7 @@ async def test_the_largest_come_first_and_a_rare_filter_leads(filled: Store) -> 
 
 
 async def test_no_question_is_answered_by_reading_documents_or_a_whole_collection(filled: Store) -> None:
-    """What statistics and lists of mishaps ask is in their indexes; nothing else is scanned either."""
+    """Indexes contain all fields that statistics and failure lists need, so no collection is scanned."""
     database = filled.statistics._collection.database
     await database.command("profile", 2)
     try:

@@ -1,4 +1,4 @@
-"""A long thread is read from the database in short steps of the event loop."""
+"""Reading a long thread from the database takes short steps of the event loop."""
 
 import pytest
 

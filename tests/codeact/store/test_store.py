@@ -1,4 +1,4 @@
-"""The store on a real mongod: what goes in comes out, for its owner and nobody else."""
+"""The store on a real mongod: it returns what was stored, to its owner only."""
 
 import asyncio
 import os
@@ -45,7 +45,7 @@ def response(**fields: object) -> e.Response:
 
 
 async def answered(store: Store, text: str, *, owner: str = "ann", **fields: object) -> e.Response:
-    """A response with one message, begun and ended."""
+    """A response with one message, which has begun and ended."""
     answer = response(**fields)
     await store.begin_response(answer, [user(text)], owner=owner)
     answer.output.append(message(f"re: {text}"))

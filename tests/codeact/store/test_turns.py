@@ -1,4 +1,4 @@
-"""Long conversations are read a little at a time: pages are stretches of the whole, memory does not grow with them."""
+"""Long conversations are read in parts: pages cover the whole, and memory use does not grow with the conversation."""
 
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ WORDS = 20_000
 
 
 async def conversation_of(store: Store, turns: int, *, owner: str = "ann", chars: int = 10) -> Conversation:
-    """One with so many turns, each of a question and an answer of some length, and two items that wait."""
+    """A conversation with this many turns, each a question and a longer answer, and with two waiting items."""
     responses: list[StoredResponse] = []
     for number in range(turns):
         response = e.Response(

@@ -1,4 +1,4 @@
-"""What may be shown of a connection string, and what not."""
+"""Which parts of a connection string may be shown."""
 
 from pathlib import Path
 

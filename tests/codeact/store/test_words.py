@@ -1,4 +1,4 @@
-"""Search words: the same text gives the same words, stored or asked."""
+"""Search words: the same text gives the same words in a document and in a query."""
 
 import pytest
 

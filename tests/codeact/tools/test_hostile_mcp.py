@@ -1,4 +1,4 @@
-"""MCP servers that send more than a connection takes are cut off by name, before anything is decoded."""
+"""MCP servers that exceed a limit are disconnected with an error that names it, before anything is decoded."""
 
 import json
 import subprocess

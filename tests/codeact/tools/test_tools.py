@@ -1,4 +1,4 @@
-"""Functions outside of the sandbox as Python: schemas in, code and prompt text out."""
+"""Functions outside of the sandbox as Python: from schemas to code and prompt text."""
 
 import json
 import sys
@@ -31,7 +31,7 @@ WEATHER = {
 
 
 def defined(functions: list[Function], monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
-    """The user's namespace after the source ran, and what the functions in it call."""
+    """The user's namespace after running the source, and the calls that its functions make."""
     calls: list[tuple[str, Any]] = []
     bridge = types.ModuleType("codeact_calls")
     bridge.call = lambda name, arguments: calls.append((name, arguments))  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Values on their way between a sandbox and functions outside of it: as they are, or refused by name."""
+"""Values that a sandbox and functions outside of it exchange: they arrive unchanged or are refused by name."""
 
 import datetime as dt
 import enum
