@@ -25,7 +25,8 @@ RUN python3 -m venv /opt/kernel \
     && echo 'sandbox:x:10001:' >> /etc/group
 
 COPY sandbox_pool/guest/kernel_*.py /opt/kernel/
-RUN /opt/kernel/bin/python -m compileall -q /opt/kernel/*.py
+# Models know the working directory of other code interpreters as /mnt/data.
+RUN /opt/kernel/bin/python -m compileall -q /opt/kernel/*.py && ln -s /workspace /mnt/data
 
 LABEL codeact.kernel="1"
 ENV PATH=/opt/kernel/bin:$PATH LANG=C.UTF-8 HOME=/workspace IPYTHONDIR=/tmp/ipython MPLCONFIGDIR=/tmp/matplotlib

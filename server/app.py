@@ -12,8 +12,10 @@ from starlette.routing import WebSocketRoute
 
 from codeact import telemetry
 from codeact.component import Component
+from codeact.events import Response
 from codeact.metrics import Metrics
 from codeact.runs.disk_floor import DiskFloor
+from codeact.runs.known_answers import KnownAnswers
 from codeact.runs.manager import RunManager
 from codeact.runs.ownership import keep_leases
 from codeact.runs.question import RunComponents
@@ -78,7 +80,12 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         store, pool, models = startup.components(settings, supervisor)
-        watchdog, metrics = Watchdog(), Metrics()
+        watchdog, metrics, answers = Watchdog(), Metrics(), KnownAnswers()
+
+        def ended(response: Response) -> None:
+            metrics.ended(response)
+            answers.ended(response)
+
         async with watchdog.watching(), supervisor.tasks() as start:
             for component in (store, pool, models):
                 start(f"{component.name} part", component.run, ends=True)
@@ -99,7 +106,7 @@ def create_app(
                     max_concurrent=settings.max_concurrent_runs,
                     max_queued=settings.max_queued_runs,
                     supervisor=supervisor,
-                    on_end=metrics.ended,
+                    on_end=ended,
                 ) as runs,
                 supervisor.tasks() as start_keeping,
             ):
@@ -116,7 +123,7 @@ def create_app(
                     models,
                     workspaces,
                     runs,
-                    AuditedService(RunService(made_with, database=store), audit, settings),
+                    AuditedService(RunService(made_with, database=store), audit, settings, answers),
                     audit,
                     mcp_servers,
                     containers_,

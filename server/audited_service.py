@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
-from codeact.events import InputMessage
+from codeact.events import FunctionCallOutput, InputMessage, Notice
+from codeact.runs.known_answers import KnownAnswers, history_of
 from codeact.runs.new_run import NewRun
 from codeact.runs.resume_points import EphemeralResponses
 from codeact.runs.run import Run
@@ -16,12 +18,19 @@ from codeact.settings import Settings
 
 __all__ = ["AuditedService"]
 
+UNKNOWN_HISTORY = Notice(
+    "history_unknown",
+    "The history was sent without ids of items and is not known here: code runs in a new kernel, without the variables and"
+    " files of before. Send 'previous_response_id' or 'conversation', or the items with their ids.",
+)
+
 
 class AuditedService:
     """A `RunService` that records who creates, steers, cancels and reads a response."""
 
-    def __init__(self, service: RunService, audit: AuditLog, settings: Settings) -> None:
+    def __init__(self, service: RunService, audit: AuditLog, settings: Settings, answers: KnownAnswers) -> None:
         self.audit = audit
+        self._answers = answers
         self._settings = settings
         self._service = service
 
@@ -33,11 +42,18 @@ class AuditedService:
         Also raises `InvalidRequest` for tools that cannot be provided as requested.
         """
 
+        history = history_of(request.input)
+
         def begun(run: Run) -> None:
+            self._answers.begun(run.response, history, owner=run.owner)
             self.audit.record(caller, "response.create", run.id)
 
         check_tools(request.tools or (), self._settings)
-        return await self._service.create(new_run(request, caller), ephemeral=ephemeral, begun=begun)
+        asked = new_run(request, caller)
+        if _names_nothing(asked) and any(who == "assistant" for who, _ in history):
+            answer_id = self._answers.find(history, owner=caller.owner)
+            asked = replace(asked, answer_id=answer_id, notices=[] if answer_id is not None else [UNKNOWN_HISTORY])
+        return await self._service.create(asked, ephemeral=ephemeral, begun=begun)
 
     async def compact(self, request: NewRun, *, caller: Caller) -> Run:
         """Compacts the request's conversation and returns the run when it has ended. Nothing of it is stored."""
@@ -67,3 +83,9 @@ class AuditedService:
     async def forget(self, ephemeral: EphemeralResponses) -> None:
         """See `RunService.forget`."""
         await self._service.forget(ephemeral)
+
+
+def _names_nothing(asked: NewRun) -> bool:
+    """Whether the request names no response, conversation, container, call or item of an earlier answer."""
+    named = (asked.previous_response_id, asked.conversation_id, asked.container_id, asked.answer_id)
+    return not any(named) and not any(isinstance(item, FunctionCallOutput) for item in asked.messages)

@@ -211,7 +211,9 @@ def _add_input(turns: Turns, item: InputMessage, model: str | None) -> None:
     parts = _parts(item)
     match item.role:
         case "system" | "developer":
-            if turns.last.role == "system":
+            if as_text(parts).startswith(HEADER):  # A client sent code back with its output.
+                turns.add("user", as_text(parts))
+            elif turns.last.role == "system":
                 turns.add("system", as_text(parts))
             else:
                 turns.add("user", f"{NOTE} {as_text(parts)}")

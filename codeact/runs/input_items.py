@@ -253,7 +253,7 @@ def as_text(item: FunctionCallItem | FunctionCallOutput, names: Mapping[str, str
         case FunctionCallItem(_, name, arguments):
             return _input_message("assistant", f"{name}({arguments})")
         case FunctionCallOutput():
-            return _input_message("user", f"{names.get(item.call_id, 'The function')}() returned:\n{item.output}")
+            return _input_message("developer", f"{names.get(item.call_id, 'The function')}() returned:\n{item.output}")
 
 
 def has_content(message: Input | SealedReasoning | SealedCompaction) -> bool:
@@ -272,7 +272,7 @@ def _input_message(role: Any, text: str) -> InputMessage:
 def _code_messages(code: str, logs: str, *, observation: str | None = None) -> list[Input]:
     """Returns a block of code and its observation, as messages in the form of the dialect `tags`."""
     seen = observation or (f"{HEADER}\n{logs}" if logs else f"{HEADER} (no output)")
-    return [_input_message("assistant", f"{OPEN}\n{code}\n{CLOSE}"), _input_message("user", seen)]
+    return [_input_message("assistant", f"{OPEN}\n{code}\n{CLOSE}"), _input_message("developer", seen)]
 
 
 def _part(part: Part, param: str) -> dict[str, Any]:

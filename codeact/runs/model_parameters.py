@@ -13,8 +13,8 @@ __all__ = ["for_model"]
 NAMES = ("stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_logprobs")
 
 
-def for_model(new_run: NewRun, model: Model, *, drop: bool) -> tuple[NewRun, list[Notice]]:
-    """The request as this model takes it, and a notice of what was left out.
+def for_model(new_run: NewRun, model: Model, *, drop: bool) -> NewRun:
+    """The request as this model takes it, with a notice of what was left out.
 
     Raises `InvalidRequest`, which names the parameter, unless `drop` allows to leave it out.
     """
@@ -22,7 +22,7 @@ def for_model(new_run: NewRun, model: Model, *, drop: bool) -> tuple[NewRun, lis
     given = [name for name in NAMES if getattr(new_run, name) or (name == "seed" and new_run.seed is not None)]
     refused = [name for name in given if name not in getattr(model, "parameters", ())]
     if not refused:
-        return new_run, []
+        return new_run
     listed = ", ".join(f"'{name}'" for name in refused)
     text = f"The model '{model.name}' does not take {listed} here"
     if not drop:
@@ -32,4 +32,5 @@ def for_model(new_run: NewRun, model: Model, *, drop: bool) -> tuple[NewRun, lis
             code="unsupported_parameter",
         )
     left: Any = {name: empty[name] for name in refused}
-    return replace(new_run, **left), [Notice("parameter_dropped", f"{text}: the answer was made without.")]
+    notice = Notice("parameter_dropped", f"{text}: the answer was made without.")
+    return replace(new_run, **left, notices=[*new_run.notices, notice])

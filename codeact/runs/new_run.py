@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from codeact.dialect import Name
-from codeact.events import Input, JsonObjectFormat, JsonSchemaFormat, ReasoningConfig, TextConfig
+from codeact.events import Input, JsonObjectFormat, JsonSchemaFormat, Notice, ReasoningConfig, TextConfig
 from codeact.model import Sampling
 from codeact.runs.input_items import Given
 from codeact.runs.tool_choice import ToolChoice, choice_of
@@ -75,6 +75,7 @@ class NewRun:
     model_calls: bool = False
     collects_files: bool = True
     encrypted_reasoning: bool = False
+    notices: Sequence[Notice] = ()
     compact_threshold: int | None = None
     compact_only: bool = False
 

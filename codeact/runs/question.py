@@ -98,7 +98,6 @@ class Question:
         self._ephemeral = ephemeral
         self._response_id = response_id
         self._then = then
-        self._notices: list[e.Notice] = []
         self._toolbox = Toolbox()
         self._budget: ModelBudget | None = None
 
@@ -113,7 +112,7 @@ class Question:
         store = await self._components.store.get()
         model = (await self._components.models.get()).get(self._new_run.model)
         drop = self._components.settings.drop_params
-        self._new_run, self._notices = for_model(self._new_run, model, drop=drop)
+        self._new_run = for_model(self._new_run, model, drop=drop)
         self._toolbox = self._tools(model)
         dialect_for(model, self._dialect(model.name))
         runs, new_run = self._components.runs, self._new_run
@@ -193,7 +192,7 @@ class Question:
         store: RunStore,
     ) -> tuple[Context, AgentOptions]:
         """Reads what the answer needs besides the question, after `response.created` was sent."""
-        is_up_to_date = len(run.response.notices) > len(self._notices) or not run.is_queued
+        is_up_to_date = len(run.response.notices) > len(self._new_run.notices) or not run.is_queued
         late_notes = [] if is_up_to_date else kernel_notes(run.response, code, workspace, resume_point)
         stored_id = None if run.conversation_id.startswith(UNSTORED) else run.conversation_id
         seals = await seals_for(self._new_run, store, conversation_id=stored_id)
@@ -222,7 +221,7 @@ class Question:
             top_p=1.0 if new_run.top_p is None else new_run.top_p,
             presence_penalty=new_run.presence_penalty or 0.0,
             frequency_penalty=new_run.frequency_penalty or 0.0,
-            notices=list(self._notices),
+            notices=list(new_run.notices),
             text=new_run.text,
             reasoning=new_run.reasoning,
             tool_choice=new_run.tool_choice,

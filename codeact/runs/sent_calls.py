@@ -71,16 +71,18 @@ class SearchOutputItem(msgspec.Struct, tag="tool_search_output"):
     """The result of a search for tools."""
 
 
-def texts_of(item: McpCallItem | ShellCallItem | ShellOutputItem) -> Iterator[tuple[Literal["assistant", "user"], str]]:
+def texts_of(
+    item: McpCallItem | ShellCallItem | ShellOutputItem,
+) -> Iterator[tuple[Literal["assistant", "developer"], str]]:
     """Yields messages, as role and text, that describe a call which no code item in the history contains."""
     match item:
         case McpCallItem(server, name, arguments, output, error):
             yield "assistant", f"{server}.{name}({arguments})"
-            yield "user", f"{server}.{name}() returned:\n{output if output is not None else _json(error)}"
+            yield "developer", f"{server}.{name}() returned:\n{output if output is not None else _json(error)}"
         case ShellCallItem(action):
             yield "assistant", f"shell({_json(action)})"
         case ShellOutputItem(output=printed):
-            yield "user", f"shell() returned:\n{_json(printed)}"
+            yield "developer", f"shell() returned:\n{_json(printed)}"
 
 
 def _json(value: Any) -> str:

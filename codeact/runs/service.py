@@ -122,6 +122,7 @@ class RunService:
                 answer_id=None,
                 messages=list(run.steering),
                 generate=True,
+                notices=(),
             )
             return await self.create(further, ephemeral=ephemeral, response_id=run.successor_id, begun=begun)
         if ephemeral is None or ephemeral.closed:

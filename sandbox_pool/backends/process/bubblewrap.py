@@ -20,6 +20,8 @@ from sandbox_pool.spec import Limits
 __all__ = ["CONNECTION_FILE", "FILES", "RUN", "SCRATCH", "WORKSPACE", "Bubblewrap"]
 
 WORKSPACE = "/workspace"
+ALIAS = "/mnt/data"
+"""The workspace under the name that models know from other code interpreters."""
 RUN = "/run/codeact"
 UID = 1000
 SCRATCH = ("/dev/shm", "/tmp", WORKSPACE, RUN)  # noqa: S108
@@ -112,6 +114,8 @@ class Bubblewrap:
         command += self._tmpfs("/dev/shm", limits.shm_mb * 1024 * 1024)  # noqa: S108
         command += self._tmpfs("/tmp", limits.tmp_mb * 1024 * 1024)  # noqa: S108
         command += self._tmpfs(WORKSPACE, limits.workspace_mb * 1024 * 1024)
+        # bwrap would create the directory so that only root can enter it.
+        command += ["--dir", str(Path(ALIAS).parent), "--symlink", WORKSPACE, ALIAS]
         command += self._tmpfs(RUN, RUN_BYTES)
         command += _system()
         if network == "open":
