@@ -20,8 +20,8 @@ __all__ = ["AuditedService"]
 
 UNKNOWN_HISTORY = Notice(
     "history_unknown",
-    "The history was sent without ids of items and is not known here: code runs in a new kernel, without the variables and"
-    " files of before. Send 'previous_response_id' or 'conversation', or the items with their ids.",
+    "The history was sent without ids of items and is not known here: code runs in a new kernel, without the variables"
+    " and files of before. Send 'previous_response_id' or 'conversation', or the items with their ids.",
 )
 
 

@@ -53,7 +53,7 @@ class KnownAnswers:
             self._pending.popitem(last=False)
 
     def ended(self, response: Response) -> None:
-        """Remembers what a response answered: all its prose, and its last message, since some clients keep only that."""
+        """Remembers what a response answered: all its prose, and its last message, which some clients keep alone."""
         owner, history = self._pending.pop(response.id, (None, ()))
         prose = ["".join(part.text for part in item.content) for item in response.output if isinstance(item, Message)]
         if owner is None or response.conversation is None or not prose:
