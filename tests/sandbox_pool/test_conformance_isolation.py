@@ -70,7 +70,7 @@ async def test_mnt_data_is_the_workspace_too(isolated: Sandbox) -> None:
     wrote = "__import__('pathlib').Path('/mnt/data/by-its-other-name').write_text('x')"
     assert await value(isolated, wrote) == "1"
     assert await value(isolated, "open('by-its-other-name').read()") == "x"
-    assert [file.path for file in await isolated.list_files() if file.path == "by-its-other-name"]
+    assert [file.path for file in (await isolated.list_files()).files if file.path == "by-its-other-name"]
 
 
 async def test_there_is_no_network_but_loopback(isolated: Sandbox, backend: Backend) -> None:

@@ -161,8 +161,9 @@ def test_a_name_that_is_none_is_refused(client: OpenAI, container_id: str, name:
 def test_what_is_no_form_with_a_file_is_refused(scripted: Running, container_id: str) -> None:
     path = f"{scripted.url}/v1/containers/{container_id}/files"
     with httpx.Client(timeout=60, trust_env=False) as http:
+        plain = http.post(path, content=b"x", headers={"Content-Type": "text/plain"})
+        assert (plain.status_code, plain.json()["error"]["param"]) == (415, "file")
         for answer in (
-            http.post(path, content=b"x", headers={"Content-Type": "text/plain"}),
             http.post(path, files={"file": (None, "text")}),
             http.post(path, content=b"x", headers={"Content-Type": "multipart/form-data"}),
             http.post(path, content=b"x", headers={"Content-Type": "multipart/form-data; boundary=y"}),
