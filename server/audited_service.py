@@ -55,6 +55,11 @@ class AuditedService:
             asked = replace(asked, answer_id=answer_id, notices=[] if answer_id is not None else [UNKNOWN_HISTORY])
         return await self._service.create(asked, ephemeral=ephemeral, begun=begun)
 
+    async def input_tokens(self, request: CreateRequest, *, caller: Caller) -> int:
+        """See `RunService.input_tokens`."""
+        check_tools(request.tools or (), self._settings)
+        return await self._service.input_tokens(replace(new_run(request, caller), store=False))
+
     async def compact(self, request: NewRun, *, caller: Caller) -> Run:
         """Compacts the request's conversation and returns the run when it has ended. Nothing of it is stored."""
         run = await self._service.create(

@@ -17,6 +17,7 @@ from codeact.runs.resume_points import EphemeralResponses
 from codeact.runs.run import Run
 from codeact.runs.steering import steer_elsewhere, steer_here
 from codeact.runs.streams import open_stream
+from codeact.runs.token_count import input_tokens
 
 if TYPE_CHECKING:
     from codeact.store import Store
@@ -60,6 +61,10 @@ class RunService:
             raise
         begun(run)
         return run
+
+    async def input_tokens(self, new_run: NewRun) -> int:
+        """See `codeact.runs.token_count`."""
+        return await input_tokens(self._components, new_run)
 
     async def open_stream(
         self, response_id: str, *, owner: str, starting_after: int = -1, idle_s: float = math.inf

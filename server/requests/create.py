@@ -31,7 +31,9 @@ from codeact.server.requests.tools import CodeInterpreterTool, Tool
 
 __all__ = [
     "AskedReasoning",
+    "AskedText",
     "CancelBody",
+    "ConversationId",
     "CreateBody",
     "CreateRequest",
     "LogitBias",

@@ -24,6 +24,7 @@ from codeact.server.requests.compact import CompactBody, CompactedResponse, comp
 from codeact.server.requests.create import CreateBody, parse_create
 from codeact.server.requests.pages import Included, ItemList, PageQuery, page_of
 from codeact.server.requests.parameters import read_json, read_parameters
+from codeact.server.requests.token_count import InputTokens, InputTokensBody, parse_input_tokens
 from codeact.server.routes.idempotency import began_response, idempotent
 from codeact.server.services import Services
 from codeact.server.transports.data_urls import as_asked, response_as_asked
@@ -137,6 +138,15 @@ async def compact(request: Request) -> Response:
     return await document_response(compacted_response(run.response, run.conversation))
 
 
+@operation(InputTokens, body=InputTokensBody)
+async def input_tokens(request: Request) -> Response:
+    """How many tokens the model would read first. Exact if the model's server offers its tokenizer, else estimated."""
+    services: Services = request.app.state.codeact
+    body = await read_json(request, services.settings.max_message_bytes)
+    count = await services.service.input_tokens(parse_input_tokens(body), caller=caller_of(request))
+    return json_response(InputTokens(count))
+
+
 @operation(ItemList, query=PageQuery)
 async def input_items(request: Request) -> Response:
     """The response's input items, page by page."""
@@ -173,6 +183,7 @@ async def _stored(services: Services, response_id: str, owner: str) -> Any:
 routes = [
     Route("/v1/responses", create, methods=["POST"]),
     Route("/v1/responses/compact", compact, methods=["POST"]),
+    Route("/v1/responses/input_tokens", input_tokens, methods=["POST"]),
     Route("/v1/responses/{response_id}", retrieve, methods=["GET"]),
     Route("/v1/responses/{response_id}", delete, methods=["DELETE"]),
     Route("/v1/responses/{response_id}/cancel", cancel, methods=["POST"]),

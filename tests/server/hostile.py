@@ -226,6 +226,7 @@ BODIES: dict[str, Any] = {
         "max_output_tokens": 10,
         "temperature": 1.0,
     },
+    "POST /v1/responses/input_tokens": {"input": [MESSAGE], "previous_response_id": "resp_x", "model": "none such"},
     "POST /v1/chat/completions": {
         "model": "none such",
         "messages": [{"role": "user", "content": "x"}],

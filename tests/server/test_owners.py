@@ -175,3 +175,23 @@ def test_on_the_socket_too(keyed: Running, ids: dict[str, str], event: dict[str,
         assert foreign == asked({name: missing(identifier) for name, identifier in ids.items()})
     refusal = json.loads(foreign)
     assert (refusal["type"], refusal.get("status")) in [("error", 404), ("response.steer.failed", None)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": "x", "previous_response_id": "{response_id}"},
+        {"input": "x", "conversation": "{conversation_id}"},
+        {"input": [{"type": "item_reference", "id": "{item_id}"}]},
+        {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "{sha256}"}]}]},
+    ],
+)
+def test_nothing_of_others_is_counted(keyed: Running, ids: dict[str, str], body: dict[str, Any]) -> None:
+    text = json.dumps(body)
+    for name, identifier in ids.items():
+        text = text.replace(f"{{{name}}}", identifier)
+    with client(keyed, "key-b") as theirs:
+        answered = theirs.post("/v1/responses/input_tokens", content=text)
+    assert answered.status_code == 404, answered.text
+    with client(keyed, "key-a") as mine:
+        assert mine.post("/v1/responses/input_tokens", content=text).json()["input_tokens"] > 0

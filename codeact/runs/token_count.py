@@ -1,0 +1,56 @@
+"""Counts the tokens that the model would read first for a request, without answering it."""
+
+import time
+
+from codeact import events as e
+from codeact.agent.options import AgentOptions
+from codeact.agent.prompting import Prompting
+from codeact.agent.response_builder import ResponseBuilder
+from codeact.runs.media import inline_media
+from codeact.runs.model_parameters import for_model
+from codeact.runs.new_run import NewRun
+from codeact.runs.preparation import Preparation
+from codeact.runs.question import RunComponents
+from codeact.tools.toolbox import Toolbox, functions_of
+
+__all__ = ["input_tokens"]
+
+
+async def input_tokens(components: RunComponents, new_run: NewRun) -> int:
+    """The tokens of the instructions, the conversation and the request's input. `new_run.store` is False.
+
+    Exact if the model's server offers its tokenizer, otherwise estimated. Stores nothing and starts nothing. Raises the
+    errors of `RunService.create` for what is wrong with the request.
+    """
+    settings, choice = components.settings, new_run.choice
+    store = await components.store.get()
+    model = (await components.models.get()).get(new_run.model)
+    new_run = for_model(new_run, model, drop=settings.drop_params)
+    preparation = Preparation(store, new_run, None)
+    resume_point = await preparation.read()
+    messages = await preparation.messages(resume_point)
+    conversation = [*await resume_point.history(store), *messages]
+    functions = functions_of(list(choice.tools))
+    options = AgentOptions(
+        instructions=new_run.model_instructions,
+        must_act=choice.must_act,
+        must_call=choice.must_call,
+        sampling=new_run.sampling,
+        environment=components.environment(),
+        toolbox=Toolbox([*functions, *components.mcp.functions]) if functions else components.mcp.toolbox,
+        dialect=new_run.dialect or settings.options_of(model.name).dialect,
+        preferred_dialect=settings.preferred_dialect,
+        shows_images=settings.model_images,
+        answer_format=new_run.answer_format,
+        window_tokens=settings.options_of(model.name).window_tokens,
+    )
+    response = e.Response(id="", created_at=int(time.time()), model=model.name)
+    builder = ResponseBuilder(response, _ignore, started=time.monotonic())
+    context = await inline_media(conversation, get=preparation.get_blob)
+    prompting = Prompting(builder, context, model, options)
+    estimate = await prompting.tokens(room_tokens=1)
+    return await prompting.tokens(room_tokens=estimate)  # So close to a limit, the server's tokenizer is asked.
+
+
+async def _ignore(event: e.Event) -> None:
+    """Nothing is answered, so there are no events."""
