@@ -27,7 +27,7 @@ install-dashboard: .venv-dashboard/.installed-app
 CLIENTS := openai agents langchain node
 JS := tests/clients/js
 
-install-dev: $(VENV)/.installed-dev $(CLIENTS:%=.venv-%/.installed) $(JS)/node_modules/.installed page-dev \
+install-dev: $(VENV)/.installed-dev .venv-helm/.installed $(CLIENTS:%=.venv-%/.installed) $(JS)/node_modules/.installed page-dev \
   .venv-dashboard/.installed-dev .venv-docs/.installed
 
 # The number of test processes. It exceeds the number of processors because tests wait for much of their time.
@@ -207,14 +207,14 @@ $(JS)/node_modules/.installed: $(JS)/package-lock.json .venv-node/.installed
 	@touch $@
 
 lock: $(BIN)/uv
-	cd requirements && for name in uv build docs $(CLIENTS) peer-smolagents peer-llm-sandbox; do $(LOCK) $$name.in -o $$name.txt; done
+	cd requirements && for name in uv build docs helm $(CLIENTS) peer-smolagents peer-llm-sandbox; do $(LOCK) $$name.in -o $$name.txt; done
 	$(subst 3.11,3.12,$(LOCK)) docker/sandbox-requirements.in -o docker/sandbox-requirements.txt
 	$(subst 3.11,3.12,$(LOCK)) -c docker/sandbox-requirements.txt docker/sandbox-minimal-requirements.in -o docker/sandbox-minimal-requirements.txt
 	cd requirements && $(LOCK) --no-deps real-model.in -o real-model.txt
 	cd requirements && $(LOCK) -c ../docker/sandbox-requirements.txt peer-gateway.in -o peer-gateway.txt
 	$(LOCK) pyproject.toml $(SERVE:%=--extra %) --extra sandbox -o requirements/serve.txt
 	$(LOCK) pyproject.toml -c requirements/serve.txt -o requirements/base.txt
-	$(LOCK) pyproject.toml $(SERVE:%=--extra %) -c requirements/serve.txt -o requirements/image.txt
+	$(LOCK) pyproject.toml $(SERVE:%=--extra %) --extra kubernetes -c requirements/serve.txt -o requirements/image.txt
 	$(LOCK) pyproject.toml $(SERVE:%=--extra %) --extra sandbox --extra dev -c requirements/serve.txt -o requirements/dev.txt
 	$(LOCK) pyproject.toml $(SERVE:%=--extra %) --extra dashboard -c requirements/dev.txt -o requirements/dashboard.txt
 	$(LOCK) pyproject.toml --extra kubernetes -c requirements/dev.txt -o requirements/kubernetes.txt
@@ -226,4 +226,4 @@ LOCK := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --python-version 3.1
   --no-emit-index-url --no-emit-find-links --no-header
 
 clean:
-	rm -rf .venv .venv-cluster .venv-dashboard .venv-newer .venv-docs $(CLIENTS:%=.venv-%) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis site
+	rm -rf .venv .venv-cluster .venv-dashboard .venv-helm .venv-newer .venv-docs $(CLIENTS:%=.venv-%) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis site

@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,9 +49,8 @@ async def namespace(api: Any) -> AsyncIterator[str]:
     core = client.CoreV1Api(api)
     name = f"codeact-test-{secrets.token_hex(4)}"
     await core.create_namespace({"metadata": {"name": name, "labels": {"codeact-test": name}}})
-    accounts = watch.Watch().stream(core.list_namespaced_service_account, name, timeout_seconds=60)
-    async with aclosing(accounts) as events:
-        async for event in events:
+    async with watch.Watch() as accounts:
+        async for event in accounts.stream(core.list_namespaced_service_account, name, timeout_seconds=60):
             if event["object"].metadata.name == "default":
                 break
     yield name

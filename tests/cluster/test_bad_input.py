@@ -158,7 +158,7 @@ def doctor(image: str) -> "subprocess.CompletedProcess[str]":
         "CODEACT_SANDBOX_IMAGE": image,
         "CODEACT_MODEL": "demo",
     }
-    command = [sys.executable, "-m", "codeact.cli.main", "doctor"]
+    command = [Path(sys.executable).with_name("codeact"), "doctor"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
