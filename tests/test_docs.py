@@ -25,12 +25,12 @@ FOLDERS = [
 ]
 NAMED = re.compile(r"`((?!web/\w+\.(?:[A-Z]|prose|table|coloured))(?:[\w.-]+/)+[\w.-]*)`")
 NOT_THERE = {"docker/.env"}
-"""Named on a page as what a reader makes."""
+"""Names on a page that the reader creates."""
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built as `make docs` does; a warning fails it."""
+    """The site, built like in `make docs`; a warning fails the test."""
     folder = tmp_path_factory.mktemp("site")
     command = [MKDOCS, "build", "--strict", "--site-dir", folder]
     environment = {"PATH": f"{MKDOCS.parent}:{os.environ['PATH']}", "NO_MKDOCS_2_WARNING": "1"}
@@ -41,7 +41,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Loaded(HTMLParser):
-    """What a browser fetches for a page."""
+    """The URLs that a browser fetches for a page."""
 
     SOURCES: ClassVar = {"script": "src", "img": "src", "iframe": "src", "link": "href"}
 

@@ -88,7 +88,7 @@ def test_the_dialect_reads_pieces_of_any_size_alike(monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture(scope="module")
 def with_toy_backend(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the example's package is installed, with its entry point."""
+    """An environment in which the example's package is installed, with its entry point."""
     target = tmp_path_factory.mktemp("toy")
     command = [UV, "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", target]
     subprocess.run([*command, "--python", sys.executable, EXAMPLES / "backend"], check=True, capture_output=True)
@@ -96,7 +96,7 @@ def with_toy_backend(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_backend_is_chosen_by_its_name(with_toy_backend: Path, tmp_path: Path) -> None:
-    """An agent whose code runs in its sandboxes."""
+    """An agent whose code runs in the backend's sandboxes."""
     script = (
         "from codeact import Agent\nwith Agent('demo', sandbox='toy') as a: print(a.run('Fibonacci 100').output_text)"
     )
@@ -134,7 +134,7 @@ async def printed(sandbox: Sandbox, expression: str) -> str:
 
 
 def test_the_pages_show_what_the_examples_have() -> None:
-    """Each block of Python on the pages about extensions stands in an example, word for word."""
+    """Each Python block on the pages about extensions is part of an example, word for word."""
     examples = [path.read_text() for path in EXAMPLES.rglob("*.py")]
     docs = EXAMPLES.parent / "docs"
     for page in [docs / "agents.md", *docs.glob("write-a-*.md")]:

@@ -62,7 +62,7 @@ from tests.growth import BYTES, DRAWN, PIECES, TEXTS, Inputs, Reader, contents, 
 
 MOST = 2.5
 ATTEMPTS = 3
-"""What grows does so each time; what only met a busy machine does not."""
+"""Real growth appears each time; the effect of a busy machine does not."""
 PAGE = Path(__file__).parents[1] / "docs" / "security.md"
 PAGES = Path(__file__).parents[1] / "web" / "tests"
 ROW = re.compile(r"^\| `(?P<name>[a-z_]+(?:\.\w+)+|web/\w+\.\w+)` \|", re.MULTILINE)
@@ -146,7 +146,7 @@ def archive(before: str, after: str) -> Inputs:
 
 
 def schemas(n: int) -> list[dict[str, Any]]:
-    """Types that hold each other."""
+    """Types that contain each other."""
     kinds: dict[str, Any] = {"type": ["array"] * 30}
     for _ in range(3):
         kinds = {"type": ["array"] * 30, "items": kinds}
@@ -161,7 +161,7 @@ def signatures(given: list[dict[str, Any]]) -> None:
 
 
 def objects(n: int, **field: Any) -> list[dict[str, Any]]:
-    """Many functions of objects with many fields, or with one that refers to all the others."""
+    """Many functions with objects of many fields, or with one object that refers to all the others."""
     kinds = {f"K{number}": {"type": "object", "properties": {f"x{number}": field}} for number in range(40)}
     whole = {"type": "object", "properties": {f"a{n}": {"$ref": f"#/$defs/K{n}"} for n in range(40)}, "$defs": kinds}
     tools = [{"type": "function", "name": f"f{number}", "parameters": whole} for number in range(min(n, 256))]

@@ -1,8 +1,8 @@
 """Imports point downwards only, between layers and between rooms.
 
-A room is a folder of modules; a module that stands beside folders is a room of its own. Rooms import each other in
-one direction: whoever follows the imports never comes back to where they began. `codeact/server` and
-`codeact/dashboard` are links to the folders server/ and streamlit_app/.
+A room is a folder of modules; a module next to folders is a room of its own. Rooms import each other in one direction:
+following the imports never leads back to the start. `codeact/server` and `codeact/dashboard` are links to the folders
+server/ and streamlit_app/.
 """
 
 import ast
@@ -16,7 +16,7 @@ from sandbox_pool.backends.shared.kernel_process import KERNEL
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = {"server": "codeact.server", "streamlit_app": "codeact.dashboard"}
-"""Folders at the top that are imported under another name."""
+"""Top-level folders that are imported under another name."""
 
 SANDBOX_POOL, CODEACT, SERVER, DASHBOARD, CLI = [
     "sandbox_pool",
@@ -41,7 +41,7 @@ FOREIGN = {
     CLI: {"starlette", "streamlit"},
 }
 FACADES = {"sandbox_pool", "codeact", "codeact.store", "codeact.exports"}
-"""Packages whose `__init__` only gives names of their modules: importing one says nothing of where a name lives."""
+"""Packages whose `__init__` only re-exports names: an import of one does not tell which module has the name."""
 
 
 def modules() -> dict[str, Path]:
@@ -62,7 +62,7 @@ MODULES = modules()
 
 
 def imports(path: Path) -> set[str]:
-    """What a module imports anywhere in it, also for types alone: our modules whole, others by their first name."""
+    """Everything that a module imports, also for types only: our modules in full, others by their first name."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""The release script, on a small repository of the test's own whose `make` notes what it was asked for."""
+"""The release script, with the test's own small repository, whose `make` only records its calls."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def release(repository: Path, tmp_path: Path) -> Release:
-    """Runs the script; `docker` only notes that it was called."""
+    """Runs the script; `docker` only records that it was called."""
     (tmp_path / "bin").mkdir()
     docker = tmp_path / "bin" / "docker"
     docker.write_text('#!/bin/sh\necho "docker $*" >> made\n')
@@ -118,7 +118,7 @@ def test_a_release_without_notes_is_refused(repository: Path, release: Release) 
 
 
 def test_this_repository_is_as_the_script_expects(tmp_path: Path) -> None:
-    """Its files have the lines that change, and its Makefile the targets."""
+    """Its files have the lines that the script changes, and its Makefile has the targets."""
     import importlib.util
 
     spec = importlib.util.spec_from_file_location("release", SCRIPT)

@@ -1,4 +1,4 @@
-"""Every claim of docs/security.md is tied to a test that exists."""
+"""Every claim of docs/security.md refers to a test that exists."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What an installation shows, by wheel and editable, beside a user's own modules; and what the base goes without."""
+"""What an installation contains, from a wheel or editable, next to a user's own modules; and what the base omits."""
 
 import json
 import os
@@ -24,13 +24,13 @@ from scripts.links import LINKS
 ROOT = Path(__file__).parents[1]
 UV = Path(sys.executable).with_name("uv")
 EDITABLE = Path(sys.executable).parent
-"""The `bin` of the environment that runs these tests, which `make install-dev` has made."""
+"""The `bin` of the environment that runs these tests, made by `make install-dev`."""
 NAME_OF_IMAGE = "from sandbox_pool.backends.docker import image as i; print(i.built_name(i._read_sources(i.SOURCES)))"
 BUILD = (UV, "build", "--quiet", "--no-build-isolation", "--python", sys.executable)
 
 
 def run(*command: str | Path, cwd: Path = Path("/"), code: int = 0, **environment: str) -> str:
-    """Its standard output; of a command that ends with another code than 0, its standard error."""
+    """The standard output of a command. If its exit code is not 0, its standard error."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("CODEACT_")}
     ours["CODEACT_SANDBOX_PRELOAD"] = ""
     done = subprocess.run(
@@ -59,19 +59,19 @@ def install(place: Path, requirements: str, wheel: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With the wheel and what the server's image has."""
+    """An environment with the wheel and the requirements of the server's image."""
     return install(tmp_path_factory.mktemp("whole") / "venv", "image.txt", wheel)
 
 
 @pytest.fixture(scope="module")
 def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As `pip install codeact` leaves it, without any extra."""
+    """An environment after `pip install codeact`, without any extra."""
     return install(tmp_path_factory.mktemp("base") / "venv", "base.txt", wheel)
 
 
 @pytest.fixture
 def users(tmp_path: Path) -> Path:
-    """A working directory with modules of the user's that have our folders' names."""
+    """A working directory with a user's modules that have the names of our folders."""
     for name in ("server", "streamlit_app", "dashboard", "cli", "app"):
         (tmp_path / f"{name}.py").write_text("WHOSE = 'the user'\n")
     return tmp_path
@@ -124,7 +124,7 @@ def test_a_source_distribution_has_what_a_wheel_is_built_from(source: Path) -> N
 
 
 def test_a_copy_that_lost_its_links_is_built_whole(source: Path, tmp_path: Path) -> None:
-    """A source tree whose links have become small files, as a tool that knows no links copies them."""
+    """A source tree whose links are small files, as made by a copying tool without support for links."""
     with tarfile.open(source) as archive:
         archive.extractall(tmp_path, filter="data")
     (copy,) = tmp_path.iterdir()
@@ -144,7 +144,7 @@ def test_this_environment_is_an_editable_one() -> None:
 
 @pytest.mark.parametrize("site", [False, True], ids=["first on the path", "last on the path"])
 def test_a_users_modules_stay_theirs_and_ours_are_found(bin_: Path, users: Path, site: bool) -> None:
-    """Also where theirs come last, as those of another editable install do."""
+    """Also if the user's modules come last on the path, like those of another editable install."""
     code = (
         "import server, streamlit_app, codeact.server.app, codeact.dashboard; print(server.WHOSE, streamlit_app.WHOSE)"
     )
@@ -170,7 +170,7 @@ def test_the_command_line_starts_beside_them(bin_: Path, way: str, users: Path) 
 
 @pytest.fixture
 def address(bin_: Path, users: Path) -> Iterator[str]:
-    """Of a server that was started where the user's modules come first on the path."""
+    """The address of a server that was started with the user's modules first on the path."""
     command = [bin_ / "python", "-m", "codeact", "serve", "--port", "0", "--model", "demo", "--sandbox", "process"]
     command += ["--pool-min", "0", "--data-dir", users / "data"]
     with subprocess.Popen(command, cwd=users, stdout=subprocess.PIPE, text=True) as server:
@@ -199,7 +199,7 @@ print(len(found), streamlit_app.WHOSE, codeact.dashboard.__file__)
 
 @pytest.mark.parametrize("way", ["wheel", "editable"])
 def test_the_dashboard_is_imported_beside_them(way: str, wheel: Path, users: Path) -> None:
-    """In the environment that has Streamlit; the wheel's modules come before its editable ones."""
+    """In the environment with Streamlit, where the wheel's modules come before its editable ones."""
     python = ROOT / ".venv-dashboard" / "bin" / "python"
     path = [users]
     if way == "wheel":

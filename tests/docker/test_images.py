@@ -1,4 +1,4 @@
-"""The images and docker/compose.yaml, run for real: the server in a container, its sandboxes beside it."""
+"""The images and docker/compose.yaml, run for real: the server in a container, its sandboxes next to it."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def client(composed: Composed) -> Iterator[OpenAI]:
 
 
 def until_healthy(composed: Composed, service: str) -> None:
-    """By the image's own check, or the test ends with what the container said."""
+    """Waits for the image's own health check; fails the test with the container's log."""
     container = composed.container(service)
     with heard(composed.engine, {"container": container, "event": "health_status"}) as events:
         if composed.engine.inspect_container(container)["State"]["Health"]["Status"] != "healthy":
@@ -41,7 +41,7 @@ def until_healthy(composed: Composed, service: str) -> None:
 
 @contextmanager
 def heard(engine: docker.APIClient, filters: dict[str, str]) -> Iterator[Iterable[dict[str, Any]]]:
-    """What the engine says from now on."""
+    """The engine's events from now on."""
     with (
         leaks_of_the_sdk(),
         closing(engine.events(decode=True, until=int(time.time()) + DEADLINE_S, filters=filters)) as events,

@@ -1,4 +1,4 @@
-"""Code in a sandbox calls functions outside of it; the test stands outside."""
+"""Code in a sandbox calls functions outside of it, which the test provides."""
 
 import json
 from contextlib import aclosing
@@ -26,7 +26,7 @@ get_ipython().user_ns["add"] = add
 async def run(
     sandbox: Sandbox, code: str, *, timeout_s: float | None = None
 ) -> tuple[list[Output | Call], ExecutionResult]:
-    """Runs the code, adding whatever it wants to have added."""
+    """Runs the code and makes the additions that it asks for."""
     seen: list[Output | Call] = []
     async with aclosing(sandbox.execute(code, timeout_s=timeout_s, calls=True)) as execution:
         while (item := await following(execution)) is not None:
@@ -130,7 +130,7 @@ get_ipython().user_ns["echo"] = lambda value: call("echo", {"value": value})
 
 
 async def echoed(sandbox: Sandbox, code: str) -> tuple[str, ExecutionResult]:
-    """Runs code that calls `echo`, which returns what it gets as it was sent."""
+    """Runs code that calls `echo`, which returns its argument as it was sent."""
     seen: list[Output | Call] = []
     async with aclosing(sandbox.execute(code, calls=True)) as execution:
         while (item := await following(execution)) is not None:

@@ -1,4 +1,4 @@
-"""What the kernel tells about an error beside its message. Every backend."""
+"""What the kernel reports about an error besides its message. Every backend."""
 
 import pytest
 

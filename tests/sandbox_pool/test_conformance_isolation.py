@@ -1,4 +1,4 @@
-"""What the sandboxes of every backend that promises it are held to: limits and walls. Attacks are in tests/attacks."""
+"""Limits and isolation of the sandboxes of every backend that guarantees them. Attacks are in tests/attacks."""
 
 from dataclasses import replace
 

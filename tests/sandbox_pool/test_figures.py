@@ -1,4 +1,4 @@
-"""Figures are shown whatever backend the code chooses, and all text in values and figures too. Every backend."""
+"""Figures appear with every backend that the code may choose, with all text in values and figures. Every backend."""
 
 import asyncio
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def pictures(outputs: Sequence[Output]) -> int:
 
 @pytest.fixture(scope="module")
 async def plotting(shared: Sandbox) -> Sandbox:
-    """With matplotlib loaded, which takes its time."""
+    """A sandbox with matplotlib loaded, which takes time."""
     await shared.run("import matplotlib.pyplot")
     return shared
 

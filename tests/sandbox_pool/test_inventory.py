@@ -1,4 +1,4 @@
-"""What a kernel says that it holds. Every backend."""
+"""What a kernel reports about its variables. Every backend."""
 
 import hashlib
 

@@ -37,7 +37,7 @@ FAULTS = ("none", "kernel dies", "removed", "orphan", "start fails", "cancelled 
 
 
 class FailureKind:
-    """A backend of which so many next starts fail as there are `refusals`."""
+    """A backend of which the next `refusals` starts fail."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -54,7 +54,7 @@ class FailureKind:
         return getattr(self.backend, name)
 
     async def remove_behind_our_back(self, sandbox: Sandbox) -> None:
-        """As an operator might: the container, or all processes."""
+        """Removes the container, or all processes, as an operator might."""
         if self.name == "docker":
             api = self._prepared.engine.api
             (found,) = api.containers(all=True, filters={"label": f"codeact.sandbox={sandbox.id}"})
@@ -94,12 +94,12 @@ async def one_cycle(pool: SandboxPool, backend: FailureKind, chance: random.Rand
 
 
 def directories_of(instance: str, state_dir: Path) -> list[Path]:
-    """Those of its sandboxes."""
+    """The directories of its sandboxes."""
     return [path for path in state_dir.rglob(f"{instance}/*") if path.is_dir()]
 
 
 def groups_of(instance: str) -> list[Path]:
-    """Control groups of its sandboxes."""
+    """The control groups of its sandboxes."""
     return list(Path("/sys/fs/cgroup").glob(f"**/codeact-{instance}-*"))
 
 

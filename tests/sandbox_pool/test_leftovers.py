@@ -1,4 +1,7 @@
-"""Whatever a block leaves behind, it ends with its own status, and the next finds a sound kernel. Every backend."""
+"""Whatever a block leaves behind, it ends with its own status, and the next one finds a working kernel.
+
+Every backend.
+"""
 
 import asyncio
 
@@ -10,7 +13,7 @@ from tests.sandbox_pool.conftest import StartSandbox, printed, text, value
 pytestmark = pytest.mark.anyio
 
 HUNG_S = 10.0
-"""Far below the time limit of a block, far above what any of these takes."""
+"""Far below a block's time limit, far above what these blocks need."""
 
 RAISING = "class Odd:\n    def write(self, text): raise ValueError('no')\n    def flush(self): raise OSError('no')\n"
 
@@ -32,7 +35,7 @@ STREAMS = {
 
 
 async def run(sandbox: Sandbox, code: str) -> tuple[str, str, str]:
-    """Its status, and what it wrote to stdout and stderr."""
+    """Its status, and its stdout and stderr."""
     async with asyncio.timeout(HUNG_S):
         outputs, result = await sandbox.run(code)
     return result.status, text(outputs), text(outputs, "stderr")

@@ -1,4 +1,4 @@
-"""The library used alone, as its page says: the example runs, nothing is printed, importing it is light."""
+"""The library on its own, as its page describes it: the example runs, nothing is printed, and importing it is cheap."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What hitting a limit of a sandbox is called: the user and the model read its name, and go on."""
+"""The names of exceeded limits, which the user and the model read."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Code behaves as in a notebook, and what it prints costs the server little, whatever it does. Every backend."""
+"""Code behaves as in a notebook, and its output costs the server little. Every backend."""
 
 import asyncio
 import io
@@ -21,7 +21,7 @@ from tests.sandbox_pool.conftest import SPEC, StartSandbox, printed, text
 pytestmark = pytest.mark.anyio
 
 GROWTH_MB = 60
-"""Generous: the allowed output twice over, and what the allocator keeps."""
+"""Generous: twice the allowed output, and what the allocator retains."""
 SMALL = replace(SPEC, limits=Limits(output_bytes=2_000_000, execution_timeout_s=100))
 
 WHEEL = """

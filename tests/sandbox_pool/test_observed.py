@@ -1,4 +1,4 @@
-"""What a model reads of a block that ran in a real kernel. Every backend."""
+"""The observation of a block that ran in a real kernel. Every backend."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Live outputs enter, the outputs of a notebook leave."""
+"""Folding live outputs into the outputs of a notebook."""
 
 import json
 

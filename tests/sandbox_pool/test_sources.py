@@ -1,4 +1,4 @@
-"""No string literal of a block is changed before it runs; a pasted session runs. Every backend."""
+"""No string literal of a block is changed before it runs, and a pasted session runs. Every backend."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A description of a sandbox is checked when it is made, since other programs read parts of it."""
+"""The description of a sandbox is validated when it is made, because other programs read parts of it."""
 
 import pytest
 

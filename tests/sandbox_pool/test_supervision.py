@@ -1,4 +1,4 @@
-"""The supervisor: what fails is started again, alone; what cannot be mended is named."""
+"""The supervisor restarts a failed task without the others, and names one that cannot be repaired."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What an answer looks like while it comes and when it is there, in a real Chromium."""
+"""How an answer looks while it arrives and when it is complete, in a real Chromium."""
 
 from collections.abc import Callable
 

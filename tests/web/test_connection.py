@@ -1,4 +1,4 @@
-"""Reload, loss, sleep and restart: an answer goes on without a lost or doubled character."""
+"""Reload, lost connections, sleep and restart: an answer continues without a lost or repeated character."""
 
 import os
 import socket
@@ -99,7 +99,7 @@ def test_without_a_network_the_page_says_so_and_goes_on_when_it_is_back(
 def test_a_slow_client_loses_nothing_and_holds_nobody_up(
     scripted: Running, script: Callable[..., None], visit: Callable[..., Chat]
 ) -> None:
-    """At 8 KB/s; the network's own queue is far smaller than what is sent."""
+    """At 8 KB/s; the network's own queue is far smaller than the data."""
     numbers = "".join(f"{n:06} {'.' * 93}\n" for n in range(2000))
     script(execute(f"print({numbers!r}, end='')"), "Slow.", execute("print('quick')"), "Quick.")
     slow = visit(scripted.url)
@@ -123,7 +123,7 @@ def test_a_slow_client_loses_nothing_and_holds_nobody_up(
 def test_after_a_sleep_the_answer_goes_on_where_it_was(
     scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
 ) -> None:
-    """The page is frozen, as a browser does with a tab nobody sees; meanwhile its line dies without a word."""
+    """The page is frozen like a background tab; meanwhile its connection dies silently."""
     gate = Gate()
     model_server.reply("One,", gate, " two.")
     chat = visit(scripted.url)
@@ -147,7 +147,7 @@ def test_after_a_sleep_the_answer_goes_on_where_it_was(
 
 
 def hide(chat: Chat, *, hidden: bool) -> None:
-    """What a browser tells a page when its tab is hidden or shown."""
+    """Tells the page that its tab is hidden or shown, like a browser."""
     chat.page.evaluate(
         """hidden => {
             Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
@@ -205,7 +205,7 @@ def test_a_question_that_was_lost_on_its_way_is_asked_once(
     lost: list[str] = []
 
     def swallow(route: WebSocketRoute) -> None:
-        """The connection breaks once, when the server has the question and before the page knows."""
+        """Breaks the connection once, when the server has received the question and before the page knows."""
         server = route.connect_to_server()
 
         def to_server(message: str | bytes) -> None:
@@ -234,7 +234,7 @@ def test_a_question_that_was_lost_on_its_way_is_asked_once(
 
 @contextmanager
 def process(port: int, data_dir: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`codeact serve` as a process of its own, which can be killed; settings by their variables."""
+    """Runs `codeact serve` as a separate process, which can be killed, with these environment variables."""
     command = [
         str(Path(sys.executable).with_name("codeact")),
         "serve",

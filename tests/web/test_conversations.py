@@ -1,4 +1,4 @@
-"""What can be done with conversations: list, branch, steer, rate, share, export, files."""
+"""Actions on conversations: list, branch, steer, rate, share, export, files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ def entry(chat: Chat, title: str) -> Locator:
 
 
 def act(chat: Chat, title: str, action: str) -> None:
-    """Opens the entry's menu and takes what it offers."""
+    """Opens the entry's menu and chooses this action."""
     chat.page.get_by_role("button", name=f"Actions for {title}").first.click()
     chat.page.get_by_role("menuitem", name=action).click()
 

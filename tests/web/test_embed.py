@@ -1,4 +1,4 @@
-"""The embed on pages of other origins: what visitors do with it, and what the host page does."""
+"""The embed on pages of other origins: how visitors and host pages use it."""
 
 import gzip
 import re
@@ -28,7 +28,7 @@ LARGEST_LOADER = 5_000
 def test_one_line_embeds_a_chat_that_outlives_reloads_and_a_killed_server(
     visit: Callable[..., Chat], tmp_path: Path
 ) -> None:
-    """The example's page and backend, the demo model, a real kernel."""
+    """With the example's page and backend, the demo model and a real kernel."""
     host = Host(free_port())
     url = f"http://127.0.0.1:{(port := free_port())}"
     settings = {"CODEACT_API_KEYS": "secret", "CODEACT_EMBED_ORIGINS": host.origin}
@@ -297,7 +297,7 @@ def test_an_element_of_the_page_can_be_the_panel_s_place(
 
 
 def serious(embed: Embed) -> list[str]:
-    """What axe finds that keeps people out, in the host page with the launcher and in the panel."""
+    """The serious problems that axe finds in the host page with the launcher, and in the panel."""
     found = []
     for frame in embed.page.frames:
         frame.evaluate(AXE.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""The embed against pages that have no right to it, and its tokens through their short lives."""
+"""The embed on pages that may not use it, and the short life of its tokens."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tests.web.hosts import Embed, Host, Servers, free_port, serving
 pytestmark = pytest.mark.browser
 
 REFUSED = ("frame", "403", "ERR_BLOCKED_BY_RESPONSE", "ERR_", "chrome-error")
-"""How browsers complain of a frame that may not be."""
+"""The browser's message about a frame that is not allowed."""
 
 
 def panel_of(servers: Servers, host: Host) -> str:
@@ -134,7 +134,7 @@ def test_a_panel_that_is_opened_by_itself_does_nothing(servers: Servers, enter: 
 def test_messages_of_other_windows_are_passed_over(
     servers: Servers, script: Callable[..., None], model_server: ModelServer, enter: Callable[..., Embed]
 ) -> None:
-    """A foreign frame within the host page speaks to the panel and to the page's script."""
+    """A foreign frame in the host page sends messages to the panel and to the page's script."""
     script("Asked by the page.")
     servers.foreign.shows("data-auto=false")
     servers.shop.shows(body=f'<iframe id="evil" src="{servers.foreign.origin}/free"></iframe>')

@@ -1,4 +1,4 @@
-"""Themes, phone, keyboard, keys and what screen readers get."""
+"""Themes, phones, keyboards, keys and screen readers."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobil
 
 
 def test_the_first_load_is_small(demo: Running, visit: Callable[..., Chat]) -> None:
-    """As it comes over the line, compressed; fonts and mathematics are loaded when they are needed."""
+    """The transferred, compressed size. Fonts and mathematics are loaded when they are needed."""
     chat = visit(demo.url)
     expect(chat.page.locator(".examples button")).to_have_count(4)
     sizes = chat.page.evaluate(

@@ -1,4 +1,4 @@
-"""What draws a stranger's text takes linear time in a real browser: twice the text costs at most 2.5 times the time."""
+"""Drawing a stranger's text takes linear time in a real browser: twice the text costs at most 2.5 times the time."""
 
 import subprocess
 from pathlib import Path
@@ -11,7 +11,7 @@ from web.build import MODULES, WEB, find_node
 
 @pytest.fixture(scope="module")
 def drawing(page_built: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What draws, and what measures it, as one script."""
+    """The code that draws and measures, as one script."""
     folder = tmp_path_factory.mktemp("drawing")
     node, _ = find_node()
     configuration = ["--config", "tests/vite.drawing.config.ts", "--outDir", folder, "--logLevel", "error"]

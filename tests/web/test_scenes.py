@@ -1,4 +1,4 @@
-"""Every state of the chat, in both themes: nothing in it keeps people out who cannot see it well or at all."""
+"""Every state of the chat, in both themes, is accessible to users who see little or nothing."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min
 
 
 def serious(chat: Chat) -> list[str]:
-    """What axe finds that keeps people out: rule and element, one line each."""
+    """The serious problems that axe finds: rule and element, one per line."""
     found = chat.page.evaluate("axe.run(document, {iframes: false, resultTypes: ['violations']})")
     return [
         f"{violation['id']}: {node['html'][:200]}"

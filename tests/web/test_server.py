@@ -1,4 +1,4 @@
-"""What the page says of its server: that it starts, waits, does not isolate, or has lost a kernel."""
+"""What the page says about its server: that it is starting, busy, not isolated, or has lost a kernel."""
 
 from collections.abc import Callable
 

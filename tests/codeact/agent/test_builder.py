@@ -1,4 +1,4 @@
-"""What the builder makes of segments and outputs: the items, and the events in their order."""
+"""The builder turns segments and outputs into items, and into events in the right order."""
 
 import pytest
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Recorder:
-    """A builder and what it emitted, each event as it was at that moment."""
+    """A builder and the events that it emitted, each as it was at that moment."""
 
     def __init__(self) -> None:
         self.frames: list[dict[str, object]] = []

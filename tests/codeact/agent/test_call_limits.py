@@ -1,4 +1,7 @@
-"""What one block of code may take of functions outside of its sandbox: number, bytes and time, each ended by name."""
+"""Limits for one block's calls of functions outside of its sandbox: number, bytes and time.
+
+Each error names its limit.
+"""
 
 import time
 from pathlib import Path
@@ -22,7 +25,7 @@ while True:
 
 
 def ran(code: str, function: Any, tmp_path: Path, **settings: Any) -> tuple[ExecutionResult, list[e.McpCall], str]:
-    """The code's end, its calls, and what it printed."""
+    """How the code ended, its calls, and what it printed."""
     model = ScriptedModel([f"<execute>\n{code}\n</execute>\n", "<execute>\nprint(n)\n</execute>\n", "Done."])
     with Agent(model, tools=[function], sandbox="process", data_dir=tmp_path, **settings) as agent:
         response = agent.run("go")

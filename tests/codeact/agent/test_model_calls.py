@@ -1,4 +1,4 @@
-"""Code that asks models by itself: questions with values as answers, agents with sandboxes of their own, a budget."""
+"""Code that calls models itself: questions with values as answers, agents with their own sandboxes, a budget."""
 
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ PERSON = '{"type": "object", "properties": {"age": {"type": "integer"}}, "requir
 
 
 class Crowd:
-    """Answers each question by its last words, whoever asks it; the main conversation follows its blocks."""
+    """Answers each question by its last words. In the main conversation, it writes the given blocks."""
 
     def __init__(self, *blocks: str) -> None:
         self.left = [*(f"<execute>\n{block}\n</execute>\n" for block in blocks), "Done."]

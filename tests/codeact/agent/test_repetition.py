@@ -1,4 +1,4 @@
-"""When a model repeats itself, in its text and in its code."""
+"""Detecting that a model repeats itself, in its text and in its code."""
 
 import random
 

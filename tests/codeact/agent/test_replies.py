@@ -1,4 +1,4 @@
-"""What one answer makes of odd replies of a model, without a sandbox: code is handed back, not run."""
+"""Odd replies of a model, without a sandbox: their code is given back to the model and not run."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager

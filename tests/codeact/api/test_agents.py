@@ -1,4 +1,4 @@
-"""What agents do beyond one question: shared sandboxes, files, images, conversations that are kept, other models."""
+"""Agents beyond one question: shared sandboxes, files, images, stored conversations, other models."""
 
 import base64
 import io
@@ -30,7 +30,7 @@ from IPython.display import Image, display
 display(Image(b64decode({base64.b64encode(PNG)!r})))
 </execute>"""
 CODERS = 100 if LONG else 24
-"""So many of a hundred agents run code; each takes a sandbox that nobody had before."""
+"""This many of a hundred agents run code. Each takes a new sandbox."""
 
 
 def code(source: str) -> str:
@@ -128,7 +128,7 @@ def test_limits_are_those_of_the_sandbox(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_a_hundred_agents_share_a_few_sandboxes(tmp_path: Path) -> None:
-    """Each answers with what its own code printed; no more sandboxes live at a time than the pool may have."""
+    """Each answers with the output of its own code. There are never more sandboxes than the pool allows."""
     most = 0
 
     async def ask(number: int) -> None:
@@ -237,7 +237,7 @@ def pipeline(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 class Replies:
-    """As agent libraries pass replies on."""
+    """Replies in the form of agent libraries."""
 
     def __call__(self, messages: list[dict[str, Any]], stop: list[str]) -> Any:
         self.content = f"{len(stop)} stops."

@@ -1,4 +1,4 @@
-"""`Agent` and `AsyncAgent` in a program of the user's: a scripted model, a real sandbox, no server."""
+"""`Agent` and `AsyncAgent` in a user's program: a scripted model, a real sandbox, no server."""
 
 import json
 import signal
@@ -172,7 +172,7 @@ with Agent(model, sandbox="process", data_dir=sys.argv[1]) as agent:
 
 @pytest.mark.parametrize("how", ["run", "stream"])
 def test_ctrl_c_stops_the_model_and_the_code_before_it_is_raised(tmp_path: Path, how: str) -> None:
-    """In a process of its own, since the signal goes to the main thread."""
+    """In a separate process, because the signal goes to the main thread."""
     script = tmp_path / "script.py"
     script.write_text(INTERRUPTED)
     done = subprocess.run(

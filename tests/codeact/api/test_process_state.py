@@ -1,4 +1,4 @@
-"""A program that uses `Agent` stays as it was: environment, logging, warnings, signals and the rest of its process."""
+"""`Agent` does not change the program that uses it: environment, logging, warnings, signals and other global state."""
 
 import json
 import subprocess
@@ -68,7 +68,7 @@ after = state()
 print(json.dumps({"text": text, "changed": {n: (before[n], after[n]) for n in before if before[n] != after[n]}}))
 """
 OWN_OF_LITELLM = {"environment", "logging", "warnings"}
-"""What litellm changes itself, whoever imports it: its own loggers, filters, and one variable of its tokenizer."""
+"""What litellm itself changes when anybody imports it: its own loggers, filters, and a variable of its tokenizer."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Functions of a program as code in a real sandbox calls them: arguments, types, Python's own, a search."""
+"""Functions of a program, called by code in a real sandbox: arguments, types, builtins of Python, a search."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What may reach a terminal: colours and line breaks pass, every other control is removed."""
+"""What may reach a terminal: colours and line breaks pass; every other control sequence is removed."""
 
 import pytest
 from hypothesis import given

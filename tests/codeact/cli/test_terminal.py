@@ -1,4 +1,4 @@
-"""The terminal's face: what a terminal, a pipe and stderr get of an answer."""
+"""The renderer of answers: what a terminal, a pipe and stderr get."""
 
 import io
 from typing import Any
@@ -11,11 +11,11 @@ from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Output, Stre
 
 PLACE: dict[str, Any] = {"item_id": "item_1", "output_index": 0}
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAoAAAAHgCAYAAAA10dzk"
-"""The first bytes of a PNG of 640 by 480."""
+"""The first bytes of a PNG with 640 by 480 pixels."""
 
 
 class Screen:
-    """A renderer and what it has written, to a terminal or into a pipe."""
+    """A renderer and its output, to a terminal or a pipe."""
 
     def __init__(self, *, terminal: bool, colours: bool = False) -> None:
         self.out, self.err = io.StringIO(), io.StringIO()

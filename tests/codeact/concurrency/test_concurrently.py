@@ -1,4 +1,4 @@
-"""Several calls at once: results in the calls' order, the first error of that order, a bound, and cancelling."""
+"""Concurrent calls: results in the order of the calls, the first error in that order, a limit, and cancellation."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial

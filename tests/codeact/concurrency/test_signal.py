@@ -1,4 +1,4 @@
-"""A signal wakes whoever waits, each time, and whoever gives up waiting leaves nothing behind."""
+"""A signal wakes its waiters each time, and a cancelled waiter leaves nothing behind."""
 
 import anyio
 import pytest

@@ -1,4 +1,4 @@
-"""What a model reads of a conversation that is longer than its window, from 2,000 tokens to 128,000; pure."""
+"""What a model reads of a conversation that is longer than its window, from 2,000 to 128,000 tokens; pure."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Tokens of prompts: counted by the model's server, else estimated, and never more than the window has room for."""
+"""Tokens of prompts: counted by the model's server or estimated, and never more than fit into the window."""
 
 import math
 import re
@@ -31,7 +31,7 @@ PIECE = re.compile(r" ?[A-Za-z]{1,4}|[^A-Za-z\s]|\n|[^\S\n]+")
 
 
 def tokens_of(text: str) -> int:
-    """A tokenizer that is bad for whoever guesses: a token for a digit, a mark, and each byte beyond ASCII."""
+    """A tokenizer that makes estimates fail: one token for each digit, each mark, and each byte beyond ASCII."""
     return sum(len(piece[0].encode()) if piece[0] > "\x7f" else 1 for piece in PIECE.finditer(text))
 
 
@@ -40,7 +40,7 @@ def prompt_tokens(messages: Sequence[ChatMessage]) -> int:
 
 
 class CountingModel(ScriptedModel):
-    """A model whose server has a tokenizer; `asked` are the texts that it counted."""
+    """A model whose server has a tokenizer. `asked` contains the texts that it has counted."""
 
     def __init__(self) -> None:
         super().__init__([])

@@ -1,4 +1,4 @@
-"""What stays of a conversation that is longer than the model's window; pure."""
+"""What remains of a conversation that is longer than the model's window; pure."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Code that streams out of a call's JSON arguments, wherever these were cut."""
+"""Code that is streamed inside a call's JSON arguments, wherever they are cut."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What the parser makes of a model's text, however that is cut."""
+"""The parser splits a model's text into segments, wherever the text is cut."""
 
 import pytest
 from hypothesis import example, given
@@ -20,7 +20,7 @@ from codeact.dialect.parser import (
 
 
 def merged(segments: list[Segment]) -> list[Segment]:
-    """The segments with neighbours of one kind put together."""
+    """The segments, with neighbours of the same kind joined."""
     result: list[Segment] = []
     for segment in segments:
         match segment, result[-1] if result else None:

@@ -1,4 +1,4 @@
-"""Which dialect a model gets, by its name and by what was asked for."""
+"""Which dialect a model gets, from its name and the settings."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the model is told after an error, from the kernel's facts and from earlier errors."""
+"""Hints for the model after an error, from the kernel's facts and from earlier errors."""
 
 from pathlib import Path
 

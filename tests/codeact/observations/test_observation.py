@@ -1,4 +1,4 @@
-"""What the model is told about an execution."""
+"""The observation that a model reads after an execution."""
 
 import base64
 import struct

@@ -1,4 +1,4 @@
-"""Text that climbs to earlier lines, as its reader sees it in the end."""
+"""Text that moves back to earlier lines, as a reader finally sees it."""
 
 import time
 
@@ -8,7 +8,7 @@ from codeact.observations.screen import COLUMNS, ROWS, climbed
 
 
 def nested(outer: int, inner: int) -> str:
-    """What tqdm writes for two loops."""
+    """The output of tqdm for two loops."""
     parts = ["\router: 0"]
     for number in range(outer):
         parts += [f"\n\rinner: {step}\x1b[A" for step in range(inner)]

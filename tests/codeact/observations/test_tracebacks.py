@@ -1,4 +1,4 @@
-"""What is left of a traceback for the model."""
+"""The part of a traceback that the model reads."""
 
 import time
 

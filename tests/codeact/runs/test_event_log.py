@@ -40,7 +40,7 @@ async def writing(store: Store) -> AsyncIterator[EventWriter]:
 
 
 async def read(log: EventLog, start: int = 0) -> list[tuple[int, str]]:
-    """Numbers and texts until the log ends."""
+    """The numbers and texts of the events until the log ends."""
     events = []
     async with aclosing(log.read(start)) as chunks:
         async for frames in chunks:

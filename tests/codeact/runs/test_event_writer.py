@@ -1,4 +1,4 @@
-"""One writer for all runs: few batches, in order, and what cannot be stored holds up nobody else."""
+"""One writer for all runs: few batches, in order, and a write that cannot be stored delays nobody else."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ Put = Callable[..., Awaitable[set[str]]]
 
 
 def watched(store: Store, monkeypatch: pytest.MonkeyPatch, fail: Callable[[Sequence[RunWrite]], None]) -> list[int]:
-    """How many runs each batch had; `fail` may raise instead of writing."""
+    """The number of runs in each batch. `fail` may raise instead of writing."""
     sizes: list[int] = []
     put: Put = store.run_writes.put
 
@@ -130,7 +130,7 @@ async def test_an_item_that_mongodb_cannot_hold_fails_its_own_run(store: Store) 
 async def test_after_an_outage_what_has_gathered_is_stored_in_bounded_pieces(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A database that is back takes little at first: with one bulk for all it would never succeed."""
+    """A database that has just come back accepts little at first: one bulk write of everything would never succeed."""
     failures = 3
 
     def overload(writes: Sequence[RunWrite]) -> None:

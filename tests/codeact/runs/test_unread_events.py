@@ -1,4 +1,4 @@
-"""Events of a log as objects: what a reader in this process gets, in order, whatever is committed or withdrawn."""
+"""Events of a log as objects: what a reader in this process gets, in order, whether they are committed or withdrawn."""
 
 from contextlib import aclosing
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which conversation keeps its sandbox, and which gives it up; real sandboxes, a pool of one."""
+"""Which conversations retain their sandboxes and which release them; with real sandboxes and a pool of one."""
 
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager

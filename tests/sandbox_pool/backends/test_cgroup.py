@@ -52,7 +52,7 @@ def test_the_limits_are_written_to_the_files_that_there_are(
     make = Path.mkdir
 
     def make_group(directory: Path) -> None:
-        """As the kernel does: a new group comes with its files."""
+        """Like the kernel: a new group has its files at once."""
         make(directory)
         for name in SETTINGS[version]:
             (directory / name).touch()
@@ -144,7 +144,7 @@ group.remove()
 
 @pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="it takes root to mount a file system")
 def test_processes_join_a_real_group_of_version_2_and_end_with_it(tmp_path: Path) -> None:
-    """In a mount namespace of its own. Its controllers may all be taken by version 1: limits are not looked at."""
+    """In its own mount namespace. Version 1 may have all controllers, so limits are not checked."""
     assert shutil.which("unshare")
     mount = f'mount -t cgroup2 none "{tmp_path}" && exec "$@"'
     script = [sys.executable, "-c", REAL, str(tmp_path), f"test-{os.getpid()}"]

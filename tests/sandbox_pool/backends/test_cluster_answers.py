@@ -1,4 +1,4 @@
-"""Every refusal of a cluster is one clear error with its remedy."""
+"""Every refusal of a cluster becomes one clear error that says what to do."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What Docker sandboxes promise beyond what every backend does: walls, clean-up, images, and clear errors."""
+"""What Docker sandboxes guarantee beyond other backends: isolation, clean-up, images, and clear errors."""
 
 import asyncio
 import secrets
@@ -42,7 +42,7 @@ def container(engine: docker.APIClient, sandbox_id: str) -> str | None:
 
 
 def sh(engine: docker.APIClient, sandbox_id: str, script: str) -> str:
-    """What the script, run inside the sandbox as its code would be, writes to stdout and stderr."""
+    """The stdout and stderr of a script that runs in the sandbox like its code."""
     process = engine.exec_create(container(engine, sandbox_id), ["sh", "-c", script])
     said: bytes = engine.exec_start(process["Id"])
     return said.decode()

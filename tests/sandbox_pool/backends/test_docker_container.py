@@ -1,4 +1,4 @@
-"""How the end of a container reads, and what an engine says that it cannot do."""
+"""Why a container ended, and which features an engine lacks."""
 
 from contextlib import closing
 from pathlib import Path

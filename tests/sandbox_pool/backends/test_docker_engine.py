@@ -1,4 +1,4 @@
-"""Where there is no Docker engine that can be used, the error names the cause and the remedy."""
+"""If no usable Docker engine exists, the error says why and what to do."""
 
 import json
 import secrets
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def refusal(tmp_path: Path) -> str:
-    """Why `prepare` says that no engine can be used."""
+    """The reason that `prepare` gives why no engine can be used."""
     backend = DockerBackend(tmp_path)
     with leaks_of_the_sdk():
         with pytest.raises(EngineUnavailable) as caught:
@@ -126,7 +126,7 @@ class _Failing(BaseHTTPRequestHandler):
 
 @contextmanager
 def failing_engine(path: str) -> Iterator[None]:
-    """Tells its version and answers everything else with an error."""
+    """An engine that reports its version and answers everything else with an error."""
     with socketserver.ThreadingUnixStreamServer(path, _Failing) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever)

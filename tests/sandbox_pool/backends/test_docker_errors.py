@@ -1,4 +1,4 @@
-"""Every exception of the Docker SDK and of what it stands on becomes a `SandboxError`, with cause and remedy."""
+"""Every exception of the Docker SDK and its dependencies becomes a `SandboxError` with cause and remedy."""
 
 import inspect
 from types import ModuleType

@@ -1,4 +1,4 @@
-"""What a real engine says by itself reaches the pool: paused containers, containers that go, rebuilt images."""
+"""The pool notices a real engine's events: paused containers, removed containers, rebuilt images."""
 
 from dataclasses import replace
 from pathlib import Path

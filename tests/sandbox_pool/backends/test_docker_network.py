@@ -1,4 +1,4 @@
-"""The network modes of Docker sandboxes, proven by interfaces, routes and listeners of our own."""
+"""The network modes of Docker sandboxes, checked by interfaces, routes and our own listeners."""
 
 import os
 import secrets
@@ -27,7 +27,7 @@ RUN = secrets.token_hex(3)
 ALLOWED = ("allowed.test", ".pypi.test", "localhost")
 WEB = SandboxSpec(preload=(), network="internal", allowed_hosts=("web.test",))
 DOCUMENTATION = f"3fff:{RUN[:3]}:{RUN[3:]}::"
-"""Of the addresses for documentation (RFC 9637): they are nobody's, and look to the proxy like those of the world."""
+"""Addresses for documentation (RFC 9637). Nobody owns them, and to the proxy they look like public ones."""
 INTERNAL = SandboxSpec(preload=(), network="internal", allowed_hosts=ALLOWED)
 OPEN = SandboxSpec(preload=(), network="open")
 
@@ -62,7 +62,7 @@ async def backend(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doc
 
 @pytest.fixture(scope="module")
 async def inside(backend: DockerBackend) -> AsyncIterator[list[Sandbox]]:
-    """Two sandboxes of an internal network."""
+    """Two sandboxes with an internal network."""
     try:
         await backend.prepare(INTERNAL, print)
     except Exception as error:
@@ -95,7 +95,7 @@ Server(("::", 80), Handler).serve_forever()
 
 @pytest.fixture
 def web(backend: DockerBackend, engine: docker.APIClient) -> Iterator[tuple[str, str]]:
-    """A network without a way out of this machine, and the address of a web server on it."""
+    """A network that cannot reach beyond this machine, and the address of a web server in it."""
     name = own_name("web")
     pool = docker.types.IPAMPool(subnet=f"{DOCUMENTATION}/64")
     ipam = docker.types.IPAMConfig(pool_configs=[pool])
@@ -118,7 +118,7 @@ def web(backend: DockerBackend, engine: docker.APIClient) -> Iterator[tuple[str,
 
 @pytest.fixture(scope="module")
 async def outside(backend: DockerBackend) -> AsyncIterator[list[Sandbox]]:
-    """Two sandboxes of an open network."""
+    """Two sandboxes with an open network."""
     await backend.prepare(OPEN, print)
     sandboxes = [await Sandbox.start(backend, f"{RUN}-out-{n}", OPEN, deadline_s=DEADLINE_S) for n in (1, 2)]
     for sandbox in sandboxes:
@@ -204,7 +204,7 @@ async def test_a_host_that_is_not_allowed_is_refused_by_the_proxy(inside: list[S
 
 
 async def test_addresses_inside_are_refused_whatever_names_them(inside: list[Sandbox], listener: int) -> None:
-    """`localhost` is allowed by name, and resolves to what is never allowed; numbers are no allowed names."""
+    """`localhost` is allowed by name, but resolves to a forbidden address; numeric addresses are not allowed names."""
     assert await value(inside[0], "ask('http://localhost/')") == "403 ERR_ACCESS_DENIED"
     for address in ("127.0.0.1", "169.254.169.254", "172.17.0.1", "10.0.0.1", "[::1]"):
         assert await value(inside[0], f"ask('http://{address}/')") == "403 ERR_ACCESS_DENIED"
@@ -212,7 +212,7 @@ async def test_addresses_inside_are_refused_whatever_names_them(inside: list[San
 
 
 async def test_an_allowed_host_is_asked_for(inside: list[Sandbox]) -> None:
-    """There is none by this name, which is what the proxy says then; it does not say that it refuses."""
+    """No host has this name, and the proxy says so; it does not refuse the request."""
     for host in ("allowed.test", "files.pypi.test"):
         assert await value(inside[0], f"ask('http://{host}/')") == "503 ERR_DNS_FAIL"
 

@@ -1,4 +1,4 @@
-"""A server that runs in a container is known by it: what it had is left over once that container is gone."""
+"""A server in a container is identified by it: its sandboxes are orphans when the container is gone."""
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -24,7 +24,7 @@ SPEC = SandboxSpec(preload=(), limits=Limits(memory_mb=256))
 
 @pytest.fixture
 async def other(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DockerBackend]:
-    """Of a server that shares nothing with ours but the engine."""
+    """A backend of a server that shares only the engine with ours."""
     backend = await prepared_docker(tmp_path_factory.mktemp("other"))
     yield backend
     await backend.close()
@@ -39,7 +39,7 @@ def engine(other: DockerBackend) -> Iterator[Engine]:
 
 @pytest.fixture
 def container(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The id of a running container that this process takes for its own, as by a mount that each container has."""
+    """The id of a running container that this process considers its own, because of a mount that each container has."""
     image = ensure_image(engine.api, None, print)
     id = engine.api.create_container(image, name=own_name("server"), entrypoint=["sleep", "100"])["Id"]
     engine.api.start(id)

@@ -1,4 +1,4 @@
-"""Docker engines whose files are not ours: reached over TCP, with kernels behind the engine's own connection."""
+"""Docker engines that do not share our file system: reached over TCP, with kernels behind the engine's connection."""
 
 import glob
 import os
@@ -60,7 +60,7 @@ anyio.run(main)
 
 @asynccontextmanager
 async def engine_over_tcp(encryption: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """The address of a port that leads to this machine's engine."""
+    """The address of a port that forwards to this machine's engine."""
 
     async def pump(source: ByteStream, sink: ByteStream) -> None:
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
@@ -83,9 +83,7 @@ async def engine_over_tcp(encryption: ssl.SSLContext | None = None) -> AsyncIter
 
 
 def certify(directory: Path) -> ssl.SSLContext:
-    """For a server that asks for certificates. In the directory: an authority of its own, and a client's, as Docker
-    names them.
-    """
+    """Makes certificates for a server that requires them: an authority and a client's, named as Docker expects."""
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
     def openssl(*arguments: str) -> None:
@@ -229,7 +227,7 @@ async def test_an_image_that_does_not_start_is_told_in_its_own_words(
 async def test_a_server_whose_files_the_engine_does_not_see_needs_no_setting(
     remote: DockerBackend, tmp_path: Path
 ) -> None:
-    """As in a container that has the engine's socket: a file system of its own lies over the directory."""
+    """Like in a container with the engine's socket: another file system covers the directory."""
     if os.getuid() != 0:
         pytest.skip("it takes root to mount one")
     mount = f'mount -t tmpfs none "{tmp_path}" && exec "$@"'

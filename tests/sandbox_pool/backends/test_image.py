@@ -1,4 +1,4 @@
-"""The image a sandbox is made of: built once per content, and clear words where it cannot be had."""
+"""The image of sandboxes: built once per content, with a clear error if it is not available."""
 
 import io
 import os
@@ -33,7 +33,7 @@ async def backend(tmp_path: Path) -> AsyncIterator[DockerBackend]:
 
 @pytest.fixture
 def scratch(engine: docker.APIClient) -> Iterator[str]:
-    """The name of an image that has nothing in it, least of all a kernel."""
+    """The name of an empty image, which has no kernel."""
     empty = io.BytesIO()
     tarfile.open(fileobj=empty, mode="w").close()
     engine.import_image_from_data(empty.getvalue(), repository=SCRATCH)
@@ -43,7 +43,7 @@ def scratch(engine: docker.APIClient) -> Iterator[str]:
 
 @pytest.fixture
 def checkout(backend: DockerBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout whose image, other than ours, has not been built yet."""
+    """A checkout with another image than ours, which has not been built yet."""
     checkout = tmp_path / "checkout"
     for path in (*image.SOURCES, f"docker/{image.REQUIREMENTS}.txt"):
         (checkout / path).parent.mkdir(parents=True, exist_ok=True)

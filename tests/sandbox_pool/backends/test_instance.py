@@ -1,4 +1,4 @@
-"""What a dead process left is told from what a living one has, whatever way it died."""
+"""What a dead process left behind is distinguished from what a live one has, however it died."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Processes that become kernels: cancelled at the worst moment, they end all the same."""
+"""Processes that become kernels end even if they are cancelled at the worst moment."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ DEADLINE_S = 20
 
 
 def read_when_written(path: Path) -> list[int]:
-    """Blocks the event loop on purpose: the process runs, and nobody connects its pipes."""
+    """Blocks the event loop on purpose: the process runs, but nobody connects its pipes."""
     while not path.exists():
         time.sleep(0.01)
     return [int(pid) for pid in path.read_text().split()]

@@ -1,4 +1,4 @@
-"""The pod's one port: both sides prove that they have the key, and nobody else gets in."""
+"""The pod's one port: both sides prove that they have the key; nobody else can connect."""
 
 import asyncio
 import importlib.util
@@ -24,7 +24,7 @@ LONG_S = 30.0
 
 
 def guest(name: str) -> ModuleType:
-    """A module of the guest's folder, which is no package."""
+    """A module from the guest's folder, which is not a package."""
     spec = importlib.util.spec_from_file_location(name, GUEST / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -34,7 +34,7 @@ def guest(name: str) -> ModuleType:
 
 
 class Pod:
-    """The guest's side in a thread: answers each request that was proved with `+` and the request."""
+    """The guest's side in a thread. It answers each proven request with `+` and the request."""
 
     def __init__(self, key: bytes) -> None:
         self.poll = select.poll()
@@ -86,7 +86,7 @@ async def test_a_server_without_the_key_sees_that_the_pod_has_another(pod: Pod) 
 
 
 def exchange(port: int, *parts: bytes) -> bytes:
-    """What comes after these parts were sent, each after some answer to the one before."""
+    """The answer after sending these parts, each after an answer to the previous one."""
     with socket.create_connection(("127.0.0.1", port), timeout=LONG_S) as stranger:
         answer = b""
         for part in parts:
@@ -127,7 +127,7 @@ async def test_many_strangers_keep_no_server_out(pod: Pod) -> None:
 
 
 async def test_a_pod_that_has_another_key_is_not_spoken_to() -> None:
-    """What took the pod's place learns nothing that it could use elsewhere."""
+    """A program in the pod's place learns nothing that it could use elsewhere."""
     impostor = Pod(b"other" + bytes(27))
     try:
         with pytest.raises(ConnectionError):

@@ -1,4 +1,4 @@
-"""The pod of a sandbox: what it may not do, and where each setting goes."""
+"""The pod of a sandbox: its restrictions, and where each setting appears."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Local kernels: what is promised is said, nothing is left, and what dead servers left is found."""
+"""Local kernels: they report what they guarantee, leave nothing behind, and leftovers of dead servers are found."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 SPEC = SandboxSpec(preload=())
 ID = f"test{os.getpid()}"
-"""No other sandbox on this machine has it, not even another run of these tests."""
+"""Unique on this machine, also among other runs of these tests."""
 DEADLINE_S = 60.0
 
 SERVER = """
@@ -78,7 +78,7 @@ def group_directories(sandbox_id: str) -> set[Path]:
 
 
 def limits_of(sandbox_id: str) -> list[str]:
-    """The first words of the files that hold its limits."""
+    """The first words of the files with its limits."""
     names = ("memory.limit_in_bytes", "memory.max", "pids.max", "cpu.cfs_quota_us", "cpu.max")
     files = [file for directory in group_directories(sandbox_id) for file in directory.iterdir()]
     return [file.read_text().split()[0] for file in files if file.name in names]

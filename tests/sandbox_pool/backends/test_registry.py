@@ -1,4 +1,4 @@
-"""Which backend is chosen, why, and what is said about it."""
+"""Which backend is chosen, why, and what the user is told."""
 
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
@@ -20,7 +20,7 @@ ABSENT = SandboxSpec(image="127.0.0.1:1/nothing")
 
 @pytest.fixture
 def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With a short name, since these tests put sockets deep below it."""
+    """A directory with a short name, because these tests create sockets deep inside it."""
     return tmp_path_factory.mktemp("auto")
 
 
@@ -35,7 +35,7 @@ async def engine(tmp_path: Path) -> None:
 
 
 async def opened(name: str, spec: SandboxSpec, tmp_path: Path) -> tuple[str, ChosenBackend, list[str]]:
-    """The chosen backend's name, what was said about it, and the lines of progress."""
+    """The chosen backend's name, its explanation, and the lines of progress."""
     lines: list[str] = []
     found = await open_backend(name, spec, state_dir=tmp_path, progress=lines.append)  # type: ignore[arg-type]
     await found.backend.close()

@@ -1,4 +1,4 @@
-"""Limits by a systemd service manager: on a real one where there is one."""
+"""Limits through systemd, with a real service manager if there is one."""
 
 import subprocess
 

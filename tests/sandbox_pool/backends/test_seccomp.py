@@ -1,4 +1,4 @@
-"""The list of system calls, as both kinds of filter have it. That they work is shown by tests/attacks."""
+"""The list of system calls in both kinds of filters. tests/attacks shows that the filters work."""
 
 import json
 

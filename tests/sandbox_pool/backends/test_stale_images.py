@@ -1,4 +1,4 @@
-"""Which images of earlier versions a real engine keeps, and which go."""
+"""Which images of earlier versions are removed from a real engine, and which remain."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.docker]
 
 @pytest.fixture
 async def repository(tmp_path: Path, engine: docker.APIClient) -> list[str]:
-    """Names of images of one repository, made for this test: each has another content, the first is a user's."""
+    """Names of images of one repository, made for this test. All have different contents; the first is a user's."""
     backend = await prepared_docker(tmp_path)
     built = backend._images[None]
     await backend.close()

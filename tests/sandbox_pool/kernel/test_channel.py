@@ -1,4 +1,4 @@
-"""A connection to a kernel's socket, against a peer that answers pings or does not, as the test wants."""
+"""A connection to a kernel's socket, with a peer that does or does not answer pings."""
 
 import asyncio
 import contextlib
@@ -15,13 +15,13 @@ pytestmark = pytest.mark.anyio
 
 DEADLINE_S = 20.0
 PING_BEGINS = b"\x04PING"
-"""The name of the command, as it stands in its frame (ZMTP 3.1)."""
+"""The command's name in its frame (ZMTP 3.1)."""
 PONG = bytes([zmtp.PING[0], 5]) + b"\x04PONG"
 LIMIT_BYTES = 100_000
 
 
 class Peer:
-    """Speaks ZMTP by hand, since libzmq answers each ping by itself; `reply` is what it sends for each ping."""
+    """Implements ZMTP itself, because libzmq always answers pings. `reply` is its answer to each ping."""
 
     def __init__(self, reply: bytes) -> None:
         self._reply = reply

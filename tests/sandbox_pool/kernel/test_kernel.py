@@ -1,4 +1,4 @@
-"""The client of a kernel, against a peer that speaks the protocol well or badly, as the test wants."""
+"""The client of a kernel, with a peer that follows the protocol or violates it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ def connection_in(directory: Path) -> dict[str, Any]:
 
 
 class Peer:
-    """The other side: the kernel's sockets, in the hands of the test."""
+    """The other side: a kernel's sockets, controlled by the test."""
 
     def __init__(self, directory: Path) -> None:
         self.session = Session(key=KEY.encode())
@@ -54,7 +54,7 @@ class Peer:
         return bound
 
     async def receive(self, channel: zmq.asyncio.Socket) -> tuple[bytes, dict[str, Any]]:
-        """A request: who sent it, and the message."""
+        """A request: its sender and the message."""
         async with asyncio.timeout(DEADLINE_S):
             [identity], frames = self.session.feed_identities(await channel.recv_multipart())
         return identity, self.session.deserialize(frames)
@@ -72,7 +72,7 @@ class Peer:
         await self.publish("stream", {"name": "stdout", "text": text}, parent)
 
     async def greet(self) -> None:
-        """What a kernel does when a client comes."""
+        """Does what a kernel does when a client connects."""
         async with asyncio.timeout(DEADLINE_S):
             await self.iopub.recv()
         await self.publish("iopub_welcome", {"subscription": ""}, None)

@@ -1,4 +1,4 @@
-"""What a sandbox costs of the loop's time is paid for, and what it wastes is counted."""
+"""The time that a sandbox costs the event loop is charged to it, and wasted time is counted."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A hostile kernel can send anything: what is read is checked, the rest raises one of the documented errors."""
+"""A hostile kernel can send anything: messages are validated, and invalid ones raise a documented error."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""A kernel whose control thread does not answer any more is found, and nothing else is mistaken for one."""
+"""A kernel whose control thread no longer answers is detected; other states are not mistaken for that."""
 
 import asyncio
 from collections.abc import AsyncIterator

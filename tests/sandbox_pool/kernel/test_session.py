@@ -1,4 +1,4 @@
-"""Frames as a kernel's own library writes them are read; what is forged or garbled raises a documented error."""
+"""Frames written by a kernel's own library are read; forged or garbled ones raise a documented error."""
 
 import json
 from typing import Any

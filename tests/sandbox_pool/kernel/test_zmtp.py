@@ -1,4 +1,4 @@
-"""A peer's bytes, however they are cut, become its messages; a hostile peer's are bounded or refused."""
+"""A peer's bytes become its messages, wherever they are cut; those of a hostile peer are bounded or refused."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""Owners share a pool: quotas, turns, and who is turned away."""
+"""Owners share a pool: quotas, fair turns, and who is turned away."""
 
 import anyio
 import pytest

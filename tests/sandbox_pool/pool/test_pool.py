@@ -1,4 +1,4 @@
-"""The warm pool over real local kernels: who gets a sandbox when, what failures do, and that nothing is left."""
+"""The warm pool with real local kernels: who gets a sandbox when, the effect of failures, and complete clean-up."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""The pool's target size: bounds and monotonicity for any traffic, cases by hand, and against fixed sizes."""
+"""The pool's target size: bounds and monotonicity for any traffic, single cases, and comparison with fixed sizes."""
 
 import pytest
 from hypothesis import given
@@ -76,7 +76,7 @@ def test_a_burst_counts_at_once() -> None:
 def test_for_the_same_hits_it_keeps_no_more_idle_than_the_best_fixed_size(
     traffic: str, hits: float, cost: float
 ) -> None:
-    """By a margin where traffic changes; where it does not, no size can be better than the best fixed one."""
+    """By a margin if traffic varies. If it does not, no size can be better than the best fixed one."""
     result = compare(TRAFFIC[traffic], seed=1)
     assert result.hit_rate >= hits
     assert result.idle <= cost * result.fixed_idle

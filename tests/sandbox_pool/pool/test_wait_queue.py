@@ -1,4 +1,4 @@
-"""Waiting in line: order, deadlines, and what becomes of a value whose taker was cancelled."""
+"""Waiting in line: order, deadlines, and what happens to a value whose taker was cancelled."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What becomes of warm sandboxes: replaced with their spec, taken out when the engine says so, ended in time."""
+"""What happens to warm sandboxes: replaced with their spec, removed when the engine says so, ended in time."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +21,7 @@ IS_OTHER = "import sys; print('colorsys' in sys.modules)"
 
 
 class Announcing(Observed):
-    """An engine that says what the test wants it to."""
+    """An engine whose events the test controls."""
 
     def __init__(self, state_dir: Path) -> None:
         super().__init__(state_dir)

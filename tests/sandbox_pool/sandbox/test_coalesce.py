@@ -1,4 +1,4 @@
-"""Outputs leave in order, in time, and within the limit."""
+"""Outputs are passed on in order, in time, and within the limit."""
 
 import pytest
 from hypothesis import given

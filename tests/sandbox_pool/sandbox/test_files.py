@@ -1,4 +1,4 @@
-"""Files in and out of every backend's sandboxes: whole, bounded, and never anything but the workspace's own."""
+"""Files in and out of every backend's sandboxes: complete, bounded, and only those of the workspace."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ async def content(sandbox: Sandbox, path: str) -> bytes:
 
 
 async def run(sandbox: Sandbox, code: str) -> str:
-    """What it prints; it must not fail."""
+    """The output of the code, which must not fail."""
     outputs, result = await sandbox.run(code)
     assert result.status == "ok", result
     return "".join(getattr(output, "text", "") for output in outputs)

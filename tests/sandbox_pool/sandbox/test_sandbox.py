@@ -1,4 +1,4 @@
-"""The life of a sandbox beyond what its code does: starts that fail, ends that nobody asked for."""
+"""The lifecycle of a sandbox: starts that fail, and ends that were not requested."""
 
 import asyncio
 import venv
@@ -32,7 +32,7 @@ async def backend(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bac
 
 
 async def assert_nothing_left(backend: Backend, sandbox_id: str) -> None:
-    """The id can be used again, which it could not if anything of that sandbox were left."""
+    """The id can be used again, which would fail if anything of that sandbox remained."""
     sandbox = await Sandbox.start(backend, sandbox_id, SPEC, deadline_s=DEADLINE_S)
     await sandbox.close()
 

@@ -1,4 +1,4 @@
-"""`codeact run` and `codeact chat` as processes of their own, against a scripted server."""
+"""`codeact run` and `codeact chat` as separate processes, with a scripted server."""
 
 import os
 import pty
@@ -38,7 +38,7 @@ Answering = Callable[["Call"], Awaitable[None]]
 
 
 class Call:
-    """One question that the server was asked."""
+    """One question that the server received."""
 
     def __init__(self, socket: ServerConnection, request: dict[str, Any]) -> None:
         self.socket = socket
@@ -56,7 +56,7 @@ class Call:
 
 @asynccontextmanager
 async def serving(answer: Answering) -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
-    """The address of a server that answers so, and the list that its requests are added to."""
+    """The address of a server with these answers, and the list of the requests that it receives."""
     requests: list[dict[str, Any]] = []
 
     async def handler(socket: ServerConnection) -> None:
@@ -88,7 +88,7 @@ async def say_four(call: Call) -> None:
 
 
 async def command(*arguments: str, stdin: str = "", **env: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a finished command."""
+    """Exit code, stdout and stderr of a completed command."""
     with anyio.fail_after(DEADLINE_S):
         done = await anyio.run_process([*COMMAND, *arguments], input=stdin.encode(), check=False, env=os.environ | env)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
@@ -329,7 +329,7 @@ async def test_ctrl_c_at_the_prompt_keeps_the_chat() -> None:
 
 
 async def read_until(terminal: int, words: bytes, seen: bytes = b"") -> bytes:
-    """Reads until the terminal has shown the words; what it has shown after them."""
+    """Reads until the terminal has shown the words; returns what it shows after them."""
     while words not in seen:
         await anyio.wait_readable(terminal)
         seen += os.read(terminal, 1000)
