@@ -16,7 +16,7 @@ from codeact.agent.code_items import CodeItems
 from codeact.agent.compaction_items import CompactionItems
 from codeact.agent.reasoning_items import ReasoningItems
 from codeact.agent.timings import Timings
-from codeact.dialect.parser import CodeEnd, CodeText, Text, Thinking
+from codeact.dialect.segments import CodeEnd, CodeText, Text, Thinking
 from codeact.events.standard import response_usage, terminal_event
 from codeact.ids import new_id
 from codeact.model import Usage

@@ -29,32 +29,9 @@ from collections.abc import Callable
 from codeact.dialect import parser_calls, parser_code, parser_prose, parser_thoughts
 from codeact.dialect.parser_reading import Reading, Step
 from codeact.dialect.python_source import parses
-from codeact.dialect.segments import (
-    CodeEnd,
-    CodeStart,
-    CodeText,
-    Invented,
-    Malformed,
-    Segment,
-    Text,
-    Thinking,
-    ThoughtAloud,
-    Unreadable,
-)
+from codeact.dialect.segments import Malformed, Segment
 
-__all__ = [
-    "CodeEnd",
-    "CodeStart",
-    "CodeText",
-    "Invented",
-    "Malformed",
-    "Parser",
-    "Segment",
-    "Text",
-    "Thinking",
-    "ThoughtAloud",
-    "Unreadable",
-]
+__all__ = ["Parser"]
 
 IN_A_STRING = (
     "it ended inside a string literal. If that holds the text of a closing tag, write it in two parts, as in"

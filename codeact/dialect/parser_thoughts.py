@@ -33,15 +33,11 @@ def unmarked(reading: Reading) -> bool:
         if (tag := PROSE[0].match(reading.buffer, start)) and tag["tag"] and not THINKING[0].match(tag["tag"]):
             reading.step = "start"
             return True
-    token = reading.next(THINKING, Thinking)
-    if token is None:
-        if reading.final and reading.pending_chars < HELD_CHARS:
-            reading.buffer, reading.at, reading.step = "\n" + "".join(reading.pending), 1, "start"
-            return True
+    if think(reading):
+        return True
+    if not reading.final or reading.pending_chars >= HELD_CHARS:
         return False
-    reading.at = token.end()
-    reading.thought_ended = True
-    reading.step = "start"
+    reading.buffer, reading.at, reading.step = "\n" + "".join(reading.pending), 1, "start"
     return True
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from codeact import events as e
 from codeact.agent.response_builder import ResponseBuilder
-from codeact.dialect.parser import CodeEnd, CodeText, Text, Thinking
+from codeact.dialect.segments import CodeEnd, CodeText, Text, Thinking
 from codeact.model import Usage
 from sandbox_pool.outputs import DisplayData, Error, ExecutionResult, Stream
 

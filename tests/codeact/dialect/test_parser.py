@@ -4,13 +4,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from codeact.dialect.parser import (
+from codeact.dialect.parser import Parser
+from codeact.dialect.segments import (
     CodeEnd,
     CodeStart,
     CodeText,
     Invented,
     Malformed,
-    Parser,
     Segment,
     Text,
     Thinking,

@@ -5,8 +5,9 @@ from datetime import date
 from codeact.dialect.base import Aside
 from codeact.dialect.history import rendered as chat_messages
 from codeact.dialect.history import uses_tags
-from codeact.dialect.parser import CodeEnd, Parser
+from codeact.dialect.parser import Parser
 from codeact.dialect.prompt import last_turn, system_prompt
+from codeact.dialect.segments import CodeEnd
 from codeact.environment import Environment
 from codeact.events import CodeInterpreterCall, InputMessage, Item, Message, OutputText, Reasoning, ReasoningTextPart
 from codeact.model import ChatMessage

@@ -11,8 +11,9 @@ import pytest
 
 from codeact.dialect.base import Aside
 from codeact.dialect.history import rendered as chat_messages
-from codeact.dialect.parser import CodeEnd, Parser, Text
+from codeact.dialect.parser import Parser
 from codeact.dialect.prompt import kernel_lost, last_turn
+from codeact.dialect.segments import CodeEnd, Text
 from codeact.events import CodeInterpreterCall, InputMessage, Item, Message, OutputText
 from codeact.model import Finish, Sampling, TextDelta, Usage
 from codeact.models.demo.model import EXAMPLES, DemoModel

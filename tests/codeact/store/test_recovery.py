@@ -9,7 +9,7 @@ import pytest
 
 from codeact import events as e
 from codeact.agent.response_builder import ResponseBuilder
-from codeact.dialect.parser import CodeText
+from codeact.dialect.segments import CodeText
 from codeact.errors import ConversationLocked, ResponseTakenOver
 from codeact.model import Usage
 from codeact.runs.event_log import RESTART_GAP, EventWriter
