@@ -25,14 +25,14 @@ class LinesReader:
     """Reads one reply, line by line, so that pieces of any size give the same segments."""
 
     def __init__(self) -> None:
-        self.done = self.heard = self.thought_ended = False
+        self.done = self.has_text = self.thought_ended = False
         self.rest = self.ending = ""
         self._line: list[str] = []
         self._writer = SegmentWriter()
 
     def feed(self, event: TextDelta | ToolCallDelta | ToolCall) -> list[Segment]:
         if isinstance(event, TextDelta):
-            self.heard = True
+            self.has_text = True
             for piece in event.text.splitlines(keepends=True):
                 self._line.append(piece)
                 if piece.endswith("\n"):

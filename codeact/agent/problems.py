@@ -68,7 +68,7 @@ class Problem:
         if not (words := _WORDS[self.kind]):
             return None
         form = self.detail or (dialect.form if words.endswith(" ") else "")
-        return Aside(words + form, said=excerpt(self.raw, RAW_CHARS) if self.raw.strip() else "")
+        return Aside(words + form, reply=excerpt(self.raw, RAW_CHARS) if self.raw.strip() else "")
 
     def error(self, name: str) -> ModelError:
         kind, words = _ERRORS[self.kind]

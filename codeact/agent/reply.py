@@ -177,7 +177,7 @@ class Reply:
             learn_reasons(self._model)
         if self.problem is None and not (self.code is not None and self._reader.done):
             await self._take(self._reader.finish(stopped=self._stops and self._stopped))
-            if self._reader.heard and self._thinks() and not self._reader.thought_ended:
+            if self._reader.has_text and self._thinks() and not self._reader.thought_ended:
                 learn(self._model, False)
         self.incomplete = self.incomplete or self._cut
         if self.code is None and self.problem is None and self.incomplete is None and not self._answered:
@@ -269,7 +269,7 @@ class Reply:
     async def _read_on(self, events: AsyncGenerator[ModelEvent, None]) -> None:
         """Reads on after an unknown model's block; if `</think>` follows, the reply is only what comes after that."""
         self._reads_on = False
-        if self._reasoned or is_learnt(self._model) or not self._reader.heard or self._reader.thought_ended:
+        if self._reasoned or is_learnt(self._model) or not self._reader.has_text or self._reader.thought_ended:
             return
         after, until = self._reader.rest, anyio.current_time() + LISTEN_S
         try:

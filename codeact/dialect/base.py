@@ -23,12 +23,12 @@ NAMES: tuple[Name, ...] = get_args(Name)
 class Aside(msgspec.Struct, frozen=True):
     """A message of the agent to the model in the middle of an answer, for example about an error in its reply.
 
-    It is no item: neither clients nor the database see it. `said` is the reply of the model to which `text` responds,
-    if no item holds that reply.
+    It is no item: neither clients nor the database see it. `reply` is the reply of the model to which `text` responds,
+    if no item has that reply.
     """
 
     text: str
-    said: str = ""
+    reply: str = ""
 
 
 Said = Input | Item | Aside
@@ -47,7 +47,7 @@ class Reader(Protocol):
         ...
 
     @property
-    def heard(self) -> bool:
+    def has_text(self) -> bool:
         """Whether any text has arrived."""
         ...
 

@@ -106,8 +106,8 @@ class CallsReader:
         return self._text.done
 
     @property
-    def heard(self) -> bool:
-        return self._text.heard
+    def has_text(self) -> bool:
+        return self._text.has_text
 
     @property
     def rest(self) -> str:

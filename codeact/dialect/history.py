@@ -63,7 +63,7 @@ def rendered(
     facts = _Facts.of(items, model=model, calls=calls, images=images)
     for item in items:
         if isinstance(item, Aside):
-            turns.add("assistant", item.said)
+            turns.add("assistant", item.reply)
             turns.add("user", item.text)
         elif item.id in facts.covered:
             continue

@@ -62,7 +62,7 @@ class TagsReader:
         return self._parser is not None and self._parser.done
 
     @property
-    def heard(self) -> bool:
+    def has_text(self) -> bool:
         return self._parser is not None
 
     @property

@@ -118,7 +118,7 @@ def test_a_part_of_another_kind_is_named() -> None:
 def test_words_of_the_user_are_added_to_the_users_last_message() -> None:
     messages = chat_messages([said("?"), ran("1", "Observation: ok"), Aside(last_turn(3))], system="S")
     assert messages[-1].content == f"Observation: ok\n\n{last_turn(3)}"
-    messages = chat_messages([said("?"), prose("a"), Aside("b", said="c")], system="S")
+    messages = chat_messages([said("?"), prose("a"), Aside("b", reply="c")], system="S")
     assert messages[-2:] == [ChatMessage("assistant", "a\n\nc"), ChatMessage("user", "b")]
 
 
