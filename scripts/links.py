@@ -1,7 +1,7 @@
-"""Makes `codeact/server` and `codeact/dashboard` links again.
+"""Restores the symbolic links `codeact/server` and `codeact/dashboard`.
 
-Git keeps them as symbolic links to `server/` and `streamlit_app/`. A checkout where links are switched off, and a copy
-by a tool that does not know them, has small text files in their place; `import codeact.server` fails then.
+Git stores them as links to `server/` and `streamlit_app/`. A checkout without support for links, or a copy made by such
+a tool, contains small text files instead, and `import codeact.server` fails.
 """
 
 import sys
@@ -14,13 +14,13 @@ LINKS: Mapping[str, str] = {"codeact/server": "../server", "codeact/dashboard": 
 
 
 class BrokenLink(Exception):
-    """A link that is missing and cannot be made."""
+    """A link is missing and cannot be created."""
 
 
 def mend(root: Path) -> list[str]:
-    """Makes the links that are missing, and returns their names. A folder in a link's place stays as it is.
+    """Creates the missing links and returns their names. A folder in a link's place is not changed.
 
-    Raises `BrokenLink` where the file system takes no links, or where something else is in the place of one.
+    Raises `BrokenLink` if the file system does not support links, or if something else is in a link's place.
     """
     mended = []
     for name, target in LINKS.items():
@@ -45,7 +45,7 @@ def mend(root: Path) -> list[str]:
 
 
 def main() -> None:
-    """Mends the checkout that this script is in."""
+    """Restores the links of the checkout that contains this script."""
     try:
         mended = mend(Path(__file__).resolve().parents[1])
     except BrokenLink as error:

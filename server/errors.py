@@ -100,7 +100,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> str:
-    """Every method that the path takes, of all its routes."""
+    """All methods that the routes of the path accept."""
     routes = [route for route in request.app.routes if isinstance(route, Route)]
     here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     return ", ".join(sorted({method for route in here for method in route.methods or ()}))
@@ -112,7 +112,7 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
         "type": "server_error",
         "code": "server_error",
     }
-    # Starlette answers this outside of all middleware.
+    # Starlette sends this answer outside of all middleware.
     return json_response({"error": body | {"param": None}}, 500, {HEADER: request_id_of(request.scope)})
 
 

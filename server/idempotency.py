@@ -1,4 +1,4 @@
-"""Remembers the `Idempotency-Key`s of requests that were done, and what they were answered."""
+"""Remembers the `Idempotency-Key`s of completed requests, and their answers."""
 
 import time
 from collections import OrderedDict
@@ -11,10 +11,10 @@ from codeact.errors import InvalidRequest
 __all__ = ["HEADER", "Entry", "IdempotencyKeys"]
 
 HEADER = "Idempotency-Key"
-KEPT_S = 86_400.0
+RETENTION_S = 86_400.0
 MOST_KEYS, MOST_KEYS_PER_OWNER = 20_000, 2_000
 MOST_BYTES = 32_000_000
-"""Of remembered answers. The oldest ones make room."""
+"""The limit for remembered answers. The oldest ones are dropped."""
 
 Key = tuple[str, str, str]
 """The owner, the path and the header's value."""
@@ -22,7 +22,7 @@ Key = tuple[str, str, str]
 
 @dataclass(slots=True)
 class Entry:
-    """`response_id` is the response that the request began; `answer` its answer, if that is short."""
+    """One request. `response_id` is the response that it began; `answer` is its answer, if that is short."""
 
     body_hash: bytes
     at: float
@@ -32,7 +32,10 @@ class Entry:
 
 
 class IdempotencyKeys:
-    """The keys that this server process has seen in the last 24 hours, by owner. Bounded; the oldest are forgotten."""
+    """The keys that this server process has seen in the last 24 hours.
+
+    Their number is limited; the oldest are dropped.
+    """
 
     def __init__(self) -> None:
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
@@ -40,8 +43,8 @@ class IdempotencyKeys:
         self._bytes = 0
 
     def find(self, key: Key, body_hash: bytes) -> Entry | None:
-        """The entry of an earlier request. Raises `InvalidRequest` if that had another body."""
-        while self._entries and next(iter(self._entries.values())).at < time.monotonic() - KEPT_S:
+        """The entry of an earlier request with this key. Raises `InvalidRequest` if that had another body."""
+        while self._entries and next(iter(self._entries.values())).at < time.monotonic() - RETENTION_S:
             self.forget(next(iter(self._entries)))
         entry = self._entries.get(key)
         if entry is not None and entry.body_hash != body_hash:
@@ -53,7 +56,7 @@ class IdempotencyKeys:
         return entry
 
     def begin(self, key: Key, body_hash: bytes) -> Entry:
-        """Remembers the key. The oldest keys, of the same owner first, make room for it."""
+        """Remembers the key. If there are too many, drops the oldest, preferably of the same owner."""
         owner = key[0]
         if self._of_owner.get(owner, 0) >= MOST_KEYS_PER_OWNER:
             self.forget(next(known for known in self._entries if known[0] == owner))
@@ -64,7 +67,7 @@ class IdempotencyKeys:
         return entry
 
     def end(self, key: Key, response: Response) -> None:
-        """Remembers a short answer, as long as its key is remembered."""
+        """Remembers a short answer as long as its key."""
         entry = self._entries.get(key)
         if entry is None:
             return
@@ -79,7 +82,7 @@ class IdempotencyKeys:
             self.forget(known)
 
     def forget(self, key: Key) -> None:
-        """The next request with this key is done."""
+        """Forgets the key, so that the next request with it is executed."""
         entry = self._entries.pop(key, None)
         if entry is None:
             return

@@ -1,4 +1,4 @@
-"""Gives each request an id, which its answer has as the header `x-request-id`."""
+"""Gives each request an id, which is in its answer's header `x-request-id`."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,7 +13,7 @@ KEY = "codeact.request_id"
 
 
 class RequestIds:
-    """ASGI middleware: every answer has an id of its own, errors and the handshakes of sockets too."""
+    """ASGI middleware: every answer gets its own id, including errors and WebSocket handshakes."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,5 +34,5 @@ class RequestIds:
 
 
 def request_id_of(scope: Scope) -> str:
-    """The id of the request; empty if the middleware has not seen it."""
+    """The id of the request; empty if it did not pass the middleware."""
     return str(scope.get(KEY, ""))

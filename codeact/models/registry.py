@@ -31,12 +31,12 @@ class ModelRegistry:
         self._models = dict(reversed(new.items())) | {n: m for n, m in self._models.items() if n not in new}
 
     def add_aliases(self, aliases: Mapping[str, str]) -> None:
-        """Adds other names for models; an empty name of a model means the default. A model's own name wins."""
+        """Adds aliases of models; an empty model name means the default. A model's own name takes precedence."""
         self._aliases |= aliases
 
     @property
     def aliases(self) -> list[str]:
-        """The names under which models are available besides their own; `codeact`, for the default, is the first."""
+        """The aliases of models. The first one is `codeact`, for the default model."""
         return [alias for alias in self._aliases if alias not in self._models]
 
     @property

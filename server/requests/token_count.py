@@ -15,7 +15,7 @@ __all__ = ["InputTokens", "InputTokensBody", "parse_input_tokens"]
 
 
 class InputTokensBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """The fields of a create request that the prompt depends on."""
+    """The fields of a create request that affect the prompt."""
 
     input: str | list[InputItem] | None = None
     model: str | None = None

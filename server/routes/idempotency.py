@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a request that is sent again with its key is not done again, but answered as before."""
+"""`Idempotency-Key`: a request that is repeated with its key is not executed again, but answered as before."""
 
 import functools
 import hashlib
@@ -22,16 +22,16 @@ Again = Callable[[Request, str], Awaitable[Response]]
 
 
 class Conflict(CodeActError):
-    """The first request with this key has no answer that can be given again."""
+    """The answer to the first request with this key is not available."""
 
     code = "idempotency_conflict"
     status = 409
 
 
 def idempotent(again: Again | None = None) -> Callable[[Handler], Handler]:
-    """Has a handler honour the header. Failed requests are not remembered.
+    """Decorator: makes a handler honour the header. Failed requests are not remembered.
 
-    `again` gives the answer for a response that the first request began (`began_response`), even while it runs.
+    `again` makes the answer for the response that the first request began (`began_response`), even while it runs.
     """
 
     def mark(handler: Handler) -> Handler:
@@ -43,7 +43,7 @@ def idempotent(again: Again | None = None) -> Callable[[Handler], Handler]:
             if not 1 <= len(name) <= MOST_CHARS:
                 raise InvalidRequest(f"'{HEADER}' must have 1 to {MOST_CHARS} characters.", param=HEADER)
             services: Services = request.app.state.codeact
-            # Starlette reads the body from here from now on.
+            # From now on, Starlette takes the body from here.
             body = request._body = await read_body(
                 request, services.settings.max_message_bytes, "CODEACT_MAX_MESSAGE_BYTES"
             )
@@ -74,7 +74,7 @@ def idempotent(again: Again | None = None) -> Callable[[Handler], Handler]:
 
 
 def began_response(request: Request, response_id: str) -> None:
-    """Remembers, if the request has a key, which response it began."""
+    """Remembers which response the request began, if the request has a key."""
     entry: Entry | None = getattr(request.state, "idempotency", None)
     if entry is not None:
         entry.response_id = response_id

@@ -1,4 +1,4 @@
-"""Gives a stream or a response as its request's `include` asks for it: with our own events, with images in it."""
+"""Adapts a stream or a response to its request's `include`: with our own events, with images as data."""
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
@@ -18,7 +18,7 @@ __all__ = ["as_asked", "response_as_asked"]
 ASKED = "codeact:data_urls"
 """The value of `include` that asks for images as `data:` URLs."""
 MOST_BYTES = 20_000_000
-"""Of the images in one answer; further ones keep their URLs."""
+"""The limit for the images in one answer. Further ones keep their URLs."""
 
 Get = Callable[[str], Awaitable[Blob]]
 
@@ -28,10 +28,10 @@ _IMAGE = re.compile(r'"type":"image","url":"blob:([0-9a-f]{64})"')
 def as_asked(
     stream: AsyncGenerator[list[str], None], include: Collection[str] | None, get: Get, *, starting_after: int = -1
 ) -> AsyncGenerator[list[str], None]:
-    """The frames as a request with this `include` gets them. Closing the result closes `stream`.
+    """The frames for a request with this `include`. Closing the result closes `stream`.
 
-    Without our own events, `stream` begins with the response's first event, and `starting_after` is a number that the
-    client saw.
+    Without our own events, `stream` must begin with the response's first event, and `starting_after` is a number that
+    the client saw.
     """
     if not gets_ours(include):
         stream = of_the_standard(stream, starting_after=starting_after)
@@ -39,12 +39,12 @@ def as_asked(
 
 
 async def response_as_asked(response: e.Response, include: Collection[str] | None, get: Get) -> e.Response:
-    """The response as a request with this `include` gets it."""
+    """The response for a request with this `include`."""
     return await _with_data(response, get) if ASKED in (include or ()) else response
 
 
 async def _with_data(response: e.Response, get: Get) -> e.Response:
-    """A copy of the response, with images in place of references to them. Raises what `get` does, but `NotFound`."""
+    """A copy of the response with images instead of references. Raises what `get` raises, except `NotFound`."""
     left = MOST_BYTES
     output: list[e.Item] = []
     for item in response.output:
@@ -60,7 +60,7 @@ async def _with_data(response: e.Response, get: Get) -> e.Response:
 
 
 async def _frames_with_data(stream: AsyncGenerator[list[str], None], get: Get) -> AsyncGenerator[list[str], None]:
-    """The frames of a stream, with images in place of references to them."""
+    """The frames with images instead of references."""
     async with aclosing(stream):
         async for frames in stream:
             yield [await _frame(frame, get) if '"blob:' in frame else frame for frame in frames]
@@ -79,7 +79,7 @@ async def _frame(frame: str, get: Get) -> str:
 
 
 async def _data(sha256: str | None, get: Get, left: int) -> str | None:
-    """The image as a `data:` URL; None if it is gone, or longer than `left`."""
+    """The image as a `data:` URL; None if it no longer exists, or is longer than `left`."""
     if sha256 is None or left <= 0:
         return None
     try:

@@ -41,17 +41,17 @@ class BodyReading(Protocol):
 
 
 class Answering(Protocol):
-    """Reads one answer, in the pieces in which it comes. `is_over`: nothing after this counts."""
+    """Parses one answer piece by piece. `is_over`: the rest is irrelevant."""
 
     @property
     def is_over(self) -> bool: ...
 
     def feed(self, piece: bytes) -> list[ModelEvent]:
-        """The model's events of one piece. Raises what `failure` explains."""
+        """The model's events in one piece. Raises exceptions that `failure` maps to errors."""
         ...
 
     def finish(self) -> list[ModelEvent]:
-        """The end of the answer. Raises what it means when the answer is not complete."""
+        """Call it at the end. Returns the last events, or raises the reason why the answer is incomplete."""
         ...
 
 

@@ -10,9 +10,9 @@ TIMER_GRAIN_S = 0.05
 
 
 class TimedReader:
-    """Reads with `receive`, and calls `close` when the next piece is overdue. A timeout around each read costs more.
+    """Reads with `receive`, and calls `close` when the next piece is overdue: cheaper than a timeout around each read.
 
-    `deadline` is in the loop's time. `close` ends a `receive` that waits. Leaving the block calls `leave`.
+    `deadline` is in the event loop's time. `close` must end a waiting `receive`. On exit, `leave` is called.
     """
 
     def __init__(
@@ -40,14 +40,16 @@ class TimedReader:
         self._leave()
 
     def until(self, deadline: float) -> None:
-        """Moves the deadline. What is spent between two reads is the reader's own."""
+        """Sets a new deadline. Only time spent inside `read` can exceed it."""
         self._deadline = deadline
         if deadline < self._timer.when():
             self._timer.cancel()
             self._timer = self._loop.call_at(deadline, self._look)
 
     async def read(self) -> bytes:
-        """Returns what has arrived since the last call; nothing at the end, also when we ended it (`is_over`)."""
+        """Returns what has arrived since the last call; empty at the end, or when the deadline has
+        passed (`is_over`).
+        """
         self._reads = True
         try:
             return await self._receive()

@@ -1,4 +1,4 @@
-"""Takes apart the JSON of the Responses API: its size is checked before it is decoded, odd fields are no errors."""
+"""Reads fields of the Responses API's JSON. Checks the size before decoding; odd fields are ignored."""
 
 import json
 from typing import Any
@@ -29,7 +29,7 @@ def decoded(data: bytes) -> Any:
 
 
 def head_of(data: bytes) -> tuple[str | None, str | None, str | None]:
-    """Of an event: its type, the id of its response, and the code of its error; None for what it has not."""
+    """The type of an event, the id of its response, and the code of its error; each None if missing."""
     try:
         event = decoded(data)
     except (ValueError, RecursionError):
@@ -48,7 +48,7 @@ def id_of(event: dict[str, Any]) -> str | None:
 
 
 def refused_by(event: dict[str, Any]) -> Refused:
-    """An event `error`. Over a WebSocket it has the status and the headers that an answer over HTTP would have."""
+    """An `error` event as an exception. Over a WebSocket, it contains the status and headers that HTTP would have."""
     error = event["error"] if isinstance(event.get("error"), dict) else event
     status, headers = event.get("status"), event.get("headers")
     if not isinstance(status, int) or not 400 <= status < 600:

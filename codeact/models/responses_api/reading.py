@@ -251,7 +251,7 @@ class ResponsesReading:
 
 
 def _place(event: dict[str, Any]) -> int | str:
-    """Which item an event is of: its number, else its id."""
+    """The key of an event's item: its number, or else its id."""
     index, item = event.get("output_index"), event.get("item")
     if isinstance(index, int):
         return index

@@ -1,8 +1,8 @@
-"""A model at a server that speaks the Responses API, asked over a WebSocket (its "WebSocket mode").
+"""A model at a server with the Responses API, called over a WebSocket (the API's "WebSocket mode").
 
-A request is one frame `response.create`; each event is a frame. A socket serves one response after the other, and the
-server remembers the newest one: a conversation that goes on sends what is new, with `previous_response_id`.
-Where the server has no WebSocket it is asked over HTTP instead, and the log says so.
+A request is one frame `response.create`; each event is a frame. A socket serves one response after the other. The
+server remembers the newest response, so a continued conversation sends only what is new, with `previous_response_id`.
+If the server has no WebSocket, HTTP is used instead, which the log says.
 """
 
 import asyncio
@@ -29,11 +29,14 @@ __all__ = ["ResponsesSocketModel"]
 log = Logger(__name__)
 
 _PASSING = {401, 403, 408, 429}
-"""Answers to an upgrade that say nothing about WebSockets, beside those from 500 on."""
+"""Statuses of a refused upgrade that say nothing about WebSockets, in addition to those from 500 on."""
 
 
 class ResponsesSocketModel(ResponsesModel):
-    """See `ResponsesModel`. Stopping ends the socket; at most `MAX_KEPT` sockets wait for their next response."""
+    """See `ResponsesModel`.
+
+    Stopping closes the socket. At most `MAX_IDLE` idle sockets stay open for later responses.
+    """
 
     _sockets: Sockets | None = None
     _has_websocket = True
@@ -84,7 +87,7 @@ class ResponsesSocketModel(ResponsesModel):
         return TimedReader(socket.receive, close=socket.abort, leave=leave, deadline=deadline), answer
 
     async def _begun(self, body: dict[str, Any], items: list[bytes], digests: list[bytes]) -> Socket:
-        """A socket on which the server has begun to answer. One that was kept may have ended meanwhile."""
+        """A socket on which the server has begun to answer. An idle socket may have been closed meanwhile."""
         sockets = self._opened_sockets()
         while (socket := sockets.kept(digests)) is not None:
             held = socket.holds(digests) if self._responses_form.continues else 0
@@ -110,7 +113,7 @@ class ResponsesSocketModel(ResponsesModel):
         return {"Authorization": f"Bearer {self._key}", **telemetry.headers()}
 
     def _note(self, status: int) -> None:
-        """What a refused upgrade means for the next requests."""
+        """Decides from the status of a refused upgrade whether to use HTTP from now on."""
         if status in _PASSING or status >= 500:
             return
         self._has_websocket = False
@@ -126,7 +129,7 @@ def _frame(body: dict[str, Any], items: Sequence[bytes], previous: str | None) -
 
 
 class _SocketAnswer:
-    """Reads the frames of one response. `reply` is how it will stand in the next request; None where it failed."""
+    """Reads the frames of one response. `reply` is the response as input of the next request; None if it failed."""
 
     def __init__(self, sampling: Sampling, form: ResponsesForm) -> None:
         self.is_over = False

@@ -1,6 +1,6 @@
-"""WebSockets to a server of the Responses API: opens them, keeps some between responses, ends them at once.
+"""WebSockets to a server of the Responses API: opens them, keeps some open between responses, and closes them at once.
 
-One socket carries one response at a time, and the responses of any conversations one after the other.
+A socket carries one response at a time. The responses of any conversations may follow each other on it.
 """
 
 import asyncio
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection  # Imported where it is used: not every model needs it.
     from websockets.exceptions import ConnectionClosed
 
-__all__ = ["MAX_FRAME_BYTES", "MAX_KEPT", "NoWebSocket", "Socket", "Sockets", "chain"]
+__all__ = ["MAX_FRAME_BYTES", "MAX_IDLE", "NoWebSocket", "Socket", "Sockets", "chain"]
 
 MAX_FRAME_BYTES = 4_000_000
-"""Of one event; the last one holds the whole answer."""
+"""The limit for one event. The last one contains the whole answer."""
 MAX_QUEUED = 16
-"""Frames that are read ahead of us."""
-MAX_KEPT = 8
-"""Sockets of one model that are open between responses."""
+"""How many frames are read in advance."""
+MAX_IDLE = 8
+"""How many idle sockets of one model stay open."""
 LONGEST_S, LONGEST_IDLE_S = 50 * 60.0, 5 * 60.0
-"""How old a socket may be that is used once more, and how long it may have waited. OpenAI ends one after an hour."""
+"""The maximum age and idle time of a socket that is used again. OpenAI closes a socket after an hour."""
 STOP_S = 1.0
 REASON_CHARS = 200
 _STATUSES = {4401: 401, 4403: 403, 4429: 429, 1013: 503}
-"""Codes with which a server closes a socket, and what it would have answered over HTTP."""
+"""Close codes of servers, and the HTTP statuses that they correspond to."""
 _LIMIT = "websocket_connection_limit_reached"
 
 
 class NoWebSocket(Exception):
-    """The server answered, and not with a WebSocket. `status` is that of its answer; 0 where it was no HTTP."""
+    """The server answered without opening a WebSocket. `status` is that of its answer; 0 if the answer was not HTTP."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"HTTP status {status}")
@@ -43,7 +43,7 @@ class NoWebSocket(Exception):
 
 
 def chain(items: Sequence[bytes]) -> list[bytes]:
-    """A digest of each beginning of a conversation: the first is of no item, the last of all."""
+    """A digest of each prefix of a conversation: the first is of no items, the last of all."""
     whole = sha256()
     digests = [whole.digest()]
     for item in items:
@@ -54,7 +54,7 @@ def chain(items: Sequence[bytes]) -> list[bytes]:
 
 
 class Socket:
-    """One open socket. `holds` says which items the server still has, and `response_id` names them to it."""
+    """One open socket. `holds` says which items the server still has; `response_id` identifies them to the server."""
 
     def __init__(self, connection: "ClientConnection", now: float) -> None:
         self.opened_at = self.idle_since = now
@@ -71,23 +71,23 @@ class Socket:
         return self._connection.state.name == "OPEN"
 
     def remember(self, response_id: str | None, digests: Sequence[bytes]) -> None:
-        """The server has these items, the response's own among them. Without an id it has nothing."""
+        """Notes that the server has these items, including the response's own. Without an id, it has none."""
         self.response_id, self._count, self._digest = response_id, len(digests) - 1, digests[-1]
 
     def forget(self) -> None:
         self.response_id = None
 
     def holds(self, digests: Sequence[bytes]) -> int:
-        """How many items of this conversation the server has; 0 where it has another conversation."""
+        """How many items of this conversation the server has; 0 if it has another conversation."""
         if self.response_id is None or len(digests) <= self._count or digests[self._count] != self._digest:
             return 0
         return self._count
 
     async def begin(self, frame: bytes) -> None:
-        """Sends a request, and waits until the server says that it belongs to this one.
+        """Sends a request and waits until the first event of its response.
 
-        Raises like `receive`, and `StreamBroken` where a response before it is not over. After an exception the socket
-        is of no use any more.
+        Raises the errors of `receive`, and `StreamBroken` if an earlier response is not over. After an exception the
+        socket must not be used again.
         """
         await self._send(frame)
         first = await self.receive()
@@ -98,7 +98,7 @@ class Socket:
         self.is_used, self._last_id, self._first = True, response_id or self._last_id, first
 
     async def receive(self) -> bytes:
-        """The next event. Raises `Refused` and `StreamBroken`; nothing else where the server ends the socket."""
+        """The next event. Raises `Refused` or `StreamBroken` if the server closes the socket."""
         from websockets.exceptions import ConnectionClosed
 
         if self._first is not None:
@@ -112,9 +112,10 @@ class Socket:
             raise _ended(error) from None
 
     def stop(self) -> None:
-        """Ends the connection while a response runs. A server that knows `response.cancel` (ours) stops it then.
+        """Closes the connection while a response runs. A server that supports `response.cancel` (ours) stops the
+        response.
 
-        Elsewhere the end of the connection stops it. What cannot be sent within `STOP_S` is not sent.
+        At other servers, the closed connection stops it. What cannot be sent within `STOP_S` is dropped.
         """
         if self._last_id is not None and self.is_open:
             cancel = {"type": "response.cancel", "response_id": self._last_id}
@@ -124,7 +125,7 @@ class Socket:
         self._connection.loop.call_later(STOP_S, self.abort)
 
     def abort(self) -> None:
-        """Ends the connection at once, without a word. Idempotent."""
+        """Closes the connection at once, without a closing frame. Idempotent."""
         self._connection.transport.abort()
 
     async def _send(self, frame: bytes) -> None:
@@ -137,7 +138,7 @@ class Socket:
 
 
 def _ended(error: "ConnectionClosed") -> Refused | StreamBroken:
-    """Why the server ended the socket, or we did."""
+    """Why the socket was closed, by the server or by us."""
     received, sent = error.rcvd, error.sent
     if received is None:
         too_long = sent is not None and sent.code == 1009
@@ -152,9 +153,9 @@ def _ended(error: "ConnectionClosed") -> Refused | StreamBroken:
 
 
 class Sockets:
-    """The sockets of one model. At most `MAX_KEPT` wait for a next response; those in use have no bound here.
+    """The sockets of one model. At most `MAX_IDLE` idle ones stay open; the number of used ones is not limited here.
 
-    Each one that `kept` or `opened` hands out comes back by `keep`, or by `drop` once it was ended.
+    Each socket from `kept` or `opened` must be returned with `keep`, or with `drop` after it was closed.
     """
 
     def __init__(self, url: str, headers: Callable[[], Mapping[str, str]], *, direct: bool) -> None:
@@ -166,9 +167,9 @@ class Sockets:
         self._clock = asyncio.get_running_loop().time
 
     def kept(self, digests: Sequence[bytes]) -> Socket | None:
-        """A socket that waits and whose server holds this conversation, or no other; None: open one.
+        """An idle socket whose server has this conversation, or none; None: open a new one.
 
-        Where no further one may be kept, it is the one that has waited longest.
+        If no further idle sockets are allowed, returns the one that has been idle longest.
         """
         now = self._clock()
         for socket in self._idle[:]:
@@ -179,7 +180,7 @@ class Sockets:
         best = max(self._idle, key=lambda socket: socket.holds(digests), default=None)
         if best is not None and not best.holds(digests):
             free = next((socket for socket in self._idle if socket.response_id is None), None)
-            is_full = len(self._idle) + len(self._used) >= MAX_KEPT
+            is_full = len(self._idle) + len(self._used) >= MAX_IDLE
             best = free or (self._idle[0] if is_full else None)
         if best is not None:
             self._idle.remove(best)
@@ -187,13 +188,13 @@ class Sockets:
         return best
 
     async def opened(self) -> Socket:
-        """A new socket. Raises `NoWebSocket`, and `OSError` where nobody answers. Cancelling ends it."""
+        """Opens a socket. Raises `NoWebSocket`, and `OSError` if nobody answers. Cancelling closes it."""
         from websockets.asyncio.client import connect
         from websockets.exceptions import InvalidHandshake, InvalidStatus
 
         class Connecting(connect):
             def process_redirect(self, exc: Exception) -> Exception:
-                return exc  # Nobody else gets to see the key.
+                return exc  # No other host may get the key.
 
         try:
             connection = await Connecting(
@@ -217,17 +218,17 @@ class Sockets:
     def keep(self, socket: Socket) -> None:
         """Takes back a socket whose response is over."""
         self.drop(socket)
-        if not socket.is_open or len(self._idle) >= MAX_KEPT:
+        if not socket.is_open or len(self._idle) >= MAX_IDLE:
             socket.abort()
             return
         socket.idle_since = self._clock()
         self._idle.append(socket)
 
     def drop(self, socket: Socket) -> None:
-        """Counts a socket no more. Idempotent."""
+        """Removes a socket from the used ones. Idempotent."""
         self._used.discard(socket)
 
     def close(self) -> None:
-        """Ends those that wait. Idempotent."""
+        """Closes the idle sockets. Idempotent."""
         while self._idle:
             self._idle.pop().abort()

@@ -107,7 +107,7 @@ AS_IT_IS = Form()
 
 
 def _stop(ours: tuple[str, ...], client: tuple[str, ...]) -> list[str] | None:
-    """All texts that end the reply. Servers take few: the client's come first."""
+    """All texts that end the reply. Servers accept only a few, so the client's come first."""
     return list(dict.fromkeys((*client, *ours)))[: max(MOST_STOPS, len(client))] or None
 
 

@@ -16,7 +16,7 @@ from codeact.model import ChatMessage, ModelEvent, PastCall, ReasoningKept, Samp
 from codeact.models.discovery import find_models
 from codeact.models.responses_api.client import ResponsesModel
 from codeact.models.responses_api.socket_client import ResponsesSocketModel
-from codeact.models.responses_api.sockets import MAX_FRAME_BYTES, MAX_KEPT, chain
+from codeact.models.responses_api.sockets import MAX_FRAME_BYTES, MAX_IDLE, chain
 from codeact.models.shared.chat_messages import ITEMS
 from codeact.settings import Settings
 from tests.model_server import CallPiece, Gate, Kept, ModelServer, outcome
@@ -110,11 +110,11 @@ async def test_another_conversation_is_sent_whole_on_a_socket_of_its_own(
 
 
 async def test_the_sockets_that_are_kept_have_a_number(server: ModelServer, model: ResponsesSocketModel) -> None:
-    for number in range(MAX_KEPT + 3):
+    for number in range(MAX_IDLE + 3):
         server.reply("a")
         await collect(model, [ChatMessage("user", f"question {number}")])
-    assert server.sockets == MAX_KEPT
-    gates = [Gate() for _ in range(MAX_KEPT + 2)]
+    assert server.sockets == MAX_IDLE
+    gates = [Gate() for _ in range(MAX_IDLE + 2)]
     for gate in gates:
         server.reply(gate, "a")
     async with anyio.create_task_group() as tasks:
@@ -124,9 +124,9 @@ async def test_the_sockets_that_are_kept_have_a_number(server: ModelServer, mode
             await outcome(gate.reached)
         for gate in gates:
             gate.open()
-    assert server.sockets == MAX_KEPT + 2
+    assert server.sockets == MAX_IDLE + 2
     assert model._sockets is not None
-    assert len(model._sockets._idle) == MAX_KEPT
+    assert len(model._sockets._idle) == MAX_IDLE
 
 
 async def test_a_server_that_keeps_nothing_is_sent_everything_from_then_on(
