@@ -221,7 +221,7 @@ class DirectModel:
     async def _open(
         self, messages: Sequence[ChatMessage], sampling: Sampling, deadline: float
     ) -> tuple[TimedReader, Answering]:
-        """Sends the request; returns a reader and a parser of its answer. Raises like `_respond`. Cancelling ends it."""
+        """Sends the request; returns a reader and a parser of its answer. Raises the errors of `_respond`."""
         response = await self._respond(self._body(messages, sampling), deadline)
 
         def leave() -> None:
