@@ -139,7 +139,7 @@ async def _raw(items: Iterable[Item | Input]) -> list[Any]:
 
 
 def _without_sealed(item: Item | Input) -> Item | Input:
-    """The item without what is encrypted for clients of its owner, since nobody else can open it."""
+    """Returns the item without content that is encrypted for its owner's clients, since nobody else can decrypt it."""
     if isinstance(item, Compaction):
         return msgspec.structs.replace(item, encrypted_content="")
     if isinstance(item, Reasoning):

@@ -12,14 +12,14 @@ from codeact.runs.input_items import InputImage, InputItem, InputText, MessageIt
 __all__ = ["HistoryLine", "KnownAnswers", "history_of"]
 
 HistoryLine = tuple[str, str]
-"""Who says what, `user` or `assistant`, without white space."""
+"""The role, `user` or `assistant`, and the text without white space."""
 
 MOST_ANSWERS = 20_000
 MOST_PENDING = 5_000
 
 
 def history_of(value: str | list[InputItem]) -> list[HistoryLine]:
-    """What users and assistants say in a request's input. Messages of one speaker in a row count as one."""
+    """Returns the messages of user and assistant in a request's input. Consecutive messages of one role are joined."""
     if isinstance(value, str):
         return [("user", _plain(value))]
     lines: list[HistoryLine] = []
@@ -37,8 +37,8 @@ def history_of(value: str | list[InputItem]) -> list[HistoryLine]:
 class KnownAnswers:
     """The newest answers of this process, by hashes of owner, history and text.
 
-    Two conversations of an owner with the same words are told apart by nobody, so neither is found: no code must get
-    the variables of another user of the same key.
+    If two conversations of an owner have the same text, neither is found: code must not get the variables of another
+    user of the same key.
     """
 
     def __init__(self) -> None:
@@ -46,14 +46,14 @@ class KnownAnswers:
         self._answers: OrderedDict[bytes, tuple[str, str | None]] = OrderedDict()
 
     def begun(self, response: Response, history: Sequence[HistoryLine], *, owner: str) -> None:
-        """Remembers what a response was asked, until it has ended."""
+        """Remembers the history before a response, until the response has ended."""
         if response.conversation is not None:
             self._pending[response.id] = (owner, history)
         if len(self._pending) > MOST_PENDING:
             self._pending.popitem(last=False)
 
     def ended(self, response: Response) -> None:
-        """Remembers what a response answered: all its prose, and its last message, which some clients keep alone."""
+        """Remembers the answer: all prose of the response, and its last message, since some clients store only that."""
         owner, history = self._pending.pop(response.id, (None, ()))
         prose = ["".join(part.text for part in item.content) for item in response.output if isinstance(item, Message)]
         if owner is None or response.conversation is None or not prose:
@@ -67,7 +67,7 @@ class KnownAnswers:
             self._answers.popitem(last=False)
 
     def find(self, history: Sequence[HistoryLine], *, owner: str) -> str | None:
-        """The id of the last item of the newest answer in this history; None if it is not known for certain."""
+        """Returns the id of the last item of the newest answer in this history; None if it is unknown or ambiguous."""
         answers = [at for at, line in enumerate(history) if line[0] == "assistant"]
         if not answers:
             return None

@@ -1,4 +1,4 @@
-"""Parameters that only some models take: passed on to these, and refused or dropped for the others."""
+"""Checks parameters that only some models accept: for other models they are refused or dropped."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,9 +14,9 @@ NAMES = ("stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", 
 
 
 def for_model(new_run: NewRun, model: Model, *, drop: bool) -> NewRun:
-    """The request as this model takes it, with a notice of what was left out.
+    """Returns the request with only those parameters that the model accepts, and a notice about dropped ones.
 
-    Raises `InvalidRequest`, which names the parameter, unless `drop` allows to leave it out.
+    Without `drop`, raises `InvalidRequest` instead, which names the parameter.
     """
     empty: dict[str, Any] = {name: getattr(NewRun(owner=""), name) for name in NAMES}
     given = [name for name in NAMES if getattr(new_run, name) or (name == "seed" and new_run.seed is not None)]

@@ -1,4 +1,4 @@
-"""Counts the tokens that the model would read first for a request, without answering it."""
+"""Counts the tokens of a request's first prompt, without answering the request."""
 
 import time
 
@@ -17,10 +17,10 @@ __all__ = ["input_tokens"]
 
 
 async def input_tokens(components: RunComponents, new_run: NewRun) -> int:
-    """The tokens of the instructions, the conversation and the request's input. `new_run.store` is False.
+    """Returns the tokens of the instructions, the conversation and the request's input. `new_run.store` is False.
 
-    Exact if the model's server offers its tokenizer, otherwise estimated. Stores nothing and starts nothing. Raises the
-    errors of `RunService.create` for what is wrong with the request.
+    The number is exact if the model's server offers its tokenizer, otherwise an estimate. Nothing is stored or started.
+    Raises the same errors as `RunService.create` for an invalid request.
     """
     settings, choice = components.settings, new_run.choice
     store = await components.store.get()
@@ -49,8 +49,8 @@ async def input_tokens(components: RunComponents, new_run: NewRun) -> int:
     context = await inline_media(conversation, get=preparation.get_blob)
     prompting = Prompting(builder, context, model, options)
     estimate = await prompting.tokens(room_tokens=1)
-    return await prompting.tokens(room_tokens=estimate)  # So close to a limit, the server's tokenizer is asked.
+    return await prompting.tokens(room_tokens=estimate)  # With the estimate as limit, it asks the tokenizer.
 
 
 async def _ignore(event: e.Event) -> None:
-    """Nothing is answered, so there are no events."""
+    """Drops the event: nobody reads the events of a count."""
