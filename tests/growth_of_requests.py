@@ -12,6 +12,9 @@ from starlette.requests import HTTPConnection
 from codeact import events as e
 from codeact.agent.repetition import BlockHistory, Repetition
 from codeact.cli.terminal import Renderer
+from codeact.context.compaction import compacted, kept_ids
+from codeact.context.compaction_text import compaction_text, earlier_of
+from codeact.context.facts import facts
 from codeact.context.window import fit
 from codeact.dialect.foreign_calls import code_of, code_of_call
 from codeact.dialect.history import rendered
@@ -36,6 +39,7 @@ from codeact.settings import Settings
 from codeact.store.search.query import Cursor, HistoryQuery, terms
 from codeact.tools.values import decoded, json_only
 from sandbox_pool.clues import Clue
+from sandbox_pool.inventory import HeldFile, HeldFunction, HeldVariable, Inventory
 from sandbox_pool.kernel.messages import to_packages
 from sandbox_pool.kernel.session import DELIMITER, Message, Session
 from sandbox_pool.outputs import Stream
@@ -164,6 +168,22 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     "codeact.dialect.python_source.parses": (parses, TEXTS),
     "codeact.dialect.history.rendered": (lambda given: rendered(given, system="s"), {"messages": said}),
     "codeact.dialect.json_code.JsonCode": (fed(JsonCode), {**PIECES, **JSON_PIECES}),
+    "codeact.context.facts.facts": (
+        lambda text: facts(
+            Inventory([HeldVariable("x", head=text)], [HeldFunction("f", source=text)], files=[HeldFile(text, 1)]),
+            most_chars=5_000,
+        ),
+        TEXTS,
+    ),
+    "codeact.context.compaction_text.earlier_of": (earlier_of, TEXTS),
+    "codeact.context.compaction_text.compaction_text": (
+        lambda text: compaction_text(words=text, said=[text], inventory=None, blocks=1, most_chars=5_000),
+        TEXTS,
+    ),
+    "codeact.context.compaction.compacted": (
+        lambda given: (compacted(given), kept_ids(given, room_chars=5_000)),
+        {"messages": said, "compactions": lambda n: [e.Compaction(id=f"cmp_{at}", text="t") for at in range(n)]},
+    ),
     "codeact.context.window.fit": (
         lambda given: fit(given, room_chars=5_000),
         {"messages": lambda n: [ChatMessage("user", "x" * 100)] * n},

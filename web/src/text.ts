@@ -70,6 +70,8 @@ export const text = {
     waiting: "Thinking",
     thinking: "Thoughts",
     thinkingLive: "Thinking…",
+    summarised: "Earlier messages were summarised",
+    summarising: "Summarising earlier messages…",
     call: "Called",
     stopped: "Stopped",
     said: "Will be heard before the next step",

@@ -108,6 +108,16 @@ describe("an answer", () => {
     expect((answer.parts[1] as Cell).state).toBe("stopped");
   });
 
+  it("shows where earlier messages were summarised, and what the model reads of them", () => {
+    const item = { type: "compaction", id: "cmp_1", encrypted_content: "", "codeact:text": "", "codeact:keeps": [] };
+    const added = { type: "response.output_item.added", output_index: 0, item };
+    const answer = follow(numbered(added, { type: "response.compaction.compacting", item_id: "cmp_1", output_index: 0 }));
+    expect(answer.parts[0]).toMatchObject({ kind: "summary", text: "", done: false });
+    const done = { type: "response.output_item.done", output_index: 0, item: { ...item, "codeact:text": "x: int = 1" } };
+    answer.take({ ...done, sequence_number: 2 } as unknown as Event);
+    expect(answer.parts[0]).toMatchObject({ kind: "summary", text: "x: int = 1", done: true });
+  });
+
   it("tells each notice once", () => {
     const notice = { code: "limit_reached", message: "Too long." };
     const answer = follow(

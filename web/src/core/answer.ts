@@ -43,7 +43,14 @@ export interface Call extends Part {
   done: boolean;
 }
 
-export type AnswerPart = Prose | Thinking | Cell | Call;
+/** Earlier messages were summarised; `text` is what the model reads in their place, empty while it is being written. */
+export interface Summary extends Part {
+  readonly kind: "summary";
+  text: string;
+  done: boolean;
+}
+
+export type AnswerPart = Prose | Thinking | Cell | Call | Summary;
 
 export class Answer {
   /** The response as the server last told it; its `output` is in `parts`. */
@@ -182,6 +189,7 @@ function part(item: Item): AnswerPart | null {
   switch (item.type) {
     case "message": return { kind: "prose", id, changes: 0, text: "", done: false };
     case "reasoning": return { kind: "thinking", id, changes: 0, text: "", done: false };
+    case "compaction": return { kind: "summary", id, changes: 0, text: "", done: false };
     case "code_interpreter_call":
       return {
         kind: "cell",
@@ -216,6 +224,9 @@ function finish(at: AnswerPart, item: Item): void {
     if (item.type === "mcp_call") {
       [at.output, at.error, at.steps] = [item.output, wordsOf(item.error), item["codeact:steps"]];
     }
+    at.done = true;
+  } else if (at.kind === "summary" && item.type === "compaction") {
+    at.text = item["codeact:text"];
     at.done = true;
   } else if ((at.kind === "prose" || at.kind === "thinking") && (item.type === "message" || item.type === "reasoning")) {
     at.text = item.content.map((content) => content.text).join("");

@@ -164,6 +164,16 @@ const PartView = memo(({ part, changes }: { part: AnswerPart; changes: number })
     case "prose": return <Prose source={part.text} />;
     case "cell": return <CellView cell={part} changes={changes} />;
     case "call": return <CallView call={part} changes={changes} />;
+    case "summary":
+      return part.done && !part.text ? null : (
+        <details class="thinking summary">
+          <summary data-live={!part.done || undefined}>
+            <Icon name="chevron" size={14} />
+            {part.done ? text.turn.summarised : text.turn.summarising}
+          </summary>
+          <pre class="thought">{part.text}</pre>
+        </details>
+      );
     case "thinking":
       return (
         <details class="thinking">
