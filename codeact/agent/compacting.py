@@ -65,8 +65,8 @@ class Compacting:
         self._book = book
         self._gave_up = False
 
-    async def before_call(self, *, output_tokens: int | None) -> None:
-        """Compacts where the next prompt is too long. `output_tokens` is how much the model may still write.
+    async def before_call(self) -> None:
+        """Compacts the conversation if the next prompt is too long.
 
         Raises:
             CompactionFreesTooLittle: The prompt has passed the request's own threshold, and nothing can be done.
@@ -74,9 +74,7 @@ class Compacting:
         threshold = self._options.compact_threshold
         if threshold is not None:
             tokens = await self._prompting.tokens(room_tokens=threshold)
-            if tokens > threshold and (left := await self._compact(threshold, tokens, output_tokens)) > (
-                TOO_LITTLE * threshold
-            ):
+            if tokens > threshold and (left := await self._compact(threshold, tokens)) > (TOO_LITTLE * threshold):
                 raise CompactionFreesTooLittle(
                     f"The conversation passed the compact_threshold of {threshold:,} tokens, and a compaction leaves"
                     f" about {left:,} of them: the instructions and the newest messages. Raise the threshold."
@@ -85,14 +83,14 @@ class Compacting:
         if room is not None and not self._gave_up:
             tokens = await self._prompting.mask(room_tokens=room)
             if tokens > room:  # Where little can be freed, the oldest messages are dropped in this answer.
-                self._gave_up = await self._compact(room, tokens, output_tokens) > TOO_LITTLE * room
+                self._gave_up = await self._compact(room, tokens) > TOO_LITTLE * room
 
-    async def now(self, *, output_tokens: int | None) -> None:
+    async def now(self) -> None:
         """Compacts the conversation, however short it is; what the user said stays beside it."""
         limit = self._prompting.room_tokens or WITHOUT_LIMIT_TOKENS
-        await self._write(limit, self._prompting.items(), [], output_tokens, spare_tokens=AIM * limit)
+        await self._write(limit, self._prompting.items(), [], spare_tokens=AIM * limit)
 
-    async def _compact(self, limit_tokens: int, tokens: int, output_tokens: int | None) -> int:
+    async def _compact(self, limit_tokens: int, tokens: int) -> int:
         """Returns how many of the `tokens` the prompt has then. Where little can go nothing is done."""
         items = self._prompting.items()
         keeps = kept_ids(items, room_chars=int(KEPT_SHARE * limit_tokens * CHARS_PER_TOKEN))
@@ -100,7 +98,7 @@ class Compacting:
         rest = await self._prompting.tokens_of(kept, room_tokens=limit_tokens)
         if tokens - rest <= (1 - TOO_LITTLE) * limit_tokens:
             return tokens
-        await self._write(limit_tokens, items, keeps, output_tokens, spare_tokens=AIM * limit_tokens - rest)
+        await self._write(limit_tokens, items, keeps, spare_tokens=AIM * limit_tokens - rest)
         return await self._prompting.tokens(room_tokens=limit_tokens)
 
     async def _write(
@@ -108,12 +106,11 @@ class Compacting:
         limit_tokens: int,
         items: Sequence[Said],
         keeps: list[str],
-        output_tokens: int | None,
         *,
         spare_tokens: float,
     ) -> None:
         await self._items.begin()
-        words = await self._words(limit_tokens, output_tokens)
+        words = await self._words(limit_tokens)
         inventory = await self._inventory()
         everything = self._prompting.everything()
         earlier = next((item.text for item in items if isinstance(item, e.Compaction)), "")
@@ -151,17 +148,12 @@ class Compacting:
             log.warning("no inventory for a compaction", sandbox=sandbox.id if sandbox else None, reason=error.message)
             return None
 
-    async def _words(self, limit_tokens: int, output_tokens: int | None) -> str:
+    async def _words(self, limit_tokens: int) -> str:
         """What the model writes of aims, decisions and open ends; empty where it cannot."""
-        most_tokens = min(WORDS_TOKENS, limit_tokens // 6)
-        if output_tokens is not None:
-            most_tokens = min(most_tokens, output_tokens)
-        if most_tokens <= 0:
-            return ""
         sampling = Sampling(
             temperature=self._options.sampling.temperature,
             top_p=self._options.sampling.top_p,
-            max_output_tokens=most_tokens,
+            max_output_tokens=min(WORDS_TOKENS, limit_tokens // 6),
             tools=self._prompting.dialect.tools,
             tool_choice="none",
         )

@@ -110,7 +110,7 @@ async def answer(
         finally:
             if loop is not None:
                 loop.runner.output_files.stop()
-    usage = loop.completions.usage if loop is not None else None
+    usage = loop.completions.usage + loop.completions.compaction_usage if loop is not None else None
     if usage is not None and options.budget is not None:
         usage += options.budget.usage
     incomplete = loop.completions.incomplete if loop is not None else None

@@ -36,8 +36,9 @@ SAME_TIMES = 3
 class Completions:
     """The model calls of one answer.
 
-    `usage` is their sum; tokens that the provider does not count are estimated by tasks in `counting`. `claim` returns
-    the sandbox; it is called as soon as a block of code begins. `incomplete` says why the answer ends early.
+    `usage` is their sum; tokens that the provider does not count are estimated by tasks in `counting`. Compactions are
+    in `compaction_usage`, which does not count against `max_output_tokens`. `claim` returns the sandbox; it is called
+    as soon as a block of code begins. `incomplete` says why the answer ends early.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Completions:
         workspace: Workspace,
     ) -> None:
         self.usage = Usage()
+        self.compaction_usage = Usage()
         self.incomplete: e.IncompleteDetails | None = None
         self._builder = builder
         masks = Masks(workspace.masked_outputs, workspace.masked_codes)
@@ -84,7 +86,7 @@ class Completions:
         if (code := await self._next_of_reply(last=last)) is not None:
             return code
         await self._builder.close_item()
-        await self._compacting.before_call(output_tokens=self._tokens_left())
+        await self._compacting.before_call()
         await self._report_foreign_reasoning()
         earlier_problem = broke = self._repairing = False
         if last:
@@ -123,10 +125,10 @@ class Completions:
 
     async def compact(self) -> None:
         """Compacts the conversation, and asks the model nothing else."""
-        await self._compacting.now(output_tokens=self._tokens_left())
+        await self._compacting.now()
 
     def _book(self, usage: Usage) -> None:
-        self.usage += usage
+        self.compaction_usage += usage
 
     def _check_acts(self, reply: Reply, *, last: bool) -> None:
         """Sets the reply's problem if it is an answer without the code that the request demands."""
@@ -211,7 +213,7 @@ class Completions:
             except ContextTooLong:
                 if not await self.prompting.shorten(messages):
                     raise
-                await self._compacting.before_call(output_tokens=self._tokens_left())
+                await self._compacting.before_call()
         raise ContextTooLong("The conversation does not fit into the model's context, however much is left out.")
 
     async def _say_last(self) -> None:

@@ -88,6 +88,8 @@ class Renderer:
                     self._show_code(rest.rstrip().split("\n"))
             case e.CodeOutput(output=output):
                 self._show_output(output)
+            case e.CompactionCompacting() if self._interactive:
+                self._report("Earlier messages are summarised.", DIM)
             case e.ResponseCreated(response=response):
                 self._notices = set()
                 for notice in response.notices:

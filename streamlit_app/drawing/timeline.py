@@ -7,7 +7,7 @@ import altair as alt
 
 from codeact.dashboard.drawing.colours import PHASES
 from codeact.dashboard.drawing.markup import visible
-from codeact.events import CodeInterpreterCall, Item, McpCall, Message, Reasoning, Response
+from codeact.events import CodeInterpreterCall, Compaction, Item, McpCall, Message, Reasoning, Response
 from codeact.store.repositories.periods import time_of_id
 
 __all__ = ["Phase", "chart", "phases"]
@@ -51,6 +51,8 @@ def _of_item(item: Item, begin_s: float, end_s: float) -> Iterator[Phase]:
             yield Phase("model", "writing", begin_s, end_s, _first_line("".join(part.text for part in item.content)))
         case Reasoning():
             yield Phase("model", "reasoning", begin_s, end_s)
+        case Compaction():
+            yield Phase("model", "waiting for the model", begin_s, end_s, "summarising earlier messages")
         case McpCall():
             yield Phase("tools", "calling tools", begin_s, end_s, visible(f"{item.server_label}.{item.name}", 80))
         case CodeInterpreterCall():
