@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from codeact.dialect.base import Aside, Said
-from codeact.events import CodeInterpreterCall, Compaction, FunctionCallOutput, InputMessage, Message, Reasoning
+from codeact.events import CodeInterpreterCall, Compaction, InputMessage, Message, Reasoning
 from codeact.observations.observation import HEADER
 
 __all__ = ["compacted", "is_of_user", "kept_ids", "latest", "questions", "size_of_item", "text_of_input"]
@@ -52,8 +52,6 @@ def kept_ids(items: Sequence[Said], *, room_chars: int) -> list[str]:
         asked -= 1
     blocks = [at for at, item in enumerate(items) if isinstance(item, CodeInterpreterCall)]
     chosen = {at for at in range(asked, len(items)) if isinstance(items[at], InputMessage)}
-    # A value belongs to code that waited for it.
-    chosen |= {at for at in range(asked, len(items)) if isinstance(items[at], FunctionCallOutput)}
     room_chars -= sum(size_of_item(items[at]) for at in chosen)
     for at in reversed(blocks[-NEWEST:]):
         step = _step(items, at)
@@ -92,8 +90,6 @@ def size_of_item(item: Said) -> int:
             return len(text_of_input(item))
         case Message(content=content):
             return sum(len(part.text) for part in content)
-        case FunctionCallOutput(output=output):
-            return len(output)
         case Compaction(text=text):
             return len(text)
     return 0

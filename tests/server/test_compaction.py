@@ -212,6 +212,9 @@ def test_a_compaction_that_was_not_made_here_is_refused_by_name(
         assert refused.status_code == 400
         error = refused.json()["error"]
         assert (error["code"], error["param"]) == ("invalid_encrypted_content", "input[0].encrypted_content")
+    conversation = client.post("/v1/conversations", json={}).json()["id"]
+    for item in (body["input"][0], {"type": "compaction_trigger"}):
+        assert client.post(f"/v1/conversations/{conversation}/items", json={"items": [item]}).status_code == 400
     assert model_server.requests == []
 
 
