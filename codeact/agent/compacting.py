@@ -36,7 +36,7 @@ TOO_LITTLE = 0.8
 """A prompt that still has more than this part of its limit was not worth a compaction."""
 AIM = 0.6
 KEPT_SHARE = 0.25
-"""Of the limit: for what stays word for word."""
+"""Of what the instructions leave of the limit: for what stays word for word."""
 WORDS_TOKENS, WORDS_CHARS, WORDS_S = 1_024, 8_000, 60.0
 FEWEST_CHARS, MOST_CHARS = 700, 24_000
 CHARS_PER_TOKEN = 3
@@ -93,7 +93,8 @@ class Compacting:
     async def _compact(self, limit_tokens: int, tokens: int) -> int:
         """Returns how many of the `tokens` the prompt has then. Where little can go nothing is done."""
         items = self._prompting.items()
-        keeps = kept_ids(items, room_chars=int(KEPT_SHARE * limit_tokens * CHARS_PER_TOKEN))
+        spare_tokens = limit_tokens - await self._prompting.tokens_of([], room_tokens=limit_tokens)
+        keeps = kept_ids(items, room_chars=int(KEPT_SHARE * spare_tokens * CHARS_PER_TOKEN))
         kept = [item for item in items if getattr(item, "id", None) in keeps]
         rest = await self._prompting.tokens_of(kept, room_tokens=limit_tokens)
         if tokens - rest <= (1 - TOO_LITTLE) * limit_tokens:
