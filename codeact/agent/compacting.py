@@ -34,7 +34,7 @@ log = Logger(__name__)
 
 TOO_LITTLE = 0.8
 """A prompt that still has more than this part of its limit was not worth a compaction."""
-AIM = 0.6
+AIM = 0.7
 KEPT_SHARE = 0.25
 """Of what the instructions leave of the limit: for what stays word for word."""
 WORDS_TOKENS, WORDS_CHARS, WORDS_S = 1_024, 8_000, 60.0

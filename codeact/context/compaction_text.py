@@ -29,8 +29,8 @@ NO_KERNEL = "No kernel was running at this point: variables and files of earlier
 LAST = "What came last before this point:"
 RECALL = "{count} blocks of code had run. recall(n) returns what block n showed, from 1 to {count}."
 
-WORDS_SHARE, SAID_SHARE = 3, 4
-"""The model's summary gets at most a third of the text, and the user's messages a quarter."""
+WORDS_SHARE, SAID_SHARE = 3, 6
+"""The model's summary gets at most a third of the text, and the user's messages a sixth."""
 WORDS_CHARS, SAID_CHARS, ONE_CHARS = 4_000, 4_000, 300
 
 

@@ -80,11 +80,15 @@ def _entries(inventory: Inventory) -> Iterator[_Entry]:
 
 
 def _variable(each: HeldVariable) -> tuple[str, str, str]:
-    kind = " ".join(filter(None, (_line(each.type), _line(each.shape))))
-    what = "; ".join(filter(None, (_line(each.detail), _line(each.head))))
-    whole = f"{_line(each.name)}: {kind}" + (f" = {what}" if what else "")
-    name = f"{_line(each.name)}: {_line(each.type)}"
-    return name[:NAME_CHARS], _cut(whole, SHORT_CHARS), _cut(whole, FULL_CHARS)
+    name, kind = _line(each.name), " ".join(filter(None, (_line(each.type), _line(each.shape))))
+    detail, head = _line(each.detail), _line(each.head)
+    # Columns and keys say more of a table than how it begins.
+    told = [f"{name}: {kind}" + (f" = {what}" if what else "") for what in (detail or head, f"{detail}; {head}")]
+    return (
+        _cut(f"{name}: {_line(each.type)}", NAME_CHARS),
+        _cut(told[0], SHORT_CHARS),
+        _cut(told[bool(detail)], FULL_CHARS),
+    )
 
 
 def _function(each: HeldFunction) -> tuple[str, str, str]:

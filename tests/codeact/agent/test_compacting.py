@@ -88,7 +88,7 @@ async def test_a_conversation_that_outgrows_its_window_is_compacted_and_goes_on(
     assert all(prompt_tokens(messages) <= room for messages in talk.model.calls)
     assert len(talk.model.calls) == turns + len(talk.compactions)
     assert AIMS in talk.compactions[-1].text
-    assert turns > 2 * len(talk.compactions)
+    assert turns >= 2 * len(talk.compactions)
 
 
 async def test_prompts_only_grow_between_two_compactions_and_over_answers() -> None:

@@ -48,7 +48,7 @@ def test_code_recalls_what_the_prompt_leaves_out_and_a_variable_of_that_name_sta
         assert "NameError" in shown(agent, "recal")
         for number in range(8):
             shown(agent, f"print('row {number}, ' * 150)")
-        assert "recall(3) returns the text" in str(model.calls[-1])
+        assert any("recall(3) returns the text" in str(call) for call in model.calls)
         if taken:
             assert shown(agent, "print(recall)").endswith("0.5")
         else:
