@@ -181,7 +181,7 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
         TEXTS,
     ),
     "codeact.context.compaction.compacted": (
-        lambda given: (compacted(given), kept_ids(given, room_chars=5_000)),
+        lambda given: (compacted(given), kept_ids(given, room_tokens=5_000)),
         {"messages": said, "compactions": lambda n: [e.Compaction(id=f"cmp_{at}", text="t") for at in range(n)]},
     ),
     "codeact.context.window.fit": (

@@ -94,7 +94,7 @@ class Compacting:
         """Returns how many of the `tokens` the prompt has then. Where little can go nothing is done."""
         items = self._prompting.items()
         spare_tokens = limit_tokens - await self._prompting.tokens_of([], room_tokens=limit_tokens)
-        keeps = kept_ids(items, room_chars=int(KEPT_SHARE * spare_tokens * CHARS_PER_TOKEN))
+        keeps = kept_ids(items, room_tokens=KEPT_SHARE * spare_tokens)
         kept = [item for item in items if getattr(item, "id", None) in keeps]
         rest = await self._prompting.tokens_of(kept, room_tokens=limit_tokens)
         if tokens - rest <= (1 - TOO_LITTLE) * limit_tokens:

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 
+from codeact.context.tokens import estimated_tokens
 from codeact.dialect.base import Aside, Said
 from codeact.events import CodeInterpreterCall, Compaction, InputMessage, Message, Reasoning
 from codeact.observations.observation import HEADER
 
-__all__ = ["compacted", "is_of_user", "kept_ids", "latest", "questions", "size_of_item", "text_of_input"]
+__all__ = ["compacted", "is_of_user", "kept_ids", "latest", "questions", "size_tokens", "text_of_input"]
 
 NEWEST = 2
 """As many of the newest blocks of code stay, with all that stands around them, where there is room."""
+
+READ_CHARS = 20_000
 
 
 def latest(items: Sequence[Said]) -> int | None:
@@ -39,7 +42,7 @@ def compacted(items: Sequence[Said]) -> list[Said]:
     return [*before[:start], compaction, *kept, *rest]
 
 
-def kept_ids(items: Sequence[Said], *, room_chars: int) -> list[str]:
+def kept_ids(items: Sequence[Said], *, room_tokens: float) -> list[str]:
     """Which of these items stay beside a compaction that follows them. `items` are those that the model reads now.
 
     They are what the user asked last, whatever its size; and, where there is room, the newest two blocks of code, the
@@ -52,22 +55,22 @@ def kept_ids(items: Sequence[Said], *, room_chars: int) -> list[str]:
         asked -= 1
     blocks = [at for at, item in enumerate(items) if isinstance(item, CodeInterpreterCall)]
     chosen = {at for at in range(asked, len(items)) if isinstance(items[at], InputMessage)}
-    room_chars -= sum(size_of_item(items[at]) for at in chosen)
+    room_tokens -= sum(size_tokens(items[at]) for at in chosen)
     for at in reversed(blocks[-NEWEST:]):
         step = _step(items, at)
-        cost = sum(size_of_item(items[each]) for each in step if each not in chosen)
-        if cost > room_chars:
+        cost = sum(size_tokens(items[each]) for each in step if each not in chosen)
+        if cost > room_tokens:
             break
         chosen.update(step)
-        room_chars -= cost
+        room_tokens -= cost
     answer = next((at for at in range(asked - 1, -1, -1) if isinstance(items[at], Message)), None)
-    if answer is not None and answer not in chosen and size_of_item(items[answer]) <= room_chars:
+    if answer is not None and answer not in chosen and size_tokens(items[answer]) <= room_tokens:
         chosen.add(answer)
-        room_chars -= size_of_item(items[answer])
+        room_tokens -= size_tokens(items[answer])
     failed = next((at for at in reversed(blocks) if _failed(items[at])), None)
     if failed is not None and failed not in chosen:
         step = _step(items, failed)
-        if sum(size_of_item(items[each]) for each in step) <= room_chars:
+        if sum(size_tokens(items[each]) for each in step) <= room_tokens:
             chosen.update(step)
     return [item.id for at, item in enumerate(items) if at in chosen and not isinstance(item, Aside | Compaction)]
 
@@ -81,18 +84,22 @@ def questions(items: Sequence[Said]) -> list[str]:
     ]
 
 
-def size_of_item(item: Said) -> int:
-    """About how many characters a model reads of it."""
+def size_tokens(item: Said) -> float:
+    """About how many tokens a model reads of it. Of a long text the beginning counts for the rest."""
     match item:
         case CodeInterpreterCall(code=code, observation=observation):
-            return len(code) + len(observation or "")
+            return _tokens(code) + _tokens(observation or "")
         case InputMessage():
-            return len(text_of_input(item))
+            return _tokens(text_of_input(item))
         case Message(content=content):
-            return sum(len(part.text) for part in content)
+            return sum(_tokens(part.text) for part in content)
         case Compaction(text=text):
-            return len(text)
-    return 0
+            return _tokens(text)
+    return 0.0
+
+
+def _tokens(text: str) -> float:
+    return estimated_tokens(text[:READ_CHARS]) * max(1.0, len(text) / READ_CHARS)
 
 
 def _instructions(items: Sequence[Said]) -> int:

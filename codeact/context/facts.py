@@ -17,7 +17,7 @@ FULL_CHARS, SHORT_CHARS, NAME_CHARS = 500, 120, 80
 SOURCE_CHARS, SOURCE_LINES = 1_200, 30
 NOTHING = "The kernel holds no variables, and the working directory no files."
 TITLES = {
-    "files": "Files in the working directory (size, SHA-256):",
+    "files": "Files:",
     "variables": "Variables:",
     "functions": "Functions and classes:",
     "imports": "Imports:",
@@ -48,7 +48,8 @@ def facts(inventory: Inventory, *, most_chars: int) -> str:
     entries = list(_entries(inventory))
     if not entries:
         return NOTHING[: max(0, most_chars)]
-    room = most_chars - sum(len(title) + 2 for title in TITLES.values()) - len(LEFT_OUT)
+    kinds = {entry.kind for entry in entries}
+    room = most_chars - sum(len(title) + 2 for kind, title in TITLES.items() if kind in kinds) - len(LEFT_OUT)
     for level in range(3):
         for entry in entries:
             cost = entry.cost(level)

@@ -86,6 +86,19 @@ def test_what_masking_cannot_shorten_is_compacted_and_later_turns_start_from_the
     compaction = answer["output"][0]
     assert compaction["encrypted_content"].startswith("cs1.")
     assert answer["usage"]["input_tokens"] > 0
+    nowhere = [
+        client.get(f"/v1/conversations/{answer['conversation']['id']}/export", params={"format": form}).text
+        for form in ("json", "markdown", "notebook")
+    ]
+    share = client.post(f"/v1/conversations/{answer['conversation']['id']}/share", json={}).json()
+    nowhere.append(client.get(share["url"]).text)
+    assert not [text for text in nowhere if "cs1." in text]
+    assert "limit_of_orders: int" not in nowhere[-1]
+    imported = client.post("/v1/conversations/import", content=nowhere[0]).json()
+    model_server.reply("From the archive.")
+    ask(client, input="And here?", truncation="auto", conversation=imported["id"])
+    assert "parts of a story told" in str(model_server.requests[-1].messages)
+    assert "of part 0 tells" not in str(model_server.requests[-1].messages)
     model_server.reply("More.")
     after = ask(client, input="And then?", truncation="auto", previous_response_id=answer["id"])
     assert types(after) == ["message"]
