@@ -30,8 +30,10 @@ class Runner(ScriptedModel):
 
     def _say(self, messages: Sequence[ChatMessage]) -> str:
         said = text_of(messages[-1])
+        if said.startswith("Observation:"):
+            return "It ran."
         code = said.rpartition("run: ")[2]
-        return f"I run it.\n<execute>\n{code}\n</execute>" if "run: " in said else "It ran."
+        return f"I run it.\n<execute>\n{code}\n</execute>"
 
 
 def shown(agent: Agent, code: str) -> str:
