@@ -111,7 +111,8 @@ class Pod:
 
     def handle(self, descriptor: int, event: int) -> None:
         if descriptor == self.wake:
-            os.read(descriptor, PIECE_BYTES)
+            if signal.SIGTERM in os.read(descriptor, PIECE_BYTES):
+                self.end(128 + signal.SIGTERM)
             self.reap()
         elif descriptor == self.output:
             self.hear()

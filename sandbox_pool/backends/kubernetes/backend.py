@@ -107,7 +107,7 @@ class KubernetesBackend:
                     " the server's account the rights of helm/codeact/templates/rbac.yaml."
                 )
             self._pods = Pods(cluster, f"{OURS}=codeact,{INSTANCE}={self._instance}")
-            self._follower = asyncio.create_task(self._pods.follow(), name="events of the cluster")
+        self._have_followed()
         if spec not in self._facts:
             progress(f"Trying a sandbox in the namespace {cluster.namespace} of {cluster.address}")
             self._facts[spec] = await self._try(spec, progress)
@@ -176,9 +176,9 @@ class KubernetesBackend:
     async def watch(self, notice: Callable[[Notice], None]) -> None:
         _, pods = self._connected
         pods.tell(notice)
-        assert self._follower is not None
         try:
-            await asyncio.wait({self._follower})
+            # Whoever supervises this call learns what ended it, and calls again.
+            await asyncio.shield(self._have_followed())
         finally:
             pods.tell(lambda notice: None)
 
@@ -201,6 +201,13 @@ class KubernetesBackend:
         assert self._cluster is not None, "prepare has not been called"
         assert self._pods is not None
         return self._cluster, self._pods
+
+    def _have_followed(self) -> "asyncio.Task[None]":
+        """The task that follows the cluster's events; a new one where an error of ours has ended it."""
+        _, pods = self._connected
+        if self._follower is None or self._follower.done():
+            self._follower = asyncio.create_task(pods.follow(), name="events of the cluster")
+        return self._follower
 
     def _name(self, sandbox_id: str) -> str:
         """A pod's. Ids are unique in a server; a namespace may serve several."""
