@@ -45,8 +45,8 @@ def compacted(items: Sequence[Said]) -> list[Said]:
 def kept_ids(items: Sequence[Said], *, room_tokens: float) -> list[str]:
     """Which of these items stay beside a compaction that follows them. `items` are those that the model reads now.
 
-    They are what the user asked last, whatever its size; and, where there is room, the newest two blocks of code, the
-    newest that failed, and the answer before the question.
+    They are what the user asked last and the newest block of code behind it, whatever their size; and, where there is
+    room, one more block, the newest that failed, and the answer before the question.
     """
     items = [item for item in items if not isinstance(item, Aside)]
     asked = next((at for at in range(len(items) - 1, -1, -1) if is_of_user(items[at])), 0)
@@ -59,7 +59,8 @@ def kept_ids(items: Sequence[Said], *, room_tokens: float) -> list[str]:
     for at in reversed(blocks[-NEWEST:]):
         step = _step(items, at)
         cost = sum(size_tokens(items[each]) for each in step if each not in chosen)
-        if cost > room_tokens:
+        # Without what its last step has shown, a model would do that step again.
+        if cost > room_tokens and not (at == blocks[-1] and at > asked):
             break
         chosen.update(step)
         room_tokens -= cost
