@@ -77,6 +77,13 @@ def test_cancel_and_steer_are_recorded_on_the_socket_as_on_http(server: Running,
     assert [(one["status"], one["address"]) for one in steered] == [(400, "127.0.0.1")]
 
 
+def test_compactions_are_recorded_under_their_ids(server: Running, operator: str) -> None:
+    with client(server, "one") as http:
+        made = http.post("/v1/responses/compact", json={"input": FIBONACCI}).raise_for_status().json()
+    [compacted] = entries(server, operator, action="response.compact", subject=made["id"])
+    assert (compacted["status"], compacted["owner"]) == (200, owner_of(server, "one"))
+
+
 def test_sessions_are_recorded_when_they_begin_and_end(server: Running, operator: str) -> None:
     with client(server, None) as browser:
         browser.post("/v1/session", json={"api_key": "two"}).raise_for_status()

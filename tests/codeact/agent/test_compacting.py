@@ -76,7 +76,7 @@ class Talk:
 async def test_a_conversation_that_outgrows_its_window_is_compacted_and_goes_on(window: int) -> None:
     room = Budget(window).room_tokens
     assert room is not None
-    talk = Talk(window, says=window // 80)
+    talk = Talk(window, says=window // (80 if window < 100_000 else 35))
     turns = 0
     while len(talk.compactions) < 2:
         response = await talk.ask(f"Question {turns}?")
