@@ -36,13 +36,16 @@ _WORDS = {
     " words, or run one block.",
 }
 _ERRORS: dict[Kind, tuple[Callable[[str], ModelError], str]] = {
-    "nothing": (ModelSaidNothing, "gave an answer without any text, also when it was asked again"),
-    "unreadable": (ModelUnreadable, "wrote code in a form that cannot be read, also after it was shown the right one"),
-    "invented": (ModelUnreadable, "made up the result of code that did not run, also after it was told"),
-    "malformed": (ModelUnreadable, "did not close its block of code, also after it was told"),
-    "format": (ModelUnreadable, "did not answer in the format that was asked for, also after it was told"),
-    "idle": (ModelUnreadable, "answered without the code that was asked for, also after it was told"),
-    "repeats": (ModelRepeats, "repeats itself, also after it was told"),
+    "nothing": (ModelSaidNothing, "twice gave an answer without any text"),
+    "unreadable": (
+        ModelUnreadable,
+        "wrote code in a form that cannot be read, even after it was shown the correct form",
+    ),
+    "invented": (ModelUnreadable, "made up the result of code that did not run, even after a note about it"),
+    "malformed": (ModelUnreadable, "did not close its block of code, even after a note about it"),
+    "format": (ModelUnreadable, "did not answer in the demanded format, even after a note about it"),
+    "idle": (ModelUnreadable, "answered without the demanded code, even after a note about it"),
+    "repeats": (ModelRepeats, "repeats itself, even after a note about it"),
 }
 
 SAME_BLOCK = (
@@ -91,7 +94,7 @@ def must_words(function: str | None) -> str:
 
 
 def repeats_blocks(name: str) -> ModelError:
-    return ModelRepeats(f"{name} ran the same block with the same result again and again, also after it was told.")
+    return ModelRepeats(f"{name} ran the same block with the same result again and again, even after a note about it.")
 
 
 class Broken(Exception):

@@ -35,7 +35,7 @@ class ResponseBuilder:
         self._emit = emit
         self._timings = Timings(response, started=started)
         self._message: e.Message | None = None
-        self._held: list[str] | None = None
+        self._held_pieces: list[str] | None = None
         self._index = -1  # The index of the message.
         self.calls = CallItems(response, emit)
         self.compactions = CompactionItems(response, emit)
@@ -94,8 +94,8 @@ class ResponseBuilder:
 
     async def text(self, delta: str) -> None:
         """Appends prose; white space at the beginning of a message is dropped."""
-        if self._held is not None:
-            self._held.append(delta)
+        if self._held_pieces is not None:
+            self._held_pieces.append(delta)
             return
         if self._message is None:
             delta = delta.lstrip()
@@ -113,22 +113,22 @@ class ResponseBuilder:
 
         This is for an answer that a program reads: the response then has exactly one message.
         """
-        self._held = []
+        self._held_pieces = []
 
     @property
-    def held(self) -> str:
+    def held_text(self) -> str:
         """The prose that is held back."""
-        return "".join(self._held or ())
+        return "".join(self._held_pieces or ())
 
     async def answer(self, text: str) -> None:
         """Emits `text` as the message, instead of the prose that is held back."""
-        self._held = None
+        self._held_pieces = None
         await self.text(text)
 
     async def set_aside(self) -> None:
         """Emits the prose that is held back as an item of reasoning, since it is no answer."""
-        if self._held is not None:
-            text, self._held = self.held, []
+        if self._held_pieces is not None:
+            text, self._held_pieces = self.held_text, []
             if text.strip():
                 await self._reasoning.add(text.rstrip())
                 await self._reasoning.close()
@@ -252,8 +252,8 @@ class ResponseBuilder:
     ) -> None:
         """Closes open items and emits the terminal event. `status` is the final one; `usage` is None if unknown."""
         response = self.response
-        if status == "incomplete" and self.held.strip():
-            await self.answer(self.held)
+        if status == "incomplete" and self.held_text.strip():
+            await self.answer(self.held_text)
         await self.set_aside()
         phase: e.Phase | None = "final_answer" if status in ("completed", "incomplete") else None
         await self.close_item(complete=status == "completed", phase=phase)

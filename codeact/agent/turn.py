@@ -135,7 +135,7 @@ class Completions:
         if last or reply.code is not None or reply.problem is not None or reply.incomplete is not None:
             return
         if self._owes_code():
-            reply.problem = Problem("idle", self._builder.held, must_words(self._options.must_call))
+            reply.problem = Problem("idle", self._builder.held_text, must_words(self._options.must_call))
 
     def _owes_code(self) -> bool:
         """Whether the request demands code, or a function call by code, that has not happened yet.
@@ -154,7 +154,7 @@ class Completions:
         answer_format = self._options.answer_format
         if answer_format is None or reply.code is not None or reply.problem is not None or reply.incomplete is not None:
             return
-        text = self._builder.held
+        text = self._builder.held_text
         result = await off_loop(len(text), partial(checked, text, answer_format))
         if result.wrong is None:
             await self._builder.answer(result.text)

@@ -70,8 +70,8 @@ def _recent(messages: Sequence[ChatMessage], room_chars: int) -> list[int]:
             break
         oldest = index
     # A message of the model makes sense only after the message that it answers.
-    asked = _last_question(messages)
-    while oldest < len(messages) and not _may_begin(messages[oldest], is_answering=oldest > asked):
+    question = _last_question(messages)
+    while oldest < len(messages) and not _may_begin(messages[oldest], is_answering=oldest > question):
         oldest += 1
     return sorted(needed | set(range(oldest, len(messages))))
 

@@ -101,20 +101,20 @@ def learn_no_tools(model: Model, error: str) -> bool:
 
 
 def dialect_for(
-    model: Model, asked: Name | None = None, *, preferred: Name | None = None, shows_images: bool | None = None
+    model: Model, demanded: Name | None = None, *, preferred: Name | None = None, shows_images: bool | None = None
 ) -> Dialect:
-    """Returns the dialect `asked`, else `preferred` if the model's client supports it, else that of its profile.
+    """Returns the dialect `demanded`, else `preferred` if the model's client supports it, else that of its profile.
 
     A model with an attribute `dialect` always gets that one. `shows_images` says whether a model with tags gets the
-    images that its code displayed. Raises `InvalidRequest` if the model's client does not support the dialect `asked`.
+    images that its code displayed. Raises `InvalidRequest` if the model's client does not support `demanded`.
     """
     own: Dialect | None = getattr(model, "dialect", None)
     if own is not None:
         return own
     can: frozenset[str] = getattr(model, "dialects", frozenset({"tags"}))
-    if asked is not None and asked not in can:
+    if demanded is not None and demanded not in can:
         raise InvalidRequest(
-            f"The model '{model.name[:200]}' cannot act by '{asked}' here: that takes {_NEEDS[asked]}. It can by"
+            f"The model '{model.name[:200]}' cannot act by '{demanded}' here: that takes {_NEEDS[demanded]}. It can by"
             f" {' or '.join(repr(each) for each in NAMES if each in can)}; CODEACT_DIALECT=auto chooses.",
             param="codeact:dialect",
         )
@@ -122,7 +122,7 @@ def dialect_for(
     if model in _WITHOUT_CUSTOM:
         can -= {"freeform"}
     by_profile = ("freeform" if profile.freeform else None, profile.dialect)
-    wanted = (asked,) if model in _WITHOUT_TOOLS else (asked, preferred, *by_profile)
+    wanted = (demanded,) if model in _WITHOUT_TOOLS else (demanded, preferred, *by_profile)
     match next((name for name in wanted if name in can), "tags"):
         case "tool_call":
             return ToolCalls()

@@ -263,7 +263,7 @@ class Recorder:
         if failure is not None:
             raise failure
         if not is_done:
-            raise self.log.failure or StoreUnavailable("The database did not take in time what the answer said.")
+            raise self.log.failure or StoreUnavailable("The database did not store the answer in time.")
 
     async def _watch_silence(self, scope: anyio.CancelScope) -> None:
         """Informs readers once that the database does not answer, and cancels `scope` after the timeout."""
