@@ -26,7 +26,7 @@ from codeact.context.policy import DropOldest
 from codeact.context.prompts import fitted
 from codeact.context.tokens import TokenMeter
 from codeact.context.window import text_of
-from codeact.dialect.base import Said
+from codeact.dialect.base import Entry
 from codeact.dialect.tags import Tags
 from codeact.events import InputMessage
 from codeact.model import ChatMessage
@@ -140,12 +140,12 @@ async def measure(sandbox: str) -> dict[str, float]:
     return figures
 
 
-def _items(store: MemoryStore) -> list[Said]:
+def _items(store: MemoryStore) -> list[Entry]:
     [thread] = store.threads.conversations.values()
     return [item for stored in thread.responses.values() for item in (*stored.input, *stored.response.output)]
 
 
-async def _dropped(history: Sequence[Said], window: int | None) -> float:
+async def _dropped(history: Sequence[Entry], window: int | None) -> float:
     """The part of the questions that are answered right where the oldest messages are dropped."""
     right = 0
     said = [item for item in history if not isinstance(item, e.Compaction)]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
 from codeact import Agent
-from codeact.dialect.base import Name, Said
+from codeact.dialect.base import Entry, Name
 from codeact.dialect.history import rendered
 from codeact.dialect.segments import CodeText, Segment, SegmentWriter, Text
 from codeact.environment import Environment
@@ -77,7 +77,7 @@ class Lines:
         return "\n\n".join(part for part in (PROMPT, f"Today is {today}.", functions, instructions) if part)
 
     def messages(
-        self, items: Sequence[Said], *, system: str, model: str, images: Mapping[str, str] | None = None
+        self, items: Sequence[Entry], *, system: str, model: str, images: Mapping[str, str] | None = None
     ) -> list[ChatMessage]:
         return rendered(items, system=system, model=model)
 

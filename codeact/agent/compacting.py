@@ -1,7 +1,7 @@
-"""Compacts a conversation that is too long: facts from the kernel and the model's own words take its place.
+"""Compacts a conversation that is too long: replaces it by facts from the kernel and a summary by the model.
 
-It happens between two calls of the model, at a threshold that the request names, or where the window leaves no room
-after old output and code were left out.
+This happens between two model calls: if the prompt exceeds a threshold of the request, or if it does not fit into the
+context window after old output and code were masked.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,9 +17,9 @@ from codeact.agent.prompting import Prompting
 from codeact.agent.recall import numbered
 from codeact.agent.reply_text import encodable
 from codeact.context.compaction import kept_ids, questions
-from codeact.context.compaction_text import ASK, compaction_text, earlier_of, told
+from codeact.context.compaction_text import ASK, compaction_text, described, earlier_of
 from codeact.context.tokens import estimated_tokens
-from codeact.dialect.base import Said
+from codeact.dialect.base import Entry
 from codeact.dialect.markup import OPEN
 from codeact.errors import CodeActError, CompactionFreesTooLittle
 from codeact.model import ChatMessage, Model, Sampling, TextDelta, Usage
@@ -33,20 +33,20 @@ __all__ = ["Compacting"]
 log = Logger(__name__)
 
 TOO_LITTLE = 0.8
-"""A prompt that still has more than this part of its limit was not worth a compaction."""
+"""If the prompt would still have more than this part of the limit, it is not compacted."""
 AIM = 0.7
 KEPT_SHARE = 0.25
-"""Of what the instructions leave of the limit: for what stays word for word."""
+"""The part of the limit, without the instructions, for items that are kept unchanged."""
 WORDS_TOKENS, WORDS_CHARS, WORDS_S = 1_024, 8_000, 60.0
 FEWEST_CHARS, MOST_CHARS = 700, 24_000
 CHARS_PER_TOKEN = 3
-TOLD_CHARS = 8_000
+DESCRIBED_CHARS = 8_000
 WITHOUT_LIMIT_TOKENS = 32_000
-"""Stands for the limit where a client asks for a compaction and nobody knows the window."""
+"""The limit if a client asks for a compaction and the context window is unknown."""
 
 
 class Compacting:
-    """The compactions of one answer. `book` takes in what their calls of the model used."""
+    """The compactions of one answer. `book` is called with the usage of their model calls."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Compacting:
         """Compacts the conversation if the next prompt is too long.
 
         Raises:
-            CompactionFreesTooLittle: The prompt has passed the request's own threshold, and nothing can be done.
+            CompactionFreesTooLittle: The prompt exceeds the request's threshold, even after a compaction.
         """
         threshold = self._options.compact_threshold
         if threshold is not None:
@@ -82,16 +82,16 @@ class Compacting:
         room = self._prompting.room_tokens if self._options.truncate else None
         if room is not None and not self._gave_up:
             tokens = await self._prompting.mask(room_tokens=room)
-            if tokens > room:  # Where little can be freed, the oldest messages are dropped in this answer.
+            if tokens > room:  # If it frees too little, the rest of this answer drops the oldest messages instead.
                 self._gave_up = await self._compact(room, tokens) > TOO_LITTLE * room
 
     async def now(self) -> None:
-        """Compacts the conversation, however short it is; what the user said stays beside it."""
+        """Compacts the conversation, however short it is; the user's messages are kept."""
         limit = self._prompting.room_tokens or WITHOUT_LIMIT_TOKENS
         await self._write(limit, self._prompting.items(), [], spare_tokens=AIM * limit)
 
     async def _compact(self, limit_tokens: int, tokens: int) -> int:
-        """Returns how many of the `tokens` the prompt has then. Where little can go nothing is done."""
+        """Compacts, and returns how many tokens the prompt has then. Does nothing if that would save too little."""
         items = self._prompting.items()
         spare_tokens = limit_tokens - await self._prompting.tokens_of([], room_tokens=limit_tokens)
         keeps = kept_ids(items, room_tokens=KEPT_SHARE * spare_tokens)
@@ -105,7 +105,7 @@ class Compacting:
     async def _write(
         self,
         limit_tokens: int,
-        items: Sequence[Said],
+        items: Sequence[Entry],
         keeps: list[str],
         *,
         spare_tokens: float,
@@ -134,14 +134,14 @@ class Compacting:
         self._prompting.offer_recall()
         log.info("conversation compacted", model=self._model.name, chars=len(text), kept=len(keeps))
 
-    def _sealed(self, text: str, kept: Sequence[Said]) -> str:
-        """The text for a client, which may send it back without the items that stay beside it here."""
+    def _sealed(self, text: str, kept: Sequence[Entry]) -> str:
+        """Returns the encrypted text for a client, which also describes the kept items: it may send only this back."""
         seal = self._options.seal_compaction
-        last = told(kept, most_chars=TOLD_CHARS)
+        last = described(kept, most_chars=DESCRIBED_CHARS)
         return "" if seal is None else seal(f"{text}\n\n{last}" if last else text)
 
     async def _inventory(self) -> Inventory | None:
-        """None where no kernel runs, or it does not say what it holds."""
+        """Returns the kernel's inventory; None if no kernel runs or it does not answer."""
         sandbox = self._workspace.living
         try:
             return None if sandbox is None else await sandbox.inventory()
@@ -150,7 +150,7 @@ class Compacting:
             return None
 
     async def _words(self, limit_tokens: int) -> str:
-        """What the model writes of aims, decisions and open ends; empty where it cannot."""
+        """Returns the model's summary of aims, decisions and open ends; empty if the model cannot write one."""
         sampling = Sampling(
             temperature=self._options.sampling.temperature,
             top_p=self._options.sampling.top_p,
@@ -158,21 +158,21 @@ class Compacting:
             tools=self._prompting.dialect.tools,
             tool_choice="none",
         )
-        said: list[str] = []
+        pieces: list[str] = []
         usage: Usage | None = None
         try:
             room = self._prompting.room_tokens
             room = None if room is None else room - int(estimated_tokens(ASK))
-            messages = _asked(await self._prompting.within(room))
+            messages = _with_request(await self._prompting.within(room))
             with anyio.move_on_after(WORDS_S), telemetry.model_call(self._model.name) as span:
                 async with aclosing(self._model.stream(messages, sampling)) as events:
                     async for event in events:
                         if isinstance(event, Usage):
                             usage = event
-                        elif isinstance(event, TextDelta) and sum(map(len, said)) < WORDS_CHARS:
-                            said.append(event.text)
+                        elif isinstance(event, TextDelta) and sum(map(len, pieces)) < WORDS_CHARS:
+                            pieces.append(event.text)
                 telemetry.note_usage(span, self._model.name, usage)
-            text = "".join(said)
+            text = "".join(pieces)
             if usage is None and text:
                 usage = await self._model.estimate(messages, text)
         except CodeActError as error:
@@ -184,8 +184,8 @@ class Compacting:
         return encodable(text.rpartition("</think>")[2].partition(OPEN)[0]).strip()
 
 
-def _asked(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """The messages, with the request for the words behind them."""
+def _with_request(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Returns the messages with the request for a summary at the end."""
     *before, last = messages
     if last.role != "user":
         return [*messages, ChatMessage("user", ASK)]

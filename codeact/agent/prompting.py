@@ -17,7 +17,7 @@ from codeact.context.prompts import fitted, masked
 from codeact.context.tokens import meter_of
 from codeact.context.window import size_chars
 from codeact.dialect import Aside, Dialect, dialect_for, profile_of
-from codeact.dialect.base import Said
+from codeact.dialect.base import Entry
 from codeact.dialect.images import wanted
 from codeact.model import ChatMessage, Model, Usage
 
@@ -103,17 +103,17 @@ class Prompting:
 
     # ---- items ---------------------------------------------------------------------------------------------
 
-    def everything(self) -> list[Said]:
+    def everything(self) -> list[Entry]:
         """Returns all items of the conversation, including compacted ones, and the notes."""
         output = self._builder.response.output
-        items: list[Said] = list(self._context)
+        items: list[Entry] = list(self._context)
         at = 0
         for index, aside in self._asides:
             items += [*output[at:index], aside]
             at = index
         return items + output[at:]
 
-    def items(self) -> list[Said]:
+    def items(self) -> list[Entry]:
         """Returns the items that the model reads, before masking."""
         everything = self.everything()
         if RECALL not in self._options.toolbox:
@@ -133,7 +133,7 @@ class Prompting:
         """Returns the tokens of the current prompt. `room_tokens` is the number to compare with; see `TokenMeter`."""
         return await self.tokens_of(self.items(), room_tokens=room_tokens)
 
-    async def tokens_of(self, items: Sequence[Said], *, room_tokens: int) -> int:
+    async def tokens_of(self, items: Sequence[Entry], *, room_tokens: int) -> int:
         """Returns the tokens of a prompt with the instructions and only these items."""
         messages = self._policy.rendered(items, render=await self._render(items))
         return await self._meter.count(messages, room_tokens=room_tokens)
@@ -189,15 +189,15 @@ class Prompting:
         if self._options.truncate or self._options.compact_threshold is not None:
             await self._meter.observe(messages, usage)
 
-    async def _render(self, items: Sequence[Said]) -> Render:
+    async def _render(self, items: Sequence[Entry]) -> Render:
         images = await self._displayed(items) if self._sees and self.dialect.shows_images else None
 
-        def render(chosen: Sequence[Said]) -> list[ChatMessage]:
+        def render(chosen: Sequence[Entry]) -> list[ChatMessage]:
             return self.dialect.messages(chosen, system=self._system, model=self._model.name, images=images)
 
         return render
 
-    async def _displayed(self, items: Sequence[Said]) -> dict[str, str]:
+    async def _displayed(self, items: Sequence[Entry]) -> dict[str, str]:
         """Returns the content of displayed images by their URLs; loads each stored image once."""
         load = self._options.load_image
         for item in items:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from codeact.dialect.base import Said
+from codeact.dialect.base import Entry
 from codeact.events import CodeInterpreterCall
 from codeact.tools.function import Function, FunctionError
 
@@ -23,12 +23,12 @@ PARAMETERS = {
 }
 
 
-def numbered(items: Sequence[Said]) -> list[CodeInterpreterCall]:
+def numbered(items: Sequence[Entry]) -> list[CodeInterpreterCall]:
     """Returns the blocks of code in all items of a conversation; a block's number is its position, from 1."""
     return [item for item in items if isinstance(item, CodeInterpreterCall)]
 
 
-def recall_function(items: Callable[[], Sequence[Said]]) -> Function:
+def recall_function(items: Callable[[], Sequence[Entry]]) -> Function:
     """Creates `recall` for one conversation. `items` returns all its items so far; nothing else can be recalled."""
 
     async def answer(arguments: dict[str, Any]) -> str:

@@ -1,31 +1,31 @@
-"""Decides what a compaction stands for: which items a model no longer reads, and which it still does. Pure."""
+"""Decides which items a model still reads after a compaction. No I/O."""
 
 from collections.abc import Sequence
 
 from codeact.context.tokens import estimated_tokens
-from codeact.dialect.base import Aside, Said
+from codeact.dialect.base import Aside, Entry
 from codeact.events import CodeInterpreterCall, Compaction, InputMessage, Message, Reasoning
 from codeact.observations.observation import HEADER
 
 __all__ = ["compacted", "is_of_user", "kept_ids", "latest", "questions", "size_tokens", "text_of_input"]
 
 NEWEST = 2
-"""As many of the newest blocks of code stay, with all that stands around them, where there is room."""
+"""How many of the newest blocks of code are kept, with the items around them, if there is space."""
 
 READ_CHARS = 20_000
 
 
-def latest(items: Sequence[Said]) -> int | None:
-    """The index of the compaction that counts: the last one that has a text. None where there is none."""
+def latest(items: Sequence[Entry]) -> int | None:
+    """Returns the index of the last compaction with a text, which is the one in effect; None if there is none."""
     found = (at for at in range(len(items) - 1, -1, -1) if isinstance(item := items[at], Compaction) and item.text)
     return next(found, None)
 
 
-def compacted(items: Sequence[Said]) -> list[Said]:
-    """What a model reads of a conversation: the items from the last compaction on.
+def compacted(items: Sequence[Entry]) -> list[Entry]:
+    """Returns the items that a model reads: those from the last compaction on.
 
-    Before it stand the instructions with which the conversation begins. Items that it keeps follow it. One that came
-    from a client keeps none: what the user said before it stays where it stood.
+    Before the compaction come the instructions at the start of the conversation, after it the earlier items that it
+    keeps. A compaction that a client sent back keeps none; then the user's earlier messages remain before it.
     """
     at = latest(items)
     if at is None:
@@ -42,15 +42,15 @@ def compacted(items: Sequence[Said]) -> list[Said]:
     return [*before[:start], compaction, *kept, *rest]
 
 
-def kept_ids(items: Sequence[Said], *, room_tokens: float) -> list[str]:
-    """Which of these items stay beside a compaction that follows them. `items` are those that the model reads now.
+def kept_ids(items: Sequence[Entry], *, room_tokens: float) -> list[str]:
+    """Returns the ids of the items to keep after a compaction. `items` are those that the model reads now.
 
-    They are what the user asked last and the newest block of code behind it, whatever their size; and, where there is
-    room, one more block, the newest that failed, and the answer before the question.
+    The user's last question and the newest block of code after it are always kept. If there is space, it also keeps one
+    more block, the newest one that failed, and the answer before the question.
     """
     items = [item for item in items if not isinstance(item, Aside)]
     asked = next((at for at in range(len(items) - 1, -1, -1) if is_of_user(items[at])), 0)
-    # What was said in one go stays together: notes on the kernel, and all messages of one request.
+    # All messages of one request stay together, with the notes on the kernel.
     while asked > 0 and isinstance(items[asked - 1], InputMessage):
         asked -= 1
     blocks = [at for at, item in enumerate(items) if isinstance(item, CodeInterpreterCall)]
@@ -59,7 +59,7 @@ def kept_ids(items: Sequence[Said], *, room_tokens: float) -> list[str]:
     for at in reversed(blocks[-NEWEST:]):
         step = _step(items, at)
         cost = sum(size_tokens(items[each]) for each in step if each not in chosen)
-        # Without what its last step has shown, a model would do that step again.
+        # A model that does not read the result of its last step would repeat that step.
         if cost > room_tokens and not (at == blocks[-1] and at > asked):
             break
         chosen.update(step)
@@ -76,8 +76,8 @@ def kept_ids(items: Sequence[Said], *, room_tokens: float) -> list[str]:
     return [item.id for at, item in enumerate(items) if at in chosen and not isinstance(item, Aside | Compaction)]
 
 
-def questions(items: Sequence[Said]) -> list[str]:
-    """What the user said, oldest first, as text."""
+def questions(items: Sequence[Entry]) -> list[str]:
+    """Returns the texts of the user's messages, oldest first."""
     return [
         text_of_input(item)
         for item in items
@@ -85,8 +85,8 @@ def questions(items: Sequence[Said]) -> list[str]:
     ]
 
 
-def size_tokens(item: Said) -> float:
-    """About how many tokens a model reads of it. Of a long text the beginning counts for the rest."""
+def size_tokens(item: Entry) -> float:
+    """Estimates how many tokens of the item a model reads; a long text counts like its beginning."""
     match item:
         case CodeInterpreterCall(code=code, observation=observation):
             return _tokens(code) + _tokens(observation or "")
@@ -103,8 +103,8 @@ def _tokens(text: str) -> float:
     return estimated_tokens(text[:READ_CHARS]) * max(1.0, len(text) / READ_CHARS)
 
 
-def _instructions(items: Sequence[Said]) -> int:
-    """How many system and developer messages a conversation begins with."""
+def _instructions(items: Sequence[Entry]) -> int:
+    """Returns the number of system and developer messages at the start of a conversation."""
     count = 0
     for item in items:
         if not isinstance(item, InputMessage) or item.role not in ("system", "developer"):
@@ -113,11 +113,11 @@ def _instructions(items: Sequence[Said]) -> int:
     return count
 
 
-def _step(items: Sequence[Said], at: int) -> list[int]:
-    """The block with what the model said and thought before it, and the calls that its code made.
+def _step(items: Sequence[Entry], at: int) -> list[int]:
+    """Returns the indexes of a block, the model's messages and reasoning before it, and the calls of its code.
 
-    Behind the last block the answer stands too. Code that went on from an earlier item takes that along, and what
-    stands between.
+    For the last block that includes the answer after it. A block that continues an earlier item includes that item and
+    everything in between.
     """
     block, start, end = items[at], at, at + 1
     if isinstance(block, CodeInterpreterCall) and block.continues is not None:
@@ -131,15 +131,15 @@ def _step(items: Sequence[Said], at: int) -> list[int]:
     return list(range(start, end))
 
 
-def is_of_user(item: Said) -> bool:
-    """Whether the user said it; an observation that a client sent back is none of the user's words."""
+def is_of_user(item: Entry) -> bool:
+    """Whether this is a message of the user, and not an observation that a client sent back."""
     return isinstance(item, InputMessage) and item.role == "user" and not text_of_input(item).startswith(HEADER)
 
 
-def _failed(item: Said) -> bool:
+def _failed(item: Entry) -> bool:
     return isinstance(item, CodeInterpreterCall) and item.result is not None and item.result.error is not None
 
 
 def text_of_input(item: InputMessage) -> str:
-    """The texts of a message, without images and files."""
+    """Returns the text of a message, without images and files."""
     return "\n".join(str(part["text"]) for part in item.content if isinstance(part.get("text"), str))

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from codeact.context.compaction import text_of_input
 from codeact.context.facts import facts
-from codeact.dialect.base import Said
+from codeact.dialect.base import Entry
 from codeact.events import CodeInterpreterCall, InputMessage, Message
 from codeact.observations.plaintext import excerpt
 from sandbox_pool.inventory import Inventory
 
-__all__ = ["ASK", "Earlier", "compaction_text", "earlier_of", "told"]
+__all__ = ["ASK", "Earlier", "compaction_text", "described", "earlier_of"]
 
 ASK = (
     "Note from the system: the messages above will be replaced by a summary, since they become too long. Write your"
@@ -83,7 +83,7 @@ def compaction_text(
     return "\n\n".join(parts)
 
 
-def told(items: Sequence[Said], *, most_chars: int) -> str:
+def described(items: Sequence[Entry], *, most_chars: int) -> str:
     """Describes the kept items in text, for a client that sends back only the compaction."""
     parts = []
     for item in items:

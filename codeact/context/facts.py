@@ -83,12 +83,12 @@ def _entries(inventory: Inventory) -> Iterator[_Entry]:
 def _variable(each: HeldVariable) -> tuple[str, str, str]:
     name, kind = _line(each.name), " ".join(filter(None, (_line(each.type), _line(each.shape))))
     detail, head = _line(each.detail), _line(each.head)
-    # Columns and keys say more of a table than how it begins.
-    told = [f"{name}: {kind}" + (f" = {what}" if what else "") for what in (detail or head, f"{detail}; {head}")]
+    # Columns and keys are more useful than the first rows of a table.
+    forms = [f"{name}: {kind}" + (f" = {what}" if what else "") for what in (detail or head, f"{detail}; {head}")]
     return (
         _cut(f"{name}: {_line(each.type)}", NAME_CHARS),
-        _cut(told[0], SHORT_CHARS),
-        _cut(told[bool(detail)], FULL_CHARS),
+        _cut(forms[0], SHORT_CHARS),
+        _cut(forms[bool(detail)], FULL_CHARS),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from codeact.dialect.base import Said
+from codeact.dialect.base import Entry
 from codeact.dialect.images import wanted
 from codeact.events import CodeInterpreterCall
 
@@ -29,7 +29,7 @@ class Masks:
         self._codes: set[str] = set() if codes is None else codes
         self.numbers: Mapping[str, int] = {}
 
-    def hide(self, items: Sequence[Said]) -> bool:
+    def hide(self, items: Sequence[Entry]) -> bool:
         """Whether a part of these items is masked."""
         return any(
             item.id in self._outputs or item.id in self._codes
@@ -37,7 +37,7 @@ class Masks:
             if isinstance(item, CodeInterpreterCall)
         )
 
-    def add(self, items: Sequence[Said], *, to_save_chars: int) -> None:
+    def add(self, items: Sequence[Entry], *, to_save_chars: int) -> None:
         """Masks more, the oldest first, until `to_save_chars` are saved or nothing more can be masked."""
         old = list(_old([item for item in items if isinstance(item, CodeInterpreterCall)]))
         for chosen, length in ((self._outputs, _output_chars), (self._codes, _code_chars)):
@@ -48,7 +48,7 @@ class Masks:
                     chosen.add(item.id)
                     to_save_chars -= length(item)
 
-    def applied(self, items: Sequence[Said]) -> list[Said]:
+    def applied(self, items: Sequence[Entry]) -> list[Entry]:
         """Returns the items with a line in place of each masked part."""
         return [self._applied(item) if isinstance(item, CodeInterpreterCall) else item for item in items]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from codeact.context.policy import ContextPolicy, Render
 from codeact.context.tokens import SURELY, TokenMeter
 from codeact.context.window import size_chars
-from codeact.dialect.base import Said
+from codeact.dialect.base import Entry
 from codeact.errors import ContextTooLong
 from codeact.model import ChatMessage
 
@@ -16,7 +16,7 @@ MARGIN = 0.97
 
 
 async def masked(
-    items: Sequence[Said], *, room_tokens: int, render: Render, policy: ContextPolicy, meter: TokenMeter
+    items: Sequence[Entry], *, room_tokens: int, render: Render, policy: ContextPolicy, meter: TokenMeter
 ) -> tuple[list[ChatMessage], int]:
     """Masks old output and code until the prompt fits; returns its messages and their number of tokens.
 
@@ -35,7 +35,7 @@ async def masked(
 
 
 async def fitted(
-    items: Sequence[Said],
+    items: Sequence[Entry],
     *,
     room_tokens: int,
     render: Render,

@@ -14,7 +14,7 @@ from codeact.environment import Environment
 from codeact.events import Input, Item
 from codeact.model import ChatMessage, TextDelta, Tool, ToolCall, ToolCallDelta
 
-__all__ = ["NAMES", "Aside", "Dialect", "Name", "Reader", "Said"]
+__all__ = ["NAMES", "Aside", "Dialect", "Entry", "Name", "Reader"]
 
 Name = Literal["tags", "tool_call", "freeform"]
 NAMES: tuple[Name, ...] = get_args(Name)
@@ -31,7 +31,7 @@ class Aside(msgspec.Struct, frozen=True):
     reply: str = ""
 
 
-Said = Input | Item | Aside
+Entry = Input | Item | Aside
 """One entry of a conversation from which the prompt is built."""
 
 
@@ -108,7 +108,7 @@ class Dialect(Protocol):
         ...
 
     def messages(
-        self, items: Sequence[Said], *, system: str, model: str, images: Mapping[str, str] | None = None
+        self, items: Sequence[Entry], *, system: str, model: str, images: Mapping[str, str] | None = None
     ) -> list[ChatMessage]:
         """Returns the conversation as chat messages for the model with the name `model`.
 

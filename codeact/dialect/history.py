@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from codeact.dialect.base import Aside, Said
+from codeact.dialect.base import Aside, Entry
 from codeact.dialect.images import displayed
 from codeact.dialect.markup import CLOSE, OPEN
 from codeact.dialect.turns import Parts, Turns, as_text
@@ -45,7 +45,7 @@ Calls = Literal["function", "custom"]
 
 
 def rendered(
-    items: Sequence[Said],
+    items: Sequence[Entry],
     *,
     system: str,
     model: str | None = None,
@@ -134,7 +134,7 @@ class _Facts:
 
     @classmethod
     def of(
-        cls, items: Sequence[Said], *, model: str | None, calls: Calls | None, images: Mapping[str, str] | None
+        cls, items: Sequence[Entry], *, model: str | None, calls: Calls | None, images: Mapping[str, str] | None
     ) -> "_Facts":
         names = {item.call_id: item.name for item in items if isinstance(item, FunctionCall)}
         blocks = [item for item in items if isinstance(item, CodeInterpreterCall)]

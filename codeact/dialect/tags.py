@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
 from codeact.dialect import foreign_calls
-from codeact.dialect.base import Name, Said
+from codeact.dialect.base import Entry, Name
 from codeact.dialect.history import rendered
 from codeact.dialect.markup import CLOSE
 from codeact.dialect.parser import Parser
@@ -36,7 +36,7 @@ class Tags:
         return system_prompt(environment, today=today, instructions=instructions, functions=functions)
 
     def messages(
-        self, items: Sequence[Said], *, system: str, model: str, images: Mapping[str, str] | None = None
+        self, items: Sequence[Entry], *, system: str, model: str, images: Mapping[str, str] | None = None
     ) -> list[ChatMessage]:
         """See `Dialect.messages`."""
         return rendered(items, system=system, model=model, images=images if self.shows_images else None)

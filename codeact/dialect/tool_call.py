@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
-from codeact.dialect.base import Name, Said
+from codeact.dialect.base import Entry, Name
 from codeact.dialect.calls import CallsReader
 from codeact.dialect.history import FUNCTION, Calls, rendered
 from codeact.dialect.prompt import CALL_FORM, system_prompt
@@ -41,7 +41,7 @@ class ToolCalls:
         return system_prompt(environment, today=today, instructions=instructions, functions=functions, calls=True)
 
     def messages(
-        self, items: Sequence[Said], *, system: str, model: str, images: Mapping[str, str] | None = None
+        self, items: Sequence[Entry], *, system: str, model: str, images: Mapping[str, str] | None = None
     ) -> list[ChatMessage]:
         """See `Dialect.messages`."""
         return rendered(items, system=system, model=model, calls=self._calls, images=images)

@@ -1,12 +1,12 @@
 """What stays beside a compaction, and what a model reads from there on; pure."""
 
 from codeact.context.compaction import compacted, kept_ids
-from codeact.dialect.base import Said
+from codeact.dialect.base import Entry
 from codeact.events import Compaction, InputMessage
 from tests.codeact.context.test_policy import block, conversation, question
 
 
-def ids(items: list[Said]) -> list[str]:
+def ids(items: list[Entry]) -> list[str]:
     return [getattr(item, "id", "") for item in items]
 
 

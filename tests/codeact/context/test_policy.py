@@ -7,7 +7,7 @@ import pytest
 from codeact.context.budget import Budget
 from codeact.context.policy import ContextPolicy, DropOldest, MaskOldest
 from codeact.context.window import size_chars
-from codeact.dialect.base import Dialect, Said
+from codeact.dialect.base import Dialect, Entry
 from codeact.dialect.tags import Tags
 from codeact.dialect.tool_call import ToolCalls
 from codeact.events import CodeInterpreterCall, InputMessage, Message, OutputText
@@ -34,15 +34,15 @@ def block(number: int, chars: int, *, fails: bool = False) -> CodeInterpreterCal
     )
 
 
-def conversation(turns: int, chars: int = 2_000) -> list[Said]:
-    items: list[Said] = []
+def conversation(turns: int, chars: int = 2_000) -> list[Entry]:
+    items: list[Entry] = []
     for turn in range(turns):
         items += [question(f"question {turn}"), block(2 * turn, chars), block(2 * turn + 1, chars)]
         items.append(Message(id=f"msg_{turn}", content=[OutputText(f"answer {turn}")]))
     return [*items, question("the last question"), block(1_000, chars, fails=True), block(1_001, 200)]
 
 
-def fitted(policy: ContextPolicy, items: list[Said], room_chars: int, dialect: Dialect) -> list[ChatMessage]:
+def fitted(policy: ContextPolicy, items: list[Entry], room_chars: int, dialect: Dialect) -> list[ChatMessage]:
     return policy.fit(
         items, room_chars=room_chars, render=lambda chosen: dialect.messages(chosen, system=SYSTEM, model="m")
     )
@@ -87,7 +87,7 @@ def test_old_output_goes_first_then_old_code_then_whole_messages() -> None:
 
 
 def test_the_newest_blocks_and_the_newest_error_stay_whole() -> None:
-    items: list[Said] = [question("go"), block(0, 2_000, fails=True), *(block(at, 2_000) for at in range(1, 8))]
+    items: list[Entry] = [question("go"), block(0, 2_000, fails=True), *(block(at, 2_000) for at in range(1, 8))]
     said = str(fitted(MaskOldest(), items, 13_000, Tags()))
     for kept in (0, 6, 7):
         assert f"result {kept}\\n" in said

@@ -13,7 +13,7 @@ from codeact.context.policy import MaskOldest
 from codeact.context.prompts import fitted
 from codeact.context.tokens import TokenMeter, estimated_tokens
 from codeact.context.window import text_of
-from codeact.dialect.base import Dialect, Said
+from codeact.dialect.base import Dialect, Entry
 from codeact.dialect.tags import Tags
 from codeact.dialect.tool_call import ToolCalls
 from codeact.errors import ContextTooLong
@@ -77,15 +77,15 @@ texts = st.builds(lambda chosen, times: "".join(chosen) * times, kinds, st.integ
 turns = st.lists(st.tuples(texts, texts, texts), min_size=1, max_size=12)
 
 
-def conversation(spoken: Sequence[tuple[str, str, str]]) -> list[Said]:
-    items: list[Said] = []
+def conversation(spoken: Sequence[tuple[str, str, str]]) -> list[Entry]:
+    items: list[Entry] = []
     for number, (asked, code, shown) in enumerate(spoken):
         items += [question(f"Q{number} {asked}"), block(number, f"# {number}\n{code}", shown)]
         items.append(Message(id=f"msg_{number}", content=[OutputText(f"answer {number}")]))
     return [*items, question("the last question")]
 
 
-async def fit(items: Sequence[Said], room_tokens: int, meter: TokenMeter, dialect: Dialect) -> list[ChatMessage]:
+async def fit(items: Sequence[Entry], room_tokens: int, meter: TokenMeter, dialect: Dialect) -> list[ChatMessage]:
     return await fitted(
         items,
         room_tokens=room_tokens,
@@ -163,7 +163,7 @@ async def test_instructions_that_are_longer_than_the_window_are_named_as_the_cau
 
 
 async def test_a_long_question_with_an_image_is_cut_as_well() -> None:
-    items: list[Said] = [question("word " * 50_000 + "end", image=True)]
+    items: list[Entry] = [question("word " * 50_000 + "end", image=True)]
     for room in (3_000, 1_000):
         messages = await fit(items, room, TokenMeter(CountingModel()), ToolCalls())
         assert prompt_tokens(messages) <= room
