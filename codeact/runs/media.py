@@ -24,6 +24,7 @@ __all__ = [
     "Blobs",
     "Get",
     "blobs_of",
+    "content_of",
     "find_media",
     "image_type",
     "inline_media",
@@ -222,11 +223,12 @@ def input_files(items: Sequence[Input | Item], *, get: Get) -> list[StagedFile]:
         for part in item.content if isinstance(item, InputMessage) else ():
             match part:
                 case {"type": "input_file", "filename": str(name), "file_id": str(sha256)}:
-                    files[name] = StagedFile(name, sha256, partial(_content, sha256, get))
+                    files[name] = StagedFile(name, sha256, partial(content_of, sha256, get))
     return list(files.values())
 
 
-async def _content(sha256: str, get: Get) -> bytes:
+async def content_of(sha256: str, get: Get) -> bytes:
+    """The content of a blob. Raises `NotFound`."""
     return (await get(sha256)).data
 
 

@@ -48,6 +48,7 @@ class NewRun:
     conversation_id: str | None = None
     container_id: str | None = None
     answer_id: str | None = None
+    container_file_ids: Sequence[str] = ()
     store: bool = True
     generate: bool = True
     background: bool = False

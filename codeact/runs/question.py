@@ -23,6 +23,7 @@ from codeact.models.registry import ModelRegistry
 from codeact.packages import worth_telling
 from codeact.runs.admission import Admission, check_concurrency
 from codeact.runs.code_models import CodeModels
+from codeact.runs.container_files import container_files, names_for_model
 from codeact.runs.disk_floor import DiskFloor
 from codeact.runs.kernel_notes import kernel_notes
 from codeact.runs.manager import RunManager
@@ -99,6 +100,7 @@ class Question:
         self._response_id = response_id
         self._then = then
         self._toolbox = Toolbox()
+        self._files: Sequence[StagedFile] = ()
         self._budget: ModelBudget | None = None
 
     async def begin(self) -> Run:
@@ -120,6 +122,8 @@ class Question:
         with runs.reserve(owner=new_run.owner):
             async with Admission.open(new_run.accounts, store) as admission:
                 preparation = Preparation(store, new_run, self._ephemeral)
+                ids, get = new_run.container_file_ids, preparation.get_blob
+                self._files = await container_files(ids, store, owner=new_run.owner, get=get)
                 calls = (admission.ask, preparation.read) if admission.has_limits else (preparation.read,)
                 resume_point = (await concurrently(*calls))[-1]
                 for attempt in range(1, ATTEMPTS + 1):
@@ -199,7 +203,7 @@ class Question:
         conversation = [*await resume_point.history(store), *late_notes, *messages]
         if self._new_run.compact_only:
             run.conversation = conversation
-        files = input_files(conversation, get=read.get_blob)
+        files = [*self._files, *input_files(conversation, get=read.get_blob)]
         options = self._options(files, run, workspace, read.get_blob)
         return await inline_media(conversation, get=read.get_blob), replace(options, **seals)
 
@@ -249,7 +253,7 @@ class Question:
             truncate=new_run.truncation == "auto",
             observation_chars=settings.observation_chars,
             call_output_tokens=settings.model_max_output_tokens,
-            instructions=new_run.model_instructions,
+            instructions="\n\n".join(filter(None, (new_run.model_instructions, names_for_model(self._files)))) or None,
             sampling=new_run.sampling,
             environment=self._components.environment(),
             toolbox=self._toolbox,

@@ -27,7 +27,7 @@ from codeact.server.auth.caller import Caller
 from codeact.server.requests.pages import ENCRYPTED_REASONING, Included
 from codeact.server.requests.parameters import checked
 from codeact.server.requests.tool_choices import AllowedTools, CodeChoice, FunctionChoice
-from codeact.server.requests.tools import CodeInterpreterTool, Tool
+from codeact.server.requests.tools import AutoContainer, CodeInterpreterTool, Tool
 
 __all__ = [
     "AskedReasoning",
@@ -158,6 +158,13 @@ class CreateRequest(CreateBody):
         return self.conversation.id if isinstance(self.conversation, ConversationId) else self.conversation
 
     @property
+    def container_file_ids(self) -> list[str]:
+        """The files that the request wants in its container, each once."""
+        containers = [tool.container for tool in self.tools or () if isinstance(tool, CodeInterpreterTool)]
+        named = [one for each in containers if isinstance(each, AutoContainer) for one in each.file_ids or ()]
+        return list(dict.fromkeys(named))
+
+    @property
     def container_id(self) -> str | None:
         """The container that the request names; None if the conversation's own is to be used."""
         named = (tool.container for tool in self.tools or () if isinstance(tool, CodeInterpreterTool))
@@ -211,6 +218,7 @@ def new_run(request: CreateRequest, caller: Caller) -> NewRun:
         previous_response_id=request.previous_response_id,
         conversation_id=request.conversation_id,
         container_id=request.container_id,
+        container_file_ids=request.container_file_ids,
         answer_id=answer_id(request.input),
         store=request.store is not False,
         generate=request.generate is not False,

@@ -13,6 +13,7 @@ __all__ = [
     "AutoContainer",
     "CodeInterpreterTool",
     "DisabledNetwork",
+    "FileIds",
     "FunctionTool",
     "MemoryLimit",
     "NoEntries",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 MemoryLimit = Literal["1g", "4g", "16g", "64g"]
+FileIds = Annotated[list[Annotated[str, Meta(max_length=100)]], Meta(max_length=50)]
 NoEntries = Annotated[list[Any], Meta(max_length=0)]
 MEMORY_MB: dict[MemoryLimit, int] = {"1g": 1024, "4g": 4096, "16g": 16_384, "64g": 65_536}
 
@@ -32,9 +34,12 @@ class DisabledNetwork(msgspec.Struct, tag="disabled", forbid_unknown_fields=True
 
 
 class AutoContainer(msgspec.Struct, tag="auto", forbid_unknown_fields=True):
-    """The conversation's own sandbox; there is no other. The operator decides its size and network."""
+    """The conversation's own sandbox; there is no other. The operator decides its size and network.
 
-    file_ids: NoEntries | None = None
+    The files of `file_ids` are written into its working directory.
+    """
+
+    file_ids: FileIds | None = None
     memory_limit: MemoryLimit | None = None
     network_policy: DisabledNetwork | None = None
     skills: NoEntries | None = None

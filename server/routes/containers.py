@@ -23,7 +23,7 @@ from codeact.server.requests.downloads import download_headers
 from codeact.server.requests.pages import PageQuery, page_of
 from codeact.server.requests.parameters import checked, read_json, read_parameters
 from codeact.server.requests.ranges import FileResponse, Source, blob_source
-from codeact.server.requests.tools import DisabledNetwork, MemoryLimit, NoEntries, check_container
+from codeact.server.requests.tools import DisabledNetwork, FileIds, MemoryLimit, NoEntries, check_container
 from codeact.server.requests.uploads import uploaded_file
 from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
@@ -46,7 +46,7 @@ class _Create(msgspec.Struct):
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     expires_after: _ExpiresAfter | None = None
-    file_ids: NoEntries | None = None
+    file_ids: FileIds | None = None
     memory_limit: MemoryLimit | None = None
     network_policy: DisabledNetwork | None = None
     skills: NoEntries | None = None
@@ -84,6 +84,8 @@ async def create(request: Request) -> Response:
         conversation = await store.create_conversation(owner=owner, metadata={"title": body.name})
         try:
             container = await services.containers.create(conversation.id, owner=owner, name=body.name)
+            for file_id in dict.fromkeys(body.file_ids or ()):
+                await _copied(file_id, container, services)
         except BaseException:
             with anyio.move_on_after(DISCARD_S, shield=True):
                 await store.purging.discard(conversation.id, owner=owner)

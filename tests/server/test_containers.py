@@ -410,3 +410,23 @@ def test_a_container_that_cannot_be_made_leaves_no_conversation_behind(
         with pytest.raises(APIStatusError, match="The engine is gone"):
             client.containers.create(name="never")
     assert conversations() == before
+
+
+def test_files_named_for_a_container_are_in_its_working_directory(
+    client: OpenAI, model_server: ModelServer, container_id: str
+) -> None:
+    ids = [client.containers.files.create(container_id, file=("numbers.csv", data)).id for data in (b"1,2", b"3,4")]
+    model_server.reply("<execute>\nprint(open('numbers.csv').read(), open('numbers (2).csv').read())\n</execute>\n")
+    model_server.reply("There.")
+    tool: Any = {"type": "code_interpreter", "container": {"type": "auto", "file_ids": [*ids, ids[0]]}}
+    answer: Any = client.responses.create(input="read them", tools=[tool]).to_dict()
+    (code,) = (item for item in answer["output"] if item["type"] == "code_interpreter_call")
+    assert code["outputs"] == [{"type": "logs", "logs": "1,2 3,4\n"}]
+    told = model_server.requests[-1].messages[0]["content"]
+    assert 'working directory: "numbers.csv", "numbers (2).csv".' in told
+    tool["container"]["file_ids"] = ["cfile_no"]
+    with pytest.raises(NotFoundError) as caught:
+        client.responses.create(input="read them", tools=[tool])
+    assert caught.value.param == "tools.container.file_ids[0]"
+    made = client.containers.create(name="with files", file_ids=ids[:1])
+    assert [file.path for file in client.containers.files.list(made.id)] == ["numbers.csv"]
