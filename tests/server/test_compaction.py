@@ -195,7 +195,9 @@ def test_a_client_that_holds_the_conversation_sends_the_compaction_back(
 ) -> None:
     *_, last = grown(client, model_server, turns=2)
     model_server.reply("A story is told.")
-    compacted = client.post("/v1/responses/compact", json={"previous_response_id": last["id"]}).json()
+    compacted = client.post(
+        "/v1/responses/compact", json={"model": "codeact", "previous_response_id": last["id"]}
+    ).json()
     assert compacted["object"] == "response.compaction"
     assert [item["type"] for item in compacted["output"]] == ["message"] * 3 + ["compaction"]
     assert compacted["usage"]["total_tokens"] > 0
@@ -219,7 +221,10 @@ def test_a_client_that_holds_the_conversation_sends_the_compaction_back(
 def test_a_compaction_that_was_not_made_here_is_refused_by_name(
     client: httpx.Client, model_server: ModelServer, sealed: str
 ) -> None:
-    body = {"input": [{"type": "compaction", "encrypted_content": sealed}, {"role": "user", "content": "hello"}]}
+    body = {
+        "model": "codeact",
+        "input": [{"type": "compaction", "encrypted_content": sealed}, {"role": "user", "content": "hello"}],
+    }
     for path in ("/v1/responses", "/v1/responses/compact"):
         refused = client.post(path, json=body)
         assert refused.status_code == 400
@@ -235,7 +240,9 @@ def test_what_was_sealed_for_reasoning_or_changed_is_no_compaction(
     client: httpx.Client, model_server: ModelServer
 ) -> None:
     model_server.reply("Short.")
-    made = client.post("/v1/responses/compact", json={"input": "Remember the number 5."}).json()["output"][-1]
+    made = client.post("/v1/responses/compact", json={"model": "codeact", "input": "Remember the number 5."}).json()[
+        "output"
+    ][-1]
     good = made["encrypted_content"]
     for sealed in (good[:-4] + "AAAA", good + "A"):
         body = {"input": [{"type": "compaction", "encrypted_content": sealed}, {"role": "user", "content": "hi"}]}
@@ -248,6 +255,7 @@ def test_what_was_sealed_for_reasoning_or_changed_is_no_compaction(
         ("/v1/responses", {"input": [{"type": "compaction_trigger"}, {"role": "user", "content": "x"}]}, "input[0]"),
         ("/v1/responses/compact", {"input": [{"type": "compaction_trigger"}]}, "input[0]"),
         ("/v1/responses/compact", {}, "input"),
+        ("/v1/responses/compact", {"input": "x"}, "model"),
         ("/v1/responses/compact", {"input": "x", "stream": True}, "stream"),
         ("/v1/responses", {"input": "x", "context_management": [{"type": "compaction"}]}, "context_management[0]"),
         (
