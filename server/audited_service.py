@@ -4,7 +4,7 @@ import math
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
-from codeact.events import FunctionCallOutput, InputMessage, Notice
+from codeact.events import FunctionCallOutput, InputMessage
 from codeact.runs.known_answers import KnownAnswers, history_of
 from codeact.runs.new_run import NewRun
 from codeact.runs.resume_points import EphemeralResponses
@@ -17,12 +17,6 @@ from codeact.server.requests.tools import check_tools
 from codeact.settings import Settings
 
 __all__ = ["AuditedService"]
-
-UNKNOWN_HISTORY = Notice(
-    "history_unknown",
-    "The history was sent without ids of items and is not known here: code runs in a new kernel, without the variables"
-    " and files of before. Send 'previous_response_id' or 'conversation', or the items with their ids.",
-)
 
 
 class AuditedService:
@@ -51,8 +45,10 @@ class AuditedService:
         check_tools(request.tools or (), self._settings)
         asked = new_run(request, caller)
         if _names_nothing(asked) and any(who == "assistant" for who, _ in history):
-            answer_id = self._answers.find(history, owner=caller.owner)
-            asked = replace(asked, answer_id=answer_id, notices=[] if answer_id is not None else [UNKNOWN_HISTORY])
+            # Another server of a shared database may have given others the same answer: words are not enough there.
+            is_alone = self._settings.mongodb_uri is None
+            answer_id = self._answers.find(history, owner=caller.owner) if is_alone else None
+            asked = replace(asked, answer_id=answer_id, is_unnamed=True)
         return await self._service.create(asked, ephemeral=ephemeral, begun=begun)
 
     async def input_tokens(self, request: CreateRequest, *, caller: Caller) -> int:

@@ -6,8 +6,6 @@ Reasoning may arrive while a message or a block of code is open. Then it is a se
 from collections.abc import Callable
 from typing import Any, Literal
 
-import msgspec
-
 from codeact import events as e
 from codeact.agent.call_items import Emit
 from codeact.ids import new_id
@@ -69,7 +67,7 @@ class ReasoningItems:
         (index, item), self._open = self._open, None
         item.status = status
         if self.seal is not None:
-            item.encrypted_content = self.seal(item) or msgspec.UNSET
+            item.encrypted_content = self.seal(item)
         for part in item.content:
             await self._emit(e.ReasoningTextDone(item_id=item.id, output_index=index, text=part.text))
             await self._emit(e.ContentPartDone(item_id=item.id, output_index=index, part=part))

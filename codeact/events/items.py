@@ -124,7 +124,7 @@ class Reasoning(msgspec.Struct, tag="reasoning", kw_only=True):
     id: str
     summary: list[Any] = []
     content: list[ReasoningTextPart] = []
-    encrypted_content: str | msgspec.UnsetType | None = msgspec.UNSET
+    encrypted_content: str | None = None
     status: Literal["in_progress", "completed", "incomplete"] = "in_progress"
     kept: KeptReasoning | None = msgspec.field(default=None, name="codeact:kept")
 

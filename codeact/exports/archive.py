@@ -143,7 +143,7 @@ def _without_sealed(item: Item | Input) -> Item | Input:
     if isinstance(item, Compaction):
         return msgspec.structs.replace(item, encrypted_content="")
     if isinstance(item, Reasoning):
-        return msgspec.structs.replace(item, encrypted_content=msgspec.UNSET)
+        return msgspec.structs.replace(item, encrypted_content=None)
     return item
 
 

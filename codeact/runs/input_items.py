@@ -42,6 +42,7 @@ __all__ = [
     "InputItem",
     "ItemReference",
     "SealedReasoning",
+    "answer_container",
     "answer_id",
     "as_messages",
     "as_text",
@@ -112,6 +113,7 @@ class CodeItem(msgspec.Struct, tag="code_interpreter_call"):
 
     code: str | None = None
     id: str | None = None
+    container_id: str | None = None
     outputs: list[LogsOutput | ImageOutput] | None = None
 
 
@@ -233,6 +235,12 @@ def answer_id(value: str | list[InputItem]) -> str | None:
         ):
             return item.id
     return None
+
+
+def answer_container(value: str | list[InputItem]) -> str | None:
+    """Returns the container of the last code that came from an earlier answer, as far as the client says."""
+    codes = [item.container_id for item in value if isinstance(item, CodeItem)] if isinstance(value, list) else []
+    return codes[-1] if codes else None
 
 
 def from_item(item: Any) -> list[Input]:

@@ -8,7 +8,13 @@ from codeact.ids import new_id
 from codeact.runs.resume_points import ResumePoint
 from codeact.workspaces.workspace import Workspace
 
-__all__ = ["kernel_notes"]
+__all__ = ["UNKNOWN_HISTORY", "kernel_notes"]
+
+UNKNOWN_HISTORY = e.Notice(
+    "history_unknown",
+    "The history was sent without ids of items and is not known here: code runs in a new kernel, without the variables"
+    " and files of before. Send 'previous_response_id' or 'conversation', or the items with their ids.",
+)
 
 
 def kernel_notes(

@@ -28,14 +28,16 @@ class NewRun:
     """A question and the options for its answer; `RunService.create` starts a run for it.
 
     The question is in `messages`. It continues `previous_response_id`, or the end of `conversation_id`, or the
-    conversation of `container_id`; otherwise, if `messages` repeat a conversation that has the item `answer_id`, it
-    uses that conversation's sandbox. `store`: whether the response is stored. With `generate` False there is no answer:
-    the server only prepares a sandbox, and `always_warm` says that this may take a sandbox from others. With `dialect`
-    None, the settings and the model's profile decide. `model_calls`: code may call models. Code can call `functions` of
-    this process in addition to the client's `tools`. With `collects_files` a stored answer cites the files that its
-    code wrote. With `encrypted_reasoning` reasoning items contain, encrypted, what their model needs back. A prompt of
-    more than `compact_threshold` tokens is compacted; with `compact_only` the conversation is only compacted, without
-    an answer.
+    conversation of `container_id`; otherwise, if `messages` repeat a conversation that has the item `answer_id` or
+    the container `answer_container_id`, it uses that conversation's sandbox. `is_unnamed`: the client has named
+    nothing of the history that it sends. The files `container_file_ids` are written into the sandbox. `store`:
+    whether the response is stored. With `generate` False there is no answer: the server only prepares a sandbox,
+    and `always_warm` says that this may take a sandbox from others. With `dialect` None, the settings and the
+    model's profile decide. `model_calls`: code may call models. Code can call `functions` of this process in
+    addition to the client's `tools`. With `collects_files` a stored answer cites the files that its code wrote.
+    With `encrypted_reasoning` reasoning items contain, encrypted, what their model needs back. A prompt of more
+    than `compact_threshold` tokens is compacted; with `compact_only` the conversation is only compacted, without an
+    answer.
     """
 
     owner: str
@@ -48,6 +50,8 @@ class NewRun:
     conversation_id: str | None = None
     container_id: str | None = None
     answer_id: str | None = None
+    answer_container_id: str | None = None
+    is_unnamed: bool = False
     container_file_ids: Sequence[str] = ()
     store: bool = True
     generate: bool = True

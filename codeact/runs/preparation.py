@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -89,7 +90,7 @@ class Preparation:
             return ResumePoint(at, workspace_id=at.conversation_id)
         if (compacted := await self._compacted()) is not None:
             return compacted
-        if new_run.answer_id is None:
+        if new_run.answer_id is None and new_run.answer_container_id is None:
             return await self._find_pending_call() or ResumePoint()
         pending, resent = await concurrently(self._find_pending_call, self._find_resent)
         return pending or resent
@@ -107,8 +108,11 @@ class Preparation:
 
     async def _find_resent(self) -> ResumePoint:
         """If the client resends a complete history that we produced, ignores our stored copy but keeps that sandbox."""
-        item_id = self._new_run.answer_id
-        found = None if item_id is None else await self._store.threads.of_item(item_id, owner=self._owner)
+        item_id, container_id, threads = self._new_run.answer_id, self._new_run.answer_container_id, self._store.threads
+        found = None if item_id is None else await threads.of_item(item_id, owner=self._owner)
+        if found is None and container_id is not None:
+            with suppress(NotFound):
+                _, found = await threads.of_container(container_id, owner=self._owner)
         return ResumePoint() if found is None else ResumePoint(found, workspace_id=found.conversation_id, resent=True)
 
     async def _find_pending_call(self) -> ResumePoint | None:

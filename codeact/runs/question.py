@@ -25,7 +25,7 @@ from codeact.runs.admission import Admission, check_concurrency
 from codeact.runs.code_models import CodeModels
 from codeact.runs.container_files import container_files, names_for_model
 from codeact.runs.disk_floor import DiskFloor
-from codeact.runs.kernel_notes import kernel_notes
+from codeact.runs.kernel_notes import UNKNOWN_HISTORY, kernel_notes
 from codeact.runs.manager import RunManager
 from codeact.runs.media import Get, inline_media, input_files, shown_image
 from codeact.runs.model_parameters import for_model
@@ -196,7 +196,7 @@ class Question:
         store: RunStore,
     ) -> tuple[Context, AgentOptions]:
         """Reads what the answer needs besides the question, after `response.created` was sent."""
-        is_up_to_date = len(run.response.notices) > len(self._new_run.notices) or not run.is_queued
+        is_up_to_date = not run.is_queued or any(each.code == "kernel_replaced" for each in run.response.notices)
         late_notes = [] if is_up_to_date else kernel_notes(run.response, code, workspace, resume_point)
         stored_id = None if run.conversation_id.startswith(UNSTORED) else run.conversation_id
         seals = await seals_for(self._new_run, store, conversation_id=stored_id)
@@ -209,6 +209,7 @@ class Question:
 
     def _response(self, resume_point: ResumePoint, workspace_id: str, model: Model) -> e.Response:
         new_run = self._new_run
+        unknown = new_run.is_unnamed and resume_point.workspace_id is None
         return e.Response(
             id=self._response_id
             or new_id("resp", after=resume_point.at.last_response_id or resume_point.previous_response_id),
@@ -225,7 +226,7 @@ class Question:
             top_p=1.0 if new_run.top_p is None else new_run.top_p,
             presence_penalty=new_run.presence_penalty or 0.0,
             frequency_penalty=new_run.frequency_penalty or 0.0,
-            notices=list(new_run.notices),
+            notices=[*new_run.notices, *([UNKNOWN_HISTORY] if unknown else [])],
             text=new_run.text,
             reasoning=new_run.reasoning,
             tool_choice=new_run.tool_choice,

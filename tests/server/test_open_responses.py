@@ -18,7 +18,7 @@ from tests.server.conftest import Running
 ENDS = ("response.completed", "response.incomplete", "response.failed")
 NEVER_NULL = {
     "message": ("phase", "status", "role", "content"),
-    "reasoning": ("encrypted_content", "summary"),
+    "reasoning": ("summary",),
     "function_call": ("call_id", "name", "arguments", "status"),
 }
 TOOL = {"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {}}}

@@ -25,8 +25,8 @@ def ask(client: httpx.Client, items: list[dict[str, Any]]) -> dict[str, Any]:
     return answer
 
 
-def without_ids(response: dict[str, Any]) -> list[dict[str, Any]]:
-    kept = ("type", "role", "content", "code", "outputs")
+def without_ids(response: dict[str, Any], *more: str) -> list[dict[str, Any]]:
+    kept = ("type", "role", "content", "code", "outputs", *more)
     return [{name: value for name, value in item.items() if name in kept} for item in response["output"]]
 
 
@@ -34,7 +34,7 @@ def user(text: str) -> dict[str, Any]:
     return {"role": "user", "content": text}
 
 
-@pytest.mark.parametrize("form", ["items", "output_text"])
+@pytest.mark.parametrize("form", ["items", "items of a container", "output_text"])
 def test_a_known_history_keeps_its_kernel(client: httpx.Client, model_server: ModelServer, form: str) -> None:
     for reply in (
         f"I set.\n<execute>\nx = '{form}'\n</execute>\n",
@@ -46,7 +46,9 @@ def test_a_known_history_keeps_its_kernel(client: httpx.Client, model_server: Mo
     question = [user(f"set x to {form}")]
     first = ask(client, question)
     text = {"role": "assistant", "content": "I set.\n\nIt is set."}
-    history = without_ids(first) if form == "items" else [text]
+    history = [text] if form == "output_text" else without_ids(first, "container_id" if "container" in form else "")
+    if "container" in form:
+        history[0]["content"] = "Other words."
     second = ask(client, [*question, *history, user("what is x?")])
     (code,) = (item for item in second["output"] if item["type"] == "code_interpreter_call")
     assert code["outputs"] == [{"type": "logs", "logs": f"{form}\n"}]
