@@ -96,7 +96,7 @@ async def stream(ready, go):
         await go.wait()
         began = time.monotonic()
         asyncio.get_running_loop().call_later(within_s, asyncio.current_task().cancel)
-        await socket.send(json.dumps({"type": "response.create", "input": "Say much."}))
+        await socket.send(json.dumps({"type": "response.create", "input": "Say much.", "include": ["codeact:events"]}))
         expected = 0
         async for frame in socket:
             frame = frame.encode() if isinstance(frame, str) else frame

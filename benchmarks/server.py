@@ -140,7 +140,8 @@ async def client():
     late = []
     async with websockets.connect(url, max_size=None, compression=None) as socket:
         began = time.time()
-        await socket.send(json.dumps({"type": "codeact:response.resume", "response_id": response_id}))
+        resume = {"type": "codeact:response.resume", "response_id": response_id, "include": ["codeact:events"]}
+        await socket.send(json.dumps(resume))
         frames = 0
         while True:
             frame = await socket.recv(decode=False)
