@@ -38,7 +38,11 @@ else:
 """
 
 
-class Stream(msgspec.Struct, frozen=True, tag="stream", tag_field="output_type", omit_defaults=True):
+# `gc=False`: outputs hold no references to each other. A block can make hundreds of thousands of them, and the garbage
+# collector would stop the event loop to look at each.
+
+
+class Stream(msgspec.Struct, frozen=True, tag="stream", tag_field="output_type", omit_defaults=True, gc=False):
     """Text written to stdout or stderr, with its ANSI codes and carriage returns.
 
     `execution_count` is set only on live text that a thread of an earlier execution wrote; it names that execution.
@@ -49,7 +53,9 @@ class Stream(msgspec.Struct, frozen=True, tag="stream", tag_field="output_type",
     execution_count: int | None = None
 
 
-class DisplayData(msgspec.Struct, frozen=True, tag="display_data", tag_field="output_type", omit_defaults=True):
+class DisplayData(
+    msgspec.Struct, frozen=True, tag="display_data", tag_field="output_type", omit_defaults=True, gc=False
+):
     """A rich value shown by `display()`; `display_id` names it for later updates."""
 
     data: MimeBundle
@@ -60,7 +66,9 @@ class DisplayData(msgspec.Struct, frozen=True, tag="display_data", tag_field="ou
         _read_texts(self.data)
 
 
-class ExecuteResult(msgspec.Struct, frozen=True, tag="execute_result", tag_field="output_type", omit_defaults=True):
+class ExecuteResult(
+    msgspec.Struct, frozen=True, tag="execute_result", tag_field="output_type", omit_defaults=True, gc=False
+):
     """The value of the last expression, in each MIME type that the value's class can render."""
 
     data: MimeBundle
@@ -71,7 +79,7 @@ class ExecuteResult(msgspec.Struct, frozen=True, tag="execute_result", tag_field
         _read_texts(self.data)
 
 
-class Error(msgspec.Struct, frozen=True, tag="error", tag_field="output_type"):
+class Error(msgspec.Struct, frozen=True, tag="error", tag_field="output_type", gc=False):
     """An exception that the code raised. It is data; this package does not raise it."""
 
     ename: str
@@ -80,7 +88,7 @@ class Error(msgspec.Struct, frozen=True, tag="error", tag_field="output_type"):
 
 
 class UpdateDisplayData(
-    msgspec.Struct, frozen=True, tag="update_display_data", tag_field="output_type", omit_defaults=True
+    msgspec.Struct, frozen=True, tag="update_display_data", tag_field="output_type", omit_defaults=True, gc=False
 ):
     """Replaces the content of the earlier `DisplayData` with the same `display_id`."""
 
@@ -92,7 +100,7 @@ class UpdateDisplayData(
         _read_texts(self.data)
 
 
-class ClearOutput(msgspec.Struct, frozen=True, tag="clear_output", tag_field="output_type"):
+class ClearOutput(msgspec.Struct, frozen=True, tag="clear_output", tag_field="output_type", gc=False):
     """Removes all earlier outputs; with `wait`, only when the next output arrives."""
 
     wait: bool = False

@@ -27,7 +27,7 @@ from codeact.server.auth.auth import check_exposure
 from codeact.server.banner import announce
 from codeact.server.http import BoundedWebSocketProtocol, http_protocol
 from codeact.server.last_resort import LastResort
-from codeact.server.memory import give_memory_back
+from codeact.server.memory import give_memory_back, keep_startup_objects
 from codeact.server.pending_connections import PendingConnections
 from codeact.server.services import Services
 from codeact.settings import Settings
@@ -145,7 +145,12 @@ def serve(settings: Settings) -> None:
     host, port = listener.getsockname()[:2]
     is_this_machine = host == "127.0.0.1" or ipaddress.ip_address(host).is_unspecified
     address = f"http://{'localhost' if is_this_machine else f'[{host}]' if ':' in host else host}:{port}"
-    app = create_app(settings, on_start=partial(announce, console=Console(), address=address, started=started))
+
+    async def on_start(services: Services) -> None:
+        await announce(services, console=Console(), address=address, started=started)
+        keep_startup_objects()
+
+    app = create_app(settings, on_start=on_start)
     # uvicorn raises the signal that stopped it again when it has ended; ignore it, the stop was orderly.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: None)

@@ -2,6 +2,7 @@
 
 import io
 import ipaddress
+import json
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -111,6 +112,9 @@ def said(n: int) -> list[InputMessage]:
     return [InputMessage(id="", role="user", content=[{"type": "input_text", "text": "x" * 1_000}])] * n
 
 
+ALIKE = 2**61 - 1
+"""The multiples of this number have the same hash."""
+
 TABLE: dict[str, tuple[Reader, Inputs]] = {
     "sandbox_pool.kernel.session.Session": (
         refusing(received),
@@ -134,7 +138,12 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     ),
     "codeact.tools.values.decoded": (
         refusing(decoded),
-        {**contents("", ""), "decimals": lambda n: f'{{"$codeact":"Decimal","value":"{"9" * n}"}}'},
+        {
+            **contents("", ""),
+            "decimals": lambda n: f'{{"$codeact":"Decimal","value":"{"9" * n}"}}',
+            "hashes in sets": lambda n: json.dumps({"$codeact": "set", "value": [k * ALIKE for k in range(n)]}),
+            "hashes in keys": lambda n: json.dumps({"$codeact": "dict", "value": [[k * ALIKE, 0] for k in range(n)]}),
+        },
     ),
     "codeact.tools.values.json_only": (refusing(json_only), contents("", "")),
     "codeact.disclosure.Disclosure": (lambda text: (KNOWN.scrub(text), KNOWN.without_secrets(text)), TEXTS),

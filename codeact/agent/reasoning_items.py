@@ -48,9 +48,9 @@ class ReasoningItems:
     async def keep(self, fields: dict[str, Any], *, model: str) -> None:
         """Stores the provider's own fields in the open item, or in a new one without text. See `KeptReasoning`.
 
-        A field with the value None is only the provider's name for the text of the reasoning.
+        What neither an event nor a document can hold is left out. A field with the value None is only the provider's name for the text of the reasoning.
         """
-        data = {name: value for name, value in fields.items() if value is not None}
+        data = {name: value for name, value in fields.items() if value is not None and _can_be_stored({name: value})}
         named = next((name for name, value in fields.items() if value is None), None)
         if self._open is None:
             if not data:
@@ -101,3 +101,16 @@ class ReasoningItems:
         part = e.ReasoningTextPart(text="")
         item.content.append(part)
         await self._emit(e.ContentPartAdded(item_id=item.id, output_index=index, part=part))
+
+
+def _can_be_stored(value: Any) -> bool:
+    """Whether it is in UTF-8 without halves of characters, its integers have 64 bits, and its names have no zero."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    if isinstance(value, list):
+        return all(map(_can_be_stored, value))
+    if isinstance(value, dict):
+        return all("\0" not in name and _can_be_stored(name) and _can_be_stored(each) for name, each in value.items())
+    return True

@@ -25,8 +25,11 @@ __all__ = [
 ]
 
 
-class NumberedEvent(msgspec.Struct, kw_only=True):
-    """Base of all events. The run's event log sets `sequence_number`."""
+class NumberedEvent(msgspec.Struct, kw_only=True, gc=False):
+    """Base of all events. The run's event log sets `sequence_number`.
+
+    The garbage collector need not look at events, which are never part of a cycle: a log holds very many.
+    """
 
     sequence_number: int = 0
 

@@ -11,6 +11,7 @@ import datetime
 import decimal
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,12 +32,31 @@ INSTEAD = {
     "NaTType": "return None",
     "NAType": "return None",
 }
+MOST_ALIKE = 10
+"""Values of one set, or keys of one dictionary, that may have the same hash."""
+
+
+def _spread(values: list[Any]) -> list[Any]:
+    """The values, unless many have the same hash: filling a set with them would take a time that is quadratic.
+
+    Numbers with the same hash are easy to write, such as the multiples of 2**61 - 1. Raises `ValueError`.
+    """
+    alike = Counter(map(hash, values))
+    if alike and max(alike.values()) > MOST_ALIKE:
+        raise ValueError(f"over {MOST_ALIKE} values of a set, or keys of a dictionary, have the same hash")
+    return values
+
+
+def _dict(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    return dict(zip(_spread([key for key, _ in pairs]), [value for _, value in pairs], strict=True))
+
+
 MADE: Mapping[str, Callable[[Any], Any]] = {
     "float": float,
     "tuple": tuple,
-    "set": set,
-    "frozenset": frozenset,
-    "dict": dict,
+    "set": lambda values: set(_spread(values)),
+    "frozenset": lambda values: frozenset(_spread(values)),
+    "dict": _dict,
     "bytes": base64.b64decode,
     "datetime": datetime.datetime.fromisoformat,
     "date": datetime.date.fromisoformat,

@@ -1,9 +1,15 @@
-"""Memory that a large input took goes back to the system when it is free."""
+"""Memory that a large input took goes back to the system, and much of it costs no time of the garbage collector."""
 
+import gc
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
+
+from codeact import events as e
+from codeact.server.memory import keep_startup_objects
+from sandbox_pool.outputs import Output, Stream
 
 CODE = """
 import psutil, sys
@@ -35,3 +41,21 @@ def test_what_large_blocks_took_is_given_back() -> None:
     if left == "unknown":
         pytest.skip("the C library has no mallopt")
     assert int(left) <= 6
+
+
+def test_what_code_shows_is_nothing_to_look_at_for_the_garbage_collector() -> None:
+    """A block can make hundreds of thousands of outputs, and an event of each."""
+    shown = Stream("stdout", "x")
+    assert not gc.is_tracked(shown)
+    assert not gc.is_tracked(e.CodeOutput(item_id="ci_1", output_index=0, output=shown))
+    kinds = [*get_args(Output), *get_args(e.Event)]
+    assert [kind for kind in kinds if kind.__struct_config__.gc] == []
+
+
+def test_what_a_server_has_when_it_has_started_is_not_looked_at_again() -> None:
+    try:
+        keep_startup_objects()
+        assert gc.get_freeze_count() > 10_000
+        assert len(gc.get_objects()) < 1_000
+    finally:
+        gc.unfreeze()

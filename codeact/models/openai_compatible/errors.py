@@ -1,5 +1,6 @@
 """Maps HTTP statuses and aiohttp's exceptions to our errors."""
 
+import json
 from contextlib import suppress
 from html.parser import HTMLParser
 from typing import Any
@@ -76,7 +77,15 @@ class Refused(Exception):
         code = error.get("code") or error.get("status") if isinstance(error, dict) else None
         if isinstance(code, str) and code.isdecimal() and len(code) == 3:
             code = int(code)
-        return cls(code if isinstance(code, int) and 400 <= code < 600 else 400, msgspec.json.encode({"error": error}))
+        return cls(code if isinstance(code, int) and 400 <= code < 600 else 400, body_of(error))
+
+
+def body_of(error: Any) -> bytes:
+    """The body that an HTTP answer with this error would have. Any value that JSON text can hold is possible."""
+    try:
+        return msgspec.json.encode({"error": error})
+    except (ValueError, OverflowError):  # Half a character, or a number of over 64 bits.
+        return json.dumps({"error": error}).encode()
 
 
 def failure(exception: Exception, endpoint: Endpoint) -> Failure:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from codeact.model import Usage
-from codeact.models.openai_compatible.errors import Refused
+from codeact.models.openai_compatible.errors import Refused, body_of
 from codeact.models.shared.chunks import LENIENT_BYTES
 from sandbox_pool import json_size
 
@@ -55,7 +55,7 @@ def refused_by(event: dict[str, Any]) -> Refused:
         return refused(error)
     names = {str(name).lower(): value for name, value in headers.items()} if isinstance(headers, dict) else {}
     after = names.get("retry-after")
-    return Refused(status, msgspec.json.encode({"error": error}), after if isinstance(after, str) else None)
+    return Refused(status, body_of(error), after if isinstance(after, str) else None)
 
 
 def refused(error: Any) -> Refused:
@@ -64,7 +64,7 @@ def refused(error: Any) -> Refused:
     status = _STATUSES.get(code, 400) if isinstance(code, str) else 400
     if code is None and error.get("type") == "server_error":
         status = 500
-    return Refused(status, msgspec.json.encode({"error": error})) if status != 400 else Refused.of_event(error)
+    return Refused(status, body_of(error)) if status != 400 else Refused.of_event(error)
 
 
 def text_of(message: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ Fields that are not needed are ignored. A server may omit deltas and send whole 
 end. Items of a kind that has not appeared before are then taken from there.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -38,13 +38,13 @@ _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 
 @dataclass(slots=True)
 class _Item:
-    """One item of the output. `sent` counts the characters that were passed on."""
+    """One item of the output. `sent` counts the characters that were passed on; `part` is the latest of its summary."""
 
     kind: str
     call: int = -1
     sent: int = 0
     done: bool = False
-    parts: set[int] = field(default_factory=set)
+    part: int | None = None
 
 
 class ResponsesReading:
@@ -142,7 +142,7 @@ class ResponsesReading:
         announced = event.get("item")
         if not isinstance(announced, dict):
             return []
-        item = self._item(event, str(announced.get("type")))
+        item = self._item(event, _kind(announced))
         if item.kind in _CALLS:
             return self._begin_call(item, announced)
         if item.kind == "message":
@@ -154,7 +154,7 @@ class ResponsesReading:
         given = event.get("item")
         if not isinstance(given, dict):
             return []
-        kind = str(given.get("type"))
+        kind = _kind(given)
         item = self._item(event, kind)
         if item.done:
             return []
@@ -201,10 +201,10 @@ class ResponsesReading:
         delta, part = event.get("delta"), event.get("summary_index")
         if not isinstance(delta, str) or not delta:
             return []
-        if isinstance(part, int) and part not in item.parts:
-            if item.parts:
+        if isinstance(part, int) and part != item.part:
+            if item.part is not None:
                 delta = f"\n\n{delta}"
-            item.parts.add(part)
+            item.part = part
         item.sent += len(delta)
         return self._reading.read(Chunk([ReasoningDelta(delta)]))
 
@@ -215,7 +215,10 @@ class ResponsesReading:
             events = self._reading.read(Chunk([ReasoningDelta(text)]))
         opaque = {name: value for name, value in given.items() if name != "status" and value is not None}
         if may_go_back(opaque):
-            self._reasoning_chars += len(msgspec.json.encode(opaque))
+            try:
+                self._reasoning_chars += len(msgspec.json.encode(opaque))
+            except (ValueError, OverflowError):  # No request can hold it, for example half a character.
+                return events
             if self._reasoning_chars <= MAX_REASONING_CHARS:
                 self._thoughts.append(opaque)
         return events
@@ -239,7 +242,7 @@ class ResponsesReading:
         output = response.get("output")
         came = {item.kind for item in self._items.values() if item.sent or item.done}
         for index, item in enumerate(output[:MAX_ITEMS] if isinstance(output, list) else ()):
-            if isinstance(item, dict) and item.get("type") not in came:
+            if isinstance(item, dict) and _kind(item) not in came:
                 events += self._done({"output_index": index, "item": item})
         details = response.get("incomplete_details")
         reason = details.get("reason") if isinstance(details, dict) else None
@@ -248,6 +251,12 @@ class ResponsesReading:
         else:
             finish = "cancelled" if status == "cancelled" else "stop"
         return [*events, *self._reading.read(Chunk(finish_reason=finish))]
+
+
+def _kind(item: dict[str, Any]) -> str:
+    """The type of an item; empty if it has none."""
+    kind = item.get("type")
+    return kind[:ID_CHARS] if isinstance(kind, str) else ""
 
 
 def _place(event: dict[str, Any]) -> int | str:

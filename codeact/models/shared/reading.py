@@ -81,7 +81,7 @@ class Reading:
     def __init__(self) -> None:
         self.finished = False
         self.usage: Usage | None = None
-        self._halves = {TextDelta: "", ReasoningDelta: ""}
+        self._halves = {TextDelta: "", ReasoningDelta: "", ToolCallDelta: ""}
         self._calls: dict[int, _Call] = {}
         self._arguments_chars = 0
         self._kept = ReasoningFields()
@@ -127,7 +127,7 @@ class Reading:
         fields = self._kept.take()
         return [] if fields is None else [ReasoningKept(fields)]
 
-    def _joined(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> str:
+    def _joined(self, kind: type[TextDelta | ReasoningDelta | ToolCallDelta], text: str) -> str:
         """Joins surrogate halves.
 
         JSON may escape a character as two halves, and a server may split them across chunks.
@@ -135,8 +135,7 @@ class Reading:
         text = self._halves[kind] + text
         half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
         self._halves[kind] = half
-        text = text.removesuffix(half)
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return _whole(text.removesuffix(half))
 
     def _add(self, part: Call) -> list[ModelEvent]:
         function = part.function
@@ -146,12 +145,12 @@ class Reading:
         if at not in self._calls and len(self._calls) >= MAX_CALLS:
             return []
         call = self._calls.setdefault(at, _Call())
-        call.name = call.name or (function.name or "")[:NAME_CHARS]
-        call.call_id = call.call_id or (part.id or "")[:ID_CHARS]
+        call.name = call.name or _whole((function.name or "")[:NAME_CHARS])
+        call.call_id = call.call_id or _whole((part.id or "")[:ID_CHARS])
         piece = ""
         if function.arguments and self._arguments_chars < MAX_ARGUMENTS_CHARS:
             self._arguments_chars += len(function.arguments)
-            piece = function.arguments
+            piece = self._joined(ToolCallDelta, function.arguments)
             call.pieces.append(piece)
         return [ToolCallDelta(at, piece, call.name, call.call_id)]
 
@@ -159,3 +158,8 @@ class Reading:
         """The index for a piece without one: a name begins a new call, anything else continues the last one."""
         last = max(self._calls, default=-1)
         return last + 1 if name or last < 0 else last
+
+
+def _whole(text: str) -> str:
+    """The text with a replacement character for each half of a character that stands alone."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

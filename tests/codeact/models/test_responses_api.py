@@ -4,6 +4,7 @@
 """
 
 import json
+import pickle
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -34,6 +35,8 @@ from codeact.models.responses_api.client import ResponsesModel
 from codeact.models.responses_api.reading import MAX_ITEMS, ResponsesReading
 from codeact.models.responses_api.request import AS_IT_IS, input_items
 from codeact.models.shared.chat_messages import ITEMS, as_chat
+from codeact.models.shared.chunks import Call, Called, Chunk
+from codeact.models.shared.reading import Reading
 from codeact.settings import Settings
 from tests.model_server import CallPiece, Kept, ModelServer, Thought
 
@@ -307,6 +310,44 @@ def test_an_odd_event_is_no_wrong_answer(event: Any) -> None:
             read(event)  # type: ignore[arg-type]
     else:
         assert read(event, completed([message("a")])) == [TextDelta("a"), Finish("stop")]
+
+
+HALF, LARGE = "\ud800", 10**30
+
+
+@pytest.mark.parametrize("odd", [{"type": {}}, {"type": []}, {"type": HALF}, {"type": "reasoning", "summary": LARGE}])
+def test_an_odd_item_is_no_wrong_answer(odd: Any) -> None:
+    begun = {"type": "response.output_item.added", "output_index": 1, "item": odd}
+    assert read(begun, completed([odd, message("a")])) == [TextDelta("a"), Finish("stop")]
+
+
+@pytest.mark.parametrize("odd", [HALF, LARGE, [HALF], {"message": HALF, "type": "server_error"}])
+def test_an_error_of_any_value_is_an_error(odd: Any) -> None:
+    with pytest.raises(Refused):
+        read({"type": "error", "error": {"code": "slow_down", "message": odd}})
+    with pytest.raises(Refused):
+        read({"type": "error", "message": odd})
+
+
+def test_reasoning_that_no_request_can_hold_does_not_go_back() -> None:
+    thought = {"type": "reasoning", "encrypted_content": "sealed", "id": HALF}
+    assert read(completed([thought, message("a")])) == [TextDelta("a"), Finish("stop")]
+
+
+def test_the_type_of_an_item_takes_no_more_memory_than_a_type() -> None:
+    reading = ResponsesReading()
+    for number in range(MAX_ITEMS):
+        item = {"type": f"{number}" * 100_000}
+        reading.event(json.dumps({"type": "response.output_item.added", "item": item}).encode())
+    assert len(pickle.dumps(reading)) < 500_000
+
+
+def test_halves_of_characters_in_a_call_are_joined_or_replaced() -> None:
+    reading = Reading()
+    whole = Call(0, Called("python" + HALF, "a\ud83d"), "call" + HALF)
+    events = [*reading.read(Chunk(calls=[whole])), *reading.read(Chunk(calls=[Call(0, Called(None, "\ude00b"))]))]
+    assert [event.arguments for event in events if isinstance(event, ToolCallDelta)] == ["a", "😀b"]
+    assert reading.end() == [ToolCall("python\ufffd", "a😀b", "call\ufffd", 0)]
 
 
 def test_the_items_of_one_response_have_a_number() -> None:

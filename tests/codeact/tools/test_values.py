@@ -106,3 +106,13 @@ def test_a_forged_value_is_an_error_in_words(text: str) -> None:
 
     with pytest.raises(FunctionError):
         Function("f", "", {}, answer=answer).arguments(f'{{"a": {text}}}')
+
+
+@pytest.mark.parametrize("kind", ["set", "frozenset", "dict"])
+def test_values_that_are_made_to_have_the_same_hash_are_refused(kind: str) -> None:
+    alike = [number * (2**61 - 1) for number in range(40_000)]
+    forged = {"$codeact": kind, "value": [[number, 0] for number in alike] if kind == "dict" else alike}
+    with pytest.raises(ValueError, match="the same hash"):
+        decoded(json.dumps(forged))
+    ordinary = {-1, -2, 0, 0.5, 2**61 - 1, True, None, "text", (1, 2), frozenset([1])}
+    assert decoded(json.dumps(encoded(ordinary))) == ordinary
