@@ -48,7 +48,8 @@ class ReasoningItems:
     async def keep(self, fields: dict[str, Any], *, model: str) -> None:
         """Stores the provider's own fields in the open item, or in a new one without text. See `KeptReasoning`.
 
-        What neither an event nor a document can hold is left out. A field with the value None is only the provider's name for the text of the reasoning.
+        What neither an event nor a document can hold is left out. A field with the value None is only the provider's
+        name for the text of the reasoning.
         """
         data = {name: value for name, value in fields.items() if value is not None and _can_be_stored({name: value})}
         named = next((name for name, value in fields.items() if value is None), None)
