@@ -16,6 +16,7 @@ from codeact.cli.terminal import Renderer
 from codeact.context.compaction import compacted, kept_ids
 from codeact.context.compaction_text import compaction_text, earlier_of
 from codeact.context.facts import facts
+from codeact.context.tokens import estimated_tokens
 from codeact.context.window import fit
 from codeact.dialect.foreign_calls import code_of, code_of_call
 from codeact.dialect.history import rendered
@@ -40,7 +41,7 @@ from codeact.settings import Settings
 from codeact.store.search.query import Cursor, HistoryQuery, terms
 from codeact.tools.values import decoded, json_only
 from sandbox_pool.clues import Clue
-from sandbox_pool.inventory import HeldFile, HeldFunction, HeldVariable, Inventory
+from sandbox_pool.inventory import HeldFile, HeldFunction, HeldVariable, Inventory, to_inventory
 from sandbox_pool.kernel.messages import to_packages
 from sandbox_pool.kernel.session import DELIMITER, Message, Session
 from sandbox_pool.outputs import Stream
@@ -195,8 +196,13 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     ),
     "codeact.context.window.fit": (
         lambda given: fit(given, room_chars=5_000),
-        {"messages": lambda n: [ChatMessage("user", "x" * 100)] * n},
+        {
+            "messages": lambda n: [ChatMessage("user", "x" * 100)] * n,
+            "images": lambda n: [ChatMessage("user", [{"type": "image_url", "image_url": {"url": "blob:x"}}] * n)],
+        },
     ),
+    "sandbox_pool.inventory.to_inventory": (refusing(to_inventory), contents('{"variables":', "}")),
+    "codeact.context.tokens.estimated_tokens": (estimated_tokens, TEXTS),
     "codeact.file_names.normal": (refusing(normal), TEXTS),
     "codeact.file_names.called": (called, TEXTS),
     "codeact.file_names.distinct": (
