@@ -228,7 +228,7 @@ def input_files(items: Sequence[Input | Item], *, get: Get) -> list[StagedFile]:
 
 
 async def content_of(sha256: str, get: Get) -> bytes:
-    """The content of a blob. Raises `NotFound`."""
+    """Returns the content of a blob. Raises `NotFound`."""
     return (await get(sha256)).data
 
 
