@@ -32,6 +32,8 @@ from codeact.models.openai_compatible import errors as openai_errors
 from codeact.models.shared import chunks, fallbacks
 from codeact.models.shared import errors as model_errors
 from codeact.models.shared.too_long import is_too_long
+from codeact.runs.input_items import MessageItem
+from codeact.runs.known_answers import history_of
 from codeact.server.auth import auth, origin_check
 from codeact.server.auth.audit_log import network_of
 from codeact.server.auth.proxies import client_address
@@ -117,6 +119,14 @@ ALIKE = 2**61 - 1
 """The multiples of this number have the same hash."""
 
 TABLE: dict[str, tuple[Reader, Inputs]] = {
+    "codeact.runs.known_answers.history_of": (
+        lambda kinds: history_of([MessageItem(role, "x y " * 50) for role in kinds]),
+        {
+            "one role": lambda n: ["user"] * n,
+            "answers": lambda n: ["assistant"] * n,
+            "turns": lambda n: ["user", "assistant"] * n,
+        },
+    ),
     "sandbox_pool.kernel.session.Session": (
         refusing(received),
         {
