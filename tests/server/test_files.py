@@ -148,3 +148,20 @@ def test_an_upload_that_takes_too_long_is_ended(keyed: Running, monkeypatch: pyt
     monkeypatch.setattr(routes, "UPLOAD_TIMEOUT_S", 0.0)
     answer = upload(keyed)
     assert (answer.status_code, answer.json()["error"]["code"]) == (408, "upload_timeout")
+
+
+def test_uploaded_files_are_put_into_a_container(keyed: Running, model_server: ModelServer) -> None:
+    model_server.reset()
+    model_server.reply("<execute>\nprint(open('/mnt/data/a.txt').read())\n</execute>\n")
+    model_server.reply("There.")
+    file_id = upload(keyed, content=b"from an upload").json()["id"]
+    container: Any = {"type": "auto", "file_ids": [file_id]}
+    with official(keyed) as ai:
+        answer: Any = ai.responses.create(
+            input="read it", tools=[{"type": "code_interpreter", "container": container}]
+        ).to_dict()
+        (code,) = (item for item in answer["output"] if item["type"] == "code_interpreter_call")
+        assert code["outputs"] == [{"type": "logs", "logs": "from an upload\n"}]
+    with official(keyed, "files-b") as other, pytest.raises(openai.NotFoundError) as caught:
+        other.responses.create(input="x", tools=[{"type": "code_interpreter", "container": container}])
+    assert caught.value.param == "tools.container.file_ids[0]"
