@@ -152,7 +152,7 @@ def test_an_upload_that_takes_too_long_is_ended(keyed: Running, monkeypatch: pyt
 
 def test_uploaded_files_are_put_into_a_container(keyed: Running, model_server: ModelServer) -> None:
     model_server.reset()
-    model_server.reply("<execute>\nprint(open('/mnt/data/a.txt').read())\n</execute>\n")
+    model_server.reply("<execute>\nprint(open('a.txt').read())\n</execute>\n")
     model_server.reply("There.")
     file_id = upload(keyed, content=b"from an upload").json()["id"]
     container: Any = {"type": "auto", "file_ids": [file_id]}
