@@ -30,7 +30,7 @@ from codeact.models.openai_compatible.client import DirectModel
 
 __all__ = ["measure"]
 
-TOKENS, ROUNDS = 5_000, 5
+TOKENS, ROUNDS = 2_000, 3
 MESSAGES = [ChatMessage("user", "Go.")]
 Reader = Callable[[], Awaitable[None]]
 

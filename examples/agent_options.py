@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from codeact import Agent, AsyncAgent, Pool
+from codeact import Agent, AsyncAgent, Pool, events
 from codeact.model import Sampling
 from codeact.store.memory import MemoryStore
 from sandbox_pool.spec import Limits
@@ -56,14 +56,14 @@ async def many() -> None:
 
         async def ask(number: int) -> str:
             async with AsyncAgent(model, pool=pool, store=store) as agent:
-                return (await agent.run(f"Question {number}")).answer
+                return (await agent.run(f"Question {number}?")).answer
 
         answers = await asyncio.gather(*(ask(number) for number in range(100)))
-        print(len(answers), len(set(answers)))
+        print(len(answers), "answers")
 
         async with AsyncAgent(model, pool=pool) as agent:
             async for event in agent.stream("And in pieces?"):
-                if event.type == "response.output_text.delta":
+                if isinstance(event, events.OutputTextDelta):
                     print(event.delta)
 
 
