@@ -5,14 +5,16 @@ from contextlib import ExitStack
 from functools import partial
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from codeact import events as e
 from codeact.api.async_agent import AsyncAgent
 from codeact.api.blocking import call
-from codeact.api.question import Question
+from codeact.api.images import Images
+from codeact.api.local_files import Paths
+from codeact.api.output import Output
 from codeact.api.result import Result
 from codeact.model import Model
 
@@ -66,16 +68,33 @@ class Agent:
         """Like `AsyncAgent.conversation`."""
         return self._agent.conversation
 
-    def run(self, task: str, **question: Unpack[Question]) -> Result:
+    def run(
+        self,
+        task: str,
+        *,
+        files: Paths = (),
+        images: Images = (),
+        timeout: float | None = None,
+        output: Output | None = None,
+    ) -> Result:
         """Like `AsyncAgent.run`."""
-        result = call(self._entered(), partial(self._agent.run, task, **question))
+        ask = partial(self._agent.run, task, files=files, images=images, timeout=timeout, output=output)
+        result = call(self._entered(), ask)
         result.portal = self._portal
         return result
 
-    def stream(self, task: str, **question: Unpack[Question]) -> Iterator[e.Event]:
+    def stream(
+        self,
+        task: str,
+        *,
+        files: Paths = (),
+        images: Images = (),
+        timeout: float | None = None,
+        output: Output | None = None,
+    ) -> Iterator[e.Event]:
         """Like `AsyncAgent.stream`."""
         portal = self._entered()
-        events = self._agent.stream(task, **question)
+        events = self._agent.stream(task, files=files, images=images, timeout=timeout, output=output)
         try:
             while True:
                 try:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
         OwnerLimits,
         Share,
         StoredResponse,
-        UploadedFile,
     )
     from codeact.store.repositories.history import History, Page
     from codeact.store.search.query import HistoryQuery
@@ -44,7 +43,6 @@ __all__ = [
     "Share",
     "Store",
     "StoredResponse",
-    "UploadedFile",
     "describe",
     "embedded_mongod",
     "offload",
@@ -66,7 +64,6 @@ _MODULES = {
     "Share": "records",
     "Store": "store",
     "StoredResponse": "records",
-    "UploadedFile": "records",
     "describe": "database.uri",
     "embedded_mongod": "database.embedded",
     "offload": "blobs",

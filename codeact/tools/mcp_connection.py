@@ -6,7 +6,7 @@ Transports: stdio and streamable HTTP, whose answers are JSON or server-sent eve
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, Self
+from typing import Any
 
 import anyio
 import httpx2
@@ -93,34 +93,14 @@ class _Http:
         response.stream = _Body(response, self._bound)
 
 
-class _Wrapped:
-    """A stream of the library; a subclass adds to what goes through it."""
-
-    _stream: Any
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def __aenter__(self) -> Self:
-        await self._stream.__aenter__()
-        return self
-
-    async def __aexit__(self, *raised: Any) -> bool | None:
-        ended: bool | None = await self._stream.__aexit__(*raised)
-        return ended
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-class _Received(_Wrapped):
+class _Received:
     """The stream of messages from the server. It counts the server's own requests."""
 
     def __init__(self, streams: TransportStreams, waiting: Waiting, bound: Bound) -> None:
         self._stream, self._waiting, self._bound = streams[0], waiting, bound
 
     async def receive(self) -> SessionMessage | Exception:
-        received: SessionMessage | Exception = await self._stream.receive()
+        received = await self._stream.receive()
         if isinstance(received, SessionMessage):
             try:
                 self._waiting.received(received.message)
@@ -135,11 +115,24 @@ class _Received(_Wrapped):
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
 
-    def __aiter__(self) -> Self:
+    def __aiter__(self) -> "_Received":
         return self
 
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
-class _Sent(_Wrapped):
+    async def __aenter__(self) -> "_Received":
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(self, *raised: Any) -> bool | None:
+        return await self._stream.__aexit__(*raised)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Sent:
     """The stream of messages to the server. It counts the answers to the server's requests."""
 
     def __init__(self, streams: TransportStreams, waiting: Waiting) -> None:
@@ -148,6 +141,19 @@ class _Sent(_Wrapped):
     async def send(self, item: SessionMessage) -> None:
         await self._stream.send(item)
         self._waiting.answered(item.message)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def __aenter__(self) -> "_Sent":
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(self, *raised: Any) -> bool | None:
+        return await self._stream.__aexit__(*raised)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @asynccontextmanager

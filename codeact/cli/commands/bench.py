@@ -12,10 +12,7 @@ from codeact.errors import ConfigurationError
 __all__ = ["bench"]
 
 CHECKOUT = Path(__file__).parents[3]
-NAMES = (
-    *("compaction", "dashboard", "history", "hostile", "latency", "load", "peers", "pool", "prefix_cache", "server"),
-    *("stalls", "tokens"),
-)
+NAMES = ("compaction", "dashboard", "history", "hostile", "latency", "load", "peers", "pool", "server", "stalls")
 
 
 def bench(name: str, sandbox: str, *, as_json: bool) -> None:

@@ -164,3 +164,14 @@ async def test_a_message_that_turns_out_to_be_a_thought_is_done_as_reasoning() -
     await recorder.builder.end("completed", Usage())
     assert [type(item) for item in recorder.response.output] == [e.Reasoning, e.Message]
     assert recorder.response.output_text == "It is 42."
+
+
+async def test_a_compaction_that_another_process_left_open_ends_and_stands_for_nothing() -> None:
+    before, after = Recorder(), Recorder()
+    await before.builder.compactions.begin()
+    assert before.types == ["output_item.added", "compaction.compacting"]
+    after.response.output = before.response.output
+    after.builder.resume({item.id for item in after.response.output}, [])
+    await after.builder.end("failed", None, error=e.ResponseError("server_restarted", "Ask again."))
+    assert after.types == ["output_item.done", "failed"]
+    assert after.frames[0]["item"]["codeact:text"] == ""  # type: ignore[index]
