@@ -81,14 +81,16 @@ test-newer: install-dev
 
 # The backends' and the attackers' tests on a Kubernetes cluster: make test-cluster KUBECONFIG=FILE CLUSTER_IMAGE=NAME. The
 # cluster must be able to pull the image, which docker/sandbox.Dockerfile makes; without both, it says so and does nothing.
+# With CLUSTER_SERVER_IMAGE=NAME:TAG (make image) the chart's servers run there, too.
 CLUSTER_TESTS ?= tests/sandbox_pool tests/attacks tests/cluster
 test-cluster: export TEST_CLUSTER_IMAGE := $(CLUSTER_IMAGE)
+test-cluster: export TEST_CLUSTER_SERVER_IMAGE := $(CLUSTER_SERVER_IMAGE)
 test-cluster: export KUBECONFIG := $(KUBECONFIG)
 test-cluster:
 ifeq ($(and $(KUBECONFIG),$(CLUSTER_IMAGE)),)
 	@echo "SKIPPED: a cluster's tests need KUBECONFIG=FILE and CLUSTER_IMAGE=NAME (docs/kubernetes.md)"
 else
-	@$(MAKE) --no-print-directory .venv-cluster/.installed
+	@$(MAKE) --no-print-directory .venv-cluster/.installed .venv-helm/.installed
 	@scratch=$(SCRATCH); trap 'rm -rf "$$scratch"' EXIT; \
 	.venv-cluster/bin/python -m pytest -m cluster --basetemp "$$scratch" $(CLUSTER_TESTS) $(ARGS)
 endif

@@ -171,6 +171,7 @@ class Settings(BaseSettings):
         default=0, ge=0, description="Requests that may wait for one of these places; 0: they are refused."
     )
     max_message_bytes: int = Field(default=8_000_000, ge=10_000)
+    max_upload_bytes: int = Field(default=50_000_000, ge=10_000, description="Of one file at `/v1/files`.")
     waiting_connections_per_client: int = Field(
         default=200, ge=1, description="Connections of one address that may wait without a complete request."
     )

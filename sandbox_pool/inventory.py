@@ -11,6 +11,9 @@ SOURCE_CHARS = 4_000
 
 _Name = Annotated[str, msgspec.Meta(max_length=200)]
 _Words = Annotated[str, msgspec.Meta(max_length=SOURCE_CHARS)]
+MOST_ENTRIES = 1_000
+"""Of each kind. A kernel that is not manipulated reports at most 200."""
+_Most = msgspec.Meta(max_length=MOST_ENTRIES)
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**60)]
 
 
@@ -50,10 +53,10 @@ class HeldFile(msgspec.Struct, frozen=True):
 class Inventory(msgspec.Struct, frozen=True):
     """The report of one kernel; it leaves out `omitted` further entries. It comes from a sandbox: do not trust it."""
 
-    variables: list[HeldVariable] = []
-    functions: list[HeldFunction] = []
-    imports: list[HeldImport] = []
-    files: list[HeldFile] = []
+    variables: Annotated[list[HeldVariable], _Most] = []
+    functions: Annotated[list[HeldFunction], _Most] = []
+    imports: Annotated[list[HeldImport], _Most] = []
+    files: Annotated[list[HeldFile], _Most] = []
     omitted: _Count = 0
 
 

@@ -44,7 +44,7 @@ class AuditedService:
 
         check_tools(request.tools or (), self._settings)
         asked = new_run(request, caller)
-        if _names_nothing(asked) and any(who == "assistant" for who, _ in history):
+        if _names_nothing(asked) and history.answered is not None:
             # Another server of a shared database may have given others the same answer: words are not enough there.
             is_alone = self._settings.mongodb_uri is None
             answer_id = self._answers.find(history, owner=caller.owner) if is_alone else None

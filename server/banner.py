@@ -15,6 +15,7 @@ from rich.text import Text
 
 from codeact.component import Component
 from codeact.server.services import Services
+from codeact.settings import Settings
 from sandbox_pool.errors import SandboxError
 
 __all__ = ["announce"]
@@ -37,9 +38,10 @@ async def announce(services: Services, console: Console, *, address: str, starte
     if problem is None:
         console.print(
             f"\nReady in {time.monotonic() - started:.1f} s. Open {address}, or in a second terminal:\n"
-            f'  [cyan]{_command()} run "What is the 100th Fibonacci number?"[/cyan]\n'
+            f'  [cyan]{_command()} run {_url_option(address)}"What is the 100th Fibonacci number?"[/cyan]\n'
             "Ctrl-C stops the server.",
             highlight=False,
+            soft_wrap=True,
         )
     else:
         text = Text.assemble(("\nNot ready: ", "red"), f"{problem} The server keeps running; Ctrl-C stops it.")
@@ -65,6 +67,12 @@ def _command() -> str:
         return "codeact"
     found = shutil.which("codeact")
     return "codeact" if found and os.path.samefile(found, called) else called
+
+
+def _url_option(address: str) -> str:
+    """The option by which `codeact run` finds this server from another terminal; empty where it looks by itself."""
+    port = Settings.model_fields["port"].default
+    return "" if address == f"http://localhost:{port}" else f"--url {address} "
 
 
 def _progress(console: Console, name: str, line: str) -> None:

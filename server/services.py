@@ -14,6 +14,7 @@ from codeact.server.auth.open_requests import OpenRequests
 from codeact.server.chat_memory import ChatMemory
 from codeact.server.idempotency import IdempotencyKeys
 from codeact.server.probe import Probe
+from codeact.server.requests.upload_slots import UploadSlots
 from codeact.server.watchdog import Watchdog
 from codeact.settings import Settings
 from codeact.store import Store
@@ -49,6 +50,7 @@ class Services:
     disk: DiskFloor
     metrics: Metrics
     open_requests: OpenRequests
+    uploads: UploadSlots = field(default_factory=UploadSlots)
     chats: ChatMemory = field(default_factory=ChatMemory)
     idempotency: IdempotencyKeys = field(default_factory=IdempotencyKeys)
     memory: ConnectionMemory = field(default_factory=ConnectionMemory)

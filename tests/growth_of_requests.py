@@ -16,6 +16,7 @@ from codeact.cli.terminal import Renderer
 from codeact.context.compaction import compacted, kept_ids
 from codeact.context.compaction_text import compaction_text, earlier_of
 from codeact.context.facts import facts
+from codeact.context.tokens import estimated_tokens
 from codeact.context.window import fit
 from codeact.dialect.foreign_calls import code_of, code_of_call
 from codeact.dialect.history import rendered
@@ -31,6 +32,8 @@ from codeact.models.openai_compatible import errors as openai_errors
 from codeact.models.shared import chunks, fallbacks
 from codeact.models.shared import errors as model_errors
 from codeact.models.shared.too_long import is_too_long
+from codeact.runs.input_items import MessageItem
+from codeact.runs.known_answers import history_of
 from codeact.server.auth import auth, origin_check
 from codeact.server.auth.audit_log import network_of
 from codeact.server.auth.proxies import client_address
@@ -40,7 +43,7 @@ from codeact.settings import Settings
 from codeact.store.search.query import Cursor, HistoryQuery, terms
 from codeact.tools.values import decoded, json_only
 from sandbox_pool.clues import Clue
-from sandbox_pool.inventory import HeldFile, HeldFunction, HeldVariable, Inventory
+from sandbox_pool.inventory import HeldFile, HeldFunction, HeldVariable, Inventory, to_inventory
 from sandbox_pool.kernel.messages import to_packages
 from sandbox_pool.kernel.session import DELIMITER, Message, Session
 from sandbox_pool.outputs import Stream
@@ -116,6 +119,14 @@ ALIKE = 2**61 - 1
 """The multiples of this number have the same hash."""
 
 TABLE: dict[str, tuple[Reader, Inputs]] = {
+    "codeact.runs.known_answers.history_of": (
+        lambda kinds: history_of([MessageItem(role, "x y " * 50) for role in kinds]),
+        {
+            "one role": lambda n: ["user"] * n,
+            "answers": lambda n: ["assistant"] * n,
+            "turns": lambda n: ["user", "assistant"] * n,
+        },
+    ),
     "sandbox_pool.kernel.session.Session": (
         refusing(received),
         {
@@ -195,8 +206,13 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     ),
     "codeact.context.window.fit": (
         lambda given: fit(given, room_chars=5_000),
-        {"messages": lambda n: [ChatMessage("user", "x" * 100)] * n},
+        {
+            "messages": lambda n: [ChatMessage("user", "x" * 100)] * n,
+            "images": lambda n: [ChatMessage("user", [{"type": "image_url", "image_url": {"url": "blob:x"}}] * n)],
+        },
     ),
+    "sandbox_pool.inventory.to_inventory": (refusing(to_inventory), contents('{"variables":', "}")),
+    "codeact.context.tokens.estimated_tokens": (estimated_tokens, TEXTS),
     "codeact.file_names.normal": (refusing(normal), TEXTS),
     "codeact.file_names.called": (called, TEXTS),
     "codeact.file_names.distinct": (

@@ -31,7 +31,9 @@ async def serve(
 
     while (message := await receive())["type"] == "websocket.receive":
         body = json.loads(message["text"])
-        assert body.pop("type") == "response.create"
+        if (kind := body.pop("type")) == "response.cancel":
+            continue  # The client ends the socket with it.
+        assert kind == "response.create"
         assert "stream" not in body
         previous = body.pop("previous_response_id", None)
         refusal, code = refusal_of(body), "invalid_request_error"

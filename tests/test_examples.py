@@ -46,6 +46,17 @@ def test_what_agents_can_do(tmp_path: Path) -> None:
     assert lines[5:] == ["0 I see.", "1 I see.", "2 I see."]
 
 
+def test_what_agents_take(tmp_path: Path) -> None:
+    images, sampling, limits, stored, many, streamed = run(
+        str(EXAMPLES / "agent_options.py"), cwd=tmp_path
+    ).splitlines()
+    assert images == "I see 2 images."
+    assert sampling == "temperature=0.2, at most 500 tokens"
+    assert "memory_mb" in limits
+    assert (stored, many) == ("Remember me.", "100 answers")
+    assert streamed == "temperature=None, at most None tokens"
+
+
 def test_the_websocket_client(url: str, tmp_path: Path) -> None:
     said = run(str(EXAMPLES / "websocket_client.py"), url.replace("http", "ws", 1) + "/v1/responses", cwd=tmp_path)
     assert FIBONACCI in said

@@ -1,4 +1,4 @@
-"""The page's sources enter, `server/static` leaves; nothing is done where it is there already.
+"""Builds the page from `web/` into `server/static`, unless it is up to date.
 
     python web/build.py              installs what the build needs, and builds
     python web/build.py --dev        installs what the checks and tests need, too
@@ -30,11 +30,11 @@ NO_NODE = (
 
 
 class BuildError(Exception):
-    """The page cannot be built; the message says why."""
+    """The page cannot be built. The message has the reason."""
 
 
 def build(*, dev: bool = False) -> bool:
-    """Brings `server/static` up to date; False if it was. Raises `BuildError`."""
+    """Builds the page if necessary. Returns False if it was up to date. Raises `BuildError`."""
     stamp = STATIC / ".built"
     wanted = _digest([path for path in _sources() if "tests" not in path.relative_to(WEB).parts])
     current = stamp.exists() and stamp.read_text("utf-8") == wanted
@@ -54,7 +54,7 @@ def build(*, dev: bool = False) -> bool:
 
 
 def find_node() -> tuple[Path, list[Path]]:
-    """Node, and how npm is called. Raises `BuildError`."""
+    """Returns the path of Node and the command of npm. Raises `BuildError`."""
     installed, npm = shutil.which("node"), shutil.which("npm")
     if installed and npm and _version(installed) >= OLDEST_NODE:
         return Path(installed), [Path(npm)]
@@ -94,7 +94,7 @@ def _version(node: str) -> tuple[int, ...]:
 
 
 def _environment(node: Path) -> dict[str, str]:
-    """Tools find Node by its name."""
+    """Returns the environment with Node's directory in PATH, where npm's tools look for it."""
     return os.environ | {"PATH": os.pathsep.join((str(node.parent), os.environ.get("PATH", "")))}
 
 

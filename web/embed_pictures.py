@@ -1,4 +1,4 @@
-"""The page of the example enters, the pictures of the embed leave: closed, open, both themes, on a phone, themed.
+"""Takes the pictures of the embed from the example's page: closed, open, in both themes, on a phone, customized.
 
 .venv/bin/python examples/embed/demo.py
 .venv/bin/python web/embed_pictures.py http://localhost:9000
@@ -44,7 +44,7 @@ def opened(browser: Browser, url: str, theme: str, options: dict[str, Any]) -> I
 
 
 def panel(page: Page) -> FrameLocator:
-    """Opened, in a new conversation."""
+    """Opens the chat in a new conversation."""
     frame = page.frame_locator("codeact-embed iframe")
     page.locator(".launcher").click()
     expect(frame.get_by_label("Your question")).to_be_visible()

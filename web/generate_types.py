@@ -1,7 +1,7 @@
-"""`codeact/events/` enters, `web/src/wire.ts` leaves: the events, items and outputs as TypeScript sees them.
+"""Generates `web/src/wire.ts` from `codeact/events/`: the TypeScript types of events, items and outputs.
 
 python web/generate_types.py            writes the file
-python web/generate_types.py --check    fails where it is not up to date
+python web/generate_types.py --check    fails if the file is not up to date
 """
 
 import sys
@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def generate() -> str:
-    """The file's text: one interface for each struct that the unions reach, sorted by name."""
+    """Returns the file's text: one interface for each struct that the unions contain, sorted by name."""
     structs: dict[str, type] = {}
     for kind in (*(kind for union in UNIONS.values() for kind in get_args(union)), *OTHERS):
         _collect(inspect.type_info(kind), structs)

@@ -1,7 +1,7 @@
-"""Takes the pictures of the docs: every state of the chat, as a person sees it, in both themes, on desktop and phone.
+"""Takes the pictures of the docs: every state of the chat in both themes, on desktop and phone.
 
-    python web/pictures.py              all of them, in about five minutes
-    python web/pictures.py plot share   those alone
+    python web/pictures.py              takes all of them, in about five minutes
+    python web/pictures.py plot share   takes only these
 
 Each scene of `tests/web/scenes.py` is played once for the desktop and once for the phone.
 """
@@ -90,7 +90,7 @@ def servers(data_dir: Path, model: ModelServer) -> dict[str, Any]:
 
 
 def seed(url: str, model: ModelServer) -> set[str]:
-    """Conversations that are in every picture's list; their ids."""
+    """Creates the conversations that are in the list in every picture, and returns their ids."""
     with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
         for question in EARLIER:
             model.reply("Here it is.")
@@ -99,7 +99,8 @@ def seed(url: str, model: ModelServer) -> set[str]:
 
 
 def tidy(url: str, kept: set[str]) -> None:
-    """Deletes the others."""
+    """Deletes all other conversations."""
+
     with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
         for one in client.get("/v1/conversations?limit=100").json()["data"]:
             if one["id"] not in kept:

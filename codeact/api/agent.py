@@ -5,16 +5,14 @@ from contextlib import ExitStack
 from functools import partial
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from codeact import events as e
 from codeact.api.async_agent import AsyncAgent
 from codeact.api.blocking import call
-from codeact.api.images import Images
-from codeact.api.local_files import Paths
-from codeact.api.output import Output
+from codeact.api.question import Question
 from codeact.api.result import Result
 from codeact.model import Model
 
@@ -68,33 +66,16 @@ class Agent:
         """Like `AsyncAgent.conversation`."""
         return self._agent.conversation
 
-    def run(
-        self,
-        task: str,
-        *,
-        files: Paths = (),
-        images: Images = (),
-        timeout: float | None = None,
-        output: Output | None = None,
-    ) -> Result:
+    def run(self, task: str, **question: Unpack[Question]) -> Result:
         """Like `AsyncAgent.run`."""
-        ask = partial(self._agent.run, task, files=files, images=images, timeout=timeout, output=output)
-        result = call(self._entered(), ask)
+        result = call(self._entered(), partial(self._agent.run, task, **question))
         result.portal = self._portal
         return result
 
-    def stream(
-        self,
-        task: str,
-        *,
-        files: Paths = (),
-        images: Images = (),
-        timeout: float | None = None,
-        output: Output | None = None,
-    ) -> Iterator[e.Event]:
+    def stream(self, task: str, **question: Unpack[Question]) -> Iterator[e.Event]:
         """Like `AsyncAgent.stream`."""
         portal = self._entered()
-        events = self._agent.stream(task, files=files, images=images, timeout=timeout, output=output)
+        events = self._agent.stream(task, **question)
         try:
             while True:
                 try:

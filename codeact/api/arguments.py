@@ -2,13 +2,15 @@
 
 import difflib
 from collections.abc import Collection, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+from codeact import events as e
+from codeact.model import Sampling
 from codeact.settings import Settings
 from sandbox_pool.spec import Limits
 
-__all__ = ["OF_POOLS", "check_settings", "limit_settings"]
+__all__ = ["OF_POOLS", "check_settings", "limit_settings", "merged", "reasoning_config"]
 
 OF_SANDBOXES = {
     *("sandbox", "sandbox_image", "sandbox_python", "sandbox_network", "sandbox_runtime", "sandbox_transport"),
@@ -42,3 +44,14 @@ def limit_settings(limits: Limits) -> dict[str, Any]:
     """Returns the settings for sandboxes with these limits."""
     values = asdict(limits) | {"sandbox_lifetime_s": limits.lifetime_s}
     return {name: value for name, value in values.items() if name in OF_SANDBOXES}
+
+
+def merged(single: Sampling, whole: Sampling | None) -> Sampling:
+    """Returns `single` with the sampling parameters that `whole` sets."""
+    names = ("temperature", "top_p", "max_output_tokens", "reasoning_effort")
+    return replace(single, **{name: value for name in names if (value := getattr(whole, name, None)) is not None})
+
+
+def reasoning_config(effort: str | None) -> e.ReasoningConfig | None:
+    """Returns the field `reasoning` of a request. Any word is accepted: the model's server decides."""
+    return None if effort is None else e.ReasoningConfig(effort)  # type: ignore[arg-type]

@@ -5,22 +5,22 @@ import inspect
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, aclosing, suppress
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import anyio
 
 from codeact import events as e
-from codeact.api.arguments import OF_POOLS, check_settings, limit_settings
-from codeact.api.components import chosen_model, opened_service, opened_store
-from codeact.api.images import Images, image_parts
+from codeact.api.arguments import OF_POOLS, check_settings, limit_settings, merged, reasoning_config
+from codeact.api.components import chosen_model, opened_service, opened_store, stored_items
+from codeact.api.images import image_parts
 from codeact.api.local_files import Paths, file_parts
 from codeact.api.model_argument import model_of
-from codeact.api.output import Output, parsed, text_config
+from codeact.api.output import parsed, text_config
 from codeact.api.pool import Pool
+from codeact.api.question import Question
 from codeact.api.result import Result, messages_of, result_of
 from codeact.api.written_files import OutputFile, written_files
 from codeact.errors import CodeActError, ResponseTakenOver
@@ -107,7 +107,7 @@ class AsyncAgent:
         self._instructions = instructions
         self._functions = host_functions(tools)
         single = Sampling(temperature, top_p, max_output_tokens, reasoning_effort)
-        self._sampling = replace(single, **_set_fields(sampling)) if sampling is not None else single
+        self._sampling = merged(single, sampling)
         self._dialect = self._settings.preferred_dialect if "dialect" in settings else None
         self._new_files = list(files)
         self._named_store = store
@@ -148,7 +148,7 @@ class AsyncAgent:
             model = await chosen_model(self._given_model, settings, stack)
             self._service = await opened_service(settings, pool, store, model, stack)
             self._entered_pool, self._store = pool, store
-            self._said = await self._stored()
+            self._said = await stored_items(store, self._conversation_id, owner=OWNER)
             stack.push_async_callback(self._release)
             self._stack = stack.pop_all()
         return self
@@ -165,28 +165,17 @@ class AsyncAgent:
         """The conversation's id in the store; None before the first question."""
         return self._conversation_id
 
-    async def run(
-        self,
-        task: str,
-        *,
-        files: Paths = (),
-        images: Images = (),
-        timeout: float | None = None,
-        output: Output | None = None,
-    ) -> Result:
-        """Asks the model and returns its finished answer.
+    async def run(self, task: str, **question: Unpack[Question]) -> Result:
+        """Asks the model and returns its finished answer; `question` is described at `Question`.
 
-        `files` are added to those of earlier questions; the model sees `images`. If `output` is a pydantic model class,
-        the answer is JSON for it, and `result.parsed` an instance. Cancelling stops the model and the kernel, and so
-        does `timeout`, in seconds.
+        Cancelling stops the model and the kernel.
 
         Raises:
             CodeActError: The answer failed; `code` says why (`timeout` after `timeout` seconds).
             InvalidRequest: A file or an image cannot be read.
         """
         response: e.Response | None = None
-        stream = self.stream(task, files=files, images=images, timeout=timeout, output=output)
-        async with aclosing(stream) as events:
+        async with aclosing(self.stream(task, **question)) as events:
             async for event in events:
                 if isinstance(event, e.TerminalEvent):
                     response = event.response
@@ -194,25 +183,18 @@ class AsyncAgent:
         if response.error is not None:
             raise CodeActError(response.error.message, code=response.error.code)
         result = await result_of(response, self._said, self._written_files, self._entered(), owner=OWNER)
-        result.parsed = parsed(output, response)
+        result.parsed = parsed(question.get("output"), response)
         return result
 
-    async def stream(
-        self,
-        task: str,
-        *,
-        files: Paths = (),
-        images: Images = (),
-        timeout: float | None = None,
-        output: Output | None = None,
-    ) -> AsyncGenerator[e.Event, None]:
+    async def stream(self, task: str, **question: Unpack[Question]) -> AsyncGenerator[e.Event, None]:
         """Works like `run`, but yields every event of the answer as it happens, with the terminal event last.
 
         Leaving the iteration early stops the model and the kernel. If the caller stops reading, the run waits after
         100 events, so that memory does not grow. Raises `InvalidRequest` for a file or an image that cannot be read.
         """
-        message, run = await self._begin(task, files, images, text_config(output))
+        message, run = await self._begin(task, question)
         self._said.append(message)
+        timeout = question.get("timeout")
         seconds = f"{timeout:g} s" if timeout is not None else ""
         error = e.ResponseError("timeout", f"The answer was not complete after {seconds}.")
         timer = timeout and asyncio.get_running_loop().call_later(timeout, run.cancel, error)
@@ -251,12 +233,14 @@ class AsyncAgent:
 
     # ---- private -------------------------------------------------------------------------------------
 
-    async def _begin(self, task: str, files: Paths, images: Images, text: e.TextConfig) -> tuple[e.InputMessage, Run]:
+    async def _begin(self, task: str, question: Question) -> tuple[e.InputMessage, Run]:
         store = self._entered()
         assert self._service is not None
         self._asked_at = time.time()
-        parts = [*await self._file_parts([*self._new_files, *files], store), *await image_parts(images)]
-        content = [{"type": "input_text", "text": task}, *parts]
+        paths = [*self._new_files, *question.get("files", ())]
+        files = await file_parts(paths, limit_mb=self._settings.file_mb, store=store, owner=OWNER)
+        images = await image_parts(question.get("images", ()))
+        content = [{"type": "input_text", "text": task}, *files, *images]
         message = e.InputMessage(id=new_id("msg"), role="user", content=content)
         sampling = self._sampling
         run = await self._service.create(
@@ -268,9 +252,9 @@ class AsyncAgent:
                 max_output_tokens=sampling.max_output_tokens,
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
-                reasoning=_reasoning(sampling.reasoning_effort),
+                reasoning=reasoning_config(sampling.reasoning_effort),
                 functions=self._functions,
-                text=text,
+                text=text_config(question.get("output")),
                 truncation="auto",
                 dialect=self._dialect,
                 collects_files=not store.in_memory,
@@ -281,22 +265,11 @@ class AsyncAgent:
         self._new_files = []
         return message, run
 
-    async def _file_parts(self, paths: Paths, store: RunStore) -> list[dict[str, Any]]:
-        return await file_parts(paths, limit_mb=self._settings.file_mb, store=store, owner=OWNER)
-
     async def _thread(self) -> list[StoredResponse]:
         from codeact.api.saved import thread_of
 
         store = self._entered()
         return [] if self._conversation_id is None else await thread_of(store, self._conversation_id, owner=OWNER)
-
-    async def _stored(self) -> list[e.Input | e.Item]:
-        """Returns the conversation's items in the store."""
-        store = self._entered()
-        if self._conversation_id is None:
-            return []
-        at = await store.threads.of_conversation(self._conversation_id, owner=OWNER)
-        return [] if at.previous is None else await store.threads.history(at.previous)
 
     async def _written_files(self) -> list[OutputFile]:
         """Returns the files that code has written since the last question."""
@@ -322,12 +295,3 @@ class AsyncAgent:
         if self._service is None or self._store is None:
             raise RuntimeError("An agent must be entered first: `async with AsyncAgent() as agent:`.")
         return self._store
-
-
-def _set_fields(sampling: Sampling) -> dict[str, Any]:
-    names = ("temperature", "top_p", "max_output_tokens", "reasoning_effort")
-    return {name: value for name in names if (value := getattr(sampling, name)) is not None}
-
-
-def _reasoning(effort: str | None) -> e.ReasoningConfig | None:
-    return None if effort is None else e.ReasoningConfig(effort)  # type: ignore[arg-type]  # Any word is passed on.

@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+from codeact import events as e
 from codeact.api.pool import Pool
 from codeact.component import Component
 from codeact.model import Model
@@ -22,7 +23,7 @@ from sandbox_pool.supervision import Supervisor
 if TYPE_CHECKING:
     from codeact.store import Store
 
-__all__ = ["EMBEDDED", "chosen_model", "opened_service", "opened_store"]
+__all__ = ["EMBEDDED", "chosen_model", "opened_service", "opened_store", "stored_items"]
 
 EMBEDDED = "embedded"
 
@@ -41,6 +42,14 @@ async def opened_store(store: RunStore | str | None, settings: Settings, stack: 
     from codeact.store.opening import open_store  # Imported only here: an agent without a database needs no driver.
 
     return await stack.enter_async_context(open_store(settings))
+
+
+async def stored_items(store: RunStore, conversation_id: str | None, *, owner: str) -> list[e.Input | e.Item]:
+    """Returns the conversation's items in the store; none for a conversation that has not begun. Raises `NotFound`."""
+    if conversation_id is None:
+        return []
+    at = await store.threads.of_conversation(conversation_id, owner=owner)
+    return [] if at.previous is None else await store.threads.history(at.previous)
 
 
 async def chosen_model(model: Model | None, settings: Settings, stack: AsyncExitStack) -> Model:

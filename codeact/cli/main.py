@@ -31,7 +31,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 store_app = typer.Typer(help="Maintain the database.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: for `run` the raw events, one a line.")]
+RawEvents = Annotated[bool, typer.Option("--json", help="Print the raw events as JSON, one a line.")]
 Url = Annotated[
     str | None,
     typer.Option("--url", help="The server. [default: CODEACT_URL, else where `codeact serve` would listen]"),
@@ -76,7 +76,7 @@ def run(
     file: WithFiles = None,
     instructions: Instructions = None,
     max_turns: MaxTurns = None,
-    as_json: AsJson = False,
+    as_json: RawEvents = False,
 ) -> None:
     """Answer one task, live, and exit: 0 completed, 1 not, 130 stopped by Ctrl-C."""
     from codeact.cli.commands.conversation import AskOptions
@@ -113,7 +113,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on. [default: 8000]")] = None,
     model: Annotated[str | None, typer.Option(help="A litellm name, or demo.")] = None,
-    sandbox: Annotated[str | None, typer.Option(help="auto, docker, process, … [default: auto]")] = None,
+    sandbox: Annotated[str | None, typer.Option(help="auto, docker, process, kubernetes, … [default: auto]")] = None,
     pool_min: Annotated[int | None, typer.Option(help="Sandboxes kept warm. [default: 2]")] = None,
     pool_max: Annotated[int | None, typer.Option(help="Sandboxes at most. [default: 16]")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="The directory of the embedded database.")] = None,
@@ -162,7 +162,7 @@ def import_(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(as_json: Json = False) -> None:
     """Check the model, the sandbox and the database, and print how to fix what is missing."""
     from codeact.cli.commands.doctor import doctor as command
     from codeact.settings import Settings
@@ -228,7 +228,7 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="The key's id, as `cod
 def bench(
     name: Annotated[str, typer.Argument(help="hostile, latency, load, pool, server, …; a wrong name lists all.")],
     sandbox: Annotated[str, typer.Option(help="The backend to measure: process or docker.")] = "process",
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Measure this machine, from a checkout. Run one at a time, with nothing else going on."""
     from codeact.cli.commands.bench import bench as command

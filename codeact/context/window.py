@@ -100,11 +100,11 @@ def _last_question(messages: Sequence[ChatMessage]) -> int:
 
 def _cut(messages: list[ChatMessage], room_chars: int) -> list[ChatMessage]:
     """Cuts the longest texts, except the system message, to one length, so that all fit; drops images if necessary."""
+    surplus = _fixed_size(messages) - room_chars
+    if surplus > 0:
+        messages = _without_images(messages, -(-surplus // IMAGE_CHARS))
     texts = [len(text) for message in messages for text in _cuttable(message)]
-    fixed = sum(map(_message_size, messages)) - sum(texts)
-    if fixed > room_chars and (fewer := _without_an_image(messages)) is not None:
-        return _cut(fewer, room_chars)
-    room = room_chars - fixed
+    room = room_chars - _fixed_size(messages)
     sizes = sorted(texts)
     longest = room_chars
     for index, size in enumerate(sizes):
@@ -113,6 +113,11 @@ def _cut(messages: list[ChatMessage], room_chars: int) -> list[ChatMessage]:
             break
         room -= size
     return [_excerpts(message, longest) for message in messages]
+
+
+def _fixed_size(messages: Sequence[ChatMessage]) -> int:
+    """Returns the size of what cannot be cut."""
+    return sum(_message_size(message) - sum(map(len, _cuttable(message))) for message in messages)
 
 
 def _cuttable(message: ChatMessage) -> list[str]:
@@ -136,14 +141,26 @@ def _excerpts(message: ChatMessage, longest: int) -> ChatMessage:
     return msgspec.structs.replace(message, content=parts)
 
 
-def _without_an_image(messages: Sequence[ChatMessage]) -> list[ChatMessage] | None:
-    """Returns the messages without the oldest image, or None if there is no image."""
-    for at, message in enumerate(messages):
-        parts = _listed(message.content)
-        if (image := next((i for i, part in enumerate(parts) if part["type"] != "text"), None)) is not None:
-            parts = [*parts[:image], {"type": "text", "text": IMAGE_LEFT_OUT}, *parts[image + 1 :]]
-            return [*messages[:at], msgspec.structs.replace(message, content=parts), *messages[at + 1 :]]
-    return None
+def _without_images(messages: Sequence[ChatMessage], count: int) -> list[ChatMessage]:
+    """Returns the messages without the oldest `count` images, or as many as there are.
+
+    One line stands for all neighbours that are left out.
+    """
+    note = {"type": "text", "text": IMAGE_LEFT_OUT}
+    result = []
+    for message in messages:
+        if count > 0 and not isinstance(message.content, str):
+            parts: list[dict[str, Any]] = []
+            for part in message.content:
+                if count <= 0 or part["type"] == "text":
+                    parts.append(part)
+                    continue
+                count -= 1
+                if parts[-1:] != [note]:
+                    parts.append(note)
+            message = msgspec.structs.replace(message, content=parts)
+        result.append(message)
+    return result
 
 
 def _with_note(message: ChatMessage, note: str) -> ChatMessage:

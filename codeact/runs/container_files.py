@@ -1,4 +1,4 @@
-"""Files that a request names for its container (`container: {"file_ids": [...]}`)."""
+"""Finds the files that a request puts into its container (`container: {"file_ids": [...]}`)."""
 
 import json
 import posixpath
@@ -17,12 +17,12 @@ __all__ = ["container_files", "names_for_model"]
 
 
 async def container_files(file_ids: Sequence[str], store: RunStore, *, owner: str, get: Get) -> list[StagedFile]:
-    """The files with these ids, as they are written into the working directory, under names of their own.
+    """Returns the files with these ids, for the working directory; files with the same name get distinct names.
 
-    Raises `NotFound` and `InvalidRequest`, with the ids' place in the request.
+    Raises `NotFound` and `InvalidRequest`, whose `param` is the place of the id in the request.
     """
 
-    async def found(at: int, file_id: str) -> StagedFile:
+    async def find(at: int, file_id: str) -> StagedFile:
         param = f"tools.container.file_ids[{at}]"
         try:
             file = await store.files.file(file_id, owner=owner)
@@ -33,12 +33,12 @@ async def container_files(file_ids: Sequence[str], store: RunStore, *, owner: st
             raise InvalidRequest(error.message, param=param) from None
         return StagedFile(name, sha256, partial(content_of, sha256, get))
 
-    files = await gathered([partial(found, at, file_id) for at, file_id in enumerate(file_ids)])
+    files = await gathered([partial(find, at, file_id) for at, file_id in enumerate(file_ids)])
     names = distinct([file.name for file in files])
     return [StagedFile(name, file.sha256, file.load) for name, file in zip(names, files, strict=True)]
 
 
 def names_for_model(files: Sequence[StagedFile]) -> str | None:
-    """A sentence for the model's instructions; None without files."""
+    """Returns a sentence about the files for the model's instructions; None if there are none."""
     listed = ", ".join(json.dumps(file.name, ensure_ascii=False) for file in files)
     return f"The user put these files into the working directory: {listed}." if files else None

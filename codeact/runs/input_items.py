@@ -36,7 +36,7 @@ from codeact.runs.sent_compactions import CompactionItem, CompactionTrigger, Sea
 from codeact.store.references import reference
 
 __all__ = [
-    "CONTAINER_FILE",
+    "FILE_IDS",
     "FunctionCallItem",
     "Given",
     "InputItem",
@@ -53,7 +53,8 @@ __all__ = [
     "mark_messages",
 ]
 
-CONTAINER_FILE = "cfile_"
+FILE_IDS = ("cfile_", "file-")
+"""How ids of files begin: of a container's, and of uploaded ones."""
 """The prefix of the ids of files in containers."""
 
 SERVED = re.compile(r"(?:https?://[^/\s]{1,300})?/v1/blobs/([0-9a-f]{64})")
@@ -305,7 +306,7 @@ def _part(part: Part, param: str) -> dict[str, Any]:
         case InputFile(filename, data, file_id):
             if (data is None) == (file_id is None):
                 raise InvalidRequest("A file needs either 'file_data' or 'file_id'.", param=param)
-            has_name = filename is None and file_id is not None and file_id.startswith(CONTAINER_FILE)
+            has_name = filename is None and file_id is not None and file_id.startswith(FILE_IDS)
             name = None if has_name else file_name(filename or "", f"{param}.filename")
             return {"type": "input_file", "filename": name, "file_data": data, "file_id": file_id}
 

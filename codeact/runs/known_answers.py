@@ -2,36 +2,49 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
-
-import msgspec
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from codeact.events import Message, Response
 from codeact.runs.input_items import InputImage, InputItem, InputText, MessageItem, OutputText, Part, Refusal
 
-__all__ = ["HistoryLine", "KnownAnswers", "history_of"]
-
-HistoryLine = tuple[str, str]
-"""The role, `user` or `assistant`, and the text without white space."""
+__all__ = ["History", "KnownAnswers", "history_of"]
 
 MOST_ANSWERS = 20_000
 MOST_PENDING = 5_000
+LONG_CHARS = 20_000
+"""White space counts in longer texts, and after `MOST_CHARS` of a history, since removing it takes time."""
+MOST_CHARS = 500_000
 
 
-def history_of(value: str | list[InputItem]) -> list[HistoryLine]:
-    """Returns the messages of user and assistant in a request's input. Consecutive messages of one role are joined."""
-    if isinstance(value, str):
-        return [("user", _plain(value))]
-    lines: list[HistoryLine] = []
-    for item in value:
-        if not isinstance(item, MessageItem) or item.role not in ("user", "assistant"):
-            continue
-        parts = [InputText(item.content)] if isinstance(item.content, str) else item.content
-        text = "".join(map(_part, parts))
-        if lines and lines[-1][0] == item.role:
-            text = lines.pop()[1] + text
-        lines.append((item.role, text))
-    return lines
+@dataclass(frozen=True, slots=True)
+class History:
+    """Hashes of what user and assistant say in a request: of all of it, and of the last answer with what comes before.
+
+    Consecutive messages of one role count as one message. `answered` is None if the assistant says nothing.
+    """
+
+    asked: bytes
+    answered: bytes | None
+
+
+def history_of(value: str | list[InputItem]) -> History:
+    """Returns the hashes of a request's input, in linear time."""
+    everything, answer = hashlib.sha256(), hashlib.sha256()
+    role, before, answered = "", b"", None
+    left = MOST_CHARS
+    for who, text in _said(value):
+        if who != role:
+            before, answer = everything.digest(), hashlib.sha256()
+            everything.update(b"\0" + who.encode())
+            role = who
+        plain = _plain(text, left)
+        left -= len(text)
+        everything.update(plain)
+        if who == "assistant":
+            answer.update(plain)
+            answered = (before, answer)
+    return History(everything.digest(), None if answered is None else _joined(answered[0], answered[1].digest()))
 
 
 class KnownAnswers:
@@ -42,42 +55,51 @@ class KnownAnswers:
     """
 
     def __init__(self) -> None:
-        self._pending: OrderedDict[str, tuple[str, Sequence[HistoryLine]]] = OrderedDict()
+        self._pending: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
         self._answers: OrderedDict[bytes, tuple[str, str | None]] = OrderedDict()
 
-    def begun(self, response: Response, history: Sequence[HistoryLine], *, owner: str) -> None:
+    def begun(self, response: Response, history: History, *, owner: str) -> None:
         """Remembers the history before a response, until the response has ended."""
         if response.conversation is not None:
-            self._pending[response.id] = (owner, history)
+            self._pending[response.id] = (owner, history.asked)
         if len(self._pending) > MOST_PENDING:
             self._pending.popitem(last=False)
 
     def ended(self, response: Response) -> None:
         """Remembers the answer: all prose of the response, and its last message, since some clients store only that."""
-        owner, history = self._pending.pop(response.id, (None, ()))
+        owner, asked = self._pending.pop(response.id, (None, b""))
         prose = ["".join(part.text for part in item.content) for item in response.output if isinstance(item, Message)]
         if owner is None or response.conversation is None or not prose:
             return
-        for text in {_plain("".join(prose)), _plain(prose[-1])}:
-            key = _key(owner, [*history, ("assistant", text)])
+        for parts in [prose, prose[-1:]][: len(prose)]:
+            answer = hashlib.sha256(b"".join(_plain(part, MOST_CHARS) for part in parts)).digest()
+            key = _key(owner, _joined(asked, answer))
             known = self._answers.pop(key, None)
             is_unique = known is None or known[0] == response.conversation.id
             self._answers[key] = (response.conversation.id, response.output[-1].id if is_unique else None)
         while len(self._answers) > MOST_ANSWERS:
             self._answers.popitem(last=False)
 
-    def find(self, history: Sequence[HistoryLine], *, owner: str) -> str | None:
-        """Returns the id of the last item of the newest answer in this history; None if it is unknown or ambiguous."""
-        answers = [at for at, line in enumerate(history) if line[0] == "assistant"]
-        if not answers:
-            return None
-        return self._answers.get(_key(owner, history[: answers[-1] + 1]), ("", None))[1]
+    def find(self, history: History, *, owner: str) -> str | None:
+        """The id of the last item of the newest answer in this history; None if it is not known for certain."""
+        return None if history.answered is None else self._answers.get(_key(owner, history.answered), ("", None))[1]
 
 
-def _part(part: Part) -> str:
+def _said(value: str | list[InputItem]) -> Iterator[tuple[str, str]]:
+    """The role and the text of each part of what user and assistant say; hashes stand for images and files."""
+    if isinstance(value, str):
+        yield "user", value
+        return
+    for item in value:
+        if isinstance(item, MessageItem) and item.role in ("user", "assistant"):
+            for part in [InputText(item.content)] if isinstance(item.content, str) else item.content:
+                yield item.role, _text(part)
+
+
+def _text(part: Part) -> str:
     match part:
         case InputText(text) | OutputText(text) | Refusal(text):
-            return _plain(text)
+            return text
         case InputImage(url, file_id):
             named = url or file_id or ""
         case _:
@@ -85,9 +107,14 @@ def _part(part: Part) -> str:
     return f"\0{hashlib.sha256(named.encode(errors='replace')).hexdigest()}\0"
 
 
-def _plain(text: str) -> str:
-    return "".join(text.split())
+def _plain(text: str, left: int) -> bytes:
+    """The text without white space, unless it is long."""
+    return ("".join(text.split()) if len(text) <= min(LONG_CHARS, left) else text).encode(errors="replace")
 
 
-def _key(owner: str, history: Sequence[HistoryLine]) -> bytes:
-    return hashlib.sha256(msgspec.json.encode([owner, history])).digest()
+def _joined(before: bytes, answer: bytes) -> bytes:
+    return hashlib.sha256(before + answer).digest()
+
+
+def _key(owner: str, answered: bytes) -> bytes:
+    return hashlib.sha256(answered + owner.encode(errors="replace")).digest()

@@ -14,7 +14,7 @@ from codeact.data_urls import data_url, split_data_url
 from codeact.errors import InvalidRequest, NotFound
 from codeact.events import Input, InputMessage, Item
 from codeact.file_names import distinct
-from codeact.runs.input_items import CONTAINER_FILE, file_name
+from codeact.runs.input_items import FILE_IDS, file_name
 from codeact.store import Blob, ContainerFile
 from codeact.store.references import reference, sha256_of
 from codeact.store.run_store import RunStore
@@ -124,7 +124,7 @@ async def _found(part: dict[str, Any], blobs: Blobs) -> dict[str, Any]:
             await blobs.get(sha256)
         case {"type": "input_image", "file_id": str(file_id), "detail": detail}:
             return {"type": "input_image", "image_url": reference(await _image(file_id, blobs)), "detail": detail}
-        case {"type": "input_file", "file_id": str(file_id), "filename": name} if file_id.startswith(CONTAINER_FILE):
+        case {"type": "input_file", "file_id": str(file_id), "filename": name} if file_id.startswith(FILE_IDS):
             file = await blobs.find(file_id)
             name = name or file_name(posixpath.basename(file.path), "input")
             return part | {"file_id": stored_sha256(file), "filename": name, "size_bytes": file.size_bytes}
@@ -147,7 +147,7 @@ async def _put(part: dict[str, Any], blobs: Blobs) -> dict[str, Any]:
 
 async def _image(file_id: str, blobs: Blobs) -> str:
     """Returns the SHA-256 of the image with this file id. Raises `InvalidRequest` if it is no image or too large."""
-    sha256 = stored_sha256(await blobs.find(file_id)) if file_id.startswith(CONTAINER_FILE) else file_id
+    sha256 = stored_sha256(await blobs.find(file_id)) if file_id.startswith(FILE_IDS) else file_id
     blob = await blobs.get(sha256)
     if image_type(blob) is None:
         raise InvalidRequest(
@@ -228,7 +228,7 @@ def input_files(items: Sequence[Input | Item], *, get: Get) -> list[StagedFile]:
 
 
 async def content_of(sha256: str, get: Get) -> bytes:
-    """The content of a blob. Raises `NotFound`."""
+    """Returns the content of a blob. Raises `NotFound`."""
     return (await get(sha256)).data
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         OwnerLimits,
         Share,
         StoredResponse,
+        UploadedFile,
     )
     from codeact.store.repositories.history import History, Page
     from codeact.store.search.query import HistoryQuery
@@ -43,6 +44,7 @@ __all__ = [
     "Share",
     "Store",
     "StoredResponse",
+    "UploadedFile",
     "describe",
     "embedded_mongod",
     "offload",
@@ -64,6 +66,7 @@ _MODULES = {
     "Share": "records",
     "Store": "store",
     "StoredResponse": "records",
+    "UploadedFile": "records",
     "describe": "database.uri",
     "embedded_mongod": "database.embedded",
     "offload": "blobs",

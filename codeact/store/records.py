@@ -20,6 +20,7 @@ __all__ = [
     "OwnerLimits",
     "Share",
     "StoredResponse",
+    "UploadedFile",
 ]
 
 
@@ -76,6 +77,22 @@ class ContainerFile:
     created_at: float
     source: Literal["user", "assistant"]
     sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """A file that a client has uploaded for later requests (`/v1/files`). Times are Unix seconds.
+
+    `sha256` names its blob. From `expires_at` on, the file does not exist any more; None: it stays until it is deleted.
+    """
+
+    id: str
+    filename: str
+    size_bytes: int
+    purpose: str
+    created_at: float
+    expires_at: float | None
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

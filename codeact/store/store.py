@@ -22,7 +22,7 @@ from codeact.store.database.uri import describe
 from codeact.store.missing import no_blob, no_conversation, no_response, no_response_to_continue
 from codeact.store.records import Blob, Conversation, StoredResponse
 from codeact.store.repositories.access import Access
-from codeact.store.repositories.blob_parts import BlobParts
+from codeact.store.repositories.blob_parts import BLOB_PART_BYTES, BlobParts
 from codeact.store.repositories.events import Events
 from codeact.store.repositories.failure_stats import FailureStats
 from codeact.store.repositories.files import ContainerFiles
@@ -37,6 +37,7 @@ from codeact.store.repositories.statistics import Statistics
 from codeact.store.repositories.stored_bytes import StoredBytes
 from codeact.store.repositories.threads import Attachment, Threads
 from codeact.store.repositories.turns import BATCH, Turns
+from codeact.store.repositories.uploads import Uploads
 
 if TYPE_CHECKING:
     from codeact.store.database.connection import Client
@@ -46,9 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["Store"]
 
 PING_CACHED_S = 1.0
-
-BLOB_PART_BYTES = 2_000_000
-"""Far below a document's 16 MB: encoding a part blocks the event loop for about 2 ms per MB."""
 
 
 class Store:
@@ -71,7 +69,8 @@ class Store:
         self._operations = operations
         self.access = Access(documents, operations)
         self.stored = StoredBytes(documents, operations)
-        self.blob_parts = BlobParts(documents, operations)
+        self.blob_parts = BlobParts(documents, operations, self.stored)
+        self.uploads = Uploads(documents, operations, self.blob_parts)
         self.events = Events(documents, operations)
         self.leases = Leases(documents, operations)
         self.run_writes = RunWrites(documents, operations, holder=self.leases.holder)
@@ -249,16 +248,7 @@ class Store:
         starts = range(0, max(len(data), 1), BLOB_PART_BYTES)
         for part, start in enumerate(starts):
             chunk = data[start : start + BLOB_PART_BYTES]
-            document = self._blobs(
-                owner=owner, sha256=sha256, part=part, parts=len(starts), media_type=media_type, data=chunk
-            )
-            place = {"owner": owner, "sha256": sha256, "part": part}
-            while not await self._documents.insert(document):
-                again = await self._blobs.get_pymongo_collection().update_one(place, {"$unset": {"unused_at": ""}})
-                if again.matched_count:
-                    break  # Otherwise it was purged between the two calls: insert it again.
-            else:
-                await self.stored.add_within(owner, len(chunk))
+            await self.blob_parts.put_part_within(owner, sha256, part, len(starts), media_type, chunk)
         return sha256
 
     @operation

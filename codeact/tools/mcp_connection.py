@@ -6,7 +6,7 @@ Transports: stdio and streamable HTTP, whose answers are JSON or server-sent eve
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import httpx2
@@ -93,14 +93,34 @@ class _Http:
         response.stream = _Body(response, self._bound)
 
 
-class _Received:
+class _Wrapped:
+    """A stream of the library; a subclass adds to what goes through it."""
+
+    _stream: Any
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(self, *raised: Any) -> bool | None:
+        ended: bool | None = await self._stream.__aexit__(*raised)
+        return ended
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Received(_Wrapped):
     """The stream of messages from the server. It counts the server's own requests."""
 
     def __init__(self, streams: TransportStreams, waiting: Waiting, bound: Bound) -> None:
         self._stream, self._waiting, self._bound = streams[0], waiting, bound
 
     async def receive(self) -> SessionMessage | Exception:
-        received = await self._stream.receive()
+        received: SessionMessage | Exception = await self._stream.receive()
         if isinstance(received, SessionMessage):
             try:
                 self._waiting.received(received.message)
@@ -115,24 +135,11 @@ class _Received:
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
 
-    def __aiter__(self) -> "_Received":
+    def __aiter__(self) -> Self:
         return self
 
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
-    async def __aenter__(self) -> "_Received":
-        await self._stream.__aenter__()
-        return self
-
-    async def __aexit__(self, *raised: Any) -> bool | None:
-        return await self._stream.__aexit__(*raised)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-class _Sent:
+class _Sent(_Wrapped):
     """The stream of messages to the server. It counts the answers to the server's requests."""
 
     def __init__(self, streams: TransportStreams, waiting: Waiting) -> None:
@@ -141,19 +148,6 @@ class _Sent:
     async def send(self, item: SessionMessage) -> None:
         await self._stream.send(item)
         self._waiting.answered(item.message)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def __aenter__(self) -> "_Sent":
-        await self._stream.__aenter__()
-        return self
-
-    async def __aexit__(self, *raised: Any) -> bool | None:
-        return await self._stream.__aexit__(*raised)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
 
 
 @asynccontextmanager

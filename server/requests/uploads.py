@@ -1,6 +1,6 @@
 """Reads the one file of a multipart upload; a large one is stored on disk."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 from starlette.datastructures import UploadFile
@@ -10,7 +10,7 @@ from starlette.requests import Request
 from codeact.errors import InvalidRequest
 from codeact.server.requests.parameters import UnsupportedMediaType, body_of
 
-__all__ = ["UploadTooLarge", "uploaded_file"]
+__all__ = ["UploadTooLarge", "uploaded_file", "uploaded_form"]
 
 FRAME_BYTES = 100_000
 """The limit for the form's boundaries and other fields, in addition to the file."""
@@ -23,7 +23,16 @@ class UploadTooLarge(InvalidRequest):
 
 @asynccontextmanager
 async def uploaded_file(request: Request, limit: int) -> AsyncIterator[UploadFile]:
-    """Yields the field `file` of a form (RFC 7578).
+    """Yields the field `file` of a form (RFC 7578) that has no other fields; see `uploaded_form`."""
+    async with uploaded_form(request, limit) as (file, _):
+        yield file
+
+
+@asynccontextmanager
+async def uploaded_form(
+    request: Request, limit: int, *, fields: Collection[str] = ()
+) -> AsyncIterator[tuple[UploadFile, dict[str, str]]]:
+    """Yields the field `file` of a form (RFC 7578), and the values of those `fields` that it has.
 
     Raises `InvalidRequest`, and `UploadTooLarge` without reading all of it.
     """
@@ -45,13 +54,21 @@ async def uploaded_file(request: Request, limit: int) -> AsyncIterator[UploadFil
         reason = error.message if isinstance(error, MultiPartException) else "it names no boundary"
         raise InvalidRequest(f"This is not a form with a file: {reason}.", param="file") from None
     try:
-        for name in form:
-            if name != "file":
+        values: dict[str, str] = {}
+        for name, value in form.multi_items():
+            if name == "file":
+                continue
+            if name not in fields:
                 raise InvalidRequest(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+            if not isinstance(value, str) or name in values:
+                raise InvalidRequest(f"The field '{name}' must be one text.", param=name)
+            values[name] = value
         file = form.get("file")
         if not isinstance(file, UploadFile) or not file.filename:
             raise InvalidRequest("The form has no file in the field 'file'.", param="file")
-        yield file
+        if file.size is not None and file.size > limit:
+            raise UploadTooLarge(f"The file is over {limit:,} bytes.", param="file")
+        yield file, values
     finally:
         await form.close()
         # The parser does not return the file of a form that ends within it.

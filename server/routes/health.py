@@ -55,6 +55,8 @@ class Status(msgspec.Struct):
     store: str | None
     starting: dict[str, str]
     examples: list[str]
+    upload_bytes: int
+    """The largest file that `POST /v1/files` takes."""
 
 
 class PoolObject(msgspec.Struct, kw_only=True):
@@ -138,6 +140,7 @@ async def status(request: Request) -> Response:
             if component.started is None
         },
         examples=list(EXAMPLES) if names[:1] == ["demo"] else [],
+        upload_bytes=services.settings.max_upload_bytes,
     )
     if pool is not None:
         isolation, stats = pool.value.backend.isolation, pool.value.stats()

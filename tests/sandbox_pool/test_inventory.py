@@ -160,6 +160,7 @@ async def test_the_kernel_goes_on_as_before(shared: Sandbox) -> None:
         b'{"files": [{"path": "a", "size_bytes": -1}]}',
         b'{"variables": [{"name": "' + b"x" * 1_000 + b'"}]}',
         b'{"omitted": 0' + b" " * 1_000_000 + b"}",
+        b'{"variables": [' + b'{"name":"a"},' * 1_000 + b'{"name":"a"}]}',
     ],
 )
 def test_an_answer_that_is_none_is_refused(content: bytes) -> None:

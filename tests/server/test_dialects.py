@@ -10,6 +10,7 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from benchmarks.prefix_cache import PrefixCache, prompt_of
 from codeact.dialect import silent_thinkers
 from tests.asking import INCLUDE, frame
 from tests.model_server import CallPiece, Gate, Kept, ModelServer, Request, Step, Thought
@@ -204,6 +205,12 @@ def test_prompts_only_grow_within_an_answer_and_across_turns(socket: ClientConne
     assert len(prompts) == 5
     for earlier, later in pairwise(prompts):
         assert later[: len(earlier)] == earlier
+    first_prompt, *others = (prompt_of(request.body) for request in script.server.requests)
+    cache = PrefixCache()
+    cache.read(first_prompt)
+    for prompt in others:
+        cache.read(prompt)
+    assert cache.cached / (cache.total - len(first_prompt)) > 0.9
     said = [message["content"] for message in prompts[-1] if message.get("role") == "assistant"]
     if script.dialect == "tags":
         assert said[0] == "  I compute it.\n<execute>\n6 * 7\n</execute>"

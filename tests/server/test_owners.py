@@ -61,12 +61,14 @@ def made_by(server: Running, key: str, question: str) -> dict[str, str]:
         files = {"file": ("notes.txt", b"secret notes")}
         uploaded = http.post(f"/v1/containers/{block['container_id']}/files", files=files)
         assert uploaded.status_code == 200, uploaded.text
+        upload = http.post("/v1/files", files=files, data={"purpose": "user_data"}).json()
     return {
         "response_id": made["id"],
         "conversation_id": made["conversation"]["id"],
         "item_id": made["output"][0]["id"],
         "container_id": block["container_id"],
         "file_id": uploaded.json()["id"],
+        "upload_id": upload["id"],
         "sha256": image.rpartition("/")[2],
     }
 

@@ -16,6 +16,8 @@ import pytest
 from codeact.model import ChatMessage, Sampling, TextDelta, Usage
 from codeact.models.discovery import DEFAULT_PROBES, find_models
 from codeact.models.openai_compatible.client import DirectModel
+from codeact.models.responses_api.client import ResponsesModel
+from codeact.models.responses_api.socket_client import ResponsesSocketModel
 from codeact.settings import Settings
 from tests.server.conftest import Running
 
@@ -25,6 +27,8 @@ HOST = BASE.removesuffix("/v1")
 EXPECTED = (None, "model_said_nothing", "model_unreadable", "model_repeats")
 LIMIT_S = 280
 """A shared processor reads about 40 tokens per second."""
+ADAPTERS = [DirectModel, ResponsesModel, ResponsesSocketModel]
+"""The server refuses the last one's upgrade, so it is asked over HTTP."""
 HELLO = [ChatMessage("user", "Say hello.")]
 
 pytestmark = [
@@ -44,14 +48,15 @@ async def test_its_window_is_found_out() -> None:
         await model.close()
 
 
-async def test_an_answer_streams_and_its_usage_is_the_servers() -> None:
-    model = DirectModel(MODEL, model=MODEL, api_base=BASE)
+@pytest.mark.parametrize("adapter", ADAPTERS)
+async def test_an_answer_streams_and_its_usage_is_the_servers(adapter: type[DirectModel]) -> None:
+    model = adapter(MODEL, model=MODEL, api_base=BASE)
     try:
-        async with aclosing(model.stream(HELLO, Sampling(temperature=0, max_output_tokens=20))) as stream:
+        async with aclosing(model.stream(HELLO, Sampling(temperature=0, max_output_tokens=8))) as stream:
             events = [event async for event in stream]
     finally:
         await model.close()
-    body = {"model": MODEL, "messages": [{"role": "user", "content": "Say hello."}], "temperature": 0, "max_tokens": 20}
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "Say hello."}], "temperature": 0, "max_tokens": 8}
     async with httpx.AsyncClient(trust_env=False, timeout=LIMIT_S) as client:
         whole = (await client.post(f"{BASE}/chat/completions", json=body)).json()
     usage = next(event for event in events if isinstance(event, Usage))
@@ -61,8 +66,9 @@ async def test_an_answer_streams_and_its_usage_is_the_servers() -> None:
     assert not usage.estimated
 
 
-async def test_leaving_frees_its_slot() -> None:
-    model = DirectModel(MODEL, model=MODEL, api_base=BASE)
+@pytest.mark.parametrize("adapter", [DirectModel, ResponsesModel])
+async def test_leaving_frees_its_slot(adapter: type[DirectModel]) -> None:
+    model = adapter(MODEL, model=MODEL, api_base=BASE)
     async with aclosing(model.stream([ChatMessage("user", "Count to a thousand.")], Sampling())) as stream:
         await anext(stream)
     await model.close()
@@ -81,10 +87,10 @@ async def test_it_is_found_on_its_machine() -> None:
         await found.close()
 
 
-@pytest.mark.parametrize("dialect", ["tags", "tool_call"])
-def test_it_acts_in_a_dialect(make_server: Callable[..., Running], dialect: str) -> None:
+@pytest.mark.parametrize(("options", "dialect"), [("", "tags"), ("", "tool_call"), (";api=responses", "tags")])
+def test_it_acts_in_a_dialect(make_server: Callable[..., Running], options: str, dialect: str) -> None:
     """Weights this small seldom write code; what they write must not cause an internal error."""
-    server = make_server(model=MODEL, model_api_base=BASE, max_turns=1)
+    server = make_server(models=f"{MODEL}{options}", model=None, model_api_base=BASE, max_turns=1)
     answer = _ask(server, "Print 1 + 1.", max_output_tokens=24, **{"codeact:dialect": dialect})
     assert (answer["error"] or {}).get("code") in EXPECTED
     assert answer["usage"]["input_tokens"] > 100

@@ -74,6 +74,8 @@ def test_it_says_where_it_listens_and_what_it_found_and_why(data_dir: Path) -> N
         assert address is not None
         for words in ("model", "demo", "CODEACT_MODEL", "sandbox", "database", "embedded MongoDB"):
             assert words in said
+        # Without the address, the command would look for a server on port 8000. It stands on one line, to be copied.
+        assert f'codeact run --url {address[0]} "What is the 100th Fibonacci number?"\n' in said
         assert httpx.get(address[0] + "/readyz", trust_env=False).status_code == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0

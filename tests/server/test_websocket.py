@@ -221,8 +221,9 @@ def test_a_message_over_the_limit_is_refused_and_the_server_lives_on(
 ) -> None:
     limit = demo.settings.max_message_bytes
     socket = open_socket()
-    socket.send({"type": "response.create", "input": "x" * limit})
-    assert socket.recv()["error"]["code"] == "message_too_large"
+    socket.send({"type": "response.create", "stream_id": "s1", "input": "x" * limit})
+    refusal = socket.recv()
+    assert (refusal["error"]["code"], refusal["stream_id"]) == ("message_too_large", "s1")
     huge = open_socket()
     with pytest.raises(ConnectionClosed) as closed:  # noqa: PT012 (which of the two fails depends on timing)
         huge.send({"type": "response.create", "input": "x" * 100_000_000})

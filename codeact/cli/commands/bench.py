@@ -12,7 +12,10 @@ from codeact.errors import ConfigurationError
 __all__ = ["bench"]
 
 CHECKOUT = Path(__file__).parents[3]
-NAMES = ("compaction", "dashboard", "history", "hostile", "latency", "load", "peers", "pool", "server", "stalls")
+NAMES = (
+    *("compaction", "dashboard", "history", "hostile", "latency", "load", "peers", "pool", "prefix_cache", "server"),
+    *("stalls", "tokens"),
+)
 
 
 def bench(name: str, sandbox: str, *, as_json: bool) -> None:

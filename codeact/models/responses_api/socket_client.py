@@ -24,7 +24,7 @@ from codeact.models.responses_api.sockets import NoWebSocket, Socket, Sockets, c
 from codeact.models.shared.chat_messages import ITEMS
 from sandbox_pool.logs import Logger
 
-__all__ = ["ResponsesSocketModel"]
+__all__ = ["ResponsesSocketModel", "SocketAnswer"]
 
 log = Logger(__name__)
 
@@ -70,7 +70,7 @@ class ResponsesSocketModel(ResponsesModel):
         items = [msgspec.json.encode(item) for item in body["input"]]
         digests = chain(items)
         sockets, socket = self._opened_sockets(), await self._begun(body, items, digests)
-        answer = _SocketAnswer(sampling, form)
+        answer = SocketAnswer(sampling, form)
 
         def leave() -> None:
             if not answer.is_over:
@@ -128,7 +128,7 @@ def _frame(body: dict[str, Any], items: Sequence[bytes], previous: str | None) -
     return msgspec.json.encode({"type": "response.create", **fields, **more, "input": raw})
 
 
-class _SocketAnswer:
+class SocketAnswer:
     """Reads the frames of one response. `reply` is the response as input of the next request; None if it failed."""
 
     def __init__(self, sampling: Sampling, form: ResponsesForm) -> None:

@@ -113,7 +113,7 @@ class Documents:
         for documents in (self.containers, self.feedback, self.shares):
             await documents.find(of_it).delete()
         for sha256 in {*conversation.facets.blobs, *used}:
-            await self._mark_unused(sha256, conversation)
+            await self._mark_unused(conversation.owner, sha256, but=conversation.id)
         await self.conversations.find({"_id": conversation.id}).delete()
 
     async def remove_unused_blob(self, since: datetime) -> bool:
@@ -131,9 +131,22 @@ class Documents:
             await blobs.delete_many(of_it | unused)
         return True
 
-    async def _mark_unused(self, sha256: str, conversation: ConversationDocument) -> None:
-        of_it = {"owner": conversation.owner, "sha256": sha256}
-        if not await self._is_used(**of_it, but=conversation.id):
+    async def remove_upload(self, file: FileDocument) -> None:
+        """Removes an uploaded file, and marks its blob if nothing else seems to use that."""
+        await self.files.find({"_id": file.id}).delete()
+        if file.sha256 is not None:
+            await self._mark_unused(file.owner, file.sha256)
+
+    async def remove_expired_upload(self, before: datetime) -> bool:
+        """Removes one file that has expired before that time; returns False if there is none left."""
+        file = await self.files.find_one({"expires_at": {"$lte": before}})
+        if file is not None:
+            await self.remove_upload(file)
+        return file is not None
+
+    async def _mark_unused(self, owner: str, sha256: str, *, but: str = "") -> None:
+        of_it = {"owner": owner, "sha256": sha256}
+        if not await self._is_used(**of_it, but=but):
             blobs = self.blobs.get_pymongo_collection()
             await blobs.update_many(of_it, {"$set": {"unused_at": datetime.now(UTC)}})
 

@@ -1,13 +1,13 @@
 """The documents of containers, their files, and the blobs that hold file contents."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from codeact.store.documents.schema import BLOB, CONTAINER, FILE, Schema
 from codeact.store.documents.versioned import VersionedDocument
-from codeact.store.records import Container, ContainerFile
+from codeact.store.records import Container, ContainerFile, UploadedFile
 
 __all__ = ["BlobDocument", "ContainerDocument", "FileDocument"]
 
@@ -50,7 +50,11 @@ class ContainerDocument(VersionedDocument):
 
 
 class FileDocument(VersionedDocument):
-    """One version of a file. `current` becomes False when the file is changed or removed; the content is retained."""
+    """One version of a file. `current` becomes False when the file is changed or removed; the content is retained.
+
+    An uploaded file that belongs to no container (`/v1/files`) has an empty `container_id` and `conversation_id`, a
+    `purpose`, and perhaps a time `expires_at` from which it no longer exists.
+    """
 
     SCHEMA: ClassVar[Schema] = FILE
     id: str  # type: ignore[assignment]
@@ -64,6 +68,8 @@ class FileDocument(VersionedDocument):
     source: str
     sha256: str | None
     current: bool = True
+    purpose: str | None = None
+    expires_at: datetime | None = None
 
     class Settings:
         name = "files"
@@ -71,6 +77,14 @@ class FileDocument(VersionedDocument):
             IndexModel([("container_id", ASCENDING), ("current", ASCENDING), ("_id", ASCENDING)], name="container"),
             IndexModel([("conversation_id", ASCENDING)], name="conversation"),
             IndexModel([("owner", ASCENDING), ("sha256", ASCENDING)], name="owner_sha256"),
+            IndexModel(
+                [("owner", ASCENDING), ("_id", ASCENDING)],
+                name="uploads",
+                partialFilterExpression={"purpose": {"$type": "string"}},
+            ),
+            IndexModel(
+                [("expires_at", ASCENDING)], name="expiry", partialFilterExpression={"expires_at": {"$type": "date"}}
+            ),
         ]
 
     def record(self) -> ContainerFile:
@@ -83,6 +97,21 @@ class FileDocument(VersionedDocument):
             created_at=self.created_at.timestamp(),
             source="user" if self.source == "user" else "assistant",
             sha256=self.sha256,
+        )
+
+    @property
+    def has_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
+
+    def upload(self) -> UploadedFile:
+        return UploadedFile(
+            id=self.id,
+            filename=self.path,
+            size_bytes=self.size_bytes,
+            purpose=self.purpose or "",
+            created_at=self.created_at.timestamp(),
+            expires_at=self.expires_at.timestamp() if self.expires_at is not None else None,
+            sha256=self.sha256 or "",
         )
 
 

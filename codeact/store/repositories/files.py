@@ -97,7 +97,7 @@ class ContainerFiles:
         """
         place = {"_id": file_id, "owner": owner, **({"container_id": container_id} if container_id is not None else {})}
         document = await self._files.find_one(place)
-        if document is None:
+        if document is None or document.has_expired:
             where = "" if container_id is None else " in this container"
             raise NotFound(f"There is no file '{file_id}'{where}.", param="file_id")
         return document.record()

@@ -35,6 +35,10 @@ class Purging:
         return await self._documents.remove_unused_blob(since)
 
     @operation
+    async def _remove_expired_upload(self) -> bool:
+        return await self._documents.remove_expired_upload(datetime.now(UTC))
+
+    @operation
     async def discard(self, conversation_id: str, *, owner: str) -> None:
         """Removes a conversation without any finished response, at once.
 
@@ -46,7 +50,8 @@ class Purging:
             await self._documents.remove(document)
 
     async def purge(self, *, before: datetime, unused_for: timedelta = UNUSED_FOR) -> int:
-        """Removes conversations that were deleted before that time, with their items; returns how many.
+        """Removes conversations that were deleted before that time, with their items; returns how many. Also removes
+        uploaded files that have expired.
 
         A blob that becomes unused is removed by a call at least `unused_for` later: a running response may have stored
         it, and counts as using it only after it has ended.
@@ -54,6 +59,8 @@ class Purging:
         purged = 0
         while await self._purge_one(before):
             purged += 1
+        while await self._remove_expired_upload():
+            pass
         while await self._remove_blob(datetime.now(UTC) - unused_for):
             pass
         if purged:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from codeact.context.window import fit, size_chars
+from codeact.context.window import IMAGE_CHARS, IMAGE_LEFT_OUT, fit, size_chars
 from codeact.model import ChatMessage
 
 SYSTEM = ChatMessage("system", "Act.")
@@ -61,6 +61,13 @@ def test_an_image_counts_and_stays_with_its_message() -> None:
     fitted = fit([*conversation(50)[:-1], last], room_chars=5000)
     assert image in fitted[-1].content
     assert size_chars(fitted) <= 5100
+
+
+def test_of_very_many_images_the_oldest_go_and_as_many_as_fit_stay() -> None:
+    image = {"type": "image_url", "image_url": {"url": "blob:x"}}
+    question = {"type": "text", "text": "What is this?"}
+    (message,) = fit([ChatMessage("user", [question, *[image] * 5_000])], room_chars=10 * IMAGE_CHARS + 100)
+    assert message.content == [question, {"type": "text", "text": IMAGE_LEFT_OUT}, *[image] * 10]
 
 
 def test_asking_for_less_and_less_always_gives_less_until_nothing_can_go() -> None:

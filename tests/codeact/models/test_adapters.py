@@ -1,6 +1,6 @@
 """What all adapters do, with a scripted server: deltas, usage, closing, timeouts, errors by name."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -29,18 +29,6 @@ USAGE = {
 
 Adapter = Callable[..., Model]
 """Makes the model `scripted` at an address; options as keyword arguments."""
-
-
-@pytest.fixture(scope="module")
-def one_server() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-
-
-@pytest.fixture
-def server(one_server: ModelServer) -> ModelServer:
-    one_server.reset()
-    return one_server
 
 
 @asynccontextmanager

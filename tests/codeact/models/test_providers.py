@@ -1,7 +1,7 @@
 """Claude and Gemini through litellm, with servers that stream and refuse in the providers' documented formats."""
 
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -33,18 +33,6 @@ HELLO = [ChatMessage("system", "Be kind."), ChatMessage("user", "6*7?")]
 CODE = json.dumps({"code": 'print(6 * 7)  # "grüß" 😀'})
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 20, "prompt_tokens_details": {"cached_tokens": 900}}
 SIGNATURE = "c2lnbmF0dXJl" * 100
-
-
-@pytest.fixture(scope="module")
-def one_server() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-
-
-@pytest.fixture
-def server(one_server: ModelServer) -> ModelServer:
-    one_server.reset()
-    return one_server
 
 
 @pytest.fixture(scope="module", autouse=True)

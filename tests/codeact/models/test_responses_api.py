@@ -5,7 +5,7 @@
 
 import json
 import pickle
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -44,18 +44,6 @@ pytestmark = pytest.mark.anyio
 
 HELLO = [ChatMessage("system", "Be kind."), ChatMessage("user", "Hello")]
 CODE = 'x = "grüß 😀"\nprint("</b>", x)\n'
-
-
-@pytest.fixture(scope="module")
-def one_server() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-
-
-@pytest.fixture
-def server(one_server: ModelServer) -> ModelServer:
-    one_server.reset()
-    return one_server
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What only the client of the Responses API over a WebSocket does. `test_adapters.py` has what every adapter does."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -24,18 +24,6 @@ from tests.model_server import CallPiece, Gate, Kept, ModelServer, outcome
 pytestmark = pytest.mark.anyio
 
 HELLO = [ChatMessage("system", "Be kind."), ChatMessage("user", "Hello")]
-
-
-@pytest.fixture(scope="module")
-def one_server() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-
-
-@pytest.fixture
-def server(one_server: ModelServer) -> ModelServer:
-    one_server.reset()
-    return one_server
 
 
 @pytest.fixture

@@ -1,0 +1,91 @@
+"""Stores files that clients upload for later requests (`/v1/files`)."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+from codeact.errors import NotFound
+from codeact.ids import new_id
+from codeact.store.database.operation import Operations, operation
+from codeact.store.records import UploadedFile
+from codeact.store.repositories.blob_parts import BlobParts
+
+if TYPE_CHECKING:
+    from codeact.store.documents.documents import Documents
+    from codeact.store.documents.files import FileDocument
+
+__all__ = ["UPLOADED_FILE", "Uploads"]
+
+UPLOADED_FILE = "file-"
+"""How the ids of uploaded files begin, as in the standard."""
+
+
+class Uploads:
+    """The part of `Store` with uploaded files. The guarantees of `Store` hold here too."""
+
+    def __init__(self, documents: "Documents", operations: Operations, blobs: BlobParts) -> None:
+        self._documents = documents
+        self._files = documents.files
+        self._operations = operations
+        self._blobs = blobs
+
+    async def add(
+        self,
+        filename: str,
+        file: BinaryIO,
+        *,
+        media_type: str,
+        purpose: str,
+        owner: str,
+        expires_after: timedelta | None = None,
+    ) -> UploadedFile:
+        """Stores the file's content, with a few MB in memory at a time, and then the file itself."""
+        sha256, size_bytes = await self._blobs.put_file(file, media_type, owner=owner)
+        now = datetime.now(UTC)
+        document = self._files(
+            id=new_id("file").replace("file_", UPLOADED_FILE, 1),
+            owner=owner,
+            container_id="",
+            conversation_id="",
+            path=filename,
+            size_bytes=size_bytes,
+            modified_at=now.timestamp(),
+            created_at=now,
+            source="user",
+            sha256=sha256,
+            purpose=purpose,
+            expires_at=now + expires_after if expires_after is not None else None,
+        )
+        await self._insert(document)
+        return document.upload()
+
+    @operation
+    async def get(self, file_id: str, *, owner: str) -> UploadedFile:
+        """Finds an uploaded file. Raises `NotFound`, also if the file has expired."""
+        return (await self._find(file_id, owner)).upload()
+
+    @operation
+    async def page(
+        self, *, owner: str, after: str | None, limit: int, order: Literal["asc", "desc"], purpose: str | None = None
+    ) -> list[UploadedFile]:
+        """One page of the owner's files, newest first unless `order` is `asc`, beginning behind the file `after`."""
+        place: dict[str, Any] = {"owner": owner, "purpose": purpose or {"$type": "string"}}
+        place["expires_at"] = {"$not": {"$lte": datetime.now(UTC)}}
+        if after is not None:
+            place["_id"] = {"$lt" if order == "desc" else "$gt": after}
+        found = self._files.find(place).sort("-_id" if order == "desc" else "+_id").limit(limit)
+        return [document.upload() for document in await found.to_list()]
+
+    @operation
+    async def delete(self, file_id: str, *, owner: str) -> None:
+        """Deletes the file. Its content is purged later, unless a conversation uses it. Raises `NotFound`."""
+        await self._documents.remove_upload(await self._find(file_id, owner))
+
+    @operation
+    async def _insert(self, document: "FileDocument") -> None:
+        await self._documents.insert(document)
+
+    async def _find(self, file_id: str, owner: str) -> "FileDocument":
+        document = await self._files.find_one({"_id": file_id, "owner": owner, "purpose": {"$type": "string"}})
+        if document is None or document.has_expired:
+            raise NotFound(f"There is no file '{file_id}'.", param="file_id")
+        return document

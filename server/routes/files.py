@@ -1,0 +1,167 @@
+"""`/v1/files`, as defined by the standard: files that are uploaded once, and named by their id in later requests."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from codeact.errors import InvalidRequest
+from codeact.runs.admission import check_room
+from codeact.runs.input_items import file_name
+from codeact.server.auth.caller import caller_of, owner_of
+from codeact.server.errors import json_response
+from codeact.server.openapi import operation
+from codeact.server.requests.downloads import download_headers
+from codeact.server.requests.pages import listed
+from codeact.server.requests.parameters import checked, read_parameters
+from codeact.server.requests.ranges import FileResponse, blob_source
+from codeact.server.requests.uploads import uploaded_form
+from codeact.server.services import Services
+from codeact.store import UploadedFile
+
+__all__ = ["routes"]
+
+Purpose = Literal["assistants", "user_data", "vision"]
+"""The standard's other purposes are for batches, fine-tuning and evals, which this server does not have."""
+SHORTEST_S, LONGEST_S = 3600, 2_592_000
+UPLOAD_TIMEOUT_S = 1800.0
+"""A slow client must not hold its place among the concurrent uploads for ever."""
+FIELDS = frozenset({"purpose", "expires_after[anchor]", "expires_after[seconds]"})
+
+
+class UploadTooSlow(InvalidRequest):
+    code = "upload_timeout"
+    status = 408
+
+
+class _ExpiresAfter(msgspec.Struct, forbid_unknown_fields=True):
+    anchor: Literal["created_at"]
+    seconds: Annotated[int, Meta(ge=SHORTEST_S, le=LONGEST_S)]
+
+
+class _Upload(msgspec.Struct):
+    purpose: Purpose
+    expires_after: _ExpiresAfter | None = None
+
+
+class _List(msgspec.Struct, kw_only=True):
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 10_000
+    order: Literal["asc", "desc"] = "desc"
+    after: str | None = None
+    purpose: str | None = None
+
+
+class FileObject(msgspec.Struct):
+    """`created_at` and `expires_at` are Unix seconds."""
+
+    id: str
+    bytes: int
+    created_at: int
+    expires_at: int | None
+    filename: str
+    purpose: str
+    object: Literal["file"] = "file"
+    status: Literal["processed"] = "processed"
+
+
+@operation(FileObject, upload=True)
+async def create(request: Request) -> Response:
+    """`POST /v1/files`, as multipart/form-data with `file`, `purpose` and perhaps `expires_after`: stores the file.
+
+    It counts for the owner's stored bytes. A file has at most CODEACT_MAX_UPLOAD_BYTES.
+    """
+    services: Services = request.app.state.codeact
+    owner = owner_of(request)
+    store = await services.store.get()
+    await check_room(caller_of(request).accounts, store, services.disk)
+    with services.uploads.counted(owner):
+        try:
+            async with (
+                asyncio.timeout(UPLOAD_TIMEOUT_S),
+                uploaded_form(request, services.settings.max_upload_bytes, fields=FIELDS) as (file, fields),
+            ):
+                wanted = checked(_nested(fields), _Upload, strict=False)
+                seconds = wanted.expires_after.seconds if wanted.expires_after is not None else None
+                added = await store.uploads.add(
+                    file_name(file.filename or "", "file"),
+                    file.file,
+                    media_type=file.content_type or "application/octet-stream",
+                    purpose=wanted.purpose,
+                    owner=owner,
+                    expires_after=timedelta(seconds=seconds) if seconds is not None else None,
+                )
+        except TimeoutError:
+            raise UploadTooSlow(f"The upload took longer than {UPLOAD_TIMEOUT_S:g} s.", param="file") from None
+    return json_response(_shape(added))
+
+
+@operation(dict[str, Any], query=_List)
+async def list_(request: Request) -> Response:
+    """`GET /v1/files`: newest first."""
+    services: Services = request.app.state.codeact
+    owner, query = owner_of(request), read_parameters(request, _List)
+    store = await services.store.get()
+    found = await store.uploads.page(
+        owner=owner, after=query.after, limit=query.limit + 1, order=query.order, purpose=query.purpose
+    )
+    page = [_shape(file) for file in found[: query.limit]]
+    return json_response(listed(page, has_more=len(found) > query.limit))
+
+
+@operation(FileObject)
+async def retrieve(request: Request) -> Response:
+    """`GET /v1/files/{id}`."""
+    return json_response(_shape(await _file(request)))
+
+
+@operation(files=("application/octet-stream",))
+async def content(request: Request) -> Response:
+    """`GET /v1/files/{id}/content`: the file, or a `Range` of it, as a download."""
+    services: Services = request.app.state.codeact
+    file = await _file(request)
+    store = await services.store.get()
+    source = blob_source(store, await store.blob_parts.open(file.sha256, owner=owner_of(request)))
+    headers = download_headers(file.filename)
+    return FileResponse(source, request, media_type="application/octet-stream", headers=headers)
+
+
+@operation(dict[str, Any])
+async def delete(request: Request) -> Response:
+    """`DELETE /v1/files/{id}`: conversations that use the file keep their copy."""
+    services: Services = request.app.state.codeact
+    file_id: str = request.path_params["upload_id"]
+    await (await services.store.get()).uploads.delete(file_id, owner=owner_of(request))
+    return json_response({"id": file_id, "object": "file", "deleted": True})
+
+
+async def _file(request: Request) -> UploadedFile:
+    services: Services = request.app.state.codeact
+    file_id: str = request.path_params["upload_id"]
+    return await (await services.store.get()).uploads.get(file_id, owner=owner_of(request))
+
+
+def _nested(fields: Mapping[str, str]) -> dict[str, Any]:
+    """Converts a form's fields into the JSON of `_Upload`: `expires_after[seconds]` is a field of an object."""
+    values: dict[str, Any] = {name: value for name, value in fields.items() if name == "purpose"}
+    after = {name.partition("[")[2][:-1]: value for name, value in fields.items() if name != "purpose"}
+    return values | ({"expires_after": after} if after else {})
+
+
+def _shape(file: UploadedFile) -> FileObject:
+    expires_at = int(file.expires_at) if file.expires_at is not None else None
+    return FileObject(file.id, file.size_bytes, int(file.created_at), expires_at, file.filename, file.purpose)
+
+
+routes = [
+    Route("/v1/files", create, methods=["POST"]),
+    Route("/v1/files", list_, methods=["GET"]),
+    Route("/v1/files/{upload_id}", retrieve, methods=["GET"]),
+    Route("/v1/files/{upload_id}", delete, methods=["DELETE"]),
+    Route("/v1/files/{upload_id}/content", content, methods=["GET"]),
+]
