@@ -1,9 +1,10 @@
 """`codeact doctor`: tries each component that `codeact serve` would use, and prints the results."""
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -11,13 +12,22 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
+from codeact.concurrency.concurrently import gathered
 from codeact.errors import CodeActError
 from codeact.logs import configure
+from codeact.model import ChatMessage, Model, Sampling
 from codeact.models.litellm.loading import own_process
 from codeact.settings import Settings
 from sandbox_pool.errors import SandboxError
 
 __all__ = ["Finding", "doctor", "examine"]
+
+
+MODEL_S = 60.0
+TOKENS = 16
+"""The least that the Responses API takes. Reading stops at the first one."""
+MOST_MODELS = 20
+"""A model server may list hundreds; each that is asked may cost a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,37 @@ async def _model(settings: Settings) -> AsyncIterator[Finding]:
     from codeact.models.discovery import find_models
 
     found = await find_models(settings)
-    yield Finding("model", True, found.registry.summary, found.why, (found.hint,) if found.hint else ())
+    models = found.registry.models
+    try:
+        refusals = await gathered([partial(_refusal, model) for model in models[:MOST_MODELS]])
+    finally:
+        await found.close()
+    failed = [f"{model.name}: {refusal}" for model, refusal in zip(models, refusals, strict=False) if refusal]
+    hints = (found.hint,) if found.hint else ()
+    if failed:
+        yield Finding(
+            "model", False, f"{len(failed)} of {len(refusals)} models give no answer", found.why, (*failed, *hints)
+        )
+        return
+    asked = "it has answered" if len(refusals) == 1 else f"the first {len(refusals)} have answered"
+    yield Finding("model", True, f"{found.registry.summary}; {asked}", found.why, hints)
+
+
+async def _refusal(model: Model) -> str:
+    """Asks the model for a token. Returns why it gave none, or an empty text."""
+    question = [ChatMessage("user", "Say OK.")]
+    try:
+        async with (
+            asyncio.timeout(MODEL_S),
+            aclosing(model.stream(question, Sampling(max_output_tokens=TOKENS))) as events,
+        ):
+            async for _ in events:
+                return ""
+    except TimeoutError:
+        return f"no answer within {MODEL_S:g} s"
+    except CodeActError as error:
+        return error.message
+    return "it ended its answer before the first token"
 
 
 @asynccontextmanager
