@@ -3,12 +3,14 @@
 import importlib
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 
 from codeact.dialect.segments import CodeEnd, Text
@@ -114,6 +116,39 @@ def test_the_backend_is_chosen_by_its_name(with_toy_backend: Path, tmp_path: Pat
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(with_toy_backend)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert FIBONACCI in done.stdout, done.stderr
+
+
+def test_the_demo_of_the_embed_shows_the_page_once_the_server_is_there_and_tells_its_key(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        port, host_port = (str(listener.getsockname()[1]) for listener in (one, other))
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "CODEACT_SANDBOX": "process",
+        "CODEACT_POOL_MIN": "0",
+    }
+    environment |= {"CODEACT_PORT": port, "HOST_PORT": host_port, "CODEACT_DATA_DIR": str(tmp_path)}
+    demo = subprocess.Popen(
+        [sys.executable, EXAMPLES / "embed" / "demo.py"], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert demo.stdout is not None
+        key, page = "", ""
+        while not (key and page):
+            line = demo.stdout.readline()
+            assert line, "the demo has ended"
+            key = key or (re.findall(r"asks for a key: (\S+)", line) or [""])[0]
+            page = page or (re.findall(r"embeds the chat: (\S+)", line) or [""])[0]
+        assert page == f"http://localhost:{host_port}"
+        with httpx.Client(trust_env=False, base_url=f"http://localhost:{port}") as server:
+            assert server.get("/embed.js").status_code == 200
+            assert server.get("/v1/models").status_code == 401
+            assert server.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+    finally:
+        demo.terminate()
+        demo.wait(60)
+        if demo.stdout is not None:
+            demo.stdout.close()
 
 
 @pytest.mark.anyio

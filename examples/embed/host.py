@@ -18,7 +18,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Route
 
 HERE = Path(__file__).parent
-PORT = 9000
+PORT = int(os.environ.get("HOST_PORT", "9000"))
 
 
 def create_app(*, codeact_url: str, api_key: str, origin: str) -> Starlette:
@@ -55,7 +55,7 @@ def create_app(*, codeact_url: str, api_key: str, origin: str) -> Starlette:
 
 def main(codeact_url: str, api_key: str) -> None:
     app = create_app(codeact_url=codeact_url, api_key=api_key, origin=f"http://localhost:{PORT}")
-    print(f"\nThe page that embeds the chat: http://localhost:{PORT}\n")
+    print(f"\nThe page that embeds the chat: http://localhost:{PORT}\n", flush=True)
     uvicorn.run(app, port=PORT, log_level="warning")
 
 
