@@ -181,7 +181,8 @@ class Reply:
                 learn(self._model, False)
         self.incomplete = self.incomplete or self._cut
         if self.code is None and self.problem is None and self.incomplete is None and not self._answered:
-            learn_reasons(self._model, unless=not self._texts)
+            if self._texts:  # All of it was thought.
+                learn_reasons(self._model)
             self.problem = Problem("nothing")
         if self.problem is not None and self.began_code:
             await self._builder.code.rejected(malformed("its text went on without an end.", self._dialect))

@@ -37,7 +37,6 @@ def reasons(model: Model) -> bool:
     return model in _REASONERS or swallows_think(model)
 
 
-def learn_reasons(model: Model, *, unless: bool = False) -> None:
-    """Remembers that the model thinks, after a reply that contained thoughts. Does nothing if `unless` is True."""
-    if not unless:
-        _REASONERS.add(model)
+def learn_reasons(model: Model) -> None:
+    """Remembers that the model thinks, after a reply with thoughts, or with nothing but them."""
+    _REASONERS.add(model)
