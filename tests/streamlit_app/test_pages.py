@@ -264,3 +264,13 @@ def test_a_database_that_does_not_answer_is_a_sentence(app: App, monkeypatch: py
     finally:
         monkeypatch.undo()
         streamlit.cache_resource.clear()
+
+
+def test_a_conversation_shows_where_it_was_compacted_and_what_the_model_reads_from_there(
+    app: App, server: Running
+) -> None:
+    asked = ask(server, "What is the 100th Fibonacci number?")
+    ask(server, "", input=[{"type": "compaction_trigger"}], previous_response_id=asked["id"])
+    page = app("conversation", id=asked["conversation"]["id"])
+    [summary] = [each for each in page.expander if each.label == "Earlier messages were summarised"]
+    assert "blocks of code had run" in summary.code[0].value
