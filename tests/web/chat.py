@@ -32,9 +32,9 @@ class Chat:
     def ask(self, question: str) -> Locator:
         """Sends a question and returns its answer, which may still be in progress."""
         expect(self.stop).to_have_count(0)
-        count = self.answers.count()
         self.box.fill(question)
-        expect(self.send).to_be_enabled()
+        expect(self.send).to_be_enabled()  # The conversation is shown by then.
+        count = self.answers.count()
         self.page.keyboard.press("Enter")
         expect(self.answers).to_have_count(count + 1)
         return self.answers.last

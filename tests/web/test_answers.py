@@ -1,6 +1,8 @@
 """How an answer looks while it arrives and when it is complete, in a real Chromium."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -44,6 +46,31 @@ def test_a_plot_is_shown_as_a_picture_that_can_be_enlarged(demo: Running, visit:
     with chat.page.expect_download() as download:
         answer.get_by_role("link", name="Download").click()
     assert download.value.suggested_filename == "picture.png"
+
+
+def test_files_that_the_answer_links_to_can_be_downloaded_and_pictures_show(
+    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat]
+) -> None:
+    plot = "import matplotlib\nmatplotlib.use('agg')\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\n"
+    code = f"{plot}plt.savefig('chart.png')\nplt.close()\nopen('report.csv', 'w').write('a,b')"
+    links = (
+        "[the report](report.csv), [again](sandbox:/workspace/report.csv), [none](none.csv), [web](https://a.example)"
+    )
+    script(execute(code), f"Here: {links}\n\n![chart](chart.png)")
+    chat = visit(scripted.url)
+    answer = chat.ended(chat.ask("report"))
+    for name in ("the report", "again"):
+        with chat.page.expect_download() as download:
+            answer.get_by_role("link", name=name).click()
+        assert (download.value.suggested_filename, Path(download.value.path()).read_text("utf-8")) == (
+            "report.csv",
+            "a,b",
+        )
+    expect(answer.get_by_role("link", name="none")).to_have_count(0)
+    expect(answer.get_by_role("link", name="web")).to_have_attribute("href", "https://a.example")
+    picture = answer.get_by_role("img", name="chart")
+    expect(picture).to_have_attribute("src", re.compile("^blob:"))
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
 
 
 def test_output_is_shown_while_the_code_runs_and_escape_stops_it(

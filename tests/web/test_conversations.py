@@ -128,8 +128,73 @@ def test_an_edited_question_makes_a_branch_to_switch_between(
     expect(chat.page.locator(".bubble")).to_have_text("english")
     expect(chat.answers.locator(".prose")).to_have_text("One.")
     chat.page.reload()
-    expect(chat.answers.locator(".prose")).to_have_text("Eins.")
-    expect(chat.page.get_by_role("group", name="Version 3 of 3")).to_be_visible()
+    expect(chat.answers.locator(".prose")).to_have_text("One.")
+    expect(chat.page.get_by_role("group", name="Version 1 of 3")).to_be_visible()
+
+
+def test_each_conversation_keeps_its_draft_and_arrows_recall_questions(
+    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat]
+) -> None:
+    script("One.", "Two.")
+    chat = visit(scripted.url)
+    chat.ended(chat.ask("the first question"))
+    chat.ended(chat.ask("the second question"))
+    for key, words in (("ArrowUp", "second"), ("ArrowUp", "first"), ("ArrowUp", "first"), ("ArrowDown", "second")):
+        chat.page.keyboard.press(key)
+        expect(chat.box).to_have_value(f"the {words} question")
+    chat.box.fill("half a thought")
+    chat.page.keyboard.press("ArrowUp")
+    expect(chat.box).to_have_value("half a thought")
+    chat.page.get_by_role("button", name="New conversation").first.click()
+    expect(chat.box).to_have_value("")
+    chat.box.fill("another thought")
+    chat.page.reload()
+    expect(chat.box).to_have_value("another thought")
+    entry(chat, "the first question").first.get_by_role("link").click()
+    expect(chat.box).to_have_value("half a thought")
+    chat.page.reload()
+    expect(chat.box).to_have_value("half a thought")
+
+
+def test_two_tabs_of_a_conversation_show_what_the_other_asks_and_make_no_branch(
+    scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
+) -> None:
+    gate = Gate()
+    script("One.")
+    model_server.reply("Two", gate, ".")
+    script("Three.")
+    chat = visit(scripted.url)
+    chat.ended(chat.ask("first"))
+    other = Chat(chat.page.context.new_page())
+    other.page.goto(chat.page.url)
+    expect(other.answers.locator(".prose")).to_have_text("One.")
+    expect(chat.ask("second").locator(".prose")).to_have_text("Two")
+    expect(other.answers.locator(".prose")).to_have_text(["One.", "Two"])
+    gate.open()
+    other.ended(other.answers.last)
+    other.ended(other.ask("third"))
+    chat.page.bring_to_front()  # A browser draws only the tab in front.
+    expect(chat.answers.locator(".prose")).to_have_text(["One.", "Two.", "Three."])
+    expect(chat.page.locator(".branches")).to_have_count(0)
+    assert [len([m for m in request.messages if m["role"] == "user"]) for request in model_server.requests] == [1, 2, 3]
+
+
+def test_a_double_click_on_send_asks_once_and_stops_nothing(
+    scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
+) -> None:
+    gate = Gate()
+    model_server.reply("One,", gate, " two.")
+    chat = visit(scripted.url)
+    chat.box.fill("count")
+    expect(chat.send).to_be_enabled()
+    place = chat.send.bounding_box()
+    assert place is not None
+    chat.page.mouse.dblclick(place["x"] + 5, place["y"] + 5)
+    expect(chat.answers.locator(".prose")).to_have_text("One,")
+    gate.open()
+    chat.ended(chat.answers)
+    expect(chat.answers.locator(".prose")).to_have_text("One, two.")
+    assert len(model_server.requests) == 1
 
 
 def test_something_said_meanwhile_is_taken_in(
@@ -215,6 +280,38 @@ def test_files_go_up_with_a_question_and_come_down_with_the_answer(
     assert Path(download.value.path()).read_text("utf-8") == "QUIET WORDS"
     chat.page.get_by_role("button", name="Files", exact=True).click()
     expect(chat.page.get_by_role("dialog").get_by_role("link")).to_have_count(2)
+
+
+def test_a_large_file_goes_up_before_the_question_and_nothing_is_lost(
+    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat], tmp_path: Path
+) -> None:
+    script(execute("import os\nprint(os.path.getsize('large.bin'))"), "Large.")
+    chat = visit(scripted.url, expected=("503",))
+    chat.page.evaluate(
+        """() => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(50_000_001)], "huge.bin"));
+            window.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+        }"""
+    )
+    expect(chat.page.get_by_role("alert")).to_have_text("huge.bin is larger than 50 MB.")
+    chat.page.get_by_role("button", name="Attach files, up to 50 MB each").wait_for()
+    refusal = {"error": {"message": "The disk is full."}}
+    chat.page.route("**/v1/files", lambda route: route.fulfill(status=503, json=refusal), times=1)
+    given = tmp_path / "large.bin"
+    given.write_bytes(bytes(9_900_000))
+    chat.box.fill("How large is it?")
+    chat.page.locator("input[type=file]").set_input_files(given)
+    expect(chat.page.locator(".chip").get_by_role("alert")).to_have_text("The disk is full.")
+    expect(chat.send).to_be_disabled()
+    chat.page.get_by_role("button", name="Upload large.bin again").click()
+    expect(chat.send).to_be_enabled()
+    chat.page.reload()
+    expect(chat.page.locator(".composer .chip")).to_contain_text("large.bin")
+    expect(chat.box).to_have_value("How large is it?")
+    answer = chat.ended(chat.ask("How large is it?"))
+    expect(answer.locator(".stdout")).to_have_text("9900000\n")
+    expect(chat.page.locator(".question .chip")).to_have_text("large.bin")
 
 
 def test_dropped_and_pasted_files_are_attached(scripted: Running, visit: Callable[..., Chat]) -> None:

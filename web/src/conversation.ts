@@ -1,18 +1,23 @@
-// One conversation: what the user asks enters, its turns leave; each follows its answer over the connection.
+// One conversation: asks the user's questions over the connection, and holds the turns that come of them.
 
 import { signal } from "@preact/signals";
 import { asked, input, together, type Asked, type Attachment } from "./core/asked";
 import { path } from "./core/tree";
+import { Draft } from "./draft";
 import { draw } from "./draw";
 import { Following } from "./following";
 import { api, Failed, type Feedback, type StoredTurn } from "./net/api";
 import type { Connection } from "./net/connection";
+import { recall, remember } from "./remembered";
 import { text } from "./text";
 import { Turn } from "./turn";
 import { Warming } from "./warming";
 import type { Event, Response } from "./wire";
 
-/** Who hears of what happens in a conversation. */
+/** A question may have been asked elsewhere if this page has not looked for so long. */
+const FRESH_MS = 10_000;
+
+/** Is called when something happens in a conversation. */
 export interface Watcher {
   took(event: Event): void;
   ended(turn: Turn): void;
@@ -28,11 +33,13 @@ export class Conversation {
   readonly said = signal<readonly Asked[]>([]);
   /** False while what is stored is being read. */
   readonly loaded = signal(false);
+  readonly draft: Draft;
   turns: Turn[] = [];
   id: string | null;
   private warming: Warming | null = null;
   private chosen: string | null = null;
   private following: Following | null = null;
+  private lookedAt = 0;
   private readonly connection: Connection;
   private readonly watcher: Watcher;
 
@@ -41,6 +48,7 @@ export class Conversation {
     this.connection = connection;
     this.watcher = watcher;
     this.loaded.value = id === null;
+    this.draft = new Draft(id);
   }
 
   /** Makes the conversation and claims its sandbox before there is a question, so that its first code runs at once. */
@@ -52,10 +60,35 @@ export class Conversation {
   async load(): Promise<void> {
     const { data } = await api.turns(this.id!);
     this.turns = data.filter(({ input }) => input.length).map(stored);
-    this.show(null);
+    this.show(recall(this.id).branch ?? null);
+    this.lookedAt = Date.now();
+    this.draft.giveBackUnless((key) => data.some(({ response }) => response.metadata["request"] === key));
     this.loaded.value = true;
     void this.loadRatings();
-    const live = this.turns.findLast((turn) => !turn.answer.ended);
+    this.goOn();
+  }
+
+  /** Reads what other tabs and devices have asked meanwhile, and follows an answer under way. Raises `Failed`. */
+  async sync(): Promise<void> {
+    if (this.running.value) return;
+    await this.look();
+    if (!this.running.value) this.goOn();
+  }
+
+  private async look(): Promise<void> {
+    if (!this.id || !this.loaded.value) return;
+    const { last_response_id: last } = (await api.conversation(this.id))["codeact:summary"];
+    this.lookedAt = Date.now();
+    if (!last || this.turns.some(({ id }) => id === last)) return;
+    const { data } = await api.turns(this.id);
+    const known = new Set(this.turns.map(({ id }) => id));
+    const added = data.filter(({ response, input }) => input.length && !known.has(response.id)).map(stored);
+    this.turns = [...this.turns.filter(isStored), ...added, ...this.turns.filter((turn) => !isStored(turn))];
+    this.show(this.chosen);
+  }
+
+  private goOn(): void {
+    const live = this.turns.findLast((turn) => isStored(turn) && !turn.answer.ended);
     if (!live) return;
     live.answer.restart();
     this.follow(live).resume();
@@ -63,12 +96,18 @@ export class Conversation {
 
   /** Asks after the shown turns, or as a branch after `previousId` (null: as the first question). */
   async ask(text: string, attachments: readonly Attachment[], options: object, previousId?: string | null) {
-    if (this.running.value) return;
-    const follows = previousId === undefined ? (this.path.value.at(-1)?.id ?? null) : previousId;
-    const turn = new Turn(`new-${crypto.randomUUID()}`, follows, { text, attachments });
+    if (this.running.value || !this.loaded.value) return;
+    const shown = this.path.value.at(-1);
+    const turn = new Turn(`${LOCAL}${crypto.randomUUID()}`, previousId === undefined ? (shown?.id ?? null) : previousId, { text, attachments });
     this.turns.push(turn);
     this.show(turn.id);
+    this.draft.sends(turn.key, turn.asked);
     const following = this.follow(turn);
+    if (previousId === undefined && Date.now() - this.lookedAt > FRESH_MS) {
+      await this.look().catch(() => undefined); // The question goes its way all the same.
+      turn.previousId = path(this.turns.filter((other) => other !== turn), shown?.id ?? null).at(-1)?.id ?? null;
+      this.show(turn.id);
+    }
     this.warming?.hurry();
     const prepared = await this.warming?.done;
     this.warming = null;
@@ -77,10 +116,19 @@ export class Conversation {
     } catch (error) {
       return following.fail(reason(error));
     }
+    this.draft.moveTo(this.id);
+    const follows = this.answered(turn.previousId);
     const after = follows ?? prepared?.responseId;
     if (after && !follows) turn.previousId = after;
     const place = after ? { previous_response_id: after } : { conversation: this.id };
     following.ask({ input: input(text, attachments), ...place, ...options });
+  }
+
+  /** The newest response from this turn upwards: a question that failed has none. */
+  private answered(turnId: string | null): string | null {
+    let id = turnId;
+    while (id?.startsWith(LOCAL)) id = this.turns.find((turn) => turn.id === id)?.previousId ?? null;
+    return id;
   }
 
   steer(text: string, attachments: readonly Attachment[]): void {
@@ -99,6 +147,7 @@ export class Conversation {
   show(turnId: string | null): void {
     this.chosen = turnId;
     this.path.value = path(this.turns, this.chosen);
+    if (turnId && !turnId.startsWith(LOCAL)) remember(this.id, { branch: turnId });
   }
 
   private follow(turn: Turn): Following {
@@ -117,6 +166,8 @@ export class Conversation {
       this.running.value = turn = next;
     }
     turn.id = response.id;
+    this.draft.arrived(turn.key);
+    this.lookedAt = Date.now();
     this.show(turn.id);
     if (this.stopping.value) this.connection.cancel(turn.id);
     return turn;
@@ -150,10 +201,15 @@ export class Conversation {
     this.stopping.value = false;
     const said = this.said.value;
     this.said.value = [];
+    this.lookedAt = Date.now();
     this.watcher.ended(turn);
     if (said.length) this.watcher.unsaid(together(said));
   }
 }
+
+/** How the ids of turns begin that the server has not answered. */
+const LOCAL = "new-";
+const isStored = ({ id }: Turn): boolean => !id.startsWith(LOCAL);
 
 function stored({ response, input }: StoredTurn): Turn {
   const turn = new Turn(response.id, response.previous_response_id, asked(input));

@@ -1,13 +1,75 @@
-// What the user is about to send, as signals; words that could not be taken in come back here.
+// What the user has typed and attached in one conversation and not sent yet. It survives a reload of the page.
 
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 import type { Asked, Attachment } from "./core/asked";
+import { recall, remember } from "./remembered";
 
-export const words = signal("");
-export const attachments = signal<readonly Attachment[]>([]);
+let isFirst = true;
 
-/** Puts words before those that stand there already. */
-export function giveBack(asked: Asked): void {
-  words.value = [asked.text, words.value].filter(Boolean).join("\n");
-  attachments.value = [...asked.attachments, ...attachments.value];
+export class Draft {
+  readonly words = signal("");
+  readonly attachments = signal<readonly Attachment[]>([]);
+  private id: string | null;
+  private sent: (Asked & { key: string }) | null = null;
+
+  /** `id` is the conversation's, null for one that has none yet. Of those, the page's first gets what it had before. */
+  constructor(id: string | null) {
+    this.id = id;
+    if (id !== null || isFirst) {
+      const { words = "", files = [], sent = null } = recall(id);
+      this.words.value = words;
+      this.attachments.value = files;
+      this.sent = sent;
+      if (id === null) this.giveBackUnless(() => false);
+    }
+    if (id === null) isFirst = false;
+    effect(() => this.keep(this.words.value, this.attachments.value));
+  }
+
+  /** The conversation has got its id. */
+  moveTo(id: string): void {
+    if (this.id === id) return;
+    remember(this.id, { words: "", files: [], sent: null });
+    this.id = id;
+    this.keep(this.words.peek(), this.attachments.peek());
+  }
+
+  /** Puts words before those in the box. */
+  giveBack(asked: Asked): void {
+    this.words.value = [asked.text, this.words.value].filter(Boolean).join("\n");
+    this.attachments.value = [...asked.attachments, ...this.attachments.value];
+  }
+
+  /** Remembers a question on its way to the server, until `arrived`. */
+  sends(key: string, asked: Asked): void {
+    this.sent = { key, ...asked };
+    this.keep(this.words.peek(), this.attachments.peek());
+  }
+
+  arrived(key: string): void {
+    if (this.sent?.key !== key) return;
+    this.sent = null;
+    this.keep(this.words.peek(), this.attachments.peek());
+  }
+
+  /** After a reload: puts a question into the box that never arrived. */
+  giveBackUnless(known: (key: string) => boolean): void {
+    const { sent } = this;
+    if (!sent) return;
+    this.sent = null;
+    if (known(sent.key)) this.keep(this.words.peek(), this.attachments.peek());
+    else this.giveBack(sent);
+  }
+
+  private keep(words: string, attachments: readonly Attachment[]): void {
+    const { sent } = this;
+    const files = stored(attachments);
+    remember(this.id, { words, files, sent: sent && { ...sent, attachments: stored(sent.attachments) } });
+  }
 }
+
+/** The files that the server has; the content of others is too large to be remembered. */
+const stored = (files: readonly Attachment[]): Attachment[] =>
+  files
+    .filter(({ fileId }) => fileId)
+    .map(({ name, type, size, url, fileId }) => ({ name, type, size, url: url.startsWith("/") ? url : "", fileId: fileId! }));

@@ -1,9 +1,9 @@
-// Follows one answer over the connection, through losses, restarts and what is said meanwhile, and lets its turn grow.
+// Follows one answer over the connection, also when the line breaks or the server restarts, and updates its turn.
 
 import { asked, type Asked } from "./core/asked";
 import { draw } from "./draw";
 import { api, Failed } from "./net/api";
-import type { Connection, Follower, Refusal } from "./net/connection";
+import { TOO_LARGE, type Connection, type Follower, type Refusal } from "./net/connection";
 import { text } from "./text";
 import type { Turn } from "./turn";
 import type { Event, Response } from "./wire";
@@ -24,6 +24,7 @@ export interface Home {
 export class Following implements Follower {
   private body: Record<string, unknown> | null = null;
   private resumed = false;
+  private looks = 0;
   private turn: Turn;
   private readonly conversation: Home;
   private readonly connection: Connection;
@@ -90,23 +91,38 @@ export class Following implements Follower {
   }
 
   refused(error: Refusal): void {
-    if (this.responseId === null) this.fail(error.message);
+    if (this.responseId === null) this.fail(error.message || (error.code === TOO_LARGE ? text.line.tooLarge : ""));
     else if (!this.resumed) void this.restore();
   }
 
-  /** Sends the question again unless the server has it. */
+  /**
+   * Sends the question again unless the server has it. It looks twice, a second apart, since the server may just be
+   * storing the question. A line that breaks meanwhile begins this anew.
+   */
   unsure(): void {
-    if (!this.body) return;
-    const sent = this.body;
-    api.turns(this.conversation.id!).then(
-      ({ data }) => {
-        const known = data.find(({ response }) => response.metadata["request"] === this.turn.key);
-        if (!known) return this.connection.create(sent, this);
+    if (this.body) void this.lookFor(this.body, ++this.looks, 1);
+  }
+
+  private async lookFor(sent: Record<string, unknown>, look: number, more: number): Promise<void> {
+    const isOver = () => look !== this.looks || this.responseId !== null || this.turn.ended;
+    const again = (left: number) => setTimeout(() => isOver() || void this.lookFor(sent, look, left), AGAIN_MS);
+    try {
+      const { data } = await api.turns(this.conversation.id!);
+      if (isOver()) return;
+      const known = data.find(({ response }) => response.metadata["request"] === this.turn.key);
+      if (known) {
         this.turn = this.conversation.begun(this.turn, known.response);
         this.resume();
-      },
-      (error) => error instanceof Failed && error.status > 0 && this.fail(error.message),
-    );
+      } else if (more) {
+        again(more - 1);
+      } else {
+        this.connection.create(sent, this);
+      }
+    } catch (error) {
+      if (isOver()) return;
+      if (error instanceof Failed && error.status > 0) this.fail(error.message);
+      else again(more);
+    }
   }
 
   fail(message: string): void {

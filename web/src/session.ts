@@ -1,10 +1,9 @@
-// The connection and the conversation that is shown, as signals: questions enter, and the page around hears of each.
+// The connection and the conversation that is shown, as signals. The page around them gets a call for each event.
 
 import { signal } from "@preact/signals";
 import { Conversation } from "./conversation";
 import type { Attachment } from "./core/asked";
 import { address, type Status } from "./net/api";
-import { giveBack } from "./draft";
 import { Connection, type LineState } from "./net/connection";
 import { text } from "./text";
 import type { Turn } from "./turn";
@@ -44,7 +43,7 @@ export function make(id: string | null): Conversation {
       if (conversation === current.value) announced.value = turn.failure || `${text.turn.complete} ${turn.words}`;
       page.ended(conversation, turn);
     },
-    unsaid: giveBack,
+    unsaid: (said) => conversation.draft.giveBack(said),
   });
   return conversation;
 }

@@ -1,9 +1,10 @@
-// What the chat page knows besides the conversation, as signals; what the user does enters as calls.
+// The state of the chat page besides the conversation, as signals, and the actions of the user.
 
 import { computed, effect, signal, untracked } from "@preact/signals";
 import type { Conversation } from "./conversation";
 import { api, address, Failed, type ConversationObject } from "./net/api";
 import { options, parameters, set } from "./options";
+import { forgetAll, turnOn } from "./remembered";
 import { begin, connection, current, line, make, missing, status, warm } from "./session";
 import { text } from "./text";
 import type { Event } from "./wire";
@@ -37,11 +38,20 @@ let blank: Conversation | null = null;
 /** Conversations that go on answering while another one is shown. */
 const live = new Map<string, Conversation>();
 
+/** Tells the other tabs of this browser which conversation has a new question or answer. */
+const tabs = new BroadcastChannel("codeact");
+
 export function start(): void {
+  turnOn();
   begin({ parameters: () => parameters(status.value?.models ?? []), asked, ended, took });
   blank = current.value;
   addEventListener("popstate", () => void route());
-  document.addEventListener("visibilitychange", () => document.hidden || void refresh());
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return;
+    void refresh();
+    void sync(current.value);
+  });
+  tabs.onmessage = ({ data }) => void (data === current.value.id && sync(current.value));
   effect(() => {
     const title = entry.value?.["codeact:summary"].title;
     document.title = title ? `${title} · ${text.product}` : text.product;
@@ -57,6 +67,7 @@ export function start(): void {
     untracked(() => {
       void showStatus();
       warm();
+      if (missing.value) void route();
     });
   });
   connection.open();
@@ -87,12 +98,20 @@ function asked(conversation: Conversation, sent: Promise<void>): void {
 }
 
 /** From here on it is in the list, as one that answers. */
-function took(_: Conversation, event: Event): void {
-  if (event.type === "response.created") void refresh();
+function took({ id }: Conversation, event: Event): void {
+  if (event.type !== "response.created") return;
+  tabs.postMessage(id);
+  void refresh();
+}
+
+async function sync(conversation: Conversation): Promise<void> {
+  await conversation.sync().catch(() => undefined); // The next question looks again.
+  if (conversation.id && conversation.running.value) live.set(conversation.id, conversation);
 }
 
 function ended(conversation: Conversation): void {
   if (conversation.id) live.delete(conversation.id);
+  tabs.postMessage(conversation.id);
   void refresh();
 }
 
@@ -144,6 +163,7 @@ export async function signIn(key: string): Promise<void> {
 
 export async function signOut(): Promise<void> {
   await api.signOut();
+  forgetAll();
   set({ signedIn: false });
   location.assign(address(""));
 }

@@ -57,6 +57,10 @@ export const text = {
     stop: "Stop",
     stopping: "Stopping…",
     attach: "Attach files",
+    attachLimit: (limit: string) => `Attach files, up to ${limit} each`,
+    uploading: (name: string, percent: number) => `${name}: ${percent} % uploaded`,
+    uploadFailed: "The file could not be uploaded.",
+    uploadAgain: (name: string) => `Upload ${name} again`,
     model: "Model",
     drop: "Drop files to attach them",
     remove: (name: string) => `Remove ${name}`,
@@ -117,6 +121,7 @@ export const text = {
     close: "Close",
     table: "Table",
     html: "HTML output",
+    fenced: "The model wrote this as a Markdown block, which this server runs as code.",
   },
 
   ledger: {
@@ -142,6 +147,7 @@ export const text = {
     origin: "This server does not answer under this name. Open the address that codeact serve prints.",
     starting: (part: string, detail: string) => `Waiting for the ${part}${detail === "starting" ? "" : `: ${detail}`}`,
     unanswered: "The server could not be reached. Your question is kept: try again.",
+    tooLarge: "The question is larger than this server takes. Shorten it, or attach the text as a file.",
     missing: "This conversation does not exist, or belongs to somebody else.",
   },
 

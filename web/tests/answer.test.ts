@@ -126,6 +126,18 @@ describe("an answer", () => {
     expect(answer.notices).toEqual([notice]);
   });
 
+  it("does not repeat what a block of code says about itself", () => {
+    const detail = "The kernel was killed: the code used more than its 1024 MB of memory. All variables are gone.";
+    const died = call({ code: "x", status: "completed", "codeact:result": { status: "died", duration_s: 0.1, detail } as never });
+    const notices = [
+      { code: "kernel_replaced", message: `${detail} (limit: memory_mb)` },
+      { code: "max_turns", message: "Too many." },
+    ];
+    const answer = new Answer();
+    answer.restore(response({ status: "completed", output: [died], "codeact:notices": notices }));
+    expect(answer.ownNotices).toEqual([notices[1]]);
+  });
+
   it("passes over events that it does not know", () => {
     expect(summary(follow(numbered({ type: "response.something.new" }, { type: "codeact:other", output_index: 5 })))).toEqual([]);
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Blocks } from "../src/core/blocks";
-import { marked, prose, table } from "../src/core/html";
+import { fileOf, marked, prose, table } from "../src/core/html";
 
 const TEXT = `# Title
 
@@ -98,5 +98,23 @@ describe("a paragraph of thousands of marks", () => {
   it("is not what a long list or table of marked words is", () => {
     expect(prose("- **name**: [link](https://a.example) and *more*\n".repeat(300))).not.toContain("<pre>");
     expect(prose("| a | b |\n|---|---|\n" + "| **1** | `2` |\n".repeat(300))).not.toContain("<pre>");
+  });
+});
+
+describe("an address of a file", () => {
+  it("names the file, wherever models say that it lies", () => {
+    for (const address of ["report.csv", "./out/report.csv", "sandbox:/workspace/report.csv", "sandbox:/mnt/data/report.csv", "/workspace/report.csv"]) {
+      expect(fileOf(address)).toBe("report.csv");
+    }
+    expect(fileOf("my%20report.csv")).toBe("my report.csv");
+    for (const address of ["https://a.example/report.csv", "mailto:a@b.example", "//a.example/x", "#top", "/v1/blobs/aa", ""]) {
+      expect(fileOf(address)).toBeNull();
+    }
+  });
+
+  it("is no link of the page's own, and fetches nothing", () => {
+    const html = prose("[a](report.csv) ![b](chart.png) [c](https://a.example) [d](sandbox:/x/%22y)");
+    expect(html).not.toMatch(/src=|href="(?!https:\/\/a\.example)/);
+    expect(html.match(/data-file="[^"]*"/g)).toEqual(['data-file="report.csv"', 'data-file="chart.png"', 'data-file="&quot;y"']);
   });
 });

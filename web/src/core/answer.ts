@@ -26,6 +26,8 @@ export interface Cell extends Part {
   code: string;
   state: "writing" | "running" | "done" | "stopped";
   outputs: Outputs;
+  /** The model wrote a Markdown block of Python, without the tags that mark code to be run. */
+  readonly fenced: boolean;
   result: ExecutionResult | null;
   /** When it began to run, by this page's clock; null for one that had run before the page saw it. */
   startedAt: number | null;
@@ -73,6 +75,12 @@ export class Answer {
 
   constructor(now: () => number = Date.now) {
     this.now = now;
+  }
+
+  /** The notices, without those that a block of code shows in its place. They may add the name of the limit. */
+  get ownNotices(): Notice[] {
+    const details = this.parts.flatMap((part) => (part?.kind === "cell" && part.result?.detail ? [part.result.detail] : []));
+    return this.notices.filter(({ message }) => !details.some((detail) => message === detail || message.startsWith(`${detail} (limit: `)));
   }
 
   /** Takes the next event. One that came before changes nothing, so that a resumed stream doubles nothing. */
@@ -198,6 +206,7 @@ function part(item: Item): AnswerPart | null {
         code: "",
         state: "writing",
         outputs: new Outputs(),
+        fenced: !item["codeact:tagged"],
         result: null,
         startedAt: null,
       };

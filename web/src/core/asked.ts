@@ -1,4 +1,4 @@
-// What the user wrote and attached enters, the `input` of a request leaves; and back, for what is stored.
+// Converts what the user wrote and attached into the `input` of a request, and stored input back.
 
 import type { Input } from "../wire";
 
@@ -6,8 +6,14 @@ export interface Attachment {
   readonly name: string;
   readonly type: string;
   readonly size: number;
-  /** A `data:` URL, or the address of a stored picture. */
+  /** A `data:` URL, or the address of a stored picture; empty where there is nothing to show. */
   readonly url: string;
+  /** The id under which the server has the file. */
+  readonly fileId?: string;
+  /** While it is uploaded: which attachment it is, the part that has been sent (from 0 to 1), and why it failed. */
+  readonly key?: string;
+  readonly progress?: number;
+  readonly failure?: string;
 }
 
 export const isPicture = ({ type }: { type: string }): boolean => /^image\/(png|jpeg|gif|webp)$/.test(type);
@@ -16,8 +22,9 @@ export const isPicture = ({ type }: { type: string }): boolean => /^image\/(png|
 export function input(text: string, attachments: readonly Attachment[]): Record<string, unknown>[] {
   const content: Record<string, unknown>[] = text.trim() ? [{ type: "input_text", text }] : [];
   for (const file of attachments) {
-    if (isPicture(file)) content.push({ type: "input_image", image_url: file.url });
-    content.push({ type: "input_file", filename: file.name, file_data: file.url });
+    const { fileId } = file;
+    if (isPicture(file)) content.push({ type: "input_image", ...(fileId ? { file_id: fileId, detail: "auto" } : { image_url: file.url }) });
+    content.push({ type: "input_file", filename: file.name, ...(fileId ? { file_id: fileId } : { file_data: file.url }) });
   }
   return [{ type: "message", role: "user", content }];
 }
@@ -37,11 +44,21 @@ export function asked(given: readonly Input[]): Asked {
   const texts: string[] = [];
   const attachments: Attachment[] = [];
   const parts = given.flatMap((item) => (item.type === "message" && item.role === "user" ? item.content : []));
+  let picture = "";
   for (const part of parts) {
     if (part["type"] === "input_text") texts.push(String(part["text"]));
     else if (part["type"] === "input_file") {
-      attachments.push({ name: String(part["filename"]), type: "", size: 0, url: String(part["file_data"] ?? "") });
+      const { filename, file_id, file_data } = part as Record<string, string | null | undefined>;
+      attachments.push({
+        name: String(filename),
+        type: picture ? "image/png" : "",
+        size: 0,
+        url: picture || String(file_data ?? ""),
+        ...(file_id && { fileId: file_id }),
+      });
     }
+    // Each picture is followed by the same as a file, for the sandbox.
+    picture = part["type"] === "input_image" ? String(part["image_url"] ?? "") : "";
   }
   return { text: texts.join("\n"), attachments };
 }

@@ -30,7 +30,7 @@ const trust = (html: string): string => policy?.createHTML(html) ?? html;
 const PROSE = {
   FORBID_TAGS: ["style", "form", "input", "button", "textarea", "select", "video", "audio", "svg", "iframe"],
   FORBID_ATTR: ["style", "class", "id", "name"],
-  ADD_ATTR: ["target", "data-tex", "data-display"],
+  ADD_ATTR: ["target", "data-tex", "data-display", "data-file"],
   ALLOW_DATA_ATTR: false,
 };
 const TABLE = {
@@ -39,7 +39,7 @@ const TABLE = {
 };
 
 DOMPurify.addHook("afterSanitizeAttributes", (node) => {
-  if (node.tagName !== "A") return;
+  if (node.tagName !== "A" || node.hasAttribute("data-file")) return;
   node.setAttribute("target", "_blank");
   node.setAttribute("rel", "noopener noreferrer");
 });
@@ -58,8 +58,36 @@ const math = (name: string, level: "block" | "inline", pattern: RegExp, mark: Re
   },
 });
 
+/** The name of the sandbox's file that an address means: a relative one, or `sandbox:/…` as models write it. */
+export function fileOf(address: string): string | null {
+  const path = /^sandbox:/i.test(address) ? address.slice("sandbox:".length) : address;
+  if (path === address && (/^[a-z][a-z\d+.-]*:/i.test(path) || /^(?:\/|#|\?)/.test(path))) {
+    return /^\/(?:workspace|mnt\/data)\//.test(path) ? decoded(path.split("/").at(-1)!) : null;
+  }
+  return decoded(path.split("/").at(-1)!) || null;
+}
+
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
 /** One dollar opens math only where no digit follows its end, so that prices stay prices. */
 export const marked = new Marked({ gfm: true, breaks: false }).use({
+  renderer: {
+    // `linkFiles` gives them their addresses, once it is known which files the code wrote.
+    link({ href, tokens }) {
+      const file = fileOf(href);
+      return file === null ? false : `<a data-file="${escape(file)}">${this.parser.parseInline(tokens)}</a>`;
+    },
+    image({ href, text }) {
+      const file = fileOf(href);
+      return file === null ? false : `<img data-file="${escape(file)}" alt="${escape(text)}">`;
+    },
+  },
   extensions: [
     math("displayMath", "block", /^(?:\$\$([\s\S]{1,2000}?)\$\$|\\\[([\s\S]{1,2000}?)\\\])(?:\n|$)/, /\$\$|\\\[/),
     math("inlineMath", "inline", /^(?:\$(?!\s|\$)([^$\n]*[^$\s\\])\$(?!\d)|\\\((.{1,1000}?)\\\))/, /\$|\\\(/),

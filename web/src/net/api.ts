@@ -26,6 +26,8 @@ export interface Status {
   /** What is not there yet, and how far it has come, or what keeps it. */
   starting: Record<string, string>;
   examples: string[];
+  /** The largest file that can be attached. */
+  upload_bytes: number;
 }
 
 export interface Summary {
@@ -177,6 +179,7 @@ export const api = {
   shared: (token: string) => call<Shared>("GET", `v1/shares/${encodeURIComponent(token)}`),
   files: (containerId: string) =>
     call<{ data: SandboxFile[] }>("GET", `v1/containers/${encodeURIComponent(containerId)}/files?limit=100`),
+  removeFile: (id: string) => call<null>("DELETE", `v1/files/${encodeURIComponent(id)}`),
   embedSession: (token: string) => callAs<EmbedSession>(token, "GET", "v1/embed/session"),
   createVisitor: (origin: string) => callAs<EmbedSession & { token: string }>("", "POST", "v1/embed/sessions", { origin }),
   response: (id: string) => call<Response>("GET", `v1/responses/${encodeURIComponent(id)}`),

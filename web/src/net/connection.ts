@@ -1,5 +1,5 @@
-// What clients say enters one WebSocket; the events of any number of answers leave, each to who asked for it.
-// A lost connection is opened again and every answer under way goes on after its last event.
+// Sends requests over one WebSocket, and passes the events of each answer to its follower.
+// It opens a lost connection again; every answer under way then goes on after its last event.
 
 import type { Event } from "../wire";
 import { subprotocols } from "./access";
@@ -27,6 +27,10 @@ export type LineState = "connecting" | "open" | "lost" | "offline" | "key" | "or
 const FIRST_RETRY_MS = 300;
 const LONGEST_RETRY_MS = 5000;
 const REFUSALS: Record<number, LineState> = { 4401: "key", 4403: "origin" };
+const MESSAGE_TOO_BIG = 1009;
+
+/** The code of a refusal of a question that is larger than the server takes. */
+export const TOO_LARGE = "message_too_large";
 
 export class Connection {
   private socket: WebSocket | null = null;
@@ -133,14 +137,21 @@ export class Connection {
 
   private receive(data: string): void {
     const frame = JSON.parse(data) as (Event | { type: "error"; error: Refusal }) & { stream_id?: string };
-    const follower = this.followers.get(frame.stream_id ?? "");
+    const follower = frame.stream_id === undefined && frame.type === "error" ? this.unanswered : this.followers.get(frame.stream_id ?? "");
     if (!follower) return;
     if (frame.type === "error") follower.refused(frame.error);
     else follower.take(frame);
   }
 
+  /** The newest question that the server has not answered: an error that names no stream is about it. */
+  private get unanswered(): Follower | undefined {
+    return [...this.followers.values()].findLast(({ responseId }) => responseId === null);
+  }
+
   private lost(code: number): void {
     this.socket = null;
+    // Sent again, the question would close the next socket, too.
+    if (code === MESSAGE_TOO_BIG) this.unanswered?.refused({ message: "", code: TOO_LARGE, param: null });
     this.free.length = 0;
     const refusal = REFUSALS[code];
     this.onState(refusal ?? (navigator.onLine ? "lost" : "offline"));

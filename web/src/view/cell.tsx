@@ -52,6 +52,7 @@ export const CellView = memo(({ cell, changes }: { cell: Cell; changes: number }
           ))}
         </div>
       )}
+      {cell.fenced && <p class="detail">{text.cell.fenced}</p>}
       {cell.result?.detail && state !== "stopped" && <p class="detail">{cell.result.detail}</p>}
     </figure>
   );

@@ -1,19 +1,21 @@
-// What the user types, drops and pastes enters; a question, or a word to the answer under way, leaves.
+// The box for a question, and for what the user adds while an answer is under way; it also takes files.
 
 import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
-import { isPicture } from "../core/asked";
-import { attachments, words as draft } from "../draft";
+import { isPicture, type Attachment } from "../core/asked";
 import { current, line, say, status } from "../session";
 import { text } from "../text";
+import { attach, detach, retry } from "../uploads";
 import { IconButton } from "./controls";
 import { Icon } from "./icons";
 
-const LARGEST_BYTES = 10_000_000;
+/** The second click of a double click on Send meets Stop, which has taken its place. */
+const DOUBLE_CLICK_MS = 500;
 
 const complaint = signal("");
 const dragged = signal(false);
+let sentAt = -Infinity;
 
 interface Props {
   /** Each conversation begins with the cursor in the box. */
@@ -27,8 +29,10 @@ export function Composer({ focused, model }: Props) {
   const files = useRef<HTMLInputElement>(null);
   const conversation = current.value;
   const running = conversation.running.value;
-  const words = draft.value;
-  const ready = line.value === "open" && (words.trim() !== "" || attachments.value.length > 0);
+  const { draft } = conversation;
+  const words = draft.words.value;
+  const ready = isReady();
+  const recalled = useRef(-1);
 
   useEffect(() => {
     if (focused) input.current!.focus({ preventScroll: true });
@@ -41,13 +45,29 @@ export function Composer({ focused, model }: Props) {
   }, [words]);
 
   const send = () => {
-    if (!ready) return;
-    say(words, attachments.value);
-    draft.value = "";
+    if (!isReady()) return; // The draft may have been sent since this was drawn.
+    const { words, attachments } = draft;
+    const [question, files] = [words.value, attachments.value];
+    words.value = "";
     attachments.value = [];
     complaint.value = "";
+    recalled.current = -1;
+    sentAt = performance.now();
+    say(question, files);
+  };
+  /** Arrow keys go through the earlier questions, as in a shell, unless something else stands in the box. */
+  const recall = (event: KeyboardEvent, step: number) => {
+    const asked = conversation.path.value.map((turn) => turn.asked.text).filter(Boolean).reverse();
+    if (words !== (asked[recalled.current] ?? "")) return;
+    const next = recalled.current + step;
+    if (next < -1 || next >= asked.length) return;
+    event.preventDefault();
+    recalled.current = next;
+    draft.words.value = asked[next] ?? "";
   };
   const keys = (event: KeyboardEvent) => {
+    if (event.key === "ArrowUp") return recall(event, 1);
+    if (event.key === "ArrowDown") return recall(event, -1);
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
     send();
@@ -56,13 +76,13 @@ export function Composer({ focused, model }: Props) {
     const pasted = [...(event.clipboardData?.files ?? [])];
     if (!pasted.length) return;
     event.preventDefault();
-    void attach(pasted);
+    take(pasted);
   };
   return (
     <form class="composer" onSubmit={(event) => (event.preventDefault(), send())}>
       <DropZone />
       <div class="box" data-dragged={dragged.value || undefined}>
-        {attachments.value.length > 0 && <Chips />}
+        {draft.attachments.value.length > 0 && <Chips />}
         <textarea
           ref={input}
           id="question"
@@ -70,7 +90,7 @@ export function Composer({ focused, model }: Props) {
           aria-label={text.composer.label}
           placeholder={running ? text.composer.steer : text.composer.placeholder}
           value={words}
-          onInput={(event) => (draft.value = event.currentTarget.value)}
+          onInput={(event) => (draft.words.value = event.currentTarget.value)}
           onKeyDown={keys}
           onPaste={paste}
         />
@@ -80,9 +100,12 @@ export function Composer({ focused, model }: Props) {
             type="file"
             multiple
             hidden
-            onChange={(event) => void attach([...(event.currentTarget.files ?? [])]).then(() => (files.current!.value = ""))}
+            onChange={({ currentTarget }) => {
+              take([...(currentTarget.files ?? [])]);
+              currentTarget.value = "";
+            }}
           />
-          <IconButton icon="attach" label={text.composer.attach} onClick={() => files.current!.click()} />
+          <IconButton icon="attach" label={attachLabel()} onClick={() => files.current!.click()} />
           <span class="model">{model ?? status.value?.model}</span>
           {running && (
             <button
@@ -91,7 +114,7 @@ export function Composer({ focused, model }: Props) {
               aria-label={conversation.stopping.value ? text.composer.stopping : text.composer.stop}
               title={`${text.composer.stop} (Esc)`}
               disabled={conversation.stopping.value}
-              onClick={() => conversation.stop()}
+              onClick={() => performance.now() - sentAt > DOUBLE_CLICK_MS && conversation.stop()}
             >
               <Icon name="stop" />
             </button>
@@ -108,18 +131,43 @@ export function Composer({ focused, model }: Props) {
   );
 }
 
+/** The question can be sent: its files are uploaded, and the conversation is read, so that it is known what it follows. */
+function isReady(): boolean {
+  const { draft, loaded } = current.value;
+  const files = draft.attachments.value;
+  if (line.value !== "open" || !loaded.value || files.some(({ fileId }) => !fileId)) return false;
+  return draft.words.value.trim() !== "" || files.length > 0;
+}
+
 function Chips() {
-  const remove = (at: number) => (attachments.value = attachments.value.filter((_, index) => index !== at));
+  const { draft } = current.value;
   return (
     <ul class="chips">
-      {attachments.value.map((file, index) => (
-        <li class="chip" key={index}>
-          {isPicture(file) ? <img src={file.url} alt="" /> : <Icon name="file" size={15} />}
-          <span>{file.name}</span>
-          <IconButton icon="close" size={14} label={text.composer.remove(file.name)} onClick={() => remove(index)} />
-        </li>
+      {draft.attachments.value.map((file, index) => (
+        <Chip key={file.key ?? index} file={file} onRemove={() => detach(draft, file)} />
       ))}
     </ul>
+  );
+}
+
+function Chip({ file, onRemove }: { file: Attachment; onRemove: () => void }) {
+  const { name, progress = 1, failure } = file;
+  const percent = Math.floor(progress * 100);
+  return (
+    <li class="chip" data-failed={failure ? true : undefined} title={failure || undefined}>
+      {isPicture(file) && file.url ? <img src={file.url} alt="" /> : <Icon name="file" size={15} />}
+      <span>{name}</span>
+      {!file.fileId && !failure && (
+        <progress max={100} value={percent} aria-label={text.composer.uploading(name, percent)} />
+      )}
+      {failure && (
+        <>
+          <span role="alert">{failure}</span>
+          <IconButton icon="again" size={14} label={text.composer.uploadAgain(name)} onClick={() => retry(file)} />
+        </>
+      )}
+      <IconButton icon="close" size={14} label={text.composer.remove(name)} onClick={onRemove} />
+    </li>
   );
 }
 
@@ -136,7 +184,7 @@ function DropZone() {
       dragged.value = false;
       if (!holds(event)) return;
       event.preventDefault();
-      void attach([...event.dataTransfer!.files]);
+      take([...event.dataTransfer!.files]);
     };
     const wired = { dragenter: enter, dragleave: leave, dragover: over, drop } as Record<string, (event: never) => void>;
     for (const [name, heard] of Object.entries(wired)) addEventListener(name, heard as EventListener);
@@ -147,23 +195,18 @@ function DropZone() {
   return dragged.value ? <p class="drop" aria-hidden="true">{text.composer.drop}</p> : null;
 }
 
-async function attach(files: readonly File[]): Promise<void> {
-  complaint.value = "";
-  for (const file of files) {
-    if (file.size > LARGEST_BYTES) {
-      complaint.value = text.composer.tooLarge(file.name, `${LARGEST_BYTES / 1e6} MB`);
-      continue;
-    }
-    const url = await asUrl(file);
-    attachments.value = [...attachments.value, { name: file.name, type: file.type, size: file.size, url }];
-  }
+const megabytes = (bytes: number): string => `${Math.floor(bytes / 1e6)} MB`;
+
+function attachLabel(): string {
+  const limit = status.value?.upload_bytes;
+  return limit ? text.composer.attachLimit(megabytes(limit)) : text.composer.attach;
 }
 
-function asUrl(file: File): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(String(reader.result));
-    reader.onerror = () => reject(reader.error);
-    reader.readAsDataURL(file);
-  });
+function take(files: readonly File[]): void {
+  complaint.value = "";
+  const limit = status.value?.upload_bytes ?? Infinity;
+  for (const file of files) {
+    if (file.size > limit) complaint.value = text.composer.tooLarge(file.name, megabytes(limit));
+    else attach(current.value.draft, file);
+  }
 }

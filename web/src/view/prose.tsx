@@ -7,17 +7,30 @@ import { prose } from "../core/html";
 import { Coloured } from "./coloured";
 import { CopyButton } from "./controls";
 import { text } from "../text";
+import type { ContainerFileCitation } from "../wire";
+import { linkFiles } from "./written";
 
 const GROUP = 32;
 const NONE: readonly Block[] = [];
 
-export function Prose({ source }: { source: string }) {
+/** `files` are those that the answer's code wrote; `count` tells how many, since the list grows in place. */
+export interface Written {
+  files: readonly ContainerFileCitation[];
+  count: number;
+}
+
+const NOTHING: Written = { files: [], count: 0 };
+
+export function Prose({ source, written = NOTHING }: { source: string; written?: Written }) {
+  const root = useRef<HTMLDivElement>(null);
   const blocks = useRef<Blocks>(null);
   const { finished, rest } = (blocks.current ??= new Blocks()).update(source);
   const last = finished.length - (finished.length % GROUP);
+  // After the blocks have been drawn: their own effects come first.
+  useLayoutEffect(() => linkFiles(root.current!, written.files), [source, written.count]);
   const starts = Array.from({ length: last / GROUP }, (_, index) => index * GROUP);
   return (
-    <div class="prose">
+    <div class="prose" ref={root}>
       {starts.map((from) => (
         <Group key={from} finished={finished} from={from} rest={NONE} />
       ))}

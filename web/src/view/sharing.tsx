@@ -8,10 +8,11 @@ import { current } from "../session";
 import { dialog } from "../state";
 import { text } from "../text";
 import type { Response } from "../wire";
+import { Attached } from "./attached";
 import { CopyButton, Dialog } from "./controls";
 import { Mark } from "./empty";
 import { Icon } from "./icons";
-import { Attached, Parts } from "./turn";
+import { Parts } from "./turn";
 
 const close = () => (dialog.value = null);
 
@@ -134,7 +135,7 @@ export function SharedPage({ token }: { token: string }) {
 function SharedQuestion({ asked }: { asked: Asked }) {
   return (
     <div class="question">
-      <Attached files={asked.attachments} />
+      <Attached files={asked.attachments.map((file) => ({ ...file, url: "" }))} />
       {asked.text && <div class="bubble">{asked.text}</div>}
     </div>
   );

@@ -49,7 +49,7 @@ export function useStored(source: string): string {
 
 const isKept = (source: string): boolean => source.startsWith("/");
 
-function save(file: Blob, name: string): void {
+export function save(file: Blob, name: string): void {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(file);
   link.download = name;

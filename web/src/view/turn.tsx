@@ -2,18 +2,20 @@
 
 import { useState } from "preact/hooks";
 import type { AnswerPart, Call } from "../core/answer";
-import type { Asked, Attachment } from "../core/asked";
+import type { Asked } from "../core/asked";
 import { siblings } from "../core/tree";
 import type { Turn } from "../turn";
+import type { ContainerFileCitation } from "../wire";
 import { fileAddress } from "../net/api";
 import { ask, current } from "../session";
 import { text } from "../text";
+import { Attached } from "./attached";
 import { CellView } from "./cell";
 import { CopyButton, Dialog, IconButton } from "./controls";
 import { Icon } from "./icons";
 import { LedgerView } from "./ledger";
 import { memo } from "./memo";
-import { Prose } from "./prose";
+import { Prose, type Written } from "./prose";
 import { Download } from "./stored";
 
 interface Props {
@@ -57,20 +59,6 @@ export function Said({ said }: { said: Asked }) {
       {said.text && <div class="bubble">{said.text}</div>}
       <p class="remark">{text.turn.said}</p>
     </div>
-  );
-}
-
-export function Attached({ files }: { files: readonly Attachment[] }) {
-  if (!files.length) return null;
-  return (
-    <ul class="chips">
-      {files.map((file) => (
-        <li class="chip">
-          <Icon name="file" size={15} />
-          {file.name}
-        </li>
-      ))}
-    </ul>
   );
 }
 
@@ -131,12 +119,12 @@ function AnswerView({ turn, busy }: { turn: Turn; busy: boolean }) {
   const { answer } = turn;
   return (
     <article class="answer" aria-label={text.turn.answer} aria-busy={!turn.ended}>
-      {answer.notices.filter(({ message }) => !told(answer.parts, message)).map(({ code, message }) => (
+      {answer.ownNotices.map(({ code, message }) => (
         <p class="notice" data-code={code}>
           <strong>{text.notice[code] ?? code.replaceAll("_", " ")}</strong> {message}
         </p>
       ))}
-      <Parts parts={answer.parts} />
+      <Parts parts={answer.parts} files={answer.files} />
       {!turn.ended && (answer.waitsFor || waits(answer.parts)) && <Waiting why={answer.waitsFor} />}
       {answer.files.length > 0 && <Files turn={turn} />}
       {turn.ended && <Ending turn={turn} busy={busy} />}
@@ -144,13 +132,17 @@ function AnswerView({ turn, busy }: { turn: Turn; busy: boolean }) {
   );
 }
 
-export function Parts({ parts }: { parts: readonly (AnswerPart | null)[] }) {
-  return <>{parts.map((part) => part && <PartView key={part.id} part={part} changes={part.changes} />)}</>;
+interface PartsProps {
+  parts: readonly (AnswerPart | null)[];
+  files?: readonly ContainerFileCitation[];
 }
 
-/** A block of code says the same, in its place. */
-function told(parts: readonly (AnswerPart | null)[], message: string): boolean {
-  return parts.some((part) => part?.kind === "cell" && part.result?.detail === message);
+const NO_FILES: readonly ContainerFileCitation[] = [];
+
+export function Parts({ parts, files = NO_FILES }: PartsProps) {
+  return (
+    <>{parts.map((part) => part && <PartView key={part.id} part={part} changes={part.changes} files={files} count={files.length} />)}</>
+  );
 }
 
 /** Nothing moves by itself: the model has been asked and has not said anything yet. */
@@ -159,9 +151,14 @@ function waits(parts: readonly (AnswerPart | null)[]): boolean {
   return !last || (last.kind === "cell" ? last.state === "done" : last.done);
 }
 
-const PartView = memo(({ part, changes }: { part: AnswerPart; changes: number }) => {
+interface PartProps extends Written {
+  part: AnswerPart;
+  changes: number;
+}
+
+const PartView = memo(({ part, changes, files, count }: PartProps) => {
   switch (part.kind) {
-    case "prose": return <Prose source={part.text} />;
+    case "prose": return <Prose source={part.text} written={{ files, count }} />;
     case "cell": return <CellView cell={part} changes={changes} />;
     case "call": return <CallView call={part} changes={changes} />;
     case "summary":
