@@ -159,21 +159,18 @@ def test_each_conversation_keeps_its_draft_and_arrows_recall_questions(
 def test_two_tabs_of_a_conversation_show_what_the_other_asks_and_make_no_branch(
     scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
 ) -> None:
-    gate = Gate()
-    script("One.")
-    model_server.reply("Two", gate, ".")
-    script("Three.")
+    script("One.", "Two.", "Three.")
     chat = visit(scripted.url)
     chat.ended(chat.ask("first"))
     other = Chat(chat.page.context.new_page())
     other.page.goto(chat.page.url)
     expect(other.answers.locator(".prose")).to_have_text("One.")
-    expect(chat.ask("second").locator(".prose")).to_have_text("Two")
-    expect(other.answers.locator(".prose")).to_have_text(["One.", "Two"])
-    gate.open()
-    other.ended(other.answers.last)
-    other.ended(other.ask("third"))
     chat.page.bring_to_front()  # A browser draws only the tab in front.
+    chat.ended(chat.ask("second"))
+    other.page.bring_to_front()
+    expect(other.answers.locator(".prose")).to_have_text(["One.", "Two."])
+    other.ended(other.ask("third"))
+    chat.page.bring_to_front()
     expect(chat.answers.locator(".prose")).to_have_text(["One.", "Two.", "Three."])
     expect(chat.page.locator(".branches")).to_have_count(0)
     assert [len([m for m in request.messages if m["role"] == "user"]) for request in model_server.requests] == [1, 2, 3]
