@@ -284,6 +284,7 @@ def test_a_large_file_goes_up_before_the_question_and_nothing_is_lost(
 ) -> None:
     script(execute("import os\nprint(os.path.getsize('large.bin'))"), "Large.")
     chat = visit(scripted.url, expected=("503",))
+    chat.page.get_by_role("button", name="Attach files, up to 50 MB each").wait_for()
     chat.page.evaluate(
         """() => {
             const data = new DataTransfer();
@@ -292,7 +293,6 @@ def test_a_large_file_goes_up_before_the_question_and_nothing_is_lost(
         }"""
     )
     expect(chat.page.get_by_role("alert")).to_have_text("huge.bin is larger than 50 MB.")
-    chat.page.get_by_role("button", name="Attach files, up to 50 MB each").wait_for()
     refusal = {"error": {"message": "The disk is full."}}
     chat.page.route("**/v1/files", lambda route: route.fulfill(status=503, json=refusal), times=1)
     given = tmp_path / "large.bin"

@@ -10,12 +10,8 @@ import { attach, detach, retry } from "../uploads";
 import { IconButton } from "./controls";
 import { Icon } from "./icons";
 
-/** The second click of a double click on Send meets Stop, which has taken its place. */
-const DOUBLE_CLICK_MS = 500;
-
 const complaint = signal("");
 const dragged = signal(false);
-let sentAt = -Infinity;
 
 interface Props {
   /** Each conversation begins with the cursor in the box. */
@@ -52,9 +48,10 @@ export function Composer({ focused, model }: Props) {
     attachments.value = [];
     complaint.value = "";
     recalled.current = -1;
-    sentAt = performance.now();
     say(question, files);
   };
+  /** The second click of a double click on Send meets Stop, which has taken its place. */
+  const stop = (event: MouseEvent) => event.detail < 2 && conversation.stop();
   /** Arrow keys go through the earlier questions, as in a shell, unless something else stands in the box. */
   const recall = (event: KeyboardEvent, step: number) => {
     const asked = conversation.path.value.map((turn) => turn.asked.text).filter(Boolean).reverse();
@@ -114,7 +111,7 @@ export function Composer({ focused, model }: Props) {
               aria-label={conversation.stopping.value ? text.composer.stopping : text.composer.stop}
               title={`${text.composer.stop} (Esc)`}
               disabled={conversation.stopping.value}
-              onClick={() => performance.now() - sentAt > DOUBLE_CLICK_MS && conversation.stop()}
+              onClick={stop}
             >
               <Icon name="stop" />
             </button>
