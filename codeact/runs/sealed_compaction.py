@@ -31,9 +31,17 @@ class _Content(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Content)
 
 
-async def compaction_seal(store: RunStore, *, owner: str, conversation_id: str | None) -> Callable[[str], str]:
-    """Returns a function that encrypts a text. `conversation_id` is None if the conversation is not stored."""
-    sealer = await store.sealing.sealer()
+async def compaction_seal(store: RunStore, *, owner: str, conversation_id: str | None) -> Callable[[str], str] | None:
+    """Returns a function that encrypts a text. `conversation_id` is None if the conversation is not stored.
+
+    Returns None for an agent without the packages of a server, which has no clients that could send a text back.
+    """
+    try:
+        sealer = await store.sealing.sealer()
+    except ModuleNotFoundError:
+        if not store.in_memory:
+            raise
+        return None
 
     def seal(text: str) -> str:
         return sealer.seal(KIND, msgspec.json.encode(_Content(text, conversation_id)), owner=owner)
