@@ -159,6 +159,7 @@ class Compacting:
             tool_choice="none",
         )
         pieces: list[str] = []
+        chars = 0
         usage: Usage | None = None
         try:
             room = self._prompting.room_tokens
@@ -169,10 +170,13 @@ class Compacting:
                     async for event in events:
                         if isinstance(event, Usage):
                             usage = event
-                        elif isinstance(event, TextDelta) and sum(map(len, pieces)) < WORDS_CHARS:
+                        elif isinstance(event, TextDelta):
                             pieces.append(event.text)
+                            chars += len(event.text)
+                            if chars >= WORDS_CHARS:
+                                break
                 telemetry.note_usage(span, self._model.name, usage)
-            text = "".join(pieces)
+            text = "".join(pieces)[:WORDS_CHARS]
             if usage is None and text:
                 usage = await self._model.estimate(messages, text)
         except CodeActError as error:
