@@ -49,7 +49,7 @@ with Agent(model, store="embedded", data_dir=data_dir, conversation=conversation
     print(agent.messages[0]["content"])
 
 
-# The same with asyncio: an open store, a shared pool, a hundred agents at once.
+# The same with asyncio: an open store, a shared pool, twenty agents at once.
 async def many() -> None:
     store = MemoryStore()
     async with Pool(max_size=2) as pool:
@@ -58,7 +58,7 @@ async def many() -> None:
             async with AsyncAgent(model, pool=pool, store=store) as agent:
                 return (await agent.run(f"Question {number}?")).answer
 
-        answers = await asyncio.gather(*(ask(number) for number in range(100)))
+        answers = await asyncio.gather(*(ask(number) for number in range(20)))
         print(len(answers), "answers")
 
         async with AsyncAgent(model, pool=pool) as agent:

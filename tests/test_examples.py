@@ -55,7 +55,7 @@ def test_what_agents_take(tmp_path: Path) -> None:
     assert images == "I see 2 images."
     assert sampling == "temperature=0.2, at most 500 tokens"
     assert "memory_mb" in limits
-    assert (stored, many) == ("Remember me.", "100 answers")
+    assert (stored, many) == ("Remember me.", "20 answers")
     assert streamed == "temperature=None, at most None tokens"
 
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from codeact.errors import InvalidRequest
+from codeact.errors import InvalidRequest, NotFound
 from codeact.runs.admission import Admission, check_room
 from codeact.runs.input_items import file_name
 from codeact.runs.media import stored_sha256
@@ -85,7 +85,7 @@ async def create(request: Request) -> Response:
         try:
             container = await services.containers.create(conversation.id, owner=owner, name=body.name)
             for file_id in dict.fromkeys(body.file_ids or ()):
-                await _copied(file_id, container, services)
+                await _copied(file_id, container, services, param="file_ids")
         except BaseException:
             with anyio.move_on_after(DISCARD_S, shield=True):
                 await store.purging.discard(conversation.id, owner=owner)
@@ -239,9 +239,13 @@ async def _file(request: Request) -> ContainerFile:
     )
 
 
-async def _copied(file_id: str, container: Container, services: Services) -> ContainerFile:
+async def _copied(file_id: str, container: Container, services: Services, *, param: str = "file_id") -> ContainerFile:
+    """Copies a stored file into the container. Raises `NotFound` that names `param` if there is no such file."""
     store = await services.store.get()
-    file = await store.files.file(file_id, owner=container.owner)
+    try:
+        file = await store.files.file(file_id, owner=container.owner)
+    except NotFound as error:
+        raise NotFound(error.message, param=param) from None
     path, sha256 = posixpath.basename(file.path), stored_sha256(file)
     blob = await store.get_blob(sha256, owner=container.owner)
     async with services.containers.running(container) as sandbox:

@@ -81,7 +81,7 @@ def test_an_answer_that_stays_wrong_fails_by_name(client: OpenAI, model_server: 
     response = client.responses.create(input="where?", text={"format": schema})  # type: ignore[typeddict-item]
     assert response.status == "failed"
     assert response.error is not None
-    assert "did not answer in the format that was asked for" in response.error.message
+    assert "did not answer in the demanded format" in response.error.message
     assert "message" not in kinds(response)
     assert response.text is not None
     assert response.text.format is not None

@@ -79,7 +79,8 @@ def test_cancel_and_steer_are_recorded_on_the_socket_as_on_http(server: Running,
 
 def test_compactions_are_recorded_under_their_ids(server: Running, operator: str) -> None:
     with client(server, "one") as http:
-        made = http.post("/v1/responses/compact", json={"input": FIBONACCI}).raise_for_status().json()
+        asked = {"model": "codeact", "input": FIBONACCI}
+        made = http.post("/v1/responses/compact", json=asked).raise_for_status().json()
     [compacted] = entries(server, operator, action="response.compact", subject=made["id"])
     assert (compacted["status"], compacted["owner"]) == (200, owner_of(server, "one"))
 

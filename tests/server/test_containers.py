@@ -194,13 +194,15 @@ def test_a_container_of_another_conversation_is_refused(client: OpenAI, containe
 def test_wrong_parameters_are_refused_by_name(client: OpenAI) -> None:
     for wrong, param in (
         ({"name": ""}, "name"),
-        ({"name": "x", "file_ids": ["file_1"]}, "file_ids"),
         ({"name": "x", "memory_limit": "4g"}, "memory_limit"),
         ({"name": "x", "expires_after": {"anchor": "last_active_at", "minutes": 10**6}}, "expires_after.minutes"),
     ):
         with pytest.raises(BadRequestError) as refused:
             client.containers.create(**wrong)  # type: ignore[arg-type]
         assert refused.value.param == param
+    with pytest.raises(NotFoundError) as missing:
+        client.containers.create(name="x", file_ids=["file_1"])
+    assert missing.value.param == "file_ids"
 
 
 def test_another_owners_container_is_not_found(

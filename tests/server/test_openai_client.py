@@ -78,7 +78,7 @@ def test_conversations_and_models(client: OpenAI) -> None:
     response = client.responses.create(input=FIBONACCI, conversation=conversation.id)
     assert response.conversation is not None
     assert response.conversation.id == conversation.id
-    assert [model.id for model in client.models.list()] == ["demo"]
+    assert [model.id for model in client.models.list()] == ["demo", "codeact"]
 
 
 @pytest.mark.parametrize(

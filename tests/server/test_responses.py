@@ -180,7 +180,7 @@ def test_a_conversation_that_is_too_long_fails_or_loses_its_oldest_part(
         model_server.reply(status=400, error=too_long)
     model_server.reply("Fits.")
     response = create(http, input=given, truncation="auto")
-    assert (response["status"], notices(response)) == ("completed", ["context_truncated"])
+    assert (response["status"], notices(response)) == ("completed", ["history_unknown", "context_truncated"])
     asked = model_server.requests[-1].messages
     assert "earlier messages of this conversation are left out" in str(asked[1])
     assert asked[-1]["content"].endswith("the question")

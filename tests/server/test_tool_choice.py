@@ -58,7 +58,7 @@ def test_an_answer_without_the_code_fails_by_name(client: OpenAI, model_server: 
     model_server.reply("Still 42.")
     response = client.responses.create(input="6*7?", tool_choice="required")
     assert response.error is not None
-    assert "answered without the code that was asked for" in response.error.message
+    assert "answered without the demanded code" in response.error.message
 
 
 def test_a_named_function_is_called(client: OpenAI, model_server: ModelServer) -> None:

@@ -1,5 +1,6 @@
 """The doctor examines a database and changes nothing in it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -72,5 +73,7 @@ def test_a_command_in_a_finding_stands_on_one_line(
     for changes_the_process in ("configure", "own_process"):
         monkeypatch.setattr(f"codeact.cli.commands.doctor.{changes_the_process}", lambda *_: None)
     monkeypatch.setenv("COLUMNS", "80")
-    assert doctor(Settings.load(model="demo"), as_json=False) == 1
+    # In a thread of its own, since the loop of other tests may live in this one.
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(doctor, Settings.load(model="demo"), as_json=False).result() == 1
     assert command in capsys.readouterr().out
