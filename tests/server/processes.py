@@ -23,6 +23,9 @@ from codeact.settings import Settings
 
 __all__ = ["ServerProcess", "mongod_of", "sandboxes_of", "serving"]
 
+END_S = 75.0
+"""How long a server may take to end after SIGTERM; one whose database is gone waits for it first."""
+
 _forking = multiprocessing.get_context("forkserver")
 _forking.set_forkserver_preload(
     ["tests.server.processes", "codeact.store.database.connection", "codeact.models.demo.model"]
@@ -63,7 +66,7 @@ def serving(data_dir: Path, *, log: Path | None = None, **settings: Any) -> Iter
     finally:
         if process.is_alive():
             process.terminate()
-            process.join(30)
+            process.join(END_S)
         assert not process.is_alive(), "the server did not stop"
 
 

@@ -99,7 +99,7 @@ def test_it_acts_in_a_dialect(make_server: Callable[..., Running], options: str,
 def test_a_conversation_that_outgrows_its_window_goes_on(make_server: Callable[..., Running]) -> None:
     server = make_server(model=MODEL, model_api_base=BASE, max_turns=1)
     previous, compactions = None, 0
-    for number in range(2):
+    for number in range(3):
         # Each question fits the window of 2,048 tokens, and no two of them do.
         question = f"{number} " + "word " * 700
         answer = _ask(server, question, truncation="auto", max_output_tokens=8, previous_response_id=previous)
