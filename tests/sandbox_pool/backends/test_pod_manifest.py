@@ -106,7 +106,7 @@ def test_what_pods_cannot_do_is_refused_with_a_remedy() -> None:
     with pytest.raises(ImageUnavailable, match="CODEACT_SANDBOX_IMAGE"):
         pod(SandboxSpec())
     with pytest.raises(EngineUnavailable, match="egress policy"):
-        pod(replace(SPEC, network="internal", allowed_hosts=("pypi.org",)))
+        pod(replace(SPEC, network="internal", allowed_hosts=("packages.example",)))
 
 
 def test_options_of_pods_make_another_spec() -> None:
