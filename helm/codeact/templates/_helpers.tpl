@@ -25,8 +25,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ .Values.sandbox.namespace | default .Release.Namespace }}
 {{- end }}
 
+{{- define "codeact.tlsSecret" -}}
+{{- $issuer := .Values.ingress.certManager }}
+{{- if .Values.ingress.tlsSecret }}{{ .Values.ingress.tlsSecret }}{{ else if or $issuer.clusterIssuer $issuer.issuer }}{{ include "codeact.name" . }}-tls{{ end }}
+{{- end }}
+
 {{- define "codeact.publicUrl" -}}
-{{- if .Values.publicUrl }}{{ .Values.publicUrl }}{{ else if and .Values.ingress.enabled .Values.ingress.host }}{{ ternary "https" "http" (ne .Values.ingress.tlsSecret "") }}://{{ .Values.ingress.host }}{{ end }}
+{{- if .Values.publicUrl }}{{ .Values.publicUrl }}
+{{- else if .Values.ingress.enabled }}{{ ternary "https" "http" (ne (include "codeact.tlsSecret" .) "") }}://{{ .Values.ingress.host }}
+{{- else if .Values.gateway.enabled }}{{ ternary "https" "http" .Values.gateway.tls }}://{{ .Values.gateway.host }}
+{{- end }}
 {{- end }}
 
 {{- define "codeact.mongodbSecret" -}}
@@ -68,6 +76,9 @@ seccompProfile: {type: RuntimeDefault}
 {{- if and .Values.mongodb.enabled .Values.mongodb.existingSecret }}{{ fail "mongodb.enabled and mongodb.existingSecret: choose one." }}{{ end }}
 {{- if not (or .Values.mongodb.enabled .Values.mongodb.existingSecret) }}{{ fail "mongodb.existingSecret is needed: a secret with the URI of a MongoDB. For a trial, mongodb.enabled=true makes one." }}{{ end }}
 {{- if and .Values.ingress.enabled (not .Values.ingress.host) }}{{ fail "ingress.host is needed for ingress.enabled." }}{{ end }}
+{{- if and .Values.ingress.certManager.clusterIssuer .Values.ingress.certManager.issuer }}{{ fail "ingress.certManager: choose clusterIssuer or issuer." }}{{ end }}
+{{- if and .Values.ingress.enabled .Values.gateway.enabled }}{{ fail "ingress.enabled and gateway.enabled: choose one." }}{{ end }}
+{{- if and .Values.gateway.enabled (or (not .Values.gateway.host) (not .Values.gateway.parentRefs)) }}{{ fail "gateway.enabled needs gateway.host and gateway.parentRefs: the Gateway that the route belongs to." }}{{ end }}
 {{- if and .Values.autoscaling.enabled (not (or .Values.autoscaling.activeRuns .Values.autoscaling.cpu)) }}{{ fail "autoscaling.enabled needs activeRuns or cpu." }}{{ end }}
 {{- if gt (int .Values.sandbox.poolMin) (int .Values.sandbox.poolMax) }}{{ fail "sandbox.poolMin is above sandbox.poolMax." }}{{ end }}
 {{- end }}
