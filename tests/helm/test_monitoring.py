@@ -76,7 +76,7 @@ def queries() -> list[str]:
 
 
 def served() -> set[str]:
-    pool = PoolStats(**{field: 1 for field in PoolStats.__dataclass_fields__})
+    pool = PoolStats(**dict.fromkeys(PoolStats.__dataclass_fields__, 1))
     moment = Moment(responses=1, subscribers=1, pool=pool, store_ping_s=0.1, loop_lag_s=0.1, loop_stalls=1, failing=())
     lines = Metrics().text(moment).decode().splitlines()
     return {match[1] for line in lines if (match := re.match(r"# TYPE (\S+) ", line))}
