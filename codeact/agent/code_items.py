@@ -47,6 +47,11 @@ class CodeItems:
         """Whether a block has begun and has not ended."""
         return self._open is not None
 
+    @property
+    def open_id(self) -> str:
+        """The id of the open block."""
+        return self._call.id
+
     def resume(self, index: int, item: e.CodeInterpreterCall, outputs: list[Output]) -> None:
         """Registers a block that another process left open, with its outputs so far."""
         self._open, self._index, self._live = item, index, outputs

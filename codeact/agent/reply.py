@@ -101,7 +101,7 @@ class Reply:
         self._texts: list[str] = []
         self._contents: list[str] = []
         self._after: list[str] = []
-        self._reasoned = self._answered = False
+        self._reasoned = self._answered = self._babbles = self._goes_on = False
         self._stopped = False
         self._call_id: str | None = None
         self._further_id: str | None = None
@@ -116,13 +116,17 @@ class Reply:
     async def read(self, stream: AsyncGenerator[ModelEvent, None]) -> None:
         """Reads the reply to its end, or to the end of its first block between tags. Raises `ModelError`."""
         async with aclosing(stream) as events:
-            async for event in events:
-                await self._take_event(event)
-                if self.code is not None and self._reader.done and self._reads_on:
-                    await self._read_on(events)
-                is_over = self.code is not None and self._reader.done
-                if is_over or self.problem is not None or self.incomplete is not None:
-                    break
+            try:
+                async for event in events:
+                    await self._take_event(event)
+                    if self.code is not None and self._reader.done and self._reads_on:
+                        await self._read_on(events)
+                    is_over = self.code is not None and (self._reader.done or self._babbles)
+                    if is_over or self.problem is not None or self.incomplete is not None:
+                        break
+            except ModelError:
+                if self.code is None:
+                    raise  # Otherwise it came after the complete block.
         await self._finish()
 
     async def _take_event(self, event: ModelEvent) -> None:
@@ -153,7 +157,10 @@ class Reply:
         self._builder.first_token()
         self._texts.append(text)
         self._left_chars -= len(text)
-        if self._repetitions[reasoning].feed(text):
+        repeats = self._repetitions[reasoning].feed(text)
+        if self.code is not None:
+            self._babbles = repeats or self._left_chars < 0
+        elif repeats:
             self.problem = Problem("repeats", self.text[-2_000:])
         elif self._left_chars < 0:
             self.incomplete = e.IncompleteDetails("max_output_tokens")
@@ -179,7 +186,8 @@ class Reply:
             await self._take(self._reader.finish(stopped=self._stops and self._stopped))
             if self._reader.has_text and self._thinks() and not self._reader.thought_ended:
                 learn(self._model, False)
-        self.incomplete = self.incomplete or self._cut
+        self.incomplete = self.incomplete or (None if self._goes_on else self._cut)
+        await self._builder.close_text_after_code()
         if self.code is None and self.problem is None and self.incomplete is None and not self._answered:
             if self._texts:  # All of it was thought.
                 learn_reasons(self._model)
@@ -201,7 +209,7 @@ class Reply:
         written = e.Written(model=self._model.name, call_id=call_id)
         if text.strip() and text != rebuilt:
             written.text = text
-            written.items = [item.id for item in items[:-1] if item is not code]
+            written.items = [item.id for item in items if item is not (code or items[-1])]
             if call_id is not None:
                 written.items = [item.id for item in items]
         if call_id is not None and self.code is not None:
@@ -244,11 +252,17 @@ class Reply:
                         await self._builder.code.rejected(malformed(reason, self._dialect))
                 case Unreadable(raw):
                     self.problem = Problem("unreadable", raw)
+                case Text(text) if self.code is not None:
+                    self._goes_on = True
+                    self.second_block = self.second_block or any(mark in text for mark in _BLOCKS)
+                    await self._builder.text_after_code(text)
+                case Thinking(text) if self.code is not None:
+                    await self._builder.reasoning(text)
                 case Invented():
                     self.problem = Problem("invented", self.text)
                 case ThoughtAloud():
                     learn(self._model, True)
-                    self._answered = False
+                    self._answered, self.code = False, None
                     await self._builder.thought_aloud(self._since)
                 case _:
                     self._answered = self._answered or isinstance(segment, Text)

@@ -103,10 +103,24 @@ class ResponseBuilder:
                 return
             await self.close_item()
             await self._begin_message()
-        assert self._message is not None
-        message = self._message
-        message.content[0].add(delta)
-        await self._emit(e.OutputTextDelta(item_id=message.id, output_index=self._index, delta=delta))
+        await self._add_to_message(delta)
+
+    async def text_after_code(self, delta: str) -> None:
+        """Appends prose that the model wrote after its complete block of code, which does not run yet.
+
+        It is a message of its own. If the answer's text is held back, it becomes reasoning.
+        """
+        if self._held_pieces is not None:
+            await self.reasoning(delta)
+            return
+        if self._message is None:
+            await self._begin_message(before_result_of=self.code.open_id)
+        await self._add_to_message(delta)
+
+    async def close_text_after_code(self) -> None:
+        """Ends the message of `text_after_code`, if there is one, before the code runs."""
+        if self._message is not None and self.code.is_open:
+            await self._close_message("completed", "commentary")
 
     def hold_text(self) -> None:
         """Holds prose back from now on: prose before code becomes reasoning, and `answer` sets the only message.
@@ -232,15 +246,10 @@ class ResponseBuilder:
         status: Literal["completed", "incomplete"] = "completed" if complete else "incomplete"
         await self._reasoning.close(status)
         await self.compactions.close()
+        if self._message is not None:
+            await self._close_message(status, phase)
         if self.code.is_open:
             await self.code.close("incomplete")
-        elif (message := self._message) is not None:
-            message.status, message.phase = status, phase or msgspec.UNSET
-            part = message.content[0]
-            await self._emit(e.OutputTextDone(item_id=message.id, output_index=self._index, text=part.text))
-            await self._emit(e.ContentPartDone(item_id=message.id, output_index=self._index, part=part))
-            self._message = None
-            await self._emit(e.OutputItemDone(output_index=self._index, item=message))
 
     async def end(
         self,
@@ -268,10 +277,25 @@ class ResponseBuilder:
 
     # ---- private -----------------------------------------------------------------------------------
 
-    async def _begin_message(self) -> None:
-        part, message = e.OutputText(text=""), e.Message(id=new_id("msg"), content=[])
+    async def _begin_message(self, *, before_result_of: str | None = None) -> None:
+        part = e.OutputText(text="")
+        message = e.Message(id=new_id("msg"), content=[], before_result_of=before_result_of)
         self.response.output.append(message)
         self._message, self._index = message, len(self.response.output) - 1
         await self._emit(e.OutputItemAdded(output_index=self._index, item=message))
         message.content.append(part)
         await self._emit(e.ContentPartAdded(item_id=message.id, output_index=self._index, part=part))
+
+    async def _add_to_message(self, delta: str) -> None:
+        assert self._message is not None
+        self._message.content[0].add(delta)
+        await self._emit(e.OutputTextDelta(item_id=self._message.id, output_index=self._index, delta=delta))
+
+    async def _close_message(self, status: Literal["completed", "incomplete"], phase: e.Phase | None) -> None:
+        message, self._message = self._message, None
+        assert message is not None
+        message.status, message.phase = status, phase or msgspec.UNSET
+        part = message.content[0]
+        await self._emit(e.OutputTextDone(item_id=message.id, output_index=self._index, text=part.text))
+        await self._emit(e.ContentPartDone(item_id=message.id, output_index=self._index, part=part))
+        await self._emit(e.OutputItemDone(output_index=self._index, item=message))

@@ -70,6 +70,8 @@ def rendered(
         elif isinstance(item, InputMessage):
             _add_input(turns, item, model)
         elif isinstance(item, Message):
+            if item.before_result_of in facts.went_on:
+                continue  # It is with its block, before the observation.
             written = facts.written(item)
             turns.add("assistant", text_of(item) if written is None or written.text is None else written.text)
         elif isinstance(item, Reasoning):
@@ -121,7 +123,7 @@ class _Facts:
 
     `names` maps the ids of function calls to the functions' names, `continued` the ids of code items to the items that
     continue them. `covered` has the ids of items that the exact text of another item contains, `lost` those of function
-    calls whose code never continued.
+    calls whose code never continued. `went_on` maps ids of code items to the text that the model wrote after the block.
     """
 
     model: str | None
@@ -131,6 +133,7 @@ class _Facts:
     continued: dict[str, CodeInterpreterCall]
     covered: set[str]
     lost: set[str]
+    went_on: dict[str | None, str]
 
     @classmethod
     def of(
@@ -140,7 +143,13 @@ class _Facts:
         blocks = [item for item in items if isinstance(item, CodeInterpreterCall)]
         continued = {item.continues: item for item in blocks if item.continues is not None}
         lost = {call_id for item in blocks if item.id not in continued for call_id in item.waits_for}
-        facts = cls(model, calls, images, names, continued, set(), lost)
+        block_ids = {block.id for block in blocks}
+        went_on: dict[str | None, str] = {
+            item.before_result_of: text_of(item)
+            for item in items
+            if isinstance(item, Message) and item.before_result_of in block_ids
+        }
+        facts = cls(model, calls, images, names, continued, set(), lost, went_on)
         for item in items:
             if isinstance(item, Message | CodeInterpreterCall) and (written := facts.written(item)) is not None:
                 facts.covered.update(written.items if written.text is not None else ())
@@ -189,6 +198,7 @@ def _add_block(turns: Turns, item: CodeInterpreterCall, facts: _Facts) -> None:
         turns.add("assistant", written.text)
     else:
         turns.add("assistant", block_of(item), glue="\n")
+        turns.add("assistant", facts.went_on.get(item.id, ""))
     if not item.waits_for or item.id not in facts.continued:
         turns.add("user", facts.seen(item))
 
@@ -202,6 +212,8 @@ def _add_call(turns: Turns, item: CodeInterpreterCall, facts: _Facts, calls: Cal
         written = Written(model="")
     if written.text is not None:
         turns.add("assistant", written.text)
+    else:
+        turns.add("assistant", facts.went_on.get(item.id, ""))
     arguments = arguments_of(item.code, calls) if written.arguments is None else written.arguments
     call = PastCall(written.call_id or f"call_{item.id}", FUNCTION, arguments, custom=calls == "custom")
     turns.call(call, facts.seen(facts.end_of(item)), same_reply=written.place > 0)

@@ -20,8 +20,9 @@ Code is the text between `<execute>` and `</execute>`, or in a Markdown fence ma
 - Remnants of a chat template are dropped; a token that ends a turn there ends the reply.
 
 Prose and thinking are stripped at both ends; code loses the blank lines before it and the white space after it. A
-block that is not closed ends with the text. Text after a closed block is ignored: a model that continues there makes
-up an observation that it has not seen.
+block that is not closed ends with the text. Text after a block between tags is ignored: a model that continues there
+makes up an observation that it has not seen. Text after a fence without tags is prose: the model may have meant the
+fence for its reader. In it no further fence is code, and an opening tag ends the reply as `Malformed`.
 """
 
 from collections.abc import Callable

@@ -37,10 +37,10 @@ def _call_or(reading: Reading, otherwise: Step) -> bool:
         reading.step = otherwise
         return True
     head = reading.buffer[begin : begin + foreign_calls.HEAD_CHARS]
-    may_be_json = not head or _JSON.match(head) or head.strip() == "["
+    may_be_json = not reading.has_code and (not head or _JSON.match(head) or head.strip() == "[")
     if not reading.final and may_be_json and len(head) < foreign_calls.HEAD_CHARS:
         return False
-    reading.step = "call" if _JSON.match(head) and foreign_calls.is_call(head) else otherwise
+    reading.step = "call" if may_be_json and _JSON.match(head) and foreign_calls.is_call(head) else otherwise
     return True
 
 

@@ -33,8 +33,11 @@ def prose(reading: Reading) -> bool:
                 return _tag(reading, token) if kind == "tag" else parser_calls.special(reading, token)
             reading.take(Text, token)
         case "observation":
-            reading.at = token.end()
-            reading.mark(Invented())
+            if reading.has_code:
+                reading.done = True
+            else:
+                reading.at = token.end()
+                reading.mark(Invented())
         case "call":
             reading.step = "call"
         case _:
@@ -57,7 +60,9 @@ def _fence(reading: Reading, token: re.Match[str], fence: str) -> bool:
     """Reads the first line of a fence and decides whether the fence contains code to run."""
     named = language(token)
     is_code = named in LANGUAGES
-    if is_code and not reading.fences:
+    if reading.has_code:
+        is_code = False
+    elif is_code and not reading.fences:
         start = end_of(SPACE, reading.buffer, token.end())
         is_code = OPENING.match(reading.buffer, start) is not None
         if not is_code and not reading.final and OPENING_TAIL.match(reading.buffer, start):
@@ -97,9 +102,9 @@ def _tag(reading: Reading, token: re.Match[str]) -> bool:
         reading.begin_code(name=re.split(r"[\s>]", tag[1:], maxsplit=1)[0])
     elif THINKING[0].match(tag):
         reading.thought_ended = True
-        if reading.has_prose:
+        if reading.has_prose or reading.has_code:
             reading.mark(ThoughtAloud())
-            reading.has_prose = False
+            reading.has_prose = reading.has_code = False
         reading.step = "start"
     elif not CLOSING.match(tag):
         reading.step = "think"

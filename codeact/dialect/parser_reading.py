@@ -27,6 +27,7 @@ HELD_CHARS = 400_000
 """Limit for a call in another format, and for a thought that is parsed again as an answer."""
 HELD = 1_000
 """Limit for backticks or white space that the parser holds back because they may become part of a token."""
+SECOND = "only the first block of a reply runs."
 
 SPACE = re.compile(r"\s*")
 _MARK = re.compile(r"[<\[`~◁\n]")
@@ -70,6 +71,7 @@ class Reading:
         self.strings = Strings()
         self.fenced_inside = False  # Whether the code contains fences; then a fence does not close it.
         self.code_end = ""  # The last characters of code: a fence may be cut into two pieces.
+        self.has_code = False  # The block of code has ended; what follows is text.
 
     # The buffer includes the character before the position, since the patterns look at it.
 
@@ -84,13 +86,17 @@ class Reading:
 
     def begin_code(self, *, name: str = "execute", tagged: bool = True, to_end: bool = False) -> None:
         """Begins a block of code at the position. `tagged` is False if a fence without tags opened it."""
+        if self.has_code:
+            self.mark(Malformed(SECOND))
+            return
         self.name, self.tagged, self.to_end = name.casefold(), tagged, to_end
         self.step = "opening"
 
     def close(self) -> None:
-        """Ends the block of code, and the reply with it."""
+        """Ends the block of code, and the reply with it, unless only a fence without tags marked the block."""
         self.out.end_code()
-        self.done = True
+        self.has_code, self.step, self.fence = True, "prose", ""
+        self.done = self.tagged or self.to_end or self.final
 
     def mark(self, segment: Malformed | Unreadable | Invented | ThoughtAloud) -> None:
         """Adds this segment; every kind but `ThoughtAloud` ends the reply."""

@@ -124,6 +124,7 @@ class SegmentWriter:
 
     def end_code(self) -> None:
         self._flush()
+        self._kind = None
         self._segments.append(CodeEnd("".join(self._code)))
 
     def take(self) -> list[Segment]:

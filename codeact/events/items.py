@@ -86,7 +86,8 @@ class Message(msgspec.Struct, tag="message", kw_only=True):
     """Prose of the assistant.
 
     When the item is done, `phase` says whether it is commentary on the work or the final answer. It is unset before,
-    and if that is unknown: the response was stopped, or an older version stored it (as None).
+    and if that is unknown: the response was stopped, or an older version stored it (as None). `before_result_of` is
+    the id of the block of code after which the model wrote this text, before it knew the block's result.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Message(msgspec.Struct, tag="message", kw_only=True):
     content: list[OutputText] = []
     phase: Phase | msgspec.UnsetType | None = msgspec.UNSET
     written: Written | None = msgspec.field(default=None, name="codeact:written")
+    before_result_of: str | None = msgspec.field(default=None, name="codeact:before_result_of")
 
 
 class KeptReasoning(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -77,6 +77,7 @@ export const text = {
     summarised: "Earlier messages were summarised",
     summarising: "Summarising earlier messages…",
     call: "Called",
+    early: "Written before the code above had run:",
     stopped: "Stopped",
     said: "Will be heard before the next step",
     incomplete: (reason: string) => `Incomplete: ${reason.replaceAll("_", " ")}`,

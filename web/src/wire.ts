@@ -311,6 +311,7 @@ export interface Message {
   content: OutputText[];
   phase: "commentary" | "final_answer" | null;
   "codeact:written": Written | null;
+  "codeact:before_result_of": string | null;
 }
 
 export interface Notice {

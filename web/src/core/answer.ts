@@ -12,6 +12,8 @@ interface Part {
 export interface Prose extends Part {
   readonly kind: "prose";
   text: string;
+  /** The model wrote it after its code, before it knew the code's result. */
+  readonly early: boolean;
   done: boolean;
 }
 
@@ -195,7 +197,7 @@ export class Answer {
 function part(item: Item): AnswerPart | null {
   const { id } = item;
   switch (item.type) {
-    case "message": return { kind: "prose", id, changes: 0, text: "", done: false };
+    case "message": return { kind: "prose", id, changes: 0, text: "", early: !!item["codeact:before_result_of"], done: false };
     case "reasoning": return { kind: "thinking", id, changes: 0, text: "", done: false };
     case "compaction": return { kind: "summary", id, changes: 0, text: "", done: false };
     case "code_interpreter_call":

@@ -158,7 +158,13 @@ interface PartProps extends Written {
 
 const PartView = memo(({ part, changes, files, count }: PartProps) => {
   switch (part.kind) {
-    case "prose": return <Prose source={part.text} written={{ files, count }} />;
+    case "prose":
+      return (
+        <>
+          {part.early && <p class="remark">{text.turn.early}</p>}
+          <Prose source={part.text} written={{ files, count }} />
+        </>
+      );
     case "cell": return <CellView cell={part} changes={changes} />;
     case "call": return <CallView call={part} changes={changes} />;
     case "summary":
