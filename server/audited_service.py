@@ -89,4 +89,6 @@ class AuditedService:
 def _names_nothing(asked: NewRun) -> bool:
     """Whether the request names no response, conversation, container, call or item of an earlier answer."""
     named = (asked.previous_response_id, asked.conversation_id, asked.container_id, asked.answer_id)
-    return not any(named) and not any(isinstance(item, FunctionCallOutput) for item in asked.messages)
+    return not any((*named, asked.history_container_id)) and not any(
+        isinstance(item, FunctionCallOutput) for item in asked.messages
+    )

@@ -1,6 +1,7 @@
-"""Turns our exceptions into the standard error envelope, for HTTP and sockets."""
+"""Turns our exceptions into error envelopes for HTTP and sockets: OpenAI's, or Anthropic's for its clients."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -8,18 +9,39 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from codeact.disclosure import disclosed
-from codeact.errors import CodeActError, ModelError
+from codeact.errors import CodeActError, ModelError, Overloaded
 from codeact.events import ResponseError
 from codeact.server.blob_urls import with_urls
-from codeact.server.request_ids import HEADER, request_id_of
+from codeact.server.request_ids import ids_of, is_anthropic, request_id_of
 from sandbox_pool.errors import AtCapacity, FileError, FileLimit, FileNotFound, FileRefused, QuotaExceeded, SandboxError
 
-__all__ = ["HANDLERS", "Unauthorized", "close_reason", "envelope", "json_response", "raised", "status_of"]
+__all__ = [
+    "HANDLERS",
+    "Unauthorized",
+    "close_reason",
+    "envelope",
+    "error_response",
+    "json_response",
+    "message_envelope",
+    "raised",
+    "status_of",
+]
 
 
 FILES: dict[type[FileError], int] = {FileNotFound: 404, FileRefused: 400, FileLimit: 413}
+
+ANTHROPIC_KINDS = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+}
+"""What Anthropic's API calls errors with these statuses."""
 
 
 class Unauthorized(CodeActError):
@@ -58,6 +80,31 @@ def envelope(error: CodeActError | SandboxError) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "code": code, "param": param}}
 
 
+def message_envelope(error: CodeActError | SandboxError, request_id: str) -> dict[str, Any]:
+    """`{"type": "error", "error": {type, message}, "request_id"}` as in Anthropic's API; see `envelope`."""
+    return _as_anthropic(envelope(error)["error"], status_of(error), request_id)
+
+
+def error_response(scope: Scope, error: CodeActError | SandboxError, headers: dict[str, str] | None = None) -> Response:
+    """The answer about an error, in the form that the request's API has."""
+    return _error(scope, envelope(error)["error"], status_of(error), headers)
+
+
+def _error(scope: Scope, body: dict[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:
+    whole = _as_anthropic(body, status, request_id_of(scope)) if is_anthropic(scope) else {"error": body}
+    return json_response(whole, status, dict(headers or {}))
+
+
+def _as_anthropic(body: dict[str, Any], status: int, request_id: str) -> dict[str, Any]:
+    kind = "overloaded_error" if body["code"] == Overloaded.code or status == 503 else ANTHROPIC_KINDS.get(status)
+    kind = kind or ("api_error" if status >= 500 else "invalid_request_error")
+    param = f" (at {body['param']})" if body["param"] and f"'{body['param']}'" not in body["message"] else ""
+    error: dict[str, Any] = {"type": kind, "message": f"{body['message']}{param}"}
+    if str(body["code"]).startswith("thread_"):  # Clients act on these.
+        error["details"] = {"error_code": body["code"]}
+    return {"type": "error", "error": error, "request_id": request_id}
+
+
 def raised(error: ResponseError) -> CodeActError:
     """Recreates an exception from the error of a response."""
     kinds = [CodeActError]
@@ -84,7 +131,7 @@ async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, CodeActError | SandboxError)
     retry_after_s = error.retry_after_s if isinstance(error, CodeActError | AtCapacity) else None
     headers = {"Retry-After": str(math.ceil(retry_after_s))} if retry_after_s is not None else None
-    return json_response(envelope(error), status_of(error), headers)
+    return error_response(request.scope, error, headers)
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -94,9 +141,9 @@ async def _http(request: Request, error: Exception) -> Response:
         message = f"There is nothing at {request.method} {request.url.path}."
     elif error.status_code == 405:
         message = f"{request.url.path} does not take {request.method}."
-    body = {"error": {"message": message, "type": _kind(error.status_code), "code": None, "param": None}}
+    body = {"message": message, "type": _kind(error.status_code), "code": None, "param": None}
     headers = {**(error.headers or {}), **({"Allow": _methods(request)} if error.status_code == 405 else {})}
-    return json_response(body, error.status_code, headers)
+    return _error(request.scope, body, error.status_code, headers)
 
 
 def _methods(request: Request) -> str:
@@ -111,15 +158,16 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
         "message": "An internal error; the server's log has it.",
         "type": "server_error",
         "code": "server_error",
+        "param": None,
     }
     # Starlette sends this answer outside of all middleware.
-    return json_response({"error": body | {"param": None}}, 500, {HEADER: request_id_of(request.scope)})
+    return _error(request.scope, body, 500, ids_of(request.scope))
 
 
 async def _gone(request: Request, error: Exception) -> Response:
     """The client disconnected before its body had arrived. Nobody reads this answer, and it is not our failure."""
     body = {"message": "The body did not arrive.", "type": _kind(400), "code": "client_disconnected", "param": None}
-    return json_response({"error": body}, 400)
+    return _error(request.scope, body, 400)
 
 
 HANDLERS = {

@@ -1,13 +1,14 @@
-"""Gives each request an id, which is in its answer's header `x-request-id`."""
+"""Gives each request an id, which is in its answer's header `x-request-id`, and `request-id` for Anthropic's API."""
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codeact.ids import new_id
 
-__all__ = ["HEADER", "RequestIds", "request_id_of"]
+__all__ = ["HEADER", "RequestIds", "ids_of", "is_anthropic", "request_id_of"]
 
-HEADER = "x-request-id"
+HEADER, ANTHROPIC_HEADER = "x-request-id", "request-id"
+MESSAGES = "/v1/messages"
 ANSWERS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 KEY = "codeact.request_id"
 
@@ -22,12 +23,12 @@ class RequestIds:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        request_id = scope[KEY] = new_id("req")
+        scope[KEY] = new_id("req")
 
         async def send_with_id(message: Message) -> None:
             if message["type"] in ANSWERS:
                 message.setdefault("headers", [])
-                MutableHeaders(scope=message)[HEADER] = request_id
+                MutableHeaders(scope=message).update(ids_of(scope))
             await send(message)
 
         await self._app(scope, receive, send_with_id)
@@ -36,3 +37,15 @@ class RequestIds:
 def request_id_of(scope: Scope) -> str:
     """The id of the request; empty if it did not pass the middleware."""
     return str(scope.get(KEY, ""))
+
+
+def is_anthropic(scope: Scope) -> bool:
+    """Whether the request is one of Anthropic's API: it is sent to `/v1/messages`, or names the API's version."""
+    path = str(scope["path"])
+    return path == MESSAGES or path.startswith(f"{MESSAGES}/") or "anthropic-version" in Headers(scope=scope)
+
+
+def ids_of(scope: Scope) -> dict[str, str]:
+    """The headers with the request's id."""
+    names = (HEADER, ANTHROPIC_HEADER) if is_anthropic(scope) else (HEADER,)
+    return dict.fromkeys(names, request_id_of(scope))

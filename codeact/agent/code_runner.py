@@ -92,8 +92,10 @@ class CodeRunner:
             return True
         await self._builder.code_continues(suspended.item_id, suspended.sandbox.id)
         block = self._code_execution(suspended.sandbox, suspended.execution, suspended.outputs)
+        values = [item for item in self._context if isinstance(item, e.FunctionCallOutput)]
         suspended.resume(
-            {item.call_id: item.output for item in self._context if isinstance(item, e.FunctionCallOutput)}
+            {item.call_id: item.output for item in values},
+            errors={item.call_id for item in values if item.is_error is True},
         )
         return await self._see_through(block)
 

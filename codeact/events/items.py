@@ -264,12 +264,16 @@ class InputMessage(msgspec.Struct, tag="message", kw_only=True):
 
 
 class FunctionCallOutput(msgspec.Struct, tag="function_call_output", kw_only=True):
-    """The return value of a client's function: JSON; text that is not JSON is the string itself."""
+    """The return value of a client's function: JSON; text that is not JSON is the string itself.
+
+    With `is_error`, the function failed: the call raises an exception with this text.
+    """
 
     id: str
     call_id: str
     output: str
     status: Literal["completed"] = "completed"
+    is_error: bool | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="codeact:is_error")
 
 
 Input = InputMessage | FunctionCallOutput | Compaction

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET
 
 from codeact.dialect.markup import CLOSE, OPEN
 from codeact.errors import InvalidRequest
@@ -131,10 +132,14 @@ class ItemReference(msgspec.Struct, tag="item_reference"):
 
 
 class FunctionOutputItem(msgspec.Struct, tag="function_call_output"):
-    """The return value of a function that code waits for: JSON; text that is not JSON is the string itself."""
+    """The return value of a function that code waits for: JSON; text that is not JSON is the string itself.
+
+    With `is_error`, the call raises an exception with this text in the code.
+    """
 
     call_id: str
     output: str | list[InputText]
+    is_error: bool | None = msgspec.field(default=None, name="codeact:is_error")
 
 
 class FunctionCallItem(msgspec.Struct, tag="function_call"):
@@ -218,7 +223,9 @@ def as_messages(value: str | list[InputItem]) -> list[Given]:
                 messages.append(item)
             case FunctionOutputItem(call_id, output) | CustomOutputItem(call_id, output):
                 text = output if isinstance(output, str) else "".join(part.text for part in output)
-                messages.append(FunctionCallOutput(id=new_id("fco"), call_id=call_id, output=text))
+                failed = isinstance(item, FunctionOutputItem) and item.is_error
+                is_error = True if failed else UNSET
+                messages.append(FunctionCallOutput(id=new_id("fco"), call_id=call_id, output=text, is_error=is_error))
             case CustomCallItem(call_id, name, text):
                 messages.append(FunctionCallItem(call_id, name, text))
             case McpCallItem() | ShellCallItem() | ShellOutputItem() if not in_code:

@@ -29,7 +29,8 @@ class NewRun:
 
     The question is in `messages`. It continues `previous_response_id`, or the end of `conversation_id`, or the
     conversation of `container_id`; otherwise, if `messages` repeat a conversation that has the item `answer_id` or
-    the container `answer_container_id`, it uses that conversation's sandbox. `is_unnamed`: the client has named
+    the container `answer_container_id`, it uses that conversation's sandbox. `history_container_id` asks for the
+    sandbox of this container's conversation, which must exist. `is_unnamed`: the client has named
     nothing of the history that it sends. The files `container_file_ids` are written into the sandbox. `store`:
     whether the response is stored. With `generate` False there is no answer: the server only prepares a sandbox,
     and `always_warm` says that this may take a sandbox from others. With `dialect` None, the settings and the
@@ -51,6 +52,7 @@ class NewRun:
     container_id: str | None = None
     answer_id: str | None = None
     answer_container_id: str | None = None
+    history_container_id: str | None = None
     is_unnamed: bool = False
     container_file_ids: Sequence[str] = ()
     store: bool = True

@@ -90,7 +90,7 @@ class Preparation:
             return ResumePoint(at, workspace_id=at.conversation_id)
         if (compacted := await self._compacted()) is not None:
             return compacted
-        if new_run.answer_id is None and new_run.answer_container_id is None:
+        if not any((new_run.answer_id, new_run.answer_container_id, new_run.history_container_id)):
             return await self._find_pending_call() or ResumePoint()
         pending, resent = await concurrently(self._find_pending_call, self._find_resent)
         return pending or resent
@@ -109,6 +109,11 @@ class Preparation:
     async def _find_resent(self) -> ResumePoint:
         """If the client resends a complete history that we produced, ignores our stored copy but keeps that sandbox."""
         item_id, container_id, threads = self._new_run.answer_id, self._new_run.answer_container_id, self._store.threads
+        if (named := self._new_run.history_container_id) is not None:
+            conversation_id, at = await threads.of_container(named, owner=self._owner)
+            if at is None:
+                raise no_conversation(conversation_id)
+            return ResumePoint(at, workspace_id=conversation_id, resent=True)
         found = None if item_id is None else await threads.of_item(item_id, owner=self._owner)
         if found is None and container_id is not None:
             with suppress(NotFound):

@@ -1,7 +1,7 @@
 """A suspended block of code: it waits for results of the client's functions after its response has ended."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from codeact.tools.function import FunctionError
 from codeact.tools.toolbox import value_of
@@ -11,6 +11,8 @@ from sandbox_pool.sandbox.execution import Execution
 from sandbox_pool.sandbox.sandbox import Sandbox
 
 __all__ = ["Suspended"]
+
+MOST_ERROR_CHARS = 10_000
 
 
 class Suspended:
@@ -38,13 +40,18 @@ class Suspended:
         self._timeout_s = timeout_s
         self._timer = asyncio.get_running_loop().call_later(timeout_s, self._give_up)
 
-    def resume(self, values: Mapping[str, str]) -> None:
-        """Answers every call: with its value from `values`, by call id, or with an error if the client sent none."""
+    def resume(self, values: Mapping[str, str], *, errors: Collection[str] = ()) -> None:
+        """Answers every call: with its value from `values`, by call id, or with an error if the client sent none.
+
+        The values of the calls `errors` are texts of errors.
+        """
         self._timer.cancel()
         for call in self._waiting.values():
             try:
                 if call.call_id not in values:
                     raise FunctionError(f"{call.name}() was not answered: the user went on without it.")
+                if call.call_id in errors:
+                    raise FunctionError(values[call.call_id][:MOST_ERROR_CHARS])
                 self.sandbox.answer(call, value=value_of(values[call.call_id]))
             except FunctionError as error:
                 self.sandbox.answer(call, error=error.message)

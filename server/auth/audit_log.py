@@ -36,7 +36,7 @@ MOST_CHARS = 300
 CONTENT = ("/blobs/", "/content", "/export", "/audit", "/v1/pool")
 """Parts of paths whose GET returns users' content, or data only for operators. Other GETs are not recorded."""
 
-RUNS = ("/v1/responses", "/v1/chat/completions")
+RUNS = ("/v1/responses", "/v1/chat/completions", "/v1/messages")
 """POSTs that start a run. The run records itself under its own id, on every transport."""
 
 

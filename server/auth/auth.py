@@ -1,7 +1,7 @@
 """Authenticates requests and sockets: reads a key or a session and returns the `Caller`, or refuses it.
 
-A key arrives as a bearer token (RFC 6750). A browser, whose sockets cannot send that header, sends a session cookie, or
-the WebSocket subprotocol `codeact-key.KEY` together with `codeact`.
+A key arrives as a bearer token (RFC 6750), or in the header `x-api-key`. A browser, whose sockets cannot send those
+headers, sends a session cookie, or the WebSocket subprotocol `codeact-key.KEY` together with `codeact`.
 """
 
 from contextlib import ExitStack
@@ -23,7 +23,7 @@ from codeact.server.auth.current_caller import current_request
 from codeact.server.auth.embed import Grant, check_use
 from codeact.server.auth.open_requests import OpenRequests
 from codeact.server.auth.origin_check import Forbidden
-from codeact.server.errors import Unauthorized, close_reason, envelope, json_response, status_of
+from codeact.server.errors import Unauthorized, close_reason, error_response
 from codeact.settings import Settings
 from codeact.store import Credential, OwnerLimits, Store, open_store
 from codeact.store.repositories.access import EMBED_PREFIX, KEY_PREFIX, hash_of
@@ -33,6 +33,7 @@ __all__ = [
     "BAD_AUTH",
     "COOKIE",
     "EMBED_SESSIONS",
+    "KEY_HEADERS",
     "Authenticate",
     "accept",
     "authenticate",
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 COOKIE = "codeact_session"
+KEY_HEADERS = frozenset({"authorization", "x-api-key"})
 ACTING_FOR = "codeact-owner"
 """A header with the owner for whom an operator acts."""
 SUBPROTOCOL = "codeact"
@@ -146,10 +148,15 @@ async def identify(services: "HasAccess", *, key: str, session: str = "") -> Cal
 
 
 def key_of(connection: HTTPConnection) -> str:
-    """The key or token in the request; empty if there is none."""
+    """The key or token in the request: a bearer token, `x-api-key` (Anthropic's clients), or a subprotocol of a socket.
+
+    Empty if there is none.
+    """
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
+    if (key := connection.headers.get("x-api-key", "").strip()) != "":
+        return key
     for offered in connection.scope.get("subprotocols", ()):
         if offered.startswith(KEY_SUBPROTOCOL):
             return str(offered.removeprefix(KEY_SUBPROTOCOL))
@@ -247,7 +254,7 @@ class Authenticate:
 async def _refuse(error: CodeActError | SandboxError, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http":
         headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, RateLimited) else None
-        await json_response(envelope(error), status_of(error), headers)(scope, receive, send)
+        await error_response(scope, error, headers)(scope, receive, send)
         return
     socket = WebSocket(scope, receive, send)
     await accept(socket)

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket
 from codeact.disclosure import read_by, to_strangers
 from codeact.errors import CodeActError
 from codeact.loopback import is_loopback
-from codeact.server.errors import close_reason, envelope, json_response
+from codeact.server.errors import close_reason, error_response
 from codeact.settings import Settings
 
 __all__ = ["Forbidden", "OriginCheck", "host_name", "is_own"]
@@ -61,7 +61,7 @@ class OriginCheck:
         if refusal is None:
             return await self._app(scope, receive, send)
         if scope["type"] == "http":
-            return await json_response(envelope(refusal), refusal.status)(scope, receive, send)
+            return await error_response(scope, refusal)(scope, receive, send)
         socket = WebSocket(scope, receive, send)
         await socket.accept()
         return await socket.close(4403, close_reason(refusal.message))

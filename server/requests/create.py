@@ -43,6 +43,7 @@ __all__ = [
     "ResumeBody",
     "Seed",
     "Stop",
+    "StopText",
     "Temperature",
     "Tokens",
     "TopP",
@@ -149,10 +150,14 @@ class CreateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class CreateRequest(CreateBody):
-    """A validated body. `messages` is its `input` as a list."""
+    """A validated body. `messages` is its `input` as a list.
+
+    `history_container_id` is the container whose sandbox is used for the history that the client sends.
+    """
 
     messages: list[Given]
     compact_only: bool = False
+    history_container_id: str | None = None
 
     @property
     def conversation_id(self) -> str | None:
@@ -222,6 +227,7 @@ def new_run(request: CreateRequest, caller: Caller) -> NewRun:
         container_file_ids=request.container_file_ids,
         answer_id=answer_id(request.input),
         answer_container_id=answer_container(request.input),
+        history_container_id=request.history_container_id,
         store=request.store is not False,
         generate=request.generate is not False,
         background=bool(request.background),

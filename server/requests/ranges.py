@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from codeact.errors import CodeActError, InvalidRequest
-from codeact.server.errors import envelope, json_response
+from codeact.server.errors import error_response
 from codeact.store import Store
 from codeact.store.repositories.blob_parts import StoredBlob
 from sandbox_pool.errors import SandboxError
@@ -85,7 +85,7 @@ class FileResponse(Response):
                     start, stop = self._place(source)
                 except RangeNotSatisfiable as error:
                     headers = {"Content-Range": f"bytes */{source.size_bytes}"}
-                    await json_response(envelope(error), error.status, headers)(scope, receive, send)
+                    await error_response(scope, error, headers)(scope, receive, send)
                     return
                 async with aclosing(source.read(start, stop)) as pieces:
                     piece = await anext(pieces, b"")

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from codeact.errors import InvalidRequest, RateLimited
 from codeact.owners import ANONYMOUS, MAX_CHARS, account_of, user_of_account
-from codeact.server.auth.auth import EMBED_SESSIONS, authenticate
+from codeact.server.auth.auth import EMBED_SESSIONS, KEY_HEADERS, authenticate
 from codeact.server.auth.caller import Caller, caller_of
 from codeact.server.auth.embed import check_origin
 from codeact.server.auth.origin_check import Forbidden, is_own
@@ -76,7 +76,7 @@ class NewEmbedSession(EmbedSession, kw_only=True):
 async def create_session(request: Request) -> Response:
     """`POST /v1/embed/sessions`: a token for one user on pages of one origin. It expires, and ends with its key."""
     services: Services = request.app.state.codeact
-    may_be_anonymous = services.settings.embed_anonymous and "authorization" not in request.headers
+    may_be_anonymous = services.settings.embed_anonymous and not _has_key(request)
     caller = None if may_be_anonymous else await authenticate(request)
     body = checked(await read_json(request, BODY_BYTES), CreateEmbedSession)
     if caller is None and body.user is not None:
@@ -106,11 +106,15 @@ async def delete_session(request: Request) -> Response:
     return json_response({"id": session_id, "object": "codeact:embed.session.deleted", "deleted": True})
 
 
+def _has_key(request: Request) -> bool:
+    return not KEY_HEADERS.isdisjoint(request.headers)
+
+
 async def _for_user(request: Request, body: CreateEmbedSession, caller: Caller) -> tuple[Credential, str]:
     services: Services = request.app.state.codeact
     if "/" in caller.owner:
         raise Forbidden("A user of an embed has no users of their own.", code="embed_forbidden")
-    if caller.credential_id is not None and "authorization" not in request.headers:
+    if caller.credential_id is not None and not _has_key(request):
         raise Forbidden("An API key is needed: 'Authorization: Bearer KEY'. A cookie is not one.", code="key_needed")
     if body.user is None:
         text = (
