@@ -81,7 +81,7 @@ def envelope(error: CodeActError | SandboxError) -> dict[str, Any]:
 
 
 def message_envelope(error: CodeActError | SandboxError, request_id: str) -> dict[str, Any]:
-    """`{"type": "error", "error": {type, message}, "request_id"}` as in Anthropic's API; see `envelope`."""
+    """`{"type": "error", "error": {type, message, …}, "request_id"}` as in Anthropic's API; see `envelope`."""
     return _as_anthropic(envelope(error)["error"], status_of(error), request_id)
 
 
@@ -99,10 +99,8 @@ def _as_anthropic(body: dict[str, Any], status: int, request_id: str) -> dict[st
     kind = "overloaded_error" if body["code"] == Overloaded.code or status == 503 else ANTHROPIC_KINDS.get(status)
     kind = kind or ("api_error" if status >= 500 else "invalid_request_error")
     param = f" (at {body['param']})" if body["param"] and f"'{body['param']}'" not in body["message"] else ""
-    error: dict[str, Any] = {"type": kind, "message": f"{body['message']}{param}"}
-    if str(body["code"]).startswith("thread_"):  # Clients act on these.
-        error["details"] = {"error_code": body["code"]}
-    return {"type": "error", "error": error, "request_id": request_id}
+    error = {"type": kind, "message": f"{body['message']}{param}", "details": {"error_code": body["code"]}}
+    return {"type": "error", "error": body | error, "request_id": request_id}
 
 
 def raised(error: ResponseError) -> CodeActError:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Union
+from typing import Any, Literal, Union
 
 import msgspec
 from starlette.requests import Request
@@ -18,9 +18,10 @@ from starlette.routing import BaseRoute, Route
 
 from codeact.events import Event
 from codeact.server.errors import json_response
+from codeact.server.request_ids import is_messages
 from codeact.server.requests.parameters import read_parameters
 
-__all__ = ["Envelope", "document", "operation", "routes"]
+__all__ = ["Envelope", "MessageEnvelope", "document", "operation", "routes"]
 
 Handler = Callable[[Request], Awaitable[Response]]
 REF = "#/components/schemas/{name}"
@@ -35,9 +36,29 @@ class ErrorBody(msgspec.Struct):
 
 
 class Envelope(msgspec.Struct):
-    """The body of every answer with a status of 400 or more."""
+    """The body of an answer with a status of 400 or more."""
 
     error: ErrorBody
+
+
+class MessageErrorDetails(msgspec.Struct):
+    error_code: str | None
+
+
+class MessageErrorBody(msgspec.Struct):
+    type: str
+    message: str
+    code: str | None
+    param: str | None
+    details: MessageErrorDetails
+
+
+class MessageEnvelope(msgspec.Struct):
+    """The body of an error below `/v1/messages`, and of every error if the request has `anthropic-version`."""
+
+    error: MessageErrorBody
+    request_id: str
+    type: Literal["error"] = "error"
 
 
 class NoQuery(msgspec.Struct):
@@ -96,7 +117,7 @@ def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
         for route in routes
         if isinstance(route, Route) and (found := getattr(route.endpoint, "operation", None)) is not None
     ]
-    types: list[Any] = [Envelope, Event]
+    types: list[Any] = [Envelope, MessageEnvelope, Event]
     for _, found in marked:
         types += [type_ for type_ in (found.answer, found.body) if type_ is not None]
     schemas, components = msgspec.json.schema_components(types, ref_template=REF)
@@ -127,7 +148,8 @@ def _described(route: Route, found: Operation, schemas: dict[str, Any]) -> dict[
         content["application/json"] = {"schema": schemas[str(found.answer)]}
     if found.streams:
         content["text/event-stream"] = {}  # The `data` of each event is an `Event`, or `[DONE]`.
-    error = {"application/json": {"schema": schemas[str(Envelope)]}}
+    envelope = MessageEnvelope if is_messages(route.path) else Envelope
+    error = {"application/json": {"schema": schemas[str(envelope)]}}
     described: dict[str, Any] = {
         "operationId": f"{route.endpoint.__module__.rsplit('.', 1)[1]}.{route.endpoint.__name__}",
         "summary": summary,

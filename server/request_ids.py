@@ -5,7 +5,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codeact.ids import new_id
 
-__all__ = ["HEADER", "RequestIds", "ids_of", "is_anthropic", "request_id_of"]
+__all__ = ["HEADER", "RequestIds", "ids_of", "is_anthropic", "is_messages", "request_id_of"]
 
 HEADER, ANTHROPIC_HEADER = "x-request-id", "request-id"
 MESSAGES = "/v1/messages"
@@ -39,10 +39,14 @@ def request_id_of(scope: Scope) -> str:
     return str(scope.get(KEY, ""))
 
 
+def is_messages(path: str) -> bool:
+    """Whether the path belongs to Anthropic's Messages API."""
+    return path == MESSAGES or path.startswith(f"{MESSAGES}/")
+
+
 def is_anthropic(scope: Scope) -> bool:
     """Whether the request is one of Anthropic's API: it is sent to `/v1/messages`, or names the API's version."""
-    path = str(scope["path"])
-    return path == MESSAGES or path.startswith(f"{MESSAGES}/") or "anthropic-version" in Headers(scope=scope)
+    return is_messages(scope["path"]) or "anthropic-version" in Headers(scope=scope)
 
 
 def ids_of(scope: Scope) -> dict[str, str]:

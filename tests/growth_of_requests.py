@@ -37,7 +37,9 @@ from codeact.runs.known_answers import history_of
 from codeact.server.auth import auth, origin_check
 from codeact.server.auth.audit_log import network_of
 from codeact.server.auth.proxies import client_address
+from codeact.server.requests.messages import parse_count
 from codeact.server.requests.parameters import checked
+from codeact.server.transports import messages as messages_api
 from codeact.server.transports.chat_completions import as_create, parse_chat
 from codeact.settings import Settings
 from codeact.store.search.query import Cursor, HistoryQuery, terms
@@ -101,6 +103,23 @@ def read_chunk(data: bytes) -> object:
 
 def received(frames: list[bytes]) -> object:
     return SESSION.read([b"identity", *frames])
+
+
+def code_blocks(at: int) -> list[dict[str, Any]]:
+    """Code of an earlier answer and its outputs, as blocks of the Messages API."""
+    outputs = {"type": "code_execution_result", "stdout": "x", "stderr": "", "return_code": 0, "content": []}
+    return [
+        {"type": "server_tool_use", "id": f"srvtoolu_{at}", "name": "code_execution", "input": {"code": "x"}},
+        {"type": "code_execution_tool_result", "tool_use_id": f"srvtoolu_{at}", "content": outputs},
+    ]
+
+
+def calls(at: int) -> list[dict[str, Any]]:
+    """A call of a function and its value, as blocks of the Messages API."""
+    return [
+        {"type": "tool_use", "id": f"toolu_{at}", "name": "f", "input": {}},
+        {"type": "tool_result", "tool_use_id": f"toolu_{at}", "content": "x"},
+    ]
 
 
 def messages(*kinds: str) -> Callable[[int], list[dict[str, Any]]]:
@@ -242,6 +261,16 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     "codeact.server.transports.chat_completions.as_create": (
         lambda given: as_create(parse_chat({"messages": given}), None),
         {"instructions": messages("system"), "questions": messages("user"), "both": messages("system", "user")},
+    ),
+    "codeact.server.transports.messages.as_create": (
+        refusing(lambda given: messages_api.as_create(parse_count({"model": "m", "messages": given}))),
+        {
+            "instructions": messages("system"),
+            "questions": messages("user"),
+            "both": messages("system", "user"),
+            "code": lambda n: [{"role": "user", "content": [block for at in range(n) for block in code_blocks(at)]}],
+            "values": lambda n: [{"role": "user", "content": [block for at in range(n) for block in calls(at)]}],
+        },
     ),
     "codeact.server.requests.parameters.checked": (
         refusing(lambda body: checked(body, HistoryQuery)),

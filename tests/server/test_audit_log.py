@@ -85,6 +85,20 @@ def test_compactions_are_recorded_under_their_ids(server: Running, operator: str
     assert (compacted["status"], compacted["owner"]) == (200, owner_of(server, "one"))
 
 
+def test_messages_are_recorded_as_the_responses_that_they_are(server: Running, operator: str) -> None:
+    with client(server, None, **{"x-api-key": "one"}) as http:
+        asked = {"model": "codeact", "max_tokens": 100, "messages": [{"role": "user", "content": FIBONACCI}]}
+        made = http.post("/v1/messages", json=asked).raise_for_status().json()
+        subject = made["id"].replace("msg_", "resp_")
+    [created] = entries(server, operator, action="response.create", subject=subject)
+    assert (created["status"], created["owner"]) == (200, owner_of(server, "one"))
+    with client(server, None, **{"x-api-key": "wrong"}) as http:
+        refused = http.post("/v1/messages", json=asked)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["type"]) == (401, "authentication_error")
+    assert refused.headers["request-id"] == refused.json()["request_id"]
+
+
 def test_sessions_are_recorded_when_they_begin_and_end(server: Running, operator: str) -> None:
     with client(server, None) as browser:
         browser.post("/v1/session", json={"api_key": "two"}).raise_for_status()

@@ -14,6 +14,7 @@ from tests.model_server import ModelServer
 from tests.server.conftest import Running, in_thread
 
 MB = 1024 * 1024
+USER = {"role": "user", "content": "hello"}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,8 @@ def refusals(http: httpx.Client) -> set[tuple[int, str]]:
     """The answers to everything that stores something."""
     answers = [
         http.post("/v1/responses", json={"input": "hello", "max_tool_calls": 0}),
-        http.post("/v1/chat/completions", json={"model": "demo", "messages": [{"role": "user", "content": "hello"}]}),
+        http.post("/v1/chat/completions", json={"model": "demo", "messages": [USER]}),
+        http.post("/v1/messages", json={"model": "demo", "max_tokens": 9, "messages": [USER]}),
         http.post("/v1/conversations", json={}),
         http.post("/v1/conversations/import", json={}),
         http.post("/v1/containers", json={"name": "x"}),
