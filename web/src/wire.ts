@@ -163,6 +163,7 @@ export interface FunctionCallOutput {
   call_id: string;
   output: string;
   status: "completed";
+  "codeact:is_error": boolean;
 }
 
 export interface ImageOutput {
