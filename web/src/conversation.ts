@@ -212,7 +212,7 @@ const LOCAL = "new-";
 const isStored = ({ id }: Turn): boolean => !id.startsWith(LOCAL);
 
 function stored({ response, input }: StoredTurn): Turn {
-  const turn = new Turn(response.id, response.previous_response_id, asked(input));
+  const turn = new Turn(response.id, response.previous_response_id, asked(input), 1000 * response.created_at);
   turn.answer.restore(response);
   return turn;
 }

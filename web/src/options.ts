@@ -1,6 +1,7 @@
 // What the user has set, kept in this browser; a request's options leave.
 
 import { effect, signal } from "@preact/signals";
+import { folds } from "./folding";
 import { follow, type Theme } from "./theme";
 
 export interface Options {
@@ -10,6 +11,8 @@ export interface Options {
   steps: number | null;
   instructions: string;
   sidebar: boolean;
+  /** The steps of answers are folded. */
+  folded: boolean;
   /** A key was given, and a cookie stands for it. */
   signedIn: boolean;
 }
@@ -22,6 +25,7 @@ const DEFAULTS: Options = {
   steps: null,
   instructions: "",
   sidebar: true,
+  folded: false,
   signedIn: false,
 };
 
@@ -51,6 +55,7 @@ export function apply(): void {
       // Storage may be full or switched off; then the options last as long as the page.
     }
   });
+  effect(() => void (folds.value = options.value.folded));
   follow(() => options.value.theme);
 }
 

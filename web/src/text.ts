@@ -1,6 +1,8 @@
 // Every word that the pages show, in English. A translation is another object of this shape.
 
-const count = (n: number, one: string, many: string) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+import { number } from "./format";
+
+const count = (n: number, one: string, many: string) => `${number(n)} ${n === 1 ? one : many}`;
 
 export const text = {
   product: "codeact",
@@ -97,6 +99,8 @@ export const text = {
     complete: "Answer complete.",
     working: "Answering.",
     latest: "To the latest",
+    done: "Done",
+    notDone: "Not done",
   },
 
   cell: {
@@ -111,6 +115,7 @@ export const text = {
     collapse: "Hide code",
     expand: "Show code",
     lines: (n: number) => count(n, "line", "lines"),
+    allLines: (n: number) => `Show all ${count(n, "line", "lines")}`,
     output: "Output",
     hidden: (n: number) => `${count(n, "line", "lines")} hidden`,
     showAll: "Show all",
@@ -134,9 +139,9 @@ export const text = {
     firstOutput: "First output",
     model: "Model",
     tokensIn: "Tokens in",
-    cached: (n: number) => `${n.toLocaleString("en")} cached`,
+    cached: (n: number) => `${number(n)} cached`,
     tokensOut: "Tokens out",
-    reasoning: (n: number) => `${n.toLocaleString("en")} thinking`,
+    reasoning: (n: number) => `${number(n)} thinking`,
     cost: "Cost",
     tokens: (n: number) => count(n, "token", "tokens"),
     estimated: "estimated",
@@ -181,8 +186,11 @@ export const text = {
     model: "Model",
     temperature: "Temperature",
     temperatureDefault: "The model’s own",
-    steps: "Blocks of code, at most",
-    stepsDefault: "The server’s limit",
+    blocks: "Blocks of code, at most",
+    blocksDefault: "The server’s limit",
+    steps: "Steps of an answer",
+    stepsShown: "Shown",
+    stepsFolded: "Folded",
     instructions: "Instructions",
     instructionsHint: "What each answer should heed, such as “Use metric units.”",
     about: "About this server",

@@ -18,11 +18,14 @@ export class Turn {
   readonly key: string;
   previousId: string | null;
   readonly asked: Asked;
+  /** When it was asked, in milliseconds. */
+  readonly askedAt: number;
 
-  constructor(id: string, previousId: string | null, asked: Asked) {
+  constructor(id: string, previousId: string | null, asked: Asked, askedAt = Date.now()) {
     this.id = this.key = id;
     this.previousId = previousId;
     this.asked = asked;
+    this.askedAt = askedAt;
   }
 
   get ended(): boolean {

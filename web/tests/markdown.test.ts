@@ -65,10 +65,27 @@ describe("blocks", () => {
 const parsed = (text: string) => marked.parse(text, { async: false });
 
 describe("math", () => {
+  it("is neither in prices, nor in shell variables, nor in code", () => {
+    const html = parsed("a range of $5-$15. Set `$HOME` and `$PATH`, pay $3 or `$4`. $HOME and $PATH, \\(a `b\\)`");
+    expect(html).not.toContain("data-tex");
+    expect(html.match(/<code dir="ltr">[^<]*/g)).toHaveLength(4);
+    expect(parsed("it costs $5, so $x$ is 5")).toContain('data-tex="x"');
+  });
+
   it("is marked, and prices are left alone", () => {
     expect(parsed("$x^2$ and \\(y\\)")).toContain('data-tex="x^2"');
     expect(parsed("$5 and $6")).not.toContain("data-tex");
     expect(parsed("$$\nx\n$$")).toContain('data-tex="x" data-display="block"');
+  });
+});
+
+describe("a list of tasks", () => {
+  it("tells which are done", () => {
+    const html = prose("- [x] read\n- [ ] write");
+    expect(html.match(/data-task="(?:done|open)" role="img" aria-label="[^"]*"/g)).toEqual([
+      'data-task="done" role="img" aria-label="Done"',
+      'data-task="open" role="img" aria-label="Not done"',
+    ]);
   });
 });
 

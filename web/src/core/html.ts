@@ -1,19 +1,13 @@
 // Text that is to become markup enters; markup that the page may show leaves (and only from here: Trusted Types).
 
 import DOMPurify from "dompurify";
-import hljs from "highlight.js/lib/core";
-import bash from "highlight.js/lib/languages/bash";
-import json from "highlight.js/lib/languages/json";
-import python from "highlight.js/lib/languages/python";
 import { Marked, type TokenizerAndRendererExtension } from "marked";
+import { text } from "../text";
+import { grammar } from "./languages";
 
-hljs.registerLanguage("python", python);
-hljs.registerLanguage("bash", bash);
-hljs.registerLanguage("json", json);
-
-const LANGUAGES: Record<string, string> = { py: "python", python3: "python", ipython: "python", sh: "bash", shell: "bash" };
 /** Drawing takes time in proportion; beyond this the page would stutter. */
 const LONGEST_COLOURED = 30_000;
+const LONG_CELL = 24;
 const LONGEST_PROSE = 40_000;
 const LONGEST_TABLE = 500_000;
 const LONGEST_TAG = 1_000;
@@ -30,7 +24,7 @@ const trust = (html: string): string => policy?.createHTML(html) ?? html;
 const PROSE = {
   FORBID_TAGS: ["style", "form", "input", "button", "textarea", "select", "video", "audio", "svg", "iframe"],
   FORBID_ATTR: ["style", "class", "id", "name"],
-  ADD_ATTR: ["target", "data-tex", "data-display", "data-file"],
+  ADD_ATTR: ["target", "data-tex", "data-display", "data-file", "data-task", "data-long"],
   ALLOW_DATA_ATTR: false,
 };
 const TABLE = {
@@ -75,7 +69,10 @@ function decoded(name: string): string {
   }
 }
 
-/** One dollar opens math only where no digit follows its end, so that prices stay prices. */
+/**
+ * One dollar opens math only where neither a letter nor a digit follows its end, and where no code span begins before
+ * it: prices and shell variables are no formulas.
+ */
 export const marked = new Marked({ gfm: true, breaks: false }).use({
   renderer: {
     // `linkFiles` gives them their addresses, once it is known which files the code wrote.
@@ -87,10 +84,19 @@ export const marked = new Marked({ gfm: true, breaks: false }).use({
       const file = fileOf(href);
       return file === null ? false : `<img data-file="${escape(file)}" alt="${escape(text)}">`;
     },
+    // With a direction of its own, code does not decide in which direction the text around it is written.
+    codespan: ({ text }) => `<code dir="ltr">${escape(text)}</code>`,
+    checkbox: ({ checked }) =>
+      `<span data-task="${checked ? "done" : "open"}" role="img" aria-label="${escape(checked ? text.turn.done : text.turn.notDone)}"></span> `,
+    tablecell({ header, align, tokens, text }) {
+      const tag = header ? "th" : "td";
+      const attributes = `${align ? ` align="${align}"` : ""}${text.length > LONG_CELL ? " data-long" : ""}`;
+      return `<${tag}${attributes}>${this.parser.parseInline(tokens)}</${tag}>\n`;
+    },
   },
   extensions: [
     math("displayMath", "block", /^(?:\$\$([\s\S]{1,2000}?)\$\$|\\\[([\s\S]{1,2000}?)\\\])(?:\n|$)/, /\$\$|\\\[/),
-    math("inlineMath", "inline", /^(?:\$(?!\s|\$)([^$\n]*[^$\s\\])\$(?!\d)|\\\((.{1,1000}?)\\\))/, /\$|\\\(/),
+    math("inlineMath", "inline", /^(?:\$(?!\s|\$)([^$\n`]*[^$\s\\`])\$(?![\p{L}\d])|\\\(([^\n`]{1,1000}?)\\\))/u, /\$|\\\(/),
   ],
 });
 
@@ -135,10 +141,10 @@ function withoutStyles(html: string): string {
   return [before, ...parts.map((part) => part.split(/<\/style>/i).slice(1).join(""))].join("");
 }
 
+/** In the colours of the language as soon as its grammar is loaded: then a component that calls this is drawn again. */
 export function coloured(code: string, language: string): string {
-  const name = LANGUAGES[language] ?? language;
-  const known = hljs.getLanguage(name) && code.length <= LONGEST_COLOURED;
-  return trust(known ? hljs.highlight(code, { language: name, ignoreIllegals: true }).value : escape(code));
+  const known = code.length <= LONGEST_COLOURED ? grammar(language) : null;
+  return trust(known ? known.hljs.highlight(code, { language: known.name, ignoreIllegals: true }).value : escape(code));
 }
 
 function escape(text: string): string {

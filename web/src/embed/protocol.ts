@@ -14,6 +14,8 @@ export interface Look {
   /** A CSS colour, or empty; likewise a list of font families. */
   accent: string;
   font: string;
+  /** Whether the steps of answers are folded: their code, texts and tracebacks. */
+  steps: "folded" | "shown";
 }
 
 export interface Configuration extends Look {

@@ -2,12 +2,14 @@
 
 import { useEffect, useState } from "preact/hooks";
 import type { Cell } from "../core/answer";
+import { form } from "../core/mime";
 import type { Shown } from "../core/outputs";
 import { Terminal } from "../core/terminal";
 import { stretches } from "../core/traceback";
+import { folds } from "../folding";
 import { text } from "../text";
 import type { Error as Raised } from "../wire";
-import { Coloured } from "./coloured";
+import { Code, lines } from "./code";
 import { CopyButton, IconButton } from "./controls";
 import { Icon } from "./icons";
 import { memo } from "./memo";
@@ -19,12 +21,15 @@ const TICK_MS = 100;
 type Outcome = "writing" | "running" | "ok" | "error" | "stopped" | "timeout" | "died";
 
 export const CellView = memo(({ cell, changes }: { cell: Cell; changes: number }) => {
-  const [open, setOpen] = useState(true);
+  const [chosen, setOpen] = useState<boolean | null>(null);
+  const open = chosen ?? !folds.value;
+  /** Of a folded step only what is worth seeing by itself is shown, such as pictures and tables. */
+  const folded = folds.value && !open;
   const state = outcome(cell);
-  const { shown } = cell.outputs;
-  const count = cell.code.trimEnd().split("\n").length;
+  const shown = folded ? cell.outputs.shown.filter(isResult) : cell.outputs.shown;
+  const code = cell.code.trimEnd();
   return (
-    <figure class="cell" data-state={state}>
+    <figure class="cell" data-state={state} data-folded={folded || undefined}>
       <figcaption>
         <State state={state} cell={cell} />
         <span class="cell-tools">
@@ -38,11 +43,10 @@ export const CellView = memo(({ cell, changes }: { cell: Cell; changes: number }
           />
         </span>
       </figcaption>
-      {open ? (
-        <Source code={cell.code} />
-      ) : (
+      {open && <Code class="source" code={code} language="python" />}
+      {!open && !folded && (
         <button type="button" class="folded" onClick={() => setOpen(true)}>
-          {text.cell.lines(count)}
+          {text.cell.lines(lines(code))}
         </button>
       )}
       {shown.length > 0 && (
@@ -52,7 +56,7 @@ export const CellView = memo(({ cell, changes }: { cell: Cell; changes: number }
           ))}
         </div>
       )}
-      {cell.fenced && <p class="detail">{text.cell.fenced}</p>}
+      {cell.fenced && !folded && <p class="detail">{text.cell.fenced}</p>}
       {cell.result?.detail && state !== "stopped" && <p class="detail">{cell.result.detail}</p>}
     </figure>
   );
@@ -92,11 +96,7 @@ export function duration(seconds: number): string {
   return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
 }
 
-const Source = memo(({ code }: { code: string }) => (
-  <pre class="source" tabIndex={0}>
-    <Coloured code={code.trimEnd()} language="python" />
-  </pre>
-));
+const isResult = (output: Shown): boolean => output.kind === "rich" && form(output.data, output.metadata).kind !== "text";
 
 function Output({ output, changes }: { output: Shown; changes: number }) {
   switch (output.kind) {

@@ -83,6 +83,7 @@ export function Composer({ focused, model }: Props) {
         <textarea
           ref={input}
           id="question"
+          dir="auto"
           rows={1}
           aria-label={text.composer.label}
           placeholder={running ? text.composer.steer : text.composer.placeholder}

@@ -51,7 +51,7 @@ function Key() {
 }
 
 function Settings() {
-  const { theme, temperature, steps, instructions } = options.value;
+  const { theme, folded, temperature, steps, instructions } = options.value;
   const { sandbox, store, version } = status.value ?? {};
   return (
     <Dialog title={text.settings.title} onClose={close}>
@@ -62,6 +62,17 @@ function Settings() {
             <label key={name}>
               <input type="radio" name="theme" checked={theme === name} onChange={() => set({ theme: name })} />
               <span>{text.settings.themes[name]}</span>
+            </label>
+          ))}
+        </div>
+      </fieldset>
+      <fieldset class="choice">
+        <legend>{text.settings.steps}</legend>
+        <div>
+          {[false, true].map((value) => (
+            <label key={String(value)}>
+              <input type="radio" name="folded" checked={folded === value} onChange={() => set({ folded: value })} />
+              <span>{value ? text.settings.stepsFolded : text.settings.stepsShown}</span>
             </label>
           ))}
         </div>
@@ -85,8 +96,8 @@ function Settings() {
           onChange={(value) => set({ temperature: value })}
         />
         <NumberField
-          label={text.settings.steps}
-          empty={text.settings.stepsDefault}
+          label={text.settings.blocks}
+          empty={text.settings.blocksDefault}
           value={steps}
           most={100}
           step={1}

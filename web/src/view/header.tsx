@@ -22,7 +22,7 @@ export function Header() {
           onClick={() => (matchMedia("(max-width: 820px)").matches ? (drawer.value = true) : set({ sidebar: true }))}
         />
       </span>
-      <span class="heading">{title ?? ""}</span>
+      <span class="heading"><bdi>{title ?? ""}</bdi></span>
       {id && !missing.value && <Actions />}
       <span class="reveal" data-always={!options.value.sidebar || undefined}>
         <IconButton icon="create" label={text.sidebar.create} onClick={fresh} />

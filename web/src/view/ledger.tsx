@@ -1,6 +1,7 @@
 // A response enters; what it took, in time, tokens and money, leaves: one quiet line that opens.
 
 import { useId } from "preact/hooks";
+import { number } from "../format";
 import { text } from "../text";
 import type { Ledger, Response } from "../wire";
 import { duration } from "./cell";
@@ -70,12 +71,12 @@ type Usage = NonNullable<Response["usage"]>;
 
 function tokensIn({ input_tokens, input_tokens_details: { cached_tokens }, ...usage }: Usage): string {
   const more = [cached_tokens && text.ledger.cached(cached_tokens), usage["codeact:estimated"] && text.ledger.estimated];
-  return [input_tokens.toLocaleString("en"), ...more.filter(Boolean)].join(", ");
+  return [number(input_tokens), ...more.filter(Boolean)].join(", ");
 }
 
 function tokensOut({ output_tokens, output_tokens_details: { reasoning_tokens } }: Usage): string {
   const more = reasoning_tokens ? [text.ledger.reasoning(reasoning_tokens)] : [];
-  return [output_tokens.toLocaleString("en"), ...more].join(", ");
+  return [number(output_tokens), ...more].join(", ");
 }
 
 function money(usd: number): string {

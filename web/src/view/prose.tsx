@@ -4,7 +4,7 @@ import { memo } from "./memo";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { Blocks, type Block, type CodeBlock } from "../core/blocks";
 import { prose } from "../core/html";
-import { Coloured } from "./coloured";
+import { Code } from "./code";
 import { CopyButton } from "./controls";
 import { text } from "../text";
 import type { ContainerFileCitation } from "../wire";
@@ -73,8 +73,10 @@ function Markdown({ source }: { source: string }) {
     const formulas = element.current!.querySelectorAll<HTMLElement>("[data-tex]");
     if (math) formulas.forEach(math.typeset);
     else if (formulas.length) void import("./math").then((loaded) => (math = loaded, formulas.forEach(math.typeset)));
+    // A table may be wider than the page; who uses the keyboard scrolls it, too.
+    for (const table of element.current!.querySelectorAll("table")) table.tabIndex = 0;
   }, [source]);
-  return <div ref={element} class="block" dangerouslySetInnerHTML={{ __html: prose(source) }} />;
+  return <div ref={element} class="block" dir="auto" dangerouslySetInnerHTML={{ __html: prose(source) }} />;
 }
 
 function Fence({ text: code, language }: CodeBlock) {
@@ -84,9 +86,7 @@ function Fence({ text: code, language }: CodeBlock) {
         <span>{language}</span>
         <CopyButton label={text.cell.copy} value={() => code} />
       </div>
-      <pre tabIndex={0}>
-        <Coloured key={language} code={code} language={language} />
-      </pre>
+      <Code class="" code={code} language={language} />
     </div>
   );
 }

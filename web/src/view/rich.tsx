@@ -40,11 +40,13 @@ function Words({ words }: { words: string }) {
   return <TerminalView terminal={terminal} name="value" />;
 }
 
-function Picture({ source: kept, words, extension }: { source: string; words: string; extension: string }) {
-  const source = useStored(kept);
+function Picture({ source, words, extension }: { source: string; words: string; extension: string }) {
+  return <PictureView source={useStored(source)} alt={words || text.cell.picture} name={`picture.${extension}`} />;
+}
+
+/** `name` is that of the file when the picture is downloaded. */
+export function PictureView({ source, alt, name }: { source: string; alt: string; name: string }) {
   const [large, setLarge] = useState(false);
-  const alt = words || text.cell.picture;
-  const name = `picture.${extension}`;
   // As <img>, an SVG runs no scripts and loads nothing.
   return (
     <figure class="picture">

@@ -3,6 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { Answer } from "../core/answer";
 import { asked, type Asked } from "../core/asked";
+import { size } from "../format";
 import { api, fileAddress, Failed, type SandboxFile, type Share, type Shared } from "../net/api";
 import { current } from "../session";
 import { dialog } from "../state";
@@ -90,11 +91,6 @@ export function FilesDialog() {
   );
 }
 
-function size(bytes: number): string {
-  if (bytes < 1000) return `${bytes} B`;
-  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
-}
-
 /** What somebody sees who was given the link: everything to read, nothing to do. */
 export function SharedPage({ token }: { token: string }) {
   const [shared, setShared] = useState<Shared | null>(null);
@@ -136,7 +132,7 @@ function SharedQuestion({ asked }: { asked: Asked }) {
   return (
     <div class="question">
       <Attached files={asked.attachments.map((file) => ({ ...file, url: "" }))} />
-      {asked.text && <div class="bubble">{asked.text}</div>}
+      {asked.text && <div class="bubble" dir="auto">{asked.text}</div>}
     </div>
   );
 }

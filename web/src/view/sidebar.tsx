@@ -125,7 +125,7 @@ function Entry({ one }: { one: ConversationObject }) {
           open(one.id);
         }}
       >
-        <span class="title">{title}</span>
+        <span class="title"><bdi>{title}</bdi></span>
         {busy && <span class="busy" role="img" aria-label={text.sidebar.running} />}
       </a>
       <Menu

@@ -65,7 +65,7 @@ interface LinesProps {
 
 function Lines({ lines, from, to, ...rest }: LinesProps) {
   return (
-    <pre class={`stream ${rest.class}`} tabIndex={0} style={{ "--lines": to - from }}>
+    <pre class={`stream ${rest.class}`} dir="ltr" tabIndex={0} style={{ "--lines": to - from }}>
       {lines.slice(from, to).map((line, index) => (
         <LineView key={from + index} line={line} />
       ))}

@@ -2,14 +2,18 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { isSameDay } from "../format";
 import { current, missing } from "../session";
 import { text } from "../text";
+import type { Turn } from "../turn";
 import { Icon } from "./icons";
-import { Said, TurnView } from "./turn";
+import { Said } from "./question";
+import { TurnView } from "./turn";
 
 const FIRST = 12;
 const STEP = 24;
 const NEAR_END_PX = 80;
+const BREAK_MS = 3_600_000;
 
 /** `empty` is shown while there are no turns. */
 export function Thread({ empty }: { empty: ComponentChildren }) {
@@ -24,7 +28,13 @@ export function Thread({ empty }: { empty: ComponentChildren }) {
         {missing.value && <p class="missing" role="alert">{missing.value}</p>}
         {!turns.length && !missing.value && conversation.loaded.value && empty}
         {turns.slice(-shown).map((turn, index, { length }) => (
-          <TurnView key={turn.key} turn={turn} last={index === length - 1} busy={running !== null} />
+          <TurnView
+            key={turn.key}
+            turn={turn}
+            last={index === length - 1}
+            busy={running !== null}
+            dated={isApart(turns[turns.length - length + index - 1], turn)}
+          />
         ))}
         {conversation.said.value.map((said, index) => (
           <Said key={index} said={said} />
@@ -37,6 +47,11 @@ export function Thread({ empty }: { empty: ComponentChildren }) {
       )}
     </div>
   );
+}
+
+/** The date stands before the first question, and before one that was asked on another day or after a long break. */
+function isApart(before: Turn | undefined, turn: Turn): boolean {
+  return !before || !isSameDay(before.askedAt, turn.askedAt) || turn.askedAt - before.askedAt > BREAK_MS;
 }
 
 /** How many turns are in the page: few at first, so that the end is there at once, then all, in idle moments. */

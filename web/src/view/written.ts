@@ -1,5 +1,6 @@
 // Links and pictures in the model's text that name a file which its code wrote: they lead to the stored file.
 
+import { fileOf } from "../core/html";
 import { inUse } from "../net/access";
 import { content, fileAddress } from "../net/api";
 import { text } from "../text";
@@ -23,17 +24,28 @@ export function linkFiles(root: HTMLElement, files: readonly ContainerFileCitati
 }
 
 async function show(image: HTMLImageElement, name: string, address: string): Promise<void> {
-  const type = TYPES[name.split(".").at(-1)!.toLowerCase()];
-  if (!type || image.dataset["shown"] === address) return;
+  if (!isPictureName(name) || image.dataset["shown"] === address) return;
   image.dataset["shown"] = address;
-  // The server sends every file as a download of no type, so the page says what it is.
-  const picture = fetched.get(address) ?? content(address).then((file) => URL.createObjectURL(new Blob([file], { type: `image/${type}` })));
-  fetched.set(address, picture);
-  await picture.then(
-    (url) => (image.src = url),
-    () => fetched.delete(address),
-  );
+  image.src = await picture(name, address).catch(() => "");
 }
+
+export const isPictureName = (name: string): boolean => extension(name) in TYPES;
+
+const extension = (name: string): string => name.split(".").at(-1)!.toLowerCase();
+
+/** The address by which an `<img>` shows this file. The server sends every file as a download without a type. */
+export async function picture(name: string, address: string): Promise<string> {
+  const known = fetched.get(address);
+  if (known) return known;
+  const made = content(address).then((file) => URL.createObjectURL(new Blob([file], { type: `image/${TYPES[extension(name)]}` })));
+  fetched.set(address, made);
+  made.catch(() => fetched.delete(address));
+  return made;
+}
+
+/** Whether the Markdown shows the picture of this name by itself. */
+export const shows = (markdown: string, name: string): boolean =>
+  markdown.split("![").slice(1).some((rest) => fileOf(rest.slice(rest.indexOf("](") + 2, rest.indexOf(")"))) === name);
 
 function link(anchor: HTMLAnchorElement, name: string, address: string): void {
   anchor.href = address;

@@ -43,7 +43,7 @@ export function settingsOf(options: Options): Settings {
     throw new Error("codeact: tokenUrl, getToken or anonymous must say who the visitor is (data-token-url, …).");
   }
   return {
-    look: { title: "Assistant", greeting: "How can I help?", starters: [], theme: "system", accent: "", font: "", ...look },
+    look: { title: "Assistant", greeting: "How can I help?", starters: [], theme: "system", accent: "", font: "", steps: "folded", ...look },
     getToken: getToken ?? (() => fetched(tokenUrl!)),
     anonymous,
     position,
@@ -63,6 +63,7 @@ const KINDS: Record<string, Check> = {
   theme: oneOf("system", "light", "dark"),
   accent: (value) => CSS.supports("color", value as string),
   font: isText,
+  steps: oneOf("folded", "shown"),
   tokenUrl: isText,
   getToken: isFunction,
   anonymous: oneOf(true, false),

@@ -1,6 +1,7 @@
 // What the host page wishes enters, as it says it; colours, fonts and words of the panel leave.
 
 import { effect, signal } from "@preact/signals";
+import { folds } from "../../folding";
 import { dark, follow } from "../../theme";
 import type { Configuration } from "../protocol";
 import { css, shades, type Rgb } from "./accent";
@@ -15,6 +16,7 @@ const PLAIN: Configuration = {
   theme: "system",
   accent: "",
   font: "",
+  steps: "folded",
   anonymous: false,
   inline: false,
   events: false,
@@ -32,6 +34,7 @@ export function configure(given: Partial<Record<keyof Configuration, unknown>>):
     greeting: words(given.greeting),
     accent: words(given.accent),
     font: words(given.font),
+    steps: given.steps === "shown" ? "shown" : "folded",
     theme: theme === "light" || theme === "dark" ? theme : "system",
     starters: Array.isArray(starters) ? starters.map(words).filter(Boolean).slice(0, MOST_STARTERS) : [],
     anonymous: given.anonymous === true,
@@ -43,6 +46,7 @@ export function configure(given: Partial<Record<keyof Configuration, unknown>>):
 /** Keeps the panel's colours in step. Called once. */
 export function dress(): void {
   follow(() => look.value?.theme ?? "system");
+  effect(() => void (folds.value = look.value?.steps !== "shown"));
   effect(() => {
     void dark.value; // the paper changes with it
     const { accent = "", font = "" } = look.value ?? {};
