@@ -36,8 +36,9 @@ from codeact.server.requests.downloads import download_headers
 from codeact.server.requests.parameters import decoded
 from codeact.store.records import Share, StoredResponse
 from codeact.store.repositories.failure_stats import shape_of
+from codeact.store.search.query import beginnings
 from codeact.store.search.search_fields import blobs_in, title_of
-from codeact.store.search.search_terms import query_words, words_of
+from codeact.store.search.search_terms import place_of, query_words, words_of
 from codeact.tools.function import Function
 from codeact.tools.toolbox import Toolbox, functions_of, value_of
 from sandbox_pool import json_size as nodes
@@ -234,6 +235,8 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     "codeact.runs.replay.Replay": (replayed, PIECES),
     "codeact.store.search.search_terms.words_of": (lambda text: words_of([text, text]), TEXTS),
     "codeact.store.search.search_terms.query_words": (query_words, TEXTS),
+    "codeact.store.search.search_terms.place_of": (lambda text: place_of(text, ["aa", "zz"]), TEXTS),
+    "codeact.store.search.query.beginnings": (beginnings, TEXTS),
     "codeact.store.search.search_fields.title_of": (lambda text: title_of([said(text)]), TEXTS),
     "codeact.store.search.search_fields.blobs_in": (lambda text: blobs_in([said(text)]), TEXTS),
     "codeact.store.repositories.failure_stats.shape_of": (shape_of, TEXTS),

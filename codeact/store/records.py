@@ -29,7 +29,8 @@ class Conversation:
     """A stored conversation. Times are Unix seconds.
 
     `last_response_id` is the response that ended last, at `updated_at`; None before the first one has ended. The user
-    can change `title`, `pinned` and `tags`. `ratings` contains `up` and `down`, each if an answer has that rating.
+    can change `title`, `pinned` and `tags`. `deleted_at` is set while the conversation is in the bin. `ratings`
+    contains `up` and `down`, each if an answer has that rating.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Conversation:
     tags: tuple[str, ...] = ()
     ratings: tuple[str, ...] = ()
     facets: SearchFields = field(default_factory=SearchFields)
+    deleted_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,10 @@ from codeact.store.database.uri import describe
 from codeact.store.missing import no_blob, no_conversation, no_response, no_response_to_continue
 from codeact.store.records import Blob, Conversation, StoredResponse
 from codeact.store.repositories.access import Access
+from codeact.store.repositories.bin import Bin
 from codeact.store.repositories.blob_parts import BLOB_PART_BYTES, BlobParts
 from codeact.store.repositories.events import Events
+from codeact.store.repositories.excerpts import Excerpts
 from codeact.store.repositories.failure_stats import FailureStats
 from codeact.store.repositories.files import ContainerFiles
 from codeact.store.repositories.history import History
@@ -75,6 +77,8 @@ class Store:
         self.leases = Leases(documents, operations)
         self.run_writes = RunWrites(documents, operations, holder=self.leases.holder)
         self.history = History(documents, operations)
+        self.excerpts = Excerpts(documents, operations)
+        self.bin = Bin(documents, operations)
         self.purging = Purging(documents, operations)
         self.conversation_items = ConversationItems(documents, operations)
         self.files = ContainerFiles(documents, operations, holder=self.leases.holder)

@@ -54,6 +54,10 @@ class ConversationObject(msgspec.Struct, kw_only=True):
     created_at: int
     metadata: dict[str, str]
     summary: Summary = msgspec.field(name="codeact:summary")
+    deleted_at: float | msgspec.UnsetType = msgspec.field(name="codeact:deleted_at", default=msgspec.UNSET)
+    """In Unix seconds; only in the list of the bin."""
+    excerpt: str | msgspec.UnsetType = msgspec.field(name="codeact:excerpt", default=msgspec.UNSET)
+    """Where the words of a query stand; only in a list that was asked for `excerpts`."""
 
 
 def shape(conversation: Conversation) -> ConversationObject:
@@ -80,6 +84,7 @@ def shape(conversation: Conversation) -> ConversationObject:
             cost_usd=facets.cost_usd,
             duration_s=facets.duration_s,
         ),
+        deleted_at=conversation.deleted_at if conversation.deleted_at is not None else msgspec.UNSET,
     )
 
 

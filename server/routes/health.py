@@ -57,6 +57,8 @@ class Status(msgspec.Struct):
     examples: list[str]
     upload_bytes: int
     """The largest file that `POST /v1/files` takes."""
+    deleted_retention_days: float
+    """How long a deleted conversation can be restored."""
 
 
 class PoolObject(msgspec.Struct, kw_only=True):
@@ -141,6 +143,7 @@ async def status(request: Request) -> Response:
         },
         examples=list(EXAMPLES) if names[:1] == ["demo"] else [],
         upload_bytes=services.settings.max_upload_bytes,
+        deleted_retention_days=services.settings.deleted_retention_days,
     )
     if pool is not None:
         isolation, stats = pool.value.backend.isolation, pool.value.stats()

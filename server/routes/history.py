@@ -28,6 +28,12 @@ class _List(HistoryQuery, frozen=True, kw_only=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
     order: Literal["asc", "desc"] = "desc"
     owner: Annotated[str, msgspec.Meta(max_length=300)] | None = None
+    excerpts: bool = False
+
+
+class _Bin(msgspec.Struct, kw_only=True):
+    after: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
 
 
 class _Edit(msgspec.Struct):
@@ -48,14 +54,33 @@ async def list_conversations(request: Request) -> Response:
     store = await services.store.get()
     page = await store.history.find(query, owner=owner, after=query.after, limit=query.limit, order=query.order)
     data = [shape(conversation) for conversation in page.conversations]
+    if query.excerpts and query.query:
+        excerpts = await store.excerpts.find([one.id for one in data], query.query, owner=owner)
+        for one in data:
+            one.excerpt = excerpts.get(one.id, msgspec.UNSET)
+    return _page(data, next_=page.next)
+
+
+@operation(dict[str, Any], query=_Bin)
+async def list_bin(request: Request) -> Response:
+    """`GET /v1/bin`: the caller's deleted conversations, latest deleted first, as long as they can be restored."""
+    services: Services = request.app.state.codeact
+    query = read_parameters(request, _Bin)
+    store = await services.store.get()
+    found = await store.bin.find(owner=owner_of(request), after=query.after, limit=query.limit + 1)
+    data = [shape(conversation) for conversation in found[: query.limit]]
+    return _page(data, next_=data[-1].id if len(found) > query.limit else None)
+
+
+def _page(data: list[ConversationObject], *, next_: str | None) -> Response:
     return json_response(
         {
             "object": "list",
             "data": data,
             "first_id": data[0].id if data else None,
             "last_id": data[-1].id if data else None,
-            "has_more": page.next is not None,
-            "codeact:next": page.next,
+            "has_more": next_ is not None,
+            "codeact:next": next_,
         }
     )
 
@@ -110,6 +135,16 @@ async def delete_conversation(request: Request) -> Response:
     return json_response({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
 
 
+@operation(dict[str, Any])
+async def remove_from_bin(request: Request) -> Response:
+    """`DELETE /v1/bin/{id}`: removes a deleted conversation for good, at once."""
+    services: Services = request.app.state.codeact
+    conversation_id = request.path_params["conversation_id"]
+    store = await services.store.get()
+    await store.bin.remove(conversation_id, owner=owner_of(request))
+    return json_response({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
+
+
 @operation(ConversationObject)
 async def restore_conversation(request: Request) -> Response:
     """`POST /v1/conversations/{id}/restore`: undoes a deletion."""
@@ -134,4 +169,6 @@ routes = [
     Route("/v1/conversations/{conversation_id}", edit_conversation, methods=["PATCH"]),
     Route("/v1/conversations/{conversation_id}", delete_conversation, methods=["DELETE"]),
     Route("/v1/conversations/{conversation_id}/restore", restore_conversation, methods=["POST"]),
+    Route("/v1/bin", list_bin, methods=["GET"]),
+    Route("/v1/bin/{conversation_id}", remove_from_bin, methods=["DELETE"]),
 ]

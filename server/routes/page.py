@@ -73,8 +73,8 @@ async def loader(request: Request) -> Response:
 
 
 async def icon(request: Request) -> Response:
-    """`GET /icon.svg`."""
-    return _file(request, STATIC / "icon.svg", HEADERS | REVALIDATED)
+    """`GET /icon.svg`, and `GET /icon-news.svg` for a tab in which something has happened."""
+    return _file(request, STATIC / request.url.path.removeprefix("/"), HEADERS | REVALIDATED)
 
 
 async def asset(request: Request) -> Response:
@@ -128,6 +128,7 @@ routes = [
     Route("/embed.html", panel, methods=["GET"]),
     Route("/embed.js", loader, methods=["GET"]),
     Route("/icon.svg", icon, methods=["GET"]),
+    Route("/icon-news.svg", icon, methods=["GET"]),
     Route("/frame.html", frame, methods=["GET"]),
     Route("/assets/{name}", asset, methods=["GET"]),
 ]

@@ -114,3 +114,30 @@ def test_another_owner_finds_nothing_and_cannot_ask_for_others(
         ):
             assert answer.status_code == 404
         assert len(http.get("/conversations", headers=mine).json()["data"]) == 1
+
+
+def test_a_search_from_the_first_letters_shows_where_the_words_stand(http: httpx.Client) -> None:
+    question = f"{FIBONACCI} Please use the Wallabylib of Straßburg."
+    conversation_id = ask(http, question)["conversation"]["id"]
+    for typed in ("wallaby*", "w* STRASS*"):
+        [found] = http.get("/conversations", params={"query": typed, "excerpts": True, "limit": 1}).json()["data"]
+        assert found["id"] == conversation_id
+        assert "Wallabylib" in found["codeact:excerpt"] or "Straßburg" in found["codeact:excerpt"]
+    [plain] = http.get("/conversations", params={"query": "wallabylib"}).json()["data"]
+    assert "codeact:excerpt" not in plain
+
+
+def test_a_deleted_conversation_is_in_its_owners_bin_until_it_is_removed_for_good(http: httpx.Client) -> None:
+    ids = [ask(http, FIBONACCI)["conversation"]["id"] for _ in range(2)]
+    for conversation_id in ids:
+        http.delete(f"/conversations/{conversation_id}")
+    first = http.get("/bin", params={"limit": 1}).json()
+    assert ([one["id"] for one in first["data"]], first["has_more"]) == (ids[:0:-1], True)
+    assert first["data"][0]["codeact:deleted_at"] > 0
+    second = http.get("/bin", params={"limit": 1, "after": first["codeact:next"]}).json()
+    assert [one["id"] for one in second["data"]] == ids[:1]
+    assert http.delete(f"/bin/{ids[0]}").json()["deleted"] is True
+    assert http.delete(f"/bin/{ids[0]}").status_code == 404
+    assert http.post(f"/conversations/{ids[0]}/restore").status_code == 404
+    assert http.post(f"/conversations/{ids[1]}/restore").status_code == 200
+    assert http.delete(f"/bin/{ids[1]}").status_code == 404, "it is not in the bin"

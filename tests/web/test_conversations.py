@@ -39,8 +39,15 @@ def test_a_conversation_is_listed_renamed_pinned_found_deleted_and_brought_back(
     search = chat.page.get_by_label("Search conversations")
     search.fill("nothing-has-this")
     expect(chat.page.get_by_text("No conversation has all of these words")).to_be_visible()
-    search.fill("zebra")
-    expect(entry(chat, "Okapi")).to_have_count(1)
+    chat.page.get_by_role("button", name="New conversation").first.click()
+    search.fill("quit")  # The beginning of a word of the answer.
+    expect(entry(chat, "Okapi").locator(".excerpt mark")).to_have_text("Quit")
+    search.press("ArrowDown")
+    expect(entry(chat, "Okapi").get_by_role("link")).to_be_focused()
+    chat.page.keyboard.press("ArrowUp")
+    expect(search).to_be_focused()
+    search.press("Enter")
+    expect(chat.answers.locator(".prose")).to_have_text("Quite so.")
     search.fill("")
     act(chat, "Okapi", "Delete")
     expect(entry(chat, "Okapi")).to_have_count(0)
@@ -49,6 +56,16 @@ def test_a_conversation_is_listed_renamed_pinned_found_deleted_and_brought_back(
     expect(entry(chat, "Okapi")).to_have_count(1)
     expect(chat.answers.locator(".prose")).to_have_text("Quite so.")
     act(chat, "Okapi", "Unpin")
+    act(chat, "Okapi", "Delete")
+    chat.page.get_by_role("button", name="Bin").click()
+    binned = chat.page.get_by_role("dialog").get_by_role("listitem").filter(has_text="Okapi")
+    binned.get_by_role("button", name="Restore").click()
+    expect(entry(chat, "Okapi")).to_have_attribute("data-here", "true")
+    act(chat, "Okapi", "Delete")
+    chat.page.get_by_role("button", name="Bin").click()
+    binned.get_by_role("button", name="Delete for good").click()
+    binned.get_by_role("button", name="Delete for good?").click()
+    expect(binned).to_have_count(0)
 
 
 def test_questions_build_on_each_other_until_a_new_conversation(
@@ -84,10 +101,54 @@ def test_one_conversation_goes_on_while_another_is_shown(
     expect(entry(chat, "short work").get_by_role("img", name="answering")).to_have_count(0)
     expect(entry(chat, "long work").get_by_role("img", name="answering")).to_be_visible()
     gate.open()
-    expect(entry(chat, "long work").get_by_role("img", name="answering")).to_have_count(0)
+    expect(entry(chat, "long work").get_by_role("img", name="new answer")).to_be_visible()
     expect(chat.answers.locator(".prose")).to_have_text("Meanwhile.")
     entry(chat, "long work").get_by_role("link").click()
     expect(chat.answers.locator(".prose")).to_have_text("One, two.")
+    expect(entry(chat, "long work").get_by_role("img", name="new answer")).to_have_count(0)
+
+
+AWAY = """
+window.away = false;
+window.told = [];
+Object.defineProperty(document, "hidden", {get: () => window.away});
+document.hasFocus = () => !window.away;
+window.Notification = class {
+    static permission = "default";
+    static requestPermission() { return Promise.resolve(Notification.permission = "granted"); }
+    constructor(title, {body}) { window.told.push(body); }
+};
+window.leave = (away) => {
+    window.away = away;
+    document.dispatchEvent(new Event("visibilitychange"));
+};
+"""
+"""A tab that goes into the background when the test says so, and a browser that grants notifications."""
+
+
+def test_who_looks_elsewhere_is_told_by_title_icon_and_notification(
+    scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
+) -> None:
+    gates = [Gate(), Gate()]
+    model_server.reply("First", gates[0], " done.")
+    model_server.reply("Second", gates[1], " done.")
+    chat = visit(scripted.url, script=AWAY)
+    icon = chat.page.locator("link[rel=icon]")
+    for number, gate in enumerate(gates):
+        answer = chat.ask("take your time")
+        expect(answer.locator(".prose")).to_be_visible()
+        chat.page.evaluate("leave(true)")
+        gate.open()
+        chat.ended(answer)
+        expect(icon).to_have_attribute("href", "/icon-news.svg")
+        assert chat.page.title().startswith("(1) ")
+        chat.page.evaluate("leave(false)")
+        expect(icon).to_have_attribute("href", "/icon.svg")
+        offer = chat.page.get_by_role("button", name="Notify me")
+        if number == 0:
+            offer.click()
+        expect(offer).to_have_count(0)
+    assert chat.page.evaluate("told") == ["Second done."]
 
 
 def test_going_back_to_an_answer_under_way_shows_all_of_it_once(

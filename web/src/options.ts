@@ -13,6 +13,8 @@ export interface Options {
   sidebar: boolean;
   /** The steps of answers are folded. */
   folded: boolean;
+  /** Notifications are wanted; null: the user has not been asked yet. */
+  notify: boolean | null;
   /** A key was given, and a cookie stands for it. */
   signedIn: boolean;
 }
@@ -26,6 +28,7 @@ const DEFAULTS: Options = {
   instructions: "",
   sidebar: true,
   folded: false,
+  notify: null,
   signedIn: false,
 };
 

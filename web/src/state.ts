@@ -5,26 +5,30 @@ import type { Conversation } from "./conversation";
 import { api, address, Failed, type ConversationObject } from "./net/api";
 import { options, parameters, set } from "./options";
 import { forgetAll, turnOn } from "./remembered";
+import { keepList, list, refresh } from "./list";
+import { forgetSeen, keepMarks } from "./unread";
+import { keepTitle, tell } from "./telling";
 import { begin, connection, current, line, make, missing, status, warm } from "./session";
 import { text } from "./text";
+import type { Turn } from "./turn";
 import type { Event } from "./wire";
 
 const STATUS_RETRY_MS = 1000;
 const MODELS_RETRY_MS = 5_000;
-const SEARCH_PAUSE_MS = 150;
 const UNDO_MS = 8000;
 
-export const list = signal<readonly ConversationObject[]>([]);
-export const listNext = signal<string | null>(null);
-export const listState = signal<"loading" | "ready" | "failed">("loading");
-export const query = signal("");
-export const dialog = signal<"settings" | "shortcuts" | "share" | "files" | null>(null);
+export const dialog = signal<"settings" | "shortcuts" | "share" | "files" | "bin" | null>(null);
 export const drawer = signal(false);
 export const deleted = signal<ConversationObject | null>(null);
 
+let shown: ConversationObject | null = null;
+
+/** The entry of the conversation that is shown; the last known one while a search leaves it out. */
 export const entry = computed(() => {
   const { id } = current.value;
-  return list.value.find((one) => one.id === id) ?? null;
+  const found = list.value.find((one) => one.id === id);
+  if (found) shown = found;
+  return found ?? (shown?.id === id ? shown : null);
 });
 
 /** The model that answers: the chosen one, as long as the server has it, else the server's default. */
@@ -52,16 +56,9 @@ export function start(): void {
     void sync(current.value);
   });
   tabs.onmessage = ({ data }) => void (data === current.value.id && sync(current.value));
-  effect(() => {
-    const title = entry.value?.["codeact:summary"].title;
-    document.title = title ? `${title} · ${text.product}` : text.product;
-  });
-  let pause = 0;
-  effect(() => {
-    const asked = query.value;
-    clearTimeout(pause);
-    pause = window.setTimeout(() => void refresh(), asked ? SEARCH_PAUSE_MS : 0);
-  });
+  keepMarks();
+  keepTitle(() => entry.value?.["codeact:summary"].title ?? "", open);
+  keepList();
   effect(() => {
     if (line.value !== "open") return;
     untracked(() => {
@@ -109,8 +106,11 @@ async function sync(conversation: Conversation): Promise<void> {
   if (conversation.id && conversation.running.value) live.set(conversation.id, conversation);
 }
 
-function ended(conversation: Conversation): void {
-  if (conversation.id) live.delete(conversation.id);
+function ended(conversation: Conversation, turn: Turn): void {
+  if (conversation.id) {
+    live.delete(conversation.id);
+    tell(conversation.id, turn.failure || turn.words);
+  }
   tabs.postMessage(conversation.id);
   void refresh();
 }
@@ -164,43 +164,12 @@ export async function signIn(key: string): Promise<void> {
 export async function signOut(): Promise<void> {
   await api.signOut();
   forgetAll();
+  forgetSeen();
   set({ signedIn: false });
   location.assign(address(""));
 }
 
-// ---- the list -----------------------------------------------------------------------------------------
-
-export async function refresh(): Promise<void> {
-  const asked = query.value;
-  try {
-    const page = await api.conversations(asked, null);
-    if (asked !== query.value) return;
-    list.value = page.data.filter(shown);
-    listNext.value = page["codeact:next"];
-    listState.value = "ready";
-  } catch (error) {
-    if (error instanceof Failed && error.status === 401) line.value = "key";
-    else listState.value = "failed";
-  }
-}
-
-export async function more(): Promise<void> {
-  const page = await api.conversations(query.value, listNext.value);
-  const known = new Set(list.value.map(({ id }) => id));
-  list.value = [...list.value, ...page.data.filter((one) => shown(one) && !known.has(one.id))];
-  listNext.value = page["codeact:next"];
-}
-
-/** A page that was only opened has made a conversation too, to warm its sandbox. */
-const shown = (one: ConversationObject): boolean => one["codeact:summary"].title !== null;
-
-export async function change(id: string, edit: { title?: string; pinned?: boolean }): Promise<void> {
-  list.value = list.value.map((one) =>
-    one.id === id ? { ...one, "codeact:summary": { ...one["codeact:summary"], ...edit } } : one,
-  );
-  await api.edit(id, edit).catch(() => undefined);
-  await refresh();
-}
+// ---- deleting -----------------------------------------------------------------------------------------
 
 let undoing = 0;
 

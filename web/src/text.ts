@@ -32,6 +32,27 @@ export const text = {
     deleted: (title: string) => `Deleted “${title}”`,
     undo: "Undo",
     failed: "The list could not be fetched.",
+    unread: "new answer",
+    bin: "Bin",
+  },
+
+  bin: {
+    title: "Bin",
+    lead: (days: number) => `Deleted conversations stay here for ${count(days, "day", "days")}.`,
+    none: "The bin is empty.",
+    deleted: (when: string) => `Deleted ${when}`,
+    restore: "Restore",
+    remove: "Delete for good",
+    sure: "Delete for good?",
+    failed: "The bin could not be fetched.",
+  },
+
+  notify: {
+    title: "The answer is ready",
+    offer: "An answer came while you were away. Be notified next time?",
+    yes: "Notify me",
+    no: "No, thanks",
+    setting: "Notify me when an answer is ready and I look elsewhere",
   },
 
   header: {

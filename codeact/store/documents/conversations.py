@@ -73,6 +73,11 @@ class ConversationDocument(VersionedDocument):
             ),
             IndexModel([("version", ASCENDING)], name="version"),
             IndexModel([("deleted_at", ASCENDING)], name="deleted", partialFilterExpression={"deleted": {"$eq": True}}),
+            IndexModel(
+                [("owner", ASCENDING), ("deleted_at", DESCENDING), ("_id", DESCENDING)],
+                name="owner_deleted",
+                partialFilterExpression={"deleted": {"$eq": True}},
+            ),
             IndexModel([("owner", ASCENDING), ("facets.blobs", ASCENDING)], name="owner_blobs"),
         ]
 
@@ -211,4 +216,5 @@ class ConversationDocument(VersionedDocument):
             tags=tuple(self.tags),
             ratings=tuple(self.ratings),
             facets=self.facets,
+            deleted_at=self.deleted_at.timestamp() if self.deleted_at is not None else None,
         )

@@ -16,7 +16,7 @@ from codeact.errors import InvalidRequest
 from codeact.store.search.search_terms import query_words
 from codeact.store.values import bounded_time
 
-__all__ = ["Cursor", "HistoryQuery", "Term", "terms", "times"]
+__all__ = ["Cursor", "HistoryQuery", "Term", "beginnings", "terms", "times"]
 
 MOST_WORDS = 20
 
@@ -131,11 +131,17 @@ def times(query: HistoryQuery) -> list[dict[str, Any]]:
     return [{"updated_at": {operator: bounded_time(value)}} for operator, value in bounds if value is not None]
 
 
+def beginnings(text: str) -> list[str]:
+    """The words that the query wants, whole or the beginnings of words. For showing where they stand."""
+    wanted = [typed for typed in text.split() if re.match(r"-\w", typed) is None]
+    return list(dict.fromkeys(word for typed in wanted for word in query_words(typed, shortest=1)))[:MOST_WORDS]
+
+
 def _words(text: str) -> list[Term]:
     wanted_words: dict[tuple[str, bool, bool], None] = {}
     for typed in text.split():
         wanted = re.match(r"-\w", typed) is None
-        words = query_words(typed)
+        words = query_words(typed) or (query_words(typed, shortest=1) if typed.endswith("*") else [])
         wanted_words.update({(word, typed.endswith("*") and word == words[-1], wanted): None for word in words})
     if text.strip() and not wanted_words:
         raise InvalidRequest("'query' contains no word of at least two letters.", param="query")

@@ -6,9 +6,12 @@ A word is a run of letters, digits and underscores, without case and accents. A 
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["query_words", "words_of"]
+__all__ = ["place_of", "query_words", "words_of"]
+
+SHORTEST = 2
+"""Shorter words are not in the index."""
 
 WORD_CHARS = 64
 """Longer words are cut to this length."""
@@ -39,17 +42,38 @@ def words_of(texts: Iterable[str], *, limit: int | None = None) -> list[str]:
     return list(found)
 
 
-def query_words(text: str) -> list[str]:
-    """The words that a conversation must contain to match `text`.
+def query_words(text: str, *, shortest: int = SHORTEST) -> list[str]:
+    """The words that a conversation must contain to match `text`; `shortest` is 1 for the beginning of a word.
 
     A name in code counts as a whole, without its parts.
     """
     words = [
         form
         for run in _WORD.findall(_plain(text[:SCANNED_CHARS]))
-        for form in _forms(run)[: None if _unspaced(run) else 1]
+        for form in _forms(run, shortest)[: None if _unspaced(run) else 1]
     ]
     return list(dict.fromkeys(words))
+
+
+def place_of(text: str, beginnings: Sequence[str]) -> tuple[int, int] | None:
+    """Returns where the first word of `text` stands that begins with one of `beginnings`, as start and end.
+
+    `beginnings` are of `query_words`. Returns None if there is no such word. Searches at most `SCANNED_CHARS`.
+    """
+    scanned = text[:SCANNED_CHARS]
+    plain = _plain(scanned)
+    sought = [beginning for beginning in beginnings if beginning in plain]
+    if not sought:
+        return None
+    for run in _WORD.finditer(scanned):
+        word = run[0].lower() if run[0].isascii() else _plain(run[0])
+        for beginning in sought:
+            at = word.find(beginning)
+            # Inside of a name in code a word begins behind an underscore; scripts without spaces have no words.
+            if at == 0 or (at > 0 and (word[at - 1] == "_" or _unspaced(word))):
+                start = run.start() + at if len(word) == len(run[0]) else run.start()
+                return start, run.end()
+    return None
 
 
 def _plain(text: str) -> str:
@@ -61,9 +85,9 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", "".join(char for char in decomposed if not unicodedata.combining(char)))
 
 
-def _forms(run: str) -> list[str]:
+def _forms(run: str, shortest: int = SHORTEST) -> list[str]:
     if _unspaced(run):
         return [run[at : at + 2] for at in range(max(1, len(run) - 1))]
     parts = run.strip("_").split("_")
     forms = parts if len(parts) == 1 else ["_".join(parts), *parts]
-    return [form[:WORD_CHARS] for form in forms if len(form) > 1]
+    return [form[:WORD_CHARS] for form in forms if len(form) >= shortest]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from codeact.store.search.search_terms import query_words, words_of
+from codeact.store.search.search_terms import place_of, query_words, words_of
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,19 @@ def test_a_name_in_code_is_asked_for_as_a_whole() -> None:
 @pytest.mark.parametrize("text", ["pd.read_csv(x)", "Straße 日本語 café", "a_b__cd"])
 def test_what_is_stored_is_found_by_its_own_text(text: str) -> None:
     assert set(query_words(text)) <= set(words_of([text]))
+
+
+@pytest.mark.parametrize(
+    ("text", "beginning", "place"),
+    [
+        ("Use matplotlib here", "matplot", "matplotlib"),
+        ("Grüße aus Straßburg", "strass", "Straßburg"),
+        ("call read_csv now", "csv", "csv"),
+        ("das 日本語", "日本", "日本語"),
+        ("nothing of that", "sine", None),
+        ("in the middle: unplotted", "plot", None),
+    ],
+)
+def test_the_place_of_a_word_is_found_from_its_beginning(text: str, beginning: str, place: str | None) -> None:
+    found = place_of(text, query_words(beginning, shortest=1))
+    assert (text[slice(*found)] if found else None) == place

@@ -28,6 +28,8 @@ export interface Status {
   examples: string[];
   /** The largest file that can be attached. */
   upload_bytes: number;
+  /** How long a deleted conversation stays in the bin. */
+  deleted_retention_days: number;
 }
 
 export interface Summary {
@@ -43,6 +45,10 @@ export interface ConversationObject {
   id: string;
   created_at: number;
   "codeact:summary": Summary;
+  /** When it was deleted, in seconds, in the list of the bin. */
+  "codeact:deleted_at"?: number;
+  /** Where the words of the query stand. */
+  "codeact:excerpt"?: string;
 }
 
 export interface Page {
@@ -157,8 +163,9 @@ export const api = {
   status: () => call<Status>("GET", "v1/status"),
   signIn: (key: string) => call<null>("POST", "v1/session", { api_key: key }),
   signOut: () => call<null>("DELETE", "v1/session"),
+  /** Of what a query finds, each conversation has an excerpt. */
   conversations: (query: string, after: string | null) => {
-    const asked = new URLSearchParams({ limit: "40", ...(query && { query }), ...(after && { after }) });
+    const asked = new URLSearchParams({ limit: "40", ...(query && { query, excerpts: "true" }), ...(after && { after }) });
     return call<Page>("GET", `v1/conversations?${asked}`);
   },
   newest: () => call<Page>("GET", "v1/conversations?limit=1"),
@@ -168,6 +175,8 @@ export const api = {
   edit: (id: string, change: { title?: string; pinned?: boolean }) =>
     call<ConversationObject>("PATCH", conversation(id), change),
   remove: (id: string) => call<null>("DELETE", conversation(id)),
+  bin: (after: string | null) => call<Page>("GET", `v1/bin?limit=40${after ? `&after=${after}` : ""}`),
+  removeForGood: (id: string) => call<null>("DELETE", `v1/bin/${encodeURIComponent(id)}`),
   restore: (id: string) => call<ConversationObject>("POST", `${conversation(id)}/restore`),
   feedback: (id: string) => call<{ data: Feedback[] }>("GET", `${conversation(id)}/feedback`),
   rate: (responseId: string, rating: Feedback["rating"], comment: string | null) =>

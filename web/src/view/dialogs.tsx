@@ -7,6 +7,8 @@ import { line, status } from "../session";
 import { dialog, model, signIn, signOut } from "../state";
 import { text } from "../text";
 import type { Theme } from "../theme";
+import { choose, canNotify } from "../telling";
+import { BinDialog } from "./bin";
 import { Dialog } from "./controls";
 import { FilesDialog, ShareDialog } from "./sharing";
 
@@ -18,6 +20,7 @@ export function Dialogs() {
     case "settings": return <Settings />;
     case "shortcuts": return <Shortcuts />;
     case "share": return <ShareDialog />;
+    case "bin": return <BinDialog />;
     case "files": return <FilesDialog />;
     default: return null;
   }
@@ -77,6 +80,16 @@ function Settings() {
           ))}
         </div>
       </fieldset>
+      {canNotify() && (
+        <label class="tick">
+          <input
+            type="checkbox"
+            checked={options.value.notify ?? false}
+            onChange={({ currentTarget }) => void choose(currentTarget.checked)}
+          />
+          <span>{text.notify.setting}</span>
+        </label>
+      )}
       <label class="field">
         <span>{text.settings.instructions}</span>
         <textarea

@@ -4,6 +4,7 @@ import { signal } from "@preact/signals";
 import { options, set } from "../options";
 import { current, missing, status } from "../session";
 import { dialog, drawer, entry, fresh, model } from "../state";
+import { choose, offered } from "../telling";
 import { text } from "../text";
 import { IconButton, Menu } from "./controls";
 import { Icon } from "./icons";
@@ -66,6 +67,13 @@ export function Banners() {
               {sandbox.missing.map((words) => <li key={words}>{words}</li>)}
             </ul>
           </details>
+        </div>
+      )}
+      {offered.value && (
+        <div class="banner" role="status">
+          <p>{text.notify.offer}</p>
+          <button type="button" class="button" onClick={() => void choose(true)}>{text.notify.yes}</button>
+          <button type="button" class="quiet" onClick={() => void choose(false)}>{text.notify.no}</button>
         </div>
       )}
       {model.value === "demo" && !dismissed.value && (

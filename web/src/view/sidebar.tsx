@@ -4,8 +4,10 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ConversationObject } from "../net/api";
 import { set } from "../options";
 import { current } from "../session";
-import { change, deleted, dialog, drawer, fresh, list, listNext, listState, more, open, query, remove, undo } from "../state";
+import { change, list, listNext, listState, more, query } from "../list";
+import { deleted, dialog, drawer, fresh, open, remove, undo } from "../state";
 import { text } from "../text";
+import { isUnread } from "../unread";
 import { IconButton, Menu } from "./controls";
 import { Mark } from "./empty";
 import { Icon } from "./icons";
@@ -39,11 +41,11 @@ export function Sidebar() {
           placeholder={text.sidebar.search}
           value={query.value}
           onInput={(event) => (query.value = event.currentTarget.value)}
-          onKeyDown={(event) => event.key === "Escape" && (event.stopPropagation(), (query.value = ""))}
+          onKeyDown={searchKeys}
         />
       </div>
-      <div class="list">
-        <Groups />
+      <div class="list" onKeyDown={listKeys}>
+        {query.value ? <Found /> : <Groups />}
         {listNext.value && (
           <button type="button" class="quiet more" onClick={() => void more()}>
             {text.sidebar.more}
@@ -67,9 +69,44 @@ export function Sidebar() {
           <Icon name="settings" />
           {text.header.settings}
         </button>
+        <IconButton icon="trash" label={text.sidebar.bin} onClick={() => (dialog.value = "bin")} />
         <IconButton icon="keyboard" label={text.header.shortcuts} onClick={() => (dialog.value = "shortcuts")} />
       </div>
     </nav>
+  );
+}
+
+/** Enter opens the first result; the arrow keys go through all of them, and back to the box. */
+function searchKeys(event: KeyboardEvent): void {
+  if (event.key === "Escape") {
+    event.stopPropagation();
+    query.value = "";
+  } else if (event.key === "Enter" && query.value && list.value[0]) {
+    open(list.value[0].id);
+  } else if (event.key === "ArrowDown") {
+    event.preventDefault();
+    links()[0]?.focus();
+  }
+}
+
+function listKeys(event: KeyboardEvent): void {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const all = links();
+  const at = all.indexOf(event.target as HTMLElement);
+  if (!step || at < 0) return;
+  event.preventDefault();
+  (all[at + step] ?? (step < 0 ? document.getElementById("search")! : all[at]!)).focus();
+}
+
+const links = (): HTMLElement[] => [...document.querySelectorAll<HTMLElement>(".sidebar .entry a")];
+
+function Found() {
+  return (
+    <ul>
+      {list.value.map((one) => (
+        <Entry key={one.id} one={one} />
+      ))}
+    </ul>
   );
 }
 
@@ -112,10 +149,12 @@ function Entry({ one }: { one: ConversationObject }) {
   const { title: given, pinned, status } = one["codeact:summary"];
   const title = given ?? text.untitled;
   const here = current.value.id === one.id;
+  const unread = isUnread(one);
+  const excerpt = query.value && one["codeact:excerpt"];
   const busy = status === "in_progress" || (here && current.value.running.value !== null);
   if (renaming) return <Rename one={one} title={title} onDone={() => setRenaming(false)} />;
   return (
-    <li class="entry" data-here={here || undefined}>
+    <li class="entry" data-here={here || undefined} data-unread={unread || undefined}>
       <a
         href={`/c/${one.id}`}
         aria-current={here ? "page" : undefined}
@@ -125,8 +164,12 @@ function Entry({ one }: { one: ConversationObject }) {
           open(one.id);
         }}
       >
-        <span class="title"><bdi>{title}</bdi></span>
+        <span class="title">
+          <bdi>{query.value ? <Marked words={title} /> : title}</bdi>
+          {excerpt && <span class="excerpt" dir="auto"><Marked words={excerpt.replace(/[*`]+/g, "")} /></span>}
+        </span>
         {busy && <span class="busy" role="img" aria-label={text.sidebar.running} />}
+        {!busy && unread && <span class="unread" role="img" aria-label={text.sidebar.unread} />}
       </a>
       <Menu
         icon="more"
@@ -143,6 +186,13 @@ function Entry({ one }: { one: ConversationObject }) {
       />
     </li>
   );
+}
+
+/** The words with the beginnings that are searched for marked. */
+function Marked({ words }: { words: string }) {
+  const sought = (query.value.match(/[\p{L}\p{N}_]+/gu) ?? []).join("|");
+  const parts = words.split(new RegExp(`(?<![\\p{L}\\p{N}])(${sought || "(?!)"})`, "giu"));
+  return <>{parts.map((part, index) => (index % 2 ? <mark key={index}>{part}</mark> : part))}</>;
 }
 
 function Rename({ one, title, onDone }: { one: ConversationObject; title: string; onDone: () => void }) {
