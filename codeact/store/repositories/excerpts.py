@@ -50,10 +50,15 @@ class Excerpts:
         place: dict[str, Any] = {"response.conversation.id": {"$in": list(conversation_ids)}}
         if owner is not None:
             place["owner"] = owner
-        fields = {"conversation": "$response.conversation.id", "texts": _beginnings_of("input", "content", "text")}
+        fields = {"conversation": "$response.conversation.id", "texts": _texts_of_all("$input")}
         conversations: dict[str, str] = {}
         responses = self._documents.responses.get_pymongo_collection()
-        stages = [{"$match": place}, {"$sort": {"_id": -1}}, {"$limit": MOST_RESPONSES}, {"$project": fields}]
+        stages: list[dict[str, Any]] = [
+            {"$match": place},
+            {"$sort": {"_id": -1}},
+            {"$limit": MOST_RESPONSES},
+            {"$project": fields},
+        ]
         async for one in await responses.aggregate(stages):
             conversations[str(one["_id"])] = str(one["conversation"])
             for text in _strings(one["texts"]):
@@ -63,34 +68,31 @@ class Excerpts:
             {"$match": {"response_id": {"$in": list(conversations)}}},
             {"$sort": {"response_id": -1, "output_index": -1}},
             {"$limit": MOST_ITEMS},
-            {"$project": {"response_id": 1, "code": _beginning("$item.code"), "texts": _cut("$item.content")}},
+            {"$project": {"response_id": 1, "code": _beginning("$item.code"), "texts": _texts_of("$item.content")}},
         ]
         async for one in await items.aggregate(stages):
             for text in _strings([*_strings(one["texts"]), one["code"]]):
                 yield conversations[str(one["response_id"])], text
 
 
-def _beginning(path: str) -> Mapping[str, Any]:
-    """An expression for the beginning of a text; null for what is none."""
-    return {"$cond": [{"$eq": [{"$type": path}, "string"]}, {"$substrCP": [path, 0, TEXT_CHARS]}, None]}
-
-
-def _cut(path: str) -> Mapping[str, Any]:
-    """An expression for the beginnings of the texts of `content`."""
-    is_list = {"$eq": [{"$type": path}, "array"]}
-    return {"$cond": [is_list, {"$map": {"input": path, "as": "part", "in": _beginning("$$part.text")}}, []]}
-
-
-def _beginnings_of(field: str, content: str, text: str) -> Mapping[str, Any]:
-    """An expression for the beginnings of all texts of the messages in `field`, as a flat list."""
-    inner = {
+def _texts_of(content: str) -> Mapping[str, Any]:
+    """An expression for the beginnings of the texts of the parts in `content`; null for a part without one."""
+    return {
         "$cond": [
-            {"$eq": [{"$type": f"$$item.{content}"}, "array"]},
-            {"$map": {"input": f"$$item.{content}", "as": "part", "in": _beginning(f"$$part.{text}")}},
+            {"$eq": [{"$type": content}, "array"]},
+            {"$map": {"input": content, "as": "part", "in": _beginning("$$part.text")}},
             [],
         ]
     }
-    lists = {"$map": {"input": f"${field}", "as": "item", "in": inner}}
+
+
+def _beginning(path: str) -> Mapping[str, Any]:
+    return {"$cond": [{"$eq": [{"$type": path}, "string"]}, {"$substrCP": [path, 0, TEXT_CHARS]}, None]}
+
+
+def _texts_of_all(items: str) -> Mapping[str, Any]:
+    """An expression for the texts of all messages in `items`, as a flat list."""
+    lists = {"$map": {"input": items, "as": "item", "in": _texts_of("$$item.content")}}
     return {"$reduce": {"input": lists, "initialValue": [], "in": {"$concatArrays": ["$$value", "$$this"]}}}
 
 
