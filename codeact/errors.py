@@ -5,6 +5,7 @@ CodeActError
 ├── InvalidRequest              a parameter is wrong; `param` names it
 │   ├── NotFound                no such id, or it belongs to another owner
 │   └── ConversationLocked      the conversation is answering another request
+│       └── BegunElsewhere      another server has begun the response with this id
 ├── ModelError                  the model could not be asked or did not answer
 │   ├── ModelNotFound           the provider does not know this model
 │   ├── ModelUnauthorized       the key is missing or refused
@@ -38,6 +39,7 @@ CodeActError
 from typing import ClassVar
 
 __all__ = [
+    "BegunElsewhere",
     "ClientError",
     "CodeActError",
     "CompactionFreesTooLittle",
@@ -122,6 +124,13 @@ class ConversationLocked(InvalidRequest):
     def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message, param=param)
         self.retry_after_s = retry_after_s
+
+
+class BegunElsewhere(ConversationLocked):
+    """Raised if another server has begun the response with this id."""
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(f"Another server has begun the response {response_id}.", param="conversation")
 
 
 class ModelError(CodeActError):

@@ -5,6 +5,7 @@ Nothing else in the project reads the environment. Each field is also the variab
 
 import difflib
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -28,6 +29,9 @@ PREFIX = "CODEACT_"
 SECRET_NAMES = ("_API_KEY", "_API_TOKEN", "_ACCESS_TOKEN", "_AUTH_TOKEN", "_SECRET", "_SECRET_KEY", "_PASSWORD")
 """How the names of environment variables with a provider's secrets end."""
 
+
+PEER_URL = re.compile(r"https?://([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?/?")
+SECRET_CHARS = 32
 
 Origins = Annotated[tuple[Annotated[str, AfterValidator(exact_origin)], ...], NoDecode]
 Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode]
@@ -62,6 +66,12 @@ class Settings(BaseSettings):
     embed_anonymous_responses_per_minute: int | None = Field(default=None, ge=1, description="For one visitor.")
     embed_anonymous_tokens_per_day: int | None = Field(default=None, ge=1, description="For one visitor.")
     embed_anonymous_tokens_per_day_in_all: int | None = Field(default=None, ge=1, description="For all visitors.")
+    peer_url: str | None = Field(
+        default=None, description="Where the other servers of the database reach this one; unset: there are none."
+    )
+    peer_secret: SecretStr | None = Field(
+        default=None, description="With it the servers of one database know each other: the same for all of them."
+    )
     url: str | None = Field(default=None, description="The server that `codeact run` and `codeact chat` talk to.")
 
     model: str | None = Field(default=None, description="A litellm name, or `demo`; unset: look on loopback.")
@@ -164,7 +174,7 @@ class Settings(BaseSettings):
     )
     drain_s: float = Field(default=20.0, ge=0)
     lease_s: float = Field(
-        default=15.0, ge=1, description="How long a server may be silent before other servers end its answers."
+        default=6.0, ge=1, description="How long a server may be silent before other servers end its answers."
     )
     max_concurrent_runs: int = Field(default=200, ge=1)
     max_queued_runs: int = Field(
@@ -220,6 +230,8 @@ class Settings(BaseSettings):
         "kubernetes_owner",
         "kubernetes_priority_class",
         "url",
+        "peer_url",
+        "peer_secret",
         "public_url",
         "mcp_config",
         mode="before",
@@ -254,6 +266,7 @@ class Settings(BaseSettings):
                 param="CODEACT_POOL_MIN",
             )
         settings._check_anonymous_use()
+        settings._check_peers()
         checked = (
             ("model_options", "CODEACT_MODELS"),
             ("aliases", "CODEACT_MODEL_ALIASES"),
@@ -276,6 +289,18 @@ class Settings(BaseSettings):
                 variable = PREFIX + name.upper()
                 text = f"CODEACT_EMBED_ANONYMOUS=true lets anybody in, and needs {variable}; docs/embed.md says why."
                 raise ConfigurationError(text, param=variable)
+
+    def _check_peers(self) -> None:
+        if (self.peer_url is None) != (self.peer_secret is None):
+            lacking = "CODEACT_PEER_URL" if self.peer_url is None else "CODEACT_PEER_SECRET"
+            text = f"{lacking} is missing: several servers of one database need both; docs/servers.md says how."
+            raise ConfigurationError(text, param=lacking)
+        if self.peer_url is not None and not PEER_URL.fullmatch(self.peer_url):
+            text = f"CODEACT_PEER_URL is '{self.peer_url[:200]}'; it must be http(s)://HOST:PORT, without a path."
+            raise ConfigurationError(text, param="CODEACT_PEER_URL")
+        if self.peer_secret is not None and len(self.peer_secret.get_secret_value()) < SECRET_CHARS:
+            text = f"CODEACT_PEER_SECRET needs {SECRET_CHARS} characters at least: `openssl rand -hex 32` makes some."
+            raise ConfigurationError(text, param="CODEACT_PEER_SECRET")
 
     @property
     def served_models(self) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from codeact.server.auth.open_requests import OpenRequests
 from codeact.server.auth.origin_check import OriginCheck
 from codeact.server.auth.proxies import Proxies
 from codeact.server.errors import HANDLERS
+from codeact.server.peers.opening import directory_of, from_peers, open_peers
 from codeact.server.probe import Probe
 from codeact.server.request_ids import HEADER, RequestIds
 from codeact.server.routes import (
@@ -48,6 +49,7 @@ from codeact.server.routes import (
     responses,
     sharing,
 )
+from codeact.server.routes.peers import INTERNAL
 from codeact.server.services import Services
 from codeact.server.traced_requests import TracedRequests
 from codeact.server.transports.websocket import responses_socket
@@ -78,10 +80,15 @@ def create_app(
 
     mcp = read_config(settings.mcp_config) if settings.mcp_config is not None else {}
     supervisor = supervisor or Supervisor()
+    directory = directory_of(settings)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         store, pool, models = startup.components(settings, supervisor)
+
+        async def stored(response_id: str, *, owner: str) -> Response:
+            return (await (await store.get()).get_response(response_id, owner=owner)).response
+
         watchdog, metrics, answers = Watchdog(), Metrics(), KnownAnswers()
 
         def ended(response: Response) -> None:
@@ -110,13 +117,25 @@ def create_app(
                     supervisor=supervisor,
                     on_end=ended,
                 ) as runs,
+                open_peers(settings, directory, store.get) as peers,
                 supervisor.tasks() as start_keeping,
             ):
-                start_keeping("leases", partial(keep_leases, runs, workspaces, store.get, lease_s=settings.lease_s))
+                beat = directory.beat if directory is not None else None
+                keep = partial(keep_leases, runs, workspaces, store.get, lease_s=settings.lease_s, beat=beat)
+                start_keeping("leases", keep)
                 containers_ = Containers(store, workspaces)
                 disk = DiskFloor(settings.data_dir, floor_mb=settings.min_free_disk_mb)
                 made_with = RunComponents(
-                    settings, store, pool, models, workspaces, runs, mcp_servers, containers_, disk
+                    settings,
+                    store,
+                    pool,
+                    models,
+                    workspaces,
+                    runs,
+                    mcp_servers,
+                    containers_,
+                    disk,
+                    has_peers=lambda: directory is not None and directory.has_others,
                 )
                 services = app.state.codeact = Services(
                     settings,
@@ -125,7 +144,9 @@ def create_app(
                     models,
                     workspaces,
                     runs,
-                    AuditedService(RunService(made_with, database=store), audit, settings, answers),
+                    AuditedService(
+                        RunService(made_with, database=store), audit, settings, answers, peers=peers, stored=stored
+                    ),
                     audit,
                     mcp_servers,
                     containers_,
@@ -135,6 +156,7 @@ def create_app(
                     disk,
                     metrics,
                     OpenRequests(settings.open_requests_per_owner),
+                    peers,
                 )
                 if on_start is not None:
                     start("announcement", partial(on_start, services), ends=True, essential=False)
@@ -167,6 +189,7 @@ def create_app(
             Middleware(RequestIds),
             *([Middleware(TracedRequests)] if telemetry.is_on() else []),
             Middleware(Proxies, trusted=settings.trusted_proxies, public_url=settings.public_url),
+            *from_peers(settings, directory, INTERNAL),
             Middleware(OriginCheck, settings=settings),
             Middleware(
                 CORSMiddleware,

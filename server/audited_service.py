@@ -1,18 +1,26 @@
 """The run service for transports: it records every call in the audit log with its caller."""
 
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
-from codeact.events import FunctionCallOutput, InputMessage
-from codeact.runs.known_answers import KnownAnswers, history_of
+from codeact.errors import BegunElsewhere
+from codeact.events import FunctionCallOutput, InputMessage, Response
+from codeact.runs.holders import HeldElsewhere
+from codeact.runs.known_answers import History, KnownAnswers, history_of
 from codeact.runs.new_run import NewRun
 from codeact.runs.resume_points import EphemeralResponses
 from codeact.runs.run import Run
 from codeact.runs.service import RunService
 from codeact.server.auth.audit_log import AuditLog, audited
 from codeact.server.auth.caller import Caller
-from codeact.server.requests.create import CreateRequest, new_run
+from codeact.server.peers.client import Peers
+from codeact.server.peers.passed_run import Answer, PassedRun
+from codeact.server.peers.questions import PassedQuestion, Unanswered, ask, passed_question
+from codeact.server.requests.create import CreateRequest, finished, new_run
 from codeact.server.requests.tools import check_tools
 from codeact.settings import Settings
 
@@ -22,7 +30,18 @@ __all__ = ["AuditedService"]
 class AuditedService:
     """A `RunService` that records who creates, steers, cancels and reads a response."""
 
-    def __init__(self, service: RunService, audit: AuditLog, settings: Settings, answers: KnownAnswers) -> None:
+    def __init__(
+        self,
+        service: RunService,
+        audit: AuditLog,
+        settings: Settings,
+        answers: KnownAnswers,
+        *,
+        peers: Peers | None = None,
+        stored: Callable[..., Awaitable[Response]],
+    ) -> None:
+        self._peers = peers
+        self._stored = stored
         self.audit = audit
         self._answers = answers
         self._settings = settings
@@ -30,18 +49,15 @@ class AuditedService:
 
     async def create(
         self, request: CreateRequest, *, caller: Caller, ephemeral: EphemeralResponses | None = None
-    ) -> Run:
+    ) -> Answer:
         """See `RunService.create`. The successors of a run are recorded too.
+
+        If another server holds the conversation's kernel, the question is passed on to it.
 
         Also raises `InvalidRequest` for tools that cannot be provided as requested.
         """
 
         history = history_of(request.input)
-
-        def begun(run: Run) -> None:
-            self._answers.begun(run.response, history, owner=run.owner)
-            self.audit.record(caller, "response.create", run.id)
-
         check_tools(request.tools or (), self._settings)
         asked = new_run(request, caller)
         if _names_nothing(asked) and history.answered is not None:
@@ -49,7 +65,57 @@ class AuditedService:
             is_alone = self._settings.mongodb_uri is None
             answer_id = self._answers.find(history, owner=caller.owner) if is_alone else None
             asked = replace(asked, answer_id=answer_id, is_unnamed=True)
-        return await self._service.create(asked, ephemeral=ephemeral, begun=begun)
+        begin = partial(self._begin, history=history, caller=caller, ephemeral=ephemeral)
+        try:
+            return await begin(asked)
+        except HeldElsewhere as held:
+            follows = ephemeral is not None
+            named: dict[str, Any] = {"answer_id": asked.answer_id, "is_unnamed": asked.is_unnamed}
+            question = passed_question(request, held, follows=follows, **named)
+            follow = partial(self._follow, caller.owner)
+            try:
+                if self._peers is None:
+                    raise Unanswered from None
+                run = await ask(self._peers, held.process, question, caller=caller, follow=follow)
+            except Unanswered:
+                # Should it begin the answer after all, the database lets only one of the two do so.
+                try:
+                    return await begin(replace(asked, stays=True), response_id=held.response_id)
+                except BegunElsewhere:
+                    response = await self._stored(held.response_id, owner=caller.owner)
+                    return PassedRun(response, owner=caller.owner, lines=None, follow=follow)
+            if request.background and not request.stream:
+                await run.close()
+            return run
+
+    async def answer(self, question: PassedQuestion, *, caller: Caller) -> Run:
+        """Begins the run of a question that another server has passed on. Raises the same errors as `create`."""
+        request = finished(question.body)
+        asked = replace(new_run(request, caller), stays=True)
+        asked = replace(asked, answer_id=question.answer_id or asked.answer_id, is_unnamed=question.is_unnamed)
+        history = history_of(request.input)
+        return await self._begin(asked, history=history, caller=caller, response_id=question.response_id)
+
+    async def _begin(
+        self,
+        asked: NewRun,
+        *,
+        history: History,
+        caller: Caller,
+        ephemeral: EphemeralResponses | None = None,
+        response_id: str | None = None,
+    ) -> Run:
+        def begun(run: Run) -> None:
+            self._answers.begun(run.response, history, owner=run.owner)
+            self.audit.record(caller, "response.create", run.id)
+
+        return await self._service.create(asked, ephemeral=ephemeral, response_id=response_id, begun=begun)
+
+    async def _follow(self, owner: str, response_id: str, start: int, idle_s: float) -> AsyncGenerator[list[str], None]:
+        stream = await self._service.open_stream(response_id, owner=owner, starting_after=start - 1, idle_s=idle_s)
+        async with aclosing(stream):
+            async for frames in stream:
+                yield frames
 
     async def input_tokens(self, request: CreateRequest, *, caller: Caller) -> int:
         """See `RunService.input_tokens`."""

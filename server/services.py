@@ -13,6 +13,7 @@ from codeact.server.auth.audit_log import AuditLog
 from codeact.server.auth.open_requests import OpenRequests
 from codeact.server.chat_memory import ChatMemory
 from codeact.server.idempotency import IdempotencyKeys
+from codeact.server.peers.client import Peers
 from codeact.server.probe import Probe
 from codeact.server.requests.upload_slots import UploadSlots
 from codeact.server.watchdog import Watchdog
@@ -50,6 +51,7 @@ class Services:
     disk: DiskFloor
     metrics: Metrics
     open_requests: OpenRequests
+    peers: Peers | None = None
     uploads: UploadSlots = field(default_factory=UploadSlots)
     chats: ChatMemory = field(default_factory=ChatMemory)
     idempotency: IdempotencyKeys = field(default_factory=IdempotencyKeys)

@@ -38,7 +38,7 @@ class NewRun:
     addition to the client's `tools`. With `collects_files` a stored answer cites the files that its code wrote.
     With `encrypted_reasoning` reasoning items contain, encrypted, what their model needs back. A prompt of more
     than `compact_threshold` tokens is compacted; with `compact_only` the conversation is only compacted, without an
-    answer.
+    answer. With `stays` it runs on this server, even if another one holds the conversation's kernel.
     """
 
     owner: str
@@ -85,6 +85,7 @@ class NewRun:
     notices: Sequence[Notice] = ()
     compact_threshold: int | None = None
     compact_only: bool = False
+    stays: bool = False
 
     @property
     def model_instructions(self) -> str | None:

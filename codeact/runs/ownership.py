@@ -82,11 +82,17 @@ async def recover_orphans(store: Store, *, events_ttl_s: float) -> None:
 
 
 async def keep_leases(
-    runs: RunManager, workspaces: Workspaces, get_store: Callable[[], Awaitable[Store]], *, lease_s: float = LEASE_S
+    runs: RunManager,
+    workspaces: Workspaces,
+    get_store: Callable[[], Awaitable[Store]],
+    *,
+    lease_s: float = LEASE_S,
+    beat: Callable[[Store], Awaitable[None]] | None = None,
 ) -> None:
     """Renews this server's leases, applies requests of other servers, and recovers orphans, until it is cancelled.
 
-    All servers with the same database must use the same `lease_s`.
+    All servers with the same database must use the same `lease_s`. `beat` is called each time this server
+    renews its leases, and before the first time.
     """
     watcher: LeaseWatcher | None = None
     recovering, missing, containers = set[str](), set[str](), set[str]()
@@ -108,6 +114,8 @@ async def keep_leases(
                     missing = await _check_leases(runs, store, missing)
                 if time.monotonic() - renewed_at >= lease_s / RENEWALS:
                     renewed_at = time.monotonic()
+                    if beat is not None:
+                        await beat(store)
                     at_work = {*runs.at_work, *recovering}
                     if at_work:
                         await store.leases.renew(at_work)

@@ -25,6 +25,7 @@ from codeact.runs.admission import Admission, check_concurrency
 from codeact.runs.code_models import CodeModels
 from codeact.runs.container_files import container_files, names_for_model
 from codeact.runs.disk_floor import DiskFloor
+from codeact.runs.holders import HeldElsewhere, holder_of
 from codeact.runs.kernel_notes import UNKNOWN_HISTORY, kernel_notes
 from codeact.runs.manager import RunManager
 from codeact.runs.media import Get, inline_media, input_files, shown_image
@@ -71,6 +72,8 @@ class RunComponents:
     containers: Containers
     disk: DiskFloor
     allowances: Allowances = field(default_factory=Allowances)
+    has_peers: Callable[[], bool] = lambda: False
+    """Whether other servers with the same database are alive, so that one of them may hold a kernel."""
 
     def environment(self) -> Environment:
         """Returns the description of the sandboxes for the model."""
@@ -127,6 +130,7 @@ class Question:
                 calls = (admission.ask, preparation.read) if admission.has_limits else (preparation.read,)
                 resume_point = (await concurrently(*calls))[-1]
                 for attempt in range(1, ATTEMPTS + 1):
+                    await self._check_holder(resume_point, store)
                     try:
                         allowance = admission.allowance(self._components.allowances)
                         return await self._attach(resume_point, preparation, store, model, allowance)
@@ -135,6 +139,18 @@ class Question:
                             raise
                     resume_point = await preparation.read()
         raise AssertionError("unreachable")
+
+    async def _check_holder(self, resume_point: ResumePoint, store: RunStore) -> None:
+        """Raises `HeldElsewhere` if another living server holds the conversation's kernel."""
+        new_run, conversation_id = self._new_run, resume_point.workspace_id
+        may_pass = not new_run.stays and (new_run.store or self._ephemeral is None)
+        if conversation_id is None or not may_pass or not self._components.has_peers():
+            return
+        last_code = await resume_point.last_code(store) if resume_point.knows_last_code else None
+        here = self._components.workspaces.container_of(conversation_id)
+        process = await holder_of(conversation_id, owner=new_run.owner, here=here, last_code=last_code, store=store)
+        if process is not None:
+            raise HeldElsewhere(process, self._new_id(resume_point))
 
     async def _attach(
         self, resume_point: ResumePoint, preparation: Preparation, store: RunStore, model: Model, allowance: Allowance
@@ -211,8 +227,7 @@ class Question:
         new_run = self._new_run
         unknown = new_run.is_unnamed and resume_point.workspace_id is None
         return e.Response(
-            id=self._response_id
-            or new_id("resp", after=resume_point.at.last_response_id or resume_point.previous_response_id),
+            id=self._new_id(resume_point),
             created_at=int(time.time()),
             model=model.name,
             conversation=e.ConversationRef(workspace_id) if new_run.store else None,
@@ -237,6 +252,10 @@ class Question:
             safety_identifier=new_run.safety_identifier,
             prompt_cache_key=new_run.prompt_cache_key,
         )
+
+    def _new_id(self, resume_point: ResumePoint) -> str:
+        after = resume_point.at.last_response_id or resume_point.previous_response_id
+        return self._response_id or new_id("resp", after=after)
 
     def _dialect(self, model: str) -> Name | None:
         """Returns the dialect of the request, else the one configured for this model."""

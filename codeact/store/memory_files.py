@@ -55,8 +55,11 @@ class MemoryFiles:
 
     async def touch(self, container_id: str, *, owner: str, conversation_id: str, name: str | None = None) -> Container:
         now = time.time()
-        new = Container(container_id, owner, conversation_id, name or "Conversation", now, now, False)
+        new = Container(container_id, owner, conversation_id, name or "Conversation", now, now)
         return self._containers.setdefault(container_id, new)
+
+    async def held(self, conversation_id: str, *, owner: str) -> list[Container]:
+        return []
 
     async def files(self, container_id: str, *, owner: str) -> list[ContainerFile]:
         return [self._files[file_id] for (of, _), file_id in self._current.items() if of == container_id]

@@ -27,7 +27,7 @@ async def open_store(settings: Settings, supervisor: Supervisor | None = None) -
     """
     _check_installed(settings)
     if settings.mongodb_uri is not None:
-        async with Store.connect(settings.mongodb_uri.get_secret_value()) as store:
+        async with Store.connect(settings.mongodb_uri.get_secret_value(), lease_s=settings.lease_s) as store:
             yield store
         return
     async with AsyncExitStack() as stack:
@@ -72,4 +72,4 @@ def _check_installed(settings: Settings) -> None:
 
 async def _embedded(settings: Settings, stack: AsyncExitStack, supervisor: Supervisor | None) -> Store:
     uri = await stack.enter_async_context(embedded_mongod(settings.data_dir, supervisor))
-    return await stack.enter_async_context(Store.connect(uri))
+    return await stack.enter_async_context(Store.connect(uri, lease_s=settings.lease_s))

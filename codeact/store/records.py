@@ -51,8 +51,8 @@ class Conversation:
 class Container:
     """A sandbox that a conversation has or had. Times are Unix seconds.
 
-    `elsewhere`: another server process, which is alive, holds it. The store does not know whether this process holds
-    it.
+    `held_by` is the living server process that holds it, if that is another one than this. `is_held_here`: this
+    process has said lately that it holds it.
     """
 
     id: str
@@ -61,7 +61,8 @@ class Container:
     name: str
     created_at: float
     last_active_at: float
-    elsewhere: bool
+    held_by: str | None = None
+    is_held_here: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,10 @@ from codeact.store.repositories.files import ContainerFiles
 from codeact.store.repositories.history import History
 from codeact.store.repositories.items import ConversationItems
 from codeact.store.repositories.purging import Purging
-from codeact.store.repositories.response_leases import Leases
+from codeact.store.repositories.response_leases import LEASE_S, Leases
 from codeact.store.repositories.run_writes import RunWrites, owned_by
 from codeact.store.repositories.sealing import Sealing
+from codeact.store.repositories.servers import Servers
 from codeact.store.repositories.sharing import Sharing
 from codeact.store.repositories.statistics import Statistics
 from codeact.store.repositories.stored_bytes import StoredBytes
@@ -61,7 +62,9 @@ class Store:
 
     in_memory = False
 
-    def __init__(self, client: "Client", documents: "Documents", operations: Operations) -> None:
+    def __init__(
+        self, client: "Client", documents: "Documents", operations: Operations, *, lease_s: float = LEASE_S
+    ) -> None:
         self._client = client
         self._documents = documents
         self._conversations = documents.conversations
@@ -81,17 +84,18 @@ class Store:
         self.bin = Bin(documents, operations)
         self.purging = Purging(documents, operations)
         self.conversation_items = ConversationItems(documents, operations)
-        self.files = ContainerFiles(documents, operations, holder=self.leases.holder)
+        self.files = ContainerFiles(documents, operations, holder=self.leases.holder, lease_s=lease_s)
         self.sealing = Sealing(documents, operations)
         self.sharing = Sharing(documents, operations)
-        self.threads = Threads(documents, operations, holder=self.leases.holder)
+        self.servers = Servers(documents, operations, holder=self.leases.holder)
+        self.threads = Threads(documents, operations, holder=self.leases.holder, lease_s=lease_s)
         self.turns = Turns(documents, operations)
         self.statistics = Statistics(documents, operations)
         self.failure_stats = FailureStats(documents, operations)
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, uri: str) -> AsyncIterator["Store"]:
+    async def connect(cls, uri: str, *, lease_s: float = LEASE_S) -> AsyncIterator["Store"]:
         """Connects to the URI's database (default `codeact`), creates missing indexes, and closes on exit.
 
         Raises `StoreUnavailable`, which says what is wrong and what to do, without the URI's secrets.
@@ -99,7 +103,7 @@ class Store:
         # In a thread: importing Beanie takes half a second, while the server should already listen.
         connection = await anyio.to_thread.run_sync(importlib.import_module, "codeact.store.database.connection")
         async with Operations.open(uri) as operations, connection.open_documents(operations) as (client, documents):
-            yield cls(client, documents, operations)
+            yield cls(client, documents, operations, lease_s=lease_s)
 
     async def ping(self) -> None:
         """Returns if the database has answered within the last second, or answers now. Raises `StoreUnavailable`.

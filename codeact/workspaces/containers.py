@@ -64,7 +64,7 @@ class Containers:
 
     def is_running(self, container: Container) -> bool:
         """Whether the container's sandbox lives, on this server or another one."""
-        return container.elsewhere or self._workspace(container).container_id == container.id
+        return container.held_by is not None or self._workspace(container).container_id == container.id
 
     async def create(self, conversation_id: str, *, owner: str, name: str) -> Container:
         """Claims a sandbox for the conversation, unless it has one, and returns its container."""
@@ -96,8 +96,7 @@ class Containers:
 
         Raises `ConversationLocked` while code may run in it, and `ContainerElsewhere`.
         """
-        if container.elsewhere:
-            raise ContainerElsewhere
+        self.check_here(container)
         workspace = self._workspace(container)
         if workspace.container_id == container.id:
             if not workspace.idle:
@@ -131,8 +130,7 @@ class Containers:
 
         Raises `ContainerElsewhere`, and `ContainerGone`, also if the block fails because the sandbox ends meanwhile.
         """
-        if container.elsewhere:
-            raise ContainerElsewhere
+        self.check_here(container)
         with self._workspaces.use(container.conversation_id, owner=container.owner) as workspace:
             sandbox = workspace.living
             if sandbox is None or sandbox.id != container.id:
@@ -145,6 +143,11 @@ class Containers:
                 if await _has_ended(sandbox):
                     raise ContainerGone from error
                 raise
+
+    def check_here(self, container: Container) -> None:
+        """Raises `ContainerElsewhere` if another server holds the container's sandbox."""
+        if container.held_by is not None:
+            raise ContainerElsewhere
 
     def _workspace(self, container: Container) -> Workspace:
         return self._workspaces.get(container.conversation_id, owner=container.owner)

@@ -73,6 +73,11 @@ class Workspaces:
             )
         return workspace
 
+    def container_of(self, conversation_id: str) -> str | None:
+        """The id of this conversation's living sandbox; None if it has none here."""
+        workspace = self._workspaces.get(conversation_id)
+        return None if workspace is None else workspace.container_id
+
     @contextmanager
     def keep(self, conversation_id: str, *, owner: str) -> Iterator[Workspace]:
         """Yields this conversation's workspace, which is not replaced in the `with` block, but may lose its sandbox."""

@@ -19,7 +19,7 @@ from codeact.errors import CodeActError, ConfigurationError, RateLimited
 from codeact.loopback import is_loopback
 from codeact.server.auth.audit_log import AuditLog
 from codeact.server.auth.caller import Caller
-from codeact.server.auth.current_caller import current_request
+from codeact.server.auth.current_caller import CALLER, current_request
 from codeact.server.auth.embed import Grant, check_use
 from codeact.server.auth.open_requests import OpenRequests
 from codeact.server.auth.origin_check import Forbidden
@@ -237,13 +237,17 @@ class Authenticate:
         connection = HTTPConnection(scope)
         with ExitStack() as counted:
             try:
-                caller = scope["codeact.caller"] = current_request().caller = await authenticate(connection)
+                is_known = CALLER in scope  # Another server has passed the request on, and has authenticated it.
+                caller = scope[CALLER] if is_known else await authenticate(connection)
+                scope[CALLER] = current_request().caller = caller
                 if caller.grant is None:
                     settings: Settings = connection.app.state.settings
                     runs_it = caller.operator and (caller.credential_id is not None or is_loopback(settings.host))
                     known = settings.disclosure
                     read_by(known.to_operators if runs_it else known.to_holders)
-                if not caller.acting:  # An operator can still act for an owner who has too many open requests.
+                if not (
+                    caller.acting or is_known
+                ):  # An operator can still act for an owner who has too many open requests.
                     services: HasAccess = connection.app.state.codeact
                     counted.enter_context(services.open_requests.counted(caller.owner))
             except (CodeActError, SandboxError) as error:

@@ -6,6 +6,7 @@ from datetime import datetime
 from starlette.requests import HTTPConnection
 
 from codeact.owners import account_of
+from codeact.server.auth.current_caller import CALLER
 from codeact.server.auth.embed import Grant
 from codeact.store import OwnerLimits
 
@@ -38,7 +39,7 @@ class Caller:
 
 def caller_of(connection: HTTPConnection) -> Caller:
     """The caller that `Authenticate` has identified."""
-    caller: Caller = connection.scope["codeact.caller"]
+    caller: Caller = connection.scope[CALLER]
     return caller
 
 

@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket
 from codeact.disclosure import read_by, to_strangers
 from codeact.errors import CodeActError
 from codeact.loopback import is_loopback
+from codeact.server.auth.current_caller import PASSED_ON
 from codeact.server.errors import close_reason, error_response
 from codeact.settings import Settings
 
@@ -54,7 +55,7 @@ class OriginCheck:
         self._public = urlsplit(settings.public_url or "")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        if scope["type"] not in ("http", "websocket") or PASSED_ON in scope:
             return await self._app(scope, receive, send)
         read_by(to_strangers)  # until the caller is known
         refusal = self._refusal(Headers(scope=scope))

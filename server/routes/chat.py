@@ -11,13 +11,13 @@ from starlette.routing import Route
 
 from codeact import events as e
 from codeact.errors import CodeActError, NotFound
-from codeact.runs.run import Run
 from codeact.runs.streams import read_events
 from codeact.runs.unread_events import UnreadEvents
 from codeact.server.auth.caller import caller_of
 from codeact.server.documents import document_response
 from codeact.server.errors import envelope, raised
 from codeact.server.openapi import operation
+from codeact.server.peers.passed_run import Answer
 from codeact.server.requests.parameters import read_json
 from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
@@ -55,7 +55,7 @@ async def create(request: Request) -> Response:
 class _Answer:
     """One run as a chat completion."""
 
-    def __init__(self, services: Services, chat: ChatBody, run: Run, text: ChatText) -> None:
+    def __init__(self, services: Services, chat: ChatBody, run: Answer, text: ChatText) -> None:
         self._services = services
         self._chat = chat
         self._run = run

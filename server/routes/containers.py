@@ -19,6 +19,7 @@ from codeact.runs.media import stored_sha256
 from codeact.server.auth.caller import caller_of, owner_of
 from codeact.server.errors import json_response
 from codeact.server.openapi import operation
+from codeact.server.peers.requests import pass_on
 from codeact.server.requests.downloads import download_headers
 from codeact.server.requests.pages import PageQuery, page_of
 from codeact.server.requests.parameters import checked, read_json, read_parameters
@@ -130,6 +131,8 @@ async def delete(request: Request) -> Response:
     """
     services: Services = request.app.state.codeact
     container = await _container(request)
+    if (passed := await _passed_on(request, container)) is not None:
+        return passed
     await services.containers.delete(container)
     return json_response({"id": container.id, "object": "container.deleted", "deleted": True})
 
@@ -142,6 +145,9 @@ async def upload(request: Request) -> Response:
     """
     services: Services = request.app.state.codeact
     container = await _container(request)
+    if (passed := await _passed_on(request, container)) is not None:
+        return passed
+    services.containers.check_here(container)
     store = await services.store.get()
     await check_room(caller_of(request).accounts, store, services.disk)
     if request.headers.get("content-type", "").startswith("application/json"):
@@ -168,6 +174,8 @@ async def list_files(request: Request) -> Response:
     services: Services = request.app.state.codeact
     query = read_parameters(request, PageQuery)
     container = await _container(request)
+    if (passed := await _passed_on(request, container)) is not None:
+        return passed
     await services.containers.refresh(container)
     store = await services.store.get()
     page = page_of(await store.files.files(container.id, owner=container.owner), query)
@@ -191,7 +199,10 @@ async def content(request: Request) -> Response:
     if file.sha256 is not None:
         source = blob_source(store, await store.blob_parts.open(file.sha256, owner=owner_of(request)))
     else:
-        source = _from_sandbox(services.containers, await _container(request), file.path)
+        container = await _container(request)
+        if (passed := await _passed_on(request, container)) is not None:
+            return passed
+        source = _from_sandbox(services.containers, container, file.path)
     return FileResponse(source, request, media_type="application/octet-stream", headers=headers)
 
 
@@ -200,6 +211,8 @@ async def delete_file(request: Request) -> Response:
     """`DELETE /v1/containers/{id}/files/{file_id}`: also in the sandbox, if that is running."""
     services: Services = request.app.state.codeact
     container, file = await _container(request), await _file(request)
+    if (passed := await _passed_on(request, container)) is not None:
+        return passed
     with suppress(ContainerGone):
         async with services.containers.running(container) as sandbox:
             await sandbox.delete_file(file.path)
@@ -229,6 +242,12 @@ async def _container(request: Request) -> Container:
     services: Services = request.app.state.codeact
     store = await services.store.get()
     return await store.files.get(request.path_params["container_id"], owner=owner_of(request))
+
+
+async def _passed_on(request: Request, container: Container) -> Response | None:
+    """The answer of the server that has the container's sandbox; None if this one has to answer."""
+    services: Services = request.app.state.codeact
+    return await pass_on(services.peers, container.held_by, request, services.settings)
 
 
 async def _file(request: Request) -> ContainerFile:

@@ -21,11 +21,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from codeact.errors import CodeActError, InvalidRequest, NotFound
 from codeact.runs.resume_points import EphemeralResponses
-from codeact.runs.run import Run
 from codeact.server.auth.auth import BAD_AUTH, accept
 from codeact.server.auth.socket_auth import Ended, SocketAuth
 from codeact.server.blob_urls import frame_with_urls
 from codeact.server.errors import close_reason, envelope, status_of
+from codeact.server.peers.passed_run import Answer
 from codeact.server.requests.create import CancelBody, ResumeBody, parse_create, parse_steer
 from codeact.server.requests.parameters import checked, decoded
 from codeact.server.services import Services
@@ -195,7 +195,7 @@ class _Session:
         body = event.pop("response", None) or event  # some clients nest the body under `response`
         request = parse_create(body)
         caller = await self._socket_auth.check()
-        run: Run | None = await self._services.service.create(request, caller=caller, ephemeral=self._ephemeral)
+        run: Answer | None = await self._services.service.create(request, caller=caller, ephemeral=self._ephemeral)
         get = await self._blobs()
         while run is not None:
             await self._follow(as_asked(run.log.read(), request.include, get), stream_id)
@@ -272,7 +272,7 @@ class _Session:
         frame = {"type": "response.steer.failed", "sequence_number": 0, "error": error, "steer": steer}
         await self._send_frame(frame, stream_id)
 
-    async def _send_unsteered(self, run: Run, stream_id: str | None) -> None:
+    async def _send_unsteered(self, run: Answer, stream_id: str | None) -> None:
         """Reports that no response can continue with a steering input: it waits in the stored conversation, or the
         client gets it back.
         """

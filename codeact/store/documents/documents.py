@@ -21,6 +21,7 @@ from codeact.store.documents.access import (
 from codeact.store.documents.conversations import ConversationDocument
 from codeact.store.documents.files import BlobDocument, ContainerDocument, FileDocument
 from codeact.store.documents.responses import EventBatchDocument, ItemDocument, ResponseDocument, TreeLink
+from codeact.store.documents.servers import ServerDocument
 from codeact.store.documents.sharing import FeedbackDocument, ShareDocument
 from codeact.store.records import StoredResponse
 
@@ -51,6 +52,7 @@ class Documents:
         self.usage: type[UsageDocument] = type("Usage", (UsageDocument,), {})
         self.stored: type[StoredDocument] = type("Stored", (StoredDocument,), {})
         self.secrets: type[SecretDocument] = type("Secrets", (SecretDocument,), {})
+        self.servers: type[ServerDocument] = type("Servers", (ServerDocument,), {})
         self.audit: type[AuditDocument] = type("Audit", (AuditDocument,), {})
 
     async def insert(self, document: Document) -> bool:

@@ -37,7 +37,7 @@ class ContainerDocument(VersionedDocument):
             IndexModel([("process", ASCENDING)], name="held", partialFilterExpression={"process": {"$exists": True}}),
         ]
 
-    def record(self, *, elsewhere: bool) -> Container:
+    def record(self, *, held_by: str | None, is_held_here: bool = False) -> Container:
         return Container(
             id=self.id,
             owner=self.owner,
@@ -45,7 +45,8 @@ class ContainerDocument(VersionedDocument):
             name=self.name,
             created_at=self.created_at.timestamp(),
             last_active_at=self.last_active_at.timestamp(),
-            elsewhere=elsewhere,
+            held_by=held_by,
+            is_held_here=is_held_here,
         )
 
 

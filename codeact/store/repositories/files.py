@@ -15,6 +15,7 @@ from codeact.store.repositories.response_leases import LEASE_S
 
 if TYPE_CHECKING:
     from codeact.store.documents.documents import Documents
+    from codeact.store.documents.files import ContainerDocument
 
 __all__ = ["ContainerFiles"]
 
@@ -22,10 +23,13 @@ __all__ = ["ContainerFiles"]
 class ContainerFiles:
     """The part of `Store` with containers and files. `holder` is this server's name."""
 
-    def __init__(self, documents: "Documents", operations: Operations, *, holder: str) -> None:
+    def __init__(
+        self, documents: "Documents", operations: Operations, *, holder: str, lease_s: float = LEASE_S
+    ) -> None:
         self._containers = documents.containers
         self._files = documents.files
         self._holder = holder
+        self._lease_s = lease_s
         self._operations = operations
 
     # ---- containers ----------------------------------------------------------------------------------
@@ -43,7 +47,7 @@ class ContainerFiles:
 
     @operation
     async def hold(self, container_ids: Collection[str]) -> None:
-        """Tells other servers that this one holds exactly these containers. Repeat it within `LEASE_S`."""
+        """Tells other servers that this one holds exactly these containers. Repeat it within the lease's time."""
         collection = self._containers.get_pymongo_collection()
         owned = {"_id": {"$in": list(container_ids)}}
         await collection.update_many(owned, {"$set": {"process": self._holder}, "$currentDate": {"held_at": True}})
@@ -80,6 +84,13 @@ class ContainerFiles:
         await self._container(container_id, owner)
         await self._files.find({"container_id": container_id}).update({"$set": {"current": False}})
         await self._containers.find({"_id": container_id}).delete()
+
+    @operation
+    async def held(self, conversation_id: str, *, owner: str) -> list[Container]:
+        """The conversation's containers that a living server holds, this one or another, latest use last."""
+        place = {"conversation_id": conversation_id, "owner": owner, "process": {"$exists": True}}
+        found = [each for each in await self._find([{"$match": place}]) if each.held_by or each.is_held_here]
+        return sorted(found, key=lambda container: container.last_active_at)
 
     # ---- files ---------------------------------------------------------------------------------------
 
@@ -149,12 +160,13 @@ class ContainerFiles:
         return found[0]
 
     async def _find(self, stages: list[dict[str, Any]]) -> list[Container]:
-        fresh = {"$gt": ["$held_at", {"$subtract": ["$$NOW", int(LEASE_S * 1000)]}]}
+        fresh = {"$gt": ["$held_at", {"$subtract": ["$$NOW", int(self._lease_s * 1000)]}]}
         process = {"$set": {"process": {"$cond": [fresh, "$process", None]}}}
         found = self._containers.aggregate([*stages, process], projection_model=self._containers)
-        return [
-            document.record(
-                elsewhere=document.process not in (None, self._holder) and not has_died(document.process or "")
-            )
-            for document in await found.to_list()
-        ]
+        return [self._record(document) for document in await found.to_list()]
+
+    def _record(self, document: "ContainerDocument") -> Container:
+        process = document.process
+        is_held_here = process == self._holder
+        held_by = process if process and not is_held_here and not has_died(process) else None
+        return document.record(held_by=held_by, is_held_here=is_held_here)

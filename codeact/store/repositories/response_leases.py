@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEASE_S", "MOST_STEERS", "STEERED", "Lease", "Leases", "Steer"]
 
-LEASE_S = 15.0
+LEASE_S = 6.0
 """A server that has not renewed its leases for this long is considered dead."""
 MOST_STEERS = 16
 STEERED = "steered"

@@ -9,7 +9,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from codeact.concurrency.concurrently import concurrently
-from codeact.errors import ConversationLocked
+from codeact.errors import BegunElsewhere, ConversationLocked
 from codeact.events import Input, Item, Response
 from codeact.events.last_code import LastCode
 from codeact.store.database.operation import Operations, operation
@@ -71,9 +71,12 @@ class Attachment:
 class Threads:
     """The part of `Store` with threads. `holder` is this server's name."""
 
-    def __init__(self, documents: "Documents", operations: Operations, *, holder: str) -> None:
+    def __init__(
+        self, documents: "Documents", operations: Operations, *, holder: str, lease_s: float = LEASE_S
+    ) -> None:
         self._documents = documents
         self._holder = holder
+        self._lease_s = lease_s
         self._operations = operations
 
     # ---- where a question attaches: one round trip each ------------------------------------------------
@@ -258,14 +261,23 @@ class Threads:
             raise Moved
 
     async def _check_inserted(self, inserted: bool, response_id: str) -> None:
-        """Raises `ConversationLocked` if it is not there. A call that is repeated finds that it has inserted it."""
+        """Raises `ConversationLocked` if it is not there, and `BegunElsewhere` if another server has inserted it.
+
+        A call that is repeated finds that it has inserted it itself.
+        """
+        if inserted:
+            return
         responses = self._documents.responses.get_pymongo_collection()
-        if not inserted and await responses.find_one({"_id": response_id}, {"_id": 1}) is None:
+        found = await responses.find_one({"_id": response_id}, {"process": 1})
+        if found is not None and found.get("process") != self._holder:
+            raise BegunElsewhere(response_id)
+        if found is None:
             raise ConversationLocked(
                 "The conversation is answering another request, at another server; wait for its end or cancel it. If"
-                f" that server has died, its answer is ended within {LEASE_S:g} s, and the conversation is free again.",
+                f" that server has died, its answer is ended within {self._lease_s:g} s, and the conversation is free"
+                " again.",
                 param="conversation",
-                retry_after_s=LEASE_S,
+                retry_after_s=self._lease_s,
             )
 
     def _new(self, conversation_id: str, response: Response, input: list[Input], owner: str) -> "ConversationDocument":

@@ -1,0 +1,199 @@
+"""Several servers of one database: whichever a client asks, the server that holds the kernel answers."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from tests.asking import frame
+from tests.model_server import Gate, ModelServer
+from tests.server.processes import ServerProcess, serving
+from tests.server.test_faults import scripted
+from tests.server.test_fencing import suspended
+
+pytestmark = pytest.mark.xdist_group("kill")
+
+SECRET = "a secret that is for tests alone, and long"
+ENDS = ("response.completed", "response.incomplete", "response.failed", "error")
+Servers = tuple[ServerProcess, ServerProcess, ServerProcess]
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory, model_server: ModelServer) -> Iterator[Servers]:
+    data_dir: Path = tmp_path_factory.mktemp("three")
+    settings = {**scripted(model_server), "lease_s": 3.0}
+    with ExitStack() as stack:
+        made = [stack.enter_context(serving(data_dir, secret=SECRET, **settings)) for _ in range(3)]
+        for each in made:
+            each.get("/readyz")
+        yield made[0], made[1], made[2]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_script(model_server: ModelServer) -> None:
+    model_server.reset()
+
+
+def read(socket: ClientConnection, *until: str) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+    while not events or events[-1]["type"] not in (*until, *ENDS):
+        events.append(json.loads(socket.recv(timeout=60)))
+    return events
+
+
+def post(server: ServerProcess, path: str = "/v1/responses", **body: Any) -> httpx.Response:
+    return httpx.post(server.url + path, json=body, trust_env=False, timeout=60)
+
+
+def begun(server: ServerProcess, model_server: ModelServer, code: str = "x = 41") -> dict[str, Any]:
+    model_server.reply(f"I set.\n<execute>\n{code}\n</execute>\n")
+    model_server.reply("It is set.")
+    answer: dict[str, Any] = post(server, input="set x").raise_for_status().json()
+    return answer
+
+
+def printed(response: dict[str, Any]) -> str:
+    (code,) = (item for item in response["output"] if item["type"] == "code_interpreter_call")
+    return "".join(part["logs"] for part in code["outputs"])
+
+
+def test_a_question_reaches_the_kernel_of_its_conversation_from_every_server(
+    servers: Servers, model_server: ModelServer
+) -> None:
+    conversation = begun(servers[0], model_server)["conversation"]["id"]
+    for server in servers[1:]:
+        model_server.reply("<execute>\nx += 1\nprint(x)\n</execute>")
+        model_server.reply("Done.")
+        answer = post(server, input="add one", conversation=conversation).json()
+        assert answer["codeact:notices"] == []
+        assert answer["status"] == "completed"
+    assert printed(answer) == "43\n"
+    model_server.reply("<execute>\nprint(x)\n</execute>")
+    model_server.reply("Done.")
+    with connect(servers[1].ws_url, max_size=None) as socket:
+        socket.send(frame({"type": "response.create", "input": "and now?", "conversation": conversation}))
+        told = read(socket)
+    assert printed(told[-1]["response"]) == "43\n"
+    assert [event["sequence_number"] for event in told] == list(range(len(told)))
+    stored = servers[2].get(f"/v1/responses/{told[-1]['response']['id']}").json()
+    assert stored["output"] == told[-1]["response"]["output"]
+
+
+def test_what_is_passed_on_is_steered_and_its_successor_follows(servers: Servers, model_server: ModelServer) -> None:
+    conversation = begun(servers[0], model_server)["conversation"]["id"]
+    gate = Gate()
+    model_server.reply("Long ", gate, "story.\n<execute>\npass\n</execute>\n")
+    model_server.reply("In French.")
+    with connect(servers[1].ws_url, max_size=None) as socket:
+        socket.send(frame({"type": "response.create", "input": "tell", "conversation": conversation}))
+        told = read(socket, "response.output_text.delta")
+        steer = {"type": "response.steer", "previous_response_id": told[0]["response"]["id"], "input": "in French"}
+        socket.send(json.dumps(steer))
+        told += read(socket, "response.steer.accepted")
+        gate.open()
+        told += read(socket)
+        assert told[-1]["response"]["incomplete_details"] == {"reason": "steered"}
+        told = read(socket)
+        assert told[-1]["response"]["output"][-1]["content"][0]["text"] == "In French."
+
+
+def test_a_container_is_used_at_every_server(servers: Servers, model_server: ModelServer) -> None:
+    conversation = begun(servers[0], model_server)["conversation"]["id"]
+    (container,) = (
+        each["id"]
+        for each in servers[1].get("/v1/containers").json()["data"]
+        if each["codeact:conversation_id"] == conversation
+    )
+    files = f"/v1/containers/{container}/files"
+    url = servers[1].url + files
+    data = b"0123456789" * 200_000  # A part of it is in a temporary file while it is passed on.
+    sent = httpx.post(url, files={"file": ("sent.bin", data)}, trust_env=False, timeout=60).raise_for_status().json()
+    model_server.reply("<execute>\nopen('made.txt', 'w').write(str(len(open('sent.bin').read())))\n</execute>")
+    model_server.reply("Done.")
+    post(servers[2], input="count", conversation=conversation).raise_for_status()
+    listed = {file["path"]: file["id"] for file in servers[2].get(files).raise_for_status().json()["data"]}
+    assert listed.keys() == {"sent.bin", "made.txt"}
+    assert servers[1].get(f"{files}/{listed['made.txt']}/content").text == "2000000"
+    gone = httpx.delete(f"{servers[2].url}{files}/{sent['id']}", trust_env=False, timeout=60)
+    assert gone.json()["deleted"] is True
+    copied = post(servers[1], files, file_id=listed["made.txt"])
+    assert (copied.status_code, copied.json()["path"]) == (200, "made.txt")
+    assert post(servers[1], files, file_id="cfile_no").json()["error"]["message"] == "There is no file 'cfile_no'."
+    assert httpx.delete(f"{servers[1].url}/v1/containers/{container}", trust_env=False, timeout=60).json()["deleted"]
+
+
+def test_an_error_of_the_other_server_is_the_answer(servers: Servers, model_server: ModelServer) -> None:
+    conversation = begun(servers[0], model_server)["conversation"]["id"]
+    gate = Gate()
+    model_server.reply("Long ", gate, "story.")
+    with connect(servers[1].ws_url, max_size=None) as socket:
+        socket.send(frame({"type": "response.create", "input": "tell", "conversation": conversation}))
+        read(socket, "response.output_text.delta")
+        refused = post(servers[2], input="more", conversation=conversation)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conversation_locked")
+        gate.open()
+        read(socket)
+
+
+def test_to_a_stranger_the_paths_of_servers_do_not_exist(servers: Servers) -> None:
+    for method in ("GET", "POST", "OPTIONS"):
+        for header in ("", "x.y", "é.0"):
+            headers = [(b"codeact-peer", header.encode("latin-1"))]
+            answers = [
+                httpx.request(method, servers[0].url + path, headers=headers, content=b"{}", trust_env=False)
+                for path in ("/internal/v1/questions", "/internal/v1/no")
+            ]
+            assert {answer.status_code for answer in answers} == {404}
+            messages = [answer.json()["error"]["message"].replace("questions", "no") for answer in answers]
+            assert messages[0] == messages[1]
+
+
+def test_a_killed_servers_conversation_goes_on_elsewhere(tmp_path: Path, model_server: ModelServer) -> None:
+    settings = {**scripted(model_server), "lease_s": 3.0}
+    with serving(tmp_path, secret=SECRET, **settings) as kept, serving(tmp_path, secret=SECRET, **settings) as killed:
+        kept.get("/readyz")
+        conversation = begun(killed, model_server)["conversation"]["id"]
+        gate = Gate()
+        model_server.reply("Long ", gate, "story.")
+        with connect(kept.ws_url, max_size=None) as socket:
+            socket.send(frame({"type": "response.create", "input": "tell", "conversation": conversation}))
+            told = read(socket, "response.output_text.delta")
+            killed.kill()
+            told += read(socket)
+        gate.open()
+        assert told[-1]["response"]["error"]["code"] == "server_restarted"
+        numbers = [event["sequence_number"] for event in told]
+        assert numbers == sorted(set(numbers))
+        model_server.reset()
+        model_server.reply("<execute>\nprint('new')\n</execute>")
+        model_server.reply("Done.")
+        answer = post(kept, input="go on", conversation=conversation).json()
+        assert (answer["status"], printed(answer)) == ("completed", "new\n")
+        assert [notice["code"] for notice in answer["codeact:notices"]] == ["kernel_replaced"]
+
+
+def test_a_question_to_a_suspended_server_is_answered_once(tmp_path: Path, model_server: ModelServer) -> None:
+    settings = {**scripted(model_server), "lease_s": 3.0}
+    with serving(tmp_path, secret=SECRET, **settings) as kept, serving(tmp_path, secret=SECRET, **settings) as paused:
+        kept.get("/readyz")
+        conversation = begun(paused, model_server)["conversation"]["id"]
+        suspended(paused, signal.SIGSTOP)
+        try:
+            model_server.reset()
+            model_server.reply("Here.")
+            answer = post(kept, input="anybody?", conversation=conversation).json()
+        finally:
+            suspended(paused, signal.SIGCONT)
+        assert answer["output"][-1]["content"][0]["text"] == "Here."
+        model_server.reply("Again.")
+        again = post(paused, input="and you?", conversation=conversation).json()
+        assert again["output"][-1]["content"][0]["text"] == "Again."
+        listed = kept.get(f"/v1/conversations/{conversation}/responses").json()["data"]
+        assert [each["response"]["id"] for each in listed][-2:] == [answer["id"], again["id"]]
+        assert len(listed) == 3
