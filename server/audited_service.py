@@ -19,8 +19,8 @@ from codeact.server.auth.audit_log import AuditLog, audited
 from codeact.server.auth.caller import Caller
 from codeact.server.peers.client import Peers
 from codeact.server.peers.passed_run import Answer, PassedRun
-from codeact.server.peers.questions import PassedQuestion, Unanswered, ask, passed_question
-from codeact.server.requests.create import CreateRequest, finished, new_run
+from codeact.server.peers.questions import PassedQuestion, Unanswered, ask, passed_question, received_request
+from codeact.server.requests.create import CreateRequest, new_run
 from codeact.server.requests.tools import check_tools
 from codeact.settings import Settings
 
@@ -90,7 +90,7 @@ class AuditedService:
 
     async def answer(self, question: PassedQuestion, *, caller: Caller) -> Run:
         """Begins the run of a question that another server has passed on. Raises the same errors as `create`."""
-        request = finished(question.body)
+        request = received_request(question)
         asked = replace(new_run(request, caller), stays=True)
         asked = replace(asked, answer_id=question.answer_id or asked.answer_id, is_unnamed=question.is_unnamed)
         history = history_of(request.input)

@@ -19,10 +19,11 @@ from codeact.errors import CodeActError, ConfigurationError, RateLimited
 from codeact.loopback import is_loopback
 from codeact.server.auth.audit_log import AuditLog
 from codeact.server.auth.caller import Caller
-from codeact.server.auth.current_caller import CALLER, current_request
+from codeact.server.auth.current_caller import current_request
 from codeact.server.auth.embed import Grant, check_use
 from codeact.server.auth.open_requests import OpenRequests
 from codeact.server.auth.origin_check import Forbidden
+from codeact.server.auth.scope_keys import CALLER
 from codeact.server.errors import Unauthorized, close_reason, error_response
 from codeact.settings import Settings
 from codeact.store import Credential, OwnerLimits, Store, open_store

@@ -6,8 +6,8 @@ from datetime import datetime
 from starlette.requests import HTTPConnection
 
 from codeact.owners import account_of
-from codeact.server.auth.current_caller import CALLER
 from codeact.server.auth.embed import Grant
+from codeact.server.auth.scope_keys import CALLER
 from codeact.store import OwnerLimits
 
 __all__ = ["Caller", "caller_of", "owner_of"]

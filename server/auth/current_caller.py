@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from codeact.server.auth.caller import Caller
 
-__all__ = ["CALLER", "PASSED_ON", "CurrentCaller", "begin_request", "current_request"]
-
-CALLER = "codeact.caller"
-"""The key of the `Caller` in a scope."""
-PASSED_ON = "codeact.passed_on"
-"""A key in the scope of a request that another server has passed on; see `codeact.server.peers.inbound`."""
+__all__ = ["CurrentCaller", "begin_request", "current_request"]
 
 
 @dataclass(slots=True)

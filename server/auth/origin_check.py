@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket
 from codeact.disclosure import read_by, to_strangers
 from codeact.errors import CodeActError
 from codeact.loopback import is_loopback
-from codeact.server.auth.current_caller import PASSED_ON
+from codeact.server.auth.scope_keys import PASSED_ON
 from codeact.server.errors import close_reason, error_response
 from codeact.settings import Settings
 

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Mapping
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from codeact.server.auth.current_caller import CALLER, PASSED_ON, begin_request, current_request
+from codeact.server.auth.current_caller import begin_request, current_request
+from codeact.server.auth.scope_keys import CALLER, PASSED_ON
 from codeact.server.base_url import set_base_url
-from codeact.server.errors import envelope, json_response
+from codeact.server.errors import error_response
 from codeact.server.peers.directory import Directory
 from codeact.server.peers.signing import HEADER, Claims, Verifier
 from codeact.server.peers.spool import BodyTooLarge, Spool
@@ -46,7 +47,7 @@ class FromPeers:
             try:
                 await body.fill(_body(receive), most_bytes=self._most_bytes)
             except BodyTooLarge as error:
-                await json_response(envelope(error), error.status)(scope, receive, send)
+                await error_response(scope, error)(scope, receive, send)
                 return
             if body.sha256 == claims.body_sha256:
                 scope[PASSED_ON] = claims

@@ -16,23 +16,30 @@ from codeact.server.auth.origin_check import Forbidden
 from codeact.server.peers.client import Peers, PeerUnreachable
 from codeact.server.peers.passed_run import ALIVE, ENDED, FRAME, RUN, Follow, Lines, PassedRun
 from codeact.server.peers.spool import Spool
-from codeact.server.requests.create import CreateBody, CreateRequest
+from codeact.server.requests.create import CreateBody, CreateRequest, finished
 
-__all__ = ["QUESTIONS", "PassedQuestion", "Unanswered", "ask", "passed_question", "stream"]
+__all__ = ["QUESTIONS", "PassedQuestion", "Unanswered", "ask", "passed_question", "received_request", "stream"]
 
 log = structlog.get_logger(__name__)
 
 QUESTIONS = "/internal/v1/questions"
 ALIVE_S = 1.0
 """How often a server says on a stream that it lives."""
+MADE_ANEW = {"messages", "compact_only"}
+"""The fields of a `CreateRequest` that follow from its body."""
 MOST_ERROR_BYTES = 100_000
 
 
 class PassedQuestion(msgspec.Struct, kw_only=True):
-    """A question on its way to another server. `follows`: the stream goes on with what follows its response."""
+    """A question on its way to another server.
+
+    `further` are the fields of `CreateRequest` that no client sends. `follows`: the stream goes on with what follows
+    the response.
+    """
 
     response_id: str
     body: CreateBody
+    further: dict[str, Any] = msgspec.field(default_factory=dict)
     answer_id: str | None = None
     is_unnamed: bool = False
     follows: bool = False
@@ -45,7 +52,17 @@ class Unanswered(Exception):
 def passed_question(request: CreateRequest, held: HeldElsewhere, **more: Any) -> PassedQuestion:
     """The request as it is passed on. `more` are further fields of `PassedQuestion`."""
     body = CreateBody(**{name: getattr(request, name) for name in CreateBody.__struct_fields__})
-    return PassedQuestion(response_id=held.response_id, body=body, **more)
+    own = set(CreateRequest.__struct_fields__) - set(CreateBody.__struct_fields__) - MADE_ANEW
+    further = {name: getattr(request, name) for name in own}
+    return PassedQuestion(response_id=held.response_id, body=body, further=further, **more)
+
+
+def received_request(question: PassedQuestion) -> CreateRequest:
+    """The request of a question that was passed on. Raises `InvalidRequest`."""
+    request = finished(question.body)
+    for name, value in question.further.items():
+        setattr(request, name, value)
+    return request
 
 
 async def ask(peers: Peers, process: str, question: PassedQuestion, *, caller: Caller, follow: Follow) -> PassedRun:

@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from codeact.server.auth.caller import caller_of
-from codeact.server.auth.current_caller import PASSED_ON
+from codeact.server.auth.scope_keys import PASSED_ON
 from codeact.server.peers.client import Peers, PeerUnreachable
 from codeact.server.peers.inbound import most_body_bytes
 from codeact.server.peers.spool import Spool

@@ -13,13 +13,13 @@ from starlette.routing import Route
 
 from codeact import events as e
 from codeact.errors import CodeActError, InvalidRequest, NotFound
-from codeact.runs.run import Run
 from codeact.runs.streams import read_events
 from codeact.runs.unread_events import UnreadEvents
 from codeact.server.auth.caller import caller_of
 from codeact.server.documents import document_response
 from codeact.server.errors import json_response, message_envelope, raised
 from codeact.server.openapi import operation
+from codeact.server.peers.passed_run import Answer
 from codeact.server.request_ids import request_id_of
 from codeact.server.requests.create import CreateRequest
 from codeact.server.requests.messages import (
@@ -136,7 +136,7 @@ def _check_version(request: Request) -> None:
 class _Answer:
     """One run as a message."""
 
-    def __init__(self, services: Services, body: MessagesBody, run: Run, request_id: str) -> None:
+    def __init__(self, services: Services, body: MessagesBody, run: Answer, request_id: str) -> None:
         self._services = services
         self._run = run
         self._request_id = request_id

@@ -14,14 +14,16 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_container_is_elsewhere_while_another_server_says_that_it_holds_it(store: Store, uri: str) -> None:
     mine = await store.files.touch("cntr_1", owner="ann", conversation_id="conv_1")
-    assert not mine.elsewhere
+    assert (mine.held_by, mine.is_held_here) == (None, True)
     async with Store.connect(uri) as other:
-        assert (await other.files.get("cntr_1", owner="ann")).elsewhere
+        assert (await other.files.get("cntr_1", owner="ann")).held_by == store.leases.holder
+        assert [each.id for each in await other.files.held("conv_1", owner="ann")] == ["cntr_1"]
         await store.files.hold([])
-        assert not (await other.files.get("cntr_1", owner="ann")).elsewhere
+        assert (await other.files.get("cntr_1", owner="ann")).held_by is None
+        assert await other.files.held("conv_1", owner="ann") == []
         await store.files.hold(["cntr_1"])
         [listed] = await other.files.containers(owner="ann", after=None, limit=10, order="desc")
-        assert listed.elsewhere
+        assert listed.held_by == store.leases.holder
 
 
 @pytest.mark.parametrize("how", ["silent for too long", "ended on this host"])
@@ -33,7 +35,7 @@ async def test_a_container_of_a_dead_server_is_nowhere(store: Store, how: str) -
     else:
         change = {"process": "elsewhere/boot.1/7/1/aa", "held_at": datetime.now(UTC) - timedelta(seconds=LEASE_S + 5)}
     await store._documents.containers.get_pymongo_collection().update_one({"_id": "cntr_1"}, {"$set": change})
-    assert not (await store.files.get("cntr_1", owner="ann")).elsewhere
+    assert (await store.files.get("cntr_1", owner="ann")).held_by is None
 
 
 async def test_of_versions_that_are_noted_at_once_one_is_there(store: Store) -> None:

@@ -148,6 +148,7 @@ async def test_every_document_that_is_written_carries_its_version(
     entry = AuditEntry(datetime.now(UTC), "bob", None, "a", "b", 200, "", id="6566f0c2a1b2c3d4e5f60719")
     await store.access.record([entry])
     await store.sealing.sealer()
+    await store.servers.announce("http://10.0.0.2:8000")
     for name, kind in SCHEMAS.items():
         old = {document["_id"] for document in stored[name]}
         new = [document for document in database[name].find() if document["_id"] not in old]
