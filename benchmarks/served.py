@@ -60,12 +60,12 @@ def _chunk(text: str, finish: str | None = None) -> str:
 
 @asynccontextmanager
 async def codeact_server(
-    sandbox: str, api_base: str, *, settings: Mapping[str, str] | None = None
+    sandbox: str, api_base: str, *, settings: Mapping[str, str] | None = None, log: Path | None = None
 ) -> AsyncIterator[tuple[str, psutil.Process, float]]:
     """Runs `codeact serve`; yields its address, its process, and when that was started (monotonic seconds).
 
-    `settings` replace or add `CODEACT_*` variables. Its working directory is its data directory, which also contains
-    its log, `server.log`.
+    `settings` replace or add `CODEACT_*` variables. Its working directory is its data directory. It appends to the file
+    `log`; without one, to `server.log` in its data directory.
     """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="codeact-bench-") as data_dir:
@@ -83,9 +83,9 @@ async def codeact_server(
         }
         command = Path(sys.executable).with_name("codeact")
         started = time.monotonic()
-        with (Path(data_dir) / "server.log").open("wb") as log:
+        with (log or Path(data_dir) / "server.log").open("ab") as output:
             child = await asyncio.create_subprocess_exec(
-                command, "serve", env=environment, cwd=data_dir, stdout=log, stderr=log
+                command, "serve", env=environment, cwd=data_dir, stdout=output, stderr=output
             )
         try:
             yield f"http://127.0.0.1:{port}", psutil.Process(child.pid), started

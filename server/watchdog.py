@@ -1,4 +1,4 @@
-"""Measures the event loop's lag from a thread, and dumps the stacks if the loop is stuck."""
+"""Measures the event loop's lag from a thread, logs why the loop was late, and dumps the stacks if it is stuck."""
 
 import asyncio
 import faulthandler
@@ -12,11 +12,17 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from codeact.server.loop_time import LoopTime
+
 __all__ = ["Watchdog"]
 
 log = structlog.get_logger(__name__)
 
 BEAT_S = 0.1
+LATE_S = 0.1
+REPORT_EVERY_S = 1.0
+"""A loop that is late by `LATE_S` is reported with its causes, at most once in this time."""
+REPORTED_FRAMES = 6
 STUCK_S = 5.0
 MOST_FRAMES = 50
 REMEMBERED_S = 15.0
@@ -39,6 +45,7 @@ class Watchdog:
         self._pending_s = 0.0
         self._lock = threading.Lock()
         self._looping = 0
+        self._reported_at = float("-inf")
         self._ends = threading.Event()
 
     @asynccontextmanager
@@ -46,13 +53,15 @@ class Watchdog:
         """Watches the running loop until exit."""
         loop = asyncio.get_running_loop()
         self._looping = threading.get_ident()
-        thread = threading.Thread(target=self._watch, args=(loop,), name="watchdog", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._ends.set()
-            thread.join(1)
+        loop_time = LoopTime()
+        thread = threading.Thread(target=self._watch, args=(loop, loop_time), name="watchdog", daemon=True)
+        with loop_time.measuring():
+            thread.start()
+            try:
+                yield
+            finally:
+                self._ends.set()
+                thread.join(1)
 
     @property
     def lag_s(self) -> float:
@@ -68,17 +77,31 @@ class Watchdog:
         """Whether the loop is stuck, or was within the last seconds."""
         return self.lag_s >= self.stuck_s
 
-    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _watch(self, loop: asyncio.AbstractEventLoop, loop_time: LoopTime) -> None:
         while not self._ends.wait(BEAT_S):
-            beaten = threading.Event()
+            beaten, before = threading.Event(), loop_time.spent()
             try:
                 loop.call_soon_threadsafe(beaten.set)
             except RuntimeError:
                 return  # The loop is closed.
-            self._await(beaten)
+            lag_s, stack = self._await(beaten)
+            now = time.monotonic()
+            if lag_s >= LATE_S and now >= self._reported_at + REPORT_EVERY_S:
+                self._reported_at = now
+                spent = loop_time.spent().since(before)
+                log.warning(
+                    "event loop was late",
+                    lag_ms=round(lag_s * 1000),
+                    computed_ms=round(spent.computed_s * 1000),
+                    queued_ms=round(spent.queued_s * 1000),
+                    other_threads_ms=round(spent.others_s * 1000),
+                    collected_ms=round(spent.collected_s * 1000),
+                    stack=stack,
+                )
 
-    def _await(self, beaten: threading.Event) -> None:
-        lag_s, dumped = 0.0, False
+    def _await(self, beaten: threading.Event) -> tuple[float, str]:
+        """Waits until the loop has run the callback. Returns its lag, and where it was after `BEAT_S`."""
+        lag_s, dumped, stack = 0.0, False, ""
         before = time.monotonic()
         while not self._ends.is_set():
             answered = beaten.wait(BEAT_S)
@@ -90,6 +113,7 @@ class Watchdog:
                     self._lags.append((now, lag_s))
             if answered:
                 break
+            stack = stack or self._stack()
             if lag_s >= self.stuck_s and not dumped:
                 dumped = True
                 log.error("event loop stuck; the stacks of all threads follow", lag_s=round(lag_s, 1))
@@ -97,6 +121,15 @@ class Watchdog:
                 self.stalls += 1
         if dumped:
             log.error("event loop runs again", lag_s=round(lag_s, 1))
+        return lag_s, stack
+
+    def _stack(self) -> str:
+        """Returns the innermost functions that the loop's thread is in, without those of an import, in one line."""
+        stack = traceback.StackSummary.extract(
+            traceback.walk_stack(sys._current_frames().get(self._looping)), lookup_lines=False
+        )
+        frames = [each for each in stack if not each.filename.startswith("<frozen importlib")][:REPORTED_FRAMES]
+        return " < ".join(f"{each.filename.rpartition('/')[2]}:{each.lineno} {each.name}" for each in frames)
 
     def _dump(self) -> None:
         """Writes the stack of the loop's thread, then those of the first hundred threads."""

@@ -1,12 +1,16 @@
 """The watchdog: a stuck loop is noticed while it is stuck, reported once, and remembered for the next probe."""
 
+import gc
 import threading
 import time
 
 import anyio
 import httpx
 import pytest
+from anyio import to_thread
+from structlog.testing import capture_logs
 
+from codeact.server.loop_time import LoopTime
 from codeact.server.watchdog import Watchdog
 from tests.server.conftest import Running
 
@@ -40,6 +44,41 @@ async def test_a_stuck_loop_is_noticed_while_it_is_stuck_and_its_stacks_are_dump
         assert watchdog.stalls == 1
         assert 0.3 <= watchdog.lag_s < 6
     assert "test_a_stuck_loop_is_noticed" in capfd.readouterr().err
+
+
+async def test_a_late_loop_is_reported_with_its_causes() -> None:
+    with capture_logs() as logs:
+        async with Watchdog().watching():
+            with anyio.fail_after(30):
+                while not logs:
+                    compute(0.4)
+                    await anyio.sleep(0.15)
+    report = logs[0]
+    assert report["event"] == "event loop was late"
+    assert report["lag_ms"] >= 100
+    assert report["computed_ms"] >= 50
+    assert "test_a_late_loop_is_reported" in report["stack"]
+
+
+async def test_garbage_collections_and_other_threads_count_apart() -> None:
+    loop_time = LoopTime()
+    with loop_time.measuring():
+        before = loop_time.spent()
+        cycles = [[] for _ in range(300_000)]
+        for cycle in cycles:
+            cycle.append(cycle)
+        del cycle, cycles
+        gc.collect()
+        await to_thread.run_sync(compute, 0.2)
+        spent = loop_time.spent().since(before)
+    assert spent.collected_s > 0
+    assert spent.others_s >= 0.15
+
+
+def compute(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
 
 
 async def test_what_is_long_ago_is_forgotten() -> None:

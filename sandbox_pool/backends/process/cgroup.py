@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox_pool.backends.shared.priority import CPU_SHARES, CPU_WEIGHT
 from sandbox_pool.spec import Limits
 
 __all__ = ["Cgroup", "Cgroups"]
@@ -139,6 +140,8 @@ def _settings(controller: str, limits: Limits) -> Iterator[tuple[str, str]]:
         yield "cpu.cfs_period_us", str(PERIOD_US)
         yield "cpu.cfs_quota_us", quota_us
         yield "cpu.max", f"{quota_us} {PERIOD_US}"
+        yield "cpu.shares", str(CPU_SHARES)
+        yield "cpu.weight", str(CPU_WEIGHT)
 
 
 def _own_directories(process: Path) -> dict[str, Path]:

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sandbox_pool.backends.shared.priority import CPU_WEIGHT
 from sandbox_pool.spec import Limits
 
 __all__ = ["Scope", "Scopes"]
@@ -85,6 +86,7 @@ def _properties(limits: Limits) -> tuple[str, ...]:
         "MemorySwapMax=0",
         f"TasksMax={limits.pids}",
         f"CPUQuota={limits.cpus * 100:.0f}%",
+        f"CPUWeight={CPU_WEIGHT}",
     )
 
 

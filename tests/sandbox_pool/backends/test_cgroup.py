@@ -23,12 +23,14 @@ SETTINGS = {
         "pids.max": "77",
         "cpu.cfs_period_us": "100000",
         "cpu.cfs_quota_us": "50000",
+        "cpu.shares": "256",
     },
     "version 2": {
         "memory.max": "314572800",
         "memory.swap.max": "0",
         "pids.max": "77",
         "cpu.max": "50000 100000",
+        "cpu.weight": "25",
     },
 }
 
