@@ -10,8 +10,9 @@ import anyio
 from codeact import events as e
 from codeact.agent.problems import Problem, malformed
 from codeact.agent.repetition import Repetition
-from codeact.agent.reply_text import as_prose, encodable
+from codeact.agent.reply_text import as_prose, encodable, in_pieces
 from codeact.agent.response_builder import ResponseBuilder
+from codeact.concurrency.slices import Slices
 from codeact.dialect import Dialect, Reader
 from codeact.dialect.calls import CallsReader
 from codeact.dialect.history import arguments_of, rendered
@@ -134,13 +135,12 @@ class Reply:
             case TextDelta():
                 text = encodable(event.text)
                 self._note(text, reasoning=False)
-                self._contents.append(text)
-                await self._take(self._reader.feed(event if text is event.text else TextDelta(text)))
+                await self._read_pieces(event if text is event.text else TextDelta(text))
             case ToolCallDelta():
                 self._note(event.arguments, reasoning=False)
-                await self._take(self._reader.feed(event))
+                await self._read_pieces(event)
             case ToolCall():
-                await self._take(self._reader.feed(event))
+                await self._read_pieces(event)
             case ReasoningDelta():
                 self._reasoned = True
                 self._note(text := encodable(event.text), reasoning=True)
@@ -149,6 +149,20 @@ class Reply:
                 await self._builder.reasoning_kept(fields, self._model.name)
             case _:
                 self._take_end(event)
+
+    async def _read_pieces(self, event: TextDelta | ToolCallDelta | ToolCall) -> None:
+        """Passes an event to the reader; one with a long text in pieces, between which other tasks run."""
+        pieces = in_pieces(event)
+        slices = Slices() if len(pieces) > 1 else None
+        for piece in pieces:
+            if isinstance(piece, TextDelta):
+                if self._reader.done and self._contents:
+                    self._after.append(piece.text)  # `_read_on` may need it.
+                    continue
+                self._contents.append(piece.text)
+            await self._take(self._reader.feed(piece))
+            if slices is not None:
+                await slices.pause()
 
     def _thinks(self) -> bool:
         return not self._reasoned and swallows_think(self._model)
@@ -286,7 +300,7 @@ class Reply:
         self._reads_on = False
         if self._reasoned or is_learnt(self._model) or not self._reader.has_text or self._reader.thought_ended:
             return
-        after, until = self._reader.rest, anyio.current_time() + LISTEN_S
+        after, until = self._reader.rest + "".join(self._after), anyio.current_time() + LISTEN_S
         try:
             while (end := THINKING[0].search(after)) is None:
                 self.second_block = any(mark in after for mark in _BLOCKS)

@@ -98,7 +98,7 @@ class CallsReader:
         self._calls: dict[int, _Call | None] = {}  # By index; None: a call of an unknown tool.
         self._unknown: dict[int, list[str]] = {}
         self._current: int | None = None
-        self._later: dict[int, list[str]] = {}
+        self._later: dict[int, list[Segment]] = {}
         self._has_acted = False
 
     @property
@@ -144,7 +144,7 @@ class CallsReader:
             self._current = index
         if index == self._current:
             return self._noted(call.feed(event.arguments))
-        self._later.setdefault(index, []).append(event.arguments)
+        self._later.setdefault(index, []).extend(call.feed(event.arguments))
         return []
 
     def finish(self, *, stopped: bool) -> list[Segment]:
@@ -153,9 +153,9 @@ class CallsReader:
             current = self._calls[self._current]
             assert current is not None
             segments += self._noted(current.finish())
-        for index, pieces in self._later.items():
+        for index, later in self._later.items():
             if (call := self._calls[index]) is not None:
-                segments += self._noted([*call.feed("".join(pieces)), *call.finish()])
+                segments += self._noted([*later, *call.finish()])
         if not self._has_acted and self._unknown:
             segments.append(Unreadable("".join(next(iter(self._unknown.values())))[:RAW_CHARS]))
         return segments

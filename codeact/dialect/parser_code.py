@@ -94,10 +94,10 @@ def _in_literal(reading: Reading, token: re.Match[str]) -> bool | None:
         if end_of(SPACE, buffer, end) < len(buffer):
             return True
     else:
-        window = buffer[: end + AHEAD]
-        stop = window[end_of(_REST_OF_LITERAL[quote], window, end) :][:1]
+        window = buffer[end : end + AHEAD]
+        stop = window[end_of(_REST_OF_LITERAL[quote], window, 0) :][:1]
         if stop == quote:
             return True
-        if stop == "\n" or len(window) == end + AHEAD:
+        if stop == "\n" or len(window) == AHEAD:
             return False
     return False if reading.final else None

@@ -70,6 +70,8 @@ class Reading:
         self.pending_chars = 0
         self.strings = Strings()
         self.fenced_inside = False  # Whether the code contains fences; then a fence does not close it.
+        self._tails: dict[re.Pattern[str], re.Match[str] | None] = {}
+        self._tails_of = ""
         self.code_end = ""  # The last characters of code: a fence may be cut into two pieces.
         self.has_code = False  # The block of code has ended; what follows is text.
 
@@ -115,9 +117,7 @@ class Reading:
                 self.at = len(buffer)
             return None
         tokens, tail = patterns
-        unfinished = None
-        if not self.final or kind is CodeText:
-            unfinished = tail.search(buffer, max(at, buffer.rfind("\n") + 1, len(buffer) - HELD))
+        unfinished = self._unfinished(tail) if not self.final or kind is CodeText else None
         end = unfinished.start() if unfinished else len(buffer)
         token = tokens.search(buffer, at, end)
         stop = token.start() if token else end
@@ -125,6 +125,20 @@ class Reading:
             self.put(kind, buffer[at:stop])
             self.at = stop
         return token
+
+    def _unfinished(self, tail: re.Pattern[str]) -> re.Match[str] | None:
+        """Finds where a token begins that the end of the text cuts off.
+
+        The search takes up to a millisecond, so its result holds for all tokens before that place.
+        """
+        if self._tails_of is not self.buffer:
+            self._tails_of = self.buffer
+            self._tails.clear()
+        match = self._tails.get(tail)
+        if tail not in self._tails or (match is not None and match.start() < self.at):
+            start = max(self.at, self.buffer.rfind("\n") + 1, len(self.buffer) - HELD)
+            match = self._tails[tail] = tail.search(self.buffer, start)
+        return match
 
     def take(self, kind: Written, token: re.Match[str]) -> None:
         """Adds a token as plain text."""

@@ -1,5 +1,6 @@
 """Odd replies of a model, without a sandbox: their code is given back to the model and not run."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,10 +16,11 @@ from codeact import events as e
 from codeact.agent.options import AgentOptions
 from codeact.agent.response_builder import ResponseBuilder
 from codeact.agent.turn import Completions
-from codeact.model import Finish, ReasoningDelta, TextDelta, ToolCall
+from codeact.model import Finish, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta
 from codeact.models.scripted import ScriptedModel, Step, Turn
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool.outputs import ExecutionResult
+from tests.loop_steps import measured_steps
 from tests.server.conftest import in_thread
 
 pytestmark = pytest.mark.anyio
@@ -91,6 +93,31 @@ async def test_a_reply_with_nothing_to_show_gets_one_more_try_and_ends_by_name(t
         with pytest.raises(errors.ModelSaidNothing):
             await answer.completions.think(last=False)
         assert len(answer.model.calls) == 2
+
+
+LINES = "\n```" * 100_000
+LONG = {
+    "code with fences": (TextDelta(f"<execute>\n'''{LINES}\n'''\n</execute>"), f"'''{LINES}\n'''"),
+    "code in a call": (ToolCallDelta(0, json.dumps({"code": f"1{LINES}"}), "python", "call_1"), f"1{LINES}"),
+    "prose": (TextDelta("".join(f"`<execute>` {n}" for n in range(30_000))), None),
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+async def test_a_reply_that_comes_in_one_long_piece_is_read_in_short_steps(kind: str) -> None:
+    delta, code = LONG[kind]
+    options = AgentOptions(dialect="tool_call") if isinstance(delta, ToolCallDelta) else AgentOptions()
+    async with answering([delta, STOP], options=options) as answer:
+        with measured_steps() as steps:
+            assert await answer.completions.think(last=False) == code
+        assert 0 < steps.longest_s < 0.05
+
+
+async def test_a_thought_whose_end_follows_code_in_the_same_long_piece_is_found() -> None:
+    text = f"I try.\n{CODE}\n{'And so on. ' * 300}</think>The answer is 42."
+    async with answering([TextDelta(text), STOP], name="unknown-model") as answer:
+        assert await answer.completions.think(last=False) is None
+        assert answer.response.output_text == "The answer is 42."
 
 
 async def test_a_call_of_python_that_nobody_offered_is_code() -> None:
