@@ -172,6 +172,9 @@ class Settings(BaseSettings):
     deleted_retention_days: float = Field(
         default=30.0, ge=0, description="How long a deleted conversation can be restored."
     )
+    webhooks: Path | None = Field(
+        default=None, description="A JSON file that names the URLs that are told when a response has ended."
+    )
     drain_s: float = Field(default=20.0, ge=0)
     lease_s: float = Field(
         default=6.0, ge=1, description="How long a server may be silent before other servers end its answers."
@@ -234,6 +237,7 @@ class Settings(BaseSettings):
         "peer_secret",
         "public_url",
         "mcp_config",
+        "webhooks",
         mode="before",
     )
     @classmethod

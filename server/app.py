@@ -54,6 +54,8 @@ from codeact.server.services import Services
 from codeact.server.traced_requests import TracedRequests
 from codeact.server.transports.websocket import responses_socket
 from codeact.server.watchdog import Watchdog
+from codeact.server.webhooks.delivery import deliver_webhooks
+from codeact.server.webhooks.endpoints import read_webhooks
 from codeact.settings import Settings
 from codeact.tools.mcp import McpServers, read_config
 from codeact.workspaces.containers import Containers
@@ -78,6 +80,7 @@ def create_app(
     affect the others.
     """
 
+    webhooks = read_webhooks(settings.webhooks) if settings.webhooks is not None else ()
     mcp = read_config(settings.mcp_config) if settings.mcp_config is not None else {}
     supervisor = supervisor or Supervisor()
     directory = directory_of(settings)
@@ -123,6 +126,8 @@ def create_app(
                 beat = directory.beat if directory is not None else None
                 keep = partial(keep_leases, runs, workspaces, store.get, lease_s=settings.lease_s, beat=beat)
                 start_keeping("leases", keep)
+                if webhooks:
+                    start_keeping("webhooks", partial(deliver_webhooks, webhooks, store.get, audit), essential=False)
                 containers_ = Containers(store, workspaces)
                 disk = DiskFloor(settings.data_dir, floor_mb=settings.min_free_disk_mb)
                 made_with = RunComponents(

@@ -34,6 +34,7 @@ def components(
     @asynccontextmanager
     async def database(component: Component[Store]) -> AsyncIterator[Started[Store]]:
         async with open_store(settings, supervisor) as store:
+            store.has_webhooks = settings.webhooks is not None
             await recover_orphans(store, events_ttl_s=settings.events_ttl_s)
             async with supervisor.tasks() as start:
                 retention = timedelta(days=settings.deleted_retention_days)

@@ -16,6 +16,8 @@ __all__ = [
     "ContainerFile",
     "Conversation",
     "Credential",
+    "Delivery",
+    "EndedResponse",
     "Feedback",
     "OwnerLimits",
     "Share",
@@ -191,3 +193,27 @@ class AuditEntry:
     address: str
     id: str = field(default_factory=new_object_id, compare=False)
     times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EndedResponse:
+    """A response that has ended at `ended_at`, for webhooks. `status` is that of the response."""
+
+    response_id: str
+    owner: str
+    status: str
+    background: bool
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event for one endpoint of a webhook. `id` is the event's, the same for every attempt."""
+
+    id: str
+    endpoint: str
+    event: str
+    response_id: str
+    owner: str
+    ended_at: datetime
+    attempts: int

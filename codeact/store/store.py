@@ -24,6 +24,7 @@ from codeact.store.records import Blob, Conversation, StoredResponse
 from codeact.store.repositories.access import Access
 from codeact.store.repositories.bin import Bin
 from codeact.store.repositories.blob_parts import BLOB_PART_BYTES, BlobParts
+from codeact.store.repositories.deliveries import Deliveries
 from codeact.store.repositories.events import Events
 from codeact.store.repositories.excerpts import Excerpts
 from codeact.store.repositories.failure_stats import FailureStats
@@ -85,6 +86,8 @@ class Store:
         self.purging = Purging(documents, operations)
         self.conversation_items = ConversationItems(documents, operations)
         self.files = ContainerFiles(documents, operations, holder=self.leases.holder, lease_s=lease_s)
+        self.deliveries = Deliveries(documents, operations)
+        self.has_webhooks = False
         self.sealing = Sealing(documents, operations)
         self.sharing = Sharing(documents, operations)
         self.servers = Servers(documents, operations, holder=self.leases.holder)
@@ -187,6 +190,8 @@ class Store:
         await self._change_owned(owned, {"$set": {"end": end["response"]}})
         if response.conversation is not None:
             await self._end_in_conversation(response, response.conversation.id)
+        if self.has_webhooks:
+            await self.deliveries.mark(response.id)
         await self._change_owned(owned, {"$set": end, "$unset": {"end": ""}})
 
     @operation

@@ -79,6 +79,10 @@ class AuditLog:
         """Queues one entry with the address of this task's caller. Never waits and never fails."""
         self._queue.put(_entry(caller.owner, caller.credential_id, action, subject, status))
 
+    def record_for(self, owner: str, action: str, subject: str, *, status: int) -> None:
+        """Queues one entry about what the server itself does for an owner. Never waits and never fails."""
+        self._queue.put(_entry(owner, None, action, subject, status))
+
     def count(
         self, action: str, subject: str, *, status: int, owner: str = "", credential_id: str | None = None
     ) -> None:

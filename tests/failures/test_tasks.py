@@ -44,6 +44,7 @@ ESSENTIAL = {
 
 DEGRADED = {
     "upkeep of the history",
+    "webhooks",
     "MCP server test",
     "pool leftovers",
     "pool shrinking",
@@ -66,8 +67,16 @@ def server(supervisor: Breakable, tmp_path_factory: pytest.TempPathFactory) -> I
     directory = tmp_path_factory.mktemp("failures")
     config = directory / "mcp.json"
     config.write_text(json.dumps({"mcpServers": {"test": {"command": sys.executable, "args": [str(MCP_SERVER)]}}}))
+    webhooks = directory / "webhooks.json"
+    webhooks.write_text(json.dumps({"webhooks": [{"url": "https://shop.example", "secret": f"whsec_{'A' * 24}"}]}))
     settings = Settings.load(
-        model="demo", sandbox="process", data_dir=directory / "data", pool_min=1, pool_max=4, mcp_config=config
+        model="demo",
+        sandbox="process",
+        data_dir=directory / "data",
+        pool_min=1,
+        pool_max=4,
+        mcp_config=config,
+        webhooks=webhooks,
     )
 
     async def announce(state: Services) -> None:
@@ -138,6 +147,7 @@ TASKS_OF_THEIR_OWN = {
     "server/transports/lanes.py": "work of one socket, which never raises and ends with it",
     "codeact/runs/ownership.py": "recovers one dead response each; never raises",
     "codeact/runs/manager.py": "one task for each run, which never raises (test_runs)",
+    "server/webhooks/delivery.py": "one attempt each, which never raises",
     "server/watchdog.py": "a thread, so that it sees a loop that is stuck",
     "server/transports/websocket.py": "tasks of one socket, which end with it",
 }

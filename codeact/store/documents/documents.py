@@ -19,6 +19,7 @@ from codeact.store.documents.access import (
     UsageDocument,
 )
 from codeact.store.documents.conversations import ConversationDocument
+from codeact.store.documents.deliveries import DeliveryDocument
 from codeact.store.documents.files import BlobDocument, ContainerDocument, FileDocument
 from codeact.store.documents.responses import EventBatchDocument, ItemDocument, ResponseDocument, TreeLink
 from codeact.store.documents.servers import ServerDocument
@@ -53,6 +54,7 @@ class Documents:
         self.stored: type[StoredDocument] = type("Stored", (StoredDocument,), {})
         self.secrets: type[SecretDocument] = type("Secrets", (SecretDocument,), {})
         self.servers: type[ServerDocument] = type("Servers", (ServerDocument,), {})
+        self.deliveries: type[DeliveryDocument] = type("Deliveries", (DeliveryDocument,), {})
         self.audit: type[AuditDocument] = type("Audit", (AuditDocument,), {})
 
     async def insert(self, document: Document) -> bool:

@@ -46,7 +46,8 @@ class ResponseDocument(VersionedDocument):
     of this response: empty if no code ran, None if unknown. `process` names the server that runs the response; it is
     removed when the response has ended. `beat` grows while that server lives; `cancel` and `steers` are requests from
     other processes. `epoch` grows with each take-over by another server; items from epochs before `adopted` are ignored
-    (`run_writes`). `end` is the decided end, while the rest of it is being stored.
+    (`run_writes`). `end` is the decided end, while the rest of it is being stored. `webhook` says that webhooks are to
+    be told of the end (`waiting`), or that their deliveries exist (`made`).
     """
 
     SCHEMA: ClassVar[Schema] = RESPONSE
@@ -60,6 +61,7 @@ class ResponseDocument(VersionedDocument):
     epoch: int = 0
     adopted: int = 0
     end: dict[str, Any] | None = None
+    webhook: dict[str, Any] | None = None
     cancel: bool = False
     steers: list[dict[str, Any]] = Field(default_factory=list)
     input: list[dict[str, Any]]
@@ -87,6 +89,11 @@ class ResponseDocument(VersionedDocument):
                 [("process", ASCENDING), ("_id", ASCENDING)],
                 name="unfinished",
                 partialFilterExpression={"process": {"$exists": True}},
+            ),
+            IndexModel(
+                [("webhook.state", ASCENDING), ("_id", ASCENDING)],
+                name="webhooks",
+                partialFilterExpression={"webhook.state": "waiting"},
             ),
             IndexModel([(path, ASCENDING) for path in COUNTED], name="statistics"),
         ]

@@ -22,6 +22,7 @@ __all__ = [
     "CONTAINER",
     "CONVERSATION",
     "CREDENTIAL",
+    "DELIVERY",
     "EVENTS",
     "FEEDBACK",
     "FIELD",
@@ -98,6 +99,7 @@ BLOB = Schema("blob")
 CONTAINER = Schema("container")
 CONVERSATION = Schema("conversation", (name_blobs_by_hash,))
 CREDENTIAL = Schema("credential")
+DELIVERY = Schema("delivery of a webhook")
 EVENTS = Schema("batch of events", (name_blobs_by_hash,))
 FEEDBACK = Schema("feedback")
 FILE = Schema("file")
