@@ -48,6 +48,7 @@ from codeact.server.routes import (
     page,
     responses,
     sharing,
+    uploads,
 )
 from codeact.server.routes.peers import INTERNAL
 from codeact.server.services import Services
@@ -175,6 +176,7 @@ def create_app(
             *responses.routes,
             *containers.routes,
             *files.routes,
+            *uploads.routes,
             *sharing.routes,
             *exports.routes,
             *chat.routes,

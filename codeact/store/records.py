@@ -20,6 +20,7 @@ __all__ = [
     "EndedResponse",
     "Feedback",
     "OwnerLimits",
+    "PendingUpload",
     "Share",
     "StoredResponse",
     "UploadedFile",
@@ -98,6 +99,19 @@ class UploadedFile:
     created_at: float
     expires_at: float | None
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class PendingUpload:
+    """A file that a client uploads in parts. Times are Unix seconds; `status`: `pending`, `completed`, `cancelled`."""
+
+    id: str
+    filename: str
+    size_bytes: int
+    purpose: str
+    status: str
+    created_at: float
+    expires_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from codeact.store.repositories.statistics import Statistics
 from codeact.store.repositories.stored_bytes import StoredBytes
 from codeact.store.repositories.threads import Attachment, Threads
 from codeact.store.repositories.turns import BATCH, Turns
+from codeact.store.repositories.upload_parts import UploadParts
 from codeact.store.repositories.uploads import Uploads
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Store:
         self.stored = StoredBytes(documents, operations)
         self.blob_parts = BlobParts(documents, operations, self.stored)
         self.uploads = Uploads(documents, operations, self.blob_parts)
+        self.upload_parts = UploadParts(documents, operations, self.blob_parts, self.uploads)
         self.events = Events(documents, operations)
         self.leases = Leases(documents, operations)
         self.run_writes = RunWrites(documents, operations, holder=self.leases.holder)

@@ -30,9 +30,9 @@ async def uploaded_file(request: Request, limit: int) -> AsyncIterator[UploadFil
 
 @asynccontextmanager
 async def uploaded_form(
-    request: Request, limit: int, *, fields: Collection[str] = ()
+    request: Request, limit: int, *, fields: Collection[str] = (), field: str = "file"
 ) -> AsyncIterator[tuple[UploadFile, dict[str, str]]]:
-    """Yields the field `file` of a form (RFC 7578), and the values of those `fields` that it has.
+    """Yields the file in `field` of a form (RFC 7578), and the values of those `fields` that it has.
 
     Raises `InvalidRequest`, and `UploadTooLarge` without reading all of it.
     """
@@ -42,32 +42,32 @@ async def uploaded_form(
         async for chunk in body_of(request):
             size += len(chunk)
             if size > limit + FRAME_BYTES:
-                raise UploadTooLarge(f"The file is over {limit:,} bytes.", param="file")
+                raise UploadTooLarge(f"The file is over {limit:,} bytes.", param=field)
             yield chunk
 
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise UnsupportedMediaType("Send the file as multipart/form-data, in the field 'file'.", param="file")
+        raise UnsupportedMediaType(f"Send the file as multipart/form-data, in the field '{field}'.", param=field)
     parser = MultiPartParser(request.headers, bounded(), max_files=1, max_fields=10)
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError) as error:
         reason = error.message if isinstance(error, MultiPartException) else "it names no boundary"
-        raise InvalidRequest(f"This is not a form with a file: {reason}.", param="file") from None
+        raise InvalidRequest(f"This is not a form with a file: {reason}.", param=field) from None
     try:
         values: dict[str, str] = {}
         for name, value in form.multi_items():
-            if name == "file":
+            if name == field:
                 continue
             if name not in fields:
                 raise InvalidRequest(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
             if not isinstance(value, str) or name in values:
                 raise InvalidRequest(f"The field '{name}' must be one text.", param=name)
             values[name] = value
-        file = form.get("file")
+        file = form.get(field)
         if not isinstance(file, UploadFile) or not file.filename:
-            raise InvalidRequest("The form has no file in the field 'file'.", param="file")
+            raise InvalidRequest(f"The form has no file in the field '{field}'.", param=field)
         if file.size is not None and file.size > limit:
-            raise UploadTooLarge(f"The file is over {limit:,} bytes.", param="file")
+            raise UploadTooLarge(f"The file is over {limit:,} bytes.", param=field)
         yield file, values
     finally:
         await form.close()

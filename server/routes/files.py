@@ -25,7 +25,7 @@ from codeact.server.requests.uploads import uploaded_form
 from codeact.server.services import Services
 from codeact.store import UploadedFile
 
-__all__ = ["routes"]
+__all__ = ["UPLOAD_TIMEOUT_S", "ExpiresAfter", "FileObject", "Purpose", "UploadTooSlow", "routes", "shape_of_file"]
 
 Purpose = Literal["assistants", "user_data", "vision"]
 """The standard's other purposes are for batches, fine-tuning and evals, which this server does not have."""
@@ -40,14 +40,14 @@ class UploadTooSlow(InvalidRequest):
     status = 408
 
 
-class _ExpiresAfter(msgspec.Struct, forbid_unknown_fields=True):
+class ExpiresAfter(msgspec.Struct, forbid_unknown_fields=True):
     anchor: Literal["created_at"]
     seconds: Annotated[int, Meta(ge=SHORTEST_S, le=LONGEST_S)]
 
 
 class _Upload(msgspec.Struct):
     purpose: Purpose
-    expires_after: _ExpiresAfter | None = None
+    expires_after: ExpiresAfter | None = None
 
 
 class _List(msgspec.Struct, kw_only=True):
@@ -98,7 +98,7 @@ async def create(request: Request) -> Response:
                 )
         except TimeoutError:
             raise UploadTooSlow(f"The upload took longer than {UPLOAD_TIMEOUT_S:g} s.", param="file") from None
-    return json_response(_shape(added))
+    return json_response(shape_of_file(added))
 
 
 @operation(dict[str, Any], query=_List)
@@ -110,14 +110,14 @@ async def list_(request: Request) -> Response:
     found = await store.uploads.page(
         owner=owner, after=query.after, limit=query.limit + 1, order=query.order, purpose=query.purpose
     )
-    page = [_shape(file) for file in found[: query.limit]]
+    page = [shape_of_file(file) for file in found[: query.limit]]
     return json_response(listed(page, has_more=len(found) > query.limit))
 
 
 @operation(FileObject)
 async def retrieve(request: Request) -> Response:
     """`GET /v1/files/{id}`."""
-    return json_response(_shape(await _file(request)))
+    return json_response(shape_of_file(await _file(request)))
 
 
 @operation(files=("application/octet-stream",))
@@ -153,7 +153,7 @@ def _nested(fields: Mapping[str, str]) -> dict[str, Any]:
     return values | ({"expires_after": after} if after else {})
 
 
-def _shape(file: UploadedFile) -> FileObject:
+def shape_of_file(file: UploadedFile) -> FileObject:
     expires_at = int(file.expires_at) if file.expires_at is not None else None
     return FileObject(file.id, file.size_bytes, int(file.created_at), expires_at, file.filename, file.purpose)
 

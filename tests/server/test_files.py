@@ -69,6 +69,36 @@ def test_a_file_is_uploaded_listed_read_and_deleted(keyed: Running) -> None:
         ai.files.delete(second.id)
 
 
+def test_a_file_goes_up_in_parts(keyed: Running) -> None:
+    content = bytes(range(256)) * 20_000
+    with official(keyed) as ai, client(keyed, "files-a") as http, client(keyed, "files-b") as other:
+        made = ai.uploads.upload_file_chunked(
+            file=content, filename="data.bin", bytes=len(content), mime_type="text/plain", purpose="user_data"
+        )
+        assert (made.status, made.bytes) == ("completed", len(content))
+        assert made.file is not None
+        assert ai.files.content(made.file.id).read() == content
+        again = ai.uploads.complete(made.id, part_ids=["lost answer"])
+        assert again.file is not None
+        assert again.file.id == made.file.id
+        begun = ai.uploads.create(filename="b.txt", bytes=3, mime_type="text/plain", purpose="user_data")
+        parts = [ai.uploads.parts.create(begun.id, data=data).id for data in (b"ab", b"c", b"cd")]
+        path = f"/v1/uploads/{begun.id}"
+        assert other.post(f"{path}/parts", files={"data": b"x"}).status_code == 404
+        assert other.post(f"{path}/complete", json={"part_ids": parts[:2]}).status_code == 404
+        assert http.post(f"{path}/parts", files={"data": b"four"}).json()["error"]["code"] == "file_too_large"
+        for wrong in ([parts[0], parts[2]], ["part_1"]):
+            assert http.post(f"{path}/complete", json={"part_ids": wrong}).json()["error"]["param"] == "part_ids"
+        assert http.post(f"{path}/complete", json={"part_ids": parts[:2], "md5": "0" * 32}).status_code == 400
+        assert ai.uploads.cancel(begun.id).status == "cancelled"
+        assert http.post(f"{path}/complete", json={"part_ids": parts[:2]}).status_code == 400
+        too_large = http.post(
+            "/v1/uploads",
+            json={"filename": "a", "bytes": 10_000_001, "mime_type": "text/plain", "purpose": "user_data"},
+        )
+        assert too_large.status_code == 413
+
+
 def test_a_question_names_uploaded_files_and_its_code_finds_them(keyed: Running, model_server: ModelServer) -> None:
     model_server.reset()
     model_server.reply("<execute>\nprint(open('a.txt').read(), len(open('b.png', 'rb').read()))\n</execute>")

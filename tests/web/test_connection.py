@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import WebSocketRoute, expect
+from playwright.sync_api import Route, WebSocketRoute, expect
 
 from tests.model_server import Gate, ModelServer
 from tests.server.conftest import Running
@@ -294,3 +294,26 @@ def test_after_a_killed_server_the_page_goes_on_with_what_was_acknowledged(
         answer = chat.ended(chat.ask("What is 6 * 7?"))
         expect(answer.locator(".prose").last).to_contain_text("42")
         expect(answer.locator(".notice")).to_contain_text("New kernel")
+
+
+def test_a_large_file_goes_on_where_the_line_broke(
+    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat], tmp_path: Path
+) -> None:
+    script(execute("print(len(open('large.bin', 'rb').read()))"), "Read.")
+    large = tmp_path / "large.bin"
+    large.write_bytes(bytes(9_900_000))
+    chat = visit(scripted.url, expected=("ERR_CONNECTION_RESET",))
+    parts: list[str] = []
+
+    def second_breaks(route: Route) -> None:
+        parts.append(route.request.url)
+        if len(parts) == 2:
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    chat.page.route("**/v1/uploads/*/parts", second_breaks)
+    chat.page.locator("input[type=file]").set_input_files(large)
+    answer = chat.ended(chat.ask("how long is it?"))
+    expect(answer.locator(".stdout")).to_have_text("9900000\n")
+    assert len(parts) == 4, "three parts, one of them twice"

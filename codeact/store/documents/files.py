@@ -1,13 +1,13 @@
 """The documents of containers, their files, and the blobs that hold file contents."""
 
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from codeact.store.documents.schema import BLOB, CONTAINER, FILE, Schema
 from codeact.store.documents.versioned import VersionedDocument
-from codeact.store.records import Container, ContainerFile, UploadedFile
+from codeact.store.records import Container, ContainerFile, PendingUpload, UploadedFile
 
 __all__ = ["BlobDocument", "ContainerDocument", "FileDocument"]
 
@@ -54,7 +54,8 @@ class FileDocument(VersionedDocument):
     """One version of a file. `current` becomes False when the file is changed or removed; the content is retained.
 
     An uploaded file that belongs to no container (`/v1/files`) has an empty `container_id` and `conversation_id`, a
-    `purpose`, and perhaps a time `expires_at` from which it no longer exists.
+    `purpose`, and perhaps a time `expires_at` from which it no longer exists. `pending` has what is known of an
+    upload in parts (`upload_parts.py`).
     """
 
     SCHEMA: ClassVar[Schema] = FILE
@@ -70,6 +71,7 @@ class FileDocument(VersionedDocument):
     sha256: str | None
     current: bool = True
     purpose: str | None = None
+    pending: dict[str, Any] | None = None
     expires_at: datetime | None = None
 
     class Settings:
@@ -103,6 +105,18 @@ class FileDocument(VersionedDocument):
     @property
     def has_expired(self) -> bool:
         return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
+
+    def pending_upload(self) -> PendingUpload:
+        pending = self.pending or {}
+        return PendingUpload(
+            id=self.id,
+            filename=self.path,
+            size_bytes=self.size_bytes,
+            purpose=pending.get("purpose", ""),
+            status=pending.get("status", ""),
+            created_at=self.created_at.timestamp(),
+            expires_at=self.expires_at.timestamp() if self.expires_at is not None else 0.0,
+        )
 
     def upload(self) -> UploadedFile:
         return UploadedFile(

@@ -188,6 +188,17 @@ export const api = {
   shared: (token: string) => call<Shared>("GET", `v1/shares/${encodeURIComponent(token)}`),
   files: (containerId: string) =>
     call<{ data: SandboxFile[] }>("GET", `v1/containers/${encodeURIComponent(containerId)}/files?limit=100`),
+  beginUpload: ({ name, size, type }: File, lasts: { anchor: "created_at"; seconds: number }) =>
+    call<{ id: string }>("POST", "v1/uploads", {
+      filename: name,
+      bytes: size,
+      mime_type: type || "application/octet-stream",
+      purpose: "user_data",
+      expires_after: lasts,
+    }),
+  completeUpload: (id: string, parts: readonly string[]) =>
+    call<{ file: { id: string } }>("POST", `v1/uploads/${id}/complete`, { part_ids: parts }),
+  cancelUpload: (id: string) => call<null>("POST", `v1/uploads/${id}/cancel`),
   removeFile: (id: string) => call<null>("DELETE", `v1/files/${encodeURIComponent(id)}`),
   embedSession: (token: string) => callAs<EmbedSession>(token, "GET", "v1/embed/session"),
   createVisitor: (origin: string) => callAs<EmbedSession & { token: string }>("", "POST", "v1/embed/sessions", { origin }),
