@@ -53,6 +53,44 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(
     expect(chat.page.get_by_role("navigation")).not_to_be_in_viewport()
 
 
+CUT = """() => [...document.querySelectorAll("button, legend, label > span, summary, dt, h2, .hint")]
+    .filter(one => one.checkVisibility() && !one.closest(".entry, .chip, .heading, [popover]:not(:popover-open)"))
+    .filter(one => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).display !== "inline")
+    .map(one => one.textContent || one.ariaLabel)"""
+"""The words of controls that do not fit into them."""
+
+
+def test_a_german_browser_gets_german_words_that_fit_a_phone(
+    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat]
+) -> None:
+    script(execute("print('ja')\nraise ValueError"), "Fertig.")
+    chat = visit(scripted.url, locale="de-AT", **PHONE)
+    page = chat.page
+
+    def fits() -> None:
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.evaluate(CUT) == []
+
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    expect(page.get_by_role("heading", name="Was soll Python")).to_be_visible()
+    fits()
+    page.get_by_label("Ihre Frage").fill("Frage")
+    expect(page.get_by_role("button", name="Senden")).to_be_enabled()
+    page.keyboard.press("Enter")
+    answer = page.get_by_role("article", name="Antwort")
+    expect(answer).to_have_attribute("aria-busy", "false")
+    expect(answer.locator(".cell")).to_contain_text("Fehler")
+    fits()
+    for name in ("Einstellungen", "Tastenkürzel", "Papierkorb"):
+        page.get_by_role("button", name="Unterhaltungen anzeigen").click()
+        page.get_by_role("button", name=name, exact=True).click()
+        expect(page.get_by_role("dialog", name=name)).to_be_visible()
+        fits()
+        page.keyboard.press("Escape")
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("navigation")).not_to_be_in_viewport()
+
+
 def test_everything_can_be_done_by_keyboard(demo: Running, visit: Callable[..., Chat]) -> None:
     chat = visit(demo.url)
     keys = chat.page.keyboard

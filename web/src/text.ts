@@ -1,4 +1,4 @@
-// Every word that the pages show, in English. A translation is another object of this shape.
+// Every word that the pages show, in English. A translation is another object of this shape: text.de.ts.
 
 import { number } from "./format";
 
@@ -68,6 +68,12 @@ export const text = {
   },
 
   empty: {
+    examples: [
+      "Plot the first 50 terms of the Collatz sequence from 27",
+      "Simulate 10,000 dice rolls and show the distribution",
+      "Which weekday is the 13th most often, over 400 years?",
+      "Draw a Mandelbrot set in colour",
+    ],
     title: "What should Python do for you?",
     lead: "The model answers by writing code. It runs at once, in a sandbox of this conversation’s own, and you watch.",
   },
@@ -272,10 +278,19 @@ export const text = {
   },
 };
 
+export type Words = typeof text;
+
 /** What the script says in the page that embeds the chat; apart, so that it carries nothing else. */
-export const loader = {
-  open: (unread: number) => (unread ? `Open chat, ${count(unread, "new answer", "new answers")}` : "Open chat"),
-  close: "Close",
-  unreachable: "The chat cannot be reached just now.",
-  noToken: "The page’s backend gave no token.",
-};
+export const loader = /^de/i.test(navigator.language)
+  ? {
+      open: (unread: number) => (unread ? `Chat öffnen, ${unread} neue ${unread === 1 ? "Antwort" : "Antworten"}` : "Chat öffnen"),
+      close: "Schließen",
+      unreachable: "Der Chat ist gerade nicht zu erreichen.",
+      noToken: "Die Seite hat kein Token geliefert.",
+    }
+  : {
+      open: (unread: number) => (unread ? `Open chat, ${unread} new answer${unread === 1 ? "" : "s"}` : "Open chat"),
+      close: "Close",
+      unreachable: "The chat cannot be reached just now.",
+      noToken: "The page’s backend gave no token.",
+    };

@@ -6,15 +6,8 @@ import { text } from "../text";
 
 const MOST = 4;
 
-const GENERAL = [
-  "Plot the first 50 terms of the Collatz sequence from 27",
-  "Simulate 10,000 dice rolls and show the distribution",
-  "Which weekday is the 13th most often, over 400 years?",
-  "Draw a Mandelbrot set in colour",
-];
-
 export function Empty(): JSX.Element {
-  const examples = (status.value?.examples.length ? status.value.examples : GENERAL).slice(0, MOST);
+  const examples = (status.value?.examples.length ? status.value.examples : text.empty.examples).slice(0, MOST);
   return (
     <div class="empty">
       <Mark />

@@ -3,6 +3,7 @@
 import { render } from "preact";
 import "../../style/index.css";
 import "../../style/embed.css";
+import { translate } from "../../language";
 import { text } from "../../text";
 import { dress } from "./look";
 import { start } from "./state";
@@ -10,6 +11,7 @@ import { Panel } from "./view";
 
 const place = document.getElementById("app")!;
 const origin = new URLSearchParams(location.search).get("origin");
+await translate();
 dress();
 if (parent === window || !origin) {
   render(<p class="alone">{text.embed.alone}</p>, place);
