@@ -91,9 +91,9 @@ test-cluster:
 ifeq ($(and $(KUBECONFIG),$(CLUSTER_IMAGE)),)
 	@echo "SKIPPED: a cluster's tests need KUBECONFIG=FILE and CLUSTER_IMAGE=NAME (docs/kubernetes.md)"
 else
-	@$(MAKE) --no-print-directory .venv-cluster/.installed .venv-helm/.installed
+	@$(MAKE) --no-print-directory $(VENV)/.installed-dev .venv-helm/.installed
 	@scratch=$(SCRATCH); trap 'rm -rf "$$scratch"' EXIT; \
-	.venv-cluster/bin/python -m pytest -m cluster --basetemp "$$scratch" $(CLUSTER_TESTS) $(ARGS)
+	$(BIN)/pytest -m cluster --basetemp "$$scratch" $(CLUSTER_TESTS) $(ARGS)
 endif
 
 check: install-dev
@@ -173,8 +173,8 @@ $(VENV)/.installed: $(BIN)/uv requirements/serve.txt requirements/build.txt pypr
 	@$(UV) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
-	@$(UV) --require-hashes -r requirements/dev.txt
+$(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt requirements/kubernetes.txt
+	@$(UV) --require-hashes -r requirements/dev.txt -r requirements/kubernetes.txt
 	@touch $@
 
 .venv-%/.installed: requirements/%.txt $(BIN)/uv
@@ -191,13 +191,6 @@ $(JS:%=%/node_modules/.installed): %/node_modules/.installed: %/package-lock.jso
 	@$(PYTHON) -m venv --without-pip --clear .venv-newer
 	@$(BIN)/uv pip install --quiet --python .venv-newer/bin/python --require-hashes -r requirements/build.txt -r requirements/dev.txt
 	@$(BIN)/uv pip install --quiet --python .venv-newer/bin/python --no-deps --no-build-isolation --editable .
-	@touch $@
-
-.venv-cluster/.installed: requirements/dev.txt requirements/kubernetes.txt requirements/build.txt pyproject.toml $(BIN)/uv
-	@$(PYTHON) -m venv --without-pip --clear .venv-cluster
-	@$(BIN)/uv pip install --quiet --python .venv-cluster/bin/python --require-hashes -r requirements/build.txt \
-	  -r requirements/dev.txt -r requirements/kubernetes.txt
-	@$(BIN)/uv pip install --quiet --python .venv-cluster/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv-dashboard/.installed-app: .venv-dashboard/.installed requirements/build.txt pyproject.toml
@@ -229,4 +222,4 @@ LOCK := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --python-version 3.1
   --no-emit-index-url --no-emit-find-links --no-header
 
 clean:
-	rm -rf .venv .venv-cluster .venv-dashboard .venv-helm .venv-newer .venv-docs $(CLIENTS:%=.venv-%) $(JS:%=%/node_modules) .mypy_cache .ruff_cache .pytest_cache .hypothesis site
+	rm -rf .venv .venv-dashboard .venv-helm .venv-newer .venv-docs $(CLIENTS:%=.venv-%) $(JS:%=%/node_modules) .mypy_cache .ruff_cache .pytest_cache .hypothesis site

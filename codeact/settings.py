@@ -140,6 +140,13 @@ class Settings(BaseSettings):
     kubernetes_pending_timeout_s: float = Field(
         default=30.0, gt=0, description="How long a sandbox may wait for room on a node."
     )
+    kubernetes_provisioner: Literal["auto", "pods", "agent-sandbox"] = Field(
+        default="auto",
+        description="Who creates pods: the server, or an agent-sandbox warm pool. `auto`: that pool if it exists.",
+    )
+    kubernetes_warm_pool: str | None = Field(
+        default=None, description="The SandboxWarmPool from which sandboxes are claimed."
+    )
     pool_min: int = Field(default=2, ge=0)
     pool_max: int = Field(default=16, ge=1)
     sandboxes_per_owner: int | None = Field(default=None, ge=1, description="Unset: as many as there are.")
@@ -232,6 +239,7 @@ class Settings(BaseSettings):
         "kubernetes_namespace",
         "kubernetes_owner",
         "kubernetes_priority_class",
+        "kubernetes_warm_pool",
         "url",
         "peer_url",
         "peer_secret",
@@ -367,6 +375,8 @@ class Settings(BaseSettings):
             pull_secrets=self.kubernetes_pull_secrets,
             priority_class=self.kubernetes_priority_class,
             pending_timeout_s=self.kubernetes_pending_timeout_s,
+            provisioner=self.kubernetes_provisioner,
+            warm_pool=self.kubernetes_warm_pool,
         )
 
     @property

@@ -1,6 +1,6 @@
 """Runs Python code in isolated sandboxes, keeps a pool of warm sandboxes, and streams the output of running code."""
 
-from sandbox_pool.backends.base import GUEST, Backend, Death, Isolation, Notice, Started
+from sandbox_pool.backends.base import GUEST, Backend, Claim, Death, Isolation, Notice, Started
 from sandbox_pool.errors import (
     AtCapacity,
     EngineUnavailable,
@@ -37,6 +37,7 @@ __all__ = [
     "GUEST",
     "AtCapacity",
     "Backend",
+    "Claim",
     "ClearOutput",
     "Death",
     "DisplayData",

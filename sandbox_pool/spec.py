@@ -58,6 +58,8 @@ class PodOptions:
     `namespace` None: that of the KUBECONFIG's context, or of the server's own pod. `owner` is the name and the uid of
     the pod with which sandboxes go. `node_selector` holds pairs of a label and its value; `tolerations` is a JSON list,
     as in a pod. `pending_timeout_s` is how long a sandbox may wait for room on a node.
+    `provisioner` creates `pods`, or claims those of an `agent-sandbox` SandboxWarmPool of the namespace, whose name is
+    `warm_pool`; `auto` claims if the cluster has that warm pool.
     """
 
     namespace: str | None = None
@@ -67,6 +69,8 @@ class PodOptions:
     pull_secrets: tuple[str, ...] = ()
     priority_class: str | None = None
     pending_timeout_s: float = 30.0
+    provisioner: Literal["auto", "pods", "agent-sandbox"] = "auto"
+    warm_pool: str | None = None
 
     def __post_init__(self) -> None:
         _ = self.parsed_tolerations

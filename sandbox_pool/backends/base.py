@@ -15,7 +15,7 @@ from anyio.abc import ByteStream
 
 from sandbox_pool.spec import Limits, SandboxSpec
 
-__all__ = ["GUEST", "Backend", "Death", "Isolation", "Notice", "Started"]
+__all__ = ["GUEST", "Backend", "Claim", "Death", "Isolation", "Notice", "Started", "claim_of"]
 
 GUEST = Path(__file__).parents[1] / "guest"
 """The folder of the programs that run inside a sandbox: `kernel_main.py` with its modules, and `files_main.py`."""
@@ -68,8 +68,16 @@ class Notice:
     what: str
 
 
+Claim = Callable[[str, SandboxSpec], Awaitable[Started]]
+"""Takes a sandbox that is warm already. Arguments, result, errors and cancellation are those of `Backend.create`."""
+
+
 class Backend(Protocol):
-    """What a backend implements. Calls may run concurrently, and be cancelled: `list` shows what they leave behind."""
+    """What a backend implements. Calls may run concurrently, and be cancelled: `list` shows what they leave behind.
+
+    A backend whose engine keeps warm sandboxes itself also has the attribute `claim`, a `Claim`, once `prepare` has
+    returned. The pool then keeps only its `min_size` warm, and claims a sandbox when one is asked for.
+    """
 
     name: str
 
@@ -122,3 +130,9 @@ class Backend(Protocol):
     async def close(self) -> None:
         """Releases clients and threads. The pool destroys the sandboxes first."""
         ...
+
+
+def claim_of(backend: Backend) -> Claim | None:
+    """Returns the backend's `claim`; None if its engine keeps no warm sandboxes."""
+    found: Claim | None = getattr(backend, "claim", None)
+    return found

@@ -252,6 +252,23 @@ def prepare_pip(directory):
     sys.path.append(packages)
 
 
+def preload(shell):
+    """Imports the modules that CODEACT_PRELOAD lists, with commas between, and what the first traceback needs.
+
+    A cluster's warm pool sets it: there, no server can do this before the sandbox is asked for.
+    """
+    names = os.environ.pop("CODEACT_PRELOAD", "")
+    if not names:
+        return
+    for name in names.split(","):
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    try:
+        raise Warning("warm")
+    except Warning:
+        shell.InteractiveTB.structured_traceback(*sys.exc_info())
+
+
 def main():
     connection_file, directory = sys.argv[1:]
     # An interrupt reaches the children of the code only if the kernel leads its own process group.
@@ -284,6 +301,7 @@ def main():
     warnings.filterwarnings("ignore", ".*is multi-threaded, use of fork", DeprecationWarning)
     setattr(threading.Thread, "start", start_thread)  # noqa: B010
     del sys.modules["debugpy"], sys.modules["jupyter_client"]
+    preload(app.shell)
     gc.freeze()
     gc.enable()
     os.write(ready, b"ready\n")

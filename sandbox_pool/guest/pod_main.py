@@ -3,11 +3,13 @@
     python -I -S -c SOURCES CONFIGURATION
 
 It needs nothing but the standard library. CONFIGURATION is JSON: `port`, `workspace`, `places` (a directory of its own
-for sockets), `pids` (most processes and threads of the code), and `filter`, a seccomp program in base64 for `machine`.
+for sockets), `pids` (most processes and threads of the code; null: no limit), and `filter`, a seccomp program in base64
+for `machine` (null: the program is built here, by the module `seccomp`). With `claimed`, the pod waits for its server
+without a time limit, as one of a cluster's warm pool.
 
 It makes two keys: one for itself and one for the kernel. It gives both, once, to the first who connects to `hand-over`
 in `places`, which the server does through the cluster's API before any code runs. From then on the server connects to
-`port`, and each side proves that it has the key, with HMAC-SHA256 over both nonces:
+`port`, which is open once the kernel is ready. Each side proves that it has the key, with HMAC-SHA256 over both nonces:
 
     server  32 bytes: its nonce
     pod     32 bytes: its nonce, 32 bytes: HMAC of "pod" and both nonces
@@ -16,7 +18,7 @@ in `places`, which the server does through the cluster's API before any code run
 
 Requests by `kind`: `channel` connects to a socket of the kernel, each once; `program` runs a Python program with the
 connection as its stdin and stdout; `life` tells as a line of JSON how the kernel ended. The pod ends with that
-connection, so that a pod whose server is gone removes itself, and also where no server comes within START_S.
+connection, so that a pod whose server is gone removes itself, and also if no server comes within START_S.
 """
 
 import base64
@@ -46,8 +48,19 @@ KERNEL = "cp -r /opt/kernel/matplotlib /tmp/ 2>/dev/null; exec /opt/kernel/bin/p
 
 
 class Pod:
-    def __init__(self, port: int, workspace: str, places: str, pids: int, filter: str, machine: str) -> None:
+    def __init__(
+        self,
+        port: int,
+        workspace: str,
+        places: str,
+        pids: int | None = None,
+        filter: str | None = None,
+        machine: str | None = None,
+        claimed: bool = False,
+    ) -> None:
         self.key = os.urandom(32)
+        self.port = port
+        self.claimed = claimed
         self.places = places
         self.kernel = {
             "transport": "ipc",
@@ -65,7 +78,7 @@ class Pod:
         self.tail = b""
         self.is_ready = False
         self.began_at = time.monotonic()
-        protect(filter if machine == platform.machine() else "")
+        protect(built_filter() if filter is None else filter if machine == platform.machine() else "")
         self.killed_before = killed_for_memory()
         self.wake, wake_end = os.pipe()
         for end in (self.wake, wake_end):
@@ -77,11 +90,11 @@ class Pod:
         self.hand_over = socket.socket(socket.AF_UNIX)
         self.hand_over.bind(f"{places}/hand-over")
         self.hand_over.listen(1)
-        self.door = Door(self.poll, port, self.key)
+        self.door: Any = None
         for descriptor in (self.wake, self.output, self.hand_over.fileno()):
             self.poll.register(descriptor, select.POLLIN)
 
-    def start_kernel(self, workspace: str, pids: int) -> int:
+    def start_kernel(self, workspace: str, pids: int | None) -> int:
         """The pipe of its output."""
         path = f"{self.places}/connection.json"
         with open(path, "w") as file:
@@ -93,7 +106,8 @@ class Pod:
                 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
                 os.dup2(its_output, 1)
                 os.dup2(its_output, 2)
-                resource.setrlimit(resource.RLIMIT_NPROC, (pids, pids))
+                if pids is not None:
+                    resource.setrlimit(resource.RLIMIT_NPROC, (pids, pids))
                 names = {name: value for name, value in os.environ.items() if not name.startswith("KUBERNETES_")}
                 os.execve("/bin/sh", ["/bin/sh", "-c", KERNEL, path, workspace], names)  # noqa: S606
             finally:
@@ -116,11 +130,11 @@ class Pod:
             self.reap()
         elif descriptor == self.output:
             self.hear()
-        elif descriptor == self.door.fileno():
+        elif self.door is not None and descriptor == self.door.fileno():
             self.door.welcome()
         elif self.hand_over is not None and descriptor == self.hand_over.fileno():
             self.meet_heir()
-        elif descriptor in self.door:
+        elif self.door is not None and descriptor in self.door:
             if (asked := self.door.ask(descriptor)) is not None:
                 self.grant(*asked)
         elif self.life is not None and descriptor == self.life.fileno():
@@ -129,9 +143,10 @@ class Pod:
             self.relay.handle(descriptor, event)
 
     def expire(self) -> None:
-        if self.life is None and time.monotonic() - self.began_at > START_S:
+        if self.life is None and not self.claimed and time.monotonic() - self.began_at > START_S:
             self.end(1)
-        self.door.expire()
+        if self.door is not None:
+            self.door.expire()
 
     def reap(self) -> None:
         while True:
@@ -156,6 +171,7 @@ class Pod:
             self.tail = (self.tail + piece)[-TAIL_BYTES:]
             if not self.is_ready and b"ready\n" in self.tail:
                 self.is_ready = True
+                self.door = Door(self.poll, self.port, self.key)
                 self.bequeath({"key": self.key.hex(), "kernel": self.kernel})
                 return
             if self.is_ready:
@@ -255,6 +271,13 @@ class Pod:
             os.execv(sys.executable, [*python, *arguments])  # noqa: S606
         finally:
             os._exit(127)
+
+
+def built_filter() -> str:
+    """The seccomp program for this machine, in base64; empty if the image lacks libseccomp."""
+    from seccomp import filter_program  # type: ignore[import-not-found]
+
+    return base64.b64encode(filter_program() or b"").decode()
 
 
 def protect(program: str) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 
 import anyio
 
-from sandbox_pool.backends.base import Backend, Notice
+from sandbox_pool.backends.base import Backend, Notice, claim_of
 from sandbox_pool.logs import Logger
 from sandbox_pool.pool.leases import SandboxLeases
 from sandbox_pool.pool.sizing import target_size
@@ -23,13 +23,15 @@ __all__ = ["WarmPool"]
 log = Logger(__name__)
 
 SHRINK_INTERVAL_S = 10.0
+CLAIMS_AT_ONCE = 8
 
 
 class WarmPool:
     """The warm sandboxes. `len()` is their number. Sandboxes are started only while `run` runs.
 
     `spec` has the settings of new sandboxes. A warm sandbox whose `spec` is another object, even an equal one, is
-    outdated and gets replaced.
+    outdated and gets replaced. If the backend's engine keeps warm sandboxes itself, this pool keeps only `min_size` of
+    them, whatever the demand, and claims up to `CLAIMS_AT_ONCE` at once.
     """
 
     def __init__(
@@ -56,7 +58,8 @@ class WarmPool:
         self._measured = measured
         self._min_size = min_size
         self._max_size = max_size
-        self._concurrent_starts = concurrent_starts
+        self._claims = claim_of(backend) is not None
+        self._concurrent_starts = max(concurrent_starts, CLAIMS_AT_ONCE) if self._claims else concurrent_starts
         self._concurrent_removals = concurrent_removals
         self._max_idle_s = max_idle_s
         self._warm: dict[Sandbox, anyio.CancelScope] = {}
@@ -75,6 +78,8 @@ class WarmPool:
 
     @property
     def target(self) -> int:
+        if self._claims:
+            return self._min_size
         return target_size(
             self._measured.arrivals,
             now=time.monotonic(),

@@ -5,7 +5,7 @@ import time
 
 import anyio
 
-from sandbox_pool.backends.base import Backend, Death
+from sandbox_pool.backends.base import Backend, Death, claim_of
 from sandbox_pool.errors import SandboxError, SandboxGone, SandboxStartFailed
 from sandbox_pool.kernel.client import KernelClient
 from sandbox_pool.kernel.pulse import silence_reason
@@ -160,7 +160,8 @@ class Lifecycle:
         self._started.set()
 
     async def _warm_up(self) -> None:
-        started = await self._backend.create(self._id, self._spec)
+        take = claim_of(self._backend) or self._backend.create
+        started = await take(self._id, self._spec)
         limits = self._spec.limits
         kernel = self._kernel = KernelClient(
             started.connection,

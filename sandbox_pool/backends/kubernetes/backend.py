@@ -1,5 +1,7 @@
 """The backend that runs each sandbox as a pod of a Kubernetes cluster, whose kernel it reaches by the pod's address.
 
+The pods are its own (`plain_pods.py`), or those of a warm pool of agent-sandbox (`claimed_pods.py`).
+
 A pod has one port. Behind it is `pod_main.py`, the pod's first process, which lets nobody in who lacks the key that it
 made itself and handed over once, through the cluster's API, when the kernel was ready. A pod whose server is gone
 ends itself, so what is left of a dead server is pods that have ended, and pods that never started.
@@ -11,28 +13,18 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from anyio.abc import ByteStream
 
-from sandbox_pool.backends.base import GUEST, Death, Isolation, Notice, Started
+from sandbox_pool.backends.base import GUEST, Claim, Death, Isolation, Notice, Started
+from sandbox_pool.backends.kubernetes.choosing import choose
 from sandbox_pool.backends.kubernetes.cluster import Cluster
 from sandbox_pool.backends.kubernetes.door import Door, Life
-from sandbox_pool.backends.kubernetes.manifest import (
-    INSTANCE,
-    OURS,
-    PLACES,
-    PORT,
-    PYTHON,
-    SANDBOX,
-    WORKSPACE,
-    check_spec,
-    manifest,
-)
-from sandbox_pool.backends.kubernetes.pod_state import death_of, is_over, memory_death
-from sandbox_pool.backends.kubernetes.pods import Pods
+from sandbox_pool.backends.kubernetes.manifest import PLACES, PORT, PYTHON, WORKSPACE, check_network
+from sandbox_pool.backends.kubernetes.pod_state import memory_death
+from sandbox_pool.backends.kubernetes.provisioner import Provisioner
 from sandbox_pool.backends.kubernetes.trial import Facts, examine
 from sandbox_pool.backends.shared.kernel_process import exit_sentence
 from sandbox_pool.backends.shared.unix_stream import UnixStream
@@ -61,8 +53,6 @@ while piece := pod.recv(65536):
 TRIAL_S = 120.0
 REASON_S = 1.7
 """How long the cluster may take to say why a pod ended."""
-ABANDONED_S = 900.0
-"""A pod that has not started for so long is no live server's."""
 NETWORKS = {"none": "no network", "open": "open network"}
 
 
@@ -80,10 +70,9 @@ class KubernetesBackend:
     def __init__(self, state_dir: Path) -> None:
         self._instance = secrets.token_hex(4)
         self._cluster: Cluster | None = None
-        self._pods: Pods | None = None
+        self._provisioner: Provisioner | None = None
         self._follower: asyncio.Task[None] | None = None
         self._held: dict[str, _Held] = {}
-        self._made: set[str] = set()
         self._facts: dict[SandboxSpec, Facts] = {}
         self._latest: SandboxSpec | None = None
 
@@ -91,22 +80,28 @@ class KubernetesBackend:
     def isolation(self) -> Isolation:
         spec = self._latest
         assert spec is not None, "prepare has not been called"
-        namespace = self._connected[0].namespace
-        summary = f"Kubernetes pod in the namespace {namespace}, {NETWORKS[spec.network]}"
-        return Isolation(True, summary, self._facts[spec].missing(spec))
+        cluster, provisioner = self._connected
+        summary = f"{provisioner.summary} in the namespace {cluster.namespace}, {NETWORKS[spec.network]}"
+        return Isolation(True, summary, (*self._facts[spec].missing(spec), *provisioner.missing))
+
+    @property
+    def claim(self) -> Claim | None:
+        return self.create if self._connected[1].keeps_warm else None
 
     async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
-        check_spec(spec)
+        check_network(spec)
         if self._cluster is None:
             self._cluster = await Cluster.connect(spec.pods.namespace)
         cluster = self._cluster
-        if self._pods is None:
-            if missing := await cluster.missing_rights():
+        if self._provisioner is None:
+            provisioner = await choose(cluster, spec.pods, self._instance, progress)
+            if missing := await cluster.missing_rights(provisioner.rights):
                 raise EngineUnavailable(
-                    f"In the namespace {cluster.namespace} of {cluster.address} we may not: {', '.join(missing)}. Give"
-                    " the server's account the rights of helm/codeact/templates/rbac.yaml."
+                    f"In the namespace {cluster.namespace} of {cluster.address} we may not:"
+                    f" {', '.join(map(str, missing))}. Give the server's account the rights of"
+                    " helm/codeact/templates/rbac.yaml."
                 )
-            self._pods = Pods(cluster, f"{OURS}=codeact,{INSTANCE}={self._instance}")
+            self._provisioner = provisioner
         self._have_followed()
         if spec not in self._facts:
             progress(f"Trying a sandbox in the namespace {cluster.namespace} of {cluster.address}")
@@ -114,12 +109,10 @@ class KubernetesBackend:
         self._latest = spec
 
     async def create(self, sandbox_id: str, spec: SandboxSpec) -> Started:
-        cluster, pods = self._connected
-        name = self._name(sandbox_id)
-        self._made.add(sandbox_id)
+        """Creates a pod, or claims one of the cluster's warm pool, and connects to it."""
+        cluster, provisioner = self._connected
         try:
-            await cluster.create(manifest(name, sandbox_id, self._instance, spec), sandbox_id=sandbox_id)
-            address = await pods.running(name, pending_timeout_s=spec.pods.pending_timeout_s)
+            name, address = await provisioner.obtain(sandbox_id, spec)
             command = (PYTHON, "-I", "-S", "-c", HAND_OVER)
             door, kernel = _handed_over(await cluster.exec(name, command, sandbox_id=sandbox_id), address, sandbox_id)
             try:
@@ -143,49 +136,33 @@ class KubernetesBackend:
             yield stream
 
     async def death(self, sandbox_id: str, limits: Limits) -> Death:
-        _, pods = self._connected
+        _, provisioner = self._connected
         if held := self._held.get(sandbox_id):
             await asyncio.wait({held.life.ended}, timeout=REASON_S / 2)
             words = held.life.ended.result() if held.life.ended.done() and not held.life.ended.cancelled() else None
             if words is not None:
                 return memory_death(limits) if words.get("out_of_memory") else Death(exit_sentence(int(words["code"])))
-        name = self._name(sandbox_id)
-        try:
-            async with asyncio.timeout(REASON_S / 2):
-                await pods.until(name, lambda pod: is_over(pod) or None)
-        except TimeoutError:
-            pass
-        found = death_of(pod, limits) if (pod := pods.get(name)) is not None else None
+        found = await provisioner.reason(sandbox_id, limits, timeout_s=REASON_S / 2)
         return found or Death("The kernel does not answer.")
 
     async def destroy(self, sandbox_id: str) -> None:
-        cluster, pods = self._connected
+        _, provisioner = self._connected
         held = self._held.pop(sandbox_id, None)
         # Once its processes have ended, as the pod itself has confirmed, its object can go at once.
         ended = held is not None and await held.life.end()
-        if sandbox_id in self._made:
-            name = self._name(sandbox_id)
-            await cluster.delete(name, grace_s=0 if ended else 1)
-            pods.forget(name)
-            self._made.discard(sandbox_id)
-            return
-        found, _ = await cluster.list(f"{OURS}=codeact,{SANDBOX}={sandbox_id}")
-        for pod in found:
-            await cluster.delete(pod["metadata"]["name"], grace_s=1)
+        await provisioner.release(sandbox_id, ended=ended)
 
     async def watch(self, notice: Callable[[Notice], None]) -> None:
-        _, pods = self._connected
-        pods.tell(notice)
+        _, provisioner = self._connected
+        provisioner.tell(notice)
         try:
             # Whoever supervises this call learns what ended it, and calls again.
             await asyncio.shield(self._have_followed())
         finally:
-            pods.tell(lambda notice: None)
+            provisioner.tell(lambda notice: None)
 
     async def list(self) -> list[str]:
-        cluster, _ = self._connected
-        found, _ = await cluster.list(f"{OURS}=codeact,{INSTANCE}!={self._instance}")
-        return sorted(pod["metadata"]["labels"][SANDBOX] for pod in found if _is_abandoned(pod))
+        return await self._connected[1].abandoned()
 
     async def close(self) -> None:
         if self._follower is not None:
@@ -197,21 +174,17 @@ class KubernetesBackend:
             await self._cluster.close()
 
     @property
-    def _connected(self) -> tuple[Cluster, Pods]:
+    def _connected(self) -> tuple[Cluster, Provisioner]:
         assert self._cluster is not None, "prepare has not been called"
-        assert self._pods is not None
-        return self._cluster, self._pods
+        assert self._provisioner is not None
+        return self._cluster, self._provisioner
 
     def _have_followed(self) -> "asyncio.Task[None]":
         """The task that follows the cluster's events; a new one where an error of ours has ended it."""
-        _, pods = self._connected
+        _, provisioner = self._connected
         if self._follower is None or self._follower.done():
-            self._follower = asyncio.create_task(pods.follow(), name="events of the cluster")
+            self._follower = asyncio.create_task(provisioner.follow(), name="events of the cluster")
         return self._follower
-
-    def _name(self, sandbox_id: str) -> str:
-        """A pod's. Ids are unique in a server; a namespace may serve several."""
-        return f"codeact-{self._instance}-{sandbox_id.lower().replace('_', '-')}"
 
     @asynccontextmanager
     async def _program(self, sandbox_id: str, source: str, *arguments: str) -> AsyncIterator[ByteStream]:
@@ -266,14 +239,3 @@ def _handed_over(answer: bytes, address: str, sandbox_id: str) -> tuple[Door, di
             "The sandbox's pod did not hand over its key. Is its image made from docker/sandbox.Dockerfile?",
             sandbox_id=sandbox_id,
         ) from None
-
-
-def _is_abandoned(pod: dict[str, Any]) -> bool:
-    """Whether the server of this pod is gone."""
-    if pod["metadata"].get("deletionTimestamp"):
-        return False
-    if is_over(pod):
-        return True
-    made_at = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
-    waits = (pod.get("status") or {}).get("phase") == "Pending"
-    return waits and (datetime.now(made_at.tzinfo) - made_at).total_seconds() > ABANDONED_S

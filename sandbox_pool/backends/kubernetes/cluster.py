@@ -1,14 +1,12 @@
-"""Speaks to a cluster's API: creates, deletes, lists, watches and enters pods of one namespace.
+"""Connects to one namespace of a cluster: its objects, the rights of our account there, and commands in its pods.
 
-Pods are dicts, as the API's JSON has them. Every call has a deadline, and raises `SandboxError`s (errors.py).
+Every call has a deadline, and raises `SandboxError`s (errors.py).
 """
 
-import asyncio
-import json
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from kubernetes_asyncio import client, config
@@ -17,26 +15,29 @@ from kubernetes_asyncio.stream import WsApiClient
 
 from sandbox_pool.backends.kubernetes.errors import translated
 from sandbox_pool.backends.kubernetes.manifest import CONTAINER
+from sandbox_pool.backends.kubernetes.resource import REQUEST_S, Resource
 from sandbox_pool.errors import EngineUnavailable, SandboxError, SandboxStartFailed
 
-__all__ = ["Cluster", "Expired"]
+__all__ = ["Cluster", "Right"]
 
-REQUEST_S = 30.0
-WATCH_S = 300
-"""After so long the API server ends a watch, and we begin the next."""
-LINE_BYTES = 2_000_000
 ANSWER_BYTES = 100_000
-GONE = 410
 STDOUT, FAILURE = 1, 3
 """Channels of an `exec` (subprotocol v4.channel.k8s.io)."""
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-RIGHTS = (("create", ""), ("list", ""), ("watch", ""), ("delete", ""), ("get", "exec"))
 BAD_CONFIG = (ValueError, TypeError, KeyError, AttributeError, IndexError, yaml.YAMLError)
 """What the client raises for a KUBECONFIG that is none."""
 
 
-class Expired(Exception):
-    """The API server no longer knows what came after this resource version: list anew."""
+@dataclass(frozen=True, slots=True)
+class Right:
+    """What an account may be allowed to do: a verb, and a resource such as `pods` or `pods/exec` of an API group."""
+
+    verb: str
+    resource: str
+    group: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}{'.' if self.group else ''}{self.group}"
 
 
 class Cluster:
@@ -46,7 +47,7 @@ class Cluster:
         self.namespace = namespace
         self.address = str(configuration.host)
         self._client = client.ApiClient(configuration)
-        self._pods = client.CoreV1Api(self._client)
+        self.pods = self._resource("api/v1", "pods")
         self._sockets = WsApiClient(configuration)
 
     @classmethod
@@ -71,12 +72,21 @@ class Cluster:
                 ) from error
             return cls(configuration, namespace or home)
 
-    async def missing_rights(self) -> list[str]:
-        """What we need and may not do here; empty where the cluster does not answer such questions."""
+    def objects(self, group: str, version: str, plural: str) -> Resource:
+        """Returns the namespace's objects of a kind that a CustomResourceDefinition adds."""
+        return self._resource(f"apis/{group}/{version}", plural)
+
+    def _resource(self, group: str, plural: str) -> Resource:
+        return Resource(self._client, f"/{group}/namespaces/{self.namespace}/{plural}")
+
+    async def missing_rights(self, wanted: Iterable[Right]) -> list[Right]:
+        """Returns those that our account lacks in the namespace. Empty if we may not ask."""
         reviews = client.AuthorizationV1Api(self._client)
         missing = []
-        for verb, subresource in RIGHTS:
-            attributes = {"namespace": self.namespace, "verb": verb, "resource": "pods", "subresource": subresource}
+        for right in wanted:
+            resource, _, subresource = right.resource.partition("/")
+            attributes = {"namespace": self.namespace, "verb": right.verb, "group": right.group}
+            attributes |= {"resource": resource, "subresource": subresource}
             review = {"spec": {"resourceAttributes": attributes}}
             with translated(SandboxError):
                 try:
@@ -86,83 +96,8 @@ class Cluster:
                         return []
                     raise
             if not answer.status.allowed:
-                missing.append(f"{verb} pods{'/' + subresource if subresource else ''}")
+                missing.append(right)
         return missing
-
-    async def create(self, pod: dict[str, Any], *, sandbox_id: str) -> None:
-        """Cancelled, it waits until the cluster has answered: what it made is there to be deleted."""
-        making = asyncio.create_task(
-            self._pods.create_namespaced_pod(self.namespace, pod, _preload_content=False, _request_timeout=REQUEST_S)
-        )
-        try:
-            response = await asyncio.shield(making)
-        except asyncio.CancelledError:
-            await asyncio.wait({making}, timeout=REQUEST_S)
-            raise
-        except Exception:
-            with translated(SandboxStartFailed, sandbox_id=sandbox_id):
-                raise
-        with translated(SandboxStartFailed, sandbox_id=sandbox_id):
-            await _checked(response)
-
-    async def delete(self, name: str, *, grace_s: int) -> None:
-        """Idempotent. With a grace of 0 the pod's object is gone at once, whether or not its processes are."""
-        with translated(SandboxError):
-            response = await self._pods.delete_namespaced_pod(
-                name,
-                self.namespace,
-                grace_period_seconds=grace_s,
-                _preload_content=False,
-                _request_timeout=REQUEST_S,
-            )
-            try:
-                await _checked(response)
-            except ApiException as error:
-                if error.status != 404:
-                    raise
-
-    async def list(self, selector: str) -> tuple[list[dict[str, Any]], str]:
-        """The pods with these labels, and the resource version of the list."""
-        with translated(SandboxError):
-            response = await self._pods.list_namespaced_pod(
-                self.namespace, label_selector=selector, _preload_content=False, _request_timeout=REQUEST_S
-            )
-            found = json.loads(await _checked(response))
-        return found["items"], found["metadata"]["resourceVersion"]
-
-    async def watch(self, selector: str, resource_version: str) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
-        """What happens to the pods with these labels: ADDED, MODIFIED or DELETED, and the pod; BOOKMARK.
-
-        Ends now and then. Raises `Expired`.
-        """
-        with translated(SandboxError):
-            response = await self._pods.list_namespaced_pod(
-                self.namespace,
-                label_selector=selector,
-                resource_version=resource_version,
-                watch=True,
-                allow_watch_bookmarks=True,
-                timeout_seconds=WATCH_S,
-                _preload_content=False,
-                _request_timeout=WATCH_S + REQUEST_S,
-            )
-            try:
-                if response.status == GONE:
-                    raise Expired
-                if response.status != 200:
-                    await _checked(response)
-                line = b""
-                async for piece in response.content.iter_any():
-                    *lines, line = (line + piece).split(b"\n")
-                    if len(line) > LINE_BYTES:
-                        raise EngineUnavailable("The cluster's API sent an event without an end.")
-                    for each in lines:
-                        event = json.loads(each)
-                        if event["type"] == "ERROR":
-                            raise Expired
-                        yield event["type"], event["object"]
-            finally:
-                response.close()
 
     async def exec(self, name: str, command: Sequence[str], *, sandbox_id: str) -> bytes:
         """What a command writes to stdout in a pod's container. Raises `SandboxStartFailed`."""
@@ -197,24 +132,3 @@ class Cluster:
                 # Else they are still open when the client says that they are closed.
                 await connections.close(abort_ssl=True)
             await each.close()
-
-
-async def _checked(response: Any) -> bytes:
-    """The body of a good answer. Raises `ApiException` for another."""
-    try:
-        body: bytes = await response.read()
-    finally:
-        response.release()
-    if not 200 <= response.status <= 299:
-        raise ApiException(http_resp=_Answer(response.status, response.reason, body, response.headers))
-    return body
-
-
-class _Answer:
-    """As the client wants a response whose content it has not read itself."""
-
-    def __init__(self, status: int, reason: str, data: bytes, headers: Any) -> None:
-        self.status, self.reason, self.data, self._headers = status, reason, data, headers
-
-    def getheaders(self) -> Any:
-        return self._headers

@@ -20,7 +20,7 @@ def translated(refused: type[SandboxError], *, sandbox_id: str | None = None) ->
     try:
         yield
     except ApiException as error:
-        retry_after = (error.headers or {}).get("Retry-After", "")
+        retry_after = error.headers.get("Retry-After", "") if error.headers else ""
         found = meaning(int(error.status or 0), _message(error), refused, retry_after)
         found.sandbox_id = sandbox_id
         raise found from error

@@ -10,7 +10,7 @@ from typing import Any
 from sandbox_pool.backends.base import GUEST
 from sandbox_pool.backends.shared.seccomp import filter_program
 from sandbox_pool.errors import EngineUnavailable, ImageUnavailable
-from sandbox_pool.spec import SandboxSpec
+from sandbox_pool.spec import PodOptions, SandboxSpec
 
 __all__ = [
     "CONTAINER",
@@ -21,8 +21,10 @@ __all__ = [
     "PYTHON",
     "SANDBOX",
     "WORKSPACE",
-    "check_spec",
+    "check_network",
+    "image_of",
     "manifest",
+    "owner_references",
 ]
 
 MODULES = {name: (GUEST / f"{name}.py").read_text() for name in ("pod_door", "pod_relay")}
@@ -51,13 +53,17 @@ REQUEST_SHARE = 4
 """A pod asks for this part of what it may use: most sandboxes wait for their users most of the time."""
 
 
-def check_spec(spec: SandboxSpec) -> str:
-    """The name of the image. Raises `EngineUnavailable` or `ImageUnavailable` for what pods cannot do."""
+def check_network(spec: SandboxSpec) -> None:
+    """Raises `EngineUnavailable` for a network that pods cannot have."""
     if spec.network == "internal":
         raise EngineUnavailable(
             "CODEACT_SANDBOX_NETWORK=internal is not there for Kubernetes sandboxes: allow hosts by an egress policy of"
             " your network plugin for pods with the label codeact/network=open, and set CODEACT_SANDBOX_NETWORK=open."
         )
+
+
+def image_of(spec: SandboxSpec) -> str:
+    """Returns the name of the image. Raises `ImageUnavailable` if the settings name none."""
     if spec.image is None:
         raise ImageUnavailable(
             "A cluster pulls the image of its sandboxes: build it from docker/sandbox.Dockerfile, push it to a registry"
@@ -87,7 +93,7 @@ def manifest(name: str, sandbox_id: str, instance: str, spec: SandboxSpec) -> di
     threads = str(max(1, math.ceil(limits.cpus)))
     container = {
         "name": CONTAINER,
-        "image": check_spec(spec),
+        "image": image_of(spec),
         "imagePullPolicy": "IfNotPresent",
         "command": [PYTHON, "-I", "-S", "-X", "utf8", "-c", POD_MAIN, json.dumps(configuration)],
         "workingDir": WORKSPACE,
@@ -156,8 +162,12 @@ def manifest(name: str, sandbox_id: str, instance: str, spec: SandboxSpec) -> di
         "name": name,
         "labels": {OURS: "codeact", INSTANCE: instance, SANDBOX: sandbox_id, NETWORK: spec.network},
     }
-    if pods.owner is not None:
-        owner, owner_uid = pods.owner
-        # The cluster removes what belongs to a pod that is gone.
-        metadata["ownerReferences"] = [{"apiVersion": "v1", "kind": "Pod", "name": owner, "uid": owner_uid}]
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": described}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata | owner_references(pods), "spec": described}
+
+
+def owner_references(options: PodOptions) -> dict[str, Any]:
+    """Returns the part of an object's metadata with which the cluster removes it after the server's pod is gone."""
+    if options.owner is None:
+        return {}
+    name, uid = options.owner
+    return {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}]}
