@@ -11,8 +11,8 @@ import yaml
 from helm_python import chart
 
 WORTH_KNOWING = 1
-# crds/validate.mjs knows their schemas.
-EXTENSIONS = ("gateway.networking.k8s.io/v1", "monitoring.coreos.com/v1")
+# crds/validate.mjs and tests/agent_sandbox_schemas.py know their schemas.
+EXTENSIONS = ("gateway.networking.k8s.io/v1", "monitoring.coreos.com/v1", "extensions.agents.x-k8s.io/v1beta1")
 path, versions, cases = json.load(sys.stdin)
 loaded = chart.Chart.load(path)
 answer = {}

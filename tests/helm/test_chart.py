@@ -6,6 +6,7 @@ Helm's own library and the schemas are in an environment of their own, which `ma
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,8 @@ VERSIONS = ("1.25", "1.31", "1.37")
 CRDS = Path(__file__).with_name("crds")
 
 
-def ask(cases: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    question = json.dumps([str(CHART), VERSIONS, cases])
+def ask(cases: dict[str, dict[str, Any]], versions: Sequence[str] = VERSIONS) -> dict[str, Any]:
+    question = json.dumps([str(CHART), versions, cases])
     answer = subprocess.run(
         [PYTHON, Path(__file__).with_name("render.py")], input=question, capture_output=True, text=True, check=True
     )

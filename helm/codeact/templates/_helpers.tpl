@@ -80,5 +80,24 @@ seccompProfile: {type: RuntimeDefault}
 {{- if and .Values.ingress.enabled .Values.gateway.enabled }}{{ fail "ingress.enabled and gateway.enabled: choose one." }}{{ end }}
 {{- if and .Values.gateway.enabled (or (not .Values.gateway.host) (not .Values.gateway.parentRefs)) }}{{ fail "gateway.enabled needs gateway.host and gateway.parentRefs: the Gateway that the route belongs to." }}{{ end }}
 {{- if and .Values.autoscaling.enabled (not (or .Values.autoscaling.activeRuns .Values.autoscaling.cpu)) }}{{ fail "autoscaling.enabled needs activeRuns or cpu." }}{{ end }}
+{{- if and .Values.agentSandbox.enabled (not (hasKey .Values.agentSandbox.pools .Values.agentSandbox.pool)) }}{{ fail "agentSandbox.pool names none of agentSandbox.pools." }}{{ end }}
 {{- if gt (int .Values.sandbox.poolMin) (int .Values.sandbox.poolMax) }}{{ fail "sandbox.poolMin is above sandbox.poolMax." }}{{ end }}
+{{- end }}
+
+{{/* The first program of a sandbox's pod, with the modules that it imports. */}}
+{{- define "codeact.podMain" -}}
+{{- $modules := dict }}
+{{- range list "pod_door" "pod_relay" "seccomp" }}{{ $_ := set $modules . ($.Files.Get (printf "files/%s.py" .)) }}{{ end -}}
+import sys, types
+for name, source in {{ toJson $modules }}.items():
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(compile(source, name, "exec"), vars(module))
+{{ .Files.Get "files/pod_main.py" }}
+{{- end }}
+
+{{/* The settings of the warm pool from which the servers claim, over those of `sandbox`. */}}
+{{- define "codeact.sandbox" -}}
+{{- $own := dict }}
+{{- if .Values.agentSandbox.enabled }}{{ $own = omit (get .Values.agentSandbox.pools .Values.agentSandbox.pool) "replicas" }}{{ end }}
+{{- mergeOverwrite (deepCopy .Values.sandbox) $own | toJson }}
 {{- end }}

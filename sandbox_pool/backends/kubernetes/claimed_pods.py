@@ -30,7 +30,7 @@ ABANDONED_S = 60.0
 class ClaimedPods:
     """A `Provisioner` that claims each pod from the warm pool `warm_pool`. `instance` is the server's name in labels.
 
-    A claim expires `lease_s` after its last renewal, and is renewed every `renew_s`.
+    A claim expires `LEASE_S` after its last renewal, and is renewed every `RENEW_S`.
     """
 
     rights = (
@@ -45,9 +45,7 @@ class ClaimedPods:
         " kubelets.",
     )
 
-    def __init__(
-        self, cluster: Cluster, instance: str, warm_pool: str, *, lease_s: float = LEASE_S, renew_s: float = RENEW_S
-    ) -> None:
+    def __init__(self, cluster: Cluster, instance: str, warm_pool: str) -> None:
         self.summary = f"Kubernetes pod of the warm pool {warm_pool}"
         self._pods = cluster.pods
         self._claims = cluster.objects(GROUP, VERSION, "sandboxclaims")
@@ -55,7 +53,7 @@ class ClaimedPods:
         self._seen = Followed(self._claims, selector(of=instance), claim_state.ending)
         self._made: dict[str, str | None] = {}
         """The names of pods by the ids of sandboxes; None before a claim has got its pod."""
-        self._lease_s, self._renew_s = lease_s, renew_s
+        self._lease_s, self._renew_s = LEASE_S, RENEW_S
 
     async def obtain(self, sandbox_id: str, spec: SandboxSpec) -> tuple[str, str]:
         """Raises the error of each final reason in `claim_state.FINAL` as soon as the controller reports it.

@@ -1,0 +1,1 @@
+../../../sandbox_pool/guest/pod_relay.py

@@ -1,0 +1,1 @@
+../../../sandbox_pool/backends/shared/seccomp.py
