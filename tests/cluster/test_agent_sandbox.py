@@ -148,16 +148,15 @@ async def test_the_claim_of_a_killed_server_is_found_and_removed(
 ) -> None:
     spec = claiming(namespace)
     dead, living = await opened(spec), await opened(spec)
-    sandbox = await Sandbox.start(dead, new_id(), spec, deadline_s=DEADLINE_S)
+    sandbox_id = new_id()
+    await dead.create(sandbox_id, spec)
     assert await living.list() == []
-    # As its process does when it is killed.
-    dead._held[sandbox.id].life._writer.transport.abort()
+    await dead.close()
     async with asyncio.timeout(DEADLINE_S):
-        while await living.list() != [sandbox.id]:
+        while await living.list() != [sandbox_id]:
             pass
-    await living.destroy(sandbox.id)
+    await living.destroy(sandbox_id)
     assert await claims_in(api, namespace) == []
-    await sandbox.close()
 
 
 async def test_a_warm_pool_that_is_not_there_is_named(namespace: str, custom_resources: None, opened: Open) -> None:

@@ -15,8 +15,8 @@ from kubernetes_asyncio.stream import WsApiClient
 
 from sandbox_pool.backends.kubernetes.errors import translated
 from sandbox_pool.backends.kubernetes.manifest import CONTAINER
-from sandbox_pool.backends.kubernetes.resource import REQUEST_S, Resource
-from sandbox_pool.errors import EngineUnavailable, SandboxError, SandboxStartFailed
+from sandbox_pool.backends.kubernetes.resource import NOT_KUBERNETES, Resource
+from sandbox_pool.errors import EngineUnavailable, SandboxStartFailed
 
 __all__ = ["Cluster", "Right"]
 
@@ -81,21 +81,22 @@ class Cluster:
 
     async def missing_rights(self, wanted: Iterable[Right]) -> list[Right]:
         """Returns those that our account lacks in the namespace. Empty if we may not ask."""
-        reviews = client.AuthorizationV1Api(self._client)
+        reviews = Resource(self._client, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
         missing = []
         for right in wanted:
             resource, _, subresource = right.resource.partition("/")
             attributes = {"namespace": self.namespace, "verb": right.verb, "group": right.group}
             attributes |= {"resource": resource, "subresource": subresource}
-            review = {"spec": {"resourceAttributes": attributes}}
-            with translated(SandboxError):
-                try:
-                    answer = await reviews.create_self_subject_access_review(review, _request_timeout=REQUEST_S)
-                except ApiException as error:
-                    if error.status == 403:
-                        return []
-                    raise
-            if not answer.status.allowed:
+            try:
+                answer = await reviews.create({"spec": {"resourceAttributes": attributes}})
+                allowed = answer["status"]["allowed"]
+            except EngineUnavailable as error:
+                if isinstance(error.__cause__, ApiException) and error.__cause__.status == 403:
+                    return []
+                raise
+            except (KeyError, TypeError):
+                raise EngineUnavailable(NOT_KUBERNETES) from None
+            if not allowed:
                 missing.append(right)
         return missing
 

@@ -14,13 +14,17 @@ from kubernetes_asyncio.client.exceptions import ApiException
 from sandbox_pool.backends.kubernetes.errors import translated
 from sandbox_pool.errors import EngineUnavailable, SandboxError, SandboxStartFailed
 
-__all__ = ["Expired", "Resource"]
+__all__ = ["NOT_KUBERNETES", "Expired", "Resource"]
 
 REQUEST_S = 30.0
 WATCH_S = 300
 """After so long the API server ends a watch, and we begin the next."""
 LINE_BYTES = 2_000_000
 GONE, NOT_FOUND = 410, 404
+NOT_KUBERNETES = (
+    "What answers at the address in the KUBECONFIG is not the API of a Kubernetes cluster. Correct `server` there, and"
+    " try: kubectl cluster-info."
+)
 MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -35,8 +39,8 @@ class Resource:
         self._api = api
         self._path = path
 
-    async def create(self, described: Mapping[str, Any], *, sandbox_id: str) -> None:
-        """Creates an object. Raises `SandboxStartFailed` if the cluster refuses it without a clearer reason.
+    async def create(self, described: Mapping[str, Any], *, sandbox_id: str | None = None) -> dict[str, Any]:
+        """Creates an object, and returns it. Raises `SandboxStartFailed` if the cluster refuses it for unclear reasons.
 
         If it is cancelled, it still waits until the cluster has answered, so that the caller can delete the object.
         """
@@ -50,18 +54,17 @@ class Resource:
             with translated(SandboxStartFailed, sandbox_id=sandbox_id):
                 raise
         with translated(SandboxStartFailed, sandbox_id=sandbox_id):
-            await _checked(response)
+            return await _read(response)
 
     async def get(self, name: str) -> dict[str, Any] | None:
         """Returns one object; None if there is none of this name, or none of this kind."""
         with translated(SandboxError):
             try:
-                found: dict[str, Any] = json.loads(await _checked(await self._call("GET", f"{self._path}/{name}")))
+                return await _read(await self._call("GET", f"{self._path}/{name}"))
             except ApiException as error:
                 if error.status == NOT_FOUND:
                     return None
                 raise
-        return found
 
     async def merge(self, name: str, patch: Mapping[str, Any]) -> bool:
         """Applies a merge patch (RFC 7386), without a resource version. Returns False if the object is gone."""
@@ -88,8 +91,11 @@ class Resource:
         """Returns the objects with these labels, and the resource version of the list."""
         with translated(SandboxError):
             response = await self._call("GET", self._path, query={"labelSelector": selector})
-            found = json.loads(await _checked(response))
-        return found["items"], found["metadata"]["resourceVersion"]
+            found = await _read(response)
+            try:
+                return list(found["items"]), str(found["metadata"]["resourceVersion"])
+            except (KeyError, TypeError):
+                raise EngineUnavailable(NOT_KUBERNETES) from None
 
     async def watch(self, selector: str, resource_version: str) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
         """Yields the changes of the objects with these labels: ADDED, MODIFIED, DELETED or BOOKMARK, and the object.
@@ -143,6 +149,17 @@ class Resource:
             _preload_content=False,
             _request_timeout=timeout_s,
         )
+
+
+async def _read(response: Any) -> dict[str, Any]:
+    """Returns the object of a good answer. Raises `ApiException` for another, `EngineUnavailable` for no object."""
+    try:
+        found = json.loads(await _checked(response))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise EngineUnavailable(NOT_KUBERNETES)
+    return found
 
 
 async def _checked(response: Any) -> bytes:
