@@ -10,17 +10,30 @@ if TYPE_CHECKING:
     from codeact.api.pool import Pool
     from codeact.api.result import Result
     from codeact.api.written_files import OutputFile
+    from codeact.tools.approval import ApprovalQuestion, Ruling
     from codeact.tools.host_functions import Tool
 
-__all__ = ["Agent", "AsyncAgent", "Image", "OutputFile", "Pool", "Result", "Tool"]
+__all__ = [
+    "Agent",
+    "ApprovalQuestion",
+    "AsyncAgent",
+    "Image",
+    "OutputFile",
+    "Pool",
+    "Result",
+    "Ruling",
+    "Tool",
+]
 
 _MODULES = {
     "Agent": "api.agent",
+    "ApprovalQuestion": "tools.approval",
     "AsyncAgent": "api.async_agent",
     "Image": "api.images",
     "OutputFile": "api.written_files",
     "Pool": "api.pool",
     "Result": "api.result",
+    "Ruling": "tools.approval",
     "Tool": "tools.host_functions",
 }
 

@@ -4,6 +4,7 @@
 CodeActError
 ├── InvalidRequest              a parameter is wrong; `param` names it
 │   ├── NotFound                no such id, or it belongs to another owner
+│   ├── ApprovalDecided         what was to be approved no longer waits
 │   └── ConversationLocked      the conversation is answering another request
 │       └── BegunElsewhere      another server has begun the response with this id
 ├── ModelError                  the model could not be asked or did not answer
@@ -39,6 +40,7 @@ CodeActError
 from typing import ClassVar
 
 __all__ = [
+    "ApprovalDecided",
     "BegunElsewhere",
     "ClientError",
     "CodeActError",
@@ -114,6 +116,13 @@ class InvalidRequest(CodeActError):
 class NotFound(InvalidRequest):
     code = "not_found"
     status = 404
+
+
+class ApprovalDecided(InvalidRequest):
+    """Somebody else has decided, or nobody did in time."""
+
+    code = "approval_decided"
+    status = 409
 
 
 class ConversationLocked(InvalidRequest):

@@ -20,6 +20,7 @@ from codeact.disclosure import Disclosure
 from codeact.errors import ConfigurationError
 from codeact.models.model_options import ModelOptions, options_of
 from codeact.origins import exact_origin
+from codeact.tools.approval import ApprovalPolicy, policy_of
 from sandbox_pool.backends.registry import backend_names
 from sandbox_pool.spec import Limits, PodOptions, SandboxSpec
 
@@ -107,6 +108,16 @@ class Settings(BaseSettings):
 
     mcp_config: Path | None = Field(default=None, description="A JSON file that names MCP servers.")
     call_timeout_s: float = Field(default=300.0, gt=0, description="Longest wait for a function outside of a sandbox.")
+
+    approval: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="The rules for code and calls that wait for approval, such as `destructive,network`."
+    )
+    approval_judge: str | None = Field(
+        default=None, description="`module:function` that decides before a person is asked."
+    )
+    approval_expires_s: float = Field(default=604_800.0, gt=0, description="How long something may wait for approval.")
+    approval_standing: bool = Field(default=True, description="Whether an approval may hold for a whole conversation.")
+    approval_embed: bool = Field(default=False, description="Whether visitors of embedding pages may approve.")
 
     sandbox: str = Field(
         default="auto",
@@ -214,6 +225,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "api_keys",
+        "approval",
         "allowed_origins",
         "allowed_hosts",
         "embed_origins",
@@ -230,6 +242,7 @@ class Settings(BaseSettings):
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator(
+        "approval_judge",
         "model",
         "model_api_base",
         "mongodb_uri",
@@ -282,6 +295,7 @@ class Settings(BaseSettings):
         checked = (
             ("model_options", "CODEACT_MODELS"),
             ("aliases", "CODEACT_MODEL_ALIASES"),
+            ("approval_policy", "CODEACT_APPROVAL"),
             ("pod_options", "CODEACT_KUBERNETES_*"),
             ("sandbox_spec", "CODEACT_ALLOWED_HOSTS"),
         )
@@ -339,6 +353,11 @@ class Settings(BaseSettings):
     def options_of(self, model: str) -> ModelOptions:
         """The configured options of this model."""
         return self.model_options.get(model, ModelOptions())
+
+    @cached_property
+    def approval_policy(self) -> ApprovalPolicy:
+        """The operator's policy. Raises `ValueError`, naming a rule that does not exist."""
+        return policy_of(self.approval)
 
     @property
     def preferred_dialect(self) -> Name | None:

@@ -33,6 +33,7 @@ from codeact.server.probe import Probe
 from codeact.server.request_ids import HEADER, RequestIds
 from codeact.server.routes import (
     access,
+    approvals,
     chat,
     containers,
     conversations,
@@ -58,6 +59,7 @@ from codeact.server.watchdog import Watchdog
 from codeact.server.webhooks.delivery import deliver_webhooks
 from codeact.server.webhooks.endpoints import read_webhooks
 from codeact.settings import Settings
+from codeact.tools.judges import load_judge
 from codeact.tools.mcp import McpServers, read_config
 from codeact.workspaces.containers import Containers
 from codeact.workspaces.registry import Workspaces
@@ -82,6 +84,7 @@ def create_app(
     """
 
     webhooks = read_webhooks(settings.webhooks) if settings.webhooks is not None else ()
+    judge = load_judge(settings.approval_judge) if settings.approval_judge is not None else None
     mcp = read_config(settings.mcp_config) if settings.mcp_config is not None else {}
     supervisor = supervisor or Supervisor()
     directory = directory_of(settings)
@@ -142,6 +145,8 @@ def create_app(
                     containers_,
                     disk,
                     has_peers=lambda: directory is not None and directory.has_others,
+                    judge=judge,
+                    judged=audit.record_judge,
                 )
                 services = app.state.codeact = Services(
                     settings,
@@ -177,6 +182,7 @@ def create_app(
             *containers.routes,
             *files.routes,
             *uploads.routes,
+            *approvals.routes,
             *sharing.routes,
             *exports.routes,
             *chat.routes,

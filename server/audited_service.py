@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from codeact.errors import BegunElsewhere
-from codeact.events import FunctionCallOutput, InputMessage, Response
+from codeact.errors import BegunElsewhere, CodeActError
+from codeact.events import Approval, CodeApproval, FunctionCallOutput, InputMessage, Response
 from codeact.runs.holders import HeldElsewhere
 from codeact.runs.known_answers import History, KnownAnswers, history_of
 from codeact.runs.new_run import NewRun
@@ -17,12 +17,15 @@ from codeact.runs.run import Run
 from codeact.runs.service import RunService
 from codeact.server.auth.audit_log import AuditLog, audited
 from codeact.server.auth.caller import Caller
+from codeact.server.errors import status_of
 from codeact.server.peers.client import Peers
 from codeact.server.peers.passed_run import Answer, PassedRun
 from codeact.server.peers.questions import PassedQuestion, Unanswered, ask, passed_question, received_request
+from codeact.server.requests.approvals import check_decisions, decisions_of, request_policy
 from codeact.server.requests.create import CreateRequest, new_run
 from codeact.server.requests.tools import check_tools
 from codeact.settings import Settings
+from sandbox_pool.errors import SandboxError
 
 __all__ = ["AuditedService"]
 
@@ -56,10 +59,23 @@ class AuditedService:
 
         Also raises `InvalidRequest` for tools that cannot be provided as requested.
         """
-
-        history = history_of(request.input)
         check_tools(request.tools or (), self._settings)
-        asked = new_run(request, caller)
+        check_decisions(request, caller, self._settings)
+        status = 500
+        try:
+            run = await self._create(request, caller=caller, ephemeral=ephemeral)
+            status = 200
+            return run
+        except (CodeActError, SandboxError) as error:
+            status = status_of(error)
+            raise
+        finally:
+            for approval_id, action in decisions_of(request):
+                self.audit.record(caller, f"approval.{action}", approval_id, status=status)
+
+    async def _create(self, request: CreateRequest, *, caller: Caller, ephemeral: EphemeralResponses | None) -> Answer:
+        history = history_of(request.input)
+        asked = _asked(request, caller)
         if _names_nothing(asked) and history.answered is not None:
             # Another server of a shared database may have given others the same answer: words are not enough there.
             is_alone = self._settings.mongodb_uri is None
@@ -91,7 +107,7 @@ class AuditedService:
     async def answer(self, question: PassedQuestion, *, caller: Caller) -> Run:
         """Begins the run of a question that another server has passed on. Raises the same errors as `create`."""
         request = received_request(question)
-        asked = replace(new_run(request, caller), stays=True)
+        asked = replace(_asked(request, caller), stays=True)
         asked = replace(asked, answer_id=question.answer_id or asked.answer_id, is_unnamed=question.is_unnamed)
         history = history_of(request.input)
         return await self._begin(asked, history=history, caller=caller, response_id=question.response_id)
@@ -152,9 +168,14 @@ class AuditedService:
         await self._service.forget(ephemeral)
 
 
+def _asked(request: CreateRequest, caller: Caller) -> NewRun:
+    """The run that the request asks for, with what it says about approval. Raises `InvalidRequest`."""
+    approval, who = request_policy(request), caller.credential_id or caller.owner
+    return replace(new_run(request, caller), approval=approval, caller=who)
+
+
 def _names_nothing(asked: NewRun) -> bool:
     """Whether the request names no response, conversation, container, call or item of an earlier answer."""
     named = (asked.previous_response_id, asked.conversation_id, asked.container_id, asked.answer_id)
-    return not any((*named, asked.history_container_id)) and not any(
-        isinstance(item, FunctionCallOutput) for item in asked.messages
-    )
+    waits = FunctionCallOutput | Approval | CodeApproval
+    return not any((*named, asked.history_container_id)) and not any(isinstance(item, waits) for item in asked.messages)

@@ -59,9 +59,9 @@ class CallItems:
         item.status = "completed"
         await self._emit(e.OutputItemDone(output_index=index, item=item))
 
-    async def outside(self, call: Call, *, server: str, name: str) -> e.McpCall:
+    async def outside(self, call: Call, *, server: str, name: str, approval_request_id: str | None = None) -> e.McpCall:
         """Opens the item for a call of a host function or an MCP tool; `answer` closes it."""
-        item = e.McpCall(id=new_id("mcp"), server_label=server, name=name)
+        item = e.McpCall(id=new_id("mcp"), server_label=server, name=name, approval_request_id=approval_request_id)
         index = await self._add(item)
         self._open[item.id] = (index, item)
         await self._emit(e.McpInProgress(item_id=item.id, output_index=index))
@@ -94,7 +94,12 @@ class CallItems:
             item.status = "incomplete"
             await self._emit(e.OutputItemDone(output_index=index, item=item))
 
-    async def _add(self, item: e.FunctionCall | e.McpCall) -> int:
+    async def approval(self, request: e.ApprovalRequest | e.CodeApprovalRequest) -> None:
+        """Emits the complete item for something that waits for approval."""
+        index = await self._add(request)
+        await self._emit(e.OutputItemDone(output_index=index, item=request))
+
+    async def _add(self, item: e.Item) -> int:
         """Adds an item next to the open block of code, and returns its index."""
         self._response.output.append(item)
         index = len(self._response.output) - 1

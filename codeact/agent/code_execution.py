@@ -1,19 +1,22 @@
 """Runs one block of code: passes its outputs on, and answers its function calls.
 
 Calls of host functions and MCP tools are answered while the block runs. Calls of client functions must be answered by
-the client: once the code waits only for those, the block is suspended and the response ends; the next request brings
-the values and resumes it.
+the client, and some calls must be approved: once the code waits only for those, the block is suspended and the response
+ends; the next request brings the values and decisions, and resumes it.
 """
 
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
+from codeact import events as e
+from codeact.agent.approvals import HOST, Approvals
 from codeact.agent.call_items import reports_to
 from codeact.agent.fitting import within
 from codeact.agent.response_builder import ResponseBuilder
@@ -44,7 +47,11 @@ CUT = (
 
 
 class CodeExecution:
-    """One execution within one response. `outputs` has all its outputs, `waiting` the client's open function calls."""
+    """One execution within one response.
+
+    `outputs` has all its outputs, `waiting` the client's open function calls, and `held`, by the ids of the requests,
+    the calls that wait for approval.
+    """
 
     def __init__(
         self,
@@ -52,6 +59,7 @@ class CodeExecution:
         sandbox: Sandbox,
         execution: Execution,
         toolbox: Toolbox,
+        approvals: Approvals,
         *,
         call_timeout_s: float,
         outputs: list[Output] | None = None,
@@ -61,7 +69,10 @@ class CodeExecution:
         self.execution = execution
         self.outputs = outputs if outputs is not None else []
         self.waiting: list[Call] = []
+        self.held: dict[str, Call] = {}
         self._builder = builder
+        self._approvals = approvals
+        self._listening = anyio.CancelScope()
         self._toolbox = toolbox
         self._call_timeout_s = call_timeout_s
         self._answering = 0
@@ -81,13 +92,16 @@ class CodeExecution:
         limit = STORED if result.limit in (None, "output_bytes") else result.limit  # Our limit was reached first.
         return msgspec.structs.replace(result, limit=limit, detail=f"{CUT} {result.detail}".strip())
 
-    async def run_to_pause(self) -> bool:
+    async def run_to_pause(self, decided: Sequence[tuple[Call, e.Approval]] = ()) -> bool:
         """Streams outputs and calls. Returns True once the code has ended, False if it waits only for the client.
 
-        Raises what the builder's `emit` raises. Cancelling cancels the calls of functions, but not the execution.
+        `decided` are calls that waited for the approval given. Raises what the builder's `emit` raises. Cancelling
+        cancels the calls of functions, but not the execution.
         """
         ended = False
         async with anyio.create_task_group() as tasks:
+            for call, decision in decided:
+                self._take_decided(call, decision, tasks)
             while True:
                 try:
                     item = await self._next()
@@ -101,7 +115,7 @@ class CodeExecution:
                     self.outputs.append(output)
                     await self._builder.code.output(output)
                 settled = item is None or time.monotonic() - self._waits_since > SETTLE_WITHIN_S
-                if self.waiting and settled and not self._answering:
+                if (self.waiting or self.held) and settled and not self._answering:
                     break
         return ended
 
@@ -118,8 +132,8 @@ class CodeExecution:
         return fitting
 
     async def _next(self) -> Output | Call | None:
-        """Returns the next output or call; None if a client's call is open and the code is quiet for a moment."""
-        with anyio.move_on_after(SETTLE_S if self.waiting else None):
+        """Returns the next output or call; None if a call waits for the client and the code is quiet for a moment."""
+        with anyio.move_on_after(SETTLE_S if self.waiting or self.held else None) as self._listening:
             return await self.execution.next()
         return None
 
@@ -138,10 +152,50 @@ class CodeExecution:
             self.waiting.append(call)
             await self._builder.calls.of_client(call)
         else:
+            self._start(tasks, self._answer_if_approved, call, function, arguments)
+
+    def _take_decided(self, call: Call, decision: e.Approval, tasks: TaskGroup) -> None:
+        """Makes a call that waited, if it was approved; otherwise the code gets an error."""
+        function = self._toolbox.get(call.name)
+        try:
+            if not decision.approve:
+                raise FunctionError(rejection(call.name, decision.reason))
+            if function is None:
+                raise FunctionError(f"There is no function {call.name}() any more.")
+            if decision.arguments is not None:
+                call = msgspec.structs.replace(call, arguments=decision.arguments)
+            arguments = function.arguments(call.arguments)
+        except FunctionError as error:
+            self.sandbox.answer(call, error=error.message)
+            return
+        self._start(tasks, self._answer, call, function, arguments, decision.approval_request_id)
+
+    def _start(self, tasks: TaskGroup, answer: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        if not self._answering:
+            self._answering_since = time.monotonic()
+        self._answering += 1
+        tasks.start_soon(self._answering_with, answer, *arguments)
+
+    async def _answering_with(self, answer: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        try:
+            await answer(*arguments)
+        finally:
+            self._answering -= 1
             if not self._answering:
-                self._answering_since = time.monotonic()
-            self._answering += 1
-            tasks.start_soon(self._answer, call, function, arguments)
+                self.execution.budget.waited_s += time.monotonic() - self._answering_since
+                self._listening.cancel()  # The code may wait for nothing but approvals now.
+
+    async def _answer_if_approved(self, call: Call, function: Function, arguments: dict[str, object]) -> None:
+        ruling = await self._approvals.of_call(function, call, arguments)
+        if isinstance(ruling, list):
+            request = await self._approvals.ask_for_call(function, call, self._builder.code.open_id, ruling)
+            self._waits_since = self._waits_since if self.waiting or self.held else time.monotonic()
+            self.held[request.id] = call
+            await self._builder.calls.approval(request)
+        elif not ruling.approve:
+            self.sandbox.answer(call, error=rejection(call.name, ruling.reason))
+        else:
+            await self._answer(call, function, arguments if ruling.arguments is None else dict(ruling.arguments))
 
     @property
     def _waited_s(self) -> float:
@@ -149,9 +203,13 @@ class CodeExecution:
         now = time.monotonic()
         return self.execution.budget.waited_s + (now - self._answering_since if self._answering else 0.0)
 
-    async def _answer(self, call: Call, function: Function, arguments: dict[str, object]) -> None:
+    async def _answer(
+        self, call: Call, function: Function, arguments: dict[str, object], request_id: str | None = None
+    ) -> None:
         assert function.answer is not None
-        item = await self._builder.calls.outside(call, server=function.server or "host", name=function.name)
+        item = await self._builder.calls.outside(
+            call, server=function.server or HOST, name=function.name, approval_request_id=request_id
+        )
         reports_to(self._builder.calls, item)
         try:
             with anyio.fail_after(max(0.0, self._call_timeout_s - self._waited_s)):
@@ -167,7 +225,9 @@ class CodeExecution:
         else:
             self.sandbox.answer(call, value=value)
             await self._builder.calls.answer(item, output=value)
-        finally:
-            self._answering -= 1
-            if not self._answering:
-                self.execution.budget.waited_s += time.monotonic() - self._answering_since
+
+
+def rejection(name: str, reason: str | None) -> str:
+    """The error that code gets for a call that was rejected."""
+    why = f": {reason}" if reason else ""
+    return f"{name}() was rejected, and not called{why}. Do not try to reach the same in another way."

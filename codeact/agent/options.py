@@ -4,6 +4,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from codeact.agent.approvals import ApprovalOptions
 from codeact.agent.model_budget import ModelBudget
 from codeact.agent.output_files import Collect
 from codeact.dialect import Name
@@ -38,7 +39,8 @@ class AgentOptions:
     `window_tokens` is the model's context window; None: its adapter finds out.
 
     A prompt of more than `compact_threshold` tokens is compacted; with `compact_only` the conversation is only
-    compacted, without an answer. `seal_compaction` returns the `encrypted_content` of a compaction's text.
+    compacted, without an answer. `seal_compaction` returns the `encrypted_content` of a compaction's text. `approval`
+    says which code and calls wait for approval.
     """
 
     max_turns: int = 20
@@ -68,6 +70,7 @@ class AgentOptions:
     load_image: Callable[[str], Awaitable[str | None]] | None = None
     compact_threshold: int | None = None
     compact_only: bool = False
+    approval: ApprovalOptions = field(default_factory=ApprovalOptions)
     seal_compaction: Callable[[str], str] | None = None
 
     @property

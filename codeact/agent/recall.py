@@ -41,4 +41,6 @@ def recall_function(items: Callable[[], Sequence[Entry]]) -> Function:
         shown = block.observation or "The block was not run to its end."
         return json.dumps(f"Code:\n{block.code}\n\n{shown}"[:MOST_CHARS])
 
-    return Function(RECALL, DESCRIPTION, PARAMETERS, answer=answer, returns={"type": "string"}, gives_way=True)
+    return Function(
+        RECALL, DESCRIPTION, PARAMETERS, answer=answer, returns={"type": "string"}, gives_way=True, is_own=True
+    )

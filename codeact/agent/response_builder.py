@@ -75,7 +75,7 @@ class ResponseBuilder:
                 self.code.resume(index, item, outputs)
             elif isinstance(item, e.Compaction):
                 self.compactions.resume(index, item)
-            else:
+            elif isinstance(item, e.Message):
                 self._message, self._index = item, index
 
     # ---- prose, thinking, code ---------------------------------------------------------------------
@@ -196,11 +196,16 @@ class ResponseBuilder:
         await self.close_item()
         await self.code.begin(container_id, tagged=tagged)
 
-    async def code_continues(self, item_id: str, container_id: str) -> None:
-        """Opens a block that continues the suspended code of an earlier response's item."""
+    async def code_continues(self, item_id: str, container_id: str, *, code: str = "") -> None:
+        """Opens a block that continues the suspended code of an earlier response's item.
+
+        `code` is set if it runs in place of that item's code.
+        """
         await self.close_item()
         await self.code.begin(container_id, continues=item_id)
-        await self.code.written("")
+        if code:
+            await self.code.delta(code)
+        await self.code.written(code)
         await self.code.interpreting(container_id)
 
     async def cite(self, container_id: str, files: Iterable[tuple[str, str]]) -> None:

@@ -43,7 +43,7 @@ def sub_agent_function(
 ) -> Function:
     """Creates `agent` for the code of one answer. `options` returns a sub-agent's options, without `agent` itself."""
     sub_agents = _SubAgents(MeteredModel(model, budget), open_workspace, options)
-    return host_functions([Tool(sub_agents.agent, "agent")])[0]
+    return replace(host_functions([Tool(sub_agents.agent, "agent")])[0], is_own=True)
 
 
 class _SubAgents:

@@ -142,7 +142,9 @@ class Completions:
 
         Code that continued with a function's value counts as having run.
         """
-        if not self._options.must_act or (self._context and isinstance(self._context[-1], e.FunctionCallOutput)):
+        if not self._options.must_act or (
+            self._context and isinstance(self._context[-1], e.FunctionCallOutput | e.Approval | e.CodeApproval)
+        ):
             return False
         output, name = self._builder.response.output, self._options.must_call
         if name is None:

@@ -21,7 +21,9 @@ OF_SANDBOXES = {
 OF_POOLS = (OF_SANDBOXES | {"data_dir"}) - {"pool_min", "pool_max"}
 OF_MODELS = {name for name in Settings.model_fields if name.startswith("model_")}
 OF_AGENTS = (
-    OF_SANDBOXES | OF_MODELS | {"dialect", "max_turns", "observation_chars", "mcp_config", "call_timeout_s", "data_dir"}
+    OF_SANDBOXES
+    | OF_MODELS
+    | {"approval", "dialect", "max_turns", "observation_chars", "mcp_config", "call_timeout_s", "data_dir"}
 )
 """All other settings are for a server; an agent would ignore them."""
 

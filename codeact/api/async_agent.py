@@ -34,6 +34,7 @@ from codeact.runs.unread_events import UnreadEvents
 from codeact.settings import Settings
 from codeact.store.records import StoredResponse
 from codeact.store.run_store import RunStore
+from codeact.tools.approval import Judge
 from codeact.tools.host_functions import Tool, host_functions
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool.spec import Limits
@@ -68,6 +69,9 @@ class AsyncAgent:
         reasoning_effort: See `temperature`.
         store: Where conversations are stored: None (in memory), `embedded`, the URI of a MongoDB, or an open store.
         conversation: The id of a stored conversation to continue.
+        approve: A function that decides about code and calls before they happen: it takes an `ApprovalQuestion`, and
+            returns True, False, a reason to reject, or a `Ruling`. It may be async. The setting `approval` says what it
+            is asked about; by default everything.
         **settings: Any setting (`sandbox="docker"`, `dialect="tool_call"`, `max_turns=5`, …).
 
     Raises:
@@ -91,6 +95,7 @@ class AsyncAgent:
         reasoning_effort: str | None = None,
         store: RunStore | str | None = None,
         conversation: str | None = None,
+        approve: Judge | None = None,
         **settings: Any,
     ) -> None:
         check_settings(settings, arguments=inspect.signature(AsyncAgent).parameters)
@@ -100,6 +105,9 @@ class AsyncAgent:
         if pool is not None and of_sandboxes:
             raise TypeError(f"The sandboxes are the pool's: give it {', '.join(sorted(of_sandboxes))}.")
         name = model if isinstance(model, str) else None
+        if approve is not None:
+            settings.setdefault("approval", "always")
+        self._approve = approve
         self._settings = Settings.load(model=name, **OWN_POOL | settings)
         self._own_pool = {name: settings[name] for name in settings.keys() & OF_POOLS}
         self._pool = pool
@@ -146,7 +154,7 @@ class AsyncAgent:
 
                 self._conversation_id = await load_into(store, self._to_load, owner=OWNER)
             model = await chosen_model(self._given_model, settings, stack)
-            self._service = await opened_service(settings, pool, store, model, stack)
+            self._service = await opened_service(settings, pool, store, model, stack, self._approve)
             self._entered_pool, self._store = pool, store
             self._said = await stored_items(store, self._conversation_id, owner=OWNER)
             stack.push_async_callback(self._release)

@@ -16,6 +16,7 @@ from codeact.runs.service import RunService
 from codeact.settings import Settings
 from codeact.store.memory import MemoryStore
 from codeact.store.run_store import RunStore
+from codeact.tools.approval import Judge
 from codeact.tools.mcp import McpServers, read_config
 from codeact.workspaces.containers import Containers
 from sandbox_pool.supervision import Supervisor
@@ -64,9 +65,12 @@ async def chosen_model(model: Model | None, settings: Settings, stack: AsyncExit
 
 
 async def opened_service(
-    settings: Settings, pool: Pool, store: RunStore, model: Model, stack: AsyncExitStack
+    settings: Settings, pool: Pool, store: RunStore, model: Model, stack: AsyncExitStack, judge: Judge | None = None
 ) -> RunService:
-    """Opens a service for one agent, which answers one question at a time. The stack closes it."""
+    """Opens a service for one agent, which answers one question at a time. The stack closes it.
+
+    `judge` decides about approvals. Nobody else does: what it leaves open is rejected.
+    """
     servers = read_config(settings.mcp_config) if settings.mcp_config is not None else {}
     mcp = await stack.enter_async_context(McpServers.open(servers, call_timeout_s=settings.call_timeout_s))
 
@@ -88,6 +92,8 @@ async def opened_service(
         mcp,
         Containers(stored, pool.workspaces),
         DiskFloor(settings.data_dir, floor_mb=0),
+        judge=judge,
+        attended=False,
     )
     return RunService(components, database=database)
 

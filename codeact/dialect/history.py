@@ -13,10 +13,15 @@ from typing import Any, Literal
 import msgspec
 
 from codeact.dialect.base import Aside, Entry
+from codeact.dialect.decisions import waited_in_vain
 from codeact.dialect.images import displayed
 from codeact.dialect.markup import CLOSE, OPEN
 from codeact.dialect.turns import Parts, Turns, as_text
 from codeact.events import (
+    Approval,
+    ApprovalRequest,
+    CodeApproval,
+    CodeApprovalRequest,
     CodeInterpreterCall,
     Compaction,
     FunctionCall,
@@ -134,6 +139,8 @@ class _Facts:
     covered: set[str]
     lost: set[str]
     went_on: dict[str | None, str]
+    requests: dict[str, ApprovalRequest | CodeApprovalRequest]
+    decisions: dict[str, Approval | CodeApproval]
 
     @classmethod
     def of(
@@ -149,7 +156,9 @@ class _Facts:
             for item in items
             if isinstance(item, Message) and item.before_result_of in block_ids
         }
-        facts = cls(model, calls, images, names, continued, set(), lost, went_on)
+        requests = {item.id: item for item in items if isinstance(item, ApprovalRequest | CodeApprovalRequest)}
+        decisions = {item.approval_request_id: item for item in items if isinstance(item, Approval | CodeApproval)}
+        facts = cls(model, calls, images, names, continued, set(), lost, went_on, requests, decisions)
         for item in items:
             if isinstance(item, Message | CodeInterpreterCall) and (written := facts.written(item)) is not None:
                 facts.covered.update(written.items if written.text is not None else ())
@@ -174,6 +183,8 @@ class _Facts:
         return call
 
     def waited(self, call: CodeInterpreterCall) -> str:
+        if asked := [self.requests[each] for each in call.waits_for if each in self.requests]:
+            return waited_in_vain(asked, self.decisions)
         called = ", ".join(f"{self.names.get(call_id, 'a function')}()" for call_id in call.waits_for)
         return f"{HEADER} the code waited for {called} and could not go on"
 

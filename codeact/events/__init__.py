@@ -35,7 +35,11 @@ from codeact.events.item_progress import (
     ReasoningTextDone,
 )
 from codeact.events.items import (
+    Approval,
+    ApprovalRequest,
     CallStep,
+    CodeApproval,
+    CodeApprovalRequest,
     CodeInterpreterCall,
     Compaction,
     ContainerFileCitation,
@@ -88,7 +92,11 @@ from codeact.events.response import (
 )
 
 __all__ = [
+    "Approval",
+    "ApprovalRequest",
     "CallStep",
+    "CodeApproval",
+    "CodeApprovalRequest",
     "CodeDelta",
     "CodeDone",
     "CodeInterpreterCall",

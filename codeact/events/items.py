@@ -7,6 +7,10 @@ import msgspec
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Stream
 
 __all__ = [
+    "Approval",
+    "ApprovalRequest",
+    "CodeApproval",
+    "CodeApprovalRequest",
     "CodeInterpreterCall",
     "Compaction",
     "ContainerFileCitation",
@@ -247,7 +251,41 @@ class Compaction(msgspec.Struct, tag="compaction", kw_only=True):
     keeps: list[str] = msgspec.field(default_factory=list, name="codeact:keeps")
 
 
-Item = Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall | Compaction
+class ApprovalRequest(msgspec.Struct, tag="mcp_approval_request", kw_only=True):
+    """A call by running code that waits until somebody approves it, by an `Approval` in a later request.
+
+    `reasons` are the rules that ask. `expires_at` (Unix seconds) is when it can no longer be approved.
+    """
+
+    id: str
+    server_label: str
+    name: str
+    arguments: str
+    code_item_id: str | None = msgspec.field(default=None, name="codeact:code_item_id")
+    reasons: list[str] = msgspec.field(default_factory=list, name="codeact:reasons")
+    expires_at: int | None = msgspec.field(default=None, name="codeact:expires_at")
+
+
+class CodeApprovalRequest(msgspec.Struct, tag="codeact:approval_request", kw_only=True):
+    """A block of code that waits, before it runs, until a `CodeApproval` decides. See `ApprovalRequest`."""
+
+    id: str
+    code: str
+    code_item_id: str | None = None
+    reasons: list[str] = []
+    expires_at: int | None = None
+
+
+Item = (
+    Message
+    | Reasoning
+    | CodeInterpreterCall
+    | FunctionCall
+    | McpCall
+    | Compaction
+    | ApprovalRequest
+    | CodeApprovalRequest
+)
 
 
 class InputMessage(msgspec.Struct, tag="message", kw_only=True):
@@ -276,4 +314,35 @@ class FunctionCallOutput(msgspec.Struct, tag="function_call_output", kw_only=Tru
     is_error: bool | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="codeact:is_error")
 
 
-Input = InputMessage | FunctionCallOutput | Compaction
+class Approval(msgspec.Struct, tag="mcp_approval_response", kw_only=True):
+    """The decision about a call that waits. `arguments` (JSON) replaces those of the call.
+
+    With `scope` `conversation`, the function's calls are not asked about again in this conversation. The server sets
+    `decided_by`; a decision without it, of an imported conversation, allows nothing.
+    """
+
+    id: str
+    approval_request_id: str
+    approve: bool
+    reason: str | None = None
+    arguments: str | None = msgspec.field(default=None, name="codeact:arguments")
+    scope: Literal["once", "conversation"] = msgspec.field(default="once", name="codeact:scope")
+    decided_by: str | None = msgspec.field(default=None, name="codeact:decided_by")
+
+
+class CodeApproval(msgspec.Struct, tag="codeact:approval_response", kw_only=True):
+    """The decision about code that waits. `code` runs in place of what waits.
+
+    With `scope` `conversation`, the rules that asked do not ask about code again in this conversation. See `Approval`.
+    """
+
+    id: str
+    approval_request_id: str
+    approve: bool
+    reason: str | None = None
+    code: str | None = None
+    scope: Literal["once", "conversation"] = "once"
+    decided_by: str | None = None
+
+
+Input = InputMessage | FunctionCallOutput | Compaction | Approval | CodeApproval

@@ -24,7 +24,12 @@ class LastCode:
 
 def last_code(items: Iterable[Any]) -> LastCode | None:
     """Returns the last item that is code, in the order of `items`, or None if no item is code."""
-    found = [item for item in items if isinstance(item, CodeInterpreterCall)]
+    found = [item for item in items if isinstance(item, CodeInterpreterCall) and not _waits_to_run(item)]
     if not found:
         return None
     return LastCode(found[-1].container_id, found[-1].result is None or found[-1].result.kernel_alive)
+
+
+def _waits_to_run(item: CodeInterpreterCall) -> bool:
+    """Whether the code waits for its approval: it has not run in that container."""
+    return bool(item.waits_for) and item.started_s is None

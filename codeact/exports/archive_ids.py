@@ -8,6 +8,10 @@ import msgspec
 
 from codeact.data_urls import image_of
 from codeact.events import (
+    Approval,
+    ApprovalRequest,
+    CodeApproval,
+    CodeApprovalRequest,
     CodeInterpreterCall,
     Compaction,
     FunctionCall,
@@ -29,7 +33,7 @@ __all__ = ["Renewal"]
 PART_BYTES = 8_000_000
 """Limit for one response's input and for one item: MongoDB takes documents of less than 16 MB."""
 NAMES = frozenset({"type", "text", "image_url", "detail", "file_id", "file_data", "file_url", "filename", "size_bytes"})
-INPUTS = {InputMessage: "msg", FunctionCallOutput: "fco", Compaction: "cmp"}
+INPUTS = {InputMessage: "msg", FunctionCallOutput: "fco", Compaction: "cmp", Approval: "mcpa", CodeApproval: "apa"}
 UNFINISHED = ResponseError("server_error", "This answer was not finished when the conversation was exported.")
 
 
@@ -66,6 +70,9 @@ class Renewal:
             self._items[message.id] = message.id = new_id
             if isinstance(message, Compaction):
                 self._compaction(message)
+            if isinstance(message, Approval | CodeApproval):
+                message.decided_by = None  # An archive allows nothing: anybody may have written it.
+                message.approval_request_id = self._items.get(message.approval_request_id, "")
             if isinstance(message, InputMessage):
                 _check_parts(message, f"{place}.input[{at}].content")
         for at, item in enumerate(response.output):
@@ -80,8 +87,7 @@ class Renewal:
         conversation.last_response_id = self._responses.get(last) if last is not None else None
 
     def _item(self, item: Item, next_id: Callable[[str], str], place: str) -> None:
-        new_id = next_id(item.id.partition("_")[0] if re.match(r"[a-z]{1,8}_", item.id) else "item")
-        self._items[item.id] = item.id = new_id
+        item.id = self._new_id(item.id, next_id)
         if isinstance(item, Message):
             for part in item.content:
                 part.annotations = []  # They cite files of containers, which an archive does not include.
@@ -89,7 +95,12 @@ class Renewal:
             self._compaction(item)
         if isinstance(item, FunctionCall) and item.code_item_id is not None:
             item.code_item_id = self._items.get(item.code_item_id)
+        if isinstance(item, ApprovalRequest | CodeApprovalRequest):
+            item.code_item_id = self._items.get(item.code_item_id or "")
         if isinstance(item, CodeInterpreterCall):
+            item.waits_for = [
+                self._new_id(each, next_id) if each.startswith(("mcpr_", "apr_")) else each for each in item.waits_for
+            ]
             item.continues = self._items.get(item.continues) if item.continues is not None else None
             item.container_id = self._containers.setdefault(item.container_id, next_id("cntr"))
             for output in item.outputs or ():
@@ -111,6 +122,11 @@ class Renewal:
             )
         else:
             _check_storable(msgspec.to_builtins(item), place)
+
+    def _new_id(self, old: str, next_id: Callable[[str], str]) -> str:
+        if old not in self._items:
+            self._items[old] = next_id(old.partition("_")[0] if re.match(r"[a-z]{1,8}_", old) else "item")
+        return self._items[old]
 
     def _compaction(self, item: Compaction) -> None:
         item.encrypted_content = ""  # Whoever exported it: it is another owner's, or may be.

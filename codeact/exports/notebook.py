@@ -39,6 +39,7 @@ def notebook(title: str, thread: Sequence[StoredResponse], get_blob: GetBlob) ->
                     cell = _code(item, get_blob)
                     if item.continues is not None and cells[-1]["cell_type"] == "code":
                         cells[-1]["outputs"] += cell["outputs"]
+                        cells[-1]["source"] = item.code or cells[-1]["source"]
                     else:
                         cells.append(cell)
     for number, cell in enumerate(cells):

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from codeact.agent.approvals import ApprovalOptions
 from codeact.agent.model_budget import ModelBudget, ModelLimits
 from codeact.agent.model_calls import ask_functions
 from codeact.agent.options import AgentOptions
@@ -28,7 +29,7 @@ class CodeModels:
     """The functions for model calls by the code of one run, and their shared budget.
 
     If the code may call no models, `functions` is empty and `budget` None. Raises `InvalidRequest` if the request
-    enables model calls and the settings forbid them.
+    enables model calls and the settings forbid them. `approval` holds for the code of sub-agents, which cannot wait.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class CodeModels:
         settings: Settings,
         workspaces: Workspaces,
         environment: Callable[[], Environment],
+        approval: ApprovalOptions,
     ) -> None:
         self.budget: ModelBudget | None = None
         self.functions: list[Function] = []
@@ -65,6 +67,7 @@ class CodeModels:
                 preferred_dialect=settings.preferred_dialect,
                 shows_images=settings.model_images,
                 window_tokens=settings.options_of(model.name).window_tokens,
+                approval=approval,
             )
 
         @asynccontextmanager

@@ -10,6 +10,8 @@ from msgspec import UNSET
 from codeact.dialect.markup import CLOSE, OPEN
 from codeact.errors import InvalidRequest
 from codeact.events import (
+    Approval,
+    CodeApproval,
     CodeInterpreterCall,
     Compaction,
     FunctionCallOutput,
@@ -22,6 +24,12 @@ from codeact.events import (
 from codeact.file_names import normal
 from codeact.ids import new_id
 from codeact.observations.observation import HEADER
+from codeact.runs.sent_approvals import (
+    ApprovalItem,
+    ApprovalRequestItem,
+    CodeApprovalItem,
+    CodeApprovalRequestItem,
+)
 from codeact.runs.sent_calls import (
     CustomCallItem,
     CustomOutputItem,
@@ -159,6 +167,10 @@ InputItem = (
     | FunctionCallItem
     | McpCallItem
     | McpListItem
+    | ApprovalItem
+    | ApprovalRequestItem
+    | CodeApprovalItem
+    | CodeApprovalRequestItem
     | CustomCallItem
     | CustomOutputItem
     | ShellCallItem
@@ -221,6 +233,8 @@ def as_messages(value: str | list[InputItem]) -> list[Given]:
                 raise CompactionTrigger.misplaced(f"input[{index}]")
             case ItemReference() | FunctionCallItem():
                 messages.append(item)
+            case ApprovalItem() | CodeApprovalItem():
+                messages.append(item.decision())
             case FunctionOutputItem(call_id, output) | CustomOutputItem(call_id, output):
                 text = output if isinstance(output, str) else "".join(part.text for part in output)
                 failed = isinstance(item, FunctionOutputItem) and item.is_error
@@ -275,7 +289,7 @@ def as_text(item: FunctionCallItem | FunctionCallOutput, names: Mapping[str, str
 def has_content(message: Input | SealedReasoning | SealedCompaction) -> bool:
     if isinstance(message, SealedReasoning | SealedCompaction | Compaction):
         return False
-    return isinstance(message, FunctionCallOutput) or any(
+    return isinstance(message, FunctionCallOutput | Approval | CodeApproval) or any(
         part.get("text", "").strip() or part["type"] in ("input_image", "input_file") for part in message.content
     )
 

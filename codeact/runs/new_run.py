@@ -10,6 +10,7 @@ from codeact.model import Sampling
 from codeact.runs.input_items import Given
 from codeact.runs.tool_choice import ToolChoice, choice_of
 from codeact.store import OwnerLimits
+from codeact.tools.approval import ApprovalPolicy
 from codeact.tools.function import Function
 
 __all__ = ["Account", "NewRun"]
@@ -38,7 +39,9 @@ class NewRun:
     addition to the client's `tools`. With `collects_files` a stored answer cites the files that its code wrote.
     With `encrypted_reasoning` reasoning items contain, encrypted, what their model needs back. A prompt of more
     than `compact_threshold` tokens is compacted; with `compact_only` the conversation is only compacted, without an
-    answer. With `stays` it runs on this server, even if another one holds the conversation's kernel.
+    answer. With `stays` it runs on this server, even if another one holds the conversation's kernel. What the rules of
+    `approval` name waits for approval, in addition to what the settings say; `caller` is who makes the request, and
+    decides what its messages approve.
     """
 
     owner: str
@@ -86,6 +89,8 @@ class NewRun:
     compact_threshold: int | None = None
     compact_only: bool = False
     stays: bool = False
+    approval: ApprovalPolicy = field(default_factory=ApprovalPolicy)
+    caller: str = "local"
 
     @property
     def model_instructions(self) -> str | None:

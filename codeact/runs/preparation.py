@@ -9,7 +9,7 @@ from typing import Any
 
 from codeact.concurrency.concurrently import concurrently
 from codeact.errors import InvalidRequest, NotFound
-from codeact.events import Compaction, FunctionCallOutput, Input, InputMessage
+from codeact.events import Approval, CodeApproval, Compaction, FunctionCallOutput, Input, InputMessage
 from codeact.runs.input_items import (
     FunctionCallItem,
     Given,
@@ -30,6 +30,9 @@ from codeact.store.repositories.threads import Attachment
 from codeact.store.run_store import RunStore
 
 __all__ = ["Preparation", "received"]
+
+ForWaiting = FunctionCallOutput | Approval | CodeApproval
+"""What code waits for."""
 
 
 class Preparation:
@@ -91,8 +94,8 @@ class Preparation:
         if (compacted := await self._compacted()) is not None:
             return compacted
         if not any((new_run.answer_id, new_run.answer_container_id, new_run.history_container_id)):
-            return await self._find_pending_call() or ResumePoint()
-        pending, resent = await concurrently(self._find_pending_call, self._find_resent)
+            return await self._find_pending() or ResumePoint()
+        pending, resent = await concurrently(self._find_pending, self._find_resent)
         return pending or resent
 
     async def _compacted(self) -> ResumePoint | None:
@@ -120,8 +123,17 @@ class Preparation:
                 _, found = await threads.of_container(container_id, owner=self._owner)
         return ResumePoint() if found is None else ResumePoint(found, workspace_id=found.conversation_id, resent=True)
 
-    async def _find_pending_call(self) -> ResumePoint | None:
-        """Finds the call of the last function value, for clients that resend a whole conversation without its id."""
+    async def _find_pending(self) -> ResumePoint | None:
+        """Finds what waits for the last decision or function value of the request.
+
+        It is for clients that resend a whole conversation without its id, or decide about something in a list. Raises
+        `NotFound` for a decision about nothing.
+        """
+        decided = [item for item in _trailing(self._new_run.messages) if isinstance(item, Approval | CodeApproval)]
+        if decided:
+            waiting = await self._store.approvals.get(decided[-1].approval_request_id, owner=self._owner)
+            self._only_trailing = self._calls_are_known = True
+            return _after(await self._store.threads.of_response(waiting.response_id, owner=self._owner))
         outputs = [item for item in self._new_run.messages if isinstance(item, FunctionCallOutput)]
         found = await self._store.threads.of_call(outputs[-1].call_id, owner=self._owner) if outputs else None
         if found is None:
@@ -192,7 +204,10 @@ async def received(items: list[InputItem], store: RunStore, *, owner: str) -> li
 
     Raises `InvalidRequest` and `NotFound`.
     """
-    sent_items = await opened(await opened_compactions(as_messages(items), store, owner=owner), store, owner=owner)
+    given = as_messages(items)
+    if any(isinstance(item, Approval | CodeApproval) for item in given):
+        raise InvalidRequest("Approvals are decided by a response: send them as its 'input'.", param="items")
+    sent_items = await opened(await opened_compactions(given, store, owner=owner), store, owner=owner)
     messages = _resolved(sent_items, await _referenced(sent_items, store, owner=owner))
     return await store_media(messages, blobs_of(store, owner=owner))
 
@@ -208,8 +223,8 @@ def _resolved(
 ) -> list[Input]:
     """Replaces references by their items. Raises `NotFound`.
 
-    With `calls_are_known`, function values are passed to the code that waits for them; else calls and values become
-    text messages.
+    With `calls_are_known`, function values and decisions are passed to the code that waits for them; else calls and
+    values become text messages, and decisions of a history that the client sends again are left out.
     """
     resolved: list[Input] = []
     names = {item.call_id: item.name for item in sent_items if isinstance(item, FunctionCallItem)}
@@ -218,7 +233,7 @@ def _resolved(
             if item.id not in referenced:
                 raise NotFound(f"There is no item '{item.id}'.", param="input")
             resolved += from_item(referenced[item.id])
-        elif isinstance(item, InputMessage | Compaction) or (calls_are_known and isinstance(item, FunctionCallOutput)):
+        elif isinstance(item, InputMessage | Compaction) or (calls_are_known and isinstance(item, ForWaiting)):
             resolved.append(item)
         elif not calls_are_known and isinstance(item, FunctionCallItem | FunctionCallOutput):
             resolved.append(as_text(item, names))
@@ -232,9 +247,9 @@ def _after(at: Attachment) -> ResumePoint:
 
 
 def _trailing(sent_items: Sequence[Given]) -> Sequence[Given]:
-    """Returns the function values at the end of the input, with the user's messages around them."""
+    """Returns the function values and decisions at the end of the input, with the user's messages around them."""
     start = len(sent_items)
-    while start and isinstance(item := sent_items[start - 1], InputMessage | FunctionCallOutput):
+    while start and isinstance(item := sent_items[start - 1], InputMessage | ForWaiting):
         if isinstance(item, InputMessage) and item.role == "assistant":
             break
         start -= 1

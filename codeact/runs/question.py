@@ -1,7 +1,7 @@
 """Begins one run: finds the point where its question continues, stores the question, and starts the answer."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -9,6 +9,7 @@ from functools import partial
 import anyio
 
 from codeact import events as e
+from codeact.agent.approvals import ApprovalOptions, Asked, Decided
 from codeact.agent.loop import AgentOptions, Context
 from codeact.agent.model_budget import ModelBudget
 from codeact.agent.output_files import Collect
@@ -24,6 +25,7 @@ from codeact.packages import worth_telling
 from codeact.runs.admission import Admission, check_concurrency
 from codeact.runs.code_models import CodeModels
 from codeact.runs.container_files import container_files, names_for_model
+from codeact.runs.decisions import Decisions, approval_record
 from codeact.runs.disk_floor import DiskFloor
 from codeact.runs.holders import HeldElsewhere, holder_of
 from codeact.runs.kernel_notes import UNKNOWN_HISTORY, kernel_notes
@@ -39,6 +41,7 @@ from codeact.settings import Settings
 from codeact.store.allowance import Allowance, Allowances
 from codeact.store.repositories.threads import Moved
 from codeact.store.run_store import RunStore
+from codeact.tools.approval import Judge
 from codeact.tools.mcp import McpServers
 from codeact.tools.toolbox import Toolbox, functions_of
 from codeact.workspaces.containers import Containers
@@ -60,7 +63,11 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class RunComponents:
-    """The components that runs use. The database, the sandboxes and the models may still be starting."""
+    """The components that runs use. The database, the sandboxes and the models may still be starting.
+
+    `judge` decides about approvals before a person is asked; with `attended` False there is no such person. `judged` is
+    told its decisions: the owner, `approve` or `reject`, and what was asked about.
+    """
 
     settings: Settings
     store: Component[RunStore]
@@ -74,6 +81,9 @@ class RunComponents:
     allowances: Allowances = field(default_factory=Allowances)
     has_peers: Callable[[], bool] = lambda: False
     """Whether other servers with the same database are alive, so that one of them may hold a kernel."""
+    judge: Judge | None = None
+    attended: bool = True
+    judged: Callable[[str, str, str], None] = lambda owner, action, name: None
 
     def environment(self) -> Environment:
         """Returns the description of the sandboxes for the model."""
@@ -105,6 +115,7 @@ class Question:
         self._toolbox = Toolbox()
         self._files: Sequence[StagedFile] = ()
         self._budget: ModelBudget | None = None
+        self._asks = ApprovalOptions()
 
     async def begin(self) -> Run:
         """Stores the question and starts its run. Raises the same errors as `RunService.create`.
@@ -170,6 +181,8 @@ class Question:
                     partial(preparation.messages, resume_point), partial(resume_point.last_code, store)
                 )
             response = self._response(resume_point, workspace_id, model)
+            decided = [message for message in messages if isinstance(message, Decided)]
+            decisions = Decisions(store, new_run.owner, new_run.caller, response.id, self._ephemeral)
             messages = [*kernel_notes(response, code, workspace, resume_point), *messages]
             run = Run(
                 response,
@@ -183,17 +196,22 @@ class Question:
             run.count_input(messages)
             load = partial(self._load, resume_point, messages, code, run, workspace, preparation, store)
             with anyio.CancelScope(shield=True):
-                if response.store:
-                    await store.threads.begin(
-                        response,
-                        messages,
-                        owner=new_run.owner,
-                        at=resume_point.at,
-                        last_code=code,
-                        also=run.store_created if self._components.runs.has_place else None,
-                    )
-                elif self._ephemeral is not None:
-                    self._ephemeral.add(response, messages, resume_point, workspace_id=workspace_id)
+                await decisions.make(decided, resume_point)
+                try:
+                    if response.store:
+                        await store.threads.begin(
+                            response,
+                            messages,
+                            owner=new_run.owner,
+                            at=resume_point.at,
+                            last_code=code,
+                            also=run.store_created if self._components.runs.has_place else None,
+                        )
+                    elif self._ephemeral is not None:
+                        self._ephemeral.add(response, messages, resume_point, workspace_id=workspace_id)
+                except BaseException:
+                    await decisions.undo(decided)
+                    raise
                 resources = kept.pop_all()
                 produce = partial(run.produce, load, model=model, workspace=workspace)
                 self._components.runs.start(run, partial(_produce_with, resources, produce), then=self._then)
@@ -220,7 +238,9 @@ class Question:
         if self._new_run.compact_only:
             run.conversation = conversation
         files = [*self._files, *input_files(conversation, get=read.get_blob)]
-        options = self._options(files, run, workspace, read.get_blob)
+        options = replace(
+            self._options(files, run, workspace, read.get_blob), approval=self._approval(run, store, messages)
+        )
         return await inline_media(conversation, get=read.get_blob), replace(options, **seals)
 
     def _response(self, resume_point: ResumePoint, workspace_id: str, model: Model) -> e.Response:
@@ -292,9 +312,41 @@ class Question:
             compact_only=new_run.compact_only,
         )
 
+    def _approval(self, run: Run, store: RunStore, messages: Sequence[e.Input]) -> ApprovalOptions:
+        """Returns what waits for approval in this run, and what its request has decided."""
+        owner = run.owner
+
+        async def add(request: Asked) -> None:
+            if run.response.store:
+                conversation_id = run.conversation_id
+                record = approval_record(request, owner=owner, conversation_id=conversation_id, response_id=run.id)
+                await store.approvals.add(record)
+
+        async def move(approval_ids: Collection[str]) -> None:
+            await store.approvals.move(approval_ids, run.id, owner=owner)
+
+        return replace(
+            self._asks,
+            decided=[message for message in messages if isinstance(message, Decided)],
+            goes_on=any(isinstance(message, e.InputMessage) and message.role == "user" for message in messages),
+            conversation_id=run.conversation_id,
+            add=add,
+            withdraw=partial(store.approvals.withdraw, owner=owner),
+            move=move,
+        )
+
     def _tools(self, model: Model) -> Toolbox:
         """Returns the functions that code can call. Raises `InvalidRequest` for an invalid function."""
         choice = self._new_run.choice
+        self._asks = ApprovalOptions(
+            self._components.settings.approval_policy.joined(self._new_run.approval),
+            self._components.judge,
+            attended=self._components.attended,
+            standing=self._components.settings.approval_standing,
+            expires_s=self._components.settings.approval_expires_s,
+            owner=self._new_run.owner,
+            judged=partial(self._components.judged, self._new_run.owner),
+        )
         components, mcp = self._components, self._components.mcp
         models = CodeModels(
             self._new_run,
@@ -302,6 +354,7 @@ class Question:
             settings=components.settings,
             workspaces=components.workspaces,
             environment=components.environment,
+            approval=replace(self._asks, attended=False),
         )
         self._budget = models.budget
         functions = [*functions_of(list(choice.tools)), *self._new_run.functions, *models.functions]

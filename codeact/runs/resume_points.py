@@ -82,6 +82,8 @@ class EphemeralResponses:
     def __init__(self, memory: ConnectionMemory | None = None, *, most_bytes: int = MOST_BYTES) -> None:
         self.closed = False
         self.blobs: dict[str, Blob] = {}
+        self.decided: set[str] = set()
+        """The ids of approvals in unstored responses that were decided."""
         self._memory = memory if memory is not None else ConnectionMemory()
         self._most_bytes = most_bytes
         self._resume_points: OrderedDict[str, ResumePoint] = OrderedDict()

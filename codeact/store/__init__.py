@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from codeact.store.store import Store
 
 __all__ = [
+    "ApprovalRecord",
     "AuditEntry",
     "Blob",
     "Container",
@@ -54,6 +55,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "ApprovalRecord": "records",
     "AuditEntry": "records",
     "Blob": "records",
     "Container": "records",

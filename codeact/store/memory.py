@@ -14,6 +14,7 @@ import anyio
 from codeact.events import FunctionCall, Input, Item, Response
 from codeact.events.last_code import LastCode, last_code
 from codeact.sealing import KEY_BYTES, Sealer
+from codeact.store.memory_approvals import MemoryApprovals
 from codeact.store.memory_files import MemoryBlobs, MemoryFiles
 from codeact.store.missing import no_container, no_conversation, no_response_to_continue
 from codeact.store.records import Blob, StoredResponse
@@ -225,6 +226,7 @@ class MemoryStore:
         self.stored = _Bytes()
         self.files = MemoryFiles()
         self.sealing = _Sealing()
+        self.approvals = MemoryApprovals()
         self._blobs = MemoryBlobs()
 
     async def ping(self) -> None: ...

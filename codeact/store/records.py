@@ -1,5 +1,6 @@
 """The plain values that the store returns; they do not depend on the database."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +11,7 @@ from codeact.ids import new_object_id
 from codeact.store.search.search_fields import SearchFields
 
 __all__ = [
+    "ApprovalRecord",
     "AuditEntry",
     "Blob",
     "Container",
@@ -25,6 +27,37 @@ __all__ = [
     "StoredResponse",
     "UploadedFile",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRecord:
+    """Code or a call that waits for approval, or waited. Times are Unix seconds.
+
+    `response_id` is the response after which the decision continues. `preview` is the beginning of the code, or of the
+    call's arguments. `reasons` are the rules that asked. `decided_by` and `decision_id`: who decided, and in which
+    response. `withdrawn`: the user went on without a decision, or the code ended otherwise.
+    """
+
+    id: str
+    owner: str
+    conversation_id: str
+    response_id: str
+    kind: Literal["code", "call"]
+    name: str
+    preview: str
+    reasons: tuple[str, ...]
+    created_at: float
+    expires_at: float
+    status: Literal["waiting", "approved", "rejected", "withdrawn"] = "waiting"
+    edited: bool = False
+    reason: str | None = None
+    decided_at: float | None = None
+    decided_by: str | None = None
+    decision_id: str | None = None
+
+    @property
+    def has_expired(self) -> bool:
+        return self.status == "waiting" and self.expires_at <= time.time()
 
 
 @dataclass(frozen=True, slots=True)

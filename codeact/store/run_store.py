@@ -11,7 +11,8 @@ from typing import Literal, Protocol
 from codeact.events import Input, Item, Response
 from codeact.events.last_code import LastCode
 from codeact.sealing import Sealer
-from codeact.store.records import Blob, Container, ContainerFile
+from codeact.store.decisions import Decision
+from codeact.store.records import ApprovalRecord, Blob, Container, ContainerFile
 from codeact.store.repositories.event_batches import EventBatch, RunWrite
 from codeact.store.repositories.threads import Attachment, Link
 
@@ -100,6 +101,17 @@ class FileStore(Protocol):
     async def delete(self, container_id: str, *, owner: str) -> None: ...
 
 
+class ApprovalStore(Protocol):
+    """What waits for approval. `codeact.store.repositories.approvals` describes the methods."""
+
+    async def add(self, approval: ApprovalRecord) -> None: ...
+    async def get(self, approval_id: str, *, owner: str) -> ApprovalRecord: ...
+    async def decide(self, approval_id: str, decision: Decision, *, owner: str) -> ApprovalRecord: ...
+    async def take_back(self, decision_id: str, *, owner: str) -> None: ...
+    async def withdraw(self, approval_ids: Collection[str], *, owner: str) -> None: ...
+    async def move(self, approval_ids: Collection[str], response_id: str, *, owner: str) -> None: ...
+
+
 class SealingStore(Protocol):
     """Provides the key that encrypts history which clients hold themselves."""
 
@@ -125,6 +137,8 @@ class RunStore(Protocol):
     def files(self) -> FileStore: ...
     @property
     def sealing(self) -> SealingStore: ...
+    @property
+    def approvals(self) -> ApprovalStore: ...
     @property
     def silent_s(self) -> float: ...
     @property

@@ -22,6 +22,7 @@ from codeact.store.database.uri import describe
 from codeact.store.missing import no_blob, no_conversation, no_response, no_response_to_continue
 from codeact.store.records import Blob, Conversation, StoredResponse
 from codeact.store.repositories.access import Access
+from codeact.store.repositories.approvals import Approvals
 from codeact.store.repositories.bin import Bin
 from codeact.store.repositories.blob_parts import BLOB_PART_BYTES, BlobParts
 from codeact.store.repositories.deliveries import Deliveries
@@ -75,6 +76,7 @@ class Store:
         self._blobs = documents.blobs
         self._operations = operations
         self.access = Access(documents, operations)
+        self.approvals = Approvals(documents, operations)
         self.stored = StoredBytes(documents, operations)
         self.blob_parts = BlobParts(documents, operations, self.stored)
         self.uploads = Uploads(documents, operations, self.blob_parts)

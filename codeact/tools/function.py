@@ -8,14 +8,14 @@ import re
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from codeact.errors import CodeActError
 from codeact.tools.annotations import TypeNames
 from codeact.tools.values import NotJson, decoded, json_only
 from sandbox_pool import json_size
 
-__all__ = ["NAME_CHARS", "Answer", "Function", "FunctionError", "Kind", "identifier"]
+__all__ = ["NAME_CHARS", "Answer", "Function", "FunctionError", "Kind", "identifier", "path_of"]
 
 NAME_CHARS = 128
 """The limit for the name of an argument or of an MCP server's function.
@@ -43,7 +43,9 @@ class Function:
     `parameters` and `returns` are JSON schemas. `kinds` contains the arguments that are not plain ones, such as
     `*args`. `is_builtin`: the kernel's Python already has a function of this name. Without `answer`, it is a function
     of the client: a call ends the response, and the client's next request contains the value. `gives_way`: it does not
-    replace a variable of the user's code that has its name.
+    replace a variable of the user's code that has its name. `read_only` and `destructive` are what its maker says of
+    its calls, with the defaults of the Model Context Protocol. With `approval`, a request demands that calls are
+    approved. `is_own`: the server itself offers it, and its calls need no approval.
     """
 
     name: str
@@ -55,12 +57,15 @@ class Function:
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     is_builtin: bool = False
     gives_way: bool = False
+    read_only: bool = False
+    destructive: bool = True
+    approval: Literal["always"] | None = None
+    is_own: bool = False
 
     @property
     def path(self) -> str:
         """Its name in code: `search`, or `github.create_issue`."""
-        name = identifier(self.name)
-        return f"{identifier(self.server)}.{name}" if self.server is not None else name
+        return path_of(self.server, self.name)
 
     @property
     def is_native(self) -> bool:
@@ -131,6 +136,11 @@ class Function:
             for name, schema in properties.items()
         ]
         return sorted(found, key=lambda one: (one[2], not one[3] and one[2] <= Kind.POSITIONAL_OR_KEYWORD))
+
+
+def path_of(server: str | None, name: str) -> str:
+    """The name in code of a function, which may belong to an MCP server."""
+    return identifier(name) if server is None else f"{identifier(server)}.{identifier(name)}"
 
 
 def identifier(name: str) -> str:

@@ -32,11 +32,17 @@ RESULT = "return"
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function with another name or description: `Tool(lambda city: …, name="weather", description="…")`."""
+    """A function with another name or description: `Tool(lambda city: …, name="weather", description="…")`.
+
+    `read_only` says that its calls change nothing, `destructive=False` that they destroy nothing; the rules of approval
+    (`codeact.tools.approval`) read it.
+    """
 
     function: Callable[..., Any]
     name: str | None = None
     description: str | None = None
+    read_only: bool = False
+    destructive: bool = True
 
 
 class _Schemas(GenerateJsonSchema):
@@ -83,7 +89,17 @@ def _function(tool: Tool) -> Function:
 
     plain = Kind.POSITIONAL_OR_KEYWORD
     kinds = {key: parameter.kind for key, parameter in parameters.items() if parameter.kind is not plain}
-    return Function(name, description, schema, answer=answer, returns=returns, kinds=kinds, is_builtin=is_builtin)
+    return Function(
+        name,
+        description,
+        schema,
+        answer=answer,
+        returns=returns,
+        kinds=kinds,
+        is_builtin=is_builtin,
+        read_only=tool.read_only,
+        destructive=tool.destructive,
+    )
 
 
 def _name_of(callable_: Any) -> str:

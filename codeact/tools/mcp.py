@@ -176,8 +176,16 @@ class McpServers:
                     return functions
                 answer = partial(self._call, client, bound, name, tool.name)
                 words = tool.description or tool.title or ""
+                marks = tool.annotations
                 function = Function(
-                    tool.name, words, tool.input_schema, server=name, answer=answer, returns=tool.output_schema
+                    tool.name,
+                    words,
+                    tool.input_schema,
+                    server=name,
+                    answer=answer,
+                    returns=tool.output_schema,
+                    read_only=marks is not None and marks.read_only_hint is True,
+                    destructive=marks is None or marks.destructive_hint is not False,
                 )
                 try:
                     check_schema(tool.input_schema, tool.name)

@@ -18,8 +18,9 @@ MOST_ERROR_CHARS = 10_000
 class Suspended:
     """A block of code that waits until a client answers the calls in `waiting`, which the code made.
 
-    Calls without an answer after `timeout_s` seconds raise an error in the code, which then continues. Its further
-    output is collected up to the limit on output.
+    It also waits for the approval of the calls in `held`, by the ids of the requests, for as long as the sandbox lives.
+    Calls in `waiting` without an answer after `timeout_s` seconds raise an error in the code, which then continues. Its
+    further output is collected up to the limit on output.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Suspended:
         execution: Execution,
         outputs: list[Output],
         waiting: Iterable[Call],
+        held: Mapping[str, Call] | None = None,
         *,
         timeout_s: float,
     ) -> None:
@@ -37,6 +39,7 @@ class Suspended:
         self.execution = execution
         self.outputs = outputs
         self._waiting = {call.call_id: call for call in waiting}
+        self.held = dict(held or {})
         self._timeout_s = timeout_s
         self._timer = asyncio.get_running_loop().call_later(timeout_s, self._give_up)
 
@@ -56,6 +59,12 @@ class Suspended:
             except FunctionError as error:
                 self.sandbox.answer(call, error=error.message)
         self._waiting.clear()
+
+    def refuse_held(self) -> None:
+        """Answers the calls that wait for approval with an error, since the user goes on without a decision."""
+        for call in self.held.values():
+            self.sandbox.answer(call, error=f"{call.name}() was not approved: the user went on without a decision.")
+        self.held.clear()
 
     def _give_up(self) -> None:
         for call in self._waiting.values():

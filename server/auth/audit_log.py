@@ -33,6 +33,8 @@ BATCH = 500
 MAX_WAITING = 20_000
 
 MOST_CHARS = 300
+JUDGE = "judge"
+"""The `credential_id` of entries about decisions of the operator's judge (CODEACT_APPROVAL_JUDGE)."""
 CONTENT = ("/blobs/", "/content", "/export", "/audit", "/v1/pool")
 """Parts of paths whose GET returns users' content, or data only for operators. Other GETs are not recorded."""
 
@@ -82,6 +84,10 @@ class AuditLog:
     def record_for(self, owner: str, action: str, subject: str, *, status: int) -> None:
         """Queues one entry about what the server itself does for an owner. Never waits and never fails."""
         self._queue.put(_entry(owner, None, action, subject, status))
+
+    def record_judge(self, owner: str, action: str, subject: str) -> None:
+        """Queues an entry for a decision, `approve` or `reject`, that the operator's judge made for this owner."""
+        self._queue.put(_entry(owner, JUDGE, f"approval.{action}", subject, 200))
 
     def count(
         self, action: str, subject: str, *, status: int, owner: str = "", credential_id: str | None = None

@@ -72,6 +72,9 @@ LogitBias = Annotated[
 ]
 
 
+ApprovalRule = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
 class ConversationId(msgspec.Struct):
     id: str
 
@@ -147,6 +150,9 @@ class CreateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     prompt_cache_options: PromptCacheOptions | None = None
     dialect: Name | None = msgspec.field(default=None, name="codeact:dialect")
     model_calls: bool | None = msgspec.field(default=None, name="codeact:model_calls")
+    approval: ApprovalRule | Annotated[list[ApprovalRule], Meta(max_length=50)] | None = msgspec.field(
+        default=None, name="codeact:approval"
+    )
 
 
 class CreateRequest(CreateBody):

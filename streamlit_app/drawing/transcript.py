@@ -10,6 +10,10 @@ from codeact.dashboard.drawing.figures import count, dollars, moment, seconds
 from codeact.dashboard.drawing.markup import plain, prose, revealed
 from codeact.dashboard.drawing.outputs import TEXT_CHARS, draw
 from codeact.events import (
+    Approval,
+    ApprovalRequest,
+    CodeApproval,
+    CodeApprovalRequest,
     CodeInterpreterCall,
     Compaction,
     FunctionCall,
@@ -47,6 +51,9 @@ def question(items: Sequence[Input]) -> None:
         if isinstance(item, Compaction):
             _compaction(item)
             continue
+        if isinstance(item, Approval | CodeApproval):
+            _decision(item)
+            continue
         with st.chat_message("user" if item.role == "user" else item.role, avatar=_avatar(item.role)):
             for part in item.content:
                 match part:
@@ -82,6 +89,9 @@ def items(output: Sequence[Item], owner: str, *, live: tuple[str, Sequence[Outpu
                 _compaction(item)
             case CodeInterpreterCall():
                 _code(item, owner, live[1] if live is not None and live[0] == item.id else None)
+            case ApprovalRequest() | CodeApprovalRequest():
+                what = f"{item.server_label}.{item.name}" if isinstance(item, ApprovalRequest) else "the code above"
+                st.caption(f"{plain(what)} waited for approval: {plain(', '.join(item.reasons))}")
             case FunctionCall() | McpCall():
                 label = item.name if isinstance(item, FunctionCall) else f"{item.server_label}.{item.name}"
                 with st.expander(f"Call of {plain(label)}", icon=":material/function:"):
@@ -94,6 +104,14 @@ def items(output: Sequence[Item], owner: str, *, live: tuple[str, Sequence[Outpu
                         st.code(
                             excerpt(str(item.error or item.output or ""), TEXT_CHARS), language=None, wrap_lines=True
                         )
+
+
+def _decision(item: Approval | CodeApproval) -> None:
+    words = f"{'Approved' if item.approve else 'Rejected'} by {item.decided_by or 'somebody'}"
+    st.caption(plain(f"{words}: {item.reason}" if item.reason else words))
+    changed = item.code if isinstance(item, CodeApproval) else item.arguments
+    if changed is not None:
+        st.code(revealed(excerpt(changed, TEXT_CHARS)), language="python", wrap_lines=True)
 
 
 def _compaction(item: Compaction) -> None:

@@ -18,6 +18,7 @@ from codeact.store.documents.access import (
     StoredDocument,
     UsageDocument,
 )
+from codeact.store.documents.approvals import ApprovalDocument
 from codeact.store.documents.conversations import ConversationDocument
 from codeact.store.documents.deliveries import DeliveryDocument
 from codeact.store.documents.files import BlobDocument, ContainerDocument, FileDocument
@@ -56,6 +57,7 @@ class Documents:
         self.servers: type[ServerDocument] = type("Servers", (ServerDocument,), {})
         self.deliveries: type[DeliveryDocument] = type("Deliveries", (DeliveryDocument,), {})
         self.audit: type[AuditDocument] = type("Audit", (AuditDocument,), {})
+        self.approvals: type[ApprovalDocument] = type("Approvals", (ApprovalDocument,), {})
 
     async def insert(self, document: Document) -> bool:
         """Inserts the document.
@@ -114,7 +116,7 @@ class Documents:
         of_it = {"conversation_id": conversation.id}
         used = {file.sha256 async for file in self.files.find(of_it) if file.sha256 is not None}
         await self.files.find(of_it).delete()
-        for documents in (self.containers, self.feedback, self.shares):
+        for documents in (self.containers, self.feedback, self.shares, self.approvals):
             await documents.find(of_it).delete()
         for sha256 in {*conversation.facets.blobs, *used}:
             await self._mark_unused(conversation.owner, sha256, but=conversation.id)

@@ -17,6 +17,7 @@ from codeact.errors import StoredByNewerVersion
 from codeact.store.documents.blob_names import name_blobs_by_hash
 
 __all__ = [
+    "APPROVAL",
     "AUDIT",
     "BLOB",
     "CONTAINER",
@@ -94,6 +95,7 @@ def version_of(stored: Mapping[str, Any]) -> int | None:
     return version if isinstance(version, int) and not isinstance(version, bool) and version >= FIRST else None
 
 
+APPROVAL = Schema("approval")
 AUDIT = Schema("audit entry")
 BLOB = Schema("blob")
 CONTAINER = Schema("container")

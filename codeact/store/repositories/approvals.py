@@ -1,0 +1,114 @@
+"""Stores what waits for approval, and decides by compare-and-set: of two decisions, one wins and the other is told."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from codeact.store.database.operation import Operations, operation
+from codeact.store.decisions import Decision, no_approval, too_late
+from codeact.store.records import ApprovalRecord
+
+if TYPE_CHECKING:
+    from codeact.store.documents.approvals import ApprovalDocument
+    from codeact.store.documents.documents import Documents
+
+__all__ = ["Approvals"]
+
+LOST_AFTER = timedelta(seconds=60)
+"""A decision whose response was never stored, because its server died, counts as not made after this time."""
+
+
+class Approvals:
+    """The part of `Store` with approvals. The guarantees of `Store` hold here too."""
+
+    def __init__(self, documents: "Documents", operations: Operations) -> None:
+        self._documents = documents
+        self._operations = operations
+
+    @operation
+    async def add(self, approval: ApprovalRecord) -> None:
+        """Stores something that waits from now on."""
+        await self._documents.insert(self._documents.approvals.pack(approval))
+
+    @operation
+    async def get(self, approval_id: str, *, owner: str) -> ApprovalRecord:
+        """Raises `NotFound`."""
+        return (await self._find(approval_id, owner)).record()
+
+    @operation
+    async def page(self, *, owner: str, status: str | None, after: str | None, limit: int) -> list[ApprovalRecord]:
+        """One page, newest first, beginning behind the id `after`. `status` may also be `expired`; None: all."""
+        now = datetime.now(UTC)
+        place: dict[str, Any] = {"owner": owner}
+        if status is not None:
+            place["status"] = "waiting" if status == "expired" else status
+        if status in ("waiting", "expired"):
+            place["expires_at"] = {"$gt": now} if status == "waiting" else {"$lte": now}
+        if after is not None:
+            place["_id"] = {"$lt": after}
+        found = self._documents.approvals.find(place).sort("-_id").limit(limit)
+        return [document.record() for document in await found.to_list()]
+
+    @operation
+    async def decide(self, approval_id: str, decision: Decision, *, owner: str) -> ApprovalRecord:
+        """Decides, if nobody else has, and returns what waited. May be repeated for the same response.
+
+        Raises `NotFound`, and `ApprovalDecided`, which says who has decided.
+        """
+        now = datetime.now(UTC)
+        change = {
+            "status": decision.status,
+            "edited": decision.edited,
+            "reason": decision.reason,
+            "decided_at": now,
+            "decided_by": decision.by,
+            "decision_id": decision.response_id,
+        }
+        place: dict[str, Any] = {"_id": approval_id, "owner": owner}
+        waiting = place | {"status": "waiting", "expires_at": {"$gt": now}}
+        collection = self._documents.approvals.get_pymongo_collection()
+        changed = await collection.update_one(waiting, {"$set": change})
+        found = await self._find(approval_id, owner)
+        if not changed.matched_count and await self._is_lost(found):
+            changed = await collection.update_one(place | {"decision_id": found.decision_id}, {"$set": change})
+            found = await self._find(approval_id, owner)
+        if not changed.matched_count and found.decision_id != decision.response_id:
+            raise too_late(found.record())
+        return found.record()
+
+    @operation
+    async def take_back(self, decision_id: str, *, owner: str) -> None:
+        """Undoes the decisions of a response that could not be stored."""
+        place = {"owner": owner, "decision_id": decision_id}
+        nothing = {"status": "waiting", "edited": False, "reason": None}
+        nothing |= {"decided_at": None, "decided_by": None, "decision_id": None}
+        await self._documents.approvals.get_pymongo_collection().update_many(place, {"$set": nothing})
+
+    @operation
+    async def withdraw(self, approval_ids: Collection[str], *, owner: str) -> None:
+        """Ends the waiting of those that still wait, without a decision."""
+        place = {"_id": {"$in": list(approval_ids)}, "owner": owner, "status": "waiting"}
+        change = {"$set": {"status": "withdrawn", "decided_at": datetime.now(UTC)}}
+        await self._documents.approvals.get_pymongo_collection().update_many(place, change)
+
+    @operation
+    async def move(self, approval_ids: Collection[str], response_id: str, *, owner: str) -> None:
+        """Lets those that still wait continue after another response: the one in which their code waits again."""
+        place = {"_id": {"$in": list(approval_ids)}, "owner": owner, "status": "waiting"}
+        change = {"$set": {"response_id": response_id}}
+        await self._documents.approvals.get_pymongo_collection().update_many(place, change)
+
+    async def _find(self, approval_id: str, owner: str) -> "ApprovalDocument":
+        document = await self._documents.approvals.find_one({"_id": approval_id, "owner": owner})
+        if document is None:
+            raise no_approval(approval_id)
+        return document
+
+    async def _is_lost(self, approval: "ApprovalDocument") -> bool:
+        """Whether its decision was made by a server that died before it stored the response."""
+        if approval.decision_id is None or approval.decided_at is None:
+            return False
+        if datetime.now(UTC) - approval.decided_at < LOST_AFTER:
+            return False
+        responses = self._documents.responses.get_pymongo_collection()
+        return await responses.find_one({"_id": approval.decision_id}, {"_id": 1}) is None
