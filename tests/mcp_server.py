@@ -4,6 +4,7 @@ import os
 import sys
 
 from mcp.server import MCPServer
+from mcp.types import ToolAnnotations
 
 server = MCPServer("test")
 
@@ -30,6 +31,12 @@ def fail() -> str:
 def leave() -> str:
     """Ends the server in the middle of a call."""
     os._exit(1)
+
+
+@server.tool(annotations=ToolAnnotations(read_only_hint=True))
+def look() -> str:
+    """Only looks."""
+    return "seen"
 
 
 @server.tool(name="two words")

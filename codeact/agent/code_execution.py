@@ -73,6 +73,7 @@ class CodeExecution:
         self._builder = builder
         self._approvals = approvals
         self._listening = anyio.CancelScope()
+        self._is_woken = False
         self._toolbox = toolbox
         self._call_timeout_s = call_timeout_s
         self._answering = 0
@@ -114,7 +115,8 @@ class CodeExecution:
                 elif item is not None and (output := self._storable(item)) is not None:
                     self.outputs.append(output)
                     await self._builder.code.output(output)
-                settled = item is None or time.monotonic() - self._waits_since > SETTLE_WITHIN_S
+                is_woken, self._is_woken = self._is_woken, False
+                settled = (item is None and not is_woken) or time.monotonic() - self._waits_since > SETTLE_WITHIN_S
                 if (self.waiting or self.held) and settled and not self._answering:
                     break
         return ended
@@ -183,6 +185,7 @@ class CodeExecution:
             self._answering -= 1
             if not self._answering:
                 self.execution.budget.waited_s += time.monotonic() - self._answering_since
+                self._is_woken = True
                 self._listening.cancel()  # The code may wait for nothing but approvals now.
 
     async def _answer_if_approved(self, call: Call, function: Function, arguments: dict[str, object]) -> None:
