@@ -14,6 +14,7 @@ from tests.server.conftest import Running
 from tests.server.test_auth import client
 
 SHOP = "https://shop.example"
+QUESTION = "What is the 100th Fibonacci number?"
 BODIES: dict[str, Any] = {
     "POST /v1/conversations/{conversation_id}": {"metadata": {"a": "b"}},
     "PATCH /v1/conversations/{conversation_id}": {"title": "Mine now"},
@@ -62,6 +63,8 @@ def made_by(server: Running, key: str, question: str) -> dict[str, str]:
         uploaded = http.post(f"/v1/containers/{block['container_id']}/files", files=files)
         assert uploaded.status_code == 200, uploaded.text
         upload = http.post("/v1/files", files=files, data={"purpose": "user_data"}).json()
+        asked = http.post("/v1/responses", json={"input": QUESTION, "codeact:approval": "code"}).json()
+        waits = next(item for item in asked["output"] if item["type"] == "codeact:approval_request")
     return {
         "response_id": made["id"],
         "conversation_id": made["conversation"]["id"],
@@ -69,6 +72,7 @@ def made_by(server: Running, key: str, question: str) -> dict[str, str]:
         "container_id": block["container_id"],
         "file_id": uploaded.json()["id"],
         "upload_id": upload["id"],
+        "approval_id": waits["id"],
         "sha256": image.rpartition("/")[2],
     }
 

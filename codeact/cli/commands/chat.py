@@ -2,11 +2,14 @@
 
 import contextlib
 import sys
+from functools import partial
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from rich.console import Console
 from rich.text import Text
 
+from codeact.agent.approvals import Asked
+from codeact.cli.approving import ask_about, judge_at_terminal, waiting_in
 from codeact.cli.commands.conversation import INTERRUPTED, AskOptions, ask, open_conversation
 from codeact.cli.controls import TerminalText
 from codeact.cli.terminal import Renderer
@@ -59,7 +62,14 @@ def _converse(
         diagnostics.print(Text(TerminalText(colours=False).feed(line), style), soft_wrap=True)
 
     renderer = Renderer(console, diagnostics)
-    opening = open_conversation(settings, options, url=url, local=local, report=report)
+    known: dict[str, Asked] = {}
+
+    def read(prompt: str) -> str:
+        renderer.break_off()
+        return input(prompt)
+
+    judge = judge_at_terminal(read, partial(report, style="yellow"))
+    opening = open_conversation(settings, options, url=url, local=local, report=report, judge=judge)
     with portal.wrap_async_context_manager(opening) as conversation:
         summary, warnings = portal.call(conversation.describe)
         report(summary)
@@ -85,6 +95,13 @@ def _converse(
             console.print()
             try:
                 response = ask(portal, conversation, question, renderer.show)
+                while waiting := waiting_in(response, known):
+                    decisions = ask_about(waiting, input, partial(report, style="yellow"))
+                    if not decisions:
+                        report("It waits. Another question withdraws it.", "yellow")
+                        break
+                    console.print()
+                    response = ask(portal, conversation, decisions, renderer.show)
             except (CodeActError, SandboxError) as error:
                 renderer.break_off()
                 report(error.message, "red")

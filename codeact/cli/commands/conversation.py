@@ -15,6 +15,7 @@ from codeact.api.local_files import read_file
 from codeact.client import Connection, connect, fetch_status
 from codeact.errors import ServerUnreachable
 from codeact.settings import Settings
+from codeact.tools.approval import Judge
 
 __all__ = ["INTERRUPTED", "AskOptions", "Conversation", "ask", "open_conversation"]
 
@@ -25,6 +26,8 @@ SENT_FILE_MB = 5
 """The largest file: it is sent inside the question, and servers accept 8 MB for that (CODEACT_MAX_MESSAGE_BYTES)."""
 
 Show = Callable[[e.Event], None]
+Text = str | list[dict[str, Any]]
+"""A question, or items of a request."""
 
 
 class Conversation(Protocol):
@@ -34,10 +37,10 @@ class Conversation(Protocol):
         """Returns one line about model, sandbox and database, and a list of warnings for the user."""
         ...
 
-    async def answer(self, text: str, show: Show) -> e.Response | None:
+    async def answer(self, text: Text, show: Show) -> e.Response | None:
         """Asks, and calls `show` with every event; returns the finished response, or None if it was stopped before.
 
-        Raises `CodeActError`, and what `show` raises.
+        `text` may be decisions about what waits for approval. Raises `CodeActError`, and what `show` raises.
         """
         ...
 
@@ -87,9 +90,11 @@ class _Remote:
             warnings += [f"  {example}" for example in status.examples]
         return f"{self._url} · {summary}", warnings
 
-    async def answer(self, text: str, show: Show) -> e.Response | None:
+    async def answer(self, text: Text, show: Show) -> e.Response | None:
         self._connection, self._stopping = None, False
-        question = await _with_files(text, self._options.files) if self._last_id is None else text
+        question = text
+        if self._last_id is None and isinstance(text, str):
+            question = await _with_files(text, self._options.files)
         fields = self._options.fields()
         async with (
             connect(self._url, self._api_key) as connection,
@@ -122,7 +127,8 @@ class _Local:
     async def describe(self) -> tuple[str, list[str]]:
         return "In this process; the conversation is not stored.", []
 
-    async def answer(self, text: str, show: Show) -> e.Response | None:
+    async def answer(self, text: Text, show: Show) -> e.Response | None:
+        assert isinstance(text, str), "an agent of this process asks its judge, and never waits"
         self._scope = anyio.CancelScope()
         with self._scope:
             async with aclosing(self._stream(text)) as events:
@@ -145,12 +151,19 @@ def address_and_key(settings: Settings, url: str | None) -> tuple[str, str | Non
 
 @asynccontextmanager
 async def open_conversation(
-    settings: Settings, options: AskOptions, *, url: str | None, local: bool, report: Callable[[str], None]
+    settings: Settings,
+    options: AskOptions,
+    *,
+    url: str | None,
+    local: bool,
+    report: Callable[[str], None],
+    judge: Judge | None = None,
 ) -> AsyncIterator[Conversation]:
     """Opens a new conversation with the server at `url`, at CODEACT_URL or where `codeact serve` would listen.
 
     With `local`, or if no address is given and no server answers, an agent in this process answers instead; `report` is
-    called with a sentence about the latter. Raises `CodeActError` and `SandboxError`.
+    called with a sentence about the latter. `judge` decides there about what CODEACT_APPROVAL names. Raises
+    `CodeActError` and `SandboxError`.
     """
     address, api_key = address_and_key(settings, url)
     if not local:
@@ -170,7 +183,12 @@ async def open_conversation(
 
     own_process()
     agent = AsyncAgent(
-        options.model, instructions=options.instructions, files=options.files, max_turns=options.max_turns
+        options.model,
+        instructions=options.instructions,
+        files=options.files,
+        max_turns=options.max_turns,
+        approval=settings.approval,
+        approve=judge,
     )
     async with agent:
         yield _Local(agent.stream)
@@ -189,7 +207,7 @@ async def _with_files(text: str, paths: Sequence[Path]) -> str | list[dict[str, 
     return [{"role": "user", "content": parts}]
 
 
-def ask(portal: BlockingPortal, conversation: Conversation, text: str, show: Show) -> e.Response | None:
+def ask(portal: BlockingPortal, conversation: Conversation, text: Text, show: Show) -> e.Response | None:
     """Asks in the portal's event loop, while the main thread waits; returns what `Conversation.answer` returns.
 
     The first Ctrl-C stops the answer, whose remaining events are still shown; the second one raises
