@@ -1,5 +1,27 @@
 // The wire's types. Generated from codeact/events/ by web/generate_types.py; never edited by hand.
 
+export interface Approval {
+  type: "mcp_approval_response";
+  id: string;
+  approval_request_id: string;
+  approve: boolean;
+  reason: string | null;
+  "codeact:arguments": string | null;
+  "codeact:scope": "conversation" | "once";
+  "codeact:decided_by": string | null;
+}
+
+export interface ApprovalRequest {
+  type: "mcp_approval_request";
+  id: string;
+  server_label: string;
+  name: string;
+  arguments: string;
+  "codeact:code_item_id": string | null;
+  "codeact:reasons": string[];
+  "codeact:expires_at": number | null;
+}
+
 export interface CallStep {
   text?: string;
   code?: string | null;
@@ -8,6 +30,26 @@ export interface CallStep {
 export interface ClearOutput {
   output_type: "clear_output";
   wait: boolean;
+}
+
+export interface CodeApproval {
+  type: "codeact:approval_response";
+  id: string;
+  approval_request_id: string;
+  approve: boolean;
+  reason: string | null;
+  code: string | null;
+  scope: "conversation" | "once";
+  decided_by: string | null;
+}
+
+export interface CodeApprovalRequest {
+  type: "codeact:approval_request";
+  id: string;
+  code: string;
+  code_item_id: string | null;
+  reasons: string[];
+  expires_at: number | null;
 }
 
 export interface CodeDelta {
@@ -329,14 +371,14 @@ export interface NoticeEvent {
 export interface OutputItemAdded {
   type: "response.output_item.added";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall | Compaction;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall | Compaction | ApprovalRequest | CodeApprovalRequest;
   sequence_number: number;
 }
 
 export interface OutputItemDone {
   type: "response.output_item.done";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall | Compaction;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall | Compaction | ApprovalRequest | CodeApprovalRequest;
   sequence_number: number;
 }
 
@@ -430,7 +472,7 @@ export interface Response {
   incomplete_details: IncompleteDetails | null;
   instructions: string | null;
   metadata: Record<string, string>;
-  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall | Compaction)[];
+  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall | Compaction | ApprovalRequest | CodeApprovalRequest)[];
   conversation: ConversationRef | null;
   previous_response_id: string | null;
   background: boolean;
@@ -598,7 +640,9 @@ export type Event =
 export type Input =
   | InputMessage
   | FunctionCallOutput
-  | Compaction;
+  | Compaction
+  | Approval
+  | CodeApproval;
 
 export type Item =
   | Message
@@ -606,7 +650,9 @@ export type Item =
   | CodeInterpreterCall
   | FunctionCall
   | McpCall
-  | Compaction;
+  | Compaction
+  | ApprovalRequest
+  | CodeApprovalRequest;
 
 export type Output =
   | Stream

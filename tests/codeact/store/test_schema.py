@@ -20,11 +20,12 @@ from codeact.store.documents.schema import FIELD, Schema, version_of
 from codeact.store.records import AuditEntry, EndedResponse
 from codeact.store.repositories.event_batches import EventBatch, RunWrite
 from sandbox_pool import outputs as o
+from tests.codeact.store.test_approvals import waiting
 
 FIRST_RELEASE = Path(__file__).with_name("documents_of_0_1.json")
 """One document of each kind, as the first release wrote it."""
 
-LATER = {"deliveries"}
+LATER = {"approvals", "deliveries"}
 """Kinds that later releases added."""
 
 SCHEMAS: dict[str, Schema] = {
@@ -154,6 +155,7 @@ async def test_every_document_that_is_written_carries_its_version(
     await store.servers.announce("http://10.0.0.2:8000")
     ended = EndedResponse("resp_2", "bob", "completed", True, datetime.now(UTC))
     assert await store.deliveries.add(ended, "endpoint", "response.completed", most=10)
+    await store.approvals.add(waiting("apr_1"))
     for name, kind in SCHEMAS.items():
         old = {document["_id"] for document in stored.get(name, ())}
         new = [document for document in database[name].find() if document["_id"] not in old]

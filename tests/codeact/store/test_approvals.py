@@ -1,0 +1,119 @@
+"""What waits for approval, in a real database and in memory: one decision wins, and what is lost can be made again."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import pytest
+
+from codeact.errors import ApprovalDecided, NotFound
+from codeact.store import Store
+from codeact.store.decisions import Decision
+from codeact.store.memory import MemoryStore
+from codeact.store.records import ApprovalRecord
+from codeact.store.run_store import ApprovalStore
+
+pytestmark = pytest.mark.anyio
+
+
+def waiting(approval_id: str, *, expires_in_s: float = 60.0) -> ApprovalRecord:
+    now = time.time()
+    return ApprovalRecord(
+        approval_id, "ann", "conv_1", "resp_1", "code", "python", "print(1)", ("code",), now, now + expires_in_s
+    )
+
+
+def by(who: str, response_id: str) -> Decision:
+    return Decision(True, who, response_id)
+
+
+@pytest.fixture(params=["database", "memory"])
+def approvals(request: pytest.FixtureRequest) -> ApprovalStore:
+    store: Store | MemoryStore = request.getfixturevalue("store") if request.param == "database" else MemoryStore()
+    return store.approvals
+
+
+async def test_of_decisions_at_once_one_wins(approvals: ApprovalStore) -> None:
+    await approvals.add(waiting("apr_1"))
+    won: list[str] = []
+    lost: list[str] = []
+
+    async def decide(who: str) -> None:
+        try:
+            await approvals.decide("apr_1", by(who, f"resp_{who}"), owner="ann")
+            won.append(who)
+        except ApprovalDecided as error:
+            lost.append(error.message)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(8):
+            tasks.start_soon(decide, str(number))
+    assert len(won) == 1
+    assert len(lost) == 7
+    assert all(f"already approved, by {won[0]}" in message for message in lost)
+    assert (await approvals.get("apr_1", owner="ann")).decision_id == f"resp_{won[0]}"
+
+
+async def test_a_decision_whose_response_was_not_stored_is_undone(approvals: ApprovalStore) -> None:
+    await approvals.add(waiting("apr_1"))
+    await approvals.decide("apr_1", by("one", "resp_2"), owner="ann")
+    await approvals.take_back("resp_2", owner="ann")
+    assert (await approvals.get("apr_1", owner="ann")).status == "waiting"
+    assert (await approvals.decide("apr_1", by("two", "resp_3"), owner="ann")).decided_by == "two"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda store: store.withdraw(["apr_1"], owner="ann"), "no longer waits"),
+        (
+            lambda store: store.decide("apr_1", Decision(False, "bob", "resp_9"), owner="ann"),
+            "already rejected, by bob",
+        ),
+    ],
+)
+async def test_what_no_longer_waits_is_not_decided(
+    approvals: ApprovalStore, change: Callable[[ApprovalStore], object], said: str
+) -> None:
+    await approvals.add(waiting("apr_1"))
+    await change(approvals)  # type: ignore[misc]
+    with pytest.raises(ApprovalDecided, match=said):
+        await approvals.decide("apr_1", by("two", "resp_3"), owner="ann")
+
+
+async def test_what_has_expired_is_not_decided_and_others_find_nothing(approvals: ApprovalStore) -> None:
+    await approvals.add(waiting("apr_1", expires_in_s=-1))
+    with pytest.raises(ApprovalDecided, match="expired at"):
+        await approvals.decide("apr_1", by("one", "resp_2"), owner="ann")
+    await approvals.add(waiting("apr_2"))
+    with pytest.raises(NotFound):
+        await approvals.decide("apr_2", by("one", "resp_2"), owner="eve")
+    await approvals.withdraw(["apr_2"], owner="eve")
+    assert (await approvals.get("apr_2", owner="ann")).status == "waiting"
+
+
+async def test_a_decision_that_its_dead_server_did_not_store_can_be_made_again(store: Store) -> None:
+    await store.approvals.add(waiting("apr_1"))
+    await store.approvals.decide("apr_1", by("one", "resp_never_stored"), owner="ann")
+    with pytest.raises(ApprovalDecided):
+        await store.approvals.decide("apr_1", by("two", "resp_3"), owner="ann")
+    documents = store._documents.approvals.get_pymongo_collection()
+    earlier = datetime.now(UTC) - timedelta(minutes=2)
+    await documents.update_one({"_id": "apr_1"}, {"$set": {"decided_at": earlier}})
+    assert (await store.approvals.decide("apr_1", by("two", "resp_3"), owner="ann")).decided_by == "two"
+
+
+async def test_what_waits_is_listed_newest_first_page_by_page(store: Store) -> None:
+    for number in range(3):
+        await store.approvals.add(waiting(f"apr_{number}"))
+    await store.approvals.add(replace(waiting("apr_8"), owner="bob"))
+    await store.approvals.add(waiting("apr_9", expires_in_s=-1))
+    first = await store.approvals.page(owner="ann", status="waiting", after=None, limit=2)
+    assert [each.id for each in first] == ["apr_2", "apr_1"]
+    rest = await store.approvals.page(owner="ann", status="waiting", after="apr_1", limit=2)
+    assert [each.id for each in rest] == ["apr_0"]
+    assert [each.id for each in await store.approvals.page(owner="ann", status="expired", after=None, limit=2)] == [
+        "apr_9"
+    ]
