@@ -104,7 +104,7 @@ def test_a_request_adds_rules_and_takes_none_away() -> None:
     "rule", ["sometimes", "deletes:", "deletes:much", "host:", "function:", "deletes:MB", "never,x"]
 )
 def test_a_rule_that_does_not_exist_is_named(rule: str) -> None:
-    with pytest.raises(ValueError, match="rule|alone"):
+    with pytest.raises(ValueError, match=r"rule|alone"):
         policy_of(rule.split(","))
 
 
