@@ -55,6 +55,7 @@ CODE: dict[str, str] = {
     "surrogates": "print('\\ud800' * 1_000_000)",
     "endless_output": "import time\nends_at = time.time() + 4\nwhile time.time() < ends_at: print('x' * 200)",
     "code_of_fences": "'''" + "\n```" * 20_000 + "'''\n0",
+    "code_of_tags": "#" + "`<execute>` " * 10_000,
     "forged_lists": FORGE
     + "for _ in range(20): send('display_data', b'{\"metadata\":{},\"data\":{\"application/json\":[' + lists + b']}}')",
     "forged_lists_after_the_run": FORGE
@@ -64,6 +65,11 @@ CODE: dict[str, str] = {
     + 'for _ in range(20): send(\'error\', b\'{"ename":"E","evalue":"","traceback":[\' + lists + b\']}\')',
     "forged_streams_of_lists": FORGE
     + 'for _ in range(20): send(\'stream\', b\'{"name":"stdout","text":"","more":[\' + lists + b\']}\')',
+    "forged_escapes": FORGE
+    + 'for _ in range(5): send(\'stream\', b\'{"name":"stdout","text":"\\\\ud800\' + b"\\\\n" * 4_500_000 + b\'"}\')',
+    "forged_types": FORGE
+    + "types = b','.join(b'\"a/%d\":\"\"' % number for number in range(500_000))\n"
+    + "for _ in range(5): send('display_data', b'{\"data\":{' + types + b'}}')",
     "wrongly_signed": FORGE + "for_seconds(4, 'stream', lists, key=False)",
     "forged_calls": FORGE + 'for_seconds(4, \'codeact_call\', b\'{"call_id":"a","name":"b","arguments":"{}"}\')',
     "forged_states": FORGE + "for_seconds(4, 'status', b'{\"execution_state\":\"busy\"}')",

@@ -4,15 +4,17 @@ Callers use it to refuse JSON before they decode it: decoded JSON takes up to 25
 takes 64 bytes for 3), and a decoder may recurse as deeply as the JSON is nested.
 """
 
+import re
 from collections.abc import Iterator
 from itertools import accumulate
 
-__all__ = ["TooComplex", "check", "check_depth", "most_deep", "nodes"]
+__all__ = ["TooComplex", "check", "check_depth", "fields", "most_deep", "nodes"]
 
 WINDOW_BYTES = 65_536
 """The size of one step; between steps, a counting thread lets other threads run."""
 
 _DEEPER = bytes(1 if letter in b"[{" else 0 for letter in range(256))
+_BRACKET_OR_COLONS = re.compile(rb"([\[{])|([\]}])|:+")
 _NO_BRACKETS = bytes(letter for letter in range(256) if letter not in b"[]{}")
 
 
@@ -51,6 +53,27 @@ def most_deep(data: bytes | memoryview) -> int:
             *_, depth = levels = list(accumulate(steps, initial=depth))
             deepest = max(deepest, *levels)
     return deepest
+
+
+def fields(data: bytes | memoryview, most: int) -> int:
+    """Counts the fields of the outermost object; stops soon after it has passed `most`.
+
+    A result up to `most` may include fields of inner objects. Slow per bracket, like `most_deep`.
+    """
+    if (colons := nodes(data, most, of=b":") - 1) <= most:
+        return colons
+    counted = depth = 0
+    for window in _outside_strings(data):
+        for match in _BRACKET_OR_COLONS.finditer(window):
+            if match[1]:
+                depth += 1
+            elif match[2]:
+                depth -= 1
+            elif depth == 1:
+                counted += 1
+                if counted > most:
+                    return counted
+    return counted
 
 
 def check(data: bytes | memoryview, *, most: int, depth: int) -> None:

@@ -29,6 +29,10 @@ JSON_DEPTH = 64
 CONTAINERS = 100_000
 """The maximum number of lists and objects in a JSON value. Numbers and texts are not counted: plots have many."""
 METADATA_BYTES, METADATA_NODES = 65_536, 1_000
+MOST_TYPES = 100
+"""The maximum number of MIME types of one display."""
+MOST_HALVES = 200_000
+"""The maximum number of surrogate halves in the escapes of a JSON value; examining that many takes 30 ms."""
 NODES = 10_000
 """The maximum number of values in any other content. A traceback has a few hundred lines."""
 LARGEST_INT = 2**63 - 1
@@ -63,10 +67,16 @@ class _Transient(msgspec.Struct):
 
 
 class _Display(msgspec.Struct):
-    data: dict[str, msgspec.Raw]
+    data: msgspec.Raw
     metadata: msgspec.Raw = msgspec.Raw(b"{}")
     transient: _Transient | None = None
     execution_count: int | None = None
+
+
+class _Plain(msgspec.Struct):
+    """The text of a MIME bundle, without decoding the rest of it."""
+
+    text: str = msgspec.field(name="text/plain", default="")
 
 
 class _Error(msgspec.Struct):
@@ -99,6 +109,8 @@ class _Metadata(msgspec.Struct):
 
 _stream = msgspec.json.Decoder(_Stream)
 _display = msgspec.json.Decoder(_Display)
+_bundle = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_plain = msgspec.json.Decoder(_Plain)
 _error_content = msgspec.json.Decoder(_Error)
 _clear_output = msgspec.json.Decoder(_ClearOutput)
 _omitted = msgspec.json.Decoder(_Omitted)
@@ -153,8 +165,7 @@ def to_state(message: Message) -> str:
 
 
 def _to_display(kind: str, display: _Display) -> Output:
-    data = {mime.replace("\0", ""): _content(mime, value) for mime, value in display.data.items()}
-    data = {mime: value for mime, value in data.items() if value is not None}
+    data = _data_of(memoryview(display.data))
     metadata = _metadata_of(display.metadata)
     display_id = display.transient.display_id if display.transient else None
     if kind == "execute_result":
@@ -164,6 +175,20 @@ def _to_display(kind: str, display: _Display) -> Output:
     if display_id is None:
         raise ValueError("an update names no display")
     return UpdateDisplayData(data, display_id, metadata)
+
+
+def _data_of(raw: memoryview) -> dict[str, str | msgspec.Raw]:
+    """Decodes a MIME bundle. Of one with too many objects to count its types quickly, it keeps only the text."""
+    if (
+        json_size.nodes(raw, CONTAINERS, of=b"[{") > CONTAINERS
+        and json_size.nodes(raw, MOST_TYPES, of=b":") > MOST_TYPES
+    ):
+        text = _decode_whole(_plain, raw).text
+        return {"text/plain": f"{text}\n[a display of more than {CONTAINERS:,} lists and objects: its text is kept]"}
+    if json_size.fields(raw, MOST_TYPES) > MOST_TYPES:
+        raise json_size.TooComplex(f"a display of more than {MOST_TYPES} MIME types")
+    values = {mime.replace("\0", ""): _content(mime, value) for mime, value in _decode_whole(_bundle, raw).items()}
+    return {mime: value for mime, value in values.items() if value is not None}
 
 
 def _content(mime: str, value: msgspec.Raw) -> str | msgspec.Raw | None:
@@ -177,7 +202,9 @@ def _content(mime: str, value: msgspec.Raw) -> str | msgspec.Raw | None:
         return f'"[{mime} of more than {CONTAINERS:,} lists and objects: not kept]"'
     json_size.check_depth(raw, JSON_DEPTH)
     text = str(raw, "utf-8", "replace")
-    return msgspec.Raw(_ESCAPES.sub(_whole_escape, text) if "\\u" in text else text)
+    if _halves(text) > MOST_HALVES:
+        return f'"[{mime} with more than {MOST_HALVES:,} escaped surrogates: not kept]"'
+    return msgspec.Raw(_without_lone_halves(text))
 
 
 def _metadata_of(raw: msgspec.Raw) -> dict[str, Any]:
@@ -194,23 +221,41 @@ def _decode(decoder: "msgspec.json.Decoder[T]", content: bytes, most: int = NODE
     return _decode_whole(decoder, content)
 
 
-def _decode_whole(decoder: "msgspec.json.Decoder[T]", content: bytes) -> T:
+def _decode_whole(decoder: "msgspec.json.Decoder[T]", content: bytes | memoryview) -> T:
     try:
         return decoder.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError):
         # Python writes lone surrogates, which other JSON decoders reject. Replace them with U+FFFD.
-        text = content.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return decoder.decode(_ESCAPES.sub(_whole_escape, text))
+        try:
+            text = str(content, "utf-8")
+        except UnicodeDecodeError:
+            text = str(content, "utf-8", "surrogatepass")
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if _halves(text) > MOST_HALVES:
+            raise json_size.TooComplex(f"it has more than {MOST_HALVES:,} escaped surrogates") from None
+        return decoder.decode(_without_lone_halves(text))
 
 
-# Matches JSON's escapes: surrogate pairs, lone surrogates, and all others, so that no match starts inside of one.
-_ESCAPES = re.compile(
-    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+_HALF = r"[0-9a-fA-F]{2}"
+_LONE_HALF = re.compile(
+    rf"\\u[dD](?:[89abAB]{_HALF}(?!\\u[dD][c-fC-F]{_HALF})"
+    rf"|[c-fC-F]{_HALF}(?<!\\u[dD][89abAB]{_HALF}\\u[dD][c-fC-F]{_HALF}))"
 )
+"""Matches the escape of a surrogate half without its other half, in JSON without escaped backslashes."""
 
 
-def _whole_escape(escape: re.Match[str]) -> str:
-    return "\ufffd" if escape["lone"] else escape[0]
+def _halves(text: str) -> int:
+    return text.count("\\ud") + text.count("\\uD")
+
+
+def _without_lone_halves(text: str) -> str:
+    """Returns JSON text with U+FFFD for each escaped surrogate half without its other half."""
+    if not _halves(text):
+        return text
+    # JSON contains no zero bytes, so two of them can stand for an escaped backslash.
+    escaped = "\\\\u" in text
+    text = _LONE_HALF.sub("\ufffd", text.replace("\\\\", "\0\0") if escaped else text)
+    return text.replace("\0\0", "\\\\") if escaped else text
 
 
 def _clean(value: Any, depth: int = JSON_DEPTH) -> Any:

@@ -51,14 +51,15 @@ def idempotent(again: Again | None = None) -> Callable[[Handler], Handler]:
             body_hash = hashlib.sha256(body).digest()
             entry = keys.find(key, body_hash)
             if entry is None:
-                request.state.idempotency = keys.begin(key, body_hash)
+                begun: Entry = keys.begin(key, body_hash)
+                request.state.idempotency = begun
                 try:
                     response = await handler(request)
                 except BaseException:
-                    if request.state.idempotency.response_id is None:
-                        keys.forget(key)
+                    if begun.response_id is None:
+                        keys.forget(key, begun)
                     raise
-                keys.end(key, response)
+                keys.end(key, begun, response)
                 return response
             if entry.response_id is not None and again is not None:
                 return await again(request, entry.response_id)

@@ -8,7 +8,12 @@ import pytest
 from starlette.responses import Response
 
 from codeact.errors import InvalidRequest
-from codeact.server.idempotency import MOST_BYTES, MOST_KEYS_PER_OWNER, IdempotencyKeys
+from codeact.server.idempotency import (
+    MOST_ANSWER_BYTES,
+    MOST_BYTES_PER_OWNER,
+    MOST_KEYS_PER_OWNER,
+    IdempotencyKeys,
+)
 from tests.model_server import Gate, ModelServer, outcome
 from tests.server.conftest import Running
 
@@ -88,7 +93,39 @@ def test_owners_do_not_see_each_others_keys_and_old_ones_make_room() -> None:
     for number in range(MOST_KEYS_PER_OWNER):
         keys.begin(("ann", "/x", str(number)), b"1")
     assert keys.find(("ann", "/x", "k"), b"1") is None
+
+
+def test_long_answers_of_one_owner_make_nobody_s_request_execute_again() -> None:
+    keys = IdempotencyKeys()
+    entries = {name: keys.begin((*name, "k"), b"1") for name in (("bob", "/x"), ("bob", "/under way"))}
+    keys.end(("bob", "/x", "k"), entries["bob", "/x"], Response(b"short"))
     for number in range(40):
-        keys.end(("ann", "/x", str(number)), Response(b"x" * (MOST_BYTES // 32)))
-    kept = [number for number in range(40) if keys.find(("ann", "/x", str(number)), b"1") is not None]
-    assert kept == list(range(8, 40))
+        key = ("ann", "/x", str(number))
+        keys.end(key, keys.begin(key, b"1"), Response(b"x" * MOST_ANSWER_BYTES))
+    kept = [keys.find(("ann", "/x", str(number)), b"1") for number in range(40)]
+    assert all(entry is not None and entry.is_done for entry in kept)
+    assert sum(len(entry.answer[1]) for entry in kept if entry and entry.answer) == MOST_BYTES_PER_OWNER
+    short = keys.find(("bob", "/x", "k"), b"1")
+    assert short is not None
+    assert short.answer is not None
+    assert keys.find(("bob", "/under way", "k"), b"1") is not None
+
+
+def test_a_request_that_is_under_way_is_not_forgotten_for_newer_ones() -> None:
+    keys = IdempotencyKeys()
+    under_way = keys.begin(("ann", "/x", "under way"), b"1")
+    for number in range(MOST_KEYS_PER_OWNER + 10):
+        key = ("ann", "/x", str(number))
+        keys.end(key, keys.begin(key, b"1"), Response(b""))
+    assert keys.find(("ann", "/x", "under way"), b"1") is under_way
+
+
+def test_what_ends_late_is_not_the_answer_of_a_newer_request_with_its_key() -> None:
+    keys, key = IdempotencyKeys(), ("ann", "/x", "k")
+    first = keys.begin(key, b"1")
+    keys.forget(key, first)
+    second = keys.begin(key, b"1")
+    keys.end(key, first, Response(b"late"))
+    keys.forget(key, first)
+    assert keys.find(key, b"1") is second
+    assert second.answer is None

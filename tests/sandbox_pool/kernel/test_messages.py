@@ -1,14 +1,18 @@
 """A hostile kernel can send anything: messages are validated, and invalid ones raise a documented error."""
 
 import json
+import time
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sandbox_pool.kernel.messages import to_output, to_reply
 from sandbox_pool.kernel.session import Message
-from sandbox_pool.outputs import ClearOutput, DisplayData, Error, ExecuteResult, UpdateDisplayData
+from sandbox_pool.outputs import ClearOutput, DisplayData, Error, ExecuteResult, Stream, UpdateDisplayData
 
 REJECTED = (ValueError, msgspec.MsgspecError, RecursionError)
 
@@ -124,3 +128,62 @@ def test_a_reply_says_whether_the_error_was_one_of_syntax() -> None:
     assert not reply.syntax_error
     assert reply.error == Error("E", "v", [])
     assert to_reply(message("execute_reply", {"status": "ok", "execution_count": 2})).error is None
+
+
+def raw(kind: str, content: bytes) -> Message:
+    return Message(kind, "parent", b"{}", content)
+
+
+ESCAPES = st.lists(
+    st.sampled_from(["\\\\", "\\ud800", "\\uDC00", "\\u0041", "\\n", "a", "ud800", '\\"', "\\ud83d\\ude00"])
+)
+
+
+@given(ESCAPES)
+def test_halves_of_a_character_are_replaced_and_everything_else_stays(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    whole = json.loads(f'"{text}"').encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    stream = to_output(raw("stream", f'{{"name":"stdout","text":"{text}"}}'.encode()))
+    assert isinstance(stream, Stream)
+    assert stream.text == whole
+    shown = to_output(raw("display_data", f'{{"data":{{"application/json":["{text}"]}}}}'.encode()))
+    assert isinstance(shown, DisplayData)
+    assert decoded(shown) == {"application/json": [whole]}
+
+
+LONG = 1_000_000
+COSTLY = {
+    "escapes after half a character": ("stream", b'{"name":"stdout","text":"\\ud800' + b"\\n" * LONG + b'"}'),
+    "escapes in JSON": ("display_data", b'{"data":{"application/json":["\\ud800' + b"\\n" * LONG + b'"]}}'),
+    "escaped backslashes": ("stream", b'{"name":"stdout","text":"\\ud800\\\\u' + b"\\\\" * LONG + b'"}'),
+    "halves of characters": ("stream", b'{"name":"stdout","text":"' + b"\\ud800" * LONG + b'"}'),
+    "types": ("display_data", b'{"data":{' + b",".join(b'"%d":""' % number for number in range(LONG // 5)) + b"}}"),
+}
+
+
+@pytest.mark.parametrize("case", COSTLY)
+def test_reading_a_large_message_costs_little_more_than_decoding_it(case: str) -> None:
+    kind, content = COSTLY[case]
+    plain = b'{"name":"stdout","text":"' + b"\\n" * (len(content) // 2) + b'"}'
+
+    def seconds(message: Message) -> float:
+        began = time.thread_time()
+        with suppress(*REJECTED):
+            to_output(message)
+        return time.thread_time() - began
+
+    attempts = [(seconds(raw(kind, content)), seconds(raw("stream", plain))) for _ in range(3)]
+    assert min(costly for costly, _ in attempts) < 20 * max(plain for _, plain in attempts)
+
+
+def test_a_display_of_many_types_is_refused_and_one_of_many_objects_keeps_its_text() -> None:
+    with pytest.raises(ValueError, match="more than 100 MIME types"):
+        to_output(message("display_data", {"data": {f"a/{number}": "x" for number in range(101)}}))
+    many = message("display_data", {"data": {f"a/{number}": "x" for number in range(100)}})
+    assert isinstance(to_output(many), DisplayData)
+    rows = [{"a": 1, "b": {}} for _ in range(60_000)]
+    shown = to_output(message("display_data", {"data": {"application/json": rows, "text/plain": "60,000 rows"}}))
+    assert isinstance(shown, DisplayData)
+    assert decoded(shown) == {
+        "text/plain": "60,000 rows\n[a display of more than 100,000 lists and objects: its text is kept]"
+    }
