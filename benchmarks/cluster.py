@@ -1,41 +1,54 @@
-"""Measures sandboxes on a Kubernetes cluster beside Docker's, alternating, in one run.
+"""Measures sandboxes on a Kubernetes cluster beside Docker's, in one run, and looks for leaks.
 
-    KUBECONFIG=FILE python -m benchmarks.cluster IMAGE [CLAIMS]      prints one flat JSON object
+    KUBECONFIG=FILE python -m benchmarks.cluster IMAGE [CLAIMS] [--warm-pool NAME] [--into FILE]
 
-A claim takes a sandbox that is warm from the pool, runs `print(1)` in it and gives it back; its time is from the
-question for a sandbox until the output has arrived. Both backends run the same image, which the cluster and the Docker
-engine must have; nothing is preloaded.
+It prints one flat JSON object. A claim takes a warm sandbox from the pool, runs `print(1)` in it and gives it back; its
+time is from the request for a sandbox until the output has arrived. The pool refills meanwhile. Both backends run the
+same image, which the cluster and the Docker engine must have; nothing is preloaded. With `--warm-pool`, sandboxes are
+claimed from that SandboxWarmPool of agent-sandbox, and each claim waits for a ready sandbox there. With `--into`, the
+times are added to those in the file, and the figures are of all: so many claims can be measured in several runs.
 
-    claim_p50_ms, claim_p99_ms      of the cluster; docker_claim_… of Docker
-    claims, claim_misses            how many there were, and how many of them found no warm sandbox
-    output_p50_ms                   a `print` in a running cell until its output arrives
+    claim_p50_ms, claim_p99_ms      of the cluster; docker_claim_… of Docker, which gets one claim of DOCKER_SHARE
+    claims, claim_misses            how many there were, and how many of this run found no warm sandbox
+    output_p50_ms                   a `print` in running code until its output arrives
     stop_p50_ms                     an endless loop is interrupted until it has ended
     start_p50_ms                    one sandbox started alone until its kernel has answered
-    pods_left                       what is there of ours after the end
+    pods_left, claims_left          what there is of ours after the end
+    descriptors_added               open files and sockets of this process, from the tenth claim to the last
+    kb_per_claim                    memory that this process grew by, for each of these claims
     …_ratio                         the cluster's median divided by Docker's
 """
 
+import argparse
 import asyncio
 import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import structlog
 
 from sandbox_pool import Sandbox, SandboxPool, SandboxSpec, Stream
 from sandbox_pool.backends.base import Backend
 from sandbox_pool.backends.registry import open_backend
 from sandbox_pool.percentile import percentile
+from sandbox_pool.spec import PodOptions
 
 CLAIMS = 50
+DOCKER_SHARE = 5
+SETTLED = 10
 PRINTS = 50
 STOPS = 15
-STARTS = 5
-WARM = 2
+STARTS = 3
+WARM = 4
 TIMEOUT_S = 120.0
 PRINT_CODE = f"import time\nfor _ in range({PRINTS}):\n    print(f'at={{time.time():.6f}}')\n    time.sleep(0.02)\n"
+WHAT = ("claim", "output", "stop", "start")
+
+Times = dict[str, dict[str, list[float]]]
 
 
 async def claim(pool: SandboxPool) -> float:
@@ -46,7 +59,7 @@ async def claim(pool: SandboxPool) -> float:
 
 
 async def output_ms(sandbox: Sandbox) -> list[float]:
-    """Both clocks are this machine's, where the cluster is: else the figure is nothing."""
+    """Both clocks are this machine's if the cluster runs on it. Otherwise the figure means nothing."""
     found = []
     async for output in sandbox.execute(PRINT_CODE):
         assert isinstance(output, Stream)
@@ -70,61 +83,125 @@ async def start_ms(backend: Backend, spec: SandboxSpec, name: str) -> float:
     return spent
 
 
-async def measure(image: str, claims: int) -> dict[str, float]:
+class Cluster:
+    """What the benchmark asks the cluster itself."""
+
+    def __init__(self, warm_pool: str | None) -> None:
+        self._warm_pool = warm_pool
+
+    async def __aenter__(self) -> "Cluster":
+        from sandbox_pool.backends.kubernetes.claim_state import GROUP, VERSION
+        from sandbox_pool.backends.kubernetes.cluster import Cluster as Connection
+
+        self._connection = await Connection.connect(None)
+        self._pools = self._connection.objects(GROUP, VERSION, "sandboxwarmpools")
+        self._claims = self._connection.objects(GROUP, VERSION, "sandboxclaims")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connection.close()
+
+    async def ready(self, pool: SandboxPool) -> None:
+        """Waits until a claim will find a warm sandbox."""
+        if self._warm_pool is None:
+            await pool.until(lambda stats: stats.warm >= 1)
+            return
+        while not ((await self._pools.get(self._warm_pool) or {}).get("status") or {}).get("readyReplicas"):
+            await asyncio.sleep(0.2)
+
+    async def left(self) -> dict[str, int]:
+        from sandbox_pool.backends.kubernetes.provisioner import selector
+
+        pods, _ = await self._connection.pods.list(selector())
+        claims = (await self._claims.list(selector()))[0] if self._warm_pool is not None else []
+        return {"pods_left": len(pods), "claims_left": len(claims)}
+
+
+async def measure(image: str, claims: int, warm_pool: str | None, times: Times) -> dict[str, float]:
+    """Adds to the times, and returns the figures."""
     spec = SandboxSpec(image=image, preload=())
-    figures: dict[str, float] = {}
-    times: dict[str, dict[str, list[float]]] = {}
+    specs = {"docker": spec, "kubernetes": spec}
+    if warm_pool is not None:
+        specs["kubernetes"] = replace(spec, pods=PodOptions(provisioner="agent-sandbox", warm_pool=warm_pool))
+    for name in specs:
+        times.setdefault(name, {what: [] for what in WHAT})
+    process = psutil.Process()
+    settled: tuple[int, int] = (0, 0)
     with tempfile.TemporaryDirectory() as directory:
-        backends = {}
-        for name in ("kubernetes", "docker"):
-            found = await open_backend(name, spec, state_dir=Path(directory), progress=lambda line: None)
-            backends[name] = found.backend
-            times[name] = {"claim": [], "output": [], "stop": [], "start": []}
-        for number in range(STARTS):
-            for name, backend in backends.items():
-                times[name]["start"].append(await start_ms(backend, spec, f"bench-{number}"))
-        pools = {
-            name: SandboxPool(spec, backend=backend, min_size=WARM, max_size=2 * WARM, concurrent_starts=1)
-            for name, backend in backends.items()
-        }
-        async with pools["kubernetes"], pools["docker"]:
-            for _ in range(claims):
+        async with Cluster(warm_pool) as cluster:
+            backends = {}
+            for name, each in specs.items():
+                found = await open_backend(name, each, state_dir=Path(directory), progress=lambda line: None)
+                backends[name] = found.backend
+            for number in range(STARTS):
+                for name, backend in backends.items():
+                    times[name]["start"].append(await start_ms(backend, specs[name], f"bench-{number}"))
+            pools = {
+                name: SandboxPool(
+                    specs[name],
+                    backend=backend,
+                    min_size=0 if name == "kubernetes" and warm_pool is not None else WARM,
+                    max_size=2 * WARM,
+                )
+                for name, backend in backends.items()
+            }
+            async with pools["kubernetes"], pools["docker"]:
+                for number in range(claims):
+                    await cluster.ready(pools["kubernetes"])
+                    times["kubernetes"]["claim"].append(await claim(pools["kubernetes"]))
+                    if number % DOCKER_SHARE == 0:
+                        await pools["docker"].until(lambda stats: stats.warm >= 1)
+                        times["docker"]["claim"].append(await claim(pools["docker"]))
+                    if number == SETTLED - 1:
+                        settled = await resources(process, pools)
+                last = await resources(process, pools)
                 for name, pool in pools.items():
-                    # Only what is measured runs: no sandbox is being started or removed meanwhile.
-                    await pool.until(lambda stats: stats.warm >= WARM and not stats.starting + stats.removing)
-                    times[name]["claim"].append(await claim(pool))
-            for name, pool in pools.items():
-                async with pool.acquire(timeout_s=TIMEOUT_S) as sandbox:
-                    await pool.until(lambda stats: not stats.starting + stats.removing)
-                    times[name]["output"] = await output_ms(sandbox)
-                    times[name]["stop"] = [await stop_ms(sandbox) for _ in range(STOPS)]
-            figures["claims"], figures["claim_misses"] = claims, pools["kubernetes"].stats().misses
-    for measured in times.values():
-        for values in measured.values():
-            values.sort()
-    for what in ("claim", "output", "stop", "start"):
+                    async with pool.acquire(timeout_s=TIMEOUT_S) as sandbox:
+                        await pool.until(lambda stats: not stats.starting + stats.removing)
+                        times[name]["output"] += await output_ms(sandbox)
+                        times[name]["stop"] += [await stop_ms(sandbox) for _ in range(STOPS)]
+                misses = 0 if warm_pool is not None else pools["kubernetes"].stats().misses
+            left = await cluster.left()
+    return {
+        "claims": len(times["kubernetes"]["claim"]),
+        "claim_misses": misses,
+        **summary(times),
+        **left,
+        "descriptors_added": last[0] - settled[0],
+        "kb_per_claim": (last[1] - settled[1]) / 1024 / max(1, claims - SETTLED),
+    }
+
+
+async def resources(process: psutil.Process, pools: dict[str, SandboxPool]) -> tuple[int, int]:
+    """Open descriptors and bytes of memory of this process, once both pools rest."""
+    for pool in pools.values():
+        await pool.until(lambda stats: stats.warm >= stats.target and not stats.starting + stats.removing)
+    return process.num_fds(), process.memory_info().rss
+
+
+def summary(times: Times) -> dict[str, float]:
+    figures = {}
+    for what in WHAT:
         for name, prefix in (("kubernetes", ""), ("docker", "docker_")):
-            figures[f"{prefix}{what}_p50_ms"] = percentile(times[name][what], 50)
-            figures[f"{prefix}{what}_p99_ms"] = percentile(times[name][what], 99)
+            values = sorted(times[name][what])
+            figures[f"{prefix}{what}_p50_ms"] = percentile(values, 50)
+            figures[f"{prefix}{what}_p99_ms"] = percentile(values, 99)
         figures[f"{what}_ratio"] = figures[f"{what}_p50_ms"] / figures[f"docker_{what}_p50_ms"]
-    figures["pods_left"] = await _pods_left()
     return figures
-
-
-async def _pods_left() -> int:
-    from sandbox_pool.backends.kubernetes.cluster import Cluster
-    from sandbox_pool.backends.kubernetes.manifest import OURS
-
-    cluster = await Cluster.connect(None)
-    found, _ = await cluster.list(f"{OURS}=codeact")
-    await cluster.close()
-    return len(found)
 
 
 def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    image, claims = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else CLAIMS
-    print(json.dumps(asyncio.run(measure(image, claims))))
+    parser = argparse.ArgumentParser(description=(sys.modules[__name__].__doc__ or "").split("\n")[0])
+    parser.add_argument("image")
+    parser.add_argument("claims", type=int, nargs="?", default=CLAIMS)
+    parser.add_argument("--warm-pool")
+    parser.add_argument("--into", type=Path)
+    given = parser.parse_args()
+    times: Times = json.loads(given.into.read_text()) if given.into is not None and given.into.exists() else {}
+    print(json.dumps(asyncio.run(measure(given.image, given.claims, given.warm_pool, times))))
+    if given.into is not None:
+        given.into.write_text(json.dumps(times))
 
 
 if __name__ == "__main__":

@@ -3,16 +3,19 @@
 It follows the published behaviour of v1beta1 as far as a client sees it: a warm pool keeps ready pods; a claim adopts
 one, or gets a new one if none is ready; Ready and Finished report it; at `shutdownTime` the claim ends; a deleted claim
 takes its pod along. It makes no Sandbox objects, and knows `shutdownPolicy: Delete` only.
+
+    python -m tests.cluster.agent_sandbox NAMESPACE      runs it on the cluster of KUBECONFIG until it is ended
 """
 
 import asyncio
 import secrets
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from kubernetes_asyncio import client, watch
+from kubernetes_asyncio import client, config, watch
 from kubernetes_asyncio.client.exceptions import ApiException
 
 __all__ = ["Controller", "running"]
@@ -21,6 +24,7 @@ GROUP, VERSION = "extensions.agents.x-k8s.io", "v1beta1"
 POOL, CLAIMED = "stand-in/pool", "stand-in/claim"
 ALLOWED_DOMAIN = "sandbox.users.io"
 LOST = 422
+MERGE_PATCH = "application/merge-patch+json"
 
 Object = dict[str, Any]
 
@@ -113,6 +117,12 @@ class Controller:
         free = [pod for pod in self._pods.values() if self._is_free(pod, name)]
         for _ in range(pool["spec"]["replicas"] - len(free)):
             await self._create_pod(pool, {})
+        ready = sum(map(self._is_ready, free))
+        if (pool.get("status") or {}).get("readyReplicas") != ready:
+            await self._objects.patch_namespaced_custom_object_status(
+                *(GROUP, VERSION, self._namespace, "sandboxwarmpools", name, {"status": {"readyReplicas": ready}}),
+                _content_type=MERGE_PATCH,
+            )
 
     async def _create_pod(self, pool: Object, labels: dict[str, str]) -> str:
         name = pool["metadata"]["name"]
@@ -190,7 +200,7 @@ class Controller:
         with suppress(ApiException):  # It may be gone.
             await self._objects.patch_namespaced_custom_object_status(
                 *(GROUP, VERSION, self._namespace, "sandboxclaims", claim["metadata"]["name"], {"status": status}),
-                _content_type="application/merge-patch+json",
+                _content_type=MERGE_PATCH,
             )
 
     def _refused(self, claim: Object) -> str | None:
@@ -221,3 +231,13 @@ async def running(api: client.ApiClient, namespace: str) -> AsyncIterator[Contro
         await asyncio.wait({task})
         for timer in controller._expiry.values():
             timer.cancel()
+
+
+async def main(namespace: str) -> None:
+    await config.load_kube_config()
+    async with client.ApiClient() as api, running(api, namespace):
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

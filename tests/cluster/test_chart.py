@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.conftest import DEADLINE_S, IMAGE, pods_in
+from tests.cluster.test_verify import verified
 from tests.helm.test_chart import CHART, LEAST, PYTHON
 
 pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
@@ -182,6 +183,10 @@ async def test_a_conversation_goes_on_over_an_upgrade_and_a_rollback_and_nothing
         await ask(f"What is {generation} * 9?", str(generation * 9))
     items = await call(api, namespace, "GET", f"/v1/conversations/{conversation}/items")
     assert len([item for item in items["data"] if item.get("role") == "user"]) == 3
+    _, proved = await verified("-n", namespace, "-c", "3")
+    assert proved["the servers' account has its 6 rights, and none of 11 others"] == "PROVED"
+    assert proved["a server reaches a sandbox's port"] == "PROVED"
+    assert proved["a sandbox is asked for until: first output"] == "PROVED"
     await helm(namespace, ("uninstall", {}))
     async with asyncio.timeout(DEADLINE_S):
         while await pods_in(api, namespace) != ["database"]:
