@@ -16,36 +16,6 @@ from tests.cluster.conftest import DEADLINE_S, IMAGE, Open, pods_in, with_user, 
 pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", "clusters: 5", "apiVersion: v1\nkind: Config\ncurrent-context: none"]
-)
-async def test_a_kubeconfig_that_is_none(
-    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
-) -> None:
-    (tmp_path / "config").write_text(content)
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
-    with pytest.raises(EngineUnavailable, match="KUBECONFIG"):
-        await opened()
-
-
-async def test_a_kubeconfig_that_is_not_there(opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nothing"))
-    with pytest.raises(EngineUnavailable, match="KUBECONFIG"):
-        await opened()
-
-
-async def test_an_address_where_nobody_answers(opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = with_user(tmp_path / "config", token="x")
-    text = "\n".join(
-        "    server: https://127.0.0.1:1" if line.strip().startswith("server:") else line
-        for line in config.read_text().splitlines()
-    )
-    config.write_text(text)
-    monkeypatch.setenv("KUBECONFIG", str(config))
-    with pytest.raises(EngineUnavailable, match="cannot be reached"):
-        await opened()
-
-
 async def test_a_token_that_the_cluster_does_not_know(
     opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

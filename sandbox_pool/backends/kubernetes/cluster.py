@@ -3,17 +3,16 @@
 Every call has a deadline, and raises `SandboxError`s (errors.py).
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import yaml
-from kubernetes_asyncio import client, config
+from kubernetes_asyncio import client
 from kubernetes_asyncio.client.exceptions import ApiException
 from kubernetes_asyncio.stream import WsApiClient
 
+from sandbox_pool.backends.kubernetes.answers import bounded
 from sandbox_pool.backends.kubernetes.errors import translated
+from sandbox_pool.backends.kubernetes.kubeconfig import configured
 from sandbox_pool.backends.kubernetes.manifest import CONTAINER
 from sandbox_pool.backends.kubernetes.resource import NOT_KUBERNETES, Resource
 from sandbox_pool.errors import EngineUnavailable, SandboxStartFailed
@@ -23,9 +22,6 @@ __all__ = ["Cluster", "Right"]
 ANSWER_BYTES = 100_000
 STDOUT, FAILURE = 1, 3
 """Channels of an `exec` (subprotocol v4.channel.k8s.io)."""
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-BAD_CONFIG = (ValueError, TypeError, KeyError, AttributeError, IndexError, yaml.YAMLError)
-"""What the client raises for a KUBECONFIG that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +48,15 @@ class Cluster:
 
     @classmethod
     async def connect(cls, namespace: str | None) -> "Cluster":
-        """By KUBECONFIG where it is set, else by the account of the pod that we run in, else by ~/.kube/config.
-
-        `namespace` None: that of the KUBECONFIG's context, or of our pod. Raises `EngineUnavailable`.
-        """
-        configuration = client.Configuration()
-        named = os.environ.get("KUBECONFIG")
+        """Finds the cluster as `kubeconfig.configured` describes. Raises `EngineUnavailable`."""
+        configuration, chosen = await configured(namespace)
         with translated(EngineUnavailable):
             try:
-                if not named and (ACCOUNT / "token").exists():
-                    config.load_incluster_config(configuration)
-                    home = (ACCOUNT / "namespace").read_text().strip()
-                else:
-                    loader = await config.load_kube_config(named, client_configuration=configuration)
-                    home = loader.current_context["context"].get("namespace") or "default"
-            except BAD_CONFIG as error:
+                return cls(configuration, chosen)
+            except OSError as error:  # The TLS library reads the certificates.
                 raise EngineUnavailable(
-                    f"The KUBECONFIG {named or '~/.kube/config'} cannot be read: {error!r}. Try: kubectl get pods."
+                    f"A certificate or key of the KUBECONFIG cannot be used: {bounded(str(error))}. Fetch a new one."
                 ) from error
-            return cls(configuration, namespace or home)
 
     def objects(self, group: str, version: str, plural: str) -> Resource:
         """Returns the namespace's objects of a kind that a CustomResourceDefinition adds."""
@@ -90,6 +76,8 @@ class Cluster:
             try:
                 answer = await reviews.create({"spec": {"resourceAttributes": attributes}})
                 allowed = answer["status"]["allowed"]
+            except SandboxStartFailed as error:
+                raise EngineUnavailable(f"{error.message} {NOT_KUBERNETES}") from error
             except EngineUnavailable as error:
                 if isinstance(error.__cause__, ApiException) and error.__cause__.status == 403:
                     return []

@@ -26,7 +26,7 @@ def translated(refused: type[SandboxError], *, sandbox_id: str | None = None) ->
         raise found from error
     except aiohttp.WSServerHandshakeError as error:
         raise meaning(error.status, error.message, refused) from error
-    except ConfigException as error:
+    except ConfigException as error:  # An account's token is renewed by a program that the KUBECONFIG names.
         raise EngineUnavailable(f"The KUBECONFIG cannot be used: {error}. Try it by: kubectl get pods.") from error
     except aiohttp.ClientSSLError as error:
         raise EngineUnavailable(
