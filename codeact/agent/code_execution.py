@@ -152,7 +152,7 @@ class CodeExecution:
             self._waits_since = self._waits_since if self.waiting else time.monotonic()
             call = msgspec.structs.replace(call, arguments=json.dumps(arguments))
             self.waiting.append(call)
-            await self._builder.calls.of_client(call)
+            await self._builder.calls.of_client(call, function)
         else:
             self._start(tasks, self._answer_if_approved, call, function, arguments)
 

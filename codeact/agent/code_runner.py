@@ -131,6 +131,8 @@ class CodeRunner:
 
     async def _continue(self, suspended: Suspended) -> bool:
         """Continues suspended code."""
+        if suspended.sandbox is self._workspace.living:
+            await self._workspace.place(self._options.files)
         await self._builder.code_continues(suspended.item_id, suspended.sandbox.id)
         block = self._code_execution(suspended.sandbox, suspended.execution, suspended.outputs)
         values = [item for item in self._context if isinstance(item, e.FunctionCallOutput)]

@@ -67,7 +67,7 @@ class ResponseBuilder:
         for index, item in enumerate(self.response.output):
             if item.id not in open_ids:
                 continue
-            if isinstance(item, e.FunctionCall | e.McpCall):
+            if isinstance(item, e.FunctionCall | e.CustomToolCall | e.McpCall):
                 self.calls.resume(index, item)
             elif isinstance(item, e.Reasoning):
                 self._reasoning.resume(index, item)

@@ -149,7 +149,7 @@ class Completions:
         output, name = self._builder.response.output, self._options.must_call
         if name is None:
             return not any(isinstance(item, e.CodeInterpreterCall) for item in output)
-        return not any(isinstance(item, e.FunctionCall | e.McpCall) and item.name == name for item in output)
+        return not any(isinstance(item, e.ClientCall | e.McpCall) and item.name == name for item in output)
 
     async def _check_format(self, reply: Reply) -> None:
         """Emits the answer as the message if it has the demanded format; otherwise sets the reply's problem."""

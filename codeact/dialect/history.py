@@ -20,11 +20,11 @@ from codeact.dialect.turns import Parts, Turns, as_text
 from codeact.events import (
     Approval,
     ApprovalRequest,
+    ClientCall,
     CodeApproval,
     CodeApprovalRequest,
     CodeInterpreterCall,
     Compaction,
-    FunctionCall,
     FunctionCallOutput,
     InputMessage,
     Message,
@@ -146,7 +146,7 @@ class _Facts:
     def of(
         cls, items: Sequence[Entry], *, model: str | None, calls: Calls | None, images: Mapping[str, str] | None
     ) -> "_Facts":
-        names = {item.call_id: item.name for item in items if isinstance(item, FunctionCall)}
+        names = {item.call_id: item.name for item in items if isinstance(item, ClientCall)}
         blocks = [item for item in items if isinstance(item, CodeInterpreterCall)]
         continued = {item.continues: item for item in blocks if item.continues is not None}
         lost = {call_id for item in blocks if item.id not in continued for call_id in item.waits_for}
@@ -200,7 +200,8 @@ class _Facts:
 
 def _add_block(turns: Turns, item: CodeInterpreterCall, facts: _Facts) -> None:
     if item.continues is not None:
-        turns.add("user", facts.seen(item))
+        if not item.waits_for or item.id not in facts.continued:
+            turns.add("user", facts.seen(item))
         return
     if not item.code:
         return

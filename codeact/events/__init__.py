@@ -16,6 +16,8 @@ from codeact.events.item_progress import (
     CompactionCompacting,
     ContentPartAdded,
     ContentPartDone,
+    CustomInputDelta,
+    CustomInputDone,
     FunctionArgumentsDelta,
     FunctionArgumentsDone,
     InterpreterCompleted,
@@ -38,11 +40,13 @@ from codeact.events.items import (
     Approval,
     ApprovalRequest,
     CallStep,
+    ClientCall,
     CodeApproval,
     CodeApprovalRequest,
     CodeInterpreterCall,
     Compaction,
     ContainerFileCitation,
+    CustomToolCall,
     FunctionCall,
     FunctionCallOutput,
     ImageOutput,
@@ -95,6 +99,7 @@ __all__ = [
     "Approval",
     "ApprovalRequest",
     "CallStep",
+    "ClientCall",
     "CodeApproval",
     "CodeApprovalRequest",
     "CodeDelta",
@@ -107,6 +112,9 @@ __all__ = [
     "ContentPartAdded",
     "ContentPartDone",
     "ConversationRef",
+    "CustomInputDelta",
+    "CustomInputDone",
+    "CustomToolCall",
     "Event",
     "FunctionArgumentsDelta",
     "FunctionArgumentsDone",
@@ -198,6 +206,8 @@ Event = (
     | CompactionCompacting
     | FunctionArgumentsDelta
     | FunctionArgumentsDone
+    | CustomInputDelta
+    | CustomInputDone
     | McpArgumentsDelta
     | McpArgumentsDone
     | McpInProgress

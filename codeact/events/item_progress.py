@@ -15,6 +15,8 @@ __all__ = [
     "CompactionCompacting",
     "ContentPartAdded",
     "ContentPartDone",
+    "CustomInputDelta",
+    "CustomInputDone",
     "FunctionArgumentsDelta",
     "FunctionArgumentsDone",
     "InterpreterCompleted",
@@ -113,6 +115,14 @@ class FunctionArgumentsDelta(ItemEvent, tag="response.function_call_arguments.de
 class FunctionArgumentsDone(ItemEvent, tag="response.function_call_arguments.done"):
     arguments: str
     name: str
+
+
+class CustomInputDelta(ItemEvent, tag="response.custom_tool_call_input.delta"):
+    delta: str
+
+
+class CustomInputDone(ItemEvent, tag="response.custom_tool_call_input.done"):
+    input: str
 
 
 class McpArgumentsDelta(ItemEvent, tag="response.mcp_call_arguments.delta"):

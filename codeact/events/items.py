@@ -9,11 +9,13 @@ from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionRes
 __all__ = [
     "Approval",
     "ApprovalRequest",
+    "ClientCall",
     "CodeApproval",
     "CodeApprovalRequest",
     "CodeInterpreterCall",
     "Compaction",
     "ContainerFileCitation",
+    "CustomToolCall",
     "FunctionCall",
     "FunctionCallOutput",
     "ImageOutput",
@@ -186,19 +188,31 @@ class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=T
         self.code = code
 
 
-class FunctionCall(msgspec.Struct, tag="function_call", kw_only=True):
+class ClientCall(msgspec.Struct, kw_only=True):
     """A call of a client's function by running code, which waits until the next request brings `FunctionCallOutput`.
 
     `code_item_id` is the id of the code's item. (We do not use the standard's field `caller`: it means programs of
-    another kind, and clients that have not enabled those reject it.)
+    another kind, and clients that have not enabled those reject it.) `namespace` is set if the function is in one.
     """
 
     id: str
     call_id: str
     name: str
-    arguments: str = ""
+    namespace: str | msgspec.UnsetType = msgspec.UNSET
     code_item_id: str | None = msgspec.field(default=None, name="codeact:code_item_id")
     status: Literal["in_progress", "completed", "incomplete"] = "in_progress"
+
+
+class FunctionCall(ClientCall, tag="function_call", kw_only=True):
+    """A call with arguments as JSON."""
+
+    arguments: str = ""
+
+
+class CustomToolCall(ClientCall, tag="custom_tool_call", kw_only=True):
+    """A call with plain text."""
+
+    input: str = ""
 
 
 class McpError(msgspec.Struct, tag="mcp_tool_execution_error"):
@@ -281,6 +295,7 @@ Item = (
     | Reasoning
     | CodeInterpreterCall
     | FunctionCall
+    | CustomToolCall
     | McpCall
     | Compaction
     | ApprovalRequest

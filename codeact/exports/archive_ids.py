@@ -10,11 +10,11 @@ from codeact.data_urls import image_of
 from codeact.events import (
     Approval,
     ApprovalRequest,
+    ClientCall,
     CodeApproval,
     CodeApprovalRequest,
     CodeInterpreterCall,
     Compaction,
-    FunctionCall,
     FunctionCallOutput,
     ImageOutput,
     InputMessage,
@@ -93,7 +93,7 @@ class Renewal:
                 part.annotations = []  # They cite files of containers, which an archive does not include.
         if isinstance(item, Compaction):
             self._compaction(item)
-        if isinstance(item, FunctionCall) and item.code_item_id is not None:
+        if isinstance(item, ClientCall) and item.code_item_id is not None:
             item.code_item_id = self._items.get(item.code_item_id)
         if isinstance(item, ApprovalRequest | CodeApprovalRequest):
             item.code_item_id = self._items.get(item.code_item_id or "")

@@ -32,7 +32,6 @@ from codeact.runs.sent_approvals import (
 )
 from codeact.runs.sent_calls import (
     CustomCallItem,
-    CustomOutputItem,
     McpCallItem,
     McpListItem,
     SearchCallItem,
@@ -68,6 +67,9 @@ FILE_IDS = ("cfile_", "file-")
 
 SERVED = re.compile(r"(?:https?://[^/\s]{1,300})?/v1/blobs/([0-9a-f]{64})")
 """The path of an image that the server sent to a client, and by which the client refers to it."""
+
+
+RETURNED = "A function that your code called has returned this:"
 
 
 class InputText(msgspec.Struct, tag="input_text"):
@@ -142,12 +144,17 @@ class ItemReference(msgspec.Struct, tag="item_reference"):
 class FunctionOutputItem(msgspec.Struct, tag="function_call_output"):
     """The return value of a function that code waits for: JSON; text that is not JSON is the string itself.
 
-    With `is_error`, the call raises an exception with this text in the code.
+    If it has images or files, code gets the list of its parts. The model sees the images, and the files are in the
+    working directory. With `is_error`, the call raises an exception with the text in the code.
     """
 
     call_id: str
-    output: str | list[InputText]
+    output: str | list[InputText | InputImage | InputFile]
     is_error: bool | None = msgspec.field(default=None, name="codeact:is_error")
+
+
+class CustomOutputItem(FunctionOutputItem, tag="custom_tool_call_output"):
+    """The return value of a custom tool that code waits for, as of a function."""
 
 
 class FunctionCallItem(msgspec.Struct, tag="function_call"):
@@ -235,11 +242,8 @@ def as_messages(value: str | list[InputItem]) -> list[Given]:
                 messages.append(item)
             case ApprovalItem() | CodeApprovalItem():
                 messages.append(item.decision())
-            case FunctionOutputItem(call_id, output) | CustomOutputItem(call_id, output):
-                text = output if isinstance(output, str) else "".join(part.text for part in output)
-                failed = isinstance(item, FunctionOutputItem) and item.is_error
-                is_error = True if failed else UNSET
-                messages.append(FunctionCallOutput(id=new_id("fco"), call_id=call_id, output=text, is_error=is_error))
+            case FunctionOutputItem():
+                messages += _output_messages(item, f"input[{index}].output")
             case CustomCallItem(call_id, name, text):
                 messages.append(FunctionCallItem(call_id, name, text))
             case McpCallItem() | ShellCallItem() | ShellOutputItem() if not in_code:
@@ -303,6 +307,30 @@ def _code_messages(code: str, logs: str, *, observation: str | None = None) -> l
     """Returns a block of code and its observation, as messages in the form of the dialect `tags`."""
     seen = observation or (f"{HEADER}\n{logs}" if logs else f"{HEADER} (no output)")
     return [_input_message("assistant", f"{OPEN}\n{code}\n{CLOSE}"), _input_message("developer", seen)]
+
+
+def _output_messages(item: FunctionOutputItem, param: str) -> list[Given]:
+    """Returns the value of a call, after a message with its images and files."""
+    shown: list[Given] = []
+    if isinstance(item.output, str):
+        value = item.output
+    elif all(isinstance(part, InputText) for part in item.output):
+        value = "".join(part.text for part in item.output if isinstance(part, InputText))
+    else:
+        parts = [_part(part, f"{param}[{at}]") for at, part in enumerate(item.output)]
+        media = [part for part in parts if part["type"] != "input_text"]
+        content = [{"type": "input_text", "text": RETURNED}, *media]
+        shown.append(InputMessage(id=new_id("msg"), role="user", content=content))
+        value = msgspec.json.encode([_without_content(part) for part in parts]).decode()
+    is_error = True if item.is_error else UNSET
+    return [*shown, FunctionCallOutput(id=new_id("fco"), call_id=item.call_id, output=value, is_error=is_error)]
+
+
+def _without_content(part: dict[str, Any]) -> dict[str, Any]:
+    """Returns a part of a function's value for code: with images, but with names instead of files' contents."""
+    if part["type"] == "input_file":
+        return {"type": "input_file", "filename": part["filename"], "file_id": part["file_id"]}
+    return part
 
 
 def _part(part: Part, param: str) -> dict[str, Any]:

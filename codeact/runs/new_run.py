@@ -41,7 +41,8 @@ class NewRun:
     than `compact_threshold` tokens is compacted; with `compact_only` the conversation is only compacted, without an
     answer. With `stays` it runs on this server, even if another one holds the conversation's kernel. What the rules of
     `approval` name waits for approval, in addition to what the settings say; `caller` is who makes the request, and
-    decides what its messages approve.
+    decides what its messages approve. `client_metadata` is stored with the
+    response and shown nowhere.
     """
 
     owner: str
@@ -62,6 +63,7 @@ class NewRun:
     generate: bool = True
     background: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
+    client_metadata: dict[str, str] = field(default_factory=dict)
     max_output_tokens: int | None = None
     max_tool_calls: int | None = None
     temperature: float | None = None

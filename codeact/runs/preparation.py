@@ -117,6 +117,8 @@ class Preparation:
             if at is None:
                 raise no_conversation(conversation_id)
             return ResumePoint(at, workspace_id=conversation_id, resent=True)
+        if not self._new_run.store and (workspace_id := self._ephemeral.workspace_of(item_id)) is not None:
+            return ResumePoint(workspace_id=workspace_id, resent=True)
         found = None if item_id is None else await threads.of_item(item_id, owner=self._owner)
         if found is None and container_id is not None:
             with suppress(NotFound):
@@ -135,11 +137,14 @@ class Preparation:
             self._only_trailing = self._calls_are_known = True
             return _after(await self._store.threads.of_response(waiting.response_id, owner=self._owner))
         outputs = [item for item in self._new_run.messages if isinstance(item, FunctionCallOutput)]
-        found = await self._store.threads.of_call(outputs[-1].call_id, owner=self._owner) if outputs else None
-        if found is None:
+        if not outputs or not _trailing(self._new_run.messages):
             return None
-        self._only_trailing = self._calls_are_known = True  # The earlier items are in the stored thread.
-        return _after(found)
+        known = None if self._new_run.store else self._ephemeral.of_call(outputs[-1].call_id)
+        found = None if known else await self._store.threads.of_call(outputs[-1].call_id, owner=self._owner)
+        resume_point = known if found is None else _after(found)
+        if resume_point is not None:
+            self._only_trailing = self._calls_are_known = True  # The earlier items are in that thread.
+        return resume_point
 
     # ---- the messages --------------------------------------------------------------------------------
 
@@ -149,7 +154,7 @@ class Preparation:
         Raises `InvalidRequest`, for example for the value of a call that no code made, and `NotFound` for unknown ids.
         """
         new_run = self._new_run
-        sent_items = _trailing(self._sent_items) if self._only_trailing else self._sent_items
+        sent_items = self._unanswered(resume_point) if self._only_trailing else self._sent_items
         sent_items = await opened_compactions(sent_items, self._store, owner=self._owner)
         sent_items = await opened(sent_items, self._store, owner=self._owner)
         messages = _resolved(sent_items, self._referenced, calls_are_known=self._calls_are_known)
@@ -160,6 +165,16 @@ class Preparation:
         if not messages and new_run.generate and not new_run.compact_only:
             raise InvalidRequest("'input' is empty: send the user's text.", param="input")
         return messages
+
+    def _unanswered(self, resume_point: ResumePoint) -> Sequence[Given]:
+        """Returns the values at the end of the input without those of calls that an earlier response made."""
+        previous = resume_point.previous_response_id
+        made_by = {**self._called, **resume_point.made_by()}
+        return [
+            item
+            for item in _trailing(self._sent_items)
+            if not isinstance(item, FunctionCallOutput) or made_by.get(item.call_id, previous) == previous
+        ]
 
     async def get_blob(self, sha256: str) -> Blob:
         """Returns a blob of this connection or of the owner. Raises `NotFound`."""
@@ -247,10 +262,14 @@ def _after(at: Attachment) -> ResumePoint:
 
 
 def _trailing(sent_items: Sequence[Given]) -> Sequence[Given]:
-    """Returns the function values and decisions at the end of the input, with the user's messages around them."""
-    start = len(sent_items)
-    while start and isinstance(item := sent_items[start - 1], InputMessage | ForWaiting):
-        if isinstance(item, InputMessage) and item.role == "assistant":
+    """Returns the function values and decisions at the end of the input, with the user's messages around them.
+
+    Calls may be among the values, but no message of the user comes before a call.
+    """
+    start, has_call = len(sent_items), False
+    while start and isinstance(item := sent_items[start - 1], InputMessage | ForWaiting | FunctionCallItem):
+        if isinstance(item, InputMessage) and (has_call or item.role == "assistant"):
             break
+        has_call = has_call or isinstance(item, FunctionCallItem)
         start -= 1
-    return sent_items[start:]
+    return [item for item in sent_items[start:] if not isinstance(item, FunctionCallItem)]

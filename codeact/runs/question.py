@@ -205,6 +205,7 @@ class Question:
                             owner=new_run.owner,
                             at=resume_point.at,
                             last_code=code,
+                            client_metadata=new_run.client_metadata,
                             also=run.store_created if self._components.runs.has_place else None,
                         )
                     elif self._ephemeral is not None:

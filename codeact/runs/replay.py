@@ -71,5 +71,7 @@ def _add_to(item: e.Item, event: e.ItemEvent) -> None:
             item.status = "interpreting"
         case ((e.FunctionCall() | e.McpCall()), (e.FunctionArgumentsDelta() | e.McpArgumentsDelta())):
             item.arguments += event.delta
+        case e.CustomToolCall(), e.CustomInputDelta(delta=delta):
+            item.input += delta
         case e.McpCall(), e.McpStep(step=step):
             item.steps.append(step)

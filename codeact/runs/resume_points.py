@@ -1,14 +1,14 @@
 """Keeps responses with `store: false` in memory for the connection that made them, so that it can continue them."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import msgspec
 
 from codeact.errors import NotFound
-from codeact.events import FunctionCall, Input, Item, Response
+from codeact.events import ClientCall, Input, Item, Response
 from codeact.events.last_code import LastCode, last_code
 from codeact.runs.held_bytes import ConnectionMemory, ConnectionMemoryFull
 from codeact.store import Blob, StoredResponse
@@ -66,7 +66,16 @@ class ResumePoint:
 
     def calls(self) -> set[str]:
         """Returns the ids of the calls of client functions that the unstored responses made."""
-        return {item.call_id for item in self._items() if isinstance(item, FunctionCall)}
+        return set(self.made_by())
+
+    def made_by(self) -> dict[str, str]:
+        """Returns, by call id, which of the unstored responses called a client's function."""
+        return {
+            item.call_id: stored.response.id
+            for stored in self.ephemeral
+            for item in stored.response.output
+            if isinstance(item, ClientCall)
+        }
 
     def _items(self) -> list[Input | Item]:
         return [item for stored in self.ephemeral for item in (*stored.input, *stored.response.output)]
@@ -142,6 +151,37 @@ class EphemeralResponses:
                 code="previous_response_not_found",
             )
         return resume_point
+
+    def of_call(self, call_id: str) -> ResumePoint | None:
+        """Returns the point after the response that made this call of a client's function, or None."""
+        return next(
+            (
+                resume_point
+                for resume_point in reversed(self._resume_points.values())
+                if any(
+                    isinstance(item, ClientCall) and item.call_id == call_id
+                    for item in resume_point.ephemeral[-1].response.output
+                )
+            ),
+            None,
+        )
+
+    def has_any(self, names: Collection[str]) -> bool:
+        """Whether one of these is the id of a response, of an item of its output, or of a call of a function."""
+        return any(
+            response.id in names
+            or any(
+                item.id in names or (isinstance(item, ClientCall) and item.call_id in names) for item in response.output
+            )
+            for response in (resume_point.ephemeral[-1].response for resume_point in self._resume_points.values())
+        )
+
+    def workspace_of(self, item_id: str | None) -> str | None:
+        """Returns the workspace of the response that has this item, or None."""
+        for resume_point in reversed(self._resume_points.values()):
+            if any(item.id == item_id for item in resume_point.ephemeral[-1].response.output):
+                return resume_point.workspace_id
+        return None
 
     def forget(self, response_id: str) -> None:
         """Drops a response that a failed request wanted to continue, as the Responses API requires. Idempotent."""

@@ -7,7 +7,6 @@ import msgspec
 
 __all__ = [
     "CustomCallItem",
-    "CustomOutputItem",
     "McpCallItem",
     "McpListItem",
     "SearchCallItem",
@@ -16,10 +15,6 @@ __all__ = [
     "ShellOutputItem",
     "texts_of",
 ]
-
-
-class _Text(msgspec.Struct, tag="input_text"):
-    text: str
 
 
 class McpCallItem(msgspec.Struct, tag="mcp_call"):
@@ -42,13 +37,6 @@ class CustomCallItem(msgspec.Struct, tag="custom_tool_call"):
     call_id: str
     name: str
     input: str = ""
-
-
-class CustomOutputItem(msgspec.Struct, tag="custom_tool_call_output"):
-    """The value that a custom tool call returned."""
-
-    call_id: str
-    output: str | list[_Text]
 
 
 class ShellCallItem(msgspec.Struct, tag="shell_call"):

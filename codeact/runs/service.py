@@ -18,6 +18,7 @@ from codeact.runs.run import Run
 from codeact.runs.steering import steer_elsewhere, steer_here
 from codeact.runs.streams import open_stream
 from codeact.runs.token_count import input_tokens
+from codeact.runs.unstored_conversations import UnstoredConversations
 
 if TYPE_CHECKING:
     from codeact.store import Store
@@ -34,6 +35,7 @@ class RunService:
     def __init__(self, components: RunComponents, *, database: "Component[Store] | None" = None) -> None:
         self._components = components
         self._database = database
+        self._unstored = UnstoredConversations(idle_s=components.settings.idle_timeout_s)
 
     async def create(
         self,
@@ -50,6 +52,10 @@ class RunService:
         with each run that follows it because of steering. Raises `InvalidRequest` and its subclasses for ids that do
         not fit, `ModelNotFound`, `Overloaded`, `RateLimited`, and the error of a component that failed.
         """
+        if ephemeral is None:
+            ephemeral = self._unstored.find(new_run)
+            for workspace_id in self._unstored.dropped():
+                await self._release(workspace_id)
         then = partial(self._after, new_run=new_run, ephemeral=ephemeral, begun=begun)
         question = Question(self._components, new_run, ephemeral, response_id, then)
         try:

@@ -12,6 +12,10 @@ from codeact.errors import InvalidRequest
 __all__ = ["ToolChoice", "choice_of"]
 
 
+NAMED = ("function", "custom")
+"""The types of tools that a choice can name."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
     """The parsed choice. `must_call` is the function that code must call; `tools` are the request's allowed tools."""
@@ -24,19 +28,19 @@ class ToolChoice:
 
 def choice_of(choice: str | dict[str, Any], tools: Sequence[dict[str, Any]]) -> ToolChoice:
     """Parses `tool_choice`. Raises `InvalidRequest` if it names a function that is not among the request's tools."""
-    names = {tool["name"] for tool in tools if tool["type"] == "function"}
+    names = {tool["name"] for tool in tools if tool["type"] in NAMED}
     match choice:
         case "none":
             return ToolChoice(may_act=False)
         case "required" | {"type": "code_interpreter"}:
             return ToolChoice(must_act=True, tools=tools)
-        case {"type": "function", "name": str(name)}:
+        case {"type": "function" | "custom", "name": str(name)}:
             _check({name}, names)
             return ToolChoice(must_act=True, must_call=name, tools=tools)
         case {"type": "allowed_tools", "mode": mode, "tools": list(allowed)}:
-            chosen = {tool["name"] for tool in allowed if tool["type"] == "function"}
+            chosen = {tool["name"] for tool in allowed if tool["type"] in NAMED}
             _check(chosen, names)
-            left = [tool for tool in tools if tool["type"] != "function" or tool["name"] in chosen]
+            left = [tool for tool in tools if tool["type"] not in (*NAMED, "namespace") or tool["name"] in chosen]
             return ToolChoice(must_act=mode == "required", may_act=bool(allowed), tools=left)
     return ToolChoice(tools=tools)
 

@@ -5,13 +5,13 @@ Items keep their images and long texts, and large files are stored on disk. Ever
 
 import hashlib
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 import anyio
 
-from codeact.events import FunctionCall, Input, Item, Response
+from codeact.events import ClientCall, Input, Item, Response
 from codeact.events.last_code import LastCode, last_code
 from codeact.sealing import KEY_BYTES, Sealer
 from codeact.store.memory_approvals import MemoryApprovals
@@ -68,7 +68,7 @@ class MemoryThreads:
             for _, thread in self._of(owner)
             for stored in thread.responses.values()
             for item in stored.response.output
-            if isinstance(item, FunctionCall) and item.call_id in call_ids
+            if isinstance(item, ClientCall) and item.call_id in call_ids
         }
 
     async def items(self, item_ids: Collection[str], *, owner: str) -> dict[str, Item]:
@@ -99,6 +99,7 @@ class MemoryThreads:
         owner: str,
         at: Attachment,
         last_code: LastCode | None = None,
+        client_metadata: Mapping[str, str] | None = None,
         also: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         assert response.conversation is not None

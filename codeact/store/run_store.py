@@ -4,7 +4,7 @@
 database supports several servers (watched leases, requests from other servers).
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -40,6 +40,7 @@ class ThreadStore(Protocol):
         owner: str,
         at: Attachment,
         last_code: LastCode | None = None,
+        client_metadata: Mapping[str, str] | None = None,
         also: Callable[[], Awaitable[None]] | None = None,
     ) -> None: ...
 

@@ -3,6 +3,7 @@ calls.
 """
 
 import inspect
+import json
 import keyword
 import re
 import unicodedata
@@ -15,8 +16,10 @@ from codeact.tools.annotations import TypeNames
 from codeact.tools.values import NotJson, decoded, json_only
 from sandbox_pool import json_size
 
-__all__ = ["NAME_CHARS", "Answer", "Function", "FunctionError", "Kind", "identifier", "path_of"]
+__all__ = ["NAME_CHARS", "TEXT", "Answer", "Function", "FunctionError", "Grammar", "Kind", "identifier", "path_of"]
 
+TEXT = "input"
+"""The only argument of a custom function."""
 NAME_CHARS = 128
 """The limit for the name of an argument or of an MCP server's function.
 
@@ -37,15 +40,25 @@ class FunctionError(CodeActError):
 
 
 @dataclass(frozen=True, slots=True)
+class Grammar:
+    """The format of a custom function's text: a `definition` in the syntax `lark` or `regex`."""
+
+    syntax: str
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """A function that code can call. `name` is its name in calls and on the wire; `server` the MCP server that has it.
 
     `parameters` and `returns` are JSON schemas. `kinds` contains the arguments that are not plain ones, such as
     `*args`. `is_builtin`: the kernel's Python already has a function of this name. Without `answer`, it is a function
-    of the client: a call ends the response, and the client's next request contains the value. `gives_way`: it does not
-    replace a variable of the user's code that has its name. `read_only` and `destructive` are what its maker says of
-    its calls, with the defaults of the Model Context Protocol. With `approval`, a request demands that calls are
-    approved. `is_own`: the server itself offers it, and its calls need no approval.
+    of the client: a call ends the response, and the client's next request contains the value. `server` is then the
+    namespace that the client gave it. `gives_way`: it does not replace a variable of the user's code that has its
+    name. `read_only` and `destructive` are what its maker says of its calls, with the defaults of the Model Context
+    Protocol. With `approval`, a request demands that calls are approved. `is_own`: the server itself offers it, and its
+    calls need no approval. `is_custom`: its calls have plain text on the wire, the argument `TEXT`, which must match
+    `grammar`.
     """
 
     name: str
@@ -61,6 +74,8 @@ class Function:
     destructive: bool = True
     approval: Literal["always"] | None = None
     is_own: bool = False
+    is_custom: bool = False
+    grammar: Grammar | None = None
 
     @property
     def path(self) -> str:
@@ -71,6 +86,11 @@ class Function:
     def is_native(self) -> bool:
         """Whether its values can be any Python values, such as dates and sets, instead of JSON only."""
         return self.answer is not None and self.server is None
+
+    @staticmethod
+    def text_of(arguments: str) -> str:
+        """The text in the arguments of a call of a custom function."""
+        return str(json.loads(arguments).get(TEXT, ""))
 
     def arguments(self, text: str) -> dict[str, Any]:
         """Decodes the arguments of a call: to Python values for a function of the host, otherwise to plain JSON.
@@ -120,6 +140,9 @@ class Function:
         lines = [self.description.strip() or "No description."]
         described = [(name, str(schema.get("description", ""))) for name, schema, _, _ in self.ordered() if schema]
         lines += [f"{identifier(name)}: {text.strip()}" for name, text in described if text.strip()]
+        if self.grammar is not None:
+            lines.append(f"The text has this format ({self.grammar.syntax} grammar):")
+            lines.append(self.grammar.definition.strip())
         return "\n".join(lines)
 
     def ordered(self) -> list[tuple[str, dict[str, Any], Kind, bool]]:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codeact.tools.annotations import TypeNames
-from codeact.tools.function import Function, Kind, identifier
+from codeact.tools.function import TEXT, Function, Kind, identifier
 
 __all__ = ["SEARCH", "kernel_module", "titled"]
 
 SEARCH = "search_tools"
 _SEARCH_SOURCE = Path(__file__).with_name("kernel_search.py").read_text("utf-8")
+_GRAMMAR_SOURCE = Path(__file__).with_name("kernel_grammar.py").read_text("utf-8")
 
 _HEAD = [
     "from __future__ import annotations",
@@ -41,9 +42,12 @@ def kernel_module(functions: Sequence[Function], types: TypeNames, *, searchable
         if function.server is not None:
             servers.setdefault(identifier(function.server), []).append(function)
     sources = {function.path: _source(function, types) for function in functions if not function.is_builtin}
-    parts = [*_HEAD, *types.source(), *(sources[function.path] for function in plain)]
+    head = [*_HEAD]
+    if any(function.grammar is not None for function in functions):
+        head += ["_grammars = {}", f"exec(compile({_GRAMMAR_SOURCE!r}, '<codeact_grammars>', 'exec'), _grammars)"]
+    parts = [*head, *types.source(), *(sources[function.path] for function in plain)]
     for server, members in servers.items():
-        parts.append(f"class {server}:\n    {f'Functions of the MCP server {server}.'!r}")
+        parts.append(f"class {server}:\n    {f'The functions of {server}.'!r}")
         for member in members:
             body = "".join(f"    {line}\n" for line in sources[member.path].splitlines())
             parts.append(f"    @staticmethod\n{body}")
@@ -86,7 +90,11 @@ def _source(function: Function, types: TypeNames) -> str:
     returned = "" if function.returns is not None else " -> Any"
     call_name = function.path if function.server is not None else function.name
     call = f"_call_outside({call_name!r}, {{{', '.join(given)}}})"
-    return f"def {signature}{returned}:\n    {function.docstring()!r}\n    return {call}\n"
+    checked = ""
+    if function.grammar is not None:
+        grammar = function.grammar
+        checked = f"    _grammars['check']({function.path!r}, {grammar.syntax!r}, {grammar.definition!r}, {TEXT})\n"
+    return f"def {signature}{returned}:\n    {function.docstring()!r}\n{checked}    return {call}\n"
 
 
 def _search(functions: Sequence[Function], types: TypeNames) -> str:

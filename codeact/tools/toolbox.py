@@ -14,7 +14,7 @@ import msgspec
 
 from codeact.errors import InvalidRequest
 from codeact.tools.annotations import TypeNames
-from codeact.tools.function import NAME_CHARS, Function, FunctionError, identifier
+from codeact.tools.function import NAME_CHARS, TEXT, Function, FunctionError, Grammar, identifier
 from codeact.tools.kernel_module import SEARCH, kernel_module, titled
 from sandbox_pool.calls import VALUE_BYTES
 
@@ -24,6 +24,8 @@ MAX_FUNCTIONS = 256
 MAX_ARGUMENTS = 100
 PROMPT_CHARS = 12_000
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+CUSTOM = {"type": "object", "properties": {TEXT: {"type": "string"}}, "required": [TEXT]}
+"""The schema of a custom function's arguments."""
 HIDDEN = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__) | {"In", "Out"}
 """Python's own names, which code must be able to rely on."""
 
@@ -109,35 +111,50 @@ class Toolbox:
 
 
 def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[Function]:
-    """Makes functions of the function tools in a request (JSON); ignores other tools.
+    """Makes functions of the function and custom tools in a request (JSON), also of those in namespaces.
 
-    Raises `InvalidRequest`, which names the tool that is wrong and why.
+    Ignores other tools. Raises `InvalidRequest`, which names the tool that is wrong and why.
     """
     functions = []
     for index, tool in enumerate(tools):
-        if tool.get("type") != "function":
+        if tool.get("type") != "namespace":
+            functions += _function_of(tool, f"tools[{index}]", None)
             continue
-        param = f"tools[{index}]"
-        name, description = tool.get("name"), tool.get("description") or ""
-        parameters = tool.get("parameters") or {"type": "object", "properties": {}}
-        if not isinstance(name, str) or not NAME.match(name):
-            raise InvalidRequest(
-                "A function's name has 1 to 64 letters, digits, underscores and dashes.", param=f"{param}.name"
-            )
-        if identifier(name) in HIDDEN:
-            raise InvalidRequest(
-                f"A function named '{name}' would hide Python's own; rename it.", param=f"{param}.name"
-            )
-        if not isinstance(description, str):
-            raise InvalidRequest("A function's description is text.", param=f"{param}.description")
-        check_schema(parameters, f"{param}.parameters")
-        returns = tool.get("output_schema")
-        if returns is not None and not isinstance(returns, dict):
-            raise InvalidRequest("A function's output schema is a JSON schema.", param=f"{param}.output_schema")
-        functions.append(Function(name, description, parameters, returns=returns))
+        namespace = _name_of(tool, f"tools[{index}]", "namespace")
+        for at, inner in enumerate(tool.get("tools") or ()):
+            functions += _function_of(inner, f"tools[{index}].tools[{at}]", namespace)
     if len(functions) > MAX_FUNCTIONS:
         raise InvalidRequest(f"{len(functions)} functions are too many; at most {MAX_FUNCTIONS}.", param="tools")
     return functions
+
+
+def _function_of(tool: Mapping[str, Any], param: str, namespace: str | None) -> list[Function]:
+    if tool.get("type") not in ("function", "custom"):
+        return []
+    name, description = _name_of(tool, param, "function"), tool.get("description") or ""
+    if not isinstance(description, str):
+        raise InvalidRequest("A function's description is text.", param=f"{param}.description")
+    if tool["type"] == "custom":
+        form = tool.get("format") or {}
+        grammar = Grammar(form["syntax"], form["definition"]) if form.get("type") == "grammar" else None
+        return [Function(name, description, CUSTOM, server=namespace, is_custom=True, grammar=grammar)]
+    parameters = tool.get("parameters") or {"type": "object", "properties": {}}
+    check_schema(parameters, f"{param}.parameters")
+    returns = tool.get("output_schema")
+    if returns is not None and not isinstance(returns, dict):
+        raise InvalidRequest("A function's output schema is a JSON schema.", param=f"{param}.output_schema")
+    return [Function(name, description, parameters, server=namespace, returns=returns)]
+
+
+def _name_of(tool: Mapping[str, Any], param: str, kind: str) -> str:
+    name = tool.get("name")
+    if not isinstance(name, str) or not NAME.match(name):
+        raise InvalidRequest(
+            f"A {kind}'s name has 1 to 64 letters, digits, underscores and dashes.", param=f"{param}.name"
+        )
+    if identifier(name) in HIDDEN:
+        raise InvalidRequest(f"A {kind} named '{name}' would hide Python's own; rename it.", param=f"{param}.name")
+    return name
 
 
 def check_schema(schema: Any, param: str) -> None:

@@ -2,6 +2,7 @@
 parameter.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -9,7 +10,7 @@ from msgspec import Meta
 
 from codeact.dialect import Name
 from codeact.errors import InvalidRequest
-from codeact.events import InputMessage, JsonSchemaFormat, ReasoningConfig, TextConfig
+from codeact.events import InputMessage, JsonSchemaFormat, Notice, ReasoningConfig, TextConfig
 from codeact.json_schemas import InvalidSchema, check_schema
 from codeact.runs.input_items import (
     FunctionCallItem,
@@ -27,13 +28,15 @@ from codeact.runs.sent_compactions import CompactionTrigger
 from codeact.server.auth.caller import Caller
 from codeact.server.requests.pages import ENCRYPTED_REASONING, Included
 from codeact.server.requests.parameters import checked
-from codeact.server.requests.tool_choices import AllowedTools, CodeChoice, FunctionChoice
+from codeact.server.requests.tool_choices import Choice
 from codeact.server.requests.tools import AutoContainer, CodeInterpreterTool, Tool
+from codeact.server.requests.unserved_tools import without_optional
 
 __all__ = [
     "AskedReasoning",
     "AskedText",
     "CancelBody",
+    "ClientMetadata",
     "ConversationId",
     "CreateBody",
     "CreateRequest",
@@ -56,6 +59,11 @@ __all__ = [
 Metadata = Annotated[
     dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]],
     Meta(max_length=16, description="Up to 16 pairs: keys of at most 64, values of at most 512 characters."),
+]
+
+ClientMetadata = Annotated[
+    dict[Annotated[str, Meta(max_length=128)], Annotated[str, Meta(max_length=8_192)]],
+    Meta(max_length=32, description="What a client says of itself. It is stored with the response and shown nowhere."),
 ]
 
 Tokens = Annotated[int, Meta(ge=1, le=10**7)]
@@ -131,7 +139,7 @@ class CreateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     text: AskedText | None = None
     reasoning: AskedReasoning | None = None
     tools: list[Tool] | None = None
-    tool_choice: Literal["auto", "none", "required"] | FunctionChoice | CodeChoice | AllowedTools | None = None
+    tool_choice: Literal["auto", "none", "required"] | Choice | None = None
     parallel_tool_calls: bool | None = None
     service_tier: Literal["auto", "default", "flex", "priority"] | None = None
     user: str | None = None
@@ -149,6 +157,7 @@ class CreateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     prompt: None = None
     prompt_cache_options: PromptCacheOptions | None = None
     dialect: Name | None = msgspec.field(default=None, name="codeact:dialect")
+    client_metadata: ClientMetadata | None = None
     model_calls: bool | None = msgspec.field(default=None, name="codeact:model_calls")
     approval: ApprovalRule | Annotated[list[ApprovalRule], Meta(max_length=50)] | None = msgspec.field(
         default=None, name="codeact:approval"
@@ -164,6 +173,7 @@ class CreateRequest(CreateBody):
     messages: list[Given]
     compact_only: bool = False
     history_container_id: str | None = None
+    notices: Sequence[Notice] = ()
 
     @property
     def conversation_id(self) -> str | None:
@@ -183,8 +193,13 @@ class CreateRequest(CreateBody):
         return next((container for container in named if isinstance(container, str)), None)
 
 
-def parse_create(body: Any) -> CreateRequest:
-    """Validates a decoded body. Raises `InvalidRequest`, which names the parameter."""
+def parse_create(body: Any, *, drops_tools: bool = False) -> CreateRequest:
+    """Validates a decoded body. Raises `InvalidRequest`, which names the parameter.
+
+    Tools that no server of ours has are left out, with a notice, if the client marks them as optional or with
+    `drops_tools`.
+    """
+    body, notices = without_optional(body, drops=drops_tools)
     if isinstance(body, dict) and "input" in body:
         body = body | {"input": mark_messages(body["input"])}
     request = checked(body, CreateBody)
@@ -201,10 +216,10 @@ def parse_create(body: Any) -> CreateRequest:
         _check_schema(request.text.format)
     if request.background and request.generate is False:
         raise InvalidRequest("With 'generate': false there is nothing to do in the background.", param="background")
-    return finished(request)
+    return finished(request, notices)
 
 
-def finished(body: CreateBody) -> CreateRequest:
+def finished(body: CreateBody, notices: Sequence[Notice] = ()) -> CreateRequest:
     """Adds the input as messages. Raises `InvalidRequest` if there is nothing to answer."""
     items = body.input
     compact_only = bool(items) and isinstance(items[-1], CompactionTrigger)
@@ -215,7 +230,7 @@ def finished(body: CreateBody) -> CreateRequest:
         if body.generate is not False and body.conversation is None:
             raise InvalidRequest("'input' is empty: send the user's text.", param="input")
         messages = []
-    return CreateRequest(**msgspec.structs.asdict(body), messages=messages, compact_only=compact_only)
+    return CreateRequest(**msgspec.structs.asdict(body), messages=messages, compact_only=compact_only, notices=notices)
 
 
 def new_run(request: CreateRequest, caller: Caller) -> NewRun:
@@ -238,6 +253,8 @@ def new_run(request: CreateRequest, caller: Caller) -> NewRun:
         generate=request.generate is not False,
         background=bool(request.background),
         metadata=request.metadata or {},
+        client_metadata=request.client_metadata or {},
+        notices=request.notices,
         max_output_tokens=request.max_output_tokens,
         max_tool_calls=request.max_tool_calls,
         temperature=request.temperature,

@@ -8,8 +8,9 @@ from codeact.dialect import Name
 from codeact.runs.input_items import InputItem, mark_messages
 from codeact.server.requests.create import AskedReasoning, AskedText, ConversationId, CreateRequest, parse_create
 from codeact.server.requests.parameters import checked
-from codeact.server.requests.tool_choices import AllowedTools, CodeChoice, FunctionChoice
+from codeact.server.requests.tool_choices import Choice
 from codeact.server.requests.tools import Tool
+from codeact.server.requests.unserved_tools import without_optional
 
 __all__ = ["InputTokens", "InputTokensBody", "parse_input_tokens"]
 
@@ -23,7 +24,7 @@ class InputTokensBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     conversation: str | ConversationId | None = None
     previous_response_id: str | None = None
     tools: list[Tool] | None = None
-    tool_choice: Literal["auto", "none", "required"] | FunctionChoice | CodeChoice | AllowedTools | None = None
+    tool_choice: Literal["auto", "none", "required"] | Choice | None = None
     text: AskedText | None = None
     reasoning: AskedReasoning | None = None
     truncation: Literal["auto", "disabled"] | None = None
@@ -36,9 +37,10 @@ class InputTokens(msgspec.Struct):
     object: Literal["response.input_tokens"] = "response.input_tokens"
 
 
-def parse_input_tokens(body: Any) -> CreateRequest:
+def parse_input_tokens(body: Any, *, drops_tools: bool = False) -> CreateRequest:
     """The request whose prompt is counted. Raises `InvalidRequest`, which names the parameter."""
     if isinstance(body, dict) and "input" in body:
         body = body | {"input": mark_messages(body["input"])}
+    body, _ = without_optional(body, drops=drops_tools)
     checked(body, InputTokensBody)
     return parse_create({name: value for name, value in body.items() if value is not None} | {"generate": False})

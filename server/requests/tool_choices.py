@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-__all__ = ["AllowedTools", "CodeChoice", "FunctionChoice"]
+__all__ = ["Choice"]
 
 
 class CodeChoice(msgspec.Struct, tag="code_interpreter", forbid_unknown_fields=True):
@@ -18,8 +18,17 @@ class FunctionChoice(msgspec.Struct, tag="function", forbid_unknown_fields=True)
     name: Annotated[str, Meta(max_length=200)]
 
 
+class CustomChoice(msgspec.Struct, tag="custom", forbid_unknown_fields=True):
+    """As `FunctionChoice`, for a custom tool."""
+
+    name: Annotated[str, Meta(max_length=200)]
+
+
 class AllowedTools(msgspec.Struct, tag="allowed_tools", forbid_unknown_fields=True):
     """Code may call only these of the client's functions. With `required`, code must run."""
 
     mode: Literal["auto", "required"]
-    tools: Annotated[list[CodeChoice | FunctionChoice], Meta(max_length=1_000)]
+    tools: Annotated[list[CodeChoice | FunctionChoice | CustomChoice], Meta(max_length=1_000)]
+
+
+Choice = FunctionChoice | CustomChoice | CodeChoice | AllowedTools

@@ -7,6 +7,13 @@ import msgspec
 from msgspec import Meta
 
 from codeact.errors import InvalidRequest
+from codeact.server.requests.client_tools import (
+    CustomTool,
+    FunctionTool,
+    NamespaceTool,
+    ProgrammaticTool,
+    ToolSearchTool,
+)
 from codeact.settings import Settings
 
 __all__ = [
@@ -14,10 +21,8 @@ __all__ = [
     "CodeInterpreterTool",
     "DisabledNetwork",
     "FileIds",
-    "FunctionTool",
     "MemoryLimit",
     "NoEntries",
-    "ProgrammaticTool",
     "Tool",
     "check_container",
     "check_tools",
@@ -52,24 +57,7 @@ class CodeInterpreterTool(msgspec.Struct, tag="code_interpreter", forbid_unknown
     allowed_callers: list[Literal["direct"]] | None = None
 
 
-class FunctionTool(msgspec.Struct, tag="function", forbid_unknown_fields=True):
-    """A function of the client: the model's code in the sandbox calls it, and the client's next request answers it."""
-
-    name: str
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    output_schema: dict[str, Any] | None = None
-    strict: bool | None = None
-    allowed_callers: list[Literal["direct", "programmatic"]] | None = None
-    defer_loading: Literal[False] | None = None
-    is_async: Literal[False] | None = msgspec.field(default=None, name="async")
-
-
-class ProgrammaticTool(msgspec.Struct, tag="programmatic_tool_calling", forbid_unknown_fields=True):
-    """Code calls functions, which is how this server always calls them."""
-
-
-Tool = CodeInterpreterTool | FunctionTool | ProgrammaticTool
+Tool = CodeInterpreterTool | FunctionTool | CustomTool | NamespaceTool | ToolSearchTool | ProgrammaticTool
 
 
 def check_tools(tools: Iterable[Tool], settings: Settings) -> None:
@@ -79,11 +67,18 @@ def check_tools(tools: Iterable[Tool], settings: Settings) -> None:
             case CodeInterpreterTool(AutoContainer() as container):
                 place = f"tools[{index}].container."
                 check_container(container.memory_limit, container.network_policy, settings, place)
-            case FunctionTool(allowed_callers=list(callers)) if callers and "programmatic" not in callers:
-                raise InvalidRequest(
-                    "Only code calls functions here; add 'programmatic' to 'allowed_callers'.",
-                    param=f"tools[{index}].allowed_callers",
-                )
+            case FunctionTool() | CustomTool():
+                _check_callers(tool, f"tools[{index}]")
+            case NamespaceTool(tools=inner):
+                for at, each in enumerate(inner):
+                    _check_callers(each, f"tools[{index}].tools[{at}]")
+
+
+def _check_callers(tool: FunctionTool | CustomTool, place: str) -> None:
+    if tool.allowed_callers and "programmatic" not in tool.allowed_callers:
+        raise InvalidRequest(
+            "Only code calls functions here; add 'programmatic' to 'allowed_callers'.", param=f"{place}.allowed_callers"
+        )
 
 
 def check_container(

@@ -56,7 +56,8 @@ async def _again(request: Request, response_id: str) -> Response:
     """The answer to a request that began this response, and came again with its `Idempotency-Key`."""
     services: Services = request.app.state.codeact
     owner, get = owner_of(request), await _blobs(request)
-    asked = parse_create(await read_json(request, services.settings.max_message_bytes))
+    body = await read_json(request, services.settings.max_message_bytes)
+    asked = parse_create(body, drops_tools=services.settings.drop_params)
     if asked.stream:
         events = await services.service.open_stream(response_id, owner=owner, idle_s=KEEP_ALIVE_S)
         return event_stream(as_asked(events, asked.include, get))
@@ -73,7 +74,7 @@ async def create(request: Request) -> Response:
     """Answers `input`. The run continues if the client disconnects; with `background`, this returns at once."""
     services: Services = request.app.state.codeact
     body = await read_json(request, services.settings.max_message_bytes)
-    parsed = parse_create(body)
+    parsed = parse_create(body, drops_tools=services.settings.drop_params)
     run = await services.service.create(parsed, caller=caller_of(request))
     if run.response.store:
         began_response(request, run.id)
@@ -143,7 +144,8 @@ async def input_tokens(request: Request) -> Response:
     """How many tokens the model would read first. Exact if the model's server offers its tokenizer, else estimated."""
     services: Services = request.app.state.codeact
     body = await read_json(request, services.settings.max_message_bytes)
-    count = await services.service.input_tokens(parse_input_tokens(body), caller=caller_of(request))
+    asked = parse_input_tokens(body, drops_tools=services.settings.drop_params)
+    count = await services.service.input_tokens(asked, caller=caller_of(request))
     return json_response(InputTokens(count))
 
 

@@ -19,6 +19,7 @@ from codeact.runs.input_items import (
     Part,
     Refusal,
 )
+from codeact.server.requests.client_tools import FunctionTool
 from codeact.server.requests.create import (
     AskedReasoning,
     CreateBody,
@@ -34,7 +35,6 @@ from codeact.server.requests.create import (
     finished,
 )
 from codeact.server.requests.parameters import checked
-from codeact.server.requests.tools import FunctionTool
 
 __all__ = ["ChatBody", "ChatMessageBody", "as_create", "lines_of", "parse_chat", "text_of"]
 

@@ -22,6 +22,7 @@ from codeact.runs.input_items import (
     Part,
     ReasoningItem,
 )
+from codeact.server.requests.client_tools import FunctionTool
 from codeact.server.requests.create import AskedReasoning, AskedText, CreateBody, CreateRequest, finished
 from codeact.server.requests.messages import (
     AnyTool,
@@ -52,7 +53,6 @@ from codeact.server.requests.messages import (
 )
 from codeact.server.requests.pages import ENCRYPTED_REASONING
 from codeact.server.requests.tool_choices import FunctionChoice
-from codeact.server.requests.tools import FunctionTool
 
 __all__ = ["as_create", "block_id", "message_id", "response_id_of", "shows_thinking", "tool_id"]
 

@@ -193,7 +193,7 @@ class _Session:
 
     async def _create(self, event: dict[str, Any], stream_id: str | None) -> None:
         body = event.pop("response", None) or event  # some clients nest the body under `response`
-        request = parse_create(body)
+        request = parse_create(body, drops_tools=self._services.settings.drop_params)
         caller = await self._socket_auth.check()
         run: Answer | None = await self._services.service.create(request, caller=caller, ephemeral=self._ephemeral)
         get = await self._blobs()

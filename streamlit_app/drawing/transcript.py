@@ -12,10 +12,12 @@ from codeact.dashboard.drawing.outputs import TEXT_CHARS, draw
 from codeact.events import (
     Approval,
     ApprovalRequest,
+    ClientCall,
     CodeApproval,
     CodeApprovalRequest,
     CodeInterpreterCall,
     Compaction,
+    CustomToolCall,
     FunctionCall,
     FunctionCallOutput,
     Input,
@@ -92,10 +94,13 @@ def items(output: Sequence[Item], owner: str, *, live: tuple[str, Sequence[Outpu
             case ApprovalRequest() | CodeApprovalRequest():
                 what = f"{item.server_label}.{item.name}" if isinstance(item, ApprovalRequest) else "the code above"
                 st.caption(f"{plain(what)} waited for approval: {plain(', '.join(item.reasons))}")
-            case FunctionCall() | McpCall():
-                label = item.name if isinstance(item, FunctionCall) else f"{item.server_label}.{item.name}"
+            case FunctionCall() | CustomToolCall() | McpCall():
+                label = item.name if isinstance(item, ClientCall) else f"{item.server_label}.{item.name}"
                 with st.expander(f"Call of {plain(label)}", icon=":material/function:"):
-                    st.code(excerpt(item.arguments or "{}", TEXT_CHARS), language="json")
+                    if isinstance(item, CustomToolCall):
+                        st.code(excerpt(item.input, TEXT_CHARS), language=None, wrap_lines=True)
+                    else:
+                        st.code(excerpt(item.arguments or "{}", TEXT_CHARS), language="json")
                     for step in item.steps if isinstance(item, McpCall) else ():
                         if step.code:
                             st.code(revealed(excerpt(step.code, TEXT_CHARS)), language="python", wrap_lines=True)

@@ -139,6 +139,33 @@ export interface ConversationRef {
   id: string;
 }
 
+export interface CustomInputDelta {
+  type: "response.custom_tool_call_input.delta";
+  item_id: string;
+  output_index: number;
+  delta: string;
+  sequence_number: number;
+}
+
+export interface CustomInputDone {
+  type: "response.custom_tool_call_input.done";
+  item_id: string;
+  output_index: number;
+  input: string;
+  sequence_number: number;
+}
+
+export interface CustomToolCall {
+  type: "custom_tool_call";
+  id: string;
+  call_id: string;
+  name: string;
+  namespace: string;
+  "codeact:code_item_id": string | null;
+  status: "completed" | "in_progress" | "incomplete";
+  input: string;
+}
+
 export interface DisplayData {
   output_type: "display_data";
   data: Record<string, unknown>;
@@ -194,9 +221,10 @@ export interface FunctionCall {
   id: string;
   call_id: string;
   name: string;
-  arguments: string;
+  namespace: string;
   "codeact:code_item_id": string | null;
   status: "completed" | "in_progress" | "incomplete";
+  arguments: string;
 }
 
 export interface FunctionCallOutput {
@@ -371,14 +399,14 @@ export interface NoticeEvent {
 export interface OutputItemAdded {
   type: "response.output_item.added";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall | Compaction | ApprovalRequest | CodeApprovalRequest;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | Compaction | ApprovalRequest | CodeApprovalRequest;
   sequence_number: number;
 }
 
 export interface OutputItemDone {
   type: "response.output_item.done";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall | Compaction | ApprovalRequest | CodeApprovalRequest;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | Compaction | ApprovalRequest | CodeApprovalRequest;
   sequence_number: number;
 }
 
@@ -472,7 +500,7 @@ export interface Response {
   incomplete_details: IncompleteDetails | null;
   instructions: string | null;
   metadata: Record<string, string>;
-  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | McpCall | Compaction | ApprovalRequest | CodeApprovalRequest)[];
+  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | Compaction | ApprovalRequest | CodeApprovalRequest)[];
   conversation: ConversationRef | null;
   previous_response_id: string | null;
   background: boolean;
@@ -624,6 +652,8 @@ export type Event =
   | CompactionCompacting
   | FunctionArgumentsDelta
   | FunctionArgumentsDone
+  | CustomInputDelta
+  | CustomInputDone
   | McpArgumentsDelta
   | McpArgumentsDone
   | McpInProgress
@@ -649,6 +679,7 @@ export type Item =
   | Reasoning
   | CodeInterpreterCall
   | FunctionCall
+  | CustomToolCall
   | McpCall
   | Compaction
   | ApprovalRequest

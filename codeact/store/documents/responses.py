@@ -46,8 +46,8 @@ class ResponseDocument(VersionedDocument):
     of this response: empty if no code ran, None if unknown. `process` names the server that runs the response; it is
     removed when the response has ended. `beat` grows while that server lives; `cancel` and `steers` are requests from
     other processes. `epoch` grows with each take-over by another server; items from epochs before `adopted` are ignored
-    (`run_writes`). `end` is the decided end, while the rest of it is being stored. `webhook` says that webhooks are to
-    be told of the end (`waiting`), or that their deliveries exist (`made`).
+    (`run_writes`). `client_metadata` is JSON text. `end` is the decided end, while the rest of it is being stored.
+    `webhook` says that webhooks are to be told of the end (`waiting`), or that their deliveries exist (`made`).
     """
 
     SCHEMA: ClassVar[Schema] = RESPONSE
@@ -65,6 +65,7 @@ class ResponseDocument(VersionedDocument):
     cancel: bool = False
     steers: list[dict[str, Any]] = Field(default_factory=list)
     input: list[dict[str, Any]]
+    client_metadata: str | None = None
     response: dict[str, Any]
     deleted: bool = False
 
@@ -176,6 +177,11 @@ class ItemDocument(VersionedDocument):
                 [("item.call_id", ASCENDING)],
                 name="function_calls",
                 partialFilterExpression={"item.type": "function_call"},
+            ),
+            IndexModel(
+                [("item.call_id", ASCENDING), ("item.type", ASCENDING)],
+                name="custom_calls",
+                partialFilterExpression={"item.type": "custom_tool_call"},
             ),
             # Failures, by the time that is encoded in the ids.
             *(

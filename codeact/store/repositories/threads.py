@@ -18,6 +18,7 @@ from codeact.store.documents.schema import CONVERSATION, FIELD
 from codeact.store.missing import no_container, no_conversation, no_response_to_continue
 from codeact.store.repositories.response_leases import LEASE_S
 from codeact.store.repositories.thread_stages import LINK, UNREAD, Stages, conversation_of, last_response, response_of
+from codeact.store.values import as_json
 
 if TYPE_CHECKING:
     from codeact.store.documents.conversations import ConversationDocument
@@ -103,7 +104,7 @@ class Threads:
     @operation
     async def of_call(self, call_id: str, *, owner: str) -> Attachment | None:
         """The attachment after the response that made this call of a client's function; None if there is none."""
-        place = {"item.type": "function_call", "item.call_id": call_id}
+        place = _calls(call_id)
         found = await _first(self._documents.items, [{"$match": place}, *_responses_of_items(owner)])
         return None if found is None else _after(found)
 
@@ -132,7 +133,7 @@ class Threads:
     @operation
     async def called(self, call_ids: Collection[str], *, owner: str) -> dict[str, str]:
         """The ids of the responses that called functions with these call ids; unknown call ids are left out."""
-        place = {"item.type": "function_call", "item.call_id": {"$in": list(call_ids)}}
+        place = _calls({"$in": list(call_ids)})
         fields = {"response_id": 1, "item.call_id": 1}
         stages: Stages = [{"$match": place}, {"$project": fields}, *response_of(owner)]
         found = await self._documents.items.get_pymongo_collection().aggregate(stages)
@@ -199,19 +200,22 @@ class Threads:
         owner: str,
         at: Attachment,
         last_code: LastCode | None = None,
+        client_metadata: Mapping[str, str] | None = None,
         also: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Stores a response and its input, and its conversation if that is new.
 
-        `last_code` is that of `at`. `also` runs concurrently with the last write, possibly twice, and must not raise;
-        if this method raises, whatever `also` stored about the response is useless. Raises `Moved` if another response
-        has ended in the conversation since `at` was read, or if the conversation is gone; `ConversationLocked` while
-        another response runs in it, on any server; and `StoredByNewerVersion`. In these cases nothing else is stored.
+        `last_code` is that of `at`. `client_metadata` is only stored. `also` runs concurrently with the last write,
+        possibly twice, and must not raise; if this method raises, whatever `also` stored about the response is useless.
+        Raises `Moved` if another response has ended in the conversation since `at` was read, or if the conversation is
+        gone; `ConversationLocked` while another response runs in it, on any server; and `StoredByNewerVersion`. In
+        these cases nothing else is stored.
         """
         CONVERSATION.check(at.conversation or {})
         root_id = response.id if at.previous is None else at.previous.root_id
         document = self._documents.responses.pack(response, input, owner=owner, root_id=root_id, process=self._holder)
         document.last_code = asdict(last_code) if last_code is not None else {}
+        document.client_metadata = as_json(client_metadata) if client_metadata else None
         insert, meanwhile = partial(self._documents.insert, document), also or _nothing
         if at.conversation is not None:
             await self._begin_in(at.conversation, response, input, insert, meanwhile)
@@ -325,6 +329,11 @@ def _after_last(conversation: dict[str, Any]) -> Attachment:
     """The attachment after the latest response of a conversation that was read together with it."""
     previous = conversation.pop("previous")
     return Attachment(_link(previous[0]) if previous else None, conversation)
+
+
+def _calls(call_id: Any) -> dict[str, Any]:
+    """The query for calls of a client's functions, with a part for each of the two indexes."""
+    return {"$or": [{"item.type": kind, "item.call_id": call_id} for kind in ("function_call", "custom_tool_call")]}
 
 
 def _after(found: Mapping[str, Any]) -> Attachment:

@@ -213,9 +213,10 @@ function part(item: Item): AnswerPart | null {
         startedAt: null,
       };
     case "function_call":
+    case "custom_tool_call":
     case "mcp_call": {
       const { name } = item;
-      const call = { name, arguments: item.arguments, output: null, error: null, steps: [] };
+      const call = { name, arguments: "", output: null, error: null, steps: [] };
       return { kind: "call", id, changes: 0, ...call, done: false };
     }
     default:
@@ -230,8 +231,11 @@ function finish(at: AnswerPart, item: Item): void {
     at.result = item["codeact:result"];
     at.state = at.result || item.status === "completed" ? "done" : "stopped";
     if (!at.outputs.shown.length) for (const output of item["codeact:notebook_outputs"]) at.outputs.take(output);
-  } else if (at.kind === "call" && (item.type === "mcp_call" || item.type === "function_call")) {
-    at.arguments = item.arguments;
+  } else if (
+    at.kind === "call" &&
+    (item.type === "mcp_call" || item.type === "function_call" || item.type === "custom_tool_call")
+  ) {
+    at.arguments = item.type === "custom_tool_call" ? item.input : item.arguments;
     if (item.type === "mcp_call") {
       [at.output, at.error, at.steps] = [item.output, wordsOf(item.error), item["codeact:steps"]];
     }
