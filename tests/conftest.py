@@ -2,12 +2,13 @@
 
 import gc
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from sandbox_pool.backends.process.backend import ProcessBackend
+from sandbox_pool.backends.process.interpreter import Interpreter
 from sandbox_pool.spec import SandboxSpec
 from tests.groups import group_of, place_of
 
@@ -77,4 +78,21 @@ def one_trial_of_each_kind() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ProcessBackend, "_try", trial)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_probe_of_each_interpreter() -> Iterator[None]:
+    """Lets backends examine an interpreter only once, which takes a tenth of a second, instead of in each test."""
+    probe = Interpreter.probe.__func__  # type: ignore[attr-defined]
+    probed: dict[tuple[str | None, tuple[str, ...]], Interpreter] = {}
+
+    def probe_once(cls: type[Interpreter], executable: str | None, modules: Sequence[str] = ()) -> Interpreter:
+        key = (executable, tuple(modules))
+        if key not in probed:
+            probed[key] = probe(cls, executable, modules)
+        return probed[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Interpreter, "probe", classmethod(probe_once))
         yield

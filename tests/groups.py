@@ -23,6 +23,28 @@ FIRST = ("own", "browser", "images")
 so no other test may have run in it; the others take longest.
 """
 EARLY = ("kill", "attacks")
+LONG = (
+    "tests/test_examples.py",
+    "tests/server/test_dialects.py",
+    "tests/server/test_embed.py",
+    "tests/server/test_serve.py",
+    "tests/sandbox_pool/sandbox/test_files.py",
+    "tests/test_growth.py",
+    "tests/server/test_websocket.py",
+    "tests/server/test_openapi.py",
+    "tests/test_wheel.py",
+    "tests/server/test_containers.py",
+    "tests/server/test_hostile_requests.py",
+    "tests/codeact/api/test_api.py",
+    "tests/codeact/api/test_agents.py",
+    "tests/clients/test_clients.py",
+    "tests/clients/test_openai_3.py",
+    "tests/sandbox_pool/test_calls.py",
+    "tests/server/test_commands.py",
+    "tests/server/test_auth.py",
+    "tests/test_docs.py",
+)
+"""Files that take 20 seconds or more, the longest first. If one of them started last, the other workers would wait."""
 
 MARKED = re.compile(r'^pytestmark = [^=]*?xdist_group\("(\w+)"\)', re.MULTILINE)
 
@@ -39,5 +61,5 @@ def group_of(path: str) -> str:
 
 def place_of(group: str) -> int:
     """Returns the position of a group. Long groups start early, so that none is left at the end."""
-    order = (*FIRST, *EARLY)
+    order = (*FIRST, *EARLY, *LONG)
     return order.index(group) if group in order else len(order)

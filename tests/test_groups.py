@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.groups import ROOT, group_of, place_of
+from tests.groups import LONG, ROOT, group_of, place_of
 
 
 def path_of(path: Path) -> str:
@@ -23,3 +23,8 @@ def test_every_mark_is_found_by_the_text_of_its_file() -> None:
 def test_what_must_have_a_fresh_process_starts_first() -> None:
     assert [place_of(group) for group in ("own", "browser", "images")] == [0, 1, 2]
     assert place_of("tests/test_groups.py") > place_of("kill")
+
+
+def test_long_files_start_before_the_others() -> None:
+    assert all(group_of(path) == path for path in LONG)
+    assert place_of("kill") < place_of(LONG[0]) < place_of(LONG[-1]) < place_of("tests/test_groups.py")

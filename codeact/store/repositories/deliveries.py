@@ -3,8 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pymongo import ReturnDocument
-
 from codeact.store.database.operation import Operations, operation
 from codeact.store.records import Delivery, EndedResponse
 
@@ -78,6 +76,8 @@ class Deliveries:
     @operation
     async def claim(self) -> Delivery | None:
         """A delivery that is due, for one attempt of this server within `CLAIM_S`; None if there is none."""
+        from pymongo import ReturnDocument
+
         now = datetime.now(UTC)
         change = {"$set": {"due_at": now + timedelta(seconds=CLAIM_S)}, "$inc": {"attempts": 1}}
         found = await self._deliveries.get_pymongo_collection().find_one_and_update(
