@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from codeact.errors import NotFound
+from codeact.concurrency.slices import Slices
+from codeact.errors import InvalidRequest, NotFound
 from codeact.ids import new_id
 from codeact.store.database.operation import Operations, operation
 from codeact.store.records import UploadedFile
@@ -17,6 +18,10 @@ __all__ = ["UPLOADED_FILE", "Uploads"]
 
 UPLOADED_FILE = "file-"
 """How the ids of uploaded files begin, as in the standard."""
+MOST_FILES = 10_000
+"""Of one owner. Files may be empty, so the limit on stored bytes does not limit their number."""
+
+BATCH = 500
 
 
 class Uploads:
@@ -38,7 +43,11 @@ class Uploads:
         owner: str,
         expires_after: timedelta | None = None,
     ) -> UploadedFile:
-        """Stores the file's content, with a few MB in memory at a time, and then the file itself."""
+        """Stores the file's content, with a few MB in memory at a time, and then the file itself.
+
+        Raises `InvalidRequest` if the owner has `MOST_FILES` files.
+        """
+        await self._check_number(owner)
         sha256, size_bytes = await self._blobs.put_file(file, media_type, owner=owner)
         now = datetime.now(UTC)
         document = self._files(
@@ -72,13 +81,27 @@ class Uploads:
         place["expires_at"] = {"$not": {"$lte": datetime.now(UTC)}}
         if after is not None:
             place["_id"] = {"$lt" if order == "desc" else "$gt": after}
-        found = self._files.find(place).sort("-_id" if order == "desc" else "+_id").limit(limit)
-        return [document.upload() for document in await found.to_list()]
+        found = self._files.get_pymongo_collection().find(place).sort("_id", -1 if order == "desc" else 1)
+        files, slices = [], Slices()
+        async for document in found.limit(limit).batch_size(BATCH):
+            files.append(self._files.model_validate(document).upload())
+            await slices.pause()
+        return files
 
     @operation
     async def delete(self, file_id: str, *, owner: str) -> None:
         """Deletes the file. Its content is purged later, unless a conversation uses it. Raises `NotFound`."""
         await self._documents.remove_upload(await self._find(file_id, owner))
+
+    @operation
+    async def _check_number(self, owner: str) -> None:
+        place = {"owner": owner, "purpose": {"$type": "string"}}
+        count = await self._files.get_pymongo_collection().count_documents(place, limit=MOST_FILES)
+        if count >= MOST_FILES:
+            raise InvalidRequest(
+                f"You have {count:,} uploaded files, the most that are kept; delete some (DELETE /v1/files/…).",
+                code="too_many_files",
+            )
 
     @operation
     async def _insert(self, document: "FileDocument") -> None:

@@ -2,12 +2,15 @@
 
 import io
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from pymongo import AsyncMongoClient
 
-from codeact.errors import NotFound
+from codeact.errors import InvalidRequest, NotFound
 from codeact.store import Store
 from codeact.store.repositories.blob_parts import BLOB_PART_BYTES
+from tests.loop_steps import measured_steps
 
 pytestmark = pytest.mark.anyio
 
@@ -53,3 +56,23 @@ async def test_a_deleted_file_takes_its_content_along(store: Store) -> None:
     await purge(store)
     with pytest.raises(NotFound):
         await store.get_blob(file.sha256, owner="ann")
+
+
+async def test_the_number_of_files_is_limited_and_all_of_them_are_listed_in_short_steps(
+    store: Store, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = await store.uploads.add("a", io.BytesIO(b""), media_type="", purpose="vision", owner="ann")
+    async with AsyncMongoClient[dict[str, Any]](uri) as client:
+        files = client.get_default_database()["files"]
+        document = await files.find_one({"_id": kept.id})
+        assert document is not None
+        await files.insert_many([document | {"_id": f"file-{number}"} for number in range(2_999)])
+    await store.uploads.page(owner="ann", after=None, limit=10, order="asc")
+    with measured_steps() as steps:
+        assert len(await store.uploads.page(owner="ann", after=None, limit=10_001, order="desc")) == 3_000
+    assert 0 < steps.longest_s < 0.05
+    monkeypatch.setattr("codeact.store.repositories.uploads.MOST_FILES", 3_000)
+    with pytest.raises(InvalidRequest, match="delete some") as refused:
+        await store.uploads.add("b", io.BytesIO(b""), media_type="", purpose="vision", owner="ann")
+    assert refused.value.code == "too_many_files"
+    await store.uploads.add("b", io.BytesIO(b""), media_type="", purpose="vision", owner="bob")
