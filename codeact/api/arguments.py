@@ -50,7 +50,7 @@ def limit_settings(limits: Limits) -> dict[str, Any]:
 
 def merged(single: Sampling, whole: Sampling | None) -> Sampling:
     """Returns `single` with the sampling parameters that `whole` sets."""
-    names = ("temperature", "top_p", "max_output_tokens", "reasoning_effort")
+    names = ("temperature", "top_p", "max_output_tokens", "reasoning_effort", "seed")
     return replace(single, **{name: value for name in names if (value := getattr(whole, name, None)) is not None})
 
 

@@ -21,9 +21,9 @@ from codeact.api.model_argument import model_of
 from codeact.api.output import parsed, text_config
 from codeact.api.pool import Pool
 from codeact.api.question import Question
-from codeact.api.result import Result, messages_of, result_of
+from codeact.api.result import AnswerFailed, Result, messages_of, result_of
 from codeact.api.written_files import OutputFile, written_files
-from codeact.errors import CodeActError, ResponseTakenOver
+from codeact.errors import ResponseTakenOver
 from codeact.ids import new_id
 from codeact.model import Model, Sampling
 from codeact.runs.new_run import NewRun
@@ -179,7 +179,7 @@ class AsyncAgent:
         Cancelling stops the model and the kernel.
 
         Raises:
-            CodeActError: The answer failed; `code` says why (`timeout` after `timeout` seconds).
+            AnswerFailed: The answer failed; `code` says why (`timeout` after `timeout` seconds).
             InvalidRequest: A file or an image cannot be read.
         """
         response: e.Response | None = None
@@ -189,7 +189,7 @@ class AsyncAgent:
                     response = event.response
         assert response is not None
         if response.error is not None:
-            raise CodeActError(response.error.message, code=response.error.code)
+            raise AnswerFailed(response)
         result = await result_of(response, self._said, self._written_files, self._entered(), owner=OWNER)
         result.parsed = parsed(question.get("output"), response)
         return result
@@ -260,6 +260,7 @@ class AsyncAgent:
                 max_output_tokens=sampling.max_output_tokens,
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
+                seed=sampling.seed,
                 reasoning=reasoning_config(sampling.reasoning_effort),
                 functions=self._functions,
                 text=text_config(question.get("output")),

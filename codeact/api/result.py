@@ -9,13 +9,22 @@ from codeact import events as e
 from codeact.api.images import Image
 from codeact.api.written_files import OutputFile
 from codeact.data_urls import split_data_url
-from codeact.errors import NotFound
+from codeact.errors import CodeActError, NotFound
 from codeact.events import Input, Item
 from codeact.runs.media import decode
 from codeact.store.references import sha256_of
 from codeact.store.run_store import RunStore
 
-__all__ = ["Result", "answer_of", "messages_of", "result_of"]
+__all__ = ["AnswerFailed", "Result", "answer_of", "messages_of", "result_of"]
+
+
+class AnswerFailed(CodeActError):
+    """An answer ended with an error. `response` has what there is of it: items, usage, timings."""
+
+    def __init__(self, response: e.Response) -> None:
+        assert response.error is not None
+        super().__init__(response.error.message, code=response.error.code)
+        self.response = response
 
 
 class Result:

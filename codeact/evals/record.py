@@ -1,0 +1,161 @@
+"""What is stored of an evaluation: one line of JSON for each attempt, and one file about the whole run."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from codeact.errors import ConfigurationError
+
+__all__ = ["ATTEMPTS", "Attempt", "Key", "Plan", "Setup", "Step", "append", "read_attempts", "read_plan", "write_plan"]
+
+ATTEMPTS, PLAN = "attempts.jsonl", "run.json"
+LINE_BYTES = 20_000_000
+"""A longer line of a file of attempts is not read."""
+
+Key = tuple[str, str, int]
+"""The task, the setup's label and the number of the repetition: what names an attempt in its run."""
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to answer the tasks. `dialect` is None where the model's profile decides.
+
+    `format` is `code`, or for a comparison `json` or `text`: the model calls the task's functions one at a time.
+    """
+
+    model: str
+    dialect: str | None = None
+    format: str = "code"
+
+    @property
+    def label(self) -> str:
+        parts = [self.model, self.dialect, self.format if self.format != "code" else None]
+        return " · ".join(part for part in parts if part)
+
+
+class Step(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One step of a transcript. `kind` is `question`, `answer`, `reasoning`, `code`, `call` or `error`."""
+
+    kind: str
+    text: str = ""
+    output: str = ""
+    images: list[str] = []
+    failed: bool = False
+
+
+class Attempt(msgspec.Struct, kw_only=True):
+    """One attempt at one task. Times are in seconds.
+
+    `failure` is None if the task was solved, else its kind: `wrong`, `timeout`, `checker_failed`, `max_turns`, or the
+    code of the error that ended the answer. `attempts_before` counts those that the infrastructure spoilt.
+    """
+
+    task: str
+    setup: Setup
+    repeat: int
+    seed: int | None
+    passed: bool
+    failure: str | None = None
+    score: float
+    reason: str = ""
+    answer: str = ""
+    blocks: int = 0
+    failed_blocks: int = 0
+    calls: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    total_s: float = 0.0
+    first_token_s: float | None = None
+    first_output_s: float | None = None
+    sandbox_wait_s: float | None = None
+    attempts_before: int = 0
+    started_at: float = 0.0
+    tags: list[str] = []
+    transcript: list[Step] = []
+
+    @property
+    def key(self) -> Key:
+        return self.task, self.setup.label, self.repeat
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+class Plan(msgspec.Struct, kw_only=True):
+    """What a run consists of: every task in every setup, `repeat` times. `stopped` says which budget ended it early."""
+
+    suite: str
+    tasks: list[str]
+    setups: list[Setup]
+    repeat: int = 1
+    seed: int | None = None
+    started_at: float = 0.0
+    stopped: str | None = None
+    version: str = ""
+    sandbox: str = ""
+
+    @property
+    def size(self) -> int:
+        return len(self.tasks) * len(self.setups) * self.repeat
+
+
+def append(directory: Path, attempt: Attempt) -> None:
+    """Appends the attempt to the directory's file, and waits until it is on the disk."""
+    with (directory / ATTEMPTS).open("ab") as file:
+        file.write(msgspec.json.encode(attempt) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_attempts(directory: Path) -> list[Attempt]:
+    """Returns the stored attempts; the last one of each key.
+
+    A line that was cut off, by a crash in the middle of it, is passed over and removed.
+    Raises `ConfigurationError` for a line that is not an attempt.
+    """
+    path = directory / ATTEMPTS
+    if not path.exists():
+        return []
+    found: dict[Key, Attempt] = {}
+    whole = 0
+    with path.open("rb+") as file:
+        for number, line in enumerate(iter(lambda: file.readline(LINE_BYTES), b""), start=1):
+            if not line.endswith(b"\n"):
+                if len(line) >= LINE_BYTES:
+                    raise ConfigurationError(f"Line {number} of {path} is longer than {LINE_BYTES:,} bytes.")
+                file.truncate(whole)
+                break
+            whole += len(line)
+            try:
+                attempt = msgspec.json.decode(line, type=Attempt)
+            except (msgspec.DecodeError, RecursionError) as error:
+                raise ConfigurationError(f"Line {number} of {path} is not an attempt: {error}") from None
+            found[attempt.key] = attempt
+    return list(found.values())
+
+
+def write_plan(directory: Path, plan: Plan) -> None:
+    """Writes the file about the run, at once as a whole."""
+    new = directory / f"{PLAN}.new"
+    new.write_bytes(msgspec.json.format(msgspec.json.encode(plan)) + b"\n")
+    new.replace(directory / PLAN)
+
+
+def read_plan(directory: Path) -> Plan:
+    """Returns the run of this directory. Raises `ConfigurationError` if there is none, or one that cannot be read."""
+    try:
+        return msgspec.json.decode((directory / PLAN).read_bytes(), type=Plan)
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
+        raise ConfigurationError(f"{directory} has no results of `codeact eval`: {error}") from None
+
+
+def by_task(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
+    """Groups the attempts by their task, in the order in which the tasks come first."""
+    groups: dict[str, list[Attempt]] = {}
+    for attempt in attempts:
+        groups.setdefault(attempt.task, []).append(attempt)
+    return groups

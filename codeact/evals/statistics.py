@@ -1,0 +1,83 @@
+"""How sure a result is: intervals for a share of successes, and whether two runs differ by more than noise."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from codeact.evals.record import Attempt, by_task
+
+__all__ = ["Difference", "Share", "difference", "share"]
+
+Z = 1.959963984540054
+"""Of the normal distribution: 95 % lie within this many standard deviations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Successes of attempts, with the bounds of a 95 % interval (Wilson's)."""
+
+    passed: int
+    total: int
+
+    @property
+    def value(self) -> float:
+        return self.passed / self.total if self.total else 0.0
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Wilson's interval, which also holds for few attempts and for shares near 0 and 1 (Wilson, 1927)."""
+        if not self.total:
+            return 0.0, 1.0
+        n, p = self.total, self.value
+        centre = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
+        half = Z / (1 + Z * Z / n) * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two runs over the same tasks. `p` is the probability of such a difference, or a larger one, by chance alone.
+
+    `won` are the tasks that the second run solves more often, `lost` those that it solves less often.
+    """
+
+    first: Share
+    second: Share
+    won: Sequence[str]
+    lost: Sequence[str]
+    p: float
+
+    @property
+    def is_noise(self) -> bool:
+        return self.p >= 0.05
+
+
+def share(attempts: Sequence[Attempt]) -> Share:
+    """The share of attempts that solved their task."""
+    return Share(sum(attempt.passed for attempt in attempts), len(attempts))
+
+
+def difference(first: Sequence[Attempt], second: Sequence[Attempt]) -> Difference:
+    """Compares two runs by the tasks that both have, with the exact sign test over those that differ.
+
+    The sign test is McNemar's exact test where each task has one attempt. Tasks, not attempts, are what is counted, since
+    repeated attempts at one task do not vary independently.
+    """
+    one, two = by_task(first), by_task(second)
+    common = [task for task in one if task in two]
+    won, lost = [], []
+    for task in common:
+        before, after = share(one[task]).value, share(two[task]).value
+        if after > before:
+            won.append(task)
+        elif after < before:
+            lost.append(task)
+    both = [attempt for task in common for attempt in one[task]], [a for task in common for a in two[task]]
+    return Difference(share(both[0]), share(both[1]), won, lost, _sign_test(len(won), len(lost)))
+
+
+def _sign_test(more: int, less: int) -> float:
+    """The two-sided probability that fair coins fall at least as unevenly."""
+    total = more + less
+    tail = sum(math.comb(total, k) for k in range(min(more, less) + 1)) / 2**total
+    return min(1.0, 2 * tail)
