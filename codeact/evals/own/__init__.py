@@ -1,0 +1,16 @@
+"""The suite that comes with codeact: 60 tasks, each with a checker, a solution and a mistake."""
+
+from codeact.evals.own import data, files, long, plots, recovery, state, tools
+from codeact.evals.task import Task
+
+__all__ = ["TASKS"]
+
+TASKS: list[Task] = [
+    *tools.TASKS,
+    *state.TASKS,
+    *recovery.TASKS,
+    *files.TASKS,
+    *data.TASKS,
+    *plots.TASKS,
+    *long.TASKS,
+]

@@ -1,0 +1,109 @@
+"""The report as one HTML file: figures, and every transcript behind a click. It loads nothing and runs no script."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+
+from codeact.evals.record import Attempt, Plan, Step, by_task
+from codeact.evals.report import Row, by_failure, by_tag, rows
+from codeact.evals.statistics import share
+
+__all__ = ["html_report"]
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_STYLE = """
+:root{color-scheme:light dark;--bg:#fff;--fg:#1c1f23;--dim:#5d6570;--line:#d9dde3;--soft:#f5f6f8;--good:#14713a;--bad:#b3261e}
+@media(prefers-color-scheme:dark){:root{--bg:#16181c;--fg:#e6e8eb;--dim:#9aa3ad;--line:#343a42;--soft:#1f2328;--good:#5cc98a;--bad:#ff8a80}}
+*{box-sizing:border-box}
+body{margin:0 auto;max-width:70rem;padding:1.5rem;font:16px/1.5 system-ui,sans-serif;background:var(--bg);color:var(--fg)}
+h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{margin:.3rem 0;color:var(--dim)}
+.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;white-space:nowrap}
+th,td{padding:.3rem .8rem .3rem 0;text-align:right;border-bottom:1px solid var(--line)}
+th:first-child,td:first-child{text-align:left}th{font-weight:600;color:var(--dim)}
+details{border:1px solid var(--line);border-radius:.4rem;margin:.4rem 0;background:var(--bg)}
+details details{margin:.4rem .6rem}summary{padding:.4rem .7rem;cursor:pointer;overflow-wrap:anywhere}
+.good{color:var(--good)}.bad{color:var(--bad)}.dim{color:var(--dim)}
+.step{padding:.2rem .9rem .5rem}.kind{font-size:.8rem;color:var(--dim)}
+pre{margin:.2rem 0;padding:.5rem .7rem;background:var(--soft);border-radius:.3rem;white-space:pre-wrap;overflow-wrap:anywhere;
+font:13px/1.45 ui-monospace,monospace;max-height:30rem;overflow:auto}
+img{max-width:100%;background:#fff}
+"""
+_HEAD = ("", "solved", "of", "share", "95 %", "score", "blocks", "calls", "tokens in", "cached", "tokens out", "cost", "time", "first token", "first output")
+
+
+def html_report(plan: Plan, attempts: Sequence[Attempt]) -> Iterator[str]:
+    """Yields the file's text in pieces. All text of models and tasks is escaped."""
+    yield (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(plan.suite)}</title>'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head><body>'
+    )
+    yield f"<h1>Evaluation: {escape(plan.suite)}</h1>"
+    yield f"<p>{len(attempts)} of {plan.size} attempts, codeact {escape(plan.version)}, sandboxes: {escape(plan.sandbox)}.</p>"
+    if plan.stopped:
+        yield f'<p class="bad">Stopped by {escape(plan.stopped)}.</p>'
+    yield from _table("Setups", rows(attempts))
+    yield from _table("Tags", by_tag(attempts))
+    if failures := by_failure(attempts):
+        yield "<h2>Failures</h2><div class=wide><table><tr><th>kind<th>attempts</tr>"
+        yield "".join(f"<tr><td>{escape(kind)}<td>{count}</tr>" for kind, count in failures) + "</table></div>"
+    yield "<h2>Tasks</h2>"
+    for task, those in by_task(attempts).items():
+        solved = share(those)
+        state = "good" if solved.passed == solved.total else "bad" if not solved.passed else "dim"
+        yield f'<details><summary><span class="{state}">{solved.passed}/{solved.total}</span> {escape(task)}</summary>'
+        for attempt in those:
+            yield from _attempt(attempt)
+        yield "</details>"
+    yield "</body></html>\n"
+
+
+def _table(title: str, found: Iterable[Row]) -> Iterator[str]:
+    listed = list(found)
+    if not listed:
+        return
+    heads = "".join(f"<th>{head}" for head in _HEAD)
+    yield f"<h2>{title}</h2><div class=wide><table><tr>{heads}</tr>"
+    for row in listed:
+        low, high = row.share.bounds
+        cells = (
+            escape(row.name),
+            str(row.share.passed),
+            str(row.share.total),
+            f"{row.share.value:.0%}",
+            f"{low:.0%} to {high:.0%}",
+            _figure(row.score, ".2f"),
+            _figure(row.blocks, ".1f"),
+            _figure(row.calls, ".1f"),
+            f"{row.input_tokens:,}",
+            f"{row.cached_tokens:,}",
+            f"{row.output_tokens:,}",
+            _figure(row.cost_usd, ".4f", " USD"),
+            _figure(row.total_s, ".2f", " s"),
+            _figure(row.first_token_s, ".2f", " s"),
+            _figure(row.first_output_s, ".2f", " s"),
+        )
+        yield "<tr>" + "".join(f"<td>{cell}" for cell in cells) + "</tr>"
+    yield "</table></div>"
+
+
+def _figure(value: float | None, form: str, unit: str = "") -> str:
+    return "–" if value is None else f"{value:{form}}{unit}"
+
+
+def _attempt(attempt: Attempt) -> Iterator[str]:
+    label = attempt.setup.label + (f", repetition {attempt.repeat + 1}" if attempt.repeat else "")
+    state = '<span class="good">solved</span>' if attempt.passed else f'<span class="bad">{escape(attempt.failure or "")}</span>'
+    yield f"<details><summary>{state} {escape(label)} <span class=dim>{attempt.total_s:.1f} s, {attempt.tokens:,} tokens</span></summary>"
+    if attempt.reason:
+        yield f'<div class="step"><p class="bad">{escape(attempt.reason)}</p></div>'
+    for step in attempt.transcript:
+        yield _step(step)
+    yield "</details>"
+
+
+def _step(step: Step) -> str:
+    kind = f'<div class="kind{" bad" if step.failed else ""}">{escape(step.kind)}</div>'
+    text = f"<pre>{escape(step.text)}</pre>" if step.text else ""
+    output = f"<pre>{escape(step.output)}</pre>" if step.output else ""
+    images = "".join(f'<img alt="" src="{escape(url)}">' for url in step.images if url.startswith("data:image/"))
+    return f'<div class="step">{kind}{text}{output}{images}</div>'
