@@ -1,7 +1,7 @@
 """The same tools in two other formats, for a comparison with code: one call at a time, as JSON or as text.
 
-The formats are those that the CodeAct paper compares (Wang et al., 2024, arXiv:2402.01030, section 2.2). A model says either
-`Action:` with one call, or `Answer:` with its result.
+The formats are those that the CodeAct paper compares (Wang et al., 2024, arXiv:2402.01030, section 2.2). A model says
+either `Action:` with one call, or `Answer:` with its result.
 """
 
 import ast
@@ -16,9 +16,9 @@ from codeact import events as e
 from codeact.api.pool import Pool
 from codeact.api.result import AnswerFailed
 from codeact.errors import CodeActError
-from codeact.evals.attempt import Recording, check
 from codeact.evals.outcome import Verdict
 from codeact.evals.record import Setup
+from codeact.evals.recording import Recording, check
 from codeact.evals.task import Task
 from codeact.ids import new_id
 from codeact.model import ChatMessage, Model, Sampling, TextDelta, Usage
@@ -35,7 +35,7 @@ REPLY_CHARS = 200_000
 _HOW = {
     "json": """To call a function, write `Action:` and one JSON object with its name and its arguments by name, such as
 Action: {"tool": "add", "args": {"a": 1, "b": 2}}""",
-    "text": """To call a function, write `Action:`, its name and its arguments in their order, with commas between them, such as
+    "text": """To call a function, write `Action:`, its name and its arguments in order, with commas between, such as
 Action: add, 1, 2""",
 }
 _PROMPT = """You solve a task by calling functions. You have these:
@@ -43,8 +43,8 @@ _PROMPT = """You solve a task by calling functions. You have these:
 {functions}
 
 {how}
-Call one function at a time, and then wait for its value. When you know the result, write `Answer:` and the result alone. Each
-reply has either one `Action:` or one `Answer:`."""
+Call one function at a time, and then wait for its value. When you know the result, write `Answer:` and the result
+alone. Each reply has either one `Action:` or one `Answer:`."""
 _NEITHER = "Write either `Action:` with one call, or `Answer:` with the result."
 
 

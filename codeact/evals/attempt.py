@@ -4,31 +4,26 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import anyio
-import msgspec
 
 from codeact import events as e
 from codeact.api.async_agent import AsyncAgent
-from codeact.api.images import Image
 from codeact.api.pool import Pool
-from codeact.api.result import AnswerFailed, Result
-from codeact.data_urls import data_url
-from codeact.errors import CodeActError
-from codeact.evals.checks import verdict_of
-from codeact.evals.outcome import Call, Outcome, Ran, Verdict
-from codeact.evals.record import Attempt, Setup, Step
+from codeact.api.result import AnswerFailed
+from codeact.errors import CodeActError, ConfigurationError
+from codeact.evals.action_formats import ask_in_format
+from codeact.evals.outcome import Outcome, Ran, Verdict
+from codeact.evals.record import Attempt, Setup
+from codeact.evals.recording import CheckerFailed, Recording, check
 from codeact.evals.task import Task
-from codeact.evals.transcript import steps_of
 from codeact.model import Model, Sampling
 from codeact.observations.plaintext import excerpt
 from sandbox_pool.errors import SandboxError
-from sandbox_pool.outputs import Error, ExecuteResult, Stream
 
-__all__ = ["INFRASTRUCTURE", "Recording", "attempt"]
+__all__ = ["INFRASTRUCTURE", "attempt"]
 
 INFRASTRUCTURE = frozenset(
     {
@@ -37,38 +32,7 @@ INFRASTRUCTURE = frozenset(
     }
 )
 """Codes of errors that say nothing about the model's answer: another attempt may go well."""
-CHECK_TIMEOUT_S = 120.0
 ANSWER_CHARS = 2_000
-FILE_BYTES, FILES = 20_000_000, 200
-
-
-@dataclass(slots=True)
-class Recording:
-    """What an attempt has left so far."""
-
-    responses: list[e.Response] = field(default_factory=list)
-    files: dict[str, bytes] = field(default_factory=dict)
-    images: list[Image] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-
-    def add(self, question: str, response: e.Response, images: Sequence[Image] = ()) -> None:
-        self.responses.append(response)
-        self.images += images
-        urls = [data_url(image.media_type, image.data) for image in images]
-        self.steps += steps_of(question, response, urls)
-
-    async def add_files(self, result: Result) -> None:
-        for file in (await result.load_files())[:FILES]:
-            if file.data is not None and len(file.data) <= FILE_BYTES:
-                self.files[file.path] = file.data
-
-    def calls(self) -> list[Call]:
-        items = [item for response in self.responses for item in response.output]
-        return [
-            Call(item.name, _arguments(item.arguments), str(item.error) if item.error is not None else None)
-            for item in items
-            if isinstance(item, e.McpCall)
-        ]
 
 
 async def attempt(
@@ -76,11 +40,8 @@ async def attempt(
 ) -> Attempt:
     """Makes one attempt and returns what is to be stored of it. Cancelling stops the model and the kernel.
 
-    An error that ends the answer is a failure of the attempt; it is not raised. Raises `CodeActError` if the attempt
-    cannot begin, because a setting of the task is wrong.
+    An error that ends the answer is a failure of the attempt; it is not raised.
     """
-    from codeact.evals.action_formats import ask_in_format
-
     started_at, began = time.time(), time.perf_counter()
     recording = Recording()
     verdict, failure = Verdict(False), None
@@ -100,25 +61,35 @@ async def attempt(
         failure, verdict = error.code, Verdict(False, error.message)
     if failure is None and not verdict.passed:
         failure = _limit(recording.responses) or "wrong"
-    return _attempt(
-        task, setup, recording, verdict, failure, (repeat, seed), (started_at, time.perf_counter() - began)
-    )
+    return _attempt(task, setup, recording, verdict, failure, (repeat, seed), (started_at, time.perf_counter() - began))
 
 
-async def _ask(
-    task: Task, setup: Setup, recording: Recording, model: Model, pool: Pool, seed: int | None
-) -> Verdict:
+class _Narrow:
+    """A model whose context has at most so many tokens, whatever it has itself."""
+
+    def __init__(self, model: Model, most: int) -> None:
+        self._model, self._most = model, most
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    async def window_tokens(self) -> int:
+        own = await self._model.window_tokens() if hasattr(self._model, "window_tokens") else None
+        return min(own, self._most) if own is not None else self._most
+
+
+async def _ask(task: Task, setup: Setup, recording: Recording, model: Model, pool: Pool, seed: int | None) -> Verdict:
     settings: dict[str, Any] = {"max_turns": task.limits.max_turns, **task.settings}
     if setup.dialect is not None:
         settings["dialect"] = setup.dialect
     if "seed" not in getattr(model, "parameters", ()):
         seed = None
     sampling = Sampling(seed=seed, max_output_tokens=task.limits.max_output_tokens)
+    if task.window_tokens is not None:
+        model = _Narrow(model, task.window_tokens)
     with tempfile.TemporaryDirectory(prefix="codeact-eval-") as directory:
         paths = _written(Path(directory), task.files)
-        async with AsyncAgent(
-            model, pool=pool, tools=task.tools(), files=paths, sampling=sampling, **settings
-        ) as agent:
+        async with _agent(task, model, pool=pool, files=paths, sampling=sampling, **settings) as agent:
             questions = list(task.questions)
             tries = task.tries
             while True:
@@ -131,6 +102,13 @@ async def _ask(
                 questions = [task.feedback]
 
 
+def _agent(task: Task, model: Model, **arguments: Any) -> AsyncAgent:
+    try:
+        return AsyncAgent(model, tools=task.tools(), **arguments)
+    except TypeError as error:
+        raise ConfigurationError(f"The task '{task.id}': {error}") from None
+
+
 async def _question(agent: AsyncAgent, question: str, recording: Recording) -> None:
     try:
         result = await agent.run(question)
@@ -141,46 +119,6 @@ async def _question(agent: AsyncAgent, question: str, recording: Recording) -> N
     # The sandbox may be gone, by the code's own doing: then there are no files.
     with suppress(SandboxError):
         await recording.add_files(result)
-
-
-class CheckerFailed(Exception):
-    """A checker raised an exception: the fault is the task's."""
-
-
-async def check(task: Task, recording: Recording, pool: Pool) -> Verdict:
-    """Returns the checker's verdict. Raises `CheckerFailed` if the checker raises or takes too long."""
-
-    async def run(source: str, files: Mapping[str, bytes]) -> Ran:
-        return await _run(source, files, pool)
-
-    outcome = Outcome(recording.responses, dict(recording.files), recording.images, recording.calls(), run)
-    try:
-        with anyio.fail_after(CHECK_TIMEOUT_S):
-            return await verdict_of(task.check, outcome)
-    except SandboxError:
-        raise
-    except TimeoutError:
-        raise CheckerFailed(f"The checker did not end within {CHECK_TIMEOUT_S:g} s.") from None
-    except Exception as error:
-        raise CheckerFailed(f"The checker failed: {type(error).__name__}: {excerpt(str(error), 500)}") from error
-
-
-async def _run(source: str, files: Mapping[str, bytes], pool: Pool) -> Ran:
-    async with pool.sandboxes.acquire(owner="checker") as sandbox:
-        for name, data in files.items():
-            await sandbox.write_file(name, data)
-        outputs, result = await sandbox.run(source)
-    text = ""
-    for output in outputs:
-        if isinstance(output, Stream):
-            text += output.text
-        elif isinstance(output, ExecuteResult):
-            text += str(output.data.get("text/plain", ""))
-    if result.status == "ok":
-        return Ran(text)
-    errors = [output for output in outputs if isinstance(output, Error)]
-    told = f"{errors[-1].ename}: {errors[-1].evalue}" if errors else result.detail
-    return Ran(text, excerpt(told or result.status, 2_000))
 
 
 def _written(directory: Path, files: Mapping[str, bytes]) -> list[Path]:
@@ -200,14 +138,6 @@ def _limit(responses: Sequence[e.Response]) -> str | None:
     if last.status == "incomplete" and last.incomplete_details is not None:
         return last.incomplete_details.reason
     return next((notice.code for notice in last.notices if notice.code == "max_turns"), None)
-
-
-def _arguments(text: str) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _attempt(

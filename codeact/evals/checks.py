@@ -42,7 +42,7 @@ async def verdict_of(check: Check, outcome: Outcome) -> Verdict:
 
 
 def number(expected: float, *, tolerance: float = 1e-6, answer: int = -1) -> Check:
-    """The last number in an answer is `expected`, to within `tolerance` of its size. Separators of thousands may stand."""
+    """The last number in an answer is `expected`, within `tolerance` of its size. It may have thousands separators."""
 
     def check(outcome: Outcome) -> Verdict:
         text = _answer(outcome, answer)
@@ -148,7 +148,7 @@ def called(name: str, *, least: int = 1, most: int | None = None) -> Check:
 
 
 def runs(source: str, *, files: Mapping[str, bytes] | None = None) -> Check:
-    """Code of the checker's, with the files that the model's code wrote, ends without an exception in a fresh sandbox."""
+    """Code of the checker's, with the files that the model's code wrote, raises no exception in a fresh sandbox."""
 
     async def check(outcome: Outcome) -> Verdict:
         ran = await outcome.run(source, {**outcome.files, **(files or {})})

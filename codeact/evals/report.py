@@ -40,11 +40,7 @@ class Row:
             "attempts": self.share.total,
             "success": self.share.value,
             "interval_95": [low, high],
-            **{
-                name: value
-                for name, value in vars(self).items()
-                if name not in ("name", "share")
-            },
+            **{name: value for name, value in vars(self).items() if name not in ("name", "share")},
         }
 
 

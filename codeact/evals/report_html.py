@@ -11,23 +11,39 @@ __all__ = ["html_report"]
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """
-:root{color-scheme:light dark;--bg:#fff;--fg:#1c1f23;--dim:#5d6570;--line:#d9dde3;--soft:#f5f6f8;--good:#14713a;--bad:#b3261e}
-@media(prefers-color-scheme:dark){:root{--bg:#16181c;--fg:#e6e8eb;--dim:#9aa3ad;--line:#343a42;--soft:#1f2328;--good:#5cc98a;--bad:#ff8a80}}
-*{box-sizing:border-box}
-body{margin:0 auto;max-width:70rem;padding:1.5rem;font:16px/1.5 system-ui,sans-serif;background:var(--bg);color:var(--fg)}
-h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{margin:.3rem 0;color:var(--dim)}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;white-space:nowrap}
-th,td{padding:.3rem .8rem .3rem 0;text-align:right;border-bottom:1px solid var(--line)}
-th:first-child,td:first-child{text-align:left}th{font-weight:600;color:var(--dim)}
-details{border:1px solid var(--line);border-radius:.4rem;margin:.4rem 0;background:var(--bg)}
-details details{margin:.4rem .6rem}summary{padding:.4rem .7rem;cursor:pointer;overflow-wrap:anywhere}
-.good{color:var(--good)}.bad{color:var(--bad)}.dim{color:var(--dim)}
-.step{padding:.2rem .9rem .5rem}.kind{font-size:.8rem;color:var(--dim)}
-pre{margin:.2rem 0;padding:.5rem .7rem;background:var(--soft);border-radius:.3rem;white-space:pre-wrap;overflow-wrap:anywhere;
-font:13px/1.45 ui-monospace,monospace;max-height:30rem;overflow:auto}
-img{max-width:100%;background:#fff}
+:root{color-scheme:light
+dark;--bg:#fff;--fg:#1c1f23;--dim:#5d6570;--line:#d9dde3;--soft:#f5f6f8;--good:#14713a;--bad:#b3261e} @media(prefers-
+color-
+scheme:dark){:root{--bg:#16181c;--fg:#e6e8eb;--dim:#9aa3ad;--line:#343a42;--soft:#1f2328;--good:#5cc98a;--bad:#ff8a80}}
+*{box-sizing:border-box} body{margin:0 auto;max-width:70rem;padding:1.5rem;font:16px/1.5 system-ui,sans-
+serif;background:var(--bg);color:var(--fg)} h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0
+.5rem}p{margin:.3rem 0;color:var(--dim)} .wide{overflow-x:auto}table{border-collapse:collapse;font-variant-
+numeric:tabular-nums;white-space:nowrap} th,td{padding:.3rem .8rem .3rem 0;text-align:right;border-bottom:1px solid
+var(--line)} th:first-child,td:first-child{text-align:left}th{font-weight:600;color:var(--dim)} details{border:1px
+solid var(--line);border-radius:.4rem;margin:.4rem 0;background:var(--bg)} details details{margin:.4rem
+.6rem}summary{padding:.4rem .7rem;cursor:pointer;overflow-wrap:anywhere}
+.good{color:var(--good)}.bad{color:var(--bad)}.dim{color:var(--dim)} .step{padding:.2rem .9rem .5rem}.kind{font-
+size:.8rem;color:var(--dim)} pre{margin:.2rem 0;padding:.5rem .7rem;background:var(--soft);border-radius:.3rem;white-
+space:pre-wrap;overflow- wrap:anywhere; font:13px/1.45 ui-monospace,monospace;max-height:30rem;overflow:auto} img{max-
+width:100%;background:#fff}
 """
-_HEAD = ("", "solved", "of", "share", "95 %", "score", "blocks", "calls", "tokens in", "cached", "tokens out", "cost", "time", "first token", "first output")
+_HEAD = (
+    "",
+    "solved",
+    "of",
+    "share",
+    "95 %",
+    "score",
+    "blocks",
+    "calls",
+    "tokens in",
+    "cached",
+    "tokens out",
+    "cost",
+    "time",
+    "first token",
+    "first output",
+)
 
 
 def html_report(plan: Plan, attempts: Sequence[Attempt]) -> Iterator[str]:
@@ -38,7 +54,8 @@ def html_report(plan: Plan, attempts: Sequence[Attempt]) -> Iterator[str]:
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head><body>'
     )
     yield f"<h1>Evaluation: {escape(plan.suite)}</h1>"
-    yield f"<p>{len(attempts)} of {plan.size} attempts, codeact {escape(plan.version)}, sandboxes: {escape(plan.sandbox)}.</p>"
+    made = f"{len(attempts)} of {plan.size} attempts, codeact {escape(plan.version)}"
+    yield f"<p>{made}, sandboxes: {escape(plan.sandbox)}.</p>"
     if plan.stopped:
         yield f'<p class="bad">Stopped by {escape(plan.stopped)}.</p>'
     yield from _table("Setups", rows(attempts))
@@ -92,8 +109,13 @@ def _figure(value: float | None, form: str, unit: str = "") -> str:
 
 def _attempt(attempt: Attempt) -> Iterator[str]:
     label = attempt.setup.label + (f", repetition {attempt.repeat + 1}" if attempt.repeat else "")
-    state = '<span class="good">solved</span>' if attempt.passed else f'<span class="bad">{escape(attempt.failure or "")}</span>'
-    yield f"<details><summary>{state} {escape(label)} <span class=dim>{attempt.total_s:.1f} s, {attempt.tokens:,} tokens</span></summary>"
+    state = (
+        '<span class="good">solved</span>'
+        if attempt.passed
+        else f'<span class="bad">{escape(attempt.failure or "")}</span>'
+    )
+    cost = f"<span class=dim>{attempt.total_s:.1f} s, {attempt.tokens:,} tokens</span>"
+    yield f"<details><summary>{state} {escape(label)} {cost}</summary>"
     if attempt.reason:
         yield f'<div class="step"><p class="bad">{escape(attempt.reason)}</p></div>'
     for step in attempt.transcript:

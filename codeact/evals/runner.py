@@ -1,4 +1,4 @@
-"""Runs an evaluation: every task in every setup, in parallel over one pool, within a budget, and again where it was cut off."""
+"""Runs an evaluation: every task in every setup, in parallel over one pool, within a budget; a later call goes on."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,19 +12,17 @@ import anyio
 
 from codeact.api.components import chosen_model
 from codeact.api.pool import Pool
-from codeact.errors import ConfigurationError
+from codeact.errors import ConfigurationError, first_of
 from codeact.evals.action_formats import fits
 from codeact.evals.attempt import INFRASTRUCTURE, attempt
 from codeact.evals.record import Attempt, Plan, Setup, append, read_attempts, read_plan, write_plan
+from codeact.evals.scripts import SCRIPTED, script_of, scripted
 from codeact.evals.task import Task, check_ids
 from codeact.model import Model
-from codeact.models.scripted import ScriptedModel
 from codeact.settings import Settings
 
-__all__ = ["SCRIPTED", "Budget", "Options", "Progress", "evaluate", "known_setups"]
+__all__ = ["Budget", "Options", "Progress", "evaluate", "known_setups"]
 
-SCRIPTED = ("reference", "wrong")
-"""Names in place of a model's: each task's own scripted solution, and its scripted mistake."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 
 
@@ -51,7 +49,7 @@ class Options:
 
 
 Progress = Callable[[Plan, Sequence[Attempt], Sequence[str]], None]
-"""Is called whenever an attempt begins or ends: with the plan, all ended attempts, and the names of the running ones."""
+"""Is called when an attempt begins or ends: with the plan, the ended attempts, and the names of those under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ async def evaluate(
     """
     check_ids(tasks, suite=suite)
     plan = _planned(suite, tasks, options)
-    directory.mkdir(parents=True, exist_ok=True)
+    await anyio.Path(directory).mkdir(parents=True, exist_ok=True)
     _check_same(directory, plan)
     write_plan(directory, plan)
     done = read_attempts(directory)
@@ -80,7 +78,10 @@ async def evaluate(
     jobs = [job for job in _jobs(tasks, options) if (job.task.id, job.setup.label, job.repeat) not in ended]
     if jobs:
         run = _Run(plan, options, directory, done, progress or _silent)
-        await run.all(jobs)
+        try:
+            await run.all(jobs)
+        except BaseExceptionGroup as failures:
+            raise first_of(failures) from None
         write_plan(directory, plan)
     return done
 
@@ -109,8 +110,8 @@ def _check_same(directory: Path, plan: Plan) -> None:
     before = read_plan(directory)
     if before.suite != plan.suite or before.seed != plan.seed:
         raise ConfigurationError(
-            f"{directory} holds a run of the suite {before.suite} with the seed {before.seed}. Choose another --out, or the same"
-            " suite and seed, to continue it."
+            f"{directory} holds a run of the suite {before.suite} with the seed {before.seed}."
+            " Choose another --out, or the same suite and seed, to continue it."
         )
     plan.tasks = list(dict.fromkeys([*before.tasks, *plan.tasks]))
     plan.setups = list(dict.fromkeys([*before.setups, *plan.setups]))
@@ -124,18 +125,12 @@ def _jobs(tasks: Sequence[Task], options: Options) -> list[_Job]:
         for repeat in range(options.repeat)
         for task in tasks
         for setup in options.setups
-        if (setup.format == "code" or fits(task)) and (setup.model not in SCRIPTED or _script(task, setup.model))
+        if (setup.format == "code" or fits(task)) and (setup.model not in SCRIPTED or script_of(task, setup.model))
     ]
 
 
-def _script(task: Task, name: str) -> Sequence[str]:
-    return task.reference if name == "reference" else task.wrong
-
-
 class _Run:
-    def __init__(
-        self, plan: Plan, options: Options, directory: Path, done: list[Attempt], progress: Progress
-    ) -> None:
+    def __init__(self, plan: Plan, options: Options, directory: Path, done: list[Attempt], progress: Progress) -> None:
         self._plan, self._options, self._directory = plan, options, directory
         self._done, self._progress = done, progress
         self._running: list[str] = []
@@ -188,7 +183,7 @@ class _Run:
 
     def _model(self, job: _Job) -> Model:
         if job.setup.model in SCRIPTED:
-            return ScriptedModel(_script(job.task, job.setup.model), name=job.setup.model)
+            return scripted(job.task, job.setup.model)
         return self._models[job.setup.model]
 
     def _is_spent(self) -> bool:
@@ -214,5 +209,3 @@ def known_setups(models: Sequence[str], dialects: Sequence[str], formats: Sequen
                 chosen = dialects
             found += [Setup(model=model, dialect=dialect, format=format_) for dialect in chosen]
     return list(dict.fromkeys(found))
-
-

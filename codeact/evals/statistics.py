@@ -60,8 +60,8 @@ def share(attempts: Sequence[Attempt]) -> Share:
 def difference(first: Sequence[Attempt], second: Sequence[Attempt]) -> Difference:
     """Compares two runs by the tasks that both have, with the exact sign test over those that differ.
 
-    The sign test is McNemar's exact test where each task has one attempt. Tasks, not attempts, are what is counted, since
-    repeated attempts at one task do not vary independently.
+    The sign test is McNemar's exact test where each task has one attempt. Tasks, not attempts, are what is counted,
+    since repeated attempts at one task do not vary independently.
     """
     one, two = by_task(first), by_task(second)
     common = [task for task in one if task in two]
@@ -80,4 +80,4 @@ def _sign_test(more: int, less: int) -> float:
     """The two-sided probability that fair coins fall at least as unevenly."""
     total = more + less
     tail = sum(math.comb(total, k) for k in range(min(more, less) + 1)) / 2**total
-    return min(1.0, 2 * tail)
+    return float(min(1.0, 2 * tail))

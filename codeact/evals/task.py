@@ -9,7 +9,7 @@ from codeact.errors import ConfigurationError
 from codeact.evals.outcome import Outcome, Verdict
 from codeact.tools.host_functions import Tool
 
-__all__ = ["Check", "Limits", "Task", "Tools", "check_ids", "code"]
+__all__ = ["FEEDBACK", "Check", "Limits", "Task", "Tools", "check_ids", "code"]
 
 Check = Callable[[Outcome], Verdict | bool | Awaitable[Verdict | bool]]
 """Looks at what came of a task. True or a `Verdict` that passed: the task was solved. May be async."""
@@ -17,6 +17,8 @@ Tools = Callable[[], Sequence[Callable[..., Any] | Tool]]
 """Makes the functions that a task's code may call. It is called once for each attempt, so that they may have state."""
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,127}", re.ASCII)
+
+FEEDBACK = "That is wrong. Try again, and answer with the result alone."
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class Task:
         tags: Words by which tasks are chosen and results are grouped.
         tries: How often the model may answer. After a wrong answer it is asked `feedback`.
         feedback: What the model is told after a wrong answer, if it has another try.
-        settings: Settings of the agent for this task, such as `model_context_window`.
+        settings: Settings of the agent for this task, such as `observation_chars`.
+        window_tokens: The model is treated as if its context had at most so many tokens.
         reference: What a scripted model says to solve the task, a text for each of its calls. Code is between the tags
             `<execute>` and `</execute>`; `code(…)` writes them.
         wrong: The same for an answer that the checker must refuse.
@@ -60,8 +63,9 @@ class Task:
     limits: Limits = Limits()
     tags: frozenset[str] = frozenset()
     tries: int = 1
-    feedback: str = "That is wrong. Try again, and answer with the result alone."
+    feedback: str = FEEDBACK
     settings: Mapping[str, Any] = field(default_factory=dict)
+    window_tokens: int | None = None
     reference: Sequence[str] = ()
     wrong: Sequence[str] = ()
 

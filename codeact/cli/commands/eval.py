@@ -81,7 +81,9 @@ class _Progress:
     def show(self, plan: Plan, done: Sequence[Attempt], running: Sequence[str]) -> None:
         if self._live is None:
             for one in done[self._printed :]:
-                self._console.print(f"{len(done)}/{plan.size} {_line(one)}", markup=False, highlight=False, soft_wrap=True)
+                self._console.print(
+                    f"{len(done)}/{plan.size} {_line(one)}", markup=False, highlight=False, soft_wrap=True
+                )
             self._printed = len(done)
             return
         passed = sum(one.passed for one in done)
@@ -101,7 +103,7 @@ def _line(attempt: Attempt) -> str:
 
 
 def report(directory: Path, *, as_json: bool) -> None:
-    """Prints the report of a directory's results, and writes it as HTML. Raises `ConfigurationError` if there are none."""
+    """Prints the report of a directory's results, and writes it as HTML. Raises `ConfigurationError`."""
     plan, attempts = read_plan(directory), read_attempts(directory)
     page = directory / HTML
     with page.open("w", encoding="utf-8") as file:
@@ -158,12 +160,16 @@ def _print_difference(found: Difference, first: Path, second: Path) -> None:
     console = Console()
     for directory, share in ((first, found.first), (second, found.second)):
         low, high = share.bounds
-        console.print(f"{directory}: {share.passed} of {share.total} ({low:.0%} to {high:.0%})", highlight=False, markup=False)
+        console.print(
+            f"{directory}: {share.passed} of {share.total} ({low:.0%} to {high:.0%})", highlight=False, markup=False
+        )
     for title, style, tasks in (("Won", "green", found.won), ("Lost", "red", found.lost)):
         if tasks:
             console.print(Text(f"{title}: {', '.join(tasks)}", style))
     meaning = "This may be chance" if found.is_noise else "This is more than chance"
-    console.print(Text(f"{meaning}: p = {found.p:.3f} (exact sign test over {len(found.won) + len(found.lost)} tasks)."))
+    console.print(
+        Text(f"{meaning}: p = {found.p:.3f} (exact sign test over {len(found.won) + len(found.lost)} tasks).")
+    )
 
 
 def draft(settings: Settings, exports: Sequence[Path], *, thumbs_down: bool) -> None:
@@ -210,4 +216,3 @@ def _print_json_line(value: object) -> None:
 
 def _print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
-

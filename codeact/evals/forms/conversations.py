@@ -1,6 +1,7 @@
 """Turns stored and exported conversations into drafts of tasks: the questions up to an answer that was bad.
 
-A draft has no checker yet. Somebody has to write what the answer should have been; `codeact eval` refuses it until then.
+A draft has no checker yet. Somebody has to write what the answer should have been; `codeact eval` refuses it until
+then.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,7 +28,7 @@ async def exported_drafts(path: Path) -> list[JsonTask]:
 
     Raises `ConfigurationError` if the file is too large, and `InvalidRequest` if it is no such conversation.
     """
-    if path.stat().st_size > EXPORT_BYTES:
+    if (await anyio.Path(path).stat()).st_size > EXPORT_BYTES:
         raise ConfigurationError(f"{path} has more than {EXPORT_BYTES:,} bytes.")
     archive = await anyio.to_thread.run_sync(lambda: read_archive(path.read_bytes()))
     responses = [StoredResponse(one.response, one.input) for one in archive.responses]
@@ -41,13 +42,15 @@ def draft(thread: Sequence[StoredResponse], *, name: str, comment: str | None = 
     for stored in thread:
         for message in stored.input:
             if isinstance(message, e.InputMessage) and message.role == "user":
-                questions.append("\n".join(part["text"] for part in message.content if part.get("type") == "input_text"))
+                questions.append(
+                    "\n".join(part["text"] for part in message.content if part.get("type") == "input_text")
+                )
                 files += [str(part.get("filename")) for part in message.content if part.get("type") == "input_file"]
     note = [f"The answer was: {excerpt(answer_of(thread[-1].response), NOTE_CHARS)}"]
     if comment:
         note.insert(0, f"Comment: {excerpt(comment, NOTE_CHARS)}")
     if files:
-        note.append(f"Add the files {', '.join(files[:20])} under \"files\".")
+        note.append(f'Add the files {", ".join(files[:20])} under "files".')
     return JsonTask(
         id="".join(char if char.isascii() and (char.isalnum() or char in "._-") else "-" for char in name)[:120],
         prompt=[question for question in questions if question.strip()] or [""],

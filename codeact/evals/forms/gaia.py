@@ -1,7 +1,7 @@
 """Tasks in GAIA's form: a question, perhaps with a file, and one short right answer.
 
-A folder with `metadata.jsonl` and the files that it names (Mialon et al., 2023, arXiv:2311.12983). The answer is compared as that
-paper says: numbers as numbers, lists element by element, texts without case, space and punctuation.
+A folder with `metadata.jsonl` and the files that it names (Mialon et al., 2023, arXiv:2311.12983). The answer is
+compared as that paper says: numbers as numbers, lists element by element, texts without case, space and punctuation.
 """
 
 import re
@@ -22,8 +22,8 @@ __all__ = ["gaia_tasks", "is_right"]
 FILE_BYTES = 50_000_000
 METADATA = "metadata.jsonl"
 _ASK = (
-    "\n\nAnswer with the result alone: a number without units and separators, as few words as possible, or a list with commas"
-    " between its elements."
+    "\n\nAnswer with the result alone: a number without units and separators, as few words as possible, or a list with"
+    " commas between its elements."
 )
 _DROPPED = str.maketrans("", "", string.punctuation + string.whitespace)
 

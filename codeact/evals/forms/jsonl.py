@@ -11,7 +11,7 @@ import msgspec
 from codeact.errors import ConfigurationError
 from codeact.evals import checks
 from codeact.evals.forms.lines import typed
-from codeact.evals.task import Check, Limits, Task
+from codeact.evals.task import FEEDBACK, Check, Limits, Task
 
 __all__ = ["CHECKS", "JsonTask", "check_of", "jsonl_tasks"]
 
@@ -22,8 +22,8 @@ DEPTH = 8
 class JsonTask(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One line. `prompt` is a question, or a list of questions that are asked one after the other.
 
-    `files` has contents by name: a text, `{"base64": …}`, or `{"path": …}` relative to the file of tasks. `check` is an object
-    with one key, one of `CHECKS`. `note` is for whoever edits the file.
+    `files` has contents by name: a text, `{"base64": …}`, or `{"path": …}` relative to the file of tasks. `check` is
+    an object with one key, one of `CHECKS`. `note` is for whoever edits the file.
     """
 
     id: str
@@ -37,6 +37,7 @@ class JsonTask(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     tries: int = 1
     feedback: str | None = None
     settings: dict[str, Any] = {}
+    window_tokens: int | None = None
     reference: list[str] = []
     wrong: list[str] = []
     note: str = ""
@@ -110,13 +111,12 @@ def _task(line: JsonTask, folder: Path) -> Task:
         questions=[line.prompt] if isinstance(line.prompt, str) else line.prompt,
         check=check_of(line.check),
         files={name: _content(name, value, folder) for name, value in line.files.items()},
-        limits=Limits(
-            line.max_turns or limits.max_turns, line.timeout_s or limits.timeout_s, line.max_output_tokens
-        ),
+        limits=Limits(line.max_turns or limits.max_turns, line.timeout_s or limits.timeout_s, line.max_output_tokens),
         tags=frozenset(line.tags),
         tries=line.tries,
-        feedback=line.feedback or Task.feedback,
+        feedback=line.feedback or FEEDBACK,
         settings=line.settings,
+        window_tokens=line.window_tokens,
         reference=line.reference,
         wrong=line.wrong,
     )

@@ -15,7 +15,8 @@ NAMES = ("codeact", "m3tooleval", "humaneval", "mbpp", "gaia")
 def load(suite: str, tasks: Path | None = None) -> list[Task]:
     """Returns the tasks of a suite: one of `NAMES`, or a path that ends in `.jsonl` or `.py`.
 
-    `tasks` is where a named suite's tasks are: a checkout or a file. Raises `ConfigurationError` if they cannot be read.
+    `tasks` is where a named suite's tasks are: a checkout or a file. Raises `ConfigurationError` if they cannot be
+    read.
     """
     found = _load(suite, tasks)
     check_ids(found, suite=suite)
@@ -29,13 +30,17 @@ def _load(suite: str, tasks: Path | None) -> Sequence[Task]:
         return TASKS
     if suite in NAMES:
         if tasks is None:
-            raise ConfigurationError(f"The suite {suite} needs its tasks: --tasks PATH (docs/evaluation.md says which).")
+            raise ConfigurationError(
+                f"The suite {suite} needs its tasks: --tasks PATH (docs/evaluation.md says which)."
+            )
         if not tasks.exists():
             raise ConfigurationError(f"--tasks: {tasks} does not exist.")
         return _named(suite, tasks)
     path = Path(suite)
     if path.suffix not in (".jsonl", ".py"):
-        raise ConfigurationError(f"{suite!r} is no suite: name {', '.join(NAMES)}, or a file that ends in .jsonl or .py.")
+        raise ConfigurationError(
+            f"{suite!r} is no suite: name {', '.join(NAMES)}, or a file that ends in .jsonl or .py."
+        )
     if not path.is_file():
         raise ConfigurationError(f"The suite {suite} does not exist.")
     if path.suffix == ".py":

@@ -3,6 +3,7 @@
 Published with the CodeAct paper (Wang et al., 2024, arXiv:2402.01030); its tasks are not part of codeact.
 """
 
+import builtins
 import contextlib
 import copy
 import importlib
@@ -24,20 +25,24 @@ __all__ = ["m3tooleval_tasks"]
 
 TURNS = 10
 PACKAGE = "tasks"
+ASK = "Use the functions that you have. Answer with the result alone: one value, no other text."
 FEEDBACK = "Your answer is wrong. Try again, and answer with the result alone: one value, no other text."
 
 
 def m3tooleval_tasks(path: Path) -> list[Task]:
-    """Reads the tasks of a folder that has the package `tasks`: of M3ToolEval, or of `scripts/eval/m3tooleval` in CodeAct.
+    """Reads the tasks of a folder that has the package `tasks`: M3ToolEval's, or a checkout of CodeAct.
 
-    The package runs in this process, with all rights of the user who starts the evaluation. Its functions run in this process,
-    too. Raises `ConfigurationError` if the folder is another one.
+    The package runs in this process, with all rights of the user who starts the evaluation. Its functions run in this
+    process, too. Raises `ConfigurationError` if the folder is another one.
     """
-    folder = next((one for one in (path, path / "scripts" / "eval" / "m3tooleval") if (one / PACKAGE / "base.py").is_file()), None)
+    folder = next(
+        (one for one in (path, path / "scripts" / "eval" / "m3tooleval") if (one / PACKAGE / "base.py").is_file()), None
+    )
     if folder is None:
         raise ConfigurationError(f"{path} has no M3ToolEval: no file tasks/base.py.")
     package = _imported(folder)
-    return [_task(original) for original in package.get_task_iterator()]
+    with contextlib.redirect_stderr(io.StringIO()):  # A progress bar.
+        return [_task(original) for original in package.get_task_iterator()]
 
 
 def _imported(folder: Path) -> Any:
@@ -74,9 +79,7 @@ def _progress_bars() -> types.ModuleType:
 def _task(original: Any) -> Task:
     return Task(
         id=original.name.replace(" ", "_"),
-        questions=[
-            f"{original.instruction}\n\nUse the functions that you have. Answer with the result alone: one value, no other text."
-        ],
+        questions=[f"{original.instruction}\n\n{ASK}"],
         tools=partial(_tools, original),
         check=partial(_check, original),
         limits=Limits(max_turns=TURNS),
@@ -89,10 +92,16 @@ def _task(original: Any) -> Task:
 def _tools(original: Any) -> Sequence[Tool]:
     """Copies the task's functions, with their state: a browser starts at its first page in every attempt."""
     tools: Mapping[str, Any] = copy.deepcopy(original.tools)
-    return [
-        Tool(tool.function, name=name, description=f"{tool.fn_signature}\n{tool.description}")
-        for name, tool in tools.items()
-    ]
+    return [_tool(name, tool) for name, tool in tools.items()]
+
+
+def _tool(name: str, tool: Any) -> Tool:
+    """One of them is named `sum` and is not Python's: it becomes `sum_`, since code must keep Python's own."""
+    signature = tool.fn_signature
+    builtin = getattr(builtins, name, None)
+    if builtin is not None and builtin is not tool.function:
+        name, signature = f"{name}_", signature.replace(f"{name}(", f"{name}_(", 1)
+    return Tool(tool.function, name=name, description=f"{signature}\n{tool.description}")
 
 
 def _check(original: Any, outcome: Outcome) -> Verdict:

@@ -1,7 +1,7 @@
 """HumanEval and MBPP: functions to write, and tests that they must pass in a fresh sandbox.
 
-Both are files with one JSON object a line, as they are published (Chen et al., 2021, arXiv:2107.03374; Austin et al., 2021,
-arXiv:2108.07732). They are not part of codeact.
+Both are files with one JSON object a line, as they are published (Chen et al., 2021, arXiv:2107.03374; Austin et al.,
+2021, arXiv:2108.07732). They are not part of codeact.
 """
 
 from pathlib import Path
@@ -16,7 +16,10 @@ from codeact.evals.task import Check, Limits, Task, code
 __all__ = ["humaneval_tasks", "mbpp_tasks"]
 
 FILE = "solution.py"
-_ASK = "Write the function into the file {file}, with everything that it needs, and nothing that runs when it is imported. Try it."
+_ASK = (
+    "Write the function into the file {file}, with everything that it needs, and nothing that runs when it is"
+    " imported. Try it."
+)
 LIMITS = Limits(max_turns=8)
 
 
@@ -44,7 +47,7 @@ def humaneval_tasks(path: Path) -> list[Task]:
 
 
 def mbpp_tasks(path: Path) -> list[Task]:
-    """Reads MBPP's file, or the sanitized one with an object a line. Raises `ConfigurationError` like `humaneval_tasks`."""
+    """Reads MBPP's file, or the sanitized one with an object a line. Raises like `humaneval_tasks`."""
     return [_mbpp(line) for _, line in typed(path, _Mbpp)]
 
 

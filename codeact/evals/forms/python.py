@@ -13,8 +13,8 @@ __all__ = ["python_tasks"]
 def python_tasks(path: Path) -> list[Task]:
     """Runs the module in this process and returns its `TASKS`.
 
-    The module runs with all rights of the user who starts the evaluation. Raises `ConfigurationError` if it raises, or has
-    no list of tasks.
+    The module runs with all rights of the user who starts the evaluation. Raises `ConfigurationError` if it raises, or
+    has no list of tasks.
     """
     name = f"codeact_suite_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
