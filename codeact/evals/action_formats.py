@@ -74,7 +74,8 @@ async def ask_in_format(
     for _ in range(task.limits.max_turns * task.tries):
         reply = await answered.reply(model, messages, sampling, recording)
         messages.append(ChatMessage("assistant", reply))
-        if (answer := _after(reply, "Answer:")) is not None:
+        answer, action = _after(reply, "Answer:"), _after(reply, "Action:")
+        if answer is not None and (action is None or reply.find("Answer:") < reply.find("Action:")):
             answered.end(answer, recording)
             verdict = await check(task, recording, pool)
             tries -= 1
@@ -82,7 +83,7 @@ async def ask_in_format(
                 return verdict
             answered = _Answered(task.feedback, model.name)
             messages.append(ChatMessage("user", task.feedback))
-        elif (action := _after(reply, "Action:")) is not None:
+        elif action is not None:
             messages.append(ChatMessage("user", await answered.call(functions, action, setup.format)))
         else:
             messages.append(ChatMessage("user", _NEITHER))

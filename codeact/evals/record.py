@@ -8,7 +8,20 @@ import msgspec
 
 from codeact.errors import ConfigurationError
 
-__all__ = ["ATTEMPTS", "Attempt", "Key", "Plan", "Setup", "Step", "append", "read_attempts", "read_plan", "write_plan"]
+__all__ = [
+    "ATTEMPTS",
+    "Attempt",
+    "Key",
+    "Plan",
+    "Setup",
+    "Step",
+    "append",
+    "by_task",
+    "ordered",
+    "read_attempts",
+    "read_plan",
+    "write_plan",
+]
 
 ATTEMPTS, PLAN = "attempts.jsonl", "run.json"
 LINE_BYTES = 20_000_000
@@ -151,6 +164,17 @@ def read_plan(directory: Path) -> Plan:
         return msgspec.json.decode((directory / PLAN).read_bytes(), type=Plan)
     except (OSError, msgspec.DecodeError, RecursionError) as error:
         raise ConfigurationError(f"{directory} has no results of `codeact eval`: {error}") from None
+
+
+def ordered(plan: Plan, attempts: Iterable[Attempt]) -> list[Attempt]:
+    """Returns the attempts in the order of the plan, whichever of them ended first."""
+    tasks = {task: index for index, task in enumerate(plan.tasks)}
+    setups = {setup.label: index for index, setup in enumerate(plan.setups)}
+
+    def place(one: Attempt) -> tuple[int, int, int]:
+        return tasks.get(one.task, len(tasks)), setups.get(one.setup.label, len(setups)), one.repeat
+
+    return sorted(attempts, key=place)
 
 
 def by_task(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:

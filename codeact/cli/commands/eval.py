@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from codeact.errors import ConfigurationError
-from codeact.evals.record import Attempt, Plan, read_attempts, read_plan
+from codeact.evals.record import Attempt, Plan, ordered, read_attempts, read_plan
 from codeact.evals.report import Row, by_failure, by_tag, difference_as_json, report_as_json, rows
 from codeact.evals.report_html import html_report
 from codeact.evals.runner import Options, evaluate
@@ -104,7 +104,8 @@ def _line(attempt: Attempt) -> str:
 
 def report(directory: Path, *, as_json: bool) -> None:
     """Prints the report of a directory's results, and writes it as HTML. Raises `ConfigurationError`."""
-    plan, attempts = read_plan(directory), read_attempts(directory)
+    plan = read_plan(directory)
+    attempts = ordered(plan, read_attempts(directory))
     page = directory / HTML
     with page.open("w", encoding="utf-8") as file:
         file.writelines(html_report(plan, attempts))
