@@ -19,6 +19,7 @@ PAGES = {
         ("errors", "Errors", "bug_report"),
         ("latency", "Latency", "timer"),
         ("cost", "Cost and tokens", "payments"),
+        ("evaluations", "Evaluations", "fact_check"),
     ],
     "Operation": [
         ("live", "Live", "sensors"),

@@ -1,13 +1,16 @@
 """Each page with a real history, using Streamlit's own test driver."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
+from codeact.evals.record import Attempt, Plan, Setup, Step, append, write_plan
 from codeact.models.demo.model import EXAMPLES
 from codeact.store import open_store
 from tests.server.conftest import Running, in_thread
@@ -23,6 +26,7 @@ TITLES = {
     "errors": "Errors",
     "latency": "Latency",
     "cost": "Cost and tokens",
+    "evaluations": "Evaluations",
     "live": "Live",
     "sandboxes": "Sandboxes",
     "audit": "Audit",
@@ -274,3 +278,51 @@ def test_a_conversation_shows_where_it_was_compacted_and_what_the_model_reads_fr
     page = app("conversation", id=asked["conversation"]["id"])
     [summary] = [each for each in page.expander if each.label == "Earlier messages were summarised"]
     assert "blocks of code had run" in summary.code[0].value
+
+
+def evaluation(directory: Path, passed: int, of: int, *, started_at: float) -> None:
+    """Puts the results of an evaluation where `codeact eval` does."""
+    directory.mkdir(parents=True)
+    setup = Setup(model="small")
+    tasks = [f"task-{number}" for number in range(of)]
+    write_plan(directory, Plan(suite="mine", tasks=tasks, setups=[setup], started_at=started_at))
+    for number, task in enumerate(tasks):
+        solved = number < passed
+        append(
+            directory,
+            Attempt(
+                task=task,
+                setup=setup,
+                repeat=0,
+                seed=None,
+                passed=solved,
+                failure=None if solved else "wrong",
+                score=float(solved),
+                reason="" if solved else "expected <b>7</b>",
+                transcript=[Step(kind="code", text="print(6)", output="6\u202e")],
+            ),
+        )
+
+
+def test_evaluations_show_their_figures_what_changed_and_their_transcripts(app: App, server: Running) -> None:
+    folder = server.settings.data_dir / "evals"
+    try:
+        evaluation(folder / "first", 1, 8, started_at=1_000_000.0)
+        evaluation(folder / "second", 7, 8, started_at=2_000_000.0)
+        (folder / "broken").mkdir()
+        (folder / "broken" / "run.json").write_text("{")
+        page = app("evaluations")
+        assert len(page.exception) == 0
+        assert list(page.dataframe[0].value["run"]) == ["second", "first"]
+        assert list(page.dataframe[1].value["solved"]) == ["7 of 8"]
+        page.selectbox(key="other").select("first").run()
+        assert any(
+            "1 of 8 before, 7 of 8 now. This is more than chance: p = 0.031." in one.value for one in page.markdown
+        )
+        page.selectbox(key="task").select("task-7").run()
+        assert "expected <b>7</b>" in [one.value for one in page.text]
+        assert "6⟨U+202E⟩" in [one.value for one in page.code]
+    finally:
+        shutil.rmtree(folder)
+    [hint] = app("evaluations").info
+    assert "codeact eval" in shown(hint.value)

@@ -1,6 +1,7 @@
 """Suites of other forms: JSON Lines, Python, HumanEval, MBPP, GAIA, M3ToolEval, and conversations."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from codeact import Agent
 from codeact.errors import ConfigurationError
 from codeact.evals.forms.conversations import exported_drafts
 from codeact.evals.forms.gaia import is_right
+from codeact.evals.forms.jsonl import CHECKS
 from codeact.evals.forms.loading import load
 from codeact.evals.task import Task
 from codeact.models.scripted import ScriptedModel
@@ -216,3 +218,18 @@ async def test_an_exported_conversation_becomes_a_draft(tmp_path: Path) -> None:
     assert (draft.id, draft.prompt, draft.check) == ("my-talk", ["Hi", "What is in the file?"], None)
     assert "No idea." in draft.note
     assert "data.csv" in draft.note
+
+
+async def test_the_documented_tasks_in_python_are_solved_by_their_script(tmp_path: Path, evaluated: Evaluate) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
+    path = tmp_path / "documented.py"
+    path.write_text(page.split("```python\n")[1].split("```")[0])
+    found = await evaluated(load(str(path)), "reference", "wrong")
+    assert {key[1]: one.passed for key, one in found.items()} == {"reference": True, "wrong": False}
+
+
+def test_every_documented_check_exists() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
+    table = page.split("| check | passes if |")[1].split("\n\n")[0]
+    documented = set(re.findall(r'`\{"(\w+)":', table))
+    assert documented == {*CHECKS, "all", "any"}
