@@ -84,7 +84,8 @@ def compared(found: Sequence[Run], run: Run) -> None:
     first, second = changed.first, changed.second
     meaning = "This may be chance" if changed.is_noise else "This is more than chance"
     st.markdown(
-        f"{first.passed} of {first.total} before, {second.passed} of {second.total} now. {meaning}: p = {changed.p:.3f}."
+        f"{first.passed} of {first.total} before, {second.passed} of {second.total} now."
+        f" {meaning}: p = {changed.p:.3f}."
     )
     for word, tasks in (("Won", changed.won), ("Lost", changed.lost)):
         if tasks:

@@ -1,10 +1,11 @@
 """Tasks over several functions: look up, combine, search, act, and stop where a function refuses."""
 
 import itertools
+import re
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
-from codeact.evals.checks import all_of, called, contains, equals, json_equals, number
+from codeact.evals.checks import all_of, called, equals, json_equals, number
 from codeact.evals.outcome import Outcome, Verdict
 from codeact.evals.task import Task, code
 
@@ -151,6 +152,13 @@ class Guess:
         return "equal" if guess == 731_338 else "higher" if guess < 731_338 else "lower"
 
 
+def says_that_there_is_none(outcome: Outcome) -> Verdict:
+    """The shop was asked, the answer denies that there is a sofa, and names no price."""
+    denied = re.search(r"\b(no|not|none|isn't|doesn't)\b", outcome.answer.casefold())
+    priced = re.search(r"[€$]|\d", outcome.answer)
+    return Verdict(bool(outcome.calls) and denied is not None and priced is None, "expected a denial, and no price")
+
+
 GRAPH = {"a": {"b": 4, "c": 2}, "b": {"d": 5}, "c": {"b": 1, "d": 8, "e": 10}, "d": {"e": 2}, "e": {}}
 
 
@@ -213,7 +221,7 @@ TASKS = [
         id="tools/missing_item",
         questions=["What does a sofa cost in the shop? If there is none, say so."],
         tools=shop,
-        check=all_of(contains("no"), lambda outcome: not any(symbol in outcome.answer for symbol in "€$")),
+        check=says_that_there_is_none,
         tags=TAG | {"recovery"},
         reference=[code('print(price("sofa"))'), "There is no sofa in the shop."],
         wrong=["A sofa costs 499 €."],

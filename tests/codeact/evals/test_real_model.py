@@ -24,7 +24,7 @@ pytestmark = [
 async def test_ten_tasks_go_their_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODEACT_MODEL_API_BASE", BASE)
     limits = Limits(max_turns=1, timeout_s=280, max_output_tokens=8)
-    tasks = [replace(task, limits=limits, questions=["What is 1 + 1?"]) for task in TASKS if task.id in NAMES]
+    tasks = [replace(task, limits=limits) for task in TASKS if task.id in NAMES]
     options = Options(
         setups=[Setup(model="smollm2-135m", dialect="tags")],
         parallel=1,
