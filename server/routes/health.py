@@ -55,6 +55,8 @@ class Status(msgspec.Struct):
     store: str | None
     starting: dict[str, str]
     examples: list[str]
+    approves: bool
+    """Whether the caller may decide about what waits for approval."""
     upload_bytes: int
     """The largest file that `POST /v1/files` takes."""
     deleted_retention_days: float
@@ -142,6 +144,7 @@ async def status(request: Request) -> Response:
             if component.started is None
         },
         examples=list(EXAMPLES) if names[:1] == ["demo"] else [],
+        approves=not stranger or services.settings.approval_embed,
         upload_bytes=services.settings.max_upload_bytes,
         deleted_retention_days=services.settings.deleted_retention_days,
     )

@@ -124,6 +124,15 @@ export class Conversation {
     following.ask({ input: input(text, attachments), ...place, ...options });
   }
 
+  /** Sends decisions about what waits for approval; the answer goes on in a turn without a question. */
+  decide(decisions: readonly Record<string, unknown>[], options: object): void {
+    if (this.running.value || !this.loaded.value) return;
+    const turn = new Turn(`${LOCAL}${crypto.randomUUID()}`, this.path.value.at(-1)?.id ?? null, { text: "", attachments: [] });
+    this.turns.push(turn);
+    this.show(turn.id);
+    this.follow(turn).ask({ input: decisions, previous_response_id: this.answered(turn.previousId), ...options });
+  }
+
   /** The newest response from this turn upwards: a question that failed has none. */
   private answered(turnId: string | null): string | null {
     let id = turnId;

@@ -2,6 +2,8 @@
 
 import { signal } from "@preact/signals";
 import { Conversation } from "./conversation";
+import type { Asking } from "./core/answer";
+import { decided, type Decision } from "./core/approval";
 import type { Attachment } from "./core/asked";
 import { address, type Status } from "./net/api";
 import { Connection, type LineState } from "./net/connection";
@@ -53,6 +55,12 @@ export function ask(words: string, attachments: readonly Attachment[], previousI
   announced.value = text.turn.working;
   const sent = conversation.ask(words, attachments, page.parameters(), previousId);
   page.asked?.(conversation, sent);
+}
+
+/** The user's decision about what waits for approval; the answer goes on with it. */
+export function decide(asking: Asking, decision: Decision): void {
+  announced.value = text.turn.working;
+  current.value.decide([decided(asking, decision)], page.parameters());
 }
 
 /** A question, or a word to the answer under way. */

@@ -2,6 +2,7 @@
 
 import { computed, effect, signal, untracked } from "@preact/signals";
 import type { Conversation } from "./conversation";
+import { waitingAfter } from "./core/approval";
 import { api, address, Failed, type ConversationObject } from "./net/api";
 import { options, parameters, set } from "./options";
 import { forgetAll, turnOn } from "./remembered";
@@ -109,11 +110,13 @@ async function sync(conversation: Conversation): Promise<void> {
 function ended(conversation: Conversation, turn: Turn): void {
   if (conversation.id) {
     live.delete(conversation.id);
-    tell(conversation.id, turn.failure || turn.words);
+    tell(conversation.id, turn.failure || (isWaiting(conversation) ? text.approval.waits : turn.words));
   }
   tabs.postMessage(conversation.id);
   void refresh();
 }
+
+const isWaiting = ({ path }: Conversation): boolean => waitingAfter(path.value.map(({ answer }) => answer)).length > 0;
 
 async function route(): Promise<void> {
   const id = /\/c\/(conv_[\w-]+)$/.exec(location.pathname)?.[1] ?? null;

@@ -156,6 +156,22 @@ export const german: Words = {
     table: "Tabelle",
     html: "HTML-Ausgabe",
     fenced: "Das Modell schrieb dies als Markdown-Block; dieser Server führt ihn als Code aus.",
+    waiting: "Wartet",
+  },
+
+  approval: {
+    code: "Dieser Code wartet auf Ihre Freigabe",
+    call: (name: string) => `Der Aufruf von ${name} wartet auf Ihre Freigabe`,
+    because: (rules: string) => `Er ist noch nicht gelaufen. Anlass: ${rules}`,
+    approve: "Freigeben",
+    edit: "Ändern",
+    reject: "Ablehnen",
+    always: "Hier immer",
+    run: "Dies ausführen",
+    reason: "Warum nicht? Das Modell liest es.",
+    editLabel: "Was stattdessen laufen soll",
+    elsewhere: "Das entscheidet der Betreiber dieser Seite.",
+    waits: "Etwas wartet auf Ihre Freigabe",
   },
 
   ledger: {

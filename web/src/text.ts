@@ -155,6 +155,22 @@ export const text = {
     table: "Table",
     html: "HTML output",
     fenced: "The model wrote this as a Markdown block, which this server runs as code.",
+    waiting: "Waits",
+  },
+
+  approval: {
+    code: "This code waits for your approval",
+    call: (name: string) => `The call of ${name} waits for your approval`,
+    because: (rules: string) => `It has not run yet. Asked by: ${rules}`,
+    approve: "Approve",
+    edit: "Edit",
+    reject: "Reject",
+    always: "Always here",
+    run: "Run this",
+    reason: "Why not? The model reads it.",
+    editLabel: "What is to run instead",
+    elsewhere: "It waits for whoever runs this page.",
+    waits: "Something waits for your approval",
   },
 
   ledger: {

@@ -30,6 +30,8 @@ export interface Cell extends Part {
   outputs: Outputs;
   /** The model wrote a Markdown block of Python, without the tags that mark code to be run. */
   readonly fenced: boolean;
+  /** The ids of what it waits for: a decision, or a function's value. */
+  waitsFor: readonly string[];
   result: ExecutionResult | null;
   /** When it began to run, by this page's clock; null for one that had run before the page saw it. */
   startedAt: number | null;
@@ -54,7 +56,19 @@ export interface Summary extends Part {
   done: boolean;
 }
 
-export type AnswerPart = Prose | Thinking | Cell | Call | Summary;
+/** Code, or a call that code makes, needs approval before it happens. */
+export interface Asking extends Part {
+  readonly kind: "asking";
+  readonly of: "code" | "call";
+  readonly name: string;
+  /** The code, or the call's arguments as JSON. */
+  readonly body: string;
+  /** The rules that ask. */
+  readonly reasons: readonly string[];
+  done: boolean;
+}
+
+export type AnswerPart = Prose | Thinking | Cell | Call | Summary | Asking;
 
 export class Answer {
   /** The response as the server last told it; its `output` is in `parts`. */
@@ -160,7 +174,7 @@ export class Answer {
       } else if (event.type === "codeact:mcp_call.step") {
         at.steps.push(event.step);
       }
-    } else if (event.type === "response.output_text.delta" || event.type === "response.reasoning_text.delta") {
+    } else if (at.kind !== "asking" && (event.type === "response.output_text.delta" || event.type === "response.reasoning_text.delta")) {
       at.text += event.delta;
     }
     return at;
@@ -209,6 +223,7 @@ function part(item: Item): AnswerPart | null {
         state: "writing",
         outputs: new Outputs(),
         fenced: !item["codeact:tagged"],
+        waitsFor: [],
         result: null,
         startedAt: null,
       };
@@ -218,6 +233,12 @@ function part(item: Item): AnswerPart | null {
       const { name } = item;
       const call = { name, arguments: "", output: null, error: null, steps: [] };
       return { kind: "call", id, changes: 0, ...call, done: false };
+    }
+    case "codeact:approval_request":
+      return { kind: "asking", id, changes: 0, of: "code", name: "", body: item.code, reasons: item.reasons, done: true };
+    case "mcp_approval_request": {
+      const name = item.server_label === "host" ? item.name : `${item.server_label}.${item.name}`;
+      return { kind: "asking", id, changes: 0, of: "call", name, body: item.arguments, reasons: item["codeact:reasons"], done: true };
     }
     default:
       return null;
@@ -229,6 +250,7 @@ function finish(at: AnswerPart, item: Item): void {
   if (at.kind === "cell" && item.type === "code_interpreter_call") {
     at.code = item.code;
     at.result = item["codeact:result"];
+    at.waitsFor = item["codeact:waits_for"];
     at.state = at.result || item.status === "completed" ? "done" : "stopped";
     if (!at.outputs.shown.length) for (const output of item["codeact:notebook_outputs"]) at.outputs.take(output);
   } else if (

@@ -26,6 +26,8 @@ export interface Status {
   /** What is not there yet, and how far it has come, or what keeps it. */
   starting: Record<string, string>;
   examples: string[];
+  /** Whether this user may decide about what waits for approval. */
+  approves: boolean;
   /** The largest file that can be attached. */
   upload_bytes: number;
   /** How long a deleted conversation stays in the bin. */

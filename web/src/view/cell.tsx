@@ -18,7 +18,7 @@ import { TerminalView } from "./terminal";
 
 const TICK_MS = 100;
 
-type Outcome = "writing" | "running" | "ok" | "error" | "stopped" | "timeout" | "died";
+type Outcome = "writing" | "running" | "waiting" | "ok" | "error" | "stopped" | "timeout" | "died";
 
 export const CellView = memo(({ cell, changes }: { cell: Cell; changes: number }) => {
   const [chosen, setOpen] = useState<boolean | null>(null);
@@ -43,7 +43,7 @@ export const CellView = memo(({ cell, changes }: { cell: Cell; changes: number }
           />
         </span>
       </figcaption>
-      {open && <Code class="source" code={code} language="python" />}
+      {open && code && <Code class="source" code={code} language="python" />}
       {!open && !folded && (
         <button type="button" class="folded" onClick={() => setOpen(true)}>
           {text.cell.lines(lines(code))}
@@ -74,9 +74,10 @@ function State({ state, cell }: { state: Outcome; cell: Cell }) {
   );
 }
 
-const MARKS = { ok: "check", error: "cross", died: "cross", timeout: "cross", stopped: "stop", writing: null, running: null } as const;
+const MARKS = { ok: "check", error: "cross", died: "cross", timeout: "cross", stopped: "stop", waiting: null, writing: null, running: null } as const;
 
-function outcome({ state, result }: Cell): Outcome {
+function outcome({ state, result, waitsFor }: Cell): Outcome {
+  if (state === "done" && waitsFor.length) return "waiting";
   if (state === "writing" || state === "running" || state === "stopped") return state;
   return result?.status === "interrupted" ? "stopped" : (result?.status ?? "ok");
 }

@@ -10,22 +10,26 @@ import { LedgerView } from "./ledger";
 export function Ending({ turn, busy }: { turn: Turn; busy: boolean }) {
   const { response } = turn.answer;
   const trouble = turn.failure || response?.error?.message;
+  /** Not where it goes on after a decision. */
+  const hasQuestion = turn.asked.text !== "" || turn.asked.attachments.length > 0;
   const again = () => ask(turn.asked.text, turn.asked.attachments, turn.previousId);
   return (
     <>
       {trouble && (
         <div class="trouble" role="alert">
           <p>{trouble}</p>
-          <button type="button" class="button" disabled={busy} onClick={again}>
-            {text.turn.retry}
-          </button>
+          {hasQuestion && (
+            <button type="button" class="button" disabled={busy} onClick={again}>
+              {text.turn.retry}
+            </button>
+          )}
         </div>
       )}
       {!trouble && response && <Remark status={response.status} reason={response.incomplete_details?.reason ?? null} />}
       {response && (
         <div class="answer-tools">
           <CopyButton label={text.turn.copy} value={() => words(turn)} />
-          <IconButton icon="again" label={text.turn.regenerate} disabled={busy} onClick={again} />
+          {hasQuestion && <IconButton icon="again" label={text.turn.regenerate} disabled={busy} onClick={again} />}
           <Thumbs turn={turn} rating={turn.rating} />
           <LedgerView response={response} />
         </div>

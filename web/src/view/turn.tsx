@@ -2,9 +2,11 @@
 
 import type { AnswerPart, Call } from "../core/answer";
 import { day, time } from "../format";
+import { current } from "../session";
 import { text } from "../text";
 import type { Turn } from "../turn";
 import type { ContainerFileCitation } from "../wire";
+import { Approvals } from "./approval";
 import { CellView } from "./cell";
 import { Ending } from "./ending";
 import { Icon } from "./icons";
@@ -25,11 +27,11 @@ export const TurnView = memo(({ turn, last, busy, dated }: Props) => (
   <section class="turn" data-last={last || undefined}>
     {dated && <p class="day"><When at={turn.askedAt} words={`${day(turn.askedAt)}, ${time(turn.askedAt)}`} /></p>}
     {turn.asked.text || turn.asked.attachments.length ? <Question turn={turn} busy={busy} dated={dated} /> : null}
-    <AnswerView turn={turn} busy={busy} />
+    <AnswerView turn={turn} last={last} busy={busy} />
   </section>
 ));
 
-function AnswerView({ turn, busy }: { turn: Turn; busy: boolean }) {
+function AnswerView({ turn, last, busy }: { turn: Turn; last: boolean; busy: boolean }) {
   void turn.version.value; // drawn again when it changes
   const { answer } = turn;
   return (
@@ -42,6 +44,7 @@ function AnswerView({ turn, busy }: { turn: Turn; busy: boolean }) {
       <Parts parts={answer.parts} files={answer.files} />
       {!turn.ended && (answer.waitsFor || waits(answer.parts)) && <Waiting why={answer.waitsFor} />}
       {answer.files.length > 0 && <Files turn={turn} />}
+      {last && turn.ended && <Approvals answers={current.value.path.value.map(({ answer }) => answer)} busy={busy} />}
       {turn.ended && <Ending turn={turn} busy={busy} />}
     </article>
   );
@@ -82,6 +85,7 @@ const PartView = memo(({ part, changes, files, count }: PartProps) => {
       );
     case "cell": return <CellView cell={part} changes={changes} />;
     case "call": return <CallView call={part} changes={changes} />;
+    case "asking": return null; // `Approvals` shows it while it waits.
     case "summary":
       return part.done && !part.text ? null : (
         <details class="thinking summary">

@@ -1,0 +1,103 @@
+"""What waits for approval in the page: approved, changed and rejected by mouse and keys, on a desktop and a phone."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.model_server import ModelServer
+from tests.server.conftest import Running, in_thread
+from tests.web.chat import Chat, execute
+from tests.web.test_scenes import AXE, serious
+
+pytestmark = pytest.mark.browser
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+PICTURES = os.environ.get("APPROVAL_PICTURES")
+"""A directory for pictures, for whoever wants to look at them."""
+
+
+@pytest.fixture(scope="session")
+def asking(make_server: Callable[..., Running], model_server: ModelServer) -> Running:
+    return in_thread(
+        lambda: make_server(
+            model="openai/scripted", model_api_base=model_server.base_url, model_api_key="test", approval="code"
+        )
+    )
+
+
+def card(chat: Chat) -> Locator:
+    return chat.page.get_by_role("region", name="This code waits for your approval")
+
+
+def picture(chat: Chat, name: str) -> None:
+    if PICTURES is not None:
+        for theme in ("light", "dark"):
+            chat.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            expect(chat.page.locator("html")).to_have_attribute("data-theme", theme)
+            chat.page.screenshot(path=Path(PICTURES) / f"approval-{name}-{theme}.png")
+
+
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+def test_code_waits_below_its_cell_through_a_reload_until_it_is_approved_changed_or_rejected(
+    asking: Running, script: Callable[..., None], visit: Callable[..., Chat], size: str
+) -> None:
+    code = "import shutil\nshutil.rmtree('reports/2023', ignore_errors=True)\nprint('as written')"
+    script(execute(code), "The reports are gone.")
+    chat = visit(asking.url, **(PHONE if size == "phone" else {}))
+    answer = chat.ended(chat.ask("Tidy up the reports of 2023."))
+    approve = card(chat).get_by_role("button", name="Approve")
+    expect(approve).to_be_visible()
+    expect(answer.locator(".cell")).to_have_attribute("data-state", "waiting")
+    expect(answer.locator(".outputs")).to_have_count(0)
+    picture(chat, f"{size}-waits")
+    chat.page.evaluate(AXE.read_text("utf-8"))
+    assert serious(chat) == []
+    assert chat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    if size == "phone":
+        assert all(box.bounding_box()["height"] >= 40 for box in card(chat).get_by_role("button").all())  # type: ignore[index]
+    chat.page.reload()
+    expect(approve).to_be_visible()
+    approve.focus()
+    chat.page.keyboard.press("y")
+    expect(card(chat)).to_have_count(0)
+    expect(chat.answers.last.locator(".stdout")).to_contain_text("as written")
+    expect(chat.answers.last.locator(".prose")).to_contain_text("The reports are gone.")
+
+    script(execute("print('as written')"), "Changed.")
+    chat.ended(chat.ask("Again."))
+    approve.focus()
+    chat.page.keyboard.press("e")
+    field = card(chat).get_by_role("textbox", name="What is to run instead")
+    expect(field).to_have_value("print('as written')")
+    field.fill("print('as changed')")
+    picture(chat, f"{size}-edit")
+    card(chat).get_by_role("button", name="Run this").click()
+    expect(chat.answers.last.locator(".stdout")).to_contain_text("as changed")
+    expect(chat.answers.last.locator(".source")).to_contain_text("print('as changed')")
+
+    script(execute("print('never')"), "As you like.")
+    chat.ended(chat.ask("And now?"))
+    approve.focus()
+    chat.page.keyboard.press("n")
+    reason = card(chat).get_by_role("textbox")
+    reason.fill("Not today.")
+    picture(chat, f"{size}-reject")
+    reason.press("Enter")
+    expect(chat.answers.last.locator(".prose")).to_contain_text("As you like.")
+    expect(chat.page.get_by_text("never", exact=True)).to_have_count(0)
+
+
+def test_always_in_this_conversation_is_not_asked_again(
+    asking: Running, script: Callable[..., None], visit: Callable[..., Chat]
+) -> None:
+    script(execute("print('first')"), "One.", execute("print('second')"), "Two.")
+    chat = visit(asking.url)
+    chat.ended(chat.ask("One?"))
+    card(chat).get_by_role("button", name="Always here").click()
+    expect(chat.answers.last.locator(".prose")).to_contain_text("One.")
+    answer = chat.ended(chat.ask("Two?"))
+    expect(answer.locator(".stdout")).to_contain_text("second")
+    expect(card(chat)).to_have_count(0)
