@@ -87,6 +87,7 @@ def test_code_waits_below_its_cell_through_a_reload_until_it_is_approved_changed
     picture(chat, f"{size}-reject")
     reason.press("Enter")
     expect(chat.answers.last.locator(".prose")).to_contain_text("As you like.")
+    expect(chat.page.get_by_text("Rejected. Not today.")).to_be_visible()
     expect(chat.page.get_by_text("never", exact=True)).to_have_count(0)
 
 

@@ -1,6 +1,7 @@
 // One conversation: asks the user's questions over the connection, and holds the turns that come of them.
 
 import { signal } from "@preact/signals";
+import type { Decision } from "./core/approval";
 import { asked, input, together, type Asked, type Attachment } from "./core/asked";
 import { path } from "./core/tree";
 import { Draft } from "./draft";
@@ -125,12 +126,12 @@ export class Conversation {
   }
 
   /** Sends decisions about what waits for approval; the answer goes on in a turn without a question. */
-  decide(decisions: readonly Record<string, unknown>[], options: object): void {
+  decide(items: readonly Record<string, unknown>[], decisions: readonly Decision[], options: object): void {
     if (this.running.value || !this.loaded.value) return;
-    const turn = new Turn(`${LOCAL}${crypto.randomUUID()}`, this.path.value.at(-1)?.id ?? null, { text: "", attachments: [] });
+    const turn = new Turn(`${LOCAL}${crypto.randomUUID()}`, this.path.value.at(-1)?.id ?? null, { text: "", attachments: [], decisions });
     this.turns.push(turn);
     this.show(turn.id);
-    this.follow(turn).ask({ input: decisions, previous_response_id: this.answered(turn.previousId), ...options });
+    this.follow(turn).ask({ input: items, previous_response_id: this.answered(turn.previousId), ...options });
   }
 
   /** The newest response from this turn upwards: a question that failed has none. */

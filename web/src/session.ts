@@ -60,7 +60,7 @@ export function ask(words: string, attachments: readonly Attachment[], previousI
 /** The user's decision about what waits for approval; the answer goes on with it. */
 export function decide(asking: Asking, decision: Decision): void {
   announced.value = text.turn.working;
-  current.value.decide([decided(asking, decision)], page.parameters());
+  current.value.decide([decided(asking, decision)], [decision], page.parameters());
 }
 
 /** A question, or a word to the answer under way. */

@@ -156,7 +156,7 @@ export const german: Words = {
     table: "Tabelle",
     html: "HTML-Ausgabe",
     fenced: "Das Modell schrieb dies als Markdown-Block; dieser Server führt ihn als Code aus.",
-    waiting: "Wartet",
+    waiting: "Angehalten",
   },
 
   approval: {
@@ -172,6 +172,10 @@ export const german: Words = {
     editLabel: "Was stattdessen laufen soll",
     elsewhere: "Das entscheidet der Betreiber dieser Seite.",
     waits: "Etwas wartet auf Ihre Freigabe",
+    approved: "Freigegeben",
+    alwaysApproved: "Freigegeben, in dieser Unterhaltung immer",
+    changed: "Geändert und freigegeben",
+    rejected: "Abgelehnt.",
   },
 
   ledger: {

@@ -155,7 +155,7 @@ export const text = {
     table: "Table",
     html: "HTML output",
     fenced: "The model wrote this as a Markdown block, which this server runs as code.",
-    waiting: "Waits",
+    waiting: "Paused",
   },
 
   approval: {
@@ -171,6 +171,10 @@ export const text = {
     editLabel: "What is to run instead",
     elsewhere: "It waits for whoever runs this page.",
     waits: "Something waits for your approval",
+    approved: "Approved",
+    alwaysApproved: "Approved, and always in this conversation",
+    changed: "Changed, and approved",
+    rejected: "Rejected.",
   },
 
   ledger: {

@@ -1,5 +1,6 @@
 // Converts what the user wrote and attached into the `input` of a request, and stored input back.
 
+import type { Decision } from "./approval";
 import type { Input } from "../wire";
 
 export interface Attachment {
@@ -32,6 +33,8 @@ export function input(text: string, attachments: readonly Attachment[]): Record<
 export interface Asked {
   readonly text: string;
   readonly attachments: readonly Attachment[];
+  /** What the user decided about things that waited for approval. */
+  readonly decisions?: readonly Decision[];
 }
 
 /** Several things said one after the other, as one. */
@@ -60,5 +63,20 @@ export function asked(given: readonly Input[]): Asked {
     // Each picture is followed by the same as a file, for the sandbox.
     picture = part["type"] === "input_image" ? String(part["image_url"] ?? "") : "";
   }
-  return { text: texts.join("\n"), attachments };
+  const decisions = given.flatMap(decisionOf);
+  return { text: texts.join("\n"), attachments, ...(decisions.length && { decisions }) };
+}
+
+function decisionOf(item: Input): Decision[] {
+  if (item.type !== "mcp_approval_response" && item.type !== "codeact:approval_response") return [];
+  const edited = item.type === "mcp_approval_response" ? item["codeact:arguments"] : item.code;
+  const scope = item.type === "mcp_approval_response" ? item["codeact:scope"] : item.scope;
+  return [
+    {
+      approve: item.approve,
+      ...(item.reason && { reason: item.reason }),
+      ...(edited !== null && { edited }),
+      ...(scope === "conversation" && { always: true }),
+    },
+  ];
 }

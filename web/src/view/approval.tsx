@@ -7,6 +7,7 @@ import { api } from "../net/api";
 import { decide, status } from "../session";
 import { text } from "../text";
 import { Code } from "./code";
+import { Icon } from "./icons";
 
 type Mode = "ask" | "edit" | "reject";
 
@@ -17,6 +18,18 @@ export function Approvals({ answers, busy }: { answers: readonly Answer[]; busy:
         <Approval key={asking.id} asking={asking} busy={busy} first={index === 0} />
       ))}
     </>
+  );
+}
+
+/** What was decided, before what came of it. */
+export function Decided({ decision }: { decision: Decision }) {
+  const { approval } = text;
+  const words = !decision.approve ? approval.rejected : decision.edited !== undefined ? approval.changed : decision.always ? approval.alwaysApproved : approval.approved;
+  return (
+    <p class="decision">
+      <Icon name={decision.approve ? "check" : "cross"} size={14} />
+      {decision.reason ? `${words} ${decision.reason}` : words}
+    </p>
   );
 }
 

@@ -6,7 +6,7 @@ import { current } from "../session";
 import { text } from "../text";
 import type { Turn } from "../turn";
 import type { ContainerFileCitation } from "../wire";
-import { Approvals } from "./approval";
+import { Approvals, Decided } from "./approval";
 import { CellView } from "./cell";
 import { Ending } from "./ending";
 import { Icon } from "./icons";
@@ -27,6 +27,7 @@ export const TurnView = memo(({ turn, last, busy, dated }: Props) => (
   <section class="turn" data-last={last || undefined}>
     {dated && <p class="day"><When at={turn.askedAt} words={`${day(turn.askedAt)}, ${time(turn.askedAt)}`} /></p>}
     {turn.asked.text || turn.asked.attachments.length ? <Question turn={turn} busy={busy} dated={dated} /> : null}
+    {turn.asked.decisions?.map((decision, index) => <Decided key={index} decision={decision} />)}
     <AnswerView turn={turn} last={last} busy={busy} />
   </section>
 ));

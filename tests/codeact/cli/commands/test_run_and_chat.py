@@ -342,3 +342,52 @@ async def test_the_command_line_starts_without_what_only_commands_need() -> None
     with anyio.fail_after(DEADLINE_S):
         done = await anyio.run_process([sys.executable, "-c", program])
     assert done.stdout.decode() == "\n"
+
+
+def waiting_answer(call_id: str) -> e.Response:
+    block = e.CodeInterpreterCall(id="ci_1", container_id="cntr_1", code="1", status="completed", waits_for=["apr_1"])
+    if call_id:
+        block.waits_for = [call_id]
+        asked: e.Item = e.ApprovalRequest(id=call_id, server_label="shop", name="buy", arguments='{"n": 1}')
+    else:
+        asked = e.CodeApprovalRequest(id="apr_1", code="print(1)", code_item_id="ci_1", reasons=["code"])
+    return response("completed", output=[block, asked])
+
+
+@pytest.mark.parametrize(
+    ("typed", "call_id", "expected"),
+    [
+        ("y\n", "", {"type": "codeact:approval_response", "approval_request_id": "apr_1", "approve": True}),
+        ("what?\na\n", "", {"approve": True, "scope": "conversation"}),
+        ("n\nNot today.\n", "", {"approve": False, "reason": "Not today."}),
+        ("e\n", "", {"approve": True, "code": "print(2)"}),
+        ("y\n", "mcpr_1", {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}),
+        ("a\n", "mcpr_1", {"codeact:scope": "conversation"}),
+        ("\n", "", None),
+    ],
+)
+async def test_chat_asks_about_what_waits_and_goes_on_with_the_decision(
+    typed: str, call_id: str, expected: dict[str, Any] | None, tmp_path: Path
+) -> None:
+    async def wait_first(call: Call) -> None:
+        if call.request["input"] != "first":
+            await say_four(call)
+            return
+        await call.begin()
+        await call.send(e.ResponseCompleted(response=waiting_answer(call_id)))
+
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\necho 'print(2)' > \"$1\"\n")
+    editor.chmod(0o700)
+    async with serving(wait_first) as (url, requests):
+        code, out, err = await command("chat", "--url", url, stdin=f"first\n{typed}", VISUAL="", EDITOR=str(editor))
+    assert code == 0
+    assert "waits for your approval" in err
+    if expected is None:
+        assert "It waits. Another question withdraws it." in err
+        assert len(requests) == 1
+    else:
+        decision = requests[1]["input"][0]
+        assert decision | expected == decision
+        assert requests[1]["previous_response_id"] == "resp_1"
+        assert "It is four." in out
