@@ -9,6 +9,7 @@ import pytest
 
 from codeact import Agent
 from codeact import events as e
+from codeact.agent.approvals import ApprovalOptions
 from codeact.errors import InvalidRequest
 from codeact.model import ChatMessage, ModelEvent, Sampling, TextDelta
 from codeact.models.scripted import ScriptedModel
@@ -145,5 +146,12 @@ def test_a_request_for_what_is_forbidden_is_refused(tmp_path: Path) -> None:
     settings = Settings.load(model_calls="never")
     run = NewRun(owner="me", model_calls=True)
     with pytest.raises(InvalidRequest, match="CODEACT_MODEL_CALLS is never") as refused:
-        CodeModels(run, ScriptedModel([]), settings=settings, workspaces=None, environment=lambda: None)  # type: ignore[arg-type,return-value]
+        CodeModels(
+            run,
+            ScriptedModel([]),
+            settings=settings,
+            workspaces=None,  # type: ignore[arg-type]
+            environment=lambda: None,  # type: ignore[arg-type,return-value]
+            approval=ApprovalOptions(),
+        )
     assert refused.value.param == "codeact:model_calls"
