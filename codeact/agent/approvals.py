@@ -5,6 +5,7 @@ What waits ends the response, as calls of a client's functions do. The next requ
 
 import inspect
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,7 +43,8 @@ class ApprovalOptions:
 
     `decided` are the decisions of this request; with `goes_on` the user also says something, so that whatever is still
     undecided no longer waits. With `attended` False nobody can be asked: what the judge leaves open is rejected.
-    `standing` allows decisions for the whole conversation. What waits expires after `expires_s` seconds. `add` stores
+    `standing` allows decisions for the whole conversation. What waits expires after `expires_s` seconds. A judge that
+    takes longer than `judge_timeout_s` seconds leaves the decision to a person. `add` stores
     something that waits, `withdraw` ends its waiting, `move` lets it continue after this response; `judged` is told
     each decision of the judge, as `approve` or `reject` and the name.
     """
@@ -52,6 +54,7 @@ class ApprovalOptions:
     attended: bool = True
     standing: bool = True
     expires_s: float = 604_800.0
+    judge_timeout_s: float = math.inf
     decided: Sequence[Decided] = ()
     goes_on: bool = False
     owner: str = ""
@@ -151,7 +154,7 @@ class Approvals:
         ruling = None
         if self._options.judge is not None:
             asked = question(owner=self._options.owner, conversation_id=self._options.conversation_id)
-            ruling = await _ask(self._options.judge, asked)
+            ruling = await _ask(self._options.judge, asked, self._options.judge_timeout_s)
             if ruling is not None:
                 self._options.judged("approve" if ruling.approve else "reject", asked.name)
         if ruling is None and not self._options.attended:
@@ -203,13 +206,14 @@ class Approvals:
         return int(time.time() + self._options.expires_s)
 
 
-async def _ask(judge: Judge, question: ApprovalQuestion) -> Ruling | None:
+async def _ask(judge: Judge, question: ApprovalQuestion, timeout_s: float) -> Ruling | None:
     """Asks the judge; a sync one runs in a thread. A judge that fails leaves the decision to a person."""
     try:
-        if inspect.iscoroutinefunction(judge):
-            return ruling_of(await judge(question))
-        value = await anyio.to_thread.run_sync(judge, question, abandon_on_cancel=True)
-        return ruling_of(await value if inspect.isawaitable(value) else value)
+        with anyio.fail_after(timeout_s):
+            if inspect.iscoroutinefunction(judge):
+                return ruling_of(await judge(question))
+            value = await anyio.to_thread.run_sync(judge, question, abandon_on_cancel=True)
+            return ruling_of(await value if inspect.isawaitable(value) else value)
     except Exception:
         log.exception("the judge of approvals failed", function=question.name)
         return None

@@ -190,6 +190,8 @@ class CodeExecution:
 
     async def _answer_if_approved(self, call: Call, function: Function, arguments: dict[str, object]) -> None:
         ruling = await self._approvals.of_call(function, call, arguments)
+        if self._answering == 1:
+            self._answering_since = time.monotonic()  # A judge's time is not the function's.
         if isinstance(ruling, list):
             request = await self._approvals.ask_for_call(function, call, self._builder.code.open_id, ruling)
             self._waits_since = self._waits_since if self.waiting or self.held else time.monotonic()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from codeact import events as e
 from codeact.agent.approvals import Asked, Decided
@@ -30,6 +30,7 @@ class Decisions:
     by: str
     response_id: str
     ephemeral: EphemeralResponses | None
+    _made: list[str] = field(default_factory=list)
 
     async def make(self, decided: Sequence[Decided], resume_point: ResumePoint) -> None:
         """Decides all of them, and notes in each who did.
@@ -42,16 +43,16 @@ class Decisions:
         try:
             for each in decided:
                 await self._make(each, resume_point)
+                self._made.append(each.approval_request_id)
         except BaseException:
-            await self.undo(decided)
+            await self.undo()
             raise
 
-    async def undo(self, decided: Sequence[Decided]) -> None:
+    async def undo(self) -> None:
         """Undoes the decisions, since their response could not be stored."""
-        for each in decided:
-            if self.ephemeral is not None:
-                self.ephemeral.decided.discard(each.approval_request_id)
-        if decided:
+        if self.ephemeral is not None:
+            self.ephemeral.decided.difference_update(self._made)
+        if self._made:
             await self.store.approvals.take_back(self.response_id, owner=self.owner)
 
     async def _make(self, decided: Decided, resume_point: ResumePoint) -> None:

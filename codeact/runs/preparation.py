@@ -91,6 +91,8 @@ class Preparation:
         if new_run.conversation_id is not None:
             at = await threads.of_conversation(new_run.conversation_id, owner=self._owner)
             return ResumePoint(at, workspace_id=at.conversation_id)
+        if self._decides(new_run.messages):
+            return await self._find_pending() or ResumePoint()
         if (compacted := await self._compacted()) is not None:
             return compacted
         if not any((new_run.answer_id, new_run.answer_container_id, new_run.history_container_id)):
@@ -125,6 +127,10 @@ class Preparation:
                 _, found = await threads.of_container(container_id, owner=self._owner)
         return ResumePoint() if found is None else ResumePoint(found, workspace_id=found.conversation_id, resent=True)
 
+    def _decides(self, sent_items: Sequence[Given]) -> bool:
+        """Whether the items end with decisions about what waits for approval."""
+        return any(isinstance(item, Approval | CodeApproval) for item in _trailing(sent_items))
+
     async def _find_pending(self) -> ResumePoint | None:
         """Finds what waits for the last decision or function value of the request.
 
@@ -158,6 +164,11 @@ class Preparation:
         sent_items = await opened_compactions(sent_items, self._store, owner=self._owner)
         sent_items = await opened(sent_items, self._store, owner=self._owner)
         messages = _resolved(sent_items, self._referenced, calls_are_known=self._calls_are_known)
+        if self._decides(sent_items) and not self._calls_are_known:
+            raise InvalidRequest(
+                "A decision continues the response that waits for it: send 'previous_response_id', or no container.",
+                param="input",
+            )
         await self._check_outputs(messages, resume_point)
         messages = await put_media(messages, self._blobs())
         if new_run.conversation_id is not None:

@@ -1,5 +1,6 @@
 """Begins one run: finds the point where its question continues, stores the question, and starts the answer."""
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import ExitStack
@@ -211,7 +212,7 @@ class Question:
                     elif self._ephemeral is not None:
                         self._ephemeral.add(response, messages, resume_point, workspace_id=workspace_id)
                 except BaseException:
-                    await decisions.undo(decided)
+                    await decisions.undo()
                     raise
                 resources = kept.pop_all()
                 produce = partial(run.produce, load, model=model, workspace=workspace)
@@ -345,6 +346,7 @@ class Question:
             attended=self._components.attended,
             standing=self._components.settings.approval_standing,
             expires_s=self._components.settings.approval_expires_s,
+            judge_timeout_s=self._components.settings.call_timeout_s if self._components.attended else math.inf,
             owner=self._new_run.owner,
             judged=partial(self._components.judged, self._new_run.owner),
         )

@@ -63,9 +63,12 @@ async def list_(request: Request) -> Response:
     query = read_parameters(request, _List)
     store = await services.store.get()
     status = None if query.status == "all" else query.status
-    found = await store.approvals.page(owner=owner_of(request), status=status, after=query.after, limit=query.limit + 1)
-    page = [_shape(record) for record in found[: query.limit]]
-    return json_response(listed(page, has_more=len(found) > query.limit))
+    found, following = await store.approvals.page(
+        owner=owner_of(request), status=status, after=query.after, limit=query.limit
+    )
+    page = listed([_shape(record) for record in found], has_more=following is not None)
+    page.last_id = following or page.last_id
+    return json_response(page)
 
 
 @operation(ApprovalObject)

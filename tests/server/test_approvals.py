@@ -13,6 +13,7 @@ import openai
 import pytest
 from openai.types.responses import Response
 from openai.types.responses.response_output_item import McpApprovalRequest
+from websockets.sync.client import connect
 
 from tests.model_server import ModelServer
 from tests.server.conftest import Running
@@ -324,6 +325,42 @@ def test_hostile_decisions_are_refused_by_name_and_decide_nothing(
         client.conversations.items.create(conversation_id, items=[decision(request)])
     assert read(client, request.id)["status"] == "waiting"
     assert logs(ask(client, input=[decision(request)])) == "ran\n"  # By the id alone, as from the list.
+
+
+def test_what_waits_in_a_deleted_conversation_is_not_listed_and_cannot_be_decided(
+    client: openai.OpenAI, model_server: ModelServer
+) -> None:
+    write(model_server, "print(1)")
+    first = ask(client, "code")
+    request = code_request(first)
+    assert first.conversation is not None
+    client.conversations.delete(first.conversation.id)
+    assert request.id not in [each["id"] for each in waiting(client)]
+    with pytest.raises(openai.NotFoundError):
+        ask(client, input=[decision(request)])
+
+
+def test_an_unstored_answer_waits_on_its_socket_and_is_decided_once(
+    client: openai.OpenAI, approving: Running, model_server: ModelServer
+) -> None:
+    run_code(model_server, "print('unstored')")
+    with connect(approving.ws_url, additional_headers={"Authorization": "Bearer key-a"}, max_size=None) as socket:
+
+        def send(body: dict[str, Any]) -> dict[str, Any]:
+            socket.send(json.dumps({"type": "response.create", "store": False, **body}))
+            while True:
+                event: dict[str, Any] = json.loads(socket.recv(timeout=60))
+                if event["type"] in ("response.completed", "error"):
+                    return event
+
+        first = send({"input": "go", "codeact:approval": "code"})["response"]
+        request = next(item for item in first["output"] if item["type"] == "codeact:approval_request")
+        assert request["id"] not in [each["id"] for each in waiting(client)]
+        answer = {"type": "codeact:approval_response", "approval_request_id": request["id"], "approve": True}
+        decided = {"previous_response_id": first["id"], "input": [answer]}
+        block = next(item for item in send(decided)["response"]["output"] if item["type"] == "code_interpreter_call")
+        assert block["outputs"][0]["logs"] == "unstored\n"
+        assert send(decided)["type"] == "error"
 
 
 def test_a_rule_that_does_not_exist_is_refused_by_name(client: openai.OpenAI) -> None:

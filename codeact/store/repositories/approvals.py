@@ -36,8 +36,14 @@ class Approvals:
         return (await self._find(approval_id, owner)).record()
 
     @operation
-    async def page(self, *, owner: str, status: str | None, after: str | None, limit: int) -> list[ApprovalRecord]:
-        """One page, newest first, beginning behind the id `after`. `status` may also be `expired`; None: all."""
+    async def page(
+        self, *, owner: str, status: str | None, after: str | None, limit: int
+    ) -> tuple[list[ApprovalRecord], str | None]:
+        """One page, newest first, beginning behind the id `after`, and the id behind which the next one begins.
+
+        A page has less than `limit` entries where those of deleted conversations are left out. `status` may also be
+        `expired`; None: all.
+        """
         now = datetime.now(UTC)
         place: dict[str, Any] = {"owner": owner}
         if status is not None:
@@ -46,8 +52,13 @@ class Approvals:
             place["expires_at"] = {"$gt": now} if status == "waiting" else {"$lte": now}
         if after is not None:
             place["_id"] = {"$lt": after}
-        found = self._documents.approvals.find(place).sort("-_id").limit(limit)
-        return [document.record() for document in await found.to_list()]
+        found = await self._documents.approvals.find(place).sort("-_id").limit(limit + 1).to_list()
+        following = found[limit - 1].id if len(found) > limit else None
+        found = found[:limit]
+        of_them = {"_id": {"$in": [document.conversation_id for document in found]}, "deleted": True}
+        conversations = self._documents.conversations.get_pymongo_collection().find(of_them, {"_id": 1})
+        deleted = {conversation["_id"] async for conversation in conversations}
+        return [document.record() for document in found if document.conversation_id not in deleted], following
 
     @operation
     async def decide(self, approval_id: str, decision: Decision, *, owner: str) -> ApprovalRecord:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import anyio
 import pytest
@@ -110,10 +111,10 @@ async def test_what_waits_is_listed_newest_first_page_by_page(store: Store) -> N
         await store.approvals.add(waiting(f"apr_{number}"))
     await store.approvals.add(replace(waiting("apr_8"), owner="bob"))
     await store.approvals.add(waiting("apr_9", expires_in_s=-1))
-    first = await store.approvals.page(owner="ann", status="waiting", after=None, limit=2)
-    assert [each.id for each in first] == ["apr_2", "apr_1"]
-    rest = await store.approvals.page(owner="ann", status="waiting", after="apr_1", limit=2)
-    assert [each.id for each in rest] == ["apr_0"]
-    assert [each.id for each in await store.approvals.page(owner="ann", status="expired", after=None, limit=2)] == [
-        "apr_9"
-    ]
+    page = partial(store.approvals.page, owner="ann", limit=2)
+    first, following = await page(status="waiting", after=None)
+    assert ([each.id for each in first], following) == (["apr_2", "apr_1"], "apr_1")
+    rest, following = await page(status="waiting", after=following)
+    assert ([each.id for each in rest], following) == (["apr_0"], None)
+    expired, _ = await page(status="expired", after=None)
+    assert [each.id for each in expired] == ["apr_9"]
