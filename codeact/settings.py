@@ -106,6 +106,9 @@ class Settings(BaseSettings):
     model_calls_usd: float | None = Field(default=None, gt=0, description="Price of these calls; unset: no limit.")
     observation_chars: int = Field(default=12_000, ge=500)
 
+    request_mcp: Literal["public", "any", "off"] = Field(
+        default="public", description="Which MCP servers a request may name."
+    )
     mcp_config: Path | None = Field(default=None, description="A JSON file that names MCP servers.")
     call_timeout_s: float = Field(default=300.0, gt=0, description="Longest wait for a function outside of a sandbox.")
 

@@ -92,6 +92,23 @@ class CallItems:
         await self._emit(e.McpArgumentsDone(item_id=item.id, output_index=index, arguments=call.arguments))
         return item
 
+    async def list_begins(self, server: str) -> tuple[int, e.McpListTools]:
+        """Opens the item for the tools of an MCP server; `list_ends` closes it."""
+        item = e.McpListTools(id=new_id("mcpl"), server_label=server)
+        index = await self._add(item)
+        await self._emit(e.McpListInProgress(item_id=item.id, output_index=index))
+        return index, item
+
+    async def list_ends(
+        self, begun: tuple[int, e.McpListTools], tools: list[e.McpListedTool], error: str | None
+    ) -> None:
+        """Closes the item with the tools, or with why they cannot be used."""
+        index, item = begun
+        item.tools, item.error = tools, error
+        done = e.McpListCompleted if error is None else e.McpListFailed
+        await self._emit(done(item_id=item.id, output_index=index))
+        await self._emit(e.OutputItemDone(output_index=index, item=item))
+
     async def step(self, item: e.McpCall, step: e.CallStep) -> None:
         """Adds a step of the agent that this call started. Does nothing if the call has ended or has too many steps."""
         if item.id in self._open and len(item.steps) < MOST_STEPS:

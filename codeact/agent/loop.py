@@ -15,6 +15,7 @@ from codeact import telemetry
 from codeact.agent.call_items import Emit
 from codeact.agent.code_runner import CodeRunner
 from codeact.agent.options import AgentOptions
+from codeact.agent.remote_tools import with_remote_tools
 from codeact.agent.response_builder import ResponseBuilder
 from codeact.agent.turn import Completions
 from codeact.disclosure import disclosed
@@ -103,8 +104,9 @@ async def answer(
                 with workspace.in_use():
                     if load is not None:
                         context, options = await load()
-                    loop = _Loop(builder, context, model, workspace, options, stop, background)
-                    await loop.run()
+                    async with with_remote_tools(builder, options) as options:
+                        loop = _Loop(builder, context, model, workspace, options, stop, background)
+                        await loop.run()
         except Exception as failure:
             error = _response_error(first_of(failure), response.id)
         finally:

@@ -11,6 +11,7 @@ from codeact.dialect import Name
 from codeact.environment import Environment
 from codeact.events import JsonObjectFormat, JsonSchemaFormat, Reasoning
 from codeact.model import Sampling
+from codeact.tools.requested_mcp import RequestedMcp
 from codeact.tools.toolbox import Toolbox
 from codeact.workspaces.workspace import StagedFile
 
@@ -36,6 +37,7 @@ class AgentOptions:
     With `must_act` code must run before the answer, and call the function `must_call` if that is set. An answer without
     the `answer_format` fails. `seal_reasoning` returns the `encrypted_content` of a reasoning item, for a client that
     stores the conversation itself. `load_image` returns the `data:` URL of an image for its URL in an item.
+    `mcp_servers` are servers that the request names; with `mcp_public_only` they must have public addresses.
     `window_tokens` is the model's context window; None: its adapter finds out.
 
     A prompt of more than `compact_threshold` tokens is compacted; with `compact_only` the conversation is only
@@ -56,6 +58,8 @@ class AgentOptions:
     budget: ModelBudget | None = None
     environment: Environment = field(default_factory=Environment)
     toolbox: Toolbox = field(default_factory=Toolbox)
+    mcp_servers: Sequence[RequestedMcp] = ()
+    mcp_public_only: bool = True
     call_timeout_s: float = 300.0
     collect: Collect | None = None
     room_bytes: Callable[[], float] = lambda: math.inf

@@ -29,6 +29,9 @@ from codeact.events.item_progress import (
     McpCompleted,
     McpFailed,
     McpInProgress,
+    McpListCompleted,
+    McpListFailed,
+    McpListInProgress,
     McpStep,
     OutputTextAnnotationAdded,
     OutputTextDelta,
@@ -57,6 +60,8 @@ from codeact.events.items import (
     LogsOutput,
     McpCall,
     McpError,
+    McpListedTool,
+    McpListTools,
     Message,
     OutputText,
     Phase,
@@ -142,6 +147,11 @@ __all__ = [
     "McpError",
     "McpFailed",
     "McpInProgress",
+    "McpListCompleted",
+    "McpListFailed",
+    "McpListInProgress",
+    "McpListTools",
+    "McpListedTool",
     "McpStep",
     "Message",
     "Notice",
@@ -211,6 +221,9 @@ Event = (
     | McpArgumentsDelta
     | McpArgumentsDone
     | McpInProgress
+    | McpListInProgress
+    | McpListCompleted
+    | McpListFailed
     | McpStep
     | McpCompleted
     | McpFailed

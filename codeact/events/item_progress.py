@@ -28,6 +28,9 @@ __all__ = [
     "McpCompleted",
     "McpFailed",
     "McpInProgress",
+    "McpListCompleted",
+    "McpListFailed",
+    "McpListInProgress",
     "McpStep",
     "OutputTextAnnotationAdded",
     "OutputTextDelta",
@@ -134,6 +137,18 @@ class McpArgumentsDone(ItemEvent, tag="response.mcp_call_arguments.done"):
 
 
 class McpInProgress(ItemEvent, tag="response.mcp_call.in_progress"):
+    pass
+
+
+class McpListInProgress(ItemEvent, tag="response.mcp_list_tools.in_progress"):
+    pass
+
+
+class McpListCompleted(ItemEvent, tag="response.mcp_list_tools.completed"):
+    pass
+
+
+class McpListFailed(ItemEvent, tag="response.mcp_list_tools.failed"):
     pass
 
 

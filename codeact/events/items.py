@@ -26,6 +26,8 @@ __all__ = [
     "LogsOutput",
     "McpCall",
     "McpError",
+    "McpListTools",
+    "McpListedTool",
     "Message",
     "OutputText",
     "Phase",
@@ -252,6 +254,24 @@ class McpCall(msgspec.Struct, tag="mcp_call", kw_only=True):
     steps: list[CallStep] = msgspec.field(default_factory=list, name="codeact:steps")
 
 
+class McpListedTool(msgspec.Struct, kw_only=True):
+    """A tool of an MCP server that code can call. `annotations` has what its maker says of its calls."""
+
+    name: str
+    description: str = ""
+    input_schema: Any = None
+    annotations: dict[str, bool] = {}
+
+
+class McpListTools(msgspec.Struct, tag="mcp_list_tools", kw_only=True):
+    """The tools of an MCP server that the request names. If `error` is set, they could not be read."""
+
+    id: str
+    server_label: str
+    tools: list[McpListedTool] = []
+    error: str | None = None
+
+
 class Compaction(msgspec.Struct, tag="compaction", kw_only=True):
     """A summary of the conversation before it: from here on the model reads `text` instead of the earlier items.
 
@@ -297,6 +317,7 @@ Item = (
     | FunctionCall
     | CustomToolCall
     | McpCall
+    | McpListTools
     | Compaction
     | ApprovalRequest
     | CodeApprovalRequest

@@ -12,6 +12,7 @@ from codeact.runs.tool_choice import ToolChoice, choice_of
 from codeact.store import OwnerLimits
 from codeact.tools.approval import ApprovalPolicy
 from codeact.tools.function import Function
+from codeact.tools.requested_mcp import RequestedMcp
 
 __all__ = ["Account", "NewRun"]
 
@@ -78,6 +79,7 @@ class NewRun:
     reasoning: ReasoningConfig | None = None
     tools: Sequence[dict[str, Any]] = ()
     functions: Sequence[Function] = ()
+    mcp_servers: Sequence[RequestedMcp] = ()
     tool_choice: str | dict[str, Any] = "auto"
     truncation: Literal["auto", "disabled"] = "disabled"
     user: str | None = None
@@ -97,7 +99,10 @@ class NewRun:
     @property
     def model_instructions(self) -> str | None:
         """The instructions for the model: the client's, and a sentence for its `text.verbosity`."""
-        return "\n\n".join(filter(None, (self.instructions, VERBOSITY.get(self.text.verbosity or "")))) or None
+        servers = [f"{each.label}: {each.description}" for each in self.mcp_servers if each.description]
+        return (
+            "\n\n".join(filter(None, (self.instructions, *servers, VERBOSITY.get(self.text.verbosity or "")))) or None
+        )
 
     @property
     def may_compact(self) -> bool:

@@ -299,6 +299,8 @@ class Question:
             sampling=new_run.sampling,
             environment=self._components.environment(),
             toolbox=self._toolbox,
+            mcp_servers=new_run.mcp_servers if choice.may_act else (),
+            mcp_public_only=settings.request_mcp != "any",
             budget=self._budget,
             call_timeout_s=settings.call_timeout_s,
             files=files,

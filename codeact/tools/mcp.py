@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from codeact.tools.mcp_messages import Bound
 
-__all__ = ["McpServer", "McpServers", "read_config", "value_of_result"]
+__all__ = ["McpServer", "McpServers", "read_config", "server_name", "value_of_result"]
 
 log = Logger(__name__)
 
@@ -62,14 +62,15 @@ class McpServer(BaseModel):
         return self
 
 
-def _is_name(name: str) -> str:
+def server_name(name: str) -> str:
+    """Returns the name. Raises `ValueError` if code could not use it."""
     if not name.replace("-", "_").isidentifier() or name in HIDDEN or keyword.iskeyword(name):
         raise ValueError(f"'{name}' cannot be a name in Python, under which code finds the server's functions")
     return name
 
 
 class _Config(BaseModel):
-    mcpServers: dict[Annotated[str, AfterValidator(_is_name)], McpServer]  # the key's name in every MCP host
+    mcpServers: dict[Annotated[str, AfterValidator(server_name)], McpServer]  # the key's name in every MCP host
 
 
 def read_config(path: Path) -> dict[str, McpServer]:
@@ -89,8 +90,9 @@ def read_config(path: Path) -> dict[str, McpServer]:
 class McpServers:
     """Connections to MCP servers. A task per server maintains its connection and reconnects with increasing pauses."""
 
-    def __init__(self, *, call_timeout_s: float) -> None:
+    def __init__(self, *, call_timeout_s: float, public_only: bool = False) -> None:
         self._call_timeout_s = call_timeout_s
+        self._public_only = public_only
         self._functions: dict[str, list[Function]] = {}
         self._in_toolbox: list[list[Function]] = []
         self._toolbox = Toolbox()
@@ -105,8 +107,11 @@ class McpServers:
         call_timeout_s: float,
         wait: bool = True,
         supervisor: Supervisor | None = None,
+        public_only: bool = False,
     ) -> AsyncIterator["McpServers"]:
         """Connects to the servers. With `wait`, it enters only when each server has connected or failed once.
+
+        With `public_only`, it connects only to addresses of the public internet.
 
         Raises `ConfigurationError` if there are servers but the package `mcp` is not installed.
         """
@@ -115,7 +120,7 @@ class McpServers:
                 f"MCP servers need packages that are not installed: {install_command('mcp')}.",
                 param="CODEACT_MCP_CONFIG",
             )
-        opened = cls(call_timeout_s=call_timeout_s)
+        opened = cls(call_timeout_s=call_timeout_s, public_only=public_only)
         async with (supervisor or Supervisor()).tasks() as start:
             tried = {name: anyio.Event() for name in servers}
             for name, server in servers.items():
@@ -145,7 +150,7 @@ class McpServers:
         while True:
             try:
                 with anyio.fail_after(CONNECT_S) as connecting:
-                    async with _connect(server) as (client, bound):
+                    async with _connect(server, public_only=self._public_only) as (client, bound):
                         functions = await self._list(name, client, bound)
                         connecting.deadline = math.inf
                         self._functions[name] = functions
@@ -239,11 +244,16 @@ def value_of_result(result: "CallToolResult") -> str:
         raise FunctionError("its value is nested too deep") from None
 
 
-def _connect(server: McpServer) -> "AbstractAsyncContextManager[tuple[Client, Bound]]":
+def _connect(server: McpServer, *, public_only: bool) -> "AbstractAsyncContextManager[tuple[Client, Bound]]":
     from codeact.tools.mcp_connection import connect
 
     return connect(
-        command=server.command, arguments=server.args, environment=server.env, url=server.url, headers=server.headers
+        command=server.command,
+        arguments=server.args,
+        environment=server.env,
+        url=server.url,
+        headers=server.headers,
+        public_only=public_only,
     )
 
 

@@ -22,6 +22,7 @@ from mcp.types import jsonrpc_message_adapter
 
 from codeact.concurrency.offloop import off_loop
 from codeact.tools.mcp_messages import MESSAGE_BYTES, Bound, Cut, Lines, Messages, Waiting, check
+from codeact.tools.mcp_public import public_client
 
 __all__ = ["connect", "decoded"]
 
@@ -236,16 +237,17 @@ async def connect(
     environment: Mapping[str, str] | None = None,
     url: str | None = None,
     headers: Mapping[str, str] | None = None,
+    public_only: bool = False,
 ) -> AsyncIterator[tuple[Client, Bound]]:
     """Connects to the server that this command starts, or at this URL; yields the client and the `Bound`, which tells
-    whether the server was cut off.
+    whether the server was cut off. With `public_only`, it connects only to addresses of the public internet.
 
     Raises `Cut` at the end if it was cut off, and whatever the transports raise.
     """
     bound = Bound()
     async with AsyncExitStack() as stack:
         if url is not None:
-            http = create_mcp_http_client(headers=dict(headers or {}))
+            http = public_client(headers or {}) if public_only else create_mcp_http_client(headers=dict(headers or {}))
             hooks = _Http(bound)
             http.event_hooks = {"request": [hooks.ask], "response": [hooks.receive]}
             await stack.enter_async_context(http)

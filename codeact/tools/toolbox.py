@@ -75,6 +75,10 @@ class Toolbox:
     def _is_searchable(self) -> bool:
         return len(self._full) > PROMPT_CHARS and SEARCH not in self
 
+    @property
+    def functions(self) -> list[Function]:
+        return [*self._functions.values()]
+
     def __bool__(self) -> bool:
         return bool(self._functions)
 

@@ -26,6 +26,7 @@ from codeact.runs.input_items import (
 from codeact.runs.new_run import NewRun
 from codeact.runs.sent_compactions import CompactionTrigger
 from codeact.server.auth.caller import Caller
+from codeact.server.requests.mcp_tools import requested_mcp, without_secrets
 from codeact.server.requests.pages import ENCRYPTED_REASONING, Included
 from codeact.server.requests.parameters import checked
 from codeact.server.requests.tool_choices import Choice
@@ -267,7 +268,8 @@ def new_run(request: CreateRequest, caller: Caller) -> NewRun:
         top_logprobs=request.top_logprobs,
         text=request.text or TextConfig(),
         reasoning=request.reasoning,
-        tools=msgspec.to_builtins(request.tools or []),
+        tools=without_secrets(request.tools or []),
+        mcp_servers=requested_mcp(request.tools or [], embedded=caller.grant is not None),
         tool_choice=msgspec.to_builtins(request.tool_choice or "auto"),
         truncation=request.truncation or "disabled",
         user=request.user,

@@ -1,6 +1,6 @@
 """The tools that a request may name. Options that match what the server does are accepted; others are refused."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,6 +14,7 @@ from codeact.server.requests.client_tools import (
     ProgrammaticTool,
     ToolSearchTool,
 )
+from codeact.server.requests.mcp_tools import McpTool, check_servers
 from codeact.settings import Settings
 
 __all__ = [
@@ -57,11 +58,12 @@ class CodeInterpreterTool(msgspec.Struct, tag="code_interpreter", forbid_unknown
     allowed_callers: list[Literal["direct"]] | None = None
 
 
-Tool = CodeInterpreterTool | FunctionTool | CustomTool | NamespaceTool | ToolSearchTool | ProgrammaticTool
+Tool = CodeInterpreterTool | FunctionTool | CustomTool | NamespaceTool | ToolSearchTool | ProgrammaticTool | McpTool
 
 
-def check_tools(tools: Iterable[Tool], settings: Settings) -> None:
+def check_tools(tools: Sequence[Tool], settings: Settings) -> None:
     """Raises `InvalidRequest` for options that this server's sandboxes and functions do not have."""
+    check_servers(tools, settings)
     for index, tool in enumerate(tools):
         match tool:
             case CodeInterpreterTool(AutoContainer() as container):
