@@ -161,7 +161,7 @@ def _names(type_: type[msgspec.Struct]) -> tuple[str, ...]:
 
 def _explained(error: msgspec.ValidationError, type_: type[msgspec.Struct]) -> InvalidRequest:
     reason, _, place = str(error).partition(" - at `")
-    path = _PLACE.match(place)
+    path = _PLACE.match(place.removeprefix("key` in `"))
     param = path[1] if path else ""
     if not param and (missing := re.search(r"missing required field `(\w+)`", reason)):
         param = missing[1]

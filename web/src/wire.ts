@@ -366,6 +366,42 @@ export interface McpInProgress {
   sequence_number: number;
 }
 
+export interface McpListCompleted {
+  type: "response.mcp_list_tools.completed";
+  item_id: string;
+  output_index: number;
+  sequence_number: number;
+}
+
+export interface McpListFailed {
+  type: "response.mcp_list_tools.failed";
+  item_id: string;
+  output_index: number;
+  sequence_number: number;
+}
+
+export interface McpListInProgress {
+  type: "response.mcp_list_tools.in_progress";
+  item_id: string;
+  output_index: number;
+  sequence_number: number;
+}
+
+export interface McpListTools {
+  type: "mcp_list_tools";
+  id: string;
+  server_label: string;
+  tools: McpListedTool[];
+  error: string | null;
+}
+
+export interface McpListedTool {
+  name: string;
+  description: string;
+  input_schema: unknown;
+  annotations: Record<string, boolean>;
+}
+
 export interface McpStep {
   type: "codeact:mcp_call.step";
   item_id: string;
@@ -399,14 +435,14 @@ export interface NoticeEvent {
 export interface OutputItemAdded {
   type: "response.output_item.added";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | Compaction | ApprovalRequest | CodeApprovalRequest;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | Compaction | ApprovalRequest | CodeApprovalRequest;
   sequence_number: number;
 }
 
 export interface OutputItemDone {
   type: "response.output_item.done";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | Compaction | ApprovalRequest | CodeApprovalRequest;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | Compaction | ApprovalRequest | CodeApprovalRequest;
   sequence_number: number;
 }
 
@@ -500,7 +536,7 @@ export interface Response {
   incomplete_details: IncompleteDetails | null;
   instructions: string | null;
   metadata: Record<string, string>;
-  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | Compaction | ApprovalRequest | CodeApprovalRequest)[];
+  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | Compaction | ApprovalRequest | CodeApprovalRequest)[];
   conversation: ConversationRef | null;
   previous_response_id: string | null;
   background: boolean;
@@ -657,6 +693,9 @@ export type Event =
   | McpArgumentsDelta
   | McpArgumentsDone
   | McpInProgress
+  | McpListInProgress
+  | McpListCompleted
+  | McpListFailed
   | McpStep
   | McpCompleted
   | McpFailed
@@ -681,6 +720,7 @@ export type Item =
   | FunctionCall
   | CustomToolCall
   | McpCall
+  | McpListTools
   | Compaction
   | ApprovalRequest
   | CodeApprovalRequest;
