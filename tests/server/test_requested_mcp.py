@@ -1,4 +1,4 @@
-"""The tool `mcp`: servers that a request names, with their lists of tools, approvals, and addresses that are refused."""
+"""The tool `mcp`: servers that a request names, their lists of tools, approvals, and refused addresses."""
 
 import socket
 import subprocess
@@ -143,9 +143,8 @@ def test_a_name_of_a_private_address_is_not_connected_to(scripted: Running) -> N
 
 
 def test_servers_are_few_and_have_different_labels(scripted: Running) -> None:
-    for tools in (
-        [tool("https://example.com")] * 2,
-        [tool("https://example.com", server_label=f"s{n}") for n in range(9)],
-    ):
+    same = [tool("https://example.com")] * 2
+    many = [tool("https://example.com", server_label=f"s{number}") for number in range(9)]
+    for tools in (same, many):
         answer = httpx.post(f"{scripted.url}/v1/responses", json={"input": "go", "tools": tools}, timeout=60)
         assert answer.status_code == 400
