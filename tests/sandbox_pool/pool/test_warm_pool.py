@@ -8,7 +8,7 @@ import anyio
 import psutil
 import pytest
 
-from sandbox_pool import ImageUnavailable, Limits, Notice, PoolClosed, SandboxPool, SandboxSpec
+from sandbox_pool import ImageUnavailable, Limits, Notice, PoolClosed, SandboxPool, SandboxSpec, Started
 from sandbox_pool.kernel import channel
 from sandbox_pool.pool import teardown
 from tests.sandbox_pool.pools import SPEC, Observed, value_of
@@ -32,6 +32,18 @@ class Announcing(Observed):
         await anyio.sleep_forever()
 
 
+class Claiming(Observed):
+    """An engine that keeps warm sandboxes itself."""
+
+    def __init__(self, state_dir: Path) -> None:
+        super().__init__(state_dir)
+        self.claimed: list[str] = []
+
+    async def claim(self, sandbox_id: str, spec: SandboxSpec) -> Started:
+        self.claimed.append(sandbox_id)
+        return await self.create(sandbox_id, spec)
+
+
 @pytest.fixture
 def announcing(tmp_path: Path) -> Announcing:
     return Announcing(tmp_path)
@@ -51,6 +63,19 @@ async def test_a_new_spec_replaces_warm_sandboxes_and_leaves_those_on_loan(obser
             assert await value_of(lent, IS_OTHER) == "False\n"
             async with pool.acquire() as new:
                 assert await value_of(new, IS_OTHER) == "True\n"
+
+
+async def test_an_engine_that_keeps_sandboxes_warm_itself_is_asked_for_one_when_it_is_needed(tmp_path: Path) -> None:
+    engine = Claiming(tmp_path)
+    async with SandboxPool(SPEC, backend=engine, min_size=0, max_size=4, concurrent_starts=1) as pool:
+        assert engine.claimed == []
+        async with pool.acquire() as first, pool.acquire() as second:
+            assert engine.claimed == [first.id, second.id] == engine.created
+            assert await value_of(second, "print(1)") == "1\n"
+        # However many are asked for, none is kept in reserve here.
+        await pool.until(lambda stats: not stats.leased + stats.removing)
+        assert (pool.stats().warm, pool.stats().target, pool.stats().starting) == (0, 0, 0)
+    assert len(engine.claimed) == 2
 
 
 async def test_until_a_new_one_has_come_an_old_one_is_lent(observed: Observed) -> None:
