@@ -1,17 +1,20 @@
 """The chart's warm pools: their pods are those that the server would create, and servers may claim them."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sandbox_pool.backends.base import GUEST
 from sandbox_pool.backends.kubernetes.claim_state import GROUP
 from sandbox_pool.backends.kubernetes.claimed_pods import ClaimedPods
 from sandbox_pool.backends.kubernetes.cluster import Right
 from sandbox_pool.backends.kubernetes.manifest import manifest
+from sandbox_pool.backends.shared import seccomp
 from sandbox_pool.spec import Limits, PodOptions, SandboxSpec
 from tests.agent_sandbox_schemas import faults
-from tests.helm.test_chart import LEAST, PYTHON, ask, environment, objects
+from tests.helm.test_chart import CHART, LEAST, PYTHON, ask, environment, objects
 
 pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="the environment .venv-helm is not there: make install-dev")
 
@@ -56,6 +59,13 @@ SPECS = {
         pods=PodOptions(**COMMON, node_selector=(("disk", "ssd"),)),
     ),
 }
+
+
+def test_the_programs_in_the_chart_are_the_servers() -> None:
+    """A chart can read files of its own folder only, so it has copies."""
+    programs = [*(GUEST / f"{name}.py" for name in ("pod_main", "pod_door", "pod_relay")), Path(seccomp.__file__)]
+    different = [path for path in programs if (CHART / "files" / path.name).read_bytes() != path.read_bytes()]
+    assert not different, f"cp {' '.join(map(str, different))} {CHART}/files/"
 
 
 @pytest.fixture(scope="module")
