@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from codeact.ids import new_id
 from codeact.server.pending_connections import PendingConnections
+from codeact.server.request_ids import HEADER
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, HTTPScope
@@ -26,8 +28,7 @@ BODY_CHECK_S = 2.0
 STALLED_S = 60.0
 """How long a client may not read what has been sent to it."""
 
-TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+TOO_LARGE, TOO_SLOW, BROKEN = "431 Request Header Fields Too Large", "408 Request Timeout", "400 Bad Request"
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -70,8 +71,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
-                self.transport.write(TOO_LARGE)
-                self.transport.close()
+                self._refuse(TOO_LARGE)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -154,7 +154,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self._timer = None
         if self.cycle is not None and not self.cycle.response_started:
-            self.transport.write(TOO_SLOW)
+            self._refuse(TOO_SLOW)
+        self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(BROKEN, msg)
+
+    def _refuse(self, status: str, text: str = "") -> None:
+        """Answers a request that never reaches the application, with an id as every answer has, and closes."""
+        head = f"HTTP/1.1 {status}\r\n{HEADER}: {new_id('req')}\r\nconnection: close\r\n"
+        kind = "content-type: text/plain; charset=utf-8\r\n" if text else ""
+        self.transport.write(f"{head}{kind}content-length: {len(text.encode())}\r\n\r\n{text}".encode())
         self.transport.close()
 
     def _stop_timer(self) -> None:

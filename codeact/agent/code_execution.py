@@ -115,6 +115,7 @@ class CodeExecution:
                 elif item is not None and (output := self._storable(item)) is not None:
                     self.outputs.append(output)
                     await self._builder.code.output(output)
+                    await self._builder.calls.shell.output(output)
                 is_woken, self._is_woken = self._is_woken, False
                 settled = (item is None and not is_woken) or time.monotonic() - self._waits_since > SETTLE_WITHIN_S
                 if (self.waiting or self.held) and settled and not self._answering:
@@ -145,6 +146,10 @@ class CodeExecution:
             if function is None:
                 raise FunctionError(f"There is no function {call.name}() any more.")
             arguments = function.arguments(call.arguments)
+            if function.is_shell:
+                await self._builder.calls.shell.take(arguments, self.sandbox.id)
+                self.sandbox.answer(call, value="null")
+                return
         except FunctionError as error:
             self.sandbox.answer(call, error=error.message)
             return

@@ -69,6 +69,8 @@ class ResponseBuilder:
                 continue
             if isinstance(item, e.FunctionCall | e.CustomToolCall | e.McpCall):
                 self.calls.resume(index, item)
+            elif isinstance(item, e.ShellCallOutput):
+                self.calls.shell.resume(index, item)
             elif isinstance(item, e.Reasoning):
                 self._reasoning.resume(index, item)
             elif isinstance(item, e.CodeInterpreterCall):

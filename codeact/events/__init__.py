@@ -38,6 +38,8 @@ from codeact.events.item_progress import (
     OutputTextDone,
     ReasoningTextDelta,
     ReasoningTextDone,
+    ShellOutputDelta,
+    ShellOutputDone,
 )
 from codeact.events.items import (
     Approval,
@@ -67,6 +69,13 @@ from codeact.events.items import (
     Phase,
     Reasoning,
     ReasoningTextPart,
+    ShellAction,
+    ShellCall,
+    ShellCallOutput,
+    ShellContainer,
+    ShellExit,
+    ShellOutput,
+    ShellTimeout,
     Written,
 )
 from codeact.events.progress import (
@@ -178,6 +187,15 @@ __all__ = [
     "ResponseIncomplete",
     "ResponseQueued",
     "ResponseUsage",
+    "ShellAction",
+    "ShellCall",
+    "ShellCallOutput",
+    "ShellContainer",
+    "ShellExit",
+    "ShellOutput",
+    "ShellOutputDelta",
+    "ShellOutputDone",
+    "ShellTimeout",
     "StatusEvent",
     "StatusName",
     "SteerAccepted",
@@ -224,6 +242,8 @@ Event = (
     | McpListInProgress
     | McpListCompleted
     | McpListFailed
+    | ShellOutputDelta
+    | ShellOutputDone
     | McpStep
     | McpCompleted
     | McpFailed

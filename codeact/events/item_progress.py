@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from codeact.events.items import CallStep, ContainerFileCitation, OutputText, ReasoningTextPart
+from codeact.events.items import CallStep, ContainerFileCitation, OutputText, ReasoningTextPart, ShellOutput
 from codeact.events.progress import NumberedEvent
 from sandbox_pool.outputs import Output
 
@@ -37,6 +37,8 @@ __all__ = [
     "OutputTextDone",
     "ReasoningTextDelta",
     "ReasoningTextDone",
+    "ShellOutputDelta",
+    "ShellOutputDone",
 ]
 
 
@@ -150,6 +152,20 @@ class McpListCompleted(ItemEvent, tag="response.mcp_list_tools.completed"):
 
 class McpListFailed(ItemEvent, tag="response.mcp_list_tools.failed"):
     pass
+
+
+class ShellOutputDelta(ItemEvent, tag="response.shell_call_output_content.delta"):
+    """A command printed something: `delta` has `stdout` or `stderr`."""
+
+    command_index: int
+    delta: dict[str, str]
+
+
+class ShellOutputDone(ItemEvent, tag="response.shell_call_output_content.done"):
+    """A command has ended."""
+
+    command_index: int
+    output: list[ShellOutput]
 
 
 class McpStep(ItemEvent, tag="codeact:mcp_call.step"):

@@ -33,6 +33,13 @@ __all__ = [
     "Phase",
     "Reasoning",
     "ReasoningTextPart",
+    "ShellAction",
+    "ShellCall",
+    "ShellCallOutput",
+    "ShellContainer",
+    "ShellExit",
+    "ShellOutput",
+    "ShellTimeout",
     "Written",
 ]
 
@@ -272,6 +279,52 @@ class McpListTools(msgspec.Struct, tag="mcp_list_tools", kw_only=True):
     error: str | None = None
 
 
+class ShellAction(msgspec.Struct):
+    commands: list[str]
+    timeout_ms: int | None = None
+    max_output_length: int | None = None
+
+
+class ShellContainer(msgspec.Struct, tag="container_reference"):
+    container_id: str
+
+
+class ShellCall(msgspec.Struct, tag="shell_call", kw_only=True):
+    """Shell commands that code runs in its sandbox, one after the other. `ShellCallOutput` has the same `call_id`."""
+
+    id: str
+    call_id: str
+    action: ShellAction
+    environment: ShellContainer | None = None
+    status: Literal["in_progress", "completed", "incomplete"] = "in_progress"
+
+
+class ShellExit(msgspec.Struct, tag="exit"):
+    exit_code: int
+
+
+class ShellTimeout(msgspec.Struct, tag="timeout"):
+    """The command did not end in its time."""
+
+
+class ShellOutput(msgspec.Struct, kw_only=True):
+    """What one command printed. `outcome` is unset while it runs."""
+
+    stdout: str = ""
+    stderr: str = ""
+    outcome: ShellExit | ShellTimeout | None = None
+
+
+class ShellCallOutput(msgspec.Struct, tag="shell_call_output", kw_only=True):
+    """The output of shell commands, one entry for each command that began."""
+
+    id: str
+    call_id: str
+    output: list[ShellOutput] = []
+    max_output_length: int | None = None
+    status: Literal["in_progress", "completed", "incomplete"] = "in_progress"
+
+
 class Compaction(msgspec.Struct, tag="compaction", kw_only=True):
     """A summary of the conversation before it: from here on the model reads `text` instead of the earlier items.
 
@@ -318,6 +371,8 @@ Item = (
     | CustomToolCall
     | McpCall
     | McpListTools
+    | ShellCall
+    | ShellCallOutput
     | Compaction
     | ApprovalRequest
     | CodeApprovalRequest

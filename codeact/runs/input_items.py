@@ -189,6 +189,10 @@ InputItem = (
 )
 
 
+IN_CODE = CodeItem | McpCallItem | ReasoningItem | ShellCallItem | ShellOutputItem
+"""What may stand beside code that made the calls: the code's output shows them."""
+
+
 class SealedReasoning(msgspec.Struct):
     """Encrypted reasoning. Only the server that encrypted it can read it."""
 
@@ -221,7 +225,7 @@ def as_messages(value: str | list[InputItem]) -> list[Given]:
     messages: list[Given] = []
     in_code = False
     for index, item in enumerate(value):
-        in_code = isinstance(item, CodeItem | McpCallItem | ReasoningItem) and (in_code or isinstance(item, CodeItem))
+        in_code = isinstance(item, IN_CODE) and (in_code or isinstance(item, CodeItem))
         match item:
             case MessageItem(role, str(text)):
                 messages.append(_input_message(role, text))

@@ -58,7 +58,7 @@ class Function:
     name. `read_only` and `destructive` are what its maker says of its calls, with the defaults of the Model Context
     Protocol. With `approval`, a request demands that calls are approved. `is_own`: the server itself offers it, and its
     calls need no approval. `is_custom`: its calls have plain text on the wire, the argument `TEXT`, which must match
-    `grammar`.
+    `grammar`. `is_shell`: it runs in the kernel, and its calls say where commands begin and end.
     """
 
     name: str
@@ -75,6 +75,7 @@ class Function:
     approval: Literal["always"] | None = None
     is_own: bool = False
     is_custom: bool = False
+    is_shell: bool = False
     grammar: Grammar | None = None
 
     @property

@@ -13,6 +13,7 @@ __all__ = ["SEARCH", "kernel_module", "titled"]
 
 SEARCH = "search_tools"
 _SEARCH_SOURCE = Path(__file__).with_name("kernel_search.py").read_text("utf-8")
+_SHELL_SOURCE = Path(__file__).with_name("kernel_shell.py").read_text("utf-8")
 _GRAMMAR_SOURCE = Path(__file__).with_name("kernel_grammar.py").read_text("utf-8")
 
 _HEAD = [
@@ -45,6 +46,8 @@ def kernel_module(functions: Sequence[Function], types: TypeNames, *, searchable
     head = [*_HEAD]
     if any(function.grammar is not None for function in functions):
         head += ["_grammars = {}", f"exec(compile({_GRAMMAR_SOURCE!r}, '<codeact_grammars>', 'exec'), _grammars)"]
+    if any(function.is_shell for function in functions):
+        head += ["_shell = {}", f"exec(compile({_SHELL_SOURCE!r}, '<codeact_shell>', 'exec'), _shell)"]
     parts = [*head, *types.source(), *(sources[function.path] for function in plain)]
     for server, members in servers.items():
         parts.append(f"class {server}:\n    {f'The functions of {server}.'!r}")
@@ -88,6 +91,12 @@ def _source(function: Function, types: TypeNames) -> str:
         given.append(f"{name!r}: {value}")
     signature = function.signature(types, default=lambda shown: f"_Default({shown!r})")
     returned = "" if function.returns is not None else " -> Any"
+    if function.is_shell:
+        return (
+            f"def {signature}:\n    {function.docstring()!r}\n"
+            "    given = [None if isinstance(value, _Default) else value for value in (timeout_ms, max_output_length)]\n"
+            "    return _shell['shell'](_call, commands, *given)\n"
+        )
     call_name = function.path if function.server is not None else function.name
     call = f"_call_outside({call_name!r}, {{{', '.join(given)}}})"
     checked = ""

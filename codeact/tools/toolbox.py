@@ -18,7 +18,7 @@ from codeact.tools.function import NAME_CHARS, TEXT, Function, FunctionError, Gr
 from codeact.tools.kernel_module import SEARCH, kernel_module, titled
 from sandbox_pool.calls import VALUE_BYTES
 
-__all__ = ["HIDDEN", "MAX_FUNCTIONS", "Toolbox", "check_schema", "functions_of", "value_of"]
+__all__ = ["HIDDEN", "MAX_FUNCTIONS", "SHELL", "Toolbox", "check_schema", "functions_of", "value_of"]
 
 MAX_FUNCTIONS = 256
 MAX_ARGUMENTS = 100
@@ -26,6 +26,24 @@ PROMPT_CHARS = 12_000
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 CUSTOM = {"type": "object", "properties": {TEXT: {"type": "string"}}, "required": [TEXT]}
 """The schema of a custom function's arguments."""
+SHELL = Function(
+    "shell",
+    "Runs shell commands in your sandbox, one after the other, and prints their output while they run. The value is a"
+    " list with `stdout`, `stderr` and `exit_code` of each.",
+    {
+        "type": "object",
+        "properties": {
+            "commands": {"type": "array", "items": {"type": "string"}},
+            "timeout_ms": {"type": "integer", "description": "The time of each command. Without it, the block's."},
+            "max_output_length": {"type": "integer", "description": "Characters of output of each command."},
+        },
+        "required": ["commands"],
+    },
+    returns={"type": "array"},
+    is_own=True,
+    is_shell=True,
+)
+"""The tool `shell` in the sandbox."""
 HIDDEN = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__) | {"In", "Out"}
 """Python's own names, which code must be able to rely on."""
 
@@ -133,6 +151,8 @@ def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[Function]:
 
 
 def _function_of(tool: Mapping[str, Any], param: str, namespace: str | None) -> list[Function]:
+    if tool.get("type") == "shell":
+        return [SHELL]
     if tool.get("type") not in ("function", "custom"):
         return []
     name, description = _name_of(tool, param, "function"), tool.get("description") or ""

@@ -35,6 +35,10 @@ NoEntries = Annotated[list[Any], Meta(max_length=0)]
 MEMORY_MB: dict[MemoryLimit, int] = {"1g": 1024, "4g": 4096, "16g": 16_384, "64g": 65_536}
 
 
+class ShellEnvironment(msgspec.Struct, tag="container_auto", forbid_unknown_fields=True):
+    """The conversation's own sandbox."""
+
+
 class DisabledNetwork(msgspec.Struct, tag="disabled", forbid_unknown_fields=True):
     """No network. This is the default for sandboxes; CODEACT_SANDBOX_NETWORK changes it."""
 
@@ -51,6 +55,13 @@ class AutoContainer(msgspec.Struct, tag="auto", forbid_unknown_fields=True):
     skills: NoEntries | None = None
 
 
+class ShellTool(msgspec.Struct, tag="shell", forbid_unknown_fields=True):
+    """Shell commands in the conversation's own sandbox. A client's own shell (`local`) is not served."""
+
+    environment: ShellEnvironment | None = None
+    allowed_callers: list[Literal["direct", "programmatic"]] | None = None
+
+
 class CodeInterpreterTool(msgspec.Struct, tag="code_interpreter", forbid_unknown_fields=True):
     """Code execution, which is always on. A container's id asks for the conversation of that container."""
 
@@ -58,7 +69,16 @@ class CodeInterpreterTool(msgspec.Struct, tag="code_interpreter", forbid_unknown
     allowed_callers: list[Literal["direct"]] | None = None
 
 
-Tool = CodeInterpreterTool | FunctionTool | CustomTool | NamespaceTool | ToolSearchTool | ProgrammaticTool | McpTool
+Tool = (
+    CodeInterpreterTool
+    | FunctionTool
+    | CustomTool
+    | NamespaceTool
+    | ToolSearchTool
+    | ProgrammaticTool
+    | McpTool
+    | ShellTool
+)
 
 
 def check_tools(tools: Sequence[Tool], settings: Settings) -> None:
@@ -69,14 +89,14 @@ def check_tools(tools: Sequence[Tool], settings: Settings) -> None:
             case CodeInterpreterTool(AutoContainer() as container):
                 place = f"tools[{index}].container."
                 check_container(container.memory_limit, container.network_policy, settings, place)
-            case FunctionTool() | CustomTool():
+            case FunctionTool() | CustomTool() | ShellTool():
                 _check_callers(tool, f"tools[{index}]")
             case NamespaceTool(tools=inner):
                 for at, each in enumerate(inner):
                     _check_callers(each, f"tools[{index}].tools[{at}]")
 
 
-def _check_callers(tool: FunctionTool | CustomTool, place: str) -> None:
+def _check_callers(tool: FunctionTool | CustomTool | ShellTool, place: str) -> None:
     if tool.allowed_callers and "programmatic" not in tool.allowed_callers:
         raise InvalidRequest(
             "Only code calls functions here; add 'programmatic' to 'allowed_callers'.", param=f"{place}.allowed_callers"

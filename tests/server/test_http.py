@@ -94,7 +94,11 @@ def test_bodies_that_never_come_keep_nobody_else_out(demo: Running) -> None:
 def test_a_body_that_comes_too_slowly_is_ended_by_name(demo: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "BODY_FIRST_S", 0.2)
     monkeypatch.setattr(http, "BODY_CHECK_S", 0.1)
-    assert exchange(demo, UNFINISHED).startswith(b"HTTP/1.1 408")
+    assert exchange(demo, UNFINISHED).startswith(b"HTTP/1.1 408 Request Timeout\r\nx-request-id: req_")
+
+
+def test_a_request_that_is_no_http_is_answered_with_an_id(demo: Running) -> None:
+    assert exchange(demo, b"NO HTTP AT ALL\r\n\r\n").startswith(b"HTTP/1.1 400 Bad Request\r\nx-request-id: req_")
 
 
 def test_a_client_that_reads_nothing_of_its_answer_is_cut_off(demo: Running, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -435,14 +435,14 @@ export interface NoticeEvent {
 export interface OutputItemAdded {
   type: "response.output_item.added";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | Compaction | ApprovalRequest | CodeApprovalRequest;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest;
   sequence_number: number;
 }
 
 export interface OutputItemDone {
   type: "response.output_item.done";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | Compaction | ApprovalRequest | CodeApprovalRequest;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest;
   sequence_number: number;
 }
 
@@ -536,7 +536,7 @@ export interface Response {
   incomplete_details: IncompleteDetails | null;
   instructions: string | null;
   metadata: Record<string, string>;
-  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | Compaction | ApprovalRequest | CodeApprovalRequest)[];
+  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest)[];
   conversation: ConversationRef | null;
   previous_response_id: string | null;
   background: boolean;
@@ -612,6 +612,68 @@ export interface ResponseUsage {
   total_tokens: number;
   "codeact:cost_usd": number | null;
   "codeact:estimated": boolean;
+}
+
+export interface ShellAction {
+  commands: string[];
+  timeout_ms: number | null;
+  max_output_length: number | null;
+}
+
+export interface ShellCall {
+  type: "shell_call";
+  id: string;
+  call_id: string;
+  action: ShellAction;
+  environment: ShellContainer | null;
+  status: "completed" | "in_progress" | "incomplete";
+}
+
+export interface ShellCallOutput {
+  type: "shell_call_output";
+  id: string;
+  call_id: string;
+  output: ShellOutput[];
+  max_output_length: number | null;
+  status: "completed" | "in_progress" | "incomplete";
+}
+
+export interface ShellContainer {
+  type: "container_reference";
+  container_id: string;
+}
+
+export interface ShellExit {
+  type: "exit";
+  exit_code: number;
+}
+
+export interface ShellOutput {
+  stdout: string;
+  stderr: string;
+  outcome: ShellExit | ShellTimeout | null;
+}
+
+export interface ShellOutputDelta {
+  type: "response.shell_call_output_content.delta";
+  item_id: string;
+  output_index: number;
+  command_index: number;
+  delta: Record<string, string>;
+  sequence_number: number;
+}
+
+export interface ShellOutputDone {
+  type: "response.shell_call_output_content.done";
+  item_id: string;
+  output_index: number;
+  command_index: number;
+  output: ShellOutput[];
+  sequence_number: number;
+}
+
+export interface ShellTimeout {
+  type: "timeout";
 }
 
 export interface StatusEvent {
@@ -696,6 +758,8 @@ export type Event =
   | McpListInProgress
   | McpListCompleted
   | McpListFailed
+  | ShellOutputDelta
+  | ShellOutputDone
   | McpStep
   | McpCompleted
   | McpFailed
@@ -721,6 +785,8 @@ export type Item =
   | CustomToolCall
   | McpCall
   | McpListTools
+  | ShellCall
+  | ShellCallOutput
   | Compaction
   | ApprovalRequest
   | CodeApprovalRequest;
