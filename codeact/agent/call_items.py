@@ -43,8 +43,8 @@ class CallItems:
 
     def __init__(self, response: e.Response, emit: Emit) -> None:
         self._response = response
-        self.emit = emit
-        self.shell = ShellItems(self)
+        self._emit = emit
+        self.shell = ShellItems(self._emit, self._add)
         self._open: dict[str, tuple[int, e.FunctionCall | e.CustomToolCall | e.McpCall]] = {}
 
     def resume(self, index: int, item: e.FunctionCall | e.CustomToolCall | e.McpCall) -> None:
@@ -61,14 +61,14 @@ class CallItems:
         item = e.FunctionCall(
             id=new_id("fc"), call_id=call.call_id, name=function.name, namespace=namespace, code_item_id=code.id
         )
-        index = await self.add(item)
+        index = await self._add(item)
         item.arguments = call.arguments
-        await self.emit(e.FunctionArgumentsDelta(item_id=item.id, output_index=index, delta=call.arguments))
-        await self.emit(
+        await self._emit(e.FunctionArgumentsDelta(item_id=item.id, output_index=index, delta=call.arguments))
+        await self._emit(
             e.FunctionArgumentsDone(item_id=item.id, output_index=index, arguments=call.arguments, name=item.name)
         )
         item.status = "completed"
-        await self.emit(e.OutputItemDone(output_index=index, item=item))
+        await self._emit(e.OutputItemDone(output_index=index, item=item))
 
     async def _custom(self, call: Call, function: Function, code_item_id: str) -> None:
         """Emits the complete item for a call with plain text."""
@@ -76,29 +76,29 @@ class CallItems:
         item = e.CustomToolCall(
             id=new_id("ctc"), call_id=call.call_id, name=function.name, namespace=namespace, code_item_id=code_item_id
         )
-        index = await self.add(item)
+        index = await self._add(item)
         item.input = text
-        await self.emit(e.CustomInputDelta(item_id=item.id, output_index=index, delta=text))
-        await self.emit(e.CustomInputDone(item_id=item.id, output_index=index, input=text))
+        await self._emit(e.CustomInputDelta(item_id=item.id, output_index=index, delta=text))
+        await self._emit(e.CustomInputDone(item_id=item.id, output_index=index, input=text))
         item.status = "completed"
-        await self.emit(e.OutputItemDone(output_index=index, item=item))
+        await self._emit(e.OutputItemDone(output_index=index, item=item))
 
     async def outside(self, call: Call, *, server: str, name: str, approval_request_id: str | None = None) -> e.McpCall:
         """Opens the item for a call of a host function or an MCP tool; `answer` closes it."""
         item = e.McpCall(id=new_id("mcp"), server_label=server, name=name, approval_request_id=approval_request_id)
-        index = await self.add(item)
+        index = await self._add(item)
         self._open[item.id] = (index, item)
-        await self.emit(e.McpInProgress(item_id=item.id, output_index=index))
+        await self._emit(e.McpInProgress(item_id=item.id, output_index=index))
         item.arguments = call.arguments
-        await self.emit(e.McpArgumentsDelta(item_id=item.id, output_index=index, delta=call.arguments))
-        await self.emit(e.McpArgumentsDone(item_id=item.id, output_index=index, arguments=call.arguments))
+        await self._emit(e.McpArgumentsDelta(item_id=item.id, output_index=index, delta=call.arguments))
+        await self._emit(e.McpArgumentsDone(item_id=item.id, output_index=index, arguments=call.arguments))
         return item
 
     async def list_begins(self, server: str) -> tuple[int, e.McpListTools]:
         """Opens the item for the tools of an MCP server; `list_ends` closes it."""
         item = e.McpListTools(id=new_id("mcpl"), server_label=server)
-        index = await self.add(item)
-        await self.emit(e.McpListInProgress(item_id=item.id, output_index=index))
+        index = await self._add(item)
+        await self._emit(e.McpListInProgress(item_id=item.id, output_index=index))
         return index, item
 
     async def list_ends(
@@ -108,15 +108,15 @@ class CallItems:
         index, item = begun
         item.tools, item.error = tools, error
         done = e.McpListCompleted if error is None else e.McpListFailed
-        await self.emit(done(item_id=item.id, output_index=index))
-        await self.emit(e.OutputItemDone(output_index=index, item=item))
+        await self._emit(done(item_id=item.id, output_index=index))
+        await self._emit(e.OutputItemDone(output_index=index, item=item))
 
     async def step(self, item: e.McpCall, step: e.CallStep) -> None:
         """Adds a step of the agent that this call started. Does nothing if the call has ended or has too many steps."""
         if item.id in self._open and len(item.steps) < MOST_STEPS:
             index, _ = self._open[item.id]
             item.steps.append(step)
-            await self.emit(e.McpStep(item_id=item.id, output_index=index, step=step))
+            await self._emit(e.McpStep(item_id=item.id, output_index=index, step=step))
 
     async def answer(self, item: e.McpCall, *, output: str | None = None, error: str | None = None) -> None:
         """Closes the call with its value as JSON text, or with an error message."""
@@ -125,8 +125,8 @@ class CallItems:
         item.error = None if error is None else e.McpError.of(error)
         item.status = "completed" if error is None else "failed"
         done = e.McpCompleted if error is None else e.McpFailed
-        await self.emit(done(item_id=item.id, output_index=index))
-        await self.emit(e.OutputItemDone(output_index=index, item=item))
+        await self._emit(done(item_id=item.id, output_index=index))
+        await self._emit(e.OutputItemDone(output_index=index, item=item))
 
     async def close(self) -> None:
         """Closes the open calls as incomplete, because their code has ended."""
@@ -134,16 +134,16 @@ class CallItems:
         while self._open:
             _, (index, item) = self._open.popitem()
             item.status = "incomplete"
-            await self.emit(e.OutputItemDone(output_index=index, item=item))
+            await self._emit(e.OutputItemDone(output_index=index, item=item))
 
     async def approval(self, request: e.ApprovalRequest | e.CodeApprovalRequest) -> None:
         """Emits the complete item for something that waits for approval."""
-        index = await self.add(request)
-        await self.emit(e.OutputItemDone(output_index=index, item=request))
+        index = await self._add(request)
+        await self._emit(e.OutputItemDone(output_index=index, item=request))
 
-    async def add(self, item: e.Item) -> int:
+    async def _add(self, item: e.Item) -> int:
         """Adds an item next to the open block of code, and returns its index."""
         self._response.output.append(item)
         index = len(self._response.output) - 1
-        await self.emit(e.OutputItemAdded(output_index=index, item=item))
+        await self._emit(e.OutputItemAdded(output_index=index, item=item))
         return index

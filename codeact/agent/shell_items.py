@@ -3,15 +3,13 @@
 The kernel says where commands begin and end; the text that the code prints between is the command's output.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from codeact import events as e
 from codeact.ids import new_id
 from codeact.tools.function import FunctionError
 from sandbox_pool.outputs import Output, Stream
-
-if TYPE_CHECKING:
-    from codeact.agent.call_items import CallItems
 
 __all__ = ["ShellItems"]
 
@@ -19,10 +17,11 @@ MOST_COMMANDS = 100
 
 
 class ShellItems:
-    """The shell calls of one response, of which at most one is open."""
+    """The shell calls of one response, of which at most one is open. `add` adds an item and returns its index."""
 
-    def __init__(self, calls: "CallItems") -> None:
-        self._calls = calls
+    def __init__(self, emit: Callable[[e.Event], Awaitable[None]], add: Callable[[e.Item], Awaitable[int]]) -> None:
+        self._emit = emit
+        self._add = add
         self._open: tuple[int, e.ShellCallOutput] | None = None
         self._commands = 0
 
@@ -58,7 +57,7 @@ class ShellItems:
         else:
             last.stdout += output.text
         delta: dict[str, str] = {output.name: output.text}
-        await self._calls.emit(e.ShellOutputDelta(item_id=item.id, output_index=index, command_index=at, delta=delta))
+        await self._emit(e.ShellOutputDelta(item_id=item.id, output_index=index, command_index=at, delta=delta))
 
     async def close(self) -> None:
         """Closes the open call. A command that has not ended is incomplete."""
@@ -69,7 +68,7 @@ class ShellItems:
         item.status = "completed" if len(finished) == self._commands else "incomplete"
         for one in item.output:
             one.outcome = one.outcome or e.ShellTimeout()
-        await self._calls.emit(e.OutputItemDone(output_index=index, item=item))
+        await self._emit(e.OutputItemDone(output_index=index, item=item))
 
     async def _begin(self, commands: list[str], arguments: dict[str, Any], container_id: str) -> None:
         if self._open is not None:
@@ -87,14 +86,14 @@ class ShellItems:
             environment=e.ShellContainer(container_id),
             status="completed",
         )
-        at = await self._calls.add(call)
-        await self._calls.emit(e.OutputItemDone(output_index=at, item=call))
+        at = await self._add(call)
+        await self._emit(e.OutputItemDone(output_index=at, item=call))
         item = e.ShellCallOutput(id=new_id("sho"), call_id=call_id, max_output_length=length, output=[e.ShellOutput()])
         self._commands = len(commands)
-        self._open = (await self._calls.add(item), item)
+        self._open = (await self._add(item), item)
 
     async def _done(self, index: int, item: e.ShellCallOutput) -> None:
         at = len(item.output) - 1
-        await self._calls.emit(
+        await self._emit(
             e.ShellOutputDone(item_id=item.id, output_index=index, command_index=at, output=[item.output[-1]])
         )

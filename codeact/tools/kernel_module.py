@@ -94,8 +94,9 @@ def _source(function: Function, types: TypeNames) -> str:
     if function.is_shell:
         return (
             f"def {signature}:\n    {function.docstring()!r}\n"
-            "    given = [None if isinstance(value, _Default) else value for value in (timeout_ms, max_output_length)]\n"
-            "    return _shell['shell'](_call, commands, *given)\n"
+            "    given = (timeout_ms, max_output_length)\n"
+            "    limits = [None if isinstance(value, _Default) else value for value in given]\n"
+            "    return _shell['shell'](_call, commands, *limits)\n"
         )
     call_name = function.path if function.server is not None else function.name
     call = f"_call_outside({call_name!r}, {{{', '.join(given)}}})"
