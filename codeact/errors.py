@@ -140,6 +140,7 @@ class BegunElsewhere(ConversationLocked):
 
     def __init__(self, response_id: str) -> None:
         super().__init__(f"Another server has begun the response {response_id}.", param="conversation")
+        self.response_id = response_id
 
 
 class ModelError(CodeActError):

@@ -332,6 +332,11 @@ class Settings(BaseSettings):
             raise ConfigurationError(text, param="CODEACT_PEER_SECRET")
 
     @property
+    def shares_database(self) -> bool:
+        """Whether other servers may use the database, so that what clients rely on must not be in one process alone."""
+        return self.mongodb_uri is not None or self.peer_url is not None
+
+    @property
     def served_models(self) -> tuple[str, ...]:
         """The names of the configured models, the default first: `model`, then `models`."""
         return tuple(self.model_options)

@@ -20,6 +20,7 @@ from codeact.runs.manager import RunManager
 from codeact.runs.ownership import keep_leases
 from codeact.runs.question import RunComponents
 from codeact.runs.service import RunService
+from codeact.runs.shared_slots import SharedSlots
 from codeact.server import openapi, startup
 from codeact.server.audited_service import AuditedService
 from codeact.server.auth.audit_log import Audit, AuditLog
@@ -27,6 +28,7 @@ from codeact.server.auth.auth import Authenticate
 from codeact.server.auth.open_requests import OpenRequests
 from codeact.server.auth.origin_check import OriginCheck
 from codeact.server.auth.proxies import Proxies
+from codeact.server.chat_memory import ChatMemory
 from codeact.server.errors import HANDLERS
 from codeact.server.peers.opening import directory_of, from_peers, open_peers
 from codeact.server.probe import Probe
@@ -92,10 +94,6 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         store, pool, models = startup.components(settings, supervisor)
-
-        async def stored(response_id: str, *, owner: str) -> Response:
-            return (await (await store.get()).get_response(response_id, owner=owner)).response
-
         watchdog, metrics, answers = Watchdog(), Metrics(), KnownAnswers()
 
         def ended(response: Response) -> None:
@@ -144,6 +142,7 @@ def create_app(
                     mcp_servers,
                     containers_,
                     disk,
+                    slots=SharedSlots(store.get, directory.look) if directory is not None else None,
                     has_peers=lambda: directory is not None and directory.has_others,
                     judge=judge,
                     judged=audit.record_judge,
@@ -156,7 +155,12 @@ def create_app(
                     workspaces,
                     runs,
                     AuditedService(
-                        RunService(made_with, database=store), audit, settings, answers, peers=peers, stored=stored
+                        RunService(made_with, database=store),
+                        audit,
+                        settings,
+                        answers,
+                        peers=peers,
+                        get_store=store.get,
                     ),
                     audit,
                     mcp_servers,
@@ -168,6 +172,7 @@ def create_app(
                     metrics,
                     OpenRequests(settings.open_requests_per_owner),
                     peers,
+                    ChatMemory(store.get if settings.shares_database else None),
                 )
                 if on_start is not None:
                     start("announcement", partial(on_start, services), ends=True, essential=False)

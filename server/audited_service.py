@@ -1,16 +1,16 @@
 """The run service for transports: it records every call in the audit log with its caller."""
 
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from codeact.errors import BegunElsewhere, CodeActError
-from codeact.events import Approval, CodeApproval, FunctionCallOutput, InputMessage, Response
+from codeact.events import Approval, CodeApproval, FunctionCallOutput, InputMessage
 from codeact.runs.holders import HeldElsewhere
-from codeact.runs.known_answers import History, KnownAnswers, history_of
+from codeact.runs.known_answers import History, KnownAnswers, answer_keys, answered_key, history_of
 from codeact.runs.new_run import NewRun
 from codeact.runs.resume_points import EphemeralResponses
 from codeact.runs.run import Run
@@ -18,8 +18,8 @@ from codeact.runs.service import RunService
 from codeact.server.auth.audit_log import AuditLog, audited
 from codeact.server.auth.caller import Caller
 from codeact.server.errors import status_of
-from codeact.server.peers.client import Peers
-from codeact.server.peers.passed_run import Answer, PassedRun
+from codeact.server.peers.client import GetStore, Peers
+from codeact.server.peers.passed_run import Answer, Follow, PassedRun
 from codeact.server.peers.questions import PassedQuestion, Unanswered, ask, passed_question, received_request
 from codeact.server.requests.approvals import check_decisions, decisions_of, request_policy
 from codeact.server.requests.create import CreateRequest, new_run
@@ -41,17 +41,23 @@ class AuditedService:
         answers: KnownAnswers,
         *,
         peers: Peers | None = None,
-        stored: Callable[..., Awaitable[Response]],
+        get_store: GetStore,
     ) -> None:
         self._peers = peers
-        self._stored = stored
+        self._get_store = get_store
+        self._shared = get_store if settings.shares_database else None
         self.audit = audit
         self._answers = answers
         self._settings = settings
         self._service = service
 
     async def create(
-        self, request: CreateRequest, *, caller: Caller, ephemeral: EphemeralResponses | None = None
+        self,
+        request: CreateRequest,
+        *,
+        caller: Caller,
+        ephemeral: EphemeralResponses | None = None,
+        response_id: str | None = None,
     ) -> Answer:
         """See `RunService.create`. The successors of a run are recorded too.
 
@@ -63,7 +69,7 @@ class AuditedService:
         check_decisions(request, caller, self._settings)
         status = 500
         try:
-            run = await self._create(request, caller=caller, ephemeral=ephemeral)
+            run = await self._create(request, caller=caller, ephemeral=ephemeral, response_id=response_id)
             status = 200
             return run
         except (CodeActError, SandboxError) as error:
@@ -73,22 +79,29 @@ class AuditedService:
             for approval_id, action in decisions_of(request):
                 self.audit.record(caller, f"approval.{action}", approval_id, status=status)
 
-    async def _create(self, request: CreateRequest, *, caller: Caller, ephemeral: EphemeralResponses | None) -> Answer:
+    async def _create(
+        self,
+        request: CreateRequest,
+        *,
+        caller: Caller,
+        ephemeral: EphemeralResponses | None,
+        response_id: str | None,
+    ) -> Answer:
         history = history_of(request.input)
         asked = _asked(request, caller)
         if _names_nothing(asked) and history.answered is not None:
-            # Another server of a shared database may have given others the same answer: words are not enough there.
-            is_alone = self._settings.mongodb_uri is None
-            answer_id = self._answers.find(history, owner=caller.owner) if is_alone else None
+            answer_id = await self._known_answer(history, owner=caller.owner)
             asked = replace(asked, answer_id=answer_id, is_unnamed=True)
         begin = partial(self._begin, history=history, caller=caller, ephemeral=ephemeral)
+        follow = partial(self._follow, caller.owner)
         try:
-            return await begin(asked)
+            return await begin(asked, response_id=response_id)
+        except BegunElsewhere as begun:
+            return await self._begun_elsewhere(begun.response_id, caller.owner, follow)
         except HeldElsewhere as held:
             follows = ephemeral is not None
             named: dict[str, Any] = {"answer_id": asked.answer_id, "is_unnamed": asked.is_unnamed}
             question = passed_question(request, held, follows=follows, **named)
-            follow = partial(self._follow, caller.owner)
             try:
                 if self._peers is None:
                     raise Unanswered from None
@@ -98,8 +111,7 @@ class AuditedService:
                 try:
                     return await begin(replace(asked, stays=True), response_id=held.response_id)
                 except BegunElsewhere:
-                    response = await self._stored(held.response_id, owner=caller.owner)
-                    return PassedRun(response, owner=caller.owner, lines=None, follow=follow)
+                    return await self._begun_elsewhere(held.response_id, caller.owner, follow)
             if request.background and not request.stream:
                 await run.close()
             return run
@@ -122,10 +134,35 @@ class AuditedService:
         response_id: str | None = None,
     ) -> Run:
         def begun(run: Run) -> None:
-            self._answers.begun(run.response, history, owner=run.owner)
+            if self._shared is not None:
+                run.before_end(partial(self._remember, self._shared, run, history))
+            else:
+                self._answers.begun(run.response, history, owner=run.owner)
             self.audit.record(caller, "response.create", run.id)
 
         return await self._service.create(asked, ephemeral=ephemeral, response_id=response_id, begun=begun)
+
+    async def _begun_elsewhere(self, response_id: str, owner: str, follow: Follow) -> PassedRun:
+        response = (await (await self._get_store()).get_response(response_id, owner=owner)).response
+        return PassedRun(response, owner=owner, lines=None, follow=follow)
+
+    async def _known_answer(self, history: History, *, owner: str) -> str | None:
+        """The id of the last item of the newest answer in this history; None if it is not known for certain."""
+        if self._shared is None:
+            return self._answers.find(history, owner=owner)
+        key = answered_key(history, owner=owner)
+        return None if key is None else await (await self._shared()).answers.find(key.hex())
+
+    async def _remember(self, shared: GetStore, run: Run, history: History) -> None:
+        """Remembers the answer by its words, for every server."""
+        response = run.response
+        if response.conversation is not None:
+            conversation_id, answers = response.conversation.id, (await shared()).answers
+            for key in answer_keys(response, history.asked, owner=run.owner):
+                item_id = response.output[-1].id
+                await answers.remember(
+                    key.hex(), item_id, conversation_id=conversation_id, owner=run.owner, of_one_conversation=True
+                )
 
     async def _follow(self, owner: str, response_id: str, start: int, idle_s: float) -> AsyncGenerator[list[str], None]:
         stream = await self._service.open_stream(response_id, owner=owner, starting_after=start - 1, idle_s=idle_s)

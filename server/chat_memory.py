@@ -2,9 +2,14 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import msgspec
+
+from codeact.errors import StoreError
+from codeact.events import Response
+from codeact.store import Store
 
 __all__ = ["ChatLine", "ChatMemory"]
 
@@ -17,24 +22,39 @@ MAX_CHATS = 10_000
 class ChatMemory:
     """Remembers which response gave an answer that a client resends. Holds the 10,000 most recently used chats.
 
-    Forgetting one is harmless: the resent history is used then, but the code's variables are gone.
+    With `get_store` the database remembers them instead, for all of its servers. Forgetting one is harmless: the resent
+    history is used then, but the code's variables are gone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, get_store: Callable[[], Awaitable[Store]] | None = None) -> None:
+        self._get_store = get_store
         self._responses: OrderedDict[str, str] = OrderedDict()
 
-    def find(self, messages: Sequence[ChatLine], *, owner: str) -> str | None:
-        """The response that gave the last answer in `messages`, if all messages are unchanged; otherwise None."""
+    async def find(self, messages: Sequence[ChatLine], *, owner: str) -> str | None:
+        """The response that gave the last answer in `messages`, if all messages are unchanged; otherwise None.
+
+        Raises `StoreError`.
+        """
         answers = [index for index, message in enumerate(messages) if message[0] == "assistant"]
         if not answers:
             return None
         key = _key(messages[: answers[-1] + 1], "", owner)
+        if self._get_store is not None:
+            return await (await self._get_store()).answers.find(key)
         if key in self._responses:
             self._responses.move_to_end(key)
         return self._responses.get(key)
 
-    def remember(self, messages: Sequence[ChatLine], answer: str, response_id: str, *, owner: str) -> None:
-        self._responses[_key(messages, answer, owner)] = response_id
+    async def remember(self, messages: Sequence[ChatLine], answer: str, response: Response, *, owner: str) -> None:
+        """Remembers that the response gave this answer. It never raises."""
+        key = _key(messages, answer, owner)
+        if self._get_store is not None:
+            if response.conversation is not None:
+                with suppress(StoreError):
+                    answers, conversation_id = (await self._get_store()).answers, response.conversation.id
+                    await answers.remember(key, response.id, conversation_id=conversation_id, owner=owner)
+            return
+        self._responses[key] = response.id
         if len(self._responses) > MAX_CHATS:
             self._responses.popitem(last=False)
 

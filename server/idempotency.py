@@ -2,13 +2,14 @@
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.responses import Response, StreamingResponse
 
 from codeact.errors import InvalidRequest
+from codeact.ids import new_id
 
-__all__ = ["HEADER", "Entry", "IdempotencyKeys"]
+__all__ = ["HEADER", "Entry", "IdempotencyKeys", "Key", "reused", "short_body"]
 
 HEADER = "Idempotency-Key"
 RETENTION_S = 86_400.0
@@ -23,19 +24,38 @@ Key = tuple[str, str, str]
 
 @dataclass(slots=True)
 class Entry:
-    """One request. `response_id` is the response that it began; `answer` is its answer, if that is short."""
+    """One request. `response_id` is the response that it began; `answer` is its answer, if that is short.
+
+    `wanted_id` is the id for that response, so that servers of one database do not begin it twice.
+    """
 
     body_hash: bytes
     at: float
     is_done: bool = False
+    wanted_id: str = field(default_factory=lambda: new_id("resp"))
     response_id: str | None = None
     answer: tuple[int, bytes, str | None] | None = None
+
+
+def reused() -> InvalidRequest:
+    """The error for a key that came with another request before."""
+    return InvalidRequest(
+        f"This '{HEADER}' came with another request before; use a new key for a new request.",
+        param=HEADER,
+        code="idempotency_key_reused",
+    )
+
+
+def short_body(response: Response) -> bytes | None:
+    """The body of an answer that is short enough to be remembered."""
+    is_short = not isinstance(response, StreamingResponse) and len(response.body) <= MOST_ANSWER_BYTES
+    return bytes(response.body) if is_short else None
 
 
 class IdempotencyKeys:
     """The keys that this server process has seen in the last 24 hours.
 
-    Their number is limited; the oldest are dropped.
+    Their number is limited; the oldest are dropped. Where servers share a database, `store.repeatable` has all keys.
     """
 
     def __init__(self) -> None:
@@ -50,11 +70,7 @@ class IdempotencyKeys:
             self.forget(*next(iter(self._entries.items())))
         entry = self._entries.get(key)
         if entry is not None and entry.body_hash != body_hash:
-            raise InvalidRequest(
-                f"This '{HEADER}' came with another request before; use a new key for a new request.",
-                param=HEADER,
-                code="idempotency_key_reused",
-            )
+            raise reused()
         return entry
 
     def begin(self, key: Key, body_hash: bytes) -> Entry:
@@ -73,12 +89,12 @@ class IdempotencyKeys:
         entry.is_done = True
         if self._entries.get(key) is not entry or entry.response_id is not None:
             return
-        if isinstance(response, StreamingResponse) or len(response.body) > MOST_ANSWER_BYTES:
+        if (content := short_body(response)) is None:
             return
-        owner, size = key[0], len(response.body)
+        owner, size = key[0], len(content)
         self._drop_answers(MOST_BYTES_PER_OWNER - size, owner)
         self._drop_answers(MOST_BYTES - size)
-        entry.answer = (response.status_code, bytes(response.body), response.media_type)
+        entry.answer = (response.status_code, content, response.media_type)
         self._bytes += size
         self._bytes_of_owner[owner] = self._bytes_of_owner.get(owner, 0) + size
 

@@ -51,8 +51,8 @@ class Services:
     disk: DiskFloor
     metrics: Metrics
     open_requests: OpenRequests
-    peers: Peers | None = None
+    peers: Peers | None
+    chats: ChatMemory
     uploads: UploadSlots = field(default_factory=UploadSlots)
-    chats: ChatMemory = field(default_factory=ChatMemory)
     idempotency: IdempotencyKeys = field(default_factory=IdempotencyKeys)
     memory: ConnectionMemory = field(default_factory=ConnectionMemory)

@@ -11,6 +11,8 @@ from codeact.concurrency.concurrently import gathered
 from codeact.errors import CodeActError, RateLimited, StoreError
 from codeact.runs.disk_floor import DiskFloor
 from codeact.runs.new_run import Account
+from codeact.runs.shared_slots import SharedSlots, Taken
+from codeact.store import OwnerLimits
 from codeact.store.allowance import Allowance, Allowances
 from codeact.store.run_store import RunStore
 from sandbox_pool.logs import Logger
@@ -28,12 +30,16 @@ def check_concurrency(accounts: Sequence[Account], *, live_of: Callable[[str], i
     for owner, limits in accounts:
         live = live_of(owner)
         if limits.concurrent_responses is not None and live >= limits.concurrent_responses:
-            raise RateLimited(
-                f"{live} responses are under way, and at most {limits.concurrent_responses} may be at once; wait for"
-                " one to end or cancel it.",
-                code="concurrent_responses_exceeded",
-                retry_after_s=1,
-            )
+            raise too_many_at_once(live, limits.concurrent_responses)
+
+
+def too_many_at_once(live: int | None, most: int | None) -> RateLimited:
+    """The error for an account with too many running responses."""
+    return RateLimited(
+        f"{live} responses are under way, and at most {most} may be at once; wait for one to end or cancel it.",
+        code="concurrent_responses_exceeded",
+        retry_after_s=1,
+    )
 
 
 class StorageQuotaExceeded(CodeActError):
@@ -72,7 +78,9 @@ class Admission:
     tokens, since its tokens are known only at its end.
     """
 
-    def __init__(self, accounts: Sequence[Account], store: RunStore) -> None:
+    def __init__(self, accounts: Sequence[Account], store: RunStore, slots: SharedSlots | None = None) -> None:
+        self._slots = slots
+        self.taken = Taken()
         self._accounts = accounts
         self._store = store
         self._at = datetime.now(UTC)
@@ -81,16 +89,20 @@ class Admission:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, accounts: Sequence[Account], store: RunStore) -> AsyncIterator["Admission"]:
+    async def open(
+        cls, accounts: Sequence[Account], store: RunStore, slots: SharedSlots | None = None
+    ) -> AsyncIterator["Admission"]:
         """Yields an admission. If the `with` block raises, the response is not counted.
 
-        Only an account whose own limit per minute refused the response keeps it counted.
+        Only an account whose own limit per minute refused the response keeps it counted. With `slots`, `ask` takes a
+        slot of all servers, and `give_back` must be called when the response has ended.
         """
-        admission = cls(accounts, store)
+        admission = cls(accounts, store, slots)
         try:
             yield admission
         except BaseException:
             await admission._uncount()
+            await admission.give_back()
             raise
 
     @property
@@ -99,13 +111,20 @@ class Admission:
         return any(
             limit is not None
             for _, limits in self._accounts
-            for limit in (limits.tokens_per_day, limits.responses_per_minute, limits.stored_mb)
+            for limit in (
+                limits.tokens_per_day,
+                limits.responses_per_minute,
+                limits.stored_mb,
+                limits.concurrent_responses if self._slots is not None else None,
+            )
         )
 
     async def ask(self) -> None:
         """Checks all limits concurrently, and counts the response. Raises `RateLimited` and `StorageQuotaExceeded`."""
         checks: list[Callable[[], Awaitable[None]]] = []
         for owner, limits in self._accounts:
+            if limits.concurrent_responses is not None and self._slots is not None:
+                checks.append(partial(self._take_slot, self._slots, owner, limits))
             if limits.tokens_per_day is not None:
                 checks.append(partial(self._check_tokens, owner, limits.tokens_per_day))
             if limits.responses_per_minute is not None:
@@ -118,6 +137,15 @@ class Admission:
         """Returns how many bytes the answer may store, from the sums that `ask` has read."""
         limits = {owner: limits.stored_mb * MB for owner, limits in self._accounts if limits.stored_mb}
         return allowances.of(limits, self._used_bytes)
+
+    async def give_back(self) -> None:
+        """Gives back the slots that `ask` has taken."""
+        if self._slots is not None and self.taken.accounts:
+            await self._slots.give_back(self.taken)
+
+    async def _take_slot(self, slots: SharedSlots, owner: str, limits: OwnerLimits) -> None:
+        if not await slots.take((owner, limits), self.taken):
+            raise too_many_at_once(limits.concurrent_responses, limits.concurrent_responses)
 
     async def _check_stored(self, owner: str, limit_mb: int) -> None:
         self._used_bytes[owner] = await check_stored(owner, limit_mb, self._store)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from codeact.events import Message, Response
 from codeact.runs.input_items import InputImage, InputItem, InputText, MessageItem, OutputText, Part, Refusal
 
-__all__ = ["History", "KnownAnswers", "history_of"]
+__all__ = ["History", "KnownAnswers", "answer_keys", "answered_key", "history_of"]
 
 MOST_ANSWERS = 20_000
 MOST_PENDING = 5_000
@@ -68,12 +68,9 @@ class KnownAnswers:
     def ended(self, response: Response) -> None:
         """Remembers the answer: all prose of the response, and its last message, since some clients store only that."""
         owner, asked = self._pending.pop(response.id, (None, b""))
-        prose = ["".join(part.text for part in item.content) for item in response.output if isinstance(item, Message)]
-        if owner is None or response.conversation is None or not prose:
+        if owner is None or response.conversation is None:
             return
-        for parts in [prose, prose[-1:]][: len(prose)]:
-            answer = hashlib.sha256(b"".join(_plain(part, MOST_CHARS) for part in parts)).digest()
-            key = _key(owner, _joined(asked, answer))
+        for key in answer_keys(response, asked, owner=owner):
             known = self._answers.pop(key, None)
             is_unique = known is None or known[0] == response.conversation.id
             self._answers[key] = (response.conversation.id, response.output[-1].id if is_unique else None)
@@ -82,7 +79,23 @@ class KnownAnswers:
 
     def find(self, history: History, *, owner: str) -> str | None:
         """The id of the last item of the newest answer in this history; None if it is not known for certain."""
-        return None if history.answered is None else self._answers.get(_key(owner, history.answered), ("", None))[1]
+        key = answered_key(history, owner=owner)
+        return None if key is None else self._answers.get(key, ("", None))[1]
+
+
+def answer_keys(response: Response, asked: bytes, *, owner: str) -> list[bytes]:
+    """The hashes by which an answer is found: of all its prose, and of its last message. `asked`: see `History`."""
+    prose = ["".join(part.text for part in item.content) for item in response.output if isinstance(item, Message)]
+    keys = []
+    for parts in [prose, prose[-1:]][: len(prose)]:
+        answer = hashlib.sha256(b"".join(_plain(part, MOST_CHARS) for part in parts)).digest()
+        keys.append(_key(owner, _joined(asked, answer)))
+    return keys
+
+
+def answered_key(history: History, *, owner: str) -> bytes | None:
+    """The hash by which the newest answer in this history is found; None if the assistant says nothing in it."""
+    return None if history.answered is None else _key(owner, history.answered)
 
 
 def _said(value: str | list[InputItem]) -> Iterator[tuple[str, str]]:

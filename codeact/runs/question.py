@@ -38,6 +38,7 @@ from codeact.runs.preparation import Preparation
 from codeact.runs.resume_points import EphemeralResponses, ResumePoint
 from codeact.runs.run import Run
 from codeact.runs.seals import seals_for
+from codeact.runs.shared_slots import SharedSlots
 from codeact.settings import Settings
 from codeact.store.allowance import Allowance, Allowances
 from codeact.store.repositories.threads import Moved
@@ -80,6 +81,7 @@ class RunComponents:
     containers: Containers
     disk: DiskFloor
     allowances: Allowances = field(default_factory=Allowances)
+    slots: SharedSlots | None = None
     has_peers: Callable[[], bool] = lambda: False
     """Whether other servers with the same database are alive, so that one of them may hold a kernel."""
     judge: Judge | None = None
@@ -135,7 +137,7 @@ class Question:
         runs, new_run = self._components.runs, self._new_run
         check_concurrency(new_run.accounts, live_of=runs.live_of)
         with runs.reserve(owner=new_run.owner):
-            async with Admission.open(new_run.accounts, store) as admission:
+            async with Admission.open(new_run.accounts, store, self._components.slots) as admission:
                 preparation = Preparation(store, new_run, self._ephemeral)
                 ids, get = new_run.container_file_ids, preparation.get_blob
                 self._files = await container_files(ids, store, owner=new_run.owner, get=get)
@@ -145,7 +147,7 @@ class Question:
                     await self._check_holder(resume_point, store)
                     try:
                         allowance = admission.allowance(self._components.allowances)
-                        return await self._attach(resume_point, preparation, store, model, allowance)
+                        return await self._attach(resume_point, preparation, store, model, allowance, admission)
                     except Moved:
                         if attempt == ATTEMPTS:
                             raise
@@ -165,7 +167,13 @@ class Question:
             raise HeldElsewhere(process, self._new_id(resume_point))
 
     async def _attach(
-        self, resume_point: ResumePoint, preparation: Preparation, store: RunStore, model: Model, allowance: Allowance
+        self,
+        resume_point: ResumePoint,
+        preparation: Preparation,
+        store: RunStore,
+        model: Model,
+        allowance: Allowance,
+        admission: Admission,
     ) -> Run:
         """Stores the question after `resume_point`. Raises `Moved` if the conversation has changed meanwhile."""
         new_run, workspaces = self._new_run, self._components.workspaces
@@ -216,7 +224,7 @@ class Question:
                     raise
                 resources = kept.pop_all()
                 produce = partial(run.produce, load, model=model, workspace=workspace)
-                self._components.runs.start(run, partial(_produce_with, resources, produce), then=self._then)
+                self._components.runs.start(run, partial(_produce_with, resources, produce, admission), then=self._then)
                 if not run.is_queued:  # While a run is queued, its sandbox may be taken for others.
                     resources.push(used.pop_all())
         return run
@@ -385,7 +393,10 @@ class Question:
         return collect
 
 
-async def _produce_with(resources: ExitStack, produce: Callable[[], Awaitable[None]]) -> None:
-    """Produces the answer, and then releases the question's hold on its workspace."""
-    with resources:
-        await produce()
+async def _produce_with(resources: ExitStack, produce: Callable[[], Awaitable[None]], admission: Admission) -> None:
+    """Produces the answer, and then releases the question's hold on its workspace and its place among the answers."""
+    try:
+        with resources:
+            await produce()
+    finally:
+        await admission.give_back()

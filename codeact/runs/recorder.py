@@ -71,6 +71,8 @@ class Recorder:
         self._count_at = COUNT_BYTES
         self.input_bytes = 0
         self._has_ended = False
+        self.before_end: Callable[[], Awaitable[None]] | None = None
+        """Called when the end is stored, before readers hear of it."""
         self._abandoned = anyio.Event()
 
     async def emit(self, event: e.Event) -> None:
@@ -109,6 +111,8 @@ class Recorder:
                 # Counted before readers get the end, so that the client's next question is checked against the sum.
                 with contextlib.suppress(StoreError):  # `settle` tries again.
                     await self._count_tokens()
+                    if self.before_end is not None:
+                        await self.before_end()
                 await self._commit(event, whole)
             self._has_ended = True
 

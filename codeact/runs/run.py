@@ -114,6 +114,10 @@ class Run:
         """Whether the run waits, or has waited, for capacity before it answers."""
         return self._turn is not None
 
+    def before_end(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Has `work` done before readers hear of the end, if the response is stored. It may raise `StoreError`."""
+        self._recorder.before_end = work
+
     async def store_created(self) -> None:
         """See `Recorder.store_created`."""
         await self._recorder.store_created()

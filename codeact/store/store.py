@@ -22,6 +22,7 @@ from codeact.store.database.uri import describe
 from codeact.store.missing import no_blob, no_conversation, no_response, no_response_to_continue
 from codeact.store.records import Blob, Conversation, StoredResponse
 from codeact.store.repositories.access import Access
+from codeact.store.repositories.answers import Answers
 from codeact.store.repositories.approvals import Approvals
 from codeact.store.repositories.bin import Bin
 from codeact.store.repositories.blob_parts import BLOB_PART_BYTES, BlobParts
@@ -33,11 +34,13 @@ from codeact.store.repositories.files import ContainerFiles
 from codeact.store.repositories.history import History
 from codeact.store.repositories.items import ConversationItems
 from codeact.store.repositories.purging import Purging
+from codeact.store.repositories.repeatable import RepeatableRequests
 from codeact.store.repositories.response_leases import LEASE_S, Leases
 from codeact.store.repositories.run_writes import RunWrites, owned_by
 from codeact.store.repositories.sealing import Sealing
 from codeact.store.repositories.servers import Servers
 from codeact.store.repositories.sharing import Sharing
+from codeact.store.repositories.slots import Slots
 from codeact.store.repositories.statistics import Statistics
 from codeact.store.repositories.stored_bytes import StoredBytes
 from codeact.store.repositories.threads import Attachment, Threads
@@ -94,6 +97,9 @@ class Store:
         self.has_webhooks = False
         self.sealing = Sealing(documents, operations)
         self.sharing = Sharing(documents, operations)
+        self.answers = Answers(documents, operations)
+        self.repeatable = RepeatableRequests(documents, operations, holder=self.leases.holder)
+        self.slots = Slots(documents, operations, holder=self.leases.holder)
         self.servers = Servers(documents, operations, holder=self.leases.holder)
         self.threads = Threads(documents, operations, holder=self.leases.holder, lease_s=lease_s)
         self.turns = Turns(documents, operations)

@@ -20,7 +20,7 @@ from codeact.errors import CodeActError, ServerGone
 from codeact.runs.event_log import EventLog
 from codeact.runs.streams import TERMINAL
 
-__all__ = ["ALIVE", "ENDED", "FRAME", "RUN", "Answer", "PassedRun"]
+__all__ = ["ALIVE", "ENDED", "FRAME", "RUN", "Answer", "Follow", "Lines", "PassedRun"]
 
 RUN, FRAME, ENDED, ALIVE = b"R", b"F", b"E", b"\n"
 MOST_LINE_BYTES = 128_000_000

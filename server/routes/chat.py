@@ -38,7 +38,7 @@ async def create(request: Request) -> Response:
     caller = caller_of(request)
     body = await read_json(request, services.settings.max_message_bytes)
     chat = parse_chat(body)
-    known = services.chats.find(lines_of(chat), owner=caller.owner)
+    known = await services.chats.find(lines_of(chat), owner=caller.owner)
     try:
         run = await services.service.create(as_create(chat, known), caller=caller)
     except NotFound:
@@ -116,7 +116,8 @@ class _Answer:
                             yield {"tool_calls": [{"index": len(self._calls) - 1} | self._calls[-1]]}
         if self._failure() is None:
             answer = "".join(self._texts)
-            self._services.chats.remember(lines_of(self._chat), answer, self._run.id, owner=self._run.owner)
+            remember = self._services.chats.remember
+            await remember(lines_of(self._chat), answer, self._run.response, owner=self._run.owner)
 
     def _failure(self) -> CodeActError | None:
         error = self._run.response.error

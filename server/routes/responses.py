@@ -25,7 +25,7 @@ from codeact.server.requests.create import CreateBody, parse_create
 from codeact.server.requests.pages import Included, ItemList, PageQuery, page_of
 from codeact.server.requests.parameters import read_json, read_parameters
 from codeact.server.requests.token_count import InputTokens, InputTokensBody, parse_input_tokens
-from codeact.server.routes.idempotency import began_response, idempotent
+from codeact.server.routes.idempotency import began_response, idempotent, wanted_id
 from codeact.server.services import Services
 from codeact.server.transports.data_urls import as_asked, response_as_asked
 from codeact.server.transports.sse import KEEP_ALIVE_S, event_stream
@@ -75,7 +75,7 @@ async def create(request: Request) -> Response:
     services: Services = request.app.state.codeact
     body = await read_json(request, services.settings.max_message_bytes)
     parsed = parse_create(body, drops_tools=services.settings.drop_params)
-    run = await services.service.create(parsed, caller=caller_of(request))
+    run = await services.service.create(parsed, caller=caller_of(request), response_id=wanted_id(request))
     if run.response.store:
         began_response(request, run.id)
     if parsed.stream:

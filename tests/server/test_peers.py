@@ -141,6 +141,89 @@ def test_an_error_of_the_other_server_is_the_answer(servers: Servers, model_serv
         read(socket)
 
 
+def chat(server: ServerProcess, *messages: str) -> str:
+    roles = ("user", "assistant")
+    said = [{"role": roles[index % 2], "content": text} for index, text in enumerate(messages)]
+    answer = post(server, "/v1/chat/completions", messages=said).raise_for_status().json()
+    return str(answer["choices"][0]["message"]["content"])
+
+
+def test_a_chat_that_is_sent_back_to_another_server_keeps_its_kernel(
+    servers: Servers, model_server: ModelServer
+) -> None:
+    for reply in ("<execute>\ny = 'kept'\n</execute>", "Set.", "<execute>\nprint(y)\n</execute>", "So."):
+        model_server.reply(reply)
+    first = chat(servers[0], "set y")
+    assert "kept\n" in chat(servers[1], "set y", first, "what is y?").replace("y = 'kept'", "")
+
+
+def test_a_history_known_by_its_words_keeps_its_kernel_at_another_server(
+    servers: Servers, model_server: ModelServer
+) -> None:
+    begun(servers[0], model_server, "z = 'words'")
+    model_server.reply("<execute>\nprint(z)\n</execute>")
+    model_server.reply("So.")
+    said = [{"role": "user", "content": "set x"}, {"role": "assistant", "content": "I set.\n\nIt is set."}]
+    # Other conversations of this file have the same words; then nothing is known for certain.
+    answer = post(servers[1], input=[*said, {"role": "user", "content": "what is z?"}]).json()
+    assert [notice["code"] for notice in answer["codeact:notices"]] == ["history_unknown"]
+    model_server.reply("<execute>\nz = 'words'\n</execute>")
+    model_server.reply("Alone of its kind.")
+    post(servers[0], input="only here").raise_for_status()
+    model_server.reset()
+    model_server.reply("<execute>\nprint(z)\n</execute>")
+    model_server.reply("So.")
+    said = [{"role": "user", "content": "only here"}, {"role": "assistant", "content": "Alone of its kind."}]
+    answer = post(servers[1], input=[*said, {"role": "user", "content": "what is z?"}]).json()
+    assert (printed(answer), answer["codeact:notices"]) == ("words\n", [])
+
+
+def test_a_request_that_is_repeated_at_another_server_is_executed_once(
+    servers: Servers, model_server: ModelServer
+) -> None:
+    model_server.reply("Once.")
+    headers = {"Idempotency-Key": "one of several"}
+    body = {"input": "hi"}
+    first, again, other = (
+        httpx.post(f"{server.url}/v1/responses", json=sent, headers=headers, trust_env=False, timeout=60)
+        for server, sent in zip(servers, (body, body, {"input": "ho"}), strict=True)
+    )
+    assert again.json() == first.json()
+    assert len(model_server.requests) == 1
+    assert other.json()["error"]["code"] == "idempotency_key_reused"
+    made = [
+        httpx.post(f"{server.url}/v1/conversations", json={}, headers=headers, trust_env=False, timeout=60).json()
+        for server in servers
+    ]
+    assert made[0] == made[1] == made[2]
+
+
+def test_an_owners_answers_at_once_are_limited_over_all_servers(tmp_path: Path, model_server: ModelServer) -> None:
+    settings = {**scripted(model_server), "lease_s": 3.0, "concurrent_responses": 1}
+    with ExitStack() as stack:
+        one, other = (stack.enter_context(serving(tmp_path, secret=SECRET, **settings)) for _ in range(2))
+        gate = Gate()
+        model_server.reply("Long ", gate, "story.")
+        with connect(one.ws_url, max_size=None) as socket:
+            socket.send(frame({"type": "response.create", "input": "tell"}))
+            read(socket, "response.output_text.delta")
+            refused = post(other, input="me too")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (429, "concurrent_responses_exceeded")
+            gate.open()
+            read(socket)
+        model_server.reply("Now.")
+        assert post(other, input="me too").json()["status"] == "completed"
+        gate = Gate()
+        model_server.reply("Long ", gate, "story.")
+        with connect(one.ws_url, max_size=None) as socket:
+            socket.send(frame({"type": "response.create", "input": "tell"}))
+            read(socket, "response.output_text.delta")
+            one.kill()
+        gate.open()
+        while (answer := post(other, input="and now?")).status_code == 429:  # Until the other one is known to be dead.
+            assert answer.json()["error"]["code"] == "concurrent_responses_exceeded"
+
+
 def test_to_a_stranger_the_paths_of_servers_do_not_exist(servers: Servers) -> None:
     for method in ("GET", "POST", "OPTIONS"):
         for header in ("", "x.y", "é.0"):

@@ -18,12 +18,13 @@ from codeact.store.documents.access import (
     StoredDocument,
     UsageDocument,
 )
+from codeact.store.documents.answers import AnswerDocument, RepeatableDocument
 from codeact.store.documents.approvals import ApprovalDocument
 from codeact.store.documents.conversations import ConversationDocument
 from codeact.store.documents.deliveries import DeliveryDocument
 from codeact.store.documents.files import BlobDocument, ContainerDocument, FileDocument
 from codeact.store.documents.responses import EventBatchDocument, ItemDocument, ResponseDocument, TreeLink
-from codeact.store.documents.servers import ServerDocument
+from codeact.store.documents.servers import ServerDocument, SlotsDocument
 from codeact.store.documents.sharing import FeedbackDocument, ShareDocument
 from codeact.store.records import StoredResponse
 
@@ -54,6 +55,9 @@ class Documents:
         self.usage: type[UsageDocument] = type("Usage", (UsageDocument,), {})
         self.stored: type[StoredDocument] = type("Stored", (StoredDocument,), {})
         self.secrets: type[SecretDocument] = type("Secrets", (SecretDocument,), {})
+        self.answers: type[AnswerDocument] = type("Answers", (AnswerDocument,), {})
+        self.repeatable: type[RepeatableDocument] = type("Repeatables", (RepeatableDocument,), {})
+        self.slots: type[SlotsDocument] = type("Slots", (SlotsDocument,), {})
         self.servers: type[ServerDocument] = type("Servers", (ServerDocument,), {})
         self.deliveries: type[DeliveryDocument] = type("Deliveries", (DeliveryDocument,), {})
         self.audit: type[AuditDocument] = type("Audit", (AuditDocument,), {})
@@ -116,7 +120,7 @@ class Documents:
         of_it = {"conversation_id": conversation.id}
         used = {file.sha256 async for file in self.files.find(of_it) if file.sha256 is not None}
         await self.files.find(of_it).delete()
-        for documents in (self.containers, self.feedback, self.shares, self.approvals):
+        for documents in (self.answers, self.containers, self.feedback, self.shares, self.approvals):
             await documents.find(of_it).delete()
         for sha256 in {*conversation.facets.blobs, *used}:
             await self._mark_unused(conversation.owner, sha256, but=conversation.id)

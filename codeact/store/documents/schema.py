@@ -17,6 +17,7 @@ from codeact.errors import StoredByNewerVersion
 from codeact.store.documents.blob_names import name_blobs_by_hash
 
 __all__ = [
+    "ANSWER",
     "APPROVAL",
     "AUDIT",
     "BLOB",
@@ -30,9 +31,12 @@ __all__ = [
     "FILE",
     "FIRST",
     "ITEM",
+    "REPEATABLE",
     "RESPONSE",
     "SECRET",
+    "SERVER",
     "SHARE",
+    "SLOTS",
     "STORED_BYTES",
     "USAGE",
     "Migration",
@@ -96,6 +100,7 @@ def version_of(stored: Mapping[str, Any]) -> int | None:
 
 
 APPROVAL = Schema("approval")
+ANSWER = Schema("answer by its words")
 AUDIT = Schema("audit entry")
 BLOB = Schema("blob")
 CONTAINER = Schema("container")
@@ -106,9 +111,11 @@ EVENTS = Schema("batch of events", (name_blobs_by_hash,))
 FEEDBACK = Schema("feedback")
 FILE = Schema("file")
 ITEM = Schema("item", (name_blobs_by_hash,))
+REPEATABLE = Schema("request that may be repeated")
 RESPONSE = Schema("response", (name_blobs_by_hash,))
 SECRET = Schema("secret of the server")
 SERVER = Schema("server")
 SHARE = Schema("share")
+SLOTS = Schema("answers under way of an account")
 STORED_BYTES = Schema("sum of stored bytes")
 USAGE = Schema("usage of a period")

@@ -1,14 +1,15 @@
-"""The documents of the server processes that share a database."""
+"""The documents of the server processes that share a database, and of what they share out among each other."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from pydantic import Field
 from pymongo import ASCENDING, IndexModel
 
-from codeact.store.documents.schema import SERVER, Schema
+from codeact.store.documents.schema import SERVER, SLOTS, Schema
 from codeact.store.documents.versioned import VersionedDocument
 
-__all__ = ["ServerDocument"]
+__all__ = ["ServerDocument", "SlotsDocument"]
 
 FORGOTTEN_S = 3600
 
@@ -30,3 +31,14 @@ class ServerDocument(VersionedDocument):
         indexes: ClassVar = [
             IndexModel([("seen_at", ASCENDING)], name="forgotten", expireAfterSeconds=FORGOTTEN_S),
         ]
+
+
+class SlotsDocument(VersionedDocument):
+    """The answers of an account that are under way: the id is the account's name. Each has an id and its server."""
+
+    SCHEMA: ClassVar[Schema] = SLOTS
+    id: str  # type: ignore[assignment]
+    taken: list[dict[str, Any]] = Field(default_factory=list)
+
+    class Settings:
+        name = "slots"

@@ -156,6 +156,9 @@ async def test_every_document_that_is_written_carries_its_version(
     ended = EndedResponse("resp_2", "bob", "completed", True, datetime.now(UTC))
     assert await store.deliveries.add(ended, "endpoint", "response.completed", most=10)
     await store.approvals.add(waiting("apr_1"))
+    await store.answers.remember("cc", "msg_9", conversation_id="conv_1", owner="bob")
+    await store.repeatable.begin("dd", owner="bob", body_hash="00", response_id="resp_2")
+    assert await store.slots.take("bob", "slot_2", most=1)
     for name, kind in SCHEMAS.items():
         old = {document["_id"] for document in stored.get(name, ())}
         new = [document for document in database[name].find() if document["_id"] not in old]
