@@ -225,9 +225,9 @@ class Recorder:
     async def _add_bytes(self, size_bytes: int) -> None:
         """Adds these bytes, and those of events stored since the last call, to the owner's sum."""
         events_bytes = self.log.stored_bytes - self._counted_bytes
-        await self._store.stored.add(self._owner, size_bytes + events_bytes)
+        sums = await self._store.stored.add(self._owner, size_bytes + events_bytes)
         self._counted_bytes += events_bytes
-        self._allowance.counted(size_bytes + events_bytes)
+        self._allowance.counted(size_bytes + events_bytes, sums)
 
     # ---- waiting -------------------------------------------------------------------------------------
 

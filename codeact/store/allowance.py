@@ -16,7 +16,8 @@ MOST_ACCOUNTS = 10_000
 class _Account:
     """`used_bytes` is the sum in the database. `ahead_bytes` is stored or about to be, but is not in that sum yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self.name = name
         self.used_bytes = 0
         self.ahead_bytes = 0
 
@@ -39,12 +40,15 @@ class Allowance:
         for account, _ in self._accounts:
             account.ahead_bytes += size_bytes
 
-    def counted(self, size_bytes: int) -> None:
-        """Moves bytes from reserved to used: the sum in the database now includes them."""
+    def counted(self, size_bytes: int, sums_bytes: Mapping[str, int] | None = None) -> None:
+        """Moves bytes from reserved to used: the sum in the database now includes them.
+
+        `sums_bytes` are the accounts' sums in the database, which include what other servers have stored.
+        """
         released = min(size_bytes, self._taken_bytes)
         self._taken_bytes -= released
         for account, _ in self._accounts:
-            account.used_bytes += size_bytes
+            account.used_bytes = (sums_bytes or {}).get(account.name, account.used_bytes + size_bytes)
             account.ahead_bytes -= released
 
     def close(self) -> None:
@@ -66,7 +70,7 @@ class Allowances:
             self._accounts = {owner: account for owner, account in self._accounts.items() if account.ahead_bytes}
         accounts = []
         for owner, limit_bytes in limits_bytes.items():
-            account = self._accounts.setdefault(owner, _Account())
+            account = self._accounts.setdefault(owner, _Account(owner))
             account.used_bytes = used_bytes.get(owner, account.used_bytes)
             accounts.append((account, limit_bytes))
         return Allowance(accounts)

@@ -199,8 +199,9 @@ class _Bytes:
     async def used(self, owner: str) -> int:
         return self._bytes.get(owner, 0)
 
-    async def add(self, owner: str, size_bytes: int) -> None:
+    async def add(self, owner: str, size_bytes: int) -> dict[str, int]:
         self._bytes[owner] = self._bytes.get(owner, 0) + size_bytes
+        return {owner: self._bytes[owner]}
 
 
 class _Sealing:

@@ -27,18 +27,26 @@ class StoredBytes:
         self._operations = operations
 
     @operation
-    async def add(self, owner: str, size_bytes: int) -> None:
-        """Adds to the sums of the owner and of its account."""
-        await self.add_within(owner, size_bytes)
+    async def add(self, owner: str, size_bytes: int) -> dict[str, int]:
+        """Adds to the sums of the owner and of its account; returns them, with what other servers have added."""
+        return await self.add_within(owner, size_bytes)
 
-    async def add_within(self, owner: str, size_bytes: int) -> None:
+    async def add_within(self, owner: str, size_bytes: int) -> dict[str, int]:
         """Like `add`, for callers that are inside an operation already."""
+        from pymongo import ReturnDocument
+
+        sums: dict[str, int] = {}
         for each in sorted({owner, account_of(owner)}):
             place, change = (
                 {"_id": each},
                 {"$inc": {"bytes": size_bytes}, "$setOnInsert": {FIELD: STORED_BYTES.version}},
             )
-            await self._documents.stored.get_pymongo_collection().update_one(place, change, upsert=True)
+            found = await self._documents.stored.get_pymongo_collection().find_one_and_update(
+                place, change, upsert=True, return_document=ReturnDocument.AFTER
+            )
+            assert found is not None  # because of `upsert`
+            sums[each] = max(0, found["bytes"])
+        return sums
 
     @operation
     async def used(self, owner: str) -> int:

@@ -61,3 +61,10 @@ def test_of_a_text_that_does_not_fit_the_beginning_is_kept_and_of_anything_else_
     assert isinstance(within(Stream("stdout", "x" * 500 + "\0" * 500), 1_000), Stream)
     assert within(text, 0) is None
     assert within(DisplayData({"text/plain": "x" * 1_000}, {}), 500) is None
+
+
+def test_what_other_servers_have_stored_counts_as_soon_as_the_sum_is_read() -> None:
+    allowance = Allowances().of({"ann": 100}, {"ann": 10})
+    allowance.take(20)
+    allowance.counted(20, {"ann": 80})
+    assert allowance.room_bytes() == 20
