@@ -6,6 +6,7 @@ Helm's own library and the schemas are in an environment of their own, which `ma
 import json
 import shutil
 import subprocess
+from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -179,8 +180,13 @@ def test_every_setting_that_the_chart_gives_is_one_of_the_servers(
     values = {name: text for name, text in environment(rendered, "everything").items() if isinstance(text, str)}
     for name, text in values.items():
         if name.startswith("CODEACT_"):
-            monkeypatch.setenv(name, text.replace("$(POD_NAME)", "codeact-0").replace("$(POD_UID)", "1234"))
+            known_to_pods = {"$(POD_NAME)": "codeact-0", "$(POD_UID)": "1234", "$(POD_IP)": "10.0.0.7"}
+            for variable, value in known_to_pods.items():
+                text = text.replace(variable, value)
+            monkeypatch.setenv(name, text)
+    monkeypatch.setenv("CODEACT_PEER_SECRET", "x" * 48)
     settings = Settings.load()
+    assert settings.peer_url == "http://10.0.0.7:8000"
     assert settings.sandbox == "kubernetes"
     pods = settings.sandbox_spec.pods
     assert pods.owner == ("codeact-0", "1234")
@@ -188,6 +194,22 @@ def test_every_setting_that_the_chart_gives_is_one_of_the_servers(
     assert pods.parsed_tolerations == ({"key": "sandbox", "operator": "Exists"},)
     assert pods.pull_secrets == ("one", "two")
     assert settings.max_turns == 30
+
+
+def test_the_servers_know_each_other_by_a_secret(rendered: dict[str, Any]) -> None:
+    given = environment(rendered, "least")["CODEACT_PEER_SECRET"]
+    assert given == {"secretKeyRef": {"name": "codeact-peers", "key": "peer-secret"}}
+    [secret] = [each for each in objects(rendered, "least", "Secret") if each["metadata"]["name"] == "codeact-peers"]
+    assert len(b64decode(secret["data"]["peer-secret"])) == 48
+    [policy] = [
+        each for each in objects(rendered, "least", "NetworkPolicy") if each["metadata"]["name"] == "codeact-server"
+    ]
+    others = {"app.kubernetes.io/name": "codeact", "app.kubernetes.io/instance": "codeact"}
+    labels = others | {"app.kubernetes.io/component": "server"}
+    reached = [rule["to"][0]["podSelector"]["matchLabels"] for rule in policy["spec"]["egress"] if "to" in rule]
+    assert labels in reached
+    own = {**LEAST, "peers": {"existingSecret": "mine"}}
+    assert environment(ask({"own": own}), "own")["CODEACT_PEER_SECRET"]["secretKeyRef"]["name"] == "mine"
 
 
 def test_the_server_may_do_what_the_backend_needs_and_nothing_else(rendered: dict[str, Any]) -> None:
@@ -227,7 +249,8 @@ def test_nothing_that_the_chart_runs_is_privileged_and_no_secret_stands_in_it(re
                 assert pod["securityContext"]["runAsNonRoot"]
         given = environment(rendered, name)
         assert all(isinstance(given[secret], dict) for secret in given if secret.endswith(("_API_KEY", "_API_KEYS")))
-    assert [each["kind"] for each in rendered["least"]["objects"] if each["kind"] == "Secret"] == []
+    made = [each["metadata"]["name"] for each in objects(rendered, "least", "Secret")]
+    assert made == ["codeact-peers"]  # It is made at random, by Helm.
 
 
 WRONG = {

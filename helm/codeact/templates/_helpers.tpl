@@ -37,6 +37,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{- define "codeact.peerSecret" -}}
+{{ .Values.peers.existingSecret | default (printf "%s-peers" (include "codeact.name" .)) }}
+{{- end }}
+
 {{- define "codeact.mongodbSecret" -}}
 {{ .Values.mongodb.passwordSecret | default (printf "%s-mongodb" (include "codeact.name" .)) }}
 {{- end }}
