@@ -60,8 +60,9 @@ def passed_question(request: CreateRequest, held: HeldElsewhere, **more: Any) ->
 def received_request(question: PassedQuestion) -> CreateRequest:
     """The request of a question that was passed on. Raises `InvalidRequest`."""
     request = finished(question.body)
+    kinds = {field.name: field.type for field in msgspec.structs.fields(CreateRequest)}
     for name, value in question.further.items():
-        setattr(request, name, value)
+        setattr(request, name, msgspec.convert(value, kinds[name]))
     return request
 
 
