@@ -1,7 +1,7 @@
 """`/v1/containers` and their files, as defined by the standard, implemented with sandboxes and the store."""
 
 import posixpath
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Literal
 
@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from codeact.errors import InvalidRequest, NotFound
+from codeact.file_names import distinct
 from codeact.runs.admission import Admission, check_room
 from codeact.runs.input_items import file_name
 from codeact.runs.media import stored_sha256
@@ -85,8 +86,10 @@ async def create(request: Request) -> Response:
         conversation = await store.create_conversation(owner=owner, metadata={"title": body.name})
         try:
             container = await services.containers.create(conversation.id, owner=owner, name=body.name)
+            names: list[str] = []
             for file_id in dict.fromkeys(body.file_ids or ()):
-                await _copied(file_id, container, services, param="file_ids")
+                copied = await _copied(file_id, container, services, param="file_ids", beside=names)
+                names.append(copied.path)
         except BaseException:
             with anyio.move_on_after(DISCARD_S, shield=True):
                 await store.purging.discard(conversation.id, owner=owner)
@@ -258,14 +261,19 @@ async def _file(request: Request) -> ContainerFile:
     )
 
 
-async def _copied(file_id: str, container: Container, services: Services, *, param: str = "file_id") -> ContainerFile:
-    """Copies a stored file into the container. Raises `NotFound` that names `param` if there is no such file."""
+async def _copied(
+    file_id: str, container: Container, services: Services, *, param: str = "file_id", beside: Sequence[str] = ()
+) -> ContainerFile:
+    """Copies a stored file into the container, under a name that is not in `beside`.
+
+    Raises `NotFound` that names `param` if there is no such file.
+    """
     store = await services.store.get()
     try:
         file = await store.files.file(file_id, owner=container.owner)
     except NotFound as error:
         raise NotFound(error.message, param=param) from None
-    path, sha256 = posixpath.basename(file.path), stored_sha256(file)
+    path, sha256 = distinct([*beside, posixpath.basename(file.path)])[-1], stored_sha256(file)
     blob = await store.get_blob(sha256, owner=container.owner)
     async with services.containers.running(container) as sandbox:
         info = await sandbox.write_file(path, blob.data)
