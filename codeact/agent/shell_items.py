@@ -14,6 +14,8 @@ from sandbox_pool.outputs import Output, Stream
 __all__ = ["ShellItems"]
 
 MOST_COMMANDS = 100
+MOST_CHARS = 2_000_000
+"""How much output of one call its item keeps. All of it is in the events, and in the output of the code."""
 
 
 class ShellItems:
@@ -24,6 +26,8 @@ class ShellItems:
         self._add = add
         self._open: tuple[int, e.ShellCallOutput] | None = None
         self._commands = 0
+        self._texts: dict[str, list[str]] = {}
+        self._chars = 0
 
     def resume(self, index: int, item: e.ShellCallOutput) -> None:
         """Registers an item that another process left open."""
@@ -36,6 +40,7 @@ class ShellItems:
                 await self._begin(commands, arguments, container_id)
             case {"exit_code": int() | None as code} if self._open is not None:
                 index, item = self._open
+                self._fill(item.output[-1])
                 outcome = e.ShellTimeout() if code is None else e.ShellExit(code)
                 item.output[-1].outcome = outcome
                 await self._done(index, item)
@@ -51,11 +56,10 @@ class ShellItems:
         if self._open is None or not isinstance(output, Stream):
             return
         index, item = self._open
-        at, last = len(item.output) - 1, item.output[-1]
-        if output.name == "stderr":
-            last.stderr += output.text
-        else:
-            last.stdout += output.text
+        at = len(item.output) - 1
+        kept = output.text[: MOST_CHARS - self._chars]
+        self._chars += len(kept)
+        self._texts.setdefault(output.name, []).append(kept)
         delta: dict[str, str] = {output.name: output.text}
         await self._emit(e.ShellOutputDelta(item_id=item.id, output_index=index, command_index=at, delta=delta))
 
@@ -64,6 +68,7 @@ class ShellItems:
         if self._open is None:
             return
         (index, item), self._open = self._open, None
+        self._fill(item.output[-1])
         finished = [one for one in item.output if one.outcome is not None]
         item.status = "completed" if len(finished) == self._commands else "incomplete"
         for one in item.output:
@@ -89,8 +94,14 @@ class ShellItems:
         at = await self._add(call)
         await self._emit(e.OutputItemDone(output_index=at, item=call))
         item = e.ShellCallOutput(id=new_id("sho"), call_id=call_id, max_output_length=length, output=[e.ShellOutput()])
-        self._commands = len(commands)
+        self._commands, self._chars, self._texts = len(commands), 0, {}
         self._open = (await self._add(item), item)
+
+    def _fill(self, command: e.ShellOutput) -> None:
+        """Gives the open command what it has printed."""
+        texts, self._texts = self._texts, {}
+        command.stdout += "".join(texts.get("stdout", ()))
+        command.stderr += "".join(texts.get("stderr", ()))
 
     async def _done(self, index: int, item: e.ShellCallOutput) -> None:
         at = len(item.output) - 1

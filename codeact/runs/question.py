@@ -202,7 +202,7 @@ class Question:
                 store_timeout_s=self._components.settings.store_patience_s,
                 allowance=allowance,
             )
-            run.count_input(messages)
+            run.count_input(messages, new_run.client_metadata)
             load = partial(self._load, resume_point, messages, code, run, workspace, preparation, store)
             with anyio.CancelScope(shield=True):
                 await decisions.make(decided, resume_point)

@@ -4,7 +4,7 @@ A run belongs to the server, not to a connection: a slow or lost client affects 
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 import msgspec
@@ -122,9 +122,9 @@ class Run:
         """See `Recorder.store_created`."""
         await self._recorder.store_created()
 
-    def count_input(self, messages: list[e.Input]) -> None:
-        """Counts the bytes of the client's messages towards the owner's storage."""
-        self._recorder.input_bytes = len(msgspec.json.encode(messages))
+    def count_input(self, messages: list[e.Input], client_metadata: Mapping[str, str]) -> None:
+        """Counts the bytes of what the client sent towards the owner's storage."""
+        self._recorder.input_bytes = len(msgspec.json.encode(messages)) + len(msgspec.json.encode(client_metadata))
 
     async def stored(self) -> None:
         """Stores what is missing at the run's end; returns once everything that clients received is stored."""

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from codeact.errors import InvalidRequest
+from codeact.runs.holders import HeldElsewhere
+from codeact.server.peers.questions import PassedQuestion, passed_question, received_request
 from codeact.server.requests.create import parse_create
 
 
@@ -80,3 +83,12 @@ def test_parameters_that_ask_for_nothing_more_are_taken() -> None:
         "prompt": None,
     }
     assert parse_create(body).messages
+
+
+def test_a_question_that_is_passed_on_keeps_its_notices_and_the_secrets_of_its_tools() -> None:
+    mcp = {"type": "mcp", "server_label": "crm", "server_url": "https://example.com", "authorization": "secret"}
+    request = parse_create({"input": "go", "tools": [{"type": "web_search", "codeact:optional": True}, mcp]})
+    sent = msgspec.json.encode(passed_question(request, HeldElsewhere("server", "resp_1")))
+    received = received_request(msgspec.json.decode(sent, type=PassedQuestion))
+    assert [notice.code for notice in received.notices] == ["tool_left_out"]
+    assert received.tools == request.tools
