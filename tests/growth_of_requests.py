@@ -43,6 +43,7 @@ from codeact.server.transports import messages as messages_api
 from codeact.server.transports.chat_completions import as_create, parse_chat
 from codeact.settings import Settings
 from codeact.store.search.query import Cursor, HistoryQuery, terms
+from codeact.tools.code_reading import hosts_in, read_code
 from codeact.tools.values import decoded, json_only
 from sandbox_pool.clues import Clue
 from sandbox_pool.inventory import HeldFile, HeldFunction, HeldVariable, Inventory, to_inventory
@@ -205,6 +206,19 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     "codeact.agent.repetition.Repetition": (fed(Repetition), PIECES),
     "codeact.agent.repetition.BlockHistory": (lambda text: BlockHistory().times(text, text), {**TEXTS, **DIGITS}),
     "codeact.dialect.python_source.parses": (parses, TEXTS),
+    "codeact.tools.code_reading.read_code": (
+        read_code,
+        {
+            **TEXTS,
+            "removals in a shell": lambda n: "!" + "rm " * n,
+            "nearly dropped tables": lambda n: f'"""{"drop " * n}"""',
+            "addresses": lambda n: f'"""{"a://" * n}"""',
+        },
+    ),
+    "codeact.tools.code_reading.hosts_in": (
+        hosts_in,
+        {**TEXTS, "addresses": lambda n: "a://" * n, "users": lambda n: "http://" + "a" * n},
+    ),
     "codeact.dialect.history.rendered": (lambda given: rendered(given, system="s"), {"messages": said}),
     "codeact.dialect.json_code.JsonCode": (fed(JsonCode), {**PIECES, **JSON_PIECES}),
     "codeact.context.facts.facts": (
