@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any, cast
 
-__all__ = ["parses"]
+__all__ = ["parses", "tree_of"]
 
 MAX_CHARS = 20_000
 MAX_MARKS = 100
@@ -27,12 +27,18 @@ def parses(source: str) -> bool:
     """Whether the source is Python; IPython's `%` and `!` lines are allowed. Also True if it is too long to check."""
     if len(source) > MAX_CHARS or _marks_in_a_row(source) > MAX_MARKS:
         return True
+    return tree_of(textwrap.dedent(_MAGIC.sub(r"\1pass", source))) is not None
+
+
+def tree_of(source: str) -> ast.Module | None:
+    """Returns the syntax tree of a model's code; None if it is no Python, or would take quadratic time to parse."""
+    if _marks_in_a_row(source) > MAX_MARKS:
+        return None
     with _without_warnings():
         try:
-            ast.parse(textwrap.dedent(_MAGIC.sub(r"\1pass", source)), FILE)
+            return ast.parse(source, FILE)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return False
-    return True
+            return None
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from codeact.dialect.python_source import tree_of
+
 __all__ = ["CodeFacts", "hosts_in", "read_code"]
 
 MOST_CHARS = 200_000
@@ -75,9 +77,8 @@ def read_code(code: str) -> CodeFacts:
     plain, shell = _split(code)
     for line in shell:
         _read_shell(line, facts)
-    try:
-        tree = ast.parse(plain)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = tree_of(plain)
+    if tree is None:
         return CodeFacts(is_read=False)
     for node in _nodes(tree):
         _read_node(node, facts)
