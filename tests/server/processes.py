@@ -54,14 +54,14 @@ class ServerProcess:
 
 @contextmanager
 def serving(
-    data_dir: Path, *, log: Path | None = None, secret: str | None = None, **settings: Any
+    data_dir: Path, *, log: Path | None = None, secret: str | None = None, port: int = 0, **settings: Any
 ) -> Iterator[ServerProcess]:
     """Runs a server with the demo model and this data directory. It writes to `log`, and gets SIGTERM at the end.
 
     With `secret` it is one of several servers that pass requests on to each other.
     """
     values = {"model": "demo", "sandbox": "process", "data_dir": data_dir, "pool_min": 0, "pool_max": 4}
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", port))
     port = listener.getsockname()[1]
     if secret is not None:
         values |= {"peer_url": f"http://127.0.0.1:{port}", "peer_secret": secret}
