@@ -78,7 +78,8 @@ class Servers:
         self._settings: dict[str, Any] = {"mongodb_uri": uri, "secret": SECRET, "lease_s": LEASE_S, "pool_max": 8}
         self.running = [self._start(0, number) for number in range(3)]
         for each in self.running:
-            each.get("/readyz").raise_for_status()
+            while each.get("/readyz").status_code != 200:
+                time.sleep(0.1)
 
     def kill(self, number: int) -> None:
         port = int(self.running[number].url.rpartition(":")[2])
