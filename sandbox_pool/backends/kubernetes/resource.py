@@ -49,6 +49,8 @@ class Resource:
             response = await asyncio.shield(making)
         except asyncio.CancelledError:
             await asyncio.wait({making}, timeout=REQUEST_S)
+            if making.done() and not making.cancelled() and making.exception() is None:
+                making.result().release()
             raise
         except Exception:
             with translated(SandboxStartFailed, sandbox_id=sandbox_id):
