@@ -33,7 +33,7 @@ rows=() failed=0
 row() { # RESULT WHAT REMARK
     rows+=("$1|$2|${3:-}")
     [ "$1" != FAILED ] || failed=1
-    printf '%-8s %s%s\n' "$1" "$2" "${3:+: $3}" >&2
+    printf '%-9s %s%s\n' "$1" "$2" "${3:+: $3}" >&2
 }
 
 # shellcheck disable=SC2317 # The trap calls it.
@@ -294,7 +294,7 @@ latencies() {
     fi
     while IFS='|' read -r what first second; do
         case $what in
-            claimed | 'first output') row PROVED "a sandbox is asked for until: $what" "p50 $first ms, p99 $second ms ($claims claims)" ;;
+            claimed | 'first output') row MEASURED "a sandbox is asked for until: $what" "p50 $first ms, p99 $second ms ($claims claims)" ;;
             missing) row NOTE "the server says" "$first" ;;
         esac
     done <<<"$found"
