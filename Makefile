@@ -223,7 +223,7 @@ lock: $(BIN)/uv
 	$(LOCK) pyproject.toml --extra kubernetes -c requirements/dev.txt -o requirements/kubernetes.txt
 
 # The extras of a complete server. The dashboard needs them, too: its page Health runs `codeact doctor`.
-SERVE := server docker litellm embedded mcp otel
+SERVE := server docker litellm embedded mcp otel login
 
 LOCK := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --no-header

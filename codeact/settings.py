@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal, Self
 from dotenv import dotenv_values
 from platformdirs import user_data_path
 from pydantic import AfterValidator, Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from codeact.dialect.base import Name
 from codeact.disclosure import Disclosure
 from codeact.errors import ConfigurationError
+from codeact.login_settings import LoginSettings
 from codeact.models.model_options import ModelOptions, options_of
 from codeact.origins import exact_origin
 from codeact.tools.approval import ApprovalPolicy, policy_of
@@ -39,7 +40,7 @@ Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode]
 Modules = Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")], ...], NoDecode]
 
 
-class Settings(BaseSettings):
+class Settings(LoginSettings):
     """All settings. Times are in seconds, sizes in megabytes. Use `Settings.load`, whose errors say what is wrong."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
@@ -295,6 +296,11 @@ class Settings(BaseSettings):
             )
         settings._check_anonymous_use()
         settings._check_peers()
+        problem = settings.login_problem(
+            public_url=settings.public_url, host=settings.host, proxies=bool(settings.trusted_proxies)
+        )
+        if problem is not None:
+            raise ConfigurationError(f"{problem[0]} {problem[1]}; docs/access.md has examples.", param=problem[0])
         checked = (
             ("model_options", "CODEACT_MODELS"),
             ("aliases", "CODEACT_MODEL_ALIASES"),

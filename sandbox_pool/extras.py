@@ -20,6 +20,7 @@ MODULES = {
     "dashboard": ("streamlit",),
     "kubernetes": ("kubernetes_asyncio",),
     "mcp": ("mcp",),
+    "login": ("authlib", "joserfc", "httpx2"),
     "otel": ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http"),
 }
 """The modules that each extra installs, without those that exist on some systems only (uvloop)."""

@@ -25,16 +25,20 @@ from codeact.server import openapi, startup
 from codeact.server.audited_service import AuditedService
 from codeact.server.auth.audit_log import Audit, AuditLog
 from codeact.server.auth.auth import Authenticate
+from codeact.server.auth.header_login import HeaderLogin
+from codeact.server.auth.key_uses import KeyUses
 from codeact.server.auth.open_requests import OpenRequests
 from codeact.server.auth.origin_check import OriginCheck
 from codeact.server.auth.proxies import Proxies
 from codeact.server.chat_memory import ChatMemory
 from codeact.server.errors import HANDLERS
+from codeact.server.login.provider import Provider
 from codeact.server.peers.opening import directory_of, from_peers, open_peers
 from codeact.server.probe import Probe
 from codeact.server.request_ids import HEADER, RequestIds
 from codeact.server.routes import (
     access,
+    account,
     approvals,
     chat,
     containers,
@@ -45,10 +49,12 @@ from codeact.server.routes import (
     health,
     history,
     items,
+    login,
     messages,
     metrics,
     models,
     page,
+    people,
     responses,
     sharing,
     uploads,
@@ -105,6 +111,7 @@ def create_app(
                 start(f"{component.name} part", component.run, ends=True)
             async with (
                 AuditLog.open(store.get, supervisor=supervisor) as audit,
+                KeyUses.open(store.get, supervisor=supervisor) as key_uses,
                 McpServers.open(
                     mcp, call_timeout_s=settings.call_timeout_s, wait=False, supervisor=supervisor
                 ) as mcp_servers,
@@ -171,6 +178,9 @@ def create_app(
                     disk,
                     metrics,
                     OpenRequests(settings.open_requests_per_owner),
+                    key_uses,
+                    HeaderLogin(store.get, settings) if settings.login_header is not None else None,
+                    Provider(settings) if settings.oidc_issuer is not None else None,
                     peers,
                     ChatMemory(store.get if settings.shares_database else None),
                 )
@@ -197,6 +207,9 @@ def create_app(
             *openapi.routes,
             *conversations.routes,
             *access.routes,
+            *login.routes,
+            *account.routes,
+            *people.routes,
             *embed.routes,
             *history.routes,
             *health.routes,

@@ -10,9 +10,12 @@ from codeact.runs.held_bytes import ConnectionMemory
 from codeact.runs.manager import RunManager
 from codeact.server.audited_service import AuditedService
 from codeact.server.auth.audit_log import AuditLog
+from codeact.server.auth.header_login import HeaderLogin
+from codeact.server.auth.key_uses import KeyUses
 from codeact.server.auth.open_requests import OpenRequests
 from codeact.server.chat_memory import ChatMemory
 from codeact.server.idempotency import IdempotencyKeys
+from codeact.server.login.provider import Provider
 from codeact.server.peers.client import Peers
 from codeact.server.probe import Probe
 from codeact.server.requests.upload_slots import UploadSlots
@@ -51,6 +54,9 @@ class Services:
     disk: DiskFloor
     metrics: Metrics
     open_requests: OpenRequests
+    key_uses: KeyUses
+    header_login: HeaderLogin | None
+    provider: Provider | None
     peers: Peers | None
     chats: ChatMemory
     uploads: UploadSlots = field(default_factory=UploadSlots)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from codeact.events import Input, Response
 from codeact.ids import new_object_id
+from codeact.roles import Role, highest
 from codeact.store.search.search_fields import SearchFields
 
 __all__ = [
@@ -18,15 +19,20 @@ __all__ = [
     "ContainerFile",
     "Conversation",
     "Credential",
+    "CredentialKind",
     "Delivery",
     "EndedResponse",
     "Feedback",
     "OwnerLimits",
     "PendingUpload",
+    "Person",
     "Share",
     "StoredResponse",
     "UploadedFile",
 ]
+
+CredentialKind = Literal["key", "session", "embed", "setup"]
+"""`setup` is the code with which the first admin signs in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +210,15 @@ class OwnerLimits:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An API key, or a session made from one: a browser session or an embed session. The secret itself is not stored.
+    """An API key, a session made from one (of a browser or an embed), or the session of a person who has signed in.
 
-    An embed session also has the `origin` of the page that shows it, and the limits of the account that pays for it.
+    The secret itself is not stored. An embed session also has the `origin` of the page that shows it, and the limits of
+    the account that pays for it. `person` is the owner's name if somebody who signs in has this session or has made
+    this key; `address` and `browser` are those of the sign-in. `used_at` is right within a minute.
     """
 
     id: str
-    kind: Literal["key", "session", "embed"]
+    kind: CredentialKind
     owner: str
     name: str
     operator: bool
@@ -222,6 +230,35 @@ class Credential:
     limits: OwnerLimits
     origin: str | None = None
     account_limits: OwnerLimits = field(default_factory=OwnerLimits)
+    admin: bool = False
+    person: str | None = None
+    address: str = ""
+    browser: str = ""
+    used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who signs in. `owner` depends on the issuer and its subject alone, and never changes.
+
+    `role` is what the groups at the last sign-in gave; `granted` is what an admin has given in addition.
+    """
+
+    owner: str
+    issuer: str
+    subject: str
+    name: str
+    email: str
+    role: Role
+    granted: Role | None
+    disabled: bool
+    created_at: datetime
+    seen_at: datetime
+
+    @property
+    def rights(self) -> Role:
+        """The higher one of both roles."""
+        return highest(self.role, self.granted) or "user"
 
 
 @dataclass(frozen=True, slots=True)

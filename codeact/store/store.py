@@ -33,6 +33,7 @@ from codeact.store.repositories.failure_stats import FailureStats
 from codeact.store.repositories.files import ContainerFiles
 from codeact.store.repositories.history import History
 from codeact.store.repositories.items import ConversationItems
+from codeact.store.repositories.people import People
 from codeact.store.repositories.purging import Purging
 from codeact.store.repositories.repeatable import RepeatableRequests
 from codeact.store.repositories.response_leases import LEASE_S, Leases
@@ -80,6 +81,7 @@ class Store:
         self._operations = operations
         self.access = Access(documents, operations)
         self.approvals = Approvals(documents, operations)
+        self.people = People(documents, operations)
         self.stored = StoredBytes(documents, operations)
         self.blob_parts = BlobParts(documents, operations, self.stored)
         self.uploads = Uploads(documents, operations, self.blob_parts)

@@ -19,8 +19,11 @@ from codeact.errors import CodeActError, ConfigurationError, RateLimited
 from codeact.loopback import is_loopback
 from codeact.server.auth.audit_log import AuditLog
 from codeact.server.auth.caller import Caller
+from codeact.server.auth.cookies import SESSION, cookie_of
 from codeact.server.auth.current_caller import current_request
 from codeact.server.auth.embed import Grant, check_use
+from codeact.server.auth.header_login import HeaderLogin
+from codeact.server.auth.key_uses import KeyUses
 from codeact.server.auth.open_requests import OpenRequests
 from codeact.server.auth.origin_check import Forbidden
 from codeact.server.auth.scope_keys import CALLER
@@ -32,7 +35,6 @@ from sandbox_pool.errors import SandboxError
 
 __all__ = [
     "BAD_AUTH",
-    "COOKIE",
     "EMBED_SESSIONS",
     "KEY_HEADERS",
     "Authenticate",
@@ -43,16 +45,17 @@ __all__ = [
     "identify",
     "key_of",
     "keys_are_needed",
+    "login_parent",
     "session_of",
 ]
 
-COOKIE = "codeact_session"
 KEY_HEADERS = frozenset({"authorization", "x-api-key"})
 ACTING_FOR = "codeact-owner"
 """A header with the owner for whom an operator acts."""
 SUBPROTOCOL = "codeact"
 KEY_SUBPROTOCOL = "codeact-key."
 LOCAL_OWNER = "local"
+LOGIN_PARENT = "login-"
 BAD_AUTH, FORBIDDEN, OVERLOADED = 4401, 4403, 1013
 
 EMBED_SESSIONS = "/v1/embed/sessions"
@@ -75,13 +78,21 @@ class HasAccess(Protocol):
     @property
     def open_requests(self) -> OpenRequests: ...
 
+    @property
+    def header_login(self) -> HeaderLogin | None: ...
+
+    @property
+    def key_uses(self) -> KeyUses: ...
+
 
 def check_exposure(settings: Settings) -> None:
     """Raises `ConfigurationError` if keys are required and none exists, because nobody could use the server then.
 
     Opens the database to look for keys if CODEACT_API_KEYS is empty. Do not call it in an event loop.
     """
-    if keys_are_needed(settings) and not settings.api_keys and not anyio.run(_has_keys, settings):
+    if settings.people_sign_in or not keys_are_needed(settings) or settings.api_keys:
+        return
+    if not anyio.run(_has_keys, settings):
         raise ConfigurationError(
             f"An API key is needed (CODEACT_HOST is {settings.host}), but none exists. Make one with `codeact keys"
             " create`, or set CODEACT_API_KEYS. CODEACT_ALLOW_UNAUTHENTICATED=true serves without, for where"
@@ -96,7 +107,9 @@ async def _has_keys(settings: Settings) -> bool:
 
 
 def keys_are_needed(settings: Settings) -> bool:
-    """Whether every request needs a key."""
+    """Whether every request needs a key, or the session of somebody who has signed in."""
+    if settings.people_sign_in:
+        return True
     if settings.require_keys is not None:
         return settings.require_keys
     return bool(settings.api_keys) or not (is_loopback(settings.host) or settings.allow_unauthenticated)
@@ -108,7 +121,9 @@ async def authenticate(connection: HTTPConnection) -> Caller:
     Raises the errors of `identify`, and `Forbidden` if the caller may not do this.
     """
     services: HasAccess = connection.app.state.codeact
-    caller = await identify(services, key=key_of(connection), session=session_of(connection))
+    caller = await _person_of_proxy(services, connection)
+    if caller is None:
+        caller = await identify(services, key=key_of(connection), session=session_of(connection))
     try:
         if caller.grant is not None:
             check_use(connection, services.settings)
@@ -122,6 +137,18 @@ async def authenticate(connection: HTTPConnection) -> Caller:
         services.audit.count("auth.forbidden", error.code, status=403, owner=caller.owner, credential_id=credential_id)
         raise
     return replace(caller, owner=owner, acting=True)
+
+
+async def _person_of_proxy(services: HasAccess, connection: HTTPConnection) -> Caller | None:
+    """The person whom a trusted proxy has signed in; None if there is none, or if the request has a key of ours."""
+    if services.header_login is None or key_of(connection).startswith(KEY_PREFIX):
+        return None
+    person = await services.header_login.person(connection)
+    if person is None:
+        return None
+    rights, owner = person.rights, person.owner
+    caller = _caller(services.settings, owner, rights != "user", owner, OwnerLimits())
+    return replace(caller, person=owner, admin=rights == "admin")
 
 
 async def identify(services: "HasAccess", *, key: str, session: str = "") -> Caller:
@@ -139,11 +166,14 @@ async def identify(services: "HasAccess", *, key: str, session: str = "") -> Cal
         store = await services.store.get()
         credential = await store.access.find(secret)
         if credential is not None and _is_accepted(settings, credential, as_session=secret == session):
+            services.key_uses.note(credential)
             return bearer_of(settings, credential)
     if keys_are_needed(settings) or key.startswith(KEY_PREFIX):
         what = "is not valid" if key or session else "is missing"
         if key or session:
             services.audit.count("auth.refused", _kind_of(key), status=401)
+        if settings.people_sign_in and not key:
+            raise Unauthorized("Nobody is signed in here, or the session has ended. Sign in at /login.")
         raise Unauthorized(f"The API key {what}. Send 'Authorization: Bearer KEY'; `codeact keys create` makes one.")
     return _caller(settings, LOCAL_OWNER, True, None, OwnerLimits())
 
@@ -165,16 +195,8 @@ def key_of(connection: HTTPConnection) -> str:
 
 
 def session_of(connection: HTTPConnection) -> str:
-    """The session in the request's cookie; empty if there is none. The value is our own token, which is never quoted.
-
-    Parsed here, because `http.cookies`, which Starlette uses, takes a minute for 64 KB of escapes on some Pythons.
-    """
-    for header in connection.headers.getlist("cookie"):
-        for pair in header.split(";"):
-            name, _, value = pair.partition("=")
-            if name.strip() == COOKIE:
-                return value.strip()
-    return ""
+    """The session in the request's cookie; empty if there is none."""
+    return cookie_of(connection, SESSION)
 
 
 def _kind_of(key: str) -> str:
@@ -198,11 +220,13 @@ def _is_accepted(settings: Settings, credential: Credential, *, as_session: bool
     """Whether the credential may be used in this way.
 
     A cookie must be a session, and a bearer token must not. A credential made from a key in CODEACT_API_KEYS ends when
-    that key is removed there; the database ends the others.
+    that key is removed there, and a person's session when CODEACT_OIDC_ISSUER changes; the database ends the others.
     """
     if (credential.kind == "session") != as_session:
         return False
     parent = credential.parent_id or ""
+    if parent.startswith(LOGIN_PARENT):
+        return settings.oidc_issuer is not None and parent == login_parent(settings.oidc_issuer)
     if not parent.startswith("env-"):
         return True
     return any(parent == f"env-{hash_of(key.get_secret_value())[:16]}" for key in settings.api_keys)
@@ -212,7 +236,13 @@ def bearer_of(settings: Settings, found: Credential) -> Caller:
     """The caller of this key or session."""
     grant = Grant(found.origin, found.account_limits) if found.origin is not None else None
     caller = _caller(settings, found.owner, found.operator, found.id, found.limits)
-    return replace(caller, expires_at=found.expires_at, grant=grant)
+    person = found.person if found.kind == "session" else None
+    return replace(caller, expires_at=found.expires_at, grant=grant, person=person, admin=found.admin)
+
+
+def login_parent(issuer: str) -> str:
+    """What the sessions of people name as their parent: the provider that has signed them in."""
+    return f"{LOGIN_PARENT}{hash_of(issuer)[:16]}"
 
 
 def _caller(settings: Settings, owner: str, operator: bool, credential_id: str | None, own: OwnerLimits) -> Caller:

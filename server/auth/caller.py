@@ -18,7 +18,8 @@ class Caller:
     """Who makes a request. `credential_id` is the key's or session's id; None if no key is required and none was sent.
 
     `limits` are the key's own, completed by the settings' defaults. `expires_at` is when the credential expires; None:
-    never. `grant` is set for embed tokens. `acting`: an operator acts for this owner.
+    never. `grant` is set for embed tokens. `acting`: an operator acts for this owner. `person` is set if somebody has
+    signed in, and `admin` if they may manage people.
     """
 
     owner: str
@@ -29,6 +30,8 @@ class Caller:
     expires_at: datetime | None = None
     grant: Grant | None = None
     acting: bool = False
+    person: str | None = None
+    admin: bool = False
 
     @property
     def accounts(self) -> list[tuple[str, OwnerLimits]]:

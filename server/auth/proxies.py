@@ -14,11 +14,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from codeact.server.auth.current_caller import begin_request
 from codeact.server.base_url import set_base_url
 
-__all__ = ["Network", "Proxies", "client_address"]
+__all__ = ["FROM_PROXY", "Network", "Proxies", "client_address"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
+
+FROM_PROXY = "codeact.from_proxy"
+"""Set in the scope of a request that a trusted proxy has sent."""
 
 MOST_HOPS = 20
 """Nobody has more proxies than that."""
@@ -40,6 +43,7 @@ class Proxies:
         if scope["type"] in ("http", "websocket") and self._trusted and scope.get("client"):
             peer, port = scope["client"]
             if _is_in(peer, self._trusted):
+                scope[FROM_PROXY] = True
                 headers = Headers(scope=scope)
                 address = client_address(peer, headers.getlist("x-forwarded-for"), self._trusted)
                 scope["client"] = (address, port if address == peer else 0)

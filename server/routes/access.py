@@ -10,8 +10,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from codeact.errors import InvalidRequest, NotFound
-from codeact.server.auth.auth import COOKIE, bearer_of, identify, session_of
+from codeact.server.auth.auth import bearer_of, identify, session_of
 from codeact.server.auth.caller import caller_of
+from codeact.server.auth.cookies import SESSION, delete_cookie, set_cookie
 from codeact.server.auth.origin_check import Forbidden
 from codeact.server.errors import json_response
 from codeact.server.openapi import operation
@@ -60,15 +61,7 @@ async def create_session(request: Request) -> Response:
     )
     services.audit.record(caller, "session.create", caller.credential_id)
     response = json_response({"object": "codeact:session", "owner": caller.owner, "needed": True})
-    public = services.settings.public_url or str(request.base_url)
-    response.set_cookie(
-        COOKIE,
-        secret,
-        max_age=int(SESSION_LIFETIME.total_seconds()),
-        httponly=True,
-        samesite="strict",
-        secure=public.startswith("https:"),
-    )
+    set_cookie(response, SESSION, secret, max_age_s=int(SESSION_LIFETIME.total_seconds()), same_site="strict")
     return response
 
 
@@ -79,9 +72,10 @@ async def delete_session(request: Request) -> Response:
         access = (await services.store.get()).access
         if (session := await access.find(secret)) is not None and session.kind == "session":
             await access.end_session(secret)
-            services.audit.record(bearer_of(services.settings, session), "session.end", session.id)
+            action = "session.end" if session.person is None else "logout"
+            services.audit.record(bearer_of(services.settings, session), action, session.id)
     response = Response(status_code=204)
-    response.delete_cookie(COOKIE)
+    delete_cookie(response, SESSION)
     return response
 
 

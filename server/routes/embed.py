@@ -114,7 +114,7 @@ async def _for_user(request: Request, body: CreateEmbedSession, caller: Caller) 
     services: Services = request.app.state.codeact
     if "/" in caller.owner:
         raise Forbidden("A user of an embed has no users of their own.", code="embed_forbidden")
-    if caller.credential_id is not None and not _has_key(request):
+    if caller.person is not None or (caller.credential_id is not None and not _has_key(request)):
         raise Forbidden("An API key is needed: 'Authorization: Bearer KEY'. A cookie is not one.", code="key_needed")
     if body.user is None:
         text = (

@@ -1,16 +1,17 @@
 """The documents of credentials, sessions, usage and the audit log."""
 
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from codeact.store.documents.schema import AUDIT, CREDENTIAL, SECRET, STORED_BYTES, USAGE, Schema
+from codeact.roles import Role
+from codeact.store.documents.schema import AUDIT, CREDENTIAL, PERSON, SECRET, STORED_BYTES, USAGE, Schema
 from codeact.store.documents.versioned import VersionedDocument
-from codeact.store.records import AuditEntry, Credential, OwnerLimits
+from codeact.store.records import AuditEntry, Credential, CredentialKind, OwnerLimits, Person
 
-__all__ = ["AuditDocument", "CredentialDocument", "SecretDocument", "StoredDocument", "UsageDocument"]
+__all__ = ["AuditDocument", "CredentialDocument", "PersonDocument", "SecretDocument", "StoredDocument", "UsageDocument"]
 
 
 class CredentialDocument(VersionedDocument):
@@ -21,7 +22,7 @@ class CredentialDocument(VersionedDocument):
 
     SCHEMA: ClassVar[Schema] = CREDENTIAL
     id: str  # type: ignore[assignment]  # ours, not an ObjectId
-    kind: Literal["key", "session", "embed"]
+    kind: CredentialKind
     hash: str
     owner: str
     name: str
@@ -35,6 +36,11 @@ class CredentialDocument(VersionedDocument):
     limits: dict[str, int]
     origin: str | None = None
     account_limits: dict[str, int] = Field(default_factory=dict)
+    admin: bool = False
+    person: str | None = None
+    address: str = ""
+    browser: str = ""
+    used_at: datetime | None = None
 
     class Settings:
         name = "credentials"
@@ -42,6 +48,7 @@ class CredentialDocument(VersionedDocument):
             IndexModel([("hash", ASCENDING)], name="secret", unique=True),
             IndexModel([("kind", ASCENDING), ("created_at", ASCENDING)], name="kind_oldest_first"),
             IndexModel([("parent_id", ASCENDING)], name="made_from"),
+            IndexModel([("person", ASCENDING), ("created_at", ASCENDING)], name="of_a_person", sparse=True),
             IndexModel([("purge_at", ASCENDING)], name="purge", expireAfterSeconds=0),
         ]
 
@@ -60,6 +67,45 @@ class CredentialDocument(VersionedDocument):
             limits=OwnerLimits(**self.limits),
             origin=self.origin,
             account_limits=OwnerLimits(**self.account_limits),
+            admin=self.admin,
+            person=self.person,
+            address=self.address,
+            browser=self.browser,
+            used_at=self.used_at,
+        )
+
+
+class PersonDocument(VersionedDocument):
+    """Somebody who has signed in. The id is the name of their owner."""
+
+    SCHEMA: ClassVar[Schema] = PERSON
+    id: str  # type: ignore[assignment]
+    issuer: str
+    subject: str
+    name: str
+    email: str
+    role: Role
+    granted: Role | None = None
+    disabled: bool = False
+    created_at: datetime
+    seen_at: datetime
+
+    class Settings:
+        name = "people"
+        indexes: ClassVar = [IndexModel([("seen_at", DESCENDING), ("_id", DESCENDING)], name="seen_latest_first")]
+
+    def record(self) -> Person:
+        return Person(
+            owner=self.id,
+            issuer=self.issuer,
+            subject=self.subject,
+            name=self.name,
+            email=self.email,
+            role=self.role,
+            granted=self.granted,
+            disabled=self.disabled,
+            created_at=self.created_at,
+            seen_at=self.seen_at,
         )
 
 

@@ -14,6 +14,7 @@ from codeact.events import Input, Response
 from codeact.store.documents.access import (
     AuditDocument,
     CredentialDocument,
+    PersonDocument,
     SecretDocument,
     StoredDocument,
     UsageDocument,
@@ -52,6 +53,7 @@ class Documents:
         self.feedback: type[FeedbackDocument] = type("Feedback", (FeedbackDocument,), {})
         self.shares: type[ShareDocument] = type("Shares", (ShareDocument,), {})
         self.credentials: type[CredentialDocument] = type("Credentials", (CredentialDocument,), {})
+        self.people: type[PersonDocument] = type("People", (PersonDocument,), {})
         self.usage: type[UsageDocument] = type("Usage", (UsageDocument,), {})
         self.stored: type[StoredDocument] = type("Stored", (StoredDocument,), {})
         self.secrets: type[SecretDocument] = type("Secrets", (SecretDocument,), {})

@@ -31,6 +31,7 @@ __all__ = [
     "FILE",
     "FIRST",
     "ITEM",
+    "PERSON",
     "REPEATABLE",
     "RESPONSE",
     "SECRET",
@@ -111,6 +112,7 @@ EVENTS = Schema("batch of events", (name_blobs_by_hash,))
 FEEDBACK = Schema("feedback")
 FILE = Schema("file")
 ITEM = Schema("item", (name_blobs_by_hash,))
+PERSON = Schema("person")
 REPEATABLE = Schema("request that may be repeated")
 RESPONSE = Schema("response", (name_blobs_by_hash,))
 SECRET = Schema("secret of the server")

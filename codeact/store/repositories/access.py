@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -138,6 +138,15 @@ class Access:
     async def end_session(self, secret: str) -> None:
         """Ends a browser session. Idempotent."""
         await self._credentials.find({"hash": hash_of(secret), "kind": "session"}).delete()
+
+    @operation
+    async def used(self, times: Mapping[str, datetime]) -> None:
+        """Stores when each of these credentials was used last, by their ids."""
+        from pymongo import UpdateOne
+
+        updates = [UpdateOne({"_id": id_}, {"$max": {"used_at": at}}) for id_, at in times.items()]
+        if updates:
+            await self._credentials.get_pymongo_collection().bulk_write(updates, ordered=False)
 
     @operation
     async def create_embed_session(
