@@ -10,13 +10,13 @@ import json
 import secrets
 from dataclasses import dataclass
 
-__all__ = ["KEY_BYTES", "MOST_CHARS", "Sealed", "Sealer", "Unsealable"]
+__all__ = ["KEY_BYTES", "MOST_CHARS", "PREFIX", "Sealed", "Sealer", "Unsealable"]
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
 MOST_CHARS = 8_000_000
 """The limit for a sealed text. A longer one is refused before it is decoded."""
-_PREFIX = "cs1."
+PREFIX = "cs1."
 
 
 class Unsealable(ValueError):
@@ -49,17 +49,17 @@ class Sealer:
         name = model.encode()
         plain = len(name).to_bytes(4) + name + content
         return (
-            _PREFIX + base64.urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, plain, _bound(kind, owner))).decode()
+            PREFIX + base64.urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, plain, _bound(kind, owner))).decode()
         )
 
     def open(self, kind: str, sealed: str, *, owner: str) -> Sealed:
         """Decrypts a text that `seal` made for this kind and owner. Raises `Unsealable`."""
         from cryptography.exceptions import InvalidTag
 
-        if not sealed.startswith(_PREFIX) or len(sealed) > MOST_CHARS:
+        if not sealed.startswith(PREFIX) or len(sealed) > MOST_CHARS:
             raise Unsealable("The text was not encrypted here.")
         try:
-            text = sealed[len(_PREFIX) :].encode()
+            text = sealed[len(PREFIX) :].encode()
             data = base64.b64decode(text, altchars=b"-_", validate=True)
             # Refuse other encodings of the same bytes: some bits of the last letter are not used.
             if base64.urlsafe_b64encode(data) != text:

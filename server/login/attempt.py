@@ -11,7 +11,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from codeact.sealing import Sealer, Unsealable
+from codeact.sealing import PREFIX, Sealer, Unsealable
 from codeact.server.auth.cookies import cookie_of, delete_cookie, set_cookie
 from codeact.server.login.errors import LoginExpired
 
@@ -42,7 +42,7 @@ def begin(next_path: str, setup: str) -> Attempt:
 
 def remember(attempt: Attempt, response: Response, sealer: Sealer) -> None:
     """Has the browser keep the sign-in for ten minutes. `Lax`: it is sent when the provider sends the browser back."""
-    sealed = sealer.seal(KIND, msgspec.json.encode(attempt), owner="")
+    sealed = sealer.seal(KIND, msgspec.json.encode(attempt), owner="").rstrip("=")  # which would be quoted
     set_cookie(response, COOKIE, sealed, max_age_s=LASTS_S, same_site="lax")
 
 
@@ -52,6 +52,7 @@ def resume(request: Request, state: str, sealer: Sealer) -> Attempt:
     sealed = cookie_of(request, COOKIE)
     if not sealed or len(sealed) > MOST_CHARS:
         raise LoginExpired(text)
+    sealed += "=" * (-(len(sealed) - len(PREFIX)) % 4)
     try:
         attempt = msgspec.json.decode(sealer.open(KIND, sealed, owner="").content, type=Attempt)
     except (Unsealable, msgspec.DecodeError):

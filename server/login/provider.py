@@ -33,6 +33,8 @@ NEW_KEYS_EVERY_S = 60.0
 MOST_VALUES, DEEPEST = 20_000, 20
 MOST_GROUPS, MOST_CHARS = 1_000, 200
 MOST_AT_ONCE = 16
+NONSENSE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What the libraries raise for values of the provider that are not of the expected form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Provider:
             # The provider's own word, such as `invalid_grant`; the log has it, and the page a fixed sentence.
             log.warning("the provider did not accept a sign-in", reason=str(error)[:MOST_CHARS])
             raise LoginRefused("The provider did not accept this sign-in. Begin again.") from None
-        except (httpx2.HTTPError, TimeoutError, ValueError, RecursionError) as error:
+        except (httpx2.HTTPError, TimeoutError, *NONSENSE) as error:
             raise self._unanswered(error, "did not confirm this sign-in") from None
         if not isinstance(token, dict):
             raise ProviderFailed("The provider's answer to this sign-in makes no sense.")
@@ -167,7 +169,7 @@ class Provider:
                 try:
                     usable = [key for key in found["keys"] if key.get("kty") in ("RSA", "EC", "OKP")]
                     self._keys = KeySet.import_key_set({"keys": usable})
-                except (JoseError, KeyError, TypeError, ValueError, AttributeError):
+                except (JoseError, *NONSENSE):
                     raise ProviderFailed("The keys that the provider publishes cannot be read.") from None
             return self._keys
 
@@ -194,12 +196,12 @@ class Provider:
 
         try:
             with anyio.fail_after(DEADLINE_S):
-                answer = await client.get(url, withhold_token=not token)
+                answer = await client.request("GET", url, withhold_token=not token)
             if answer.status_code != 200:
                 raise ProviderFailed(f"The provider answers with the status {answer.status_code}.")
             json_size.check(answer.content, most=MOST_VALUES, depth=DEEPEST)
             found = msgspec.json.decode(answer.content)
-        except (httpx2.HTTPError, httpx2.InvalidURL, AuthlibBaseError, TimeoutError, ValueError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, AuthlibBaseError, TimeoutError, *NONSENSE) as error:
             raise self._unanswered(error, "does not answer as an OpenID provider does") from None
         if not isinstance(found, dict):
             raise ProviderFailed("The provider's answer is not a JSON object.")

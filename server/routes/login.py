@@ -57,6 +57,7 @@ async def begin(request: Request) -> Response:
 async def finish(request: Request) -> Response:
     """`GET /login/callback`: the provider sends the browser back here with a code."""
     services: Services = request.app.state.codeact
+    response: Response
     try:
         if services.provider is None:
             raise LoginFailed("Nobody signs in here: CODEACT_OIDC_ISSUER is not set.")
@@ -90,6 +91,13 @@ async def _identified(request: Request, provider: Provider, store: Store) -> tup
     return begun, await provider.identity(
         code, nonce=begun.nonce, verifier=begun.verifier, redirect_uri=f"{base_url()}{CALLBACK}", issuer=issuer
     )
+
+
+def _parameter(request: Request, name: str) -> str | None:
+    values = request.query_params.getlist(name)
+    if len(values) > 1 or len("".join(values)) > MOST_CHARS:
+        raise LoginFailed("The provider's answer has parameters that are too long, or twice.")
+    return values[0] if values else None
 
 
 async def _admitted(services: Services, store: Store, identity: Identity, setup: str) -> Person:

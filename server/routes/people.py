@@ -30,7 +30,7 @@ class PeopleQuery(msgspec.Struct):
 class ChangePerson(msgspec.Struct, kw_only=True):
     """`role` is given in addition to that of the person's groups; null takes it away. What is missing stays."""
 
-    role: Role | None | UnsetType = UNSET
+    role: Role | UnsetType | None = UNSET
     disabled: bool | UnsetType = UNSET
 
 

@@ -48,11 +48,11 @@ class People:
         from pymongo import ReturnDocument
 
         now = datetime.now(UTC)
-        first = {"issuer": issuer, "subject": subject, "created_at": now, FIELD: PERSON.version}
+        first = {"issuer": issuer, "subject": subject, "granted": None, "disabled": False, "created_at": now}
         known = {"name": name, "email": email, "role": role, "seen_at": now}
         found = await self._people.get_pymongo_collection().find_one_and_update(
             {"_id": owner_of_subject(issuer, subject)},
-            {"$set": known, "$setOnInsert": first},
+            {"$set": known, "$setOnInsert": first | {FIELD: PERSON.version}},
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
