@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joserfc import jwt
-from joserfc.jwk import ECKey, OctKey, RSAKey
+from joserfc.jwk import RSAKey
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
@@ -61,7 +61,7 @@ class LyingProvider:
     def _token(self) -> dict[str, Any]:
         return {"access_token": "x", "token_type": "Bearer", "id_token": self.id_token()} | self.token
 
-    def id_token(self, key: RSAKey | ECKey | OctKey | None = None) -> str:
+    def id_token(self, key: RSAKey | None = None) -> str:
         now = int(time.time())
         truth = {"iss": self.issuer, "aud": CLIENT, "sub": "eve", "exp": now + 300, "iat": now, "nonce": self.nonce}
         claims = {name: value for name, value in (truth | self.claims).items() if value is not None}

@@ -1,6 +1,7 @@
 """What the server believes of an OpenID provider: nothing that is not signed, fresh, and for this sign-in."""
 
 import base64
+import hmac
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from joserfc.jwk import OctKey, RSAKey
+from joserfc.jwk import RSAKey
 from starlette.responses import JSONResponse, Response
 
 from codeact.roles import role_of
@@ -95,16 +96,21 @@ async def test_clocks_may_differ_by_a_minute(liar: LyingProvider, provider: Prov
     assert (await identity(provider)).subject == "eve"
 
 
+def encoded(fields: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode().rstrip("=")
+
+
 def unsigned(liar: LyingProvider) -> str:
     _, claims, _ = liar.id_token().split(".")
-    none = base64.urlsafe_b64encode(json.dumps({"alg": "none"}).encode()).decode().rstrip("=")
-    return f"{none}.{claims}."
+    return f"{encoded({'alg': 'none'})}.{claims}."
 
 
 def signed_by_public_key(liar: LyingProvider) -> str:
     """HMAC with the public key as the secret, which a careless check would accept."""
-    liar.header["alg"] = "HS256"
-    return liar.id_token(OctKey.import_key(liar.key.as_pem(private=False)))
+    claims = liar.id_token().split(".")[1]
+    signed = f"{encoded({'alg': 'HS256', 'kid': 'one'})}.{claims}"
+    signature = hmac.digest(liar.key.as_pem(private=False), signed.encode(), "sha256")
+    return f"{signed}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
 def signed_by_another(liar: LyingProvider) -> str:
@@ -114,7 +120,7 @@ def signed_by_another(liar: LyingProvider) -> str:
 def changed(liar: LyingProvider) -> str:
     head, claims, signature = liar.id_token().split(".")
     fields = json.loads(base64.urlsafe_b64decode(f"{claims}==")) | {"sub": "root"}
-    return f"{head}.{base64.urlsafe_b64encode(json.dumps(fields).encode()).decode().rstrip('=')}.{signature}"
+    return f"{head}.{encoded(fields)}.{signature}"
 
 
 def with_own_key(liar: LyingProvider) -> str:
