@@ -17,6 +17,7 @@ from codeact.runs.run import Run
 from codeact.runs.service import RunService
 from codeact.server.auth.audit_log import AuditLog, audited
 from codeact.server.auth.caller import Caller
+from codeact.server.auth.current_caller import current_request
 from codeact.server.errors import status_of
 from codeact.server.peers.client import GetStore, Peers
 from codeact.server.peers.passed_run import Answer, Follow, PassedRun
@@ -133,12 +134,14 @@ class AuditedService:
         ephemeral: EphemeralResponses | None = None,
         response_id: str | None = None,
     ) -> Run:
+        address = current_request().address  # Runs begin in a task of their own.
+
         def begun(run: Run) -> None:
             if self._shared is not None:
                 run.before_end(partial(self._remember, self._shared, run, history))
             else:
                 self._answers.begun(run.response, history, owner=run.owner)
-            self.audit.record(caller, "response.create", run.id)
+            self.audit.record(caller, "response.create", run.id, address=address)
 
         return await self._service.create(asked, ephemeral=ephemeral, response_id=response_id, begun=begun)
 

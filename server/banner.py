@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from codeact.component import Component
+from codeact.errors import CodeActError
 from codeact.server.services import Services
 from codeact.settings import Settings
 from sandbox_pool.errors import SandboxError
@@ -32,6 +33,7 @@ async def announce(services: Services, console: Console, *, address: str, starte
     for component in components:
         await component.settled()
         _show(component, console)
+    await _offer_setup(services, console, address)
     problem = (
         await _pool_problem(services) if all(component.state == "ready" for component in components) else "see above."
     )
@@ -46,6 +48,24 @@ async def announce(services: Services, console: Console, *, address: str, starte
     else:
         text = Text.assemble(("\nNot ready: ", "red"), f"{problem} The server keeps running; Ctrl-C stops it.")
         console.print(text, soft_wrap=True)
+
+
+async def _offer_setup(services: Services, console: Console, address: str) -> None:
+    """Prints the link of the first admin, where people sign in and nobody is an admin yet."""
+    settings = services.settings
+    if not settings.people_sign_in or settings.login_admins or services.store.started is None:
+        return
+    people = services.store.started.value.people
+    try:
+        if await people.has_admin():
+            return
+        link = f"{settings.public_url or address}/login?setup={await people.create_setup_code()}"
+    except CodeActError as error:
+        console.print(Text(f"  The link of the first admin could not be made: {error.message}", style="red"))
+        return
+    console.print(
+        Text(f"\nNobody is an admin yet. Whoever opens this link and signs in becomes one:\n  {link}"), soft_wrap=True
+    )
 
 
 async def _pool_problem(services: Services) -> str | None:

@@ -77,9 +77,15 @@ class AuditLog:
             if len(audit._queue):
                 log.error("audit entries lost: the server ended before they were stored", lost=len(audit._queue))
 
-    def record(self, caller: Caller, action: str, subject: str, *, status: int = 200) -> None:
-        """Queues one entry with the address of this task's caller. Never waits and never fails."""
-        self._queue.put(_entry(caller.owner, caller.credential_id, action, subject, status))
+    def record(
+        self, caller: Caller, action: str, subject: str, *, status: int = 200, address: str | None = None
+    ) -> None:
+        """Queues one entry. Never waits and never fails.
+
+        `address` None: that of this task's caller. A task that outlives the request has none, and must be given it.
+        """
+        entry = _entry(caller.owner, caller.credential_id, action, subject, status)
+        self._queue.put(entry if address is None else replace(entry, address=address))
 
     def record_for(self, owner: str, action: str, subject: str, *, status: int) -> None:
         """Queues one entry about what the server itself does for an owner. Never waits and never fails."""

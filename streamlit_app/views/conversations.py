@@ -21,10 +21,12 @@ def read(filter_values: filters.Selection, after: str | None) -> tuple[list[Conv
     """One page, and where the next one begins: a cursor, or how many came before."""
     query, owner, order = filter_values
     if order == "asc" or order == "desc":  # mypy narrows the type only in this form
-        page = ask(lambda store: store.history.find(query, owner=owner, after=after, limit=ROWS, order=order))
+        page = ask(
+            lambda store: store.history.find(query, owner=owner, after=after, limit=ROWS, order=order, asked=True)
+        )
         return page.conversations, page.next
     skip = int(after) if after is not None and after.isdigit() else 0
-    found = ask(lambda store: store.history.largest(query, order, owner=owner, skip=skip, limit=ROWS + 1))
+    found = ask(lambda store: store.history.largest(query, order, owner=owner, skip=skip, limit=ROWS + 1, asked=True))
     more = len(found) > ROWS and skip + ROWS <= MOST_SKIPPED
     return found[:ROWS], str(skip + ROWS) if more else None
 
@@ -64,7 +66,7 @@ def marks(conversation: Conversation) -> list[str]:
 def table(found: list[Conversation]) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "title": visible(conversation.title or "(no title)"),
+            "title": visible(conversation.title or "(without words)"),
             "status": [(conversation.facets.status or "empty").replace("_", " ")],
             "last active": pd.Timestamp(conversation.updated_at, unit="s", tz="UTC"),
             "owner": visible(conversation.owner),
@@ -97,7 +99,7 @@ chosen = st.dataframe(
     hide_index=True,
     height=min(36 * len(found) + 38, 720),
     on_select="rerun",
-    selection_mode="single-row",
+    selection_mode=["single-row", "single-cell"],
     key=f"rows-{here}",
     column_config={
         "title": st.column_config.TextColumn(width=300),
@@ -125,5 +127,6 @@ right.button(
     args=(here, after),
     width="stretch",
 )
-if rows := chosen["selection"]["rows"]:
+selected = chosen["selection"]
+if rows := [*selected["rows"], *(row for row, _ in selected["cells"])]:
     st.switch_page("views/conversation.py", query_params={"id": found[rows[0]].id})

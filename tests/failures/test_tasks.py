@@ -49,6 +49,7 @@ DEGRADED = {
     "pool leftovers",
     "pool shrinking",
     "announcement",
+    "last uses of keys",
 }
 """If one of these tasks is down, every request is still answered: `/readyz` names it and answers 200."""
 

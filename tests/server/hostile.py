@@ -257,6 +257,8 @@ BODIES: dict[str, Any] = {
     },
     "PATCH /v1/conversations/{conversation_id}": {"title": "x", "pinned": True, "tags": ["x"]},
     "POST /v1/session": {"api_key": "x"},
+    "POST /v1/keys": {"name": "x", "days": 1},
+    "PATCH /v1/people/{owner}": {"role": "operator", "disabled": True},
     "POST /v1/embed/sessions": {
         "origin": "https://shop.example",
         "user": "u",

@@ -13,7 +13,7 @@ from tests.needs import LONG
 from tests.server import hostile
 from tests.server.conftest import Running
 from tests.server.hostile import Raw
-from tests.server.test_owners import made_by
+from tests.server.test_owners import OF_PEOPLE, made_by
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ def server(make_server: Callable[..., Running], tmp_path_factory: pytest.TempPat
 @pytest.fixture(scope="module")
 def ids(server: Running) -> dict[str, bytes]:
     made = made_by(server, "key", "Plot a sine wave")
-    others = {"session_id": "emb_x", "token": "x", "model": "demo", "name": "index.js"}
+    others = OF_PEOPLE | {"session_id": "emb_x", "token": "x", "model": "demo", "name": "index.js"}
     return {name: value.encode() for name, value in (made | others).items()}
 
 

@@ -14,10 +14,13 @@ from tests.server.conftest import Running
 from tests.server.test_auth import client
 
 SHOP = "https://shop.example"
+OF_PEOPLE = {"browser_session_id": "sess_x", "key_id": "key_x", "owner": "person_x"}
+"""What only those who sign in have; `test_login.py` has two of them."""
 QUESTION = "What is the 100th Fibonacci number?"
 BODIES: dict[str, Any] = {
     "POST /v1/conversations/{conversation_id}": {"metadata": {"a": "b"}},
     "PATCH /v1/conversations/{conversation_id}": {"title": "Mine now"},
+    "PATCH /v1/people/{owner}": {"role": "admin"},
     "POST /v1/conversations/{conversation_id}/items": {"items": [{"role": "user", "content": "hi"}]},
     "POST /v1/responses/{response_id}/feedback": {"rating": "up"},
 }
@@ -32,7 +35,11 @@ def keyed(make_server: Callable[..., Running]) -> Running:
 @pytest.fixture(scope="module")
 def ids(keyed: Running) -> dict[str, str]:
     """An id of each kind, all of one owner."""
-    return made_by(keyed, "key-a", "Plot a sine wave") | {"session_id": embed_session(keyed, "key-a", "carol")["id"]}
+    return (
+        made_by(keyed, "key-a", "Plot a sine wave")
+        | {"session_id": embed_session(keyed, "key-a", "carol")["id"]}
+        | OF_PEOPLE
+    )
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +52,7 @@ def tokens(keyed: Running) -> dict[str, str]:
 def ids_of_alice(keyed: Running, tokens: dict[str, str]) -> dict[str, str]:
     """An id of each kind, all of one user of the embed, except for the session, which another key made."""
     session = embed_session(keyed, "key-b", "alice")
-    return made_by(keyed, tokens["alice"], "Plot a histogram") | {"session_id": session["id"]}
+    return made_by(keyed, tokens["alice"], "Plot a histogram") | {"session_id": session["id"]} | OF_PEOPLE
 
 
 def embed_session(server: Running, key: str, user: str) -> dict[str, str]:

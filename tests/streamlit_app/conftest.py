@@ -23,6 +23,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running(settings_of(tmp_path_factory.mktemp("data"))) as server:
         for example in EXAMPLES:
             ask(server, example)
+        # What a page asks for that was only opened: it is neither a run nor a conversation of anybody.
+        post(server, "responses", {"generate": False})
         yield server
 
 

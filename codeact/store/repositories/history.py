@@ -37,6 +37,7 @@ MOST_SKIPPED = 2_000
 Sum = Literal["tokens", "cost", "duration"]
 SUMS: Mapping[Sum, str] = {"tokens": "facets.tokens", "cost": "facets.cost_usd", "duration": "facets.duration_s"}
 
+ASKED = {"$or": [{"facets.responses": {"$gt": 0}}, {"title": {"$gt": ""}}]}
 MOST_TAGS, TAG_CHARS, TITLE_CHARS = 20, 50, 200
 BATCH = 100
 
@@ -68,12 +69,17 @@ class History:
         after: str | None = None,
         limit: int = 20,
         order: Literal["asc", "desc"] = "desc",
+        asked: bool = False,
     ) -> Page:
-        """Finds one page. `owner` None: all, for operators. `after`: the `next` of a page, or a conversation's id."""
+        """Finds one page. `owner` None: all, for operators. `after`: the `next` of a page, or a conversation's id.
+
+        `asked`: without conversations in which nobody has asked anything, such as those of pages that were only opened.
+        """
         scope = {} if owner is None else {"owner": owner}
         search_terms = terms(query)
         leading = await self._leading(search_terms, scope)
         conditions = [*times(query), *(term.found if term is leading else term.checked for term in search_terms)]
+        conditions += [ASKED] if asked else []
         if after is not None:
             conditions.append((await self._cursor(after, scope)).beyond(newest_first=order == "desc"))
         place: dict[str, Any] = {**scope, "deleted": False, **({"$and": conditions} if conditions else {})}
@@ -90,7 +96,7 @@ class History:
 
     @operation
     async def largest(
-        self, query: HistoryQuery, by: Sum, *, owner: str | None, skip: int = 0, limit: int = 20
+        self, query: HistoryQuery, by: Sum, *, owner: str | None, skip: int = 0, limit: int = 20, asked: bool = False
     ) -> list[Conversation]:
         """Like `find`, but the conversations with the largest sums come first; `skip` is at most 2,000."""
         if not 0 <= skip <= MOST_SKIPPED:
@@ -101,6 +107,7 @@ class History:
         count, rarest = min(counted, key=lambda pair: pair[0], default=(COUNTED, None))
         leading = rarest if count < COUNTED else None
         conditions = [*times(query), *(term.found if term is leading else term.checked for term in search_terms)]
+        conditions += [ASKED] if asked else []
         place: dict[str, Any] = {**scope, "deleted": False, **({"$and": conditions} if conditions else {})}
         index = _index(leading, scope) if leading is not None else f"{'owner' if scope else 'all'}_{by}"
         found = self._conversations.find(place, hint=index)

@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from codeact.events import CodeInterpreterCall, ImageOutput, InputMessage, Item, Message, Response
 from codeact.store.search.search_terms import words_of
 
-__all__ = ["VERSION", "SearchFields", "begun", "blobs_in", "ended", "labels_of", "more_words", "title_of"]
+__all__ = ["VERSION", "SearchFields", "begun", "blobs_in", "ended", "is_warm_up", "labels_of", "more_words", "title_of"]
 
-VERSION = 1
+VERSION = 2
 """Increase it when a rebuild would give other values. The next start then rebuilds older conversations."""
 
 MOST_WORDS = 1_000
@@ -70,6 +70,9 @@ def begun(facets: SearchFields, words: list[str], response: Response, messages: 
 
 def ended(facets: SearchFields, words: list[str], response: Response) -> list[str]:
     """Adds what is known of a response when it has ended; returns the conversation's words. Call it once: it sums."""
+    if is_warm_up(response):
+        facets.status = response.status if facets.responses else None
+        return words
     calls = [item for item in response.output if isinstance(item, CodeInterpreterCall)]
     results = [call.result for call in calls if call.result is not None]
     facets.status = response.status
@@ -84,6 +87,11 @@ def ended(facets: SearchFields, words: list[str], response: Response) -> list[st
     facets.duration_s += response.ledger.total_s or 0.0
     _add(facets.blobs, blobs_in(response.output), most=MOST_BLOBS)
     return more_words(words, (text for item in response.output for text in _searched(item)))
+
+
+def is_warm_up(response: Response) -> bool:
+    """Whether this only prepared a sandbox (`generate: false`): it asked no model, so that nothing was used."""
+    return response.status == "completed" and response.usage is None and not response.output
 
 
 def more_words(words: list[str], texts: Iterable[str]) -> list[str]:

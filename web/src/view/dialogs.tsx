@@ -8,6 +8,7 @@ import { dialog, model, signIn, signOut } from "../state";
 import { text } from "../text";
 import type { Theme } from "../theme";
 import { choose, canNotify } from "../telling";
+import { Account, SignIn, useSession } from "./account";
 import { BinDialog } from "./bin";
 import { Dialog } from "./controls";
 import { FilesDialog, ShareDialog } from "./sharing";
@@ -29,6 +30,8 @@ export function Dialogs() {
 function Key() {
   const input = useRef<HTMLInputElement>(null);
   const [refused, setRefused] = useState("");
+  const session = useSession();
+  const people = Boolean(session?.login.url);
   const send = async () => {
     try {
       await signIn(input.current!.value.trim());
@@ -37,16 +40,17 @@ function Key() {
     }
   };
   return (
-    <Dialog title={text.key.title} closable={false} onClose={() => undefined}>
+    <Dialog title={people ? text.account.welcome : text.key.title} closable={false} onClose={() => undefined}>
+      <SignIn session={session} />
       <form onSubmit={(event) => (event.preventDefault(), void send())}>
-        <p>{text.key.lead}</p>
+        <p>{people ? text.account.orKey : text.key.lead}</p>
         <label class="field">
           <span>{text.key.label}</span>
           <input ref={input} type="password" autocomplete="current-password" required />
         </label>
         {refused && <p class="complaint" role="alert">{refused}</p>}
         <div class="buttons">
-          <button type="submit" class="button primary">{text.key.send}</button>
+          <button type="submit" class={people ? "button" : "button primary"}>{text.key.send}</button>
         </div>
       </form>
     </Dialog>
@@ -56,6 +60,7 @@ function Key() {
 function Settings() {
   const { theme, folded, temperature, steps, instructions } = options.value;
   const { sandbox, store, version } = status.value ?? {};
+  const session = useSession();
   return (
     <Dialog title={text.settings.title} onClose={close}>
       <fieldset class="choice">
@@ -117,6 +122,7 @@ function Settings() {
           onChange={(value) => set({ steps: value })}
         />
       </div>
+      {session && <Account session={session} onSignOut={() => void signOut()} />}
       <h3>{text.settings.about}</h3>
       <dl class="facts">
         <div><dt>{text.settings.model}</dt><dd>{model.value}</dd></div>
