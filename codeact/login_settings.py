@@ -1,5 +1,6 @@
 """The settings by which people sign in: an OpenID provider, or headers of a proxy that authenticates."""
 
+import hashlib
 from datetime import timedelta
 from functools import cached_property
 from typing import Annotated
@@ -11,7 +12,11 @@ from pydantic_settings import BaseSettings, NoDecode
 from codeact.loopback import is_loopback
 from codeact.roles import Role
 
-__all__ = ["LoginSettings"]
+__all__ = ["LOGIN_PARENT", "SECURE_PREFIX", "SESSION_COOKIE", "LoginSettings"]
+
+SESSION_COOKIE, SECURE_PREFIX = "codeact_session", "__Host-"
+"""The cookie with a browser's session; on https, its name has the prefix."""
+LOGIN_PARENT = "login-"
 
 Names = Annotated[tuple[str, ...], NoDecode]
 Header = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$")]
@@ -66,6 +71,11 @@ class LoginSettings(BaseSettings):
         """The rules of each role."""
         rules = (("user", self.login_users), ("operator", self.login_operators), ("admin", self.login_admins))
         return tuple((role, frozenset(names)) for role, names in rules)  # type: ignore[misc]
+
+    @property
+    def login_parent(self) -> str:
+        """What the sessions of people name as their parent: the provider that has signed them in."""
+        return f"{LOGIN_PARENT}{hashlib.sha256((self.oidc_issuer or '').encode()).hexdigest()[:16]}"
 
     @property
     def login_lasts(self) -> timedelta:

@@ -14,6 +14,7 @@ from codeact.dashboard import login
 from codeact.dashboard.bridge import run, settings
 from codeact.dashboard.drawing.markup import plain
 from codeact.errors import CodeActError
+from codeact.login_settings import SECURE_PREFIX, SESSION_COOKIE
 
 __all__ = ["allowed", "chat_url", "delete", "pin", "server", "stop", "switch"]
 
@@ -26,7 +27,7 @@ def switch() -> None:
         st.toggle(
             "Allow changes", key="changes", help="Stop runs, pin and delete conversations. Else all is read-only."
         )
-        if st.session_state["changes"] and _key() is None:
+        if st.session_state["changes"] and _key() is None and login.session_secret() is None:
             st.text_input("API key", type="password", key=KEY, help="Not needed if the server requires none.")
 
 
@@ -49,8 +50,10 @@ def delete(conversation_id: str, *, owner: str) -> None:
 
 def server(method: str, path: str, *, owner: str | None = None, **options: Any) -> Any:
     """The server's answer to a request. `owner`: the owner for whom an operator acts."""
-    if owner is not None:
-        options["headers"] = {"Codeact-Owner": owner}
+    headers = {"Codeact-Owner": owner} if owner is not None else {}
+    if _key() is None and (session := login.session_secret()) is not None:
+        headers["Cookie"] = f"{SESSION_COOKIE}={session}; {SECURE_PREFIX}{SESSION_COOKIE}={session}"
+    options["headers"] = headers
     address, _ = address_and_key(settings(), None)
     return json.loads(run(request(address, _key(), method, path, **options)))
 

@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """The reader in a session, usable outside of the session's script. `key` None: none was required."""
+    """The reader in a session, usable outside of its script. `key` is a key or a session; None: none was required."""
 
     key: str | None
     address: str
@@ -56,7 +56,7 @@ class Reader:
 def reader() -> Reader:
     """The reader of this session. Streamlit gives no address for connections from this machine."""
     address = st.context.ip_address
-    return Reader(login.given_key(), address if isinstance(address, str) else "")
+    return Reader(login.given_key() or login.session_secret(), address if isinstance(address, str) else "")
 
 
 def opened(action: str, subject: str, *, owner: str) -> None:

@@ -16,10 +16,11 @@ from starlette.websockets import WebSocket
 from codeact.component import Component
 from codeact.disclosure import disclosed, read_by
 from codeact.errors import CodeActError, ConfigurationError, RateLimited
+from codeact.login_settings import LOGIN_PARENT, SESSION_COOKIE
 from codeact.loopback import is_loopback
 from codeact.server.auth.audit_log import AuditLog
 from codeact.server.auth.caller import Caller
-from codeact.server.auth.cookies import SESSION, cookie_of
+from codeact.server.auth.cookies import cookie_of
 from codeact.server.auth.current_caller import current_request
 from codeact.server.auth.embed import Grant, check_use
 from codeact.server.auth.header_login import HeaderLogin
@@ -45,7 +46,6 @@ __all__ = [
     "identify",
     "key_of",
     "keys_are_needed",
-    "login_parent",
     "session_of",
 ]
 
@@ -55,7 +55,6 @@ ACTING_FOR = "codeact-owner"
 SUBPROTOCOL = "codeact"
 KEY_SUBPROTOCOL = "codeact-key."
 LOCAL_OWNER = "local"
-LOGIN_PARENT = "login-"
 BAD_AUTH, FORBIDDEN, OVERLOADED = 4401, 4403, 1013
 
 EMBED_SESSIONS = "/v1/embed/sessions"
@@ -196,7 +195,7 @@ def key_of(connection: HTTPConnection) -> str:
 
 def session_of(connection: HTTPConnection) -> str:
     """The session in the request's cookie; empty if there is none."""
-    return cookie_of(connection, SESSION)
+    return cookie_of(connection, SESSION_COOKIE)
 
 
 def _kind_of(key: str) -> str:
@@ -226,7 +225,7 @@ def _is_accepted(settings: Settings, credential: Credential, *, as_session: bool
         return False
     parent = credential.parent_id or ""
     if parent.startswith(LOGIN_PARENT):
-        return settings.oidc_issuer is not None and parent == login_parent(settings.oidc_issuer)
+        return settings.oidc_issuer is not None and parent == settings.login_parent
     if not parent.startswith("env-"):
         return True
     return any(parent == f"env-{hash_of(key.get_secret_value())[:16]}" for key in settings.api_keys)
@@ -238,11 +237,6 @@ def bearer_of(settings: Settings, found: Credential) -> Caller:
     caller = _caller(settings, found.owner, found.operator, found.id, found.limits)
     person = found.person if found.kind == "session" else None
     return replace(caller, expires_at=found.expires_at, grant=grant, person=person, admin=found.admin)
-
-
-def login_parent(issuer: str) -> str:
-    """What the sessions of people name as their parent: the provider that has signed them in."""
-    return f"{LOGIN_PARENT}{hash_of(issuer)[:16]}"
 
 
 def _caller(settings: Settings, owner: str, operator: bool, credential_id: str | None, own: OwnerLimits) -> Caller:

@@ -9,11 +9,10 @@ from typing import Any
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from codeact.login_settings import SECURE_PREFIX
 from codeact.server.base_url import base_url
 
-__all__ = ["SESSION", "cookie_of", "delete_cookie", "set_cookie"]
-
-SESSION = "codeact_session"
+__all__ = ["cookie_of", "delete_cookie", "set_cookie"]
 
 
 def cookie_of(connection: HTTPConnection, name: str) -> str:
@@ -43,7 +42,7 @@ def delete_cookie(response: Response, name: str) -> None:
 
 
 def _full(name: str) -> str:
-    return f"__Host-{name}" if _is_secure() else name
+    return f"{SECURE_PREFIX}{name}" if _is_secure() else name
 
 
 def _is_secure() -> bool:

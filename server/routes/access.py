@@ -10,9 +10,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from codeact.errors import InvalidRequest, NotFound
+from codeact.login_settings import SESSION_COOKIE
 from codeact.server.auth.auth import bearer_of, identify, session_of
 from codeact.server.auth.caller import caller_of
-from codeact.server.auth.cookies import SESSION, delete_cookie, set_cookie
+from codeact.server.auth.cookies import delete_cookie, set_cookie
 from codeact.server.auth.origin_check import Forbidden
 from codeact.server.errors import json_response
 from codeact.server.openapi import operation
@@ -61,7 +62,7 @@ async def create_session(request: Request) -> Response:
     )
     services.audit.record(caller, "session.create", caller.credential_id)
     response = json_response({"object": "codeact:session", "owner": caller.owner, "needed": True})
-    set_cookie(response, SESSION, secret, max_age_s=int(SESSION_LIFETIME.total_seconds()), same_site="strict")
+    set_cookie(response, SESSION_COOKIE, secret, max_age_s=int(SESSION_LIFETIME.total_seconds()), same_site="strict")
     return response
 
 
@@ -75,7 +76,7 @@ async def delete_session(request: Request) -> Response:
             action = "session.end" if session.person is None else "logout"
             services.audit.record(bearer_of(services.settings, session), action, session.id)
     response = Response(status_code=204)
-    delete_cookie(response, SESSION)
+    delete_cookie(response, SESSION_COOKIE)
     return response
 
 

@@ -7,9 +7,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from codeact.errors import CodeActError
+from codeact.login_settings import SESSION_COOKIE
 from codeact.roles import role_of
-from codeact.server.auth.auth import bearer_of, login_parent, session_of
-from codeact.server.auth.cookies import SESSION, set_cookie
+from codeact.server.auth.auth import bearer_of, session_of
+from codeact.server.auth.cookies import set_cookie
 from codeact.server.base_url import base_url
 from codeact.server.login import attempt as attempts
 from codeact.server.login.attempt import Attempt
@@ -131,12 +132,13 @@ async def _open_session(request: Request, services: Services, store: Store, pers
     address = request.client.host if request.client is not None else ""
     session, secret = await store.people.create_session(
         person,
-        parent_id=login_parent(settings.oidc_issuer or ""),
+        parent_id=settings.login_parent,
         lasts=settings.login_lasts,
         address=address,
         browser=request.headers.get("user-agent", "")[:MOST_BROWSER_CHARS],
     )
-    set_cookie(response, SESSION, secret, max_age_s=int(settings.login_lasts.total_seconds()), same_site="strict")
+    lasts_s = int(settings.login_lasts.total_seconds())
+    set_cookie(response, SESSION_COOKIE, secret, max_age_s=lasts_s, same_site="strict")
     services.audit.record(bearer_of(settings, session), "login", session.id)
 
 

@@ -16,9 +16,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from codeact.errors import ConfigurationError
+from codeact.login_settings import SESSION_COOKIE
 from codeact.loopback import is_loopback
 from codeact.server.auth.auth import EMBED_SESSIONS, PUBLIC, check_exposure
-from codeact.server.auth.cookies import SESSION
 from codeact.store import open_store
 from tests.asking import frame
 from tests.server.conftest import Running, in_thread, running, settings_of
@@ -153,15 +153,15 @@ def test_a_browser_has_a_session_in_place_of_a_key(keyed: Running) -> None:
         assert "samesite=strict" in cookie
         assert "key-a" not in cookie
         assert browser.get("/v1/models").status_code == 200
-        headers = {"Cookie": f"{SESSION}={browser.cookies[SESSION]}"}
+        headers = {"Cookie": f"{SESSION_COOKIE}={browser.cookies[SESSION_COOKIE]}"}
         with connect(keyed.ws_url, additional_headers=headers) as socket:
             socket.send(frame({"type": "response.create", "input": FIBONACCI}))
             assert json.loads(socket.recv(timeout=10))["type"] == "response.created"
-        secret = browser.cookies[SESSION]
+        secret = browser.cookies[SESSION_COOKIE]
         with client(keyed, secret) as http:  # a session is no key
             assert http.get("/v1/models").status_code == 401
         assert browser.delete("/v1/session").status_code == 204
-        browser.cookies.set(SESSION, secret)
+        browser.cookies.set(SESSION_COOKIE, secret)
         assert browser.get("/v1/models").status_code == 401
 
 

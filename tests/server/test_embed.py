@@ -21,7 +21,7 @@ from websockets import Subprotocol
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from codeact.server.auth.cookies import SESSION
+from codeact.login_settings import SESSION_COOKIE
 from codeact.server.auth.embed import ROUTES
 from codeact.server.routes import page
 from codeact.store import OwnerLimits, Store, open_store
@@ -449,7 +449,7 @@ def test_a_token_of_another_user_or_page_or_none_at_all_refreshes_nothing(server
 
 
 def test_a_token_is_no_cookie(server: Running) -> None:
-    with client(server, None, Cookie=f"{SESSION}={token_of(server)}") as browser:
+    with client(server, None, Cookie=f"{SESSION_COOKIE}={token_of(server)}") as browser:
         assert browser.get("/v1/models").status_code == 401
 
 

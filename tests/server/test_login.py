@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from codeact.errors import ConfigurationError
-from codeact.server.auth.cookies import SESSION
+from codeact.login_settings import SESSION_COOKIE
 from codeact.settings import Settings
 from codeact.store import open_store
 from codeact.store.repositories.people import MOST_KEYS, owner_of_subject
@@ -105,7 +105,7 @@ def test_a_person_lists_their_sessions_and_ends_one(server: Running, alice: http
         assert [one["current"] for one in sessions].count(True) == 1
         assert sessions[0]["address"] == "127.0.0.1"
         assert sessions[0]["browser"].startswith("python-httpx")
-        assert other.cookies[SESSION] not in alice.get("/v1/sessions").text
+        assert other.cookies[SESSION_COOKIE] not in alice.get("/v1/sessions").text
         mine = next(one["id"] for one in other.get("/v1/sessions").json()["data"] if one["current"])
         assert bob.delete(f"/v1/sessions/{mine}").status_code == 404
         assert other.get("/v1/models").status_code == 200
@@ -116,10 +116,10 @@ def test_a_person_lists_their_sessions_and_ends_one(server: Running, alice: http
 
 def test_signing_out_ends_the_session_on_the_server(server: Running) -> None:
     with sign_in(server.url, "alice") as http:
-        secret = http.cookies[SESSION]
+        secret = http.cookies[SESSION_COOKIE]
         assert http.delete("/v1/session").status_code == 204
         http.cookies.clear()
-        assert http.get("/v1/models", headers={"Cookie": f"{SESSION}={secret}"}).status_code == 401
+        assert http.get("/v1/models", headers={"Cookie": f"{SESSION_COOKIE}={secret}"}).status_code == 401
 
 
 def test_a_person_makes_keys_which_are_shown_once(server: Running, alice: httpx.Client) -> None:
@@ -268,7 +268,7 @@ def test_the_providers_answer_counts_only_in_the_browser_that_asked(
         answer = browser.get(link)
         assert answer.status_code == 400
         assert "did not begin" in answer.text
-        assert SESSION not in answer.headers.get("set-cookie", "").replace("codeact_login", "")
+        assert SESSION_COOKIE not in answer.headers.get("set-cookie", "").replace("codeact_login", "")
     for state in ("", "x", "a" * 5000, f"{asked['state']}&state={asked['state']}"):
         assert attacker.get(f"{CALLBACK}?code=x&state={state}").status_code == 400
 
@@ -322,14 +322,14 @@ def test_a_sign_in_leads_back_to_the_conversation(server: Running) -> None:
 
 def test_the_sessions_cookie_is_for_this_site_and_not_for_scripts(server: Running) -> None:
     with sign_in(server.url, "alice") as http:
-        cookie = next(one for one in http.cookies.jar if one.name == SESSION)
+        cookie = next(one for one in http.cookies.jar if one.name == SESSION_COOKIE)
         assert cookie.has_nonstandard_attr("HttpOnly")
         assert cookie.get_nonstandard_attr("SameSite") == "strict"
         # Pages of others can neither send requests nor open sockets with it.
         foreign = {"Origin": "https://evil.example"}
         assert http.post("/v1/keys", json={"name": "x"}, headers=foreign).status_code == 403
         assert http.delete("/v1/session", headers=foreign).status_code == 403
-        own = {"Cookie": f"{SESSION}={cookie.value}"}
+        own = {"Cookie": f"{SESSION_COOKIE}={cookie.value}"}
         assert ended(server.ws_url, **own, Origin="https://evil.example") == 4403
         assert ended(server.ws_url, **own, Origin="null") == 4403
         with connect(server.ws_url, additional_headers=own | {"Origin": server.url}) as socket:
@@ -346,15 +346,15 @@ def test_on_https_no_sibling_domain_can_plant_a_cookie(make_server: Callable[...
         assert re.match(r"__Host-codeact_login=.*; Path=/; SameSite=lax; Secure", cookie)
         assert "domain" not in cookie.lower()
     with sign_in(server.url, "alice") as other:
-        assert SESSION not in other.cookies
+        assert SESSION_COOKIE not in other.cookies
 
 
 def test_a_session_is_no_bearer_token_and_a_key_no_cookie(server: Running, alice: httpx.Client) -> None:
-    with client(server, alice.cookies[SESSION]) as http:
+    with client(server, alice.cookies[SESSION_COOKIE]) as http:
         assert http.get("/v1/models").status_code == 401
     key = alice.post("/v1/keys", json={"name": "x"}).json()
     with client(server, None) as http:
-        assert http.get("/v1/models", headers={"Cookie": f"{SESSION}={key['secret']}"}).status_code == 401
+        assert http.get("/v1/models", headers={"Cookie": f"{SESSION_COOKIE}={key['secret']}"}).status_code == 401
         assert http.get("/v1/keys").status_code == 401
     alice.delete(f"/v1/keys/{key['id']}")
 
