@@ -38,9 +38,9 @@ class ChangePerson(msgspec.Struct, kw_only=True):
 async def list_people(request: Request) -> Response:
     """`GET /v1/people`: who has signed in, latest first. For admins."""
     services: Services = request.app.state.codeact
+    query = read_parameters(request, PeopleQuery)
     if not caller_of(request).admin:
         raise Forbidden("Only admins see who has signed in.", code="admins_only")
-    query = read_parameters(request, PeopleQuery)
     found = await (await services.store.get()).people.latest(limit=query.limit)
     return json_response({"object": "list", "data": [_shape(one) for one in found]})
 
