@@ -44,7 +44,8 @@ def test_headers_count_from_the_proxy_alone(server: Running, make_server: Callab
 
 
 @pytest.mark.parametrize(
-    ("groups", "role"), [("staff", "user"), ("staff,ops", "operator"), ("x , boss", "admin"), ("none", None), ("", None)]
+    ("groups", "role"),
+    [("staff", "user"), ("staff,ops", "operator"), ("x , boss", "admin"), ("none", None), ("", None)],
 )
 def test_groups_give_the_role(server: Running, groups: str, role: str | None) -> None:
     answer = asks(server, {"X-Forwarded-User": "bob", "X-Forwarded-Groups": groups}, "/v1/session")
