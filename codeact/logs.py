@@ -3,6 +3,7 @@
 Only for our own programs. Inside another program, `sandbox_pool.logs` uses whatever that has configured.
 """
 
+import logging
 import sys
 from collections.abc import MutableMapping
 from typing import Any
@@ -15,24 +16,36 @@ __all__ = ["configure"]
 
 
 def configure(level: str, *, json: bool = False) -> None:
-    """Logs lines of this level and above: as JSON if `json`, otherwise coloured on a terminal, otherwise as logfmt."""
+    """Logs lines of this level and above: as JSON if `json`, otherwise coloured on a terminal, otherwise as logfmt.
+
+    Warnings and errors that libraries log by `logging`, and Python's own warnings, become lines of the same form.
+    """
     if json:
         renderer: Any = structlog.processors.JSONRenderer()
     else:
         at_terminal = sys.stderr.isatty()
         renderer = structlog.dev.ConsoleRenderer() if at_terminal else structlog.processors.LogfmtRenderer()
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        _with_trace,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            _with_trace,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
+        processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(True)
 
 
 def _with_trace(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -1,15 +1,17 @@
-"""Prints what `codeact serve` has started: a few lines per component, with reasons."""
+"""Says what `codeact serve` has started: a banner on a terminal, otherwise lines of the log."""
 
 import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import anyio
+import structlog
 from rich.console import Console
 from rich.text import Text
 
@@ -19,7 +21,9 @@ from codeact.server.services import Services
 from codeact.settings import Settings
 from sandbox_pool.errors import SandboxError
 
-__all__ = ["announce"]
+__all__ = ["announce", "log_start"]
+
+log = structlog.get_logger(__name__)
 
 WARM_WITHIN_S = 60.0
 
@@ -33,10 +37,10 @@ async def announce(services: Services, console: Console, *, address: str, starte
     for component in components:
         await component.settled()
         _show(component, console)
-    await _offer_setup(services, console, address)
-    problem = (
-        await _pool_problem(services) if all(component.state == "ready" for component in components) else "see above."
-    )
+    if (link := await _setup_link(services, address)) is not None:
+        said = "\nNobody is an admin yet. Whoever opens this link and signs in becomes one:"
+        console.print(Text(f"{said}\n  {link}"), soft_wrap=True)
+    problem = await _problem(services, components)
     if problem is None:
         console.print(
             f"\nReady in {time.monotonic() - started:.1f} s. Open {address}, or in a second terminal:\n"
@@ -50,22 +54,46 @@ async def announce(services: Services, console: Console, *, address: str, starte
         console.print(text, soft_wrap=True)
 
 
-async def _offer_setup(services: Services, console: Console, address: str) -> None:
-    """Prints the link of the first admin, where people sign in and nobody is an admin yet."""
+async def log_start(services: Services, *, address: str, started: float) -> None:
+    """Logs what `announce` prints, for servers whose output is not read on a terminal."""
+    log.info("listening", address=address, version=version("codeact"))
+    components: list[Component[Any]] = [services.models, services.pool, services.store]
+    for component in components:
+        await component.settled()
+        if component.started is None:
+            log.error("part failed", part=component.name, reason=str(component.error))
+            continue
+        log.info("part ready", part=component.name, summary=component.started.summary, why=component.started.why)
+        for hint in component.started.hints:
+            log.warning("hint", part=component.name, hint=hint)
+    if (link := await _setup_link(services, address)) is not None:
+        log.warning("nobody is an admin yet: whoever opens this link and signs in becomes one", link=link)
+    if (problem := await _problem(services, components)) is not None:
+        log.error("not ready", reason=problem)
+        return
+    log.info("ready", address=address, seconds=round(time.monotonic() - started, 1))
+
+
+async def _setup_link(services: Services, address: str) -> str | None:
+    """The link of the first admin; None unless people sign in and nobody is an admin."""
     settings = services.settings
     if not settings.people_sign_in or settings.login_admins or services.store.started is None:
-        return
+        return None
     people = services.store.started.value.people
     try:
         if await people.has_admin():
-            return
-        link = f"{settings.public_url or address}/login?setup={await people.create_setup_code()}"
+            return None
+        return f"{settings.public_url or address}/login?setup={await people.create_setup_code()}"
     except CodeActError as error:
-        console.print(Text(f"  The link of the first admin could not be made: {error.message}", style="red"))
-        return
-    console.print(
-        Text(f"\nNobody is an admin yet. Whoever opens this link and signs in becomes one:\n  {link}"), soft_wrap=True
-    )
+        log.error("the link of the first admin could not be made", reason=error.message)
+        return None
+
+
+async def _problem(services: Services, components: Sequence[Component[Any]]) -> str | None:
+    """Why the server is not ready; None if it is."""
+    if any(component.state != "ready" for component in components):
+        return "see above."
+    return await _pool_problem(services)
 
 
 async def _pool_problem(services: Services) -> str | None:

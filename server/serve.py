@@ -24,7 +24,7 @@ from codeact.errors import CodeActError, ConfigurationError
 from codeact.logs import configure
 from codeact.server.app import create_app
 from codeact.server.auth.auth import check_exposure
-from codeact.server.banner import announce
+from codeact.server.banner import announce, log_start
 from codeact.server.http import BoundedWebSocketProtocol, http_protocol
 from codeact.server.last_resort import LastResort
 from codeact.server.memory import give_memory_back, keep_startup_objects
@@ -60,6 +60,7 @@ def uvicorn_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         loop="auto",
         lifespan="on",
         access_log=False,
+        log_config=None,  # `codeact.logs` writes uvicorn's lines as all others
         log_level="warning",
         server_header=False,
         proxy_headers=False,  # `codeact.server.auth.proxies` reads them, from trusted proxies only
@@ -136,7 +137,8 @@ def serve(settings: Settings) -> None:
     `CodeActError` if the server ended by itself because a part of it failed again and again.
     """
     started = time.monotonic()
-    configure(settings.log_level or ("warning" if sys.stderr.isatty() else "info"), json=settings.log_format == "json")
+    at_terminal = sys.stdout.isatty() and sys.stderr.isatty()
+    configure(settings.log_level or ("warning" if at_terminal else "info"), json=settings.log_format == "json")
     close_telemetry = telemetry.configure(os.environ, version=version("codeact"))
     check_exposure(settings)
     give_memory_back()
@@ -147,7 +149,10 @@ def serve(settings: Settings) -> None:
     address = f"http://{'localhost' if is_this_machine else f'[{host}]' if ':' in host else host}:{port}"
 
     async def on_start(services: Services) -> None:
-        await announce(services, console=Console(), address=address, started=started)
+        if sys.stdout.isatty():
+            await announce(services, console=Console(), address=address, started=started)
+        else:
+            await log_start(services, address=address, started=started)
         keep_startup_objects()
 
     app = create_app(settings, on_start=on_start)

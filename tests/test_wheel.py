@@ -173,7 +173,7 @@ def address(bin_: Path, users: Path) -> Iterator[str]:
     """The address of a server that was started with the user's modules first on the path."""
     command = [bin_ / "python", "-m", "codeact", "serve", "--port", "0", "--model", "demo", "--sandbox", "process"]
     command += ["--pool-min", "0", "--data-dir", users / "data"]
-    with subprocess.Popen(command, cwd=users, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(command, cwd=users, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
         assert server.stdout is not None
         found = next(found for line in server.stdout if (found := re.search(r"http://\S+", line)))
         yield found[0]

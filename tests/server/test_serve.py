@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -23,8 +24,11 @@ CODEACT = Path(sys.executable).with_name("codeact")
 
 
 @contextmanager
-def serving(data_dir: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """Runs `codeact serve` on a free port, with only these variables. Ends it with SIGTERM."""
+def serving(data_dir: Path, *, terminal: int | None = None, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """Runs `codeact serve` on a free port, with only these variables. Ends it with SIGTERM.
+
+    Its output goes to `terminal`, a file descriptor, or else to a pipe.
+    """
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(data_dir),
@@ -38,7 +42,7 @@ def serving(data_dir: Path, **variables: str) -> Iterator[subprocess.Popen[str]]
         env=environment | variables,
         cwd=data_dir,
         text=True,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.PIPE if terminal is None else terminal,
         stderr=subprocess.STDOUT,
     ) as process:
         try:
@@ -68,8 +72,12 @@ def fails(data_dir: Path, **variables: str) -> str:
 
 
 def test_it_says_where_it_listens_and_what_it_found_and_why(data_dir: Path) -> None:
-    with serving(data_dir) as process:
-        said = read_until(process, "Ctrl-C")
+    ours, theirs = pty.openpty()
+    with open(ours, errors="replace") as lines, serving(data_dir, terminal=theirs, NO_COLOR="1") as process:
+        os.close(theirs)
+        said = ""
+        while "Ctrl-C" not in said:
+            said += lines.readline()
         address = re.search(r"http://localhost:\d+", said)
         assert address is not None
         for words in ("model", "demo", "CODEACT_MODEL", "sandbox", "database", "embedded MongoDB"):
@@ -79,6 +87,26 @@ def test_it_says_where_it_listens_and_what_it_found_and_why(data_dir: Path) -> N
         assert httpx.get(address[0] + "/readyz", trust_env=False).status_code == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+LOG_LINE = re.compile(r'((?:^| )[a-z_.]+=(?:"(?:[^"\\\\]|\\\\.)*"|[^ "=]*))+\n')
+
+
+@pytest.mark.parametrize("form", ["auto", "json"])
+def test_in_a_pipe_everything_is_a_line_of_the_log(data_dir: Path, form: str) -> None:
+    with serving(data_dir, CODEACT_LOG_FORMAT=form, CODEACT_PUBLIC_URL="http://x.example") as process:
+        said = read_until(process, "seconds")
+        process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate(timeout=60)
+        lines = (said + rest).splitlines(keepends=True)
+    assert len(lines) >= 5
+    if form == "json":
+        events = [json.loads(line) for line in lines]
+        assert all({"event", "level", "timestamp"} <= event.keys() for event in events)
+        assert {event.get("part") for event in events} >= {"model", "sandbox", "database"}
+    else:
+        assert [line for line in lines if not LOG_LINE.fullmatch(line)] == []
+        assert all("event=" in line and "level=" in line and "timestamp=" in line for line in lines)
 
 
 def test_a_port_in_use_is_named_with_the_way_out(data_dir: Path) -> None:
@@ -99,7 +127,7 @@ def test_an_open_address_without_keys_is_refused(tmp_path: Path) -> None:
 
 def test_a_database_that_refuses_is_named_and_the_server_lives_on(data_dir: Path) -> None:
     with serving(data_dir, CODEACT_MONGODB_URI="mongodb://user:hidden@127.0.0.1:9/") as process:
-        said = read_until(process, "Not ready")
+        said = read_until(process, "not ready")
         assert "127.0.0.1:9" in said
         assert "hidden" not in said
         address = re.search(r"http://localhost:\d+", said)

@@ -28,6 +28,7 @@ def _check_installed(settings: Settings) -> None:
         "docker": settings.sandbox == "docker",
         "litellm": needs_litellm(settings),
         "mcp": settings.mcp_config is not None,
+        "login": settings.oidc_issuer is not None,
     }
     lacking = missing_extras(*(extra for extra, is_needed in needed.items() if is_needed))
     if not lacking:
