@@ -19,7 +19,6 @@ app = typer.Typer(
     name="codeact",
     help="A self-hosted server for agents that act by writing Python, and its commands.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -100,14 +99,35 @@ def chat(
     file: WithFiles = None,
     instructions: Instructions = None,
     max_turns: MaxTurns = None,
+    continue_: Annotated[bool, typer.Option("--continue", help="Go on with the newest conversation.")] = False,
+    conversation: Annotated[
+        str | None, typer.Option(help="Go on with the conversation of this id; `codeact list` shows them.")
+    ] = None,
 ) -> None:
     """Talk with the agent at a prompt; its sandbox keeps variables and files from question to question."""
     from codeact.cli.commands.chat import chat as command
     from codeact.cli.commands.conversation import AskOptions
     from codeact.settings import Settings
 
+    if local and (continue_ or conversation):
+        raise typer.BadParameter("--local keeps no conversations; leave it out to continue one.")
     options = AskOptions(model, instructions, max_turns, file or ())
-    raise typer.Exit(command(Settings.load(), options, url=url, local=local))
+    going_on = conversation or continue_
+    raise typer.Exit(command(Settings.load(), options, url=url, local=local, continues=going_on))
+
+
+@app.command("list")
+def list_(
+    query: Annotated[str | None, typer.Argument(help="Words that the conversations contain.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")] = 20,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Show the newest conversations, to continue, export or find one."""
+    from codeact.cli.commands.listing import show_list
+    from codeact.settings import Settings
+
+    show_list(Settings.load(), url=url, query=query, limit=limit, as_json=as_json)
 
 
 @app.command()

@@ -4,9 +4,6 @@ A terminal shows everything. If stdout is a pipe or a file, it gets only prose a
 code wrote to stderr go to stderr, and the code is not shown.
 """
 
-import base64
-import binascii
-import struct
 from typing import Any
 
 from rich.color import ColorSystem
@@ -18,6 +15,8 @@ from rich.text import Text
 from codeact import events as e
 from codeact.ansi import SGR
 from codeact.cli.controls import TerminalText
+from codeact.cli.markdown import StreamedMarkdown
+from codeact.cli.pictures import Picture, Pictures
 from sandbox_pool.outputs import (
     ClearOutput,
     DisplayData,
@@ -42,15 +41,18 @@ HIGHLIGHTED_LINES = 100
 class Renderer:
     """Shows answers one after the other; the caller passes every event of an answer to `show`, in order.
 
-    Control sequences in text of the sandbox and the model are removed, except colours.
+    Control sequences in text of the sandbox and the model are removed, except colours. On a terminal the model's words
+    are rendered as Markdown, and pictures are saved by `pictures`, if given.
     """
 
-    def __init__(self, console: Console, diagnostics: Console | None = None) -> None:
+    def __init__(self, console: Console, diagnostics: Console | None = None, pictures: Pictures | None = None) -> None:
         self._console = console
         self._diagnostics = diagnostics or Console(stderr=True)
         self._interactive = console.is_terminal
         self._colours = console.is_terminal and console.color_system is not None and not console.no_color
         self._syntax = Syntax("", "python", theme="ansi_dark", background_color="default")
+        self._pictures = pictures if self._interactive else None
+        self._prose: StreamedMarkdown | None = None
         self._section = ""
         self._newlines = 2
         self._notices: set[str] = set()
@@ -66,10 +68,11 @@ class Renderer:
         """Writes and flushes what the event adds. Raises `OSError` if the reader of a pipe is gone."""
         match event:
             case e.OutputItemAdded():
+                self._end_prose()
                 self._start_item()
             case e.OutputTextDelta(delta=delta):
                 self._begin("prose")
-                self._write(self._model_text.feed(delta))
+                self._show_prose(self._model_text.feed(delta))
             case e.ReasoningTextDelta(delta=delta) if self._interactive:
                 self._begin("thinking")
                 self._write(self._model_text.feed(delta), DIM)
@@ -109,6 +112,7 @@ class Renderer:
 
     def break_off(self) -> None:
         """Ends an answer whose terminal event will not arrive; prints no message."""
+        self._end_prose()
         self._end_colours()
         self._fresh_line()
         self._section = ""
@@ -141,9 +145,35 @@ class Renderer:
                 self._write_aside(TerminalText(colours=self._colours).feed(lines) + "\n")
             case DisplayData(data=data) | ExecuteResult(data=data) | UpdateDisplayData(data=data):
                 self._fresh_line()
-                self._write(TerminalText(colours=self._colours).feed(_as_text(data)) + "\n")
+                self._show_data(data)
             case ClearOutput():
                 pass  # A terminal cannot remove lines that have scrolled by.
+
+    def _show_prose(self, text: str) -> None:
+        if not self._interactive:
+            self._write(text)
+            return
+        if self._prose is None:
+            self._prose = StreamedMarkdown(self._console)
+        self._prose.feed(text)
+        self._newlines = 1
+
+    def _end_prose(self) -> None:
+        prose, self._prose = self._prose, None
+        if prose is not None:
+            prose.end()
+
+    def _show_data(self, data: dict[str, Any]) -> None:
+        picture = Picture.of(data) if self._pictures is not None else None
+        if self._pictures is None or picture is None:
+            self._write(TerminalText(colours=self._colours).feed(_as_text(data)) + "\n")
+            return
+        self._console.file.write(self._pictures.shown(picture))
+        try:
+            where = str(self._pictures.save(picture))
+        except OSError as error:
+            where = f"not saved: {error.strerror}"
+        self._write(f"[{picture.kind}{picture.size}] {where}\n")
 
     # ---- notices and the end -----------------------------------------------------------------------
 
@@ -154,6 +184,7 @@ class Renderer:
             self._report(notice.message, YELLOW)
 
     def _end(self, response: e.Response) -> None:
+        self._end_prose()
         self._fresh_line()
         if line := _summary(response):
             self._report(line, DIM)
@@ -176,6 +207,7 @@ class Renderer:
         """Begins a section of this kind, with a blank line after a section of another kind."""
         if section == self._section:
             return
+        self._end_prose()
         if self._section:
             self._end_colours()
             self._write("\n" * (2 - self._newlines))
@@ -212,22 +244,13 @@ class Renderer:
 
 def _as_text(data: dict[str, Any]) -> str:
     """Returns the best form of a MIME bundle that a terminal can show; an image by its type and size."""
-    images = sorted(kind for kind in data if kind.startswith("image/"))
-    if images:
-        return f"[{images[0]}{_png_size(data[images[0]]) if images[0] == 'image/png' else ''}]"
+    if images := sorted(kind for kind in data if kind.startswith("image/")):
+        picture = Picture.of({images[0]: data[images[0]]})
+        return f"[{images[0]}{picture.size if picture is not None else ''}]"
     for kind in ("text/plain", "text/markdown", "text/latex"):
         if kind in data:
             return str(data[kind]).removesuffix("\n")
     return f"[{next(iter(data), 'nothing')}]"
-
-
-def _png_size(encoded: Any) -> str:
-    """Returns ` WIDTH×HEIGHT` from the header of a PNG (8 bytes of signature, then IHDR); empty if it is none."""
-    try:
-        width, height = struct.unpack(">II", base64.b64decode(str(encoded)[:32])[16:24])
-    except (binascii.Error, struct.error):
-        return ""
-    return f" {width}×{height}"
 
 
 def _summary(response: e.Response) -> str:

@@ -11,8 +11,8 @@ from tests.openid import oidc_settings, openid_provider
 from tests.server.conftest import Running
 from tests.web.chat import Chat
 
-NOT_YET = ("401 (Unauthorized)", "4401")
-"""What the browser's console says while nobody is signed in."""
+NOT_YET = ("401 (Unauthorized)", "4401", "fonts.googleapis.com")
+"""What the browser's console says while nobody is signed in, and on the provider's own pages."""
 
 
 @pytest.fixture(scope="session")

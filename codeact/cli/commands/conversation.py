@@ -48,6 +48,11 @@ class Conversation(Protocol):
         """Stops the current answer, if there is one. Any task of the same event loop may call it."""
         ...
 
+    @property
+    def id(self) -> str | None:
+        """The conversation's id; None before the first answer, and if it is not stored."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class AskOptions:
@@ -71,11 +76,12 @@ class AskOptions:
 class _Remote:
     """A conversation with a server. Each question opens a new socket, so the server may restart in between."""
 
-    def __init__(self, url: str, api_key: str | None, options: AskOptions) -> None:
+    def __init__(self, url: str, api_key: str | None, options: AskOptions, last_id: str | None = None) -> None:
         self._url = url
         self._api_key = api_key
         self._options = options
-        self._last_id: str | None = None
+        self._last_id = last_id
+        self._id: str | None = None
         self._connection: Connection | None = None
         self._stopping = False
 
@@ -103,6 +109,8 @@ class _Remote:
             async for event in events:
                 if isinstance(event, e.ResponseCreated):
                     self._last_id = event.response.id
+                    if event.response.conversation is not None:
+                        self._id = event.response.conversation.id
                     self._connection = connection
                     if self._stopping:
                         await self.stop()
@@ -110,6 +118,10 @@ class _Remote:
                 if isinstance(event, e.TerminalEvent):
                     return event.response
         return None
+
+    @property
+    def id(self) -> str | None:
+        return self._id
 
     async def stop(self) -> None:
         self._stopping = True  # Without the response's id nothing can be sent yet: `answer` then calls `stop` again.
@@ -138,6 +150,10 @@ class _Local:
                         return event.response
         return None
 
+    @property
+    def id(self) -> str | None:
+        return None
+
     async def stop(self) -> None:
         self._scope.cancel()
 
@@ -158,12 +174,13 @@ async def open_conversation(
     local: bool,
     report: Callable[[str], None],
     judge: Judge | None = None,
+    last_id: str | None = None,
 ) -> AsyncIterator[Conversation]:
-    """Opens a new conversation with the server at `url`, at CODEACT_URL or where `codeact serve` would listen.
+    """Opens a new conversation, or the one that goes on after the response `last_id`.
 
-    With `local`, or if no address is given and no server answers, an agent in this process answers instead; `report` is
-    called with a sentence about the latter. `judge` decides there about what CODEACT_APPROVAL names. Raises
-    `CodeActError` and `SandboxError`.
+    The server is at `url`, at CODEACT_URL or where `codeact serve` would listen. With `local`, or if no address is given
+    and no server answers, an agent in this process answers instead; `report` is called with a sentence about the
+    latter. `judge` decides there about what CODEACT_APPROVAL names. Raises `CodeActError` and `SandboxError`.
     """
     address, api_key = address_and_key(settings, url)
     if not local:
@@ -171,12 +188,12 @@ async def open_conversation(
             async with connect(address, api_key):
                 pass
         except ServerUnreachable:
-            if url or settings.url:
+            if url or settings.url or last_id is not None:
                 raise
             report(f"No server answers at {address}; starting an agent in this process.")
             local = True
     if not local:
-        yield _Remote(address, api_key, options)
+        yield _Remote(address, api_key, options, last_id)
         return
     from codeact.api.async_agent import AsyncAgent
     from codeact.models.litellm.loading import own_process

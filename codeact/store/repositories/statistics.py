@@ -24,7 +24,7 @@ PARTS = 16
 CONCURRENT = 4
 ASKED = {
     "$or": [
-        {"response.status": {"$ne": "completed"}},
+        {"response.status": {"$in": ["queued", "in_progress", "incomplete", "failed", "cancelled"]}},
         {"response.usage.input_tokens": {"$gte": 0}},
         {"response.codeact:ledger.first_token_s": {"$gte": 0}},
     ]

@@ -25,7 +25,7 @@ from tests.codeact.store.test_approvals import waiting
 FIRST_RELEASE = Path(__file__).with_name("documents_of_0_1.json")
 """One document of each kind, as the first release wrote it."""
 
-LATER = {"approvals", "deliveries"}
+LATER = {"approvals", "deliveries", "people"}
 """Kinds that later releases added."""
 
 SCHEMAS: dict[str, Schema] = {
@@ -159,6 +159,7 @@ async def test_every_document_that_is_written_carries_its_version(
     await store.answers.remember("cc", "msg_9", conversation_id="conv_1", owner="bob")
     await store.repeatable.begin("dd", owner="bob", body_hash="00", response_id="resp_2")
     assert await store.slots.take("bob", "slot_2", most=1)
+    await store.people.sign_in(issuer="https://provider.example", subject="bob", name="Bob", email="", role="user")
     for name, kind in SCHEMAS.items():
         old = {document["_id"] for document in stored.get(name, ())}
         new = [document for document in database[name].find() if document["_id"] not in old]

@@ -1,0 +1,71 @@
+"""`codeact list`: the newest conversations; and which one `codeact chat --continue` continues."""
+
+import json
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from codeact.cli.commands.conversation import address_and_key
+from codeact.cli.controls import TerminalText
+from codeact.client import request
+from codeact.errors import CodeActError
+from codeact.settings import Settings
+
+__all__ = ["last_response_of", "show_list"]
+
+
+def show_list(settings: Settings, *, url: str | None, query: str | None, limit: int, as_json: bool) -> None:
+    """Prints the newest conversations of this key's owner. Raises what `codeact.client.request` raises."""
+    found = anyio.run(_conversations, settings, url, query, limit)
+    console = Console(soft_wrap=True)
+    if as_json:
+        console.file.write(json.dumps(found) + "\n")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("conversation", "last active", "answers", "title"):
+        table.add_column(name, no_wrap=name != "title", overflow="fold")
+    for one in found:
+        summary = one["codeact:summary"]
+        active = datetime.fromtimestamp(summary["updated_at"]).astimezone().strftime("%Y-%m-%d %H:%M")
+        title = TerminalText(colours=False).feed(summary["title"] or "")
+        table.add_row(one["id"], active, str(summary["responses"]), Text(title))
+    console.print(table)
+    if found:
+        console.print(
+            "codeact chat --conversation ID continues one of them, --continue the newest.", style="dim", highlight=False
+        )
+    else:
+        console.print("Nothing there yet.", style="dim")
+
+
+async def last_response_of(settings: Settings, url: str | None, conversation_id: str | None) -> tuple[str, str | None]:
+    """The conversation's id, and that of its latest response, from which it goes on; without an id, of the newest one.
+
+    Raises `CodeActError` if there is none.
+    """
+    if conversation_id is None:
+        newest = await _conversations(settings, url, None, 20)
+        if not newest:
+            raise CodeActError("There is no conversation to continue. `codeact chat` begins one.")
+        conversation = newest[0]
+    else:
+        conversation = await _get(settings, url, f"conversations/{quote(conversation_id, safe='')}")
+    last: str | None = conversation["codeact:summary"]["last_response_id"]
+    return str(conversation["id"]), last
+
+
+async def _conversations(settings: Settings, url: str | None, query: str | None, limit: int) -> list[dict[str, Any]]:
+    params = {"limit": str(limit)} | ({"query": query} if query else {})
+    found = await _get(settings, url, "conversations", params=params)
+    # A page that was only opened has made a conversation too.
+    return [one for one in found["data"] if one["codeact:summary"]["title"] is not None]
+
+
+async def _get(settings: Settings, url: str | None, path: str, **options: Any) -> Any:
+    address, api_key = address_and_key(settings, url)
+    return json.loads(await request(address, api_key, "GET", path, **options))
