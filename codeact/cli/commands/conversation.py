@@ -178,8 +178,8 @@ async def open_conversation(
 ) -> AsyncIterator[Conversation]:
     """Opens a new conversation, or the one that goes on after the response `last_id`.
 
-    The server is at `url`, at CODEACT_URL or where `codeact serve` would listen. With `local`, or if no address is given
-    and no server answers, an agent in this process answers instead; `report` is called with a sentence about the
+    The server is at `url`, at CODEACT_URL or where `codeact serve` would listen. With `local`, or if no address is
+    given and no server answers, an agent in this process answers instead; `report` is called with a sentence about the
     latter. `judge` decides there about what CODEACT_APPROVAL names. Raises `CodeActError` and `SandboxError`.
     """
     address, api_key = address_and_key(settings, url)

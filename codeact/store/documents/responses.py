@@ -20,6 +20,7 @@ from codeact.store.documents.reading import read_input, read_item
 from codeact.store.documents.schema import EVENTS, FIELD, ITEM, RESPONSE, Schema
 from codeact.store.documents.versioned import VersionedDocument
 from codeact.store.records import StoredResponse
+from codeact.store.search.search_fields import is_warm_up
 from codeact.store.values import as_json, time_of
 from sandbox_pool.outputs import DisplayData, ExecuteResult
 
@@ -34,6 +35,9 @@ COUNTED = [
     "response.usage.codeact:cost_usd",
 ]
 """All the fields that statistics read, so that an index alone answers them."""
+
+NEVER = time_of(0)
+"""`created_at` of what only prepared a sandbox: it is in no period of the statistics. `response` has the true time."""
 
 _BUNDLE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -281,7 +285,12 @@ def pack_response(response: Response) -> dict[str, Any]:
 def pack_end(response: Response) -> dict[str, Any]:
     """The fields of the document that change when the response has ended."""
     code = last_code(response.output)
-    return {"response": pack_response(response), **({"last_code": asdict(code)} if code is not None else {})}
+    end: dict[str, Any] = {"response": pack_response(response)}
+    if code is not None:
+        end["last_code"] = asdict(code)
+    if is_warm_up(response):
+        end["created_at"] = NEVER
+    return end
 
 
 def _pack_item(item: Item) -> dict[str, Any]:

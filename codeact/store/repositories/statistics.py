@@ -22,17 +22,6 @@ SAMPLED = 50_000
 PARTS = 16
 """Into how many parts a bin is divided when its runs are sampled."""
 CONCURRENT = 4
-ASKED = {
-    "$or": [
-        {"response.status": {"$in": ["queued", "in_progress", "incomplete", "failed", "cancelled"]}},
-        {"response.usage.input_tokens": {"$gte": 0}},
-        {"response.codeact:ledger.first_token_s": {"$gte": 0}},
-    ]
-}
-"""All runs but those that completed without asking a model: they only prepared a sandbox (`generate: false`).
-
-The conditions are such that the index alone answers them.
-"""
 USED = {
     "input_tokens": {"$sum": "$response.usage.input_tokens"},
     "cached_tokens": {"$sum": "$response.usage.input_tokens_details.cached_tokens"},
@@ -170,7 +159,7 @@ class Statistics:
 
 def _within(period: Period, since: datetime, until: datetime) -> dict[str, Any]:
     bounds: dict[str, Any] = {"created_at": {"$gte": since, "$lt": until}}
-    return bounds | ASKED | ({} if period.owner is None else {"owner": period.owner})
+    return bounds | ({} if period.owner is None else {"owner": period.owner})
 
 
 def _parts(since: datetime, until: datetime, share: float) -> list[tuple[datetime, datetime]]:

@@ -91,7 +91,8 @@ def ended(facets: SearchFields, words: list[str], response: Response) -> list[st
 
 def is_warm_up(response: Response) -> bool:
     """Whether this only prepared a sandbox (`generate: false`): it asked no model, so that nothing was used."""
-    return response.status == "completed" and response.usage is None and not response.output
+    used = response.usage.total_tokens if response.usage is not None else 0
+    return response.status == "completed" and not used and not response.output
 
 
 def more_words(words: list[str], texts: Iterable[str]) -> list[str]:
