@@ -10,6 +10,8 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 from rich.markdown import Markdown
 
+from codeact.ansi import SGR
+
 __all__ = ["StreamedMarkdown"]
 
 MOST_CHARS = 6_000
@@ -33,10 +35,7 @@ class StreamedMarkdown:
     def feed(self, text: str) -> None:
         """Adds a piece, which may end anywhere."""
         self._tail += text
-        done = _finished(self._tail)
-        if not done and len(self._tail) > MOST_CHARS:
-            done = self._tail.rfind("\n", 0, MOST_CHARS) + 1 or MOST_CHARS
-        if done:
+        while done := _finished(self._tail[: 2 * MOST_CHARS + 1]):
             block, self._tail = self._tail[:done], self._tail[done:]
             self._draw(block, is_last=True)
         if self._tail.strip() and (len(self._tail) < REDRAWN_CHARS or "\n" in text):
@@ -51,10 +50,12 @@ class StreamedMarkdown:
     def _draw(self, block: str, *, is_last: bool) -> None:
         """Draws a block in the place of what was drawn of it before."""
         with self._console.capture() as captured:
-            if not self.is_empty and block.strip():
-                self._console.print()
             self._console.print(_rendered(block))
-        lines = captured.get().rstrip("\n").split("\n") if block.strip() else []
+        lines = [line.rstrip(" ") for line in captured.get().split("\n")]
+        seen = [index for index, line in enumerate(lines) if SGR.sub("", line).strip()]
+        lines = lines[seen[0] : seen[-1] + 1] if seen else []
+        if lines and not self.is_empty:
+            lines.insert(0, "")
         if not is_last:
             # What has scrolled away cannot be redrawn: only the last lines are shown until the block is complete.
             lines = lines[-max(1, self._console.height - 2) :]
@@ -73,16 +74,21 @@ def _rendered(block: str) -> Markdown:
 
 
 def _finished(text: str) -> int:
-    """Where the last finished block ends: after a blank line that is not inside of a fence. 0: nowhere."""
-    end, fence, at = 0, "", 0
+    """Where the first block ends: after a blank line that is not inside of a fence, or where it is too long.
+
+    0: nowhere yet.
+    """
+    fence, at, has_words = "", 0, False
     for line in text.splitlines(keepends=True):
         at += len(line)
         found = _FENCE.match(line)
         if fence:
-            if found is not None and found[1].startswith(fence):
-                fence = ""
+            fence = "" if found is not None and found[1].startswith(fence) else fence
         elif found is not None:
             fence = found[1]
-        elif not line.strip() and line.endswith("\n"):
-            end = at
-    return end
+        elif has_words and not line.strip() and line.endswith("\n"):
+            return at
+        has_words = has_words or bool(line.strip())
+        if at > MOST_CHARS:
+            return at if at < 2 * MOST_CHARS else MOST_CHARS
+    return 0

@@ -55,9 +55,9 @@ def output(value: Output) -> e.Event:
 
 def test_prose_and_output_are_written_as_they_come() -> None:
     screen = Screen(terminal=True)
-    assert screen.show(prose("The ans")) == "The ans"
-    assert screen.show(prose("wer")) == "wer"
-    assert screen.show(output(Stream("stdout", "50%\r"))) == "\n\n50%\r"
+    assert screen.show(prose("The ans")) == "The ans\n"
+    assert screen.show(prose("wer")) == "\x1b[1A\r\x1b[JThe answer\n"
+    assert screen.show(output(Stream("stdout", "50%\r"))) == "\x1b[1A\r\x1b[JThe answer\n\n50%\r"
     assert screen.show(output(Stream("stdout", "100%\n"))) == "100%\n"
 
 
