@@ -115,7 +115,7 @@ def test_a_search_is_in_the_address_and_a_row_opens_its_conversation(page: Page,
     expect(search).to_have_value("fibonacci")
     table = page.get_by_test_id("stDataFrame")
     expect(table).to_be_visible()
-    table.click(position={"x": 15, "y": 52})
+    table.click(position={"x": 200, "y": 52})  # a cell of the row; its checkbox is further left
     page.wait_for_url("**/conversation?*id=conv_*")
     expect(page.get_by_role("heading", name="What is the 100th Fibonacci number?")).to_be_visible()
     expect(page.get_by_text("354224848179261915075").first).to_be_visible()
