@@ -73,11 +73,12 @@ def image_of(spec: SandboxSpec) -> str:
 
 
 def manifest(name: str, sandbox_id: str, instance: str, spec: SandboxSpec) -> dict[str, Any]:
-    """The pod of one sandbox.
+    """The pod of one sandbox. Raises `EngineUnavailable` or `ImageUnavailable` for what pods cannot do.
 
     Its user is nobody else's on its node, by chance over a large range: Linux counts processes, watches and locked
     memory by user, so that each pod has a count of its own.
     """
+    check_network(spec)
     limits, pods = spec.limits, spec.pods
     uid = LOWEST_UID + secrets.randbelow(HIGHEST_UID - LOWEST_UID)
     configuration = {
