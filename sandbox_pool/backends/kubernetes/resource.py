@@ -20,6 +20,8 @@ REQUEST_S = 30.0
 WATCH_S = 300
 """After so long the API server ends a watch, and we begin the next."""
 LINE_BYTES = 2_000_000
+BODY_BYTES = 64_000_000
+"""More than the list of all sandboxes of a large cluster has."""
 GONE, NOT_FOUND = 410, 404
 NOT_KUBERNETES = (
     "What answers at the address in the KUBECONFIG is not the API of a Kubernetes cluster. Correct `server` there, and"
@@ -166,10 +168,16 @@ async def _read(response: Any) -> dict[str, Any]:
 
 async def _checked(response: Any) -> bytes:
     """Returns the body of a good answer. Raises `ApiException` for another."""
+    pieces, size = [], 0
     try:
-        body: bytes = await response.read()
+        async for piece in response.content.iter_any():
+            pieces.append(piece)
+            if (size := size + len(piece)) > BODY_BYTES:
+                response.close()
+                raise EngineUnavailable(f"The cluster's API sent an answer of more than {BODY_BYTES:,} bytes.")
     finally:
         response.release()
+    body = b"".join(pieces)
     if not 200 <= response.status <= 299:
         error = ApiException(status=response.status, reason=response.reason)
         error.body, error.headers = body, response.headers

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sandbox_pool.backends.base import Notice
-from sandbox_pool.backends.kubernetes import claimed_pods
+from sandbox_pool.backends.kubernetes import claimed_pods, resource
 from sandbox_pool.backends.kubernetes.choosing import choose
 from sandbox_pool.backends.kubernetes.claim_state import FINAL
 from sandbox_pool.backends.kubernetes.claimed_pods import ClaimedPods
@@ -227,6 +227,17 @@ async def test_agent_sandbox_is_chosen_if_the_cluster_has_the_pool_and_can_be_fo
     with pytest.raises(EngineUnavailable, match=r"may not get sandboxwarmpools\.extensions"):
         async with chosen(demanded(warm_pool="warm")):
             pass
+
+
+async def test_an_answer_without_an_end_is_not_read(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "BODY_BYTES", 1_000)
+    api.page = "x" * 100_000
+    cluster = await Cluster.connect(None)
+    try:
+        with pytest.raises(EngineUnavailable, match="more than 1,000 bytes"):
+            await cluster.pods.list("")
+    finally:
+        await cluster.close()
 
 
 async def test_an_api_that_refuses_claims_says_why(api: Api, claims: ClaimedPods) -> None:
