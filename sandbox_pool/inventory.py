@@ -13,18 +13,25 @@ _Name = Annotated[str, msgspec.Meta(max_length=200)]
 _Words = Annotated[str, msgspec.Meta(max_length=SOURCE_CHARS)]
 MOST_ENTRIES = 1_000
 """Of each kind. A kernel that is not manipulated reports at most 200."""
+MOST_CELLS = 50
 _Most = msgspec.Meta(max_length=MOST_ENTRIES)
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**60)]
 
 
 class HeldVariable(msgspec.Struct, frozen=True):
-    """A variable: `shape` is its length or shape, `detail` its dtype, columns or keys, `head` its first part."""
+    """A variable: `shape` is its length or shape, `detail` its dtype, columns or keys, `head` its first part.
+
+    `table` has the labels and the first rows of a data frame; the kernel reports at most 6 rows of 12 cells.
+    """
 
     name: _Name
     type: _Words = ""
     shape: _Words = ""
     detail: _Words = ""
     head: _Words = ""
+    table: Annotated[
+        list[Annotated[list[_Name], msgspec.Meta(max_length=MOST_CELLS)]], msgspec.Meta(max_length=MOST_CELLS)
+    ] = []
 
 
 class HeldFunction(msgspec.Struct, frozen=True):

@@ -22,6 +22,18 @@ WEB = Path(__file__).parent
 STATIC = WEB.parent / "server" / "static"
 MODULES = WEB / "node_modules"
 OLDEST_NODE = (20, 19)
+VENDOR = {
+    "plotly.js": "plotly.js-dist-min/plotly.min.js",
+    "vega.js": "vega/build/vega.min.js",
+    "vega-lite.js": "vega-lite/build/vega-lite.min.js",
+    "vega-embed.js": "vega-embed/build/vega-embed.min.js",
+    "bokeh.js": "@bokeh/bokehjs/build/js/bokeh.min.js",
+    "bokeh-widgets.js": "@bokeh/bokehjs/build/js/bokeh-widgets.min.js",
+    "bokeh-tables.js": "@bokeh/bokehjs/build/js/bokeh-tables.min.js",
+    "pdf.js": "pdfjs-dist/legacy/build/pdf.min.mjs",
+    "pdf-worker.js": "pdfjs-dist/legacy/build/pdf.worker.min.mjs",
+}
+"""What frames with artifacts load, as `/vendor/{name}`: the files of packages that the page itself never imports."""
 PACKED = {".css", ".html", ".js", ".svg"}
 
 NO_NODE = (
@@ -47,6 +59,9 @@ def build(*, dev: bool = False) -> bool:
     for configuration in ("vite.config.ts", "vite.loader.config.ts"):
         vite = [node, MODULES / "vite" / "bin" / "vite.js", "build", "--logLevel", "warn", "--config", configuration]
         _run(vite, "The page does not build")
+    (STATIC / "vendor").mkdir(exist_ok=True)
+    for name, path in VENDOR.items():
+        shutil.copyfile(MODULES / path, STATIC / "vendor" / name)
     for path in [path for path in STATIC.rglob("*") if path.suffix in PACKED]:
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
     stamp.write_text(wanted, "utf-8")

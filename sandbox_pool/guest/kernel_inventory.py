@@ -25,6 +25,7 @@ from kernel_values import (  # type: ignore[import-not-found]
     name_of,
     plain,
     short,
+    table_of,
     type_name,
 )
 
@@ -51,6 +52,12 @@ class Budget:
     def takes(self, entry):
         """Returns whether there is room and time for this entry. If not, counts it in `omitted`."""
         chars = sum(len(value) for value in entry.values() if isinstance(value, str)) + 20
+        if "table" in entry:
+            chars_of_table = sum(len(cell) for row in entry["table"] for cell in row)
+            if chars_of_table > self.chars // 20:  # Many large frames must leave room for other names.
+                del entry["table"]
+            else:
+                chars += chars_of_table
         if chars > self.chars or time.monotonic() > self.ends_at:
             self.omitted += 1
             return False
@@ -101,7 +108,9 @@ def described(name, value, space):
         return "imports", {"name": name, "module": plain(module)}
     shape, detail = measured(value)
     entry = {"name": name, "type": type_name(kind), "shape": shape, "detail": detail[: HEAD_CHARS * 4]}
-    return "variables", {**entry, "head": encodable(short(value))[:HEAD_CHARS]}
+    entry["head"] = encodable(short(value))[:HEAD_CHARS]
+    table = table_of(value)
+    return "variables", entry if table is None else {**entry, "table": table}
 
 
 def source_of(code):

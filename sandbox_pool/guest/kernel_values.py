@@ -10,11 +10,12 @@ import sys
 
 from kernel_text import encodable  # type: ignore[import-not-found]
 
-__all__ = ["HEAD_CHARS", "measured", "module_of", "name_of", "plain", "short", "type_name"]
+__all__ = ["HEAD_CHARS", "measured", "module_of", "name_of", "plain", "short", "table_of", "type_name"]
 
 NAME_CHARS, HEAD_CHARS = 100, 200
 ITEMS, DEPTH = 5, 3
 COLUMNS, ROWS, CELL_CHARS = 40, 2, 30
+TABLE_COLUMNS, TABLE_ROWS = 12, 5
 LARGEST_BITS = 400
 MOST_CONTENTS = 1_000_000
 name_of, module_of = type.__dict__["__name__"].__get__, type.__dict__["__module__"].__get__
@@ -64,6 +65,25 @@ def measured(value):
         fields = _fields(value)
         return short(fields.get("_size"), 1), f"mode {short(fields.get('_mode'), 1)}"
     return "", ""
+
+
+def table_of(value):
+    """Returns the labels and the first rows of a data frame as texts, or None for anything else."""
+    library, name = library_of(type(value)), plain(name_of(type(value)))
+    if name != "DataFrame" or library not in ("pandas", "polars"):
+        return None
+    if library == "pandas":
+        if not all(map(_is_known, value.dtypes)):
+            return None
+        labels, rows = (
+            value.columns[:TABLE_COLUMNS],
+            value.iloc[:TABLE_ROWS, :TABLE_COLUMNS].itertuples(index=False, name=None),
+        )
+    else:
+        labels, rows = value.columns[:TABLE_COLUMNS], value.head(TABLE_ROWS).rows()
+    table = [[short(label, 0) for label in labels]]
+    table += [[short(cell, 0) for cell in row[:TABLE_COLUMNS]] for row in rows]
+    return [[encodable(cell.strip("'"))[:CELL_CHARS] for cell in row] for row in table]
 
 
 def short_dtype(dtype):

@@ -32,7 +32,7 @@ from codeact.server.services import Services
 from codeact.store import Container, ContainerFile
 from codeact.workspaces.containers import STORED_FILE_BYTES, ContainerGone, Containers
 
-__all__ = ["routes"]
+__all__ = ["container_of", "file_in_sandbox", "routes"]
 
 PIECE_BYTES = 65_536
 DISCARD_S = 5.0
@@ -123,7 +123,7 @@ async def list_(request: Request) -> Response:
 async def retrieve(request: Request) -> Response:
     """`GET /v1/containers/{id}`."""
     services: Services = request.app.state.codeact
-    return json_response(_shape(await _container(request), services))
+    return json_response(_shape(await container_of(request), services))
 
 
 @operation(dict[str, Any])
@@ -133,7 +133,7 @@ async def delete(request: Request) -> Response:
     Its conversation stays and gets a new container.
     """
     services: Services = request.app.state.codeact
-    container = await _container(request)
+    container = await container_of(request)
     if (passed := await _passed_on(request, container)) is not None:
         return passed
     await services.containers.delete(container)
@@ -147,7 +147,7 @@ async def upload(request: Request) -> Response:
     As JSON, `file_id` names a file of another container, which is copied.
     """
     services: Services = request.app.state.codeact
-    container = await _container(request)
+    container = await container_of(request)
     if (passed := await _passed_on(request, container)) is not None:
         return passed
     services.containers.check_here(container)
@@ -176,7 +176,7 @@ async def list_files(request: Request) -> Response:
     """`GET /v1/containers/{id}/files`: the current files; of an expired container, its last ones."""
     services: Services = request.app.state.codeact
     query = read_parameters(request, PageQuery)
-    container = await _container(request)
+    container = await container_of(request)
     if (passed := await _passed_on(request, container)) is not None:
         return passed
     await services.containers.refresh(container)
@@ -202,10 +202,10 @@ async def content(request: Request) -> Response:
     if file.sha256 is not None:
         source = blob_source(store, await store.blob_parts.open(file.sha256, owner=owner_of(request)))
     else:
-        container = await _container(request)
+        container = await container_of(request)
         if (passed := await _passed_on(request, container)) is not None:
             return passed
-        source = _from_sandbox(services.containers, container, file.path)
+        source = file_in_sandbox(services.containers, container, file.path)
     return FileResponse(source, request, media_type="application/octet-stream", headers=headers)
 
 
@@ -213,7 +213,7 @@ async def content(request: Request) -> Response:
 async def delete_file(request: Request) -> Response:
     """`DELETE /v1/containers/{id}/files/{file_id}`: also in the sandbox, if that is running."""
     services: Services = request.app.state.codeact
-    container, file = await _container(request), await _file(request)
+    container, file = await container_of(request), await _file(request)
     if (passed := await _passed_on(request, container)) is not None:
         return passed
     with suppress(ContainerGone):
@@ -225,7 +225,7 @@ async def delete_file(request: Request) -> Response:
 
 
 @asynccontextmanager
-async def _from_sandbox(containers: Containers, container: Container, path: str) -> AsyncIterator[Source]:
+async def file_in_sandbox(containers: Containers, container: Container, path: str) -> AsyncIterator[Source]:
     """A file that is too large for the store, streamed from the sandbox. Bytes before a range are read and dropped."""
     async with containers.running(container) as sandbox, sandbox.read_file(path) as file:
 
@@ -241,7 +241,8 @@ async def _from_sandbox(containers: Containers, container: Container, path: str)
         yield Source(file.info.size_bytes, read)
 
 
-async def _container(request: Request) -> Container:
+async def container_of(request: Request) -> Container:
+    """The container that the path names. Raises `NotFound` if it is not the caller's."""
     services: Services = request.app.state.codeact
     store = await services.store.get()
     return await store.files.get(request.path_params["container_id"], owner=owner_of(request))

@@ -44,6 +44,7 @@ ALONE = {"Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'"}
 HEADERS = {"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"} | ALONE
 REVALIDATED = {"Cache-Control": "no-cache"}
 ANY_ORIGIN = {"Cache-Control": "public, max-age=300", "Cross-Origin-Resource-Policy": "cross-origin"}
+FOR_MODULES = {"Access-Control-Allow-Origin": "*"}
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
@@ -97,6 +98,26 @@ async def frame(request: Request) -> Response:
     return _file(request, path, HEADERS | REVALIDATED | {"Content-Security-Policy": policy})
 
 
+async def artifact_frame(request: Request) -> Response:
+    """`GET /artifact.html`, which shows pages and charts that code or a model made, with their scripts.
+
+    It has an origin of its own and no network but our copies of chart libraries (`/vendor/`).
+    """
+    settings: Settings = request.app.state.settings
+    ancestors = " ".join(("'self'", *settings.embed_origins))
+    policy = (
+        "sandbox allow-scripts; default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval';"
+        " style-src 'unsafe-inline'; img-src data: blob:; font-src data:; media-src data: blob:; worker-src blob:;"
+        f" frame-ancestors {ancestors}"
+    )
+    return _file(request, STATIC / "artifact.html", HEADERS | REVALIDATED | {"Content-Security-Policy": policy})
+
+
+async def vendor(request: Request) -> Response:
+    """`GET /vendor/{name}`: chart libraries and the reader of PDF files, for frames without our origin."""
+    return _file(request, STATIC / "vendor" / request.path_params["name"], HEADERS | ANY_ORIGIN | FOR_MODULES)
+
+
 def _document(request: Request, name: str, policy: dict[str, str]) -> Response:
     if not (STATIC / name).exists():
         return HTMLResponse(NOT_BUILT, 503, HEADERS | policy)
@@ -130,5 +151,7 @@ routes = [
     Route("/icon.svg", icon, methods=["GET"]),
     Route("/icon-news.svg", icon, methods=["GET"]),
     Route("/frame.html", frame, methods=["GET"]),
+    Route("/artifact.html", artifact_frame, methods=["GET"]),
+    Route("/vendor/{name}", vendor, methods=["GET"]),
     Route("/assets/{name}", asset, methods=["GET"]),
 ]

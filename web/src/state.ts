@@ -10,6 +10,7 @@ import { keepList, list, refresh } from "./list";
 import { forgetSeen, keepMarks } from "./unread";
 import { keepTitle, tell } from "./telling";
 import { begin, connection, current, line, make, missing, status, warm } from "./session";
+import { keepSide } from "./side/state";
 import { text } from "./text";
 import type { Turn } from "./turn";
 import type { Event } from "./wire";
@@ -18,7 +19,7 @@ const STATUS_RETRY_MS = 1000;
 const MODELS_RETRY_MS = 5_000;
 const UNDO_MS = 8000;
 
-export const dialog = signal<"settings" | "shortcuts" | "share" | "files" | "bin" | null>(null);
+export const dialog = signal<"settings" | "shortcuts" | "share" | "bin" | null>(null);
 export const drawer = signal(false);
 export const deleted = signal<ConversationObject | null>(null);
 
@@ -60,6 +61,7 @@ export function start(): void {
   keepMarks();
   keepTitle(() => entry.value?.["codeact:summary"].title ?? "", open);
   keepList();
+  keepSide();
   effect(() => {
     if (line.value !== "open") return;
     untracked(() => {

@@ -63,6 +63,7 @@ export const german: Words = {
     exportMarkdown: "Markdown (.md)",
     exportJson: "JSON (.json)",
     files: "Dateien",
+    panel: "Dateien und Variablen",
     settings: "Einstellungen",
     shortcuts: "Tastenkürzel",
     skip: "Zur Frage springen",
@@ -306,10 +307,26 @@ export const german: Words = {
   },
 
   files: {
-    title: "Dateien der Sandbox",
     none: "Noch keine Dateien. Was Code in sein Arbeitsverzeichnis schreibt, erscheint hier.",
     gone: "Diese Unterhaltung hat gerade keine Sandbox.",
     download: (name: string) => `${name} herunterladen`,
+  },
+
+  side: {
+    files: "Dateien",
+    variables: "Variablen",
+    upload: "Hochladen",
+    archive: "Alle als ZIP",
+    larger: "Ganzer Bildschirm",
+    smaller: "Neben dem Chat",
+    open: "Neben dem Chat öffnen",
+    cannotShow: "Für diese Datei gibt es keine Vorschau.",
+    version: "Fassung",
+    versionOf: (n: number, when: string) => `Fassung ${n}${when && `, ${when}`}`,
+    firstRows: (n: number) => `Die ersten ${count(n, "Zeile", "Zeilen")}`,
+    noneYet: "Noch keine Variablen. Was Code definiert, erscheint hier.",
+    noVariables: "Der Kernel hat nicht gesagt, was er enthält.",
+    omitted: (n: number) => `${number(n)} weitere werden nicht gezeigt.`,
   },
 
   shortcuts: {

@@ -62,6 +62,7 @@ export const text = {
     exportMarkdown: "Markdown (.md)",
     exportJson: "JSON (.json)",
     files: "Files",
+    panel: "Files and variables",
     settings: "Settings",
     shortcuts: "Keyboard shortcuts",
     skip: "Skip to the question",
@@ -305,10 +306,26 @@ export const text = {
   },
 
   files: {
-    title: "Files of the sandbox",
     none: "No files yet. What code writes into its working directory appears here.",
     gone: "This conversation holds no sandbox now.",
     download: (name: string) => `Download ${name}`,
+  },
+
+  side: {
+    files: "Files",
+    variables: "Variables",
+    upload: "Upload",
+    archive: "All as ZIP",
+    larger: "Full screen",
+    smaller: "Beside the chat",
+    open: "Open beside the chat",
+    cannotShow: "There is no preview of this file.",
+    version: "Version",
+    versionOf: (n: number, when: string) => `Version ${n}${when && `, ${when}`}`,
+    firstRows: (n: number) => `The first ${count(n, "row", "rows")}`,
+    noneYet: "No variables yet. What code defines appears here.",
+    noVariables: "The kernel did not say what it holds.",
+    omitted: (n: number) => `${number(n)} more are not shown.`,
   },
 
   shortcuts: {

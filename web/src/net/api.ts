@@ -4,6 +4,7 @@ import type { Input, Response } from "../wire";
 import { inUse, renewed } from "./access";
 
 const RETRY_MS = 300;
+const MOST_FILES = 1_000;
 
 export class Failed extends globalThis.Error {
   readonly status: number;
@@ -82,6 +83,28 @@ export interface SandboxFile {
   bytes: number;
 }
 
+interface FilePage {
+  data: SandboxFile[];
+  has_more: boolean;
+  last_id: string | null;
+}
+
+/** A variable of the kernel's, in its words; `table` has the first rows of a data frame, its labels first. */
+export interface Variable {
+  name: string;
+  type: string;
+  shape: string;
+  detail: string;
+  head: string;
+  table: string[][];
+}
+
+export interface Held {
+  data: Variable[];
+  functions: { name: string; kind: string; source: string }[];
+  omitted: number;
+}
+
 export interface StoredTurn {
   response: Response;
   input: Input[];
@@ -97,6 +120,9 @@ export interface EmbedSession {
 /** Where a file of a sandbox is downloaded from. */
 export const fileAddress = (containerId: string, fileId: string): string =>
   `/v1/containers/${encodeURIComponent(containerId)}/files/${encodeURIComponent(fileId)}/content`;
+
+/** Where all files of a sandbox are downloaded from. */
+export const archiveAddress = (containerId: string): string => `/${container(containerId)}/archive`;
 
 /** Where the server is: the page may be served under a path of a proxy. */
 export const root = document.querySelector("base")?.href ?? `${location.origin}/`;
@@ -137,10 +163,10 @@ async function taken(reply: globalThis.Response): Promise<globalThis.Response> {
 async function attempt(method: string, path: string, body: unknown, token = inUse()): Promise<globalThis.Response> {
   const headers = {
     ...(token && { Authorization: `Bearer ${token}` }),
-    ...(body !== undefined && { "Content-Type": "application/json" }),
+    ...(body !== undefined && !(body instanceof FormData) && { "Content-Type": "application/json" }),
   };
   const credentials = token ? "omit" : "same-origin";
-  const init: RequestInit = { method, headers, credentials, body: body === undefined ? null : JSON.stringify(body) };
+  const init: RequestInit = { method, headers, credentials, body: body === undefined ? null : body instanceof FormData ? body : JSON.stringify(body) };
   try {
     return await fetch(address(path), init).catch((error: unknown) => {
       if (method !== "GET") throw error;
@@ -159,6 +185,7 @@ function parsed(text: string): unknown {
   }
 }
 
+const container = (id: string) => `v1/containers/${encodeURIComponent(id)}`;
 const conversation = (id: string) => `v1/conversations/${encodeURIComponent(id)}`;
 
 export const api = {
@@ -188,8 +215,23 @@ export const api = {
   shareOf: (id: string) => call<Share>("GET", `${conversation(id)}/share`),
   revoke: (id: string) => call<null>("DELETE", `${conversation(id)}/share`),
   shared: (token: string) => call<Shared>("GET", `v1/shares/${encodeURIComponent(token)}`),
-  files: (containerId: string) =>
-    call<{ data: SandboxFile[] }>("GET", `v1/containers/${encodeURIComponent(containerId)}/files?limit=100`),
+  /** The files of a sandbox, the latest thousand. */
+  files: async (containerId: string): Promise<SandboxFile[]> => {
+    const files: SandboxFile[] = [];
+    for (let after = ""; files.length < MOST_FILES; ) {
+      const page = await call<FilePage>("GET", `${container(containerId)}/files?limit=100${after && `&after=${after}`}`);
+      files.push(...page.data);
+      if (!page.has_more || !page.last_id) break;
+      after = page.last_id;
+    }
+    return files;
+  },
+  addFile: async (containerId: string, file: File): Promise<void> => {
+    const form = new FormData();
+    form.append("file", file, file.name);
+    await taken(await attempt("POST", `${container(containerId)}/files`, form));
+  },
+  variables: (containerId: string) => call<Held>("GET", `${container(containerId)}/variables`),
   beginUpload: ({ name, size, type }: File, lasts: { anchor: "created_at"; seconds: number }) =>
     call<{ id: string }>("POST", "v1/uploads", {
       filename: name,

@@ -13,6 +13,10 @@ import { StatusLine } from "./line";
 import { Models } from "./models";
 import { Sidebar } from "./sidebar";
 import { Thread } from "./thread";
+import { lazily } from "./lazy";
+import { tab } from "../side/state";
+
+const Panel = lazily(() => import("../side/panel").then((loaded) => loaded.Panel));
 
 export function App() {
   useEffect(() => {
@@ -20,7 +24,7 @@ export function App() {
     return () => removeEventListener("keydown", shortcut);
   }, []);
   return (
-    <div class="app" data-sidebar={options.value.sidebar || undefined}>
+    <div class="app" data-sidebar={options.value.sidebar || undefined} data-side={tab.value !== null || undefined}>
       <a class="skip" href="#question">{text.header.skip}</a>
       <Sidebar />
       {drawer.value && <div class="shade" onClick={() => (drawer.value = false)} />}
@@ -34,6 +38,7 @@ export function App() {
           <p class="hint">{text.composer.hint}</p>
         </footer>
       </main>
+      {tab.value && <Panel />}
       <Dialogs />
       <p class="unseen" aria-live="polite">{announced.value}</p>
     </div>

@@ -11,7 +11,7 @@ import { choose, canNotify } from "../telling";
 import { Account, SignIn, useSession } from "./account";
 import { BinDialog } from "./bin";
 import { Dialog } from "./controls";
-import { FilesDialog, ShareDialog } from "./sharing";
+import { ShareDialog } from "./sharing";
 
 const close = () => (dialog.value = null);
 
@@ -22,7 +22,6 @@ export function Dialogs() {
     case "shortcuts": return <Shortcuts />;
     case "share": return <ShareDialog />;
     case "bin": return <BinDialog />;
-    case "files": return <FilesDialog />;
     default: return null;
   }
 }

@@ -4,6 +4,7 @@ import { signal } from "@preact/signals";
 import { options, set } from "../options";
 import { current, missing, status } from "../session";
 import { dialog, drawer, entry, fresh, model } from "../state";
+import { tab } from "../side/state";
 import { choose, offered } from "../telling";
 import { text } from "../text";
 import { IconButton, Menu } from "./controls";
@@ -37,7 +38,7 @@ function Actions() {
   const save = (format: string) => () => location.assign(`/v1/conversations/${id}/export?format=${format}`);
   return (
     <>
-      <IconButton icon="file" label={text.header.files} onClick={() => (dialog.value = "files")} />
+      <IconButton icon="panel" label={text.header.panel} onClick={() => (tab.value = tab.value ? null : "files")} />
       <IconButton icon="share" label={text.header.share} onClick={() => (dialog.value = "share")} />
       <Menu
         icon="download"

@@ -1,10 +1,9 @@
-// The dialogs of a conversation's link and of its sandbox's files, and the page that a link leads to.
+// The dialog of a conversation's link, and the page that a link leads to.
 
 import { useEffect, useState } from "preact/hooks";
 import { Answer } from "../core/answer";
 import { asked, type Asked } from "../core/asked";
-import { size } from "../format";
-import { api, fileAddress, Failed, type SandboxFile, type Share, type Shared } from "../net/api";
+import { api, Failed, type Share, type Shared } from "../net/api";
 import { current } from "../session";
 import { dialog } from "../state";
 import { text } from "../text";
@@ -12,7 +11,6 @@ import type { Response } from "../wire";
 import { Attached } from "./attached";
 import { CopyButton, Dialog } from "./controls";
 import { Mark } from "./empty";
-import { Icon } from "./icons";
 import { Parts } from "./turn";
 
 const close = () => (dialog.value = null);
@@ -60,33 +58,6 @@ export function ShareDialog() {
         </div>
       )}
       {said && <p role="status">{said}</p>}
-    </Dialog>
-  );
-}
-
-export function FilesDialog() {
-  const containerId = current.value.path.value.findLast(({ answer }) => answer.containerId)?.answer.containerId;
-  const [files, setFiles] = useState<readonly SandboxFile[] | null>(containerId ? null : []);
-  const [gone, setGone] = useState(false);
-  useEffect(() => {
-    if (containerId) void api.files(containerId).then(({ data }) => setFiles(data), () => setGone(true));
-  }, [containerId]);
-  return (
-    <Dialog title={text.files.title} onClose={close}>
-      {gone && <p>{text.files.gone}</p>}
-      {files?.length === 0 && <p>{text.files.none}</p>}
-      <ul class="files">
-        {files?.map(({ id, path, bytes }) => (
-          <li key={id}>
-            <a href={fileAddress(containerId!, id)} download={path.split("/").at(-1)}>
-              <Icon name="file" />
-              <span>{path.replace(/^\/(workspace|mnt\/data)\//, "")}</span>
-              <span class="size">{size(bytes)}</span>
-              <Icon name="download" />
-            </a>
-          </li>
-        ))}
-      </ul>
     </Dialog>
   );
 }
