@@ -230,8 +230,50 @@ def files(stage: Stage) -> Iterator[Chat]:
 
 def files_dialog(stage: Stage) -> Iterator[Chat]:
     for chat in files(stage):
-        chat.page.get_by_role("button", name="Files", exact=True).click()
-        expect(chat.page.get_by_role("dialog").get_by_role("link")).to_have_count(3)
+        chat.page.get_by_role("button", name="Files and variables").click()
+        expect(chat.page.locator(".side .file")).to_have_count(3)
+        yield chat
+
+
+def variables(stage: Stage) -> Iterator[Chat]:
+    for chat in table(stage):
+        chat.page.get_by_role("button", name="Files and variables").click()
+        chat.page.get_by_role("tab", name="Variables").click()
+        chat.page.locator(".variables summary").first.click()
+        expect(chat.page.locator(".variables table")).to_be_visible()
+        yield chat
+
+
+PAGE = """page = '<body style="font: 16px sans-serif; text-align: center; padding: 3em"><h2 id="words"></h2>'
+page += '<div id="dots" style="font-size: 40px; color: #4b4ad0; letter-spacing: 8px"></div><script>'
+page += 'words.textContent = "Made by " + "a script"; dots.textContent = "\u25cf".repeat(6)</script></body>'
+open("clock.html", "w").write(page)"""
+
+
+def artifact(stage: Stage) -> Iterator[Chat]:
+    chat, answer = stage.ask("Make me a page", execute(PAGE), "Here it is, beside our conversation.")
+    answer.get_by_role("button", name="clock.html").click()
+    expect(chat.page.frame_locator(".side iframe").get_by_text("Made by a script")).to_be_visible()
+    yield chat
+
+
+CHART = """from IPython.display import display
+
+trace = {"type": "bar", "x": ["north", "south", "online"], "y": [8246, 6511, 15333]}
+layout = {"title": {"text": "Sales by region"}, "margin": {"l": 50, "r": 20, "t": 50, "b": 40}}
+display({"application/vnd.plotly.v1+json": {"data": [trace], "layout": layout}}, raw=True)"""
+
+
+def chart(stage: Stage) -> Iterator[Chat]:
+    chat, answer = stage.ask("Draw the sales", execute(CHART), "Most is sold **online**.")
+    expect(answer.frame_locator("iframe").locator(".main-svg").first).to_be_visible()
+    yield chat
+
+
+def bin_dialog(stage: Stage) -> Iterator[Chat]:
+    for chat in deleted(stage):
+        chat.page.get_by_role("button", name="Bin").click()
+        expect(chat.page.get_by_role("dialog").get_by_role("button", name="Restore").first).to_be_visible()
         yield chat
 
 
@@ -400,6 +442,9 @@ SCENES: dict[str, Scene] = {
     "refused": refused,
     "files": files,
     "files-dialog": files_dialog,
+    "variables": variables,
+    "artifact": artifact,
+    "chart": chart,
     "steering": steering,
     "steered": steered,
     "branch": branch,
@@ -407,6 +452,7 @@ SCENES: dict[str, Scene] = {
     "menu": menu,
     "search": search,
     "deleted": deleted,
+    "bin": bin_dialog,
     "settings": dialog("Settings"),
     "shortcuts": dialog("Keyboard shortcuts"),
     "ledger": ledger,

@@ -336,8 +336,11 @@ def test_files_go_up_with_a_question_and_come_down_with_the_answer(
     with chat.page.expect_download() as download:
         answer.get_by_role("link", name="Download out.txt").click()
     assert Path(download.value.path()).read_text("utf-8") == "QUIET WORDS"
-    chat.page.get_by_role("button", name="Files", exact=True).click()
-    expect(chat.page.get_by_role("dialog").get_by_role("link")).to_have_count(2)
+    chat.page.get_by_role("button", name="Files and variables").click()
+    side = chat.page.get_by_role("complementary", name="Files and variables")
+    expect(side.locator(".file")).to_have_count(2)
+    side.get_by_role("button", name="out.txt").click()
+    expect(side.get_by_role("tabpanel")).to_contain_text("QUIET WORDS")
 
 
 def test_a_large_file_goes_up_before_the_question_and_nothing_is_lost(

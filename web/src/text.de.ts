@@ -155,6 +155,7 @@ export const german: Words = {
     download: "Herunterladen",
     close: "Schließen",
     table: "Tabelle",
+    chart: "Diagramm",
     html: "HTML-Ausgabe",
     fenced: "Das Modell schrieb dies als Markdown-Block; dieser Server führt ihn als Code aus.",
     waiting: "Angehalten",

@@ -154,6 +154,7 @@ export const text = {
     download: "Download",
     close: "Close",
     table: "Table",
+    chart: "Chart",
     html: "HTML output",
     fenced: "The model wrote this as a Markdown block, which this server runs as code.",
     waiting: "Paused",

@@ -3,6 +3,9 @@
 export type Form =
   | { readonly kind: "picture"; readonly source: string; readonly words: string; readonly extension: string }
   | { readonly kind: "html"; readonly html: string; readonly words: string }
+  | { readonly kind: "chart"; readonly library: "plotly" | "vega"; readonly spec: unknown }
+  | { readonly kind: "page"; readonly html: string }
+  | { readonly kind: "nothing" }
   | { readonly kind: "markdown"; readonly markdown: string }
   | { readonly kind: "text"; readonly text: string };
 
@@ -16,7 +19,10 @@ export function form(data: Record<string, unknown>, metadata: Record<string, unk
     const source = kept(metadata, type) ?? inline(type, joined(data[type]));
     if (source) return { kind: "picture", source, words: words.startsWith("<") ? "" : words, extension };
   }
+  const drawn = chart(data);
+  if (drawn) return drawn;
   const html = joined(data["text/html"]);
+  if (html && isChartPage(html)) return { kind: "page", html };
   if (html) return { kind: "html", html, words };
   const markdown = joined(data["text/markdown"]);
   if (markdown) return { kind: "markdown", markdown };
@@ -26,6 +32,30 @@ export function form(data: Record<string, unknown>, metadata: Record<string, unk
   if ("application/json" in data) return { kind: "text", text: JSON.stringify(data["application/json"], null, 2) };
   return { kind: "text", text: `[${Object.keys(data).join(", ")}]` };
 }
+
+const CHARTS: [RegExp, "plotly" | "vega"][] = [
+  [/^application\/vnd\.plotly\.v\d+\+json$/, "plotly"],
+  [/^application\/vnd\.vega(?:lite)?\.v\d+(?:\.json|\+json)$/, "vega"],
+];
+const BOKEH_EXEC = "application/vnd.bokehjs_exec.v0+json";
+const BOKEH_LOAD = "application/vnd.bokehjs_load.v0+json";
+
+/** A chart as its library describes it; what Bokeh displays comes in two parts, of which the first one shows nothing. */
+function chart(data: Record<string, unknown>): Form | null {
+  for (const [type, spec] of Object.entries(data)) {
+    const library = CHARTS.find(([pattern]) => pattern.test(type))?.[1];
+    if (library && typeof spec === "object" && spec !== null) return { kind: "chart", library, spec };
+  }
+  if (Object.hasOwn(data, BOKEH_EXEC)) {
+    const script = joined(data["application/javascript"]).replace(/<\/script/gi, "<\\/script");
+    const libraries = ["bokeh", "bokeh-widgets", "bokeh-tables"].map((name) => `<script src="${name}.min.js"></script>`).join("");
+    return { kind: "page", html: `${libraries}${joined(data["text/html"])}<script>${script}</script>` };
+  }
+  return Object.hasOwn(data, BOKEH_LOAD) ? { kind: "nothing" } : null;
+}
+
+/** HTML that is nothing without the scripts of a chart library. */
+const isChartPage = (html: string): boolean => /<script/i.test(html) && /\b(?:plotly|vega-?embed|bokeh)\b/i.test(html);
 
 /** Notebooks keep long texts as lists of lines, and code may display anything. */
 const joined = (value: unknown): string => (Array.isArray(value) ? value.join("") : typeof value === "string" ? value : "");

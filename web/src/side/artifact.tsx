@@ -9,8 +9,8 @@ import type { Content } from "./content";
 import type { Artifact } from "./state";
 import { ContentView } from "./view";
 
-export function ArtifactView({ artifact: { name, versions } }: { artifact: Artifact }) {
-  const [chosen, setChosen] = useState<string | null>(null);
+export function ArtifactView({ artifact: { name, versions, chosen: first } }: { artifact: Artifact }) {
+  const [chosen, setChosen] = useState(first);
   const version = versions.find(({ key }) => key === chosen) ?? versions.at(-1)!;
   const [content, setContent] = useState<Content | null>(null);
   const [failed, setFailed] = useState("");

@@ -5,9 +5,11 @@ import { text } from "../text";
 import { IconButton } from "../view/controls";
 import { ArtifactView } from "./artifact";
 import { FilesView } from "./files";
-import { artifact, tab, type Tab } from "./state";
+import { artifact, tab, type Artifact, type Tab } from "./state";
 import { VariablesView } from "./variables";
 import "./side.css";
+
+const artifactKey = ({ versions, chosen }: Artifact): string => `${chosen} ${versions.map(({ key }) => key).join()}`;
 
 export function Panel() {
   const [full, setFull] = useState(false);
@@ -48,7 +50,7 @@ export function Panel() {
       <div class="side-body" role="tabpanel" tabIndex={0}>
         {shown === "files" && <FilesView />}
         {shown === "variables" && <VariablesView />}
-        {shown === "artifact" && artifact.value && <ArtifactView artifact={artifact.value} />}
+        {shown === "artifact" && artifact.value && <ArtifactView key={artifactKey(artifact.value)} artifact={artifact.value} />}
       </div>
     </aside>
   );

@@ -9,6 +9,8 @@ export interface Artifact {
   readonly name: string;
   /** Oldest first. */
   readonly versions: readonly Version[];
+  /** The key of the version that is shown first; without it the newest. */
+  readonly chosen?: string;
 }
 
 export interface Version {
@@ -49,8 +51,12 @@ export function openArtifact(opened: Artifact): void {
   tab.value = "artifact";
 }
 
+/** Whether the page has a place beside the chat; the embed has none. */
+export const hasSide = signal(false);
+
 /** Another conversation has other things beside it. Called once. */
 export function keepSide(): void {
+  hasSide.value = true;
   let shown = current.value;
   effect(() => {
     if (current.value === shown) return;

@@ -1,12 +1,15 @@
 // What code displayed enters; a picture, a table, a text or a frame without our origin leaves.
 
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
 import { table } from "../core/html";
 import { form } from "../core/mime";
 import { Terminal } from "../core/terminal";
 import { address } from "../net/api";
+import type { Content } from "../side/content";
+import { hasSide, openArtifact } from "../side/state";
 import { text } from "../text";
 import { dark } from "../theme";
+import { ArtifactFrame } from "./artifact_frame";
 import { IconButton } from "./controls";
 import { Icon } from "./icons";
 import { memo } from "./memo";
@@ -26,6 +29,9 @@ export const RichView = memo(({ data, metadata }: Props) => {
   switch (shown.kind) {
     case "picture": return <Picture {...shown} />;
     case "html": return <Html html={shown.html} words={shown.words} />;
+    case "chart": return <Chart content={{ kind: shown.library, spec: shown.spec }} />;
+    case "page": return <Chart content={{ kind: "page", html: shown.html }} />;
+    case "nothing": return null;
     case "markdown": return <div class="inset"><Prose source={shown.markdown} /></div>;
     case "text": return <Words words={shown.text} />;
   }
@@ -94,6 +100,23 @@ function Html({ html, words }: { html: string; words: string }) {
   return <div class="table" role="region" aria-label={text.cell.table} tabIndex={0} dangerouslySetInnerHTML={{ __html: rows }} />;
 }
 
+function Chart({ content }: { content: Parameters<typeof ArtifactFrame>[0]["content"] }) {
+  return (
+    <div class="chart">
+      <ArtifactFrame content={content} title={text.cell.chart} grows />
+      <OpenBeside name={text.cell.chart} content={content} />
+    </div>
+  );
+}
+
+/** Only where there is a place beside the chat. */
+function OpenBeside({ name, content }: { name: string; content: Content }) {
+  const key = useId();
+  if (!hasSide.value) return null;
+  const open = () => openArtifact({ name, versions: [{ key, label: "", address: "", load: () => Promise.resolve(content) }] });
+  return <IconButton icon="larger" class="beside" label={text.side.open} onClick={open} />;
+}
+
 /** The frame's own policy keeps scripts and the network from its HTML; it tells how tall it is. */
 function Frame({ html, words }: { html: string; words: string }) {
   const element = useRef<HTMLIFrameElement>(null);
@@ -110,14 +133,17 @@ function Frame({ html, words }: { html: string; words: string }) {
   useEffect(tell, [html, dark.value]);
   if (height === 0 && words) return <Words words={words} />;
   return (
-    <iframe
-      ref={element}
-      class="frame"
-      title={text.cell.html}
-      src={address("frame.html")}
-      sandbox="allow-scripts"
-      style={{ height: `${height ?? 40}px` }}
-      onLoad={tell}
-    />
+    <div class="chart">
+      <iframe
+        ref={element}
+        class="frame"
+        title={text.cell.html}
+        src={address("frame.html")}
+        sandbox="allow-scripts"
+        style={{ height: `${height ?? 40}px` }}
+        onLoad={tell}
+      />
+      {/<script/i.test(html) && <OpenBeside name={text.cell.html} content={{ kind: "page", html }} />}
+    </div>
   );
 }

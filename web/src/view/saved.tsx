@@ -3,7 +3,11 @@
 import { useEffect, useState } from "preact/hooks";
 import type { AnswerPart } from "../core/answer";
 import { form } from "../core/mime";
+import { time } from "../format";
 import { fileAddress } from "../net/api";
+import { current } from "../session";
+import { canShow, read } from "../side/content";
+import { hasSide, openArtifact } from "../side/state";
 import { text } from "../text";
 import type { Turn } from "../turn";
 import type { ContainerFileCitation } from "../wire";
@@ -37,19 +41,36 @@ function SavedPicture({ file }: { file: ContainerFileCitation }) {
   return source ? <PictureView source={source} alt={file.filename} name={file.filename} /> : null;
 }
 
+/** Opens the file with all versions of it that the answers so far have made. */
+function openFile(opened: ContainerFileCitation): void {
+  const versions = current.value.path.value.flatMap((turn) =>
+    turn.answer.files
+      .filter(({ filename }) => filename === opened.filename)
+      .map((file) => {
+        const address = fileAddress(file.container_id, file.file_id);
+        return { key: file.file_id, label: time(turn.askedAt), address, load: () => read(file.filename, address) };
+      }),
+  );
+  openArtifact({ name: opened.filename, versions, chosen: opened.file_id });
+}
+
 function FileChips({ files }: { files: readonly ContainerFileCitation[] }) {
   return (
     <ul class="chips" aria-label={text.header.files}>
       {files.map((file) => (
-        <li key={file.file_id}>
+        <li key={file.file_id} class="chip">
+          {hasSide.value && canShow(file.filename) ? (
+            <button type="button" class="open" title={text.side.open} onClick={() => openFile(file)}>{file.filename}</button>
+          ) : (
+            <span>{file.filename}</span>
+          )}
           <Download
-            class="chip"
+            class="icon-button"
             href={fileAddress(file.container_id, file.file_id)}
             name={file.filename}
             label={text.files.download(file.filename)}
           >
             <Icon name="download" size={15} />
-            <span>{file.filename}</span>
           </Download>
         </li>
       ))}
