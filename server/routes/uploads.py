@@ -97,7 +97,7 @@ async def create(request: Request) -> Response:
 async def add_part(request: Request) -> Response:
     """`POST /v1/uploads/{id}/parts`, as multipart/form-data with `data`: stores a part of at most 64 MB."""
     services: Services = request.app.state.codeact
-    owner, upload_id = owner_of(request), request.path_params["upload_id"]
+    owner, upload_id = owner_of(request), request.path_params["pending_id"]
     store = await services.store.get()
     await check_room(caller_of(request).accounts, store, services.disk)
     upload = await store.upload_parts.get(upload_id, owner=owner)
@@ -117,7 +117,7 @@ async def add_part(request: Request) -> Response:
 async def complete(request: Request) -> Response:
     """`POST /v1/uploads/{id}/complete`: makes the file of the parts in `part_ids`. May be repeated."""
     services: Services = request.app.state.codeact
-    owner, upload_id = owner_of(request), request.path_params["upload_id"]
+    owner, upload_id = owner_of(request), request.path_params["pending_id"]
     body = checked(await read_json(request, MOST_BODY_BYTES), CompleteUpload)
     store = await services.store.get()
     await check_room(caller_of(request).accounts, store, services.disk)
@@ -131,7 +131,7 @@ async def cancel(request: Request) -> Response:
     """`POST /v1/uploads/{id}/cancel`: forgets its parts."""
     services: Services = request.app.state.codeact
     store = await services.store.get()
-    upload = await store.upload_parts.cancel(request.path_params["upload_id"], owner=owner_of(request))
+    upload = await store.upload_parts.cancel(request.path_params["pending_id"], owner=owner_of(request))
     return json_response(_shape(upload))
 
 
@@ -150,7 +150,7 @@ def _shape(upload: PendingUpload, file: UploadedFile | None = None) -> UploadObj
 
 routes = [
     Route("/v1/uploads", create, methods=["POST"]),
-    Route("/v1/uploads/{upload_id}/parts", add_part, methods=["POST"]),
-    Route("/v1/uploads/{upload_id}/complete", complete, methods=["POST"]),
-    Route("/v1/uploads/{upload_id}/cancel", cancel, methods=["POST"]),
+    Route("/v1/uploads/{pending_id}/parts", add_part, methods=["POST"]),
+    Route("/v1/uploads/{pending_id}/complete", complete, methods=["POST"]),
+    Route("/v1/uploads/{pending_id}/cancel", cancel, methods=["POST"]),
 ]

@@ -23,6 +23,7 @@ BODIES: dict[str, Any] = {
     "PATCH /v1/people/{owner}": {"role": "admin"},
     "POST /v1/conversations/{conversation_id}/items": {"items": [{"role": "user", "content": "hi"}]},
     "POST /v1/responses/{response_id}/feedback": {"rating": "up"},
+    "POST /v1/uploads/{pending_id}/complete": {"part_ids": ["part_1"]},
 }
 """The values that a request needs to reach the lookup of its id."""
 
@@ -72,6 +73,8 @@ def made_by(server: Running, key: str, question: str) -> dict[str, str]:
         upload = http.post("/v1/files", files=files, data={"purpose": "user_data"}).json()
         asked = http.post("/v1/responses", json={"input": QUESTION, "codeact:approval": "code"}).json()
         waits = next(item for item in asked["output"] if item["type"] == "codeact:approval_request")
+        announced = {"filename": "a.txt", "bytes": 3, "mime_type": "text/plain", "purpose": "user_data"}
+        pending = http.post("/v1/uploads", json=announced).json()
     return {
         "response_id": made["id"],
         "conversation_id": made["conversation"]["id"],
@@ -80,6 +83,7 @@ def made_by(server: Running, key: str, question: str) -> dict[str, str]:
         "file_id": uploaded.json()["id"],
         "upload_id": upload["id"],
         "approval_id": waits["id"],
+        "pending_id": pending["id"],
         "sha256": image.rpartition("/")[2],
     }
 
@@ -105,6 +109,8 @@ def answer(http: httpx.Client, method: str, path: str, ids: dict[str, str]) -> t
     options: dict[str, Any] = {"json": BODIES.get(f"{method} {path}", {})} if method in ("POST", "PATCH") else {}
     if (method, path) == ("POST", "/v1/containers/{container_id}/files"):
         options = {"files": {"file": ("x.txt", b"x")}}
+    elif (method, path) == ("POST", "/v1/uploads/{pending_id}/parts"):
+        options = {"files": {"data": b"x"}}
     got = http.request(method, path.format(**ids), **options)
     text = got.text
     for name, identifier in ids.items():
