@@ -87,6 +87,9 @@ class Conversation:
     ratings: tuple[str, ...] = ()
     facets: SearchFields = field(default_factory=SearchFields)
     deleted_at: float | None = None
+    folder: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What a face asks with in this conversation, such as `model` and `instructions`. The server only keeps it."""
 
 
 @dataclass(frozen=True, slots=True)

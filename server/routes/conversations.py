@@ -33,6 +33,8 @@ class Summary(msgspec.Struct):
     updated_at: float
     pinned: bool
     tags: tuple[str, ...]
+    folder: str | None
+    settings: dict[str, str]
     ratings: tuple[str, ...]
     last_response_id: str | None
     status: str | None
@@ -72,6 +74,8 @@ def shape(conversation: Conversation) -> ConversationObject:
             updated_at=conversation.updated_at,
             pinned=conversation.pinned,
             tags=conversation.tags,
+            folder=conversation.folder,
+            settings=dict(conversation.settings),
             ratings=conversation.ratings,
             last_response_id=conversation.last_response_id,
             status=facets.status,

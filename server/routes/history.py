@@ -36,10 +36,20 @@ class _Bin(msgspec.Struct, kw_only=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
 
 
+class _Settings(msgspec.Struct, forbid_unknown_fields=True):
+    """What a face asks with in this conversation. The server keeps it for the face and does not use it itself."""
+
+    model: Annotated[str, msgspec.Meta(max_length=300)] = ""
+    instructions: Annotated[str, msgspec.Meta(max_length=20_000)] = ""
+    effort: Literal["", "none", "minimal", "low", "medium", "high", "xhigh"] = ""
+
+
 class _Edit(msgspec.Struct):
     title: str | None = None
     pinned: bool | None = None
     tags: list[str] | None = None
+    folder: str | None = None
+    settings: _Settings | None = None
 
 
 @operation(dict[str, Any], query=_List)
@@ -109,7 +119,7 @@ async def _listed(turns: AsyncIterator[StoredResponse]) -> AsyncIterator[bytes]:
 
 @operation(ConversationObject, body=_Edit)
 async def edit_conversation(request: Request) -> Response:
-    """`PATCH /v1/conversations/{id}`: changes `title`, `pinned` and `tags`. Omitted fields stay."""
+    """`PATCH /v1/conversations/{id}`: changes `title`, `pinned`, `tags`, `folder` and `settings`. Omitted ones stay."""
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     body = checked(await read_json(request, services.settings.max_message_bytes), _Edit)
@@ -120,6 +130,8 @@ async def edit_conversation(request: Request) -> Response:
         title=body.title,
         pinned=body.pinned,
         tags=body.tags,
+        folder=body.folder,
+        settings=msgspec.structs.asdict(body.settings) if body.settings is not None else None,
     )
     return json_response(shape(conversation))
 

@@ -1,7 +1,9 @@
 """Containers and their files with the official client: uploads, files that code writes, citations, downloads."""
 
 import base64
+import io
 import os
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -432,3 +434,24 @@ def test_files_named_for_a_container_are_in_its_working_directory(
     assert caught.value.param == "tools.container.file_ids[0]"
     made = client.containers.create(name="with files", file_ids=ids)
     assert {file.path for file in client.containers.files.list(made.id)} == {"numbers.csv", "numbers (2).csv"}
+
+
+def test_a_face_reads_the_kernels_variables_and_downloads_all_files_at_once(
+    client: OpenAI, model_server: ModelServer
+) -> None:
+    model_server.reply(
+        "<execute>\nimport os\nnumbers = [1, 2, 3]\ndef f(x): return x\nos.makedirs('sub')\n"
+        "open('sub/a.txt', 'w').write('A')\n</execute>"
+    )
+    model_server.reply("Done.")
+    made: Any = client.responses.create(model="openai/scripted", input="hold something")
+    container_id = next(item.container_id for item in made.output if item.type == "code_interpreter_call")
+    with httpx.Client(base_url=client.base_url, trust_env=False) as http:
+        held = http.get(f"containers/{container_id}/variables").json()
+        assert [(one["name"], one["type"], one["shape"]) for one in held["data"]] == [("numbers", "list", "3")]
+        assert [one["name"] for one in held["functions"]] == ["f"]
+        answer = http.get(f"containers/{container_id}/archive")
+        assert answer.headers["content-disposition"].startswith("attachment")
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as packed:
+            assert {name: packed.read(name) for name in packed.namelist()} == {"sub/a.txt": b"A"}
+        client.containers.delete(container_id)

@@ -1,7 +1,7 @@
 // The list of conversations: all of them, or those that a search finds, page by page.
 
 import { effect, signal } from "@preact/signals";
-import { api, Failed, type ConversationObject } from "./net/api";
+import { api, Failed, type ConversationObject, type Edit } from "./net/api";
 import { line } from "./session";
 
 const SEARCH_PAUSE_MS = 150;
@@ -45,9 +45,9 @@ export async function more(): Promise<void> {
 /** A page that was only opened has made a conversation too, to warm its sandbox. */
 const shown = (one: ConversationObject): boolean => one["codeact:summary"].title !== null;
 
-export async function change(id: string, edit: { title?: string; pinned?: boolean }): Promise<void> {
+export async function change(id: string, edit: Edit): Promise<void> {
   list.value = list.value.map((one) =>
-    one.id === id ? { ...one, "codeact:summary": { ...one["codeact:summary"], ...edit } } : one,
+    one.id === id ? { ...one, "codeact:summary": { ...one["codeact:summary"], ...edit, folder: edit.folder ?? one["codeact:summary"].folder } } : one,
   );
   await api.edit(id, edit).catch(() => undefined);
   await refresh();

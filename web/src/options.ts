@@ -2,6 +2,7 @@
 
 import { effect, signal } from "@preact/signals";
 import { folds } from "./folding";
+import type { ConversationSettings } from "./net/api";
 import { follow, type Theme } from "./theme";
 
 export interface Options {
@@ -38,14 +39,20 @@ export function set(change: Partial<Options>): void {
   options.value = { ...options.value, ...change };
 }
 
-/** The options as a request's parameters; what is left out is the server's to choose. */
-export function parameters(models: readonly string[]): Record<string, unknown> {
-  const { model, temperature, steps, instructions } = options.value;
+/**
+ * The options as a request's parameters; what is left out is the server's to choose. `own` are those of the
+ * conversation, which count more.
+ */
+export function parameters(models: readonly string[], own: Partial<ConversationSettings>): Record<string, unknown> {
+  const { temperature, steps } = options.value;
+  const model = own.model || options.value.model;
+  const instructions = own.instructions?.trim() || options.value.instructions.trim();
   return {
     ...(models.includes(model) && { model }),
     ...(temperature !== null && { temperature }),
     ...(steps !== null && { max_tool_calls: steps }),
-    ...(instructions.trim() && { instructions }),
+    ...(instructions && { instructions }),
+    ...(own.effort && { reasoning: { effort: own.effort } }),
   };
 }
 

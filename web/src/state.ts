@@ -4,9 +4,10 @@ import { computed, effect, signal, untracked } from "@preact/signals";
 import type { Conversation } from "./conversation";
 import { waitingAfter } from "./core/approval";
 import { api, address, Failed, type ConversationObject } from "./net/api";
+import { api, address, Failed, type ConversationObject, type ConversationSettings } from "./net/api";
 import { options, parameters, set } from "./options";
 import { forgetAll, turnOn } from "./remembered";
-import { keepList, list, refresh } from "./list";
+import { change, keepList, list, refresh } from "./list";
 import { forgetSeen, keepMarks } from "./unread";
 import { keepTitle, tell } from "./telling";
 import { begin, connection, current, line, make, missing, status, warm } from "./session";
@@ -19,8 +20,10 @@ const STATUS_RETRY_MS = 1000;
 const MODELS_RETRY_MS = 5_000;
 const UNDO_MS = 8000;
 
-export const dialog = signal<"settings" | "shortcuts" | "share" | "bin" | null>(null);
+export const dialog = signal<"settings" | "shortcuts" | "share" | "bin" | "conversation" | "palette" | "folder" | null>(null);
 export const drawer = signal(false);
+/** The conversation that is being put into a folder. */
+export const filed = signal<ConversationObject | null>(null);
 export const deleted = signal<ConversationObject | null>(null);
 
 let shown: ConversationObject | null = null;
@@ -33,10 +36,38 @@ export const entry = computed(() => {
   return found ?? (shown?.id === id ? shown : null);
 });
 
+/** The settings of the conversation that is shown; those of a new one, until it has an id to keep them under. */
+export const ownSettings = computed(() => {
+  const kept = entry.value?.["codeact:summary"].settings;
+  return kept && Object.keys(kept).length ? kept : (unkept.value.get(current.value) ?? kept ?? {});
+});
+const unkept = signal<ReadonlyMap<Conversation, Partial<ConversationSettings>>>(new Map());
+
+/** Changes the settings of the conversation that is shown. */
+export function setOwn(settings: Partial<ConversationSettings>): void {
+  const conversation = current.value;
+  const next = { ...ownSettings.value, ...settings };
+  unkept.value = new Map([...unkept.value, [conversation, next]]);
+  if (conversation.id && conversation.turns.length) void change(conversation.id, { settings: next });
+}
+
+/** For this conversation, and for those that begin from now on. */
+export function chooseModel(name: string): void {
+  set({ model: name });
+  setOwn({ model: name });
+}
+
+/** A new conversation has its id from now on. */
+function keepOwn(conversation: Conversation): void {
+  const settings = unkept.peek().get(conversation);
+  if (settings && conversation.id) void change(conversation.id, { settings });
+}
+
 /** The model that answers: the chosen one, as long as the server has it, else the server's default. */
 export const model = computed(() => {
   const { models = [] } = status.value ?? {};
-  return models.includes(options.value.model) ? options.value.model : (models[0] ?? null);
+  const chosen = ownSettings.value.model || options.value.model;
+  return models.includes(chosen) ? chosen : (models[0] ?? null);
 });
 
 /** The new conversation, until something is asked in it. */
@@ -49,7 +80,7 @@ const tabs = new BroadcastChannel("codeact");
 
 export function start(): void {
   turnOn();
-  begin({ parameters: () => parameters(status.value?.models ?? []), asked, ended, took });
+  begin({ parameters: () => parameters(status.value?.models ?? [], ownSettings.value), asked, ended, took });
   blank = current.value;
   addEventListener("popstate", () => void route());
   document.addEventListener("visibilitychange", () => {
@@ -92,6 +123,7 @@ function asked(conversation: Conversation, sent: Promise<void>): void {
   void sent.then(() => {
     if (!conversation.id) return;
     live.set(conversation.id, conversation);
+    keepOwn(conversation);
     if (conversation === current.value) history.replaceState(null, "", address(`c/${conversation.id}`));
     void refresh();
   });

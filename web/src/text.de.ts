@@ -313,6 +313,28 @@ export const german: Words = {
     download: (name: string) => `${name} herunterladen`,
   },
 
+  own: {
+    title: "Diese Unterhaltung",
+    lead: "Was hier eingestellt ist, gilt nur in dieser Unterhaltung.",
+    instructionsHint: "Was ihre Antworten beachten sollen, statt Ihrer allgemeinen Anweisungen.",
+    effort: "Aufwand beim Nachdenken",
+    efforts: { usual: "Üblich", low: "Gering", medium: "Mittel", high: "Hoch" },
+  },
+
+  folder: {
+    title: "In einen Ordner legen",
+    move: "Ordner…",
+    name: "Ordner",
+    none: "Keiner",
+    save: "Speichern",
+  },
+
+  palette: {
+    title: "Befehle",
+    hint: "Eine Aktion oder eine Unterhaltung",
+    nothing: "Nichts heißt so.",
+  },
+
   side: {
     files: "Dateien",
     variables: "Variablen",
@@ -337,6 +359,7 @@ export const german: Words = {
     stop: "Antwort anhalten, Dialog schließen",
     create: "Neue Unterhaltung",
     search: "Unterhaltungen durchsuchen",
+    palette: "Befehle",
     sidebar: "Unterhaltungen ein- oder ausblenden",
     focus: "Zur Frage",
     help: "Diese Liste",

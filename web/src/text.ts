@@ -312,6 +312,28 @@ export const text = {
     download: (name: string) => `Download ${name}`,
   },
 
+  own: {
+    title: "This conversation",
+    lead: "What is set here counts in this conversation only.",
+    instructionsHint: "What its answers should heed, in place of your general instructions.",
+    effort: "Effort of thinking",
+    efforts: { usual: "Usual", low: "Low", medium: "Medium", high: "High" },
+  },
+
+  folder: {
+    title: "Put into a folder",
+    move: "Folder…",
+    name: "Folder",
+    none: "None",
+    save: "Save",
+  },
+
+  palette: {
+    title: "Commands",
+    hint: "An action or a conversation",
+    nothing: "Nothing has this name.",
+  },
+
   side: {
     files: "Files",
     variables: "Variables",
@@ -336,6 +358,7 @@ export const text = {
     stop: "Stop the answer, close a dialog",
     create: "New conversation",
     search: "Search conversations",
+    palette: "Commands",
     sidebar: "Show or hide conversations",
     focus: "To the question",
     help: "This list",

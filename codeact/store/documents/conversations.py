@@ -56,6 +56,8 @@ class ConversationDocument(VersionedDocument):
     title: str | None = None
     pinned: bool = False
     tags: list[str] = Field(default_factory=list)
+    folder: str | None = None
+    settings: dict[str, str] = Field(default_factory=dict)
     ratings: list[str] = Field(default_factory=list)
     facets: SearchFields = Field(default_factory=SearchFields)
     labels: list[str] = Field(default_factory=list)
@@ -214,6 +216,8 @@ class ConversationDocument(VersionedDocument):
             title=self.title,
             pinned=self.pinned,
             tags=tuple(self.tags),
+            folder=self.folder,
+            settings=dict(self.settings),
             ratings=tuple(self.ratings),
             facets=self.facets,
             deleted_at=self.deleted_at.timestamp() if self.deleted_at is not None else None,

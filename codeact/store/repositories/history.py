@@ -38,7 +38,7 @@ Sum = Literal["tokens", "cost", "duration"]
 SUMS: Mapping[Sum, str] = {"tokens": "facets.tokens", "cost": "facets.cost_usd", "duration": "facets.duration_s"}
 
 ASKED = {"$or": [{"facets.responses": {"$gt": 0}}, {"title": {"$gt": ""}}]}
-MOST_TAGS, TAG_CHARS, TITLE_CHARS = 20, 50, 200
+MOST_TAGS, TAG_CHARS, TITLE_CHARS, FOLDER_CHARS = 20, 50, 200, 60
 BATCH = 100
 
 
@@ -144,8 +144,13 @@ class History:
         title: str | None = None,
         pinned: bool | None = None,
         tags: Sequence[str] | None = None,
+        folder: str | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> Conversation:
-        """Changes the fields that are not None. The search finds the words of a new title too."""
+        """Changes the fields that are not None. The search finds the words of a new title too.
+
+        An empty `folder` takes the conversation out of its folder; `settings` replace the earlier ones.
+        """
         title = " ".join(title.split()) if title is not None else None
         if title is not None and not 0 < len(title) <= TITLE_CHARS:
             raise InvalidRequest(f"'title' must have 1 to {TITLE_CHARS} characters.", param="title")
@@ -154,7 +159,15 @@ class History:
                 f"'tags' takes at most {MOST_TAGS}, each of 1 to {TAG_CHARS} characters.", param="tags"
             )
 
+        folder = " ".join(folder.split()) if folder is not None else None
+        if folder is not None and len(folder) > FOLDER_CHARS:
+            raise InvalidRequest(f"'folder' must have at most {FOLDER_CHARS} characters.", param="folder")
+
         def change(document: "ConversationDocument") -> None:
+            if folder is not None:
+                document.folder = folder or None
+            if settings is not None:
+                document.settings = {name: value for name, value in settings.items() if value}
             if title is not None:
                 document.rename(title)
             if pinned is not None:

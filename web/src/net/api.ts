@@ -39,9 +39,25 @@ export interface Summary {
   title: string | null;
   updated_at: number;
   pinned: boolean;
+  folder: string | null;
+  settings: Partial<ConversationSettings>;
   status: string | null;
   responses: number;
   last_response_id: string | null;
+}
+
+/** What is asked with in one conversation; empty: what the user's own settings say. */
+export interface ConversationSettings {
+  model: string;
+  instructions: string;
+  effort: string;
+}
+
+export interface Edit {
+  title?: string;
+  pinned?: boolean;
+  folder?: string;
+  settings?: Partial<ConversationSettings>;
 }
 
 export interface ConversationObject {
@@ -201,7 +217,7 @@ export const api = {
   createConversation: () => call<ConversationObject>("POST", "v1/conversations", {}),
   conversation: (id: string) => call<ConversationObject>("GET", conversation(id)),
   turns: (id: string) => call<{ data: StoredTurn[] }>("GET", `${conversation(id)}/responses`),
-  edit: (id: string, change: { title?: string; pinned?: boolean }) =>
+  edit: (id: string, change: Edit) =>
     call<ConversationObject>("PATCH", conversation(id), change),
   remove: (id: string) => call<null>("DELETE", conversation(id)),
   bin: (after: string | null) => call<Page>("GET", `v1/bin?limit=40${after ? `&after=${after}` : ""}`),

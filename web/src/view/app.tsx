@@ -62,6 +62,9 @@ function shortcut(event: KeyboardEvent): void {
     if (matchMedia("(max-width: 820px)").matches) drawer.value = true;
     else set({ sidebar: true });
     document.getElementById("search")?.focus();
+  } else if (command && key === ".") {
+    event.preventDefault();
+    dialog.value = "palette";
   } else if (command && key === "b") {
     event.preventDefault();
     set({ sidebar: !options.value.sidebar });

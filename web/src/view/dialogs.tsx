@@ -4,24 +4,32 @@ import { useRef, useState } from "preact/hooks";
 import { Failed } from "../net/api";
 import { options, set } from "../options";
 import { line, status } from "../session";
-import { dialog, model, signIn, signOut } from "../state";
+import { dialog, filed, model, signIn, signOut } from "../state";
 import { text } from "../text";
 import type { Theme } from "../theme";
 import { choose, canNotify } from "../telling";
 import { Account, SignIn, useSession } from "./account";
-import { BinDialog } from "./bin";
+import { lazily } from "./lazy";
 import { Dialog } from "./controls";
 import { ShareDialog } from "./sharing";
+
+const BinDialog = lazily(() => import("./bin").then((loaded) => loaded.BinDialog));
+const Palette = lazily(() => import("./palette").then((loaded) => loaded.Palette));
+const ConversationDialog = lazily(() => import("./conversation_settings").then((loaded) => loaded.ConversationDialog));
+const FolderDialog = lazily(() => import("./conversation_settings").then((loaded) => loaded.FolderDialog));
 
 const close = () => (dialog.value = null);
 
 export function Dialogs() {
   if (line.value === "key") return <Key />;
+  if (filed.value) return <FolderDialog />;
   switch (dialog.value) {
     case "settings": return <Settings />;
     case "shortcuts": return <Shortcuts />;
     case "share": return <ShareDialog />;
     case "bin": return <BinDialog />;
+    case "conversation": return <ConversationDialog />;
+    case "palette": return <Palette />;
     default: return null;
   }
 }
@@ -174,6 +182,7 @@ function Shortcuts() {
     [text.shortcuts.stop, ["Esc"]],
     [text.shortcuts.create, [command, "Shift", "O"]],
     [text.shortcuts.search, [command, "K"]],
+    [text.shortcuts.palette, [command, "."]],
     [text.shortcuts.sidebar, [command, "B"]],
     [text.shortcuts.focus, ["/"]],
     [text.shortcuts.help, ["?"]],

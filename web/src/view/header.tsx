@@ -25,6 +25,7 @@ export function Header() {
         />
       </span>
       <span class="heading"><bdi>{title ?? ""}</bdi></span>
+      {!missing.value && <IconButton icon="settings" label={text.own.title} onClick={() => (dialog.value = "conversation")} />}
       {id && !missing.value && <Actions />}
       <span class="reveal" data-always={!options.value.sidebar || undefined}>
         <IconButton icon="create" label={text.sidebar.create} onClick={fresh} />

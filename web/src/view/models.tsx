@@ -1,8 +1,7 @@
 // The models of the server enter; the name of the one that answers leaves, or a choice where there are several.
 
-import { set } from "../options";
 import { status } from "../session";
-import { model } from "../state";
+import { chooseModel, model } from "../state";
 import { text } from "../text";
 import { Icon } from "./icons";
 
@@ -15,7 +14,7 @@ export function Models() {
         aria-label={text.composer.model}
         title={text.composer.model}
         value={model.value!}
-        onChange={(event) => set({ model: event.currentTarget.value })}
+        onChange={(event) => chooseModel(event.currentTarget.value)}
       >
         {models.map((name) => (
           <option key={name} value={name}>{name}</option>

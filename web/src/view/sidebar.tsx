@@ -5,7 +5,7 @@ import type { ConversationObject } from "../net/api";
 import { set } from "../options";
 import { current } from "../session";
 import { change, list, listNext, listState, more, query } from "../list";
-import { deleted, dialog, drawer, fresh, open, remove, undo } from "../state";
+import { deleted, dialog, drawer, filed, fresh, open, remove, undo } from "../state";
 import { text } from "../text";
 import { isUnread } from "../unread";
 import { IconButton, Menu } from "./controls";
@@ -112,7 +112,13 @@ function Found() {
 
 function Groups() {
   const groups = new Map<string, ConversationObject[]>();
+  const folders = new Map<string, ConversationObject[]>();
   for (const one of list.value) {
+    const { folder, pinned } = one["codeact:summary"];
+    if (folder && !pinned) {
+      folders.set(folder, [...(folders.get(folder) ?? []), one]);
+      continue;
+    }
     const name = group(one);
     groups.set(name, [...(groups.get(name) ?? []), one]);
   }
@@ -122,6 +128,20 @@ function Groups() {
   );
   return (
     <>
+      {[...folders].sort(([a], [b]) => a.localeCompare(b)).map(([name, members]) => (
+        <details key={name} class="folder" open={members.some(({ id }) => id === current.value.id) || undefined}>
+          <summary>
+            <Icon name="folder" size={16} />
+            <bdi>{name}</bdi>
+            <span class="count">{members.length}</span>
+          </summary>
+          <ul>
+            {members.map((one) => (
+              <Entry key={one.id} one={one} />
+            ))}
+          </ul>
+        </details>
+      ))}
       {ordered.map(([name, members]) => (
         <section key={name}>
           <h2>{name}</h2>
@@ -181,6 +201,7 @@ function Entry({ one }: { one: ConversationObject }) {
             label: pinned ? text.sidebar.unpin : text.sidebar.pin,
             onSelect: () => void change(one.id, { pinned: !pinned }),
           },
+          { icon: "folder", label: text.folder.move, onSelect: () => (filed.value = one) },
           { icon: "trash", label: text.sidebar.remove, danger: true, onSelect: () => void remove(one) },
         ]}
       />
