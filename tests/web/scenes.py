@@ -356,6 +356,24 @@ def dialog(name: str) -> Scene:
     return scene
 
 
+def by_key(key: str, name: str) -> Scene:
+    def scene(stage: Stage) -> Iterator[Chat]:
+        chat = stage.visit(stage.scripted)
+        expect(chat.page.get_by_label("Model", exact=True)).to_be_visible()
+        chat.page.keyboard.press(key)
+        expect(chat.page.get_by_role("dialog", name=name)).to_be_visible()
+        yield chat
+
+    return scene
+
+
+def conversation(stage: Stage) -> Iterator[Chat]:
+    chat = stage.visit(stage.scripted)
+    chat.page.get_by_role("button", name="This conversation").click()
+    expect(chat.page.get_by_role("dialog", name="This conversation")).to_be_visible()
+    yield chat
+
+
 def ledger(stage: Stage) -> Iterator[Chat]:
     for chat in table(stage):
         chat.answers.get_by_role("button", name="Where the time went").click()
@@ -455,6 +473,8 @@ SCENES: dict[str, Scene] = {
     "bin": bin_dialog,
     "settings": dialog("Settings"),
     "shortcuts": dialog("Keyboard shortcuts"),
+    "palette": by_key("Control+.", "Commands"),
+    "conversation": conversation,
     "ledger": ledger,
     "feedback": feedback,
     "export": export,

@@ -9,6 +9,7 @@ import { dark } from "../theme";
 const TALLEST_PX = 2_000;
 const FIRST_PX = 420;
 
+/** `content` stays the same for one frame. */
 interface Props {
   content: Extract<Content, { kind: "page" | "plotly" | "vega" | "pdf" }>;
   title: string;
@@ -27,17 +28,17 @@ export function ArtifactFrame({ content, title, grows = false }: Props) {
     addEventListener("message", heard);
     return () => removeEventListener("message", heard);
   }, []);
-  // The frame shows one thing once: another one, or another theme, takes another frame.
+  const tell = () => element.current?.contentWindow?.postMessage({ ...content, dark: dark.value }, "*");
+  useEffect(tell, [dark.value]);
   return (
     <iframe
-      key={`${dark.value}`}
       ref={element}
       class="artifact-frame"
       title={title || text.cell.html}
       src={address("artifact.html")}
       sandbox="allow-scripts"
       style={grows ? { height: `${height}px` } : undefined}
-      onLoad={({ currentTarget }) => currentTarget.contentWindow?.postMessage({ ...content, dark: dark.value }, "*")}
+      onLoad={tell}
     />
   );
 }
