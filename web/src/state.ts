@@ -3,7 +3,6 @@
 import { computed, effect, signal, untracked } from "@preact/signals";
 import type { Conversation } from "./conversation";
 import { waitingAfter } from "./core/approval";
-import { api, address, Failed, type ConversationObject } from "./net/api";
 import { api, address, Failed, type ConversationObject, type ConversationSettings } from "./net/api";
 import { options, parameters, set } from "./options";
 import { forgetAll, turnOn } from "./remembered";
