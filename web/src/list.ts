@@ -26,7 +26,7 @@ export async function refresh(): Promise<void> {
   try {
     const page = await api.conversations(asQuery(asked), null);
     if (asked !== query.value) return;
-    list.value = page.data.filter(shown);
+    list.value = page.data.filter(isAsked);
     listNext.value = page["codeact:next"];
     listState.value = "ready";
   } catch (error) {
@@ -38,12 +38,12 @@ export async function refresh(): Promise<void> {
 export async function more(): Promise<void> {
   const page = await api.conversations(asQuery(query.value), listNext.value);
   const known = new Set(list.value.map(({ id }) => id));
-  list.value = [...list.value, ...page.data.filter((one) => shown(one) && !known.has(one.id))];
+  list.value = [...list.value, ...page.data.filter((one) => isAsked(one) && !known.has(one.id))];
   listNext.value = page["codeact:next"];
 }
 
 /** A page that was only opened has made a conversation too, to warm its sandbox. */
-const shown = (one: ConversationObject): boolean => one["codeact:summary"].title !== null;
+export const isAsked = (one: ConversationObject): boolean => one["codeact:summary"].title !== null;
 
 export async function change(id: string, edit: Edit): Promise<void> {
   list.value = list.value.map((one) =>

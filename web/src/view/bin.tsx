@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { date } from "../format";
-import { refresh } from "../list";
+import { isAsked, refresh } from "../list";
 import { api, type ConversationObject } from "../net/api";
 import { status } from "../session";
 import { dialog, open } from "../state";
@@ -17,7 +17,7 @@ export function BinDialog() {
   const attempt = (work: () => Promise<void>) => void work().catch(() => setFailed(true));
   const read = async (after: string | null) => {
     const page = await api.bin(after);
-    setBin((before) => [...(after ? (before ?? []) : []), ...page.data]);
+    setBin((before) => [...(after ? (before ?? []) : []), ...page.data.filter(isAsked)]);
     setNext(page["codeact:next"]);
   };
   useEffect(() => attempt(() => read(null)), []);
