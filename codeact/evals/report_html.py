@@ -17,7 +17,7 @@ color-
 scheme:dark){:root{--bg:#16181c;--fg:#e6e8eb;--dim:#9aa3ad;--line:#343a42;--soft:#1f2328;--good:#5cc98a;--bad:#ff8a80}}
 *{box-sizing:border-box} body{margin:0 auto;max-width:70rem;padding:1.5rem;font:16px/1.5 system-ui,sans-
 serif;background:var(--bg);color:var(--fg)} h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0
-.5rem}p{margin:.3rem 0;color:var(--dim)} .wide{overflow-x:auto}table{border-collapse:collapse;font-variant-
+.5rem}p{margin:.3rem 0;color:var(--dim)} .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;font-variant-
 numeric:tabular-nums;white-space:nowrap} th,td{padding:.3rem .8rem .3rem 0;text-align:right;border-bottom:1px solid
 var(--line)} th:first-child,td:first-child{text-align:left}th{font-weight:600;color:var(--dim)} details{border:1px
 solid var(--line);border-radius:.4rem;margin:.4rem 0;background:var(--bg)} details details{margin:.4rem

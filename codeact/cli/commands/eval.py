@@ -94,7 +94,9 @@ class _Progress:
         lines = [Text(f"  {name}", "dim", no_wrap=True, overflow="ellipsis") for name in running[:SHOWN_RUNNING]]
         if len(running) > SHOWN_RUNNING:
             lines.append(Text(f"  and {len(running) - SHOWN_RUNNING} more", "dim"))
-        self._live.update(Group(head, ProgressBar(total=plan.size, completed=len(done), width=60), *lines))
+        bar = Table.grid()
+        bar.add_row(ProgressBar(total=plan.size, completed=len(done), width=60))
+        self._live.update(Group(head, bar, *lines))
 
 
 def _line(attempt: Attempt) -> str:
