@@ -11,21 +11,34 @@ __all__ = ["html_report"]
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """
-:root{color-scheme:light
-dark;--bg:#fff;--fg:#1c1f23;--dim:#5d6570;--line:#d9dde3;--soft:#f5f6f8;--good:#14713a;--bad:#b3261e} @media(prefers-
-color-
-scheme:dark){:root{--bg:#16181c;--fg:#e6e8eb;--dim:#9aa3ad;--line:#343a42;--soft:#1f2328;--good:#5cc98a;--bad:#ff8a80}}
-*{box-sizing:border-box} body{margin:0 auto;max-width:70rem;padding:1.5rem;font:16px/1.5 system-ui,sans-
-serif;background:var(--bg);color:var(--fg)} h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0
-.5rem}p{margin:.3rem 0;color:var(--dim)} .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;font-variant-
-numeric:tabular-nums;white-space:nowrap} th,td{padding:.3rem .8rem .3rem 0;text-align:right;border-bottom:1px solid
-var(--line)} th:first-child,td:first-child{text-align:left}th{font-weight:600;color:var(--dim)} details{border:1px
-solid var(--line);border-radius:.4rem;margin:.4rem 0;background:var(--bg)} details details{margin:.4rem
-.6rem}summary{padding:.4rem .7rem;cursor:pointer;overflow-wrap:anywhere}
-.good{color:var(--good)}.bad{color:var(--bad)}.dim{color:var(--dim)} .step{padding:.2rem .9rem .5rem}.kind{font-
-size:.8rem;color:var(--dim)} pre{margin:.2rem 0;padding:.5rem .7rem;background:var(--soft);border-radius:.3rem;white-
-space:pre-wrap;overflow- wrap:anywhere; font:13px/1.45 ui-monospace,monospace;max-height:30rem;overflow:auto} img{max-
-width:100%;background:#fff}
+:root{color-scheme:light dark;--bg:#fff;--fg:#1c1f23;--dim:#5d6570;--line:#d9dde3;--soft:#f5f6f8;--good:#14713a}
+:root{--bad:#b3261e}
+@media(prefers-color-scheme:dark){
+:root{--bg:#16181c;--fg:#e6e8eb;--dim:#9aa3ad;--line:#343a42;--soft:#1f2328;--good:#5cc98a;--bad:#ff8a80}
+}
+*{box-sizing:border-box}
+body{margin:0 auto;max-width:70rem;padding:1.5rem;background:var(--bg);color:var(--fg)}
+body{font:16px/1.5 system-ui,sans-serif}
+h1{font-size:1.5rem;margin:0}
+h2{font-size:1.1rem;margin:2rem 0 .5rem}
+p{margin:.3rem 0;color:var(--dim)}
+.wide{overflow-x:auto}
+table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;white-space:nowrap}
+th,td{padding:.3rem .8rem .3rem 0;text-align:right;border-bottom:1px solid var(--line)}
+th:first-child,td:first-child{text-align:left}
+th{font-weight:600;color:var(--dim)}
+details{border:1px solid var(--line);border-radius:.4rem;margin:.4rem 0;background:var(--bg)}
+details details{margin:.4rem .6rem}
+summary{padding:.4rem .7rem;cursor:pointer;overflow-wrap:anywhere}
+.good{color:var(--good)}
+.bad{color:var(--bad)}
+.dim{color:var(--dim)}
+.step{padding:.2rem .9rem .5rem}
+.kind{font-size:.8rem;color:var(--dim)}
+pre{margin:.2rem 0;padding:.5rem .7rem;background:var(--soft);border-radius:.3rem}
+pre{white-space:pre-wrap;overflow-wrap:anywhere;max-height:30rem;overflow:auto}
+pre{font:13px/1.45 ui-monospace,monospace}
+img{max-width:100%;background:#fff}
 """
 _HEAD = (
     "",
