@@ -6,6 +6,7 @@ context window after old output and code were masked.
 
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import anyio
 
@@ -117,15 +118,16 @@ class Compacting:
         earlier = next((item.text for item in items if isinstance(item, e.Compaction)), "")
         covered = [item for item in items if keeps and getattr(item, "id", None) not in keeps]
         most_chars = max(FEWEST_CHARS, min(MOST_CHARS, int(spare_tokens * CHARS_PER_TOKEN)))
+        write = partial(
+            compaction_text,
+            words=words,
+            said=questions(covered),
+            inventory=inventory,
+            blocks=len(numbered(everything)),
+            earlier=earlier_of(earlier),
+        )
         while True:
-            text = compaction_text(
-                words=words,
-                said=questions(covered),
-                inventory=inventory,
-                blocks=len(numbered(everything)),
-                most_chars=most_chars,
-                earlier=earlier_of(earlier),
-            )
+            text = write(most_chars=most_chars)
             if most_chars <= FEWEST_CHARS or estimated_tokens(text) <= spare_tokens:
                 break
             most_chars = max(FEWEST_CHARS, int(most_chars * min(0.9, spare_tokens / estimated_tokens(text))))
