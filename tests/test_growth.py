@@ -206,6 +206,10 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
             **{f"data, {k}": v for k, v in contents('{"metadata":{},"data":{"application/json":', "}}").items()},
             **{f"metadata, {k}": v for k, v in contents('{"data":{},"metadata":{"a":', "}}").items()},
             **{f"error, {k}": v for k, v in contents('{"ename":"E","evalue":"","traceback":', "}").items()},
+            "escapes": lambda n: b'{"name":"stdout","text":"\\ud800' + b"\\n" * n + b'"}',
+            "halves of characters": lambda n: b'{"name":"stdout","text":"' + b"\\ud800" * n + b'"}',
+            "escaped backslashes": lambda n: b'{"name":"stdout","text":"\\ud800\\\\u' + b"\\\\" * n + b'"}',
+            "types": lambda n: b'{"data":{' + b",".join(b'"%d":""' % number for number in range(n)) + b"}}",
         },
     ),
     "sandbox_pool.kernel.messages.to_reply": (
@@ -215,6 +219,10 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     "sandbox_pool.json_size.check": (
         refusing(lambda data: nodes.check(data, most=10**9, depth=64)),
         {**BYTES, **contents("", "")},
+    ),
+    "sandbox_pool.json_size.fields": (
+        lambda data: nodes.fields(data, 10**9),
+        {**BYTES, **contents('{"a":', "}")},
     ),
     "sandbox_pool.calls.to_call": (
         refusing(to_call),
