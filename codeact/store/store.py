@@ -43,7 +43,7 @@ from codeact.store.repositories.servers import Servers
 from codeact.store.repositories.sharing import Sharing
 from codeact.store.repositories.slots import Slots
 from codeact.store.repositories.statistics import Statistics
-from codeact.store.repositories.stored_bytes import StoredBytes
+from codeact.store.repositories.stored_bytes import DOCUMENT_BYTES, StoredBytes
 from codeact.store.repositories.threads import Attachment, Threads
 from codeact.store.repositories.turns import BATCH, Turns
 from codeact.store.repositories.upload_parts import UploadParts
@@ -84,7 +84,7 @@ class Store:
         self.people = People(documents, operations)
         self.stored = StoredBytes(documents, operations)
         self.blob_parts = BlobParts(documents, operations, self.stored)
-        self.uploads = Uploads(documents, operations, self.blob_parts)
+        self.uploads = Uploads(documents, operations, self.blob_parts, self.stored)
         self.upload_parts = UploadParts(documents, operations, self.blob_parts, self.uploads)
         self.events = Events(documents, operations)
         self.leases = Leases(documents, operations)
@@ -93,7 +93,7 @@ class Store:
         self.excerpts = Excerpts(documents, operations)
         self.bin = Bin(documents, operations)
         self.purging = Purging(documents, operations)
-        self.conversation_items = ConversationItems(documents, operations)
+        self.conversation_items = ConversationItems(documents, operations, self.stored)
         self.files = ContainerFiles(documents, operations, holder=self.leases.holder, lease_s=lease_s)
         self.deliveries = Deliveries(documents, operations)
         self.has_webhooks = False
@@ -140,6 +140,7 @@ class Store:
         now = time.time()
         document = self._conversations.pack(new_id("conv"), owner=owner, created_at=now, metadata=metadata or {})
         await document.insert()
+        await self.stored.add_within(owner, DOCUMENT_BYTES + sum(map(len, (metadata or {}).values())))
         return document.record()
 
     @operation

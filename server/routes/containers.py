@@ -157,6 +157,13 @@ async def upload(request: Request) -> Response:
         body = checked(await read_json(request, services.settings.max_message_bytes), _Copy)
         return json_response(_file_shape(await _copied(body.file_id, container, services)))
     limit = services.settings.sandbox_spec.limits.file_mb * 1024 * 1024
+    with services.uploads.counted(container.owner):
+        return await _uploaded(request, container, limit)
+
+
+async def _uploaded(request: Request, container: Container, limit: int) -> Response:
+    services: Services = request.app.state.codeact
+    store = await services.store.get()
     async with uploaded_file(request, limit) as file:
         path = file_name(file.filename or "", "file")
         async with services.containers.running(container) as sandbox:

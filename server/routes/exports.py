@@ -71,6 +71,12 @@ async def import_(request: Request) -> Response:
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     await check_room(caller_of(request).accounts, await services.store.get(), services.disk)
+    with services.uploads.counted(owner):
+        return await _imported(request, owner)
+
+
+async def _imported(request: Request, owner: str) -> Response:
+    services: Services = request.app.state.codeact
     async with spooled_body(request, IMPORT_BYTES, "the most that can be imported") as body, _IMPORTS:
         archive = await anyio.to_thread.run_sync(read_archive, body)
         store = await services.store.get()

@@ -174,6 +174,19 @@ def test_uploads_at_a_time_are_bounded(keyed: Running) -> None:
         pass
 
 
+def test_every_body_that_goes_to_the_disk_counts(keyed: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    with client(keyed, "files-a") as http:
+        container = http.post("/v1/containers", json={"name": "x"}).raise_for_status().json()["id"]
+        monkeypatch.setattr(keyed.state.uploads, "_most_per_owner", 0)
+        answers = [
+            http.post("/v1/conversations/import", json={}),
+            http.post(f"/v1/containers/{container}/files", files={"file": ("a", b"a")}),
+            http.post("/v1/files", files={"file": ("a", b"a")}, data={"purpose": "user_data"}),
+        ]
+        assert {(each.status_code, each.json()["error"]["code"]) for each in answers} == {(429, "too_many_uploads")}
+        http.delete(f"/v1/containers/{container}").raise_for_status()
+
+
 def test_an_upload_that_takes_too_long_is_ended(keyed: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routes, "UPLOAD_TIMEOUT_S", 0.0)
     answer = upload(keyed)

@@ -109,6 +109,20 @@ def test_what_is_measured_is_what_was_counted(server: Running) -> None:
     assert abs(counted - measured) < 0.1 * MB
 
 
+def test_conversations_and_what_waits_in_them_count(server: Running) -> None:
+    item = USER | {"content": "x" * 600_000}
+    with client(server, key_for(server, "dora", 1)) as http:
+        for _ in range(2):
+            http.post("/v1/conversations", json={"items": [item]}).raise_for_status()
+        assert refusals(http) == {(413, "storage_quota_exceeded")}
+
+    async def measured(store: Store) -> int:
+        await store.stored.measure()
+        return await store.stored.used("dora")
+
+    assert 1.1 * MB < in_store(server, measured) < 1.3 * MB
+
+
 def test_the_output_of_a_running_block_is_cut_at_the_quota_and_user_and_model_are_told(
     server: Running, make_server: Callable[..., Running], model_server: ModelServer
 ) -> None:

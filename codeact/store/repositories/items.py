@@ -10,6 +10,7 @@ from codeact.events import Input
 from codeact.store.database.operation import Operations, operation
 from codeact.store.missing import no_conversation
 from codeact.store.records import Conversation
+from codeact.store.repositories.stored_bytes import StoredBytes
 
 if TYPE_CHECKING:
     from codeact.store.documents.conversations import ConversationDocument
@@ -40,9 +41,10 @@ class ConversationItems:
     Items added outside of a response wait in the conversation and become the beginning of the next response's input.
     """
 
-    def __init__(self, documents: "Documents", operations: Operations) -> None:
+    def __init__(self, documents: "Documents", operations: Operations, stored: StoredBytes) -> None:
         self._documents = documents
         self._operations = operations
+        self._stored = stored
 
     @operation
     async def add(self, conversation_id: str, items: Sequence[Input], *, owner: str) -> None:
@@ -56,6 +58,7 @@ class ConversationItems:
             document.pending = pending
 
         await self._change(conversation_id, owner, change)
+        await self._stored.add_within(owner, len(msgspec.json.encode(items)))
 
     @operation
     async def withdraw(self, conversation_id: str, item_ids: Sequence[str], *, owner: str) -> bool:

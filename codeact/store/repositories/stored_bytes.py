@@ -1,6 +1,7 @@
 """Counts the bytes that each owner stores; maintenance recounts them.
 
-Counted are blobs, responses with their items and input, and events as long as they are stored.
+Counted are blobs, responses with their items and input, conversations with the items that wait in them, the names of
+files, and events as long as they are stored.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
 
     from codeact.store.documents.documents import Documents
 
-__all__ = ["StoredBytes"]
+__all__ = ["DOCUMENT_BYTES", "StoredBytes"]
 
 BATCH = 500
+DOCUMENT_BYTES = 500
+"""The size of a small document, such as an empty conversation, until it is measured."""
 
 
 class StoredBytes:
@@ -104,7 +107,8 @@ class StoredBytes:
     async def _measured(self, owner: str) -> int:
         documents = self._documents
         total = await _sum(documents.blobs, {"owner": owner}, {"$binarySize": "$data"})
-        total += await _sum(documents.responses, {"owner": owner}, {"$bsonSize": "$$ROOT"})
+        for collection in (documents.responses, documents.conversations, documents.files):
+            total += await _sum(collection, {"owner": owner}, {"$bsonSize": "$$ROOT"})
         found = documents.responses.get_pymongo_collection().find({"owner": owner}, {"_id": 1})
         ids: list[str] = []
         async for one in found:

@@ -9,6 +9,7 @@ from codeact.ids import new_id
 from codeact.store.database.operation import Operations, operation
 from codeact.store.records import UploadedFile
 from codeact.store.repositories.blob_parts import BlobParts
+from codeact.store.repositories.stored_bytes import DOCUMENT_BYTES, StoredBytes
 
 if TYPE_CHECKING:
     from codeact.store.documents.documents import Documents
@@ -27,11 +28,12 @@ BATCH = 500
 class Uploads:
     """The part of `Store` with uploaded files. The guarantees of `Store` hold here too."""
 
-    def __init__(self, documents: "Documents", operations: Operations, blobs: BlobParts) -> None:
+    def __init__(self, documents: "Documents", operations: Operations, blobs: BlobParts, stored: StoredBytes) -> None:
         self._documents = documents
         self._files = documents.files
         self._operations = operations
         self._blobs = blobs
+        self._stored = stored
 
     async def add(
         self,
@@ -106,6 +108,7 @@ class Uploads:
     @operation
     async def _insert(self, document: "FileDocument") -> None:
         await self._documents.insert(document)
+        await self._stored.add_within(document.owner, DOCUMENT_BYTES)
 
     async def _find(self, file_id: str, owner: str) -> "FileDocument":
         document = await self._files.find_one({"_id": file_id, "owner": owner, "purpose": {"$type": "string"}})
