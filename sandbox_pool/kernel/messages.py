@@ -35,6 +35,10 @@ MOST_HALVES = 200_000
 """The maximum number of surrogate halves in the escapes of a JSON value; examining that many takes 30 ms."""
 NODES = 10_000
 """The maximum number of values in any other content. A traceback has a few hundred lines."""
+MENDED_BYTES = 2_000_000
+"""Longer messages with surrogate halves are rejected: replacing these takes several times the memory, and our kernel
+sends none.
+"""
 LARGEST_INT = 2**63 - 1
 
 T = TypeVar("T")
@@ -225,6 +229,8 @@ def _decode_whole(decoder: "msgspec.json.Decoder[T]", content: bytes | memoryvie
     try:
         return decoder.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError):
+        if len(content) > MENDED_BYTES:
+            raise
         # Python writes lone surrogates, which other JSON decoders reject. Replace them with U+FFFD.
         try:
             text = str(content, "utf-8")

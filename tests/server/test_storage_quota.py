@@ -111,14 +111,14 @@ def test_what_is_measured_is_what_was_counted(server: Running) -> None:
 
 def test_conversations_and_what_waits_in_them_count(server: Running) -> None:
     item = USER | {"content": "x" * 600_000}
-    with client(server, key_for(server, "dora", 1)) as http:
+    with client(server, key_for(server, "fay", 1)) as http:
         for _ in range(2):
             http.post("/v1/conversations", json={"items": [item]}).raise_for_status()
         assert refusals(http) == {(413, "storage_quota_exceeded")}
 
     async def measured(store: Store) -> int:
         await store.stored.measure()
-        return await store.stored.used("dora")
+        return await store.stored.used("fay")
 
     assert 1.1 * MB < in_store(server, measured) < 1.3 * MB
 

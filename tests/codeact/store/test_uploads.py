@@ -10,6 +10,7 @@ from pymongo import AsyncMongoClient
 from codeact.errors import InvalidRequest, NotFound
 from codeact.store import Store
 from codeact.store.repositories.blob_parts import BLOB_PART_BYTES
+from codeact.store.repositories.stored_bytes import DOCUMENT_BYTES
 from tests.loop_steps import measured_steps
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +29,7 @@ async def test_a_large_file_is_stored_in_parts_and_counted_once(store: Store) ->
         file = await store.uploads.add("a.bin", io.BytesIO(content), media_type="a/b", purpose="user_data", owner="ann")
     assert file.size_bytes == len(content)
     assert (await store.get_blob(file.sha256, owner="ann")).data == content
-    assert await store.stored.used("ann") == len(content)
+    assert await store.stored.used("ann") == len(content) + 2 * DOCUMENT_BYTES
 
 
 async def test_an_expired_file_is_gone_and_its_content_is_purged_unless_another_file_has_it(store: Store) -> None:
