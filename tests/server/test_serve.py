@@ -127,7 +127,7 @@ def test_an_open_address_without_keys_is_refused(tmp_path: Path) -> None:
 
 def test_a_database_that_refuses_is_named_and_the_server_lives_on(data_dir: Path) -> None:
     with serving(data_dir, CODEACT_MONGODB_URI="mongodb://user:hidden@127.0.0.1:9/") as process:
-        said = read_until(process, "not ready")
+        said = read_until(process, 'event="not ready"')
         assert "127.0.0.1:9" in said
         assert "hidden" not in said
         address = re.search(r"http://localhost:\d+", said)

@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 import anyio
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from codeact.cli.commands.conversation import address_and_key
@@ -26,15 +25,11 @@ def show_list(settings: Settings, *, url: str | None, query: str | None, limit: 
     if as_json:
         console.file.write(json.dumps(found) + "\n")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("conversation", "last active", "answers", "title"):
-        table.add_column(name, no_wrap=name != "title", overflow="fold")
     for one in found:
         summary = one["codeact:summary"]
         active = datetime.fromtimestamp(summary["updated_at"]).astimezone().strftime("%Y-%m-%d %H:%M")
-        title = TerminalText(colours=False).feed(summary["title"] or "")
-        table.add_row(one["id"], active, str(summary["responses"]), Text(title))
-    console.print(table)
+        title = TerminalText(colours=False).feed(summary["title"])
+        console.print(Text.assemble((one["id"], "bold"), f"  {active}  {title}"))
     if found:
         console.print(
             "codeact chat --conversation ID continues one of them, --continue the newest.", style="dim", highlight=False
