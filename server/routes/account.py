@@ -12,6 +12,7 @@ from starlette.routing import Route
 from codeact.errors import NotFound
 from codeact.server.auth.auth import authenticate
 from codeact.server.auth.caller import Caller, caller_of
+from codeact.server.auth.current_caller import current_request
 from codeact.server.auth.origin_check import Forbidden
 from codeact.server.errors import Unauthorized, json_response
 from codeact.server.openapi import operation
@@ -114,6 +115,7 @@ async def create_key(request: Request) -> Response:
     body = checked(await read_json(request, BODY_BYTES), CreateKey)
     lasts = timedelta(days=body.days) if body.days is not None else None
     made, secret = await (await services.store.get()).people.create_key(person, name=body.name, lasts=lasts)
+    current_request().recorded = True  # with the key's id, unlike the entry of every change
     services.audit.record(caller, "key.create", made.id, status=201)
     return json_response(_key(made) | {"secret": secret}, 201)
 
@@ -127,6 +129,7 @@ async def revoke_key(request: Request) -> Response:
     if caller.person is None:
         raise NotFound(f"There is no key '{key_id}'.", param="key_id")
     await (await services.store.get()).people.revoke_key(caller.person, key_id)
+    current_request().recorded = True
     services.audit.record(caller, "key.revoke", key_id)
     return json_response({"id": key_id, "object": "codeact:key.deleted", "deleted": True})
 
