@@ -22,7 +22,7 @@ PAGES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^ {4}((?:[A-Z_]+=\S+ +)*(?:\.venv/bin/)?(?:codeact|make|python) .*)$", re.MULTILINE)
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-NOT_COMMANDS = ("codeact 0.1.0", "codeact.")
+NOT_COMMANDS = ("codeact 0.1.0", "codeact.", "codeact runs on ")
 
 
 def scripts(page: Path) -> list[str]:
