@@ -134,7 +134,8 @@ def test_a_database_that_refuses_is_named_and_the_server_lives_on(data_dir: Path
         assert address is not None
         assert httpx.get(address[0] + "/healthz", trust_env=False).status_code == 200
         ready = httpx.get(address[0] + "/readyz", trust_env=False)
-        assert (ready.status_code, ready.json()["missing"]) == (503, ["database"])
+        assert ready.status_code == 503
+        assert "database" in ready.json()["missing"]
         answer = httpx.post(address[0] + "/v1/responses", json={"input": "hello"}, trust_env=False)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable")
 
