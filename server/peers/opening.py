@@ -1,17 +1,21 @@
 """Puts together what a server needs of the others, if the settings say that there are any."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+import anyio
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
+from codeact.errors import CodeActError
 from codeact.server.peers.client import GetStore, Peers
 from codeact.server.peers.directory import Directory
 from codeact.server.peers.inbound import FromPeers
 from codeact.settings import Settings
 
 __all__ = ["directory_of", "from_peers", "open_peers"]
+
+LEAVE_S = 2.0
 
 
 def directory_of(settings: Settings) -> Directory | None:
@@ -23,12 +27,19 @@ def directory_of(settings: Settings) -> Directory | None:
 async def open_peers(
     settings: Settings, directory: Directory | None, get_store: GetStore
 ) -> AsyncIterator[Peers | None]:
-    """Keeps connections to the other servers inside the `with` block; yields None if there are none."""
+    """Keeps connections to the other servers inside the `with` block; yields None if there are none.
+
+    At the end, this server leaves the directory, so that nothing more is passed to it.
+    """
     if directory is None:
         yield None
         return
     async with Peers.open(directory, _secret(settings), get_store, answer_s=settings.lease_s) as peers:
-        yield peers
+        try:
+            yield peers
+        finally:
+            with anyio.move_on_after(LEAVE_S, shield=True), suppress(CodeActError):
+                await (await get_store()).servers.leave()
 
 
 def from_peers(settings: Settings, directory: Directory | None, internal: Mapping[str, ASGIApp]) -> list[Middleware]:
