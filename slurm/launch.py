@@ -28,6 +28,8 @@ from types import FrameType
 
 MODEL_STARTS_WITHIN_S = 1_800.0
 DRAIN_S = 60
+OWN = "CODEACT_SLURM_"
+"""How the names of this program's own variables begin."""
 STOP_S = 30.0
 
 
@@ -87,16 +89,16 @@ def server_environment(environment: Mapping[str, str], port: int, base: str | No
     }
     if base is not None:
         wanted |= {"CODEACT_MODEL_API_BASE": base, "CODEACT_MODEL_API_KEY": "none"}
-    return {**wanted, **environment}
+    # The server refuses variables that it does not know.
+    given = {name: value for name, value in environment.items() if not name.startswith(OWN)}
+    return {**wanted, **given}
 
 
 def told(environment: Mapping[str, str], node: str, base: str | None) -> str:
     """What the user reads in the job's log."""
-    port, login = environment["CODEACT_PORT"], environment.get("CODEACT_SLURM_LOGIN", "LOGIN-HOST")
+    port, login = environment["CODEACT_PORT"], os.environ.get("CODEACT_SLURM_LOGIN", "LOGIN-HOST")
     loopback = environment["CODEACT_HOST"] == "127.0.0.1"
-    tunnel = (
-        f"ssh -N -J {login} -L 8000:127.0.0.1:{port} {node}" if loopback else f"ssh -N -L 8000:{node}:{port} {login}"
-    )
+    tunnel = f"-J {login} -L 8000:127.0.0.1:{port} {node}" if loopback else f"-L 8000:{node}:{port} {login}"
     lines = [
         f"codeact runs on {node}, port {port}; its data is in {environment['CODEACT_DATA_DIR']}.",
         f"From your machine: ssh -N {tunnel}",
