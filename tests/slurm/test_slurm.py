@@ -151,3 +151,5 @@ def test_a_job_drains_ahead_of_its_end_and_the_next_one_goes_on(environment: dic
     listed = second.client.get(f"/v1/conversations/{conversation}/responses").json()["data"]
     assert [each["response"]["id"] for each in listed] == [answer["id"], again["id"]]
     assert second.end() == "COMPLETED"
+    first.client.close()
+    second.client.close()
