@@ -14,7 +14,8 @@ times are added to those in the file, and the figures are of all: so many claims
     stop_p50_ms                     an endless loop is interrupted until it has ended
     start_p50_ms                    one sandbox started alone until its kernel has answered
     pods_left, claims_left          what there is of ours after the end
-    descriptors_added               open files and sockets of this process, from the tenth claim to the last
+    descriptors_added               open files and sockets of this process, from the tenth claim to the last, of
+                                    which four belong to each pod by which the pool has grown
     kb_per_claim                    memory that this process grew by, for each of these claims
     …_ratio                         the cluster's median divided by Docker's
 """
