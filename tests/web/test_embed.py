@@ -46,6 +46,8 @@ def test_one_line_embeds_a_chat_that_outlives_reloads_and_a_killed_server(
             chat = embed.opened()
             expect(chat.answers.locator(".prose").last).to_contain_text("North sells most")
             counting = chat.ask("Count to 100, live")
+            expect(counting.locator(".stdout")).to_have_count(0)  # Steps are folded in the embed.
+            counting.get_by_role("button", name="Show code").click()
             expect(counting.locator(".stdout")).to_contain_text("3")
             server.kill()
             server.wait(30)

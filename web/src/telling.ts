@@ -25,7 +25,8 @@ export function keepTitle(title: () => string, show: (id: string) => void): void
     const name = title();
     const mark = news.value ? `(${news.value}) ` : "";
     document.title = `${mark}${name ? `${name} · ` : ""}${text.product}`;
-    document.querySelector<HTMLLinkElement>("link[rel=icon]")!.href = news.value ? "/icon-news.svg" : "/icon.svg";
+    const icon = document.querySelector<HTMLLinkElement>("link[rel=icon]");
+    if (icon) icon.href = news.value ? "/icon-news.svg" : "/icon.svg";
   });
 }
 
