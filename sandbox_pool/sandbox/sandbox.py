@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -35,6 +35,7 @@ class Sandbox:
     def __init__(self, backend: Backend, sandbox_id: str, spec: SandboxSpec) -> None:
         self.id = sandbox_id
         self.spec = spec
+        self._backend = backend
         self._inbox = Inbox(spec.limits)
         self._lifecycle = Lifecycle(backend, sandbox_id, spec, self._inbox)
         self._files = Files(backend, sandbox_id, spec.limits)
@@ -49,6 +50,18 @@ class Sandbox:
         await sandbox._lifecycle.start(deadline_s)
         sandbox._inbox.clear()
         return sandbox
+
+    async def add_readonly(self, folder: str, files: Mapping[str, bytes]) -> None:
+        """Writes a folder that the code can read and not change, in `readonly_root`; replaces one of the same name.
+
+        The paths of the files must be relative, without `..`. Raises `SandboxError`.
+        """
+        await self._backend.add_readonly(self.id, folder, files)
+
+    @property
+    def readonly_root(self) -> str:
+        """Where the folders of `add_readonly` are, as the code sees it."""
+        return self._backend.readonly_root(self.id)
 
     # ---- lifecycle ---------------------------------------------------------------------------------------
 

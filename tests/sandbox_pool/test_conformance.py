@@ -287,3 +287,30 @@ async def test_an_output_too_large_to_send_is_counted_and_the_kernel_lives(share
     assert (result.status, result.kernel_alive, result.limit) == ("ok", True, "output_bytes")
     assert result.omitted_bytes >= 40_000_000
     assert outputs == [Stream("stdout", "on\n")]
+
+
+async def test_files_that_are_added_readonly_can_be_read_and_not_changed(start: StartSandbox) -> None:
+    sandbox = await start()
+    await sandbox.add_readonly("notes", {"SKILL.md": b"old", "gone.txt": b"x"})
+    await sandbox.add_readonly("notes", {"SKILL.md": b"read me", "lib/run.sh": b"#!/bin/sh\necho ran\n"})
+    root = sandbox.readonly_root
+    code = f"""
+import os, subprocess
+root = {root!r}
+print(open(f"{{root}}/notes/SKILL.md").read(), sorted(os.listdir(f"{{root}}/notes")))
+print(subprocess.run(["sh", f"{{root}}/notes/lib/run.sh"], capture_output=True, text=True).stdout, end="")
+def tried(action, *arguments):
+    try:
+        action(*arguments)
+        print("done", action.__name__, arguments)
+    except OSError:
+        pass
+tried(open, f"{{root}}/notes/SKILL.md", "w")
+tried(os.chmod, f"{{root}}/notes/SKILL.md", 0o777)
+tried(os.unlink, f"{{root}}/notes/SKILL.md")
+tried(os.rename, f"{{root}}/notes", f"{{root}}/other")
+tried(open, f"{{root}}/notes/new", "w")
+tried(os.mkdir, f"{{root}}/new")
+"""
+    outputs, result = await sandbox.run(code)
+    assert text(outputs) == "read me ['SKILL.md', 'lib']\nran\n", result

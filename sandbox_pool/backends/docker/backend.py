@@ -17,7 +17,7 @@ import anyio
 from anyio import from_thread, to_thread
 from anyio.abc import ByteStream
 
-from sandbox_pool.backends.base import GUEST, Death, Isolation, Notice, Started
+from sandbox_pool.backends.base import GUEST, READONLY, Death, Isolation, Notice, Started
 from sandbox_pool.backends.docker.container import SOCKETS, WORKSPACE, check_spec, missing_promises, shares_sockets
 from sandbox_pool.backends.docker.containers import CHANNELS, INSTANCE, SANDBOX, Containers, directory_of
 from sandbox_pool.backends.docker.directory import READY, STDERR_TAIL_CHARS, check_path, not_ready, sealed
@@ -29,6 +29,7 @@ from sandbox_pool.backends.docker.network import PROXY_READY, proxy_id
 from sandbox_pool.backends.docker.stale_images import remove_superseded
 from sandbox_pool.backends.docker.tunnel import Tunnel
 from sandbox_pool.backends.shared.instance import Instance
+from sandbox_pool.backends.shared.readonly import write_readonly
 from sandbox_pool.backends.shared.threads import Threads
 from sandbox_pool.errors import EngineUnavailable, SandboxError, SandboxStartFailed
 from sandbox_pool.logs import Logger
@@ -39,6 +40,7 @@ __all__ = ["DockerBackend"]
 log = Logger(__name__)
 
 FILES_MAIN = (GUEST / "files_main.py").read_text()
+READONLY_MAIN = (GUEST / "readonly_main.py").read_text()
 RELAY_MAIN = (GUEST / "relay_main.py").read_text()
 """The source of the programs. They are sent with each request, since an image may be older than the server."""
 TUNNELLED = ("shell", "iopub", "control")
@@ -111,6 +113,15 @@ class DockerBackend:
         engine, name = self._prepared.engine, self._prepared.name(sandbox_id)
         async with python(engine, name, FILES_MAIN, json.dumps(request)) as stream:
             yield stream
+
+    async def add_readonly(self, sandbox_id: str, folder: str, files: Mapping[str, bytes]) -> None:
+        # The container's root, without capabilities, owns the folder: the code's user can only read it.
+        engine, name = self._prepared.engine, self._prepared.name(sandbox_id)
+        async with python(engine, name, READONLY_MAIN, f"{READONLY}/{folder}", user="0") as stream:
+            await write_readonly(stream, files)
+
+    def readonly_root(self, sandbox_id: str) -> str:
+        return READONLY
 
     async def death(self, sandbox_id: str, limits: Limits) -> Death:
         try:

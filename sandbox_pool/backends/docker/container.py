@@ -11,7 +11,7 @@ from typing import Any
 
 import docker
 
-from sandbox_pool.backends.base import Death
+from sandbox_pool.backends.base import READONLY, READONLY_MB, Death
 from sandbox_pool.backends.docker.network import Link
 from sandbox_pool.backends.shared.kernel_process import exit_sentence
 from sandbox_pool.backends.shared.priority import CPU_SHARES
@@ -76,6 +76,7 @@ def container_arguments(
             WORKSPACE: f"{scratch},size={limits.workspace_mb}m",
             "/tmp": f"{scratch},size={limits.tmp_mb}m",  # noqa: S108
             "/dev/shm": f"{shared},size={limits.shm_mb}m",  # noqa: S108
+            READONLY: f"rw,exec,nosuid,nodev,mode=0755,size={READONLY_MB}m,nr_inodes=10000",
         },
         mem_limit=f"{limits.memory_mb}m",
         # This limits memory and swap together: with the same value, there is no swap.

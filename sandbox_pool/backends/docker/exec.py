@@ -141,12 +141,14 @@ async def hear(engine: Engine, container: str, sign: bytes, *, start: Callable[[
 
 
 @asynccontextmanager
-async def python(engine: Engine, container: str, program: str, *arguments: str) -> AsyncIterator[ProcessStream]:
-    """Runs a Python program in the container as the container's user. Yields its stdin and stdout.
+async def python(
+    engine: Engine, container: str, program: str, *arguments: str, user: str = ""
+) -> AsyncIterator[ProcessStream]:
+    """Runs a Python program in the container as the container's user, or as this one. Yields its stdin and stdout.
 
     Raises `SandboxError`.
     """
-    exec_id = await to_thread.run_sync(_prepare, engine, container, program, arguments)
+    exec_id = await to_thread.run_sync(_prepare, engine, container, program, arguments, user)
     async with AsyncExitStack() as stack:
         try:
             stream = ProcessStream(await stack.enter_async_context(await engine.dial()))
@@ -157,9 +159,9 @@ async def python(engine: Engine, container: str, program: str, *arguments: str) 
         yield stream
 
 
-def _prepare(engine: Engine, container: str, program: str, arguments: Collection[str]) -> str:
+def _prepare(engine: Engine, container: str, program: str, arguments: Collection[str], user: str) -> str:
     command = [PYTHON, "-I", "-S", "-X", "utf8", "-c", program, *arguments]
     with translated(SandboxError):
-        created = engine.api.exec_create(container, command, stdin=True, stderr=False, workdir="/")
+        created = engine.api.exec_create(container, command, stdin=True, stderr=False, workdir="/", user=user)
     exec_id: str = created["Id"]
     return exec_id

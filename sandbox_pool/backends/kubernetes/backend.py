@@ -18,7 +18,7 @@ from typing import Any
 
 from anyio.abc import ByteStream
 
-from sandbox_pool.backends.base import GUEST, Claim, Death, Isolation, Notice, Started
+from sandbox_pool.backends.base import GUEST, READONLY, Claim, Death, Isolation, Notice, Started
 from sandbox_pool.backends.kubernetes.choosing import choose
 from sandbox_pool.backends.kubernetes.cluster import Cluster
 from sandbox_pool.backends.kubernetes.door import Door, Life
@@ -28,7 +28,14 @@ from sandbox_pool.backends.kubernetes.provisioner import Provisioner
 from sandbox_pool.backends.kubernetes.trial import Facts, examine
 from sandbox_pool.backends.shared.kernel_process import exit_sentence
 from sandbox_pool.backends.shared.unix_stream import UnixStream
-from sandbox_pool.errors import AtCapacity, EngineUnavailable, ImageUnavailable, SandboxError, SandboxStartFailed
+from sandbox_pool.errors import (
+    AtCapacity,
+    EngineUnavailable,
+    FileRefused,
+    ImageUnavailable,
+    SandboxError,
+    SandboxStartFailed,
+)
 from sandbox_pool.logs import Logger
 from sandbox_pool.spec import Limits, SandboxSpec
 
@@ -134,6 +141,12 @@ class KubernetesBackend:
         asked = json.dumps({**request, "root": WORKSPACE, "user": None})
         async with self._program(sandbox_id, FILES_MAIN, asked) as stream:
             yield stream
+
+    async def add_readonly(self, sandbox_id: str, folder: str, files: Mapping[str, bytes]) -> None:
+        raise FileRefused("Files that code cannot change (skills) need sandboxes of Docker or bubblewrap, not pods.")
+
+    def readonly_root(self, sandbox_id: str) -> str:
+        return READONLY
 
     async def death(self, sandbox_id: str, limits: Limits) -> Death:
         _, provisioner = self._connected

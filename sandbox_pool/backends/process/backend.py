@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from anyio.abc import ByteStream
 
-from sandbox_pool.backends.base import Death, Isolation, Notice, Started
+from sandbox_pool.backends.base import READONLY, Death, Isolation, Notice, Started
 from sandbox_pool.backends.process.bubblewrap import Bubblewrap
 from sandbox_pool.backends.process.cleanup import GROUP, erase, global_name
 from sandbox_pool.backends.process.inode_quota import Inodes, NotLimited
@@ -119,6 +119,18 @@ class ProcessBackend:
                 raise FileError(f"The files of the sandbox cannot be reached: {error}.") from error
             yield stream
 
+    async def add_readonly(self, sandbox_id: str, folder: str, files: Mapping[str, bytes]) -> None:
+        local = self._sandboxes.get(sandbox_id)
+        if local is None or local.workspace is None:
+            raise SandboxGone("The sandbox is gone.", sandbox_id=sandbox_id)
+        try:
+            await self._threads.run(local.add_readonly, folder, files)
+        except OSError as error:
+            raise FileError(f"The files cannot be written for the sandbox: {error}.") from error
+
+    def readonly_root(self, sandbox_id: str) -> str:
+        return READONLY if self._bubblewrap is not None else str(self._sandboxes[sandbox_id].readonly)
+
     async def death(self, sandbox_id: str, limits: Limits) -> Death:
         local = self._sandboxes.get(sandbox_id)
         if local is None or local.process is None:
@@ -166,6 +178,8 @@ class ProcessBackend:
         """Creates a sandbox's directory and control group. Blocks."""
         assert self._instance is not None, "prepare has not been called"
         local = self._sandboxes[sandbox_id] = Local(self._instance.create(sandbox_id), spec.limits, self._threads)
+        local.readonly.mkdir()
+        local.readonly.chmod(0o755)
         if self._groups is not None:
             local.group = self._groups.create(global_name(local.directory), spec.limits)
             (local.directory / GROUP).write_text(json.dumps(local.group.record()))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from sandbox_pool.backends.base import READONLY
 from sandbox_pool.backends.process.interpreter import Interpreter
 from sandbox_pool.backends.process.unprivileged_user import CAPABILITIES, Nobody
 from sandbox_pool.spec import Limits
@@ -84,10 +85,12 @@ class Bubblewrap:
         block_fd: int,
         seccomp_fd: int | None,
         files: Mapping[str, int],
+        readonly: Path,
     ) -> list[str]:
         """Returns the command line.
 
         `programs` are the files of the kernel. `files` maps paths in the sandbox to descriptors of their content.
+        The code can read the directory `readonly` of this machine, at `READONLY`.
         `seccomp_fd` is the descriptor of the seccomp filter. bwrap writes the pid of its child to `info_fd`. With a
         `nobody`, it then waits until it can read from `block_fd`.
         """
@@ -116,6 +119,7 @@ class Bubblewrap:
         command += self._tmpfs(WORKSPACE, limits.workspace_mb * 1024 * 1024)
         # bwrap would create the directory so that only root can enter it.
         command += ["--dir", str(Path(ALIAS).parent), "--symlink", WORKSPACE, ALIAS]
+        command += ["--ro-bind", str(readonly), READONLY]
         command += self._tmpfs(RUN, RUN_BYTES)
         command += _system()
         if network == "open":

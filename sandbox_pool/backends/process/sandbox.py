@@ -5,6 +5,7 @@ import json
 import math
 import os
 import secrets
+import shutil
 import signal
 import socket
 import sys
@@ -18,7 +19,7 @@ from typing import Any, BinaryIO, Literal
 import anyio
 from anyio.abc import ByteStream
 
-from sandbox_pool.backends.base import GUEST
+from sandbox_pool.backends.base import GUEST, READONLY_MB
 from sandbox_pool.backends.process.bubblewrap import CONNECTION_FILE, FILES, RUN, SCRATCH, WORKSPACE, Bubblewrap
 from sandbox_pool.backends.process.cleanup import MARK, SOCKETS, global_name
 from sandbox_pool.backends.process.inode_quota import Inodes
@@ -86,6 +87,7 @@ class Local:
                 block_fd=block_end.fileno(),
                 seccomp_fd=seccomp_fd,
                 files=files,
+                readonly=self.readonly,
             )
             environment = self._environment(interpreter, home=WORKSPACE, temporary="/tmp")  # noqa: S108
             passed = [*files.values(), info_end.fileno(), block_end.fileno()]
@@ -126,6 +128,28 @@ class Local:
         environment = self._environment(interpreter, home=str(workspace), temporary=str(temporary))
         await (await self._spawn(command, environment)).ready()
         return connection
+
+    @property
+    def readonly(self) -> Path:
+        """The directory of this machine with the files that the code cannot change."""
+        return self.directory / "readonly"
+
+    def add_readonly(self, folder: str, files: Mapping[str, bytes]) -> None:
+        """Writes a folder into `readonly`, for every user to read; replaces one of the same name. Blocks.
+
+        Raises `OSError`, also if they have over `READONLY_MB` together with those that are there.
+        """
+        shutil.rmtree(self.readonly / folder, ignore_errors=True)
+        there = sum(path.lstat().st_size for path in self.readonly.rglob("*") if path.is_file())
+        if there + sum(map(len, files.values())) > READONLY_MB * 1024 * 1024:
+            raise OSError(f"they have over {READONLY_MB} MB together")
+        for name, content in files.items():
+            path = self.readonly / folder / name
+            for parent in reversed([each for each in path.parents if self.readonly in each.parents]):
+                parent.mkdir(exist_ok=True)
+                parent.chmod(0o755)
+            path.write_bytes(content)
+            path.chmod(0o555 if content.startswith(b"#!") else 0o444)
 
     @contextlib.asynccontextmanager
     async def files(self, request: Mapping[str, Any]) -> AsyncIterator[ByteStream]:
