@@ -58,6 +58,7 @@ from codeact.server.routes import (
     people,
     responses,
     sharing,
+    skills,
     uploads,
 )
 from codeact.server.routes.peers import INTERNAL
@@ -201,6 +202,7 @@ def create_app(
             *uploads.routes,
             *approvals.routes,
             *sharing.routes,
+            *skills.routes,
             *exports.routes,
             *chat.routes,
             *messages.routes,

@@ -24,6 +24,7 @@ from codeact.server.peers.passed_run import Answer, Follow, PassedRun
 from codeact.server.peers.questions import PassedQuestion, Unanswered, ask, passed_question, received_request
 from codeact.server.requests.approvals import check_decisions, decisions_of, request_policy
 from codeact.server.requests.create import CreateRequest, new_run
+from codeact.server.requests.skills import staged_skills
 from codeact.server.requests.tools import check_tools
 from codeact.settings import Settings
 from sandbox_pool.errors import SandboxError
@@ -89,7 +90,7 @@ class AuditedService:
         response_id: str | None,
     ) -> Answer:
         history = history_of(request.input)
-        asked = _asked(request, caller)
+        asked = await self._with_skills(request, caller)
         if _names_nothing(asked) and history.answered is not None:
             answer_id = await self._known_answer(history, owner=caller.owner)
             asked = replace(asked, answer_id=answer_id, is_unnamed=True)
@@ -120,10 +121,17 @@ class AuditedService:
     async def answer(self, question: PassedQuestion, *, caller: Caller) -> Run:
         """Begins the run of a question that another server has passed on. Raises the same errors as `create`."""
         request = received_request(question)
-        asked = replace(_asked(request, caller), stays=True)
+        asked = replace(await self._with_skills(request, caller), stays=True)
         asked = replace(asked, answer_id=question.answer_id or asked.answer_id, is_unnamed=question.is_unnamed)
         history = history_of(request.input)
         return await self._begin(asked, history=history, caller=caller, response_id=question.response_id)
+
+    async def _with_skills(self, request: CreateRequest, caller: Caller) -> NewRun:
+        """The run that the request asks for, with its skills. Raises `InvalidRequest` and `NotFound`."""
+        asked = _asked(request, caller)
+        if not (skills := request.skills):
+            return asked
+        return replace(asked, skills=await staged_skills(skills, await self._get_store(), owner=caller.owner))
 
     async def _begin(
         self,

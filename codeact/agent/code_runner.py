@@ -119,6 +119,7 @@ class CodeRunner:
         """Returns the sandbox, with the user's files and the functions that code may call."""
         sandbox = await self._workspace.sandbox()
         await self._workspace.place(self._options.files)
+        await self._workspace.place_skills(self._options.skills)
         if self.toolbox:
             await self._workspace.define(self.toolbox.source)
         return sandbox

@@ -11,6 +11,7 @@ from codeact.dialect import Name
 from codeact.environment import Environment
 from codeact.events import JsonObjectFormat, JsonSchemaFormat, Reasoning
 from codeact.model import Sampling
+from codeact.skills.staged import StagedSkill
 from codeact.tools.requested_mcp import RequestedMcp
 from codeact.tools.toolbox import Toolbox
 from codeact.workspaces.workspace import StagedFile
@@ -26,10 +27,11 @@ class AgentOptions:
     model calls together, `call_output_tokens` that of one call.
 
     With `generate` False, the answer only claims a sandbox, if `may_warm()` returns True. `truncate` allows to leave
-    old messages out of prompts that are too long. `files` are in the working directory when code runs. `environment`
-    describes the sandbox to the model. With `collect` the answer cites the files that its code wrote. `room_bytes`
-    returns how many more bytes may be stored; a block of code with more output is stopped. `budget` limits the model
-    calls that code makes itself; their usage is added to that of the answer.
+    old messages out of prompts that are too long. `files` are in the working directory when code runs, and `skills` in
+    a folder that code cannot change. `environment` describes the sandbox to the model. With `collect` the answer cites
+    the files that its code wrote. `room_bytes` returns how many more bytes may be stored; a block of code with more
+    output is stopped. `budget` limits the model calls that code makes itself; their usage is added to that of the
+    answer.
 
     `dialect` is a demand; `preferred_dialect` is used if the model supports it; otherwise the model's profile decides.
     `shows_images` says whether the model gets the images that code displayed; None leaves that to the profile.
@@ -51,6 +53,7 @@ class AgentOptions:
     may_warm: Callable[[], bool] = lambda: True
     truncate: bool = False
     files: Sequence[StagedFile] = ()
+    skills: Sequence[StagedSkill] = ()
     observation_chars: int = 12_000
     call_output_tokens: int = 65_536
     instructions: str | None = None

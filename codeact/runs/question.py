@@ -40,6 +40,7 @@ from codeact.runs.run import Run
 from codeact.runs.seals import seals_for
 from codeact.runs.shared_slots import SharedSlots
 from codeact.settings import Settings
+from codeact.skills.staged import skills_for_model
 from codeact.store.allowance import Allowance, Allowances
 from codeact.store.repositories.threads import Moved
 from codeact.store.run_store import RunStore
@@ -50,6 +51,7 @@ from codeact.workspaces.containers import Containers
 from codeact.workspaces.registry import Workspaces
 from codeact.workspaces.workspace import StagedFile, Workspace
 from sandbox_pool import Sandbox, SandboxPool
+from sandbox_pool.backends.base import READONLY
 
 __all__ = ["UNSTORED", "Question", "RunComponents"]
 
@@ -303,7 +305,7 @@ class Question:
             truncate=new_run.truncation == "auto",
             observation_chars=settings.observation_chars,
             call_output_tokens=settings.model_max_output_tokens,
-            instructions="\n\n".join(filter(None, (new_run.model_instructions, names_for_model(self._files)))) or None,
+            instructions=self._instructions() or None,
             sampling=new_run.sampling,
             environment=self._components.environment(),
             toolbox=self._toolbox,
@@ -312,6 +314,7 @@ class Question:
             budget=self._budget,
             call_timeout_s=settings.call_timeout_s,
             files=files,
+            skills=new_run.skills,
             collect=self._collecting(run, files) if new_run.store and new_run.collects_files else None,
             room_bytes=run.allowance.room_bytes,
             dialect=self._dialect(run.response.model),
@@ -346,6 +349,14 @@ class Question:
             withdraw=partial(store.approvals.withdraw, owner=owner),
             move=move,
         )
+
+    def _instructions(self) -> str:
+        parts = (
+            self._new_run.model_instructions,
+            names_for_model(self._files),
+            skills_for_model(self._new_run.skills, READONLY),
+        )
+        return "\n\n".join(filter(None, parts))
 
     def _tools(self, model: Model) -> Toolbox:
         """Returns the functions that code can call. Raises `InvalidRequest` for an invalid function."""

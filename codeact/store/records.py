@@ -27,6 +27,8 @@ __all__ = [
     "PendingUpload",
     "Person",
     "Share",
+    "Skill",
+    "SkillVersion",
     "StoredResponse",
     "UploadedFile",
 ]
@@ -304,3 +306,28 @@ class Delivery:
     owner: str
     ended_at: datetime
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """An owner's skill. Name and description are those of its default version. Times are Unix seconds."""
+
+    id: str
+    name: str
+    description: str
+    default_version: int
+    latest_version: int
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SkillVersion:
+    """One version of a skill; the blob `sha256` holds its files as an archive."""
+
+    id: str
+    skill_id: str
+    version: int
+    name: str
+    description: str
+    sha256: str
+    created_at: float

@@ -41,6 +41,7 @@ from codeact.store.repositories.run_writes import RunWrites, owned_by
 from codeact.store.repositories.sealing import Sealing
 from codeact.store.repositories.servers import Servers
 from codeact.store.repositories.sharing import Sharing
+from codeact.store.repositories.skills import Skills
 from codeact.store.repositories.slots import Slots
 from codeact.store.repositories.statistics import Statistics
 from codeact.store.repositories.stored_bytes import DOCUMENT_BYTES, StoredBytes
@@ -95,6 +96,7 @@ class Store:
         self.purging = Purging(documents, operations)
         self.conversation_items = ConversationItems(documents, operations, self.stored)
         self.files = ContainerFiles(documents, operations, holder=self.leases.holder, lease_s=lease_s)
+        self.skills = Skills(documents, operations)
         self.deliveries = Deliveries(documents, operations)
         self.has_webhooks = False
         self.sealing = Sealing(documents, operations)

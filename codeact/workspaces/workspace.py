@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from codeact.skills.bundle import unpacked
+from codeact.skills.staged import StagedSkill
 from codeact.workspaces.suspended import Suspended
 from sandbox_pool.pool.pool import SandboxPool
 from sandbox_pool.sandbox.sandbox import Sandbox
@@ -63,6 +65,7 @@ class Workspace:
         self._lost: str | None = None
         self._defined: tuple[str, str] | None = None
         self._placed: set[tuple[str, StagedFile]] = set()
+        self._skills: set[tuple[str, str, str]] = set()
         self.suspended: Suspended | None = None
         self._only_warmed = False
         self.masked_outputs: set[str] = set()
@@ -154,6 +157,17 @@ class Workspace:
             if (sandbox.id, file) not in self._placed:
                 await sandbox.write_file(file.name, await file.load())
                 self._placed.add((sandbox.id, file))
+
+    async def place_skills(self, skills: Iterable[StagedSkill]) -> None:
+        """Writes the skills where code can read and not change them, each once per sandbox. Raises `SandboxError`."""
+        sandbox = await self.sandbox()
+        for skill in skills:
+            if (sandbox.id, skill.name, skill.version_id) not in self._skills:
+                files = await anyio.to_thread.run_sync(unpacked, await skill.load())
+                await sandbox.add_readonly(skill.name, files)
+                # A folder of the same name, with another version, is gone now.
+                self._skills = {each for each in self._skills if each[:2] != (sandbox.id, skill.name)}
+                self._skills.add((sandbox.id, skill.name, skill.version_id))
 
     def take_suspended(self) -> "Suspended | None":
         """Returns the suspended block of this conversation, or None, and hands it over to the caller."""

@@ -15,7 +15,18 @@ from anyio.abc import ByteStream
 
 from sandbox_pool.spec import Limits, SandboxSpec
 
-__all__ = ["GUEST", "READONLY", "READONLY_MB", "Backend", "Claim", "Death", "Isolation", "Notice", "Started", "claim_of"]
+__all__ = [
+    "GUEST",
+    "READONLY",
+    "READONLY_MB",
+    "Backend",
+    "Claim",
+    "Death",
+    "Isolation",
+    "Notice",
+    "Started",
+    "claim_of",
+]
 
 GUEST = Path(__file__).parents[1] / "guest"
 """The folder of the programs that run inside a sandbox: `kernel_main.py` with its modules, and `files_main.py`."""
@@ -110,16 +121,12 @@ class Backend(Protocol):
         ...
 
     async def add_readonly(self, sandbox_id: str, folder: str, files: Mapping[str, bytes]) -> None:
-        """Writes a folder into `readonly_root`, which code can read and not change; replaces one of the same name.
+        """Writes a folder into `READONLY`, which code can read and not change; replaces one of the same name.
 
         The paths of the files are relative and checked.
 
         Raises `SandboxError`, for example if this backend cannot do that.
         """
-        ...
-
-    def readonly_root(self, sandbox_id: str) -> str:
-        """The folder of `add_readonly`, as the code sees it."""
         ...
 
     async def death(self, sandbox_id: str, limits: Limits) -> Death:

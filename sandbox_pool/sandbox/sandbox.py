@@ -52,16 +52,11 @@ class Sandbox:
         return sandbox
 
     async def add_readonly(self, folder: str, files: Mapping[str, bytes]) -> None:
-        """Writes a folder that the code can read and not change, in `readonly_root`; replaces one of the same name.
+        """Writes a folder that the code can read and not change, in `READONLY`; replaces one of the same name.
 
         The paths of the files must be relative, without `..`. Raises `SandboxError`.
         """
         await self._backend.add_readonly(self.id, folder, files)
-
-    @property
-    def readonly_root(self) -> str:
-        """Where the folders of `add_readonly` are, as the code sees it."""
-        return self._backend.readonly_root(self.id)
 
     # ---- lifecycle ---------------------------------------------------------------------------------------
 

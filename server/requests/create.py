@@ -30,7 +30,7 @@ from codeact.server.requests.mcp_tools import requested_mcp, without_secrets
 from codeact.server.requests.pages import ENCRYPTED_REASONING, Included
 from codeact.server.requests.parameters import checked
 from codeact.server.requests.tool_choices import Choice
-from codeact.server.requests.tools import AutoContainer, CodeInterpreterTool, Tool
+from codeact.server.requests.tools import AutoContainer, CodeInterpreterTool, InlineSkill, SkillReference, Tool
 from codeact.server.requests.unserved_tools import without_optional
 
 __all__ = [
@@ -169,12 +169,14 @@ class CreateRequest(CreateBody):
     """A validated body. `messages` is its `input` as a list.
 
     `history_container_id` is the container whose sandbox is used for the history that the client sends.
+    `further_skills` are those that no tool names.
     """
 
     messages: list[Given]
     compact_only: bool = False
     history_container_id: str | None = None
     notices: Sequence[Notice] = ()
+    further_skills: list[SkillReference] = []
 
     @property
     def conversation_id(self) -> str | None:
@@ -186,6 +188,13 @@ class CreateRequest(CreateBody):
         containers = [tool.container for tool in self.tools or () if isinstance(tool, CodeInterpreterTool)]
         named = [one for each in containers if isinstance(each, AutoContainer) for one in each.file_ids or ()]
         return list(dict.fromkeys(named))
+
+    @property
+    def skills(self) -> list[SkillReference | InlineSkill]:
+        """The skills that the request wants in its container."""
+        containers = [tool.container for tool in self.tools or () if isinstance(tool, CodeInterpreterTool)]
+        found = [one for each in containers if isinstance(each, AutoContainer) for one in each.skills or ()]
+        return [*found, *msgspec.convert(self.further_skills, list[SkillReference])]
 
     @property
     def container_id(self) -> str | None:

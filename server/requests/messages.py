@@ -13,6 +13,7 @@ from codeact.dialect import Name
 from codeact.errors import InvalidRequest
 from codeact.server.requests.create import StopText, Tokens, TopP
 from codeact.server.requests.parameters import checked
+from codeact.skills.staged import MOST_SKILLS
 
 __all__ = [
     "AnyTool",
@@ -307,11 +308,19 @@ class OutputConfig(msgspec.Struct, forbid_unknown_fields=True):
     format: JsonFormat | None = None
 
 
+class ContainerSkill(msgspec.Struct, forbid_unknown_fields=True):
+    """A skill of `/v1/skills`."""
+
+    skill_id: Id
+    type: Literal["custom"] = "custom"
+    version: Annotated[str, Meta(max_length=20)] | None = None
+
+
 class ContainerOptions(msgspec.Struct, forbid_unknown_fields=True):
-    """A container of an earlier answer, whose sandbox is used."""
+    """A container of an earlier answer, whose sandbox is used, and skills for the sandbox."""
 
     id: Id | None = None
-    skills: Annotated[list[Any], Meta(max_length=0)] | None = None
+    skills: Annotated[list[ContainerSkill], Meta(max_length=MOST_SKILLS)] | None = None
 
 
 class NewThread(msgspec.Struct, tag="create", forbid_unknown_fields=True):

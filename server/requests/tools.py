@@ -16,14 +16,17 @@ from codeact.server.requests.client_tools import (
 )
 from codeact.server.requests.mcp_tools import McpTool, check_servers
 from codeact.settings import Settings
+from codeact.skills.staged import MOST_SKILLS
 
 __all__ = [
     "AutoContainer",
     "CodeInterpreterTool",
     "DisabledNetwork",
     "FileIds",
+    "InlineSkill",
     "MemoryLimit",
     "NoEntries",
+    "SkillReference",
     "Tool",
     "check_container",
     "check_tools",
@@ -43,6 +46,27 @@ class DisabledNetwork(msgspec.Struct, tag="disabled", forbid_unknown_fields=True
     """No network. This is the default for sandboxes; CODEACT_SANDBOX_NETWORK changes it."""
 
 
+class SkillReference(msgspec.Struct, tag="skill_reference", forbid_unknown_fields=True):
+    """A skill of `/v1/skills`: a version's number, `latest`, or without `version` the default."""
+
+    skill_id: Annotated[str, Meta(max_length=100)]
+    version: Annotated[str, Meta(max_length=20)] | int | None = None
+
+
+class InlineSource(msgspec.Struct, forbid_unknown_fields=True):
+    type: Literal["base64"]
+    media_type: Literal["application/zip"]
+    data: str
+
+
+class InlineSkill(msgspec.Struct, tag="inline", forbid_unknown_fields=True):
+    """A skill for this request alone, as a zip archive. Its `SKILL.md` must have the same name."""
+
+    name: Annotated[str, Meta(max_length=64)]
+    description: Annotated[str, Meta(max_length=1024)]
+    source: InlineSource
+
+
 class AutoContainer(msgspec.Struct, tag="auto", forbid_unknown_fields=True):
     """The conversation's own sandbox; there is no other. The operator decides its size and network.
 
@@ -52,7 +76,7 @@ class AutoContainer(msgspec.Struct, tag="auto", forbid_unknown_fields=True):
     file_ids: FileIds | None = None
     memory_limit: MemoryLimit | None = None
     network_policy: DisabledNetwork | None = None
-    skills: NoEntries | None = None
+    skills: Annotated[list[SkillReference | InlineSkill], Meta(max_length=MOST_SKILLS)] | None = None
 
 
 class ShellTool(msgspec.Struct, tag="shell", forbid_unknown_fields=True):

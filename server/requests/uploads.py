@@ -1,16 +1,16 @@
-"""Reads the one file of a multipart upload; a large one is stored on disk."""
+"""Reads the files of a multipart upload; large ones are stored on disk."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from codeact.errors import InvalidRequest
 from codeact.server.requests.parameters import UnsupportedMediaType, body_of
 
-__all__ = ["UploadTooLarge", "uploaded_file", "uploaded_form"]
+__all__ = ["UploadTooLarge", "uploaded_file", "uploaded_files", "uploaded_form"]
 
 FRAME_BYTES = 100_000
 """The limit for the form's boundaries and other fields, in addition to the file."""
@@ -37,23 +37,7 @@ async def uploaded_form(
     Raises `InvalidRequest`, and `UploadTooLarge` without reading all of it.
     """
 
-    async def bounded() -> AsyncGenerator[bytes, None]:
-        size = 0
-        async for chunk in body_of(request):
-            size += len(chunk)
-            if size > limit + FRAME_BYTES:
-                raise UploadTooLarge(f"The file is over {limit:,} bytes.", param=field)
-            yield chunk
-
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise UnsupportedMediaType(f"Send the file as multipart/form-data, in the field '{field}'.", param=field)
-    parser = MultiPartParser(request.headers, bounded(), max_files=1, max_fields=10)
-    try:
-        form = await parser.parse()
-    except (MultiPartException, KeyError) as error:
-        reason = error.message if isinstance(error, MultiPartException) else "it names no boundary"
-        raise InvalidRequest(f"This is not a form with a file: {reason}.", param=field) from None
-    try:
+    async with _parsed(request, limit, param=field, most_files=1) as form:
         values: dict[str, str] = {}
         for name, value in form.multi_items():
             if name == field:
@@ -69,6 +53,51 @@ async def uploaded_form(
         if file.size is not None and file.size > limit:
             raise UploadTooLarge(f"The file is over {limit:,} bytes.", param=field)
         yield file, values
+
+
+@asynccontextmanager
+async def uploaded_files(
+    request: Request, limit: int, *, most_files: int, fields: Collection[str] = ()
+) -> AsyncIterator[tuple[list[UploadFile], dict[str, str]]]:
+    """Yields the files of the fields `files` or `files[]` of a form, and the values of those `fields` that it has.
+
+    All files together have at most `limit` bytes. Raises `InvalidRequest` and `UploadTooLarge`.
+    """
+    async with _parsed(request, limit, param="files", most_files=most_files) as form:
+        files: list[UploadFile] = []
+        values: dict[str, str] = {}
+        for name, value in form.multi_items():
+            if name.removesuffix("[]") == "files" and isinstance(value, UploadFile):
+                files.append(value)
+            elif name in fields and isinstance(value, str) and name not in values:
+                values[name] = value
+            else:
+                raise InvalidRequest(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+        if not files:
+            raise InvalidRequest("The form has no files in the field 'files'.", param="files")
+        yield files, values
+
+
+@asynccontextmanager
+async def _parsed(request: Request, limit: int, *, param: str, most_files: int) -> AsyncIterator[FormData]:
+    async def bounded() -> AsyncGenerator[bytes, None]:
+        size = 0
+        async for chunk in body_of(request):
+            size += len(chunk)
+            if size > limit + FRAME_BYTES:
+                raise UploadTooLarge(f"The file is over {limit:,} bytes.", param=param)
+            yield chunk
+
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise UnsupportedMediaType(f"Send multipart/form-data, with the field '{param}'.", param=param)
+    parser = MultiPartParser(request.headers, bounded(), max_files=most_files, max_fields=10)
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError) as error:
+        reason = error.message if isinstance(error, MultiPartException) else "it names no boundary"
+        raise InvalidRequest(f"This is not a form with a file: {reason}.", param=param) from None
+    try:
+        yield form
     finally:
         await form.close()
         # The parser does not return the file of a form that ends within it.

@@ -53,6 +53,7 @@ from codeact.server.requests.messages import (
 )
 from codeact.server.requests.pages import ENCRYPTED_REASONING
 from codeact.server.requests.tool_choices import FunctionChoice
+from codeact.server.requests.tools import SkillReference
 
 __all__ = ["as_create", "block_id", "message_id", "response_id_of", "shows_thinking", "tool_id"]
 
@@ -120,6 +121,8 @@ def as_create(body: MessagesBody | CountBody) -> CreateRequest:
         if isinstance(body.thread, ContinuedThread):
             create.previous_response_id = response_id_of(body.thread.previous_message_id)
         request = finished(create)
+        if isinstance(body.container, ContainerOptions):
+            request.further_skills = [SkillReference(one.skill_id, one.version) for one in body.container.skills or ()]
         request.history_container_id = _container_of(body) if create.previous_response_id is None else None
         return request
     create.generate = False

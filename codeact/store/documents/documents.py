@@ -27,6 +27,7 @@ from codeact.store.documents.files import BlobDocument, ContainerDocument, FileD
 from codeact.store.documents.responses import EventBatchDocument, ItemDocument, ResponseDocument, TreeLink
 from codeact.store.documents.servers import ServerDocument, SlotsDocument
 from codeact.store.documents.sharing import FeedbackDocument, ShareDocument
+from codeact.store.documents.skills import SkillDocument, SkillVersionDocument
 from codeact.store.records import StoredResponse
 
 __all__ = ["Documents"]
@@ -61,6 +62,8 @@ class Documents:
         self.repeatable: type[RepeatableDocument] = type("Repeatables", (RepeatableDocument,), {})
         self.slots: type[SlotsDocument] = type("Slots", (SlotsDocument,), {})
         self.servers: type[ServerDocument] = type("Servers", (ServerDocument,), {})
+        self.skills: type[SkillDocument] = type("Skills", (SkillDocument,), {})
+        self.skill_versions: type[SkillVersionDocument] = type("SkillVersions", (SkillVersionDocument,), {})
         self.deliveries: type[DeliveryDocument] = type("Deliveries", (DeliveryDocument,), {})
         self.audit: type[AuditDocument] = type("Audit", (AuditDocument,), {})
         self.approvals: type[ApprovalDocument] = type("Approvals", (ApprovalDocument,), {})
@@ -156,6 +159,11 @@ class Documents:
             await self.remove_upload(file)
         return file is not None
 
+    async def remove_skill_version(self, version: SkillVersionDocument) -> None:
+        """Removes a version of a skill, and marks its blob if nothing else seems to use that."""
+        await self.skill_versions.find({"_id": version.id}).delete()
+        await self._mark_unused(version.owner, version.sha256)
+
     async def _mark_unused(self, owner: str, sha256: str, *, but: str = "") -> None:
         of_it = {"owner": owner, "sha256": sha256}
         if not await self._is_used(**of_it, but=but):
@@ -163,14 +171,15 @@ class Documents:
             await blobs.update_many(of_it, {"$set": {"unused_at": datetime.now(UTC)}})
 
     async def _is_used(self, owner: str, sha256: str, *, but: str = "") -> bool:
-        """Whether a conversation or a file uses the blob.
+        """Whether a conversation, a file or a skill uses the blob.
 
         A blob of a running response counts only once that has ended.
         """
         other = {"owner": owner, "facets.blobs": sha256, "_id": {"$ne": but}}
         if await self.conversations.find_one(other) is not None:
             return True
-        return await self.files.find_one({"owner": owner, "sha256": sha256}) is not None
+        of_it = {"owner": owner, "sha256": sha256}
+        return await self.files.find_one(of_it) is not None or await self.skill_versions.find_one(of_it) is not None
 
     @classmethod
     async def bind(cls, database: AsyncDatabase[dict[str, Any]]) -> "Documents":

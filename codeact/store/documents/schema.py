@@ -37,6 +37,8 @@ __all__ = [
     "SECRET",
     "SERVER",
     "SHARE",
+    "SKILL",
+    "SKILL_VERSION",
     "SLOTS",
     "STORED_BYTES",
     "USAGE",
@@ -118,6 +120,8 @@ RESPONSE = Schema("response", (name_blobs_by_hash,))
 SECRET = Schema("secret of the server")
 SERVER = Schema("server")
 SHARE = Schema("share")
+SKILL = Schema("skill")
+SKILL_VERSION = Schema("version of a skill")
 SLOTS = Schema("answers under way of an account")
 STORED_BYTES = Schema("sum of stored bytes")
 USAGE = Schema("usage of a period")

@@ -120,9 +120,6 @@ class DockerBackend:
         async with python(engine, name, READONLY_MAIN, f"{READONLY}/{folder}", user="0") as stream:
             await write_readonly(stream, files)
 
-    def readonly_root(self, sandbox_id: str) -> str:
-        return READONLY
-
     async def death(self, sandbox_id: str, limits: Limits) -> Death:
         try:
             return await self._threads.run(self._prepared.death, sandbox_id, limits)

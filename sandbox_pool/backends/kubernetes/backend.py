@@ -18,7 +18,7 @@ from typing import Any
 
 from anyio.abc import ByteStream
 
-from sandbox_pool.backends.base import GUEST, READONLY, Claim, Death, Isolation, Notice, Started
+from sandbox_pool.backends.base import GUEST, Claim, Death, Isolation, Notice, Started
 from sandbox_pool.backends.kubernetes.choosing import choose
 from sandbox_pool.backends.kubernetes.cluster import Cluster
 from sandbox_pool.backends.kubernetes.door import Door, Life
@@ -144,9 +144,6 @@ class KubernetesBackend:
 
     async def add_readonly(self, sandbox_id: str, folder: str, files: Mapping[str, bytes]) -> None:
         raise FileRefused("Files that code cannot change (skills) need sandboxes of Docker or bubblewrap, not pods.")
-
-    def readonly_root(self, sandbox_id: str) -> str:
-        return READONLY
 
     async def death(self, sandbox_id: str, limits: Limits) -> Death:
         _, provisioner = self._connected

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from anyio.abc import ByteStream
 
-from sandbox_pool.backends.base import READONLY, Death, Isolation, Notice, Started
+from sandbox_pool.backends.base import Death, Isolation, Notice, Started
 from sandbox_pool.backends.process.bubblewrap import Bubblewrap
 from sandbox_pool.backends.process.cleanup import GROUP, erase, global_name
 from sandbox_pool.backends.process.inode_quota import Inodes, NotLimited
@@ -25,7 +25,14 @@ from sandbox_pool.backends.shared.instance import Instance
 from sandbox_pool.backends.shared.kernel_process import exit_sentence
 from sandbox_pool.backends.shared.seccomp import filter_program
 from sandbox_pool.backends.shared.threads import Threads
-from sandbox_pool.errors import EngineUnavailable, FileError, ImageUnavailable, SandboxGone, SandboxStartFailed
+from sandbox_pool.errors import (
+    EngineUnavailable,
+    FileError,
+    FileRefused,
+    ImageUnavailable,
+    SandboxGone,
+    SandboxStartFailed,
+)
 from sandbox_pool.spec import Limits, SandboxSpec
 
 __all__ = ["ProcessBackend"]
@@ -123,13 +130,12 @@ class ProcessBackend:
         local = self._sandboxes.get(sandbox_id)
         if local is None or local.workspace is None:
             raise SandboxGone("The sandbox is gone.", sandbox_id=sandbox_id)
+        if self._bubblewrap is None:
+            raise FileRefused("Files that code cannot change (skills) need an isolated sandbox: bubblewrap or Docker.")
         try:
             await self._threads.run(local.add_readonly, folder, files)
         except OSError as error:
             raise FileError(f"The files cannot be written for the sandbox: {error}.") from error
-
-    def readonly_root(self, sandbox_id: str) -> str:
-        return READONLY if self._bubblewrap is not None else str(self._sandboxes[sandbox_id].readonly)
 
     async def death(self, sandbox_id: str, limits: Limits) -> Death:
         local = self._sandboxes.get(sandbox_id)
