@@ -24,7 +24,7 @@ install-dashboard: .venv-dashboard/.installed-app
 
 # The environments of the clients that the tests run against the server, each with its own versions of packages. `node`
 # is for the clients in JavaScript.
-CLIENTS := openai agents langchain node
+CLIENTS := openai agents langchain node frameworks
 # Packages of npm that tests use: clients in JavaScript, and the schemas of what clusters can be extended by.
 JS := tests/clients/js tests/helm/crds
 # Codex, an agent for the terminal: 420 MB, so an installation without it is complete, and its tests are skipped.

@@ -42,6 +42,8 @@ from codeact.server.requests.parameters import checked
 from codeact.server.transports import messages as messages_api
 from codeact.server.transports.chat_completions import as_create, parse_chat
 from codeact.settings import Settings
+from codeact.skills.bundle import MOST_FILES, read_files
+from codeact.skills.front_matter import front_matter
 from codeact.store.search.query import Cursor, HistoryQuery, terms
 from codeact.tools.code_reading import hosts_in, read_code
 from codeact.tools.values import decoded, json_only
@@ -56,6 +58,7 @@ __all__ = ["TABLE"]
 
 SETTINGS = Settings(_env_file=None)  # type: ignore[call-arg]
 ASKED = model_errors.Endpoint("m")
+SKILL = b"---\nname: a\ndescription: b\n---\n"
 OURS = [ipaddress.ip_network("127.0.0.1/32")]
 KNOWN = Disclosure.of(secrets=["topsecret"], urls=["mongodb://u:password@db.internal:27017"], paths=["/srv/data"])
 SESSION = Session("key", "hmac-sha256")
@@ -284,6 +287,23 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
             "both": messages("system", "user"),
             "code": lambda n: [{"role": "user", "content": [block for at in range(n) for block in code_blocks(at)]}],
             "values": lambda n: [{"role": "user", "content": [block for at in range(n) for block in calls(at)]}],
+        },
+    ),
+    "codeact.skills.bundle.read_files": (
+        refusing(read_files),
+        {
+            "files": lambda n: [("SKILL.md", SKILL), *((f"{at}/{at}", b"x") for at in range(min(n, MOST_FILES - 1)))],
+            "path": lambda n: [("SKILL.md", SKILL), ("a/" * n, b"")],
+            "name": lambda n: [("e\u0301" * n, b"")],
+        },
+    ),
+    "codeact.skills.front_matter.front_matter": (
+        lambda text: front_matter(f"---\n{text}\n---\n".encode(errors="replace")),
+        {
+            **TEXTS,
+            "fields": lambda n: "a: b\n" * n,
+            "blocks": lambda n: "a: >\n x\n" * n,
+            "spaces": lambda n: "a:" + " " * n,
         },
     ),
     "codeact.server.requests.parameters.checked": (

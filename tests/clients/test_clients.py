@@ -33,6 +33,7 @@ def base_url(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> It
         model="openai/scripted",
         model_api_base=model.base_url,
         model_api_key="test",
+        model_aliases="gpt-4o",
     )
     with running(settings) as server:
         yield f"{server.url}/v1"
@@ -91,6 +92,38 @@ def test_langchain(base_url: str, model: ModelServer) -> None:
     assert got["asked"] == ["Bern"]
     assert got["weather"].endswith(PROSE)
     assert "The sky is sunny" in model.requests[-1].messages[-1]["content"]
+
+
+def test_pydantic_ai(base_url: str, model: ModelServer) -> None:
+    model.reset()
+    for reply in (PROSE, PROSE, WEATHER, PROSE, CODE, PROSE, WEATHER, PROSE):
+        model.reply(reply)
+    got = ran(python_of("frameworks"), HERE / "frameworks.py", base_url, "pydantic_ai")
+    assert is_documented("pydantic-ai, Responses API, Chat Completions and Messages", got["version"])
+    assert got["plain"] == got["chat"] == PROSE
+    assert got["weather"].endswith(PROSE)
+    assert got["messages"].endswith(PROSE)
+    assert got["messages_weather"].endswith(PROSE)
+    assert got["asked"] == ["Bern", "Bern"]
+    assert "The sky is sunny" in model.requests[-1].messages[-1]["content"]
+
+
+def test_instructor(base_url: str, model: ModelServer) -> None:
+    model.reset()
+    model.reply('```json\n{"name": "Bern"}\n```')
+    got = ran(python_of("frameworks"), HERE / "frameworks.py", base_url, "instructor")
+    assert is_documented("instructor, mode `MD_JSON`", got["version"])
+    assert got["json"] == "Bern"
+
+
+def test_llama_index(base_url: str, model: ModelServer) -> None:
+    model.reset()
+    for reply in (PROSE, PROSE, CODE, PROSE):
+        model.reply(reply)
+    got = ran(python_of("frameworks"), HERE / "frameworks.py", base_url, "llama_index")
+    assert is_documented("LlamaIndex `OpenAI` and `OpenAIResponses`", got["version"])
+    assert got["plain"] == got["chat"] == PROSE
+    assert got["streamed"].endswith(PROSE)
 
 
 def node_of_the_clients() -> Path:

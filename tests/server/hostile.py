@@ -241,6 +241,7 @@ BODIES: dict[str, Any] = {
         "container": "cntr_x",
     },
     "POST /v1/messages/count_tokens": {"model": "none such", "messages": [{"role": "user", "content": "x"}]},
+    "POST /v1/skills/{skill_id}": {"default_version": "7"},
     "POST /v1/containers": {"name": "x", "expires_after": {"anchor": "last_active_at", "minutes": 99_999}},
     "POST /v1/containers/{container_id}/files": {"file_id": "cfile_x"},
     "POST /v1/responses/{response_id}/feedback": {"rating": "up", "comment": "x"},

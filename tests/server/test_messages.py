@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -47,6 +48,11 @@ def kinds(message: Message) -> list[str]:
 def stdout(message: Message) -> str:
     results = [block for block in message.content if block.type == "code_execution_tool_result"]
     return "".join(getattr(block.content, "stdout", "") for block in results)
+
+
+def test_the_version_of_the_client_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "clients.md").read_text("utf-8")
+    assert f"| `anthropic` for Python | {anthropic.__version__} |" in page
 
 
 def test_code_and_its_outputs_are_blocks_and_the_next_message_goes_on_with_the_kernel(

@@ -16,6 +16,7 @@ from tests.server.test_auth import client
 SHOP = "https://shop.example"
 OF_PEOPLE = {"browser_session_id": "sess_x", "key_id": "key_x", "owner": "person_x"}
 """What only those who sign in have; `test_login.py` has two of them."""
+SKILL = b"---\nname: greeting\ndescription: How to greet.\n---\n"
 QUESTION = "What is the 100th Fibonacci number?"
 BODIES: dict[str, Any] = {
     "POST /v1/conversations/{conversation_id}": {"metadata": {"a": "b"}},
@@ -24,6 +25,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/conversations/{conversation_id}/items": {"items": [{"role": "user", "content": "hi"}]},
     "POST /v1/responses/{response_id}/feedback": {"rating": "up"},
     "POST /v1/uploads/{pending_id}/complete": {"part_ids": ["part_1"]},
+    "POST /v1/skills/{skill_id}": {"default_version": "1"},
 }
 """The values that a request needs to reach the lookup of its id."""
 
@@ -71,6 +73,8 @@ def made_by(server: Running, key: str, question: str) -> dict[str, str]:
         uploaded = http.post(f"/v1/containers/{block['container_id']}/files", files=files)
         assert uploaded.status_code == 200, uploaded.text
         upload = http.post("/v1/files", files=files, data={"purpose": "user_data"}).json()
+        # Users of an embed have no skills.
+        skill = http.post("/v1/skills", files={"files": ("SKILL.md", SKILL)}).json()
         asked = http.post("/v1/responses", json={"input": QUESTION, "codeact:approval": "code"}).json()
         waits = next(item for item in asked["output"] if item["type"] == "codeact:approval_request")
         announced = {"filename": "a.txt", "bytes": 3, "mime_type": "text/plain", "purpose": "user_data"}
@@ -85,6 +89,8 @@ def made_by(server: Running, key: str, question: str) -> dict[str, str]:
         "approval_id": waits["id"],
         "pending_id": pending["id"],
         "sha256": image.rpartition("/")[2],
+        "skill_id": skill.get("id", f"skill_{'0' * 44}"),
+        "version": "1",
     }
 
 
@@ -111,6 +117,8 @@ def answer(http: httpx.Client, method: str, path: str, ids: dict[str, str]) -> t
         options = {"files": {"file": ("x.txt", b"x")}}
     elif (method, path) == ("POST", "/v1/uploads/{pending_id}/parts"):
         options = {"files": {"data": b"x"}}
+    if (method, path) == ("POST", "/v1/skills/{skill_id}/versions"):
+        options = {"files": {"files": ("SKILL.md", SKILL)}}
     got = http.request(method, path.format(**ids), **options)
     text = got.text
     for name, identifier in ids.items():

@@ -58,6 +58,7 @@ def refusals(http: httpx.Client) -> set[tuple[int, str]]:
         http.post("/v1/conversations/import", json={}),
         http.post("/v1/containers", json={"name": "x"}),
         http.post("/v1/files", files={"file": ("a", b"a")}, data={"purpose": "user_data"}),
+        http.post("/v1/skills", files={"files": ("SKILL.md", b"---\nname: a\ndescription: b\n---\n")}),
     ]
     return {(answer.status_code, answer.json()["error"]["code"]) for answer in answers}
 
