@@ -168,6 +168,9 @@ class Settings(LoginSettings):
     acquire_timeout_s: float = Field(default=60.0, gt=0)
     execution_timeout_s: float = Field(default=60.0, gt=0)
     memory_mb: int = Field(default=1024, ge=128)
+    memory_mb_max: int | None = Field(
+        default=None, ge=128, description="The most that a request may ask for; unset: what all sandboxes have."
+    )
     cpus: float = Field(default=1.0, gt=0)
     pids: int = Field(default=256, ge=16)
     workspace_mb: int = Field(default=512, ge=8)

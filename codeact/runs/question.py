@@ -90,12 +90,15 @@ class RunComponents:
     attended: bool = True
     judged: Callable[[str, str, str], None] = lambda owner, action, name: None
 
-    def environment(self) -> Environment:
-        """Returns the description of the sandboxes for the model."""
+    def environment(self, memory_mb: int | None = None) -> Environment:
+        """Returns the description of the sandboxes for the model. `memory_mb`: a size other than all others have."""
         pool = self.pool.started
+        spec = self.settings.sandbox_spec if pool is None else pool.value.spec
+        if memory_mb is not None:
+            spec = replace(spec, limits=replace(spec.limits, memory_mb=memory_mb))
         if pool is None:
-            return Environment.of(self.settings.sandbox_spec)
-        return Environment.of(pool.value.spec, pool.value.backend.isolation, worth_telling(pool.value.packages))
+            return Environment.of(spec)
+        return Environment.of(spec, pool.value.backend.isolation, worth_telling(pool.value.packages))
 
 
 class Question:
@@ -185,6 +188,8 @@ class Question:
         with ExitStack() as kept, ExitStack() as used, self._components.runs.lock(workspace_id):
             workspace = kept.enter_context(workspaces.keep(workspace_id, owner=new_run.owner))
             used.enter_context(workspace.in_use())
+            if new_run.memory_mb is not None:
+                workspace.want_memory(new_run.memory_mb)
             if resume_point.knows_last_code:
                 messages, code = await preparation.messages(resume_point), await resume_point.last_code(store)
             else:
@@ -307,7 +312,7 @@ class Question:
             call_output_tokens=settings.model_max_output_tokens,
             instructions=self._instructions() or None,
             sampling=new_run.sampling,
-            environment=self._components.environment(),
+            environment=self._components.environment(new_run.memory_mb),
             toolbox=self._toolbox,
             mcp_servers=new_run.mcp_servers if choice.may_act else (),
             mcp_public_only=settings.request_mcp != "any",

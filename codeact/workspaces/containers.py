@@ -66,10 +66,12 @@ class Containers:
         """Whether the container's sandbox lives, on this server or another one."""
         return container.held_by is not None or self._workspace(container).container_id == container.id
 
-    async def create(self, conversation_id: str, *, owner: str, name: str) -> Container:
+    async def create(self, conversation_id: str, *, owner: str, name: str, memory_mb: int | None = None) -> Container:
         """Claims a sandbox for the conversation, unless it has one, and returns its container."""
         store = await self._store.get()
         with self._workspaces.use(conversation_id, owner=owner) as workspace:
+            if memory_mb is not None:
+                workspace.want_memory(memory_mb)
             sandbox = await workspace.sandbox()
             return await store.files.touch(sandbox.id, owner=owner, conversation_id=conversation_id, name=name)
 

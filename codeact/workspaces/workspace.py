@@ -7,15 +7,17 @@ reason, so that user and model are informed that the variables are gone.
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
+from codeact.errors import InvalidRequest
 from codeact.skills.bundle import unpacked
 from codeact.skills.staged import StagedSkill
 from codeact.workspaces.suspended import Suspended
 from sandbox_pool.pool.pool import SandboxPool
 from sandbox_pool.sandbox.sandbox import Sandbox
+from sandbox_pool.spec import SandboxSpec
 
 __all__ = ["GetPool", "MakeRoom", "StagedFile", "Workspace"]
 
@@ -65,6 +67,7 @@ class Workspace:
         self._lost: str | None = None
         self._defined: tuple[str, str] | None = None
         self._placed: set[tuple[str, StagedFile]] = set()
+        self._memory_mb: int | None = None
         self._skills: set[tuple[str, str, str]] = set()
         self.suspended: Suspended | None = None
         self._only_warmed = False
@@ -140,8 +143,23 @@ class Workspace:
                     await self.release(self.lost)
                 if self._make_room is not None:
                     await self._make_room(self._pool, self.owner)
-                self._sandbox = await self._pool.acquire(owner=self.owner)
+                self._sandbox = await self._pool.acquire(owner=self.owner, spec=self._spec(self._pool))
                 return self._sandbox
+
+    def want_memory(self, memory_mb: int) -> None:
+        """Sets the memory of this conversation's sandboxes. Raises `InvalidRequest` if it has one with another size."""
+        if self.living is not None and self.living.spec.limits.memory_mb != memory_mb:
+            raise InvalidRequest(
+                f"This conversation's container has {self.living.spec.limits.memory_mb} MB, not {memory_mb}; leave"
+                " 'memory_limit' out, or begin another conversation.",
+                param="memory_limit",
+            )
+        self._memory_mb = memory_mb
+
+    def _spec(self, pool: SandboxPool) -> SandboxSpec | None:
+        if self._memory_mb is None:
+            return None
+        return replace(pool.spec, limits=replace(pool.spec.limits, memory_mb=self._memory_mb))
 
     async def define(self, source: str) -> None:
         """Defines functions in the kernel, unless `source` is what it defined last. Raises `SandboxError`."""

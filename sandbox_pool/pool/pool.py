@@ -16,7 +16,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from sandbox_pool.backends.base import Backend
-from sandbox_pool.errors import PoolClosed
+from sandbox_pool.errors import PoolClosed, QuotaExceeded
 from sandbox_pool.logs import Logger
 from sandbox_pool.pool.acquire import Acquire
 from sandbox_pool.pool.leases import SandboxLeases
@@ -153,15 +153,19 @@ class SandboxPool:
         finally:
             await self._close(self._open_warm_pool)
 
-    def acquire(self, *, owner: str = "local", timeout_s: float | None = None) -> Acquire:
+    def acquire(
+        self, *, owner: str = "local", timeout_s: float | None = None, spec: SandboxSpec | None = None
+    ) -> Acquire:
         """Leases an unused sandbox: `async with pool.acquire() as sandbox:`, or `await` it and `release` it later.
+
+        With a `spec` that is not the pool's, a sandbox is started for this request; it counts like any other.
 
         Returns at once, without a call to the backend, if one is warm. Otherwise the owner with the fewest leases is
         served first, and of its requests the oldest. Cancelling is safe. Raises `QuotaExceeded` if the owner has its
         maximum; `AtCapacity` if too many requests wait, or after `timeout_s` (None: the pool's); the `SandboxError`
         with which all starts fail; and `PoolClosed`.
         """
-        lend = partial(self._lend, owner, self._acquire_timeout_s if timeout_s is None else timeout_s)
+        lend = partial(self._lend, owner, self._acquire_timeout_s if timeout_s is None else timeout_s, spec)
         return Acquire(lend, self.release)
 
     async def release(self, sandbox: Sandbox) -> None:
@@ -214,7 +218,7 @@ class SandboxPool:
         measured, warm_pool = self._measured, self._open_warm_pool
         return PoolStats(
             warm=len(warm_pool),
-            starting=warm_pool.starts.under_way,
+            starting=warm_pool.starts.under_way + warm_pool.other_starts.under_way,
             leased=len(self._leases),
             removing=len(warm_pool.removals),
             target=warm_pool.target,
@@ -233,12 +237,14 @@ class SandboxPool:
 
     # ---- leasing ---------------------------------------------------------------------------------------
 
-    async def _lend(self, owner: str, timeout_s: float) -> Sandbox:
+    async def _lend(self, owner: str, timeout_s: float, spec: SandboxSpec | None) -> Sandbox:
         warm_pool = self._open_warm_pool
         if self._tasks is None or warm_pool.stopped:
             raise PoolClosed("The sandbox pool is not open.")
         began = time.monotonic()
         self._leases.check_quota(owner)
+        if spec is not None and spec != warm_pool.spec:
+            return await self._lend_another(warm_pool, owner, timeout_s, spec)
         self._measured.arrived(began)
         sandbox = warm_pool.take()
         hit = sandbox is not None
@@ -249,6 +255,24 @@ class SandboxPool:
         waited_s = time.monotonic() - began
         self._measured.acquired(waited_s, hit=hit)
         log.info("sandbox lent", sandbox=sandbox.id, owner=owner, hit=hit, waited_ms=round(waited_s * 1000, 2))
+        return sandbox
+
+    async def _lend_another(self, warm_pool: WarmPool, owner: str, timeout_s: float, spec: SandboxSpec) -> Sandbox:
+        """Starts a sandbox of this spec as soon as there is room, and leases it."""
+        with anyio.move_on_after(timeout_s) as waiting:
+            await self._until(lambda: warm_pool.stopped or warm_pool.may_start_another)
+        if waiting.cancelled_caught:
+            raise self._leases.at_capacity(f"no sandbox became free within {timeout_s:g} s")
+        if warm_pool.stopped:
+            raise PoolClosed("The sandbox pool is closing.")
+        sandbox = await warm_pool.start_another(spec)
+        try:
+            self._leases.check_quota(owner)  # Others of the owner may have got one meanwhile.
+        except QuotaExceeded:
+            warm_pool.removals.add(sandbox)
+            raise
+        self._leases.begin(sandbox, owner)
+        log.info("sandbox of another spec lent", sandbox=sandbox.id, owner=owner)
         return sandbox
 
     async def _wait(self, warm_pool: WarmPool, owner: str, timeout_s: float) -> Sandbox:

@@ -7,6 +7,7 @@ from functools import partial
 import anyio
 
 from sandbox_pool.backends.base import Backend, Notice, claim_of
+from sandbox_pool.errors import SandboxStartFailed
 from sandbox_pool.logs import Logger
 from sandbox_pool.pool.leases import SandboxLeases
 from sandbox_pool.pool.sizing import target_size
@@ -68,6 +69,7 @@ class WarmPool:
         self._watched = 0
         self.removals = Removals(backend, changes, measured, blocks_a_start=self._starts_are_awaited)
         self.starts = Starts(backend, changes, measured, timeout_s=start_timeout_s, doubt=self.removals.doubt)
+        self.other_starts = Starts(backend, changes, measured, timeout_s=start_timeout_s, doubt=self.removals.doubt)
 
     def __len__(self) -> int:
         return len(self._warm)
@@ -160,7 +162,27 @@ class WarmPool:
     @property
     def _free(self) -> int:
         """How many more sandboxes `max_size` allows."""
-        return self._max_size - len(self._warm) - self.starts.under_way - len(self._leases)
+        under_way = self.starts.under_way + self.other_starts.under_way
+        return self._max_size - len(self._warm) - under_way - len(self._leases)
+
+    @property
+    def may_start_another(self) -> bool:
+        """Whether `start_another` would find room."""
+        return not self.stopped and (self._free > 0 or len(self._warm) > 0)
+
+    async def start_another(self, spec: SandboxSpec) -> Sandbox:
+        """Starts a sandbox of another spec than the warm ones have, in the place of one of those if there is no room.
+
+        Raises the `SandboxError` of the start. Cancelling destroys what was created.
+        """
+        if self._claims:
+            raise SandboxStartFailed("The cluster keeps sandboxes of one size warm, and only those can be had.")
+        if self._free <= 0:
+            self._remove(next(iter(self._warm)), "a sandbox of another size takes its place")
+        sandbox = await self.other_starts.one(spec)
+        if sandbox is None:
+            raise copy(self.other_starts.error or SandboxStartFailed("The sandbox could not start."))
+        return sandbox
 
     def _starts_are_awaited(self) -> bool:
         """Whether removals should wait because requests wait for starts."""

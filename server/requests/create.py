@@ -30,7 +30,15 @@ from codeact.server.requests.mcp_tools import requested_mcp, without_secrets
 from codeact.server.requests.pages import ENCRYPTED_REASONING, Included
 from codeact.server.requests.parameters import checked
 from codeact.server.requests.tool_choices import Choice
-from codeact.server.requests.tools import AutoContainer, CodeInterpreterTool, InlineSkill, SkillReference, Tool
+from codeact.server.requests.tools import (
+    AutoContainer,
+    CodeInterpreterTool,
+    InlineSkill,
+    MemoryLimit,
+    SkillReference,
+    Tool,
+    memory_of,
+)
 from codeact.server.requests.unserved_tools import without_optional
 
 __all__ = [
@@ -197,6 +205,13 @@ class CreateRequest(CreateBody):
         return [*found, *msgspec.convert(self.further_skills, list[SkillReference])]
 
     @property
+    def memory_limit(self) -> MemoryLimit | None:
+        """The memory that the request wants for its container."""
+        containers = [tool.container for tool in self.tools or () if isinstance(tool, CodeInterpreterTool)]
+        wanted = (each.memory_limit for each in containers if isinstance(each, AutoContainer))
+        return next((limit for limit in wanted if limit is not None), None)
+
+    @property
     def container_id(self) -> str | None:
         """The container that the request names; None if the conversation's own is to be used."""
         named = (tool.container for tool in self.tools or () if isinstance(tool, CodeInterpreterTool))
@@ -258,6 +273,7 @@ def new_run(request: CreateRequest, caller: Caller) -> NewRun:
         container_file_ids=request.container_file_ids,
         answer_id=answer_id(request.input),
         answer_container_id=answer_container(request.input),
+        memory_mb=memory_of(request.memory_limit),
         history_container_id=request.history_container_id,
         store=request.store is not False,
         generate=request.generate is not False,

@@ -30,6 +30,7 @@ __all__ = [
     "Tool",
     "check_container",
     "check_tools",
+    "memory_of",
 ]
 
 MemoryLimit = Literal["1g", "4g", "16g", "64g"]
@@ -127,13 +128,21 @@ def _check_callers(tool: FunctionTool | CustomTool | ShellTool, place: str) -> N
         )
 
 
+def memory_of(limit: MemoryLimit | None) -> int | None:
+    """The limit in megabytes."""
+    return MEMORY_MB[limit] if limit is not None else None
+
+
 def check_container(
     memory_limit: MemoryLimit | None, network_policy: DisabledNetwork | None, settings: Settings, place: str = ""
 ) -> None:
-    """Raises `InvalidRequest` if the size or network differs from what every sandbox has."""
-    if memory_limit is not None and MEMORY_MB[memory_limit] != settings.memory_mb:
+    """Raises `InvalidRequest` if the size is over the operator's limit, or the network is not what sandboxes have."""
+    memory_mb = memory_of(memory_limit)
+    if memory_mb is not None and memory_mb != settings.memory_mb and memory_mb > (settings.memory_mb_max or 0):
+        most = max(settings.memory_mb, settings.memory_mb_max or 0)
         raise InvalidRequest(
-            f"Sandboxes have {settings.memory_mb} MB here (CODEACT_MEMORY_MB), not {memory_limit}; leave it out.",
+            f"Sandboxes have {settings.memory_mb} MB here (CODEACT_MEMORY_MB), and at most {most} MB"
+            f" (CODEACT_MEMORY_MB_MAX), not {memory_limit}; leave it out.",
             param=f"{place}memory_limit",
         )
     if network_policy is not None and settings.sandbox_network != "none":

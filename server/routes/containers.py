@@ -25,7 +25,7 @@ from codeact.server.requests.downloads import download_headers
 from codeact.server.requests.pages import PageQuery, page_of
 from codeact.server.requests.parameters import checked, read_json, read_parameters
 from codeact.server.requests.ranges import FileResponse, Source, blob_source
-from codeact.server.requests.tools import DisabledNetwork, FileIds, MemoryLimit, NoEntries, check_container
+from codeact.server.requests.tools import DisabledNetwork, FileIds, MemoryLimit, NoEntries, check_container, memory_of
 from codeact.server.requests.uploads import uploaded_file
 from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
@@ -85,7 +85,9 @@ async def create(request: Request) -> Response:
         await services.containers.make_room(await services.pool.get(), owner=owner)
         conversation = await store.create_conversation(owner=owner, metadata={"title": body.name})
         try:
-            container = await services.containers.create(conversation.id, owner=owner, name=body.name)
+            container = await services.containers.create(
+                conversation.id, owner=owner, name=body.name, memory_mb=memory_of(body.memory_limit)
+            )
             names: list[str] = []
             for file_id in dict.fromkeys(body.file_ids or ()):
                 copied = await _copied(file_id, container, services, param="file_ids", beside=names)

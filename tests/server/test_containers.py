@@ -455,3 +455,34 @@ def test_a_face_reads_the_kernels_variables_and_downloads_all_files_at_once(
         with zipfile.ZipFile(io.BytesIO(answer.content)) as packed:
             assert {name: packed.read(name) for name in packed.namelist()} == {"sub/a.txt": b"A"}
         client.containers.delete(container_id)
+
+
+def test_a_container_may_have_another_size_up_to_the_operators_limit(
+    make_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    server = make_server(data_dir=tmp_path_factory.mktemp("sizes"), pool_max=2, memory_mb_max=4096)
+
+    def asked(limit: str, **more: Any) -> httpx.Response:
+        tools = [{"type": "code_interpreter", "container": {"type": "auto", "memory_limit": limit}}]
+        body = {"input": "What is the 100th Fibonacci number?", "tools": tools, **more}
+        return httpx.post(f"{server.url}/v1/responses", json=body, timeout=60, trust_env=False)
+
+    def sizes() -> list[int]:
+        living = (workspace.living for workspace in server.state.workspaces._workspaces.values())
+        return sorted(sandbox.spec.limits.memory_mb for sandbox in living if sandbox is not None)
+
+    first = asked("4g").raise_for_status().json()
+    assert (first["status"], sizes()) == ("completed", [4096])
+    again = asked("4g", previous_response_id=first["id"]).raise_for_status().json()
+    containers = {item["container_id"] for made in (first, again) for item in made["output"] if "container_id" in item}
+    assert len(containers) == 1
+    other = asked("1g", previous_response_id=first["id"])
+    assert (other.status_code, other.json()["error"]["param"]) == (400, "memory_limit")
+    refused = asked("16g")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "tools[0].container.memory_limit")
+    assert "CODEACT_MEMORY_MB_MAX" in refused.json()["error"]["message"]
+    made = httpx.post(
+        f"{server.url}/v1/containers", json={"name": "x", "memory_limit": "4g"}, trust_env=False, timeout=60
+    )
+    assert made.status_code == 200, made.text
+    assert sizes() == [4096, 4096]
