@@ -22,23 +22,16 @@ def get_weather(city: str) -> str:
 
 def pydantic_ai(base_url: str) -> dict[str, Any]:
     from pydantic_ai import Agent
-    from pydantic_ai.models.anthropic import AnthropicModel
     from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
-    from pydantic_ai.providers.anthropic import AnthropicProvider
     from pydantic_ai.providers.openai import OpenAIProvider
 
     provider = OpenAIProvider(base_url=base_url, api_key="none")
     responses = OpenAIResponsesModel("codeact", provider=provider)
-    anthropic = AnthropicModel(
-        "codeact", provider=AnthropicProvider(base_url=base_url.removesuffix("/v1"), api_key="none")
-    )
     return {
         "version": version("pydantic-ai-slim"),
         "plain": Agent(responses).run_sync("plain").output,
         "chat": Agent(OpenAIChatModel("codeact", provider=provider)).run_sync("chat").output,
         "weather": Agent(responses, tools=[get_weather]).run_sync("weather").output,
-        "messages": Agent(anthropic).run_sync("messages").output,
-        "messages_weather": Agent(anthropic, tools=[get_weather]).run_sync("weather").output,
         "asked": asked,
     }
 
