@@ -405,7 +405,9 @@ def test_a_container_that_cannot_be_made_leaves_no_conversation_behind(
         found = httpx.get(f"{scripted.url}/v1/conversations", params={"limit": 100}).json()["data"]
         return [one["id"] for one in found]
 
-    async def fails(self: Containers, conversation_id: str, *, owner: str, name: str, memory_mb: int | None) -> Container:
+    async def fails(
+        self: Containers, conversation_id: str, *, owner: str, name: str, memory_mb: int | None
+    ) -> Container:
         raise SandboxError("The engine is gone.")
 
     before = conversations()
