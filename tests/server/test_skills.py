@@ -40,7 +40,7 @@ def test_a_skill_is_stored_in_versions(client: openai.OpenAI) -> None:
     made = client.skills.create(files=[("greeting/SKILL.md", MANIFEST), ("greeting/lib/words.txt", b"Moin")])
     assert (made.name, made.description, made.default_version) == ("greeting", "How to greet people.", "1")
     second = zipped({"SKILL.md": MANIFEST.replace(b"people", b"cats"), "__MACOSX/x": b"", "a/.DS_Store": b""})
-    version = client.skills.versions.create(made.id, files=("skill.zip", second, "application/zip"))
+    version = client.skills.versions.create(made.id, files=[("skill.zip", second, "application/zip")])
     assert (version.version, version.description) == ("2", "How to greet cats.")
     assert client.skills.retrieve(made.id).latest_version == "2"
     assert client.skills.retrieve(made.id).default_version == "1"
@@ -90,7 +90,7 @@ def test_the_model_is_told_of_a_skill_and_code_reads_it(client: openai.OpenAI, m
     assert "Say 'Moin'" not in told
     newer = MANIFEST.replace(b"Moin", b"Hello")
     client.skills.versions.create(made.id, files=[("SKILL.md", newer)])
-    code = "print(open('/mnt/skills/greeting/SKILL.md').read()[-6:], os.listdir('/mnt/skills/greeting'))"
+    code = "print(open('/mnt/skills/greeting/SKILL.md').read()[-5:], os.listdir('/mnt/skills/greeting'))"
     second = ask(client, model_server, code, skills[:1], previous_response_id=first.id)
     assert logs(second) == "lo'.\n ['SKILL.md']\n"
 
@@ -191,4 +191,4 @@ def test_a_form_without_files_is_refused_by_name(scripted: Running) -> None:
     assert post(files={"files": ("SKILL.md", b"x" * (bundle.SKILL_BYTES + 200_000))})[0] == 413
     assert post(json={})[0] == 415
     assert "colour" in post(files={"files": ("SKILL.md", MANIFEST)}, data={"colour": "red"})[1]
-    assert "files" in post(files={"file": ("SKILL.md", MANIFEST)})[1]
+    assert "'file'" in post(files={"file": ("SKILL.md", MANIFEST)})[1]
