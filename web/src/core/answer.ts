@@ -245,12 +245,15 @@ function part(item: Item): AnswerPart | null {
   }
 }
 
-/** What the whole item says counts more than its deltas, except for outputs, which came live as they were. */
+/**
+ * What the whole item says counts more than its deltas, except for outputs, which came live as they were. Items of a
+ * shared conversation lack what readers need not know.
+ */
 function finish(at: AnswerPart, item: Item): void {
   if (at.kind === "cell" && item.type === "code_interpreter_call") {
     at.code = item.code;
     at.result = item["codeact:result"];
-    at.waitsFor = item["codeact:waits_for"];
+    at.waitsFor = item["codeact:waits_for"] ?? [];
     at.state = at.result || item.status === "completed" ? "done" : "stopped";
     if (!at.outputs.shown.length) for (const output of item["codeact:notebook_outputs"]) at.outputs.take(output);
   } else if (
@@ -259,7 +262,7 @@ function finish(at: AnswerPart, item: Item): void {
   ) {
     at.arguments = item.type === "custom_tool_call" ? item.input : item.arguments;
     if (item.type === "mcp_call") {
-      [at.output, at.error, at.steps] = [item.output, wordsOf(item.error), item["codeact:steps"]];
+      [at.output, at.error, at.steps] = [item.output, wordsOf(item.error), item["codeact:steps"] ?? []];
     }
     at.done = true;
   } else if (at.kind === "summary" && item.type === "compaction") {
