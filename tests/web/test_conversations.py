@@ -347,7 +347,7 @@ def test_a_large_file_goes_up_before_the_question_and_nothing_is_lost(
     scripted: Running, script: Callable[..., None], visit: Callable[..., Chat], tmp_path: Path
 ) -> None:
     script(execute("import os\nprint(os.path.getsize('large.bin'))"), "Large.")
-    chat = visit(scripted.url, expected=("503",))
+    chat = visit(scripted.url, expected=("507",))
     chat.page.get_by_role("button", name="Attach files, up to 50 MB each").wait_for()
     chat.page.evaluate(
         """() => {
@@ -358,7 +358,7 @@ def test_a_large_file_goes_up_before_the_question_and_nothing_is_lost(
     )
     expect(chat.page.get_by_role("alert")).to_have_text("huge.bin is larger than 50 MB.")
     refusal = {"error": {"message": "The disk is full."}}
-    chat.page.route("**/v1/files", lambda route: route.fulfill(status=503, json=refusal), times=1)
+    chat.page.route("**/v1/uploads", lambda route: route.fulfill(status=507, json=refusal), times=1)
     given = tmp_path / "large.bin"
     given.write_bytes(bytes(9_900_000))
     chat.box.fill("How large is it?")

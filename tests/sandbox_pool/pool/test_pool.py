@@ -137,8 +137,8 @@ async def test_a_sandbox_assigned_to_a_cancelled_acquire_goes_to_the_next(observ
         async with asyncio.TaskGroup() as tasks:
             observed.gate = anyio.Event()
             canceller = tasks.create_task(cancel_first_once_assigned())
-            first = tasks.create_task(pool._lend("local", 30))
-            second = tasks.create_task(pool._lend("local", 30))
+            first = tasks.create_task(pool._lend("local", 30, None))
+            second = tasks.create_task(pool._lend("local", 30, None))
             await pool.until(lambda stats: stats.waiting == 2)
             observed.gate.set()
         assert canceller.done()
