@@ -70,10 +70,12 @@ class OriginCheck:
     def _refusal(self, headers: Headers) -> Forbidden | None:
         host = headers.get("host", "")
         name = host_name(host)
+        # Every browser sends `Host`. What sends none, such as the health checks of haproxy, is no page.
+        has_host = "host" in headers
         settings = self._settings
         # Without keys, only a foreign name reveals a hostile page. With keys, such a page has no credentials anyway.
         counts = is_loopback(settings.host) or bool(settings.allow_unauthenticated and self._public.hostname)
-        if counts and not is_loopback(name) and name != self._public.hostname:
+        if counts and has_host and not is_loopback(name) and name != self._public.hostname:
             ours = settings.public_url or f"http://{settings.host}"
             return Forbidden(
                 f"The name '{name}' is not this server's; use {ours}, or say by CODEACT_PUBLIC_URL which name the proxy"

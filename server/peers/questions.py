@@ -12,7 +12,6 @@ from codeact.errors import CodeActError, Stopping
 from codeact.runs.holders import HeldElsewhere
 from codeact.runs.run import Run
 from codeact.server.auth.caller import Caller
-from codeact.server.auth.origin_check import Forbidden
 from codeact.server.peers.client import Peers, PeerUnreachable
 from codeact.server.peers.passed_run import ALIVE, ENDED, FRAME, RUN, Follow, Lines, PassedRun
 from codeact.server.peers.spool import Spool
@@ -71,7 +70,7 @@ async def ask(peers: Peers, process: str, question: PassedQuestion, *, caller: C
     with Spool.open() as body:
         await body.put(msgspec.json.encode(question))
         try:
-            answer = await peers.send(process, "POST", QUESTIONS, caller=caller, body=body)
+            answer = await peers.send(process, "POST", QUESTIONS.encode(), caller=caller, body=body)
         except PeerUnreachable as error:
             raise Unanswered from error
     begun = False
@@ -117,7 +116,7 @@ async def _refusal(answer: httpx.Response, process: str) -> Exception:
         code, message, param = error["code"], str(error["message"]), error["param"]
     except (msgspec.DecodeError, KeyError, TypeError):
         code, message, param = None, "", None
-    if code is None or code == Forbidden.code or (answer.status_code, code) == (Stopping.status, Stopping.code):
+    if code is None or (answer.status_code, code) == (Stopping.status, Stopping.code):
         log.warning("another server took no note of a question", server=process, status=answer.status_code)
         return Unanswered()
     return error_of(answer.status_code, code, message, param, answer.headers.get("retry-after"))

@@ -4,47 +4,61 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from codeact.errors import CodeActError
 from codeact.server.auth.caller import caller_of
 from codeact.server.auth.scope_keys import PASSED_ON
 from codeact.server.peers.client import Peers, PeerUnreachable
-from codeact.server.peers.inbound import most_body_bytes
+from codeact.server.peers.inbound import most_body_bytes, path_of
 from codeact.server.peers.spool import Spool
 from codeact.settings import Settings
 
-__all__ = ["pass_on"]
+__all__ = ["HolderUnreachable", "pass_on"]
 
-ASKED = ("accept", "content-type", "content-encoding", "range", "if-range")
+ASKED = (b"accept", b"content-type", b"content-encoding", b"range", b"if-range")
 """The headers of the request that the other server gets."""
 ANSWERED = (
-    "accept-ranges",
-    "content-disposition",
-    "content-length",
-    "content-range",
-    "content-security-policy",
-    "content-type",
-    "retry-after",
-    "x-content-type-options",
+    b"accept-ranges",
+    b"content-disposition",
+    b"content-length",
+    b"content-range",
+    b"content-security-policy",
+    b"content-type",
+    b"retry-after",
+    b"x-content-type-options",
 )
 """The headers of its answer that the client gets."""
+
+
+class HolderUnreachable(CodeActError):
+    """The server that has the container's sandbox does not answer."""
+
+    code = "server_unreachable"
+    status = 503
+    retryable = True
+    retry_after_s = 2.0
 
 
 async def pass_on(peers: Peers | None, process: str | None, request: Request, settings: Settings) -> Response | None:
     """The answer of the server `process`; None if there is nobody to ask, so that this server must answer itself.
 
-    Call it before the request's body is read. A request that was passed on already is not passed on again.
+    Call it before the request's body is read; the body of a POST is kept in a temporary file meanwhile. A request that
+    was passed on already is not passed on again. Raises `HolderUnreachable`, and `BodyTooLarge`.
     """
     if peers is None or process is None or PASSED_ON in request.scope:
         return None
-    query = request.scope["query_string"].decode("latin-1")
-    path = request.scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
-    headers = {name: request.headers[name] for name in ASKED if name in request.headers}
+    headers = [(name, value) for name, value in request.headers.raw if name in ASKED]
     with Spool.open() as body:
-        await body.fill(request.stream(), most_bytes=most_body_bytes(settings))
+        if request.method == "POST":
+            await body.fill(request.stream(), most_bytes=most_body_bytes(settings, request.method))
         try:
             answer = await peers.send(
-                process, request.method, path, caller=caller_of(request), body=body, headers=headers
+                process, request.method, path_of(request.scope), caller=caller_of(request), body=body, headers=headers
             )
-        except PeerUnreachable:
-            return None
-    given = {name: answer.headers[name] for name in ANSWERED if name in answer.headers}
-    return StreamingResponse(answer.aiter_raw(), answer.status_code, given, background=BackgroundTask(answer.aclose))
+        except PeerUnreachable as error:
+            raise HolderUnreachable(
+                f"The server '{process}', which has the container's sandbox, does not answer. Try again in a moment."
+            ) from error
+    response = StreamingResponse(answer.aiter_raw(), answer.status_code, background=BackgroundTask(answer.aclose))
+    given = [(name.lower(), value) for name, value in answer.headers.raw]
+    response.raw_headers = [(name, value) for name, value in given if name in ANSWERED]
+    return response

@@ -15,9 +15,13 @@ import msgspec
 
 from codeact.server.auth.caller import Caller
 
-__all__ = ["HEADER", "Claims", "Verifier", "sign"]
+__all__ = ["HEADER", "Claims", "Verifier", "sha256_of", "sign"]
 
 HEADER = "codeact-peer"
+"""The header of a request that is passed on: its signed `Claims`.
+
+The answer has it, too, if the receiver has accepted the request: there it is the nonce of the claims.
+"""
 FRESH_S = 10.0
 """How far a request's time may be from the receiver's; both use the database's clock."""
 MOST_CHARS = 16_000
@@ -28,19 +32,25 @@ PURPOSE = b"codeact peer 1\n"
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
     """What a server says about a request that it passes on. `at` is a time of the database's clock, in Unix seconds.
 
-    `address` and `base_url` are the client's address, and the address that the client has used for the service.
+    `path_sha256` is the hash of the path with its query, as the receiver gets it: a path may be long, and a header must
+    not be. `address` and `base_url` are the client's address, and the address that the client has used for the service.
     """
 
     sender: str
     receiver: str
     method: str
-    path: str
+    path_sha256: str
     body_sha256: str
     at: float
     caller: Caller
     address: str = ""
     base_url: str = ""
     nonce: str = msgspec.field(default_factory=lambda: secrets.token_hex(16))
+
+
+def sha256_of(data: bytes) -> str:
+    """The hash in hexadecimal, as claims have it."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def sign(claims: Claims, secret: bytes) -> str:
@@ -56,8 +66,8 @@ class Verifier:
         self._secret = secret
         self._seen: OrderedDict[str, float] = OrderedDict()
 
-    def check(self, header: str, *, receiver: str, method: str, path: str, now: float) -> Claims | None:
-        """The claims of a request of another server; None if it is not one.
+    def check(self, header: str, *, receiver: str, method: str, path: bytes, now: float) -> Claims | None:
+        """The claims of a request of another server; None if it is not one. `path` is encoded, with its query.
 
         The caller must compare `body_sha256` before it uses the body. Compares in constant time. If very many requests
         arrive within the time in which one is fresh, further ones are refused.
@@ -71,7 +81,7 @@ class Verifier:
             claims = msgspec.json.decode(base64.urlsafe_b64decode(encoded), type=Claims)
         except ValueError:  # Another version of this server has signed it.
             return None
-        if (claims.receiver, claims.method, claims.path) != (receiver, method, path):
+        if (claims.receiver, claims.method, claims.path_sha256) != (receiver, method, sha256_of(path)):
             return None
         return claims if abs(now - claims.at) <= FRESH_S and self._is_new(claims.nonce, now) else None
 

@@ -20,7 +20,7 @@ from codeact.runs.media import stored_sha256
 from codeact.server.auth.caller import caller_of, owner_of
 from codeact.server.errors import json_response
 from codeact.server.openapi import operation
-from codeact.server.peers.requests import pass_on
+from codeact.server.peers.requests import HolderUnreachable, pass_on
 from codeact.server.requests.downloads import download_headers
 from codeact.server.requests.pages import PageQuery, page_of
 from codeact.server.requests.parameters import checked, read_json, read_parameters
@@ -150,11 +150,13 @@ async def upload(request: Request) -> Response:
     """
     services: Services = request.app.state.codeact
     container = await container_of(request)
-    if (passed := await _passed_on(request, container)) is not None:
-        return passed
-    services.containers.check_here(container)
     store = await services.store.get()
     await check_room(caller_of(request).accounts, store, services.disk)
+    if container.held_by is not None:
+        with services.uploads.counted(container.owner):  # Its body is in a temporary file while it is passed on.
+            if (passed := await _passed_on(request, container)) is not None:
+                return passed
+    services.containers.check_here(container)
     if request.headers.get("content-type", "").startswith("application/json"):
         body = checked(await read_json(request, services.settings.max_message_bytes), _Copy)
         return json_response(_file_shape(await _copied(body.file_id, container, services)))
@@ -186,8 +188,9 @@ async def list_files(request: Request) -> Response:
     services: Services = request.app.state.codeact
     query = read_parameters(request, PageQuery)
     container = await container_of(request)
-    if (passed := await _passed_on(request, container)) is not None:
-        return passed
+    with suppress(HolderUnreachable):  # What is known of its files is in the database.
+        if (passed := await _passed_on(request, container)) is not None:
+            return passed
     await services.containers.refresh(container)
     store = await services.store.get()
     page = page_of(await store.files.files(container.id, owner=container.owner), query)

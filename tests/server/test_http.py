@@ -50,6 +50,12 @@ def test_ordinary_requests_share_a_connection(demo: Running) -> None:
     assert exchange(demo, request + b"\r\n", request + b"\r\n", last).count(b"HTTP/1.1 200") == 3
 
 
+def test_a_health_check_without_a_host_is_answered(demo: Running) -> None:
+    """haproxy sends such checks; a browser always says which host it asks."""
+    assert exchange(demo, b"GET /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200")
+    assert exchange(demo, b"GET /healthz HTTP/1.0\r\nHost: rebound.example\r\n\r\n").startswith(b"HTTP/1.1 403")
+
+
 def waiting_from(*connections: tuple[str, str], most: int = 4, most_per_client: int = 2) -> tuple[list[str], int]:
     waiting = PendingConnections(most=most, most_per_client=most_per_client)
     closed = [str(closed) for name, client in connections for closed in waiting.add(name, client)]

@@ -3,7 +3,7 @@
 import pytest
 
 from codeact.server.auth.caller import Caller
-from codeact.server.peers.signing import FRESH_S, Claims, Verifier, sign
+from codeact.server.peers.signing import FRESH_S, Claims, Verifier, sha256_of, sign
 from codeact.store import OwnerLimits
 
 SECRET, NOW = b"secret", 1_000.0
@@ -11,12 +11,19 @@ CALLER = Caller("ann", False, "key_1", OwnerLimits(responses_per_minute=3), Owne
 
 
 def claims(**changed: object) -> Claims:
-    fields = {"sender": "b", "receiver": "a", "method": "POST", "path": "/x?y=1", "body_sha256": "00", "at": NOW}
+    fields = {
+        "sender": "b",
+        "receiver": "a",
+        "method": "POST",
+        "path_sha256": sha256_of(b"/x?y=1"),
+        "body_sha256": "00",
+        "at": NOW,
+    }
     return Claims(**(fields | {"caller": CALLER} | changed))  # type: ignore[arg-type]
 
 
 def accepted(header: str, **changed: object) -> Claims | None:
-    asked = {"receiver": "a", "method": "POST", "path": "/x?y=1", "now": NOW} | changed
+    asked = {"receiver": "a", "method": "POST", "path": b"/x?y=1", "now": NOW} | changed
     return Verifier(SECRET).check(header, **asked)  # type: ignore[arg-type]
 
 
@@ -31,7 +38,7 @@ def test_a_signed_request_is_read_with_its_caller() -> None:
     [
         {"receiver": "c"},
         {"method": "GET"},
-        {"path": "/x?y=2"},
+        {"path": b"/x?y=2"},
         {"now": NOW + FRESH_S + 1},
         {"now": NOW - FRESH_S - 1},
     ],
@@ -50,9 +57,20 @@ def test_what_is_not_signed_by_the_secret_is_refused(header: str) -> None:
 
 def test_a_request_is_accepted_once() -> None:
     verifier, header = Verifier(SECRET), sign(claims(), SECRET)
-    check = {"receiver": "a", "method": "POST", "path": "/x?y=1"}
-    assert verifier.check(header, now=NOW, **check) is not None
-    assert verifier.check(header, now=NOW + 1, **check) is None
+
+    def check(header: str, now: float) -> Claims | None:
+        return verifier.check(header, receiver="a", method="POST", path=b"/x?y=1", now=now)
+
+    assert check(header, NOW) is not None
+    assert check(header, NOW + 1) is None
     for number in range(100):  # Old ones are forgotten, since their time has passed.
-        assert verifier.check(sign(claims(at=NOW + number), SECRET), now=NOW + number, **check) is not None
+        assert check(sign(claims(at=NOW + number), SECRET), NOW + number) is not None
     assert len(verifier._seen) <= 2 * FRESH_S + 1
+
+
+def test_a_long_path_does_not_make_the_header_long() -> None:
+    path = b"/x?y=" + 50_000 * b"a"
+    header = sign(claims(path_sha256=sha256_of(path)), SECRET)
+    assert len(header) < 2_000
+    assert accepted(header, path=path) is not None
+    assert accepted(header, path=path[:-1]) is None

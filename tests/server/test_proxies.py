@@ -42,10 +42,23 @@ SECONDS = float(os.environ.get("TEST_PROXIES_S", "600" if LONG else "15"))
 SEED = int(os.environ.get("TEST_PROXIES_SEED", "7"))
 LEASE_S = 3.0
 CLIENTS_PER_PROXY = 1
+PATIENCE_S = 150.0
+"""How long a client asks for one answer, again and again, before the test fails."""
 AGAIN = {"conversation_locked", "response_taken_over", "overloaded", "store_unavailable", "server_gone", "stopping"}
 """The codes of errors after which a client asks or resumes again."""
 PAGE = Path(__file__).parents[2] / "docs" / "servers.md"
 LOST = (ConnectionClosed, InvalidHandshake, OSError, TimeoutError, EOFError)
+
+
+class Patience:
+    """Fails the test if something is waited for too long; the message has what came instead."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._ends_at = time.monotonic() + PATIENCE_S
+
+    def check(self, instead: object) -> None:
+        assert time.monotonic() < self._ends_at, f"waited {PATIENCE_S:g} s for {self._what}; last there was: {instead}"
 
 
 @pytest.fixture
@@ -61,7 +74,9 @@ def uri(tmp_path: Path) -> Iterator[str]:
         with MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=60_000) as client:
             host = unquote(uri.removeprefix("mongodb://").partition("/")[0])
             client.admin.command({"replSetInitiate": {"_id": "rs", "members": [{"_id": 0, "host": host}]}})
-            while not client.admin.command("hello")["isWritablePrimary"]:
+            patience = Patience("mongod to become primary")
+            while not (said := client.admin.command("hello"))["isWritablePrimary"]:
+                patience.check(said)
                 time.sleep(0.05)
         yield uri
     finally:
@@ -78,7 +93,9 @@ class Servers:
         self._settings: dict[str, Any] = {"mongodb_uri": uri, "secret": SECRET, "lease_s": LEASE_S, "pool_max": 8}
         self.running = [self._start(0, number) for number in range(3)]
         for each in self.running:
-            while each.get("/readyz").status_code != 200:
+            patience = Patience("a server to be ready")
+            while (answer := each.get("/readyz")).status_code != 200:
+                patience.check(answer.text)
                 time.sleep(0.1)
 
     def kill(self, number: int) -> None:
@@ -118,14 +135,17 @@ def proxied(name: str, servers: Servers, run: Path) -> Iterator[str]:
     command = f"exec {found[1].replace('RUN', str(run))}"
     proxy = subprocess.Popen(["sh", "-c", command], cwd=run, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        ends_at = time.monotonic() + 60
+        patience = Patience(f"{name} to pass a request on")
         while True:
+            last: object
             try:
-                if httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False, timeout=60).status_code == 200:
+                last = httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False, timeout=60)
+                if last.status_code == 200:
                     break
-            except httpx.TransportError:
+            except httpx.TransportError as error:
                 assert proxy.poll() is None, f"{name} ended"
-            assert time.monotonic() < ends_at
+                last = error
+            patience.check(last)
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -159,6 +179,7 @@ class Client:
         tag = uuid.uuid4().hex
         body: Event = {"type": "response.create", "input": QUESTION, "conversation": self.conversation}
         body["metadata"] = {"tag": tag}
+        patience, last = Patience(f"the end of an answer by {self._ws_url}"), "no event"
         while not told or told[-1]["type"] not in ENDS:
             if told:
                 body = {
@@ -173,12 +194,15 @@ class Client:
                         event = json.loads(ws.recv(timeout=90))
                         if event["type"] == "error":
                             assert event["error"]["code"] in AGAIN, event
+                            last = f"{event['error']}"
                             break
                         told.append(event)
-            except LOST:
+            except LOST as error:
+                last = repr(error)
                 self.broken += 1
                 if not told and self._was_begun(tag):
                     return  # Nobody was told of it; whether it is in the database is checked at the end.
+            patience.check(f"{last}, after {len(told)} events")
             time.sleep(0.1)
         self.told.append(told)
 
@@ -193,6 +217,7 @@ class Client:
 
     def _until_answered(self, method: str, path: str, body: Event | None, *, key: str | None = None) -> Event:
         headers = {} if key is None else {"Idempotency-Key": key}
+        patience = Patience(f"the answer to {method} {path} by {self._url}")
         while True:
             try:
                 answer = httpx.request(
@@ -202,8 +227,10 @@ class Client:
                     found: Event = answer.json()
                     return found
                 assert answer.status_code >= 500 or answer.json()["error"]["code"] in {*AGAIN, "idempotency_conflict"}
-            except httpx.TransportError:
-                pass
+                last = f"{answer.status_code} {answer.text}"
+            except httpx.TransportError as error:
+                last = repr(error)
+            patience.check(last)
             self.broken += 1
             time.sleep(0.2)
 
