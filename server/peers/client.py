@@ -117,6 +117,6 @@ class Peers:
 def _target(url: str, path: bytes) -> httpx.URL:
     """The URL as it is sent: httpx writes some paths differently. Raises `InvalidRequest`."""
     try:
-        return httpx.URL(url).copy_with(raw_path=quote(path.decode("latin-1"), safe=string.printable).encode())
+        return httpx.URL(url).copy_with(raw_path=quote(path.decode("latin-1"), safe=string.punctuation).encode())
     except httpx.InvalidURL as error:
         raise InvalidRequest(f"The request's path cannot be passed on to another server: {error}.") from None

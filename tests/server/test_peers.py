@@ -1,10 +1,12 @@
 """Several servers of one database: whichever a client asks, the server that holds the kernel answers."""
 
+import http.client
 import json
-import signal
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+from socket import create_connection
 from typing import Any
 
 import httpx
@@ -15,7 +17,6 @@ from tests.asking import frame
 from tests.model_server import Gate, ModelServer
 from tests.server.processes import ServerProcess, serving
 from tests.server.test_faults import scripted
-from tests.server.test_fencing import suspended
 
 pytestmark = pytest.mark.xdist_group("kill")
 
@@ -103,29 +104,80 @@ def test_what_is_passed_on_is_steered_and_its_successor_follows(servers: Servers
         assert told[-1]["response"]["output"][-1]["content"][0]["text"] == "In French."
 
 
+def files_of(server: ServerProcess, conversation: str) -> str:
+    """The path of the files of the conversation's container."""
+    listed = server.get("/v1/containers").json()["data"]
+    (container,) = (each["id"] for each in listed if each["codeact:conversation_id"] == conversation)
+    return f"/v1/containers/{container}/files"
+
+
+def sent(url: str, data: bytes) -> httpx.Response:
+    return httpx.post(url, files={"file": ("sent.bin", data)}, trust_env=False, timeout=60)
+
+
+def answered(server: ServerProcess, method: str, path: str, headers: dict[str, bytes]) -> tuple[int, bytes]:
+    """The answer to a request that is sent exactly so."""
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
+    with closing(connection):
+        connection.putrequest(method, path)
+        for name, value in {"Content-Length": b"0", **headers}.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
 def test_a_container_is_used_at_every_server(servers: Servers, model_server: ModelServer) -> None:
     conversation = begun(servers[0], model_server)["conversation"]["id"]
-    (container,) = (
-        each["id"]
-        for each in servers[1].get("/v1/containers").json()["data"]
-        if each["codeact:conversation_id"] == conversation
-    )
-    files = f"/v1/containers/{container}/files"
+    files = files_of(servers[1], conversation)
+    container = files.split("/")[3]
     url = servers[1].url + files
     data = b"0123456789" * 200_000  # A part of it is in a temporary file while it is passed on.
-    sent = httpx.post(url, files={"file": ("sent.bin", data)}, trust_env=False, timeout=60).raise_for_status().json()
+    uploaded = sent(url, data).raise_for_status().json()
     model_server.reply("<execute>\nopen('made.txt', 'w').write(str(len(open('sent.bin').read())))\n</execute>")
     model_server.reply("Done.")
     post(servers[2], input="count", conversation=conversation).raise_for_status()
     listed = {file["path"]: file["id"] for file in servers[2].get(files).raise_for_status().json()["data"]}
     assert listed.keys() == {"sent.bin", "made.txt"}
     assert servers[1].get(f"{files}/{listed['made.txt']}/content").text == "2000000"
-    gone = httpx.delete(f"{servers[2].url}{files}/{sent['id']}", trust_env=False, timeout=60)
+    gone = httpx.delete(f"{servers[2].url}{files}/{uploaded['id']}", trust_env=False, timeout=60)
     assert gone.json()["deleted"] is True
     copied = post(servers[1], files, file_id=listed["made.txt"])
     assert (copied.status_code, copied.json()["path"]) == (200, "made.txt")
     assert post(servers[1], files, file_id="cfile_no").json()["error"]["message"] == "There is no file 'cfile_no'."
     assert httpx.delete(f"{servers[1].url}/v1/containers/{container}", trust_env=False, timeout=60).json()["deleted"]
+
+
+def test_a_request_that_is_passed_on_is_answered_as_at_the_server_itself(
+    servers: Servers, model_server: ModelServer
+) -> None:
+    files = files_of(servers[1], begun(servers[0], model_server)["conversation"]["id"])
+    for query in ("", '?limit=5&name="<>"', f"?after={'x' * 12_000}", "?after=/./../"):
+        for value in (b"*/*", b"\xe9\xff"):
+            here, passed = (
+                answered(server, "GET", files + query, {"Accept": value, "Content-Type": value})
+                for server in servers[:2]
+            )
+            assert passed == here, query[:20]
+            assert here[0] in (200, 400, 404)
+    here, passed = (answered(server, "POST", files, {"Content-Type": b"text/\xe9"}) for server in servers[:2])
+    assert passed == here
+    assert here[0] == 415
+
+
+def test_uploads_that_are_passed_on_are_counted(servers: Servers, model_server: ModelServer) -> None:
+    files = files_of(servers[1], begun(servers[0], model_server)["conversation"]["id"])
+    host, port = servers[1].url.removeprefix("http://").split(":")
+    head = f"POST {files} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    with ExitStack() as stack:
+        for _ in range(4):  # They do not end: the rest of their bodies is missing.
+            upload = stack.enter_context(create_connection((host, int(port)), timeout=60))
+            upload.sendall(f"{head}Content-Length: 1000000\r\n\r\n--x\r\n".encode())
+        ends_at = time.monotonic() + 60
+        while (answer := sent(servers[1].url + files, b"a")).status_code != 429:
+            assert answer.status_code == 200
+            assert time.monotonic() < ends_at, "no upload is refused while four others go on"
+        assert answer.json()["error"]["code"] == "too_many_uploads"
 
 
 def test_an_error_of_the_other_server_is_the_answer(servers: Servers, model_server: ModelServer) -> None:
@@ -235,51 +287,3 @@ def test_to_a_stranger_the_paths_of_servers_do_not_exist(servers: Servers) -> No
             assert {answer.status_code for answer in answers} == {404}
             messages = [answer.json()["error"]["message"].replace("questions", "no") for answer in answers]
             assert messages[0] == messages[1]
-
-
-def test_a_killed_servers_conversation_goes_on_elsewhere(tmp_path: Path, model_server: ModelServer) -> None:
-    settings = {**scripted(model_server), "lease_s": 3.0}
-    with serving(tmp_path, secret=SECRET, **settings) as kept, serving(tmp_path, secret=SECRET, **settings) as killed:
-        kept.get("/readyz")
-        conversation = begun(killed, model_server)["conversation"]["id"]
-        gate = Gate()
-        model_server.reply("Long ", gate, "story.")
-        with connect(kept.ws_url, max_size=None) as socket:
-            socket.send(frame({"type": "response.create", "input": "tell", "conversation": conversation}))
-            told = read(socket, "response.output_text.delta")
-            killed.kill()
-            told += read(socket)
-        gate.open()
-        assert told[-1]["response"]["error"]["code"] == "server_restarted"
-        numbers = [event["sequence_number"] for event in told]
-        assert numbers == sorted(set(numbers))
-        model_server.reset()
-        model_server.reply("<execute>\nprint('new')\n</execute>")
-        model_server.reply("Done.")
-        answer = post(kept, input="go on", conversation=conversation).json()
-        assert (answer["status"], printed(answer)) == ("completed", "new\n")
-        assert [notice["code"] for notice in answer["codeact:notices"]] == ["kernel_replaced"]
-
-
-def test_a_question_to_a_suspended_server_is_answered_once(tmp_path: Path, model_server: ModelServer) -> None:
-    settings = {**scripted(model_server), "lease_s": 3.0}
-    with serving(tmp_path, secret=SECRET, **settings) as kept, serving(tmp_path, secret=SECRET, **settings) as paused:
-        kept.get("/readyz")
-        conversation = begun(paused, model_server)["conversation"]["id"]
-        suspended(paused, signal.SIGSTOP)
-        try:
-            model_server.reset()
-            model_server.reply("Here.")
-            answer = post(kept, input="anybody?", conversation=conversation).json()
-        finally:
-            suspended(paused, signal.SIGCONT)
-        assert answer["output"][-1]["content"][0]["text"] == "Here."
-        model_server.reply("Again.")
-        # It may still be finding out that another server has begun what it was asked before.
-        while (answered := post(paused, input="and you?", conversation=conversation)).status_code == 409:
-            assert answered.json()["error"]["code"] == "conversation_locked"
-        again = answered.json()
-        assert again["output"][-1]["content"][0]["text"] == "Again."
-        listed = kept.get(f"/v1/conversations/{conversation}/responses").json()["data"]
-        assert [each["response"]["id"] for each in listed][-2:] == [answer["id"], again["id"]]
-        assert len(listed) == 3
