@@ -55,7 +55,9 @@ def test_variables_files_and_artifacts_stand_beside_the_chat(
     side.get_by_label("Version").select_option(index=0)
     expect(page.locator("#said")).to_have_text("first 2")
     side.get_by_role("button", name="Full screen").click()
+    expect(side).to_have_attribute("data-full", "true")
     chat.page.keyboard.press("Escape")
+    expect(side).not_to_have_attribute("data-full", "true")
 
     side.get_by_role("tab", name="Files").click()
     given = tmp_path / "more.txt"
