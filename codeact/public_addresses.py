@@ -7,8 +7,13 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from yarl import URL
 
 __all__ = ["PrivateAddress", "PublicResolver", "check_url", "is_public", "public_session"]
+
+
+WITH_IPV4 = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
+"""IPv6 addresses that a network may translate to IPv4 ones (RFC 8215, RFC 4291, RFC 2765), also to private ones."""
 
 
 class PrivateAddress(OSError):
@@ -16,7 +21,10 @@ class PrivateAddress(OSError):
 
 
 def is_public(address: str) -> bool:
-    """Whether the address is one of the public internet. IPv4 addresses inside IPv6 ones count as themselves."""
+    """Whether the address is one of the public internet.
+
+    IPv4 addresses inside IPv6 ones count as themselves, or are refused where no public service has such an address.
+    """
     try:
         known = ipaddress.ip_address(address.partition("%")[0].strip("[]"))
     except ValueError:
@@ -27,6 +35,8 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
         if known in ipaddress.ip_network("64:ff9b::/96"):
             return is_public(str(ipaddress.IPv4Address(int(known) & 0xFFFFFFFF)))
+        if known.is_site_local or any(known in network for network in WITH_IPV4):
+            return False
     return known.is_global and not known.is_multicast
 
 
@@ -41,9 +51,10 @@ def check_url(url: str, *, allow_private: bool) -> str:
     if parts.username is not None or parts.password is not None:
         raise ValueError("it must not contain a user name or a password")
     _ = parts.port  # Raises `ValueError` if it is no number.
-    is_address = ":" in parts.hostname or parts.hostname.replace(".", "").isdigit()
-    if not allow_private and is_address and not is_public(parts.hostname):
-        raise ValueError(f"{parts.hostname} is a private address")
+    for host in (parts.hostname, URL(url).host or ""):  # aiohttp connects to yarl's, which has normalised digits.
+        is_address = ":" in host or host.replace(".", "").isdigit()
+        if not allow_private and is_address and not is_public(host):
+            raise ValueError(f"{host} is a private address")
     return url
 
 

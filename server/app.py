@@ -156,6 +156,8 @@ def create_app(
                     judge=judge,
                     judged=audit.record_judge,
                 )
+                service = RunService(made_with, database=store)
+                start_keeping("expiry of unstored conversations", service.keep_expiring)
                 services = app.state.codeact = Services(
                     settings,
                     store,
@@ -164,7 +166,7 @@ def create_app(
                     workspaces,
                     runs,
                     AuditedService(
-                        RunService(made_with, database=store),
+                        service,
                         audit,
                         settings,
                         answers,

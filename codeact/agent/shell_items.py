@@ -38,8 +38,10 @@ class ShellItems:
         match arguments:
             case {"commands": list(commands)} if all(isinstance(command, str) for command in commands):
                 await self._begin(commands, arguments, container_id)
-            case {"exit_code": int() | None as code} if self._open is not None:
+            case {"exit_code": int() | None as code} if self._open is not None and _is_exit_code(code):
                 index, item = self._open
+                if item.output[-1].outcome is not None:
+                    raise FunctionError("All commands of this shell() have ended.")
                 self._fill(item.output[-1])
                 outcome = e.ShellTimeout() if code is None else e.ShellExit(code)
                 item.output[-1].outcome = outcome
@@ -108,3 +110,8 @@ class ShellItems:
         await self._emit(
             e.ShellOutputDone(item_id=item.id, output_index=index, command_index=at, output=[item.output[-1]])
         )
+
+
+def _is_exit_code(code: int | None) -> bool:
+    """Whether the number can be stored: it has at most 32 bits. None stands for a command that took too long."""
+    return code is None or -(2**31) <= code < 2**31

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from codeact.errors import NotFound
+from codeact.errors import NotFound, Overloaded
 from codeact.events import ClientCall, Input, Item, Response
 from codeact.events.last_code import LastCode, last_code
 from codeact.runs.held_bytes import ConnectionMemory, ConnectionMemoryFull
@@ -115,21 +115,26 @@ class EphemeralResponses:
                 self._free_unused()
 
     def keep_blob(self, sha256: str, blob: Blob) -> None:
-        """Keeps an image or a file of a starting request. Raises `ConnectionMemoryFull` and `Overloaded`."""
+        """Keeps an image or a file of a starting request, unless `close` was called.
+
+        Raises `ConnectionMemoryFull` and `Overloaded`.
+        """
+        if self.closed:
+            return
         self._pending.add(sha256)
         if sha256 not in self.blobs:
             self._take(sha256, len(blob.data))
             self.blobs[sha256] = blob
 
     def add(self, response: Response, messages: list[Input], resume_point: ResumePoint, *, workspace_id: str) -> None:
-        """Keeps a response that begins; it can be continued once it has ended successfully.
+        """Keeps a response that begins, unless `close` was called; it can be continued once it has ended successfully.
 
-        Raises `ConnectionMemoryFull` and `Overloaded`.
+        Call `ended` at its end. Raises `ConnectionMemoryFull` and `Overloaded`.
         """
+        if self.closed:
+            return
         used = frozenset(blobs_in(messages))
         self._pending.update(used)
-        for earlier in resume_point.ephemeral[-1:]:
-            self._measure(earlier.response)
         self._take(response.id, len(msgspec.json.encode(messages)))
         self._pending -= used
         self._blobs_of[response.id] = used
@@ -137,6 +142,26 @@ class EphemeralResponses:
         self._resume_points[response.id] = ResumePoint(resume_point.at, ephemeral, workspace_id)
         if len(self._resume_points) > MAX_RESPONSES:
             self._drop_oldest()
+
+    def ended(self, response: Response) -> None:
+        """Counts the output of a response that has ended. The oldest responses make room for it.
+
+        If there is not enough room, the response is dropped.
+        """
+        if response.id not in self._resume_points:
+            return
+        try:
+            self._take(f"{response.id}/output", len(msgspec.json.encode(response.output)))
+        except (ConnectionMemoryFull, Overloaded):
+            self._resume_points.pop(response.id, None)
+        self._free_unused()
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a request is being prepared or answered."""
+        return self._beginning > 0 or any(
+            point.ephemeral[-1].response.status in ("queued", "in_progress") for point in self._resume_points.values()
+        )
 
     def find(self, response_id: str) -> ResumePoint | None:
         """Returns the point after this response, or None if the response is not kept here.
@@ -194,11 +219,6 @@ class EphemeralResponses:
         self._resume_points.clear()
         self._pending.clear()
         self._free_unused()
-
-    def _measure(self, response: Response) -> None:
-        """Counts the bytes of a response's output, which a request continues; it has ended by then."""
-        if response.id in self._resume_points and f"{response.id}/output" not in self._sizes:
-            self._take(f"{response.id}/output", len(msgspec.json.encode(response.output)))
 
     def _take(self, name: str, size_bytes: int) -> None:
         while self.bytes + size_bytes > self._most_bytes and len(self._resume_points) > 1:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import anyio
+
 from codeact import events as e
 from codeact.component import Component
 from codeact.errors import InvalidRequest, NotFound
@@ -54,12 +56,11 @@ class RunService:
         """
         if ephemeral is None:
             ephemeral = self._unstored.find(new_run)
-            for workspace_id in self._unstored.dropped():
-                await self._release(workspace_id)
         then = partial(self._after, new_run=new_run, ephemeral=ephemeral, begun=begun)
         question = Question(self._components, new_run, ephemeral, response_id, then)
         try:
             with ephemeral.beginning() if ephemeral is not None else nullcontext():
+                await self._release_dropped()
                 run = await question.begin()
         except Exception:
             if ephemeral is not None and new_run.previous_response_id is not None:
@@ -117,6 +118,13 @@ class RunService:
         for workspace_id in workspace_ids:
             await self._release(workspace_id)
 
+    async def keep_expiring(self) -> None:
+        """Drops unstored conversations over HTTP that were not used for a while. Runs until it is cancelled."""
+        while True:
+            await anyio.sleep(max(1.0, self._components.settings.idle_timeout_s / 20))
+            self._unstored.make_room()
+            await self._release_dropped()
+
     async def _after(
         self, run: Run, *, new_run: NewRun, ephemeral: EphemeralResponses | None, begun: Callable[[Run], None]
     ) -> Run | None:
@@ -124,6 +132,9 @@ class RunService:
 
         If no successor can begin, the messages remain in the stored conversation, for its next question.
         """
+        if ephemeral is not None:
+            self._unstored.ended(ephemeral, run.response)
+            await self._release_dropped()
         if run.steering and run.response.status in ("completed", "incomplete"):
             further = replace(
                 new_run,
@@ -144,6 +155,10 @@ class RunService:
         if self._database is None:
             raise NotFound(f"There is no response '{response_id}' under way.", param="response_id")
         return await self._database.get()
+
+    async def _release_dropped(self) -> None:
+        for workspace_id in self._unstored.dropped():
+            await self._release(workspace_id)
 
     async def _release(self, workspace_id: str) -> None:
         if workspace_id.startswith(UNSTORED):

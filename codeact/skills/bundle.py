@@ -119,14 +119,14 @@ def _bundle(given: Iterable[tuple[str, bytes]], param: str) -> Bundle:
         size += len(content)
         if len(files) > MOST_FILES or size > SKILL_BYTES:
             raise _invalid(f"it has over {MOST_FILES} files or {SKILL_BYTES:,} bytes", param)
+    folders = {path[:at] for path in files for at, character in enumerate(path) if character == "/"}
+    if both := folders & files.keys():
+        raise _invalid(f"'{min(both)}' is a file and a folder", param)
     if MANIFEST not in files:
         tops = {path.partition("/")[0] for path in files}
         if len(tops) != 1 or f"{next(iter(tops))}/{MANIFEST}" not in files:
             raise _invalid(f"it has no {MANIFEST}, neither at the top nor in its only folder", param)
         files = {path.partition("/")[2]: content for path, content in files.items()}
-    folders = {path[:at] for path in files for at, character in enumerate(path) if character == "/"}
-    if both := folders & files.keys():
-        raise _invalid(f"'{min(both)}' is a file and a folder", param)
     fields = front_matter(files[MANIFEST])
     name, description = fields.get("name", ""), fields.get("description", "")
     if not NAME.fullmatch(name):

@@ -147,7 +147,10 @@ class UploadedFile:
 
 @dataclass(frozen=True, slots=True)
 class PendingUpload:
-    """A file that a client uploads in parts. Times are Unix seconds; `status`: `pending`, `completed`, `cancelled`."""
+    """A file that a client uploads in parts. Times are Unix seconds.
+
+    `status`: `pending`, `completing`, `completed`, `cancelled`.
+    """
 
     id: str
     filename: str

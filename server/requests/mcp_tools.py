@@ -104,11 +104,18 @@ def _requested(tool: McpTool) -> RequestedMcp:
 
 
 def without_secrets(tools: Iterable[Any]) -> list[dict[str, Any]]:
-    """The tools as JSON, for the response, without what only their servers may know."""
+    """The tools as JSON, for the response, without what only their servers may know and without archives of skills."""
     shown = []
     for tool in tools:
         plain: dict[str, Any] = msgspec.to_builtins(tool)
         if isinstance(tool, McpTool):
             plain = {name: value for name, value in plain.items() if name not in SECRETS}
+        for skill in _skills(plain):
+            skill.get("source", {}).pop("data", None)
         shown.append(plain)
     return shown
+
+
+def _skills(plain: dict[str, Any]) -> list[dict[str, Any]]:
+    container = plain.get("container")
+    return (container.get("skills") or []) if isinstance(container, dict) else []

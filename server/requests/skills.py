@@ -1,7 +1,6 @@
 """Finds the skills that a request names, or carries as archives, for its sandbox."""
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +10,7 @@ import anyio
 from codeact.concurrency.concurrently import gathered
 from codeact.errors import InvalidRequest, NotFound
 from codeact.server.requests.tools import InlineSkill, SkillReference
-from codeact.skills.bundle import ARCHIVE_BYTES, packed, read_zip
+from codeact.skills.bundle import ARCHIVE_BYTES, Bundle, packed, read_zip
 from codeact.skills.staged import MOST_SKILLS, StagedSkill
 from codeact.store import Store
 
@@ -54,11 +53,7 @@ async def _staged(skill: SkillReference | InlineSkill, param: str, store: Store,
 async def _inline(skill: InlineSkill, param: str) -> StagedSkill:
     if len(skill.source.data) > ARCHIVE_BYTES * 4 // 3 + 4:
         raise InvalidRequest(f"The archive is over {ARCHIVE_BYTES:,} bytes.", param=param)
-    try:
-        archive = base64.b64decode(skill.source.data, validate=True)
-    except binascii.Error:
-        raise InvalidRequest("'source.data' is not base64.", param=param) from None
-    bundle = await anyio.to_thread.run_sync(partial(read_zip, archive, param=param))
+    bundle = await anyio.to_thread.run_sync(_read, skill.source.data, param)
     if bundle.name != skill.name:
         raise InvalidRequest(f"The SKILL.md says 'name: {bundle.name}', not '{skill.name}'.", param=param)
     content = await anyio.to_thread.run_sync(packed, bundle)
@@ -67,3 +62,12 @@ async def _inline(skill: InlineSkill, param: str) -> StagedSkill:
         return content
 
     return StagedSkill(skill.name, skill.description, hashlib.sha256(content).hexdigest(), load)
+
+
+def _read(data: str, param: str) -> Bundle:
+    """Reads an archive in base64. Raises `InvalidRequest`. Blocks for up to a second."""
+    try:
+        archive = base64.b64decode(data, validate=True)
+    except ValueError:  # Characters outside of ASCII raise it; `binascii.Error` is a subclass.
+        raise InvalidRequest("'source.data' is not base64.", param=param) from None
+    return read_zip(archive, param=param)

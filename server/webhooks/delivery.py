@@ -1,6 +1,7 @@
 """Delivers webhooks from the database: retried with pauses that grow, by one server at a time, each event once."""
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -24,7 +25,8 @@ log = structlog.get_logger(__name__)
 POLL_S = 1.0
 ANSWER_S = 15.0
 """How long an endpoint may take. Below `CLAIM_S`, after which another server may try."""
-AT_ONCE = 8
+AT_ONCE, AT_ONCE_TO_ONE = 64, 2
+"""How many attempts may be under way at once; to one endpoint, so that a slow one does not delay the others."""
 MOST_WAITING = 10_000
 """Deliveries to one endpoint that may wait. Further events for it are dropped, which the audit log tells."""
 PAUSES_S = (5.0, 30.0, 120.0, 600.0, 1_800.0, 7_200.0, 21_600.0, 43_200.0, 86_400.0, 86_400.0)
@@ -35,6 +37,39 @@ GONE = 410
 assert ANSWER_S < CLAIM_S
 
 
+class _Attempts:
+    """Counts the attempts under way, by the endpoint's key."""
+
+    def __init__(self) -> None:
+        self._under_way: Counter[str] = Counter()
+        self._has_room = anyio.Event()
+
+    @property
+    def are_most(self) -> bool:
+        return self._under_way.total() >= AT_ONCE
+
+    @property
+    def full(self) -> list[str]:
+        """The endpoints to which no further attempt may begin."""
+        return [endpoint for endpoint, number in self._under_way.items() if number >= AT_ONCE_TO_ONE]
+
+    def begin(self, endpoint: str) -> None:
+        self._under_way[endpoint] += 1
+
+    def end(self, endpoint: str) -> None:
+        if self.are_most or self._under_way[endpoint] >= AT_ONCE_TO_ONE:
+            self._has_room.set()
+        self._under_way[endpoint] -= 1
+        if not self._under_way[endpoint]:
+            del self._under_way[endpoint]
+
+    async def wait(self) -> None:
+        """Waits until an attempt may begin that could not before, but not longer than `POLL_S`."""
+        with anyio.move_on_after(POLL_S):
+            await self._has_room.wait()
+        self._has_room = anyio.Event()
+
+
 async def deliver_webhooks(
     webhooks: Sequence[Webhook], get_store: Callable[[], Awaitable[Store]], audit: AuditLog
 ) -> None:
@@ -43,7 +78,7 @@ async def deliver_webhooks(
     A delivery that was under way when its server died is repeated, with the same `webhook-id`.
     """
     by_key = {webhook.key: webhook for webhook in webhooks}
-    slots = anyio.Semaphore(AT_ONCE)
+    attempts = _Attempts()
     async with (
         public_session(timeout_s=ANSWER_S, allow_private=False) as public,
         public_session(timeout_s=ANSWER_S, allow_private=True) as private,
@@ -53,22 +88,17 @@ async def deliver_webhooks(
         while True:
             try:
                 await _announce(webhooks, store, audit)
-                while True:
-                    await slots.acquire()
-                    delivery = None
-                    try:
-                        delivery = await store.deliveries.claim()
-                    finally:
-                        if delivery is None:
-                            slots.release()
+                while not attempts.are_most:
+                    delivery = await store.deliveries.claim(without=attempts.full)
                     if delivery is None:
                         break
+                    attempts.begin(delivery.endpoint)
                     webhook = by_key.get(delivery.endpoint)
                     session = private if webhook is not None and webhook.allow_private else public
-                    tasks.start_soon(partial(_deliver, delivery, webhook, session, store, audit, slots))
+                    tasks.start_soon(partial(_deliver, delivery, webhook, session, store, audit, attempts))
             except StoreError as error:
                 log.warning("webhooks wait for the database", reason=error.message)
-            await anyio.sleep(POLL_S)
+            await attempts.wait()
 
 
 async def _announce(webhooks: Sequence[Webhook], store: Store, audit: AuditLog) -> None:
@@ -89,7 +119,7 @@ async def _deliver(
     session: aiohttp.ClientSession,
     store: Store,
     audit: AuditLog,
-    slots: anyio.Semaphore,
+    attempts: "_Attempts",
 ) -> None:
     """Makes one attempt, and stores its outcome. Never raises."""
     try:
@@ -110,7 +140,7 @@ async def _deliver(
     except Exception:
         log.exception("webhook failed because of an internal error", response=delivery.response_id)
     finally:
-        slots.release()
+        attempts.end(delivery.endpoint)
 
 
 async def _attempt(delivery: Delivery, webhook: Webhook | None, session: aiohttp.ClientSession) -> tuple[int, str]:

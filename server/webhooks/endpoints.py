@@ -53,10 +53,18 @@ class _Endpoint(BaseModel):
         return self
 
 
+def _with_different_urls(endpoints: list[_Endpoint]) -> list[_Endpoint]:
+    urls = [endpoint.url for endpoint in endpoints]
+    twice = next((url for url in urls if urls.count(url) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two endpoints have the url {twice}; make them one, or let the urls differ in their query")
+    return endpoints
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    webhooks: Annotated[list[_Endpoint], Field(max_length=MOST_ENDPOINTS)]
+    webhooks: Annotated[list[_Endpoint], Field(max_length=MOST_ENDPOINTS), AfterValidator(_with_different_urls)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Custom tools, namespaces, images in functions' values, and clients that keep the conversation themselves."""
 
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any

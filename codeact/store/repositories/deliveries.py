@@ -1,5 +1,6 @@
 """The outbox of webhooks: an event is stored with the end of its response, and removed once it is delivered."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -74,14 +75,20 @@ class Deliveries:
         return True
 
     @operation
-    async def claim(self) -> Delivery | None:
-        """A delivery that is due, for one attempt of this server within `CLAIM_S`; None if there is none."""
+    async def claim(self, *, without: Collection[str] = ()) -> Delivery | None:
+        """A delivery that is due, for one attempt of this server within `CLAIM_S`; None if there is none.
+
+        `without`: the keys of endpoints whose deliveries wait.
+        """
         from pymongo import ReturnDocument
 
         now = datetime.now(UTC)
         change = {"$set": {"due_at": now + timedelta(seconds=CLAIM_S)}, "$inc": {"attempts": 1}}
         found = await self._deliveries.get_pymongo_collection().find_one_and_update(
-            {"due_at": {"$lte": now}}, change, sort=[("due_at", 1)], return_document=ReturnDocument.AFTER
+            {"due_at": {"$lte": now}, "endpoint": {"$nin": list(without)}},
+            change,
+            sort=[("due_at", 1)],
+            return_document=ReturnDocument.AFTER,
         )
         return None if found is None else self._deliveries.model_validate(found).record()
 

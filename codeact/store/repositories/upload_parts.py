@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import anyio
 
@@ -30,6 +30,9 @@ MOST_PARTS, MOST_UPLOADS = 1_000, 20
 """Of one upload; of one owner at a time."""
 PART_TYPE = "application/octet-stream"
 UPLOAD, PART = "upload", "part"
+UNFINISHED = ["pending", "completing"]
+CLAIM_LASTS = timedelta(minutes=10)
+"""How long a call of `complete` may take before another one may begin in its place."""
 
 
 class UploadParts:
@@ -50,7 +53,7 @@ class UploadParts:
         place = {
             "owner": owner,
             "source": UPLOAD,
-            "pending.status": "pending",
+            "pending.status": {"$in": UNFINISHED},
             "expires_at": {"$gt": datetime.now(UTC)},
         }
         if await self._files.get_pymongo_collection().count_documents(place, limit=MOST_UPLOADS) >= MOST_UPLOADS:
@@ -83,14 +86,45 @@ class UploadParts:
     async def complete(self, upload_id: str, part_ids: Sequence[str], *, owner: str, md5: str | None) -> UploadedFile:
         """Makes the file of these parts, in this order; may be repeated.
 
-        Raises `InvalidRequest` if a part is missing, or if the size or the checksum is not the announced one.
+        Raises `InvalidRequest` if a part is missing, if the size or the checksum is not the announced one, or if the
+        upload is cancelled, and `RateLimited` while another call makes the file.
         """
         upload = await self._find(upload_id, owner)
-        pending = upload.pending or {}
-        if pending["status"] == "completed":
-            return await self._uploads.get(pending["file_id"], owner=owner)
-        upload = await self._open(upload_id, owner)
-        parts = await self._parts(upload, part_ids)
+        claimed_at = datetime.now(UTC)
+        if not await self._claim(upload, claimed_at):
+            return await self._made_by_another(upload_id, owner)
+        claimed = {"pending.status": "completing", "pending.claimed_at": claimed_at}
+        try:
+            file = await self._make(upload, await self._parts(upload, part_ids), md5)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._change(upload, claimed, {"pending.status": "pending"})
+            raise
+        if not await self._change(upload, claimed, {"pending.status": "completed", "pending.file_id": file.id}):
+            await self._uploads.delete(file.id, owner=owner)
+            return await self._made_by_another(upload_id, owner)
+        await self._forget_parts(upload)
+        return file
+
+    async def cancel(self, upload_id: str, *, owner: str) -> PendingUpload:
+        """Ends the upload and forgets its parts. Raises `NotFound`, and `InvalidRequest` if it is completed.
+
+        A call of `complete` that is under way then makes no file.
+        """
+        upload = await self._find(upload_id, owner)
+        unfinished = {"pending.status": {"$in": UNFINISHED}}
+        if not await self._change(upload, unfinished, {"pending.status": "cancelled"}):
+            await self._open(upload_id, owner)
+        await self._forget_parts(upload)
+        return await self.get(upload_id, owner=owner)
+
+    @operation
+    async def get(self, upload_id: str, *, owner: str) -> PendingUpload:
+        """Finds an upload. Raises `NotFound`, also an hour after it began."""
+        return (await self._find_within(upload_id, owner)).pending_upload()
+
+    async def _make(self, upload: "FileDocument", parts: Sequence["FileDocument"], md5: str | None) -> UploadedFile:
+        pending, owner = upload.pending or {}, upload.owner
         with SpooledTemporaryFile(BLOB_PART_BYTES) as spooled:
             whole, checksum = cast(BinaryIO, spooled), hashlib.md5(usedforsecurity=False)
             for part in parts:
@@ -101,7 +135,7 @@ class UploadParts:
             if md5 is not None and md5.lower() != checksum.hexdigest():
                 raise InvalidRequest("The parts do not have this MD5 checksum.", param="md5")
             seconds = pending["expires_after_s"]
-            file = await self._uploads.add(
+            return await self._uploads.add(
                 upload.path,
                 whole,
                 media_type=pending["media_type"],
@@ -109,27 +143,43 @@ class UploadParts:
                 owner=owner,
                 expires_after=timedelta(seconds=seconds) if seconds is not None else None,
             )
-        await self._end(upload, "completed", file.id)
-        return file
 
-    async def cancel(self, upload_id: str, *, owner: str) -> PendingUpload:
-        """Ends the upload and forgets its parts. Raises `NotFound`, and `InvalidRequest` if it is completed."""
-        return await self._end(await self._open(upload_id, owner), "cancelled", None)
+    async def _claim(self, upload: "FileDocument", now: datetime) -> bool:
+        """Makes the upload `completing`; returns False if it has ended or another call is completing it.
+
+        After `CLAIM_LASTS` another call may do so, since the server of the first one may have died.
+        """
+        place = {
+            "$or": [
+                {"pending.status": "pending"},
+                {"pending.status": "completing", "pending.claimed_at": {"$lt": now - CLAIM_LASTS}},
+            ]
+        }
+        return await self._change(upload, place, {"pending.status": "completing", "pending.claimed_at": now})
+
+    async def _made_by_another(self, upload_id: str, owner: str) -> UploadedFile:
+        """Returns the file that another call made of the upload. Raises `InvalidRequest` and `RateLimited`."""
+        pending = (await self._find(upload_id, owner)).pending or {}
+        if pending["status"] == "completed":
+            return await self._uploads.get(pending["file_id"], owner=owner)
+        if pending["status"] == "cancelled":
+            raise InvalidRequest("The upload is cancelled.", param="upload_id")
+        raise RateLimited(
+            "Another request is completing this upload; repeat yours in a moment.",
+            code="upload_completing",
+            retry_after_s=1,
+        )
 
     @operation
-    async def get(self, upload_id: str, *, owner: str) -> PendingUpload:
-        """Finds an upload. Raises `NotFound`, also an hour after it began."""
-        return (await self._find_within(upload_id, owner)).pending_upload()
+    async def _change(self, upload: "FileDocument", place: dict[str, Any], change: dict[str, Any]) -> bool:
+        """Changes the upload if it is as `place` says. Returns whether it was."""
+        collection = self._files.get_pymongo_collection()
+        return (await collection.update_one({"_id": upload.id, **place}, {"$set": change})).matched_count == 1
 
     @operation
-    async def _end(
-        self, upload: "FileDocument", status: Literal["completed", "cancelled"], file_id: str | None
-    ) -> PendingUpload:
-        change = {"pending.status": status, "pending.file_id": file_id}
-        await self._files.get_pymongo_collection().update_one({"_id": upload.id}, {"$set": change})
+    async def _forget_parts(self, upload: "FileDocument") -> None:
         for part in await self._files.find({"container_id": upload.id, "owner": upload.owner}).to_list():
             await self._documents.remove_upload(part)
-        return (await self._find_within(upload.id, upload.owner)).pending_upload()
 
     async def _open(self, upload_id: str, owner: str) -> "FileDocument":
         upload = await self._find(upload_id, owner)

@@ -4,11 +4,13 @@ import io
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import anyio
 import pytest
 from pymongo import AsyncMongoClient
 
-from codeact.errors import InvalidRequest, NotFound
-from codeact.store import Store
+from codeact.errors import InvalidRequest, NotFound, RateLimited
+from codeact.store import Store, UploadedFile
+from codeact.store.repositories import upload_parts
 from codeact.store.repositories.blob_parts import BLOB_PART_BYTES
 from codeact.store.repositories.stored_bytes import DOCUMENT_BYTES
 from tests.loop_steps import measured_steps
@@ -77,3 +79,67 @@ async def test_the_number_of_files_is_limited_and_all_of_them_are_listed_in_shor
         await store.uploads.add("b", io.BytesIO(b""), media_type="", purpose="vision", owner="ann")
     assert refused.value.code == "too_many_files"
     await store.uploads.add("b", io.BytesIO(b""), media_type="", purpose="vision", owner="bob")
+
+
+async def in_parts(store: Store) -> tuple[str, list[str]]:
+    """Begins an upload and sends its parts; returns their ids."""
+    add = store.upload_parts.add
+    upload = await store.upload_parts.create(
+        "a.bin", 6, media_type="a/b", purpose="user_data", owner="ann", expires_after_s=None
+    )
+    return upload.id, [await add(upload.id, io.BytesIO(data), owner="ann") for data in (b"abc", b"def")]
+
+
+async def test_an_upload_that_is_completed_twice_at_once_makes_one_file(store: Store) -> None:
+    upload_id, parts = await in_parts(store)
+    made: list[str] = []
+
+    async def complete() -> None:
+        while True:
+            try:
+                file = await store.upload_parts.complete(upload_id, parts, owner="ann", md5=None)
+            except RateLimited as error:
+                assert error.code == "upload_completing"
+                await anyio.sleep(0.01)  # As a client does.
+            else:
+                made.append(file.id)
+                return
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(complete)
+    files = await store.uploads.page(owner="ann", after=None, limit=10, order="asc")
+    assert made == [file.id for file in files] * 3
+
+
+async def test_an_upload_that_is_cancelled_while_it_is_completed_makes_no_file(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id, parts = await in_parts(store)
+    add = store.uploads.add
+
+    async def cancelled(*arguments: Any, **named: Any) -> UploadedFile:
+        file = await add(*arguments, **named)
+        assert (await store.upload_parts.cancel(upload_id, owner="ann")).status == "cancelled"
+        return file
+
+    monkeypatch.setattr(store.uploads, "add", cancelled)
+    with pytest.raises(InvalidRequest, match="cancelled"):
+        await store.upload_parts.complete(upload_id, parts, owner="ann", md5=None)
+    assert (await store.upload_parts.get(upload_id, owner="ann")).status == "cancelled"
+    assert await store.uploads.page(owner="ann", after=None, limit=10, order="asc") == []
+
+
+async def test_an_upload_whose_completion_failed_or_died_is_completed_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id, parts = await in_parts(store)
+    complete = store.upload_parts.complete
+    with pytest.raises(InvalidRequest, match="MD5"):
+        await complete(upload_id, parts, owner="ann", md5="0" * 32)
+    upload = await store.upload_parts._find(upload_id, "ann")
+    assert await store.upload_parts._claim(upload, datetime.now(UTC))  # By a server that dies now.
+    with pytest.raises(RateLimited, match="completing"):
+        await complete(upload_id, parts, owner="ann", md5=None)
+    monkeypatch.setattr(upload_parts, "CLAIM_LASTS", timedelta(seconds=-1))
+    assert (await complete(upload_id, parts, owner="ann", md5=None)).size_bytes == 6
