@@ -198,6 +198,44 @@ def test_an_owner_has_a_bounded_number_of_unstored_conversations() -> None:
     assert stolen.of_call("call_1000") is None
 
 
+def test_a_conversation_that_answers_is_not_dropped() -> None:
+    kept = UnstoredConversations(idle_s=900)
+    found = kept.find(asked("me"))
+    assert found is not None
+    with found.beginning():
+        for number in range(MOST_OF_OWNER + 1):
+            answered(kept, "me", number)
+        assert not found.closed
+        response = e.Response(id="resp_mine", created_at=0, model="x")
+        found.add(response, [], ResumePoint(), workspace_id="unstored_mine")
+    for number in range(MOST_OF_OWNER + 1):
+        answered(kept, "me", 100 + number)
+    assert not found.closed
+    response.status = "completed"
+    kept.ended(found, response)
+    for number in range(MOST_OF_OWNER + 1):
+        answered(kept, "me", 200 + number)
+    assert found.closed
+    assert "unstored_mine" in kept.dropped()
+
+
+def test_unstored_conversations_expire_without_another_request() -> None:
+    kept = UnstoredConversations(idle_s=0)
+    found = kept.find(asked("me"))
+    assert found is not None
+    with found.beginning():
+        response = e.Response(id="resp_1", created_at=0, model="x")
+        found.add(response, [], ResumePoint(), workspace_id="unstored_1")
+    response.output.append(e.FunctionCall(id="fc", call_id="call_1", name="find", arguments="x" * 10_000))
+    kept.make_room()
+    assert not found.closed
+    response.status = "completed"
+    kept.ended(found, response)
+    time.sleep(0.001)  # The clock must have moved by more than `idle_s`.
+    kept.make_room()
+    assert (kept.bytes, kept.dropped()) == (0, {"unstored_1"})
+
+
 def test_unstored_conversations_have_a_bounded_number_of_bytes() -> None:
     kept = UnstoredConversations(idle_s=900, most_bytes=33_000_000)
     for number in range(40):

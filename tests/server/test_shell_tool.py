@@ -87,6 +87,21 @@ def test_what_hostile_code_says_of_commands_is_refused(scripted: Running, model_
     assert items(response, "code_interpreter_call")[0]["outputs"][0]["logs"] == "no\n"
 
 
+@pytest.mark.parametrize("exit_code", [0, 2**31, 2**63])
+def test_an_end_of_a_command_counts_once_and_only_with_an_exit_code(
+    scripted: Running, model_server: ModelServer, exit_code: int
+) -> None:
+    code = (
+        "from codeact_calls import call\ncall('shell', {'commands': ['a']})\n"
+        + ("call('shell', {'exit_code': 0})\n" if exit_code == 0 else "")
+        + f"try:\n    call('shell', {{'exit_code': {exit_code}}})\nexcept CallError as error:\n    print('no')"
+    )
+    events, response = answered(scripted, model_server, code)
+    assert "no\n" in items(response, "code_interpreter_call")[0]["outputs"][0]["logs"]
+    done = [event for event in events if event["type"] == "response.shell_call_output_content.done"]
+    assert len(done) == (exit_code == 0)
+
+
 def test_commands_that_never_end_are_closed_with_their_code(scripted: Running, model_server: ModelServer) -> None:
     code = "from codeact_calls import call\ncall('shell', {'commands': ['a', 'b']})\nprint('x')"
     _, response = answered(scripted, model_server, code)

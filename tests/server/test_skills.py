@@ -68,6 +68,10 @@ def ask(client: openai.OpenAI, model_server: ModelServer, code: str, skills: lis
     )
 
 
+def inline_source(response: Any) -> Any:
+    return response.model_dump(exclude_none=True)["tools"][0]["container"]["skills"][1]["source"]
+
+
 def logs(response: Any) -> str:
     blocks = [item for item in response.output if item.type == "code_interpreter_call"]
     return "".join(part.logs for block in blocks for part in block.outputs or ())
@@ -84,6 +88,7 @@ def test_the_model_is_told_of_a_skill_and_code_reads_it(client: openai.OpenAI, m
     code = "import os\nprint(open('/mnt/skills/greeting/lib/words.txt').read(), sorted(os.listdir('/mnt/skills')))"
     first = ask(client, model_server, code, skills)
     assert logs(first) == "Moin ['greeting', 'parting']\n"
+    assert inline_source(first) == {"type": "base64", "media_type": "application/zip"}
     told = model_server.requests[0].messages[0]["content"]
     assert '- greeting: "How to greet people."' in told
     assert "/mnt/skills/NAME/SKILL.md" in told
@@ -108,6 +113,15 @@ def test_the_model_is_told_of_a_skill_and_code_reads_it(client: openai.OpenAI, m
                 "source": {"type": "base64", "media_type": "application/zip", "data": "e30="},
             },
             "not a zip archive",
+        ),
+        (
+            {
+                "type": "inline",
+                "name": "x",
+                "description": "y",
+                "source": {"type": "base64", "media_type": "application/zip", "data": "é30="},
+            },
+            "not base64",
         ),
     ],
 )
@@ -141,6 +155,7 @@ def link() -> bytes:
         (zipped({"SKILL.md": MANIFEST, "/etc/passwd": b""}), "not a path"),
         (zipped({"SKILL.md": MANIFEST, "a\\b": b""}), "backslashes"),
         (zipped({"SKILL.md": MANIFEST, "a": b"", "a/b": b""}), "a file and a folder"),
+        (zipped({"s": b"", "s/SKILL.md": MANIFEST}), "a file and a folder"),
         (zipped({"SKILL.md": MANIFEST, "/".join("abcdefghijk"): b""}), "too deep"),
         (zipped({"SKILL.md": MANIFEST} | {f"{at}": b"" for at in range(500)}), "over 500"),
         (zipped({"SKILL.md": MANIFEST, "bomb": b"\0" * (bundle.SKILL_BYTES + 1)}), "over 20,000,000 bytes"),

@@ -77,6 +77,33 @@ def test_requests_that_fail_before_they_begin_hold_no_more_than_that() -> None:
         assert ephemeral.bytes == 0
 
 
+def test_closed_responses_take_nothing() -> None:
+    memory = ConnectionMemory()
+    ephemeral = EphemeralResponses(memory)
+    with ephemeral.beginning():
+        ephemeral.close()
+        add(ephemeral, 1, size_bytes=4_000)
+    assert (ephemeral.bytes, memory.bytes, ephemeral.blobs) == (0, 0, {})
+
+
+def test_an_output_counts_when_its_response_ends_and_the_oldest_make_room() -> None:
+    memory = ConnectionMemory()
+    ephemeral = EphemeralResponses(memory, most_bytes=20_000)
+    for number, chars in enumerate((5_000, 5_000, 5_000, 30_000)):
+        response = e.Response(id=f"resp_{number}", created_at=0, model="x")
+        ephemeral.add(response, [], ResumePoint(), workspace_id="w")
+        response.output.append(e.FunctionCall(id="fc", call_id="call", name="find", arguments="x" * chars))
+        response.status = "completed"
+        before = ephemeral.bytes
+        ephemeral.ended(response)
+        assert number == 3 or ephemeral.bytes >= before + chars
+        assert ephemeral.bytes == memory.bytes <= 20_000
+    assert ephemeral.find("resp_3") is None  # It does not fit at all.
+    for number in range(20):
+        add(ephemeral, 10 + number, size_bytes=1_000)
+    assert ephemeral.bytes <= 20_000
+
+
 def ends(socket: ClientConnection) -> dict[str, Any]:
     while True:
         event: dict[str, Any] = json.loads(socket.recv(timeout=60))

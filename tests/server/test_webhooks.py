@@ -3,9 +3,11 @@
 import asyncio
 import json
 import queue
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,12 @@ import pytest
 
 from codeact.errors import ConfigurationError
 from codeact.public_addresses import PrivateAddress, PublicResolver, check_url, is_public
+from codeact.server.auth.audit_log import AuditLog
 from codeact.server.webhooks import delivery
+from codeact.server.webhooks.delivery import deliver_webhooks
 from codeact.server.webhooks.endpoints import read_webhooks
-from codeact.store import open_store
+from codeact.store import Store, open_store
+from codeact.store.records import EndedResponse
 from tests.server.conftest import Running, in_thread, running, settings_of
 
 SECRET = "whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQ="
@@ -165,6 +170,35 @@ def test_an_endpoint_that_is_private_or_gone_gets_nothing_more(
     assert receiver.got.empty()
 
 
+def test_an_endpoint_that_does_not_answer_delays_no_other(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "ANSWER_S", 3600.0)
+    monkeypatch.setattr(delivery, "POLL_S", 0.05)
+    settings, most = settings_of(tmp_path), delivery.AT_ONCE
+
+    async def deliver(silent: str) -> None:
+        endpoint = {"secret": SECRET, "allow_private": True}
+        file = written(tmp_path / "hooks.json", endpoint | {"url": silent}, endpoint | {"url": receiver.url})
+        webhooks = read_webhooks(file)
+        async with open_store(settings) as store, anyio.create_task_group() as tasks:
+
+            async def get() -> Store:
+                return store
+
+            for webhook in webhooks:
+                for number in range(most + 1):
+                    ended = EndedResponse(f"resp_{number}", "me", "completed", True, datetime.now(UTC))
+                    await store.deliveries.add(ended, webhook.key, "response.completed", most=1000)
+            tasks.start_soon(deliver_webhooks, webhooks, get, AuditLog(get))
+            for _ in range(most + 1):
+                await anyio.to_thread.run_sync(receiver.event)
+            tasks.cancel_scope.cancel()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # It accepts connections, and says nothing.
+        in_thread(anyio.run, deliver, f"http://127.0.0.1:{listening.getsockname()[1]}/")
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -183,7 +217,11 @@ def test_an_endpoint_that_is_private_or_gone_gets_nothing_more(
         "::ffff:127.0.0.1",
         "::ffff:10.0.0.1",
         "64:ff9b::7f00:1",
+        "64:ff9b:1::7f00:1",
+        "::127.0.0.1",
+        "::ffff:0:7f00:1",
         "2002:7f00:1::",
+        "fec0::1",
         "ff02::1",
         "no address",
     ],
@@ -213,6 +251,8 @@ async def test_a_name_that_resolves_to_a_private_address_is_refused() -> None:
         ("https://[::1]/x", "private"),
         ("https://2130706433", "private"),
         ("https://127.1", "private"),
+        ("https://127。0。0。1/", "private"),
+        ("https://①②⑦.⓪.⓪.①/", "private"),
         ("file:///etc/passwd", "https://"),
         ("https://", "https://"),
     ],
@@ -238,6 +278,10 @@ def test_a_file_that_cannot_be_used_is_refused_by_name_and_without_its_secret(
 ) -> None:
     with pytest.raises(ConfigurationError, match=told) as refused:
         read_webhooks(written(tmp_path / "hooks.json", endpoint))
+    assert SECRET not in str(refused.value)
+    twice = {"url": "https://shop.example", "secret": SECRET}
+    with pytest.raises(ConfigurationError, match=r"webhooks: .*https://shop\.example") as refused:
+        read_webhooks(written(tmp_path / "hooks.json", twice, twice | {"events": ["response.failed"]}))
     assert SECRET not in str(refused.value)
     path = tmp_path / "other.json"
     path.write_text("{")

@@ -84,8 +84,9 @@ class Deliveries:
 
         now = datetime.now(UTC)
         change = {"$set": {"due_at": now + timedelta(seconds=CLAIM_S)}, "$inc": {"attempts": 1}}
+        place = {"due_at": {"$lte": now}, "endpoint": {"$nin": list(without)}}
         found = await self._deliveries.get_pymongo_collection().find_one_and_update(
-            {"due_at": {"$lte": now}, "endpoint": {"$nin": list(without)}},
+            place,
             change,
             sort=[("due_at", 1)],
             return_document=ReturnDocument.AFTER,

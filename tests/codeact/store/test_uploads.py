@@ -99,7 +99,8 @@ async def test_an_upload_that_is_completed_twice_at_once_makes_one_file(store: S
             try:
                 file = await store.upload_parts.complete(upload_id, parts, owner="ann", md5=None)
             except RateLimited as error:
-                assert error.code == "upload_completing"
+                if error.code != "upload_completing":
+                    raise
                 await anyio.sleep(0.01)  # As a client does.
             else:
                 made.append(file.id)
