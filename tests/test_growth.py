@@ -19,6 +19,7 @@ from codeact.dashboard.drawing.markup import plain, prose, revealed, visible
 from codeact.dashboard.drawing.tables import lines_of, read_table
 from codeact.dialect.parser import Parser
 from codeact.dialect.string_literals import Strings
+from codeact.errors import InvalidRequest
 from codeact.events.standard import standard_outputs
 from codeact.exports import markdown, notebook, read_archive
 from codeact.json_schemas import check_schema, problem
@@ -40,6 +41,7 @@ from codeact.store.search.query import beginnings
 from codeact.store.search.search_fields import blobs_in, title_of
 from codeact.store.search.search_terms import place_of, query_words, words_of
 from codeact.tools.function import Function
+from codeact.tools.mcp import add_function
 from codeact.tools.toolbox import Toolbox, functions_of, value_of
 from sandbox_pool import json_size as nodes
 from sandbox_pool.calls import to_call
@@ -185,6 +187,26 @@ NAMED: Inputs = {
     for name, make in TEXTS.items()
 }
 
+WIDE = "\ufdfa" * 100
+"""A name with 18 times as many characters in NFKC."""
+
+
+def listed(functions: list[Function]) -> None:
+    found: dict[str, Function] = {}
+    for function in functions:
+        with suppress(InvalidRequest):
+            add_function(found, function)
+
+
+def many(name: Callable[[int], str]) -> Callable[[int], list[Function]]:
+    return lambda n: [Function(name(at), "", {}, server="s") for at in range(n)]
+
+
+def arguments(n: int) -> list[dict[str, Any]]:
+    parameters = {"properties": {f"{at}{WIDE}": {} for at in range(min(n, 100))}}
+    return [{"type": "function", "name": f"f{at}", "parameters": parameters} for at in range(n // 100)]
+
+
 SHARE = Share("token", "owner", "conv_1", "resp_1", None, 0.0)
 TRACEBACKS: Inputs = {
     "own frames": lambda n: "".join(f"Cell In[1], line {number}, in f(x)\n----> 1 f(x)\n" for number in range(n)),
@@ -268,7 +290,18 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
             "unknown names": lambda n: [{f"{number}": number for number in range(n)}],
         },
     ),
-    "codeact.tools.toolbox.functions_of": (refusing(signatures), {**NAMED, "types in types": schemas}),
+    "codeact.tools.toolbox.functions_of": (
+        refusing(signatures),
+        {**NAMED, "types in types": schemas, "arguments with wide names": arguments},
+    ),
+    "codeact.tools.mcp.add_function": (
+        listed,
+        {
+            "names": many(lambda at: f"f{at}"),
+            "wide names": many(lambda at: f"{WIDE}!{at}"),
+            "wide names that differ at once": many(lambda at: f"{at}{WIDE}"),
+        },
+    ),
     "codeact.tools.toolbox.Toolbox": (refusing(signatures), OBJECTS),
     "codeact.models.shared.sse.Events": (
         refusing(fed(Events)),

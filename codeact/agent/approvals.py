@@ -17,16 +17,14 @@ import anyio
 from codeact import events as e
 from codeact.ids import new_id
 from codeact.tools.approval import ApprovalPolicy, ApprovalQuestion, Judge, Ruling, SizeOf, ruling_of
-from codeact.tools.function import Function, path_of
+from codeact.tools.function import HOST, Function, path_of
 from sandbox_pool.calls import Call
 from sandbox_pool.logs import Logger
 
-__all__ = ["HOST", "ApprovalOptions", "Approvals", "Asked", "Decided"]
+__all__ = ["ApprovalOptions", "Approvals", "Asked", "Decided"]
 
 log = Logger(__name__)
 
-HOST = "host"
-"""The `server_label` of functions of this process."""
 UNATTENDED = "nobody can be asked for approval here"
 
 Asked = e.ApprovalRequest | e.CodeApprovalRequest

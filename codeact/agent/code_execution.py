@@ -16,12 +16,12 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from codeact import events as e
-from codeact.agent.approvals import HOST, Approvals
+from codeact.agent.approvals import Approvals
 from codeact.agent.call_items import reports_to
 from codeact.agent.fitting import within
 from codeact.agent.response_builder import ResponseBuilder
 from codeact.concurrency.offloop import size_of
-from codeact.tools.function import Function, FunctionError
+from codeact.tools.function import HOST, Function, FunctionError
 from codeact.tools.toolbox import Toolbox
 from sandbox_pool.calls import Call
 from sandbox_pool.outputs import ExecutionResult, Output

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 from codeact.errors import CodeActError
@@ -16,8 +17,21 @@ from codeact.tools.annotations import TypeNames
 from codeact.tools.values import NotJson, decoded, json_only
 from sandbox_pool import json_size
 
-__all__ = ["NAME_CHARS", "TEXT", "Answer", "Function", "FunctionError", "Grammar", "Kind", "identifier", "path_of"]
+__all__ = [
+    "HOST",
+    "NAME_CHARS",
+    "TEXT",
+    "Answer",
+    "Function",
+    "FunctionError",
+    "Grammar",
+    "Kind",
+    "identifier",
+    "path_of",
+]
 
+HOST = "host"
+"""The `server_label` of functions of this process. No server of functions may have this name."""
 TEXT = "input"
 """The only argument of a custom function."""
 NAME_CHARS = 128
@@ -25,6 +39,7 @@ NAME_CHARS = 128
 
 It also bounds the cost of normalising Unicode.
 """
+NAMES_CACHED = 4_096
 ARGUMENTS_NODES, ARGUMENTS_DEPTH = 50_000, 100
 DEFAULT_CHARS = 60
 
@@ -169,11 +184,27 @@ def path_of(server: str | None, name: str) -> str:
 
 def identifier(name: str) -> str:
     """Converts `name` to a Python identifier: dashes become underscores, and a keyword gets a trailing underscore."""
-    text = unicodedata.normalize("NFKC", name[:NAME_CHARS]).replace("-", "_")
+    return _identifier(name[:NAME_CHARS])
+
+
+@lru_cache(NAMES_CACHED)
+def _identifier(name: str) -> str:
+    text = unicodedata.normalize("NFKC", _shortened(name))[:NAME_CHARS].replace("-", "_")
     if not text.isidentifier():
         text = re.sub(r"[^A-Za-z0-9_]", "_", text)
         text = text if text.isidentifier() else f"_{text}"
     return f"{text}_" if keyword.iskeyword(text) else text
+
+
+def _shortened(name: str) -> str:
+    """Returns the beginning of `name` that fills an identifier; NFKC can make 18 characters of one."""
+    if name.isascii():
+        return name
+    length = 0
+    for at, letter in enumerate(name, 1):
+        if (length := length + len(unicodedata.normalize("NFKC", letter))) >= NAME_CHARS:
+            return name[:at]
+    return name
 
 
 def _shown_default(schema: Mapping[str, Any]) -> str:

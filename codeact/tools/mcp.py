@@ -18,7 +18,7 @@ import anyio
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from codeact.errors import ConfigurationError, InvalidRequest
-from codeact.tools.function import Function, FunctionError
+from codeact.tools.function import HOST, Function, FunctionError, identifier
 from codeact.tools.toolbox import HIDDEN, MAX_FUNCTIONS, Toolbox, check_schema, value_of
 from sandbox_pool.backoff import Backoff
 from sandbox_pool.extras import install_command, missing_extras
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from codeact.tools.mcp_messages import Bound
 
-__all__ = ["McpServer", "McpServers", "read_config", "server_name", "value_of_result"]
+__all__ = ["McpServer", "McpServers", "add_function", "read_config", "server_name", "value_of_result"]
 
 log = Logger(__name__)
 
@@ -63,7 +63,9 @@ class McpServer(BaseModel):
 
 
 def server_name(name: str) -> str:
-    """Returns the name. Raises `ValueError` if code could not use it."""
+    """Returns the name. Raises `ValueError` if code could not use it, or if it stands for this server itself."""
+    if identifier(name) == HOST:
+        raise ValueError(f"the name '{name}' stands for the functions of this server itself; choose another")
     if not name.replace("-", "_").isidentifier() or name in HIDDEN or keyword.iskeyword(name):
         raise ValueError(f"'{name}' cannot be a name in Python, under which code finds the server's functions")
     return name
@@ -170,7 +172,7 @@ class McpServers:
             await backoff.pause()
 
     async def _list(self, name: str, client: "Client", bound: "Bound") -> list[Function]:
-        functions: list[Function] = []
+        functions: dict[str, Function] = {}
         cursor: str | None = None
         listed = 0
         while True:
@@ -178,7 +180,7 @@ class McpServers:
             for tool in page.tools:
                 if (listed := listed + 1) > MAX_FUNCTIONS:
                     log.warning("tools of an MCP server left out", server=name, most=MAX_FUNCTIONS)
-                    return functions
+                    return [*functions.values()]
                 answer = partial(self._call, client, bound, name, tool.name)
                 words = tool.description or tool.title or ""
                 marks = tool.annotations
@@ -193,15 +195,12 @@ class McpServers:
                     destructive=marks is None or marks.destructive_hint is not False,
                 )
                 try:
-                    check_schema(tool.input_schema, tool.name)
-                    Toolbox([*functions, function])
+                    add_function(functions, function)
                 except InvalidRequest as error:
                     log.warning("tool of an MCP server left out", server=name, tool=tool.name, reason=error.message)
-                else:
-                    functions.append(function)
             cursor = page.next_cursor
             if cursor is None:
-                return functions
+                return [*functions.values()]
 
     async def _call(self, client: "Client", bound: "Bound", server: str, tool: str, arguments: dict[str, Any]) -> str:
         try:
@@ -220,6 +219,20 @@ class McpServers:
             return value_of_result(result)
         except FunctionError as error:
             raise FunctionError(f"{server}.{tool}(): {error.message}") from None
+
+
+def add_function(functions: dict[str, Function], function: Function) -> None:
+    """Adds a server's function to those of its names in code. Takes the same time however many there are.
+
+    Raises `InvalidRequest` if code cannot pass its arguments, or if another function has its name in code.
+    """
+    check_schema(function.parameters, function.name)
+    other = functions.setdefault(function.path, function)
+    if other is not function:
+        raise InvalidRequest(
+            f"The functions '{other.name}' and '{function.name}' would have the same name in Python, {function.path}.",
+            param=function.name,
+        )
 
 
 def value_of_result(result: "CallToolResult") -> str:

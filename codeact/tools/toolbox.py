@@ -141,13 +141,18 @@ def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[Function]:
     for index, tool in enumerate(tools):
         if tool.get("type") != "namespace":
             functions += _function_of(tool, f"tools[{index}]", None)
+            _check_count(functions)
             continue
         namespace = _name_of(tool, f"tools[{index}]", "namespace")
         for at, inner in enumerate(tool.get("tools") or ()):
             functions += _function_of(inner, f"tools[{index}].tools[{at}]", namespace)
-    if len(functions) > MAX_FUNCTIONS:
-        raise InvalidRequest(f"{len(functions)} functions are too many; at most {MAX_FUNCTIONS}.", param="tools")
+            _check_count(functions)
     return functions
+
+
+def _check_count(functions: Sequence[Function]) -> None:
+    if len(functions) > MAX_FUNCTIONS:
+        raise InvalidRequest(f"These are more functions than {MAX_FUNCTIONS}.", param="tools")
 
 
 def _function_of(tool: Mapping[str, Any], param: str, namespace: str | None) -> list[Function]:

@@ -102,6 +102,7 @@ async def test_a_server_that_cannot_be_reached_does_not_keep_the_others_away() -
         ('{"mcpServers": {"a": {"command": "x", "url": "y"}}}', "either a command or a url"),
         ('{"mcpServers": {"a": {"cmd": "x"}}}', "a.cmd"),
         ('{"mcpServers": {"print": {"command": "x"}}}', "cannot be a name"),
+        ('{"mcpServers": {"host": {"command": "x"}}}', "stands for the functions of this server itself"),
     ],
 )
 def test_a_wrong_configuration_is_named(tmp_path: Path, text: str, words: str) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codeact.errors import InvalidRequest
-from codeact.tools.function import Function, FunctionError
+from codeact.tools.function import NAME_CHARS, Function, FunctionError, identifier
 from codeact.tools.toolbox import Toolbox, functions_of, value_of
 
 WEATHER = {
@@ -138,6 +138,19 @@ def test_no_schema_makes_code_that_does_not_run(properties: dict[str, Any], desc
     inner = source.partition("exec(compile(")[2].partition(", '<codeact_functions>'")[0]
     module = eval(inner).replace("from codeact_calls import CallError, call as _call", "CallError = _call = None")
     exec(compile(module, "<functions>", "exec"), {})
+
+
+def test_a_name_is_as_short_in_python_as_it_may_be_outside() -> None:
+    for name in ("\ufdfa" * 100, "a" * 1_000, "\u0f73" * 128, "\u1e69" * 128):
+        assert len(identifier(name)) <= NAME_CHARS + 1
+        assert identifier(name).isidentifier()
+    assert identifier("caf\u0065\u0301-x") == "caf\u00e9_x"
+
+
+def test_too_many_functions_are_refused_before_all_are_read() -> None:
+    broken = {"type": "function", "name": "no name"}
+    with pytest.raises(InvalidRequest, match="more functions than 256"):
+        functions_of([*({"type": "function", "name": f"f{at}"} for at in range(257)), broken])
 
 
 def test_what_a_client_answers_is_json_or_text() -> None:
