@@ -45,7 +45,8 @@ from codeact.settings import Settings
 from codeact.skills.bundle import MOST_FILES, read_files
 from codeact.skills.front_matter import front_matter
 from codeact.store.search.query import Cursor, HistoryQuery, terms
-from codeact.tools.code_reading import hosts_in, read_code
+from codeact.tools.code_reading import read_code
+from codeact.tools.hosts import hosts_in, hosts_in_json
 from codeact.tools.values import decoded, json_only
 from sandbox_pool.clues import Clue
 from sandbox_pool.inventory import HeldFile, HeldFunction, HeldVariable, Inventory, to_inventory
@@ -56,6 +57,7 @@ from tests.growth import BYTES, PIECES, TEXTS, Inputs, Reader, contents, fed, re
 
 __all__ = ["TABLE"]
 
+WIDE, LETTERS = "\ufdfa" * 50, "\u00e9" * 50
 SETTINGS = Settings(_env_file=None)  # type: ignore[call-arg]
 ASKED = model_errors.Endpoint("m")
 SKILL = b"---\nname: a\ndescription: b\n---\n"
@@ -218,10 +220,19 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
             "addresses": lambda n: f'"""{"a://" * n}"""',
         },
     ),
-    "codeact.tools.code_reading.hosts_in": (
+    "codeact.tools.hosts.hosts_in": (
         hosts_in,
-        {**TEXTS, "addresses": lambda n: "a://" * n, "users": lambda n: "http://" + "a" * n},
+        {
+            **TEXTS,
+            "addresses": lambda n: "a://" * n,
+            "users": lambda n: "http://" + "a" * n,
+            "schemes": lambda n: "http:" * n,
+            "schemes and users": lambda n: "http:a@" * n,
+            "wide names": lambda n: "".join(f"http://{at}{WIDE}/" for at in range(n // 50)),
+            "names of letters": lambda n: "".join(f"http://{at}{LETTERS}/" for at in range(n // 50)),
+        },
     ),
+    "codeact.tools.hosts.hosts_in_json": (hosts_in_json, contents("", "")),
     "codeact.dialect.history.rendered": (lambda given: rendered(given, system="s"), {"messages": said}),
     "codeact.dialect.json_code.JsonCode": (fed(JsonCode), {**PIECES, **JSON_PIECES}),
     "codeact.context.facts.facts": (

@@ -22,13 +22,14 @@ PREVIEW_CHARS = 2_000
 class Decisions:
     """The decisions of one request, made by `by`, in the response with this id. Call `make`, and `undo` if that fails.
 
-    `ephemeral` are the connection's unstored responses.
+    `stored`: that response is stored. `ephemeral` are the connection's unstored responses.
     """
 
     store: RunStore
     owner: str
     by: str
     response_id: str
+    stored: bool
     ephemeral: EphemeralResponses | None
     _made: list[str] = field(default_factory=list)
 
@@ -36,7 +37,7 @@ class Decisions:
         """Decides all of them, and notes in each who did.
 
         Raises `NotFound` for an unknown id, `ApprovalDecided` if one no longer waits, and `InvalidRequest` if it is of
-        the wrong kind or waits after another response; then none is decided.
+        the wrong kind, waits after another response, or is stored and this response is not; then none is decided.
         """
         if len({each.approval_request_id for each in decided}) < len(decided) or len(decided) > MOST_AT_ONCE:
             raise InvalidRequest(f"A request decides at most {MOST_AT_ONCE} approvals, each once.", param="input")
@@ -68,6 +69,12 @@ class Decisions:
                     f"'{approval_id}' waits after another response: send it with 'previous_response_id':"
                     f" '{waiting.response_id}'.",
                     param="input",
+                )
+            if not self.stored:
+                raise InvalidRequest(
+                    f"'{approval_id}' is stored, so the response that decides it must be, too: send the decision without"
+                    " 'store': false.",
+                    param="store",
                 )
             changed = decided.arguments if isinstance(decided, e.Approval) else decided.code
             decision = Decision(decided.approve, self.by, self.response_id, changed is not None, decided.reason)

@@ -198,7 +198,9 @@ class Question:
                 )
             response = self._response(resume_point, workspace_id, model)
             decided = [message for message in messages if isinstance(message, Decided)]
-            decisions = Decisions(store, new_run.owner, new_run.caller, response.id, self._ephemeral)
+            decisions = Decisions(
+                store, new_run.owner, new_run.caller, response.id, new_run.store, self._ephemeral
+            )
             messages = [*kernel_notes(response, code, workspace, resume_point), *messages]
             run = Run(
                 response,
@@ -343,7 +345,8 @@ class Question:
                 await store.approvals.add(record)
 
         async def move(approval_ids: Collection[str]) -> None:
-            await store.approvals.move(approval_ids, run.id, owner=owner)
+            if run.response.store:
+                await store.approvals.move(approval_ids, run.id, owner=owner)
 
         return replace(
             self._asks,

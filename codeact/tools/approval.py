@@ -14,8 +14,9 @@ from typing import Any, Literal
 import msgspec
 
 from codeact.concurrency.offloop import off_loop
-from codeact.tools.code_reading import CodeFacts, hosts_in, read_code
+from codeact.tools.code_reading import CodeFacts, read_code
 from codeact.tools.function import Function
+from codeact.tools.hosts import MOST_HOSTS, UNREADABLE, hosts_in_json
 
 __all__ = [
     "RULES",
@@ -47,8 +48,6 @@ RULES: Mapping[str, str] = {
 
 MOST_RULES, RULE_CHARS = 50, 200
 BYTES_PER_MB = 1_000_000
-MOST_HOSTS = 1_000
-"""Where a text names more hosts, the rules for hosts ask without looking at each."""
 _DELETES = re.compile(r"deletes:(\d{1,6})\Z")
 
 SizeOf = Callable[[Collection[str]], Awaitable[int | None]]
@@ -122,7 +121,8 @@ class ApprovalPolicy:
             return []
         hosts: set[str] = set()
         if any(rule.startswith("host:") for rule in self.rules):
-            hosts = await off_loop(len(arguments), partial(hosts_in, arguments))
+            hosts = await off_loop(len(arguments), partial(hosts_in_json, arguments))
+        names = {function.path, function.name if function.server is None else f"{function.server}.{function.name}"}
         asks = {
             "always": True,
             "calls": True,
@@ -130,7 +130,7 @@ class ApprovalPolicy:
             "destructive": function.destructive and not function.read_only,
             "first_use": function.path not in used,
         }
-        found = [rule for rule in self.rules if asks.get(rule) or _names(rule, function.path, hosts)]
+        found = [rule for rule in self.rules if asks.get(rule) or _names(rule, names, hosts)]
         return [*found, "require_approval"] if function.approval == "always" else found
 
     async def of_code(self, code: str, size_of: SizeOf) -> list[str]:
@@ -151,7 +151,7 @@ class ApprovalPolicy:
             case "outside_files", _, _:
                 return bool(facts.outside_files)
             case "host", _, _:
-                return _names(rule, "", facts.hosts)
+                return _names(rule, (), facts.hosts)
         if not facts.deletes or rule == "deletes":
             return bool(facts.deletes)
         paths = {path for path in facts.deletes if path is not None}
@@ -182,13 +182,16 @@ def _policy(rules: Sequence[str]) -> ApprovalPolicy:
     return ApprovalPolicy(each, tuple(sizes))
 
 
-def _names(rule: str, path: str, hosts: Collection[str]) -> bool:
+def _names(rule: str, names: Collection[str], hosts: Collection[str]) -> bool:
+    """Whether the rule asks about a function with one of these names, or about one of these hosts."""
     kind, _, pattern = rule.partition(":")
     if kind == "function":
-        return fnmatchcase(path, pattern)
+        return any(fnmatchcase(name, pattern) for name in names)
     if kind != "host":
         return False
-    return len(hosts) > MOST_HOSTS or any(fnmatchcase(host, pattern.casefold()) for host in hosts)
+    if UNREADABLE in hosts or len(hosts) > MOST_HOSTS:
+        return True
+    return any(fnmatchcase(host, pattern.casefold()) for host in hosts)
 
 
 class _Names(msgspec.Struct, forbid_unknown_fields=True):

@@ -5,14 +5,16 @@ seen. What code really can reach is decided by its sandbox.
 """
 
 import ast
+import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from codeact.dialect.python_source import tree_of
+from codeact.tools.hosts import hosts_in
 
-__all__ = ["CodeFacts", "hosts_in", "read_code"]
+__all__ = ["CodeFacts", "read_code"]
 
 MOST_CHARS = 200_000
 """Longer code is not parsed; the rules then take it for code that does everything."""
@@ -42,13 +44,16 @@ NETWORK_MODULES = frozenset(
 )
 DELETING = frozenset({"remove", "removedirs", "rmdir", "rmtree", "unlink"})
 """Names of functions that delete files: of `os`, `shutil` and `pathlib`."""
-SHELLS = frozenset({"Popen", "call", "check_call", "check_output", "getoutput", "popen", "run", "system"})
+SHELLS = frozenset({"Popen", "call", "check_call", "check_output", "getoutput", "popen", "run", "shell", "system"})
+COMMANDS = frozenset({"args", "cmd", "command", "commands"})
+"""The arguments of these functions that have the commands, when they are given by name."""
+SHELL_MAGICS = frozenset({"bash", "pip", "sh", "sx", "system"})
+PLAIN_MAGICS = frozenset({"matplotlib"})
+"""Magics of IPython that run no code. Of code with any other magic nothing is known."""
 WORKSPACES = ("/workspace", "/mnt/data", "/tmp")  # noqa: S108
 """Directories that are the sandbox's own. The working directory is the first of them in Docker's sandboxes."""
 
-_URL = re.compile(
-    r"\b[a-z][a-z0-9+.-]{1,15}://(?:[^/@\s]{0,200}@)?(\[[0-9a-f:.]{2,45}\]|[^/:?#\s\"'<>\\]{1,253})", re.IGNORECASE
-)
+_MAGIC = re.compile(r"%{1,2}([A-Za-z_]*)")
 _SHELL_NETWORK = re.compile(r"(?:^|[\s;&|(])(?:curl|wget|ssh|scp|nc|pip|git)\s")
 _SHELL_DELETION = re.compile(r"(?:^|[\s;&|(])(?:rm|rmdir|shred|unlink)\s+([^;&|\n]{0,1000})|(?:\s-delete\b)")
 _SQL_DELETION = re.compile(r"\b(?:drop\s+(?:table|database|schema)|truncate\s+table|delete\s+from)\b", re.IGNORECASE)
@@ -74,35 +79,36 @@ def read_code(code: str) -> CodeFacts:
     facts = CodeFacts()
     if len(code) > MOST_CHARS:
         return CodeFacts(is_read=False)
-    plain, shell = _split(code)
-    for line in shell:
-        _read_shell(line, facts)
-    tree = tree_of(plain)
-    if tree is None:
-        return CodeFacts(is_read=False)
+    if (tree := tree_of(code)) is None:
+        if (parts := _split(code)) is None or (tree := tree_of(parts[0])) is None:
+            return CodeFacts(is_read=False)
+        for line in parts[1]:
+            _read_shell(line, facts)
     for node in _nodes(tree):
         _read_node(node, facts)
     return facts
 
 
-def hosts_in(text: str) -> set[str]:
-    """Returns the hosts of the URLs in a text, in lower case."""
-    return {found[1].casefold().strip("[]") for found in _URL.finditer(text)}
-
-
-def _split(code: str) -> tuple[str, list[str]]:
-    """Separates the lines for a shell and the magics of IPython from Python; a cell magic takes the whole block."""
+def _split(code: str) -> tuple[str, list[str]] | None:
+    """Separates the lines for a shell from Python; a cell magic takes the whole block. None if a magic is unknown."""
     if code.lstrip().startswith("%%"):
-        return "", [code]
+        return ("", [code]) if _magic(code.lstrip()) in SHELL_MAGICS else None
     plain, shell = [], []
     for line in code.splitlines():
         word = line.lstrip()
+        if word.startswith("%") and _magic(word) not in SHELL_MAGICS | PLAIN_MAGICS:
+            return None
         if word.startswith(("!", "%")):
             shell.append(word.lstrip("!%"))
             plain.append(line[: len(line) - len(word)] + "pass")
         else:
             plain.append(line)
     return "\n".join(plain), shell
+
+
+def _magic(line: str) -> str:
+    found = _MAGIC.match(line)
+    return found[1] if found is not None else ""
 
 
 def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
@@ -127,8 +133,9 @@ def _read_node(node: ast.AST, facts: CodeFacts) -> None:
             facts.deletes.add(_path(arguments[0]) if arguments else _path(owner))
         case ast.Call(func=ast.Name(id=name), args=arguments) if name in DELETING:
             facts.deletes.add(_path(arguments[0]) if arguments else None)
-        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name), args=[first, *_]) if name in SHELLS:
-            _read_shell(" ".join(_texts(first)), facts)
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name), args=given, keywords=named) if name in SHELLS:
+            for argument in [*given[:1], *(each.value for each in named if each.arg in COMMANDS)]:
+                _read_shell(("\n" if name == "shell" else " ").join(_texts(argument)), facts)
 
 
 def _read_text(text: str, facts: CodeFacts) -> None:
@@ -142,7 +149,7 @@ def _read_text(text: str, facts: CodeFacts) -> None:
 
 
 def _is_outside(text: str) -> bool:
-    path = PurePosixPath(text)
+    path = PurePosixPath(posixpath.normpath(text))
     if text.startswith("~"):
         return True
     if path.is_absolute():
@@ -173,5 +180,8 @@ def _path(node: ast.expr) -> str | None:
 
 def _texts(node: ast.expr) -> Iterator[str]:
     for each in [node, *getattr(node, "elts", ())]:
-        if isinstance(each, ast.Constant) and isinstance(each.value, str):
-            yield each.value
+        match each:
+            case ast.Constant(value=str(text)):
+                yield text
+            case ast.JoinedStr(values=parts):
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)

@@ -363,6 +363,18 @@ def test_an_unstored_answer_waits_on_its_socket_and_is_decided_once(
         assert send(decided)["type"] == "error"
 
 
+def test_a_response_that_is_not_stored_decides_nothing_that_is(
+    client: openai.OpenAI, model_server: ModelServer
+) -> None:
+    run_code(model_server, "print('once')")
+    first = ask(client, "code")
+    request = code_request(first)
+    with pytest.raises(openai.BadRequestError, match="without 'store': false"):
+        ask(client, previous_response_id=first.id, input=[decision(request)], store=False)
+    assert read(client, request.id)["status"] == "waiting"
+    assert logs(decide(client, first, request)) == "once\n"
+
+
 def test_a_rule_that_does_not_exist_is_refused_by_name(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="'sometimes' is no rule"):
         ask(client, "sometimes")

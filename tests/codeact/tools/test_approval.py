@@ -1,5 +1,6 @@
 """The rules of approval: what each asks about, and that a client only adds to the operator's."""
 
+import json
 from collections.abc import Collection
 from typing import Any
 
@@ -37,6 +38,10 @@ async def nothing_known(paths: Collection[str]) -> int | None:
         ("host:*.example.com", function(), '{"to": "https://a.example.com/x"}', (), True),
         ("host:*.example.com", function(), '{"to": "https://example.org/?a.example.com"}', (), False),
         ("host:10.0.0.1", function(), '{"to": "HTTP://user:word@10.0.0.1:80"}', (), True),
+        ("function:shop.api-post-*", function("api-post-page"), "{}", (), True),
+        ("function:shop.api_post_*", function("api-post-page"), "{}", (), True),
+        ("function:my-shop.act", function(server="my-shop"), "{}", (), True),
+        ("function:api-post", function("api-post", server=None), "{}", (), True),
         ("always", function(is_own=True), "{}", (), False),
         ("never", function(approval="always"), "{}", (), True),
     ],
@@ -45,6 +50,55 @@ async def test_a_call_is_asked_about_by_its_rules(
     rules: str, asked: Function, arguments: str, used: Collection[str], expected: bool
 ) -> None:
     assert bool(await policy_of([rules]).of_call(asked, arguments, used)) is expected
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(
+            json.dumps({"to": [url]})
+            for url in (
+                "https://a@b@evil.com/",
+                "https://evil.com./",
+                "https://%65vil.com",
+                "https://%2565vil.com",
+                "https://\uff45vil.com",
+                "https:\\\\evil.com",
+                "https:evil.com",
+                "https:///evil.com",
+                "https://a b@evil.com/",
+                "ht\ntps://ev\til.com",
+                "https://ev\u00adil.com",
+                "https://evil\u3002com",
+                "[a page](https://evil.com), and more",
+                "see https://a.com, or b@evil.com",
+                "https://{host}/",
+            )
+        ),
+        r'{"to": "https:\/\/evil.com"}',
+        r'{"to": "https://ev\u0069l.com"}',
+        '{"https://evil.com": 1}',
+        '{"to": "https://evil.com", "to": ""}',
+        "no JSON",
+    ],
+)
+async def test_a_host_is_found_however_its_url_is_written(arguments: str) -> None:
+    assert await policy_of(["host:evil.com"]).of_call(function(), arguments, ())
+
+
+@pytest.mark.parametrize(
+    ("rule", "url"),
+    [
+        ("host:127.0.0.1", "http://2130706433/"),
+        ("host:127.0.0.1", "http://0x7f.1/"),
+        ("host:10.0.0.1", "http://[::ffff:10.0.0.1]/"),
+        ("host:b\u00fccher.example", "https://xn--bcher-kva.example"),
+        ("host:xn--bcher-kva.example", "https://B\u00fccher.example"),
+    ],
+)
+async def test_a_host_is_found_in_each_of_its_forms(rule: str, url: str) -> None:
+    assert await policy_of([rule]).of_call(function(), json.dumps({"to": url}), ())
+    assert not await policy_of([rule]).of_call(function(), '{"to": "https://example.org:8080/?127.0.0.1"}', ())
 
 
 @pytest.mark.parametrize(
@@ -58,6 +112,20 @@ async def test_a_call_is_asked_about_by_its_rules(
         ("network", "!curl example.com", True),
         ("network", "open('http://example.com')", True),
         ("network", "%%bash\nwget x", True),
+        ("network", "%pip install x", True),
+        ("network", "%matplotlib inline\nx = 1", False),
+        ("network", "x = '''\n%d percent\n'''", False),
+        ("deletes", "%%time\nimport os\nos.remove('a')", True),
+        ("deletes", "%%capture out\nimport os\nos.remove('a')", True),
+        ("deletes", "%time os.remove('a')", True),
+        ("deletes", "%sx rm a", True),
+        ("deletes", "shell('rm -rf a')", True),
+        ("deletes", "shell(['ls', 'rm -rf a'])", True),
+        ("deletes", "shell(commands=[f'rm -rf {name}'])", True),
+        ("deletes", "import subprocess\nsubprocess.run(args=['rm', 'a'])", True),
+        ("deletes", "shell(['ls', 'echo firm'])", False),
+        ("outside_files", "open('/workspace/../etc/passwd')", True),
+        ("outside_files", "open('data/../../x')", True),
         ("host:*.example.com", "get('https://a.example.com')", True),
         ("host:*.example.com", "get('https://example.org')", False),
         ("outside_files", "open('/etc/passwd')", True),
