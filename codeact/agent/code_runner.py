@@ -102,7 +102,10 @@ class CodeRunner:
         await self._approvals.withdraw_undecided()
         suspended = self._workspace.take_suspended()
         if suspended is not None:
-            return await self._continue(suspended)
+            if suspended.is_part_of(self._builder.response.previous_response_id, self._context):
+                return await self._continue(suspended)
+            with anyio.move_on_after(STOP_DEADLINE_S, shield=True):
+                await suspended.stop()  # It belongs to another branch of the conversation, and one block can run.
         self._approvals.grant_lost_calls()
         approved = self._approvals.code_to_run()
         if approved is None:
@@ -208,6 +211,7 @@ class CodeRunner:
             await self._approvals.move(block.held)
             item_id = await self._builder.code.waits([*(call.call_id for call in block.waiting), *block.held])
             self._workspace.suspended = Suspended(
+                self._builder.response.id,
                 item_id,
                 block.sandbox,
                 block.execution,

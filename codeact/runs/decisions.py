@@ -72,7 +72,7 @@ class Decisions:
                 )
             if not self.stored:
                 raise InvalidRequest(
-                    f"'{approval_id}' is stored, so the response that decides it must be, too: send the decision without"
+                    f"'{approval_id}' is stored, so the response that decides it must be, too: send it without"
                     " 'store': false.",
                     param="store",
                 )

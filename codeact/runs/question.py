@@ -198,9 +198,7 @@ class Question:
                 )
             response = self._response(resume_point, workspace_id, model)
             decided = [message for message in messages if isinstance(message, Decided)]
-            decisions = Decisions(
-                store, new_run.owner, new_run.caller, response.id, new_run.store, self._ephemeral
-            )
+            decisions = Decisions(store, new_run.owner, new_run.caller, response.id, new_run.store, self._ephemeral)
             messages = [*kernel_notes(response, code, workspace, resume_point), *messages]
             run = Run(
                 response,

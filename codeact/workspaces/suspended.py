@@ -1,8 +1,9 @@
 """A suspended block of code: it waits for results of the client's functions after its response has ended."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from codeact.events import FunctionCallOutput, Input, Item
 from codeact.tools.function import FunctionError
 from codeact.tools.toolbox import value_of
 from sandbox_pool.calls import Call
@@ -18,6 +19,7 @@ MOST_ERROR_CHARS = 10_000
 class Suspended:
     """A block of code that waits until a client answers the calls in `waiting`, which the code made.
 
+    The response `response_id` ended with it; `item_id` is its item there.
     It also waits for the approval of the calls in `held`, by the ids of the requests, for as long as the sandbox lives.
     Calls in `waiting` without an answer after `timeout_s` seconds raise an error in the code, which then continues. Its
     further output is collected up to the limit on output.
@@ -25,6 +27,7 @@ class Suspended:
 
     def __init__(
         self,
+        response_id: str,
         item_id: str,
         sandbox: Sandbox,
         execution: Execution,
@@ -34,6 +37,7 @@ class Suspended:
         *,
         timeout_s: float,
     ) -> None:
+        self.response_id = response_id
         self.item_id = item_id
         self.sandbox = sandbox
         self.execution = execution
@@ -42,6 +46,21 @@ class Suspended:
         self.held = dict(held or {})
         self._timeout_s = timeout_s
         self._timer = asyncio.get_running_loop().call_later(timeout_s, self._give_up)
+
+    def is_part_of(self, previous_response_id: str | None, context: Sequence[Input | Item]) -> bool:
+        """Whether a response after this one continues the block; the conversation may go on in another branch."""
+        if previous_response_id == self.response_id:
+            return True
+        return any(
+            item.id == self.item_id or (isinstance(item, FunctionCallOutput) and item.call_id in self._waiting)
+            for item in context
+        )
+
+    async def stop(self) -> None:
+        """Answers all its calls with an error, and ends the block."""
+        self.resume({})
+        self.refuse_held()
+        await self.execution.aclose()
 
     def resume(self, values: Mapping[str, str], *, errors: Collection[str] = ()) -> None:
         """Answers every call: with its value from `values`, by call id, or with an error if the client sent none.

@@ -251,6 +251,26 @@ def test_an_approved_call_whose_kernel_is_gone_is_made_again_without_asking(
     assert logs(second) == "2\n"
 
 
+def test_approved_code_runs_although_a_call_waits_in_another_branch(
+    client: openai.OpenAI, model_server: ModelServer
+) -> None:
+    model_server.reply("Hello.")
+    start = ask(client)
+    run_code(model_server, "print('approved')", "It ran.")
+    one = ask(client, "code", previous_response_id=start.id)
+    run_code(model_server, "print(sums.add(a=1, b=1))", "not yet")
+    other = ask(client, "calls", previous_response_id=start.id)
+    call = call_request(other)
+    model_server.reset()
+    model_server.reply("It ran.")
+    second = decide(client, one, code_request(one))
+    assert logs(second) == "approved\n"
+    assert second.output_text == "It ran."
+    model_server.reply("I see.")
+    assert decide(client, other, call).output_text == "I see."
+    assert "could not go on" in str(model_server.requests[-1].messages)
+
+
 # ---- who decides -------------------------------------------------------------------------------------
 
 
