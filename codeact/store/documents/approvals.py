@@ -13,6 +13,9 @@ from codeact.store.values import time_of
 __all__ = ["ApprovalDocument"]
 
 
+LATEST = (("created_at", DESCENDING), ("_id", DESCENDING))
+
+
 class ApprovalDocument(VersionedDocument):
     """See `ApprovalRecord`. Only what is `waiting` can be decided, so that one of two decisions wins."""
 
@@ -37,7 +40,8 @@ class ApprovalDocument(VersionedDocument):
     class Settings:
         name = "approvals"
         indexes: ClassVar = [
-            IndexModel([("owner", ASCENDING), ("status", ASCENDING), ("_id", DESCENDING)], name="owner_status"),
+            IndexModel([("owner", ASCENDING), ("status", ASCENDING), *LATEST], name="owner_status_latest"),
+            IndexModel([("owner", ASCENDING), *LATEST], name="owner_latest"),
             IndexModel([("conversation_id", ASCENDING)], name="conversation"),
             IndexModel([("decision_id", ASCENDING)], name="decision"),
         ]

@@ -42,7 +42,7 @@ class Approvals:
         """One page, newest first, beginning behind the id `after`, and the id behind which the next one begins.
 
         A page has less than `limit` entries where those of deleted conversations are left out. `status` may also be
-        `expired`; None: all.
+        `expired`; None: all. Raises `NotFound` if there is nothing under the id `after`.
         """
         now = datetime.now(UTC)
         place: dict[str, Any] = {"owner": owner}
@@ -51,8 +51,10 @@ class Approvals:
         if status in ("waiting", "expired"):
             place["expires_at"] = {"$gt": now} if status == "waiting" else {"$lte": now}
         if after is not None:
-            place["_id"] = {"$lt": after}
-        found = await self._documents.approvals.find(place).sort("-_id").limit(limit + 1).to_list()
+            last = await self._find(after, owner)
+            earlier = [{"created_at": {"$lt": last.created_at}}, {"created_at": last.created_at, "_id": {"$lt": after}}]
+            place |= {"created_at": {"$lte": last.created_at}, "$or": earlier}
+        found = await self._documents.approvals.find(place).sort("-created_at", "-_id").limit(limit + 1).to_list()
         following = found[limit - 1].id if len(found) > limit else None
         found = found[:limit]
         of_them = {"_id": {"$in": [document.conversation_id for document in found]}, "deleted": True}

@@ -107,14 +107,18 @@ async def test_a_decision_that_its_dead_server_did_not_store_can_be_made_again(s
 
 
 async def test_what_waits_is_listed_newest_first_page_by_page(store: Store) -> None:
-    for number in range(3):
-        await store.approvals.add(waiting(f"apr_{number}"))
+    now = time.time()
+    for age, approval_id in enumerate(("apr_2", "mcpr_1", "apr_0")):
+        await store.approvals.add(replace(waiting(approval_id), created_at=now - age))
+    await store.approvals.add(replace(waiting("apr_1"), created_at=now - 1))
     await store.approvals.add(replace(waiting("apr_8"), owner="bob"))
     await store.approvals.add(waiting("apr_9", expires_in_s=-1))
     page = partial(store.approvals.page, owner="ann", limit=2)
     first, following = await page(status="waiting", after=None)
-    assert ([each.id for each in first], following) == (["apr_2", "apr_1"], "apr_1")
+    assert ([each.id for each in first], following) == (["apr_2", "mcpr_1"], "mcpr_1")
     rest, following = await page(status="waiting", after=following)
-    assert ([each.id for each in rest], following) == (["apr_0"], None)
+    assert ([each.id for each in rest], following) == (["apr_1", "apr_0"], None)
+    with pytest.raises(NotFound):
+        await page(status="waiting", after="apr_none")
     expired, _ = await page(status="expired", after=None)
     assert [each.id for each in expired] == ["apr_9"]
