@@ -23,7 +23,8 @@ UNREADABLE = ""
 """Stands for a host that has no plain name: nobody can tell which one it is."""
 
 _START = re.compile(r"(?:https?|wss?|ftp):[\\/]*|(?<=[a-z0-9+.-]):[\\/]{2}", re.IGNORECASE)
-_END = re.compile(r"[/\\?#]")
+_ENDS = (re.compile(r"[/\\?#]"), re.compile(r"[/?#]"))
+"""What ends the user and the host: for browsers also a backslash, for other clients not."""
 _WORD = re.compile(r"[^\s/\\?#\"'<>]*")
 _BRACKETS = re.compile(r"\[([0-9a-f:.]{2,45})\]", re.IGNORECASE)
 _PLAIN = re.compile(r"[\w.-]+")
@@ -69,18 +70,32 @@ def hosts_in(text: str) -> set[str]:
 
 def _read(text: str) -> Iterator[str]:
     """Yields what may be a host in the text: up to white space, and also behind the last `@` before a slash."""
-    end = at = -1
+    users = [_Users(text, end) for end in _ENDS]
     for number, start in enumerate(_START.finditer(text)):
         if number == MOST_URLS:
             yield "%"
             return
         yield from _word(text, start.end())
-        if start.end() > end:
-            stop = _END.search(text, start.end())
-            end = len(text) if stop is None else stop.start()
-            at = text.rfind("@", start.end(), end)
-        if at >= start.end():
-            yield from _word(text, at + 1)
+        for each in users:
+            if (at := each.last_at(start.end())) is not None:
+                yield from _word(text, at + 1)
+
+
+class _Users:
+    """Finds the last `@` of URLs, which come in their order. Reads each part of the text once."""
+
+    def __init__(self, text: str, end: re.Pattern[str]) -> None:
+        self._text = text
+        self._end = end
+        self._read_to = self._at = -1
+
+    def last_at(self, begin: int) -> int | None:
+        """Returns where the last `@` before the end of the host is, for a URL that goes on at `begin`."""
+        if begin > self._read_to:
+            stop = self._end.search(self._text, begin)
+            self._read_to = len(self._text) if stop is None else stop.start()
+            self._at = self._text.rfind("@", begin, self._read_to)
+        return self._at if self._at >= begin else None
 
 
 def _word(text: str, at: int) -> Iterator[str]:
