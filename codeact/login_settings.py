@@ -12,11 +12,13 @@ from pydantic_settings import BaseSettings, NoDecode
 from codeact.loopback import is_loopback
 from codeact.roles import Role
 
-__all__ = ["LOGIN_PARENT", "SECURE_PREFIX", "SESSION_COOKIE", "LoginSettings"]
+__all__ = ["LOGIN_PARENT", "PROXY", "SECURE_PREFIX", "SESSION_COOKIE", "LoginSettings"]
 
 SESSION_COOKIE, SECURE_PREFIX = "codeact_session", "__Host-"
 """The cookie with a browser's session; on https, its name has the prefix."""
 LOGIN_PARENT = "login-"
+PROXY = "proxy"
+"""The issuer of those whom a proxy has signed in."""
 
 Names = Annotated[tuple[str, ...], NoDecode]
 Header = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$")]
@@ -65,6 +67,12 @@ class LoginSettings(BaseSettings):
     def people_sign_in(self) -> bool:
         """Whether people sign in, so that every request needs a session or a key."""
         return self.oidc_issuer is not None or self.login_header is not None
+
+    @property
+    def login_issuers(self) -> tuple[str, ...]:
+        """Who says now which people sign in; others have signed in under former settings."""
+        issuers = (self.oidc_issuer, PROXY if self.login_header is not None else None)
+        return tuple(issuer for issuer in issuers if issuer is not None)
 
     @cached_property
     def login_rules(self) -> tuple[tuple[Role, frozenset[str]], ...]:

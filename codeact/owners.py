@@ -6,7 +6,7 @@ named by the key's holder, so no two pairs share a name. The use of a user also 
 
 from codeact.errors import InvalidRequest
 
-__all__ = ["ANONYMOUS", "MAX_CHARS", "account_of", "check_owner", "user_of_account"]
+__all__ = ["ANONYMOUS", "MAX_CHARS", "account_of", "check_key_name", "check_owner", "user_of_account"]
 
 ANONYMOUS = "anonymous"
 """The account of visitors without a name. No key may have this owner."""
@@ -21,6 +21,12 @@ def check_owner(name: str) -> None:
         raise InvalidRequest(text, param="owner")
     if name == ANONYMOUS:
         raise InvalidRequest(f"'{ANONYMOUS}' is the owner of visitors without a name; take another.", param="owner")
+
+
+def check_key_name(name: str) -> None:
+    """Raises `InvalidRequest` for a key's name that a terminal could take for commands."""
+    if not name.isprintable():
+        raise InvalidRequest("A key's name has printable characters only, in one line.", param="name")
 
 
 def user_of_account(account: str, user: str) -> str:

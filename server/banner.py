@@ -75,13 +75,15 @@ async def log_start(services: Services, *, address: str, started: float) -> None
 
 
 async def _setup_link(services: Services, address: str) -> str | None:
-    """The link of the first admin; None unless people sign in and nobody is an admin."""
+    """The link of the first admin; None unless people sign in and nobody is an admin. Then earlier links end, too."""
     settings = services.settings
-    if not settings.people_sign_in or settings.login_admins or services.store.started is None:
+    if services.store.started is None:
         return None
     people = services.store.started.value.people
     try:
-        if await people.has_admin():
+        named = not settings.people_sign_in or settings.login_admins
+        if named or await people.has_admin(settings.login_issuers, by_rules=False):
+            await people.delete_setup_codes()
             return None
         return f"{settings.public_url or address}/login?setup={await people.create_setup_code()}"
     except CodeActError as error:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from joserfc import jwt
+from joserfc import jws
 from joserfc.jwk import RSAKey
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -66,7 +66,8 @@ class LyingProvider:
         truth = {"iss": self.issuer, "aud": CLIENT, "sub": "eve", "exp": now + 300, "iat": now, "nonce": self.nonce}
         claims = {name: value for name, value in (truth | self.claims).items() if value is not None}
         header = {"alg": "RS256", "kid": "one"} | self.header
-        return jwt.encode(header, claims, key or self.key, algorithms=[header["alg"]])
+        # `json.dumps` writes lone surrogates as escapes, as a provider can.
+        return jws.serialize_compact(header, json.dumps(claims), key or self.key, algorithms=[header["alg"]])
 
 
 def endless(piece: bytes = b" " * 100_000) -> Response:

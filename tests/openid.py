@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
-__all__ = ["CLIENT_SECRET", "Visitor", "oidc_settings", "openid_provider", "sign_in"]
+__all__ = ["CLIENT_SECRET", "Visitor", "go_through", "oidc_settings", "openid_provider", "sign_in"]
 
 JS = Path(__file__).parent / "clients" / "js"
 CLIENT_SECRET = "a secret of the client that has enough characters"
@@ -61,17 +61,21 @@ class Visitor(httpx.Client):
 def sign_in(url: str, name: str, *, path: str = "/login") -> Iterator[Visitor]:
     """Yields a client with the cookies of this person, after the whole way through the provider's pages."""
     with Visitor(base_url=url, trust_env=False, timeout=60) as client:
-        answer = client.get(path)
-        for _ in range(20):
-            form = re.search(r'<form[^>]*action="([^"]*/interaction/[^"]*)"', answer.text)
-            if answer.is_redirect:
-                answer = client.get(urljoin(str(answer.url), answer.headers["location"]))
-            elif form is not None:
-                fields = dict(re.findall(r'<input[^>]*type="hidden"[^>]*name="(\w+)"[^>]*value="([^"]*)"', answer.text))
-                answer = client.post(
-                    urljoin(str(answer.url), unescape(form[1])), data=fields | {"login": name, "password": "any"}
-                )
-            else:
-                break
-        client.last = answer
+        go_through(client, client.get(path), name)
         yield client
+
+
+def go_through(client: Visitor, answer: httpx.Response, name: str) -> None:
+    """Follows the redirects and fills in the provider's forms, from this answer on."""
+    for _ in range(20):
+        form = re.search(r'<form[^>]*action="([^"]*/interaction/[^"]*)"', answer.text)
+        if answer.is_redirect:
+            answer = client.get(urljoin(str(answer.url), answer.headers["location"]))
+        elif form is not None:
+            fields = dict(re.findall(r'<input[^>]*type="hidden"[^>]*name="(\w+)"[^>]*value="([^"]*)"', answer.text))
+            answer = client.post(
+                urljoin(str(answer.url), unescape(form[1])), data=fields | {"login": name, "password": "any"}
+            )
+        else:
+            break
+    client.last = answer

@@ -249,7 +249,8 @@ class Credential:
 class Person:
     """Somebody who signs in. `owner` depends on the issuer and its subject alone, and never changes.
 
-    `role` is what the groups at the last sign-in gave; `granted` is what an admin has given in addition.
+    `role` is what the groups at the last sign-in gave; `granted` is what an admin has given in addition. `endings`
+    counts how often all sessions were ended, by an admin or because the person may no longer sign in.
     """
 
     owner: str
@@ -262,6 +263,7 @@ class Person:
     disabled: bool
     created_at: datetime
     seen_at: datetime
+    endings: int = 0
 
     @property
     def rights(self) -> Role:

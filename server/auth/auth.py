@@ -6,6 +6,7 @@ headers, sends a session cookie, or the WebSocket subprotocol `codeact-key.KEY` 
 
 from contextlib import ExitStack
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from typing import Protocol
 
 import anyio
@@ -140,14 +141,24 @@ async def authenticate(connection: HTTPConnection) -> Caller:
 
 async def _person_of_proxy(services: HasAccess, connection: HTTPConnection) -> Caller | None:
     """The person whom a trusted proxy has signed in; None if there is none, or if the request has a key of ours."""
-    if services.header_login is None or key_of(connection).startswith(KEY_PREFIX):
+    if services.header_login is None:
         return None
-    person = await services.header_login.person(connection)
+    key = key_of(connection)
+    if key.startswith(KEY_PREFIX) or _from_environment(services.settings, key) is not None:
+        return None
+    try:
+        person = await services.header_login.person(connection)
+    except (Forbidden, Unauthorized) as error:
+        services.audit.count("login.failed", error.code, status=error.status)
+        raise
     if person is None:
         return None
     rights, owner = person.rights, person.owner
     caller = _caller(services.settings, owner, rights != "user", owner, OwnerLimits())
-    return replace(caller, person=owner, admin=rights == "admin")
+    # An open socket keeps the headers of its beginning, so it ends as a session would.
+    is_socket = connection.scope["type"] == "websocket"
+    expires_at = datetime.now(UTC) + services.settings.login_lasts if is_socket else None
+    return replace(caller, person=owner, admin=rights == "admin", expires_at=expires_at)
 
 
 async def identify(services: "HasAccess", *, key: str, session: str = "") -> Caller:

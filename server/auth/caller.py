@@ -19,7 +19,7 @@ class Caller:
 
     `limits` are the key's own, completed by the settings' defaults. `expires_at` is when the credential expires; None:
     never. `grant` is set for embed tokens. `acting`: an operator acts for this owner. `person` is set if somebody has
-    signed in, and `admin` if they may manage people.
+    signed in, and `admin` if they may manage people. `credential_id` is also `person` if a proxy has signed them in.
     """
 
     owner: str
@@ -32,6 +32,11 @@ class Caller:
     acting: bool = False
     person: str | None = None
     admin: bool = False
+
+    @property
+    def session_id(self) -> str | None:
+        """The session of the person who has signed in; None if a proxy has signed them in, or if it is no person."""
+        return self.credential_id if self.person is not None and self.credential_id != self.person else None
 
     @property
     def accounts(self) -> list[tuple[str, OwnerLimits]]:

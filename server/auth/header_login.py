@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
+from codeact.login_settings import PROXY
 from codeact.roles import role_of
 from codeact.server.auth.origin_check import Forbidden
 from codeact.server.auth.proxies import FROM_PROXY
 from codeact.server.errors import Unauthorized
 from codeact.settings import Settings
 from codeact.store import Person, Store
+from codeact.store.repositories.people import owner_of_subject
 
 __all__ = ["HeaderLogin"]
 
-ISSUER = "proxy"
 REMEMBERED_S = 30.0
 """A person is looked up again after this time: so long a disabled one may go on."""
 MOST_REMEMBERED = 5_000
@@ -25,7 +26,9 @@ MOST_USER_CHARS, MOST_GROUPS_CHARS = 255, 16_000
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    person: Person
+    """`person` None: may not use this server."""
+
+    person: Person | None
     until: float
 
 
@@ -54,6 +57,9 @@ class HeaderLogin:
         known = self._known.get((user, email, groups))
         if known is None or known.until < time.monotonic():
             known = self._remember((user, email, groups), await self._look_up(user, email, groups))
+        if known.person is None:
+            text = f"'{user}' may not use this server; CODEACT_LOGIN_USERS says who may."
+            raise Forbidden(text, code="login_refused")
         if known.person.disabled:
             raise Forbidden("Your account is disabled; an admin of this server can enable it.", code="person_disabled")
         return known.person
@@ -62,16 +68,17 @@ class HeaderLogin:
         """Has everybody looked up anew."""
         self._known.clear()
 
-    async def _look_up(self, user: str, email: str, groups: str) -> Person:
+    async def _look_up(self, user: str, email: str, groups: str) -> Person | None:
+        """The person; None if the rules let them in no more, and then their keys have ended."""
         names = frozenset(filter(None, (one.strip() for one in groups.split(","))))
         role = role_of(self._settings.login_rules, groups=names, email=email)
-        if role is None:
-            text = f"'{user}' may not use this server; CODEACT_LOGIN_USERS says who may."
-            raise Forbidden(text, code="login_refused")
         people = (await self._store()).people
-        return await people.sign_in(issuer=ISSUER, subject=user, name=user, email=email, role=role)
+        if role is None:
+            await people.shut_out(owner_of_subject(PROXY, user))
+            return None
+        return await people.sign_in(issuer=PROXY, subject=user, name=user, email=email, role=role)
 
-    def _remember(self, key: tuple[str, str, str], person: Person) -> _Known:
+    def _remember(self, key: tuple[str, str, str], person: Person | None) -> _Known:
         known = self._known[key] = _Known(person, time.monotonic() + REMEMBERED_S)
         self._known.move_to_end(key)
         while len(self._known) > MOST_REMEMBERED:

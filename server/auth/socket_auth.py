@@ -36,9 +36,24 @@ class SocketAuth:
         try:
             if self._fresh_token is not None:
                 return await identify(self._websocket.app.state.codeact, key=self._fresh_token)
+            if self._caller.person is not None and self._caller.session_id is None:
+                return await self._person_of_proxy(self._caller.person)
             return await authenticate(self._websocket)
         except Unauthorized as error:
             raise Ended(error.message) from None
+
+    async def _person_of_proxy(self, owner: str) -> Caller:
+        """The caller, unless an admin has disabled the account or taken rights away.
+
+        The proxy's headers are those of the socket's beginning, so groups are not read from them again.
+        """
+        store = await self._websocket.app.state.codeact.store.get()
+        person, caller = await store.people.get(owner), self._caller
+        if person is None or person.disabled:
+            raise Ended("The account is disabled; an admin of this server can enable it.")
+        if (caller.operator and person.rights == "user") or (caller.admin and person.rights != "admin"):
+            raise Ended("The account has lost rights. Connect again.")
+        return caller
 
     async def refresh(self, token: object) -> datetime:
         """Replaces an embed token that expires soon with another of the same user and origin.

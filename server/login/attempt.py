@@ -24,20 +24,25 @@ MOST_CHARS = 4_000
 
 
 class Attempt(msgspec.Struct):
-    """`next` is the path to go to afterwards. `setup` is the code of the first admin, if any."""
+    """`next` is the path to go to afterwards. `setup` is the code of the first admin, if any.
+
+    `earlier` is the hash of the session that the browser had, which ends with this sign-in: the browser does not send
+    that session's cookie when it comes back from the provider (`SameSite=Strict`).
+    """
 
     state: str
     nonce: str
     verifier: str
     next: str
     setup: str
+    earlier: str
     begun_at: float
 
 
-def begin(next_path: str, setup: str) -> Attempt:
+def begin(next_path: str, setup: str, earlier: str) -> Attempt:
     """A new sign-in, with values that nobody can guess."""
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-    return Attempt(state, nonce, verifier, next_path, setup, time.time())
+    return Attempt(state, nonce, verifier, next_path, setup, earlier, time.time())
 
 
 def remember(attempt: Attempt, response: Response, sealer: Sealer) -> None:

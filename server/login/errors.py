@@ -2,7 +2,7 @@
 
 from codeact.errors import CodeActError
 
-__all__ = ["LoginExpired", "LoginFailed", "LoginRefused", "ProviderFailed"]
+__all__ = ["LoginBusy", "LoginExpired", "LoginFailed", "LoginRefused", "ProviderFailed"]
 
 
 class LoginFailed(CodeActError):
@@ -23,6 +23,14 @@ class LoginRefused(LoginFailed):
 
     code = "login_refused"
     status = 403
+
+
+class LoginBusy(LoginFailed):
+    """Too many sign-ins wait for the provider already."""
+
+    code = "login_busy"
+    status = 503
+    retryable = True
 
 
 class ProviderFailed(LoginFailed):

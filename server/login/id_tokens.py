@@ -63,19 +63,19 @@ def _problem(claims: Mapping[str, Any], *, issuer: str, client_id: str, nonce: s
         return "it is for another client"
     if claims.get("azp", client_id) != client_id or (len(audiences) > 1 and "azp" not in claims):
         return "it was given to another client"
-    if not isinstance(subject, str) or not 0 < len(subject) <= MOST_SUBJECT_CHARS:
+    if not isinstance(subject, str) or not 0 < len(subject) <= MOST_SUBJECT_CHARS or not subject.isprintable():
         return "it does not name anybody"
     given = claims.get("nonce")
-    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
+    if not isinstance(given, str) or not given.isascii() or not hmac.compare_digest(given, nonce):
         return "it belongs to another sign-in"
     times = {name: claims.get(name) for name in ("exp", "iat")}
     if not all(isinstance(time, int | float) and not isinstance(time, bool) for time in times.values()):
         return "its times are missing"
-    if times["exp"] <= now - LEEWAY_S:  # type: ignore[operator]  # checked above
+    if not times["exp"] > now - LEEWAY_S:  # type: ignore[operator]  # checked above; NaN is refused
         return "it has expired; the clock of this server or of the provider may be wrong"
     if not now - OLDEST_S < times["iat"] <= now + LEEWAY_S:  # type: ignore[operator]
         return "it was not made just now; the clock of this server or of the provider may be wrong"
     not_before = claims.get("nbf", 0)
-    if not isinstance(not_before, int | float) or not_before > now + LEEWAY_S:
+    if not isinstance(not_before, int | float) or not not_before <= now + LEEWAY_S:
         return "it is not valid yet; the clock of this server or of the provider may be wrong"
     return None

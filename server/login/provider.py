@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from codeact.loopback import is_loopback
-from codeact.server.login.errors import LoginFailed, LoginRefused, ProviderFailed
+from codeact.server.login.errors import LoginBusy, LoginFailed, LoginRefused, ProviderFailed
 from codeact.server.login.id_tokens import UnknownKey, claims_of
 from codeact.settings import Settings
 from sandbox_pool import json_size
@@ -32,7 +32,8 @@ FAILURE_CACHED_S = 5.0
 NEW_KEYS_EVERY_S = 60.0
 MOST_VALUES, DEEPEST = 20_000, 20
 MOST_GROUPS, MOST_CHARS = 1_000, 200
-MOST_AT_ONCE = 16
+MOST_AT_ONCE, MOST_WAITING = 16, 64
+UNUSABLE = "The provider describes itself in a way that this server does not accept; the server's log has the reason."
 NONSENSE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 """What the libraries raise for values of the provider that are not of the expected form."""
 
@@ -52,7 +53,8 @@ class Provider:
     """One provider, named by the settings. Safe for concurrent calls; cancelling is safe.
 
     What it publishes is cached for an hour; a token that is signed with an unknown key has the keys read anew, at most
-    once a minute. Every method raises `ProviderFailed` if the provider does not answer or lies.
+    once a minute. Every method raises `ProviderFailed` if the provider does not answer or lies, and `LoginBusy` if more
+    than `MOST_WAITING` calls wait for it already.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -64,6 +66,7 @@ class Provider:
         self._secret = secret.get_secret_value() if secret is not None else None
         self._scopes = settings.oidc_scopes
         self._groups_claim = settings.oidc_groups_claim
+        self._needs_email = any("@" in one for _, rule in settings.login_rules for one in rule)
         self._lock = anyio.Lock()
         self._at_once = anyio.CapacityLimiter(MOST_AT_ONCE)
         self._metadata: dict[str, Any] | None = None
@@ -73,11 +76,21 @@ class Provider:
 
     async def authorization_url(self, *, state: str, nonce: str, verifier: str, redirect_uri: str) -> str:
         """Where the browser goes to sign in."""
+        from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+        from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
         metadata = await self._published()
-        async with self._client(redirect_uri) as client:
-            url, _ = client.create_authorization_url(
-                metadata["authorization_endpoint"], state=state, code_verifier=verifier, nonce=nonce
-            )
+        url = prepare_grant_uri(
+            metadata["authorization_endpoint"],
+            self._client_id,
+            "code",
+            redirect_uri=redirect_uri,
+            scope=self._scopes,
+            state=state,
+            nonce=nonce,
+            code_challenge=create_s256_code_challenge(verifier),
+            code_challenge_method="S256",
+        )
         return str(url)
 
     async def identity(
@@ -92,14 +105,16 @@ class Provider:
             raise LoginFailed("Another provider than the one of this server answered.")
         if issuer is None and metadata.get("authorization_response_iss_parameter_supported") is True:
             raise LoginFailed("The provider's answer does not say which provider it is from.")
+        _check_queue(self._at_once.statistics().tasks_waiting)
         async with self._at_once, self._client(redirect_uri) as client:
             token = await self._exchange(client, metadata["token_endpoint"], code, verifier)
             claims = await self._claims(token.get("id_token"), nonce)
-            if self._path(claims) is None and isinstance(metadata.get("userinfo_endpoint"), str):
+            lacks = self._path(claims) is None or (self._needs_email and "email" not in claims)
+            if lacks and isinstance(metadata.get("userinfo_endpoint"), str):
                 more = await self._get(client, metadata["userinfo_endpoint"], token=True)
                 if more.get("sub") != claims["sub"]:
                     raise ProviderFailed("The provider described another person than the one who signed in.")
-                claims = {**more, **claims}
+                claims = _joined(claims, more)
         return self._identity(claims)
 
     async def _exchange(self, client: Any, endpoint: str, code: str, verifier: str) -> Mapping[str, Any]:
@@ -139,6 +154,7 @@ class Provider:
     # ---- what the provider publishes -----------------------------------------------------------------
 
     async def _published(self) -> dict[str, Any]:
+        _check_queue(self._lock.statistics().tasks_waiting)
         async with self._lock:
             now = time.monotonic()
             if self._metadata is not None and now - self._read_at < CACHED_S:
@@ -148,10 +164,12 @@ class Provider:
             try:
                 async with self._client("") as client:
                     found = await self._get(client, f"{self.issuer.rstrip('/')}/.well-known/openid-configuration")
-                self._check(found)
+                if (problem := self._problem(found)) is not None:
+                    log.warning("the OpenID provider is not usable", issuer=self.issuer, reason=problem)
+                    raise ProviderFailed(UNUSABLE)
             except ProviderFailed as error:
-                self._failed_at, self._failure = now, error.message
-                log.warning("the OpenID provider is not usable", issuer=self.issuer, reason=error.message)
+                # The time now, not that before the wait: those who waited for the lock must find it fresh.
+                self._failed_at, self._failure = time.monotonic(), error.message
                 raise
             self._metadata, self._read_at, self._keys = found, now, None
             return found
@@ -173,9 +191,10 @@ class Provider:
                     raise ProviderFailed("The keys that the provider publishes cannot be read.") from None
             return self._keys
 
-    def _check(self, metadata: dict[str, Any]) -> None:
+    def _problem(self, metadata: dict[str, Any]) -> str | None:
+        """Why the server does not use a provider that describes itself so; for the log, not for strangers."""
         if metadata.get("issuer") != self.issuer:
-            raise ProviderFailed(
+            return (
                 f"The provider calls itself {str(metadata.get('issuer'))[:MOST_CHARS]!r}, and CODEACT_OIDC_ISSUER is"
                 f" {self.issuer!r}. Both must be the same, to the letter."
             )
@@ -184,9 +203,11 @@ class Provider:
             if url is None and name == "userinfo_endpoint":
                 continue
             if not isinstance(url, str) or not _is_safe(url, self.issuer):
-                raise ProviderFailed(f"The provider's {name!r} is no https:// address.")
-        if "S256" not in metadata.get("code_challenge_methods_supported", ["S256"]):
-            raise ProviderFailed("The provider says that it does not support PKCE with S256.")
+                return f"The provider's {name!r} is no https:// address."
+        methods = metadata.get("code_challenge_methods_supported")
+        if methods is not None and not (isinstance(methods, list) and "S256" in methods):
+            return "The provider says that it does not support PKCE with S256."
+        return None
 
     async def _get(self, client: Any, url: str, *, token: bool = False) -> dict[str, Any]:
         import httpx2
@@ -198,7 +219,7 @@ class Provider:
             with anyio.fail_after(DEADLINE_S):
                 answer = await client.request("GET", url, withhold_token=not token)
             if answer.status_code != 200:
-                raise ProviderFailed(f"The provider answers with the status {answer.status_code}.")
+                raise ValueError(f"the status is {answer.status_code}")
             json_size.check(answer.content, most=MOST_VALUES, depth=DEEPEST)
             found = msgspec.json.decode(answer.content)
         except (httpx2.HTTPError, httpx2.InvalidURL, AuthlibBaseError, TimeoutError, *NONSENSE) as error:
@@ -246,9 +267,25 @@ class Provider:
             log.warning("the provider left the groups out, as somebody is in too many; give it app roles instead")
         named = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
         names = frozenset(one for one in named[:MOST_GROUPS] if isinstance(one, str) and len(one) <= MOST_CHARS)
-        email = _short(claims.get("email")) if claims.get("email_verified") is True else ""
+        # Rules match the address that the provider has verified, to the letter: a shortened one may be another's.
+        email = claims.get("email") if claims.get("email_verified") is True else ""
+        email = email if isinstance(email, str) and _short(email) == email else ""
         shown = next(filter(None, (_short(claims.get(name)) for name in ("name", "preferred_username", "email"))), "")
         return Identity(self.issuer, claims["sub"], shown, email, names)
+
+
+def _joined(claims: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """The token's claims, and what else the provider says about the person.
+
+    An address and whether it is verified are taken from the same of both.
+    """
+    source = more if "email" in more else claims
+    return {**more, **claims, **{name: source.get(name) for name in ("email", "email_verified")}}
+
+
+def _check_queue(waiting: int) -> None:
+    if waiting >= MOST_WAITING:
+        raise LoginBusy("Too many people sign in at this moment. Try again in a minute.")
 
 
 def _short(value: object) -> str:

@@ -1,6 +1,8 @@
 """HTTP to the OpenID provider, with limits: the size of answers, no compression, no redirects, a deadline."""
 
+import ssl
 from collections.abc import AsyncIterator
+from functools import cache
 
 import httpx2
 
@@ -45,4 +47,10 @@ class _Transport(httpx2.AsyncHTTPTransport):
 
 def bounded_transport() -> httpx2.AsyncBaseTransport:
     """A transport for one client of httpx2."""
-    return _Transport()
+    return _Transport(verify=_trusted())
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The authorities that are trusted. Reading them takes some 20 ms, so that is done once."""
+    return httpx2.create_ssl_context()

@@ -19,6 +19,7 @@ from codeact.server.errors import json_response
 from codeact.server.openapi import operation
 from codeact.server.requests.parameters import checked, read_json, read_parameters
 from codeact.server.services import Services
+from codeact.store.repositories.access import hash_of
 
 __all__ = ["routes"]
 
@@ -44,7 +45,10 @@ class AuditQuery(msgspec.Struct, kw_only=True):
 
 @operation(dict[str, Any], body=OpenSession)
 async def create_session(request: Request) -> Response:
-    """`POST /v1/session` with `{"api_key": …}`: sets a cookie that represents the key for 30 days."""
+    """`POST /v1/session` with `{"api_key": …}`: sets a cookie that represents the key while it is valid.
+
+    At most for 30 days.
+    """
     services: Services = request.app.state.codeact
     key = checked(await read_json(request, SESSION_BODY_BYTES), OpenSession).api_key
     caller = await identify(services, key=key)
@@ -52,17 +56,20 @@ async def create_session(request: Request) -> Response:
         raise Forbidden("An embed token makes no session; it is sent with each request.", code="embed_forbidden")
     if caller.credential_id is None:
         return json_response({"object": "codeact:session", "owner": caller.owner, "needed": False})
+    lasts = SESSION_LIFETIME
+    if caller.expires_at is not None:
+        lasts = min(lasts, caller.expires_at - datetime.now(UTC))
     store = await services.store.get()
     secret = await store.access.create_session(
         parent_id=caller.credential_id,
         owner=caller.owner,
         operator=caller.operator,
         limits=caller.own_limits,
-        lasts=SESSION_LIFETIME,
+        lasts=lasts,
     )
     services.audit.record(caller, "session.create", caller.credential_id)
     response = json_response({"object": "codeact:session", "owner": caller.owner, "needed": True})
-    set_cookie(response, SESSION_COOKIE, secret, max_age_s=int(SESSION_LIFETIME.total_seconds()), same_site="strict")
+    set_cookie(response, SESSION_COOKIE, secret, max_age_s=max(1, int(lasts.total_seconds())), same_site="strict")
     return response
 
 
@@ -72,7 +79,7 @@ async def delete_session(request: Request) -> Response:
     if secret := session_of(request):
         access = (await services.store.get()).access
         if (session := await access.find(secret)) is not None and session.kind == "session":
-            await access.end_session(secret)
+            await access.end_session(hash_of(secret))
             action = "session.end" if session.person is None else "logout"
             services.audit.record(bearer_of(services.settings, session), action, session.id)
     response = Response(status_code=204)

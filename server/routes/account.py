@@ -114,7 +114,8 @@ async def create_key(request: Request) -> Response:
     caller, person = _person(request)
     body = checked(await read_json(request, BODY_BYTES), CreateKey)
     lasts = timedelta(days=body.days) if body.days is not None else None
-    made, secret = await (await services.store.get()).people.create_key(person, name=body.name, lasts=lasts)
+    people = (await services.store.get()).people
+    made, secret = await people.create_key(person, name=body.name, lasts=lasts, session_id=caller.session_id)
     current_request().recorded = True  # with the key's id, unlike the entry of every change
     services.audit.record(caller, "key.create", made.id, status=201)
     return json_response(_key(made) | {"secret": secret}, 201)

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from codeact.disclosure import disclosed
 from codeact.errors import CodeActError
 from codeact.login_settings import SESSION_COOKIE
 from codeact.roles import role_of
@@ -19,6 +20,7 @@ from codeact.server.login.errors import LoginFailed, LoginRefused
 from codeact.server.login.provider import Identity, Provider
 from codeact.server.services import Services
 from codeact.store import Person, Store
+from codeact.store.repositories.access import hash_of
 from codeact.store.repositories.people import owner_of_subject
 
 __all__ = ["routes"]
@@ -40,6 +42,7 @@ async def begin(request: Request) -> Response:
     begun = attempts.begin(
         next_page if next_page == DASHBOARD or NEXT.fullmatch(next_page) else "/",
         setup if SETUP.fullmatch(setup) else "",
+        _session_hash(request),
     )
     try:
         if services.provider is None:
@@ -49,7 +52,7 @@ async def begin(request: Request) -> Response:
         )
         sealer = await (await services.store.get()).sealing.sealer()
     except CodeActError as error:
-        return error_page(error.message, error.status)
+        return _failed(services, error)
     response = RedirectResponse(url, 303, NO_STORE)
     attempts.remember(begun, response, sealer)
     return response
@@ -66,12 +69,11 @@ async def finish(request: Request) -> Response:
         begun, identity = await _identified(request, services.provider, store)
         person = await _admitted(services, store, identity, begun.setup)
         response = RedirectResponse(_address(services, begun.next), 303, NO_STORE)
-        await _open_session(request, services, store, person, response)
-    except LoginFailed as error:
-        services.audit.count("login.failed", error.code, status=error.status)
-        response = error_page(error.message, error.status)
+        await _open_session(request, services, store, person, begun, response)
     except CodeActError as error:
-        return error_page(error.message, error.status)
+        response = _failed(services, error)
+        if not isinstance(error, LoginFailed):
+            return response
     attempts.forget(response)
     return response
 
@@ -94,11 +96,10 @@ async def _identified(request: Request, provider: Provider, store: Store) -> tup
     )
 
 
-def _parameter(request: Request, name: str) -> str | None:
-    values = request.query_params.getlist(name)
-    if len(values) > 1 or len("".join(values)) > MOST_CHARS:
-        raise LoginFailed("The provider's answer has parameters that are too long, or twice.")
-    return values[0] if values else None
+def _failed(services: Services, error: CodeActError) -> Response:
+    """The page for a sign-in that did not work. Strangers see it, so other errors than ours are one sentence."""
+    services.audit.count("login.failed", error.code, status=error.status)
+    return error_page(error.message if isinstance(error, LoginFailed) else disclosed(error)[1], error.status)
 
 
 async def _admitted(services: Services, store: Store, identity: Identity, setup: str) -> Person:
@@ -117,18 +118,23 @@ async def _admitted(services: Services, store: Store, identity: Identity, setup:
 
 
 async def _with_setup(services: Services, store: Store, person: Person, setup: str) -> Person:
-    """Makes the person an admin if the code of the first admin is valid."""
+    """Makes the person an admin if the code of the first admin is valid, and there is no admin."""
     if not setup:
         return person
-    if not await store.people.use_setup_code(setup):
-        raise LoginFailed("The link for the first admin was used already, or is too old. The server prints a new one.")
+    settings = services.settings
+    if settings.login_admins or not await store.people.use_setup_code(setup, settings.login_issuers):
+        text = "The link for the first admin was used already, or is too old. The server prints a new one at its start"
+        raise LoginFailed(f"{text} if there is no admin.")
+    services.audit.record_for(person.owner, "person.setup", person.owner, status=200)
     return await store.people.change(person.owner, {"granted": "admin"})
 
 
-async def _open_session(request: Request, services: Services, store: Store, person: Person, response: Response) -> None:
+async def _open_session(
+    request: Request, services: Services, store: Store, person: Person, begun: Attempt, response: Response
+) -> None:
     settings = services.settings
-    if known := session_of(request):
-        await store.access.end_session(known)
+    for earlier in filter(None, (_session_hash(request), begun.earlier)):
+        await store.access.end_session(earlier)
     address = request.client.host if request.client is not None else ""
     session, secret = await store.people.create_session(
         person,
@@ -140,6 +146,12 @@ async def _open_session(request: Request, services: Services, store: Store, pers
     lasts_s = int(settings.login_lasts.total_seconds())
     set_cookie(response, SESSION_COOKIE, secret, max_age_s=lasts_s, same_site="strict")
     services.audit.record(bearer_of(settings, session), "login", session.id)
+
+
+def _session_hash(request: Request) -> str:
+    """The hash of the session in the request's cookie; empty if there is none."""
+    secret = session_of(request)
+    return hash_of(secret) if secret else ""
 
 
 async def _behind_proxy(request: Request, services: Services, begun: Attempt) -> Response:

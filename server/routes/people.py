@@ -59,10 +59,22 @@ async def change_person(request: Request) -> Response:
     given = {name: value for name, value in changes.items() if value is not UNSET}
     if not given:
         raise InvalidRequest("Say what to change: 'role' or 'disabled'.", param="role")
-    person = await (await services.store.get()).people.change(owner, given)
+    people = (await services.store.get()).people
+    before = await people.get(owner)
+    person = await people.change(owner, given)
+    if before is not None and before.rights == "admin" and not await _has_admin(services):
+        # Two admins took each other's role at the same moment.
+        await people.change(owner, {"granted": before.granted, "disabled": before.disabled})
+        raise InvalidRequest("Nobody would be an admin then. The account stays as it was.", code="last_admin")
     if services.header_login is not None:
         services.header_login.forget()
     return json_response(_shape(person))
+
+
+async def _has_admin(services: Services) -> bool:
+    settings = services.settings
+    people = (await services.store.get()).people
+    return await people.has_admin(settings.login_issuers, by_rules=bool(settings.login_admins))
 
 
 def _shape(person: Person) -> dict[str, Any]:

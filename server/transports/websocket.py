@@ -204,6 +204,7 @@ class _Session:
                 await self._send_unsteered(steered, stream_id)
 
     async def _cancel(self, event: dict[str, Any], stream_id: str | None) -> None:
+        await self._socket_auth.check()
         await self._services.service.cancel(checked(event, CancelBody).response_id, owner=self._socket_auth.owner)
 
     async def _steer(self, event: dict[str, Any], stream_id: str | None) -> None:

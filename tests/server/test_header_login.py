@@ -1,12 +1,15 @@
 """People who have signed in at a proxy, which names them in headers."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
-from codeact.store.repositories.people import owner_of_subject
+from codeact.store.repositories.people import People, owner_of_subject
 from tests.server.conftest import Running
 from tests.server.test_auth import client
 
@@ -69,6 +72,60 @@ def test_a_key_counts_before_the_headers(server: Running) -> None:
     # What a proxy passes on of its own, such as the provider's token, is no key of ours.
     other = {**ALICE, "Authorization": "Bearer eyJhbGciOiJSUzI1NiJ9.e30.x"}
     assert asks(server, other, "/v1/session").json()["role"] == "user"
+
+
+def test_a_key_of_the_settings_counts_before_the_headers(server: Running) -> None:
+    assert asks(server, ALICE | {"Authorization": "Bearer key"}, "/v1/session").json()["owner"].startswith("key-")
+
+
+def test_whoever_the_rules_let_in_no_more_loses_their_keys(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    dora = {"X-Forwarded-User": "dora", "X-Forwarded-Groups": "staff"}
+    with client(server, None) as http:
+        key = http.post("/v1/keys", headers=dora, json={"name": "x"}).json()["secret"]
+    with client(server, key) as http:
+        assert http.get("/v1/models").status_code == 200
+        assert asks(server, dora | {"X-Forwarded-Groups": "none"}).status_code == 403
+        assert http.get("/v1/models").status_code == 401
+    # The refusal is remembered: the next request costs no write.
+    monkeypatch.setattr(People, "shut_out", None)
+    assert asks(server, dora | {"X-Forwarded-Groups": "none"}).status_code == 403
+
+
+CREATE = {"type": "response.create", "input": "x"}
+CANCEL = {"type": "response.cancel", "response_id": "resp_x"}
+STEER = {"type": "response.steer", "previous_response_id": "resp_x", "input": "x"}
+
+
+def closing(socket: ClientConnection, event: dict[str, str]) -> int:
+    """The code with which the server closes the socket after this event."""
+    socket.send(json.dumps(event))
+    with pytest.raises(ConnectionClosed) as closed:
+        socket.recv(timeout=60)
+    assert closed.value.rcvd is not None
+    return closed.value.rcvd.code
+
+
+@pytest.mark.parametrize("event", [CREATE, CANCEL, STEER])
+def test_an_open_socket_ends_with_the_account(server: Running, event: dict[str, str]) -> None:
+    name = event["type"].partition(".")[2]
+    headers = {"X-Forwarded-User": name, "X-Forwarded-Groups": "staff"}
+    boss = {"X-Forwarded-User": "boss", "X-Forwarded-Groups": "boss"}
+    with connect(server.ws_url, additional_headers=headers) as socket, client(server, None) as http:
+        path = f"/v1/people/{owner_of_subject('proxy', name)}"
+        assert http.patch(path, headers=boss, json={"disabled": True}).status_code == 200
+        assert closing(socket, event) == 4401
+
+
+def test_an_open_socket_does_not_bring_former_groups_back(server: Running) -> None:
+    owner = owner_of_subject("proxy", "olga")
+    headers = {"X-Forwarded-User": "olga", "X-Forwarded-Groups": "ops"}
+    with connect(server.ws_url, additional_headers=headers) as socket:
+        assert asks(server, headers | {"X-Forwarded-Groups": "staff"}, "/v1/session").json()["role"] == "user"
+        server.state.header_login.forget()  # type: ignore[union-attr]
+        assert closing(socket, CANCEL) == 4401
+    boss = {"X-Forwarded-User": "boss", "X-Forwarded-Groups": "boss"}
+    people = asks(server, boss, "/v1/people?limit=1000").json()["data"]
+    assert next(one["role"] for one in people if one["owner"] == owner) == "user"
 
 
 def test_a_page_of_another_origin_gains_nothing_by_the_proxys_headers(server: Running) -> None:

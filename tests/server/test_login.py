@@ -1,8 +1,9 @@
 """People sign in with a real OpenID provider: roles, sessions and keys, and what an attacker tries at that."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,13 +14,15 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from codeact.errors import ConfigurationError
+from codeact.cli.commands import keys
+from codeact.errors import ConfigurationError, InvalidRequest, StoreUnavailable
 from codeact.login_settings import SESSION_COOKIE
+from codeact.roles import Role
 from codeact.settings import Settings
-from codeact.store import open_store
-from codeact.store.repositories.people import MOST_KEYS, owner_of_subject
-from tests.openid import oidc_settings, openid_provider, sign_in
-from tests.server.conftest import Running, in_thread
+from codeact.store import Credential, OwnerLimits, Person, Store, open_store
+from codeact.store.repositories.people import MOST_KEYS, People, owner_of_subject
+from tests.openid import go_through, oidc_settings, openid_provider, sign_in
+from tests.server.conftest import Running, in_thread, settings_of
 from tests.server.test_auth import client
 
 CALLBACK = "/login/callback"
@@ -203,7 +206,8 @@ def test_the_first_admin_needs_the_code_which_counts_once(
 
     async def code() -> tuple[bool, str]:
         async with open_store(server.settings) as store:
-            return await store.people.has_admin(), await store.people.create_setup_code()
+            has_admin = await store.people.has_admin([issuer], by_rules=False)
+            return has_admin, await store.people.create_setup_code()
 
     has_admin, setup = in_thread(anyio.run, code)
     assert not has_admin
@@ -214,7 +218,10 @@ def test_the_first_admin_needs_the_code_which_counts_once(
     with sign_in(server.url, "bob", path=f"/login?setup={setup}") as http:
         assert "used already" in http.last.text
         assert http.get("/v1/models").status_code == 401
-    assert in_thread(anyio.run, code)[0]
+    has_admin, unneeded = in_thread(anyio.run, code)
+    assert has_admin
+    with sign_in(server.url, "bob", path=f"/login?setup={unneeded}") as http:
+        assert http.get("/v1/models").status_code == 401
 
 
 def test_a_public_client_signs_in_with_pkce_alone(make_server: Callable[..., Running], issuer: str) -> None:
@@ -224,6 +231,161 @@ def test_a_public_client_signs_in_with_pkce_alone(make_server: Callable[..., Run
     with sign_in(server.url, "mallory") as http:
         assert http.get("/v1/session").json()["name"] == "Mallory"
         assert http.get("/v1/session").json()["email"] == ""  # not verified
+
+
+# ---- what happens at the same moment -------------------------------------------------------------------
+
+
+Work = Callable[[Store], Awaitable[None]]
+
+
+@pytest.fixture
+def in_store(data_dir: Path) -> Callable[[Work], None]:
+    """Runs a function with the database of the servers here."""
+
+    async def with_store(work: Work) -> None:
+        async with open_store(settings_of(data_dir)) as store:
+            await work(store)
+
+    return lambda work: in_thread(anyio.run, with_store, work)
+
+
+async def somebody(store: Store, subject: str, *, issuer: str = "moment", role: Role = "user") -> Person:
+    return await store.people.sign_in(issuer=issuer, subject=subject, name="", email="", role=role)
+
+
+def session_of(store: Store, person: Person) -> Awaitable[tuple[Credential, str]]:
+    return store.people.create_session(person, parent_id="login-", lasts=timedelta(hours=1), address="", browser="")
+
+
+def test_no_session_begins_after_all_were_ended(in_store: Callable[[Work], None]) -> None:
+    async def work(store: Store) -> None:
+        person = await somebody(store, "late")
+        changes: list[dict[str, Any] | None] = [None, {"granted": "admin"}, {"granted": None}, {"disabled": True}]
+        for change in changes:
+            if change is None:
+                await store.people.shut_out(person.owner)
+            else:
+                await store.people.change(person.owner, change)
+            with pytest.raises(InvalidRequest):
+                await session_of(store, person)
+            assert await store.people.sessions(person.owner) == []
+            person = await somebody(store, "late")
+
+    in_store(work)
+
+
+def test_no_key_is_made_after_the_session_was_ended(in_store: Callable[[Work], None]) -> None:
+    async def work(store: Store) -> None:
+        person = await somebody(store, "keyless")
+        session, _ = await session_of(store, person)
+        await store.people.shut_out(person.owner)
+        for session_id in (session.id, None):
+            with pytest.raises(InvalidRequest):
+                await store.people.create_key(person.owner, name="x", lasts=None, session_id=session_id)
+            assert await store.people.keys(person.owner) == []
+            await store.people.change(person.owner, {"disabled": True})
+
+    in_store(work)
+
+
+def test_a_key_that_is_revoked_gives_no_more_sessions(in_store: Callable[[Work], None]) -> None:
+    async def work(store: Store) -> None:
+        access, person = store.access, await somebody(store, "revoked")
+        now, none, hour = datetime.now(UTC), OwnerLimits(), timedelta(hours=1)
+        made, _ = await store.people.create_key(person.owner, name="x", lasts=hour, session_id=None)
+        below: Any = {"parent_id": made.id, "owner": person.owner, "limits": none}
+        secret = await access.create_session(**below, operator=False, lasts=hour)
+        assert await access.find(secret) is not None
+        # The key has expired; the session that was made from it ends with the account all the same.
+        expired = {"$set": {"expires_at": now - hour}}
+        await store.people._credentials.get_pymongo_collection().update_one({"_id": made.id}, expired)
+        await store.people.change(person.owner, {"disabled": True})
+        assert await access.find(secret) is None
+        with pytest.raises(InvalidRequest):
+            await access.create_session(**below, operator=False, lasts=hour)
+        with pytest.raises(InvalidRequest):
+            await access.create_embed_session(**below, origin="x", expires_at=now + hour, account_limits=none)
+
+    in_store(work)
+
+
+def test_only_admins_of_today_keep_a_new_one_from_coming(in_store: Callable[[Work], None]) -> None:
+    async def work(store: Store) -> None:
+        for issuer, granted in (("admins of before", "admin"), ("admins by rule", None)):
+            person = await somebody(store, "root", issuer=issuer, role="admin")
+            await store.people.change(person.owner, {"granted": granted})
+        issuers = ["admins by rule"]
+        assert not await store.people.has_admin(issuers, by_rules=False)
+        assert await store.people.has_admin(issuers, by_rules=True)
+        code = await store.people.create_setup_code()
+        assert not await store.people.use_setup_code(code, ["admins of before"])
+        assert await store.people.use_setup_code(code, issuers)
+        code = await store.people.create_setup_code()
+        await store.people.delete_setup_codes()
+        assert not await store.people.use_setup_code(code, issuers)
+
+    in_store(work)
+
+
+def test_a_key_has_a_name_that_a_terminal_can_show(in_store: Callable[[Work], None]) -> None:
+    async def work(store: Store) -> None:
+        person = await somebody(store, "named")
+        for name in ("a\x1b[2Jb", "a\nb", "a\u202eb"):
+            with pytest.raises(InvalidRequest) as refused:
+                await store.people.create_key(person.owner, name=name, lasts=None, session_id=None)
+            assert refused.value.param == "name"
+            with pytest.raises(InvalidRequest):
+                await store.access.create_key(owner="x", name=name)
+
+    in_store(work)
+
+
+def test_the_list_of_keys_shows_any_name(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(UTC)
+    key = Credential("key_1", "key", "[/y]", "[/x]\x1b[2J", False, "codeact_a…", now, None, None, None, OwnerLimits())
+    monkeypatch.setattr(keys, "_with_store", lambda settings, ask: [key])
+    keys.show(Settings(), as_json=False)
+    shown = capsys.readouterr().out
+    assert "[/x][2J" in shown
+    assert "[/y]" in shown
+    assert "\x1b[2J" not in shown
+
+
+def test_a_session_that_a_key_gives_ends_with_the_key(server: Running, alice: httpx.Client) -> None:
+    made = alice.post("/v1/keys", json={"name": "x", "days": 1}).json()
+    with client(server, None) as http:
+        assert http.post("/v1/session", json={"api_key": made["secret"]}).status_code == 200
+        assert http.get("/v1/session").json()["expires_at"] <= made["expires_at"]
+        assert alice.delete(f"/v1/keys/{made['id']}").status_code == 200
+
+
+def test_an_admin_always_remains(server: Running, anna: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    with sign_in(server.url, "bob") as bob:
+        path = f"/v1/people/{bob.get('/v1/session').json()['owner']}"
+    assert anna.patch(path, json={"role": "admin"}).status_code == 200
+
+    async def has_none(self: object, issuers: object, *, by_rules: bool) -> bool:
+        return False  # as if the other had just taken anna's role
+
+    with monkeypatch.context() as moment:
+        moment.setattr(People, "has_admin", has_none)
+        for change in ({"role": None}, {"disabled": True}):
+            refused = anna.patch(path, json=change)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (400, "last_admin")
+    changed = anna.patch(path, json={"role": None}).json()
+    assert (changed["role"], changed["disabled"]) == ("user", False)
+
+
+def test_the_earlier_session_of_a_browser_ends_though_its_cookie_does_not_come_back(server: Running) -> None:
+    with sign_in(server.url, "alice") as http:
+        earlier = http.cookies[SESSION_COOKIE]
+        begun = http.get("/login")
+        http.cookies.delete(SESSION_COOKIE)  # as the browser holds it back on its way from the provider
+        go_through(http, begun, "alice")
+        assert http.cookies[SESSION_COOKIE] != earlier
+        http.cookies.clear()
+        assert http.get("/v1/models", headers={"Cookie": f"{SESSION_COOKIE}={earlier}"}).status_code == 401
 
 
 # ---- attacks -------------------------------------------------------------------------------------------
@@ -288,6 +450,18 @@ def test_a_code_that_the_provider_did_not_give_is_refused(server: Running, begin
 def test_an_answer_of_another_provider_is_refused(begin: Begin, more: str) -> None:
     browser, asked = begin()
     assert browser.get(f"{CALLBACK}?code=x&state={asked['state']}{more}").status_code == 400
+
+
+def test_strangers_do_not_see_what_the_database_says(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def down() -> Store:
+        raise StoreUnavailable("No MongoDB answers at mongodb://db.internal/codeact.")
+
+    monkeypatch.setattr(server.state.store, "get", down)
+    with client(server, None) as http:
+        answer = http.get("/login")
+        assert answer.status_code == 503
+        assert "db.internal" not in answer.text
+        assert "stored" in answer.text
 
 
 def test_what_the_provider_says_of_an_error_is_not_shown(begin: Begin) -> None:

@@ -6,8 +6,10 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import anyio
 import pytest
 from joserfc.jwk import RSAKey
 from starlette.responses import JSONResponse, Response
@@ -15,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from codeact.roles import role_of
 from codeact.server.login import provider as providers
 from codeact.server.login import provider_http
-from codeact.server.login.errors import LoginFailed, ProviderFailed
+from codeact.server.login.errors import LoginBusy, LoginFailed, ProviderFailed
 from codeact.server.login.provider import Identity, Provider
 from tests.lying_provider import LyingProvider, away, deep, endless, lying_provider, many, silent
 from tests.openid import oidc_settings
@@ -70,6 +72,10 @@ async def test_a_true_answer_is_believed(liar: LyingProvider, provider: Provider
         ({"sub": ""}, "anybody"),
         ({"sub": "a" * 256}, "anybody"),
         ({"sub": 1}, "anybody"),
+        ({"sub": "\ud800"}, "anybody"),
+        ({"nonce": "\ud800"}, "another sign-in"),
+        ({"exp": float("nan")}, "expired"),
+        ({"nbf": float("nan")}, "not valid yet"),
         ({"nonce": "another"}, "another sign-in"),
         ({"nonce": None}, "another sign-in"),
         ({"exp": int(time.time()) - 120}, "expired"),
@@ -178,6 +184,8 @@ async def test_new_keys_are_read_once_a_minute_at_most(
         {"jwks_uri": ["https://provider.example"]},
         {"userinfo_endpoint": "http://evil.example"},
         {"code_challenge_methods_supported": ["plain"]},
+        {"code_challenge_methods_supported": 5},
+        {"code_challenge_methods_supported": "S256 or so"},
     ],
 )
 async def test_a_provider_that_lies_about_itself_is_not_used(
@@ -185,9 +193,59 @@ async def test_a_provider_that_lies_about_itself_is_not_used(
 ) -> None:
     liar.metadata |= metadata
     for _ in range(3):
-        with pytest.raises(ProviderFailed):
-            await provider.authorization_url(state="s", nonce="n", verifier="v" * 43, redirect_uri=REDIRECT)
+        with pytest.raises(ProviderFailed) as failed:
+            await url_of(provider)
+        assert "CODEACT" not in failed.value.message  # Settings are for the log.
     assert len(liar.asked) == 1  # Strangers who try again do not make us ask again.
+
+
+async def url_of(provider: Provider) -> str:
+    return await provider.authorization_url(state="s", nonce="n", verifier="v" * 43, redirect_uri=REDIRECT)
+
+
+async def test_a_provider_that_does_not_say_how_it_supports_pkce_is_used(
+    liar: LyingProvider, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    liar.metadata["code_challenge_methods_supported"] = None
+    await url_of(provider)
+    monkeypatch.setattr(provider, "_client", None)  # The address needs neither a client nor its TLS context.
+    assert "code_challenge_method=S256" in await url_of(provider)
+
+
+def test_the_trusted_authorities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider_http.bounded_transport()
+    monkeypatch.setattr("httpx2.create_ssl_context", None)
+    provider_http.bounded_transport()
+
+
+async def test_those_who_waited_for_a_silent_provider_do_not_ask_it_again(
+    liar: LyingProvider, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(providers, "time", SimpleNamespace(monotonic=lambda: clock.now, time=time.time))
+
+    def late() -> Response:
+        clock.now += 10
+        return Response(status_code=500)
+
+    liar.answers["/.well-known/openid-configuration"] = late
+    for _ in range(3):
+        with pytest.raises(ProviderFailed):
+            await url_of(provider)
+    assert len(liar.asked) == 1
+
+
+async def test_only_so_many_sign_ins_wait_for_the_provider(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    await url_of(provider)
+    monkeypatch.setattr(providers, "MOST_WAITING", 1)
+    provider._at_once.total_tokens = 0
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(identity, provider)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(LoginBusy) as busy:
+            await identity(provider)
+        assert busy.value.status == 503
+        tasks.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/keys", "/token"])
@@ -237,6 +295,24 @@ async def test_the_description_of_another_person_is_not_taken(liar: LyingProvide
         await identity(provider)
 
 
+async def test_the_provider_is_asked_for_an_address_if_a_rule_needs_one(liar: LyingProvider, tmp_path: Path) -> None:
+    liar.metadata["userinfo_endpoint"] = f"{liar.issuer}/userinfo"
+    described = {"sub": "eve", "email": "eve@example.com", "email_verified": True}
+    liar.answers["/userinfo"] = lambda: JSONResponse(described)
+    liar.claims |= {"groups": ["staff"], "email_verified": False}
+    by_groups, by_address = (
+        Provider(settings_of(tmp_path, **oidc_settings(liar.issuer, login_users=rule)))
+        for rule in ("staff", "*@example.com")
+    )
+    assert (await identity(by_groups)).email == ""
+    assert "/userinfo" not in liar.asked
+    assert (await identity(by_address)).email == "eve@example.com"
+    # What the token says of an address counts for no other one.
+    described["email_verified"] = False
+    liar.claims["email_verified"] = True
+    assert (await identity(by_address)).email == ""
+
+
 @pytest.mark.parametrize(
     ("groups", "read"),
     [
@@ -265,6 +341,16 @@ async def test_a_name_is_one_line_that_cannot_turn_the_text_around_it(liar: Lyin
     found = await identity(provider)
     assert found.name == "Eve[31m<b>"
     assert found.email == ""  # The provider has not verified it.
+
+
+@pytest.mark.parametrize(
+    "email", [f"{'x' * 188}@example.com.evil.net", "ali\u200bce@example.com", " alice@example.com", ["a@example.com"]]
+)
+async def test_an_address_counts_to_the_letter_or_not_at_all(
+    liar: LyingProvider, provider: Provider, email: object
+) -> None:
+    liar.claims |= {"email": email, "email_verified": True}
+    assert (await identity(provider)).email == ""
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import anyio
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from codeact.owners import check_owner
 from codeact.settings import Settings
@@ -41,7 +42,7 @@ def create(
     if as_json:
         _print_json({**_builtins(made), "secret": secret})
         return
-    Console(stderr=True).print(f"The key {made.id} of {made.owner}. Its secret is shown this once:", highlight=False)
+    Console(stderr=True).print(_shown(f"The key {made.id} of {made.owner}. Its secret is shown this once:"))
     print(secret)  # noqa: T201
 
 
@@ -56,16 +57,16 @@ def show(settings: Settings, *, as_json: bool) -> None:
         return
     table = Table("id", "key", "owner", "name", "made", "state", "limits", box=None)
     for key in keys:
-        table.add_row(
-            key.id, key.shown, key.owner, key.name, f"{key.created_at:%Y-%m-%d}", _state(key), _limits(key.limits)
-        )
+        made = f"{key.created_at:%Y-%m-%d}"
+        cells = (key.id, key.shown, key.owner, key.name, made, _state(key), _limits(key.limits))
+        table.add_row(*map(_shown, cells))
     Console().print(table, soft_wrap=True)
 
 
 def revoke(settings: Settings, key_id: str) -> None:
     """Revokes a key. Raises `NotFound` if there is no key with this id."""
     revoked = _with_store(settings, lambda store: store.access.revoke_key(key_id))
-    Console().print(f"Revoked {revoked.id} of {revoked.owner}.", highlight=False)
+    Console().print(_shown(f"Revoked {revoked.id} of {revoked.owner}."))
 
 
 def _with_store(settings: Settings, ask: Callable[[Store], Awaitable[T]]) -> T:
@@ -74,6 +75,11 @@ def _with_store(settings: Settings, ask: Callable[[Store], Awaitable[T]]) -> T:
             return await ask(store)
 
     return anyio.run(main)
+
+
+def _shown(text: str) -> Text:
+    """The text as it is, for people chose parts of it: no markup, and nothing that a terminal takes for commands."""
+    return Text("".join(each for each in text if each.isprintable()))
 
 
 def _state(key: Credential) -> str:

@@ -87,6 +87,7 @@ class PersonDocument(VersionedDocument):
     role: Role
     granted: Role | None = None
     disabled: bool = False
+    endings: int = 0
     created_at: datetime
     seen_at: datetime
 
@@ -104,6 +105,7 @@ class PersonDocument(VersionedDocument):
             role=self.role,
             granted=self.granted,
             disabled=self.disabled,
+            endings=self.endings,
             created_at=self.created_at,
             seen_at=self.seen_at,
         )

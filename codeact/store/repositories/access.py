@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from codeact.errors import InvalidRequest, NotFound
 from codeact.ids import new_id
-from codeact.owners import account_of, check_owner
+from codeact.owners import account_of, check_key_name, check_owner
 from codeact.store.database.operation import Operations, operation
 from codeact.store.documents.schema import FIELD, USAGE
 from codeact.store.records import AuditEntry, Credential, OwnerLimits
 from codeact.store.values import bounded_time
 
 if TYPE_CHECKING:
+    from codeact.store.documents.access import CredentialDocument
     from codeact.store.documents.documents import Documents
 
 __all__ = ["EMBED_PREFIX", "KEY_PREFIX", "Access", "hash_of"]
@@ -59,8 +60,12 @@ class Access:
         expires_at: datetime | None = None,
         limits: OwnerLimits | None = None,
     ) -> tuple[Credential, str]:
-        """Creates an API key and its secret, which cannot be read again. Raises `InvalidRequest` for a bad owner."""
+        """Creates an API key and its secret, which cannot be read again.
+
+        Raises `InvalidRequest` for an owner or a name that is not allowed.
+        """
         check_owner(owner)
+        check_key_name(name)
         secret = f"{KEY_PREFIX}{secrets.token_urlsafe(32)}"
         document = self._credentials(
             id=new_id("key"),
@@ -115,10 +120,13 @@ class Access:
     async def create_session(
         self, *, parent_id: str, owner: str, operator: bool, limits: OwnerLimits, lasts: timedelta
     ) -> str:
-        """Creates a browser session for a key; returns its secret. It ends after `lasts`, or with the key."""
+        """Creates a browser session for a key; returns its secret. It ends after `lasts`, or with the key.
+
+        Raises `InvalidRequest` if the key has been revoked meanwhile.
+        """
         secret = secrets.token_urlsafe(32)
         now = datetime.now(UTC)
-        await self._credentials(
+        document = self._credentials(
             id=new_id("sess"),
             kind="session",
             hash=hash_of(secret),
@@ -131,13 +139,14 @@ class Access:
             purge_at=now + lasts,
             parent_id=parent_id,
             limits=_limits_set(limits),
-        ).insert()
+        )
+        await self._insert_below(document)
         return secret
 
     @operation
-    async def end_session(self, secret: str) -> None:
-        """Ends a browser session. Idempotent."""
-        await self._credentials.find({"hash": hash_of(secret), "kind": "session"}).delete()
+    async def end_session(self, secret_hash: str) -> None:
+        """Ends the browser session whose secret has this hash (`hash_of`). Idempotent."""
+        await self._credentials.find({"hash": secret_hash, "kind": "session"}).delete()
 
     @operation
     async def used(self, times: Mapping[str, datetime]) -> None:
@@ -159,7 +168,10 @@ class Access:
         limits: OwnerLimits,
         account_limits: OwnerLimits,
     ) -> tuple[Credential, str]:
-        """Creates a session for a widget's user, and its token, which cannot be read again. It ends with its key."""
+        """Creates a session for a widget's user, and its token, which cannot be read again. It ends with its key.
+
+        Raises `InvalidRequest` if the key has been revoked meanwhile.
+        """
         secret = f"{EMBED_PREFIX}{secrets.token_urlsafe(32)}"
         document = self._credentials(
             id=new_id("emb"),
@@ -177,8 +189,21 @@ class Access:
             origin=origin,
             account_limits=_limits_set(account_limits),
         )
-        await document.insert()
+        await self._insert_below(document)
         return document.record(), secret
+
+    async def _insert_below(self, document: "CredentialDocument") -> None:
+        """Inserts a session, unless its key is revoked. Looks at the key afterwards.
+
+        So either this finds the key revoked, or whoever revokes the key finds the session.
+        """
+        await document.insert()
+        if document.parent_id is None or document.parent_id.startswith("env-"):
+            return
+        key = {"_id": document.parent_id, "kind": "key", "revoked_at": None}
+        if await self._credentials.find_one(key) is None:
+            await document.delete()
+            raise InvalidRequest("The key was revoked at this moment.", code="key_revoked")
 
     @operation
     async def end_embed_session(self, session_id: str, *, parent_id: str | None) -> None:

@@ -2,11 +2,13 @@
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from codeact.errors import InvalidRequest, NotFound
 from codeact.ids import new_id
+from codeact.owners import check_key_name
 from codeact.roles import Role
 from codeact.store.database.operation import Operations, operation
 from codeact.store.documents.schema import FIELD, PERSON
@@ -80,7 +82,7 @@ class People:
         from pymongo import ReturnDocument
 
         found = await self._people.get_pymongo_collection().find_one_and_update(
-            {"_id": owner}, {"$set": changes}, return_document=ReturnDocument.AFTER
+            {"_id": owner}, {"$set": changes, "$inc": {"endings": 1}}, return_document=ReturnDocument.AFTER
         )
         if found is None:
             raise NotFound(f"Nobody has signed in as '{owner}'.", param="owner")
@@ -91,12 +93,20 @@ class People:
     @operation
     async def shut_out(self, owner: str) -> None:
         """Ends the sessions and keys of somebody who may no longer sign in."""
+        await self._people.get_pymongo_collection().update_one({"_id": owner}, {"$inc": {"endings": 1}})
         await self._end_all(owner, keys=True)
 
     @operation
-    async def has_admin(self) -> bool:
-        """Whether somebody may sign in as an admin already."""
-        admin = {"disabled": False, "$or": [{"role": "admin"}, {"granted": "admin"}]}
+    async def has_admin(self, issuers: Collection[str], *, by_rules: bool) -> bool:
+        """Whether somebody whom one of these issuers names may sign in as an admin.
+
+        `by_rules`: also whoever was one by the rules at the last sign-in. Pass False where no rule makes admins now.
+        """
+        return await self._has_admin(issuers, by_rules=by_rules)
+
+    async def _has_admin(self, issuers: Collection[str], *, by_rules: bool) -> bool:
+        kinds = [{"granted": "admin"}, *([{"role": "admin"}] if by_rules else [])]
+        admin = {"disabled": False, "issuer": {"$in": list(issuers)}, "$or": kinds}
         return await self._people.find_one(admin) is not None
 
     # ---- the first admin -----------------------------------------------------------------------------
@@ -122,8 +132,15 @@ class People:
         return secret
 
     @operation
-    async def use_setup_code(self, secret: str) -> bool:
-        """Whether the code is valid; it is not valid afterwards."""
+    async def delete_setup_codes(self) -> None:
+        """Makes every code of the first admin invalid."""
+        await self._credentials.find({"kind": "setup"}).delete()
+
+    @operation
+    async def use_setup_code(self, secret: str, issuers: Collection[str]) -> bool:
+        """Whether the code is valid; it is not valid afterwards. No code is, once these issuers name an admin."""
+        if await self._has_admin(issuers, by_rules=False):
+            return False
         valid = {"hash": hash_of(secret), "kind": "setup", "expires_at": {"$gt": datetime.now(UTC)}}
         return await self._credentials.get_pymongo_collection().find_one_and_delete(valid) is not None
 
@@ -133,7 +150,10 @@ class People:
     async def create_session(
         self, person: Person, *, parent_id: str, lasts: timedelta, address: str, browser: str
     ) -> tuple[Credential, str]:
-        """Begins a browser session, which ends after `lasts`; returns it with its secret."""
+        """Begins a browser session, which ends after `lasts`; returns it with its secret.
+
+        Raises `InvalidRequest` if the person's sessions have all been ended since `person` was read.
+        """
         secret, now = secrets.token_urlsafe(32), datetime.now(UTC)
         document = self._credentials(
             id=new_id("sess"),
@@ -154,6 +174,11 @@ class People:
             browser=browser,
         )
         await document.insert()
+        # Read afterwards: either this sees that all sessions were ended, or whoever ended them saw this one.
+        now_known = await self._people.get(person.owner)
+        if now_known is None or now_known.disabled or now_known.endings != person.endings:
+            await document.delete()
+            raise InvalidRequest("Your account was changed at this moment. Sign in again.", code="account_changed")
         beyond = self._of(person.owner, "session").sort("-created_at").skip(MOST_SESSIONS)
         if old := [one.id async for one in beyond]:
             await self._credentials.find({"_id": {"$in": old}}).delete()
@@ -176,11 +201,15 @@ class People:
     # ---- keys ----------------------------------------------------------------------------------------
 
     @operation
-    async def create_key(self, owner: str, *, name: str, lasts: timedelta | None) -> tuple[Credential, str]:
+    async def create_key(
+        self, owner: str, *, name: str, lasts: timedelta | None, session_id: str | None
+    ) -> tuple[Credential, str]:
         """Makes a key for this person, which is never an operator's; returns it with its secret.
 
-        Raises `InvalidRequest` if the person has `MOST_KEYS` valid keys already.
+        `session_id` is the session that asks; None: a proxy has signed the person in. Raises `InvalidRequest` if the
+        person has `MOST_KEYS` valid keys already, or the session has been ended or the account disabled meanwhile.
         """
+        check_key_name(name)
         secret, now = f"{KEY_PREFIX}{secrets.token_urlsafe(32)}", datetime.now(UTC)
         expires_at = now + lasts if lasts is not None else None
         document = self._credentials(
@@ -198,6 +227,10 @@ class People:
             person=owner,
         )
         await document.insert()
+        # What follows is read afterwards: either this sees that the person is out, or `_end_all` saw the key.
+        if not await self._is_in(owner, session_id):
+            await document.delete()
+            raise InvalidRequest("Your session was ended at this moment. Sign in again.", code="session_ended")
         # Counted afterwards, so that requests at the same moment cannot pass the limit together.
         if len(await self._valid_keys(owner)) > MOST_KEYS:
             await document.delete()
@@ -218,6 +251,12 @@ class People:
             raise NotFound(f"There is no key '{key_id}'.", param="key_id")
         await self._revoke([key_id])
 
+    async def _is_in(self, owner: str, session_id: str | None) -> bool:
+        person = await self._people.get(owner)
+        if person is None or person.disabled:
+            return False
+        return session_id is None or await self._credentials.find_one({"_id": session_id}) is not None
+
     async def _valid_keys(self, owner: str) -> list["CredentialDocument"]:
         now = datetime.now(UTC)
         found = await self._of(owner, "key").sort("created_at").to_list()
@@ -225,8 +264,9 @@ class People:
 
     async def _end_all(self, owner: str, *, keys: bool) -> None:
         await self._of(owner, "session").delete()
-        if keys:
-            await self._revoke([one.id for one in await self._valid_keys(owner)])
+        if keys:  # those that have expired, too: sessions made from them end with them
+            unrevoked = self._of(owner, "key").find({"revoked_at": None})
+            await self._revoke([one.id async for one in unrevoked])
 
     async def _revoke(self, key_ids: list[str]) -> None:
         now = datetime.now(UTC)
