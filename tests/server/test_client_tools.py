@@ -198,6 +198,19 @@ def test_an_owner_has_a_bounded_number_of_unstored_conversations() -> None:
     assert stolen.of_call("call_1000") is None
 
 
+def test_the_output_of_an_answer_without_a_store_is_counted(
+    client: openai.OpenAI, server: Running, model_server: ModelServer
+) -> None:
+    model_server.reply(code("crm.find(q='x' * 100_000)"))
+    kept = server.state.service._service._unstored
+    before = kept.bytes
+    assert calls(ask(client, store=False))
+    deadline = time.monotonic() + 60
+    while kept.bytes < before + 100_000:  # It is counted right after the answer, which nothing tells.
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_a_conversation_that_answers_is_not_dropped() -> None:
     kept = UnstoredConversations(idle_s=900)
     found = kept.find(asked("me"))
