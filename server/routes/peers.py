@@ -20,7 +20,10 @@ __all__ = ["INTERNAL"]
 
 
 async def questions(scope: Scope, receive: Receive, send: Send) -> None:
-    """Begins the answer to a question that another server has passed on, and streams it there."""
+    """Begins the answer to a question that another server has passed on, and streams it there.
+
+    If that server waits no longer, because this one stood still, it has answered the question itself.
+    """
     request = Request(scope, receive)
     services: Services = request.app.state.codeact
     read_by(services.settings.disclosure.to_operators)  # The server that asks decides what its client may see.
@@ -31,6 +34,8 @@ async def questions(scope: Scope, receive: Receive, send: Send) -> None:
             question = msgspec.json.decode(body, type=PassedQuestion)
         except msgspec.DecodeError as error:
             raise InvalidRequest(f"Servers of one database must have the same version: {error}.") from error
+        if await request.is_disconnected():
+            return
         run = await services.service.answer(question, caller=caller_of(request))
         response = StreamingResponse(stream(run, follows=question.follows), media_type="application/octet-stream")
     except (CodeActError, SandboxError) as error:
