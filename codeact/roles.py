@@ -27,7 +27,9 @@ def role_of(rules: Sequence[tuple[Role, Collection[str]]], *, groups: Collection
     A rule is the name of a group, an address (`alice@example.com`), the addresses of a domain (`*@example.com`) or `*`,
     which is everybody whom the provider knows. `email` must be an address that the provider has verified, or empty.
     """
-    return highest(*(role for role, rule in rules if any(_matches(one, groups, email.lower()) for one in rule)))
+    # Some letters outside of ASCII become other addresses' letters: U+212A, the sign of kelvin, becomes a k.
+    email = email.lower() if email.isascii() else email
+    return highest(*(role for role, rule in rules if any(_matches(one, groups, email) for one in rule)))
 
 
 def _matches(rule: str, groups: Collection[str], email: str) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from codeact.login_settings import LoginSettings
 from codeact.store.repositories.people import People, owner_of_subject
 from tests.server.conftest import Running
 from tests.server.test_auth import client
@@ -124,6 +126,14 @@ def test_an_open_socket_ends_with_the_account(server: Running, event: dict[str, 
         path = f"/v1/people/{owner_of_subject('proxy', name)}"
         assert http.patch(path, headers=boss, json={"disabled": True}).status_code == 200
         assert closing(socket, event) == 4401
+
+
+def test_an_open_socket_ends_as_a_session_would(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LoginSettings, "login_lasts", timedelta(0))
+    with connect(server.ws_url, additional_headers=ALICE) as socket, pytest.raises(ConnectionClosed) as closed:
+        socket.recv(timeout=60)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4401
 
 
 def test_an_open_socket_does_not_bring_former_groups_back(server: Running) -> None:

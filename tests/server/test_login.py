@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,9 +16,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from codeact.cli.commands import keys
+from codeact.component import Component, Started
 from codeact.errors import ConfigurationError, InvalidRequest, StoreUnavailable
 from codeact.login_settings import SESSION_COOKIE
 from codeact.roles import Role
+from codeact.server.banner import _setup_link
 from codeact.settings import Settings
 from codeact.store import Credential, OwnerLimits, Person, Store, open_store
 from codeact.store.repositories.people import MOST_KEYS, People, owner_of_subject
@@ -331,6 +334,46 @@ def test_only_admins_of_today_keep_a_new_one_from_coming(in_store: Callable[[Wor
         assert not await store.people.use_setup_code(code, issuers)
 
     in_store(work)
+
+
+def test_a_start_without_a_link_ends_the_links_before_it(
+    in_store: Callable[[Work], None], data_dir: Path, server: Running
+) -> None:
+    issuer = "https://provider.example"
+
+    async def link(store: Store, **settings: Any) -> tuple[str, str | None]:
+        """A code of a start before this one, and the link of this start."""
+        before = await store.people.create_setup_code()
+        services: Any = SimpleNamespace(settings=settings_of(data_dir, **settings), store=Component("store", open_))
+        services.store.started = Started(store, "", "")
+        return before, await _setup_link(services, "http://localhost")
+
+    async def work(store: Store) -> None:
+        nobody = oidc_settings(issuer, login_admins="")
+        before, made = await link(store, **nobody)
+        assert made is not None
+        assert not await store.people.use_setup_code(before, [issuer])
+        assert await store.people.use_setup_code(made.partition("setup=")[2], [issuer])
+        for settings in ({}, oidc_settings(issuer)):
+            before, made = await link(store, **settings)
+            assert made is None
+            assert not await store.people.use_setup_code(before, [issuer])
+        person = await somebody(store, "root", issuer=issuer)
+        await store.people.change(person.owner, {"granted": "admin"})
+        before, made = await link(store, **nobody)
+        assert made is None
+        assert not await store.people.use_setup_code(before, [])
+        codes.append(await store.people.create_setup_code())
+
+    def open_(component: Component[Store]) -> Any:
+        raise NotImplementedError
+
+    codes: list[str] = []
+    in_store(work)
+    # The server's setting names admins, so no code of another server of the database makes one.
+    with sign_in(server.url, "bob", path=f"/login?setup={codes[0]}") as http:
+        assert "if there is no admin" in http.last.text
+        assert http.get("/v1/models").status_code == 401
 
 
 def test_a_key_has_a_name_that_a_terminal_can_show(in_store: Callable[[Work], None]) -> None:

@@ -361,6 +361,8 @@ async def test_an_address_counts_to_the_letter_or_not_at_all(
         ({"boss"}, "", "admin"),
         (set(), "Alice@Example.com", "operator"),
         (set(), "bob@example.com", "user"),
+        (set(), "KATE@example.com", "operator"),
+        (set(), "\u212aate@example.com", "user"),
         (set(), "bob@sub.example.com", None),
         (set(), "bob@example.com.evil.com", None),
         (set(), "@example.com", None),
@@ -371,5 +373,9 @@ async def test_an_address_counts_to_the_letter_or_not_at_all(
     ],
 )
 async def test_a_role_is_given_by_groups_and_verified_addresses(groups: set[str], email: str, role: str | None) -> None:
-    rules = (("user", {"staff", "*@example.com"}), ("operator", {"ops", "alice@example.com"}), ("admin", {"boss"}))
+    rules = (
+        ("user", {"staff", "*@example.com"}),
+        ("operator", {"ops", "alice@example.com", "kate@example.com"}),
+        ("admin", {"boss"}),
+    )
     assert role_of(rules, groups=groups, email=email) == role  # type: ignore[arg-type]
