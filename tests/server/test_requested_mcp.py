@@ -122,6 +122,7 @@ def test_a_server_that_does_not_answer_fails_the_response_by_name(client: openai
         ({"server_url": "https://user:word@example.com/mcp"}, "tools[0].server_url"),
         ({"server_url": "https://" + "a" * 2_000}, "tools[0].server_url"),
         ({"server_label": "print"}, "tools[0].server_label"),
+        ({"server_label": "host"}, "tools[0].server_label"),
         ({"server_label": "a b"}, "tools[0].server_label"),
         ({"headers": {"a b": "c"}}, "tools[0].headers"),
         ({"headers": {"a": "b\r\nc: d"}}, "tools[0].headers[...]"),
