@@ -3,8 +3,6 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from pymongo import ReturnDocument
-
 from codeact.errors import InvalidRequest, NotFound
 from codeact.ids import new_id
 from codeact.store.database.operation import Operations, operation
@@ -57,6 +55,8 @@ class Skills:
         skill = await self._find(skill_id, owner)
         if await self._versions.find({"skill_id": skill.id}).count() >= MOST_VERSIONS:
             raise InvalidRequest(f"The skill has {MOST_VERSIONS} versions; delete some.", code="too_many_versions")
+        from pymongo import ReturnDocument
+
         counted = await self._skills.get_pymongo_collection().find_one_and_update(
             {"_id": skill_id, "owner": owner}, {"$inc": {"latest_version": 1}}, return_document=ReturnDocument.AFTER
         )
