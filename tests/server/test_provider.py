@@ -212,10 +212,9 @@ async def test_a_provider_that_does_not_say_how_it_supports_pkce_is_used(
     assert "code_challenge_method=S256" in await url_of(provider)
 
 
-def test_the_trusted_authorities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    provider_http.bounded_transport()
-    monkeypatch.setattr("httpx2.create_ssl_context", None)
-    provider_http.bounded_transport()
+def test_the_trusted_authorities_are_read_once() -> None:
+    first, second = (provider_http.bounded_transport() for _ in range(2))
+    assert first._pool._ssl_context is second._pool._ssl_context  # type: ignore[attr-defined]
 
 
 async def test_those_who_waited_for_a_silent_provider_do_not_ask_it_again(
