@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import nullcontext
+from typing import Protocol
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codeact.errors import CodeActError
+from codeact.runs.disk_floor import DiskFloor
 from codeact.server.auth.current_caller import begin_request, current_request
 from codeact.server.auth.scope_keys import CALLER, PASSED_ON
 from codeact.server.base_url import set_base_url
@@ -14,12 +16,19 @@ from codeact.server.errors import error_response
 from codeact.server.peers.directory import Directory
 from codeact.server.peers.signing import HEADER, Claims, Verifier
 from codeact.server.peers.spool import IN_MEMORY_BYTES, Spool
-from codeact.server.services import Services
+from codeact.server.requests.upload_slots import UploadSlots
 from codeact.settings import Settings
 
 __all__ = ["FromPeers", "most_body_bytes", "path_of"]
 
 FORM_BYTES = 2**20
+
+
+class _Limits(Protocol):
+    """What large bodies need of the server: free disk space, and a slot."""
+
+    disk: DiskFloor
+    uploads: UploadSlots
 
 
 def most_body_bytes(settings: Settings, method: str) -> int:
@@ -72,11 +81,11 @@ class FromPeers:
 
     async def _fill(self, body: Spool, scope: Scope, receive: Receive, claims: Claims) -> None:
         """Reads the body. Raises `BodyTooLarge`, and `DiskFull` and `RateLimited` if it would need a file."""
-        services: Services = scope["app"].state.codeact
+        limits: _Limits = scope["app"].state.codeact
         is_upload = scope["path"] not in self._internal and _length(scope) > IN_MEMORY_BYTES
         if is_upload:
-            services.disk.check()
-        with services.uploads.counted(claims.caller.owner) if is_upload else nullcontext():
+            limits.disk.check()
+        with limits.uploads.counted(claims.caller.owner) if is_upload else nullcontext():
             await body.fill(_body(receive), most_bytes=most_body_bytes(self._settings, scope["method"]))
 
     def _claims(self, scope: Scope) -> Claims | None:

@@ -155,7 +155,7 @@ def test_with_keys_a_request_without_one_is_refused(data_dir: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_on_a_signal_and_leaves_no_sandbox(tmp_path: Path, number: signal.Signals) -> None:
     with serving(tmp_path) as process:
-        read_until(process, "Ctrl-C")
+        read_until(process, "seconds")
         process.send_signal(number)
         assert process.wait(30) == 0
     left = [path for path in (tmp_path / "run").glob("*/*") if path.is_dir()]
@@ -175,7 +175,7 @@ def test_on_sigterm_an_answer_under_way_still_ends_and_a_second_signal_ends_it_a
         model_server.reset()
         model_server.reply("Hello", gate, " world")
         with serving(tmp_path, **model) as process:
-            address = re.search(r"localhost:\d+", read_until(process, "Ctrl-C"))
+            address = re.search(r"localhost:\d+", read_until(process, "seconds"))
             assert address is not None
             with connect(f"ws://{address[0]}/v1/responses") as client:
                 client.send(frame({"type": "response.create", "input": "go"}))
