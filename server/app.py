@@ -157,7 +157,7 @@ def create_app(
                     judged=audit.record_judge,
                 )
                 service = RunService(made_with, database=store)
-                start_keeping("expiry of unstored conversations", service.keep_expiring)
+                start_keeping("expiry of unstored conversations", service.keep_expiring, essential=False)
                 services = app.state.codeact = Services(
                     settings,
                     store,

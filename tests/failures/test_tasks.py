@@ -50,6 +50,7 @@ DEGRADED = {
     "pool shrinking",
     "announcement",
     "last uses of keys",
+    "expiry of unstored conversations",
 }
 """If one of these tasks is down, every request is still answered: `/readyz` names it and answers 200."""
 
@@ -144,6 +145,7 @@ TASKS_OF_THEIR_OWN = {
     "codeact/concurrency/concurrently.py": "reads beside each other within one call, whose error is its caller's",
     "codeact/agent/code_runner.py": "tells one answer's readers that it waits",
     "codeact/agent/output_files.py": "looks for files beside one answer",
+    "codeact/evals/runner.py": "attempts of one evaluation, whose error ends it",
     "codeact/cli/commands/dashboard.py": "another process than the server",
     "server/transports/lanes.py": "work of one socket, which never raises and ends with it",
     "codeact/runs/ownership.py": "recovers one dead response each; never raises",
