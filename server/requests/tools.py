@@ -43,8 +43,10 @@ class ShellEnvironment(msgspec.Struct, tag="container_auto", forbid_unknown_fiel
     """The conversation's own sandbox."""
 
 
-class DisabledNetwork(msgspec.Struct, tag="disabled", forbid_unknown_fields=True):
+class DisabledNetwork(msgspec.Struct, forbid_unknown_fields=True):
     """No network. This is the default for sandboxes; CODEACT_SANDBOX_NETWORK changes it."""
+
+    type: Literal["disabled"]
 
 
 class SkillReference(msgspec.Struct, tag="skill_reference", forbid_unknown_fields=True):

@@ -27,6 +27,7 @@ REASONS = {
     r"make test-cluster.*": "needs a Kubernetes cluster",
     r"make image.*|docker compose .*": "needs a registry of images",
     r"codeact --install-completion": "changes the files of the reader's shell; test_shells_complete_commands completes",
+    r"(codeact runs on|its data is in) .*": "is what a job says in its log",
     r"codeact bench .*|python -m benchmarks.*": "measures for minutes, with nothing else going on",
 }
 """What a test cannot run, and why."""

@@ -5,6 +5,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -54,6 +55,13 @@ async def identity(provider: Provider) -> Identity:
     return await provider.identity("code", nonce=NONCE, verifier="v" * 43, redirect_uri=REDIRECT, issuer=None)
 
 
+@dataclass(frozen=True)
+class FromNow:
+    """A time so many seconds after the test begins; tests are collected long before they run."""
+
+    s: int
+
+
 async def test_a_true_answer_is_believed(liar: LyingProvider, provider: Provider) -> None:
     liar.claims |= {"groups": ["staff"], "name": "Eve", "email": "eve@example.com", "email_verified": True}
     assert await identity(provider) == Identity(liar.issuer, "eve", "Eve", "eve@example.com", frozenset({"staff"}))
@@ -78,20 +86,21 @@ async def test_a_true_answer_is_believed(liar: LyingProvider, provider: Provider
         ({"nbf": float("nan")}, "not valid yet"),
         ({"nonce": "another"}, "another sign-in"),
         ({"nonce": None}, "another sign-in"),
-        ({"exp": int(time.time()) - 120}, "expired"),
+        ({"exp": FromNow(-120)}, "expired"),
         ({"exp": None}, "times"),
         ({"exp": True}, "times"),
         ({"exp": "9999999999"}, "times"),
         ({"iat": None}, "times"),
-        ({"iat": int(time.time()) + 600}, "just now"),
-        ({"iat": int(time.time()) - 6000}, "just now"),
-        ({"nbf": int(time.time()) + 600}, "not valid yet"),
+        ({"iat": FromNow(600)}, "just now"),
+        ({"iat": FromNow(-6000)}, "just now"),
+        ({"nbf": FromNow(600)}, "not valid yet"),
     ],
 )
 async def test_a_token_that_is_not_for_this_sign_in_is_refused(
     liar: LyingProvider, provider: Provider, claims: dict[str, Any], reason: str
 ) -> None:
-    liar.claims |= claims
+    now = int(time.time())
+    liar.claims |= {name: now + one.s if isinstance(one, FromNow) else one for name, one in claims.items()}
     with pytest.raises(LoginFailed, match=reason):
         await identity(provider)
 
