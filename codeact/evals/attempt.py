@@ -15,7 +15,7 @@ from codeact.api.pool import Pool
 from codeact.api.result import AnswerFailed
 from codeact.errors import CodeActError, ConfigurationError
 from codeact.evals.action_formats import ask_in_format
-from codeact.evals.outcome import Outcome, Ran, Verdict
+from codeact.evals.outcome import Verdict, answers_of, blocks_of
 from codeact.evals.record import Attempt, Setup
 from codeact.evals.recording import CheckerFailed, Recording, check
 from codeact.evals.task import Task
@@ -152,7 +152,7 @@ def _attempt(
     responses = recording.responses
     usages = [response.usage for response in responses if response.usage is not None]
     costs = [usage.cost_usd for usage in usages if usage.cost_usd is not None]
-    outcome = Outcome(responses, {}, (), (), _no_run)
+    answers, blocks = answers_of(responses), blocks_of(responses)
     score = verdict.score if verdict.score is not None else float(verdict.passed)
     first = responses[0].ledger if responses else e.Ledger()
     return Attempt(
@@ -164,9 +164,9 @@ def _attempt(
         failure=failure,
         score=min(1.0, max(0.0, score)),
         reason="" if verdict.passed else excerpt(verdict.reason, ANSWER_CHARS),
-        answer=excerpt(outcome.answer, ANSWER_CHARS),
-        blocks=len(outcome.blocks),
-        failed_blocks=sum(block.result is not None and block.result.status != "ok" for block in outcome.blocks),
+        answer=excerpt(answers[-1] if answers else "", ANSWER_CHARS),
+        blocks=len(blocks),
+        failed_blocks=sum(block.result is not None and block.result.status != "ok" for block in blocks),
         calls=len(recording.calls()),
         input_tokens=sum(usage.input_tokens for usage in usages),
         cached_tokens=sum(usage.input_tokens_details.cached_tokens for usage in usages),
@@ -180,7 +180,3 @@ def _attempt(
         tags=sorted(task.tags),
         transcript=recording.steps,
     )
-
-
-async def _no_run(source: str, files: Mapping[str, bytes]) -> Ran:
-    raise NotImplementedError

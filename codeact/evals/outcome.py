@@ -8,7 +8,7 @@ from codeact import events as e
 from codeact.api.images import Image
 from codeact.api.result import answer_of
 
-__all__ = ["Call", "Outcome", "Ran", "Verdict"]
+__all__ = ["Call", "Outcome", "Ran", "Verdict", "answers_of", "blocks_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Outcome:
     @property
     def answers(self) -> list[str]:
         """The text of each answer after its last block of code."""
-        return [answer_of(response).strip() for response in self.responses]
+        return answers_of(self.responses)
 
     @property
     def answer(self) -> str:
@@ -69,13 +69,19 @@ class Outcome:
     @property
     def blocks(self) -> list[e.CodeInterpreterCall]:
         """Every block of code that ran, in order."""
-        return [
-            item
-            for response in self.responses
-            for item in response.output
-            if isinstance(item, e.CodeInterpreterCall) and item.status == "completed"
-        ]
+        return blocks_of(self.responses)
 
     def text(self, name: str) -> str:
         """Returns the file as text; empty if code did not write it."""
         return self.files.get(name, b"").decode(errors="replace")
+
+
+def answers_of(responses: Sequence[e.Response]) -> list[str]:
+    """Returns the text of each answer after its last block of code."""
+    return [answer_of(response).strip() for response in responses]
+
+
+def blocks_of(responses: Sequence[e.Response]) -> list[e.CodeInterpreterCall]:
+    """Returns every block of code that ran, in order."""
+    items = [item for response in responses for item in response.output]
+    return [item for item in items if isinstance(item, e.CodeInterpreterCall) and item.status == "completed"]
