@@ -6,7 +6,8 @@ Only for our own programs. Inside another program, `sandbox_pool.logs` uses what
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import structlog
 
@@ -35,7 +36,7 @@ def configure(level: str, *, json: bool = False) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Lines(sys.stderr),
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -46,6 +47,25 @@ def configure(level: str, *, json: bool = False) -> None:
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(True)
+
+
+class _Lines(structlog.WriteLogger):
+    """Writes lines to a stream. A line that cannot be written is dropped.
+
+    The reader of a pipe may end, a disk may be full, a terminal may be closed: none of this must end a request or a
+    background task.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+
+    def msg(self, message: str) -> None:
+        """Writes one line, or nothing if the stream is closed or broken."""
+        with suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
 
 
 def _with_trace(logger: Any, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

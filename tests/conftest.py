@@ -1,16 +1,22 @@
 """Hooks and fixtures of all tests. Asynchronous tests run on asyncio; a stopped run still cleans up."""
 
 import gc
+import inspect
+import logging
 import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import httpx
 import pytest
+import structlog
 
 from sandbox_pool.backends.process.backend import ProcessBackend
 from sandbox_pool.backends.process.interpreter import Interpreter
 from sandbox_pool.spec import SandboxSpec
 from tests.groups import group_of, place_of
+
+HTTP_CALLS = ("request", "stream", "get", "options", "head", "post", "put", "patch", "delete")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -46,6 +52,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """Undoes what a test changed in the process's logging.
+
+    A command that runs inside a test logs to the test's stderr, which is closed afterwards.
+    """
+    configured, config = structlog.is_configured(), structlog.get_config()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    if structlog.is_configured() != configured or structlog.get_config() != config:
+        structlog.reset_defaults()
+        if configured:
+            structlog.configure(**config)
+        logging.captureWarnings(False)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_http() -> Iterator[None]:
+    """Gives each request without a timeout of its own a minute instead of httpx's 5 s, which a busy machine exceeds."""
+    with pytest.MonkeyPatch.context() as patch:
+        for call in (httpx.Client.__init__, httpx.AsyncClient.__init__, *(getattr(httpx, name) for name in HTTP_CALLS)):
+            patch.setitem(inspect.unwrap(call).__kwdefaults__, "timeout", httpx.Timeout(60))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

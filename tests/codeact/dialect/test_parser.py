@@ -459,19 +459,26 @@ def test_segments_are_well_formed(chunks: list[str], fences: bool) -> None:
     kinds = [type(segment) for segment in segments]
     assert all(segment.text for segment in segments if isinstance(segment, Text | Thinking | CodeText))
     assert not {Malformed, Unreadable, Invented} & set(kinds[:-1])
-    if Malformed in kinds:
-        assert kinds.count(CodeStart) == 1
-        assert CodeEnd not in kinds
-    elif CodeStart in kinds:
-        assert kinds[-3:] == [CodeStart, CodeText, CodeEnd]
-        assert kinds.count(CodeStart) == 1
-        body, end = segments[-2:]
-        assert isinstance(body, CodeText)
-        assert isinstance(end, CodeEnd)
-        assert body.text == end.code
-        assert end.code.strip()
-    else:
-        assert not {CodeText, CodeEnd} & set(kinds)
+    # A thought that was written aloud takes back all that stands before it, code too.
+    thoughts = [at for at, kind in enumerate(kinds) if kind is ThoughtAloud]
+    for start, end in zip([0, *(at + 1 for at in thoughts)], [*thoughts, len(kinds)], strict=True):
+        part = segments[start:end]
+        begins = [at for at, segment in enumerate(part) if isinstance(segment, CodeStart)]
+        assert len(begins) <= 1
+        code = part[begins[0] :] if begins else []
+        assert not {CodeText, CodeEnd} & {type(segment) for segment in part if segment not in code}
+        match code:
+            case []:
+                pass
+            case [CodeStart(), Malformed()] | [CodeStart(), CodeText(), Malformed()]:
+                pass
+            case [CodeStart(tagged=tagged), CodeText(text=body), CodeEnd(code=block), *rest]:
+                assert body == block
+                assert block.strip()
+                assert not (tagged and rest)  # Only a fence without tags is followed by text.
+                assert not {CodeText, CodeEnd} & {type(segment) for segment in rest}
+            case _:
+                pytest.fail(f"code begins and does not end: {code}")
 
 
 @pytest.mark.parametrize("size", [990, *range(998, 1003), 1010])
