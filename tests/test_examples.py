@@ -3,7 +3,6 @@
 import importlib
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 from codeact.dialect.segments import CodeEnd, Text
 from codeact.model import TextDelta
 from sandbox_pool import Backend, Sandbox, SandboxPool, SandboxSpec, Stream
+from tests.ports import free_port
 from tests.server.conftest import running, settings_of
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -119,8 +119,7 @@ def test_the_backend_is_chosen_by_its_name(with_toy_backend: Path, tmp_path: Pat
 
 
 def test_the_demo_of_the_embed_shows_the_page_once_the_server_is_there_and_tells_its_key(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        port, host_port = (str(listener.getsockname()[1]) for listener in (one, other))
+    port, host_port = str(free_port()), str(free_port())
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),

@@ -3,7 +3,6 @@
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,6 +18,7 @@ from pymongo import MongoClient
 
 from codeact.store import Store, embedded_mongod
 from codeact.store.database.uri import socket_uri
+from tests import ports
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,10 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def free_port() -> int:
     """A free port on loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return ports.free_port()
 
 
 @pytest.fixture(scope="session")

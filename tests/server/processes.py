@@ -20,6 +20,7 @@ import psutil
 from codeact.server.app import create_app
 from codeact.server.serve import Server, uvicorn_config
 from codeact.settings import Settings
+from tests.ports import listen
 
 __all__ = ["ServerProcess", "mongod_of", "sandboxes_of", "serving"]
 
@@ -61,7 +62,7 @@ def serving(
     With `secret` it is one of several servers that pass requests on to each other.
     """
     values = {"model": "demo", "sandbox": "process", "data_dir": data_dir, "pool_min": 0, "pool_max": 4}
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = listen(port)
     port = listener.getsockname()[1]
     if secret is not None:
         values |= {"peer_url": f"http://127.0.0.1:{port}", "peer_secret": secret}

@@ -10,7 +10,6 @@ import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import uuid
@@ -31,6 +30,7 @@ from websockets.sync.client import connect
 
 from tests.asking import frame
 from tests.needs import LONG
+from tests.ports import free_port
 from tests.server.processes import ServerProcess, sandboxes_of, serving
 from tests.server.test_fencing import suspended
 from tests.server.test_kill import ENDS, QUESTION, Event, check, resumed
@@ -126,8 +126,7 @@ def configuration(language: str, servers: Servers, port: int, run: Path) -> str:
 def proxied(name: str, servers: Servers, run: Path) -> Iterator[str]:
     """Runs the proxy with the page's command; yields its address."""
     run.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     file = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg"}[name]
     (run / file).write_text(configuration(name, servers, port, run))
     found = re.search(rf"^    ({name} .*)$", PAGE.read_text(), re.MULTILINE)

@@ -1,6 +1,5 @@
 """The tool `mcp`: servers that a request names, their lists of tools, approvals, and refused addresses."""
 
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import pytest
 from openai.types.responses import Response
 
 from tests.model_server import ModelServer
+from tests.ports import free_port
 from tests.server.conftest import Running
 
 SERVER = Path(__file__).parent.parent / "mcp_server.py"
@@ -20,8 +20,7 @@ SERVER = Path(__file__).parent.parent / "mcp_server.py"
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with subprocess.Popen([sys.executable, SERVER, str(port)], stderr=subprocess.DEVNULL) as process:
         while True:
             with httpx.Client(trust_env=False) as http:
@@ -105,8 +104,7 @@ def test_calls_wait_for_approval_unless_the_request_says_otherwise(
 
 
 def test_a_server_that_does_not_answer_fails_the_response_by_name(client: openai.OpenAI) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     response: Any = client.responses.create(model="codeact", input="go", tools=[tool(f"http://127.0.0.1:{port}/mcp")])
     assert (response.status, response.error.code) == ("failed", "mcp_list_tools_failed")
     assert response.output[0].error

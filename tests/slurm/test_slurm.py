@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 SBIN = f"{os.environ['PATH']}:/usr/sbin"
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")
@@ -62,8 +64,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     home, node = tmp_path_factory.mktemp("slurm"), socket.gethostname().partition(".")[0]
     for name in ("state", "spool"):
         (home / name).mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        ports = {"port": one.getsockname()[1], "slurmd_port": two.getsockname()[1]}
+    ports = {"port": free_port(), "slurmd_port": free_port()}
     conf, key = home / "slurm.conf", home / "munge.key"
     conf.write_text(CONF.format(node=node, home=home, **ports))
     key.write_bytes(os.urandom(64))

@@ -1,13 +1,14 @@
 """The dashboard as `codeact dashboard` starts it, in a real Chromium."""
 
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 
 import pytest
+
+from tests.ports import free_port
 
 pytest.importorskip("streamlit", reason="make install-dashboard")
 
@@ -71,8 +72,7 @@ def hostile(server: Running) -> str:
 
 @pytest.fixture(scope="module")
 def address(environment: dict[str, str], server: Running, hostile: str) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-c", "from codeact.cli.main import main; main()", "dashboard", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tests.browser import chromium
 from tests.model_server import ModelServer
 from tests.needs import missing
+from tests.ports import free_port
 from tests.server.conftest import (  # noqa: F401  (fixtures)
     Running,
     data_dir,
@@ -24,7 +25,7 @@ from tests.server.conftest import (  # noqa: F401  (fixtures)
     settings_of,
 )
 from tests.web.chat import Chat
-from tests.web.hosts import LISTEN, OPEN_ROOTS, Embed, Host, Servers, free_port, serving
+from tests.web.hosts import LISTEN, OPEN_ROOTS, Embed, Host, Servers, serving
 from web.build import BuildError, build
 
 expect.set_options(timeout=30_000)

@@ -1,6 +1,5 @@
 """Serves host pages of other origins that embed the chat, with a backend that gets tokens for them."""
 
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,10 +14,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from tests.ports import listen
 from tests.server.conftest import Running
 from tests.web.chat import Chat
 
-__all__ = ["LISTEN", "OPEN_ROOTS", "Embed", "Host", "Servers", "free_port", "serving", "until"]
+__all__ = ["LISTEN", "OPEN_ROOTS", "Embed", "Host", "Servers", "serving", "until"]
 
 OPEN_ROOTS = """
 const attach = Element.prototype.attachShadow;
@@ -90,11 +90,6 @@ class Host:
         return Starlette(routes=[Route("/", page), Route("/free", free), Route("/token", token, methods=["POST"])])
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @dataclass
 class Servers:
     """A server and three origins. `shop` and `other` may embed the chat, `foreign` may not."""
@@ -142,7 +137,7 @@ def until(page: Page, condition: Callable[[], bool]) -> None:
 @contextmanager
 def serving(app: Any, port: int) -> Iterator[None]:
     """Serves an ASGI application on loopback in its own thread."""
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = listen(port)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name=f"host {port}")
     thread.start()

@@ -1,7 +1,6 @@
 """Reload, lost connections, sleep and restart: an answer continues without a lost or repeated character."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import pytest
 from playwright.sync_api import Route, WebSocketRoute, expect
 
 from tests.model_server import Gate, ModelServer
+from tests.ports import free_port
 from tests.server.conftest import Running
 from tests.web.chat import Chat, Line, example, execute
 
@@ -269,8 +269,7 @@ def ready(chat_url: str, chat: Chat) -> None:
 def test_after_a_killed_server_the_page_goes_on_with_what_was_acknowledged(
     visit: Callable[..., Chat], tmp_path: Path
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     expected = ("ERR_CONNECTION_REFUSED", "WebSocket", "ERR_", "Failed to load")
     with process(port, tmp_path) as server:

@@ -11,8 +11,9 @@ from playwright.sync_api import expect
 from codeact.server.routes.page import STATIC
 from examples.embed.host import create_app
 from tests.model_server import Gate, ModelServer
+from tests.ports import free_port
 from tests.web.chat import Chat, example, execute
-from tests.web.hosts import LISTEN, OPEN_ROOTS, Embed, Host, Servers, free_port, serving, until
+from tests.web.hosts import LISTEN, OPEN_ROOTS, Embed, Host, Servers, serving, until
 from tests.web.test_connection import process, ready
 from tests.web.test_faces import PHONE
 from tests.web.test_scenes import AXE

@@ -9,9 +9,10 @@ import pytest
 from playwright.sync_api import Request, WebSocket, expect
 
 from tests.model_server import Gate, ModelServer
+from tests.ports import free_port
 from tests.server.conftest import Running, in_thread
 from tests.web.chat import Chat
-from tests.web.hosts import Embed, Host, Servers, free_port, serving
+from tests.web.hosts import Embed, Host, Servers, serving
 
 pytestmark = pytest.mark.browser
 

@@ -1,7 +1,6 @@
 """Tools of real MCP servers, over both transports."""
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from codeact.errors import ConfigurationError
 from codeact.tools.function import Function, FunctionError
 from codeact.tools.mcp import McpServer, McpServers, read_config
 from codeact.tools.toolbox import MAX_FUNCTIONS
+from tests.ports import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -23,8 +23,7 @@ STDIO = McpServer(command=sys.executable, args=[SCRIPT])
 
 @pytest.fixture
 def http_server() -> Iterator[McpServer]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen([sys.executable, SCRIPT, str(port)], stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
