@@ -3,13 +3,14 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import anyio
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -19,6 +20,7 @@ from codeact.server.app import create_app
 from codeact.server.serve import Server, uvicorn_config
 from codeact.server.services import Services
 from codeact.settings import Settings
+from codeact.store import Store, open_store
 from tests.model_server import ModelServer
 
 STARTS_WITHIN_S = 60.0
@@ -164,3 +166,17 @@ def conforming(make_server: Callable[..., Running], model_server: ModelServer) -
     model = LiteLLMModel("deepseek/scripted", api_base=model_server.base_url, api_key="test", retries=0)
     server.state.models.started.value._models[model.name] = model
     return server
+
+
+Work = Callable[[Store], Awaitable[None]]
+
+
+@pytest.fixture
+def in_store(data_dir: Path) -> Callable[[Work], None]:
+    """Runs a function with the database of the servers here."""
+
+    async def with_store(work: Work) -> None:
+        async with open_store(settings_of(data_dir)) as store:
+            await work(store)
+
+    return lambda work: in_thread(anyio.run, with_store, work)
