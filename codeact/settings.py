@@ -25,7 +25,7 @@ from codeact.tools.approval import ApprovalPolicy, policy_of
 from sandbox_pool.backends.registry import backend_names
 from sandbox_pool.spec import Limits, PodOptions, SandboxSpec
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "port_of", "with_port"]
 
 PREFIX = "CODEACT_"
 SECRET_NAMES = ("_API_KEY", "_API_TOKEN", "_ACCESS_TOKEN", "_AUTH_TOKEN", "_SECRET", "_SECRET_KEY", "_PASSWORD")
@@ -34,10 +34,22 @@ SECRET_NAMES = ("_API_KEY", "_API_TOKEN", "_ACCESS_TOKEN", "_AUTH_TOKEN", "_SECR
 
 PEER_URL = re.compile(r"https?://([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?/?")
 SECRET_CHARS = 32
+MOST_PORT = 65_535
 
 Origins = Annotated[tuple[Annotated[str, AfterValidator(exact_origin)], ...], NoDecode]
 Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode]
 Modules = Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")], ...], NoDecode]
+
+
+def port_of(url: str) -> int:
+    """The port at the end of a checked peer URL; 0 if it names none."""
+    digits = re.search(r":([0-9]{1,5})/?$", url)
+    return int(digits[1]) if digits else 0
+
+
+def with_port(url: str, port: int) -> str:
+    """A checked peer URL with another port."""
+    return re.sub(r":[0-9]{1,5}/?$", f":{port}", url)
 
 
 class Settings(LoginSettings):
@@ -47,6 +59,7 @@ class Settings(LoginSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1, le=128, description="Server processes; they share the pool's sizes.")
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     require_keys: bool | None = Field(
         default=None, description="Unset: with CODEACT_API_KEYS, or on an address that is not loopback."
@@ -299,6 +312,7 @@ class Settings(LoginSettings):
             )
         settings._check_anonymous_use()
         settings._check_peers()
+        settings._check_workers()
         problem = settings.login_problem(
             public_url=settings.public_url, host=settings.host, proxies=bool(settings.trusted_proxies)
         )
@@ -339,6 +353,17 @@ class Settings(LoginSettings):
         if self.peer_secret is not None and len(self.peer_secret.get_secret_value()) < SECRET_CHARS:
             text = f"CODEACT_PEER_SECRET needs {SECRET_CHARS} characters at least: `openssl rand -hex 32` makes some."
             raise ConfigurationError(text, param="CODEACT_PEER_SECRET")
+
+    def _check_workers(self) -> None:
+        if self.workers > self.pool_max:
+            text = f"CODEACT_WORKERS ({self.workers}) is above CODEACT_POOL_MAX ({self.pool_max}): each needs a sandbox."
+            raise ConfigurationError(text, param="CODEACT_WORKERS")
+        if self.workers > 1 and self.peer_url is not None and not 0 < port_of(self.peer_url) <= MOST_PORT - self.workers:
+            text = (
+                "CODEACT_PEER_URL must end with a port if there are several workers, which take the ports after it:"
+                f" '{self.peer_url}' does not, or there are fewer than {self.workers} after it."
+            )
+            raise ConfigurationError(text, param="CODEACT_PEER_URL")
 
     @property
     def shares_database(self) -> bool:

@@ -33,6 +33,7 @@ from codeact.server.auth.proxies import Proxies
 from codeact.server.chat_memory import ChatMemory
 from codeact.server.errors import HANDLERS
 from codeact.server.login.provider import Provider
+from codeact.server.peers.directory import Directory
 from codeact.server.peers.opening import directory_of, from_peers, open_peers
 from codeact.server.probe import Probe
 from codeact.server.request_ids import HEADER, RequestIds
@@ -69,6 +70,7 @@ from codeact.server.watchdog import Watchdog
 from codeact.server.webhooks.delivery import deliver_webhooks
 from codeact.server.webhooks.endpoints import read_webhooks
 from codeact.settings import Settings
+from codeact.store import Store
 from codeact.tools.judges import load_judge
 from codeact.tools.mcp import McpServers, read_config
 from codeact.workspaces.containers import Containers
@@ -134,7 +136,7 @@ def create_app(
                 open_peers(settings, directory, store.get) as peers,
                 supervisor.tasks() as start_keeping,
             ):
-                beat = directory.beat if directory is not None else None
+                beat = partial(_beat, directory, pool) if directory is not None else None
                 keep = partial(keep_leases, runs, workspaces, store.get, lease_s=settings.lease_s, beat=beat)
                 start_keeping("leases", keep)
                 if webhooks:
@@ -243,6 +245,12 @@ def create_app(
     )
     app.state.settings = settings
     return app
+
+
+async def _beat(directory: Directory, pool: Component[SandboxPool], store: Store) -> None:
+    """Looks for the other servers, and for the sandboxes of one that has gone."""
+    if await directory.beat(store) and pool.started is not None:
+        pool.started.value.look_for_leftovers()
 
 
 def _waits_for(pool: Component[SandboxPool]) -> str:

@@ -5,11 +5,13 @@ import errno
 import ipaddress
 import os
 import resource
+import secrets
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
 from types import FrameType
@@ -30,7 +32,8 @@ from codeact.server.last_resort import LastResort
 from codeact.server.memory import give_memory_back, keep_startup_objects
 from codeact.server.pending_connections import PendingConnections
 from codeact.server.services import Services
-from codeact.settings import Settings
+from codeact.server.workers import become_worker, worker_settings
+from codeact.settings import Settings, port_of, with_port
 
 __all__ = ["Server", "serve", "uvicorn_config"]
 
@@ -38,6 +41,8 @@ CLOSE_CONNECTIONS_S = 5
 MOST_WAITING, MOST_FILES = 4_096, 65_536
 END_S, SECOND_SIGNAL_END_S = 25.0, 10.0
 """The limits from a signal to the end of the process, in addition to CODEACT_DRAIN_S."""
+MARGIN_S = 10.0
+"""How much longer the parent of several workers waits for them, before it kills them."""
 
 
 def uvicorn_config(app: Starlette, settings: Settings) -> uvicorn.Config:
@@ -131,7 +136,7 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Serves until SIGINT or SIGTERM.
+    """Serves until SIGINT or SIGTERM, in CODEACT_WORKERS processes.
 
     Raises `ConfigurationError` if the address is not available, or if a key is required and none exists; and
     `CodeActError` if the server ended by itself because a part of it failed again and again.
@@ -139,20 +144,44 @@ def serve(settings: Settings) -> None:
     started = time.monotonic()
     at_terminal = sys.stdout.isatty() and sys.stderr.isatty()
     configure(settings.log_level or ("warning" if at_terminal else "info"), json=settings.log_format == "json")
-    close_telemetry = telemetry.configure(os.environ, version=version("codeact"))
     check_exposure(settings)
     give_memory_back()
-    listener = _bind(settings)
     _raise_file_limit()
-    host, port = listener.getsockname()[:2]
+    with ExitStack() as listeners:
+        public = listeners.enter_context(_bind(settings.host, settings.port))
+        if settings.workers == 1:
+            _serve(settings, [public], started=started, announces=True)
+            return
+        secret = settings.peer_secret.get_secret_value() if settings.peer_secret is not None else secrets.token_hex(32)
+        number = become_worker(settings.workers, end_s=END_S + MARGIN_S + settings.drain_s)
+        if number is None:
+            return
+        for_peers = listeners.enter_context(_bind(*_peer_address(settings, number)))
+        port = for_peers.getsockname()[1]
+        url = f"http://127.0.0.1:{port}" if settings.peer_url is None else with_port(settings.peer_url, port)
+        own = worker_settings(settings, number, url, secret)
+        _serve(own, [public, for_peers], started=started, announces=number == 1)
+
+
+def _peer_address(settings: Settings, number: int) -> tuple[str, int]:
+    """Where the worker with this number listens for the other servers: on loopback if there are no other machines."""
+    if settings.peer_url is None:
+        return "127.0.0.1", 0
+    return settings.host, port_of(settings.peer_url) + number
+
+
+def _serve(settings: Settings, listeners: list[socket.socket], *, started: float, announces: bool) -> None:
+    """Serves in this process until SIGINT or SIGTERM. Raises as `serve`."""
+    close_telemetry = telemetry.configure(os.environ, version=version("codeact"))
+    host, port = listeners[0].getsockname()[:2]
     is_this_machine = host == "127.0.0.1" or ipaddress.ip_address(host).is_unspecified
     address = f"http://{'localhost' if is_this_machine else f'[{host}]' if ':' in host else host}:{port}"
 
     async def on_start(services: Services) -> None:
-        if sys.stdout.isatty():
-            await announce(services, console=Console(), address=address, started=started)
-        else:
+        if not sys.stdout.isatty():
             await log_start(services, address=address, started=started)
+        elif announces:
+            await announce(services, console=Console(), address=address, started=started)
         keep_startup_objects()
 
     app = create_app(settings, on_start=on_start)
@@ -160,8 +189,7 @@ def serve(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: None)
     server = Server(uvicorn_config(app, settings))
-    with listener:
-        server.run(sockets=[listener])
+    server.run(sockets=listeners)
     if close_telemetry is not None:
         close_telemetry()
     if server.failure is not None:
@@ -176,20 +204,19 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _bind(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+def _bind(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
         listener.listen(2048)
     except OSError as error:
         listener.close()
-        where = f"{settings.host}:{settings.port}"
+        where = f"{host}:{port}"
         if error.errno == errno.EADDRINUSE:
             raise ConfigurationError(
                 f"{where} is in use by another program. Choose another port:"
-                f" CODEACT_PORT={settings.port + 1} make serve (or codeact serve --port {settings.port + 1}).",
+                f" CODEACT_PORT={port + 1} make serve (or codeact serve --port {port + 1}).",
                 param="CODEACT_PORT",
             ) from None
         raise ConfigurationError(f"Cannot listen on {where}: {error.strerror}.", param="CODEACT_HOST") from None

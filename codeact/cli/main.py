@@ -139,6 +139,7 @@ def serve(
     pool_min: Annotated[int | None, typer.Option(help="Sandboxes kept warm. [default: 2]")] = None,
     pool_max: Annotated[int | None, typer.Option(help="Sandboxes at most. [default: 16]")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="The directory of the embedded database.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Server processes, on one address. [default: 1]")] = None,
 ) -> None:
     """Start the server with whatever this machine has: Docker or local sandboxes, your model or the demo."""
     from codeact.cli.commands.serve import serve as command
@@ -153,6 +154,7 @@ def serve(
             pool_min=pool_min,
             pool_max=pool_max,
             data_dir=data_dir,
+            workers=workers,
         )
     )
 

@@ -203,6 +203,10 @@ class SandboxPool:
             await self._until(lambda: len(self._leases) == 0)
         return len(self._leases) == 0
 
+    def look_for_leftovers(self) -> None:
+        """Destroys the sandboxes of servers that have died, in the background; the pool also looks now and then."""
+        self._open_warm_pool.removals.reap_soon()
+
     async def ready(self) -> None:
         """Waits until `min_size` sandboxes are warm or leased. Raises the error of all starts, or `PoolClosed`."""
         starts = self._open_warm_pool.starts

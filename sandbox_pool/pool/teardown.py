@@ -37,6 +37,7 @@ class Removals:
         self._queue: deque[tuple[Sandbox, float]] = deque()
         self._current: set[Sandbox] = set()
         self._doubtful: set[str] = set()
+        self._reap_soon = anyio.Event()
 
     def __len__(self) -> int:
         return len(self._queue) + len(self._current)
@@ -82,10 +83,19 @@ class Removals:
             self.doubt(sandbox.id)
 
     async def reap(self) -> None:
-        """Periodically destroys the sandboxes of crashed servers, and those that the backend failed to destroy."""
+        """Destroys the sandboxes of crashed servers, and those that the backend failed to destroy.
+
+        Looks for them periodically, and at once after `reap_soon`.
+        """
         while True:
             await self._reap()
-            await anyio.sleep(REAP_INTERVAL_S)
+            with anyio.move_on_after(REAP_INTERVAL_S):
+                await self._reap_soon.wait()
+            self._reap_soon = anyio.Event()
+
+    def reap_soon(self) -> None:
+        """Makes `reap` look at once."""
+        self._reap_soon.set()
 
     async def _reap(self) -> None:
         try:

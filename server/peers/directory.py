@@ -3,44 +3,60 @@
 import time
 from collections.abc import Collection
 
+from urllib.parse import urlsplit
+
+from codeact.loopback import is_loopback
 from codeact.store import Store
+from codeact.store.database.process import has_died, is_here
 
 __all__ = ["Directory"]
 
 
 class Directory:
-    """Knows the servers that were alive when `beat` was called last. `url` is where they reach this one."""
+    """Knows the servers that were alive when `beat` was called last. `url` is where they reach this one.
+
+    Servers that announce a loopback address are reached only from the machine, or the container, that they run in.
+    """
 
     def __init__(self, url: str, *, lease_s: float) -> None:
         self.url = url
         self.name = ""
         self._lease_s = lease_s
-        self._others: dict[str, str] | None = None
+        self._alive: frozenset[str] = frozenset()
+        self._urls: dict[str, str] | None = None
         self._unreachable: set[str] = set()
         self._ahead_s = 0.0
 
-    async def beat(self, store: Store) -> None:
-        """Announces this server and reads which others are alive. Raises `StoreError`."""
+    async def beat(self, store: Store) -> bool:
+        """Announces this server and reads which others are alive; returns whether one has gone. Raises `StoreError`."""
         began = time.time()
-        now, self._others = await store.servers.living(self.url, within_s=self._lease_s)
+        now, others = await store.servers.living(self.url, within_s=self._lease_s)
         # The database's clock was read some time between the two.
         self._ahead_s = now.timestamp() - (began + time.time()) / 2
+        before, self._alive = self._alive, frozenset(name for name in others if not has_died(name))
+        self._urls = {name: others[name] for name in self._alive if is_here(name) or not _is_local(others[name])}
         self._unreachable.clear()
         self.name = store.leases.holder
+        return not before <= self._alive
 
     @property
     def has_others(self) -> bool:
-        """Whether other servers are alive; True as long as nobody has looked."""
-        return self._others is None or bool(self._others)
+        """Whether other servers can be reached; True as long as nobody has looked."""
+        return self._urls is None or bool(self._urls)
+
+    @property
+    def others(self) -> Collection[str]:
+        """The names of the other servers that can be reached."""
+        return list(self._urls or ())
 
     async def look(self, store: Store) -> Collection[str]:
         """The names of the other servers that are alive now. Raises `StoreError`."""
         await self.beat(store)
-        return list(self._others or ())
+        return self._alive
 
     def url_of(self, name: str) -> str | None:
-        """Where this server is reached; None if it is not known to be alive."""
-        return None if name in self._unreachable else (self._others or {}).get(name)
+        """Where this server is reached; None if it is not known to be alive, or cannot be reached from here."""
+        return None if name in self._unreachable else (self._urls or {}).get(name)
 
     def now(self) -> float:
         """The time of the database's clock, in Unix seconds: clocks of servers may differ."""
@@ -49,3 +65,7 @@ class Directory:
     def lost(self, name: str) -> None:
         """Notes that nothing answers there; nothing is passed to it until `beat` is called again."""
         self._unreachable.add(name)
+
+
+def _is_local(url: str) -> bool:
+    return is_loopback(urlsplit(url).hostname)

@@ -6,7 +6,7 @@ import secrets
 import socket
 from pathlib import Path
 
-__all__ = ["has_died", "new_name"]
+__all__ = ["has_died", "is_here", "new_name"]
 
 
 def new_name() -> str:
@@ -14,14 +14,20 @@ def new_name() -> str:
     return f"{_here()}/{os.getpid()}/{_start_time(os.getpid())}/{secrets.token_hex(4)}"
 
 
+def is_here(name: str) -> bool:
+    """Whether the process with this name runs, or ran, on this host since its last boot, and in this container."""
+    return name.startswith(_here() + "/")
+
+
 def has_died(name: str) -> bool:
     """Whether the process with this name has ended.
 
     False for processes of other hosts and containers, which we cannot see.
     """
-    here, _, rest = name.partition("/")
-    space, pid, started, *_ = (*rest.split("/"), "", "", "")
-    return f"{here}/{space}" == _here() and pid.isdigit() and started != "" and _start_time(int(pid)) != started
+    if not is_here(name):
+        return False
+    pid, started, *_ = (*name.removeprefix(_here() + "/").split("/"), "", "")
+    return pid.isdigit() and started != "" and _start_time(int(pid)) != started
 
 
 @functools.cache
