@@ -356,9 +356,15 @@ class Settings(LoginSettings):
 
     def _check_workers(self) -> None:
         if self.workers > self.pool_max:
-            text = f"CODEACT_WORKERS ({self.workers}) is above CODEACT_POOL_MAX ({self.pool_max}): each needs a sandbox."
+            text = (
+                f"CODEACT_WORKERS ({self.workers}) is above CODEACT_POOL_MAX ({self.pool_max}): each needs a sandbox."
+            )
             raise ConfigurationError(text, param="CODEACT_WORKERS")
-        if self.workers > 1 and self.peer_url is not None and not 0 < port_of(self.peer_url) <= MOST_PORT - self.workers:
+        if (
+            self.workers > 1
+            and self.peer_url is not None
+            and not 0 < port_of(self.peer_url) <= MOST_PORT - self.workers
+        ):
             text = (
                 "CODEACT_PEER_URL must end with a port if there are several workers, which take the ports after it:"
                 f" '{self.peer_url}' does not, or there are fewer than {self.workers} after it."
