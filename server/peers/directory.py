@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Collection
-
 from urllib.parse import urlsplit
 
 from codeact.loopback import is_loopback
