@@ -28,7 +28,7 @@ from codeact.loopback import is_loopback
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Connection", "SandboxStatus", "Status", "connect", "fetch_status", "request"]
+__all__ = ["Connection", "SandboxStatus", "Status", "connect", "fetch_status", "find_profile", "request"]
 
 MAX_FRAME_BYTES = 256 * 2**20
 """A terminal event contains every output of the answer, including images."""
@@ -66,6 +66,14 @@ class _Refusal(msgspec.Struct):
 
 class _Refused(msgspec.Struct):
     error: _Refusal
+
+
+class _Profile(msgspec.Struct):
+    request: dict[str, Any]
+
+
+class _Profiles(msgspec.Struct):
+    data: list[_Profile]
 
 
 class _Frame(msgspec.Struct):
@@ -197,6 +205,19 @@ async def fetch_status(url: str, api_key: str | None = None) -> Status:
         raise _no_server_of_ours(url, error.response.status_code) from None
     except (httpx.HTTPError, msgspec.DecodeError) as error:
         raise ServerUnreachable(f"{url} does not tell its status ({error}). Is it a codeact server?") from None
+
+
+async def find_profile(url: str, api_key: str | None, name: str) -> dict[str, Any]:
+    """The profile of this name as fields of a request: pass them to `Connection.create`.
+
+    Raises `RequestRefused` if the caller has no such profile, and the same errors as `request`.
+    """
+    found = msgspec.json.decode(await request(url, api_key, "GET", "profiles", params={"name": name}), type=_Profiles)
+    if not found.data:
+        raise RequestRefused(
+            f"You have no profile named {name!r} on this server; the chat page's settings list them.", param="profile"
+        )
+    return found.data[0].request
 
 
 async def request(url: str, api_key: str | None, method: str, path: str, **options: Any) -> bytes:

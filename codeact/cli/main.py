@@ -6,12 +6,15 @@ Each command imports its modules itself, so that `codeact --help` does not wait 
 import io
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from codeact.cli.evaluation import eval_
 from codeact.errors import CodeActError, ConfigurationError
+
+if TYPE_CHECKING:
+    from codeact.cli.commands.conversation import AskOptions
 
 __all__ = ["app", "main"]
 
@@ -48,7 +51,26 @@ Instructions = Annotated[str | None, typer.Option("--instructions", help="Instru
 MaxTurns = Annotated[
     int | None, typer.Option("--max-turns", min=1, help="Blocks of code for one answer. [default: the server's]")
 ]
+ProfileName = Annotated[
+    str | None,
+    typer.Option("--profile", help="Ask with this profile of yours on the server; other options count more."),
+]
 IsLocal = Annotated[bool, typer.Option("--local", help="Run the agent in this process, without a server.")]
+
+
+def _options(
+    model: str | None,
+    instructions: str | None,
+    max_turns: int | None,
+    file: list[Path] | None,
+    profile: str | None,
+    local: bool,
+) -> "AskOptions":
+    from codeact.cli.commands.conversation import AskOptions
+
+    if local and profile is not None:
+        raise typer.BadParameter("Profiles are kept by a server; leave --local or --profile out.")
+    return AskOptions(model, instructions, max_turns, file or (), profile)
 
 
 def _print_version(wanted: bool) -> None:
@@ -77,17 +99,17 @@ def run(
     file: WithFiles = None,
     instructions: Instructions = None,
     max_turns: MaxTurns = None,
+    profile: ProfileName = None,
     as_json: RawEvents = False,
 ) -> None:
     """Answer one task, live, and exit: 0 completed, 1 not, 130 stopped by Ctrl-C."""
-    from codeact.cli.commands.conversation import AskOptions
     from codeact.cli.commands.run import run as command
     from codeact.settings import Settings
 
     text = sys.stdin.read() if task == "-" else task
     if not text.strip():
         raise typer.BadParameter("The task is empty.")
-    options = AskOptions(model, instructions, max_turns, file or ())
+    options = _options(model, instructions, max_turns, file, profile, local)
     raise typer.Exit(command(Settings.load(), text, options, url=url, local=local, as_json=as_json))
 
 
@@ -99,6 +121,7 @@ def chat(
     file: WithFiles = None,
     instructions: Instructions = None,
     max_turns: MaxTurns = None,
+    profile: ProfileName = None,
     continue_: Annotated[bool, typer.Option("--continue", help="Go on with the newest conversation.")] = False,
     conversation: Annotated[
         str | None, typer.Option(help="Go on with the conversation of this id; `codeact list` shows them.")
@@ -106,12 +129,11 @@ def chat(
 ) -> None:
     """Talk with the agent at a prompt; its sandbox keeps variables and files from question to question."""
     from codeact.cli.commands.chat import chat as command
-    from codeact.cli.commands.conversation import AskOptions
     from codeact.settings import Settings
 
     if local and (continue_ or conversation):
         raise typer.BadParameter("--local keeps no conversations; leave it out to continue one.")
-    options = AskOptions(model, instructions, max_turns, file or ())
+    options = _options(model, instructions, max_turns, file, profile, local)
     going_on = conversation or continue_
     raise typer.Exit(command(Settings.load(), options, url=url, local=local, continues=going_on))
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from codeact.store.database.embedded import embedded_mongod
     from codeact.store.database.uri import describe
     from codeact.store.opening import open_store
+    from codeact.store.profiles import Profile
     from codeact.store.records import (
         AuditEntry,
         Blob,
@@ -48,6 +49,7 @@ __all__ = [
     "Page",
     "PendingUpload",
     "Person",
+    "Profile",
     "Share",
     "Skill",
     "SkillVersion",
@@ -75,6 +77,7 @@ _MODULES = {
     "Page": "repositories.history",
     "PendingUpload": "records",
     "Person": "records",
+    "Profile": "profiles",
     "Share": "records",
     "Skill": "records",
     "SkillVersion": "records",

@@ -34,6 +34,7 @@ from codeact.store.repositories.files import ContainerFiles
 from codeact.store.repositories.history import History
 from codeact.store.repositories.items import ConversationItems
 from codeact.store.repositories.people import People
+from codeact.store.repositories.profiles import Profiles
 from codeact.store.repositories.purging import Purging
 from codeact.store.repositories.repeatable import RepeatableRequests
 from codeact.store.repositories.response_leases import LEASE_S, Leases
@@ -96,6 +97,7 @@ class Store:
         self.purging = Purging(documents, operations)
         self.conversation_items = ConversationItems(documents, operations, self.stored)
         self.files = ContainerFiles(documents, operations, holder=self.leases.holder, lease_s=lease_s)
+        self.profiles = Profiles(documents, operations, self.stored)
         self.skills = Skills(documents, operations)
         self.deliveries = Deliveries(documents, operations)
         self.has_webhooks = False

@@ -42,6 +42,7 @@ class _Settings(msgspec.Struct, forbid_unknown_fields=True):
     model: Annotated[str, msgspec.Meta(max_length=300)] = ""
     instructions: Annotated[str, msgspec.Meta(max_length=20_000)] = ""
     effort: Literal["", "none", "minimal", "low", "medium", "high", "xhigh"] = ""
+    profile: Annotated[str, msgspec.Meta(max_length=100)] = ""
 
 
 class _Edit(msgspec.Struct):

@@ -26,7 +26,7 @@ from codeact.store.repositories.people import owner_of_subject
 __all__ = ["routes"]
 
 CALLBACK = "/login/callback"
-NEXT = re.compile(r"/(c/[A-Za-z0-9_-]{1,80})?")
+NEXT = re.compile(r"/((c|profile)/[A-Za-z0-9_-]{1,80})?")
 """The pages to which a sign-in may lead, so that a link to `/login` leads nowhere else."""
 DASHBOARD = "dashboard"
 MOST_CHARS = 4_000

@@ -146,6 +146,7 @@ routes = [
     Route("/", index, methods=["GET"]),
     Route("/c/{conversation_id}", index, methods=["GET"]),
     Route("/share/{token}", index, methods=["GET"]),
+    Route("/profile/{token}", index, methods=["GET"]),
     Route("/embed.html", panel, methods=["GET"]),
     Route("/embed.js", loader, methods=["GET"]),
     Route("/icon.svg", icon, methods=["GET"]),

@@ -20,7 +20,7 @@ from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
 from codeact.store import Feedback, Share
 
-__all__ = ["routes"]
+__all__ = ["check_sharing", "routes"]
 
 PUBLIC_HEADERS = {"Cache-Control": "private, no-store", "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
 
@@ -77,7 +77,7 @@ async def share(request: Request) -> Response:
     """Makes a link that shows the conversation as it is now. Sharing again updates the same link."""
     services: Services = request.app.state.codeact
     owner = owner_of(request)
-    _check_sharing(services)
+    check_sharing(services)
     body = checked(await read_json(request, services.settings.max_message_bytes), ShareConversation)
     store = await services.store.get()
     conversation = await store.get_conversation(request.path_params["conversation_id"], owner=owner)
@@ -117,7 +117,7 @@ async def revoke(request: Request) -> Response:
 async def shared(request: Request) -> Response:
     """What a link shows, without a key: questions, prose, code and its outputs; no instructions, no reasoning."""
     services: Services = request.app.state.codeact
-    _check_sharing(services)
+    check_sharing(services)
     store = await services.store.get()
     found = await _opened(request.path_params["token"], services)
     conversation = await store.get_conversation(found.conversation_id, owner=found.owner)
@@ -129,7 +129,7 @@ async def shared(request: Request) -> Response:
 async def shared_blob(request: Request) -> Response:
     """An image of a shared conversation. Other blobs of its owner are not available."""
     services: Services = request.app.state.codeact
-    _check_sharing(services)
+    check_sharing(services)
     store = await services.store.get()
     found = await _opened(request.path_params["token"], services)
     sha256 = request.path_params["sha256"]
@@ -155,9 +155,10 @@ async def _opened(token: str, services: Services) -> Share:
     return found
 
 
-def _check_sharing(services: Services) -> None:
+def check_sharing(services: Services) -> None:
+    """Raises `SharingIsOff` if the operator wants no links."""
     if not services.settings.sharing:
-        raise SharingIsOff("Conversations are not shared by this server (CODEACT_SHARING=false).")
+        raise SharingIsOff("This server shares nothing by link (CODEACT_SHARING=false).")
 
 
 def _share_shape(share: Share) -> dict[str, Any]:

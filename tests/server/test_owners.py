@@ -77,6 +77,8 @@ def made_by(server: Running, key: str, question: str) -> dict[str, str]:
         skill = http.post("/v1/skills", files={"files": ("SKILL.md", SKILL)}).json()
         asked = http.post("/v1/responses", json={"input": QUESTION, "codeact:approval": "code"}).json()
         waits = next(item for item in asked["output"] if item["type"] == "codeact:approval_request")
+        # Users of an embed have no profiles.
+        profile = http.post("/v1/profiles", json={"name": "Analyst", "instructions": "secret"}).json()
         announced = {"filename": "a.txt", "bytes": 3, "mime_type": "text/plain", "purpose": "user_data"}
         pending = http.post("/v1/uploads", json=announced).json()
     return {
@@ -91,6 +93,7 @@ def made_by(server: Running, key: str, question: str) -> dict[str, str]:
         "sha256": image.rpartition("/")[2],
         "skill_id": skill.get("id", f"skill_{'0' * 44}"),
         "version": "1",
+        "profile_id": profile.get("id", f"profile_{'0' * 44}"),
     }
 
 
@@ -100,14 +103,14 @@ def missing(identifier: str) -> str:
 
 
 def routes(server: Running) -> list[tuple[str, str]]:
-    """Every method and path with an id. Shares are found by a secret of their own."""
+    """Every method and path with an id. Shares and shared profiles are found by secrets of their own."""
     found = {
         (method, route.path)
         for route in server.app.routes
         for method in getattr(route, "methods", None) or ()
         if "{" in route.path and route.path.startswith("/v1/") and method != "HEAD"
     }
-    return sorted((m, p) for m, p in found if not p.startswith(("/v1/shares/", "/v1/models/")))
+    return sorted((m, p) for m, p in found if not p.startswith(("/v1/shares/", "/v1/shared-profiles/", "/v1/models/")))
 
 
 def answer(http: httpx.Client, method: str, path: str, ids: dict[str, str]) -> tuple[int, str]:

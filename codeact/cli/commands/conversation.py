@@ -1,7 +1,7 @@
 """A conversation for the commands `run` and `chat`, with a server or with an agent in this process."""
 
 from base64 import b64encode
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from anyio.from_thread import BlockingPortal
 
 from codeact import events as e
 from codeact.api.local_files import read_file
-from codeact.client import Connection, connect, fetch_status
+from codeact.client import Connection, connect, fetch_status, find_profile
 from codeact.errors import ServerUnreachable
 from codeact.settings import Settings
 from codeact.tools.approval import Judge
@@ -59,13 +59,14 @@ class AskOptions:
     """Options of the command line for every question; None means the server's choice or the setting.
 
     `files` are sent with the first question and remain in the working directory. `max_turns` limits the blocks of code
-    for one question.
+    for one question. `profile` is the name of one that the server keeps; the other options count more.
     """
 
     model: str | None = None
     instructions: str | None = None
     max_turns: int | None = None
     files: Sequence[Path] = ()
+    profile: str | None = None
 
     def fields(self) -> dict[str, Any]:
         """Returns the options as fields of a request."""
@@ -76,8 +77,17 @@ class AskOptions:
 class _Remote:
     """A conversation with a server. Each question opens a new socket, so the server may restart in between."""
 
-    def __init__(self, url: str, api_key: str | None, options: AskOptions, last_id: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None,
+        options: AskOptions,
+        *,
+        profile: Mapping[str, Any],
+        last_id: str | None = None,
+    ) -> None:
         self._url = url
+        self._profile = profile
         self._api_key = api_key
         self._options = options
         self._last_id = last_id
@@ -101,7 +111,7 @@ class _Remote:
         question = text
         if self._last_id is None and isinstance(text, str):
             question = await _with_files(text, self._options.files)
-        fields = self._options.fields()
+        fields = {**self._profile, **self._options.fields()}
         async with (
             connect(self._url, self._api_key) as connection,
             aclosing(connection.create(question, previous_response_id=self._last_id, **fields)) as events,
@@ -188,12 +198,13 @@ async def open_conversation(
             async with connect(address, api_key):
                 pass
         except ServerUnreachable:
-            if url or settings.url or last_id is not None:
+            if url or settings.url or last_id is not None or options.profile is not None:
                 raise
             report(f"No server answers at {address}; starting an agent in this process.")
             local = True
     if not local:
-        yield _Remote(address, api_key, options, last_id)
+        profile = await find_profile(address, api_key, options.profile) if options.profile is not None else {}
+        yield _Remote(address, api_key, options, profile=profile, last_id=last_id)
         return
     from codeact.api.async_agent import AsyncAgent
     from codeact.models.litellm.loading import own_process

@@ -24,6 +24,7 @@ from codeact.store.documents.approvals import ApprovalDocument
 from codeact.store.documents.conversations import ConversationDocument
 from codeact.store.documents.deliveries import DeliveryDocument
 from codeact.store.documents.files import BlobDocument, ContainerDocument, FileDocument
+from codeact.store.documents.profiles import ProfileDocument
 from codeact.store.documents.responses import EventBatchDocument, ItemDocument, ResponseDocument, TreeLink
 from codeact.store.documents.servers import ServerDocument, SlotsDocument
 from codeact.store.documents.sharing import FeedbackDocument, ShareDocument
@@ -55,6 +56,7 @@ class Documents:
         self.shares: type[ShareDocument] = type("Shares", (ShareDocument,), {})
         self.credentials: type[CredentialDocument] = type("Credentials", (CredentialDocument,), {})
         self.people: type[PersonDocument] = type("People", (PersonDocument,), {})
+        self.profiles: type[ProfileDocument] = type("Profiles", (ProfileDocument,), {})
         self.usage: type[UsageDocument] = type("Usage", (UsageDocument,), {})
         self.stored: type[StoredDocument] = type("Stored", (StoredDocument,), {})
         self.secrets: type[SecretDocument] = type("Secrets", (SecretDocument,), {})

@@ -32,6 +32,7 @@ __all__ = [
     "FIRST",
     "ITEM",
     "PERSON",
+    "PROFILE",
     "REPEATABLE",
     "RESPONSE",
     "SECRET",
@@ -115,6 +116,7 @@ FEEDBACK = Schema("feedback")
 FILE = Schema("file")
 ITEM = Schema("item", (name_blobs_by_hash,))
 PERSON = Schema("person")
+PROFILE = Schema("profile")
 REPEATABLE = Schema("request that may be repeated")
 RESPONSE = Schema("response", (name_blobs_by_hash,))
 SECRET = Schema("secret of the server")

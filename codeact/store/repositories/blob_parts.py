@@ -54,6 +54,18 @@ class BlobParts:
             await self._put_part(owner, sha256, part, parts, media_type, data)
         return sha256, size_bytes
 
+    async def copy(self, sha256: str, *, of: str, owner: str) -> None:
+        """Stores the blob of the owner `of` for `owner` too, with one part in memory. Raises `NotFound`."""
+        part, parts = 0, 1
+        while part < parts:
+            found = await self._read_part(sha256, part, of)
+            await self._put_part(owner, sha256, part, found.parts, found.media_type, found.data)
+            part, parts = part + 1, found.parts
+
+    @operation
+    async def _read_part(self, sha256: str, part: int, owner: str) -> "BlobDocument":
+        return await self._part(sha256, part, owner)
+
     @operation
     async def _put_part(self, owner: str, sha256: str, part: int, parts: int, media_type: str, data: bytes) -> None:
         await self.put_part_within(owner, sha256, part, parts, media_type, data)

@@ -1,7 +1,7 @@
 """Counts the bytes that each owner stores; maintenance recounts them.
 
 Counted are blobs, responses with their items and input, conversations with the items that wait in them, the names of
-files, and events as long as they are stored.
+files, profiles, and events as long as they are stored.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -73,7 +73,7 @@ class StoredBytes:
     async def _owners(self) -> list[str]:
         documents = self._documents
         known = [one.id async for one in documents.stored.find_all()]
-        for collection in (documents.conversations, documents.blobs):
+        for collection in (documents.conversations, documents.blobs, documents.profiles):
             known += await collection.get_pymongo_collection().distinct("owner")
         return sorted(set(known))
 
@@ -107,7 +107,7 @@ class StoredBytes:
     async def _measured(self, owner: str) -> int:
         documents = self._documents
         total = await _sum(documents.blobs, {"owner": owner}, {"$binarySize": "$data"})
-        for collection in (documents.responses, documents.conversations, documents.files):
+        for collection in (documents.responses, documents.conversations, documents.files, documents.profiles):
             total += await _sum(collection, {"owner": owner}, {"$bsonSize": "$$ROOT"})
         found = documents.responses.get_pymongo_collection().find({"owner": owner}, {"_id": 1})
         ids: list[str] = []

@@ -1,5 +1,6 @@
 """Stores files that clients upload for later requests (`/v1/files`)."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -51,21 +52,19 @@ class Uploads:
         """
         await self._check_number(owner)
         sha256, size_bytes = await self._blobs.put_file(file, media_type, owner=owner)
-        now = datetime.now(UTC)
-        document = self._files(
-            id=new_id("file").replace("file_", UPLOADED_FILE, 1),
-            owner=owner,
-            container_id="",
-            conversation_id="",
-            path=filename,
-            size_bytes=size_bytes,
-            modified_at=now.timestamp(),
-            created_at=now,
-            source="user",
-            sha256=sha256,
-            purpose=purpose,
-            expires_at=now + expires_after if expires_after is not None else None,
-        )
+        document = self._document(filename, size_bytes, sha256, purpose, owner, expires_after)
+        await self._insert(document)
+        return document.upload()
+
+    async def copy(self, file_id: str, *, of: str, owner: str) -> UploadedFile:
+        """Copies a file of the owner `of` for `owner`. The copy does not expire.
+
+        Raises `NotFound`, and `InvalidRequest` if the owner has `MOST_FILES` files.
+        """
+        await self._check_number(owner)
+        source = await self.get(file_id, owner=of)
+        await self._blobs.copy(source.sha256, of=of, owner=owner)
+        document = self._document(source.filename, source.size_bytes, source.sha256, source.purpose, owner)
         await self._insert(document)
         return document.upload()
 
@@ -73,6 +72,13 @@ class Uploads:
     async def get(self, file_id: str, *, owner: str) -> UploadedFile:
         """Finds an uploaded file. Raises `NotFound`, also if the file has expired."""
         return (await self._find(file_id, owner)).upload()
+
+    @operation
+    async def some(self, file_ids: Collection[str], *, owner: str) -> dict[str, UploadedFile]:
+        """Those of these files that exist, by their ids."""
+        place = {"_id": {"$in": list(file_ids)}, "owner": owner, "purpose": {"$type": "string"}}
+        found = await self._files.find(place).to_list()
+        return {document.id: document.upload() for document in found if not document.has_expired}
 
     @operation
     async def page(
@@ -104,6 +110,31 @@ class Uploads:
                 f"You have {count:,} uploaded files, the most that are kept; delete some (DELETE /v1/files/…).",
                 code="too_many_files",
             )
+
+    def _document(
+        self,
+        filename: str,
+        size_bytes: int,
+        sha256: str,
+        purpose: str,
+        owner: str,
+        expires_after: timedelta | None = None,
+    ) -> "FileDocument":
+        now = datetime.now(UTC)
+        return self._files(
+            id=new_id("file").replace("file_", UPLOADED_FILE, 1),
+            owner=owner,
+            container_id="",
+            conversation_id="",
+            path=filename,
+            size_bytes=size_bytes,
+            modified_at=now.timestamp(),
+            created_at=now,
+            source="user",
+            sha256=sha256,
+            purpose=purpose,
+            expires_at=now + expires_after if expires_after is not None else None,
+        )
 
     @operation
     async def _insert(self, document: "FileDocument") -> None:

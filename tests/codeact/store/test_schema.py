@@ -25,7 +25,7 @@ from tests.codeact.store.test_approvals import waiting
 FIRST_RELEASE = Path(__file__).with_name("documents_of_0_1.json")
 """One document of each kind, as the first release wrote it."""
 
-LATER = {"approvals", "deliveries", "people", "skill_versions", "skills"}
+LATER = {"approvals", "deliveries", "people", "profiles", "skill_versions", "skills"}
 """Kinds that later releases added."""
 
 SCHEMAS: dict[str, Schema] = {
@@ -153,6 +153,7 @@ async def test_every_document_that_is_written_carries_its_version(
     await store.access.record([entry])
     await store.sealing.sealer()
     await store.servers.announce("http://10.0.0.2:8000")
+    await store.profiles.create({"name": "Analyst"}, owner="bob")
     await store.skills.create("greeting", "How to greet.", "0" * 64, owner="bob")
     ended = EndedResponse("resp_2", "bob", "completed", True, datetime.now(UTC))
     assert await store.deliveries.add(ended, "endpoint", "response.completed", most=10)
