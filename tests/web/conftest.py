@@ -44,8 +44,8 @@ def page_built() -> None:
 
 @pytest.fixture(scope="session")
 def locked(make_server: Callable[..., Running]) -> Running:  # noqa: F811
-    """A server that requires an API key."""
-    return make_server(api_keys=("secret",), pool_min=0)
+    """A server that requires an API key. It has two."""
+    return make_server(api_keys=("secret", "other"), pool_min=0)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import { effect, signal } from "@preact/signals";
 import { folds } from "./folding";
 import type { ConversationSettings } from "./net/api";
+import type { Profile } from "./net/profiles";
 import { follow, type Theme } from "./theme";
 
 export interface Options {
@@ -41,13 +42,19 @@ export function set(change: Partial<Options>): void {
 
 /**
  * The options as a request's parameters; what is left out is the server's to choose. `own` are those of the
- * conversation, which count more.
+ * conversation, which count most, before those of its `profile`.
  */
-export function parameters(models: readonly string[], own: Partial<ConversationSettings>): Record<string, unknown> {
+export function parameters(
+  models: readonly string[],
+  own: Partial<ConversationSettings>,
+  profile?: Profile,
+): Record<string, unknown> {
   const { temperature, steps } = options.value;
-  const model = own.model || options.value.model;
-  const instructions = own.instructions?.trim() || options.value.instructions.trim();
+  const model = own.model || profile?.model || options.value.model;
+  const instructions = own.instructions?.trim() || profile?.instructions || options.value.instructions.trim();
+  const { model: _, ...request } = profile?.request ?? {};
   return {
+    ...request,
     ...(models.includes(model) && { model }),
     ...(temperature !== null && { temperature }),
     ...(steps !== null && { max_tool_calls: steps }),

@@ -15,6 +15,8 @@ import type { Event } from "./wire";
 export interface Page {
   /** The options of the next question. */
   parameters(): Record<string, unknown>;
+  /** Whether the options are known by now; without it they always are. */
+  settled?(): boolean;
   /** A question is on its way; once `sent` the conversation has its id, or the question has failed. */
   asked?(conversation: Conversation, sent: Promise<void>): void;
   ended(conversation: Conversation, turn: Turn): void;
@@ -37,6 +39,8 @@ export function begin(around: Page): void {
   page = around;
   current.value = make(null);
 }
+
+export const settled = (): boolean => page.settled?.() ?? true;
 
 export function make(id: string | null): Conversation {
   const conversation: Conversation = new Conversation(id, connection, {

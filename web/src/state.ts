@@ -10,6 +10,7 @@ import { change, keepList, list, refresh } from "./list";
 import { forgetSeen, keepMarks } from "./unread";
 import { keepTitle, tell } from "./telling";
 import { begin, connection, current, line, make, missing, status, warm } from "./session";
+import { keepTrying, linked, profile, profiles } from "./profiles/state";
 import { keepSide } from "./side/state";
 import { text } from "./text";
 import type { Turn } from "./turn";
@@ -19,7 +20,7 @@ const STATUS_RETRY_MS = 1000;
 const MODELS_RETRY_MS = 5_000;
 const UNDO_MS = 8000;
 
-export const dialog = signal<"settings" | "shortcuts" | "share" | "bin" | "conversation" | "palette" | "folder" | null>(null);
+export const dialog = signal<"settings" | "shortcuts" | "share" | "bin" | "conversation" | "palette" | "folder" | "profiles" | "linked" | null>(null);
 export const drawer = signal(false);
 /** The conversation that is being put into a folder. */
 export const filed = signal<ConversationObject | null>(null);
@@ -62,10 +63,11 @@ function keepOwn(conversation: Conversation): void {
   if (settings && conversation.id) void change(conversation.id, { settings });
 }
 
-/** The model that answers: the chosen one, as long as the server has it, else the server's default. */
+/** The model that answers: the chosen one or the profile's, as long as the server has it, else the server's default. */
 export const model = computed(() => {
   const { models = [] } = status.value ?? {};
-  const chosen = ownSettings.value.model || options.value.model;
+  const { model: own, profile: id } = ownSettings.value;
+  const chosen = own || profile(id)?.model || options.value.model;
   return models.includes(chosen) ? chosen : (models[0] ?? null);
 });
 
@@ -79,7 +81,9 @@ const tabs = new BroadcastChannel("codeact");
 
 export function start(): void {
   turnOn();
-  begin({ parameters: () => parameters(status.value?.models ?? [], ownSettings.value), asked, ended, took });
+  const options = () => parameters(status.value?.models ?? [], ownSettings.value, profile(ownSettings.value.profile));
+  const settled = () => profiles.value !== null || !ownSettings.value.profile;
+  begin({ parameters: options, settled, asked, ended, took });
   blank = current.value;
   addEventListener("popstate", () => void route());
   document.addEventListener("visibilitychange", () => {
@@ -96,6 +100,7 @@ export function start(): void {
     if (line.value !== "open") return;
     untracked(() => {
       void showStatus();
+      void keepTrying();
       warm();
       if (missing.value) void route();
     });
@@ -152,6 +157,8 @@ function ended(conversation: Conversation, turn: Turn): void {
 const isWaiting = ({ path }: Conversation): boolean => waitingAfter(path.value.map(({ answer }) => answer)).length > 0;
 
 async function route(): Promise<void> {
+  linked.value = /\/profile\/([\w-]+)$/.exec(location.pathname)?.[1] ?? "";
+  if (linked.value) dialog.value = "linked";
   const id = /\/c\/(conv_[\w-]+)$/.exec(location.pathname)?.[1] ?? null;
   missing.value = "";
   const known = id ? live.get(id) : (blank ??= make(null));

@@ -51,6 +51,8 @@ export interface ConversationSettings {
   model: string;
   instructions: string;
   effort: string;
+  /** The id of one of the user's profiles. */
+  profile: string;
 }
 
 export interface Edit {

@@ -17,7 +17,7 @@ export function useSession(): SessionInfo | null {
 /** The button by which a person signs in; nothing where people do not. */
 export function SignIn({ session }: { session: SessionInfo | null }) {
   if (!session?.login.url) return null;
-  const here = /^\/c\/[\w-]+$/.test(location.pathname) ? `?next=${encodeURIComponent(location.pathname)}` : "";
+  const here = /^\/(c|profile)\/[\w-]+$/.test(location.pathname) ? `?next=${encodeURIComponent(location.pathname)}` : "";
   return (
     <p class="buttons">
       <a class="button primary" href={address(`${session.login.url}${here}`)}>{text.account.signIn(session.login.name ?? "")}</a>

@@ -14,6 +14,7 @@ import { Models } from "./models";
 import { Sidebar } from "./sidebar";
 import { Thread } from "./thread";
 import { lazily } from "./lazy";
+import { ProfileChoice, ProfileName } from "../profiles/choice";
 import { tab } from "../side/state";
 
 const Panel = lazily(() => import("../side/panel").then((loaded) => loaded.Panel));
@@ -31,10 +32,10 @@ export function App() {
       <main class="main" inert={drawer.value || undefined}>
         <Header />
         <Banners />
-        <Thread empty={<Empty />} />
+        <Thread empty={<Empty choice={<ProfileChoice />} />} />
         <footer class="footer">
           <StatusLine />
-          <Composer focused model={<Models />} />
+          <Composer focused model={<><ProfileName /><Models /></>} />
           <p class="hint">{text.composer.hint}</p>
         </footer>
       </main>

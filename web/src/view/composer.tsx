@@ -4,7 +4,7 @@ import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { isPicture, type Attachment } from "../core/asked";
-import { current, line, say, status } from "../session";
+import { current, line, say, settled, status } from "../session";
 import { text } from "../text";
 import { attach, detach, retry } from "../uploads";
 import { IconButton } from "./controls";
@@ -129,11 +129,11 @@ export function Composer({ focused, model }: Props) {
   );
 }
 
-/** The question can be sent: its files are uploaded, and the conversation is read, so that it is known what it follows. */
+/** The question can be sent: its files are uploaded, the conversation is read, and so are its options. */
 function isReady(): boolean {
   const { draft, loaded } = current.value;
   const files = draft.attachments.value;
-  if (line.value !== "open" || !loaded.value || files.some(({ fileId }) => !fileId)) return false;
+  if (line.value !== "open" || !loaded.value || !settled() || files.some(({ fileId }) => !fileId)) return false;
   return draft.words.value.trim() !== "" || files.length > 0;
 }
 

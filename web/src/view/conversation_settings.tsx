@@ -2,6 +2,7 @@
 
 import { useRef } from "preact/hooks";
 import { change, list } from "../list";
+import { profile, profiles } from "../profiles/state";
 import { status } from "../session";
 import { chooseModel, dialog, filed, model, ownSettings, setOwn } from "../state";
 import { text } from "../text";
@@ -12,9 +13,17 @@ const EFFORTS = ["", "low", "medium", "high"] as const;
 export function ConversationDialog() {
   const { models = [] } = status.value ?? {};
   const { instructions = "", effort = "" } = ownSettings.value;
+  const chosen = profile(ownSettings.value.profile)?.id;
   return (
     <Dialog title={text.own.title} onClose={() => (dialog.value = null)}>
       <p>{text.own.lead}</p>
+      <label class="field">
+        <span>{text.profiles.one}</span>
+        <select value={chosen ?? ""} onChange={({ currentTarget }) => setOwn({ profile: currentTarget.value })}>
+          <option value="">{text.profiles.noOne}</option>
+          {profiles.value?.map(({ id, name }) => <option key={id} value={id}>{name}</option>)}
+        </select>
+      </label>
       <label class="field">
         <span>{text.settings.model}</span>
         <select value={model.value ?? ""} onChange={({ currentTarget }) => chooseModel(currentTarget.value)}>

@@ -18,6 +18,9 @@ const Palette = lazily(() => import("./palette").then((loaded) => loaded.Palette
 const ConversationDialog = lazily(() => import("./conversation_settings").then((loaded) => loaded.ConversationDialog));
 const FolderDialog = lazily(() => import("./conversation_settings").then((loaded) => loaded.FolderDialog));
 
+const ProfilesDialog = lazily(() => import("../profiles/dialog").then((loaded) => loaded.ProfilesDialog));
+const LinkedProfile = lazily(() => import("../profiles/linked").then((loaded) => loaded.LinkedProfile));
+
 const close = () => (dialog.value = null);
 
 export function Dialogs() {
@@ -30,6 +33,8 @@ export function Dialogs() {
     case "bin": return <BinDialog />;
     case "conversation": return <ConversationDialog />;
     case "palette": return <Palette />;
+    case "profiles": return <ProfilesDialog />;
+    case "linked": return <LinkedProfile />;
     default: return null;
   }
 }
@@ -128,6 +133,11 @@ function Settings() {
           step={1}
           onChange={(value) => set({ steps: value })}
         />
+      </div>
+      <h3>{text.profiles.title}</h3>
+      <p>{text.profiles.lead}</p>
+      <div class="buttons">
+        <button type="button" class="button" onClick={() => (dialog.value = "profiles")}>{text.profiles.manage}</button>
       </div>
       {session && <Account session={session} onSignOut={() => void signOut()} />}
       <h3>{text.settings.about}</h3>

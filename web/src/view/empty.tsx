@@ -1,18 +1,20 @@
 // What a new conversation shows: an invitation, and examples that the server's model knows.
 
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { ask, line, status } from "../session";
 import { text } from "../text";
 
 const MOST = 4;
 
-export function Empty(): JSX.Element {
+/** `choice` stands between the invitation and the examples. */
+export function Empty({ choice }: { choice?: ComponentChildren }): JSX.Element {
   const examples = (status.value?.examples.length ? status.value.examples : text.empty.examples).slice(0, MOST);
   return (
     <div class="empty">
       <Mark />
       <h1>{text.empty.title}</h1>
       <p>{text.empty.lead}</p>
+      {choice}
       <ul class="examples">
         {status.value?.model &&
           examples.map((example) => (

@@ -88,6 +88,7 @@ function commands(): Command[] {
     { icon: "search", name: text.shortcuts.search, run: () => document.getElementById("search")?.focus() },
     { icon: "settings", name: text.own.title, run: show("conversation") },
     { icon: "settings", name: text.header.settings, run: show("settings") },
+    { icon: "settings", name: text.profiles.title, run: show("profiles") },
     { icon: "file", name: text.side.files, run: () => toggle("files") },
     { icon: "panel", name: text.side.variables, run: () => toggle("variables") },
     id !== null && { icon: "share", name: text.share.title, run: show("share") },
