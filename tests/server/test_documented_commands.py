@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -44,6 +45,9 @@ def terminal(
     server = make_server(api_keys="reader", data_dir=tmp_path / "data")
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
+    reader = {"Authorization": "Bearer reader"}
+    profile = {"name": "Analyst", "instructions": "Answer in one line."}
+    httpx.post(f"{server.url}/v1/profiles", json=profile, headers=reader, trust_env=False).raise_for_status()
     monkeypatch.chdir(tmp_path)
     settings = {"URL": server.url, "API_KEYS": "reader", "DATA_DIR": str(tmp_path / "data"), "MODEL": "demo"}
     for name, value in (settings | {"SANDBOX": "process"}).items():
