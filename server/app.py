@@ -34,6 +34,7 @@ from codeact.server.chat_memory import ChatMemory
 from codeact.server.errors import HANDLERS
 from codeact.server.login.provider import Provider
 from codeact.server.peers.directory import Directory
+from codeact.server.peers.idle import ask_for_idle
 from codeact.server.peers.opening import directory_of, from_peers, open_peers
 from codeact.server.probe import Probe
 from codeact.server.request_ids import HEADER, RequestIds
@@ -76,6 +77,7 @@ from codeact.tools.judges import load_judge
 from codeact.tools.mcp import McpServers, read_config
 from codeact.workspaces.containers import Containers
 from codeact.workspaces.registry import Workspaces
+from codeact.workspaces.shared_quota import SharedQuota
 from sandbox_pool import SandboxPool
 from sandbox_pool.supervision import Supervisor
 
@@ -106,6 +108,7 @@ def create_app(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         store, pool, models = startup.components(settings, supervisor)
         watchdog, metrics, answers = Watchdog(), Metrics(), KnownAnswers()
+        quota = _quota(settings, directory, store)
 
         def ended(response: Response) -> None:
             metrics.ended(response)
@@ -124,6 +127,7 @@ def create_app(
                     pool.get,
                     idle_timeout_s=settings.idle_timeout_s,
                     progress=partial(_waits_for, pool),
+                    quota=quota,
                     supervisor=supervisor,
                 ) as workspaces,
                 RunManager.open(
@@ -137,6 +141,8 @@ def create_app(
                 open_peers(settings, directory, store.get) as peers,
                 supervisor.tasks() as start_keeping,
             ):
+                if quota is not None and peers is not None:
+                    quota.ask_for_idle = partial(ask_for_idle, peers)
                 beat = partial(_beat, directory, pool) if directory is not None else None
                 keep = partial(keep_leases, runs, workspaces, store.get, lease_s=settings.lease_s, beat=beat)
                 start_keeping("leases", keep)
@@ -247,6 +253,13 @@ def create_app(
     )
     app.state.settings = settings
     return app
+
+
+def _quota(settings: Settings, directory: Directory | None, store: Component[Store]) -> SharedQuota | None:
+    """The limit for the sandboxes of an owner over all servers; None if there is no limit, or no other server."""
+    if settings.sandboxes_per_owner is None or directory is None:
+        return None
+    return SharedQuota(settings.sandboxes_per_owner, store.get, alive=directory.look)
 
 
 async def _beat(directory: Directory, pool: Component[SandboxPool], store: Store) -> None:

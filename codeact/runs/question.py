@@ -184,6 +184,7 @@ class Question:
         new_run, workspaces = self._new_run, self._components.workspaces
         if self._components.pool.started is not None:
             workspaces.check_quota(self._components.pool.started.value, resume_point.workspace_id, owner=new_run.owner)
+        await workspaces.make_room_over_all_servers(resume_point.workspace_id, owner=new_run.owner)
         workspace_id = resume_point.workspace_id or new_id("conv" if new_run.store else UNSTORED)
         with ExitStack() as kept, ExitStack() as used, self._components.runs.lock(workspace_id):
             workspace = kept.enter_context(workspaces.keep(workspace_id, owner=new_run.owner))

@@ -81,6 +81,7 @@ class Containers:
         Raises `QuotaExceeded`, and `AtCapacity` if all sandboxes are in use even then.
         """
         self._workspaces.check_quota(pool, None, owner=owner)
+        await self._workspaces.make_room_over_all_servers(None, owner=owner)
         own = 0 if pool.max_per_owner is None else pool.held_by(owner) + 1 - pool.max_per_owner
         stats = pool.stats()
         missing = max(own, stats.leased + stats.waiting + 1 - pool.max_size)

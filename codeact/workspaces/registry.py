@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager, contextmanager
 import anyio
 
 from codeact.errors import CodeActError
+from codeact.workspaces.lending import Lender
+from codeact.workspaces.shared_quota import SharedQuota
 from codeact.workspaces.workspace import GetPool, Workspace
 from sandbox_pool.errors import SandboxError
 from sandbox_pool.logs import Logger
@@ -19,6 +21,7 @@ log = Logger(__name__)
 
 WARMED_SHARE = 4
 """Pages may claim at most a quarter of the pool's sandboxes before their users ask a question."""
+OWN_NEEDED = "its sandbox was idle and another conversation of yours needed one"
 
 
 class Workspaces:
@@ -29,8 +32,11 @@ class Workspaces:
     allowed: answering a new question is more important than old variables.
     """
 
-    def __init__(self, get_pool: GetPool, *, idle_timeout_s: float, progress: Callable[[], str]) -> None:
+    def __init__(
+        self, get_pool: GetPool, *, idle_timeout_s: float, progress: Callable[[], str], quota: SharedQuota | None
+    ) -> None:
         self._get_pool = get_pool
+        self._lender = Lender(quota, self._release_one_of)
         self._progress = progress
         self._idle_timeout_s = idle_timeout_s
         self._workspaces: dict[str, Workspace] = {}
@@ -44,14 +50,15 @@ class Workspaces:
         *,
         idle_timeout_s: float,
         progress: Callable[[], str] = lambda: "",
+        quota: SharedQuota | None = None,
         supervisor: Supervisor | None = None,
     ) -> AsyncIterator["Workspaces"]:
         """Expires idle workspaces until the `with` block ends. The pool destroys the sandboxes that are left then.
 
         `progress` returns a sentence for clients that wait for a sandbox, such as the progress of an image's download,
-        or an empty string.
+        or an empty string. With `quota`, an owner's sandboxes are limited over all servers, too.
         """
-        workspaces = cls(get_pool, idle_timeout_s=idle_timeout_s, progress=progress)
+        workspaces = cls(get_pool, idle_timeout_s=idle_timeout_s, progress=progress, quota=quota)
         async with (supervisor or Supervisor()).tasks() as start:
             start("expiry of idle sandboxes", workspaces._expire)
             start("idle sandboxes for those who wait", workspaces._serve_waiting)
@@ -70,6 +77,7 @@ class Workspaces:
                 make_room=self._make_room,
                 on_idle=lambda: self._fell_idle.set(),
                 progress=self._progress,
+                lender=self._lender,
             )
         return workspace
 
@@ -121,9 +129,21 @@ class Workspaces:
         if pool.max_per_owner is not None and pool.held_by(owner) - spare >= pool.max_per_owner:
             pool.check_quota(owner)
 
-    async def release_idle_of(self, owner: str, number: int, reason: str) -> None:
-        """Releases up to `number` idle sandboxes of this owner."""
-        await self._release_idle(self._of(owner), number, reason)
+    async def make_room_over_all_servers(self, conversation_id: str | None, *, owner: str) -> None:
+        """Releases an idle sandbox of the owner if this conversation needs one, and could get none otherwise.
+
+        Does nothing if owners are not limited over all servers. Raises `QuotaExceeded` and `StoreError`.
+        """
+        workspace = self._workspaces.get(conversation_id or "")
+        if workspace is None or workspace.container_id is None:
+            await self._lender.make_room(owner)
+
+    async def release_idle_of(self, owner: str, number: int, reason: str) -> int:
+        """Releases up to `number` idle sandboxes of this owner; returns how many."""
+        return await self._release_idle(self._of(owner), number, reason)
+
+    async def _release_one_of(self, owner: str) -> bool:
+        return await self.release_idle_of(owner, 1, OWN_NEEDED) > 0
 
     def may_warm(self, pool: SandboxPool, workspace: Workspace) -> bool:
         """Whether a page may claim a sandbox before its user asks a question.
@@ -146,9 +166,7 @@ class Workspaces:
         """Releases idle workspaces for one more sandbox: those of the owner at the owner's limit, then anybody's."""
         if pool.max_per_owner is not None:
             missing = pool.held_by(owner) + 1 - pool.max_per_owner
-            await self._release_idle(
-                self._of(owner), missing, "its sandbox was idle and another conversation of yours needed one"
-            )
+            await self.release_idle_of(owner, missing, OWN_NEEDED)
         await self._serve(pool, coming=1)
 
     async def _serve(self, pool: SandboxPool, *, coming: int) -> None:
@@ -158,18 +176,23 @@ class Workspaces:
         reason = "its sandbox was idle and another conversation needed one"
         await self._release_idle(self._workspaces.values(), missing, reason)
 
-    async def _release_idle(self, workspaces: Iterable[Workspace], number: int, reason: str) -> None:
-        """Releases up to `number` idle workspaces: dead ones, then those that ran no code, then least recently used."""
+    async def _release_idle(self, workspaces: Iterable[Workspace], number: int, reason: str) -> int:
+        """Releases up to `number` idle workspaces: dead ones, then those that ran no code, then least recently used.
+
+        Returns how many.
+        """
+        released = 0
         spare = [workspace for workspace in workspaces if workspace.spare]
         spare.sort(key=lambda each: (each.container_id is not None, not each.only_warmed, each.last_used))
         for workspace in spare:
-            if number <= 0:
-                return
+            if released >= number:
+                break
             if not workspace.spare:  # It came into use while another one was being released.
                 continue
-            number -= 1
+            released += 1
             log.warning("sandbox taken from an idle conversation", sandbox=workspace.container_id, reason=reason)
             await workspace.release(reason)
+        return released
 
     async def _serve_waiting(self) -> None:
         """Releases the sandbox of a conversation that becomes idle while another one waits for a sandbox."""

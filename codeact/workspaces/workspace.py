@@ -14,6 +14,7 @@ import anyio
 from codeact.errors import InvalidRequest
 from codeact.skills.bundle import unpacked
 from codeact.skills.staged import StagedSkill
+from codeact.workspaces.lending import Lender
 from codeact.workspaces.suspended import Suspended
 from sandbox_pool.pool.pool import SandboxPool
 from sandbox_pool.sandbox.sandbox import Sandbox
@@ -52,8 +53,10 @@ class Workspace:
         make_room: MakeRoom | None = None,
         on_idle: Callable[[], None] = lambda: None,
         progress: Callable[[], str] = lambda: "",
+        lender: Lender | None = None,
     ) -> None:
         self.owner = owner
+        self._lender = lender or Lender()
         self.progress = progress
         self._make_room = make_room
         self._on_idle = on_idle
@@ -143,7 +146,7 @@ class Workspace:
                     await self.release(self.lost)
                 if self._make_room is not None:
                     await self._make_room(self._pool, self.owner)
-                self._sandbox = await self._pool.acquire(owner=self.owner, spec=self._spec(self._pool))
+                self._sandbox = await self._lender.acquire(self._pool, self.owner, self._spec(self._pool))
                 return self._sandbox
 
     def want_memory(self, memory_mb: int) -> None:
@@ -198,4 +201,4 @@ class Workspace:
         if sandbox is not None and self._pool is not None:
             self._lost = reason
             with anyio.CancelScope(shield=True):
-                await self._pool.release(sandbox)
+                await self._lender.release(self._pool, sandbox)

@@ -11,6 +11,7 @@ from codeact.disclosure import read_by
 from codeact.errors import CodeActError, InvalidRequest
 from codeact.server.auth.caller import caller_of
 from codeact.server.errors import envelope, json_response, status_of
+from codeact.server.peers.idle import IDLE
 from codeact.server.peers.questions import QUESTIONS, PassedQuestion, stream
 from codeact.server.requests.parameters import read_body
 from codeact.server.services import Services
@@ -45,5 +46,14 @@ async def questions(scope: Scope, receive: Receive, send: Send) -> None:
     await response(scope, receive, send)
 
 
-INTERNAL = {QUESTIONS: questions}
+async def release_idle(scope: Scope, receive: Receive, send: Send) -> None:
+    """Releases an idle sandbox of the owner for whom another server asks; answers with the number of released ones."""
+    request = Request(scope, receive)
+    services: Services = request.app.state.codeact
+    reason = "its sandbox was idle and another conversation of yours, at another server, needed one"
+    released = await services.workspaces.release_idle_of(caller_of(request).owner, 1, reason)
+    await json_response(released)(scope, receive, send)
+
+
+INTERNAL = {QUESTIONS: questions, IDLE: release_idle}
 """The applications that answer other servers, by path."""

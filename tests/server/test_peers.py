@@ -13,6 +13,7 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from codeact.server.routes.peers import INTERNAL
 from tests.asking import frame
 from tests.model_server import Gate, ModelServer
 from tests.server.processes import ServerProcess, serving
@@ -276,14 +277,40 @@ def test_an_owners_answers_at_once_are_limited_over_all_servers(tmp_path: Path, 
             assert answer.json()["error"]["code"] == "concurrent_responses_exceeded"
 
 
+def test_an_owners_sandboxes_are_limited_over_all_servers(tmp_path: Path, model_server: ModelServer) -> None:
+    settings = {**scripted(model_server), "lease_s": 3.0, "sandboxes_per_owner": 1}
+    with ExitStack() as stack:
+        one, other = (stack.enter_context(serving(tmp_path, secret=SECRET, **settings)) for _ in range(2))
+        for each in (one, other):
+            each.get("/readyz")
+        begun(one, model_server)
+        begun(other, model_server)  # The idle sandbox at the first server was given up for it.
+        assert [each.get("/v1/pool").json()["pool"]["leased"] for each in (one, other)] == [0, 1]
+        model_server.reply("<execute>\nprint('busy')\nimport time; time.sleep(1000)\n</execute>\n")
+        with connect(one.ws_url, max_size=None) as socket:
+            socket.send(frame({"type": "response.create", "input": "be busy"}))
+            response_id = read(socket, "codeact:code_interpreter_call.output")[0]["response"]["id"]
+            refused = post(other, input="me too")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (429, "sandbox_quota_exceeded")
+            assert int(refused.headers["Retry-After"]) >= 1
+            refused = post(other, "/v1/containers", name="mine")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (429, "sandbox_quota_exceeded")
+            one.kill()
+        begun(other, model_server)  # A dead server has no sandboxes.
+        assert other.get(f"/v1/responses/{response_id}").json()["status"] in ("failed", "in_progress")
+
+
 def test_to_a_stranger_the_paths_of_servers_do_not_exist(servers: Servers) -> None:
     for method in ("GET", "POST", "OPTIONS"):
         for header in ("", "x.y", "é.0"):
             headers = [(b"codeact-peer", header.encode("latin-1"))]
             answers = [
                 httpx.request(method, servers[0].url + path, headers=headers, content=b"{}", trust_env=False)
-                for path in ("/internal/v1/questions", "/internal/v1/no")
+                for path in (*INTERNAL, "/internal/v1/no")
             ]
             assert {answer.status_code for answer in answers} == {404}
-            messages = [answer.json()["error"]["message"].replace("questions", "no") for answer in answers]
-            assert messages[0] == messages[1]
+            messages = [
+                answer.json()["error"]["message"].replace(path.rpartition("/")[2], "no")
+                for answer, path in zip(answers, (*INTERNAL, "/internal/v1/no"), strict=True)
+            ]
+            assert len(set(messages)) == 1

@@ -1,4 +1,4 @@
-"""The slots collection: which answers of an owner are under way, over all servers, where that number has a limit."""
+"""The slots collection: answers and sandboxes that an owner has at once, over all servers, where that is limited."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ __all__ = ["Slots"]
 
 
 class Slots:
-    """The part of `Store` with the answers under way of each account. `holder` is this server's name."""
+    """The part of `Store` with what each account has at once. `holder` is this server's name."""
 
     def __init__(self, documents: "Documents", operations: Operations, *, holder: str) -> None:
         self._slots = documents.slots
@@ -22,7 +22,7 @@ class Slots:
 
     @operation
     async def take(self, account: str, slot_id: str, *, most: int) -> bool:
-        """Takes one of the account's `most` slots for an answer of this server; False if all are taken. Atomic."""
+        """Takes one of the account's `most` slots for this server; False if all are taken. Atomic."""
         from pymongo.errors import DuplicateKeyError
 
         place: dict[str, Any] = {"_id": account, f"taken.{most - 1}": {"$exists": False}, "taken.id": {"$ne": slot_id}}
@@ -41,6 +41,18 @@ class Slots:
     async def give_back(self, account: str, slot_id: str) -> None:
         """Idempotent."""
         await self._slots.get_pymongo_collection().update_one({"_id": account}, {"$pull": {"taken": {"id": slot_id}}})
+
+    @operation
+    async def number(self, account: str) -> int:
+        """How many slots of the account are taken."""
+        found = await self._slots.get_pymongo_collection().find_one({"_id": account}, {"taken.id": 1})
+        return len((found or {}).get("taken", ()))
+
+    @operation
+    async def holders(self, account: str) -> set[str]:
+        """The names of the other servers that have slots of the account."""
+        found = await self._slots.get_pymongo_collection().find_one({"_id": account}, {"taken.process": 1})
+        return {each["process"] for each in (found or {}).get("taken", ())} - {self._holder}
 
     @operation
     async def drop_dead(self, account: str, alive: Collection[str]) -> bool:

@@ -1,0 +1,106 @@
+"""Limits how many sandboxes an owner has over all servers of a database, where that number has a limit."""
+
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+
+import anyio
+
+from codeact.errors import StoreError
+from codeact.ids import new_id
+from codeact.store import Store
+from sandbox_pool.errors import QuotaExceeded
+from sandbox_pool.logs import Logger
+
+__all__ = ["AskForIdle", "SharedQuota"]
+
+log = Logger(__name__)
+
+STORE_TIMEOUT_S = 2.0
+RETRY_S = 2.0
+PREFIX = "sandboxes\n"
+"""No owner's name has a line break, so no account of answers has the name of an account of sandboxes."""
+
+AskForIdle = Callable[[str, Collection[str]], Awaitable[bool]]
+"""Asks these servers to release an idle sandbox of the owner; returns whether one of them did. Never raises."""
+
+
+class SharedQuota:
+    """Counts sandboxes in the database. `most` is the limit for one owner; `alive` looks for the other living servers.
+
+    Each sandbox costs two round trips to the database: one before it is claimed, and one after it was released. Set
+    `ask_for_idle` once the other servers can be asked.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        get_store: Callable[[], Awaitable[Store]],
+        *,
+        alive: Callable[[Store], Awaitable[Collection[str]]],
+    ) -> None:
+        self.ask_for_idle: AskForIdle = _nobody
+        self._most = most
+        self._get_store = get_store
+        self._alive = alive
+        self._owed: list[tuple[str, str]] = []
+
+    async def take(self, owner: str, release_idle: Callable[[], Awaitable[bool]]) -> str:
+        """Takes a place for one more sandbox of the owner; returns its id, for `give_back`.
+
+        If there is none, idle sandboxes of the owner are released: first here, by `release_idle`, which returns whether
+        it found one, then at other servers. Raises `QuotaExceeded` and `StoreError`.
+        """
+        store = await self._get_store()
+        await self._pay(store)
+        place, account = new_id("slot"), PREFIX + owner
+        if await store.slots.take(account, place, most=self._most):
+            return place
+        while await self._has_room(store, owner, release_idle):
+            if await store.slots.take(account, place, most=self._most):
+                return place
+        raise self._exceeded()
+
+    def _exceeded(self) -> QuotaExceeded:
+        return QuotaExceeded(
+            f"{self._most} sandboxes are in use for you already, over all servers, and that is the limit. End one of"
+            f" them, or try again in {RETRY_S:.0f} s.",
+            retry_after_s=RETRY_S,
+        )
+
+    async def make_room(self, owner: str, release_idle: Callable[[], Awaitable[bool]]) -> None:
+        """Releases an idle sandbox as `take` does if there is no place, and takes none. Raises as `take`.
+
+        Costs one round trip if there is one.
+        """
+        store = await self._get_store()
+        has_place = await store.slots.number(PREFIX + owner) < self._most
+        if not has_place and not await self._has_room(store, owner, release_idle):
+            raise self._exceeded()
+
+    async def give_back(self, owner: str, place: str) -> None:
+        """Gives back what `take` has returned, even if the caller is cancelled. Never raises; it tries again later."""
+        self._owed.append((PREFIX + owner, place))
+        with anyio.move_on_after(STORE_TIMEOUT_S, shield=True), suppress(StoreError):
+            await self._pay(await self._get_store())
+        if self._owed:
+            log.warning("places of sandboxes not given back yet", places=len(self._owed))
+
+    async def _pay(self, store: Store) -> None:
+        while self._owed:
+            account, place = owed = self._owed[0]
+            await store.slots.give_back(account, place)
+            with suppress(ValueError):  # Another task may have done it meanwhile.
+                self._owed.remove(owed)
+
+    async def _has_room(self, store: Store, owner: str, release_idle: Callable[[], Awaitable[bool]]) -> bool:
+        """Whether something was given back: by a dead server, by this one, or by another one."""
+        account = PREFIX + owner
+        if await store.slots.drop_dead(account, await self._alive(store)):
+            return True
+        if await release_idle():
+            return True
+        return await self.ask_for_idle(owner, await store.slots.holders(account))
+
+
+async def _nobody(owner: str, servers: Collection[str]) -> bool:
+    return False
