@@ -109,34 +109,41 @@ def model_server() -> Iterator[ModelServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def make_server(data_dir: Path) -> Iterator[Callable[..., Running]]:
-    """Starts servers, with settings as keyword arguments, that run until the end of the session."""
+@contextmanager
+def _starting(data_dir: Path) -> Iterator[Callable[..., Running]]:
+    """Gives a function that starts servers, with settings as keyword arguments, and stops them at the end."""
     with ExitStack() as stack:
 
         def make(**settings: Any) -> Running:
-            values = {
-                "model": "demo",
-                "sandbox": "process",
-                "data_dir": data_dir,
-                "pool_min": 1,
-                "pool_max": 8,
-            }
-            return stack.enter_context(running(Settings.load(**values | settings)))
+            return stack.enter_context(running(settings_of(settings.pop("data_dir", data_dir), **settings)))
 
         yield make
 
 
 @pytest.fixture(scope="session")
-def demo(make_server: Callable[..., Running]) -> Running:
-    """A server with the demo model."""
-    return make_server()
+def make_lasting_server(data_dir: Path) -> Iterator[Callable[..., Running]]:
+    """Starts servers that run until the end of the session. Use it for servers that several files share."""
+    with _starting(data_dir) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_server(data_dir: Path) -> Iterator[Callable[..., Running]]:
+    """Starts servers that run until the end of the file, since an idle server costs memory and processor time."""
+    with _starting(data_dir) as make:
+        yield make
 
 
 @pytest.fixture(scope="session")
-def scripted(make_server: Callable[..., Running], model_server: ModelServer) -> Running:
+def demo(make_lasting_server: Callable[..., Running]) -> Running:
+    """A server with the demo model."""
+    return make_lasting_server()
+
+
+@pytest.fixture(scope="session")
+def scripted(make_lasting_server: Callable[..., Running], model_server: ModelServer) -> Running:
     """A server whose models `openai/scripted` and `openai/other` give the replies of `model_server`."""
-    return make_server(
+    return make_lasting_server(
         models="openai/scripted,openai/other",
         model=None,
         model_api_base=model_server.base_url,
@@ -148,13 +155,13 @@ def scripted(make_server: Callable[..., Running], model_server: ModelServer) -> 
 
 
 @pytest.fixture(scope="session")
-def conforming(make_server: Callable[..., Running], model_server: ModelServer) -> Running:
+def conforming(make_lasting_server: Callable[..., Running], model_server: ModelServer) -> Running:
     """A server whose models are what `model_server` says, each asked in another way.
 
     `openai/scripted` and `openai/other` are asked directly, `openai/responses` by the Responses API, `openai/socket` so
     over a WebSocket, and `deepseek/scripted` through litellm. They may pause for minutes.
     """
-    server = make_server(
+    server = make_lasting_server(
         models="openai/scripted,openai/other,openai/responses;api=responses,openai/socket;api=responses-ws",
         model=None,
         model_api_base=model_server.base_url,

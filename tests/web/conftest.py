@@ -18,6 +18,7 @@ from tests.server.conftest import (  # noqa: F401  (fixtures)
     data_dir,
     demo,
     in_thread,
+    make_lasting_server,
     make_server,
     model_server,
     running,
@@ -43,17 +44,17 @@ def page_built() -> None:
 
 
 @pytest.fixture(scope="session")
-def locked(make_server: Callable[..., Running]) -> Running:  # noqa: F811
+def locked(make_lasting_server: Callable[..., Running]) -> Running:  # noqa: F811
     """A server that requires an API key. It has two."""
-    return make_server(api_keys=("secret", "other"), pool_min=0)
+    return make_lasting_server(api_keys=("secret", "other"), pool_min=0)
 
 
 @pytest.fixture(scope="session")
-def bare(make_server: Callable[..., Running]) -> Running:  # noqa: F811
+def bare(make_lasting_server: Callable[..., Running]) -> Running:  # noqa: F811
     """A server that finds no bubblewrap, so that its code is not isolated."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", "/nowhere")
-        return make_server(pool_min=0)
+        return make_lasting_server(pool_min=0)
 
 
 @pytest.fixture
@@ -66,10 +67,10 @@ def starting(data_dir: Path) -> Iterator[Running]:  # noqa: F811
 
 
 @pytest.fixture(scope="session")
-def narrow(make_server: Callable[..., Running], model_server: ModelServer) -> Running:  # noqa: F811
+def narrow(make_lasting_server: Callable[..., Running], model_server: ModelServer) -> Running:  # noqa: F811
     """A server that can run only one sandbox."""
     base = {"model": "openai/scripted", "model_api_base": model_server.base_url}
-    return make_server(**base, pool_min=0, pool_max=1)
+    return make_lasting_server(**base, pool_min=0, pool_max=1)
 
 
 @pytest.fixture(scope="module")
@@ -126,13 +127,13 @@ def visit(browser: Browser) -> Iterator[Callable[..., Chat]]:
 
 @pytest.fixture(scope="session")
 def servers(
-    make_server: Callable[..., Running],  # noqa: F811
+    make_lasting_server: Callable[..., Running],  # noqa: F811
     model_server: ModelServer,  # noqa: F811
     page_built: None,
 ) -> Iterator[Servers]:
     shop, other, foreign = hosts = [Host(free_port()) for _ in range(3)]
     codeact = in_thread(
-        lambda: make_server(
+        lambda: make_lasting_server(
             model="openai/scripted",
             model_api_base=model_server.base_url,
             model_api_key="test",

@@ -19,7 +19,7 @@ PICTURES = os.environ.get("APPROVAL_PICTURES")
 """A directory for pictures, for whoever wants to look at them."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def asking(make_server: Callable[..., Running], model_server: ModelServer) -> Running:
     return in_thread(
         lambda: make_server(

@@ -15,7 +15,7 @@ NOT_YET = ("401 (Unauthorized)", "4401", "fonts.googleapis.com")
 """What the browser's console says while nobody is signed in, and on the provider's own pages."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def with_people(make_server: Callable[..., Running]) -> Iterator[Running]:
     with openid_provider() as issuer:
         yield make_server(pool_min=0, **oidc_settings(issuer))
