@@ -17,6 +17,7 @@ from codeact.loopback import is_loopback
 from codeact.server.login.errors import LoginBusy, LoginFailed, LoginRefused, ProviderFailed
 from codeact.server.login.id_tokens import UnknownKey, claims_of
 from codeact.settings import Settings
+from codeact.thread_imports import import_in_thread
 from sandbox_pool import json_size
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ MOST_VALUES, DEEPEST = 20_000, 20
 MOST_GROUPS, MOST_CHARS = 1_000, 200
 MOST_AT_ONCE, MOST_WAITING = 16, 64
 UNUSABLE = "The provider describes itself in a way that this server does not accept; the server's log has the reason."
+LIBRARIES = (
+    "authlib.integrations.httpx_client",
+    "authlib.oauth2.rfc7636",
+    "joserfc.jwk",
+    "joserfc.jwt",
+    "codeact.server.login.provider_http",
+)
+"""What a sign-in imports: half a second's work, which a server without sign-ins never does."""
 NONSENSE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 """What the libraries raise for values of the provider that are not of the expected form."""
 
@@ -76,6 +85,7 @@ class Provider:
 
     async def authorization_url(self, *, state: str, nonce: str, verifier: str, redirect_uri: str) -> str:
         """Where the browser goes to sign in."""
+        await import_in_thread(*LIBRARIES)
         from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
         from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
@@ -100,6 +110,7 @@ class Provider:
 
         Raises `LoginRefused` if the provider does not accept the code, `LoginFailed` if its token is not valid.
         """
+        await import_in_thread(*LIBRARIES)
         metadata = await self._published()
         if issuer is not None and issuer != self.issuer:
             raise LoginFailed("Another provider than the one of this server answered.")

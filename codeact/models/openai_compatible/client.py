@@ -4,9 +4,7 @@ It uses `POST /chat/completions` with SSE directly, at a small part of the CPU t
 """
 
 import asyncio
-import sys
 from collections.abc import AsyncGenerator, Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -24,6 +22,7 @@ from codeact.models.shared.errors import Endpoint
 from codeact.models.shared.fallbacks import AS_IT_IS
 from codeact.models.shared.ollama import DEFAULT_TOKENS, of_ps, of_show
 from codeact.models.shared.retry import Retries, StreamTimeouts, estimated_usage
+from codeact.thread_imports import import_in_thread
 from sandbox_pool import json_size
 
 if TYPE_CHECKING:
@@ -199,8 +198,7 @@ class DirectModel:
             return None
 
     async def _opened(self) -> "aiohttp.ClientSession":
-        if "aiohttp" not in sys.modules:  # Its import takes 90 ms, in which the event loop would stand still.
-            await asyncio.to_thread(import_module, "aiohttp")
+        await import_in_thread("aiohttp")
         import aiohttp
 
         if self._session is None:
