@@ -98,6 +98,8 @@ class EphemeralResponses:
         self._resume_points: OrderedDict[str, ResumePoint] = OrderedDict()
         self._sizes: dict[str, int] = {}
         self._blobs_of: dict[str, frozenset[str]] = {}
+        self._outgrown: OrderedDict[str, frozenset[str]] = OrderedDict()
+        """Responses that were dropped because there was no room for their output, with their calls of functions."""
         self._pending: set[str] = set()
         self._beginning = 0
         self.bytes = 0
@@ -146,7 +148,7 @@ class EphemeralResponses:
     def ended(self, response: Response) -> None:
         """Counts the output of a response that has ended. The oldest responses make room for it.
 
-        If there is not enough room, the response is dropped.
+        If there is not enough room, the response is dropped, and the request that wants to continue it is told so.
         """
         if response.id not in self._resume_points:
             return
@@ -154,6 +156,10 @@ class EphemeralResponses:
             self._take(f"{response.id}/output", len(msgspec.json.encode(response.output)))
         except (ConnectionMemoryFull, Overloaded):
             self._resume_points.pop(response.id, None)
+            calls = frozenset(item.call_id for item in response.output if isinstance(item, ClientCall))
+            self._outgrown[response.id] = calls
+            if len(self._outgrown) > MAX_RESPONSES:
+                self._outgrown.popitem(last=False)
         self._free_unused()
 
     @property
@@ -166,8 +172,10 @@ class EphemeralResponses:
     def find(self, response_id: str) -> ResumePoint | None:
         """Returns the point after this response, or None if the response is not kept here.
 
-        Raises `NotFound` if the response failed or was cancelled.
+        Raises `NotFound` if the response failed or was cancelled, and `ConnectionMemoryFull` if it was too large.
         """
+        if response_id in self._outgrown:
+            raise _too_large(response_id)
         resume_point = self._resume_points.get(response_id)
         if resume_point is not None and resume_point.ephemeral[-1].response.status in ("failed", "cancelled"):
             raise NotFound(
@@ -178,7 +186,13 @@ class EphemeralResponses:
         return resume_point
 
     def of_call(self, call_id: str) -> ResumePoint | None:
-        """Returns the point after the response that made this call of a client's function, or None."""
+        """Returns the point after the response that made this call of a client's function, or None.
+
+        Raises `ConnectionMemoryFull` if that response was too large to be kept.
+        """
+        for response_id, calls in self._outgrown.items():
+            if call_id in calls:
+                raise _too_large(response_id)
         return next(
             (
                 resume_point
@@ -193,6 +207,8 @@ class EphemeralResponses:
 
     def has_any(self, names: Collection[str]) -> bool:
         """Whether one of these is the id of a response, of an item of its output, or of a call of a function."""
+        if any(name == large or name in calls for large, calls in self._outgrown.items() for name in names):
+            return True
         return any(
             response.id in names
             or any(
@@ -255,3 +271,11 @@ class EphemeralResponses:
             for resume_point in self._resume_points.values()
             if resume_point.workspace_id is not None
         }
+
+
+def _too_large(response_id: str) -> ConnectionMemoryFull:
+    return ConnectionMemoryFull(
+        f"The response '{response_id}' cannot be continued: it has 'store': false, and its output did not fit the"
+        " memory for such responses. Send the conversation again in 'input', or leave 'store': false out.",
+        param="previous_response_id",
+    )

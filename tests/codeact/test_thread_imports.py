@@ -18,11 +18,11 @@ ROOT = Path(__file__).parents[2]
 async def test_the_loop_runs_on_while_several_callers_wait_for_one_import(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go_on = threading.Event()
-    monkeypatch.setattr(threading, "of_the_test", (go_on, []), raising=False)
+    begun, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(threading, "of_the_test", (begun, go_on), raising=False)
     (tmp_path / "slow_to_import.py").write_text(
-        "import threading\ngo_on, threads = threading.of_the_test\n"
-        "threads.append(threading.current_thread())\nassert go_on.wait(60)\n"
+        "import threading\nbegun, go_on = threading.of_the_test\n"
+        "thread = threading.current_thread()\nbegun.set()\nassert go_on.wait(60)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     imported = []
@@ -33,15 +33,13 @@ async def test_the_loop_runs_on_while_several_callers_wait_for_one_import(
 
     async with anyio.create_task_group() as callers:
         callers.start_soon(wait)
-        while "slow_to_import" not in sys.modules:
-            await anyio.sleep(0.001)
+        assert await anyio.to_thread.run_sync(begun.wait, 60)
         callers.start_soon(wait)
         await anyio.wait_all_tasks_blocked()
         assert not imported
         go_on.set()
     assert imported == [True, True]
-    (thread,) = sys.modules.pop("slow_to_import").threads
-    assert thread is not threading.current_thread()
+    assert sys.modules.pop("slow_to_import").thread is not threading.current_thread()
 
 
 def test_what_a_sign_in_imports_is_imported_beforehand() -> None:

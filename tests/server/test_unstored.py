@@ -98,7 +98,13 @@ def test_an_output_counts_when_its_response_ends_and_the_oldest_make_room() -> N
         ephemeral.ended(response)
         assert number == 3 or ephemeral.bytes >= before + chars
         assert ephemeral.bytes == memory.bytes <= 20_000
-    assert ephemeral.find("resp_3") is None  # It does not fit at all.
+    # The last one does not fit at all, which whoever continues it is told.
+    assert ephemeral.has_any(["resp_3"])
+    assert ephemeral.has_any(["call"])
+    for find, name in ((ephemeral.find, "resp_3"), (ephemeral.of_call, "call")):
+        with pytest.raises(ConnectionMemoryFull, match="'resp_3' cannot be continued") as told:
+            find(name)
+        assert told.value.code == "unstored_too_large"
     for number in range(20):
         add(ephemeral, 10 + number, size_bytes=1_000)
     assert ephemeral.bytes <= 20_000
