@@ -48,8 +48,8 @@ def known(asked: Running) -> dict[str, str]:
 
 # Schemathesis draws from `random` in a strategy of its own.
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
-@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=" ".join)
-def test_the_server_answers_as_its_document_says(method: str, path: str, asked: Running, known: dict[str, str]) -> None:
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_server_answers_as_its_document_says(operation: str, asked: Running, known: dict[str, str]) -> None:
     # This import takes two seconds, and each test process collects all files.
     from schemathesis.generation import GenerationMode
     from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance, unsupported_method
