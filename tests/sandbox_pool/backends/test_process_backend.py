@@ -148,7 +148,16 @@ async def test_an_interpreter_without_ipykernel_is_refused_with_the_remedy(tmp_p
     await backend.close()
 
 
-async def test_nothing_is_left_of_a_closed_sandbox(backend: Backend, tmp_path: Path) -> None:
+async def test_nothing_is_left_of_a_closed_sandbox(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A place of its own: other tests' sandboxes come and go in the usual one.
+    with tempfile.TemporaryDirectory() as place:
+        monkeypatch.setattr(tempfile, "tempdir", place)
+        await leaves_nothing(backend, tmp_path)
+
+
+async def leaves_nothing(backend: Backend, tmp_path: Path) -> None:
     before = socket_directories()
     sandbox = await Sandbox.start(backend, ID, SPEC, deadline_s=DEADLINE_S)
     assert marked(ID)
