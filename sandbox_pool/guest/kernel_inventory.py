@@ -29,7 +29,7 @@ from kernel_values import (  # type: ignore[import-not-found]
     type_name,
 )
 
-__all__ = ["inventory"]
+__all__ = ["class_source", "inventory", "source_of"]
 
 DEADLINE_S = 1.0
 VARIABLES, FUNCTIONS, IMPORTS, FILES = 200, 60, 100, 200
@@ -113,15 +113,15 @@ def described(name, value, space):
     return "variables", entry if table is None else {**entry, "table": table}
 
 
-def source_of(code):
+def source_of(code, most_chars=SOURCE_CHARS):
     """Returns the source of a function, or "" if it is not known."""
     lines = linecache.cache.get(code.co_filename)
     if lines is None or len(lines) < 3 or sum(map(len, lines[2])) > CELL_SOURCE_CHARS:
         return ""
-    return encodable("".join(inspect.getblock(lines[2][code.co_firstlineno - 1 :])))[:SOURCE_CHARS]
+    return encodable("".join(inspect.getblock(lines[2][code.co_firstlineno - 1 :])))[:most_chars]
 
 
-def class_source(kind):
+def class_source(kind, most_chars=SOURCE_CHARS):
     """Returns the source of a class, or "". One of its methods leads to the cell that defined it."""
     for member in list(type.__dict__["__dict__"].__get__(kind).values()):
         if type(member) is types.FunctionType:
@@ -131,7 +131,8 @@ def class_source(kind):
             text = "".join(lines[2])
             for node in ast.walk(ast.parse(text)):
                 if isinstance(node, ast.ClassDef) and node.name == name_of(kind):
-                    return encodable("\n".join(text.splitlines()[node.lineno - 1 : node.end_lineno]))[:SOURCE_CHARS]
+                    first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+                    return encodable("\n".join(text.splitlines()[first - 1 : node.end_lineno]))[:most_chars]
     return ""
 
 

@@ -62,6 +62,7 @@ from kernel_limits import MemoryKills, die_with_parent, limit_behind, limit_file
 from kernel_loop import allow_nested_loops, keep_context, keep_running  # type: ignore[import-not-found]  # noqa: E402
 from kernel_memory import forget_failure, forget_result  # type: ignore[import-not-found]  # noqa: E402
 from kernel_shell import Shell, WholeCellCompiler, has_network  # type: ignore[import-not-found]  # noqa: E402
+from kernel_state import States  # type: ignore[import-not-found]  # noqa: E402
 from kernel_streams import LiveStream, start_thread  # type: ignore[import-not-found]  # noqa: E402
 from kernel_text import encodable_tree, shortened, words  # type: ignore[import-not-found]  # noqa: E402
 
@@ -88,6 +89,9 @@ class Kernel(IPythonKernel):
     interrupted_id = None
     awaiting_cell = None
     left_context = None
+    states: Any = None
+    executing = False
+    blocks = 0
     workspace = os.path.realpath(sys.argv[2])
 
     @property
@@ -104,6 +108,10 @@ class Kernel(IPythonKernel):
         content = inventory(self.shell, self.workspace)
         session: Any = self.session
         session.send(stream, "codeact_inventory_reply", content, parent, ident=ident)
+
+    async def state_request(self, stream, ident, parent):
+        """Handles a request about checkpoints, in the control thread."""
+        await self.states.request(stream, ident, parent)
 
     def pre_handler_hook(self):
         """Does not change the handler of SIGINT, which is ignored outside of `Shell.run_ast_nodes`."""
@@ -122,6 +130,8 @@ class Kernel(IPythonKernel):
 
     async def do_execute(self, code, silent, *args, **kwargs):
         self.left_context = None
+        self.executing, self.blocks = True, self.blocks + 1
+        self.states.pause()
         if not silent:
             self.cleanup.tell()
         try:
@@ -129,6 +139,9 @@ class Kernel(IPythonKernel):
         except BaseException as error:
             # A callback of the code failed, or the code cancelled this task. The client still needs a reply.
             reply = self.failed(error)
+        finally:
+            self.executing = False
+            self.states.resume()
         self.cleanup.restore_streams()
         if self.memory_kills.new():
             self.cleanup.note(KILLED_FOR_MEMORY)
@@ -162,6 +175,7 @@ class Kernel(IPythonKernel):
         await super().execute_request(stream, ident, parent)
         forget_result(self.shell)
         if self.shell.execution_count == 1:
+            self.states.prepare()
             # Modules loaded before the code stay for good: exclude them from garbage collection.
             gc.freeze()
         if self.shell.last_execution_succeeded is False:
@@ -230,6 +244,7 @@ class KernelApp(IPKernelApp):
         self.kernel.start()
         loop: Any = ioloop.IOLoop.current()
         self.io_loop = loop
+        self.kernel.states = States(self.kernel, loop.asyncio_loop)
         allow_nested_loops(loop.asyncio_loop)
         keep_running(self.io_loop, stopped=lambda: self.kernel.shell.exit_now, ended=self.loop_ended)
 
@@ -291,6 +306,7 @@ def main():
     app.kernel.cleanup = BlockCleanup()
     app.kernel.memory_kills = MemoryKills()
     app.kernel.control_handlers["codeact_inventory_request"] = app.kernel.inventory_request
+    app.kernel.control_handlers["codeact_state_request"] = app.kernel.state_request
     steady = Steady()
     for module in (ipykernel.displayhook, ipykernel.kernelbase, ipykernel.zmqshell):
         setattr(module, "sys", steady)  # noqa: B010

@@ -5,7 +5,7 @@ Wire protocol: the Jupyter messaging spec 5.5.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -143,6 +143,10 @@ class KernelClient:
         """Asks for the kernel's inventory, also while code runs. Resolves to None if the kernel has ended."""
         return self._ask("control", "codeact_inventory_request", {})
 
+    def state(self, content: dict[str, Any], buffers: Sequence[bytes]) -> "asyncio.Future[Message | None]":
+        """Sends a request about the kernel's state (`guest/kernel_state.py`). Resolves to None if the kernel ends."""
+        return self._ask("control", "codeact_state_request", content, buffers)
+
     def close(self) -> None:
         """Closes the connections, and resolves all pending requests to None."""
         if self._watcher is not None:
@@ -197,15 +201,17 @@ class KernelClient:
             dial=partial(self._dial, name) if self._dial is not None else None,
         )
 
-    def _send(self, channel: str, kind: str, content: dict[str, Any]) -> str:
-        message_id, frames = self._session.request(kind, content)
+    def _send(self, channel: str, kind: str, content: dict[str, Any], buffers: Sequence[bytes] = ()) -> str:
+        message_id, frames = self._session.request(kind, content, buffers)
         self._channels[channel].send(frames)
         if self._channels[channel].overflowed:
             self._fail("costly")
         return message_id
 
-    def _ask(self, channel: str, kind: str, content: dict[str, Any]) -> "asyncio.Future[Message | None]":
-        answer = self._answers[self._send(channel, kind, content)] = asyncio.get_running_loop().create_future()
+    def _ask(
+        self, channel: str, kind: str, content: dict[str, Any], buffers: Sequence[bytes] = ()
+    ) -> "asyncio.Future[Message | None]":
+        answer = self._answers[self._send(channel, kind, content, buffers)] = asyncio.get_running_loop().create_future()
         if self.gone.is_set():
             self._give_up()
         return answer

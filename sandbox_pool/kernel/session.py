@@ -16,12 +16,16 @@ HEADER_BYTES = 64 * 1024
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A message with a valid signature. `metadata` and `content` are undecoded JSON."""
+    """A message with a valid signature. `metadata` and `content` are undecoded JSON.
+
+    `buffers` are what follows them. The signature does not cover those.
+    """
 
     type: str
     parent_id: str
     metadata: bytes
     content: bytes
+    buffers: tuple[bytes, ...] = ()
 
 
 class _Header(msgspec.Struct):
@@ -50,10 +54,10 @@ class Session:
         # Replay protection would be useless: the sandboxed code can sign messages itself.
         self._jupyter = JupyterSession(key=key.encode(), signature_scheme=signature_scheme, digest_history_size=0)
 
-    def request(self, kind: str, content: dict[str, Any]) -> tuple[str, list[bytes]]:
-        """Builds a request. Returns its message id and its frames."""
+    def request(self, kind: str, content: dict[str, Any], buffers: Sequence[bytes] = ()) -> tuple[str, list[bytes]]:
+        """Builds a request, with these buffers at its end. Returns its message id and its frames."""
         message = self._jupyter.msg(kind, content)
-        return message["msg_id"], self._jupyter.serialize(message)
+        return message["msg_id"], [*self._jupyter.serialize(message), *buffers]
 
     def is_ours(self, message_id: str) -> bool:
         """Whether this id has the form of an id that `request` returns."""
@@ -67,4 +71,5 @@ class Session:
             raise ValueError("a header is too large")
         if not hmac.compare_digest(self._jupyter.sign([header, parent, metadata, content]), signature):
             raise ValueError("the signature is wrong")
-        return Message(_header.decode(header).msg_type, _parent.decode(parent).msg_id, metadata, content)
+        buffers = tuple(frames[start + 5 :])
+        return Message(_header.decode(header).msg_type, _parent.decode(parent).msg_id, metadata, content, buffers)

@@ -10,6 +10,7 @@ import anyio
 
 from sandbox_pool.backends.base import Backend, Death
 from sandbox_pool.calls import Call, defining
+from sandbox_pool.checkpoint import Checkpoint, Manifest, Restored, StateLimits
 from sandbox_pool.errors import SandboxBusy, SandboxError
 from sandbox_pool.inventory import Inventory, to_inventory
 from sandbox_pool.kernel.client import KernelClient, Request
@@ -18,6 +19,7 @@ from sandbox_pool.sandbox.execution import Execution
 from sandbox_pool.sandbox.files import FileInfo, FileList, Files, OpenFile
 from sandbox_pool.sandbox.inbox import Inbox
 from sandbox_pool.sandbox.lifecycle import Lifecycle
+from sandbox_pool.sandbox.state import Fetch, Store, restore_state, save_state
 from sandbox_pool.spec import SandboxSpec
 
 __all__ = ["Execution", "Sandbox"]
@@ -39,6 +41,8 @@ class Sandbox:
         self._inbox = Inbox(spec.limits)
         self._lifecycle = Lifecycle(backend, sandbox_id, spec, self._inbox)
         self._files = Files(backend, sandbox_id, spec.limits)
+        self._state = asyncio.Lock()
+        self._restoring = False
 
     @classmethod
     async def start(cls, backend: Backend, sandbox_id: str, spec: SandboxSpec, *, deadline_s: float) -> "Sandbox":
@@ -167,6 +171,55 @@ class Sandbox:
             pass
         raise SandboxError("The kernel did not say what it holds.", sandbox_id=self.id)
 
+    # ---- state -------------------------------------------------------------------------------------------
+
+    async def checkpoint(
+        self, store: Store, *, since: Manifest | None = None, limits: StateLimits | None = None
+    ) -> Checkpoint:
+        """Saves the kernel's variables, definitions, settings and files, as they are between two blocks of code.
+
+        The kernel does it in a copy of its process, so code that starts meanwhile neither waits nor changes it.
+        Checkpoints of one sandbox wait for each other. What cannot be saved is named in the manifest.
+
+        Args:
+            store: Called with each part (its SHA-256 and its content, `PART_BYTES` at most) that `since` does not
+                name, one at a time. It may be called for parts that no manifest names in the end.
+            since: The manifest of an earlier checkpoint whose parts are all stored still.
+            limits: None means the defaults of `StateLimits`.
+
+        Raises:
+            SandboxBusy: Code runs.
+            SandboxGone: The kernel has ended.
+            SandboxError: There is no checkpoint, for the reason in its message.
+
+        Cancelling it gives the checkpoint up. The kernel goes on.
+        """
+        kernel = self._lifecycle.kernel
+        async with self._state:
+            if self._inbox.running is not None:
+                raise SandboxBusy("The sandbox runs other code.", sandbox_id=self.id)
+            return await save_state(kernel, store, since=since, limits=limits or StateLimits(), sandbox_id=self.id)
+
+    async def restore(self, manifest: Manifest, fetch: Fetch) -> Restored:
+        """Restores a checkpoint into this sandbox, which should be fresh: what else it holds stays.
+
+        A part that is missing or damaged costs the names and files that need it, and no others. `execute` raises
+        `SandboxBusy` until this has returned. `fetch` raises `LookupError` for a part that it does not have; its
+        other errors end the restoration.
+
+        Raises the errors of `checkpoint`. After an error or a cancellation the sandbox holds a part of the checkpoint:
+        close it.
+        """
+        kernel = self._lifecycle.kernel
+        async with self._state:
+            if self._inbox.running is not None:
+                raise SandboxBusy("The sandbox runs other code.", sandbox_id=self.id)
+            self._restoring = True
+            try:
+                return await restore_state(kernel, manifest, fetch, sandbox_id=self.id)
+            finally:
+                self._restoring = False
+
     # ---- files -------------------------------------------------------------------------------------------
 
     def read_file(self, path: str) -> AbstractAsyncContextManager[OpenFile]:
@@ -197,7 +250,7 @@ class Sandbox:
 
     def _execute(self, code: str, timeout_s: float | None, *, calls: bool = False, silent: bool = False) -> Execution:
         kernel = self._lifecycle.kernel
-        if self._inbox.running is not None:
+        if self._inbox.running is not None or self._restoring:
             raise SandboxBusy("The sandbox runs other code.", sandbox_id=self.id)
         if timeout_s is None:
             timeout_s = self.spec.limits.execution_timeout_s

@@ -1,0 +1,233 @@
+"""Answers the server's requests for a checkpoint of the kernel's state, and for the restoration of one.
+
+`kernel_main.py` imports it inside of a sandbox. Requests come on the control channel, which has a thread of its own. A
+checkpoint is taken in a fork of the kernel, whose memory is a copy that the system makes page by page, so that code
+which starts meanwhile neither waits nor changes it. What the fork writes into a pipe is passed on as it is.
+"""
+
+# mypy: allow-untyped-defs, allow-untyped-calls
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import random
+import signal
+import sys
+from typing import Any
+
+from kernel_state_pages import Pages  # type: ignore[import-not-found]
+from kernel_state_settings import Settings  # type: ignore[import-not-found]
+from kernel_text import words  # type: ignore[import-not-found]
+
+__all__ = ["States"]
+
+PIECE_BYTES = 1_000_000
+PIPE_BYTES = 1_048_576
+NO_CLOUDPICKLE = (
+    "the sandbox has no cloudpickle, which saves variables: build its image with docker/sandbox.Dockerfile, or"
+    " `pip install cloudpickle` into the Python that runs local sandboxes"
+)
+NICE = 15
+CLOSED = {"status": "failed", "reason": "there is no checkpoint in progress"}
+
+
+class States:
+    """The checkpoints of one kernel. `main_loop` is the event loop of the thread in which the code runs."""
+
+    def __init__(self, kernel, main_loop):
+        self._kernel = kernel
+        self._main_loop = main_loop
+        self._settings = Settings()
+        self._pages = Pages()
+        self._child = None
+        self._pipe = None
+        self._restoration: Any = None
+        self._problem = None
+
+    def prepare(self):
+        """Imports what checkpoints and restorations need. Call it once, when the sandbox is warm but for this."""
+        if self._problem is not None:
+            return
+        self._problem = ""
+        sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+        try:
+            import kernel_state_load  # type: ignore[import-not-found]  # noqa: F401
+            import kernel_state_save  # type: ignore[import-not-found]  # noqa: F401
+        except ImportError as error:
+            self._problem = NO_CLOUDPICKLE if error.name == "cloudpickle" else words(error)
+        finally:
+            del sys.path[0]
+
+    async def request(self, stream, ident, parent):
+        """Handles a `codeact_state_request`. The thread of the control channel calls it."""
+        loop = asyncio.get_running_loop()
+
+        def answer(content, *buffers):
+            """Sends the reply, from any thread."""
+            send = self._kernel.session.send
+            loop.call_soon_threadsafe(
+                lambda: send(stream, "codeact_state_reply", content, parent, ident=ident, buffers=list(buffers))
+            )
+
+        content, buffers = parent["content"], [bytes(buffer) for buffer in parent["buffers"]]
+        operation = content.get("op")
+        if operation == "next":
+            self._pass_on(loop, answer)
+        elif operation == "stop":
+            self._end(complete=bool(content.get("complete")))
+            answer({"status": "ok"})
+        elif operation in ("save", "load", "put", "finish"):
+            blocks = self._kernel.blocks
+            handler = getattr(self, f"_{operation}")
+            self._main_loop.call_soon_threadsafe(self._between_blocks, blocks, handler, answer, content, buffers)
+        else:
+            answer({"status": "failed", "reason": "the kernel does not know this request"})
+
+    def _between_blocks(self, blocks, handler, answer, content, buffers):
+        """Calls the handler, in the thread of the code, unless code runs or has run since the request came."""
+        if self._kernel.executing or self._kernel.blocks != blocks:
+            answer({"status": "busy"})
+            return
+        self.prepare()
+        if self._problem:
+            answer({"status": "failed", "reason": self._problem})
+            return
+        try:
+            answer(handler(content, buffers))
+        except Exception as error:
+            answer({"status": "failed", "reason": words(error)[:1_000]})
+
+    # ---- checkpoints -------------------------------------------------------------------------------------
+
+    def _save(self, content, buffers):
+        from kernel_state_save import save
+
+        self._end()
+        known = {buffers[0][start : start + 32] for start in range(0, len(buffers[0]), 32)} if buffers else set()
+        # Python seeds this generator anew in each fork.
+        random_state = random.getstate()
+        unchanged = self._pages.unchanged()
+        self._pages.begin_table()
+        reading, writing = os.pipe()
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        try:
+            child = os.fork()
+        except OSError as error:
+            os.close(reading)
+            os.close(writing)
+            return {"status": "failed", "reason": f"no copy of the kernel's process can be made: {error}"}
+        if child == 0:
+            try:
+                _settle_in(reading)
+                holds = save(
+                    self._kernel,
+                    known,
+                    content["limits"],
+                    self._settings,
+                    random_state,
+                    unchanged,
+                    writing,
+                    self._pages,
+                )
+                os.close(writing)
+                if holds:
+                    signal.pause()
+            finally:
+                os._exit(0)
+        os.close(writing)
+        self._pages.forked(child)
+        self._child, self._pipe = child, reading
+        return {"status": "ok"}
+
+    def _pass_on(self, loop, answer):
+        """Answers with what the fork writes next, as soon as it has written something."""
+        if self._pipe is None:
+            answer(CLOSED)
+            return
+        pipe = self._pipe
+
+        def readable():
+            loop.remove_reader(pipe)
+            pieces, size = [], 0
+            os.set_blocking(pipe, False)
+            while size < PIECE_BYTES:
+                try:
+                    piece = os.read(pipe, PIECE_BYTES - size)
+                except BlockingIOError:
+                    break
+                if not piece:
+                    break
+                pieces.append(piece)
+                size += len(piece)
+            if pieces:
+                answer({"status": "ok"}, b"".join(pieces))
+            else:
+                answer({"status": "failed", "reason": self._end_of_child()})
+
+        loop.add_reader(pipe, readable)
+
+    def _end_of_child(self):
+        killed = self._kernel.memory_kills.new()
+        if killed:
+            return "the copy of the kernel's process was killed: the sandbox's memory (memory_mb) was used up"
+        return "the copy of the kernel's process ended before the checkpoint was complete"
+
+    def _end(self, *, complete=False):
+        """Ends the checkpoint in progress, if there is one."""
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            os.close(pipe)
+        child, self._child = self._child, None
+        if child is not None:
+            self._pages.finished(child, complete=complete)
+
+    def pause(self):
+        """Stops the fork while a block begins, which would share the processor's time with it."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self):
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number):
+        child = self._child
+        if child is not None:
+            with contextlib.suppress(OSError):
+                os.kill(child, number)
+
+    # ---- restorations ------------------------------------------------------------------------------------
+
+    def _load(self, content, buffers):
+        from kernel_state_load import Restoration
+
+        self._restoration = Restoration(self._kernel, json.loads(buffers[0]), self._settings)
+        return self._restoration.begin()
+
+    def _put(self, content, buffers):
+        return self._restoration.put(buffers, lost=bool(content.get("lost")))
+
+    def _finish(self, content, buffers):
+        restoration, self._restoration = self._restoration, None
+        return restoration.finish()
+
+
+def _settle_in(reading):
+    """Makes this fork one that ends with the kernel, yields the processor to it, and is killed first for memory."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    os.close(reading)
+    # What methods of pickled objects print is no output of a block.
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(nowhere, descriptor)
+    sys.stdout = sys.stderr = open(nowhere, "w", errors="replace")  # noqa: SIM115
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    with contextlib.suppress(OSError):
+        os.nice(NICE)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")

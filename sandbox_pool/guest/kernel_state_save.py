@@ -1,0 +1,376 @@
+"""Writes a checkpoint of the kernel's state into a pipe, in a fork of the kernel.
+
+`kernel_state.py` imports it inside of a sandbox. The fork writes frames: a letter, the payload's length in four bytes,
+and the payload. `P` is a part that the server does not have, `M` a piece of the manifest (JSON), `Z` the end.
+Names that share objects are pickled together, so that `a is b` stays true.
+"""
+
+# mypy: allow-untyped-defs, allow-untyped-calls
+
+import ctypes
+import hashlib
+import json
+import os
+import platform
+import re
+import signal
+import sys
+import time
+import types
+import warnings
+from typing import Any
+
+from kernel_inventory import class_source, source_of  # type: ignore[import-not-found]
+from kernel_state_files import changed_files  # type: ignore[import-not-found]
+from kernel_state_objects import NotSaved, StatePickler, is_importable, is_shareable  # type: ignore[import-not-found]
+from kernel_state_pages import PART_BYTES  # type: ignore[import-not-found]
+from kernel_text import encodable, words  # type: ignore[import-not-found]
+from kernel_values import module_of, plain, type_name  # type: ignore[import-not-found]
+
+__all__ = ["save"]
+
+VERSION = 1
+SMALL_BYTES = 8_192
+UNIT_BYTES = 65_536
+"""Groups of less than SMALL_BYTES are put together into units of at most UNIT_BYTES, so that there are fewer parts."""
+KEPT_BYTES = 50_000_000
+"""Pickles are kept for the second pass as long as they have no more bytes together."""
+RECURSION = 8_000
+NAMES, SOURCES, SOURCE_CHARS = 10_000, 500, 20_000
+OF_IPYTHON = re.compile(r"_+|_\d+|_i+|_i\d+|_[iod]h|In|Out|exit|quit|get_ipython|open|_exit_code|CallError|__\w+__")
+
+
+class TooLong(BaseException):
+    """The time for one group of names is over."""
+
+
+def save(kernel, known, limits, settings, random_state, unchanged, pipe, pages):
+    """Writes the checkpoint. Returns whether this fork must be kept for `pages`."""
+    warnings.simplefilter("ignore")
+    sys.setrecursionlimit(RECURSION)
+    writer = Writer(pipe, known, unchanged, limits["total_bytes"])
+    saver = Saver(kernel, limits)
+    units = [writer.unit(kind, groups, saver.described) for kind, groups in saver.units()]
+    if groups := saver.settings(settings.objects(random_state)):
+        units.append(writer.unit("settings", groups, saver.described))
+    manifest = {
+        "version": VERSION,
+        "python": platform.python_version(),
+        "execution_count": max(0, kernel.shell.execution_count - 1),
+        "units": units,
+        "unsaved": saver.unsaved,
+        "sources": saver.sources,
+        "imports": saver.imports,
+        **settings.plain(kernel.workspace),
+    }
+    manifest["files"], unsaved_files = changed_files(kernel.workspace, writer.blob_of_file, saver.ends_at)
+    manifest["unsaved"] += unsaved_files
+    manifest["total_bytes"] = writer.total
+    holds = pages.write_table(writer.table)
+    text = json.dumps(manifest).encode()
+    for start in range(0, len(text), PART_BYTES):
+        writer.frame(b"M", text[start : start + PART_BYTES])
+    writer.frame(b"Z", b"")
+    return holds
+
+
+class Writer:
+    """Splits what it is given into parts, and writes those that the server does not have."""
+
+    def __init__(self, pipe, known, unchanged, most_bytes):
+        self.table = {}
+        self.total = 0
+        self.left = most_bytes
+        self._pipe = pipe
+        self._known = set(known)
+        self._unchanged = unchanged
+
+    def unit(self, kind, groups, described):
+        stream = b"".join(group.stream for group in groups)
+        found = {
+            "kind": kind,
+            "groups": [{"names": described(group), "pickle_bytes": len(group.stream)} for group in groups],
+            "stream": self.blob(memoryview(stream)),
+        }
+        buffers = [buffer for group in groups for buffer in group.buffers]
+        if buffers:
+            found["buffers"] = [self.blob(buffer, is_array=True) for buffer in buffers]
+        return found
+
+    def blob(self, data, *, is_array=False):
+        parts = []
+        address = _address(data) if is_array and len(data) >= PART_BYTES else None
+        for start in range(0, len(data), PART_BYTES):
+            part = data[start : start + PART_BYTES]
+            place = (address + start, len(part)) if address is not None else None
+            digest = self._unchanged.get(place) or hashlib.sha256(part).digest()
+            if place is not None:
+                self.table[place] = digest
+            parts.append(self.part(digest, part))
+        self.total += len(data)
+        return {"size_bytes": len(data), "parts": parts}
+
+    def blob_of_file(self, file, size):
+        parts = []
+        left = size
+        while left > 0:
+            piece = file.read(min(PART_BYTES, left))
+            if not piece:
+                raise OSError("it was changed while it was read")
+            parts.append(self.part(hashlib.sha256(piece).digest(), piece))
+            left -= len(piece)
+        self.total += size
+        return {"size_bytes": size, "parts": parts}
+
+    def part(self, digest, content):
+        if digest not in self._known:
+            self._known.add(digest)
+            self.frame(b"P", content)
+        return digest.hex()
+
+    def frame(self, kind, payload):
+        for piece in (kind + len(payload).to_bytes(4, "big"), payload):
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(self._pipe, view) :]
+
+
+class Saver:
+    """Pickles the names of the kernel, and lists what cannot be saved."""
+
+    def __init__(self, kernel, limits):
+        self.unsaved = []
+        self.sources = []
+        self.imports = []
+        self.ends_at = time.monotonic() + limits["deadline_s"]
+        self._limits = limits
+        self._left = limits["total_bytes"]
+        self._kept = KEPT_BYTES
+        self._space = kernel.shell.user_ns
+        self._hidden = dict(kernel.shell.user_ns_hidden)
+        self._definitions = {}
+        self._failed = {}
+        self._sizes = {}
+        self._owners = {}
+        self._unions = Unions()
+        signal.signal(signal.SIGALRM, _too_long)
+
+    def units(self):
+        """Yields the kind and the groups of each unit of names."""
+        values, definitions = self._names()
+        self._definitions = {id(self._space[name]): name for name in reversed(definitions)}
+        alone = {name: self._alone(name, defines=True) for name in definitions}
+        alone |= {name: self._alone(name, defines=False) for name in values}
+        self._owners.clear()
+        for name in definitions:
+            self._unions.join(definitions[0], name)
+        sets = self._unions.sets(name for name, group in alone.items() if group is not None)
+        lead = self._unions.root(definitions[0]) if definitions else None
+        self._list_sources(definitions)
+        if lead in sets and (group := self._together(sets.pop(lead), alone, defines=True)):
+            yield "definitions", [group]
+        small: list[Any] = []
+        size = 0
+        for names in sets.values():
+            group = self._together(names, alone, defines=False)
+            if group is None:
+                continue
+            if group.buffers or len(group.stream) > SMALL_BYTES:
+                yield "values", [group]
+                continue
+            if size + len(group.stream) > UNIT_BYTES:
+                yield "values", small
+                small, size = [], 0
+            small.append(group)
+            size += len(group.stream)
+        if small:
+            yield "values", small
+
+    def settings(self, objects):
+        """Pickles the settings. Returns their groups; one that cannot be saved is listed."""
+        groups = []
+        for name, value in objects.items():
+            try:
+                group, _ = self._pickle([name], [value], defines=False, apart=False)
+                groups.append(group)
+            except BaseException as error:
+                self._skip(name, self._reason(error), "setting")
+        return groups
+
+    def described(self, group):
+        return [
+            {"name": plain(name), "type": type_name(type(self._space.get(name)))[:200], "size_bytes": size}
+            for name, size in group.sizes.items()
+        ]
+
+    # ---- names -------------------------------------------------------------------------------------------
+
+    def _names(self):
+        """Returns the names of the values and of the definitions, and lists the imported modules."""
+        values: list[str] = []
+        definitions: list[str] = []
+        functions = sys.modules.get("codeact_functions")
+        ours = {name: getattr(functions, name, None) for name in getattr(functions, "NAMES", ())}
+        for name in sorted(name for name in self._space if type(name) is str):
+            value = self._space[name]
+            if OF_IPYTHON.fullmatch(name) or (name in ours and ours[name] is value):
+                continue
+            if name in self._hidden and self._hidden[name] is value:
+                continue
+            if len(values) + len(definitions) >= NAMES:
+                self._skip(name, "there are too many names")
+            elif type(value) is types.ModuleType and is_importable(value):
+                self.imports.append({"name": plain(name), "module": plain(value.__name__)})
+            elif (type(value) is types.FunctionType and value.__globals__ is self._space) or (
+                isinstance(value, type) and module_of(value) == "__main__"
+            ):
+                definitions.append(name)
+            else:
+                values.append(name)
+        return values, definitions
+
+    def _list_sources(self, definitions):
+        """Lists the sources of definitions. One that cannot be pickled comes back by running its source again."""
+        failed = {each["name"]: each for each in self.unsaved}
+        for name in definitions[:SOURCES]:
+            value = self._space[name]
+            is_class = isinstance(value, type)
+            found = class_source(value, SOURCE_CHARS) if is_class else source_of(value.__code__, SOURCE_CHARS)
+            entry = {"name": plain(name), "kind": "class" if is_class else "function", "source": found}
+            rerun = name in failed and 0 < len(found) < SOURCE_CHARS and name == value.__name__
+            if rerun and not (is_class or value.__closure__ or found.lstrip().startswith("lambda")):
+                self.unsaved.remove(failed[name])
+                entry["rerun"] = True
+            if found:
+                self.sources.append(entry)
+
+    # ---- pickles -----------------------------------------------------------------------------------------
+
+    def _alone(self, name, *, defines):
+        """Pickles one name, to find out whether that works, and with which other names it shares objects."""
+        try:
+            group, shared = self._pickle([name], [self._space[name]], defines=defines)
+        except BaseException as error:
+            self._skip(name, self._reason(error))
+            return None
+        for obj in shared:
+            # The object is kept, so that no other one gets its id.
+            self._unions.join(self._owners.setdefault(id(obj), (name, obj))[0], name)
+        self._kept -= len(group.stream)
+        if self._kept < 0:
+            group.stream = None
+        return group
+
+    def _together(self, names, alone, *, defines):
+        """Returns the group of these names, or None if it cannot be saved."""
+        group = alone[names[0]]
+        try:
+            if len(names) > 1 or group.stream is None:
+                group, _ = self._pickle(names, [self._space[name] for name in names], defines=defines)
+            size = sum(group.sizes.values())
+            if size > self._left:
+                raise NotSaved(f"the checkpoint would have more than {self._limits['total_bytes']:,} bytes")
+        except BaseException as error:
+            for name in names:
+                self._skip(name, self._reason(error))
+            return None
+        self._left -= size
+        return group
+
+    def _pickle(self, names, values, *, defines, apart=True):
+        """Returns a group, and the objects in it that other groups may share."""
+        buffers: list[Any] | None = [] if apart else None
+        left_s = self.ends_at - time.monotonic()
+        if left_s <= 0:
+            raise TooLong
+        sink = Sink(self._limits["group_bytes"])
+        pickler = StatePickler(sink, self._space, self._definitions, buffers, defines=defines)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, min(self._limits["group_s"], left_s))
+            pickler.dump(tuple(values))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        size = sum(map(len, buffers or ()))
+        sink.take(size)
+        stream = b"".join(sink.pieces)
+        group = Group(dict.fromkeys(names, (len(stream) + size) // len(names)), stream, buffers or [])
+        memo, referred = pickler.memo.copy(), pickler.referred
+        return group, [obj for number, (_, obj) in memo.items() if number not in referred and is_shareable(obj)]
+
+    def _reason(self, error):
+        if isinstance(error, TooLong):
+            return f"it took longer than {self._limits['group_s']:g} s, or than was left"
+        if isinstance(error, NotSaved):
+            return str(error)
+        if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
+            return "it is nested too deeply"
+        if isinstance(error, MemoryError):
+            return "there was not enough memory for a copy of it"
+        return f"{type(error).__name__}: {words(error)}"[:500]
+
+    def _skip(self, name, reason, kind=None):
+        kind = kind or type_name(type(self._space.get(name)))
+        self.unsaved.append({"name": plain(name), "type": kind[:200], "reason": encodable(reason)[:500]})
+
+
+class Group:
+    """Names that share objects, with the sizes of their shares, their pickle and their arrays."""
+
+    def __init__(self, sizes, stream, buffers):
+        self.sizes = sizes
+        self.stream = stream
+        self.buffers = buffers
+
+
+class Sink:
+    """A file in memory, for what a pickler writes. Raises `NotSaved` if that is too much."""
+
+    def __init__(self, most_bytes):
+        self.pieces = []
+        self._left = self._most = most_bytes
+
+    def write(self, piece):
+        self.take(len(piece))
+        self.pieces.append(bytes(piece))
+
+    def take(self, size):
+        self._left -= size
+        if self._left < 0:
+            raise NotSaved(f"it has more than {self._most:,} bytes")
+
+
+class Unions:
+    """Sets of names, which are joined (a disjoint-set forest)."""
+
+    def __init__(self):
+        self._parents = {}
+
+    def root(self, name):
+        path = []
+        while (parent := self._parents.get(name, name)) != name:
+            path.append(name)
+            name = parent
+        self._parents.update(dict.fromkeys(path, name))
+        return name
+
+    def join(self, one, other):
+        one, other = self.root(one), self.root(other)
+        if one != other:
+            self._parents[max(one, other)] = min(one, other)
+
+    def sets(self, names):
+        found: dict[str, list[str]] = {}
+        for name in names:
+            found.setdefault(self.root(name), []).append(name)
+        return found
+
+
+def _too_long(number, frame):
+    raise TooLong
+
+
+def _address(data):
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(data))
+    except TypeError:
+        return None  # Its memory is read-only.

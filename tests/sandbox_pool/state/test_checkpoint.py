@@ -1,0 +1,81 @@
+"""Checkpoints and restorations of real kernels."""
+
+import pytest
+
+from sandbox_pool.checkpoint import encode_manifest, to_manifest
+from sandbox_pool.errors import SandboxBusy
+from sandbox_pool.sandbox.sandbox import Sandbox
+from tests.sandbox_pool.conftest import StartSandbox, value
+from tests.sandbox_pool.state.parts import Parts
+
+pytestmark = pytest.mark.anyio
+
+BLOCK = """
+import os, random, threading
+import numpy as np
+random.seed(3); np.random.seed(4)
+shared = [1, 2]
+holder = {"shared": shared}
+array = np.arange(10_000.0)
+view = array[10:20]
+count = 0
+def add(number):
+    global count
+    count += number
+    return count
+class Point:
+    def __init__(self, x): self.x = x
+    def doubled(self): return Point(self.x * 2)
+point = Point(4)
+def counter():
+    number = 0
+    def up():
+        nonlocal number
+        number += 1
+        return number
+    def read(): return number
+    return up, read
+up, read = counter()
+up()
+lock = threading.Lock()
+lazy = (each for each in range(3))
+os.makedirs("sub")
+open("sub/a.txt", "w").write("hello")
+file = open("sub/a.txt")
+os.environ["COLOUR"] = "blue"
+os.chdir("sub")
+"""
+LOOK = """
+array[12] = -1
+print(holder["shared"] is shared, view[2], array.sum(), add(3), count, point.doubled().x, type(point) is Point,
+      up(), read(), os.path.basename(os.getcwd()), open("a.txt").read(), os.environ["COLOUR"], random.random(),
+      np.random.rand())
+"""
+
+
+async def test_a_kernel_goes_on_in_another_sandbox(start: StartSandbox) -> None:
+    one, other = await start(), await start()
+    _, result = await one.run(BLOCK)
+    assert result.status == "ok"
+    parts = Parts()
+    checkpoint = await one.checkpoint(parts.store)
+    assert to_manifest(encode_manifest(checkpoint.manifest)) == checkpoint.manifest
+    reasons = {each.name: each.reason for each in checkpoint.manifest.unsaved}
+    assert reasons.keys() == {"file", "lazy", "lock"}
+    assert reasons["file"] == "an open file"
+    again = await one.checkpoint(parts.store, since=checkpoint.manifest)
+    assert again.new_bytes < 20_000
+
+    restored = await other.restore(checkpoint.manifest, parts.fetch)
+    assert set(restored.names) == {name.name for name in checkpoint.manifest.names()}
+    assert restored.files == ("sub/a.txt",)
+    assert {each.name for each in restored.unsaved} == reasons.keys()
+    assert (await one.run(LOOK))[0] == (await other.run(LOOK))[0]
+
+
+async def test_a_checkpoint_is_refused_while_code_runs(shared: Sandbox) -> None:
+    async with shared.execute("while True: pass") as execution:
+        with pytest.raises(SandboxBusy):
+            await shared.checkpoint(Parts().store)
+        await execution.aclose()
+    assert await value(shared, "1 + 1") == "2"
