@@ -19,7 +19,8 @@ class Environment:
     """The facts about one kind of sandbox.
 
     `network` is what the code can really reach: a plain local process uses the host's network, whatever the setting
-    says. `packages` are the names of installed distributions worth mentioning; empty if they are unknown. `isolated` is
+    says. `secrets` are names of environment variables with placeholders of secrets, each with the host for which it is.
+    `packages` are the names of installed distributions worth mentioning; empty if they are unknown. `isolated` is
     False for a plain local process.
     """
 
@@ -28,13 +29,17 @@ class Environment:
     allowed_hosts: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     isolated: bool = True
+    secrets: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, spec: SandboxSpec, isolation: Isolation | None = None, packages: Sequence[str] = ()) -> Self:
         """The environment that `spec` describes. `isolation` is that of the backend; None while no backend is ready."""
         isolated = isolation is None or isolation.isolated
         network = spec.network if isolated else "open"
-        return cls(spec.limits, network, spec.allowed_hosts, tuple(packages), isolated)
+        if spec.egress is None:
+            return cls(spec.limits, network, spec.allowed_hosts, tuple(packages), isolated)
+        secrets = tuple((secret.name, secret.domain) for secret in spec.egress.secrets)
+        return cls(spec.limits, "internal", spec.egress.domains, tuple(packages), isolated, secrets)
 
     def rules(self, today: date) -> list[str]:
         """The rules of the system prompt: one or two sentences about each fact."""
@@ -51,6 +56,11 @@ class Environment:
                 return (
                     f"The network reaches {self.hosts()} over HTTP and HTTPS, and nothing else: any other address"
                     " fails, and so does `!pip install` unless its index is among them."
+                    + "".join(
+                        f" The environment variable {name} has a placeholder: in headers of HTTPS requests to"
+                        f" {domain.removeprefix('.')} it is replaced by a secret that you cannot see."
+                        for name, domain in self.secrets
+                    )
                 )
             case "open":
                 return "There is a network: downloads and `!pip install` can work."

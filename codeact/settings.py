@@ -184,6 +184,13 @@ class Settings(LoginSettings):
     memory_mb_max: int | None = Field(
         default=None, ge=128, description="The most that a request may ask for; unset: what all sandboxes have."
     )
+    warm_memory: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Sandboxes of other sizes that are kept warm: `4g:1,16g:1`."
+    )
+    egress_domains: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Hosts that a request may let its container reach; `*`: all public ones."
+    )
+    egress_private: bool = Field(default=False, description="Whether these hosts may have private addresses.")
     cpus: float = Field(default=1.0, gt=0)
     pids: int = Field(default=256, ge=16)
     workspace_mb: int = Field(default=512, ge=8)
@@ -195,6 +202,9 @@ class Settings(LoginSettings):
     calls: int = Field(default=1_000, ge=1, description="Of functions outside of the sandbox, per block of code.")
     call_bytes: int = Field(default=32_000_000, ge=100_000, description="Arguments and values of these calls.")
     idle_timeout_s: float = Field(default=900.0, gt=0)
+    idle_timeout_max_s: float | None = Field(
+        default=None, gt=0, description="The most that a container may ask for; unset: `CODEACT_IDLE_TIMEOUT_S`."
+    )
     sandbox_lifetime_s: float = Field(default=86_400.0, gt=0)
 
     data_dir: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = Field(
@@ -248,6 +258,7 @@ class Settings(LoginSettings):
         "approval",
         "allowed_origins",
         "allowed_hosts",
+        "egress_domains",
         "embed_origins",
         "kubernetes_node_selector",
         "kubernetes_pull_secrets",
@@ -255,6 +266,7 @@ class Settings(LoginSettings):
         "models",
         "sandbox_preload",
         "trusted_proxies",
+        "warm_memory",
         mode="before",
     )
     @classmethod
@@ -324,6 +336,7 @@ class Settings(LoginSettings):
             ("approval_policy", "CODEACT_APPROVAL"),
             ("pod_options", "CODEACT_KUBERNETES_*"),
             ("sandbox_spec", "CODEACT_ALLOWED_HOSTS"),
+            ("warm_memory_mb", "CODEACT_WARM_MEMORY"),
         )
         for field, name in checked:
             try:
@@ -423,6 +436,20 @@ class Settings(LoginSettings):
         return Disclosure.of(secrets=secrets, urls=urls, paths=[str(self.data_dir)])
 
     @property
+    def warm_memory_mb(self) -> dict[int, int]:
+        """How many sandboxes of other sizes are kept warm, by their megabytes. Raises `ValueError`."""
+        found: dict[int, int] = {}
+        for one in self.warm_memory:
+            size, _, number = one.partition(":")
+            gigabytes = size.strip().lower().removesuffix("g")
+            if gigabytes not in ("1", "4", "16", "64") or not re.fullmatch("[0-9]{1,3}", number.strip() or "1"):
+                raise ValueError(f"'{one[:40]}' is not a size and a number, such as 4g:1")
+            if int(gigabytes) * 1024 > (self.memory_mb_max or 0):
+                raise ValueError(f"{size} is over CODEACT_MEMORY_MB_MAX")
+            found[int(gigabytes) * 1024] = int(number.strip() or "1")
+        return {memory_mb: number for memory_mb, number in found.items() if memory_mb != self.memory_mb}
+
+    @property
     def pod_options(self) -> PodOptions:
         """Raises `ValueError`, naming what cannot be read."""
         selector = [label.partition("=") for label in self.kubernetes_node_selector]
@@ -453,6 +480,7 @@ class Settings(LoginSettings):
             python=self.sandbox_python,
             network=self.sandbox_network,
             allowed_hosts=self.allowed_hosts,
+            egress_private=self.egress_private,
             runtime=self.sandbox_runtime,
             transport=self.sandbox_transport,
             preload=self.sandbox_preload,

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["HOST", "Limits", "PodOptions", "SandboxSpec"]
+__all__ = ["HOST", "DomainSecret", "Egress", "Limits", "PodOptions", "SandboxSpec"]
 
 HOST = re.compile(r"\.?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 """A name in `allowed_hosts`. A name that begins with a dot includes its subdomains."""
@@ -89,6 +89,35 @@ class PodOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class DomainSecret:
+    """A secret that code uses without knowing it.
+
+    The code finds a placeholder in the environment variable `name`. The egress proxy replaces the placeholder by
+    `value` in the headers of requests over HTTPS to `domain`, and nowhere else.
+    """
+
+    domain: str
+    name: str
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """The hosts that one sandbox may reach, over HTTP and HTTPS and through a proxy of its own.
+
+    `domains` are names of hosts; a name that begins with a dot includes its subdomains.
+    """
+
+    domains: tuple[str, ...]
+    secrets: tuple[DomainSecret, ...] = ()
+
+    def __post_init__(self) -> None:
+        for host in (*self.domains, *(secret.domain for secret in self.secrets)):
+            if not HOST.fullmatch(host):
+                raise ValueError(f"{host!r} is not the name of a host, nor '.' and the name of a domain")
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSpec:
     """The settings of a sandbox. Sandboxes of equal specs are interchangeable.
 
@@ -96,6 +125,8 @@ class SandboxSpec:
     `python` is for the process backend; None means the interpreter that runs this process.
     `network` allows no connections (`none`), connections to the `allowed_hosts` through a proxy (`internal`), or all
     connections (`open`). See docs/sandboxes.md.
+    `egress` lets a sandbox without network reach some hosts through a proxy of its own, and with `egress_private` also
+    where their addresses are not on the public internet.
     `runtime` names a runtime of the Docker engine, such as gVisor's `runsc`; None means the engine's default.
     For Kubernetes sandboxes `runtime` is the name of a RuntimeClass, and `pods` holds further options.
     `transport` is how the server reaches a Docker sandbox's kernel: by sockets in a shared directory (`directory`), or
@@ -108,6 +139,8 @@ class SandboxSpec:
     limits: Limits = field(default_factory=Limits)
     network: Literal["none", "internal", "open"] = "none"
     allowed_hosts: tuple[str, ...] = ()
+    egress: Egress | None = None
+    egress_private: bool = False
     runtime: str | None = None
     transport: Literal["auto", "directory", "engine"] = "auto"
     preload: tuple[str, ...] = ("numpy", "pandas")
@@ -119,3 +152,5 @@ class SandboxSpec:
                 raise ValueError(f"{host!r} is not the name of a host, nor '.' and the name of a domain")
         if self.network == "internal" and not self.allowed_hosts:
             raise ValueError("an internal network takes the names of the hosts that are allowed")
+        if self.egress is not None and self.network != "none":
+            raise ValueError("a sandbox with hosts of its own has no other network")

@@ -25,8 +25,9 @@ from codeact.server.peers.questions import PassedQuestion, Unanswered, ask, pass
 from codeact.server.requests.approvals import check_decisions, decisions_of, request_policy
 from codeact.server.requests.create import CreateRequest, new_run
 from codeact.server.requests.skills import staged_skills
-from codeact.server.requests.tools import check_tools
+from codeact.server.requests.tools import check_tools, options_of
 from codeact.settings import Settings
+from codeact.workspaces.options import ContainerOptions
 from sandbox_pool.errors import SandboxError
 
 __all__ = ["AuditedService"]
@@ -128,7 +129,7 @@ class AuditedService:
 
     async def _with_skills(self, request: CreateRequest, caller: Caller) -> NewRun:
         """The run that the request asks for, with its skills. Raises `InvalidRequest` and `NotFound`."""
-        asked = _asked(request, caller)
+        asked = _asked(request, caller, self._settings)
         if not (skills := request.skills):
             return asked
         return replace(asked, skills=await staged_skills(skills, await self._get_store(), owner=caller.owner))
@@ -184,7 +185,9 @@ class AuditedService:
     async def input_tokens(self, request: CreateRequest, *, caller: Caller) -> int:
         """See `RunService.input_tokens`."""
         check_tools(request.tools or (), self._settings)
-        return await self._service.input_tokens(replace(new_run(request, caller), store=False))
+        return await self._service.input_tokens(
+            replace(new_run(request, caller, _container(request, caller, self._settings)), store=False)
+        )
 
     async def compact(self, request: NewRun, *, caller: Caller) -> Run:
         """Compacts the request's conversation and returns the run when it has ended. Nothing of it is stored."""
@@ -216,10 +219,14 @@ class AuditedService:
         await self._service.forget(ephemeral)
 
 
-def _asked(request: CreateRequest, caller: Caller) -> NewRun:
+def _asked(request: CreateRequest, caller: Caller, settings: Settings) -> NewRun:
     """The run that the request asks for, with what it says about approval. Raises `InvalidRequest`."""
     approval, who = request_policy(request), caller.credential_id or caller.owner
-    return replace(new_run(request, caller), approval=approval, caller=who)
+    return replace(new_run(request, caller, _container(request, caller, settings)), approval=approval, caller=who)
+
+
+def _container(request: CreateRequest, caller: Caller, settings: Settings) -> ContainerOptions:
+    return options_of(request.tools or (), settings, embedded=caller.grant is not None)
 
 
 def _names_nothing(asked: NewRun) -> bool:

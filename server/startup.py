@@ -62,6 +62,7 @@ def components(
             max_per_owner=settings.sandboxes_per_owner,
             acquire_timeout_s=settings.acquire_timeout_s,
             supervisor=supervisor,
+            warm_memory_mb=settings.warm_memory_mb,
         )
         async with pool:
             yield Started(pool, found.backend.isolation.summary, found.why, found.hints)

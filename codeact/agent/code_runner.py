@@ -76,6 +76,9 @@ class CodeRunner:
     async def _report_waiting(self, waiting: anyio.CancelScope) -> None:
         reported: str | None = None
         with waiting:
+            if cold := await self._workspace.cold_start():
+                await self._builder.status("starting_sandbox", cold)
+                reported = self._workspace.progress()
             await anyio.sleep(NOTICE_DELAY_S)
             while True:
                 if (progress := self._workspace.progress()) != reported:

@@ -14,6 +14,7 @@ from codeact.store import OwnerLimits
 from codeact.tools.approval import ApprovalPolicy
 from codeact.tools.function import Function
 from codeact.tools.requested_mcp import RequestedMcp
+from codeact.workspaces.options import ALL_HAVE, ContainerOptions
 
 __all__ = ["Account", "NewRun"]
 
@@ -35,7 +36,7 @@ class NewRun:
     the container `answer_container_id`, it uses that conversation's sandbox. `history_container_id` asks for the
     sandbox of this container's conversation, which must exist. `is_unnamed`: the client has named
     nothing of the history that it sends. The files `container_file_ids` are written into the sandbox, and `skills`
-    where code cannot change them. `memory_mb` is the memory of a new sandbox; None: what all have. `store`:
+    where code cannot change them. `container` is what the request asks of its sandbox beside what all have. `store`:
     whether the response is stored. With `generate` False there is no answer: the server only prepares a sandbox,
     and `always_warm` says that this may take a sandbox from others. With `dialect` None, the settings and the
     model's profile decide. `model_calls`: code may call models. Code can call `functions` of this process in
@@ -63,7 +64,7 @@ class NewRun:
     is_unnamed: bool = False
     container_file_ids: Sequence[str] = ()
     skills: Sequence[StagedSkill] = ()
-    memory_mb: int | None = None
+    container: ContainerOptions = ALL_HAVE
     store: bool = True
     generate: bool = True
     background: bool = False

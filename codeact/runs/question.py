@@ -18,6 +18,7 @@ from codeact.component import Component
 from codeact.concurrency.concurrently import concurrently
 from codeact.dialect import Name, dialect_for
 from codeact.environment import Environment
+from codeact.errors import InvalidRequest
 from codeact.events.last_code import LastCode
 from codeact.ids import new_id
 from codeact.model import Model
@@ -48,10 +49,11 @@ from codeact.tools.approval import Judge
 from codeact.tools.mcp import McpServers
 from codeact.tools.toolbox import Toolbox, functions_of
 from codeact.workspaces.containers import Containers
+from codeact.workspaces.options import ALL_HAVE, ContainerOptions
 from codeact.workspaces.registry import Workspaces
 from codeact.workspaces.workspace import StagedFile, Workspace
 from sandbox_pool import Sandbox, SandboxPool
-from sandbox_pool.backends.base import READONLY
+from sandbox_pool.backends.base import READONLY, egress_problem
 
 __all__ = ["UNSTORED", "Question", "RunComponents"]
 
@@ -90,12 +92,11 @@ class RunComponents:
     attended: bool = True
     judged: Callable[[str, str, str], None] = lambda owner, action, name: None
 
-    def environment(self, memory_mb: int | None = None) -> Environment:
-        """Returns the description of the sandboxes for the model. `memory_mb`: a size other than all others have."""
+    def environment(self, options: ContainerOptions = ALL_HAVE) -> Environment:
+        """Returns the description of the sandboxes for the model. `options`: those that one conversation's have."""
         pool = self.pool.started
         spec = self.settings.sandbox_spec if pool is None else pool.value.spec
-        if memory_mb is not None:
-            spec = replace(spec, limits=replace(spec.limits, memory_mb=memory_mb))
+        spec = options.applied(spec)
         if pool is None:
             return Environment.of(spec)
         return Environment.of(spec, pool.value.backend.isolation, worth_telling(pool.value.packages))
@@ -171,6 +172,13 @@ class Question:
         if process is not None:
             raise HeldElsewhere(process, self._new_id(resume_point))
 
+    def _check_egress(self) -> None:
+        """Raises `InvalidRequest` if the request allows hosts and sandboxes here cannot have hosts of their own."""
+        if self._new_run.container.egress is None or (pool := self._components.pool.started) is None:
+            return
+        if problem := egress_problem(pool.value.backend):
+            raise InvalidRequest(problem, param="network_policy")
+
     async def _attach(
         self,
         resume_point: ResumePoint,
@@ -189,8 +197,8 @@ class Question:
         with ExitStack() as kept, ExitStack() as used, self._components.runs.lock(workspace_id):
             workspace = kept.enter_context(workspaces.keep(workspace_id, owner=new_run.owner))
             used.enter_context(workspace.in_use())
-            if new_run.memory_mb is not None:
-                workspace.want_memory(new_run.memory_mb)
+            self._check_egress()
+            workspace.want(new_run.container)
             if resume_point.knows_last_code:
                 messages, code = await preparation.messages(resume_point), await resume_point.last_code(store)
             else:
@@ -313,7 +321,7 @@ class Question:
             call_output_tokens=settings.model_max_output_tokens,
             instructions=self._instructions() or None,
             sampling=new_run.sampling,
-            environment=self._components.environment(new_run.memory_mb),
+            environment=self._components.environment(workspace.options),
             toolbox=self._toolbox,
             mcp_servers=new_run.mcp_servers if choice.may_act else (),
             mcp_public_only=settings.request_mcp != "any",

@@ -3,7 +3,8 @@
 import os
 import tempfile
 import time
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 from weakref import finalize
 
 import anyio
@@ -53,9 +54,19 @@ class MemoryFiles:
         self._files: dict[str, ContainerFile] = {}
         self._current: dict[tuple[str, str], str] = {}
 
-    async def touch(self, container_id: str, *, owner: str, conversation_id: str, name: str | None = None) -> Container:
+    async def touch(
+        self,
+        container_id: str,
+        *,
+        owner: str,
+        conversation_id: str,
+        name: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Container:
         now = time.time()
-        new = Container(container_id, owner, conversation_id, name or "Conversation", now, now)
+        new = Container(
+            container_id, owner, conversation_id, name or "Conversation", now, now, options=dict(options or {})
+        )
         return self._containers.setdefault(container_id, new)
 
     async def held(self, conversation_id: str, *, owner: str) -> list[Container]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from codeact.events import Input, Response
 from codeact.ids import new_object_id
@@ -99,7 +99,8 @@ class Container:
     """A sandbox that a conversation has or had. Times are Unix seconds.
 
     `held_by` is the living server process that holds it, if that is another one than this. `is_held_here`: this
-    process has said lately that it holds it.
+    process has said lately that it holds it. `options` are those that its first request asked for, as the API shows
+    them.
     """
 
     id: str
@@ -110,6 +111,7 @@ class Container:
     last_active_at: float
     held_by: str | None = None
     is_held_here: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

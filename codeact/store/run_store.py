@@ -6,7 +6,7 @@ database supports several servers (watched leases, requests from other servers).
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from codeact.events import Input, Item, Response
 from codeact.events.last_code import LastCode
@@ -83,7 +83,13 @@ class FileStore(Protocol):
     """The files of sandboxes."""
 
     async def touch(
-        self, container_id: str, *, owner: str, conversation_id: str, name: str | None = None
+        self,
+        container_id: str,
+        *,
+        owner: str,
+        conversation_id: str,
+        name: str | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Container: ...
     async def held(self, conversation_id: str, *, owner: str) -> list[Container]: ...
     async def files(self, container_id: str, *, owner: str) -> list[ContainerFile]: ...

@@ -9,7 +9,8 @@ import httpcore2
 import httpx2
 from mcp.shared._httpx_utils import MCP_DEFAULT_SSE_READ_TIMEOUT, MCP_DEFAULT_TIMEOUT
 
-from codeact.public_addresses import PrivateAddress, is_public
+from codeact.public_addresses import PrivateAddress
+from sandbox_pool.egress.addresses import is_public
 
 __all__ = ["public_client"]
 

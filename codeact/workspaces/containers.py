@@ -1,6 +1,6 @@
 """Moves files between sandboxes and the store, so that files that code wrote stay available."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from weakref import WeakKeyDictionary
 
@@ -8,8 +8,10 @@ import anyio
 
 from codeact.component import Component
 from codeact.errors import CodeActError, ConversationLocked
+from codeact.skills.staged import StagedSkill
 from codeact.store import Container, ContainerFile
 from codeact.store.run_store import RunStore
+from codeact.workspaces.options import ALL_HAVE, ContainerOptions
 from codeact.workspaces.registry import Workspaces
 from codeact.workspaces.sandbox_files import is_hidden, read_file
 from codeact.workspaces.workspace import Workspace
@@ -66,14 +68,28 @@ class Containers:
         """Whether the container's sandbox lives, on this server or another one."""
         return container.held_by is not None or self._workspace(container).container_id == container.id
 
-    async def create(self, conversation_id: str, *, owner: str, name: str, memory_mb: int | None = None) -> Container:
+    async def create(
+        self,
+        conversation_id: str,
+        *,
+        owner: str,
+        name: str,
+        options: ContainerOptions = ALL_HAVE,
+        skills: Sequence[StagedSkill] = (),
+    ) -> Container:
         """Claims a sandbox for the conversation, unless it has one, and returns its container."""
         store = await self._store.get()
         with self._workspaces.use(conversation_id, owner=owner) as workspace:
-            if memory_mb is not None:
-                workspace.want_memory(memory_mb)
+            workspace.want(options)
             sandbox = await workspace.sandbox()
-            return await store.files.touch(sandbox.id, owner=owner, conversation_id=conversation_id, name=name)
+            await workspace.place_skills(skills)
+            return await store.files.touch(
+                sandbox.id,
+                owner=owner,
+                conversation_id=conversation_id,
+                name=name,
+                options=workspace.options.shown(),
+            )
 
     async def make_room(self, pool: SandboxPool, *, owner: str) -> None:
         """Releases idle sandboxes of this owner, and of nobody else, until there is room for one more container.
@@ -114,7 +130,8 @@ class Containers:
         recorded without its content.
         """
         store = await self._store.get()
-        container = await store.files.touch(sandbox.id, owner=owner, conversation_id=conversation_id)
+        options = self._workspaces.get(conversation_id, owner=owner).options.shown()
+        container = await store.files.touch(sandbox.id, owner=owner, conversation_id=conversation_id, options=options)
         files: list[ContainerFile] = []
         with anyio.move_on_after(COLLECT_TIMEOUT_S):
             async with self._locks.setdefault(sandbox, anyio.Lock()):

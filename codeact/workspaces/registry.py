@@ -1,5 +1,6 @@
 """The workspaces of all conversations; decides which idle conversation loses its sandbox, and when."""
 
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -207,18 +208,26 @@ class Workspaces:
 
     async def _expire(self) -> None:
         while True:
-            await anyio.sleep(max(1.0, self._idle_timeout_s / 20))
+            own = (each.options.idle_timeout_s or math.inf for each in self._workspaces.values())
+            await anyio.sleep(max(1.0, min(self._idle_timeout_s, *own, math.inf) / 20))
             await self.expire(unused_since=time.monotonic() - self._idle_timeout_s)
 
     async def expire(self, *, unused_since: float) -> None:
-        """Releases the workspaces that were last used before `unused_since`, a time of the monotonic clock."""
+        """Releases the workspaces that were last used before `unused_since`, a time of the monotonic clock.
+
+        A workspace with an idle time of its own is released after that.
+        """
         for conversation_id, workspace in list(self._workspaces.items()):
             if (
                 workspace.idle
-                and workspace.last_used < unused_since
+                and workspace.last_used < self._deadline(workspace, unused_since)
                 and self._workspaces.get(conversation_id) is workspace
             ):
                 if not workspace.keepers:
                     del self._workspaces[conversation_id]
                 log.info("sandbox expired", conversation=conversation_id, sandbox=workspace.container_id)
                 await workspace.release("the sandbox was idle for too long")
+
+    def _deadline(self, workspace: Workspace, unused_since: float) -> float:
+        own = workspace.options.idle_timeout_s
+        return unused_since if own is None else unused_since + self._idle_timeout_s - own

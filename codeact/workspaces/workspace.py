@@ -7,7 +7,7 @@ reason, so that user and model are informed that the variables are gone.
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -15,10 +15,10 @@ from codeact.errors import InvalidRequest
 from codeact.skills.bundle import unpacked
 from codeact.skills.staged import StagedSkill
 from codeact.workspaces.lending import Lender
+from codeact.workspaces.options import ALL_HAVE, ContainerOptions
 from codeact.workspaces.suspended import Suspended
 from sandbox_pool.pool.pool import SandboxPool
 from sandbox_pool.sandbox.sandbox import Sandbox
-from sandbox_pool.spec import SandboxSpec
 
 __all__ = ["GetPool", "MakeRoom", "StagedFile", "Workspace"]
 
@@ -70,7 +70,7 @@ class Workspace:
         self._lost: str | None = None
         self._defined: tuple[str, str] | None = None
         self._placed: set[tuple[str, StagedFile]] = set()
-        self._memory_mb: int | None = None
+        self.options = ALL_HAVE
         self._skills: set[tuple[str, str, str]] = set()
         self.suspended: Suspended | None = None
         self._only_warmed = False
@@ -129,6 +129,16 @@ class Workspace:
             if self.idle:
                 self._on_idle()
 
+    async def cold_start(self) -> str:
+        """A sentence for clients that wait, if the next sandbox is of a kind of which none is warm; else ""."""
+        if not self.options:
+            return ""
+        pool = await self._get_pool()
+        if not pool.is_cold(spec := self.options.applied(pool.spec)):
+            return ""
+        network = f" that may reach {', '.join(spec.egress.domains)[:200]}" if spec.egress is not None else ""
+        return f"A sandbox with {spec.limits.memory_mb} MB{network} is being started; none is kept warm."
+
     async def sandbox(self) -> Sandbox:
         """Returns the living sandbox, and claims one from the pool if there is none. Raises `SandboxError`.
 
@@ -146,23 +156,27 @@ class Workspace:
                     await self.release(self.lost)
                 if self._make_room is not None:
                     await self._make_room(self._pool, self.owner)
-                self._sandbox = await self._lender.acquire(self._pool, self.owner, self._spec(self._pool))
+                spec = self.options.applied(self._pool.spec)
+                self._sandbox = await self._lender.acquire(self._pool, self.owner, spec)
                 return self._sandbox
 
-    def want_memory(self, memory_mb: int) -> None:
-        """Sets the memory of this conversation's sandboxes. Raises `InvalidRequest` if it has one with another size."""
-        if self.living is not None and self.living.spec.limits.memory_mb != memory_mb:
+    def want(self, options: ContainerOptions) -> None:
+        """Sets the options of this conversation's sandboxes. Raises `InvalidRequest` if it has one with others."""
+        wanted, living = options.over(self.options), self.living
+        if living is not None and living.spec.limits.memory_mb != (wanted.memory_mb or living.spec.limits.memory_mb):
             raise InvalidRequest(
-                f"This conversation's container has {self.living.spec.limits.memory_mb} MB, not {memory_mb}; leave"
+                f"This conversation's container has {living.spec.limits.memory_mb} MB, not {wanted.memory_mb}; leave"
                 " 'memory_limit' out, or begin another conversation.",
                 param="memory_limit",
             )
-        self._memory_mb = memory_mb
-
-    def _spec(self, pool: SandboxPool) -> SandboxSpec | None:
-        if self._memory_mb is None:
-            return None
-        return replace(pool.spec, limits=replace(pool.spec.limits, memory_mb=self._memory_mb))
+        has_network = living is not None and (living.spec.egress is not None or living.spec.network != "none")
+        if living is not None and (living.spec.egress != wanted.egress or (wanted.no_network and has_network)):
+            raise InvalidRequest(
+                "This conversation's container has another network policy, or other secrets; leave 'network_policy'"
+                " out, or begin another conversation.",
+                param="network_policy",
+            )
+        self.options = wanted
 
     async def define(self, source: str) -> None:
         """Defines functions in the kernel, unless `source` is what it defined last. Raises `SandboxError`."""

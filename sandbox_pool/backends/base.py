@@ -26,6 +26,7 @@ __all__ = [
     "Notice",
     "Started",
     "claim_of",
+    "egress_problem",
 ]
 
 GUEST = Path(__file__).parents[1] / "guest"
@@ -92,6 +93,8 @@ class Backend(Protocol):
 
     A backend whose engine keeps warm sandboxes itself also has the attribute `claim`, a `Claim`, once `prepare` has
     returned. The pool then keeps only its `min_size` warm, and claims a sandbox when one is asked for.
+    A backend that can let single sandboxes reach some hosts (`SandboxSpec.egress`) has the attribute `egress_problem`,
+    once `prepare` has returned: "", or why it cannot do that here.
     """
 
     name: str
@@ -160,3 +163,9 @@ def claim_of(backend: Backend) -> Claim | None:
     """Returns the backend's `claim`; None if its engine keeps no warm sandboxes."""
     found: Claim | None = getattr(backend, "claim", None)
     return found
+
+
+def egress_problem(backend: Backend) -> str:
+    """Returns why the backend cannot let single sandboxes reach some hosts; "" if it can."""
+    problem: str = getattr(backend, "egress_problem", f"Sandboxes of the backend '{backend.name}' have one network.")
+    return problem

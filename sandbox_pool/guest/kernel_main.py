@@ -56,6 +56,7 @@ sys.dont_write_bytecode = True
 
 from kernel_cleanup import BlockCleanup, Steady  # type: ignore[import-not-found]  # noqa: E402
 from kernel_clues import clue_to, installed  # type: ignore[import-not-found]  # noqa: E402
+from kernel_egress import open_egress  # type: ignore[import-not-found]  # noqa: E402
 from kernel_inventory import inventory  # type: ignore[import-not-found]  # noqa: E402
 from kernel_libraries import adapt_libraries  # type: ignore[import-not-found]  # noqa: E402
 from kernel_limits import MemoryKills, die_with_parent, limit_behind, limit_files  # type: ignore[import-not-found]  # noqa: E402
@@ -292,6 +293,7 @@ def main():
     die_with_parent()
     limit_files()
     os.chdir(directory)
+    open_egress()
     prepare_pip(directory)
     ready = os.dup(1)
     fcntl.fcntl(ready, fcntl.F_SETFD, fcntl.FD_CLOEXEC)

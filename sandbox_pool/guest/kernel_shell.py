@@ -171,9 +171,12 @@ def _text(error):
 
 
 def has_network():
-    """A pod has an interface where its cluster's policies let nothing pass; its first process knows."""
+    """A pod has an interface where its cluster's policies let nothing pass; its first process knows. A sandbox with a
+    proxy of its own has no interface.
+    """
     closed = os.environ.get("CODEACT_NETWORK") == "none"
-    return not closed and any(name != "lo" for _, name in socket.if_nameindex())
+    connected = any(name != "lo" for _, name in socket.if_nameindex()) or "HTTPS_PROXY" in os.environ
+    return connected and not closed
 
 
 # Suppress IPython's advice on how to leave IPython.

@@ -6,7 +6,7 @@ Code that changes their state does not await in the middle of a change, and then
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from functools import partial
 from types import TracebackType
@@ -57,6 +57,7 @@ class SandboxPool:
         start_timeout_s: How long a start may take.
         max_idle_s: Replaces a sandbox that was warm for this long, shortened at random by up to a fifth.
         close_timeout_s: How long closing may take.
+        warm_memory_mb: How many sandboxes with other amounts of memory are kept warm, within `max_size`.
         supervisor: Runs the pool's tasks and reports failing ones. None: the pool creates its own.
     """
 
@@ -76,6 +77,7 @@ class SandboxPool:
         max_idle_s: float = 3600.0,
         close_timeout_s: float = 30.0,
         supervisor: Supervisor | None = None,
+        warm_memory_mb: Mapping[int, int] | None = None,
     ) -> None:
         if not 0 <= min_size <= max_size or max_size < 1:
             raise ValueError(f"0 <= min_size <= max_size and 1 <= max_size must hold, not {min_size} and {max_size}.")
@@ -111,6 +113,7 @@ class SandboxPool:
             start_timeout_s=start_timeout_s,
             max_idle_s=max_idle_s,
             supervisor=supervisor or Supervisor(),
+            warm_memory_mb=warm_memory_mb,
         )
         self._warm_pool: WarmPool | None = None
         self._tasks: TaskGroup | None = None
@@ -158,7 +161,8 @@ class SandboxPool:
     ) -> Acquire:
         """Leases an unused sandbox: `async with pool.acquire() as sandbox:`, or `await` it and `release` it later.
 
-        With a `spec` that is not the pool's, a sandbox is started for this request; it counts like any other.
+        With a `spec` that is not the pool's, a sandbox is started for this request, unless one of that size is warm; it
+        counts like any other.
 
         Returns at once, without a call to the backend, if one is warm. Otherwise the owner with the fewest leases is
         served first, and of its requests the oldest. Cancelling is safe. Raises `QuotaExceeded` if the owner has its
@@ -173,6 +177,11 @@ class SandboxPool:
         if sandbox in self._leases and self._tasks is not None:
             self._leases.end(sandbox, used=True)
             self._open_warm_pool.removals.add(sandbox)
+
+    def is_cold(self, spec: SandboxSpec) -> bool:
+        """Whether no sandbox of this spec is, or is being, kept warm."""
+        warm_pool = self._open_warm_pool
+        return spec != warm_pool.spec and not warm_pool.sizes.has(spec)
 
     def held_by(self, owner: str) -> int:
         """How many sandboxes this owner has leased or waits for; `max_per_owner` bounds this number."""
@@ -262,7 +271,11 @@ class SandboxPool:
         return sandbox
 
     async def _lend_another(self, warm_pool: WarmPool, owner: str, timeout_s: float, spec: SandboxSpec) -> Sandbox:
-        """Starts a sandbox of this spec as soon as there is room, and leases it."""
+        """Leases a warm sandbox of this spec, or starts one as soon as there is room."""
+        if (sandbox := warm_pool.sizes.take(spec)) is not None:
+            self._leases.begin(sandbox, owner)
+            log.info("sandbox of another size lent", sandbox=sandbox.id, owner=owner)
+            return sandbox
         with anyio.move_on_after(timeout_s) as waiting:
             await self._until(lambda: warm_pool.stopped or warm_pool.may_start_another)
         if waiting.cancelled_caught:

@@ -1,6 +1,7 @@
 """Keeps the number of warm sandboxes at its target: starts them, monitors them and removes them."""
 
 import time
+from collections.abc import Mapping
 from copy import copy
 from functools import partial
 
@@ -15,6 +16,7 @@ from sandbox_pool.pool.starting import Starts, jittered
 from sandbox_pool.pool.stats import Measurements
 from sandbox_pool.pool.teardown import Removals
 from sandbox_pool.pool.wait_queue import Changes
+from sandbox_pool.pool.warm_sizes import WarmSizes
 from sandbox_pool.sandbox.sandbox import Sandbox
 from sandbox_pool.spec import SandboxSpec
 from sandbox_pool.supervision import Start, Supervisor
@@ -50,6 +52,7 @@ class WarmPool:
         start_timeout_s: float,
         max_idle_s: float,
         supervisor: Supervisor,
+        warm_memory_mb: Mapping[int, int] | None = None,
     ) -> None:
         self.backend = backend
         self.spec = spec
@@ -70,13 +73,22 @@ class WarmPool:
         self.removals = Removals(backend, changes, measured, blocks_a_start=self._starts_are_awaited)
         self.starts = Starts(backend, changes, measured, timeout_s=start_timeout_s, doubt=self.removals.doubt)
         self.other_starts = Starts(backend, changes, measured, timeout_s=start_timeout_s, doubt=self.removals.doubt)
+        self.sizes = WarmSizes(
+            {} if self._claims else warm_memory_mb or {},
+            changes,
+            spec=lambda: self.spec,
+            start=self._start_of_a_size,
+            discard=self.removals.add,
+            crowded=lambda: self._leases.waiting > 0 and self._free <= 0,
+            max_idle_s=max_idle_s,
+        )
 
     def __len__(self) -> int:
         return len(self._warm)
 
     @property
     def sandboxes(self) -> set[Sandbox]:
-        return {*self._warm, *self.removals.sandboxes}
+        return {*self._warm, *self.sizes.sandboxes, *self.removals.sandboxes}
 
     @property
     def target(self) -> int:
@@ -101,6 +113,7 @@ class WarmPool:
                 start(f"pool removals {number}", self.removals.work)
             start("pool leftovers", self.removals.reap, essential=False)
             start("pool shrinking", self._shrink, essential=False)
+            start("pool other sizes", self.sizes.keep, essential=False)
             start("pool engine events", partial(self.backend.watch, self._notice))
             await anyio.sleep_forever()
 
@@ -163,12 +176,12 @@ class WarmPool:
     def _free(self) -> int:
         """How many more sandboxes `max_size` allows."""
         under_way = self.starts.under_way + self.other_starts.under_way
-        return self._max_size - len(self._warm) - under_way - len(self._leases)
+        return self._max_size - len(self._warm) - len(self.sizes) - under_way - len(self._leases)
 
     @property
     def may_start_another(self) -> bool:
         """Whether `start_another` would find room."""
-        return not self.stopped and (self._free > 0 or len(self._warm) > 0)
+        return not self.stopped and (self._free > 0 or len(self._warm) > 0 or len(self.sizes) > 0)
 
     async def start_another(self, spec: SandboxSpec) -> Sandbox:
         """Starts a sandbox of another spec than the warm ones have, in the place of one of those if there is no room.
@@ -177,12 +190,19 @@ class WarmPool:
         """
         if self._claims:
             raise SandboxStartFailed("The cluster keeps sandboxes of one size warm, and only those can be had.")
-        if self._free <= 0:
+        if self._free <= 0 and not self.sizes.give_up_one():
             self._remove(next(iter(self._warm)), "a sandbox of another size takes its place")
         sandbox = await self.other_starts.one(spec)
         if sandbox is None:
             raise copy(self.other_starts.error or SandboxStartFailed("The sandbox could not start."))
         return sandbox
+
+    async def _start_of_a_size(self, spec: SandboxSpec) -> Sandbox | None:
+        """Starts a sandbox to keep warm, if there is room beside the minimum of the usual ones."""
+        room = self._free - max(0, self._min_size - len(self._warm) - self.starts.under_way)
+        if self.stopped or room <= 0 or self._leases.waiting:
+            return None
+        return await self.other_starts.one(spec)
 
     def _starts_are_awaited(self) -> bool:
         """Whether removals should wait because requests wait for starts."""

@@ -34,12 +34,11 @@ from codeact.server.requests.tools import (
     AutoContainer,
     CodeInterpreterTool,
     InlineSkill,
-    MemoryLimit,
     SkillReference,
     Tool,
-    memory_of,
 )
 from codeact.server.requests.unserved_tools import without_optional
+from codeact.workspaces.options import ALL_HAVE, ContainerOptions
 
 __all__ = [
     "AskedReasoning",
@@ -205,13 +204,6 @@ class CreateRequest(CreateBody):
         return [*found, *msgspec.convert(self.further_skills, list[SkillReference])]
 
     @property
-    def memory_limit(self) -> MemoryLimit | None:
-        """The memory that the request wants for its container."""
-        containers = [tool.container for tool in self.tools or () if isinstance(tool, CodeInterpreterTool)]
-        wanted = (each.memory_limit for each in containers if isinstance(each, AutoContainer))
-        return next((limit for limit in wanted if limit is not None), None)
-
-    @property
     def container_id(self) -> str | None:
         """The container that the request names; None if the conversation's own is to be used."""
         named = (tool.container for tool in self.tools or () if isinstance(tool, CodeInterpreterTool))
@@ -258,7 +250,7 @@ def finished(body: CreateBody, notices: Sequence[Notice] = ()) -> CreateRequest:
     return CreateRequest(**msgspec.structs.asdict(body), messages=messages, compact_only=compact_only, notices=notices)
 
 
-def new_run(request: CreateRequest, caller: Caller) -> NewRun:
+def new_run(request: CreateRequest, caller: Caller, container: ContainerOptions = ALL_HAVE) -> NewRun:
     """The run that the request asks for, on behalf of its caller. For an embed token, warming sandboxes is limited."""
     return NewRun(
         owner=caller.owner,
@@ -273,7 +265,7 @@ def new_run(request: CreateRequest, caller: Caller) -> NewRun:
         container_file_ids=request.container_file_ids,
         answer_id=answer_id(request.input),
         answer_container_id=answer_container(request.input),
-        memory_mb=memory_of(request.memory_limit),
+        container=container,
         history_container_id=request.history_container_id,
         store=request.store is not False,
         generate=request.generate is not False,

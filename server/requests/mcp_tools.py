@@ -112,8 +112,16 @@ def without_secrets(tools: Iterable[Any]) -> list[dict[str, Any]]:
             plain = {name: value for name, value in plain.items() if name not in SECRETS}
         for skill in _skills(plain):
             skill.get("source", {}).pop("data", None)
+        for secret in _domain_secrets(plain):
+            secret.pop("value", None)
         shown.append(plain)
     return shown
+
+
+def _domain_secrets(plain: dict[str, Any]) -> list[dict[str, Any]]:
+    container = plain.get("container")
+    policy = container.get("network_policy") if isinstance(container, dict) else None
+    return (policy or {}).get("domain_secrets") or []
 
 
 def _skills(plain: dict[str, Any]) -> list[dict[str, Any]]:

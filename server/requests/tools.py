@@ -1,7 +1,7 @@
 """The tools that a request may name. Options that match what the server does are accepted; others are refused."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -14,39 +14,26 @@ from codeact.server.requests.client_tools import (
     ProgrammaticTool,
     ToolSearchTool,
 )
+from codeact.server.requests.containers import FileIds, MemoryLimit, NetworkPolicy, container_options
 from codeact.server.requests.mcp_tools import McpTool, check_servers
 from codeact.settings import Settings
 from codeact.skills.staged import MOST_SKILLS
+from codeact.workspaces.options import ContainerOptions
 
 __all__ = [
     "AutoContainer",
     "CodeInterpreterTool",
-    "DisabledNetwork",
-    "FileIds",
     "InlineSkill",
-    "MemoryLimit",
-    "NoEntries",
     "SkillReference",
+    "Skills",
     "Tool",
-    "check_container",
     "check_tools",
-    "memory_of",
+    "options_of",
 ]
-
-MemoryLimit = Literal["1g", "4g", "16g", "64g"]
-FileIds = Annotated[list[Annotated[str, Meta(max_length=100)]], Meta(max_length=50)]
-NoEntries = Annotated[list[Any], Meta(max_length=0)]
-MEMORY_MB: dict[MemoryLimit, int] = {"1g": 1024, "4g": 4096, "16g": 16_384, "64g": 65_536}
 
 
 class ShellEnvironment(msgspec.Struct, tag="container_auto", forbid_unknown_fields=True):
     """The conversation's own sandbox."""
-
-
-class DisabledNetwork(msgspec.Struct, forbid_unknown_fields=True):
-    """No network. This is the default for sandboxes; CODEACT_SANDBOX_NETWORK changes it."""
-
-    type: Literal["disabled"]
 
 
 class SkillReference(msgspec.Struct, tag="skill_reference", forbid_unknown_fields=True):
@@ -70,16 +57,19 @@ class InlineSkill(msgspec.Struct, tag="inline", forbid_unknown_fields=True):
     source: InlineSource
 
 
+Skills = Annotated[list[SkillReference | InlineSkill], Meta(max_length=MOST_SKILLS)]
+
+
 class AutoContainer(msgspec.Struct, tag="auto", forbid_unknown_fields=True):
-    """The conversation's own sandbox; there is no other. The operator decides its size and network.
+    """The conversation's own sandbox; there is no other. The operator decides its largest size and what it may reach.
 
     The files of `file_ids` are written into its working directory.
     """
 
     file_ids: FileIds | None = None
     memory_limit: MemoryLimit | None = None
-    network_policy: DisabledNetwork | None = None
-    skills: Annotated[list[SkillReference | InlineSkill], Meta(max_length=MOST_SKILLS)] | None = None
+    network_policy: NetworkPolicy | None = None
+    skills: Skills | None = None
 
 
 class ShellTool(msgspec.Struct, tag="shell", forbid_unknown_fields=True):
@@ -109,13 +99,10 @@ Tool = (
 
 
 def check_tools(tools: Sequence[Tool], settings: Settings) -> None:
-    """Raises `InvalidRequest` for options that this server's sandboxes and functions do not have."""
+    """Raises `InvalidRequest` for options that this server's functions do not have."""
     check_servers(tools, settings)
     for index, tool in enumerate(tools):
         match tool:
-            case CodeInterpreterTool(AutoContainer() as container):
-                place = f"tools[{index}].container."
-                check_container(container.memory_limit, container.network_policy, settings, place)
             case FunctionTool() | CustomTool() | ShellTool():
                 _check_callers(tool, f"tools[{index}]")
             case NamespaceTool(tools=inner):
@@ -123,32 +110,24 @@ def check_tools(tools: Sequence[Tool], settings: Settings) -> None:
                     _check_callers(each, f"tools[{index}].tools[{at}]")
 
 
+def options_of(tools: Sequence[Tool], settings: Settings, *, embedded: bool) -> ContainerOptions:
+    """What the tools ask of the container. Raises `InvalidRequest`, naming what this server does not allow."""
+    options = ContainerOptions()
+    for index, tool in enumerate(tools):
+        if isinstance(tool, CodeInterpreterTool) and isinstance(container := tool.container, AutoContainer):
+            asked = container_options(
+                container.memory_limit,
+                container.network_policy,
+                settings,
+                embedded=embedded,
+                place=f"tools[{index}].container.",
+            )
+            options = asked.over(options)
+    return options
+
+
 def _check_callers(tool: FunctionTool | CustomTool | ShellTool, place: str) -> None:
     if tool.allowed_callers and "programmatic" not in tool.allowed_callers:
         raise InvalidRequest(
             "Only code calls functions here; add 'programmatic' to 'allowed_callers'.", param=f"{place}.allowed_callers"
-        )
-
-
-def memory_of(limit: MemoryLimit | None) -> int | None:
-    """The limit in megabytes."""
-    return MEMORY_MB[limit] if limit is not None else None
-
-
-def check_container(
-    memory_limit: MemoryLimit | None, network_policy: DisabledNetwork | None, settings: Settings, place: str = ""
-) -> None:
-    """Raises `InvalidRequest` if the size is over the operator's limit, or the network is not what sandboxes have."""
-    memory_mb = memory_of(memory_limit)
-    if memory_mb is not None and memory_mb != settings.memory_mb and memory_mb > (settings.memory_mb_max or 0):
-        most = max(settings.memory_mb, settings.memory_mb_max or 0)
-        raise InvalidRequest(
-            f"Sandboxes have {settings.memory_mb} MB here (CODEACT_MEMORY_MB), and at most {most} MB"
-            f" (CODEACT_MEMORY_MB_MAX), not {memory_limit}; leave it out.",
-            param=f"{place}memory_limit",
-        )
-    if network_policy is not None and settings.sandbox_network != "none":
-        raise InvalidRequest(
-            f"Sandboxes have a network here (CODEACT_SANDBOX_NETWORK={settings.sandbox_network}).",
-            param=f"{place}network_policy",
         )

@@ -3,7 +3,7 @@
 import posixpath
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import anyio
 import msgspec
@@ -21,16 +21,19 @@ from codeact.server.auth.caller import caller_of, owner_of
 from codeact.server.errors import json_response
 from codeact.server.openapi import operation
 from codeact.server.peers.requests import HolderUnreachable, pass_on
+from codeact.server.requests.containers import ExpiresAfter, FileIds, MemoryLimit, NetworkPolicy, container_options
 from codeact.server.requests.downloads import download_headers
 from codeact.server.requests.pages import PageQuery, page_of
 from codeact.server.requests.parameters import checked, read_json, read_parameters
 from codeact.server.requests.ranges import FileResponse, Source, blob_source
-from codeact.server.requests.tools import DisabledNetwork, FileIds, MemoryLimit, NoEntries, check_container, memory_of
+from codeact.server.requests.skills import staged_skills
+from codeact.server.requests.tools import Skills
 from codeact.server.requests.uploads import uploaded_file
 from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
 from codeact.store import Container, ContainerFile
 from codeact.workspaces.containers import STORED_FILE_BYTES, ContainerGone, Containers
+from sandbox_pool.backends.base import egress_problem
 
 __all__ = ["container_of", "file_in_sandbox", "routes"]
 
@@ -38,20 +41,15 @@ PIECE_BYTES = 65_536
 DISCARD_S = 5.0
 
 
-class _ExpiresAfter(msgspec.Struct, forbid_unknown_fields=True):
-    anchor: Literal["last_active_at"]
-    minutes: Annotated[int, msgspec.Meta(ge=1)]
-
-
 class _Create(msgspec.Struct):
-    """Options must match what the server does in any case: CODEACT_IDLE_TIMEOUT_S, CODEACT_MEMORY_MB, no network."""
+    """The operator decides how large containers may be, what they may reach and how long they may be unused."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    expires_after: _ExpiresAfter | None = None
+    expires_after: ExpiresAfter | None = None
     file_ids: FileIds | None = None
     memory_limit: MemoryLimit | None = None
-    network_policy: DisabledNetwork | None = None
-    skills: NoEntries | None = None
+    network_policy: NetworkPolicy | None = None
+    skills: Skills | None = None
 
 
 class _Copy(msgspec.Struct):
@@ -72,21 +70,25 @@ async def create(request: Request) -> Response:
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     body = checked(await read_json(request, services.settings.max_message_bytes), _Create)
-    check_container(body.memory_limit, body.network_policy, services.settings)
-    minutes = _idle_minutes(services)
-    if body.expires_after is not None and body.expires_after.minutes > minutes:
-        raise InvalidRequest(
-            f"Containers expire after {minutes} minutes here (CODEACT_IDLE_TIMEOUT_S).", param="expires_after.minutes"
-        )
-    store = await services.store.get()
+    options = container_options(
+        body.memory_limit,
+        body.network_policy,
+        services.settings,
+        expires_after=body.expires_after,
+        embedded=caller_of(request).grant is not None,
+    )
+    pool, store = await services.pool.get(), await services.store.get()
+    if options.egress is not None and (problem := egress_problem(pool.backend)):
+        raise InvalidRequest(problem, param="network_policy")
+    skills = await staged_skills(body.skills or (), store, owner=owner)
     await check_room(caller_of(request).accounts, store, services.disk)
     async with Admission.open(caller_of(request).accounts, store) as admission:
         await admission.ask()
-        await services.containers.make_room(await services.pool.get(), owner=owner)
+        await services.containers.make_room(pool, owner=owner)
         conversation = await store.create_conversation(owner=owner, metadata={"title": body.name})
         try:
             container = await services.containers.create(
-                conversation.id, owner=owner, name=body.name, memory_mb=memory_of(body.memory_limit)
+                conversation.id, owner=owner, name=body.name, options=options, skills=skills
             )
             names: list[str] = []
             for file_id in dict.fromkeys(body.file_ids or ()):
@@ -314,6 +316,7 @@ def _shape(container: Container, services: Services) -> dict[str, Any]:
         "last_active_at": int(container.last_active_at),
         "expires_after": {"anchor": "last_active_at", "minutes": _idle_minutes(services)},
         "network_policy": {"type": "disabled"},
+        **container.options,
         "codeact:conversation_id": container.conversation_id,
     }
 

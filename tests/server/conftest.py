@@ -151,6 +151,10 @@ def scripted(make_lasting_server: Callable[..., Running], model_server: ModelSer
         model_first_token_timeout_s=5.0,
         model_token_timeout_s=5.0,
         model_retries=1,
+        memory_mb_max=4096,
+        idle_timeout_max_s=3600,
+        egress_domains="example.org,127.77.0.1",
+        egress_private=True,
     )
 
 

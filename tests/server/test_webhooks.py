@@ -18,13 +18,14 @@ import openai
 import pytest
 
 from codeact.errors import ConfigurationError
-from codeact.public_addresses import PrivateAddress, PublicResolver, check_url, is_public
+from codeact.public_addresses import PrivateAddress, PublicResolver, check_url
 from codeact.server.auth.audit_log import AuditLog
 from codeact.server.webhooks import delivery
 from codeact.server.webhooks.delivery import deliver_webhooks
 from codeact.server.webhooks.endpoints import read_webhooks
 from codeact.store import Store, open_store
 from codeact.store.records import EndedResponse
+from sandbox_pool.egress.addresses import is_public
 from tests.server.conftest import Running, in_thread, running, settings_of
 
 SECRET = "whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQ="

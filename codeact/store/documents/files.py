@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from pydantic import Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from codeact.store.documents.schema import BLOB, CONTAINER, FILE, Schema
@@ -28,6 +29,7 @@ class ContainerDocument(VersionedDocument):
     last_active_at: datetime
     process: str | None = None
     held_at: datetime | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
 
     class Settings:
         name = "containers"
@@ -47,6 +49,7 @@ class ContainerDocument(VersionedDocument):
             last_active_at=self.last_active_at.timestamp(),
             held_by=held_by,
             is_held_here=is_held_here,
+            options=self.options,
         )
 
 

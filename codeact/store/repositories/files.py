@@ -1,6 +1,6 @@
 """Stores containers and their files, so that files outlive their sandbox."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,11 +35,19 @@ class ContainerFiles:
     # ---- containers ----------------------------------------------------------------------------------
 
     @operation
-    async def touch(self, container_id: str, *, owner: str, conversation_id: str, name: str | None = None) -> Container:
+    async def touch(
+        self,
+        container_id: str,
+        *,
+        owner: str,
+        conversation_id: str,
+        name: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Container:
         """Notes that this server has just used the conversation's sandbox. The first call creates the container."""
         now = datetime.now(UTC)
         first = {"created_at": now, "owner": owner, "conversation_id": conversation_id, "name": name or "Conversation"}
-        first |= {FIELD: CONTAINER.version}
+        first |= {FIELD: CONTAINER.version, "options": dict(options or {})}
         used = {"last_active_at": now, "process": self._holder}
         change = {"$set": used, "$currentDate": {"held_at": True}, "$setOnInsert": first}
         await self._containers.get_pymongo_collection().update_one({"_id": container_id}, change, upsert=True)

@@ -20,7 +20,7 @@ from anyio.abc import ByteStream
 from sandbox_pool.backends.base import GUEST, READONLY, Death, Isolation, Notice, Started
 from sandbox_pool.backends.docker.container import SOCKETS, WORKSPACE, check_spec, missing_promises, shares_sockets
 from sandbox_pool.backends.docker.containers import CHANNELS, INSTANCE, SANDBOX, Containers, directory_of
-from sandbox_pool.backends.docker.directory import READY, STDERR_TAIL_CHARS, check_path, not_ready, sealed
+from sandbox_pool.backends.docker.directory import READY, STDERR_TAIL_CHARS, check_path, not_ready, sealed, write_shared
 from sandbox_pool.backends.docker.errors import translated
 from sandbox_pool.backends.docker.events import Events
 from sandbox_pool.backends.docker.exec import hear, python
@@ -28,6 +28,7 @@ from sandbox_pool.backends.docker.image import ensure_image, ensure_proxy_image
 from sandbox_pool.backends.docker.network import PROXY_READY, proxy_id
 from sandbox_pool.backends.docker.stale_images import remove_superseded
 from sandbox_pool.backends.docker.tunnel import Tunnel
+from sandbox_pool.backends.shared.egress import BUNDLE, EgressProxy
 from sandbox_pool.backends.shared.instance import Instance
 from sandbox_pool.backends.shared.readonly import write_readonly
 from sandbox_pool.backends.shared.threads import Threads
@@ -45,6 +46,10 @@ RELAY_MAIN = (GUEST / "relay_main.py").read_text()
 """The source of the programs. They are sent with each request, since an image may be older than the server."""
 TUNNELLED = ("shell", "iopub", "control")
 """The channels of a kernel that the server uses."""
+NOT_SHARED = (
+    "Hosts can be allowed to single containers only where the server and the Docker engine share a directory"
+    " (CODEACT_SANDBOX_TRANSPORT=directory)."
+)
 NETWORKS = {"none": "no network", "internal": "network to allowed hosts only", "open": "open network"}
 
 
@@ -60,6 +65,7 @@ class DockerBackend:
         self._containers: Containers | None = None
         self._images: dict[str | None, str] = {}
         self._shares = False
+        self._proxies: dict[str, EgressProxy] = {}
         self._tunnels: dict[str, Tunnel] = {}
         self._network: Literal["none", "internal", "open"] = "none"
 
@@ -67,6 +73,10 @@ class DockerBackend:
     def isolation(self) -> Isolation:
         missing = missing_promises(self._prepared.engine.info)
         return Isolation(True, f"Docker container, {NETWORKS[self._network]}", missing)
+
+    @property
+    def egress_problem(self) -> str:
+        return "" if self._shares else NOT_SHARED
 
     async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
         if self._containers is None:
@@ -91,9 +101,20 @@ class DockerBackend:
         containers = self._prepared
         directory = directory_of(self._instance, sandbox_id)
         shared = self._shares_directories(spec)
+        if spec.egress is not None:
+            if not shared:
+                raise SandboxStartFailed(self.egress_problem or NOT_SHARED, sandbox_id=sandbox_id)
+            self._proxies[sandbox_id] = EgressProxy(spec.egress, self._threads, spec.egress_private)
+        proxy = self._proxies.get(sandbox_id)
+        proxied = proxy.environment(SOCKETS) if proxy is not None else {}
         try:
             image = self._images[spec.image]
-            kernel = await self._threads.run(containers.create, sandbox_id, spec, image, shared=shared)
+            kernel = await self._threads.run(
+                containers.create, sandbox_id, spec, image, shared=shared, environment=proxied
+            )
+            if proxy is not None:
+                trusted = await proxy.start(directory)
+                await self._threads.run(write_shared, directory / BUNDLE, trusted)
             if shared:
                 await self._threads.run(containers.start, sandbox_id)
                 await sealed(directory, sandbox_id)
@@ -127,6 +148,8 @@ class DockerBackend:
             return Death(f"The kernel is gone, and nobody knows why. {error.message}")
 
     async def destroy(self, sandbox_id: str) -> None:
+        if proxy := self._proxies.pop(sandbox_id, None):
+            await proxy.close()
         await self._threads.run(self._prepared.remove, sandbox_id)
         if tunnel := self._tunnels.pop(sandbox_id, None):
             await tunnel.close()

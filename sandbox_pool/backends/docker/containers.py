@@ -8,8 +8,9 @@ import json
 import secrets
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,13 @@ class Containers:
         """The name of a sandbox's container and of its network."""
         return _name(directory_of(self.instance, sandbox_id), sandbox_id)
 
-    def create(self, sandbox_id: str, spec: SandboxSpec, image: str, *, shared: bool) -> dict[str, Any]:
+    def create(
+        self, sandbox_id: str, spec: SandboxSpec, image: str, *, shared: bool, environment: Mapping[str, str]
+    ) -> dict[str, Any]:
         """Creates a sandbox without starting it. Returns the connection dict with the paths inside of the container.
 
-        `shared` means that the container shares its directory with the server, for its sockets. Raises
-        `SandboxStartFailed`.
+        `shared` means that the container shares its directory with the server, for its sockets. `environment` has
+        further variables of the container. Raises `SandboxStartFailed`.
         """
         kernel = {
             "transport": "ipc",
@@ -85,12 +88,13 @@ class Containers:
             raise SandboxStartFailed(f"No directory for the sandbox: {error}.", sandbox_id=sandbox_id) from error
         api = self.engine.api
         with translated(SandboxStartFailed, sandbox_id=sandbox_id):
+            link = self._link(sandbox_id, spec)
             arguments = container_arguments(
                 api,
                 self.engine.info,
                 image,
                 spec,
-                self._link(sandbox_id, spec),
+                replace(link, environment={**link.environment, **environment}),
                 sockets=directory if shared else None,
                 connection=json.dumps(kernel),
                 entrypoint=api.inspect_image(image)["Config"]["Entrypoint"] if not shared else (),

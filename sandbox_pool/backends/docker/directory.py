@@ -10,7 +10,7 @@ import anyio
 
 from sandbox_pool.errors import EngineUnavailable, SandboxStartFailed
 
-__all__ = ["READY", "STDERR_TAIL_CHARS", "check_path", "furnish", "not_ready", "sealed"]
+__all__ = ["READY", "STDERR_TAIL_CHARS", "check_path", "furnish", "not_ready", "sealed", "write_shared"]
 
 SOCKET_PATH_BYTES = 107
 """The maximum length of a socket's address (unix(7), `sun_path`)."""
@@ -27,11 +27,16 @@ SEALED = 0o711
 
 def furnish(directory: Path, connection: str) -> None:
     """Writes the connection file and the output pipe. Call it before the container starts. Raises `OSError`."""
-    (directory / "connection.json").write_text(connection)
-    (directory / "connection.json").chmod(0o644)
+    write_shared(directory / "connection.json", connection.encode())
     os.mkfifo(directory / OUTPUT)
     (directory / OUTPUT).chmod(0o622)
     directory.chmod(BINDING)
+
+
+def write_shared(path: Path, content: bytes) -> None:
+    """Writes a file that the container can read and not change. Raises `OSError`."""
+    path.write_bytes(content)
+    path.chmod(0o644)
 
 
 async def sealed(directory: Path, sandbox_id: str) -> None:

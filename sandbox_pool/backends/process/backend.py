@@ -21,6 +21,7 @@ from sandbox_pool.backends.process.interpreter import Interpreter
 from sandbox_pool.backends.process.resource_group import Groups, find
 from sandbox_pool.backends.process.sandbox import Local
 from sandbox_pool.backends.process.unprivileged_user import is_root
+from sandbox_pool.backends.shared.egress import EgressProxy
 from sandbox_pool.backends.shared.instance import Instance
 from sandbox_pool.backends.shared.kernel_process import exit_sentence
 from sandbox_pool.backends.shared.seccomp import filter_program
@@ -69,6 +70,12 @@ class ProcessBackend:
             raise RuntimeError("prepare has not been called")
         return self._isolation
 
+    @property
+    def egress_problem(self) -> str:
+        if self._bubblewrap is not None:
+            return ""
+        return "Hosts can be allowed to isolated sandboxes only: it takes bubblewrap or Docker."
+
     async def prepare(self, spec: SandboxSpec, progress: Callable[[str], None]) -> None:
         async with self._preparing:
             await self._interpreter(spec)
@@ -107,7 +114,10 @@ class ProcessBackend:
             local = await self._threads.run(self._furnish, sandbox_id, spec)
             if self._bubblewrap is not None:
                 network = _network(spec)
-                connection = await local.start_isolated(interpreter, self._bubblewrap, self._inodes, network)
+                proxy = EgressProxy(spec.egress, self._threads, spec.egress_private) if spec.egress else None
+                connection = await local.start_isolated(interpreter, self._bubblewrap, self._inodes, network, proxy)
+            elif spec.egress is not None:
+                raise SandboxStartFailed(self.egress_problem, sandbox_id=sandbox_id)
             else:
                 connection = await local.start_plain(interpreter)
         except OSError as error:

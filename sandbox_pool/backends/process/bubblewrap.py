@@ -86,11 +86,13 @@ class Bubblewrap:
         seccomp_fd: int | None,
         files: Mapping[str, int],
         readonly: Path,
+        egress: Path | None = None,
     ) -> list[str]:
         """Returns the command line.
 
         `programs` are the files of the kernel. `files` maps paths in the sandbox to descriptors of their content.
-        The code can read the directory `readonly` of this machine, at `READONLY`.
+        The code can read the directory `readonly` of this machine, at `READONLY`. `egress` is the socket at which the
+        sandbox's egress proxy waits.
         `seccomp_fd` is the descriptor of the seccomp filter. bwrap writes the pid of its child to `info_fd`. With a
         `nobody`, it then waits until it can read from `block_fd`.
         """
@@ -131,6 +133,8 @@ class Bubblewrap:
                     # Without this, bwrap creates the directory so that only root can enter it.
                     command += ["--dir", str(parent)]
                 command += ["--ro-bind", os.path.realpath(path), path]
+        if egress is not None:
+            command += ["--ro-bind", str(egress), f"{RUN}/{egress.name}"]
         for program in programs:
             command += ["--ro-bind", str(program), f"{RUN}/{program.name}"]
         for cached in interpreter.cached:

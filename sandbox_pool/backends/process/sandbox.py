@@ -26,6 +26,7 @@ from sandbox_pool.backends.process.inode_quota import Inodes
 from sandbox_pool.backends.process.interpreter import Interpreter
 from sandbox_pool.backends.process.resource_group import Group
 from sandbox_pool.backends.process.unprivileged_user import HOST_UID
+from sandbox_pool.backends.shared.egress import BUNDLE, EGRESS_SOCKET, EgressProxy
 from sandbox_pool.backends.shared.kernel_process import KERNEL, KernelProcess
 from sandbox_pool.backends.shared.seccomp import filter_program
 from sandbox_pool.backends.shared.threads import Threads
@@ -57,6 +58,7 @@ class Local:
     """A pidfd of the first process in its namespaces."""
     workspace: int | None = field(default=None, init=False)
     """A descriptor of its working directory. It stays valid even if the code replaces what is at its path."""
+    proxy: EgressProxy | None = field(default=None, init=False)
     user: int | None = field(default=None, init=False)
     """The uid of the code on this machine; None means the server's own."""
 
@@ -66,12 +68,18 @@ class Local:
         bubblewrap: Bubblewrap,
         inodes: Inodes | None,
         network: Literal["none", "open"],
+        proxy: EgressProxy | None = None,
     ) -> dict[str, Any]:
         """Starts the kernel in its own namespaces. Its sockets are in one of its in-memory file systems, and the
         server reaches them through /proc: the code can neither fill the disk nor replace files on it.
         """
         connection = _connection(f"{RUN}/kernel")
         contents = {**FILES, CONNECTION_FILE: json.dumps(connection)}
+        proxied: dict[str, str] = {}
+        if proxy is not None:
+            self.proxy = proxy
+            contents[f"{RUN}/{BUNDLE}"] = (await proxy.start(self.directory)).decode()
+            proxied = proxy.environment(RUN)
         with contextlib.ExitStack() as stack:
             files = {path: stack.enter_context(_memory_file(text.encode())) for path, text in contents.items()}
             program = filter_program()
@@ -88,8 +96,9 @@ class Local:
                 seccomp_fd=seccomp_fd,
                 files=files,
                 readonly=self.readonly,
+                egress=self.directory / EGRESS_SOCKET if proxy is not None else None,
             )
-            environment = self._environment(interpreter, home=WORKSPACE, temporary="/tmp")  # noqa: S108
+            environment = self._environment(interpreter, home=WORKSPACE, temporary="/tmp") | proxied  # noqa: S108
             passed = [*files.values(), info_end.fileno(), block_end.fileno()]
             if seccomp_fd is not None:
                 passed.append(seccomp_fd)
@@ -174,6 +183,8 @@ class Local:
 
     async def end(self) -> None:
         """Kills the kernel, and with namespaces all other processes in them, and waits for the kernel's end."""
+        if self.proxy is not None:
+            await self.proxy.close()
         if self.process is None:
             return
         with contextlib.suppress(ProcessLookupError):

@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from codeact.workspaces.options import ContainerOptions
 from codeact.workspaces.registry import Workspaces
 from sandbox_pool import AtCapacity, QuotaExceeded, SandboxPool, SandboxSpec
 from sandbox_pool.backends.process.backend import ProcessBackend
@@ -235,3 +236,14 @@ async def test_a_conversation_that_comes_back_while_others_are_given_up_keeps_it
             await workspaces._release_idle(workspaces._of("ann") + workspaces._of("ben"), 2, "another needs one")
             assert (first.container_id, second.container_id is not None) == (None, True)
         assert pool.stats().leased == 2
+
+
+async def test_a_workspace_may_have_an_idle_time_of_its_own(tmp_path: Path) -> None:
+    async with workspaces_over(tmp_path) as workspaces:
+        workspace = workspaces.get("conv_a", owner="local")
+        workspace.want(ContainerOptions(idle_timeout_s=3600))
+        await workspace.sandbox()
+        await workspaces.expire(unused_since=workspace.last_used + 2900)
+        assert workspace.container_id is not None
+        await workspaces.expire(unused_since=workspace.last_used + 3100)
+        assert workspace.container_id is None
