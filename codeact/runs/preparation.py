@@ -87,9 +87,14 @@ class Preparation:
         new_run, threads = self._new_run, self._store.threads
         if new_run.previous_response_id is not None:
             known = None if new_run.store else self._ephemeral.find(new_run.previous_response_id)
-            return known or _after(await threads.of_response(new_run.previous_response_id, owner=self._owner))
+            if known is not None:
+                return known
+            # Only what is stored is checked against what others have changed.
+            at = threads.known(response_id=new_run.previous_response_id, owner=self._owner) if new_run.store else None
+            return _after(at or await threads.of_response(new_run.previous_response_id, owner=self._owner))
         if new_run.conversation_id is not None:
-            at = await threads.of_conversation(new_run.conversation_id, owner=self._owner)
+            at = threads.known(conversation_id=new_run.conversation_id, owner=self._owner) if new_run.store else None
+            at = at or await threads.of_conversation(new_run.conversation_id, owner=self._owner)
             return ResumePoint(at, workspace_id=at.conversation_id)
         if self._decides(new_run.messages):
             return await self._find_pending() or ResumePoint()

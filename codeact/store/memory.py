@@ -39,6 +39,11 @@ class MemoryThreads:
     def __init__(self) -> None:
         self.conversations: dict[str, _Thread] = {}
 
+    def known(
+        self, *, response_id: str | None = None, conversation_id: str | None = None, owner: str
+    ) -> Attachment | None:
+        return None
+
     async def of_conversation(self, conversation_id: str, *, owner: str) -> Attachment:
         thread = self._find(conversation_id, owner)
         return self._after(conversation_id, thread, thread.last_id)

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -206,10 +205,11 @@ class Store:
         end = pack_end(response)
         await self._change_owned(owned, {"$set": {"end": end["response"]}})
         if response.conversation is not None:
-            await self._end_in_conversation(response, response.conversation.id)
+            await self.threads.end_in_conversation(response, response.conversation.id)
         if self.has_webhooks:
             await self.deliveries.mark(response.id)
         await self._change_owned(owned, {"$set": end, "$unset": {"end": ""}})
+        self.threads.note_end(response.id, end)
 
     @operation
     async def _change_owned(self, owned: dict[str, Any], change: dict[str, Any]) -> None:
@@ -218,11 +218,6 @@ class Store:
         # A repeated call may find that it has released the lease already; nobody took over in this epoch then.
         if not changed.matched_count and await responses.find_one(owned | {"process": None}, {"_id": 1}) is None:
             raise ResponseTakenOver()
-
-    @operation
-    async def _end_in_conversation(self, response: Response, conversation_id: str) -> None:
-        place = {"_id": conversation_id, "begun_id": {"$in": [response.id, None]}}
-        await self._conversations.change(place, methodcaller("end", response))
 
     async def end_response(self, response: Response) -> None:
         """`finish_response` and `Leases.release`, for a response without an event log."""

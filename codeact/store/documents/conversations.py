@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Self
 
 import msgspec
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from codeact.events import Input, InputMessage, Response
@@ -64,6 +64,7 @@ class ConversationDocument(VersionedDocument):
     words: list[str] = Field(default_factory=list)
     revision: int = 0
     version: int = 0
+    _stored: dict[str, Any] | None = PrivateAttr(default=None)
 
     class Settings:
         name = "conversations"
@@ -131,7 +132,16 @@ class ConversationDocument(VersionedDocument):
         values = {name: value for name, value in wanted.items() if name not in known or value != known[name]}
         same = {"_id": document.id, "revision": known.get("revision")}
         done = await cls.get_pymongo_collection().update_one(same, {"$set": values, "$inc": {"revision": 1}})
-        return document if done.matched_count else None
+        if not done.matched_count:
+            return None
+        document._stored = {**known, **values, "revision": (known.get("revision") or 0) + 1}
+        return document
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """The fields of the document as a change has just stored them."""
+        assert self._stored is not None
+        return self._stored
 
     @staticmethod
     def is_idle(stored: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from codeact.store.database.operation import Operations, operation
 from codeact.store.documents.reading import read_input, read_item, read_items
 from codeact.store.documents.schema import CONVERSATION, FIELD
 from codeact.store.missing import no_container, no_conversation, no_response_to_continue
+from codeact.store.repositories.known_threads import KnownThreads
 from codeact.store.repositories.response_leases import LEASE_S
 from codeact.store.repositories.thread_stages import LINK, UNREAD, Stages, conversation_of, last_response, response_of
 from codeact.store.values import as_json
@@ -47,11 +48,13 @@ class Link:
 class Attachment:
     """Where a question attaches, as read at one moment: after `previous`, in a stored conversation or in a new one.
 
-    `Threads.begin` stores a response there only if no other response has ended in the conversation since then.
+    `Threads.begin` stores a response there only if no other response has ended in the conversation since then, and if
+    `is_known`, only if nothing at all has changed in it: then it is what this server has stored last.
     """
 
     previous: Link | None = None
     conversation: Mapping[str, Any] | None = field(default=None, repr=False)
+    is_known: bool = False
 
     @property
     def conversation_id(self) -> str | None:
@@ -79,8 +82,25 @@ class Threads:
         self._holder = holder
         self._lease_s = lease_s
         self._operations = operations
+        self._known = KnownThreads()
 
     # ---- where a question attaches: one round trip each ------------------------------------------------
+
+    def known(
+        self, *, response_id: str | None = None, conversation_id: str | None = None, owner: str
+    ) -> Attachment | None:
+        """The attachment after a response, or after the latest one of a conversation, without a query.
+
+        None if this server has not stored its end and all that followed in the conversation. Another server may have
+        changed the conversation since; then `begin` raises `Moved`, and this returns None.
+        """
+        if response_id is not None:
+            found = self._known.after_response(response_id, owner=owner)
+        else:
+            found = self._known.after_last(conversation_id or "", owner=owner)
+        if found is None or not self._documents.conversations.is_idle(found["conversation"][0]):
+            return None
+        return Attachment(_link(found), found["conversation"][0], is_known=True)
 
     @operation
     async def of_conversation(self, conversation_id: str, *, owner: str) -> Attachment:
@@ -217,8 +237,11 @@ class Threads:
         document.last_code = asdict(last_code) if last_code is not None else {}
         document.client_metadata = as_json(client_metadata) if client_metadata else None
         insert, meanwhile = partial(self._documents.insert, document), also or _nothing
+        if response.conversation is not None:
+            fields = {name: getattr(document, name) for name, kind in LINK.items() if kind == 1}
+            self._known.begun({"_id": response.id, **fields, "conversation_id": response.conversation.id})
         if at.conversation is not None:
-            await self._begin_in(at.conversation, response, input, insert, meanwhile)
+            await self._begin_in(at.conversation, response, input, insert, meanwhile, is_known=at.is_known)
             return
         if response.conversation is None:
             inserted, _ = await concurrently(insert, meanwhile)
@@ -234,8 +257,10 @@ class Threads:
         input: list[Input],
         insert: Callable[[], Awaitable[bool]],
         meanwhile: Callable[[], Awaitable[None]],
+        *,
+        is_known: bool,
     ) -> None:
-        """`begin` in the conversation that was read as `known`.
+        """`begin` in the conversation that was read as `known`, or with `is_known` was stored so by this server.
 
         A response is inserted only while no other one runs in the conversation, and then this one alone may change
         what the conversation says of its latest question. While no question was under way, the conversation is changed
@@ -252,17 +277,38 @@ class Threads:
         try:
             await self._check_inserted(inserted, response.id)
         except ConversationLocked:
+            self._known.forget(known["_id"])
             if changed is not None:
                 await conversations.change({"_id": changed.id}, methodcaller("take_back", response.id, known))
             raise
-        if changed is None:
+        if changed is None and not is_known:
             place = {"_id": known["_id"], "deleted": False, "last_response_id": known.get("last_response_id")}
             change = partial(conversations.change, place, begin, known=None if is_idle else known)
             changed, _ = await concurrently(change, _nothing if is_idle else meanwhile)
         if changed is None:
+            self._known.forget(known["_id"])
             responses = self._documents.responses.get_pymongo_collection()
             await responses.delete_one({"_id": response.id, "process": self._holder})
             raise Moved
+        self._known.stored(changed.stored)
+
+    @operation
+    async def end_in_conversation(self, response: Response, conversation_id: str) -> None:
+        """Makes the response the last one of its conversation, unless another one has begun in it. May be repeated."""
+        conversations = self._documents.conversations
+        end, ended, known = methodcaller("end", response), None, self._known.conversation(conversation_id)
+        if known is not None and known["begun_id"] == response.id:
+            ended = await conversations.change_known(known, end)
+        if ended is None:
+            ended = await conversations.change({"_id": conversation_id, "begun_id": {"$in": [response.id, None]}}, end)
+        if ended is None:
+            self._known.forget(conversation_id)
+        else:
+            self._known.stored(ended.stored)
+
+    def note_end(self, response_id: str, changes: Mapping[str, Any]) -> None:
+        """Notes that the end of a response has been stored with these fields of its document."""
+        self._known.ended(response_id, changes)
 
     async def _check_inserted(self, inserted: bool, response_id: str) -> None:
         """Raises `ConversationLocked` if it is not there, and `BegunElsewhere` if another server has inserted it.
