@@ -1,4 +1,4 @@
-"""A question attaches where this server has stored the last answer, without a query, and notices what others changed."""
+"""A question attaches where this server stored the last answer, without a query; what others changed is noticed."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
