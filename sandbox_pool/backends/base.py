@@ -58,11 +58,13 @@ class Started:
     process can use: `transport`, `ip`, the five `*_port`, `key` (str), `signature_scheme`.
     With `dial`, the channels `shell`, `iopub` and `control` are connected by that function instead: it returns a
     connected, non-blocking socket, or raises `OSError`, after which it is called again.
+    `image` is the digest of its image, which `SandboxSpec.image` accepts; None if there is none or it is unknown.
     """
 
     sandbox_id: str
     connection: dict[str, Any]
     dial: Callable[[str], Awaitable[socket]] | None = None
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,18 +176,19 @@ def _module(error):
             return None
         near = difflib.get_close_matches(wanted[1], [each for each in _own(module) if each[:1] != "_"], n=5)
         return _clue("attribute", wanted[1], near, place=error.name) if near else None
-    return _clue("module", error.name or "", installed())
+    return _clue("module", error.name or "", [name for name, _ in installed()])
 
 
 def installed():
-    """Returns the names of the installed distributions. Reads only the names of their directories."""
-    found = set()
+    """Returns name and version of the installed distributions. Reads only the names of their directories."""
+    found = {}
     for path in sys.path:
         with contextlib.suppress(OSError):
             for entry in os.listdir(path or "."):
                 if entry.endswith((".dist-info", ".egg-info")):
-                    found.add(entry.split("-")[0].replace("_", "-"))
-    return sorted(found, key=str.lower)
+                    name, _, rest = entry.rpartition(".")[0].partition("-")
+                    found.setdefault(name.replace("_", "-"), rest.partition("-")[0])
+    return sorted(found.items(), key=lambda one: one[0].lower())
 
 
 def _file(error):

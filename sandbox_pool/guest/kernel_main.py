@@ -195,8 +195,13 @@ class Kernel(IPythonKernel):
 
     @property
     def kernel_info(self):
-        """ipykernel's reply, and the names of the installed distributions, which the model is told."""
-        return {**super().kernel_info, "packages": installed()[:MOST_PACKAGES]}
+        """ipykernel's reply, and the installed distributions: their names, which the model is told, and versions."""
+        found = installed()[:MOST_PACKAGES]
+        return {
+            **super().kernel_info,
+            "packages": [name for name, _ in found],
+            "versions": [version for _, version in found],
+        }
 
     def raw_input(self, prompt=""):
         raise StdinNotImplementedError(NOBODY_ANSWERS)

@@ -71,7 +71,7 @@ class KernelClient:
     ) -> None:
         self.gone = asyncio.Event()
         self.fault: Fault | None = None
-        self.packages: tuple[str, ...] = ()
+        self.packages: dict[str, str] = {}
         self.rejected = 0
         self._first_rejected = ""
         self._connection = connection

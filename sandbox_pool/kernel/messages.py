@@ -5,6 +5,7 @@ Source: the Jupyter messaging spec 5.5, "Messages on the IOPub channel". For an 
 """
 
 import re
+from itertools import zip_longest
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -101,8 +102,12 @@ class _Omitted(msgspec.Struct):
     size_bytes: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_INT)]
 
 
+_Names = Annotated[list[Annotated[str, msgspec.Meta(max_length=100)]], msgspec.Meta(max_length=1_000)]
+
+
 class _Info(msgspec.Struct):
-    packages: Annotated[list[Annotated[str, msgspec.Meta(max_length=100)]], msgspec.Meta(max_length=1_000)] = []
+    packages: _Names = []
+    versions: _Names = []
 
 
 class _Metadata(msgspec.Struct):
@@ -153,9 +158,13 @@ def to_reply(message: Message) -> Reply:
     return msgspec.structs.replace(reply, syntax_error=metadata.syntax_error, limit=metadata.limit, clue=clue)
 
 
-def to_packages(message: Message) -> tuple[str, ...]:
-    """Returns the names of the installed distributions, which our kernel adds to its `kernel_info_reply`."""
-    return tuple(_info.decode(message.content).packages)
+def to_packages(message: Message) -> dict[str, str]:
+    """Returns the installed distributions, which our kernel adds to its `kernel_info_reply`: versions by name.
+
+    The version is empty if the kernel does not say it: an image may be older than this server.
+    """
+    info = _info.decode(message.content)
+    return dict(zip_longest(info.packages, info.versions[: len(info.packages)], fillvalue=""))
 
 
 def to_size(message: Message) -> int:

@@ -56,6 +56,7 @@ class Lifecycle:
     def __init__(self, backend: Backend, sandbox_id: str, spec: SandboxSpec, inbox: Inbox) -> None:
         self.tasks = asyncio.TaskGroup()
         self.death: Death | None = None
+        self.image: str | None = None
         self.died = asyncio.Event()
         self.destroyed = asyncio.Event()
         self._backend = backend
@@ -162,6 +163,7 @@ class Lifecycle:
     async def _warm_up(self) -> None:
         take = claim_of(self._backend) or self._backend.create
         started = await take(self._id, self._spec)
+        self.image = started.image
         limits = self._spec.limits
         kernel = self._kernel = KernelClient(
             started.connection,

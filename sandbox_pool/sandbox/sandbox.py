@@ -72,7 +72,17 @@ class Sandbox:
     @property
     def packages(self) -> tuple[str, ...]:
         """The names of the distributions installed in the sandbox. Raises `SandboxGone` if the kernel has ended."""
+        return tuple(self.versions)
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """The versions of the installed distributions by name. Raises `SandboxGone` if the kernel has ended."""
         return self._lifecycle.kernel.packages
+
+    @property
+    def image(self) -> str | None:
+        """The digest of the image that the sandbox runs; None if its backend has no images or does not know it."""
+        return self._lifecycle.image
 
     @property
     def death(self) -> Death | None:

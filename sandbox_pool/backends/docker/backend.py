@@ -24,7 +24,7 @@ from sandbox_pool.backends.docker.directory import READY, STDERR_TAIL_CHARS, che
 from sandbox_pool.backends.docker.errors import translated
 from sandbox_pool.backends.docker.events import Events
 from sandbox_pool.backends.docker.exec import hear, python
-from sandbox_pool.backends.docker.image import ensure_image, ensure_proxy_image
+from sandbox_pool.backends.docker.image import digest_of, ensure_image, ensure_proxy_image
 from sandbox_pool.backends.docker.network import PROXY_READY, proxy_id
 from sandbox_pool.backends.docker.stale_images import remove_superseded
 from sandbox_pool.backends.docker.tunnel import Tunnel
@@ -64,6 +64,7 @@ class DockerBackend:
         self._threads = Threads("docker")
         self._containers: Containers | None = None
         self._images: dict[str | None, str] = {}
+        self._digests: dict[str, str] = {}
         self._shares = False
         self._proxies: dict[str, EgressProxy] = {}
         self._tunnels: dict[str, Tunnel] = {}
@@ -91,6 +92,7 @@ class DockerBackend:
         # A build or a pull takes minutes. It checks itself whether it has been cancelled.
         image = await to_thread.run_sync(ensure_image, engine.api, spec.image, report, abandon_on_cancel=True)
         self._images[spec.image] = image
+        self._digests[image] = await self._threads.run(digest_of, engine.api, image)
         self._shares = await self._threads.run(engine.shares, self._instance.directory.absolute(), image)
         if spec.network == "internal":
             proxy_image = await to_thread.run_sync(ensure_proxy_image, engine.api, report, abandon_on_cancel=True)
@@ -126,7 +128,7 @@ class DockerBackend:
         except BaseException:
             await self._clean_up(sandbox_id)
             raise
-        return Started(sandbox_id, {**kernel, "ip": f"{directory}/k"})
+        return Started(sandbox_id, {**kernel, "ip": f"{directory}/k"}, image=self._digests.get(image))
 
     @asynccontextmanager
     async def files(self, sandbox_id: str, request: Mapping[str, Any]) -> AsyncIterator[ByteStream]:

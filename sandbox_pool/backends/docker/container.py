@@ -104,7 +104,12 @@ def container_arguments(
         "working_dir": WORKSPACE,
         "hostname": "sandbox",
         # Numeric libraries would use one thread per core of the host, not per core of the sandbox.
-        "environment": {"OMP_NUM_THREADS": str(max(1, math.ceil(limits.cpus))), **link.environment},
+        # Without a fixed hash seed, the order of a set of texts would be another one in each sandbox.
+        "environment": {
+            "OMP_NUM_THREADS": str(max(1, math.ceil(limits.cpus))),
+            "PYTHONHASHSEED": "0",
+            **link.environment,
+        },
         "network_disabled": link.mode == "none",
         # The address of the host's proxy may contain a password.
         "use_config_proxy": False,

@@ -18,7 +18,7 @@ from sandbox_pool.backends.docker.errors import translated
 from sandbox_pool.backends.shared.kernel_process import KERNEL
 from sandbox_pool.errors import ImageUnavailable
 
-__all__ = ["LOCAL_BASE", "built_name", "ensure_image", "ensure_proxy_image"]
+__all__ = ["LOCAL_BASE", "built_name", "digest_of", "ensure_image", "ensure_proxy_image"]
 
 LOCAL_BASE = "codeact-sandbox-base:latest"
 """The preferred base image, if it exists. `docker/debian-base.sh` builds it on machines that cannot pull images."""
@@ -34,6 +34,7 @@ MINIMAL = "minimal"
 CHECKOUT = Path(__file__).parents[3]
 PACKED = Path(__file__).parents[2] / "packed"
 """The files of the checkout that a wheel includes (hatch_build.py)."""
+DIGEST = "sha256:"
 SILENCE_S = 300.0
 """How long a build may produce no output."""
 
@@ -57,6 +58,8 @@ def ensure_image(client: docker.APIClient, image: str | None, progress: Progress
     name = built_name(sources) if image is None or built else image
     with translated(ImageUnavailable):
         if not _is_local(client, name):
+            if name.startswith(DIGEST):
+                raise ImageUnavailable(f"The engine no longer has the image {name}, and a digest cannot be pulled.")
             if sources:
                 _build(client, name, DOCKERFILE, sources, progress, {"REQUIREMENTS": requirements})
             else:
@@ -68,6 +71,12 @@ def ensure_image(client: docker.APIClient, image: str | None, progress: Progress
             "your own (--build-arg BASE_IMAGE=…) or as the base of yours, and name it in CODEACT_SANDBOX_IMAGE."
         )
     return name
+
+
+def digest_of(client: docker.APIClient, name: str) -> str:
+    """Returns the digest of a local image, by which it can be named. Raises `ImageUnavailable`."""
+    with translated(ImageUnavailable):
+        return str(client.inspect_image(name)["Id"])
 
 
 def ensure_proxy_image(client: docker.APIClient, progress: Progress) -> str:

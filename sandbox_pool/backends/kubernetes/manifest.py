@@ -105,6 +105,8 @@ def manifest(name: str, sandbox_id: str, instance: str, spec: SandboxSpec) -> di
         "env": [
             # Numeric libraries count the node's cores, not the share of them that we give.
             {"name": "OMP_NUM_THREADS", "value": threads},
+            # The order of a set of texts would otherwise be another one in each sandbox.
+            {"name": "PYTHONHASHSEED", "value": "0"},
             {"name": "USER", "value": "sandbox"},
             {"name": "LOGNAME", "value": "sandbox"},
             {"name": "CODEACT_NETWORK", "value": spec.network},

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from sandbox_pool.backends.base import READONLY
-from sandbox_pool.backends.process.interpreter import Interpreter
+from sandbox_pool.backends.process.interpreter import ALONE, Interpreter
 from sandbox_pool.backends.process.unprivileged_user import CAPABILITIES, Nobody
 from sandbox_pool.spec import Limits
 
@@ -96,7 +96,7 @@ class Bubblewrap:
         `seccomp_fd` is the descriptor of the seccomp filter. bwrap writes the pid of its child to `info_fd`. With a
         `nobody`, it then waits until it can read from `block_fd`.
         """
-        kernel = [interpreter.executable, "-I", f"{RUN}/kernel_main.py", CONNECTION_FILE, WORKSPACE]
+        kernel = [interpreter.executable, *ALONE, f"{RUN}/kernel_main.py", CONNECTION_FILE, WORKSPACE]
         command = [self.executable, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
         if network == "open":
             command.append("--share-net")

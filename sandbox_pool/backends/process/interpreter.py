@@ -15,8 +15,10 @@ from sandbox_pool.backends.base import GUEST
 from sandbox_pool.backends.shared.kernel_process import KERNEL
 from sandbox_pool.errors import ImageUnavailable
 
-__all__ = ["Interpreter"]
+__all__ = ["ALONE", "Interpreter"]
 
+ALONE = ("-s", "-P")
+"""Options with which a kernel imports nothing of its user's and of its directory; `-I` would ignore PYTHONHASHSEED."""
 PROBE_S = 60.0
 # Package directories are read-only in a sandbox. If the bytecode of a package were missing, every kernel would compile
 # it again, which takes seconds, so the probe compiles it beforehand.

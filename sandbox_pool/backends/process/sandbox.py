@@ -23,7 +23,7 @@ from sandbox_pool.backends.base import GUEST, READONLY_MB
 from sandbox_pool.backends.process.bubblewrap import CONNECTION_FILE, FILES, RUN, SCRATCH, WORKSPACE, Bubblewrap
 from sandbox_pool.backends.process.cleanup import MARK, SOCKETS, global_name
 from sandbox_pool.backends.process.inode_quota import Inodes
-from sandbox_pool.backends.process.interpreter import Interpreter
+from sandbox_pool.backends.process.interpreter import ALONE, Interpreter
 from sandbox_pool.backends.process.resource_group import Group
 from sandbox_pool.backends.process.unprivileged_user import HOST_UID
 from sandbox_pool.backends.shared.egress import BUNDLE, EGRESS_SOCKET, EgressProxy
@@ -133,7 +133,7 @@ class Local:
         file = sockets / "connection.json"
         file.touch(mode=0o600)
         file.write_text(json.dumps(connection))
-        command = [interpreter.executable, "-I", str(GUEST / KERNEL[0]), str(file), str(workspace)]
+        command = [interpreter.executable, *ALONE, str(GUEST / KERNEL[0]), str(file), str(workspace)]
         environment = self._environment(interpreter, home=str(workspace), temporary=str(temporary))
         await (await self._spawn(command, environment)).ready()
         return connection
@@ -215,6 +215,8 @@ class Local:
         return {
             "PATH": f"{os.path.dirname(interpreter.executable)}:/usr/local/bin:/usr/bin:/bin",
             "LANG": "C.UTF-8",
+            # The order of a set of texts would otherwise be another one in each sandbox.
+            "PYTHONHASHSEED": "0",
             "HOME": home,
             "TMPDIR": temporary,
             "IPYTHONDIR": f"{temporary}/ipython",

@@ -103,7 +103,7 @@ async def test_a_container_gets_one_directory_of_the_host_and_none_of_its_enviro
     assert list(mounts) == ["/run/kernel"]
     assert Path(mounts["/run/kernel"]).is_relative_to(tmp_path)
     of_image = engine.inspect_image(found["Image"])["Config"]["Env"]
-    assert set(found["Config"]["Env"]) - set(of_image) == {"OMP_NUM_THREADS=1"}
+    assert set(found["Config"]["Env"]) - set(of_image) == {"OMP_NUM_THREADS=1", "PYTHONHASHSEED=0"}
 
 
 @pytest.mark.docker
