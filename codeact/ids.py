@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable
 
-__all__ = ["new_id", "new_ids", "new_object_id"]
+__all__ = ["made_at_ms", "new_id", "new_ids", "new_object_id"]
 
 _PROCESS = secrets.token_hex(5)
 _NUMBERS = itertools.count(secrets.randbelow(1 << 24))
@@ -26,6 +26,12 @@ def new_id(prefix: str, *, after: str | None = None) -> str:
     if after is not None and (made := _TIME.search(after)) is not None and int(made[1], 16) >= milliseconds:
         milliseconds = min(int(made[1], 16) + 1, LAST_MS)
     return f"{prefix}_{milliseconds:012x}{(rest_ns << 16) // 1_000_000:04x}{secrets.token_hex(14)}"
+
+
+def made_at_ms(identifier: str) -> int | None:
+    """Returns the time in an id of ours, in milliseconds of Unix time; None for other texts."""
+    made = _TIME.search(identifier)
+    return None if made is None else int(made[1], 16)
 
 
 def new_ids() -> Callable[[str], str]:

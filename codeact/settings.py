@@ -125,6 +125,7 @@ class Settings(LoginSettings):
     )
     mcp_config: Path | None = Field(default=None, description="A JSON file that names MCP servers.")
     call_timeout_s: float = Field(default=300.0, gt=0, description="Longest wait for a function outside of a sandbox.")
+    verify_timeout_s: float = Field(default=600.0, gt=0, description="Longest verification of an answer.")
 
     approval: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="The rules for code and calls that wait for approval, such as `destructive,network`."

@@ -63,6 +63,7 @@ from codeact.server.routes import (
     sharing,
     skills,
     uploads,
+    verification,
 )
 from codeact.server.routes.peers import INTERNAL
 from codeact.server.services import Services
@@ -75,6 +76,7 @@ from codeact.settings import Settings
 from codeact.store import Store
 from codeact.tools.judges import load_judge
 from codeact.tools.mcp import McpServers, read_config
+from codeact.verification.verifier import Verifier
 from codeact.workspaces.containers import Containers
 from codeact.workspaces.registry import Workspaces
 from codeact.workspaces.shared_quota import SharedQuota
@@ -196,6 +198,7 @@ def create_app(
                     Provider(settings) if settings.oidc_issuer is not None else None,
                     peers,
                     ChatMemory(store.get if settings.shares_database else None),
+                    Verifier(store, pool, workspaces, runs, timeout_s=settings.verify_timeout_s),
                 )
                 if on_start is not None:
                     start("announcement", partial(on_start, services), ends=True, essential=False)
@@ -207,6 +210,7 @@ def create_app(
         routes=[
             WebSocketRoute("/v1/responses", responses_socket),
             *responses.routes,
+            *verification.routes,
             *containers.routes,
             *container_views.routes,
             *files.routes,

@@ -23,6 +23,7 @@ from codeact.server.watchdog import Watchdog
 from codeact.settings import Settings
 from codeact.store import Store
 from codeact.tools.mcp import McpServers
+from codeact.verification.verifier import Verifier
 from codeact.workspaces.containers import Containers
 from codeact.workspaces.registry import Workspaces
 from sandbox_pool import SandboxPool
@@ -59,6 +60,7 @@ class Services:
     provider: Provider | None
     peers: Peers | None
     chats: ChatMemory
+    verifier: Verifier
     uploads: UploadSlots = field(default_factory=UploadSlots)
     idempotency: IdempotencyKeys = field(default_factory=IdempotencyKeys)
     memory: ConnectionMemory = field(default_factory=ConnectionMemory)

@@ -4,7 +4,6 @@ What waits ends the response, as calls of a client's functions do. The next requ
 """
 
 import inspect
-import json
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -18,6 +17,7 @@ from codeact import events as e
 from codeact.ids import new_id
 from codeact.tools.approval import ApprovalPolicy, ApprovalQuestion, Judge, Ruling, SizeOf, ruling_of
 from codeact.tools.function import HOST, Function, path_of
+from codeact.tools.values import canonical
 from sandbox_pool.calls import Call
 from sandbox_pool.logs import Logger
 
@@ -73,7 +73,7 @@ class Approvals:
         self._called: set[str] = set()
         self._standing_calls: set[str] = set()
         self._standing_rules: set[str] = set()
-        self._granted: list[tuple[str, Any]] = []
+        self._granted: list[tuple[str, str]] = []
         settled = [item for item in context if isinstance(item, Decided)]
         self._settled = {decision.approval_request_id for decision in settled}
         for decision in settled:
@@ -116,7 +116,7 @@ class Approvals:
             request = self._requests.get(request_id)
             if isinstance(request, e.ApprovalRequest) and isinstance(decision, e.Approval) and decision.approve:
                 path = path_of(None if request.server_label == HOST else request.server_label, request.name)
-                self._granted.append((path, _value(decision.arguments or request.arguments)))
+                self._granted.append((path, canonical(decision.arguments or request.arguments)))
 
     # ---- what needs approval -------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class Approvals:
         if not policy and function.approval is None:
             return Ruling(True)
         reasons = await policy.of_call(function, call.arguments, self._called)
-        granted = (function.path, _value(call.arguments))
+        granted = (function.path, canonical(call.arguments))
         if granted in self._granted:
             self._granted.remove(granted)
             return Ruling(True)
@@ -215,11 +215,3 @@ async def _ask(judge: Judge, question: ApprovalQuestion, timeout_s: float) -> Ru
     except Exception:
         log.exception("the judge of approvals failed", function=question.name)
         return None
-
-
-def _value(arguments: str) -> Any:
-    """The arguments in a form in which equal ones are equal, whatever the order and the spacing."""
-    try:
-        return json.dumps(json.loads(arguments), sort_keys=True)
-    except (ValueError, RecursionError):
-        return arguments

@@ -151,7 +151,7 @@ class CodeExecution:
                 self.sandbox.answer(call, value="null")
                 return
         except FunctionError as error:
-            self.sandbox.answer(call, error=error.message)
+            self._refuse(call, error.message)
             return
         if function.answer is None:
             self._waits_since = self._waits_since if self.waiting else time.monotonic()
@@ -163,7 +163,7 @@ class CodeExecution:
 
     def _take_decided(self, call: Call, decision: e.Approval, tasks: TaskGroup) -> None:
         """Makes a call that waited, if it was approved; otherwise the code gets an error."""
-        function = self._toolbox.get(call.name)
+        function, made = self._toolbox.get(call.name), call
         try:
             if not decision.approve:
                 raise FunctionError(rejection(call.name, decision.reason))
@@ -173,9 +173,14 @@ class CodeExecution:
                 call = msgspec.structs.replace(call, arguments=decision.arguments)
             arguments = function.arguments(call.arguments)
         except FunctionError as error:
-            self.sandbox.answer(call, error=error.message)
+            self._refuse(made, error.message)
             return
         self._start(tasks, self._answer, call, function, arguments, decision.approval_request_id)
+
+    def _refuse(self, call: Call, message: str) -> None:
+        """Answers a call with an error, without an item of its own."""
+        self._builder.code.refused(call, message)
+        self.sandbox.answer(call, error=message)
 
     def _start(self, tasks: TaskGroup, answer: Callable[..., Awaitable[None]], *arguments: Any) -> None:
         if not self._answering:
@@ -203,7 +208,7 @@ class CodeExecution:
             self.held[request.id] = call
             await self._builder.calls.approval(request)
         elif not ruling.approve:
-            self.sandbox.answer(call, error=rejection(call.name, ruling.reason))
+            self._refuse(call, rejection(call.name, ruling.reason))
         else:
             await self._answer(call, function, arguments if ruling.arguments is None else dict(ruling.arguments))
 

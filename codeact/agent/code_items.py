@@ -4,6 +4,7 @@ The response builder closes any open item before it begins a block. The code's f
 arrives meanwhile, are separate items, which are closed before the block.
 """
 
+import hashlib
 from typing import Literal
 
 from codeact import events as e
@@ -13,9 +14,14 @@ from codeact.agent.timings import Timings
 from codeact.concurrency.offloop import off_loop, size_of
 from codeact.events.standard import standard_outputs
 from codeact.ids import new_id
+from codeact.tools.values import canonical
+from sandbox_pool.calls import Call
 from sandbox_pool.outputs import ExecutionResult, Output, fold
 
 __all__ = ["CodeItems"]
+
+MOST_REFUSED, MOST_ERROR_CHARS = 100, 1_000
+"""The maximum number of refused calls that are recorded for a block, and of the characters of their errors."""
 
 CLOSED: dict[str, Literal["completed", "incomplete", "failed"]] = {
     "ok": "completed",
@@ -89,6 +95,16 @@ class CodeItems:
         call.status = "interpreting"
         call.started_s = self._timings.elapsed_s
         await self._emit(e.InterpreterInterpreting(item_id=call.id, output_index=self._index))
+
+    def runs(self, code: str) -> None:
+        """Records the code that runs in place of what the model wrote."""
+        self._call.ran = code
+
+    def refused(self, call: Call, error: str) -> None:
+        """Records a call that got an error and has no item, so that it can be repeated when the answer is verified."""
+        if len(self._call.refused) < MOST_REFUSED:
+            arguments = hashlib.sha256(canonical(call.arguments).encode(errors="replace")).hexdigest()
+            self._call.refused.append(e.RefusedCall(call.name, arguments, error[:MOST_ERROR_CHARS]))
 
     async def output(self, output: Output) -> None:
         """Adds one live output of the running code."""

@@ -10,6 +10,7 @@ from codeact import events as e
 from codeact import telemetry
 from codeact.agent.approvals import Approvals
 from codeact.agent.code_execution import CodeExecution
+from codeact.agent.environment_recording import EnvironmentRecording
 from codeact.agent.options import AgentOptions
 from codeact.agent.output_files import OutputFiles
 from codeact.agent.response_builder import ResponseBuilder
@@ -54,6 +55,7 @@ class CodeRunner:
         self._workspace = workspace
         self._options = options
         self._background = background
+        self._recording = EnvironmentRecording(builder.response, options.keep_source, background)
 
     async def claim(self) -> Sandbox:
         """Returns the conversation's sandbox, and claims one if needed; reports to readers while it is being started.
@@ -98,6 +100,8 @@ class CodeRunner:
             await self._builder.code.rejected(rejected_code(ruling.reason))
             return True
         await self._builder.code.interpreting((await self._prepared()).id)
+        if ruling.code is not None:
+            self._builder.code.runs(ruling.code)
         return await self._run(code if ruling.code is None else ruling.code, changed=ruling.code is not None)
 
     async def resume(self) -> bool:
@@ -128,11 +132,13 @@ class CodeRunner:
         await self._workspace.place_skills(self._options.skills)
         if self.toolbox:
             await self._workspace.define(self.toolbox.source)
+        self._recording.begin(sandbox, self.toolbox.source if self.toolbox else None)
         return sandbox
 
     async def _run(self, code: str, *, changed: bool) -> bool:
         """Runs code in the open block; `changed`: it is not what the model wrote."""
         sandbox = await self._workspace.sandbox()
+        self._recording.code(code)
         execution = sandbox.execute(code, calls=bool(self.toolbox))
         return await self._see_through(self._code_execution(sandbox, execution), ran=code if changed else None)
 
@@ -141,6 +147,8 @@ class CodeRunner:
         if suspended.sandbox is self._workspace.living:
             await self._workspace.place(self._options.files)
         await self._builder.code_continues(suspended.item_id, suspended.sandbox.id)
+        if suspended.sandbox.alive:
+            self._recording.begin(suspended.sandbox, self.toolbox.source if self.toolbox else None)
         block = self._code_execution(suspended.sandbox, suspended.execution, suspended.outputs)
         values = [item for item in self._context if isinstance(item, e.FunctionCallOutput)]
         suspended.resume(

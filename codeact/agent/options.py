@@ -44,7 +44,8 @@ class AgentOptions:
 
     A prompt of more than `compact_threshold` tokens is compacted; with `compact_only` the conversation is only
     compacted, without an answer. `seal_compaction` returns the `encrypted_content` of a compaction's text. `approval`
-    says which code and calls wait for approval.
+    says which code and calls wait for approval. `keep_source` stores the definitions of the functions that code can
+    call, and returns their reference; without it they are not recorded.
     """
 
     max_turns: int = 20
@@ -79,6 +80,7 @@ class AgentOptions:
     compact_only: bool = False
     approval: ApprovalOptions = field(default_factory=ApprovalOptions)
     seal_compaction: Callable[[str], str] | None = None
+    keep_source: Callable[[str], Awaitable[str]] | None = None
 
     @property
     def max_code(self) -> int:

@@ -33,6 +33,7 @@ __all__ = [
     "Phase",
     "Reasoning",
     "ReasoningTextPart",
+    "RefusedCall",
     "ShellAction",
     "ShellCall",
     "ShellCallOutput",
@@ -161,13 +162,25 @@ class ImageOutput(msgspec.Struct, tag="image"):
     url: str
 
 
+class RefusedCall(msgspec.Struct):
+    """A call by running code that failed before anything was called, such as one that was rejected.
+
+    `name` is the function's name in calls, and `arguments` the SHA-256 of the call's arguments.
+    """
+
+    name: str
+    arguments: str
+    error: str
+
+
 class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=True):
     """One block of code and its execution.
 
     `outputs` holds the outputs as the Responses API defines them (logs and images), `notebook_outputs` the same as
     nbformat values, for clients that show rich outputs. `result` says how the execution ended, `observation` is the
     text that the model read about it, and `started_s` the start in seconds since the request, as in `Ledger`. `tagged`
-    is False if the model wrote the code in a Markdown fence instead of `<execute>`.
+    is False if the model wrote the code in a Markdown fence instead of `<execute>`. `ran` is the code that ran if that
+    is not what the model wrote. `refused` are its calls of which there is no item.
 
     If the code calls functions of the client, its item ends as `completed`, with the ids of those calls in
     `waits_for`. The next response has an item without code for the rest of the execution; its `continues` is the id of
@@ -189,6 +202,8 @@ class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=T
     waits_for: list[str] = msgspec.field(default_factory=list, name="codeact:waits_for")
     continues: str | None = msgspec.field(default=None, name="codeact:continues")
     written: Written | None = msgspec.field(default=None, name="codeact:written")
+    ran: str | None = msgspec.field(default=None, name="codeact:ran")
+    refused: list[RefusedCall] = msgspec.field(default_factory=list, name="codeact:refused")
 
     def add(self, delta: str) -> None:
         """Appends to the code, in place as `_StreamedText.add` does."""

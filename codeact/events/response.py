@@ -16,6 +16,7 @@ __all__ = [
     "Notice",
     "OutputTokensDetails",
     "ReasoningConfig",
+    "RecordedEnvironment",
     "Response",
     "ResponseError",
     "ResponseUsage",
@@ -78,6 +79,21 @@ class Notice(msgspec.Struct):
 
     code: str
     message: str
+
+
+class RecordedEnvironment(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What the code of a response ran with, so that it can be run again to verify the answer.
+
+    `image` is the digest of the sandbox's image, if there is one, and `packages` has the versions of the installed
+    distributions by name. `functions` is the reference of the blob with the definitions of the functions that the code
+    could call. `seeds` are the places where the code set the seed of a random generator, as it wrote them.
+    """
+
+    image: str | None = None
+    packages: dict[str, str] = {}
+    memory_mb: int = 0
+    functions: str | None = None
+    seeds: list[str] = []
 
 
 class TextFormat(msgspec.Struct, tag="text"):
@@ -148,6 +164,7 @@ class Response(msgspec.Struct, kw_only=True):
     usage: ResponseUsage | None = None
     notices: list[Notice] = msgspec.field(default_factory=list, name="codeact:notices")
     ledger: Ledger = msgspec.field(default_factory=Ledger, name="codeact:ledger")
+    environment: RecordedEnvironment | None = msgspec.field(default=None, name="codeact:environment")
 
     @property
     def output_text(self) -> str:

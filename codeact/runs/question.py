@@ -43,6 +43,7 @@ from codeact.runs.shared_slots import SharedSlots
 from codeact.settings import Settings
 from codeact.skills.staged import skills_for_model
 from codeact.store.allowance import Allowance, Allowances
+from codeact.store.references import reference
 from codeact.store.repositories.threads import Moved
 from codeact.store.run_store import RunStore
 from codeact.tools.approval import Judge
@@ -339,7 +340,13 @@ class Question:
             load_image=partial(shown_image, get=get),
             compact_threshold=new_run.compact_threshold,
             compact_only=new_run.compact_only,
+            keep_source=partial(self._keep_source, run) if new_run.store else None,
         )
+
+    async def _keep_source(self, run: Run, source: str) -> str:
+        """Stores the definitions of the functions that this run's code can call; returns their reference."""
+        store = await self._components.store.get()
+        return reference(await store.put_blob(source.encode(), "text/x-python", owner=run.owner))
 
     def _approval(self, run: Run, store: RunStore, messages: Sequence[e.Input]) -> ApprovalOptions:
         """Returns what waits for approval in this run, and what its request has decided."""

@@ -50,6 +50,7 @@ async def offload(item: Item, put: Put) -> None:
     if not isinstance(item, CodeInterpreterCall):
         return  # The client needs the complete arguments of its function.
     item.code = await moved.text(item.code)
+    item.ran = await moved.text(item.ran) if item.ran is not None else None
     if item.result is not None and item.result.error is not None:
         item.result = msgspec.structs.replace(item.result, error=await moved.error(item.result.error))
     outputs = [await moved.output(output) for output in item.notebook_outputs]

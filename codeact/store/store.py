@@ -25,6 +25,7 @@ from codeact.store.repositories.answers import Answers
 from codeact.store.repositories.approvals import Approvals
 from codeact.store.repositories.bin import Bin
 from codeact.store.repositories.blob_parts import BLOB_PART_BYTES, BlobParts
+from codeact.store.repositories.certificates import Certificates
 from codeact.store.repositories.deliveries import Deliveries
 from codeact.store.repositories.events import Events
 from codeact.store.repositories.excerpts import Excerpts
@@ -82,6 +83,7 @@ class Store:
         self._operations = operations
         self.access = Access(documents, operations)
         self.approvals = Approvals(documents, operations)
+        self.certificates = Certificates(documents, operations, StoredBytes(documents, operations))
         self.people = People(documents, operations)
         self.stored = StoredBytes(documents, operations)
         self.blob_parts = BlobParts(documents, operations, self.stored)
@@ -245,6 +247,7 @@ class Store:
         if conversation and not document.deleted:
             await self.sharing.rate(response_id, None, None, owner=owner)
         await self._items.find({"response_id": response_id}).delete()
+        await self._documents.certificates.find({"_id": response_id}).delete()
         await self._documents.events.remove(response_id)
         await self._responses.find_one(place).update({"$set": {"deleted": True, "input": [], "steers": []}})
         if conversation:

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-__all__ = ["NotJson", "decoded", "encoded", "json_only"]
+__all__ = ["NotJson", "canonical", "decoded", "encoded", "json_only"]
 
 KIND, VALUE = "$codeact", "value"
 INSTEAD = {
@@ -168,3 +168,11 @@ def _is_marked(found: dict[str, Any]) -> bool:
 
 def _made(found: dict[str, Any], makers: Mapping[str, Callable[[Any], Any]]) -> Any:
     return makers[str(found[KIND])](found[VALUE]) if _is_marked(found) else found
+
+
+def canonical(arguments: str) -> str:
+    """Returns the arguments of a call in a form in which equal ones are equal, whatever the order and the spacing."""
+    try:
+        return json.dumps(json.loads(arguments), sort_keys=True)
+    except (ValueError, RecursionError):
+        return arguments

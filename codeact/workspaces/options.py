@@ -12,12 +12,16 @@ MEGABYTES_OF_A_GIGABYTE = 1024
 
 @dataclass(frozen=True, slots=True)
 class ContainerOptions:
-    """Each None: what all containers have. `no_network` takes a network away that all have."""
+    """Each None: what all containers have. `no_network` takes a network away that all have.
+
+    `image` is the digest of an image that the backend is ready for (`SandboxPool.prepare`).
+    """
 
     memory_mb: int | None = None
     no_network: bool = False
     egress: Egress | None = None
     idle_timeout_s: float | None = None
+    image: str | None = None
 
     def __bool__(self) -> bool:
         return self != ContainerOptions()
@@ -30,6 +34,7 @@ class ContainerOptions:
             no_network=self.no_network if says_network else earlier.no_network,
             egress=self.egress if says_network else earlier.egress,
             idle_timeout_s=earlier.idle_timeout_s if self.idle_timeout_s is None else self.idle_timeout_s,
+            image=self.image or earlier.image,
         )
 
     def applied(self, spec: SandboxSpec) -> SandboxSpec:
@@ -38,6 +43,8 @@ class ContainerOptions:
             spec = replace(spec, limits=replace(spec.limits, memory_mb=self.memory_mb))
         if (self.no_network and spec.network != "none") or self.egress is not None:
             spec = replace(spec, network="none", allowed_hosts=(), egress=self.egress)
+        if self.image is not None:
+            spec = replace(spec, image=self.image)
         return spec
 
     def shown(self) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def _module(error):
 
 def installed():
     """Returns name and version of the installed distributions. Reads only the names of their directories."""
-    found = {}
+    found: dict[str, str] = {}
     for path in sys.path:
         with contextlib.suppress(OSError):
             for entry in os.listdir(path or "."):

@@ -191,6 +191,13 @@ class SandboxPool:
         """Raises `QuotaExceeded` if `acquire` would raise it for this owner now."""
         self._leases.check_quota(owner)
 
+    async def prepare(self, spec: SandboxSpec) -> None:
+        """Makes the backend ready for `acquire` with this spec, which may have another image.
+
+        Raises `EngineUnavailable` or `ImageUnavailable`.
+        """
+        await self._open_warm_pool.backend.prepare(spec, say)
+
     async def replace(self, spec: SandboxSpec) -> None:
         """Changes the settings of new sandboxes, and replaces the warm ones.
 
@@ -198,7 +205,7 @@ class SandboxPool:
         ones stay until they are released. If the backend cannot prepare the spec, raises and changes nothing.
         """
         supply = self._open_warm_pool
-        await supply.backend.prepare(spec, say)
+        await self.prepare(spec)
         supply.replace(spec)
 
     async def drain(self, timeout_s: float) -> bool:

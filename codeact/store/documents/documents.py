@@ -21,6 +21,7 @@ from codeact.store.documents.access import (
 )
 from codeact.store.documents.answers import AnswerDocument, RepeatableDocument
 from codeact.store.documents.approvals import ApprovalDocument
+from codeact.store.documents.certificates import CertificateDocument
 from codeact.store.documents.conversations import ConversationDocument
 from codeact.store.documents.deliveries import DeliveryDocument
 from codeact.store.documents.files import BlobDocument, ContainerDocument, FileDocument
@@ -68,6 +69,7 @@ class Documents:
         self.skill_versions: type[SkillVersionDocument] = type("SkillVersions", (SkillVersionDocument,), {})
         self.deliveries: type[DeliveryDocument] = type("Deliveries", (DeliveryDocument,), {})
         self.audit: type[AuditDocument] = type("Audit", (AuditDocument,), {})
+        self.certificates: type[CertificateDocument] = type("Certificates", (CertificateDocument,), {})
         self.approvals: type[ApprovalDocument] = type("Approvals", (ApprovalDocument,), {})
 
     async def insert(self, document: Document) -> bool:
@@ -127,7 +129,8 @@ class Documents:
         of_it = {"conversation_id": conversation.id}
         used = {file.sha256 async for file in self.files.find(of_it) if file.sha256 is not None}
         await self.files.find(of_it).delete()
-        for documents in (self.answers, self.containers, self.feedback, self.shares, self.approvals):
+        of_answers = (self.answers, self.feedback, self.approvals, self.certificates)
+        for documents in (*of_answers, self.containers, self.shares):
             await documents.find(of_it).delete()
         for sha256 in {*conversation.facets.blobs, *used}:
             await self._mark_unused(conversation.owner, sha256, but=conversation.id)

@@ -21,6 +21,7 @@ __all__ = [
     "APPROVAL",
     "AUDIT",
     "BLOB",
+    "CERTIFICATE",
     "CONTAINER",
     "CONVERSATION",
     "CREDENTIAL",
@@ -107,6 +108,7 @@ APPROVAL = Schema("approval")
 ANSWER = Schema("answer by its words")
 AUDIT = Schema("audit entry")
 BLOB = Schema("blob")
+CERTIFICATE = Schema("certificate")
 CONTAINER = Schema("container")
 CONVERSATION = Schema("conversation", (name_blobs_by_hash,))
 CREDENTIAL = Schema("credential")

@@ -109,6 +109,12 @@ class ContainerFiles:
         return [document.record() for document in await found.to_list()]
 
     @operation
+    async def uploaded(self, container_id: str, *, owner: str) -> list[ContainerFile]:
+        """All files that a user has put into the container, also removed and replaced ones, oldest first."""
+        found = self._files.find({"container_id": container_id, "owner": owner, "source": "user"}).sort("_id")
+        return [document.record() for document in await found.to_list()]
+
+    @operation
     async def file(self, file_id: str, *, container_id: str | None = None, owner: str) -> ContainerFile:
         """Finds a file by id, also a version that has been replaced; `container_id` None: in any container.
 

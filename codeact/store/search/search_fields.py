@@ -85,7 +85,7 @@ def ended(facets: SearchFields, words: list[str], response: Response) -> list[st
         facets.tokens = min(facets.tokens + response.usage.total_tokens, 2**53)
         facets.cost_usd += response.usage.cost_usd or 0.0
     facets.duration_s += response.ledger.total_s or 0.0
-    _add(facets.blobs, blobs_in(response.output), most=MOST_BLOBS)
+    _add(facets.blobs, blobs_in([response.environment, *response.output]), most=MOST_BLOBS)
     return more_words(words, (text for item in response.output for text in _searched(item)))
 
 

@@ -1,0 +1,176 @@
+"""Finds in a stored thread what must run again to verify an answer: blocks of code, their outputs, and calls.
+
+Pure. A block that waited for a value or a decision goes on in a later response; here it is one block again.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from codeact import events as e
+from codeact.store.records import StoredResponse
+from codeact.tools.function import HOST, TEXT, FunctionError, path_of
+from codeact.tools.toolbox import value_of
+from codeact.tools.values import canonical
+from codeact.verification.errors import NotVerifiable
+from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
+
+__all__ = ["Block", "RecordedCall", "hashed", "plan"]
+
+UNFINISHED = {
+    "interrupted": "was stopped before its end",
+    "timeout": "was stopped at its time limit",
+    "died": "ended together with its sandbox",
+}
+
+
+@dataclass(slots=True)
+class RecordedCall:
+    """A call that code made: the function's name in calls, the SHA-256 of its arguments, and what the code got.
+
+    `is_known` is False if the record has neither value nor error.
+    """
+
+    name: str
+    arguments: str
+    value: str | None = None
+    error: str | None = None
+    is_known: bool = True
+
+
+@dataclass(slots=True)
+class Block:
+    """One block of code. `response` is the one in which it began, `item_id` its item there.
+
+    `outputs` are those of all responses in which it ran, `container_id` is its sandbox, and `is_earlier` says that the
+    verified answer only depends on it. `has_begun` is False for code that waits for approval, or did not get it.
+    """
+
+    response: e.Response
+    item_id: str
+    code: str
+    container_id: str = ""
+    outputs: list[Stream | DisplayData | ExecuteResult | Error] = field(default_factory=list)
+    calls: list[RecordedCall] = field(default_factory=list)
+    result: str | None = None
+    is_earlier: bool = True
+    is_closed: bool = True
+    has_begun: bool = False
+
+
+def plan(thread: Sequence[StoredResponse]) -> list[Block]:
+    """Returns the blocks to run, in their order; the verified answer is the last response of `thread`.
+
+    These are the answer's blocks, and those that ran before them in the same sandboxes. Raises `NotVerifiable` if the
+    answer ran no code, or if one of the blocks has no end to compare with.
+    """
+    blocks = _blocks(thread)
+    wanted = [block for block in blocks if not block.is_earlier]
+    if not wanted:
+        raise NotVerifiable("This answer ran no code: there is nothing to verify.", code="nothing_to_verify")
+    containers = {block.container_id for block in wanted}
+    needed = [block for block in blocks if block.container_id in containers]
+    for block in needed:
+        if not block.is_closed:
+            why = "still waits for a value or a decision, or its server died while it ran"
+        elif block.result in UNFINISHED:
+            why = UNFINISHED[block.result]
+        else:
+            continue
+        raise NotVerifiable(
+            f"The block '{block.item_id}' {why}: it has no end to compare with.", code="block_unfinished"
+        )
+    return needed
+
+
+def _blocks(thread: Sequence[StoredResponse]) -> list[Block]:
+    values = _values(thread)
+    edited = {
+        item.id: item.arguments
+        for stored in thread
+        for item in stored.response.output
+        if isinstance(item, e.ApprovalRequest)
+    }
+    asked = {item.id for stored in thread for item in stored.response.output if isinstance(item, e.CodeApprovalRequest)}
+    by_item: dict[str, Block] = {}
+    blocks: list[Block] = []
+    for stored in thread:
+        is_last = stored is thread[-1]
+        open_block: Block | None = None
+        for item in stored.response.output:
+            if isinstance(item, e.CodeInterpreterCall):
+                open_block = by_item.get(item.continues) if item.continues is not None else None
+                if open_block is None:
+                    if _never_ran(item):
+                        continue
+                    open_block = Block(stored.response, item.id, item.code)
+                    blocks.append(open_block)
+                by_item[item.id] = open_block
+                _add(open_block, item)
+                open_block.has_begun = open_block.has_begun or not asked.issuperset(item.waits_for or [""])
+                open_block.is_earlier = open_block.is_earlier and not is_last
+            elif open_block is not None and (call := _call(item, values, edited)) is not None:
+                open_block.calls.append(call)
+    return [block for block in blocks if block.has_begun and (block.result is not None or not block.is_closed)]
+
+
+def _never_ran(item: e.CodeInterpreterCall) -> bool:
+    """Whether the block was refused before it ran, so that nothing of it is in the kernel."""
+    return item.result is None and item.observation is not None
+
+
+def _add(block: Block, item: e.CodeInterpreterCall) -> None:
+    """Adds what happened in one response to its block."""
+    if item.continues is not None and item.code:
+        block.code = item.code  # It was approved with a change.
+    if item.ran is not None:
+        block.code = item.ran
+    block.container_id = item.container_id
+    block.outputs = [*block.outputs, *item.notebook_outputs]
+    block.calls += [RecordedCall(each.name, each.arguments, error=each.error) for each in item.refused]
+    block.result = item.result.status if item.result is not None else None
+    block.is_closed = item.result is not None or _never_ran(item)
+
+
+def _values(thread: Iterable[StoredResponse]) -> dict[str, e.FunctionCallOutput]:
+    return {item.call_id: item for stored in thread for item in stored.input if isinstance(item, e.FunctionCallOutput)}
+
+
+def _call(item: e.Item, values: dict[str, e.FunctionCallOutput], edited: dict[str, str]) -> RecordedCall | None:
+    match item:
+        case e.McpCall():
+            made = edited.get(item.approval_request_id or "", item.arguments)
+            call = RecordedCall(
+                _name(None if item.server_label == HOST else item.server_label, item.name), hashed(made)
+            )
+            call.value, call.error = item.output, None if item.error is None else str(item.error)
+            call.is_known = item.status in ("completed", "failed")
+            return call
+        case e.FunctionCall() | e.CustomToolCall():
+            namespace = item.namespace if isinstance(item.namespace, str) else None
+            arguments = item.arguments if isinstance(item, e.FunctionCall) else json.dumps({TEXT: item.input})
+            return _answered(RecordedCall(_name(namespace, item.name), hashed(arguments)), values.get(item.call_id))
+    return None
+
+
+def _answered(call: RecordedCall, output: e.FunctionCallOutput | None) -> RecordedCall:
+    if output is None:
+        call.is_known = False
+    elif output.is_error is True:
+        call.error = output.output
+    else:
+        try:
+            call.value = value_of(output.output)
+        except FunctionError as error:
+            call.error = error.message
+    return call
+
+
+def _name(server: str | None, name: str) -> str:
+    return name if server is None else path_of(server, name)
+
+
+def hashed(arguments: str) -> str:
+    """The SHA-256 of a call's arguments, whatever the order and the spacing."""
+    return hashlib.sha256(canonical(arguments).encode(errors="replace")).hexdigest()

@@ -1,0 +1,229 @@
+"""One verification: runs the blocks of an answer again in fresh sandboxes, and compares."""
+
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from itertools import groupby
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+
+from codeact import events as e
+from codeact.component import Component
+from codeact.concurrency.offloop import off_loop, size_of
+from codeact.errors import NotFound
+from codeact.events.certificates import MOST_DIFFERENCES, Certificate, Difference, Replayed
+from codeact.ids import new_id
+from codeact.store import StoredResponse
+from codeact.store.references import sha256_of
+from codeact.verification.comparing import Mismatch, Pictures, compare
+from codeact.verification.errors import NotVerifiable
+from codeact.verification.given import Given, names_skills
+from codeact.verification.pictures import first_different
+from codeact.verification.plan import Block
+from codeact.verification.replaying import Replay
+from codeact.verification.whole import GetBlob, whole_outputs, whole_text
+from codeact.workspaces.registry import Workspaces
+from codeact.workspaces.workspace import Workspace
+from sandbox_pool import Sandbox, SandboxPool
+from sandbox_pool.errors import ImageUnavailable
+
+if TYPE_CHECKING:
+    from codeact.store import Store
+
+__all__ = ["Progress", "Verification"]
+
+PICTURES_BYTES = 64_000_000
+"""Limit for pictures that wait for the comparison of their pixels."""
+
+T = TypeVar("T")
+Progress = Callable[[int, int], None]
+"""Called when a block begins, with its number, from 1, and how many there are."""
+
+
+class Verification:
+    """One verification of one answer."""
+
+    def __init__(
+        self,
+        thread: Sequence[StoredResponse],
+        blocks: Sequence[Block],
+        store: "Store",
+        pool: Component[SandboxPool],
+        workspaces: Workspaces,
+        *,
+        owner: str,
+        tolerance: float,
+    ) -> None:
+        self._thread = thread
+        self._blocks = blocks
+        self._store = store
+        self._pool = pool
+        self._workspaces = workspaces
+        self._owner = owner
+        self._tolerance = tolerance
+        self._differences: list[Difference] = []
+        self._pictures: list[tuple[Block, int, list[Pictures]]] = []
+        self._pictures_bytes = 0
+        self._replayed = Replayed()
+        self._number = 0
+        self._calls = self._outputs = 0
+        self._get_blob: GetBlob = partial(store.get_blob, owner=owner)
+
+    async def run(self, progress: Progress) -> Certificate:
+        """Runs and compares everything. Raises `NotVerifiable` and `SandboxError`; cancelling it stops the code."""
+        began = time.monotonic()
+        if any(names_skills(block.response.tools) for block in self._blocks):
+            raise NotVerifiable("The code had skills, which are not placed again.", code="skills_not_replayed")
+        for _, group in groupby(self._blocks, key=lambda block: block.container_id):
+            await self._run_in_one_sandbox(list(group), progress)
+        await self._compare_pictures()
+        response = self._thread[-1].response
+        differs = any(not difference.earlier for difference in self._differences)
+        earlier = sum(block.is_earlier for block in self._blocks)
+        return Certificate(
+            response_id=response.id,
+            result="differs" if differs else "equal",
+            verified_at=int(time.time()),
+            took_s=round(time.monotonic() - began, 3),
+            version=version("codeact"),
+            blocks=len(self._blocks) - earlier,
+            earlier_blocks=earlier,
+            outputs=self._outputs,
+            calls=self._calls,
+            tolerance=self._tolerance,
+            environment=response.environment,
+            replayed=self._replayed,
+            differences=self._differences,
+        )
+
+    async def _run_in_one_sandbox(self, blocks: Sequence[Block], progress: Progress) -> None:
+        """Runs blocks that shared a kernel, until one of them ends the kernel or all have run."""
+        async with self._fresh() as workspace:
+            sandbox = await self._like(blocks[0].response.environment, workspace)
+            given = Given(self._thread, self._store, owner=self._owner, get_blob=self._get_blob)
+            for block in blocks:
+                self._number += 1
+                progress(self._number, len(self._blocks))
+                await given.place(block, workspace, sandbox)
+                await self._define(block, workspace)
+                await self._run_block(block, sandbox)
+                if not sandbox.alive:
+                    return
+
+    async def _run_block(self, block: Block, sandbox: Sandbox) -> None:
+        number = self._number
+        expected = await self._stored(whole_outputs(block.outputs, self._get_blob))
+        replay = Replay(block, sandbox, self._get_blob)
+        found, result = await replay.run(await self._stored(whole_text(block.code, self._get_blob)))
+        self._calls += replay.calls
+        if not block.is_earlier:
+            self._outputs += len(block.outputs)
+        size = size_of(expected) + size_of(found)
+        mismatch, pictures = await off_loop(size, compare, expected, found, self._tolerance)
+        if (mismatch is None or replay.stray is not None) and result.status != block.result:
+            ended = f"the status '{result.status}'. {result.detail}".strip()
+            mismatch = Mismatch("error", f"the status '{block.result}'", ended[:400])
+        mismatch = replay.stray or mismatch
+        if pictures:
+            self._pictures_bytes += sum(len(pair.expected) + len(pair.found) for pair in pictures)
+            if self._pictures_bytes > PICTURES_BYTES:
+                mismatch = Mismatch("picture", "pictures", f"over {PICTURES_BYTES:,} bytes of them are not compared")
+            else:
+                self._pictures.append((block, number, pictures))
+        if mismatch is not None:
+            self._differ(block, number, mismatch)
+
+    async def _compare_pictures(self) -> None:
+        """Compares pixels in a sandbox that has not run any of the code, which could have changed the comparison."""
+        if not self._pictures:
+            return
+        async with self._fresh() as workspace:
+            sandbox = await workspace.sandbox()
+            for block, number, pictures in self._pictures:
+                mismatch = await first_different(pictures, sandbox)
+                if mismatch is not None:
+                    self._differ(block, number, mismatch)
+        self._differences.sort(key=lambda difference: (difference.block, difference.output or math.inf))
+
+    @asynccontextmanager
+    async def _fresh(self) -> AsyncIterator[Workspace]:
+        """Yields a workspace without a sandbox, which counts for the owner and is released at the end."""
+        name = new_id("verify")
+        try:
+            with self._workspaces.use(name, owner=self._owner) as workspace:
+                yield workspace
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._workspaces.release(name, "the verification has ended")
+
+    async def _like(self, recorded: e.RecordedEnvironment | None, workspace: Workspace) -> Sandbox:
+        """Returns a fresh sandbox with the image and the packages that the answer recorded. Raises `NotVerifiable`."""
+        pool = await self._pool.get()
+        recorded = recorded or e.RecordedEnvironment()
+        if recorded.memory_mb and recorded.memory_mb != pool.spec.limits.memory_mb:
+            workspace.want_memory(recorded.memory_mb)
+        sandbox = await workspace.sandbox()
+        if recorded.image is not None and sandbox.image != recorded.image:
+            await workspace.release("the answer had another image")
+            workspace.want_image(recorded.image)
+            try:
+                await pool.prepare(workspace.spec(pool) or pool.spec)
+            except ImageUnavailable as error:
+                raise NotVerifiable(
+                    f"The image that the code ran in is gone: {error.message}", code="image_gone"
+                ) from None
+            sandbox = await workspace.sandbox()
+        versions = dict(sandbox.versions)
+        if recorded.packages and versions != recorded.packages:
+            raise NotVerifiable(
+                f"The sandboxes have other packages than the answer's: {_changed(recorded.packages, versions)}.",
+                code="packages_changed",
+            )
+        self._replayed = Replayed(image=sandbox.image, packages=versions)
+        return sandbox
+
+    async def _define(self, block: Block, workspace: Workspace) -> None:
+        environment = block.response.environment
+        sha256 = sha256_of(environment.functions or "") if environment is not None else None
+        if sha256 is None:
+            if block.calls:
+                raise NotVerifiable(
+                    f"The block '{block.item_id}' calls functions, and their definitions were not recorded.",
+                    code="call_without_record",
+                )
+            return
+        blob = await self._stored(self._get_blob(sha256))
+        await workspace.define(blob.data.decode(errors="replace"))
+
+    @staticmethod
+    async def _stored(loading: Awaitable[T]) -> T:
+        """Awaits something that loads blobs. Raises `NotVerifiable` if one is gone."""
+        try:
+            return await loading
+        except NotFound as error:
+            raise NotVerifiable(f"A part of the record is gone: {error.message}", code="record_gone") from None
+
+    def _differ(self, block: Block, number: int, mismatch: Mismatch) -> None:
+        if len(self._differences) < MOST_DIFFERENCES:
+            self._differences.append(
+                Difference(
+                    response_id=block.response.id,
+                    item_id=block.item_id,
+                    block=number,
+                    kind=mismatch.kind,
+                    expected=mismatch.expected,
+                    found=mismatch.found,
+                    output=mismatch.output,
+                    earlier=block.is_earlier,
+                )
+            )
+
+
+def _changed(recorded: dict[str, str], found: dict[str, str]) -> str:
+    names = [name for name in sorted({*recorded, *found}) if recorded.get(name) != found.get(name)]
+    shown = [f"{name} {found.get(name, 'missing')} instead of {recorded.get(name, 'none')}" for name in names[:3]]
+    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

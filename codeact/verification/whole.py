@@ -1,0 +1,60 @@
+"""Restores stored texts and outputs to their full length: what is long was moved into blobs when it was stored."""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from codeact.exports.inline import whole_output
+from codeact.store.blobs import TEXT_CHARS, URL
+from codeact.store.records import Blob
+from codeact.store.references import sha256_of
+from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
+
+__all__ = ["GetBlob", "whole_outputs", "whole_text"]
+
+GetBlob = Callable[[str], Awaitable[Blob]]
+"""Loads a blob of the owner by its SHA-256. Raises `NotFound`."""
+Output = Stream | DisplayData | ExecuteResult | Error
+
+SHORTENED = re.compile(
+    r"\n?\[[\d,]{1,20} of [\d,]{1,20} (?:characters|outputs) are left out here; all of them: (blob:[0-9a-f]{64})\]\n"
+)
+LONGEST_EXCERPT = TEXT_CHARS + 400
+_outputs = msgspec.json.Decoder(list[Output])
+
+
+async def whole_text(text: str, get: GetBlob) -> str:
+    """Returns the text that was shortened to `text`, or `text` itself. Raises `NotFound`."""
+    if len(text) > LONGEST_EXCERPT or (found := SHORTENED.search(text)) is None:
+        return text
+    sha256 = sha256_of(found[1])
+    assert sha256 is not None
+    return (await get(sha256)).data.decode(errors="replace")
+
+
+async def whole_outputs(outputs: Sequence[Output], get: GetBlob) -> list[Output]:
+    """Returns the outputs with what was moved into blobs, also outputs that were left out. Raises `NotFound`."""
+    whole: list[Output] = []
+    for output in outputs:
+        if isinstance(output, Stream) and (found := SHORTENED.fullmatch(output.text)) is not None:
+            sha256 = sha256_of(found[1])
+            assert sha256 is not None
+            left_out = _outputs.decode((await get(sha256)).data)
+            return [await _whole(each, get) for each in left_out]
+        whole.append(await _whole(output, get))
+    return whole
+
+
+async def _whole(output: Output, get: GetBlob) -> Output:
+    match output:
+        case Stream():
+            return Stream(output.name, await whole_text(output.text, get))
+        case Error():
+            traceback = (await whole_text("\n".join(output.traceback), get)).split("\n")
+            return Error(await whole_text(output.ename, get), await whole_text(output.evalue, get), traceback)
+    blobs: dict[str, Blob] = {}
+    for name in output.metadata.get(URL, {}).values():
+        if (sha256 := sha256_of(name)) is not None:
+            blobs[sha256] = await get(sha256)
+    return whole_output(output, blobs.get)
