@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from codeact.api.pool import Pool
     from codeact.api.result import Result
     from codeact.api.written_files import OutputFile
+    from codeact.client import verify
+    from codeact.events.certificates import Certificate
     from codeact.tools.approval import ApprovalQuestion, Ruling
     from codeact.tools.host_functions import Tool
 
@@ -17,24 +19,28 @@ __all__ = [
     "Agent",
     "ApprovalQuestion",
     "AsyncAgent",
+    "Certificate",
     "Image",
     "OutputFile",
     "Pool",
     "Result",
     "Ruling",
     "Tool",
+    "verify",
 ]
 
 _MODULES = {
     "Agent": "api.agent",
     "ApprovalQuestion": "tools.approval",
     "AsyncAgent": "api.async_agent",
+    "Certificate": "events.certificates",
     "Image": "api.images",
     "OutputFile": "api.written_files",
     "Pool": "api.pool",
     "Result": "api.result",
     "Ruling": "tools.approval",
     "Tool": "tools.host_functions",
+    "verify": "client",
 }
 
 

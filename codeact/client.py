@@ -1,13 +1,13 @@
-"""A client for our server: asks a question over a WebSocket and iterates over the events of the answer.
+"""A client for our server: asks a question over a WebSocket, iterates over the answer's events, and verifies answers.
 
 It follows the Responses API's WebSocket mode, as `server/transports/websocket.py` serves it.
 """
 
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, get_args
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 from websockets.asyncio.client import ClientConnection
@@ -23,12 +23,13 @@ from codeact.errors import (
     ServerUnreachable,
 )
 from codeact.events import Event, TerminalEvent
+from codeact.events.certificates import TOLERANCE, Certificate
 from codeact.loopback import is_loopback
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Connection", "SandboxStatus", "Status", "connect", "fetch_status", "find_profile", "request"]
+__all__ = ["Connection", "SandboxStatus", "Status", "connect", "fetch_status", "find_profile", "request", "verify"]
 
 MAX_FRAME_BYTES = 256 * 2**20
 """A terminal event contains every output of the answer, including images."""
@@ -74,6 +75,17 @@ class _Profile(msgspec.Struct):
 
 class _Profiles(msgspec.Struct):
     data: list[_Profile]
+
+
+class _Verifying(msgspec.Struct):
+    """An event of a verification; the fields depend on its type."""
+
+    type: str
+    block: int = 0
+    blocks: int = 0
+    certificate: Certificate | None = None
+    message: str = ""
+    code: str | None = None
 
 
 class _Frame(msgspec.Struct):
@@ -231,19 +243,76 @@ async def request(url: str, api_key: str | None, method: str, path: str, **optio
         async with _http_client(url, api_key, TRANSFER_TIMEOUT_S) as client:
             answer = await client.request(method, path, **options)
     except httpx.HTTPError as error:
-        raise ServerUnreachable(
-            f"No server answers at {url} ({error or type(error).__name__})."
-            " Start one with `codeact serve`, or name another in CODEACT_URL."
-        ) from None
-    if answer.status_code == 401:
-        raise _unauthorized(url)
+        raise _unreachable(url, error) from None
     if answer.is_success:
         return answer.content
+    raise _refused(answer, url)
+
+
+def _refused(answer: "httpx.Response", url: str) -> ClientError:
+    if answer.status_code == 401:
+        return _unauthorized(url)
     try:
         refusal = msgspec.json.decode(answer.content, type=_Refused).error
     except msgspec.DecodeError:
-        raise _no_server_of_ours(url, answer.status_code) from None
-    raise RequestRefused(refusal.message, code=refusal.code, param=refusal.param)
+        return _no_server_of_ours(url, answer.status_code)
+    return RequestRefused(refusal.message, code=refusal.code, param=refusal.param)
+
+
+def _unreachable(url: str, error: "httpx.HTTPError") -> ServerUnreachable:
+    return ServerUnreachable(
+        f"No server answers at {url} ({error or type(error).__name__})."
+        " Start one with `codeact serve`, or name another in CODEACT_URL."
+    )
+
+
+async def verify(
+    response_id: str,
+    *,
+    url: str,
+    api_key: str | None = None,
+    tolerance: float = TOLERANCE,
+    progress: Callable[[int, int], None] = lambda block, blocks: None,
+) -> Certificate:
+    """Lets the server at `url` run a stored answer's code again; returns the certificate, which the server keeps.
+
+    Args:
+        response_id: The answer's id.
+        url: The server, such as `http://127.0.0.1:8000`.
+        api_key: A key of the answer's owner.
+        tolerance: How much decimal numbers may differ, relative to the larger one.
+        progress: Called when a block of code begins, with its number, from 1, and how many there are.
+
+    Raises:
+        RequestRefused: The answer cannot be verified; `code` says why (docs/verify.md).
+        ClientError: The server cannot be reached, or does not accept the key.
+
+    Cancelling it ends the verification.
+    """
+    import httpx
+
+    path = f"responses/{quote(response_id, safe='')}/codeact:verify"
+    params = {"stream": "true", "tolerance": repr(tolerance)}
+    try:
+        async with (
+            _http_client(url, api_key, TRANSFER_TIMEOUT_S) as client,
+            client.stream("POST", path, params=params) as answer,
+        ):
+            if not answer.is_success:
+                await answer.aread()
+                raise _refused(answer, url)
+            async for line in answer.aiter_lines():
+                if not line.startswith("data: {"):
+                    continue
+                event = msgspec.json.decode(line[len("data: ") :], type=_Verifying)
+                if event.certificate is not None:
+                    return event.certificate
+                if event.type == "error":
+                    raise RequestRefused(event.message, code=event.code)
+                progress(event.block, event.blocks)
+    except httpx.HTTPError as error:
+        raise _unreachable(url, error) from None
+    raise ServerGone(f"{url} went away before the verification was complete. Ask again.")
 
 
 def _http_client(url: str, api_key: str | None, timeout_s: float) -> "httpx.AsyncClient":

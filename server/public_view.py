@@ -4,7 +4,8 @@ Everything is copied field by field, so that a new field of an item stays privat
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from codeact import events as e
 from codeact.concurrency.slices import Slices
 from codeact.disclosure import public_error
+from codeact.events.certificates import Certificate
 from codeact.observations.observation import HEADER
 from codeact.store import Share, StoredResponse
 from codeact.store.references import sha256_of
@@ -98,6 +100,29 @@ class SharedCode(msgspec.Struct, frozen=True, tag="code_interpreter_call"):
     result: SharedResult | None = msgspec.field(name="codeact:result")
 
 
+class SharedDifference(msgspec.Struct, frozen=True):
+    """Where the outputs differ, without what they are."""
+
+    block: int
+    output: int | None
+    kind: str
+
+
+class SharedCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """That the answer's code was run again, and whether its outputs were equal. `packages` has versions by name."""
+
+    result: Literal["equal", "differs"]
+    verified_at: int
+    version: str
+    blocks: int
+    outputs: int
+    calls: int
+    tolerance: float
+    image: str | None
+    packages: dict[str, str]
+    differences: list[SharedDifference]
+
+
 class SharedError(msgspec.Struct, frozen=True):
     code: str
     message: str
@@ -110,6 +135,7 @@ class SharedResponse(msgspec.Struct, frozen=True):
     error: SharedError | None
     input: list[SharedQuestion]
     output: list[SharedAnswer | SharedCode]
+    certificate: SharedCertificate | None = None
 
 
 class SharedConversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,10 +149,18 @@ class SharedConversation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def shared_conversation(
-    thread: Sequence[StoredResponse], share: Share, *, title: str | None, created_at: float
+    thread: Sequence[StoredResponse],
+    share: Share,
+    *,
+    title: str | None,
+    created_at: float,
+    certificates: Mapping[str, Certificate] = MappingProxyType({}),
 ) -> SharedConversation:
-    """The branch as a stranger sees it, built in slices. The URLs of its images work only with this link."""
-    view = _View(lambda sha256: f"/v1/shares/{share.token}/blobs/{sha256}")
+    """The branch as a stranger sees it, built in slices. The URLs of its images work only with this link.
+
+    `certificates` are those of its answers, by the ids of the responses.
+    """
+    view = _View(lambda sha256: f"/v1/shares/{share.token}/blobs/{sha256}", certificates)
     return SharedConversation(
         title=title,
         created_at=int(created_at),
@@ -152,8 +186,11 @@ async def images_of(thread: Iterable[StoredResponse]) -> frozenset[str]:
 class _View:
     """Converts stored items. `url` returns the address of an image for its SHA-256."""
 
-    def __init__(self, url: Callable[[str], str]) -> None:
+    def __init__(
+        self, url: Callable[[str], str], certificates: Mapping[str, Certificate] = MappingProxyType({})
+    ) -> None:
         self._url = url
+        self._certificates = certificates
         self._slices = Slices()
 
     async def response(self, stored: StoredResponse) -> SharedResponse:
@@ -171,6 +208,7 @@ class _View:
             error=SharedError(*public_error(error.code)) if error is not None else None,
             input=[question for item in stored.input if (question := self._question(item)) is not None],
             output=output,
+            certificate=_certificate(self._certificates.get(response.id)),
         )
 
     def _question(self, item: e.Input) -> SharedQuestion | None:
@@ -244,6 +282,27 @@ class _View:
         if sha256 is not None:
             return self._url(sha256)
         return url if url.startswith("data:image/") else None
+
+
+def _certificate(certificate: Certificate | None) -> SharedCertificate | None:
+    if certificate is None:
+        return None
+    return SharedCertificate(
+        result=certificate.result,
+        verified_at=certificate.verified_at,
+        version=certificate.version,
+        blocks=certificate.blocks,
+        outputs=certificate.outputs,
+        calls=certificate.calls,
+        tolerance=certificate.tolerance,
+        image=certificate.replayed.image,
+        packages=certificate.replayed.packages,
+        differences=[
+            SharedDifference(difference.block, difference.output, difference.kind)
+            for difference in certificate.differences
+            if not difference.earlier
+        ],
+    )
 
 
 def _text(text: str) -> str:

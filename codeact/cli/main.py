@@ -195,6 +195,20 @@ def export(
     command(Settings.load(), conversation_id, format_=format_, output=output, url=url)
 
 
+@app.command()
+def verify(
+    response_id: Annotated[str, typer.Argument(help="resp_…, as the answer or `codeact run --json` shows it.")],
+    tolerance: Annotated[float, typer.Option(min=0, max=0.1, help="How much decimals may differ.")] = 1e-9,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Run an answer's code again, and exit: 0 the outputs are equal, 1 they differ or cannot be compared."""
+    from codeact.cli.commands.verify import verify as command
+    from codeact.settings import Settings
+
+    raise typer.Exit(command(Settings.load(), response_id, url=url, tolerance=tolerance, as_json=as_json))
+
+
 @app.command("import")
 def import_(
     path: Annotated[Path, typer.Argument(help="The JSON of an export.", exists=True, dir_okay=False)],

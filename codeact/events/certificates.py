@@ -14,7 +14,8 @@ MOST_DIFFERENCES = 20
 
 
 class Difference(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The first difference of one block. `block` and `output` count from 1; `output` is None if it is no output's.
+    """The first difference of one block. `block` counts the blocks of its response that ran, and `output` the block's
+    outputs, from 1; `output` is None if it is no output's.
 
     `kind`: what differs: a `text`, a `picture`, the number of `outputs`, their `type`, the `error`, or a `call` that
     the code made. `earlier`: the block belongs to an earlier answer, so that it is only a hint at the cause.

@@ -3,13 +3,16 @@
 This takes up to a second for a large conversation: call it in a thread, not on the event loop.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from codeact.data_urls import image_of
 from codeact.events import CodeInterpreterCall, InputMessage, Message
+from codeact.events.certificates import Certificate
 from codeact.exports.inline import GetBlob, inlined, whole_output
 from codeact.store.records import StoredResponse
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
@@ -22,10 +25,16 @@ KERNEL = {
 }
 
 
-def notebook(title: str, thread: Sequence[StoredResponse], get_blob: GetBlob) -> bytes:
+def notebook(
+    title: str,
+    thread: Sequence[StoredResponse],
+    get_blob: GetBlob,
+    certificates: Mapping[str, Certificate] = MappingProxyType({}),
+) -> bytes:
     """Returns the notebook as JSON: prose as Markdown cells, code as code cells with their outputs and images.
 
-    Reasoning is left out.
+    Reasoning is left out. `certificates` are those of the answers, by the ids of the responses: each is a cell below
+    its answer, and the notebook's metadata has all of it under `codeact`.
     """
     cells = [_markdown(f"# {title}")]
     for stored in thread:
@@ -42,14 +51,27 @@ def notebook(title: str, thread: Sequence[StoredResponse], get_blob: GetBlob) ->
                         cells[-1]["source"] = item.code or cells[-1]["source"]
                     else:
                         cells.append(cell)
+        if (certificate := certificates.get(stored.response.id)) is not None:
+            cells.append(_markdown(_verified(certificate)))
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
-    document = {"cells": cells, "metadata": KERNEL, "nbformat": 4, "nbformat_minor": 5}
+    of_thread = [certificates[stored.response.id] for stored in thread if stored.response.id in certificates]
+    metadata = KERNEL | ({"codeact": {"certificates": of_thread}} if of_thread else {})
+    document = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
     return msgspec.json.format(msgspec.json.encode(document), indent=1)
 
 
 def _markdown(text: str) -> dict[str, Any]:
     return {"cell_type": "markdown", "metadata": {}, "source": text}
+
+
+def _verified(certificate: Certificate) -> str:
+    day = datetime.fromtimestamp(certificate.verified_at, UTC).isoformat(timespec="seconds")
+    what = f"{certificate.outputs} outputs of {certificate.blocks} blocks of code"
+    if certificate.result == "equal":
+        return f"*Verified at {day} by codeact {certificate.version}: run again, {what} were equal.*"
+    block = next(difference.block for difference in certificate.differences if not difference.earlier)
+    return f"*Run again at {day} by codeact {certificate.version}: of {what}, some differ, first in block {block}.*"
 
 
 def _question(message: InputMessage, get_blob: GetBlob) -> dict[str, Any]:

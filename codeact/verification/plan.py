@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from codeact import events as e
 from codeact.store.records import StoredResponse
@@ -41,7 +42,7 @@ class RecordedCall:
 
 @dataclass(slots=True)
 class Block:
-    """One block of code. `response` is the one in which it began, `item_id` its item there.
+    """One block of code. `response` is the one in which it began, `item_id` its item and `number` its place there.
 
     `outputs` are those of all responses in which it ran, `container_id` is its sandbox, and `is_earlier` says that the
     verified answer only depends on it. `has_begun` is False for code that waits for approval, or did not get it.
@@ -55,6 +56,7 @@ class Block:
     calls: list[RecordedCall] = field(default_factory=list)
     result: str | None = None
     is_earlier: bool = True
+    number: int = 0
     is_closed: bool = True
     has_begun: bool = False
 
@@ -112,7 +114,11 @@ def _blocks(thread: Sequence[StoredResponse]) -> list[Block]:
                 open_block.is_earlier = open_block.is_earlier and not is_last
             elif open_block is not None and (call := _call(item, values, edited)) is not None:
                 open_block.calls.append(call)
-    return [block for block in blocks if block.has_begun and (block.result is not None or not block.is_closed)]
+    ran = [block for block in blocks if block.has_begun and (block.result is not None or not block.is_closed)]
+    for _, group in groupby(ran, key=lambda block: block.response.id):
+        for number, block in enumerate(group, 1):
+            block.number = number
+    return ran
 
 
 def _never_ran(item: e.CodeInterpreterCall) -> bool:

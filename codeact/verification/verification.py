@@ -66,7 +66,7 @@ class Verification:
         self._owner = owner
         self._tolerance = tolerance
         self._differences: list[Difference] = []
-        self._pictures: list[tuple[Block, int, list[Pictures]]] = []
+        self._pictures: list[tuple[Block, list[Pictures]]] = []
         self._pictures_bytes = 0
         self._replayed = Replayed()
         self._number = 0
@@ -115,7 +115,6 @@ class Verification:
                     return
 
     async def _run_block(self, block: Block, sandbox: Sandbox) -> None:
-        number = self._number
         expected = await self._stored(whole_outputs(block.outputs, self._get_blob))
         replay = Replay(block, sandbox, self._get_blob)
         found, result = await replay.run(await self._stored(whole_text(block.code, self._get_blob)))
@@ -133,9 +132,9 @@ class Verification:
             if self._pictures_bytes > PICTURES_BYTES:
                 mismatch = Mismatch("picture", "pictures", f"over {PICTURES_BYTES:,} bytes of them are not compared")
             else:
-                self._pictures.append((block, number, pictures))
+                self._pictures.append((block, pictures))
         if mismatch is not None:
-            self._differ(block, number, mismatch)
+            self._differ(block, mismatch)
 
     async def _compare_pictures(self) -> None:
         """Compares pixels in a sandbox that has not run any of the code, which could have changed the comparison."""
@@ -143,11 +142,11 @@ class Verification:
             return
         async with self._fresh() as workspace:
             sandbox = await workspace.sandbox()
-            for block, number, pictures in self._pictures:
+            for block, pictures in self._pictures:
                 mismatch = await first_different(pictures, sandbox)
                 if mismatch is not None:
-                    self._differ(block, number, mismatch)
-        self._differences.sort(key=lambda difference: (difference.block, difference.output or math.inf))
+                    self._differ(block, mismatch)
+        self._differences.sort(key=lambda one: (one.response_id, one.block, one.output or math.inf))
 
     @asynccontextmanager
     async def _fresh(self) -> AsyncIterator[Workspace]:
@@ -207,13 +206,13 @@ class Verification:
         except NotFound as error:
             raise NotVerifiable(f"A part of the record is gone: {error.message}", code="record_gone") from None
 
-    def _differ(self, block: Block, number: int, mismatch: Mismatch) -> None:
+    def _differ(self, block: Block, mismatch: Mismatch) -> None:
         if len(self._differences) < MOST_DIFFERENCES:
             self._differences.append(
                 Difference(
                     response_id=block.response.id,
                     item_id=block.item_id,
-                    block=number,
+                    block=block.number,
                     kind=mismatch.kind,
                     expected=mismatch.expected,
                     found=mismatch.found,

@@ -13,6 +13,8 @@ from codeact.events.certificates import Certificate
 from codeact.runs.admission import Admission, check_concurrency
 from codeact.runs.manager import RunManager
 from codeact.runs.new_run import Account
+from codeact.store import StoredResponse
+from codeact.store.search.search_fields import is_warm_up
 from codeact.verification.errors import NotVerifiable
 from codeact.verification.plan import plan
 from codeact.verification.verification import Progress, Verification
@@ -73,6 +75,7 @@ class Verifier:
                 if admission.has_limits:
                     await admission.ask()
                 thread = await store.thread(response_id, owner=owner)
+                _check_complete(thread)
                 blocks = await anyio.to_thread.run_sync(plan, thread)
             verification = Verification(
                 thread, blocks, store, self._pool, self._workspaces, owner=owner, tolerance=tolerance
@@ -121,3 +124,13 @@ class Verifier:
 
 def _under_way(response_id: str) -> NotVerifiable:
     return NotVerifiable(f"The response '{response_id}' has not ended yet.", code="response_in_progress")
+
+
+def _check_complete(thread: Sequence[StoredResponse]) -> None:
+    """Raises `NotVerifiable` if an earlier answer was deleted: a question without any input is left of it."""
+    for stored in thread[:-1]:
+        if not stored.input and not stored.response.output and not is_warm_up(stored.response):
+            raise NotVerifiable(
+                f"The earlier answer '{stored.response.id}' was deleted, and this one may depend on it.",
+                code="earlier_answer_deleted",
+            )

@@ -57,6 +57,8 @@ class Status(msgspec.Struct):
     examples: list[str]
     approves: bool
     """Whether the caller may decide about what waits for approval."""
+    verifies: bool
+    """Whether the caller may have answers verified."""
     upload_bytes: int
     """The largest file that `POST /v1/files` takes."""
     deleted_retention_days: float
@@ -145,6 +147,7 @@ async def status(request: Request) -> Response:
         },
         examples=list(EXAMPLES) if names[:1] == ["demo"] else [],
         approves=not stranger or services.settings.approval_embed,
+        verifies=not stranger,
         upload_bytes=services.settings.max_upload_bytes,
         deleted_retention_days=services.settings.deleted_retention_days,
     )

@@ -122,7 +122,13 @@ async def shared(request: Request) -> Response:
     found = await _opened(request.path_params["token"], services)
     conversation = await store.get_conversation(found.conversation_id, owner=found.owner)
     thread = await store.thread(found.response_id, owner=found.owner)
-    view = await shared_conversation(thread, found, title=conversation.title, created_at=conversation.created_at)
+    view = await shared_conversation(
+        thread,
+        found,
+        title=conversation.title,
+        created_at=conversation.created_at,
+        certificates=await store.certificates.of_conversation(conversation.id, owner=found.owner),
+    )
     return await document_response(view, headers=PUBLIC_HEADERS)
 
 

@@ -4,12 +4,19 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import anyio
 import httpx
+import nbformat
 import openai
 import pytest
+from typer.testing import CliRunner
 
+from codeact.cli.main import app
+from codeact.events import InputMessage
+from codeact.store import open_store
 from tests.model_server import ModelServer
-from tests.server.conftest import Running
+from tests.server.conftest import Running, in_thread
+from tests.server.test_approvals import until
 from tests.server.test_functions import WEATHER, calls, output, run_code
 
 PIXELS = """
@@ -96,19 +103,18 @@ def test_a_random_answer_differs_and_says_where(
 def test_pictures_are_compared_by_their_pixels(
     client: openai.OpenAI, model_server: ModelServer, scripted: Running
 ) -> None:
-    plot = "import matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\nplt.show()"
-    same = answered(client, model_server, f"{PIXELS}\nshown(7)", plot)
-    assert verified(scripted, same.id)["result"] == "equal"
-    other = answered(client, model_server, f"{PIXELS}\nshown(7)\nshown(time.time_ns() % 200)")
-    (difference,) = verified(scripted, other.id)["differences"]
-    assert (difference["kind"], difference["output"]) == ("picture", 2)
+    same = f"{PIXELS}\nshown(7)\nimport matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\nplt.show()"
+    response = answered(client, model_server, same, "shown(7)\nshown(time.time_ns() % 200)")
+    (difference,) = verified(scripted, response.id)["differences"]
+    assert (difference["kind"], difference["block"], difference["output"]) == ("picture", 2, 2)
     assert "at 0,0" in difference["found"]
 
 
 def test_a_call_gets_the_recorded_value_and_the_client_is_not_asked(
     client: openai.OpenAI, model_server: ModelServer, scripted: Running
 ) -> None:
-    run_code(model_server, "print('asking')\nprint(get_weather('Bern'))\ntry:\n    get_weather(1j)\nexcept TypeError:\n    print('no')")
+    code = "print('asking')\nprint(get_weather('Bern'))\ntry:\n    get_weather(1j)\nexcept TypeError:\n    print('no')"
+    run_code(model_server, code)
     first = client.responses.create(model="codeact", input="go", tools=[WEATHER])
     values = [output(calls(first)[0], '"sunny"')]
     second = client.responses.create(model="codeact", input=values, tools=[WEATHER], previous_response_id=first.id)
@@ -124,6 +130,77 @@ def test_what_cannot_be_verified_is_refused_by_name(
     prose = client.responses.create(model="codeact", input="go")
     assert refused(scripted, prose.id) == (409, "nothing_to_verify")
     assert refused(scripted, "resp_x") == (404, "not_found")
+    big = [{"role": "user", "content": [{"type": "input_file", "filename": "a.txt", "file_data": "aGk="}]}]
+    read = answered(client, model_server, "print(open('a.txt').read())", input=big)
+    assert verified(scripted, read.id)["result"] == "equal"
+    in_thread(anyio.run, without_files, scripted, read.id)
+    assert refused(scripted, read.id) == (409, "file_deleted")
+    go_on = answered(client, model_server, "print(1)", previous_response_id=read.id)
+    client.responses.delete(read.id)
+    assert refused(scripted, go_on.id) == (409, "earlier_answer_deleted")
+
+
+async def without_files(server: Running, response_id: str) -> None:
+    """Removes the content of the files that the user sent with this question."""
+    async with open_store(server.settings) as store:
+        stored = await store.get_response(response_id, owner="local")
+        for part in (part for item in stored.input if isinstance(item, InputMessage) for part in item.content):
+            await store._documents.blobs.find({"sha256": part["file_id"]}).delete()
+
+
+def test_a_block_that_was_stopped_has_no_end_to_compare_with(
+    client: openai.OpenAI, model_server: ModelServer, scripted: Running
+) -> None:
+    model_server.reply("<execute>\nprint('begun', flush=True)\nimport time\ntime.sleep(600)\n</execute>\n")
+    with client.responses.create(model="codeact", input="go", stream=True) as stream:
+        for event in stream:
+            if event.type == "response.code_interpreter_call.interpreting":
+                break
+            if event.type == "response.created":
+                response_id = event.response.id
+        assert refused(scripted, response_id) == (409, "response_in_progress")
+        client.responses.cancel(response_id)
+    assert refused(scripted, response_id) == (409, "block_unfinished")
+
+
+def test_a_client_that_leaves_ends_the_verification(
+    client: openai.OpenAI, model_server: ModelServer, scripted: Running
+) -> None:
+    response = answered(client, model_server, "import time\nbegan = time.time()", "print(time.sleep(2))")
+    pool = scripted.state.pool.started
+    assert pool is not None
+    leased = pool.value.stats().leased
+    with httpx.stream(
+        "POST", f"{scripted.url}/v1/responses/{response.id}/codeact:verify", params={"stream": "true"}, timeout=120
+    ) as stream:
+        next(line for line in stream.iter_lines() if '"block":2' in line)
+        assert pool.value.stats().leased == leased + 1
+    until(lambda: pool.value.stats().leased == leased)
+    assert httpx.get(f"{scripted.url}/v1/responses/{response.id}/codeact:verify").status_code == 404
+
+
+def test_the_certificate_goes_along_with_a_share_a_notebook_and_the_command_line(
+    client: openai.OpenAI, model_server: ModelServer, scripted: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEACT_URL", scripted.url)
+    random = answered(client, model_server, "import random\nprint(random.random())")
+    done = in_thread(CliRunner().invoke, app, ["verify", random.id])
+    assert (done.exit_code, "Differs: block 1, output 1" in done.output) == (1, True), done.output
+    same = answered(client, model_server, "print(6 * 7)", previous_response_id=random.id)
+    done = in_thread(CliRunner().invoke, app, ["verify", same.id])
+    assert (done.exit_code, "Equal: 1 outputs of 1 blocks" in done.output) == (0, True), done.output
+    conversation = f"{scripted.url}/v1/conversations/{same.conversation.id}"
+    share = httpx.post(f"{conversation}/share", json={}).json()
+    first, second = httpx.get(f"{scripted.url}{share['url']}").json()["responses"]
+    assert (first["certificate"]["result"], second["certificate"]["result"]) == ("differs", "equal")
+    assert first["certificate"]["differences"] == [{"block": 1, "output": 1, "kind": "text"}]
+    book = nbformat.reads(httpx.get(f"{conversation}/export").text, as_version=4)
+    nbformat.validate(book)
+    assert [one["result"] for one in book.metadata["codeact"]["certificates"]] == ["differs", "equal"]
+    (differs,) = [cell.source for cell in book.cells if "Run again at" in cell.source]
+    assert differs.endswith("first in block 1.*")
+    httpx.delete(conversation)
+    assert httpx.get(f"{scripted.url}{share['url']}").status_code == 404
 
 
 def test_progress_comes_as_events(client: openai.OpenAI, model_server: ModelServer, scripted: Running) -> None:

@@ -277,6 +277,18 @@ export const german: Words = {
     close: "Schließen",
   },
 
+  verify: {
+    label: "Prüfen: den Code noch einmal ausführen und vergleichen",
+    running: "Der Code wird noch einmal ausgeführt …",
+    failed: "Die Antwort konnte nicht geprüft werden.",
+    equal: (outputs: number, when: string) =>
+      `Geprüft ${when}: Noch einmal ausgeführt, ergab der Code ${outputs === 1 ? "dieselbe Ausgabe" : `dieselben ${outputs} Ausgaben`}.`,
+    differs: (block: number, output: number | null, when: string) =>
+      `Noch einmal ausgeführt ${when}, ergab der Code etwas anderes: Block ${block}${output ? `, Ausgabe ${output}` : ""}.`,
+    expected: "In der Antwort",
+    found: "Noch einmal ausgeführt",
+  },
+
   feedback: {
     title: "Was könnte besser sein?",
     titleGood: "Was war gut?",

@@ -276,6 +276,18 @@ export const text = {
     close: "Close",
   },
 
+  verify: {
+    label: "Verify: run the code again and compare",
+    running: "The code is being run again…",
+    failed: "The answer could not be verified.",
+    equal: (outputs: number, when: string) =>
+      `Verified ${when}: run again, the code gave the same ${outputs === 1 ? "output" : `${outputs} outputs`}.`,
+    differs: (block: number, output: number | null, when: string) =>
+      `Run again ${when}, the code gave something else: block ${block}${output ? `, output ${output}` : ""}.`,
+    expected: "In the answer",
+    found: "Run again",
+  },
+
   feedback: {
     title: "What could be better?",
     titleGood: "What was good?",

@@ -83,6 +83,8 @@ export interface CodeInterpreterCall {
   "codeact:waits_for": string[];
   "codeact:continues": string | null;
   "codeact:written": Written | null;
+  "codeact:ran": string | null;
+  "codeact:refused": RefusedCall[];
 }
 
 export interface CodeOutput {
@@ -525,6 +527,20 @@ export interface ReasoningTextPart {
   text: string;
 }
 
+export interface RecordedEnvironment {
+  image?: string | null;
+  packages?: Record<string, string>;
+  memory_mb?: number;
+  functions?: string | null;
+  seeds?: string[];
+}
+
+export interface RefusedCall {
+  name: string;
+  arguments: string;
+  error: string;
+}
+
 export interface Response {
   id: string;
   created_at: number;
@@ -561,6 +577,7 @@ export interface Response {
   usage: ResponseUsage | null;
   "codeact:notices": Notice[];
   "codeact:ledger": Ledger;
+  "codeact:environment": RecordedEnvironment | null;
 }
 
 export interface ResponseCompleted {

@@ -29,6 +29,8 @@ export interface Status {
   examples: string[];
   /** Whether this user may decide about what waits for approval. */
   approves: boolean;
+  /** Whether this user may have answers verified. */
+  verifies: boolean;
   /** The largest file that can be attached. */
   upload_bytes: number;
   /** How long a deleted conversation stays in the bin. */
@@ -84,6 +86,15 @@ export interface Feedback {
   comment: string | null;
 }
 
+/** Whether an answer's code gave the same outputs when it was run again. */
+export interface Certificate {
+  result: "equal" | "differs";
+  verified_at: number;
+  blocks: number;
+  outputs: number;
+  differences: { block: number; output?: number | null; kind: string; expected?: string; found?: string; earlier?: boolean }[];
+}
+
 export interface Share {
   token: string;
   created_at: number;
@@ -92,7 +103,7 @@ export interface Share {
 export interface Shared {
   title: string | null;
   shared_at: number;
-  responses: (Pick<Response, "id" | "status" | "error" | "output"> & { input: Input[] })[];
+  responses: (Pick<Response, "id" | "status" | "error" | "output"> & { input: Input[]; certificate?: Certificate | null })[];
 }
 
 export interface SandboxFile {
@@ -228,6 +239,8 @@ export const api = {
   feedback: (id: string) => call<{ data: Feedback[] }>("GET", `${conversation(id)}/feedback`),
   rate: (responseId: string, rating: Feedback["rating"], comment: string | null) =>
     call<Feedback>("POST", `v1/responses/${encodeURIComponent(responseId)}/feedback`, { rating, comment }),
+  verify: (responseId: string) =>
+    call<Certificate>("POST", `v1/responses/${encodeURIComponent(responseId)}/codeact:verify`),
   share: (id: string, responseId: string) =>
     call<Share>("POST", `${conversation(id)}/share`, { response_id: responseId }),
   shareOf: (id: string) => call<Share>("GET", `${conversation(id)}/share`),

@@ -6,12 +6,14 @@ import { text } from "../text";
 import type { Turn } from "../turn";
 import { CopyButton, Dialog, IconButton } from "./controls";
 import { LedgerView } from "./ledger";
+import { useVerification, Verified, VerifyButton } from "./verified";
 
 export function Ending({ turn, busy }: { turn: Turn; busy: boolean }) {
   const { response } = turn.answer;
   const trouble = turn.failure || response?.error?.message;
   /** Not where it goes on after a decision. */
   const hasQuestion = turn.asked.text !== "" || turn.asked.attachments.length > 0;
+  const [verification, verify] = useVerification(turn);
   const again = () => ask(turn.asked.text, turn.asked.attachments, turn.previousId);
   return (
     <>
@@ -31,9 +33,12 @@ export function Ending({ turn, busy }: { turn: Turn; busy: boolean }) {
           <CopyButton label={text.turn.copy} value={() => words(turn)} />
           {hasQuestion && <IconButton icon="again" label={text.turn.regenerate} disabled={busy} onClick={again} />}
           <Thumbs turn={turn} rating={turn.rating} />
+          <VerifyButton turn={turn} running={verification.running} onClick={verify} />
           <LedgerView response={response} />
         </div>
       )}
+      {verification.trouble && <p class="remark" role="alert">{verification.trouble}</p>}
+      {verification.certificate && <Verified certificate={verification.certificate} />}
     </>
   );
 }

@@ -12,6 +12,7 @@ import { Attached } from "./attached";
 import { CopyButton, Dialog } from "./controls";
 import { Mark } from "./empty";
 import { Parts } from "./turn";
+import { Verified } from "./verified";
 
 const close = () => (dialog.value = null);
 
@@ -90,6 +91,7 @@ export function SharedPage({ token }: { token: string }) {
               <SharedQuestion asked={asked(response.input)} />
               <article class="answer" aria-label={text.turn.answer}>
                 <Parts parts={answerOf(response).parts} />
+                {response.certificate && <Verified certificate={response.certificate} />}
               </article>
             </section>
           ))}
