@@ -1,7 +1,6 @@
 """Exports conversations over HTTP as notebooks, Markdown or archives, and imports archives."""
 
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any, Literal
 
 import anyio
@@ -30,7 +29,10 @@ IMPORT_BYTES = 100_000_000
 _IMPORTS = anyio.Semaphore(2)
 """How many imports are read at a time. Others wait, with their bodies on disk."""
 _EXPORTING = anyio.CapacityLimiter(2)
-_TYPES = {"md": "text/markdown", "ipynb": "application/x-ipynb+json"}
+_EXPORTS: dict[str, tuple[Callable[..., bytes], str]] = {
+    "md": (markdown, "text/markdown"),
+    "ipynb": (notebook, "application/x-ipynb+json"),
+}
 
 
 class _Export(msgspec.Struct):
@@ -57,16 +59,16 @@ async def export(request: Request) -> Response:
         pieces = archive_pieces(conversation, responses, get_blob)
         return StreamingResponse(pieces, media_type="application/json", headers=headers)
     thread = await _branch(store, conversation.id, query.response_id or conversation.last_response_id, owner)
-    write = markdown
+    written, media_type = _EXPORTS[query.format]
+    more = []
     if query.format == "ipynb":
-        certificates = await store.certificates.of_conversation(conversation.id, owner=owner)
-        write = partial(notebook, certificates=certificates)
+        more.append(await store.certificates.of_conversation(conversation.id, owner=owner))
 
     def get_blob_from_thread(sha256: str) -> Blob | None:
         return anyio.from_thread.run(get_blob, sha256)
 
-    whole = await anyio.to_thread.run_sync(write, title, thread, get_blob_from_thread, limiter=_EXPORTING)
-    return Response(whole, media_type=_TYPES[query.format], headers=headers)
+    whole = await anyio.to_thread.run_sync(written, title, thread, get_blob_from_thread, *more, limiter=_EXPORTING)
+    return Response(whole, media_type=media_type, headers=headers)
 
 
 @operation(ConversationObject, body=Archive)

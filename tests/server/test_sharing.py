@@ -157,7 +157,7 @@ def test_a_link_that_an_older_version_made_hands_out_no_file_either(
 # What stands in a share, by the place where it stands; anything new in an item is private until it is listed here.
 PUBLIC_FIELDS = {
     "": {"object", "title", "created_at", "shared_at", "responses"},
-    "responses": {"id", "created_at", "status", "error", "input", "output"},
+    "responses": {"id", "created_at", "status", "error", "input", "output", "certificate"},
     "input": {"type", "role", "content"},
     "output": {"type", "id", "status", "role", "content", "code", "outputs"}
     | {"codeact:notebook_outputs", "codeact:result"},
@@ -165,6 +165,9 @@ PUBLIC_FIELDS = {
     "outputs": {"type", "logs", "url"},
     "codeact:notebook_outputs": {"output_type", "name", "text", "data", "metadata", "ename", "evalue", "traceback"},
     "codeact:result": {"status", "duration_s", "execution_count", "limit", "error"},
+    "certificate": {"result", "verified_at", "version", "blocks", "outputs", "calls", "tolerance", "image"}
+    | {"packages", "differences"},
+    "differences": {"block", "output", "kind"},
 }
 
 
@@ -172,6 +175,7 @@ def test_a_link_shows_the_fields_of_a_list_and_no_other(
     mine: httpx.Client, stranger: httpx.Client, plotted: dict[str, Any]
 ) -> None:
     share = mine.post(f"/v1/conversations/{plotted['conversation']['id']}/share", json={}).json()
+    mine.post(f"/v1/responses/{plotted['id']}/codeact:verify").raise_for_status()
 
     def walk(value: Any, place: str) -> None:
         if isinstance(value, list):

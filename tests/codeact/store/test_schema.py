@@ -13,6 +13,7 @@ from pymongo.database import Database
 
 from codeact import events as e
 from codeact.errors import StoredByNewerVersion
+from codeact.events.certificates import Certificate, Replayed
 from codeact.store import HistoryQuery, Store
 from codeact.store.documents import schema
 from codeact.store.documents.documents import Documents
@@ -25,7 +26,22 @@ from tests.codeact.store.test_approvals import waiting
 FIRST_RELEASE = Path(__file__).with_name("documents_of_0_1.json")
 """One document of each kind, as the first release wrote it."""
 
-LATER = {"approvals", "deliveries", "people", "profiles", "skill_versions", "skills"}
+CERTIFICATE = Certificate(
+    response_id="resp_2",
+    result="equal",
+    verified_at=1,
+    took_s=1.0,
+    version="0",
+    blocks=1,
+    earlier_blocks=0,
+    outputs=1,
+    calls=0,
+    tolerance=0.0,
+    environment=None,
+    replayed=Replayed(),
+    differences=[],
+)
+LATER = {"certificates", "approvals", "deliveries", "people", "profiles", "skill_versions", "skills"}
 """Kinds that later releases added."""
 
 SCHEMAS: dict[str, Schema] = {
@@ -158,6 +174,7 @@ async def test_every_document_that_is_written_carries_its_version(
     ended = EndedResponse("resp_2", "bob", "completed", True, datetime.now(UTC))
     assert await store.deliveries.add(ended, "endpoint", "response.completed", most=10)
     await store.approvals.add(waiting("apr_1"))
+    await store.certificates.put(CERTIFICATE, conversation_id="conv_1", owner="bob")
     await store.answers.remember("cc", "msg_9", conversation_id="conv_1", owner="bob")
     await store.repeatable.begin("dd", owner="bob", body_hash="00", response_id="resp_2")
     assert await store.slots.take("bob", "slot_2", most=1)
