@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from codeact.api.pool import Pool
     from codeact.api.result import Result
     from codeact.api.written_files import OutputFile
-    from codeact.client import verify
     from codeact.events.certificates import Certificate
+    from codeact.http_client import verify
     from codeact.tools.approval import ApprovalQuestion, Ruling
     from codeact.tools.host_functions import Tool
 
@@ -40,7 +40,7 @@ _MODULES = {
     "Result": "api.result",
     "Ruling": "tools.approval",
     "Tool": "tools.host_functions",
-    "verify": "client",
+    "verify": "http_client",
 }
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import streamlit as st
 
 from codeact.cli.commands.conversation import address_and_key
-from codeact.client import request
 from codeact.dashboard import login
 from codeact.dashboard.bridge import run, settings
 from codeact.dashboard.drawing.markup import plain
 from codeact.errors import CodeActError
+from codeact.http_client import request
 from codeact.login_settings import SECURE_PREFIX, SESSION_COOKIE
 
 __all__ = ["allowed", "chat_url", "delete", "pin", "server", "stop", "switch"]

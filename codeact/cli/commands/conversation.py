@@ -12,8 +12,9 @@ from anyio.from_thread import BlockingPortal
 
 from codeact import events as e
 from codeact.api.local_files import read_file
-from codeact.client import Connection, connect, fetch_status, find_profile
+from codeact.client import Connection, connect
 from codeact.errors import ServerUnreachable
+from codeact.http_client import fetch_status, find_profile
 from codeact.settings import Settings
 from codeact.tools.approval import Judge
 

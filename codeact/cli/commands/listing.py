@@ -11,15 +11,15 @@ from rich.text import Text
 
 from codeact.cli.commands.conversation import address_and_key
 from codeact.cli.controls import TerminalText
-from codeact.client import request
 from codeact.errors import CodeActError
+from codeact.http_client import request
 from codeact.settings import Settings
 
 __all__ = ["last_response_of", "show_list"]
 
 
 def show_list(settings: Settings, *, url: str | None, query: str | None, limit: int, as_json: bool) -> None:
-    """Prints the newest conversations of this key's owner. Raises what `codeact.client.request` raises."""
+    """Prints the newest conversations of this key's owner. Raises what `codeact.http_client.request` raises."""
     found = anyio.run(_conversations, settings, url, query, limit)
     console = Console(soft_wrap=True)
     if as_json:

@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 
 from codeact.cli.commands.conversation import address_and_key
-from codeact.client import request
+from codeact.http_client import request
 from codeact.settings import Settings
 
 __all__ = ["export", "import_"]

@@ -7,8 +7,8 @@ from rich.text import Text
 
 from codeact.cli.commands.conversation import address_and_key
 from codeact.cli.controls import TerminalText
-from codeact.client import verify as verify_answer
 from codeact.events.certificates import Certificate
+from codeact.http_client import verify as verify_answer
 from codeact.settings import Settings
 
 __all__ = ["verify"]
