@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from itertools import groupby
@@ -26,6 +27,7 @@ from codeact.verification.pictures import first_different
 from codeact.verification.plan import Block
 from codeact.verification.replaying import Replay
 from codeact.verification.whole import GetBlob, whole_outputs, whole_text
+from codeact.workspaces.options import ContainerOptions
 from codeact.workspaces.registry import Workspaces
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool import Sandbox, SandboxPool
@@ -160,17 +162,21 @@ class Verification:
                 await self._workspaces.release(name, "the verification has ended")
 
     async def _like(self, recorded: e.RecordedEnvironment | None, workspace: Workspace) -> Sandbox:
-        """Returns a fresh sandbox with the image and the packages that the answer recorded. Raises `NotVerifiable`."""
+        """Returns a fresh sandbox without network, with the image and the packages that the answer recorded.
+
+        Raises `NotVerifiable`.
+        """
         pool = await self._pool.get()
         recorded = recorded or e.RecordedEnvironment()
-        if recorded.memory_mb and recorded.memory_mb != pool.spec.limits.memory_mb:
-            workspace.want_memory(recorded.memory_mb)
+        options = ContainerOptions(memory_mb=recorded.memory_mb or None, no_network=True)
+        workspace.want(options)
         sandbox = await workspace.sandbox()
         if recorded.image is not None and sandbox.image != recorded.image:
             await workspace.release("the answer had another image")
-            workspace.want_image(recorded.image)
+            options = replace(options, image=recorded.image)
+            workspace.want(options)
             try:
-                await pool.prepare(workspace.spec(pool) or pool.spec)
+                await pool.prepare(options.applied(pool.spec))
             except ImageUnavailable as error:
                 raise NotVerifiable(
                     f"The image that the code ran in is gone: {error.message}", code="image_gone"

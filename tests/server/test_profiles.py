@@ -7,9 +7,10 @@ import anyio
 import httpx
 import pytest
 
-from codeact.client import connect, find_profile
+from codeact.client import connect
 from codeact.errors import RequestRefused
 from codeact.events import TerminalEvent
+from codeact.http_client import find_profile
 from codeact.store.repositories import profiles
 from tests.model_server import ModelServer
 from tests.server.conftest import Running, in_thread, running, settings_of
