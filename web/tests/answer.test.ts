@@ -22,6 +22,8 @@ const call = (change: Partial<CodeInterpreterCall> = {}): CodeInterpreterCall =>
   "codeact:written": null,
   "codeact:waits_for": [],
   "codeact:continues": null,
+  "codeact:ran": null,
+  "codeact:refused": [],
   "codeact:started_s": null,
   ...change,
 });
