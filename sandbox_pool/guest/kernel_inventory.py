@@ -7,6 +7,7 @@ code's methods; see `kernel_values.py`. Sizes and time are bounded.
 # mypy: allow-untyped-defs, allow-untyped-calls
 
 import ast
+import functools
 import hashlib
 import inspect
 import linecache
@@ -38,6 +39,13 @@ TOTAL_CHARS = 60_000
 ENTRIES, DIRECTORIES = 2_000, 8
 HASHED_BYTES = 32_000_000
 CELL_SOURCE_CHARS = 100_000
+WRAPPERS: dict[type, str] = {
+    property: "fget",
+    staticmethod: "__func__",
+    classmethod: "__func__",
+    functools.cached_property: "func",
+}
+"""Kinds of methods, and the attribute of each that holds the function."""
 SHELL = {"In", "Out", "exit", "quit", "get_ipython", "open", "CallError"}
 
 
@@ -124,6 +132,8 @@ def source_of(code, most_chars=SOURCE_CHARS):
 def class_source(kind, most_chars=SOURCE_CHARS):
     """Returns the source of a class, or "". One of its methods leads to the cell that defined it."""
     for member in list(type.__dict__["__dict__"].__get__(kind).values()):
+        if type(member) in WRAPPERS:
+            member = getattr(member, WRAPPERS[type(member)])
         if type(member) is types.FunctionType:
             lines = linecache.cache.get(member.__code__.co_filename)
             if lines is None or len(lines) < 3 or sum(map(len, lines[2])) > CELL_SOURCE_CHARS:

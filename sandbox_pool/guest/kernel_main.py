@@ -16,6 +16,7 @@ gc.disable()
 
 import asyncio  # noqa: E402
 import contextlib  # noqa: E402
+import contextvars  # noqa: E402
 import fcntl  # noqa: E402
 import importlib.util  # noqa: E402
 import os  # noqa: E402
@@ -91,6 +92,8 @@ class Kernel(IPythonKernel):
     awaiting_cell = None
     left_context = None
     states: Any = None
+    context_of_code: Any = contextvars.Context()
+    restored_context: Any = None
     executing = False
     blocks = 0
     workspace = os.path.realpath(sys.argv[2])
@@ -114,6 +117,12 @@ class Kernel(IPythonKernel):
         """Handles a request about checkpoints, in the control thread."""
         await self.states.request(stream, ident, parent)
 
+    def change_context(self, function, *args):
+        """Calls a function. The next block has the context variables that it sets."""
+        if self.restored_context is None:
+            self.restored_context = contextvars.Context()
+        self.restored_context.run(function, *args)
+
     def pre_handler_hook(self):
         """Does not change the handler of SIGINT, which is ignored outside of `Shell.run_ast_nodes`."""
 
@@ -133,6 +142,9 @@ class Kernel(IPythonKernel):
         self.left_context = None
         self.executing, self.blocks = True, self.blocks + 1
         self.states.pause()
+        if self.restored_context is not None:
+            keep_context(self.restored_context)
+            self.restored_context = None
         if not silent:
             self.cleanup.tell()
         try:
@@ -150,6 +162,7 @@ class Kernel(IPythonKernel):
             self.cleanup.tell()
         if self.left_context is not None:
             keep_context(self.left_context)
+        self.context_of_code = contextvars.copy_context()
         for stream in LiveStream.streams:
             stream.pump()
         if "evalue" in reply:

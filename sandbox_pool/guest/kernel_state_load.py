@@ -19,6 +19,9 @@ from kernel_text import encodable, words  # type: ignore[import-not-found]
 
 __all__ = ["Restoration"]
 
+LARGE_BYTES = 8_192
+"""Smaller blobs are no arrays' memory."""
+
 
 class Restoration:
     """One restoration: `begin`, then `put` with all parts, then `finish`. Each returns what came back and what not."""
@@ -37,7 +40,7 @@ class Restoration:
             ]
         )
         self._step: Any = None
-        self._blobs: list[bytearray] = []
+        self._blobs: list[Any] = []
         self._number = self._offset = 0
         self._found: dict[str, list[Any]] = {"names": [], "files": [], "rerun": [], "unsaved": []}
 
@@ -72,11 +75,6 @@ class Restoration:
         waiting, self._again = self._again, []
         for kind, group, stream, buffers in waiting:
             self._load(kind, group, stream, buffers, last=True)
-        for each in self._manifest.get("imports", ()):
-            try:
-                self._space[each["name"]] = importlib.import_module(each["module"])
-            except BaseException as error:
-                self._fail(each["name"], "module", error)
         return self._result()
 
     # ---- steps -------------------------------------------------------------------------------------------
@@ -84,7 +82,7 @@ class Restoration:
     def _next(self):
         """Goes on to the next step, and allocates the memory for its blobs."""
         self._step = next(self._steps, None)
-        self._blobs = [bytearray(blob["size_bytes"]) for blob in self._step[2]] if self._step else []
+        self._blobs = [_memory(blob["size_bytes"]) for blob in self._step[2]] if self._step else []
         self._number = self._offset = 0
         self._skip_full()
         self._run_complete()
@@ -125,7 +123,7 @@ class Restoration:
             self._fail(file["path"], "file", error)
 
     def _enter(self, _entry, _blobs):
-        """Changes to the working directory, and runs the sources of definitions that could not be pickled."""
+        """Changes to the working directory, imports modules, and runs the sources of what could not be pickled."""
         place = os.path.join(self._kernel.workspace, self._manifest.get("cwd", "."))
         try:
             if not os.path.relpath(place, self._kernel.workspace).startswith(".."):
@@ -133,6 +131,11 @@ class Restoration:
             os.chdir(place)
         except OSError as error:
             self._fail("the working directory", "directory", error)
+        for each in self._manifest.get("imports", ()):
+            try:
+                self._space[each["name"]] = importlib.import_module(each["module"])
+            except BaseException as error:
+                self._fail(each["name"], "module", error)
         for source in self._manifest.get("sources", ()):
             if source.get("rerun"):
                 self._rerun(source)
@@ -170,7 +173,7 @@ class Restoration:
             name = described["name"]
             if kind == "settings":
                 try:
-                    self._settings.apply(name, value)
+                    self._kernel.change_context(self._settings.apply, name, value)
                 except Exception as error:
                     self._fail(name, "setting", error)
             else:
@@ -197,6 +200,12 @@ class Restoration:
 
     def _unsaved(self, name, kind, reason):
         self._found["unsaved"].append({"name": name, "type": kind, "reason": encodable(reason)[:500]})
+
+
+def _memory(size):
+    """Allocates memory of which an array may be made."""
+    numpy = sys.modules.get("numpy")
+    return bytearray(size) if numpy is None or size < LARGE_BYTES else memoryview(numpy.empty(size, "u1"))
 
 
 class NotYet(Exception):

@@ -14,7 +14,7 @@ import functools
 import gc
 import io
 import logging
-import pickle
+import struct
 import sys
 import types
 import typing
@@ -22,17 +22,20 @@ from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 from cloudpickle import cloudpickle as internals
+from kernel_state_arrays import MAPS, NotSaved, arrays_inside, reduce_view  # type: ignore[import-not-found]
 
 __all__ = ["NotSaved", "StatePickler", "is_importable", "is_shareable"]
 
-Unpicklable: Any = pickle.PicklingError
-FUNCTION_STATE = ("__defaults__", "__kwdefaults__", "__doc__", "__module__", "__qualname__", "__annotations__")
-MAPS = ("memmap", "mmap")
+FUNCTION_STATE = (
+    "__name__",
+    "__defaults__",
+    "__kwdefaults__",
+    "__doc__",
+    "__module__",
+    "__qualname__",
+    "__annotations__",
+)
 LARGE_BYTES = 8_192
-
-
-class NotSaved(Unpicklable):
-    """An object cannot be saved. The message is a reason for the user, which begins with what it is."""
 
 
 # ---- called by the pickles, when they are loaded -----------------------------------------------------------
@@ -76,15 +79,6 @@ def set_function(function, state):
     for cell, content in zip(function.__closure__ or (), contents, strict=True):
         if content:
             cell.cell_contents = content[0]
-
-
-def make_view(base, dtype, shape, strides, offset, writeable):
-    """Creates an array on the memory of another array, or of a bytearray."""
-    import numpy as np
-
-    view: Any = np.ndarray(shape, dtype, buffer=base, offset=offset, strides=strides)
-    view.flags.writeable = writeable
-    return view
 
 
 # ---- pickling ----------------------------------------------------------------------------------------------
@@ -131,11 +125,9 @@ class StatePickler(cloudpickle.Pickler):
         if (reduce := REDUCERS.get(kind)) is not None:
             return reduce(obj)
         numpy = sys.modules.get("numpy")
-        if numpy is not None and kind is numpy.ndarray and obj.base is not None and id(obj) not in self._whole:
-            return self._view(obj, numpy)
-        pandas = sys.modules.get("pandas")
-        if pandas is not None and isinstance(obj, (pandas.DataFrame, pandas.Series, pandas.Index)):
-            self._take_whole(obj, pandas)
+        if numpy is not None and isinstance(obj, numpy.ndarray) and id(obj) not in self._whole:
+            return reduce_view(obj, numpy) or super().reducer_override(obj)
+        self._whole.update(map(id, arrays_inside(obj)))
         return super().reducer_override(obj)
 
     def _buffer(self, buffer):
@@ -192,42 +184,6 @@ class StatePickler(cloudpickle.Pickler):
                     return getattr, (owner, name)
                 break
         return types.MethodType, (method.__func__, owner)
-
-    # ---- arrays ------------------------------------------------------------------------------------------
-
-    def _view(self, array, numpy):
-        base: Any = array
-        while type(base.base) is numpy.ndarray:
-            base = base.base
-        owner = base.base
-        if owner is not None and not isinstance(owner, (bytes, bytearray)):
-            if type(owner).__name__ in MAPS:
-                raise NotSaved("an array on a memory map of a file")
-            if base is array:  # Its memory belongs to a library, which gives it to nobody else as a rule.
-                return super().reducer_override(array)
-        buffer: Any = owner if isinstance(owner, bytearray) else base
-        if array.dtype.hasobject or not base.dtype.isnative or (base is array and buffer is base):
-            if base is not array:
-                raise NotSaved("a view of an array of objects")
-            return super().reducer_override(array)
-        start = base.__array_interface__["data"][0]
-        if buffer is base and not (base.flags.c_contiguous or base.flags.f_contiguous):
-            return super().reducer_override(array)
-        if buffer is owner:
-            start = numpy.frombuffer(owner, numpy.uint8).__array_interface__["data"][0]
-        offset = array.__array_interface__["data"][0] - start
-        shape = (buffer, array.dtype, array.shape, array.strides, offset, array.flags.writeable)
-        return make_view, shape
-
-    def _take_whole(self, obj, pandas):
-        """Remembers the arrays inside of a pandas object. It copies its data before it writes, so they are no views."""
-        if isinstance(obj, pandas.Index):
-            data = getattr(obj, "_data", None)
-            self._whole.add(id(data))
-            return
-        for block in obj._mgr.blocks:
-            values = block.values
-            self._whole.update((id(values), id(getattr(values, "_ndarray", None))))
 
 
 def is_importable(module):
@@ -294,6 +250,7 @@ REDUCERS: Any = {
     types.MappingProxyType: lambda proxy: (types.MappingProxyType, (gc.get_referents(proxy)[0],)),
     memoryview: lambda view: (memoryview, (view.obj,)) if view.nbytes == len(view.obj) else _refuse("a view of memory"),
     type(functools.lru_cache(int)): lambda cached: (make_cached, (cached.__wrapped__, cached.cache_parameters())),
+    struct.Struct: lambda packed: (struct.Struct, (packed.format,)),
     typing.NewType: lambda kind: (make_new_type, (kind.__name__, kind.__supertype__, kind.__module__)),
 }
 

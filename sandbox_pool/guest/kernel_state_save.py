@@ -21,8 +21,9 @@ import warnings
 from typing import Any
 
 from kernel_inventory import class_source, source_of  # type: ignore[import-not-found]
+from kernel_state_arrays import NotSaved  # type: ignore[import-not-found]
 from kernel_state_files import changed_files  # type: ignore[import-not-found]
-from kernel_state_objects import NotSaved, StatePickler, is_importable, is_shareable  # type: ignore[import-not-found]
+from kernel_state_objects import StatePickler, is_importable, is_shareable  # type: ignore[import-not-found]
 from kernel_state_pages import PART_BYTES  # type: ignore[import-not-found]
 from kernel_text import encodable, words  # type: ignore[import-not-found]
 from kernel_values import module_of, plain, type_name  # type: ignore[import-not-found]
@@ -40,6 +41,9 @@ NAMES, SOURCES, SOURCE_CHARS = 10_000, 500, 20_000
 OF_IPYTHON = re.compile(r"_+|_\d+|_i+|_i\d+|_[iod]h|In|Out|exit|quit|get_ipython|open|_exit_code|CallError|__\w+__")
 
 
+UNPICKLABLE = re.compile(r"cannot pickle '([\w.]+)' object")
+
+
 class TooLong(BaseException):
     """The time for one group of names is over."""
 
@@ -51,7 +55,7 @@ def save(kernel, known, limits, settings, random_state, unchanged, pipe, pages):
     writer = Writer(pipe, known, unchanged, limits["total_bytes"])
     saver = Saver(kernel, limits)
     units = [writer.unit(kind, groups, saver.described) for kind, groups in saver.units()]
-    if groups := saver.settings(settings.objects(random_state)):
+    if groups := saver.settings(kernel.context_of_code.run(settings.objects, random_state)):
         units.append(writer.unit("settings", groups, saver.described))
     manifest = {
         "version": VERSION,
@@ -232,13 +236,14 @@ class Saver:
     def _list_sources(self, definitions):
         """Lists the sources of definitions. One that cannot be pickled comes back by running its source again."""
         failed = {each["name"]: each for each in self.unsaved}
-        for name in definitions[:SOURCES]:
+        order = {name: number for number, name in enumerate(self._space)}
+        for name in sorted(definitions, key=order.__getitem__)[:SOURCES]:
             value = self._space[name]
             is_class = isinstance(value, type)
             found = class_source(value, SOURCE_CHARS) if is_class else source_of(value.__code__, SOURCE_CHARS)
             entry = {"name": plain(name), "kind": "class" if is_class else "function", "source": found}
             rerun = name in failed and 0 < len(found) < SOURCE_CHARS and name == value.__name__
-            if rerun and not (is_class or value.__closure__ or found.lstrip().startswith("lambda")):
+            if rerun and (is_class or not (value.__closure__ or value.__name__ == "<lambda>")):
                 self.unsaved.remove(failed[name])
                 entry["rerun"] = True
             if found:
@@ -306,6 +311,8 @@ class Saver:
             return "it is nested too deeply"
         if isinstance(error, MemoryError):
             return "there was not enough memory for a copy of it"
+        if isinstance(error, TypeError) and (found := UNPICKLABLE.match(words(error))):
+            return f"it is, or holds, what only this process can have: {found[1]}"
         return f"{type(error).__name__}: {words(error)}"[:500]
 
     def _skip(self, name, reason, kind=None):

@@ -28,6 +28,7 @@ KERNEL = (
     "kernel_shell.py",
     "kernel_source.py",
     "kernel_state.py",
+    "kernel_state_arrays.py",
     "kernel_state_files.py",
     "kernel_state_load.py",
     "kernel_state_objects.py",
