@@ -86,6 +86,7 @@ def servers(data_dir: Path, model: ModelServer) -> dict[str, Any]:
         "scripted": url(**own),
         "bare": url(path="/nowhere", **own),
         "locked": url(api_keys=("secret",), pool_min=0),
+        "asking": url(**own | {"approval": "code"}),
     }
 
 

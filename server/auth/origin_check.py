@@ -20,6 +20,10 @@ from codeact.settings import Settings
 __all__ = ["Forbidden", "OriginCheck", "host_name", "is_own"]
 
 
+LIBRARIES = "/vendor/"
+"""Public libraries of ours, which the frames of charts and PDF files load. Such a frame has the origin `null`."""
+
+
 class Forbidden(CodeActError):
     """The request comes from a foreign page or uses a foreign host name."""
 
@@ -58,7 +62,7 @@ class OriginCheck:
         if scope["type"] not in ("http", "websocket") or PASSED_ON in scope:
             return await self._app(scope, receive, send)
         read_by(to_strangers)  # until the caller is known
-        refusal = self._refusal(Headers(scope=scope))
+        refusal = self._refusal(Headers(scope=scope), scope["path"])
         if refusal is None:
             return await self._app(scope, receive, send)
         if scope["type"] == "http":
@@ -67,7 +71,7 @@ class OriginCheck:
         await socket.accept()
         return await socket.close(4403, close_reason(refusal.message))
 
-    def _refusal(self, headers: Headers) -> Forbidden | None:
+    def _refusal(self, headers: Headers, path: str) -> Forbidden | None:
         host = headers.get("host", "")
         name = host_name(host)
         # Every browser sends `Host`. What sends none, such as the health checks of haproxy, is no page.
@@ -83,5 +87,7 @@ class OriginCheck:
             )
         origin = headers.get("origin")
         if origin is None or origin in settings.allowed_origins or is_own(origin, host, settings):
+            return None
+        if path.startswith(LIBRARIES):
             return None
         return Forbidden(f"Pages of {origin} may not use this server; CODEACT_ALLOWED_ORIGINS lists those that may.")

@@ -57,6 +57,13 @@ def bare(make_lasting_server: Callable[..., Running]) -> Running:  # noqa: F811
         return make_lasting_server(pool_min=0)
 
 
+@pytest.fixture(scope="module")
+def asking(make_server: Callable[..., Running], model_server: ModelServer) -> Running:  # noqa: F811
+    """A server whose code waits for approval."""
+    base = {"model": "openai/scripted", "model_api_base": model_server.base_url, "model_api_key": "test"}
+    return in_thread(lambda: make_server(**base, approval="code"))
+
+
 @pytest.fixture
 def starting(data_dir: Path) -> Iterator[Running]:  # noqa: F811
     """A server whose database does not answer."""

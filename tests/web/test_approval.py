@@ -1,6 +1,8 @@
 """What waits for approval in the page: approved, changed and rejected by mouse and keys, on a desktop and a phone."""
 
+import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.model_server import ModelServer
 from tests.server.conftest import Running, in_thread
+from tests.server.test_approvals import MCP_SERVER, connected
 from tests.web.chat import Chat, execute
 from tests.web.test_scenes import AXE, serious
 
@@ -20,16 +23,29 @@ PICTURES = os.environ.get("APPROVAL_PICTURES")
 
 
 @pytest.fixture(scope="module")
-def asking(make_server: Callable[..., Running], model_server: ModelServer) -> Running:
-    return in_thread(
-        lambda: make_server(
-            model="openai/scripted", model_api_base=model_server.base_url, model_api_key="test", approval="code"
+def calling(
+    make_server: Callable[..., Running], model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
+) -> Running:
+    """A server whose calls wait, with functions of an MCP server."""
+    config = tmp_path_factory.mktemp("mcp") / "mcp.json"
+    config.write_text(json.dumps({"mcpServers": {"sums": {"command": sys.executable, "args": [str(MCP_SERVER)]}}}))
+
+    def make() -> Running:
+        server = make_server(
+            model="openai/scripted",
+            model_api_base=model_server.base_url,
+            model_api_key="test",
+            approval="calls",
+            mcp_config=config,
         )
-    )
+        connected(server)
+        return server
+
+    return in_thread(make)
 
 
 def card(chat: Chat) -> Locator:
-    return chat.page.get_by_role("region", name="This code waits for your approval")
+    return chat.page.get_by_role("region", name="waits for your approval")
 
 
 def picture(chat: Chat, name: str) -> None:
@@ -102,3 +118,58 @@ def test_always_in_this_conversation_is_not_asked_again(
     answer = chat.ended(chat.ask("Two?"))
     expect(answer.locator(".stdout")).to_contain_text("second")
     expect(card(chat)).to_have_count(0)
+
+
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+def test_a_call_waits_until_it_is_approved_changed_or_rejected_by_keys_or_touch(
+    calling: Running, script: Callable[..., None], visit: Callable[..., Chat], size: str
+) -> None:
+    by_touch = size == "phone"
+    chat = visit(calling.url, **(PHONE if by_touch else {}))
+
+    def choose(name: str, key: str) -> None:
+        button = card(chat).get_by_role("button", name=name)
+        if by_touch:
+            button.tap()
+        else:
+            button.focus()
+            chat.page.keyboard.press(key)
+
+    def asked(code: str, answer: str) -> None:
+        script(execute(code), answer)
+        chat.ended(chat.ask(f"For {answer}"))
+        expect(card(chat)).to_contain_text("The call of sums.add waits for your approval")
+
+    asked("print('sum', sums.add(a=1, b=2)['result'])", "Added.")
+    expect(card(chat).locator(".source")).to_contain_text('"a": 1')
+    picture(chat, f"{size}-call")
+    chat.page.evaluate(AXE.read_text("utf-8"))
+    assert serious(chat) == []
+    assert chat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    if by_touch:
+        assert all(box.bounding_box()["height"] >= 40 for box in card(chat).get_by_role("button").all())  # type: ignore[index]
+    chat.page.reload()
+    choose("Approve", "y")
+    expect(chat.answers.last.locator(".prose")).to_contain_text("Added.")
+    expect(chat.page.locator(".stdout")).to_contain_text("sum 3")
+
+    asked("print('sum', sums.add(a=3, b=4)['result'])", "Changed.")
+    choose("Edit", "e")
+    field = card(chat).get_by_role("textbox", name="What is to run instead")
+    field.fill("[]")
+    expect(card(chat).get_by_role("button", name="Run this")).to_be_disabled()  # A function's arguments are an object.
+    field.fill('{"a": 30, "b": 4}')
+    if by_touch:
+        card(chat).get_by_role("button", name="Run this").tap()
+    else:
+        field.press("Control+Enter")
+    expect(chat.answers.last.locator(".prose")).to_contain_text("Changed.")
+    expect(chat.page.locator(".stdout").last).to_contain_text("sum 34")
+
+    asked("print('sum', sums.add(a=5, b=6)['result'])", "As you like.")
+    choose("Reject", "n")
+    card(chat).get_by_role("textbox").fill("Not today.")
+    chat.page.keyboard.press("Enter")
+    expect(chat.answers.last.locator(".prose")).to_contain_text("As you like.")
+    expect(chat.page.get_by_text("Rejected. Not today.")).to_be_visible()
+    expect(chat.page.get_by_text("sum 11")).to_have_count(0)

@@ -36,12 +36,14 @@ def test_axe_finds_nothing_serious(
     scripted: Running,
     bare: Running,
     locked: Running,
+    asking: Running,
     tmp_path: Path,
 ) -> None:
     def still(url: str, **options: object) -> Chat:
         return visit(url, reduced_motion="reduce", color_scheme="light", **options)
 
-    stage = Stage(still, model_server, demo.url, scripted.url, bare.url, locked.url, tmp_path)
+    urls = (server.url for server in (demo, scripted, bare, locked, asking))
+    stage = Stage(still, model_server, *urls, tmp_path)
     for chat in SCENES[name](stage):
         chat.page.evaluate(AXE.read_text("utf-8"))
         assert serious(chat) == []

@@ -42,6 +42,16 @@ describe("a displayed value", () => {
     expect(form({ "application/javascript": "alert(1)" }, {})).toEqual({ kind: "text", text: "[application/javascript]" });
   });
 
+  it("is one chart where Bokeh displays a place, a script and the loading of its library", () => {
+    const script = 'draw({"roots":{"p1":"c3-4"},"root_ids":["p1"]})</script>';
+    const page = form({ "application/javascript": script, "application/vnd.bokehjs_exec.v0+json": "" }, {});
+    expect(page).toMatchObject({ kind: "page", html: expect.stringContaining('<div id="c3-4" data-root-id="p1"></div><script>draw') });
+    expect((page as { html: string }).html.match(/<\/script/g)).toHaveLength(4);
+    expect(form({ "text/html": '\n  <div id="c3-4" data-root-id="p1" style="display: contents;"></div>\n' }, {}).kind).toBe("nothing");
+    expect(form({ "text/html": "<style>.bk-notebook-logo {}</style><span>Loading BokehJS ...</span>" }, {}).kind).toBe("nothing");
+    expect(form({ "application/vnd.bokehjs_load.v0+json": "…" }, {}).kind).toBe("nothing");
+  });
+
   it("is fetched from this server's store alone", () => {
     const at = (url: string) => form({ "text/plain": "x" }, { "codeact:url": { "image/png": url } }).kind;
     expect(at("/v1/blobs/0a1b")).toBe("picture");

@@ -22,6 +22,7 @@ export function form(data: Record<string, unknown>, metadata: Record<string, unk
   const drawn = chart(data);
   if (drawn) return drawn;
   const html = joined(data["text/html"]);
+  if (BOKEH_NOTHING.test(html)) return { kind: "nothing" };
   if (html && isChartPage(html)) return { kind: "page", html };
   if (html) return { kind: "html", html, words };
   const markdown = joined(data["text/markdown"]);
@@ -40,16 +41,22 @@ const CHARTS: [RegExp, "plotly" | "vega"][] = [
 const BOKEH_EXEC = "application/vnd.bokehjs_exec.v0+json";
 const BOKEH_LOAD = "application/vnd.bokehjs_load.v0+json";
 
-/** A chart as its library describes it; what Bokeh displays comes in two parts, of which the first one shows nothing. */
+/** Where the script draws: `"roots":{"p1008":"c3c4…"}`. The element comes in a display of its own, before the script. */
+const BOKEH_PLACE = /"roots":\{"([\w-]{1,80})":"([\w-]{1,80})"/g;
+const BOKEH_NOTHING = /^\s*<div id="[\w-]{1,80}" data-root-id="[\w-]{1,80}"[^<>]{0,200}><\/div>\s*$|\bbk-notebook-logo\b/;
+
+/** A chart as its library describes it; of what Bokeh displays, only the script shows something. */
 function chart(data: Record<string, unknown>): Form | null {
   for (const [type, spec] of Object.entries(data)) {
     const library = CHARTS.find(([pattern]) => pattern.test(type))?.[1];
     if (library && typeof spec === "object" && spec !== null) return { kind: "chart", library, spec };
   }
   if (Object.hasOwn(data, BOKEH_EXEC)) {
-    const script = joined(data["application/javascript"]).replace(/<\/script/gi, "<\\/script");
+    const code = joined(data["application/javascript"]);
+    const places = joined(data["text/html"]) || [...code.matchAll(BOKEH_PLACE)].map(([, root, id]) => `<div id="${id}" data-root-id="${root}"></div>`).join("");
+    const script = code.replace(/<\/script/gi, "<\\/script");
     const libraries = ["bokeh", "bokeh-widgets", "bokeh-tables"].map((name) => `<script src="${name}.min.js"></script>`).join("");
-    return { kind: "page", html: `${libraries}${joined(data["text/html"])}<script>${script}</script>` };
+    return { kind: "page", html: `${libraries}${places}<script>${script}</script>` };
   }
   return Object.hasOwn(data, BOKEH_LOAD) ? { kind: "nothing" } : null;
 }
