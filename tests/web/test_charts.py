@@ -89,7 +89,7 @@ def draws(frame: Locator) -> None:
 def test_charts_of_vega_altair_and_bokeh_and_a_pdf_are_drawn(
     scripted: Running, script: Callable[..., None], visit: Callable[..., Chat]
 ) -> None:
-    chat = visit(scripted.url, viewport={"width": 1400, "height": 900}, expected=("Bokeh", "bokeh"))
+    chat = visit(scripted.url, viewport={"width": 1400, "height": 900}, expected=("Bokeh", "bokeh", "fake worker"))
     asked: list[str] = []
     chat.page.on("request", lambda request: asked.append(request.url))
     for name, code in (("Vega", VEGA), ("Altair", ALTAIR), ("Bokeh", BOKEH)):
