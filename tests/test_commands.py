@@ -22,7 +22,33 @@ PAGES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^ {4}((?:[A-Z_]+=\S+ +)*(?:\.venv/bin/)?(?:codeact|make|python) .*)$", re.MULTILINE)
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-NOT_COMMANDS = ("codeact 0.1.0", "codeact.", "codeact runs on ")
+NOT_COMMANDS = ("codeact 0.1.0", "codeact.", "codeact runs on ", "its data is in ")
+
+
+PROGRAMS = (
+    r"codeact|make|python|\.ci/run|git|pipx?|uvx|bun|curl|docker|kubectl|helm|helm/verify\.sh|nginx|haproxy"
+    r"|sbatch|scancel|ssh|cp|vllm|llama-server|ollama|open-webui"
+)
+LINE = re.compile(rf"((?:[A-Z_]+=(?:'[^']*'|\"[^\"]*\"|\S)+ +)*(?:\.venv/bin/)?(?:{PROGRAMS}) .*)")
+BLOCK = re.compile(r"^((?: {4}[^\n]*\n|\n(?= {4}))+)(?:\n\*Not run by a test: ([^*]+)\*$)?", re.MULTILINE)
+"""An indented block, and the line below it that says why no test runs its commands."""
+SAID = re.compile(r"[Nn]ot run by a test: ([^()]+)")
+
+
+def with_reasons() -> Iterator[tuple[str, str, str]]:
+    """Each command of a page, of whatever program, and why no test runs it, as the page says it, or an empty text.
+
+    The reason stands below the block, or in the comment beside the command.
+    """
+    for page in PAGES:
+        for block, reason in BLOCK.findall(FENCE.sub("", page.read_text())):
+            for line in re.sub(r"\\\n +", "", block).splitlines():
+                found = LINE.match(line.strip())
+                line, _, comment = (found[1] if found is not None else "").partition(" #")
+                said = SAID.search(comment)
+                for command in re.split(r" && ", line):
+                    if command and not command.startswith(NOT_COMMANDS):
+                        yield str(page.relative_to(ROOT)), command.strip(), said[1] if said is not None else reason
 
 
 def scripts(page: Path) -> list[str]:
