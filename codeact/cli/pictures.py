@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from codeact.cli.sixel import sixels
+
 __all__ = ["Picture", "Pictures", "protocol_of"]
 
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp", "image/svg+xml": "svg"}
@@ -22,16 +24,23 @@ SHOWN_BYTES = 4_000_000
 CHUNK = 4_096
 KITTY = ("xterm-kitty", "xterm-ghostty")
 ITERM = ("iTerm.app", "WezTerm")
+SIXEL = ("foot", "mlterm", "contour", "yaft")
+"""How `TERM` begins in terminals that always draw sixels."""
+KONSOLE_WITH_SIXEL = 220_400
 
 
 def protocol_of(environment: Mapping[str, str]) -> str | None:
-    """How this terminal shows pictures: `kitty`, `iterm2`, or None if it does not, or if that is not known."""
+    """How this terminal shows pictures: `kitty`, `iterm2`, `sixel`, or None if it does not, or if that is not known."""
     term, program = environment.get("TERM", ""), environment.get("TERM_PROGRAM", "")
     if environment.get("TMUX") or environment.get("STY") or term.startswith(("screen", "tmux", "dumb")):
         return None
     if term in KITTY or environment.get("KITTY_WINDOW_ID") or program == "ghostty":
         return "kitty"
-    return "iterm2" if program in ITERM or environment.get("LC_TERMINAL") == "iTerm2" else None
+    if program in ITERM or environment.get("LC_TERMINAL") == "iTerm2":
+        return "iterm2"
+    konsole = environment.get("KONSOLE_VERSION", "")
+    is_konsole = konsole.isascii() and konsole.isdigit() and int(konsole[:9]) >= KONSOLE_WITH_SIXEL
+    return "sixel" if term.startswith(SIXEL) or program == "mintty" or is_konsole else None
 
 
 class Picture:
@@ -83,10 +92,12 @@ class Pictures:
     def shown(self, picture: Picture) -> str:
         """What draws the picture at the cursor of this terminal; empty if it cannot.
 
-        The bytes are encoded anew, so that nothing in them can end the sequence.
+        The picture is encoded anew, so that nothing in them can end the sequence.
         """
         if len(picture.data) > SHOWN_BYTES or picture.kind == "image/svg+xml":
             return ""
+        if self._protocol == "sixel":
+            return sixels(picture.data)
         encoded = base64.b64encode(picture.data).decode()
         if self._protocol == "iterm2":
             return f"\x1b]1337;File=inline=1;size={len(picture.data)}:{encoded}\x07\n"

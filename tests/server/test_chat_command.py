@@ -1,11 +1,14 @@
 """`codeact chat` and `codeact list` with a real server: a conversation is listed, and continued later."""
 
+import contextlib
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +48,22 @@ def test_a_conversation_is_listed_and_continued(make_server: Callable[..., Runni
         assert f"Continuing {conversation[1]}." in err
         assert f"This was {conversation[1]}." in err
     assert len(json.loads(command(server, "list", "--json")[0])) == 1
+
+
+def test_run_on_a_terminal_saves_a_picture_and_draws_it(demo: Running, tmp_path: Path) -> None:
+    shown, theirs = pty.openpty()
+    environment = os.environ | {"CODEACT_URL": demo.url, "CODEACT_DATA_DIR": str(tmp_path), "TERM": "foot", "TMUX": ""}
+    running = subprocess.Popen([*COMMAND, "run", "Plot a sine wave"], env=environment, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # as a terminal says that nobody writes to it any more
+        while piece := os.read(shown, 65_536):
+            said += piece
+    os.close(shown)
+    assert running.wait(60) == 0, said
+    (picture,) = (tmp_path / "pictures").iterdir()
+    assert picture.name.encode() in said.replace(b"\r\n", b"")
+    assert b'\x1bPq"1;1;' in said
 
 
 @pytest.mark.parametrize(

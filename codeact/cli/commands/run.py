@@ -8,6 +8,7 @@ from rich.text import Text
 
 from codeact import events as e
 from codeact.cli.commands.conversation import INTERRUPTED, AskOptions, ask, open_conversation
+from codeact.cli.pictures import Pictures
 from codeact.cli.terminal import Renderer
 from codeact.settings import Settings
 
@@ -20,7 +21,7 @@ def run(settings: Settings, task: str, options: AskOptions, *, url: str | None, 
     Raises what `open_conversation` raises.
     """
     diagnostics = Console(stderr=True)
-    renderer = Renderer(Console(), diagnostics)
+    renderer = Renderer(Console(), diagnostics, Pictures(settings.data_dir / "pictures"))
 
     def report(line: str, style: str = "dim") -> None:
         diagnostics.print(Text(line, style), soft_wrap=True)
