@@ -57,6 +57,7 @@ sys.dont_write_bytecode = True
 
 from kernel_cleanup import BlockCleanup, Steady  # type: ignore[import-not-found]  # noqa: E402
 from kernel_clues import clue_to, installed  # type: ignore[import-not-found]  # noqa: E402
+from kernel_eager import OpenBlock, Sources  # type: ignore[import-not-found]  # noqa: E402
 from kernel_egress import open_egress  # type: ignore[import-not-found]  # noqa: E402
 from kernel_inventory import inventory  # type: ignore[import-not-found]  # noqa: E402
 from kernel_libraries import adapt_libraries  # type: ignore[import-not-found]  # noqa: E402
@@ -74,6 +75,7 @@ sys.dont_write_bytecode = False
 FORGET_S = 0.005
 MOST_PACKAGES = 1_000
 MESSAGE_BYTES = 32 * 1024 * 1024
+OUTPUTS = {"stream", "display_data", "update_display_data", "execute_result", "error", "clear_output"}
 CLEAN = {"stream", "status"}
 """Messages without text of the code, or with text that is known to be encodable."""
 KILLED_FOR_MEMORY = "A process that the code had started was killed: the sandbox's memory (memory_mb) was used up."
@@ -88,6 +90,7 @@ class Kernel(IPythonKernel):
     shell: Any
     cleanup: Any
     memory_kills: Any
+    sources: Any
     interrupted_id = None
     awaiting_cell = None
     left_context = None
@@ -105,7 +108,13 @@ class Kernel(IPythonKernel):
 
     async def interrupt_request(self, stream, ident, parent):
         self.interrupted_id = parent["content"].get("request_id")
+        self.sources.wake()
         await super().interrupt_request(stream, ident, parent)
+
+    async def source_request(self, stream, ident, parent):
+        """Takes further text of an open block. The control channel has its own thread, so a busy kernel does, too."""
+        content = parent["content"]
+        self.sources.add(content["request_id"], content["statements"], content["ended"])
 
     async def inventory_request(self, stream, ident, parent):
         """Sends the inventory. The control channel has its own thread, so a busy kernel answers, too."""
@@ -148,6 +157,9 @@ class Kernel(IPythonKernel):
         if not silent:
             self.cleanup.tell()
         try:
+            if count := self.get_parent("shell")["content"].get("codeact_open"):
+                self.shell.open_block = block = OpenBlock(self, code, count)
+                code = block.first()
             reply = await super().do_execute(code, silent, *args, **kwargs)
         except BaseException as error:
             # A callback of the code failed, or the code cancelled this task. The client still needs a reply.
@@ -155,6 +167,7 @@ class Kernel(IPythonKernel):
         finally:
             self.executing = False
             self.states.resume()
+        self.shell.open_block = None
         self.cleanup.restore_streams()
         if self.memory_kills.new():
             self.cleanup.note(KILLED_FOR_MEMORY)
@@ -241,6 +254,8 @@ class KernelApp(IPKernelApp):
         def serialize_limited(message, ident=None):
             """Encodes a message. An output that is too large is replaced by a message with its size."""
             header, content = message["header"], message["content"]
+            if header["msg_type"] in OUTPUTS and OpenBlock.current is not None:
+                OpenBlock.current.before_output()
             if header["msg_type"] not in CLEAN:
                 message = {
                     **message,
@@ -325,8 +340,10 @@ def main():
     app.initialize([])
     app.kernel.cleanup = BlockCleanup()
     app.kernel.memory_kills = MemoryKills()
+    app.kernel.sources = Sources()
     app.kernel.control_handlers["codeact_inventory_request"] = app.kernel.inventory_request
     app.kernel.control_handlers["codeact_state_request"] = app.kernel.state_request
+    app.kernel.control_handlers["codeact_source"] = app.kernel.source_request
     steady = Steady()
     for module in (ipykernel.displayhook, ipykernel.kernelbase, ipykernel.zmqshell):
         setattr(module, "sys", steady)  # noqa: B010

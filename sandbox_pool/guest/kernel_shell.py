@@ -59,6 +59,7 @@ class Leave(ZMQExitAutocall):
 class Shell(ZMQInteractiveShell):
     displayhook_class = DisplayHook
     code_error = None
+    open_block = None
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -77,16 +78,41 @@ class Shell(ZMQInteractiveShell):
         """Does nothing: IPython would keep everything that is printed, and there is no history of outputs."""
         return contextlib.nullcontext()
 
-    async def run_ast_nodes(self, nodelist, *args, **kwargs):
+    def is_rewritten(self, code):
+        """Whether IPython would rewrite the code if it were the whole block: a single line may be a magic's name."""
+        lines = code.strip().splitlines()
+        if len(lines) != 1:
+            return False
+        with self.builtin_trap:
+            return self.prefilter_manager.prefilter_lines(lines[0]) != lines[0]
+
+    def transform_statement(self, statement):
+        """Turns one statement of a block, but not the first one, into Python."""
+        if is_python(statement):
+            return statement if statement.endswith("\n") else f"{statement}\n"
+        # What IPython looks for at the beginning of a block is not at the beginning of this one.
+        before = "pass\n"
+        return self.input_transformer_manager.transform_cell(before + statement).removeprefix(before)
+
+    canceller = staticmethod(lambda task: _canceller(task))
+
+    async def run_ast_nodes(self, nodelist, cell_name, interactivity="last_expr", compiler=compile, result=None):
         # Only from here on does an interrupt raise an exception: elsewhere the kernel would fail to send its reply.
         cell = self.kernel.awaiting_cell
         handler = signal.default_int_handler if cell is None else _canceller(cell)
         saved_handler = signal.signal(signal.SIGINT, handler)
+        block, self.open_block = self.open_block, None
+        run = super().run_ast_nodes
         try:
+            self.kernel.cleanup.begin()
             if self.kernel.stop_requested:
                 nodelist = ast.parse("raise KeyboardInterrupt").body
-            self.kernel.cleanup.begin()
-            return await super().run_ast_nodes(nodelist, *args, **kwargs)
+            elif block is not None:
+                try:
+                    return await block.run(run, nodelist, cell_name, compiler, result)
+                except KeyboardInterrupt:  # It came between two statements.
+                    nodelist = ast.parse("raise KeyboardInterrupt").body
+            return await run(nodelist, cell_name, interactivity, compiler, result)
         finally:
             if LiveStream.in_child:
                 _end_child(self.code_error)

@@ -17,7 +17,7 @@ import msgspec
 from sandbox_pool.calls import to_call
 from sandbox_pool.kernel.channel import Channel
 from sandbox_pool.kernel.loop_cost import LoopBudget
-from sandbox_pool.kernel.messages import Reply, to_output, to_packages, to_reply, to_size, to_state
+from sandbox_pool.kernel.messages import Reply, to_output, to_packages, to_progress, to_reply, to_size, to_state
 from sandbox_pool.kernel.pulse import until_silent
 from sandbox_pool.kernel.session import Message, Session
 from sandbox_pool.kernel.sink import Fault, Sink
@@ -109,9 +109,12 @@ class KernelClient:
         with suppress(msgspec.MsgspecError, UnicodeError):
             self.packages = to_packages(answer)
 
-    def execute(self, code: str, *, silent: bool = False) -> Request:
-        """Sends code to run; wait for `done` before the next call. `silent` code is not stored in In and Out."""
-        content = {
+    def execute(self, code: str, *, silent: bool = False, statements: int = 0) -> Request:
+        """Sends code to run; wait for `done` before the next call. `silent` code is not stored in In and Out.
+
+        If `statements` is set, the code is that many statements of an open block: send the others with `write`.
+        """
+        content: dict[str, Any] = {
             "code": code,
             "silent": silent,
             "store_history": not silent,
@@ -119,11 +122,19 @@ class KernelClient:
             "allow_stdin": False,
             "stop_on_error": False,
         }
+        if statements:
+            content["codeact_open"] = statements
         request = Request(self._send("shell", "execute_request", content), asyncio.get_running_loop().create_future())
         self._requests[request.message_id] = request
         if self.gone.is_set():
             self._give_up()
         return request
+
+    def write(self, request: Request, statements: Sequence[str], *, ended: bool) -> None:
+        """Sends further statements of an open block; `ended`: they are its last ones."""
+        content = {"request_id": request.message_id, "statements": list(statements), "ended": ended}
+        if not self.gone.is_set():
+            self._send("control", "codeact_source", content)
 
     def interrupt(self, request: Request) -> "asyncio.Future[Message | None]":
         """Asks the kernel to interrupt this request, whether its code has begun or not.
@@ -242,6 +253,9 @@ class KernelClient:
             if (refusal := self._sink.call(call)) is not None:
                 self.answer(call.call_id, error=refusal)
                 self._unwanted = True
+        elif message.type == "codeact_progress":
+            if not self._sink.progress(to_progress(message)):
+                self._reject(message.type)
         elif message.type == "codeact_omitted":
             self._sink.omitted(to_size(message))
         elif message.type in OUTPUTS and self._sink.is_full:

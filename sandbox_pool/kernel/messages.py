@@ -23,7 +23,7 @@ from sandbox_pool.outputs import (
     UpdateDisplayData,
 )
 
-__all__ = ["Reply", "to_output", "to_packages", "to_reply", "to_size", "to_state"]
+__all__ = ["Progress", "Reply", "to_output", "to_packages", "to_progress", "to_reply", "to_size", "to_state"]
 
 ERROR_CHARS = 200_000
 JSON_DEPTH = 64
@@ -60,6 +60,13 @@ class Reply(msgspec.Struct, frozen=True):
     @property
     def error(self) -> Error | None:
         return _error(self.ename, self.evalue, self.traceback) if self.status == "error" else None
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far the kernel is in an open block: `ran` statements have run, and the next one `runs`, or is waited for."""
+
+    ran: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_INT)]
+    runs: bool
 
 
 class _Stream(msgspec.Struct):
@@ -123,6 +130,7 @@ _plain = msgspec.json.Decoder(_Plain)
 _error_content = msgspec.json.Decoder(_Error)
 _clear_output = msgspec.json.Decoder(_ClearOutput)
 _omitted = msgspec.json.Decoder(_Omitted)
+_progress = msgspec.json.Decoder(Progress)
 _status = msgspec.json.Decoder(_Status)
 _reply = msgspec.json.Decoder(Reply)
 _info = msgspec.json.Decoder(_Info)
@@ -170,6 +178,11 @@ def to_packages(message: Message) -> dict[str, str]:
 def to_size(message: Message) -> int:
     """Returns the size in bytes of an output that the kernel did not send."""
     return _omitted.decode(message.content).size_bytes
+
+
+def to_progress(message: Message) -> Progress:
+    """Decodes a `codeact_progress` message."""
+    return _progress.decode(message.content)
 
 
 def to_state(message: Message) -> str:

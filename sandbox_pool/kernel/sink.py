@@ -3,6 +3,7 @@
 from typing import Literal, Protocol
 
 from sandbox_pool.calls import Call
+from sandbox_pool.kernel.messages import Progress
 from sandbox_pool.outputs import Output
 
 __all__ = ["Fault", "Sink"]
@@ -31,4 +32,8 @@ class Sink(Protocol):
 
     def call(self, call: Call) -> str | None:
         """Accepts a call to a function outside of the sandbox (None), or returns why it is refused."""
+        ...
+
+    def progress(self, progress: Progress) -> bool:
+        """Takes how far an open block is. Returns False if no such message is expected."""
         ...

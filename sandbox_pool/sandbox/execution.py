@@ -2,19 +2,19 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Literal, Self
 
 from sandbox_pool.backends.base import Death
 from sandbox_pool.calls import Call, CallBudget
 from sandbox_pool.clues import Clue
-from sandbox_pool.kernel.messages import Reply
+from sandbox_pool.kernel.messages import Progress, Reply
 from sandbox_pool.outputs import ExecutionResult, Output
 from sandbox_pool.sandbox.coalesce import Coalescer
 from sandbox_pool.spec import Limits
 
-__all__ = ["Cause", "Execution", "to_result"]
+__all__ = ["Cause", "Execution", "Progress", "to_result"]
 
 Cause = Literal["done", "interrupted", "timeout", "calls"]
 """What ended an execution: the code (or its kernel) itself, an interrupt, the time limit, or too many calls."""
@@ -27,6 +27,9 @@ class Execution(AsyncIterator[Output]):
     outputs are buffered (up to the output limit) whether or not anybody reads. A slow reader gets text in larger
     pieces. If threads of earlier code have written text since that code ended, it comes first. After the end, `clue`
     has the facts that the kernel added to an error, if any.
+
+    An open block (`Sandbox.open`) gets further statements with `write`. `ran` is how many of them have run. While the
+    kernel waits for more, the time limit does not count; `idle_s` is how many seconds that were.
     """
 
     def __init__(self, outputs: Coalescer, *, timeout_s: float, budget: CallBudget) -> None:
@@ -36,12 +39,18 @@ class Execution(AsyncIterator[Output]):
         self.cause: asyncio.Future[Cause] = loop.create_future()
         self._loop = loop
         self._outputs = outputs
-        self._ready: deque[Output | Call] = deque()
+        self._ready: deque[Output | Call | Progress] = deque()
         self._open_calls: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._left_s = timeout_s
         self._result: ExecutionResult | None = None
         self.clue: Clue | None = None
+        self.idle_s = 0.0
+        self.ran = 0
+        self._send: Callable[[Sequence[str], bool], None] | None = None
+        self._given = 0
+        self._progress = (0, False)
+        self._idle_since: float | None = None
         self._ended = asyncio.Event()
         self._news = asyncio.Event()
 
@@ -82,8 +91,49 @@ class Execution(AsyncIterator[Output]):
 
     def answered(self, call_id: str) -> None:
         self._open_calls.discard(call_id)
-        if not self._open_calls and not self.cause.done():
+        if not self._open_calls and not self.cause.done() and self._idle_since is None:
             self.start_clock()
+
+    # ---- an open block -----------------------------------------------------------------------------------
+
+    def begin_open(self, send: Callable[[Sequence[str], bool], None], given: int) -> None:
+        """Makes this the execution of an open block of which the kernel has been given so many statements."""
+        self._send, self._given = send, given
+
+    def write(self, statements: Sequence[str], *, ended: bool = False) -> None:
+        """Gives the kernel further statements of the open block; `ended`: the block has no more.
+
+        Does nothing if the block has ended already, by an error or from outside.
+        """
+        if self._send is None or self.cause.done():
+            return
+        self._given += len(statements)
+        self._send(statements, ended)
+        self._resume()
+        if ended:
+            self._send = None
+
+    def progress(self, progress: Progress) -> bool:
+        """Takes a message of the kernel, which is not trusted. Returns False if it does not say anything new."""
+        step = (progress.ran, progress.runs)
+        if not self._given or step <= self._progress or progress.ran > self._given:
+            return False
+        self._progress = step
+        self.ran = progress.ran
+        self._ready.extend(self._outputs.take(self._loop.time()))
+        self._ready.append(progress)
+        if not progress.runs and progress.ran == self._given and self._send is not None and not self.cause.done():
+            self.stop_clock()
+            self._idle_since = self._loop.time()
+        self._news.set()
+        return True
+
+    def _resume(self) -> None:
+        if self._idle_since is not None:
+            self.idle_s += self._loop.time() - self._idle_since
+            self._idle_since = None
+            if not self._open_calls:
+                self.start_clock()
 
     @property
     def open_calls(self) -> int:
@@ -106,6 +156,7 @@ class Execution(AsyncIterator[Output]):
 
     def finish(self, result: ExecutionResult, clue: Clue | None = None) -> None:
         """Sets the result. The iteration ends once the reader has read the buffered outputs."""
+        self._send = None
         self._result = result
         self.clue = clue
         self._ended.set()
@@ -116,12 +167,13 @@ class Execution(AsyncIterator[Output]):
 
     async def __anext__(self) -> Output:
         while True:
-            if not isinstance(output := await self.next(), Call):
+            if not isinstance(output := await self.next(), Call | Progress):
                 return output
 
-    async def next(self) -> Output | Call:
+    async def next(self) -> Output | Call | Progress:
         """Returns the next output, or the next call to a function outside of the sandbox (see `Sandbox.execute`).
 
+        Of an open block it also returns how far it is, before the outputs of the statement that runs then.
         Raises `StopAsyncIteration` at the end. Cancelling it loses no output.
         """
         while not self._ready:

@@ -2,7 +2,7 @@
 
 from sandbox_pool.backends.base import Death
 from sandbox_pool.calls import MAX_OPEN, Call, CallBudget
-from sandbox_pool.kernel.messages import Reply
+from sandbox_pool.kernel.messages import Progress, Reply
 from sandbox_pool.outputs import Output
 from sandbox_pool.sandbox.coalesce import Coalescer
 from sandbox_pool.sandbox.execution import Cause, Execution, to_result
@@ -63,3 +63,6 @@ class Inbox:
             return f"{MAX_OPEN} calls wait already; at most so many can at once."
         execution.call(call)
         return None
+
+    def progress(self, progress: Progress) -> bool:
+        return self.running is not None and self.running.progress(progress)

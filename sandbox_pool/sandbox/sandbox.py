@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -122,6 +122,15 @@ class Sandbox:
             SandboxGone: The kernel has ended.
         """
         return self._execute(code, timeout_s, calls=calls)
+
+    def open(self, statements: Sequence[str], *, timeout_s: float | None = None, calls: bool = False) -> Execution:
+        """Starts a block of code of which only the first statements are known; `Execution.write` adds the others.
+
+        Each statement must be complete, with its line end. They run one after the other, with the effects and the
+        outputs of the same code in one piece, except that a syntax error is found only when its statement comes. The
+        block ends after a `write` with `ended`, or at its first error. Otherwise as `execute`.
+        """
+        return self._execute("".join(statements), timeout_s, calls=calls, statements=len(statements))
 
     async def run(
         self, code: str, *, timeout_s: float | None = None
@@ -258,7 +267,9 @@ class Sandbox:
 
     # ---- executions --------------------------------------------------------------------------------------
 
-    def _execute(self, code: str, timeout_s: float | None, *, calls: bool = False, silent: bool = False) -> Execution:
+    def _execute(
+        self, code: str, timeout_s: float | None, *, calls: bool = False, silent: bool = False, statements: int = 0
+    ) -> Execution:
         kernel = self._lifecycle.kernel
         if self._inbox.running is not None or self._restoring:
             raise SandboxBusy("The sandbox runs other code.", sandbox_id=self.id)
@@ -266,7 +277,9 @@ class Sandbox:
             timeout_s = self.spec.limits.execution_timeout_s
         execution = self._inbox.begin(timeout_s=timeout_s, calls=calls)
         began_at = time.perf_counter()
-        request = kernel.execute(code, silent=silent)
+        request = kernel.execute(code, silent=silent, statements=statements)
+        if statements:
+            execution.begin_open(lambda more, ended: kernel.write(request, more, ended=ended), statements)
         request.done.add_done_callback(lambda _: execution.decide("done"))
         self._lifecycle.tasks.create_task(self._supervise(kernel, execution, request, began_at))
         return execution
@@ -286,7 +299,7 @@ class Sandbox:
         reply = request.done.result()
         if reply is None:
             await self._lifecycle.died.wait()
-        self._inbox.end(cause, reply, self.death, duration_s=time.perf_counter() - began_at)
+        self._inbox.end(cause, reply, self.death, duration_s=time.perf_counter() - began_at - execution.idle_s)
 
     async def _interrupt(self, kernel: KernelClient, request: Request) -> bool:
         """Interrupts the code. Returns True when it has ended and the kernel has sent all signals meant for it."""

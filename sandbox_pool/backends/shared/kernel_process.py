@@ -18,6 +18,7 @@ KERNEL = (
     "kernel_main.py",
     "kernel_clues.py",
     "kernel_commands.py",
+    "kernel_eager.py",
     "kernel_egress.py",
     "kernel_inventory.py",
     "kernel_libraries.py",
