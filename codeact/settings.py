@@ -108,6 +108,9 @@ class Settings(LoginSettings):
     model_images: bool | None = Field(
         default=None, description="Whether models see the images that code displayed; unset: by their profiles."
     )
+    eager: bool = Field(
+        default=False, description="Run the complete statements of a block while the model writes the next ones."
+    )
     drop_params: bool = Field(
         default=False, description="Leave out, with a notice, what a request asks of its model and that does not take."
     )

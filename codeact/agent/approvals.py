@@ -120,12 +120,24 @@ class Approvals:
 
     # ---- what needs approval -------------------------------------------------------------------------
 
-    async def of_code(self, code: str, size_of: SizeOf) -> Ruling | list[str]:
-        """Returns what the policy and the judge say about a block, or the rules for which a person must be asked."""
-        if not (policy := self._options.policy):
+    @property
+    def asks_about_code(self) -> bool:
+        """Whether there is any rule; without one, no code waits."""
+        return bool(self._options.policy)
+
+    async def rules_about(self, code: str, size_of: SizeOf) -> list[str]:
+        """Returns the rules that ask about this code, before the judge decides."""
+        return [rule for rule in await self._options.policy.of_code(code, size_of) if rule not in self._standing_rules]
+
+    async def of_code(self, code: str, size_of: SizeOf, *, rest: str | None = None) -> Ruling | list[str]:
+        """Returns what the policy and the judge say about a block, or the rules for which a person must be asked.
+
+        `rest` is the part of the code that has not run yet, if a part has: the judge decides about that.
+        """
+        if not self.asks_about_code:
             return Ruling(True)
-        reasons = [rule for rule in await policy.of_code(code, size_of) if rule not in self._standing_rules]
-        question = partial(ApprovalQuestion, "code", "python", {}, code, reasons)
+        reasons = await self.rules_about(code, size_of)
+        question = partial(ApprovalQuestion, "code", "python", {}, code if rest is None else rest, reasons)
         return await self._judged(question, reasons)
 
     async def of_call(self, function: Function, call: Call, arguments: Mapping[str, Any]) -> Ruling | list[str]:

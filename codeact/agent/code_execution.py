@@ -25,7 +25,7 @@ from codeact.tools.function import HOST, Function, FunctionError
 from codeact.tools.toolbox import Toolbox
 from sandbox_pool.calls import Call
 from sandbox_pool.outputs import ExecutionResult, Output
-from sandbox_pool.sandbox.execution import Execution
+from sandbox_pool.sandbox.execution import Execution, Progress
 from sandbox_pool.sandbox.sandbox import Sandbox
 
 __all__ = ["CodeExecution"]
@@ -50,7 +50,8 @@ class CodeExecution:
     """One execution within one response.
 
     `outputs` has all its outputs, `waiting` the client's open function calls, and `held`, by the ids of the requests,
-    the calls that wait for approval.
+    the calls that wait for approval. `line_of` returns the last line of so many statements of an open block; `told` is
+    set whenever the kernel tells how far that is.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class CodeExecution:
         call_timeout_s: float,
         outputs: list[Output] | None = None,
         room_bytes: Callable[[], float] = lambda: math.inf,
+        line_of: Callable[[int], int] | None = None,
     ) -> None:
         self.sandbox = sandbox
         self.execution = execution
@@ -81,6 +83,8 @@ class CodeExecution:
         self._at_once = anyio.Semaphore(MOST_AT_ONCE)
         self._waits_since = 0.0
         self._room_bytes = room_bytes
+        self._line_of = line_of
+        self.told = anyio.Event()
         self._is_cut = False
         self._shown_chars = 0
 
@@ -92,6 +96,11 @@ class CodeExecution:
             return result
         limit = STORED if result.limit in (None, "output_bytes") else result.limit  # Our limit was reached first.
         return msgspec.structs.replace(result, limit=limit, detail=f"{CUT} {result.detail}".strip())
+
+    @property
+    def ran_lines(self) -> int:
+        """How many lines of an open block have run."""
+        return 0 if self._line_of is None else self._line_of(self.execution.ran)
 
     async def run_to_pause(self, decided: Sequence[tuple[Call, e.Approval]] = ()) -> bool:
         """Streams outputs and calls. Returns True once the code has ended, False if it waits only for the client.
@@ -112,6 +121,8 @@ class CodeExecution:
                     break
                 if isinstance(item, Call):
                     await self._take(item, tasks)
+                elif isinstance(item, Progress):
+                    await self._report(item)
                 elif item is not None and (output := self._storable(item)) is not None:
                     self.outputs.append(output)
                     await self._builder.code.output(output)
@@ -121,6 +132,13 @@ class CodeExecution:
                 if (self.waiting or self.held) and settled and not self._answering:
                     break
         return ended
+
+    async def _report(self, progress: Progress) -> None:
+        if self._line_of is not None:
+            line = self._line_of(progress.ran + 1) if progress.runs else None
+            await self._builder.code.progress(self._line_of(progress.ran), line)
+        self.told.set()
+        self.told = anyio.Event()
 
     def _storable(self, output: Output) -> Output | None:
         """Returns the part of the output that may still be stored; stops the code if that is not all of it."""
@@ -134,7 +152,7 @@ class CodeExecution:
             self.execution.decide("interrupted")
         return fitting
 
-    async def _next(self) -> Output | Call | None:
+    async def _next(self) -> Output | Call | Progress | None:
         """Returns the next output or call; None if a call waits for the client and the code is quiet for a moment."""
         with anyio.move_on_after(SETTLE_S if self.waiting or self.held else None) as self._listening:
             return await self.execution.next()

@@ -112,10 +112,18 @@ class CodeItems:
         self._live.append(output)
         await self._emit(e.CodeOutput(item_id=self._call.id, output_index=self._index, output=output))
 
-    async def waits(self, call_ids: list[str]) -> str:
-        """Closes the block while its code waits for these calls of client functions; returns the item's id."""
+    async def progress(self, ran: int, line: int | None) -> None:
+        """Reports how many lines have run of code that the model still writes, and the last line of what runs now."""
+        await self._emit(e.CodeProgress(item_id=self._call.id, output_index=self._index, ran=ran, line=line))
+
+    async def waits(self, call_ids: list[str], observation: str | None = None) -> str:
+        """Closes the block while its code waits for these calls of client functions; returns the item's id.
+
+        `observation` is what the model reads of the statements that have run, if the others wait for approval.
+        """
         call = self._call
         call.waits_for = call_ids
+        call.observation = observation
         await self.close("completed")  # Clients that send it back with the functions' values accept no other status.
         return call.id
 

@@ -1,6 +1,7 @@
 """Runs the code of one answer in the conversation's sandbox, and streams its output to the response."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 
 import anyio
@@ -10,6 +11,7 @@ from codeact import events as e
 from codeact import telemetry
 from codeact.agent.approvals import Approvals
 from codeact.agent.code_execution import CodeExecution
+from codeact.agent.eager import STOP_DEADLINE_S, EagerCode, Unfinished
 from codeact.agent.environment_recording import EnvironmentRecording
 from codeact.agent.options import AgentOptions
 from codeact.agent.output_files import OutputFiles
@@ -18,6 +20,8 @@ from codeact.concurrency.offloop import off_loop, size_of
 from codeact.dialect import prompt
 from codeact.dialect.decisions import changed_code, rejected_code
 from codeact.observations.hints import earlier_errors, hints
+from codeact.observations.observation import stopped_early
+from codeact.tools.approval import Ruling
 from codeact.workspaces.suspended import Suspended
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool.calls import Call
@@ -28,9 +32,9 @@ from sandbox_pool.sandbox.sandbox import Sandbox
 
 __all__ = ["CodeRunner"]
 
-STOP_DEADLINE_S = 10.0
 TOOL = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "python", "gen_ai.tool.type": "function"}
 NOTICE_DELAY_S = 0.5
+REST_NEEDS_APPROVAL = "the block ends here: the rest of it needs the user's approval. Send it in a block of its own."
 MOST_PATHS = 100
 """Code that deletes more paths than this is not measured."""
 
@@ -50,6 +54,8 @@ class CodeRunner:
         self.observation_chars = options.observation_chars
         self.toolbox = options.toolbox
         self._approvals = Approvals(options.approval, context)
+        asks = self._must_ask if self._approvals.asks_about_code else None
+        self.eager = EagerCode(self._open, self._close, asks)
         self._builder = builder
         self._context = context
         self._workspace = workspace
@@ -90,6 +96,8 @@ class CodeRunner:
 
     async def execute(self, code: str) -> bool:
         """Runs the code. Returns False if it waits for the client or for approval, so that the response has to end."""
+        if (running := self.eager.take(code)) is not None:
+            return await self._finish(code, *running)
         ruling = await self._approvals.of_code(code, self._size_of)
         if isinstance(ruling, list):
             request = await self._approvals.ask_for_code(code, self._builder.code.open_id, ruling)
@@ -103,6 +111,60 @@ class CodeRunner:
         if ruling.code is not None:
             self._builder.code.runs(ruling.code)
         return await self._run(code if ruling.code is None else ruling.code, changed=ruling.code is not None)
+
+    # ---- code that runs while the model writes it ----------------------------------------------------
+
+    async def _open(self, statements: Sequence[str], line_of: Callable[[int], int]) -> CodeExecution:
+        sandbox = await self._prepared()
+        await self._builder.code.interpreting(sandbox.id)
+        return self._code_execution(sandbox, sandbox.open(statements, calls=bool(self.toolbox)), line_of=line_of)
+
+    async def _must_ask(self, code: str) -> bool:
+        return bool(await self._approvals.rules_about(code, self._size_of))
+
+    async def _finish(self, code: str, running: Unfinished, rest: Sequence[str]) -> bool:
+        """Gives a running block its last statements, if they may run, and sees it through."""
+        self._recording.code(code)
+        if running.is_over:
+            self._builder.code.runs(running.begun)
+            failed = running.execution.execution.result.status != "ok"
+            note: str | None = stopped_early(running.execution.ran_lines, failed=failed)
+            return await self._see_through(running.execution, running.wait, note=note)
+        text, note = "".join(rest), None
+        ruling: Ruling | list[str] = Ruling(True)
+        if text.strip():
+            ruling = await self._approvals.of_code(code, self._size_of, rest=text)
+        if isinstance(ruling, list):
+            if await running.idle():
+                return await self._ask_for_rest(running, text, ruling)
+            # It waits for the client already; the rest cannot wait for approval at the same time.
+            running.end([f"raise PermissionError({REST_NEEDS_APPROVAL!r})\n"])
+        elif not ruling.approve:
+            await running.idle()
+            running.end([])
+            self._builder.code.runs(running.begun)
+            note = rejected_code(ruling.reason, rest_from=running.execution.ran_lines + 1)
+        elif ruling.code is not None:
+            running.end([ruling.code])
+            self._builder.code.runs(running.begun)
+            note = changed_code(ruling.code)
+        else:
+            running.end(rest)
+        return await self._see_through(running.execution, running.wait, note=note)
+
+    async def _ask_for_rest(self, running: Unfinished, rest: str, rules: list[str]) -> bool:
+        """Ends the block after the statements that have run; the others wait for approval."""
+        running.end([])
+        self._builder.code.runs(running.begun)
+        block = running.execution
+        if not await running.wait() or block.result.status != "ok":
+            return await self._see_through(block, running.wait)
+        request = await self._approvals.ask_for_code(rest, self._builder.code.open_id, rules)
+        await self._builder.code.waits([request.id], await self._observation(block, None))
+        await self._builder.calls.approval(request)
+        return False
+
+    # ---- code that waited ----------------------------------------------------------------------------
 
     async def resume(self) -> bool:
         """Continues what waited, with the values and decisions of this request. Returns False if it waits again."""
@@ -121,8 +183,11 @@ class CodeRunner:
         sandbox = await self.claim()
         await self._prepared()
         await self._builder.code_continues(request.code_item_id or "", sandbox.id, code=decision.code or "")
+        before = next((item for item in self._context if item.id == request.code_item_id), None)
         return await self._run(
-            request.code if decision.code is None else decision.code, changed=decision.code is not None
+            request.code if decision.code is None else decision.code,
+            changed=decision.code is not None,
+            outputs=list(before.notebook_outputs or ()) if isinstance(before, e.CodeInterpreterCall) else [],
         )
 
     async def _prepared(self) -> Sandbox:
@@ -135,12 +200,15 @@ class CodeRunner:
         self._recording.begin(sandbox, self.toolbox.source if self.toolbox else None)
         return sandbox
 
-    async def _run(self, code: str, *, changed: bool) -> bool:
-        """Runs code in the open block; `changed`: it is not what the model wrote."""
+    async def _run(self, code: str, *, changed: bool, outputs: list[Output] | None = None) -> bool:
+        """Runs code in the open block; `changed`: it is not what the model wrote.
+
+        `outputs` are those of the block's first statements, which have run before.
+        """
         sandbox = await self._workspace.sandbox()
         self._recording.code(code)
-        execution = sandbox.execute(code, calls=bool(self.toolbox))
-        return await self._see_through(self._code_execution(sandbox, execution), ran=code if changed else None)
+        block = self._code_execution(sandbox, sandbox.execute(code, calls=bool(self.toolbox)), outputs)
+        return await self._see_through(block, block.run_to_pause, note=changed_code(code) if changed else None)
 
     async def _continue(self, suspended: Suspended) -> bool:
         """Continues suspended code."""
@@ -164,7 +232,7 @@ class CodeRunner:
             await self._approvals.withdraw(suspended.held)
             suspended.refuse_held()
         block.held.update(suspended.held)
-        return await self._see_through(block, decided)
+        return await self._see_through(block, partial(block.run_to_pause, decided))
 
     async def _size_of(self, paths: Collection[str]) -> int | None:
         """Returns how many bytes the files and directories at these paths of the workspace have; None if unknown."""
@@ -186,7 +254,11 @@ class CodeRunner:
         return total
 
     def _code_execution(
-        self, sandbox: Sandbox, execution: Execution, outputs: list[Output] | None = None
+        self,
+        sandbox: Sandbox,
+        execution: Execution,
+        outputs: list[Output] | None = None,
+        line_of: Callable[[int], int] | None = None,
     ) -> CodeExecution:
         timeout_s = self._options.call_timeout_s
         return CodeExecution(
@@ -198,26 +270,25 @@ class CodeRunner:
             call_timeout_s=timeout_s,
             outputs=outputs,
             room_bytes=self._options.room_bytes,
+            line_of=line_of,
         )
 
     async def _see_through(
-        self, block: CodeExecution, decided: Sequence[tuple[Call, e.Approval]] = (), *, ran: str | None = None
+        self, block: CodeExecution, run: Callable[[], Awaitable[bool]], *, note: str | None = None
     ) -> bool:
         """Streams the code's output, and writes its observation. Returns False if the code waits for the client.
 
-        `decided` are calls that waited for approval. `ran` is the code, if it is not what the model wrote.
+        `run` streams, and returns what `run_to_pause` does. `note` is a further sentence for the model.
         """
         ended, execution = True, block.execution
         try:
             with telemetry.span("execute_tool python", TOOL) as span:
-                ended = await block.run_to_pause(decided)
+                ended = await run()
                 span.set({"codeact.code.status": execution.result.status if ended else "waiting"})
         finally:
             if ended:
                 with anyio.move_on_after(STOP_DEADLINE_S, shield=True):
-                    await execution.aclose()
-                    await self._observe(block, ran)
-                    await self._approvals.withdraw(block.held)
+                    await self._close(block, note)
         if not ended:
             await self._approvals.move(block.held)
             item_id = await self._builder.code.waits([*(call.call_id for call in block.waiting), *block.held])
@@ -241,16 +312,24 @@ class CodeRunner:
         self.output_files.look(block.sandbox)
         return True
 
-    async def _observe(self, block: CodeExecution, ran: str | None) -> None:
-        result = block.result
+    async def _close(self, block: CodeExecution, note: str | None) -> None:
+        """Ends a block, and closes its item with the observation, to which `note` is added."""
+        await block.execution.aclose()
+        await self._builder.code.executed(block.result, await self._observation(block, note))
+        await self._approvals.withdraw(block.held)
+
+    async def _observation(self, block: CodeExecution, note: str | None) -> str:
+        result, ran_lines = block.result, block.ran_lines
         earlier = earlier_errors([*self._context, *self._builder.response.output], result.error)
-        sentences = hints(result, block.execution.clue, earlier, environment=self._options.environment)
+        sentences = hints(
+            result, block.execution.clue, earlier, environment=self._options.environment, ran_lines=ran_lines
+        )
         limit_chars = self.observation_chars
 
         def write() -> str:
-            return prompt.observation(fold(block.outputs), result, limit_chars=limit_chars, hints=sentences)
+            return prompt.observation(
+                fold(block.outputs), result, limit_chars=limit_chars, hints=sentences, ran_lines=ran_lines
+            )
 
         observation = await off_loop(size_of(block.outputs), write)
-        if ran is not None:
-            observation = f"{observation}\n{changed_code(ran)}"
-        await self._builder.code.executed(result, observation)
+        return observation if note is None else f"{observation}\n{note}"

@@ -151,7 +151,7 @@ class _Loop:
         background: TaskGroup,
     ) -> None:
         self.runner = CodeRunner(builder, context, workspace, options, background)
-        self.completions = Completions(builder, context, model, options, self.runner.claim, background, workspace)
+        self.completions = Completions(builder, context, model, options, self.runner, background, workspace)
         builder.seal_reasoning(options.seal_reasoning)
         if options.answer_format is not None:
             builder.hold_text()
@@ -176,6 +176,15 @@ class _Loop:
         self.runner.toolbox = prompting.toolbox
         if not await self.runner.resume():
             return
+        async with anyio.create_task_group() as tasks:
+            if self._options.eager:
+                self.runner.eager.tasks = tasks
+            try:
+                await self._take_turns()
+            finally:
+                await self.runner.eager.give_up()
+
+    async def _take_turns(self) -> None:
         for turn in range(self._options.max_code + 1):
             if turn and await self._ends_here():
                 return
@@ -183,7 +192,7 @@ class _Loop:
             if code is None or self.completions.incomplete is not None:
                 await self._builder.cite(self._workspace.container_id or "", await self.runner.output_files.found())
                 return
-            self.runner.toolbox = prompting.toolbox
+            self.runner.toolbox = self.completions.prompting.toolbox
             if not await self.runner.execute(code):
                 return
             call = next(

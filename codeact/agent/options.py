@@ -46,6 +46,7 @@ class AgentOptions:
     compacted, without an answer. `seal_compaction` returns the `encrypted_content` of a compaction's text. `approval`
     says which code and calls wait for approval. `keep_source` stores the definitions of the functions that code can
     call, and returns their reference; without it they are not recorded.
+    says which code and calls wait for approval. With `eager` the statements of a block run while the model writes it.
     """
 
     max_turns: int = 20
@@ -79,6 +80,7 @@ class AgentOptions:
     compact_threshold: int | None = None
     compact_only: bool = False
     approval: ApprovalOptions = field(default_factory=ApprovalOptions)
+    eager: bool = False
     seal_compaction: Callable[[str], str] | None = None
     keep_source: Callable[[str], Awaitable[str]] | None = None
 

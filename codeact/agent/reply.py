@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import anyio
 
 from codeact import events as e
+from codeact.agent.eager import EagerCode
 from codeact.agent.problems import Problem, malformed
 from codeact.agent.repetition import Repetition
 from codeact.agent.reply_text import as_prose, encodable, in_pieces
@@ -66,7 +67,8 @@ class Reply:
 
     Afterwards `code` is the block to run, or `problem` says what is wrong if the reply is neither code nor an answer;
     with neither it is an answer. `further` are blocks of further tool calls, which run after `code`. `stops`: the
-    dialect's `stop` was sent to the server.
+    dialect's `stop` was sent to the server. `eager` runs code while it comes; `was_stopped`: that ended, by an error for
+    example, and the model was stopped.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Reply:
         model: Model,
         dialect: Dialect,
         claim: Callable[[], Awaitable[Sandbox]],
+        eager: EagerCode,
         *,
         stops: bool,
         fences: bool,
@@ -88,11 +91,14 @@ class Reply:
         self.incomplete: e.IncompleteDetails | None = None
         self.second_block = False
         self.began_code = False
+        self.was_stopped = False
         self.further: list[Further] = []
         self._builder = builder
         self._model = model
         self._dialect = dialect
         self._claim = claim
+        self._eager = eager
+        self._new_code: list[str] = []
         self._stops = stops
         self._fences = fences
         self._last = last
@@ -118,7 +124,7 @@ class Reply:
         """Reads the reply to its end, or to the end of its first block between tags. Raises `ModelError`."""
         async with aclosing(stream) as events:
             try:
-                async for event in events:
+                while (event := await self._eager.next_of(events)) is not None:
                     await self._take_event(event)
                     if self.code is not None and self._reader.done and self._reads_on:
                         await self._read_on(events)
@@ -128,6 +134,9 @@ class Reply:
             except ModelError:
                 if self.code is None:
                     raise  # Otherwise it came after the complete block.
+        if self.code is None and self._eager.is_over:
+            self.was_stopped, self.code, self.began_code = True, self._eager.code, False
+            await self._builder.segment(CodeEnd(self.code))
         await self._finish()
 
     async def _take_event(self, event: ModelEvent) -> None:
@@ -149,6 +158,19 @@ class Reply:
                 await self._builder.reasoning_kept(fields, self._model.name)
             case _:
                 self._take_end(event)
+        await self._run_new_code()
+
+    async def _run_new_code(self) -> None:
+        """Lets statements run that the last event has completed, if the block goes on after them."""
+        text = "".join(self._new_code)
+        self._new_code.clear()
+        if self.code is None and self.began_code:
+            await self._eager.feed(text, self._reader.held)
+
+    def _may_be_thought(self) -> bool:
+        """Whether what looks like code may turn out to be a thought, when `</think>` follows."""
+        is_known = self._reasoned or is_learnt(self._model) or self._reader.thought_ended
+        return self._reads_on and not is_known and self._reader.has_text
 
     async def _read_pieces(self, event: TextDelta | ToolCallDelta | ToolCall) -> None:
         """Passes an event to the reader; one with a long text in pieces, between which other tasks run."""
@@ -196,7 +218,7 @@ class Reply:
         """Ends the reply: takes the reader's last segments, and records the reply's exact text or its problem."""
         if self._reasoned:
             learn_reasons(self._model)
-        if self.problem is None and not (self.code is not None and self._reader.done):
+        if self.problem is None and not self.was_stopped and not (self.code is not None and self._reader.done):
             await self._take(self._reader.finish(stopped=self._stops and self._stopped))
             if self._reader.has_text and self._thinks() and not self._reader.thought_ended:
                 learn(self._model, False)
@@ -207,12 +229,24 @@ class Reply:
                 learn_reasons(self._model)
             self.problem = Problem("nothing")
         if self.problem is not None and self.began_code:
-            await self._builder.code.rejected(malformed("its text went on without an end.", self._dialect))
+            await self._reject(malformed("its text went on without an end.", self._dialect))
         if self.problem is None and not self._last:
             self._builder.written(self._written())
 
+    async def _reject(self, observation: str) -> None:
+        """Closes a block that does not run, or not to its end."""
+        if not await self._eager.give_up(observation):
+            await self._builder.code.rejected(observation)
+
     def _written(self) -> e.Written | None:
-        """Returns the exact text of the reply; None if a prompt rebuilt from its items is the same anyway."""
+        """Returns the exact text of the reply; None if a prompt rebuilt from its items is the same anyway.
+
+        That is better if the model was stopped within its block: its own text lacks the end.
+        """
+        if self.was_stopped:
+            custom = isinstance(self._reader, CallsReader) and self._reader.custom
+            call_id = self._call_id
+            return None if call_id is None else e.Written(model=self._model.name, call_id=call_id, custom=custom)
         text = "".join(self._contents)
         text = text[: len(text) - len(self._reader.rest)] + self._reader.ending
         own = self._builder.response.output[self._since :]
@@ -256,6 +290,11 @@ class Reply:
                     self._builder.sandbox_wait(time.monotonic() - begun)
                     self.began_code = True
                     await self._builder.code_start(sandbox.id, tagged=tagged)
+                    if not self._may_be_thought():
+                        self._eager.begin()
+                case CodeText(text):
+                    self._new_code.append(text)
+                    await self._builder.segment(segment)
                 case CodeEnd(code):
                     await self._builder.segment(segment)
                     self.code, self.began_code = code, False
@@ -263,7 +302,7 @@ class Reply:
                     self.problem = Problem("malformed")
                     if self.began_code:
                         self.began_code = False
-                        await self._builder.code.rejected(malformed(reason, self._dialect))
+                        await self._reject(malformed(reason, self._dialect))
                 case Unreadable(raw):
                     self.problem = Problem("unreadable", raw)
                 case Text(text) if self.code is not None:
@@ -277,6 +316,7 @@ class Reply:
                 case ThoughtAloud():
                     learn(self._model, True)
                     self._answered, self.code = False, None
+                    await self._eager.give_up()
                     await self._builder.thought_aloud(self._since)
                 case _:
                     self._answered = self._answered or isinstance(segment, Text)

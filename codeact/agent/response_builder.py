@@ -24,6 +24,7 @@ from sandbox_pool.outputs import Output
 
 __all__ = ["ResponseBuilder"]
 
+CHARS_PER_TOKEN = 4
 IN_A_THOUGHT = "Observation: not run: this block stood in a thought, before </think>."
 
 
@@ -243,6 +244,12 @@ class ResponseBuilder:
 
     def first_token(self) -> None:
         self._timings.mark("first_token_s")
+
+    def spared(self, chars: int | None) -> None:
+        """Adds to the tokens that the model did not write, because its code failed while it wrote."""
+        if chars is not None:
+            ledger = self.response.ledger
+            ledger.unwritten_tokens = (ledger.unwritten_tokens or 0) + chars // CHARS_PER_TOKEN
 
     def sandbox_wait(self, seconds: float) -> None:
         ledger = self.response.ledger

@@ -1,6 +1,6 @@
 """Calls the model within one answer: builds the prompt, streams the reply, and returns the code to run."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 from codeact import events as e
 from codeact import telemetry
 from codeact.agent.answer_format import checked, repair_words
+from codeact.agent.code_runner import CodeRunner
 from codeact.agent.compacting import Compacting
 from codeact.agent.options import AgentOptions
 from codeact.agent.problems import SAME_BLOCK, SECOND_BLOCK, Broken, Problem, must_words, repeats_blocks
@@ -25,7 +26,6 @@ from codeact.dialect.silent_thinkers import reasons
 from codeact.errors import ContextTooLong, ModelRefused, ModelStreamBroken
 from codeact.model import AnswerFormat, ChatMessage, Model, Sampling, Usage
 from codeact.workspaces.workspace import Workspace
-from sandbox_pool.sandbox.sandbox import Sandbox
 
 __all__ = ["Completions"]
 
@@ -37,8 +37,8 @@ class Completions:
     """The model calls of one answer.
 
     `usage` is their sum; tokens that the provider does not count are estimated by tasks in `counting`. Compactions are
-    in `compaction_usage`, which does not count against `max_output_tokens`. `claim` returns the sandbox; it is called
-    as soon as a block of code begins. `incomplete` says why the answer ends early.
+    in `compaction_usage`, which does not count against `max_output_tokens`. `runner` claims the sandbox as soon as a
+    block of code begins, and may run that while the model writes. `incomplete` says why the answer ends early.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Completions:
         context: Sequence[e.Input | e.Item],
         model: Model,
         options: AgentOptions,
-        claim: Callable[[], Awaitable[Sandbox]],
+        runner: CodeRunner,
         counting: TaskGroup,
         workspace: Workspace,
     ) -> None:
@@ -61,7 +61,7 @@ class Completions:
         self._context = context
         self._model = model
         self._options = options
-        self._claim = claim
+        self._runner = runner
         self._counting = counting
         self._counted = anyio.Event()
         self._counted.set()
@@ -181,7 +181,7 @@ class Completions:
             self._further = []
             return None
         further = self._further.pop(0)
-        sandbox = await self._claim()
+        sandbox = await self._runner.claim()
         await self._builder.code_start(sandbox.id, tagged=True)
         await self._builder.code.delta(further.code)
         await self._builder.code.written(further.code)
@@ -241,13 +241,15 @@ class Completions:
             self._builder,
             self._model,
             self.prompting.dialect,
-            self._claim,
+            self._runner.claim,
+            self._runner.eager,
             stops=stops,
             fences=fences,
             last=last,
             reads_on=reads_on,
             output_tokens=self._options.call_output_tokens,
         )
+        self._runner.toolbox = self.prompting.toolbox
         try:
             with telemetry.model_call(self._model.name) as span:
                 await reply.read(self._model.stream(messages, self._sampling(stops=stops, last=last)))
@@ -263,7 +265,21 @@ class Completions:
             elif reply.text:
                 self._counted = anyio.Event()
                 self._counting.start_soon(self._estimate, messages, reply.text, self._counted)
+        if reply.was_stopped:
+            self._builder.spared(self._unwritten_chars(len(reply.code or "")))
         return reply
+
+    def _unwritten_chars(self, written_chars: int) -> int | None:
+        """Estimates how much more the model would have written of the block at whose error it was stopped."""
+        known: int | None = getattr(self._model, "unread_chars", None)
+        if known is not None:
+            return known
+        blocks = [
+            len(item.code)
+            for item in (*self._context, *self._builder.response.output)
+            if isinstance(item, e.CodeInterpreterCall) and item.result is not None and item.result.error is None
+        ]
+        return max(0, sum(blocks) // len(blocks) - written_chars) if blocks else None
 
     def _sampling(self, *, stops: bool, last: bool) -> Sampling:
         return replace(

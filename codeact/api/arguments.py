@@ -23,7 +23,7 @@ OF_MODELS = {name for name in Settings.model_fields if name.startswith("model_")
 OF_AGENTS = (
     OF_SANDBOXES
     | OF_MODELS
-    | {"approval", "dialect", "max_turns", "observation_chars", "mcp_config", "call_timeout_s", "data_dir"}
+    | {"approval", "dialect", "eager", "max_turns", "observation_chars", "mcp_config", "call_timeout_s", "data_dir"}
 )
 """All other settings are for a server; an agent would ignore them."""
 

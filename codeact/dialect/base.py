@@ -66,6 +66,11 @@ class Reader(Protocol):
         """The text of the dialect's `stop` sequence that the model wrote and its server therefore did not send."""
         ...
 
+    @property
+    def held(self) -> str:
+        """White space after the code so far, which is part of it only if more code follows; empty outside of code."""
+        ...
+
     def feed(self, event: TextDelta | ToolCallDelta | ToolCall) -> list[Segment]:
         """Returns the segments that are certain after this piece."""
         ...

@@ -37,6 +37,10 @@ class _Call:
         self._blank = ""
         self._began = False
 
+    @property
+    def held(self) -> str:
+        return self._writer.held
+
     def feed(self, text: str) -> list[Segment]:
         """Returns the segments that are certain after this piece of the arguments."""
         self.arguments.append(text)
@@ -112,6 +116,11 @@ class CallsReader:
     @property
     def rest(self) -> str:
         return self._text.rest
+
+    @property
+    def held(self) -> str:
+        call = None if self._current is None else self._calls[self._current]
+        return self._text.held if call is None else call.held
 
     def arguments(self, call_id: str) -> str:
         """Returns the arguments of this call exactly as the model wrote them."""

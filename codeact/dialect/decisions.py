@@ -11,9 +11,14 @@ __all__ = ["changed_code", "rejected_code", "waited_in_vain"]
 CODE_CHARS, ARGUMENTS_CHARS = 12_000, 500
 
 
-def rejected_code(reason: str | None) -> str:
-    """Returns the observation of a block that was not run, because it was not approved."""
+def rejected_code(reason: str | None, *, rest_from: int | None = None) -> str:
+    """Returns the observation of a block that was not run, because it was not approved.
+
+    `rest_from` is the line from which on it was not run, if the lines before have run while the model wrote.
+    """
     why = f" The reason: {reason}" if reason else ""
+    if rest_from is not None:
+        return f"The block from line {rest_from:,} on was rejected, and nothing of that was run.{why}"
     return f"{HEADER} this block was rejected, and nothing of it was run.{why}"
 
 
@@ -23,26 +28,32 @@ def changed_code(code: str) -> str:
 
 
 def waited_in_vain(
-    requests: Iterable[ApprovalRequest | CodeApprovalRequest], decisions: Mapping[str, Approval | CodeApproval]
+    requests: Iterable[ApprovalRequest | CodeApprovalRequest],
+    decisions: Mapping[str, Approval | CodeApproval],
+    *,
+    is_rest: bool = False,
 ) -> str:
-    """Returns the observation of code that waited for approval and did not go on."""
+    """Returns the observation of code that waited for approval and did not go on.
+
+    `is_rest`: the lines before it have run, and the observation of those comes first.
+    """
     lines = []
     for request in requests:
         decision = decisions.get(request.id)
         if isinstance(request, CodeApprovalRequest):
-            return _of_code(decision)
+            return _of_code(decision, is_rest=is_rest)
         lines.append(_of_call(request, decision))
     return f"{HEADER} the code waited for approval and could not go on, since its kernel is gone.\n" + "\n".join(lines)
 
 
-def _of_code(decision: Approval | CodeApproval | None) -> str:
+def _of_code(decision: Approval | CodeApproval | None, *, is_rest: bool) -> str:
+    what = "The rest of the block" if is_rest else f"{HEADER} this block"
     if decision is None:
-        return (
-            f"{HEADER} this block needs the user's approval, and the user went on without a decision; it was not run."
-        )
+        return f"{what} needs the user's approval, and the user went on without a decision; it was not run."
     if not decision.approve:
-        return rejected_code(decision.reason)
-    return f"{HEADER} this block was approved, but was not run to its end."
+        why = f" The reason: {decision.reason}" if decision.reason else ""
+        return f"{what} was rejected, and was not run.{why}" if is_rest else rejected_code(decision.reason)
+    return f"{what} was approved, but was not run to its end."
 
 
 def _of_call(request: ApprovalRequest, decision: Approval | CodeApproval | None) -> str:

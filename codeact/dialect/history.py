@@ -184,14 +184,14 @@ class _Facts:
 
     def waited(self, call: CodeInterpreterCall) -> str:
         if asked := [self.requests[each] for each in call.waits_for if each in self.requests]:
-            return waited_in_vain(asked, self.decisions)
+            return waited_in_vain(asked, self.decisions, is_rest=bool(call.observation))
         called = ", ".join(f"{self.names.get(call_id, 'a function')}()" for call_id in call.waits_for)
         return f"{HEADER} the code waited for {called} and could not go on"
 
     def seen(self, call: CodeInterpreterCall) -> str | Parts:
         """Returns the observation of the execution that ended in this item, with the images that it displayed."""
         if call.waits_for:
-            return self.waited(call)
+            return f"{call.observation}\n{self.waited(call)}" if call.observation else self.waited(call)
         never = "this block was not run" + (" to its end" if call.continues is not None else "")
         text = call.observation or f"{HEADER} {never}"
         pictures = displayed(call, self.images) if self.images is not None else []

@@ -28,7 +28,7 @@ fence for its reader. In it no further fence is code, and an opening tag ends th
 from collections.abc import Callable
 
 from codeact.dialect import parser_calls, parser_code, parser_prose, parser_thoughts
-from codeact.dialect.parser_reading import Reading, Step
+from codeact.dialect.parser_reading import SPACE, Reading, Step, end_of
 from codeact.dialect.python_source import parses
 from codeact.dialect.segments import Malformed, Segment
 
@@ -77,6 +77,15 @@ class Parser:
     def thought_ended(self) -> bool:
         """Whether a closing tag such as `</think>` has ended a thought."""
         return self._reading.thought_ended
+
+    @property
+    def held(self) -> str:
+        """White space after the code so far; it is part of the code if more code follows."""
+        reading = self._reading
+        if reading.done or not reading.out.in_code or reading.at == len(reading.buffer):
+            return reading.out.held
+        # A line end may be read later, together with a closing fence that may follow.
+        return reading.out.held + reading.buffer[reading.at : end_of(SPACE, reading.buffer, reading.at)]
 
     @property
     def rest(self) -> str:

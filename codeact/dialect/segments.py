@@ -118,6 +118,11 @@ class SegmentWriter:
         return any("\n" in space for space in self._spaces)
 
     @property
+    def held(self) -> str:
+        """The white space after the code so far; empty outside of code."""
+        return "".join(self._spaces) if self._kind is CodeText and self._spaces else ""
+
+    @property
     def code(self) -> str:
         """The block so far."""
         return "".join((*self._code, *self._pieces))

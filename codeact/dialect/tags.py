@@ -73,6 +73,10 @@ class TagsReader:
     def rest(self) -> str:
         return self._parser.rest if self._parser is not None else ""
 
+    @property
+    def held(self) -> str:
+        return self._parser.held if self._parser is not None else ""
+
     def feed(self, event: TextDelta | ToolCallDelta | ToolCall) -> list[Segment]:
         if isinstance(event, ToolCall):
             self._call = self._call or event

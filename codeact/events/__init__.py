@@ -13,6 +13,7 @@ from codeact.events.item_progress import (
     CodeDelta,
     CodeDone,
     CodeOutput,
+    CodeProgress,
     CompactionCompacting,
     ContentPartAdded,
     ContentPartDone,
@@ -122,6 +123,7 @@ __all__ = [
     "CodeDone",
     "CodeInterpreterCall",
     "CodeOutput",
+    "CodeProgress",
     "Compaction",
     "CompactionCompacting",
     "ContainerFileCitation",
@@ -234,6 +236,7 @@ Event = (
     | CodeDone
     | InterpreterInterpreting
     | CodeOutput
+    | CodeProgress
     | InterpreterCompleted
     | CompactionCompacting
     | FunctionArgumentsDelta

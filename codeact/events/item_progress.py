@@ -12,6 +12,7 @@ __all__ = [
     "CodeDelta",
     "CodeDone",
     "CodeOutput",
+    "CodeProgress",
     "CompactionCompacting",
     "ContentPartAdded",
     "ContentPartDone",
@@ -107,6 +108,16 @@ class CodeOutput(ItemEvent, tag="codeact:code_interpreter_call.output"):
     """One output of running code, in the form of a notebook's output (nbformat)."""
 
     output: Output
+
+
+class CodeProgress(ItemEvent, tag="codeact:code_interpreter_call.progress"):
+    """How far a block is that runs while the model writes it: its first `ran` lines have run.
+
+    `line` is the last line of the statement that runs now, whose outputs follow; None: it waits for the model.
+    """
+
+    ran: int
+    line: int | None = None
 
 
 class CompactionCompacting(ItemEvent, tag="response.compaction.compacting"):

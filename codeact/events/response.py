@@ -62,13 +62,19 @@ class ResponseUsage(msgspec.Struct, kw_only=True):
 
 
 class Ledger(msgspec.Struct, kw_only=True):
-    """Timings of a response, in seconds since the server accepted the request; None for what never happened."""
+    """Timings of a response, in seconds since the server accepted the request; None for what never happened.
+
+    `unwritten_tokens` estimates how many tokens the model did not write, because its code failed while it wrote: by how
+    much the other blocks of the conversation are longer on average. A scripted model knows. None: nothing was stopped,
+    or there is no other block.
+    """
 
     sandbox_wait_s: float | None = None
     first_token_s: float | None = None
     code_detected_s: float | None = None
     first_output_s: float | None = None
     total_s: float | None = None
+    unwritten_tokens: int | None = None
 
 
 class Notice(msgspec.Struct):

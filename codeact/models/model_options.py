@@ -15,6 +15,8 @@ APIS: tuple[Api, ...] = get_args(Api)
 class ModelOptions:
     """Options of one model. `dialect` None: CODEACT_DIALECT decides. `window_tokens` None: the model's adapter decides.
 
+    `eager` None: CODEACT_EAGER decides whether its code runs while it writes.
+
     `api` is the API of the model's server; `responses-ws` is the Responses API over a WebSocket. The dialect `freeform`
     exists only in the Responses API, so it sets that too.
     """
@@ -22,6 +24,7 @@ class ModelOptions:
     dialect: Name | None = None
     window_tokens: int | None = None
     api: Api = "chat"
+    eager: bool | None = None
 
 
 def options_of(configured: str) -> tuple[str, ModelOptions]:
@@ -37,12 +40,14 @@ def options_of(configured: str) -> tuple[str, ModelOptions]:
             options = replace(options, dialect=dialect, api="responses" if brings_api else options.api)
         elif key == "api" and api is not None and not (options.dialect == "freeform" and api == "chat"):
             options = replace(options, api=api)
+        elif key == "eager" and value in ("on", "off"):
+            options = replace(options, eager=value == "on")
         elif key == "window" and value.isascii() and value.isdecimal() and 512 <= int(value[:12]) <= 10**8:
             options = replace(options, window_tokens=int(value[:12]))
         else:
             raise ValueError(
                 f"'{option}' after the model '{name}' is not known: ;dialect= takes {' or '.join(NAMES)}, ;api= takes"
-                f" {' or '.join(APIS)} (freeform needs responses), ;window= the number of tokens that the model takes,"
-                " 512 or more"
+                f" {' or '.join(APIS)} (freeform needs responses), ;eager= on or off, ;window= the number of tokens"
+                " that the model takes, 512 or more"
             )
     return name, options

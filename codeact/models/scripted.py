@@ -22,7 +22,8 @@ class ScriptedModel:
 
     A turn is either a text or a sequence of steps. A text is streamed word by word, with `pace_s` before each word,
     followed by a `Finish` and a `Usage`. A step is an event to yield, a `ModelError` to raise, or an `anyio.Event` to
-    wait for. `calls` contains the messages of every call, `samplings` its sampling parameters.
+    wait for. `calls` contains the messages of every call, `samplings` its sampling parameters. `unread_chars` is how
+    much of the last text was not read, because the caller closed the stream.
     """
 
     dialects: frozenset[str] = frozenset({"tags", "tool_call", "freeform"})
@@ -37,6 +38,7 @@ class ScriptedModel:
         self.name = name
         self.calls: list[list[ChatMessage]] = []
         self.samplings: list[Sampling] = []
+        self.unread_chars: int | None = None
         self._turns = turns
         self._pace_s = pace_s
 
@@ -46,8 +48,10 @@ class ScriptedModel:
         self.samplings.append(sampling)
         turn = self._turn(messages)
         if isinstance(turn, str):
+            self.unread_chars = len(turn)
             for word in re.findall(r"\s*\S+|\s+\Z", turn):
                 await anyio.sleep(self._pace_s)
+                self.unread_chars -= len(word)
                 yield TextDelta(word)
             yield Finish("stop")
             yield _usage(messages, turn)

@@ -23,16 +23,27 @@ CALLS_BACK = 50
 
 
 def hints(
-    result: ExecutionResult, clue: Clue | None, earlier: Sequence[CodeInterpreterCall], *, environment: Environment
+    result: ExecutionResult,
+    clue: Clue | None,
+    earlier: Sequence[CodeInterpreterCall],
+    *,
+    environment: Environment,
+    ran_lines: int = 0,
 ) -> list[str]:
-    """Returns sentences about an execution that failed; `earlier` are the blocks that raised the same error."""
+    """Returns sentences about an execution that failed; `earlier` are the blocks that raised the same error.
+
+    `ran_lines` is how many lines had run before a syntax error.
+    """
     if result.status != "error":
         return []
     found = []
     if clue is not None and clue.about in SENTENCES:
         found.append(SENTENCES[clue.about](clue, environment))
     if result.error_kind == "syntax":
-        found.append("Mend the line that the arrow shows and send the whole block again.")
+        what = (
+            "the whole block again" if not ran_lines else "the block again from there: what ran before has its effects"
+        )
+        found.append(f"Mend the line that the arrow shows and send {what}.")
     if earlier:
         found.append(_again(earlier))
     return [excerpt(text, HINT_CHARS) for text in found]

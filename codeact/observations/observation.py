@@ -12,7 +12,7 @@ from codeact.observations.screen import climbed
 from codeact.observations.tracebacks import condensed
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Stream
 
-__all__ = ["HEADER", "kernel_lost", "observation"]
+__all__ = ["HEADER", "kernel_lost", "observation", "ran_through", "stopped_early"]
 
 HEADER = "Observation:"
 
@@ -49,14 +49,15 @@ def observation(
     *,
     limit_chars: int,
     hints: Sequence[str] = (),
+    ran_lines: int = 0,
 ) -> str:
     """Returns the observation: a header with the status, each output under its kind, the traceback, and the hints.
 
     The text has at most `limit_chars` characters (500 or more). The header is never cut; outputs and traceback lose
-    their middle if they are too long. Hints get at most a third of the space, and a traceback at least half of the
+    their middle if they are too long. `ran_lines` is how many lines had run before a syntax error was found. Hints get at most a third of the space, and a traceback at least half of the
     rest.
     """
-    header = _header(result, limit_chars // 4)
+    header = _header(result, limit_chars // 4, ran_lines)
     error = result.error or next((output for output in outputs if isinstance(output, Error)), None)
     sections = "".join(_sections(outputs))
     traceback = _section("traceback", _traceback(error)) if error else ""
@@ -70,6 +71,21 @@ def observation(
     return "\n".join(part for part in (header, sections, traceback, hint) if part)
 
 
+def ran_through(lines: int) -> str:
+    """Names the lines from the first to this one."""
+    return "line 1" if lines == 1 else f"lines 1 to {lines:,}"
+
+
+def stopped_early(lines: int, *, failed: bool) -> str:
+    """Returns the note for the model that its code ended while it still wrote, so that it was stopped.
+
+    So many lines had run before. `failed` is False if the code ended itself, by `exit()`.
+    """
+    end = "the error" if failed else "your code ended itself"
+    before = f"{ran_through(lines).capitalize()} had run before {end}" if lines else f"Nothing had run before {end}"
+    return f"Your code runs while you write it. {before}; you were stopped there, and nothing after it ran."
+
+
 def kernel_lost(reason: str) -> str:
     """Returns the note for the model that its kernel was replaced; `reason` is a part of a sentence, or empty."""
     because = f" ({reason.strip().rstrip('.')})" if reason.strip() else ""
@@ -80,8 +96,10 @@ def kernel_lost(reason: str) -> str:
     )
 
 
-def _header(result: ExecutionResult, detail_chars: int) -> str:
-    status = "syntax error, nothing ran" if result.error_kind == "syntax" else _STATUS[result.status]
+def _header(result: ExecutionResult, detail_chars: int, ran_lines: int) -> str:
+    status = _STATUS[result.status]
+    if result.error_kind == "syntax":
+        status = f"syntax error, {f'{ran_through(ran_lines)} had run before' if ran_lines else 'nothing ran'}"
     lines = [f"{HEADER} {status}, {result.duration_s:.2f} s"]
     if result.limit:
         lines.append(f"Limit reached: {result.limit}")

@@ -45,7 +45,8 @@ class NewRun:
     than `compact_threshold` tokens is compacted; with `compact_only` the conversation is only compacted, without an
     answer. With `stays` it runs on this server, even if another one holds the conversation's kernel. What the rules of
     `approval` name waits for approval, in addition to what the settings say; `caller` is who makes the request, and
-    decides what its messages approve. `client_metadata` is stored with the
+    decides what its messages approve. `eager` says whether the statements of a block run while the model writes it;
+    None: the settings decide. `client_metadata` is stored with the
     response and shown nowhere.
     """
 
@@ -100,6 +101,7 @@ class NewRun:
     stays: bool = False
     approval: ApprovalPolicy = field(default_factory=ApprovalPolicy)
     caller: str = "local"
+    eager: bool | None = None
 
     @property
     def model_instructions(self) -> str | None:

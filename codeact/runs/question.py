@@ -347,6 +347,14 @@ class Question:
         """Stores the definitions of the functions that this run's code can call; returns their reference."""
         store = await self._components.store.get()
         return reference(await store.put_blob(source.encode(), "text/x-python", owner=run.owner))
+            eager=self._is_eager(run.response.model),
+        )
+
+    def _is_eager(self, model: str) -> bool:
+        """Whether statements run while the model writes: as the request says, else the model's option or the setting."""
+        settings = self._components.settings
+        choices = (self._new_run.eager, settings.options_of(model).eager)
+        return next((choice for choice in choices if choice is not None), settings.eager)
 
     def _approval(self, run: Run, store: RunStore, messages: Sequence[e.Input]) -> ApprovalOptions:
         """Returns what waits for approval in this run, and what its request has decided."""

@@ -1,6 +1,6 @@
 """Runs a block of code statement by statement while its text still arrives.
 
-The first statements come with the request to execute, the others as messages `codeact_source` on the control channel.
+The first statements come with the request to execute, the others in messages `codeact_source` on the control channel.
 The kernel sends `codeact_progress` whenever it begins a statement that prints, and before it waits for more text.
 `kernel_main.py` imports it inside of a sandbox.
 """
@@ -69,23 +69,24 @@ class Sources:
 
 
 class OpenBlock:
-    """One block whose text still arrives. `code` are its first statements, `count` is their number."""
+    """One block whose text still arrives. `code` is its first statement, `more` are those that came with it."""
 
     current: Any = None
 
-    def __init__(self, kernel, code, count):
+    def __init__(self, kernel, code, more):
         self._kernel = kernel
         self._shell = kernel.shell
         self._parent = kernel.get_parent("shell")
         self._id = self._parent["msg_id"]
-        self._raw = [code]
-        self._waiting: deque = deque()
+        self._raw = [code, *more]
+        self._waiting: deque = deque(more)
         self._upcoming: Any = None
         self._ended = False
         self._ran = 0
-        self._count = count
+        self._count = 1
         self._begun = 0
-        self._due = False
+        self._due = self._is_timed = False
+        self._told: Any = None
         self._told_at = 0.0
         self._line = 0
         self._text: list[str] = []
@@ -155,7 +156,8 @@ class OpenBlock:
             return failed
         finally:
             OpenBlock.current = None
-            self._due = False
+            if self._told is None or self._told["ran"] < self._ran:
+                self._tell(runs=False)
             self._store()
 
     def _run_in_task(self):
@@ -316,10 +318,22 @@ class OpenBlock:
         self._due = True
         if time.monotonic() - self._told_at > TELL_S:
             self._tell(runs=True)
+        elif not self._is_timed:
+            self._is_timed = True
+            self._kernel.iopub_thread.schedule(self._time)
+
+    def _time(self):
+        """Sees to it that a statement which prints nothing for a while is told, too. Runs in the sending thread."""
+        self._kernel.iopub_thread.io_loop.call_later(TELL_S, self._timed)
+
+    def _timed(self):
+        self._is_timed = False
+        if OpenBlock.current is self:
+            self.before_output()
 
     def _end(self):
-        self._ran = self._begun
         _flush()
+        self._ran = self._begun
 
     def before_output(self):
         """Tells which statement runs before its first output leaves. Any thread may call it."""
@@ -327,12 +341,17 @@ class OpenBlock:
             self._tell(runs=True)
 
     def _tell(self, *, runs):
+        if LiveStream.in_child:
+            return
         if not runs:
             _flush()
         self._due = False
         self._told_at = time.monotonic()
         kernel = self._kernel
         content = {"ran": self._ran, "runs": runs}
+        if content == self._told:
+            return
+        self._told = content
         kernel.session.send(kernel.iopub_socket, "codeact_progress", content, parent=self._parent)
 
 
@@ -346,7 +365,8 @@ def _flush():
 def _before_fork():
     """Waits for the whole text before a fork: the child runs it, too, and nobody could send it the rest."""
     block = OpenBlock.current
-    if block is not None and not LiveStream.in_child:
+    # In the child of another thread nothing of the block goes on.
+    if block is not None and not LiveStream.in_child and threading.current_thread() is threading.main_thread():
         block.wait_for_end()
 
 

@@ -156,9 +156,11 @@ class Kernel(IPythonKernel):
             self.restored_context = None
         if not silent:
             self.cleanup.tell()
+            self.shell.compile.block = self.shell.execution_count
         try:
-            if count := self.get_parent("shell")["content"].get("codeact_open"):
-                self.shell.open_block = block = OpenBlock(self, code, count)
+            more = self.get_parent("shell")["content"].get("codeact_open")
+            if more is not None:
+                self.shell.open_block = block = OpenBlock(self, code, more)
                 code = block.first()
             reply = await super().do_execute(code, silent, *args, **kwargs)
         except BaseException as error:

@@ -18,7 +18,7 @@ import socket
 import sys
 from typing import Any
 
-from ipykernel.compiler import XCachingCompiler
+from ipykernel.compiler import XCachingCompiler, get_tmp_directory
 from ipykernel.zmqshell import ZMQInteractiveShell
 from IPython.core import interactiveshell
 from IPython.core.autocall import ZMQExitAutocall
@@ -38,10 +38,18 @@ NO_NETWORK = "This sandbox has no network: nothing can be downloaded. `%pip list
 class WholeCellCompiler(XCachingCompiler):
     """Compiles the whole cell before its first statement runs, so that nothing runs if there is a syntax error."""
 
+    block: Any = None
+    """The number of the block that is named next; None for code that a block runs itself."""
+
     def __init__(self) -> None:
         super().__init__()
         # This flag is for interactive prompts; with it, Python 3.13 would raise `_IncompleteInputError`.
         self.flags &= ~codeop.PyCF_ALLOW_INCOMPLETE_INPUT  # type: ignore[attr-defined]
+
+    def get_code_name(self, raw_code, code, number):
+        """Names a block by its number: its text may still arrive, and the name is in its warnings and errors."""
+        block, self.block = self.block, None
+        return super().get_code_name(raw_code, code, number) if block is None else f"{get_tmp_directory()}/{block}.py"
 
     def ast_parse(self, source, filename="<unknown>", symbol="exec"):
         tree: Any = super().ast_parse(source, filename, symbol)

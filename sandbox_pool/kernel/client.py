@@ -109,10 +109,10 @@ class KernelClient:
         with suppress(msgspec.MsgspecError, UnicodeError):
             self.packages = to_packages(answer)
 
-    def execute(self, code: str, *, silent: bool = False, statements: int = 0) -> Request:
+    def execute(self, code: str, *, silent: bool = False, more: Sequence[str] | None = None) -> Request:
         """Sends code to run; wait for `done` before the next call. `silent` code is not stored in In and Out.
 
-        If `statements` is set, the code is that many statements of an open block: send the others with `write`.
+        With `more` the code is the first statement of an open block, and these are the next: `write` sends the others.
         """
         content: dict[str, Any] = {
             "code": code,
@@ -122,8 +122,8 @@ class KernelClient:
             "allow_stdin": False,
             "stop_on_error": False,
         }
-        if statements:
-            content["codeact_open"] = statements
+        if more is not None:
+            content["codeact_open"] = list(more)
         request = Request(self._send("shell", "execute_request", content), asyncio.get_running_loop().create_future())
         self._requests[request.message_id] = request
         if self.gone.is_set():

@@ -49,7 +49,7 @@ class Execution(AsyncIterator[Output]):
         self.ran = 0
         self._send: Callable[[Sequence[str], bool], None] | None = None
         self._given = 0
-        self._progress = (0, False)
+        self._progress = (-1, False)
         self._idle_since: float | None = None
         self._ended = asyncio.Event()
         self._news = asyncio.Event()
@@ -127,6 +127,11 @@ class Execution(AsyncIterator[Output]):
             self._idle_since = self._loop.time()
         self._news.set()
         return True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the kernel waits for further statements of the open block."""
+        return self._idle_since is not None
 
     def _resume(self) -> None:
         if self._idle_since is not None:

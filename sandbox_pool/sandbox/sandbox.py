@@ -130,7 +130,7 @@ class Sandbox:
         outputs of the same code in one piece, except that a syntax error is found only when its statement comes. The
         block ends after a `write` with `ended`, or at its first error. Otherwise as `execute`.
         """
-        return self._execute("".join(statements), timeout_s, calls=calls, statements=len(statements))
+        return self._execute(statements[0], timeout_s, calls=calls, more=statements[1:])
 
     async def run(
         self, code: str, *, timeout_s: float | None = None
@@ -268,7 +268,13 @@ class Sandbox:
     # ---- executions --------------------------------------------------------------------------------------
 
     def _execute(
-        self, code: str, timeout_s: float | None, *, calls: bool = False, silent: bool = False, statements: int = 0
+        self,
+        code: str,
+        timeout_s: float | None,
+        *,
+        calls: bool = False,
+        silent: bool = False,
+        more: Sequence[str] | None = None,
     ) -> Execution:
         kernel = self._lifecycle.kernel
         if self._inbox.running is not None or self._restoring:
@@ -277,9 +283,9 @@ class Sandbox:
             timeout_s = self.spec.limits.execution_timeout_s
         execution = self._inbox.begin(timeout_s=timeout_s, calls=calls)
         began_at = time.perf_counter()
-        request = kernel.execute(code, silent=silent, statements=statements)
-        if statements:
-            execution.begin_open(lambda more, ended: kernel.write(request, more, ended=ended), statements)
+        request = kernel.execute(code, silent=silent, more=more)
+        if more is not None:
+            execution.begin_open(lambda later, ended: kernel.write(request, later, ended=ended), 1 + len(more))
         request.done.add_done_callback(lambda _: execution.decide("done"))
         self._lifecycle.tasks.create_task(self._supervise(kernel, execution, request, began_at))
         return execution

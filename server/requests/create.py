@@ -166,6 +166,7 @@ class CreateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     prompt_cache_options: PromptCacheOptions | None = None
     dialect: Name | None = msgspec.field(default=None, name="codeact:dialect")
     client_metadata: ClientMetadata | None = None
+    eager: bool | None = msgspec.field(default=None, name="codeact:eager")
     model_calls: bool | None = msgspec.field(default=None, name="codeact:model_calls")
     approval: ApprovalRule | Annotated[list[ApprovalRule], Meta(max_length=50)] | None = msgspec.field(
         default=None, name="codeact:approval"
@@ -293,6 +294,7 @@ def new_run(request: CreateRequest, caller: Caller, container: ContainerOptions 
         safety_identifier=request.safety_identifier,
         prompt_cache_key=request.prompt_cache_key,
         dialect=request.dialect,
+        eager=request.eager,
         compact_threshold=next((each.compact_threshold for each in request.context_management or ()), None),
         compact_only=request.compact_only,
         encrypted_reasoning=ENCRYPTED_REASONING in (request.include or ()),
