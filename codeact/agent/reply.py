@@ -67,8 +67,8 @@ class Reply:
 
     Afterwards `code` is the block to run, or `problem` says what is wrong if the reply is neither code nor an answer;
     with neither it is an answer. `further` are blocks of further tool calls, which run after `code`. `stops`: the
-    dialect's `stop` was sent to the server. `eager` runs code while it comes; `was_stopped`: that ended, by an error for
-    example, and the model was stopped.
+    dialect's `stop` was sent to the server. `eager` runs code while it comes; `was_stopped`: that has ended, so
+    that the model was stopped.
     """
 
     def __init__(
@@ -169,8 +169,7 @@ class Reply:
 
     def _may_be_thought(self) -> bool:
         """Whether what looks like code may turn out to be a thought, when `</think>` follows."""
-        is_known = self._reasoned or is_learnt(self._model) or self._reader.thought_ended
-        return self._reads_on and not is_known and self._reader.has_text
+        return swallows_think(self._model) and not self._reasoned and not self._reader.thought_ended
 
     async def _read_pieces(self, event: TextDelta | ToolCallDelta | ToolCall) -> None:
         """Passes an event to the reader; one with a long text in pieces, between which other tasks run."""

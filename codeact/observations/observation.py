@@ -54,8 +54,8 @@ def observation(
     """Returns the observation: a header with the status, each output under its kind, the traceback, and the hints.
 
     The text has at most `limit_chars` characters (500 or more). The header is never cut; outputs and traceback lose
-    their middle if they are too long. `ran_lines` is how many lines had run before a syntax error was found. Hints get at most a third of the space, and a traceback at least half of the
-    rest.
+    their middle if they are too long. Hints get at most a third of the space, and a traceback at least half of the
+    rest. `ran_lines` is how many lines had run before a syntax error was found.
     """
     header = _header(result, limit_chars // 4, ran_lines)
     error = result.error or next((output for output in outputs if isinstance(output, Error)), None)

@@ -351,7 +351,7 @@ class Question:
         )
 
     def _is_eager(self, model: str) -> bool:
-        """Whether statements run while the model writes: as the request says, else the model's option or the setting."""
+        """Whether code runs while the model writes it: as the request, the model's option, or the setting says."""
         settings = self._components.settings
         choices = (self._new_run.eager, settings.options_of(model).eager)
         return next((choice for choice in choices if choice is not None), settings.eager)

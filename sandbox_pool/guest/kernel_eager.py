@@ -42,7 +42,7 @@ class Sources:
 
     def __init__(self):
         self._news = threading.Condition()
-        self._parts: dict[str, deque] = {}
+        self._parts: dict[str, Any] = {}
 
     def add(self, request_id, statements, ended):
         with self._news:
@@ -79,7 +79,7 @@ class OpenBlock:
         self._parent = kernel.get_parent("shell")
         self._id = self._parent["msg_id"]
         self._raw = [code, *more]
-        self._waiting: deque = deque(more)
+        self._waiting: Any = deque(more)
         self._upcoming: Any = None
         self._ended = False
         self._ran = 0
@@ -122,7 +122,7 @@ class OpenBlock:
             self._tell(runs=False)
             part = self._kernel.sources.take(self._id, wait=True, stopped=self._is_stopped)
         if part is not None:
-            statements, self._ended = part
+            statements, self._ended = part[0], part[1]
             self._raw += statements
             self._waiting += statements
 
@@ -144,7 +144,7 @@ class OpenBlock:
     async def run(self, run_nodes, nodes, cell_name, compiler, result):
         """Runs `nodes` and then all that arrives. Returns whether an exception occurred. See `run_ast_nodes`."""
         self._run_nodes, self._cell_name, self._compiler, self._result = run_nodes, cell_name, compiler, result
-        self._text = list(linecache.cache[cell_name][2])
+        self._text = list(lines_of(cell_name))
         self._line = len(self._text)
         self._upcoming = nodes
         self._checks = self._is_checked(nodes)
@@ -262,7 +262,7 @@ class OpenBlock:
             before = self._line
             self._line += len(lines)
             self._text += lines
-            linecache.cache[self._cell_name][2].extend(line.rstrip("\r\n") + "\n" for line in lines)
+            lines_of(self._cell_name).extend(line.rstrip("\r\n") + "\n" for line in lines)
             tree = self._compiler.ast_parse("\n" * before + source, filename=self._cell_name)
             tree = self._shell.transform_ast(tree)
             self._checks = self._checks or self._is_checked(tree.body)
@@ -353,6 +353,12 @@ class OpenBlock:
             return
         self._told = content
         kernel.session.send(kernel.iopub_socket, "codeact_progress", content, parent=self._parent)
+
+
+def lines_of(cell_name: str) -> list[str]:
+    """Returns the block's lines that tracebacks show: a list that may grow."""
+    entry: Any = linecache.cache[cell_name]
+    return entry[2]  # type: ignore[no-any-return]
 
 
 def _flush():

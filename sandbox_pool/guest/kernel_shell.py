@@ -92,7 +92,8 @@ class Shell(ZMQInteractiveShell):
         if len(lines) != 1:
             return False
         with self.builtin_trap:
-            return self.prefilter_manager.prefilter_lines(lines[0]) != lines[0]
+            prefilter: Any = self.prefilter_manager
+            return prefilter.prefilter_lines(lines[0]) != lines[0]
 
     def transform_statement(self, statement):
         """Turns one statement of a block, but not the first one, into Python."""
