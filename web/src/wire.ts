@@ -95,6 +95,15 @@ export interface CodeOutput {
   sequence_number: number;
 }
 
+export interface CodeProgress {
+  type: "codeact:code_interpreter_call.progress";
+  item_id: string;
+  output_index: number;
+  ran: number;
+  line: number | null;
+  sequence_number: number;
+}
+
 export interface Compaction {
   type: "compaction";
   id: string;
@@ -306,6 +315,7 @@ export interface Ledger {
   code_detected_s: number | null;
   first_output_s: number | null;
   total_s: number | null;
+  unwritten_tokens: number | null;
 }
 
 export interface LogsOutput {
@@ -763,6 +773,7 @@ export type Event =
   | CodeDone
   | InterpreterInterpreting
   | CodeOutput
+  | CodeProgress
   | InterpreterCompleted
   | CompactionCompacting
   | FunctionArgumentsDelta

@@ -28,6 +28,8 @@ export interface Cell extends Part {
   code: string;
   state: "writing" | "running" | "done" | "stopped";
   outputs: Outputs;
+  /** How many of its lines have run while the model writes the others; null if it runs as a whole. */
+  ran: number | null;
   /** The model wrote a Markdown block of Python, without the tags that mark code to be run. */
   readonly fenced: boolean;
   /** The ids of what it waits for: a decision, or a function's value. */
@@ -166,6 +168,10 @@ export class Answer {
           at.state = "running";
           at.startedAt = this.now();
           break;
+        case "codeact:code_interpreter_call.progress":
+          at.ran = event.ran;
+          at.outputs.line = event.line ?? event.ran;
+          break;
         case "codeact:code_interpreter_call.output": at.outputs.take(event.output);
       }
     } else if (at.kind === "call") {
@@ -222,6 +228,7 @@ function part(item: Item): AnswerPart | null {
         code: "",
         state: "writing",
         outputs: new Outputs(),
+        ran: null,
         fenced: !item["codeact:tagged"],
         waitsFor: [],
         result: null,

@@ -28,6 +28,10 @@ export type Shown = Text | Rich | Failure;
 /** The outputs of one execution. `take` is the live form of `sandbox_pool.outputs.fold`. */
 export class Outputs {
   readonly shown: Shown[] = [];
+  /** Below which line of the code each of them stands, if it ran while it was written; 0: below all of it. */
+  readonly below: number[] = [];
+  /** The last line of the statement whose outputs come now. */
+  line = 0;
   private clearNext = false;
   /** Where the displays of each id stand; of very many with one id, the last. */
   private readonly displays = new Map<string, number[]>();
@@ -41,7 +45,7 @@ export class Outputs {
     if (this.clearNext) this.clear();
     switch (output.output_type) {
       case "stream": return this.stream(output);
-      case "error": this.shown.push({ kind: "failure", error: output }); return;
+      case "error": this.push({ kind: "failure", error: output }); return;
       case "update_display_data": {
         const { display_id: displayId, data, metadata = {} } = output;
         for (const index of this.displays.get(displayId) ?? []) {
@@ -56,22 +60,27 @@ export class Outputs {
           if (indexes.push(this.shown.length) > MOST_ALIKE) indexes.shift();
           this.displays.set(shown.displayId, indexes);
         }
-        this.shown.push(shown);
+        this.push(shown);
       }
     }
   }
 
+  private push(shown: Shown): void {
+    this.shown.push(shown);
+    this.below.push(this.line);
+  }
+
   private stream({ name, text }: Stream): void {
     let last = this.shown.at(-1);
-    if (last?.kind !== "text" || last.name !== name) {
+    if (last?.kind !== "text" || last.name !== name || this.below.at(-1) !== this.line) {
       last = { kind: "text", name, terminal: new Terminal() };
-      this.shown.push(last);
+      this.push(last);
     }
     last.terminal.feed(text);
   }
 
   private clear(): void {
-    this.shown.length = 0;
+    this.shown.length = this.below.length = 0;
     this.displays.clear();
     this.clearNext = false;
   }

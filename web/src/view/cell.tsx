@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Cell } from "../core/answer";
 import { form } from "../core/mime";
 import type { Shown } from "../core/outputs";
+import { sections } from "../core/sections";
 import { Terminal } from "../core/terminal";
 import { stretches } from "../core/traceback";
 import { folds } from "../folding";
@@ -43,24 +44,41 @@ export const CellView = memo(({ cell, changes }: { cell: Cell; changes: number }
           />
         </span>
       </figcaption>
-      {open && code && <Code class="source" code={code} language="python" />}
+      {open && code && cell.ran === null && <Code class="source" code={code} language="python" />}
+      {open && code && cell.ran !== null && <Sections cell={cell} code={code} changes={changes} />}
       {!open && !folded && (
         <button type="button" class="folded" onClick={() => setOpen(true)}>
           {text.cell.lines(lines(code))}
         </button>
       )}
-      {shown.length > 0 && (
-        <div class="outputs" role="group" aria-label={text.cell.output}>
-          {shown.map((output, index) => (
-            <Output key={index} output={output} changes={changes} />
-          ))}
-        </div>
-      )}
+      {(cell.ran === null || !open || !code) && <OutputsView shown={shown} changes={changes} />}
       {cell.fenced && !folded && <p class="detail">{text.cell.fenced}</p>}
       {cell.result?.detail && state !== "stopped" && <p class="detail">{cell.result.detail}</p>}
     </figure>
   );
 });
+
+/** Code that runs while it is written: a mark beside the lines that have run, and outputs below their statement. */
+function Sections({ cell, code, changes }: { cell: Cell; code: string; changes: number }) {
+  const { shown, below } = cell.outputs;
+  return sections(code, cell.ran ?? 0, shown, below).map((section, index) => (
+    <div key={index} class="section" data-ran={(section.ran && cell.state === "running") || undefined}>
+      <Code class="source" code={section.code} language="python" />
+      <OutputsView shown={section.outputs} changes={changes} />
+    </div>
+  ));
+}
+
+function OutputsView({ shown, changes }: { shown: readonly Shown[]; changes: number }) {
+  if (!shown.length) return null;
+  return (
+    <div class="outputs" role="group" aria-label={text.cell.output}>
+      {shown.map((output, index) => (
+        <Output key={index} output={output} changes={changes} />
+      ))}
+    </div>
+  );
+}
 
 function State({ state, cell }: { state: Outcome; cell: Cell }) {
   const words = { ...text.cell, ok: text.cell.label }[state];
