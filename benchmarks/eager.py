@@ -77,7 +77,10 @@ async def measure(sandbox: str) -> dict[str, float]:
     writer = Writer()
     with tempfile.TemporaryDirectory() as folder:
         options: dict[str, Any] = {"sandbox": sandbox, "data_dir": Path(folder)}
-        async with AsyncAgent(writer, eager=False, **options) as whole, AsyncAgent(writer, eager=True, **options) as eager:
+        async with (
+            AsyncAgent(writer, eager=False, **options) as whole,
+            AsyncAgent(writer, eager=True, **options) as eager,
+        ):
             agents = {"whole": whole, "eager": eager}
             for agent in agents.values():
                 await _run(agent, writer, "<execute>\n1\n</execute>", 1000)
