@@ -55,7 +55,7 @@ class CodeRunner:
         self.toolbox = options.toolbox
         self._approvals = Approvals(options.approval, context)
         asks = self._must_ask if self._approvals.asks_about_code else None
-        self.eager = EagerCode(self._open, self._close, asks)
+        self.eager = EagerCode(self._open, self._give_up, asks)
         self._builder = builder
         self._context = context
         self._workspace = workspace
@@ -119,6 +119,10 @@ class CodeRunner:
         await self._builder.code.interpreting(sandbox.id)
         return self._code_execution(sandbox, sandbox.open(statements, calls=bool(self.toolbox)), line_of=line_of)
 
+    async def _give_up(self, running: Unfinished, note: str | None) -> None:
+        self._builder.code.runs(running.begun)
+        await self._close(running.execution, note)
+
     async def _must_ask(self, code: str) -> bool:
         return bool(await self._approvals.rules_about(code, self._size_of))
 
@@ -146,7 +150,7 @@ class CodeRunner:
             note = rejected_code(ruling.reason, rest_from=running.execution.ran_lines + 1)
         elif ruling.code is not None:
             running.end([ruling.code])
-            self._builder.code.runs(running.begun)
+            self._builder.code.runs("".join(running.statements))
             note = changed_code(ruling.code)
         else:
             running.end(rest)

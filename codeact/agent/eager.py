@@ -22,7 +22,7 @@ _LINE_END = re.compile(r"\r\n?|\n")
 
 Open = Callable[[Sequence[str], Callable[[int], int]], Awaitable[CodeExecution]]
 """Starts a block with its first statements. The function returns the number of the last line of so many statements."""
-Close = Callable[[CodeExecution, str | None], Awaitable[None]]
+Close = Callable[["Unfinished", str | None], Awaitable[None]]
 """Writes the observation of a block that was stopped, with a note for the model, and closes its item."""
 
 
@@ -184,7 +184,7 @@ class EagerCode:
             return False
         with anyio.move_on_after(STOP_DEADLINE_S, shield=True):
             await running.stop()
-            await self._close(running.execution, note)
+            await self._close(running, note)
         return True
 
     def _line_of(self, ran: int) -> int:
