@@ -341,14 +341,13 @@ class Question:
             compact_threshold=new_run.compact_threshold,
             compact_only=new_run.compact_only,
             keep_source=partial(self._keep_source, run) if new_run.store else None,
+            eager=self._is_eager(run.response.model),
         )
 
     async def _keep_source(self, run: Run, source: str) -> str:
         """Stores the definitions of the functions that this run's code can call; returns their reference."""
         store = await self._components.store.get()
         return reference(await store.put_blob(source.encode(), "text/x-python", owner=run.owner))
-            eager=self._is_eager(run.response.model),
-        )
 
     def _is_eager(self, model: str) -> bool:
         """Whether code runs while the model writes it: as the request, the model's option, or the setting says."""
