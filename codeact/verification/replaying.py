@@ -9,6 +9,7 @@ from codeact.verification.plan import Block, RecordedCall, hashed
 from codeact.verification.whole import GetBlob, whole_text
 from sandbox_pool.calls import Call
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream, fold
+from sandbox_pool.sandbox.execution import Progress
 from sandbox_pool.sandbox.sandbox import Sandbox
 
 __all__ = ["Replay"]
@@ -47,7 +48,7 @@ class Replay:
                     break
                 if isinstance(item, Call):
                     await self._answer(item)
-                else:
+                elif not isinstance(item, Progress):
                     outputs.append(item)
         return fold(outputs), execution.result
 
