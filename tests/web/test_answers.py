@@ -115,6 +115,36 @@ def test_code_is_shown_and_coloured_while_it_is_written(
     expect(answer.locator(".stdout")).to_have_text("0\n1\n2\n")
 
 
+EAGER = """
+const send = WebSocket.prototype.send;
+WebSocket.prototype.send = function (text) {
+  const message = JSON.parse(text);
+  send.call(this, JSON.stringify(message.type === "response.create" ? {...message, "codeact:eager": true} : message));
+};
+"""
+
+
+def test_outputs_stand_below_their_statement_while_the_code_grows(
+    scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
+) -> None:
+    gate = Gate()
+    model_server.reply(
+        "<execute>\n", "x = 5\n", "print('first')\n", "y", gate, " = x\n", "print('second')\n", "</execute>"
+    )
+    script("Done.")
+    chat = visit(scripted.url, script=EAGER)
+    answer = chat.ask("write")
+    ran = answer.locator(".section[data-ran]")
+    expect(ran).to_have_count(1)
+    expect(ran.locator(".source")).to_have_text("x = 5\nprint('first')")
+    expect(ran.locator(".outputs .stdout")).to_have_text("first\n")
+    expect(answer.locator(".section").last.locator(".source")).to_have_text("y")
+    gate.open()
+    chat.ended(answer)
+    expect(answer.locator(".stdout")).to_have_text(["first\n", "second\n"])
+    expect(ran).to_have_count(0)
+
+
 def test_thinking_is_folded_away(
     scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
 ) -> None:
