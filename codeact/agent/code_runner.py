@@ -134,7 +134,7 @@ class CodeRunner:
             failed = running.execution.execution.result.status != "ok"
             note: str | None = stopped_early(running.execution.ran_lines, failed=failed)
             return await self._see_through(running.execution, running.wait, note=note)
-        text, note = "".join(rest), None
+        text, note = code[len("".join(running.statements)) :], None
         ruling: Ruling | list[str] = Ruling(True)
         if text.strip():
             ruling = await self._approvals.of_code(code, self._size_of, rest=text)

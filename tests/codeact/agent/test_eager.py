@@ -60,8 +60,10 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("eager")
 
 
-async def ask(data_dir: Path, turns: Sequence[Turn], waiting: Waiting | None = None, **more: Any) -> Answer:
-    model = ScriptedModel(turns)
+async def ask(
+    data_dir: Path, turns: Sequence[Turn], waiting: Waiting | None = None, *, pace_s: float = 0.0, **more: Any
+) -> Answer:
+    model = ScriptedModel(turns, pace_s=pace_s)
     events: list[e.Event] = []
     with anyio.fail_after(60):
         async with AsyncAgent(model, **{"eager": True, **settings(data_dir), **more}) as agent:
@@ -82,7 +84,7 @@ def pieces(text: str) -> list[ModelEvent]:
 
 def calls(code: str) -> list[ModelEvent]:
     text = json.dumps({"code": code})
-    return [ToolCallDelta(0, "call_1", "python", text[at : at + 5]) for at in range(0, len(text), 5)]
+    return [ToolCallDelta(0, text[at : at + 5], "call_1", "python") for at in range(0, len(text), 5)]
 
 
 async def test_a_statement_runs_before_the_model_writes_the_next(data_dir: Path) -> None:
@@ -131,11 +133,9 @@ async def test_the_first_error_ends_the_models_stream_at_once(data_dir: Path) ->
 
 
 async def test_the_ledger_says_how_much_was_not_written(data_dir: Path) -> None:
-    text = "<execute>\n1 / 0\n" + "print('never')\n" * 40 + "</execute>"
-    model = ScriptedModel([text, "Done."], pace_s=0.05)
-    async with AsyncAgent(model, eager=True, **settings(data_dir)) as agent:
-        response = await agent.run("Go.")
-    assert 0 < (response.ledger.unwritten_tokens or 0) <= len(text) // 4
+    text = "<execute>\n1 / 0\n" + "print('never')\n" * 200 + "</execute>"
+    answer = await ask(data_dir, [text, "Done."], pace_s=0.02)
+    assert 0 < (answer.response.ledger.unwritten_tokens or 0) <= len(text) // 4
 
 
 async def test_a_later_syntax_error_is_told_with_the_lines_that_ran(data_dir: Path) -> None:
@@ -143,7 +143,7 @@ async def test_a_later_syntax_error_is_told_with_the_lines_that_ran(data_dir: Pa
     answer = await ask(data_dir, [turn, "Done."])
     assert answer.observation.startswith("Observation: syntax error, line 1 had run before")
     assert "early" in answer.observation
-    assert "the block from there on again" in answer.observation
+    assert "send the block from there on again" in answer.observation
 
 
 async def test_code_that_ends_itself_ends_the_stream_too(data_dir: Path) -> None:
@@ -201,7 +201,7 @@ async def test_a_block_that_comes_in_one_piece_runs_as_a_whole(data_dir: Path) -
 
 async def test_a_block_without_an_end_keeps_what_has_run(data_dir: Path) -> None:
     code = json.dumps({"code": "print('early')\nx = 1\n"})[:-2] + "\\q"
-    turn = [ToolCallDelta(0, "call_1", "python", code[:20]), ToolCallDelta(0, "call_1", "python", code[20:])]
+    turn = [ToolCallDelta(0, piece, "call_1", "python") for piece in (code[:30], code[30:])]
     answer = await ask(data_dir, [[*turn, Finish("stop")], "Done."], dialect="tool_call")
     assert "early" in answer.observation
     assert "is no escape" in answer.observation
