@@ -41,8 +41,6 @@ def hints(
         found.append(SENTENCES[clue.about](clue, environment))
     if result.error_kind == "syntax":
         what = "the block from there on again; what ran before stays" if ran_lines else "the whole block again"
-            "the whole block again" if not ran_lines else "the block again from there: what ran before has its effects"
-        )
         found.append(f"Mend the line that the arrow shows and send {what}.")
     if earlier:
         found.append(_again(earlier))

@@ -84,7 +84,7 @@ def pieces(text: str) -> list[ModelEvent]:
 
 def calls(code: str) -> list[ModelEvent]:
     text = json.dumps({"code": code})
-    return [ToolCallDelta(0, text[at : at + 5], "call_1", "python") for at in range(0, len(text), 5)]
+    return [ToolCallDelta(0, text[at : at + 5], "python", "call_1") for at in range(0, len(text), 5)]
 
 
 async def test_a_statement_runs_before_the_model_writes_the_next(data_dir: Path) -> None:
@@ -201,7 +201,7 @@ async def test_a_block_that_comes_in_one_piece_runs_as_a_whole(data_dir: Path) -
 
 async def test_a_block_without_an_end_keeps_what_has_run(data_dir: Path) -> None:
     code = json.dumps({"code": "print('early')\nx = 1\n"})[:-2] + "\\q"
-    turn = [ToolCallDelta(0, piece, "call_1", "python") for piece in (code[:30], code[30:])]
+    turn = [ToolCallDelta(0, piece, "python", "call_1") for piece in (code[:30], code[30:])]
     answer = await ask(data_dir, [[*turn, Finish("stop")], "Done."], dialect="tool_call")
     assert "early" in answer.observation
     assert "is no escape" in answer.observation
