@@ -18,6 +18,7 @@ from codeact.cli.controls import TerminalText
 from codeact.dashboard.drawing.markup import plain, prose, revealed, visible
 from codeact.dashboard.drawing.tables import lines_of, read_table
 from codeact.dialect.parser import Parser
+from codeact.dialect.statements import Statements
 from codeact.dialect.string_literals import Strings
 from codeact.errors import InvalidRequest
 from codeact.events.standard import standard_outputs
@@ -261,6 +262,7 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     "codeact.observations.tracebacks.failing_line": (failing_line, {**TEXTS, **TRACEBACKS}),
     "codeact.cli.controls.TerminalText": (fed(lambda: TerminalText(colours=True)), PIECES),
     "codeact.dialect.string_literals.Strings": (fed(Strings), PIECES),
+    "codeact.dialect.statements.Statements": (fed(Statements), PIECES),
     "codeact.dialect.parser.Parser": (fed(Parser), PIECES),
     "codeact.runs.replay.Replay": (replayed, PIECES),
     "codeact.store.search.search_terms.words_of": (lambda text: words_of([text, text]), TEXTS),

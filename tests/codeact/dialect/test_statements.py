@@ -3,7 +3,6 @@
 import ast
 import glob
 import random
-import time
 import warnings
 
 import pytest
@@ -105,20 +104,3 @@ def test_magics_and_shell_lines_end_where_their_text_ends() -> None:
     assert split(text, []) == [*lines, ""]
     assert split(text, list(range(1, len(text)))) == [*lines, ""]
     assert split("a = (b\n% c)\nd\n", []) == ["a = (b\n% c)\n", "d\n", ""]
-
-
-@pytest.mark.parametrize(
-    "unit",
-    ["a\n", "'", '"', "f'{", "\\", "\r", "(", "el", "@\n", "if x:\n", " ", "#", "{", "f'''{'''", "=", "%", "\n", "x"],
-)
-def test_twice_the_text_takes_at_most_twice_the_time(unit: str) -> None:
-    def seconds(size: int) -> float:
-        text = unit * size
-        begun = time.process_time()
-        statements = Statements()
-        for at in range(0, len(text), 3):
-            statements.feed(text[at : at + 3])
-        return time.process_time() - begun
-
-    small, large = min(seconds(4_000) for _ in range(3)), min(seconds(8_000) for _ in range(3))
-    assert large <= 2.5 * small + 0.02
