@@ -1,4 +1,4 @@
-"""Many answers at once, requested like in `benchmarks.load`: all end, in order and complete, and the server stays
+"""Many answers at once, requested like in `benchmarks.flood`: all end, in order and complete, and the server stays
 healthy.
 
 Cancelling an operation inside PyMongo once stopped a server permanently under this load (on Python 3.11).
@@ -7,7 +7,7 @@ Cancelling an operation inside PyMongo once stopped a server permanently under t
 import anyio
 import pytest
 
-from benchmarks import load
+from benchmarks import flood
 from tests.needs import LONG
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(600), pytest.mark.xdist_group("kill")]
@@ -17,10 +17,10 @@ TOKENS = 2_000 if LONG else 500
 
 
 async def test_answers_at_once_all_end_although_the_database_stops_for_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "WITHIN_S", 240.0)
-    monkeypatch.setattr(load, "STALL_AFTER_S", (0.3, 2.0))
+    monkeypatch.setattr(flood, "WITHIN_S", 240.0)
+    monkeypatch.setattr(flood, "STALL_AFTER_S", (0.3, 2.0))
     with anyio.fail_after(500):
-        figures = await load.run("process", rounds=2, streams=STREAMS, tokens=TOKENS)
+        figures = await flood.run("process", rounds=2, streams=STREAMS, tokens=TOKENS)
     assert figures["completed_rounds"] == 2
     assert figures["stalled_rounds"] == 1
     assert (figures["lost_streams"], figures["lost_events"], figures["false_alarms"]) == (0, 0, 0)
@@ -29,7 +29,7 @@ async def test_answers_at_once_all_end_although_the_database_stops_for_seconds(m
 
 async def test_sockets_beyond_the_places_wait_in_line() -> None:
     with anyio.fail_after(500):
-        figures = await load.run(
+        figures = await flood.run(
             "process",
             rounds=1,
             streams=300,

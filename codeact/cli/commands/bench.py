@@ -13,8 +13,8 @@ __all__ = ["bench"]
 
 CHECKOUT = Path(__file__).parents[3]
 NAMES = (
-    *("compaction", "dashboard", "eager", "history", "hostile", "latency", "load", "peers", "pool", "prefix_cache"),
-    *("server", "stalls", "tokens"),
+    *("compaction", "dashboard", "eager", "flood", "history", "hostile", "latency", "load", "peers", "pool"),
+    *("prefix_cache", "scaling", "server", "stalls", "tokens"),
 )
 
 

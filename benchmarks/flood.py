@@ -2,7 +2,7 @@
 
 It uses a real `codeact serve` with its own mongod, a model server and the clients, each in a separate process. Every
 stream has its own socket and conversation; the model sends its tokens as fast as the server accepts them. In every
-second round mongod is stopped (SIGSTOP) once, for 1 to 9 s, at a random moment. `python -m benchmarks.load --help`
+second round mongod is stopped (SIGSTOP) once, for 1 to 9 s, at a random moment. `python -m benchmarks.flood --help`
 lists the options for other numbers.
 
     rounds, streams, tokens    the requested numbers
@@ -266,7 +266,7 @@ async def _model(tokens: int) -> AsyncIterator[str]:
 
 
 def main() -> None:
-    """Runs the benchmark with other numbers than `codeact bench load`: `python -m benchmarks.load --rounds 10`."""
+    """Runs the benchmark with other numbers than `codeact bench flood`: `python -m benchmarks.flood --rounds 10`."""
     options = argparse.ArgumentParser(description=main.__doc__)
     options.add_argument("--rounds", type=int, default=ROUNDS)
     options.add_argument("--streams", type=int, default=STREAMS)

@@ -1,0 +1,70 @@
+"""The server, and the model, of the load benchmark."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from benchmarks.served import codeact_server, until_ok
+
+__all__ = ["Served", "served"]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running `codeact serve`."""
+
+    url: str
+    process: psutil.Process
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/v1/responses"
+
+    @property
+    def data_dir(self) -> Path:
+        return Path(self.process.cwd())
+
+    def rss_mb(self) -> float:
+        return float(self.process.memory_info().rss / 2**20)
+
+    def cpu_s(self) -> float:
+        used = self.process.cpu_times()
+        return float(used.user + used.system)
+
+    def mongod(self) -> int:
+        return int((self.data_dir / "mongodb" / "data" / "mongod.lock").read_text())
+
+
+@asynccontextmanager
+async def served(sandbox: str, **settings: str) -> AsyncIterator[Served]:
+    """Runs the server with the load's model; `settings` are `CODEACT_*` variables, in lower case without the prefix."""
+    asked = {"model": "openai/load", "pool_min": "0", "open_requests_per_owner": "10000", **settings}
+    variables = {f"CODEACT_{name.upper()}": value for name, value in asked.items()}
+    async with (
+        _model() as api_base,
+        codeact_server(sandbox, api_base, settings=variables) as (url, process, started),
+    ):
+        await until_ok(f"{url}/readyz", started)
+        yield Served(url, process)
+
+
+@asynccontextmanager
+async def _model() -> AsyncIterator[str]:
+    """Runs `benchmarks.load.model`; yields its address."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.load.model"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{int(await process.stdout.readline())}/v1"
+    finally:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,209 @@
+"""A soak: clients that ask all the time, while things break at random; at the end nothing is lost and nothing is left.
+
+Clients stream tokens and run code. They drop their sockets in mid-answer and resume; kernels kill themselves; the server
+and mongod are stopped for seconds (SIGSTOP), and mongod is killed. A client reads every fifth answer once more after its
+end and compares it, frame by frame, with what it had seen.
+
+    soak_s, soak_answers         how long, and how many answers ended
+    soak_drops, soak_faults      sockets dropped in mid-answer, and faults of servers and kernels
+    soak_failures                answers that did not complete; each is printed with its code
+    soak_lost_events             numbers that were missing or repeated, tokens missing, frames that changed later
+    slope_mb_per_h               growth of the server's memory after the first fifth, by least squares
+    leaks                        sandboxes and descriptors (beyond 20 for connections kept) once all is idle and deleted
+"""
+
+import asyncio
+import os
+import random
+import signal
+import statistics
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+import httpx
+
+from benchmarks.load.answers import Seen, answer, follow
+from benchmarks.load.client import Closed, Socket
+from benchmarks.load.served import Served, served
+
+__all__ = ["slope_per_h", "soak"]
+
+CLIENTS, POOL = 12, 6
+RATE, TOKENS = 50, 100
+DROPS, READ_AGAIN = 0.3, 0.2
+FAULT_EVERY_S = 8.0, 20.0
+STOPPED_S = 0.5, 4.0
+SAMPLE_S = 2.0
+QUIET_S = 60.0
+SPARE_DESCRIPTORS = 20
+SETTINGS = {
+    "pool_min": "1",
+    "pool_max": str(POOL),
+    "idle_timeout_s": "8",
+    "deleted_retention_days": "0",
+    "acquire_timeout_s": "120",
+    "events_ttl_s": "600",
+}
+
+
+async def soak(sandbox: str, *, seconds: float, seed: int) -> dict[str, float]:
+    """Runs the soak; its end takes up to a minute more."""
+    chance = random.Random(seed)
+    soaked = _Soak(chance)
+    async with served(sandbox, **SETTINGS) as server:
+        await soaked.client(server, until=time.monotonic())  # Everything is imported and connected after it.
+        await _quiet(server)
+        descriptors = server.process.num_fds()
+        async with asyncio.timeout(seconds + 300), asyncio.TaskGroup() as tasks:
+            until = time.monotonic() + seconds
+            breaking = tasks.create_task(soaked.break_things(server))
+            sampling = tasks.create_task(soaked.sample(server))
+            clients = [tasks.create_task(soaked.client(server, until=until)) for _ in range(CLIENTS)]
+            await asyncio.wait(clients)
+            breaking.cancel()
+            sampling.cancel()
+        left = await _left(server, descriptors)
+    for code in sorted(soaked.failures):
+        print(f"soak: did not complete: {code}", file=sys.stderr)
+    print(f"soak: left {left}", file=sys.stderr)
+    samples = soaked.samples[len(soaked.samples) // 5 :]
+    return {
+        "soak_s": seconds,
+        "soak_answers": soaked.answers,
+        "soak_drops": soaked.drops,
+        "soak_faults": soaked.faults,
+        "soak_failures": len(soaked.failures),
+        "soak_lost_events": soaked.lost,
+        "slope_mb_per_h": round(slope_per_h(samples), 1),
+        "leaks": sum(left.values()),
+    }
+
+
+def slope_per_h(samples: list[tuple[float, float]]) -> float:
+    """The growth for an hour of what was sampled, as pairs of seconds and value; 0 for fewer than two."""
+    if len(samples) < 2:
+        return 0.0
+    return statistics.linear_regression(*zip(*samples, strict=True)).slope * 3600
+
+
+class _Soak:
+    def __init__(self, chance: random.Random) -> None:
+        self.answers = self.drops = self.faults = self.lost = 0
+        self.failures: list[str] = []
+        self.samples: list[tuple[float, float]] = []
+        self._chance = chance
+
+    async def client(self, server: Served, *, until: float) -> None:
+        """Asks one question after the other, at least one; every third begins a conversation."""
+        more: dict[str, Any] = {}
+        number = 0
+        while True:
+            question = self._chance.choice([f"say {TOKENS} {RATE}", "run 5", "run 20", "die"])
+            seen = Seen(keeps_frames=self._chance.random() < READ_AGAIN)
+            await self._ask(server, question, seen, more)
+            self._note(question, seen)
+            if seen.keeps_frames and seen.response_id:
+                await self._compare(server, seen)
+            number += 1
+            more = {"conversation": seen.conversation} if number % 3 and seen.conversation else {}
+            if time.monotonic() >= until:
+                return
+
+    async def _ask(self, server: Served, question: str, seen: Seen, more: dict[str, Any]) -> None:
+        """Asks, and resumes after every broken or dropped connection, until the answer has ended."""
+        patience = time.monotonic() + 240
+        while not seen.end and time.monotonic() < patience:
+            drops = self._chance.random() < DROPS
+            self.drops += drops
+            try:
+                async with Socket.open(server.ws_url) as socket:
+                    within_s = self._chance.uniform(0.2, 2.0) if drops else 120.0
+                    if not seen.response_id:
+                        seen.next_number = 0
+                        await answer(socket, question, within_s, seen, **more)
+                        continue
+                    resume: dict[str, Any] = {"type": "codeact:response.resume", "response_id": seen.response_id}
+                    if seen.next_number:
+                        resume["starting_after"] = seen.next_number - 1
+                    socket.send(resume | {"include": ["codeact:events"]})
+                    await follow(socket, within_s, seen)
+            except (Closed, TimeoutError, OSError):
+                await asyncio.sleep(0.1)
+
+    def _note(self, question: str, seen: Seen) -> None:
+        self.answers += 1
+        self.lost += seen.lost
+        if seen.end != "response.completed":
+            self.failures.append(f"{question}: {seen.end or 'no end'} {seen.code}")
+        elif question.startswith("say"):
+            self.lost += abs(TOKENS - seen.tokens)
+
+    async def _compare(self, server: Served, seen: Seen) -> None:
+        """Reads the answer from its beginning, and counts the frames that are not what was seen."""
+        again = Seen(keeps_frames=True, response_id=seen.response_id)
+        for _ in range(20):
+            with suppress(Closed, TimeoutError, OSError):
+                async with Socket.open(server.ws_url) as socket:
+                    again = Seen(keeps_frames=True, response_id=seen.response_id)
+                    resume = {"type": "codeact:response.resume", "response_id": seen.response_id}
+                    socket.send(resume | {"include": ["codeact:events"]})
+                    await follow(socket, 60.0, again)
+                    break
+            await asyncio.sleep(0.5)
+        same = sum(one == other for one, other in zip(seen.frames, again.frames, strict=False))
+        self.lost += len(seen.frames) - same
+
+    async def break_things(self, server: Served) -> None:
+        """Stops the server, stops mongod, or kills mongod, again and again."""
+        while True:
+            await asyncio.sleep(self._chance.uniform(*FAULT_EVERY_S))
+            self.faults += 1
+            fault = self._chance.choice(["server stopped", "mongod stopped", "mongod killed"])
+            with suppress(ProcessLookupError, OSError, ValueError):
+                pid = server.process.pid if fault == "server stopped" else server.mongod()
+                if fault == "mongod killed":
+                    os.kill(pid, signal.SIGKILL)
+                    continue
+                os.kill(pid, signal.SIGSTOP)
+                try:
+                    await asyncio.sleep(self._chance.uniform(*STOPPED_S))
+                finally:
+                    os.kill(pid, signal.SIGCONT)
+
+    async def sample(self, server: Served) -> None:
+        """Notes the server's memory again and again."""
+        while True:
+            self.samples.append((time.monotonic(), server.rss_mb()))
+            await asyncio.sleep(SAMPLE_S)
+
+
+async def _quiet(server: Served) -> dict[str, Any]:
+    """Waits until no sandbox is in use, and returns what `/v1/pool` says then."""
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        for _ in range(int(QUIET_S)):
+            found: dict[str, Any] = (await client.get(f"{server.url}/v1/pool")).raise_for_status().json()
+            pool = found["pool"]
+            if pool["leased"] + pool["removing"] + pool["starting"] == 0:
+                break
+            await asyncio.sleep(1)
+        return found
+
+
+async def _left(server: Served, descriptors: int) -> dict[str, int]:
+    """What is left over once everything is idle and every conversation is deleted."""
+    found = await _quiet(server)
+    pool = found["pool"]
+    async with httpx.AsyncClient(trust_env=False, timeout=60, base_url=server.url) as client:
+        while (
+            listed := (await client.get("/v1/conversations", params={"limit": 100})).raise_for_status().json()["data"]
+        ):
+            for one in listed:
+                (await client.delete(f"/v1/conversations/{one['id']}")).raise_for_status()
+    directories = sum(entry.is_dir() for entry in (server.data_dir / "run").glob("*/*"))
+    on_disk = directories - pool["warm"] if directories else 0
+    return {
+        "sandboxes": pool["leased"] + pool["removing"] + found["leaked"] + max(0, on_disk),
+        "descriptors": max(0, server.process.num_fds() - descriptors - SPARE_DESCRIPTORS),
+    }
