@@ -142,8 +142,10 @@ class ServerResult:
     answers: int = 0
 
 
-PIECE_TOKENS = 10
+PIECE_TOKENS = 25
 """The model of a server works on so many tokens of one answer at once."""
+SLICE_S = 0.003
+"""After so much work for one answer, the next one has its turn, as on the server's event loop."""
 
 
 def simulate_server(
@@ -158,13 +160,15 @@ def simulate_server(
     worked = {processor: 0.0, database: 0.0}
 
     def work(resource: simpy.Resource, seconds: float) -> Process:
-        began = env.now
-        with resource.request() as turn:
-            yield turn
-            if resource is processor:
-                result.late_s.append(env.now - began)
-            yield env.timeout(seconds)
-            worked[resource] += seconds
+        while seconds > 0:
+            began, piece = env.now, min(seconds, SLICE_S)
+            with resource.request() as turn:
+                yield turn
+                if resource is processor:
+                    result.late_s.append(env.now - began)
+                yield env.timeout(piece)
+            worked[resource] += piece
+            seconds -= piece
 
     def conversation() -> Process:
         held_until = -1.0

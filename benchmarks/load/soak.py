@@ -1,8 +1,8 @@
 """A soak: clients that ask all the time, while things break at random; at the end nothing is lost and nothing is left.
 
-Clients stream tokens and run code. They drop their sockets in mid-answer and resume; kernels kill themselves; the server
-and mongod are stopped for seconds (SIGSTOP), and mongod is killed. A client reads every fifth answer once more after its
-end and compares it, frame by frame, with what it had seen.
+Clients stream tokens and run code. They drop their sockets in mid-answer and resume. Kernels kill themselves, the
+server and mongod are stopped for seconds (SIGSTOP), and mongod is killed. A client reads every fifth answer once more
+after its end and compares it, frame by frame, with what it had seen.
 
     soak_s, soak_answers         how long, and how many answers ended
     soak_drops, soak_faults      sockets dropped in mid-answer, and faults of servers and kernels
@@ -53,7 +53,8 @@ async def soak(sandbox: str, *, seconds: float, seed: int) -> dict[str, float]:
     chance = random.Random(seed)
     soaked = _Soak(chance)
     async with served(sandbox, **SETTINGS) as server:
-        await soaked.client(server, until=time.monotonic())  # Everything is imported and connected after it.
+        warm_up = _Soak(chance)  # After it, everything is imported and connected.
+        await asyncio.gather(*(warm_up.client(server, until=time.monotonic()) for _ in range(CLIENTS)))
         await _quiet(server)
         descriptors = server.process.num_fds()
         async with asyncio.timeout(seconds + 300), asyncio.TaskGroup() as tasks:
@@ -65,8 +66,8 @@ async def soak(sandbox: str, *, seconds: float, seed: int) -> dict[str, float]:
             breaking.cancel()
             sampling.cancel()
         left = await _left(server, descriptors)
-    for code in sorted(soaked.failures):
-        print(f"soak: did not complete: {code}", file=sys.stderr)
+    for text in (*sorted(soaked.failures), *soaked.oddities):
+        print(f"soak: {text}", file=sys.stderr)
     print(f"soak: left {left}", file=sys.stderr)
     samples = soaked.samples[len(soaked.samples) // 5 :]
     return {
@@ -92,6 +93,7 @@ class _Soak:
     def __init__(self, chance: random.Random) -> None:
         self.answers = self.drops = self.faults = self.lost = 0
         self.failures: list[str] = []
+        self.oddities: list[str] = []
         self.samples: list[tuple[float, float]] = []
         self._chance = chance
 
@@ -137,8 +139,9 @@ class _Soak:
         self.lost += seen.lost
         if seen.end != "response.completed":
             self.failures.append(f"{question}: {seen.end or 'no end'} {seen.code}")
-        elif question.startswith("say"):
+        elif question.startswith("say") and seen.tokens != TOKENS:
             self.lost += abs(TOKENS - seen.tokens)
+            self.oddities.append(f"{seen.response_id}: {seen.tokens} tokens, {seen.lost} numbers lost")
 
     async def _compare(self, server: Served, seen: Seen) -> None:
         """Reads the answer from its beginning, and counts the frames that are not what was seen."""
@@ -154,6 +157,9 @@ class _Soak:
             await asyncio.sleep(0.5)
         same = sum(one == other for one, other in zip(seen.frames, again.frames, strict=False))
         self.lost += len(seen.frames) - same
+        if len(seen.frames) != same:
+            odd = next((pair for pair in zip(seen.frames, again.frames, strict=False) if pair[0] != pair[1]), ())
+            self.oddities.append(f"{seen.response_id}: {same} of {len(seen.frames)} frames came again: {odd}"[:1000])
 
     async def break_things(self, server: Served) -> None:
         """Stops the server, stops mongod, or kills mongod, again and again."""

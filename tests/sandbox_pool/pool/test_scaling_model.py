@@ -9,7 +9,6 @@ import random
 import selectors
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -17,10 +16,9 @@ import pytest
 import simpy
 
 from benchmarks.scaling_model import PoolModel
+from benchmarks.stand_ins import NoBackend, stand_ins
 from sandbox_pool import SandboxPool, SandboxSpec
 from sandbox_pool.percentile import percentile
-from sandbox_pool.pool import starting
-from tests.sandbox_pool.pools import Observed
 
 START_S, STARTS = 0.7, 2
 SIZES = {"min_size": 2, "max_size": 30}
@@ -42,35 +40,6 @@ class _Skipping(selectors.DefaultSelector):
         return ready
 
 
-class _StandIn:
-    """As much of a sandbox as the pool needs."""
-
-    def __init__(self, sandbox_id: str, spec: SandboxSpec) -> None:
-        self.id, self.spec, self.alive, self.packages, self.death = sandbox_id, spec, True, (), None
-
-    async def died(self) -> None:
-        await anyio.sleep_forever()
-
-    async def close(self) -> None:
-        self.alive = False
-
-    def begin_lifetime(self) -> None:
-        pass
-
-
-class _Instant(Observed):
-    """A backend that starts nothing."""
-
-    async def prepare(self, spec: SandboxSpec, progress: Any) -> None:
-        pass
-
-    async def destroy(self, sandbox_id: str) -> None:
-        pass
-
-    async def list(self) -> list[str]:
-        return []
-
-
 def demand(traffic: str, seed: int) -> list[tuple[float, float]]:
     """Acquires of an hour: their times, and how long each sandbox is held."""
     chance, now, found = random.Random(seed), 0.0, []
@@ -81,12 +50,8 @@ def demand(traffic: str, seed: int) -> list[tuple[float, float]]:
     return found
 
 
-def real(acquires: list[tuple[float, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Any]:
+def real(acquires: list[tuple[float, float]], monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Any]:
     selector = _Skipping()
-
-    async def start(cls: Any, backend: Any, sandbox_id: str, spec: SandboxSpec, *, deadline_s: float) -> _StandIn:
-        await anyio.sleep(START_S)
-        return _StandIn(sandbox_id, spec)
 
     waits: list[float] = []
 
@@ -99,7 +64,7 @@ def real(acquires: list[tuple[float, float]], tmp_path: Path, monkeypatch: pytes
     async def run() -> Mapping[str, Any]:
         nonlocal began
         options: dict[str, Any] = {"max_waiting": 10_000, "max_idle_s": 1e9, "concurrent_starts": STARTS}
-        async with SandboxPool(SandboxSpec(preload=()), backend=_Instant(tmp_path), **SIZES, **options) as pool:
+        async with SandboxPool(SandboxSpec(preload=()), backend=NoBackend(), **SIZES, **options) as pool:
             began = anyio.current_time()
             async with anyio.create_task_group() as tasks:
                 for at, hold_s in acquires:
@@ -107,8 +72,11 @@ def real(acquires: list[tuple[float, float]], tmp_path: Path, monkeypatch: pytes
             return {"waits": waits, "hits": pool.stats().hits}
 
     began = 0.0
-    with monkeypatch.context() as patched, asyncio.Runner(loop_factory=lambda: _loop(selector)) as runner:
-        patched.setattr(starting.Sandbox, "start", classmethod(start))
+    with (
+        stand_ins(START_S),
+        monkeypatch.context() as patched,
+        asyncio.Runner(loop_factory=lambda: _loop(selector)) as runner,
+    ):
         patched.setattr(time, "monotonic", lambda: selector.now)
         return runner.run(run())
 
@@ -134,11 +102,9 @@ def simulated(acquires: list[tuple[float, float]]) -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("traffic", ["steady", "bursty"])
-def test_the_model_of_the_pool_waits_as_the_pool_does(
-    traffic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_model_of_the_pool_waits_as_the_pool_does(traffic: str, monkeypatch: pytest.MonkeyPatch) -> None:
     acquires = demand(traffic, seed=3)
-    found, expected = simulated(acquires), real(acquires, tmp_path, monkeypatch)
+    found, expected = simulated(acquires), real(acquires, monkeypatch)
     assert len(found["waits"]) == len(expected["waits"]) == len(acquires)
     assert abs(found["hits"] - expected["hits"]) <= 0.03 * len(acquires)
     for percent in (50, 95, 99):
