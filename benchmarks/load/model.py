@@ -14,6 +14,7 @@ from typing import Any
 
 import uvloop
 
+QUESTION = re.compile(r"\b(say \d+ \d+|run \d+|die)\b(?=\s*$)")
 SAY = re.compile(r"say (\d+) (\d+)")
 RUN = re.compile(r"run (\d+)")
 RUN_CODE = "import time\nfor number in range({0}):\n    print('line', number)\n    time.sleep(0.02)\n"
@@ -56,8 +57,9 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
             return
         writer.write(b"text/event-stream\r\n\r\n")
         messages = json.loads(body)["messages"]
-        asked = [number for number, each in enumerate(messages) if re.match(r"say |run |die", _text_of(each))]
-        question = _text_of(messages[asked[-1]])
+        said = [QUESTION.search(_text_of(each)) if each["role"] == "user" else None for each in messages]
+        asked = [number for number, found in enumerate(said) if found is not None]
+        question = (said[asked[-1]] or [""])[0]
         is_new = all(each["role"] != "assistant" for each in messages[asked[-1] :])
         if found := SAY.match(question):
             await _say(writer, int(found[1]), int(found[2]))

@@ -19,7 +19,9 @@ import signal
 import statistics
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -56,7 +58,7 @@ async def soak(sandbox: str, *, seconds: float, seed: int) -> dict[str, float]:
         warm_up = _Soak(chance)  # After it, everything is imported and connected.
         await asyncio.gather(*(warm_up.client(server, until=time.monotonic()) for _ in range(CLIENTS)))
         await _quiet(server)
-        descriptors = server.process.num_fds()
+        descriptors = _descriptors(server)
         async with asyncio.timeout(seconds + 300), asyncio.TaskGroup() as tasks:
             until = time.monotonic() + seconds
             breaking = tasks.create_task(soaked.break_things(server))
@@ -185,6 +187,15 @@ class _Soak:
             await asyncio.sleep(SAMPLE_S)
 
 
+def _descriptors(server: Served) -> Counter[str]:
+    """The server's open files by their kind: `socket`, `pipe`, `anon_inode`, or a path."""
+    links = []
+    for number in Path(f"/proc/{server.process.pid}/fd").iterdir():
+        with suppress(OSError):
+            links.append(str(number.readlink()))
+    return Counter(link.partition(":[")[0] for link in links)
+
+
 async def _quiet(server: Served) -> dict[str, Any]:
     """Waits until no sandbox is in use, and returns what `/v1/pool` says then."""
     async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
@@ -197,7 +208,7 @@ async def _quiet(server: Served) -> dict[str, Any]:
         return found
 
 
-async def _left(server: Served, descriptors: int) -> dict[str, int]:
+async def _left(server: Served, descriptors: Counter[str]) -> dict[str, int]:
     """What is left over once everything is idle and every conversation is deleted."""
     found = await _quiet(server)
     pool = found["pool"]
@@ -208,8 +219,10 @@ async def _left(server: Served, descriptors: int) -> dict[str, int]:
             for one in listed:
                 (await client.delete(f"/v1/conversations/{one['id']}")).raise_for_status()
     directories = sum(entry.is_dir() for entry in (server.data_dir / "run").glob("*/*"))
+    more = _descriptors(server) - descriptors
+    print(f"soak: more descriptors than before: {dict(more)}", file=sys.stderr)
     on_disk = directories - pool["warm"] if directories else 0
     return {
         "sandboxes": pool["leased"] + pool["removing"] + found["leaked"] + max(0, on_disk),
-        "descriptors": max(0, server.process.num_fds() - descriptors - SPARE_DESCRIPTORS),
+        "descriptors": max(0, more.total() - SPARE_DESCRIPTORS),
     }
