@@ -15,6 +15,7 @@ from platformdirs import user_data_path
 from pydantic import AfterValidator, Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from codeact.checkpoint_settings import CheckpointSettings
 from codeact.dialect.base import Name
 from codeact.disclosure import Disclosure
 from codeact.errors import ConfigurationError
@@ -52,7 +53,7 @@ def with_port(url: str, port: int) -> str:
     return re.sub(r":[0-9]{1,5}/?$", f":{port}", url)
 
 
-class Settings(LoginSettings):
+class Settings(CheckpointSettings, LoginSettings):
     """All settings. Times are in seconds, sizes in megabytes. Use `Settings.load`, whose errors say what is wrong."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)

@@ -62,6 +62,7 @@ from codeact.server.routes import (
     responses,
     sharing,
     skills,
+    state,
     uploads,
     verification,
 )
@@ -77,6 +78,7 @@ from codeact.store import Store
 from codeact.tools.judges import load_judge
 from codeact.tools.mcp import McpServers, read_config
 from codeact.verification.verifier import Verifier
+from codeact.workspaces.checkpoints import Checkpoints
 from codeact.workspaces.containers import Containers
 from codeact.workspaces.registry import Workspaces
 from codeact.workspaces.shared_quota import SharedQuota
@@ -111,6 +113,7 @@ def create_app(
         store, pool, models = startup.components(settings, supervisor)
         watchdog, metrics, answers = Watchdog(), Metrics(), KnownAnswers()
         quota = _quota(settings, directory, store)
+        disk = DiskFloor(settings.data_dir, floor_mb=settings.min_free_disk_mb)
 
         def ended(response: Response) -> None:
             metrics.ended(response)
@@ -132,6 +135,12 @@ def create_app(
                     quota=quota,
                     supervisor=supervisor,
                 ) as workspaces,
+                Checkpoints.open(
+                    store,
+                    keep=settings.checkpoints_kept,
+                    limits=settings.state_limits,
+                    is_low=lambda: disk.is_low,
+                ) as checkpoints,
                 RunManager.open(
                     store.get,
                     events_ttl_s=settings.events_ttl_s,
@@ -151,7 +160,6 @@ def create_app(
                 if webhooks:
                     start_keeping("webhooks", partial(deliver_webhooks, webhooks, store.get, audit), essential=False)
                 containers_ = Containers(store, workspaces)
-                disk = DiskFloor(settings.data_dir, floor_mb=settings.min_free_disk_mb)
                 made_with = RunComponents(
                     settings,
                     store,
@@ -164,6 +172,7 @@ def create_app(
                     disk,
                     slots=SharedSlots(store.get, directory.look) if directory is not None else None,
                     has_peers=lambda: directory is not None and directory.has_others,
+                    checkpoints=checkpoints,
                     judge=judge,
                     judged=audit.record_judge,
                 )
@@ -199,6 +208,7 @@ def create_app(
                     peers,
                     ChatMemory(store.get if settings.shares_database else None),
                     Verifier(store, pool, workspaces, runs, timeout_s=settings.verify_timeout_s),
+                    checkpoints,
                 )
                 if on_start is not None:
                     start("announcement", partial(on_start, services), ends=True, essential=False)
@@ -213,6 +223,7 @@ def create_app(
             *verification.routes,
             *containers.routes,
             *container_views.routes,
+            *state.routes,
             *files.routes,
             *uploads.routes,
             *approvals.routes,

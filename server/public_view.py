@@ -16,16 +16,17 @@ from codeact.disclosure import public_error
 from codeact.events.certificates import Certificate
 from codeact.observations.observation import HEADER
 from codeact.store import Share, StoredResponse
-from codeact.store.references import sha256_of
+from codeact.store.references import reference, sha256_of
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Stream
 
-__all__ = ["SharedConversation", "images_of", "shared_conversation"]
+__all__ = ["SharedConversation", "copied_conversation", "images_of", "shared_conversation"]
 
 FULL_TEXT = re.compile(r"; all of them: blob:[0-9a-f]{64}\]")
 """The end of the line in a shortened text that refers to the complete text, which only the owner may read."""
 URL_FIELD = "codeact:url"
 """In an output's metadata: the references of large values, by media type."""
 IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
+OBSERVED_CHARS = 12_000
 SHOWN_TYPES = IMAGES | {"text/plain", "text/html", "text/markdown", "text/latex", "application/json"}
 
 
@@ -166,6 +167,54 @@ async def shared_conversation(
         created_at=int(created_at),
         shared_at=int(share.created_at),
         responses=[await view.response(stored) for stored in thread],
+    )
+
+
+async def copied_conversation(thread: Sequence[StoredResponse]) -> tuple[list[StoredResponse], frozenset[str]]:
+    """What a stranger sees of the branch as responses that can be stored, and the SHA-256 sums of their images.
+
+    The model reads the outputs of code in place of its observations.
+    """
+    found: set[str] = set()
+
+    def kept(sha256: str) -> str:
+        found.add(sha256)
+        return reference(sha256)
+
+    view = _View(kept)
+    copies: list[StoredResponse] = []
+    for stored in thread:
+        shown = await view.response(stored)
+        copies.append(_as_stored(shown, copies[-1].response.id if copies else None))
+    return copies, frozenset(found)
+
+
+def _as_stored(shown: SharedResponse, previous_response_id: str | None) -> StoredResponse:
+    response = e.Response(
+        id=shown.id,
+        created_at=shown.created_at,
+        model="shared",
+        status=shown.status if shown.status in ("completed", "incomplete", "cancelled") else "failed",  # type: ignore[arg-type]
+        error=e.ResponseError(shown.error.code, shown.error.message) if shown.error is not None else None,
+        previous_response_id=previous_response_id,
+        output=[_as_item(item) for item in shown.output],
+    )
+    questions = [
+        e.InputMessage(id=f"msg_{number}", role=question.role, content=msgspec.to_builtins(question.content))
+        for number, question in enumerate(shown.input)
+    ]
+    return StoredResponse(response, [*questions])
+
+
+def _as_item(item: SharedAnswer | SharedCode) -> e.Item:
+    wire = msgspec.to_builtins(item)
+    if isinstance(item, SharedAnswer):
+        return msgspec.convert(wire, e.Message)
+    logs = "".join(output.logs for output in item.outputs or () if isinstance(output, SharedLogs))
+    status = item.result.status if item.result is not None else "unknown"
+    observation = f"{HEADER} {status}\n{logs[:OBSERVED_CHARS] or '(no output)'}"
+    return msgspec.convert(
+        wire | {"container_id": "cntr_shared", "codeact:observation": observation}, e.CodeInterpreterCall
     )
 
 

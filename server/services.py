@@ -24,6 +24,7 @@ from codeact.settings import Settings
 from codeact.store import Store
 from codeact.tools.mcp import McpServers
 from codeact.verification.verifier import Verifier
+from codeact.workspaces.checkpoints import Checkpoints
 from codeact.workspaces.containers import Containers
 from codeact.workspaces.registry import Workspaces
 from sandbox_pool import SandboxPool
@@ -61,6 +62,7 @@ class Services:
     peers: Peers | None
     chats: ChatMemory
     verifier: Verifier
+    checkpoints: Checkpoints
     uploads: UploadSlots = field(default_factory=UploadSlots)
     idempotency: IdempotencyKeys = field(default_factory=IdempotencyKeys)
     memory: ConnectionMemory = field(default_factory=ConnectionMemory)

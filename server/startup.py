@@ -38,7 +38,9 @@ def components(
             await recover_orphans(store, events_ttl_s=settings.events_ttl_s)
             async with supervisor.tasks() as start:
                 retention = timedelta(days=settings.deleted_retention_days)
-                start("upkeep of the history", partial(maintain, store, retention=retention), essential=False)
+                checkpoints_for = timedelta(days=settings.checkpoint_days)
+                upkeep = partial(maintain, store, retention=retention, checkpoints_for=checkpoints_for)
+                start("upkeep of the history", upkeep, essential=False)
                 yield Started(store, *chosen(settings))
 
     @asynccontextmanager

@@ -117,7 +117,9 @@ class CodeRunner:
     async def _open(self, statements: Sequence[str], line_of: Callable[[int], int]) -> CodeExecution:
         sandbox = await self._prepared()
         await self._builder.code.interpreting(sandbox.id)
-        return self._code_execution(sandbox, sandbox.open(statements, calls=bool(self.toolbox)), line_of=line_of)
+        execution = sandbox.open(statements, calls=bool(self.toolbox))
+        self._workspace.ran(self._builder.response.id)
+        return self._code_execution(sandbox, execution, line_of=line_of)
 
     async def _give_up(self, running: Unfinished, note: str | None) -> None:
         self._builder.code.runs(running.begun)
@@ -197,6 +199,7 @@ class CodeRunner:
     async def _prepared(self) -> Sandbox:
         """Returns the sandbox, with the user's files and the functions that code may call."""
         sandbox = await self._workspace.sandbox()
+        await self._workspace.captured()
         await self._workspace.place(self._options.files)
         await self._workspace.place_skills(self._options.skills)
         if self.toolbox:
@@ -212,12 +215,14 @@ class CodeRunner:
         sandbox = await self._workspace.sandbox()
         self._recording.code(code)
         block = self._code_execution(sandbox, sandbox.execute(code, calls=bool(self.toolbox)), outputs)
+        self._workspace.ran(self._builder.response.id)
         return await self._see_through(block, block.run_to_pause, note=changed_code(code) if changed else None)
 
     async def _continue(self, suspended: Suspended) -> bool:
         """Continues suspended code."""
         if suspended.sandbox is self._workspace.living:
             await self._workspace.place(self._options.files)
+        self._workspace.ran(self._builder.response.id)
         await self._builder.code_continues(suspended.item_id, suspended.sandbox.id)
         if suspended.sandbox.alive:
             self._recording.begin(suspended.sandbox, self.toolbox.source if self.toolbox else None)
@@ -336,4 +341,7 @@ class CodeRunner:
             )
 
         observation = await off_loop(size_of(block.outputs), write)
+        if report := self._workspace.take_restore_report():
+            observation = f"{report}\n{observation}"
+            await self._builder.notice("kernel_replaced", report)
         return observation if note is None else f"{observation}\n{note}"

@@ -18,6 +18,7 @@ from codeact.store.memory import MemoryStore
 from codeact.store.run_store import RunStore
 from codeact.tools.approval import Judge
 from codeact.tools.mcp import McpServers, read_config
+from codeact.workspaces.checkpoints import Checkpoints
 from codeact.workspaces.containers import Containers
 from sandbox_pool.supervision import Supervisor
 
@@ -82,6 +83,10 @@ async def opened_service(
     )
     database = None if store.in_memory else await _shared(store, runs, pool, settings, stack)
     stored = Component.running("database", store)
+    checkpoints = None
+    if database is not None:
+        keep, limits = settings.checkpoints_kept, settings.state_limits
+        checkpoints = await stack.enter_async_context(Checkpoints.open(database, keep=keep, limits=limits))
     components = RunComponents(
         settings,
         stored,
@@ -92,6 +97,7 @@ async def opened_service(
         mcp,
         Containers(stored, pool.workspaces),
         DiskFloor(settings.data_dir, floor_mb=0),
+        checkpoints=checkpoints,
         judge=judge,
         attended=False,
     )

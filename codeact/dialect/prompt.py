@@ -3,14 +3,16 @@
 from datetime import date
 
 from codeact.environment import Environment
-from codeact.observations.observation import kernel_lost, observation
+from codeact.observations.observation import kernel_lost, kernel_restored, observation
 
 __all__ = [
     "BRANCHED",
     "CALL_FORM",
     "LAST_TURN",
     "TAGS_FORM",
+    "WENT_BACK",
     "kernel_lost",
+    "kernel_restored",
     "last_turn",
     "observation",
     "system_prompt",
@@ -22,6 +24,11 @@ LAST_TURN = "No more code will run:"
 BRANCHED = (
     "The user went back to this point of the conversation and goes on from here. The Python kernel did not go back:"
     " variables and files of what came after this point may still exist."
+)
+
+WENT_BACK = (
+    "The user went back to this point of the conversation and goes on from here. The Python kernel went back, too:"
+    " variables and files are those of this point."
 )
 
 TAGS_FORM = """\

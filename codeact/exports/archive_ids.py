@@ -80,6 +80,10 @@ class Renewal:
         rest = msgspec.structs.replace(response, output=[])
         _check_storable([msgspec.to_builtins(rest), msgspec.to_builtins(one.input)], place)
 
+    def response_id(self, old: str) -> str:
+        """The new id of a response to which `apply` was applied. Raises `KeyError`."""
+        return self._responses[old]
+
     def end(self, conversation: ArchivedConversation) -> None:
         last = conversation.last_response_id
         if last is not None and last not in self._responses:

@@ -12,7 +12,7 @@ from codeact.observations.screen import climbed
 from codeact.observations.tracebacks import condensed
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Stream
 
-__all__ = ["HEADER", "kernel_lost", "observation", "ran_through", "stopped_early"]
+__all__ = ["HEADER", "kernel_lost", "kernel_restored", "observation", "ran_through", "stopped_early"]
 
 HEADER = "Observation:"
 
@@ -94,6 +94,20 @@ def kernel_lost(reason: str) -> str:
         " the user gave: they are in the working directory again."
         " Define again what you need."
     )
+
+
+def kernel_restored(reason: str | None, restored: str) -> str:
+    """Returns the note for the model that the state of its kernel comes back from a checkpoint.
+
+    `reason` says why the kernel was replaced, as a part of a sentence; None: the user went back to this point.
+    """
+    if reason is None:
+        return (
+            "The user went back to this point of the conversation and goes on from here. The Python kernel goes back,"
+            f" too: a new one gets the variables and files of this point.\n{restored}"
+        )
+    because = reason.strip().rstrip(".")
+    return f"The Python kernel was replaced ({because}). The new one gets its variables and files back.\n{restored}"
 
 
 def _header(result: ExecutionResult, detail_chars: int, ran_lines: int) -> str:

@@ -1,10 +1,11 @@
-"""Notes to the model about its kernel before a question: the kernel was replaced, or did not go back to a branch."""
+"""Notes to the model about its kernel before a question: it was lost, restored, or did not go back to a branch."""
 
 from codeact import events as e
 from codeact.agent.loop import lost_kernel
 from codeact.dialect import prompt
 from codeact.events.last_code import LastCode
 from codeact.ids import new_id
+from codeact.runs.kernel_states import KernelState
 from codeact.runs.resume_points import ResumePoint
 from codeact.workspaces.workspace import Workspace
 
@@ -18,9 +19,24 @@ UNKNOWN_HISTORY = e.Notice(
 
 
 def kernel_notes(
-    response: e.Response, code: LastCode | None, workspace: Workspace, resume_point: ResumePoint
+    response: e.Response,
+    code: LastCode | None,
+    workspace: Workspace,
+    resume_point: ResumePoint,
+    state: KernelState | None,
 ) -> list[e.InputMessage]:
-    """Returns the notes to the model; also adds a notice to the response if the kernel was replaced."""
+    """Returns the notes to the model; also adds a notice to the response if the kernel was replaced or restored.
+
+    Call it before the workspace enters `state`.
+    """
+    if state is not None:
+        return [_restored(response, workspace, state)]
+    if (
+        workspace.living is not None
+        and workspace.point is not None
+        and workspace.point == resume_point.code_response_id
+    ):
+        return []
     gone = resume_point.resent and workspace.container_id is None
     if reason := workspace.lost if gone else lost_kernel(code, workspace):
         response.notices.append(
@@ -30,6 +46,18 @@ def kernel_notes(
     if resume_point.branched and workspace.container_id is not None:
         return [_note(prompt.BRANCHED)]
     return []
+
+
+def _restored(response: e.Response, workspace: Workspace, state: KernelState) -> e.InputMessage:
+    reason = workspace.lost if workspace.living is None and not workspace.has(state.point) else None
+    if state.restored is None:
+        # A sandbox of this branch is there, or no code has run yet at this point.
+        empty = "" if state.point is not None else " No code has run up to here, so it is empty."
+        response.notices.append(e.Notice("kernel_restored", f"The kernel went back to this point, too.{empty}"))
+        return _note(f"{prompt.WENT_BACK}{empty}")
+    why = f"A new kernel was started: {reason}." if reason else "The kernel went back to this point, too."
+    response.notices.append(e.Notice("kernel_restored", f"{why} {state.restored.for_user()}"))
+    return _note(prompt.kernel_restored(reason, state.restored.for_model()))
 
 
 def _note(text: str) -> e.InputMessage:

@@ -43,11 +43,11 @@ class NewRun:
     addition to the client's `tools`. With `collects_files` a stored answer cites the files that its code wrote.
     With `encrypted_reasoning` reasoning items contain, encrypted, what their model needs back. A prompt of more
     than `compact_threshold` tokens is compacted; with `compact_only` the conversation is only compacted, without an
-    answer. With `stays` it runs on this server, even if another one holds the conversation's kernel. What the rules of
-    `approval` name waits for approval, in addition to what the settings say; `caller` is who makes the request, and
-    decides what its messages approve. `eager` says whether the statements of a block run while the model writes it;
-    None: the settings decide. `client_metadata` is stored with the
-    response and shown nowhere.
+    answer. With `keeps_kernel` code runs in the conversation's kernel as it is, also where the question continues an
+    earlier point. With `stays` it runs on this server, even if another one holds the conversation's kernel. What the
+    rules of `approval` name waits for approval, in addition to what the settings say; `caller` is who makes the
+    request, and decides what its messages approve. `eager` says whether the statements of a block run while the model
+    writes it; None: the settings decide. `client_metadata` is stored with the response and shown nowhere.
     """
 
     owner: str
@@ -98,6 +98,7 @@ class NewRun:
     notices: Sequence[Notice] = ()
     compact_threshold: int | None = None
     compact_only: bool = False
+    keeps_kernel: bool = False
     stays: bool = False
     approval: ApprovalPolicy = field(default_factory=ApprovalPolicy)
     caller: str = "local"

@@ -31,6 +31,7 @@ from codeact.runs.decisions import Decisions, approval_record
 from codeact.runs.disk_floor import DiskFloor
 from codeact.runs.holders import HeldElsewhere, holder_of
 from codeact.runs.kernel_notes import UNKNOWN_HISTORY, kernel_notes
+from codeact.runs.kernel_states import KernelState, state_for
 from codeact.runs.manager import RunManager
 from codeact.runs.media import Get, inline_media, input_files, shown_image
 from codeact.runs.model_parameters import for_model
@@ -49,6 +50,7 @@ from codeact.store.run_store import RunStore
 from codeact.tools.approval import Judge
 from codeact.tools.mcp import McpServers
 from codeact.tools.toolbox import Toolbox, functions_of
+from codeact.workspaces.checkpoints import Checkpoints, Point
 from codeact.workspaces.containers import Containers
 from codeact.workspaces.options import ALL_HAVE, ContainerOptions
 from codeact.workspaces.registry import Workspaces
@@ -89,6 +91,8 @@ class RunComponents:
     slots: SharedSlots | None = None
     has_peers: Callable[[], bool] = lambda: False
     """Whether other servers with the same database are alive, so that one of them may hold a kernel."""
+    checkpoints: Checkpoints | None = None
+    """None: no state of a kernel is stored, as with a store in memory."""
     judge: Judge | None = None
     attended: bool = True
     judged: Callable[[str, str, str], None] = lambda owner, action, name: None
@@ -209,7 +213,8 @@ class Question:
             response = self._response(resume_point, workspace_id, model)
             decided = [message for message in messages if isinstance(message, Decided)]
             decisions = Decisions(store, new_run.owner, new_run.caller, response.id, new_run.store, self._ephemeral)
-            messages = [*kernel_notes(response, code, workspace, resume_point), *messages]
+            state = await self._kernel_state(resume_point, code, workspace)
+            messages = [*kernel_notes(response, code, workspace, resume_point, state), *messages]
             run = Run(
                 response,
                 owner=new_run.owner,
@@ -239,9 +244,13 @@ class Question:
                 except BaseException:
                     await decisions.undo()
                     raise
+                if state is not None and self._components.checkpoints is not None:
+                    await state.enter(workspace, self._components.checkpoints)
                 resources = kept.pop_all()
                 produce = partial(run.produce, load, model=model, workspace=workspace)
-                self._components.runs.start(run, partial(_produce_with, resources, produce, admission), then=self._then)
+                ended = partial(self._checkpoint, run, workspace)
+                produce_all = partial(_produce_with, resources, produce, ended, admission)
+                self._components.runs.start(run, produce_all, then=self._then)
                 if not run.is_queued:  # While a run is queued, its sandbox may be taken for others.
                     resources.push(used.pop_all())
         return run
@@ -257,8 +266,7 @@ class Question:
         store: RunStore,
     ) -> tuple[Context, AgentOptions]:
         """Reads what the answer needs besides the question, after `response.created` was sent."""
-        is_up_to_date = not run.is_queued or any(each.code == "kernel_replaced" for each in run.response.notices)
-        late_notes = [] if is_up_to_date else kernel_notes(run.response, code, workspace, resume_point)
+        late_notes = await self._late_notes(run, resume_point, code, workspace)
         stored_id = None if run.conversation_id.startswith(UNSTORED) else run.conversation_id
         seals = await seals_for(self._new_run, store, conversation_id=stored_id)
         conversation = [*await resume_point.history(store), *late_notes, *messages]
@@ -269,6 +277,34 @@ class Question:
             self._options(files, run, workspace, read.get_blob), approval=self._approval(run, store, messages)
         )
         return await inline_media(conversation, get=read.get_blob), replace(options, **seals)
+
+    async def _late_notes(
+        self, run: Run, resume_point: ResumePoint, code: LastCode | None, workspace: Workspace
+    ) -> list[e.InputMessage]:
+        """The notes about a kernel that was taken for others while the run was queued."""
+        is_known = any(each.code == "kernel_replaced" for each in run.response.notices)
+        if not run.is_queued or is_known or workspace.is_restoring:
+            return []
+        state = await self._kernel_state(resume_point, code, workspace)
+        notes = kernel_notes(run.response, code, workspace, resume_point, state)
+        if state is not None and self._components.checkpoints is not None:
+            await state.enter(workspace, self._components.checkpoints)
+        return notes
+
+    async def _kernel_state(
+        self, resume_point: ResumePoint, code: LastCode | None, workspace: Workspace
+    ) -> KernelState | None:
+        """The state with which the question continues; None if the kernel, or its loss, stays as it is."""
+        checkpoints = self._components.checkpoints
+        if checkpoints is None or self._new_run.keeps_kernel or not self._new_run.store:
+            return None
+        return await state_for(resume_point, code, workspace, checkpoints)
+
+    def _checkpoint(self, run: Run, workspace: Workspace) -> None:
+        """Lets the state of the kernel be stored in the background, after the answer has ended."""
+        checkpoints, room_bytes = self._components.checkpoints, run.allowance.room_bytes
+        if checkpoints is not None and run.response.store and run.response.conversation is not None:
+            checkpoints.begin(workspace, Point(run.owner, run.conversation_id, run.id, room_bytes))
 
     def _response(self, resume_point: ResumePoint, workspace_id: str, model: Model) -> e.Response:
         new_run = self._new_run
@@ -433,10 +469,18 @@ class Question:
         return collect
 
 
-async def _produce_with(resources: ExitStack, produce: Callable[[], Awaitable[None]], admission: Admission) -> None:
-    """Produces the answer, and then releases the question's hold on its workspace and its place among the answers."""
+async def _produce_with(
+    resources: ExitStack, produce: Callable[[], Awaitable[None]], ended: Callable[[], None], admission: Admission
+) -> None:
+    """Produces the answer, and then releases the question's hold on its workspace and its place among the answers.
+
+    `ended` is called before that.
+    """
     try:
         with resources:
-            await produce()
+            try:
+                await produce()
+            finally:
+                ended()
     finally:
         await admission.give_back()

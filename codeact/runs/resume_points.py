@@ -42,6 +42,13 @@ class ResumePoint:
             return self.ephemeral[-1].response.id
         return self.at.previous.response_id if self.at.previous is not None else None
 
+    @property
+    def code_response_id(self) -> str | None:
+        """The last stored response before this point in which code ran; None if none is known."""
+        if self.ephemeral or self.at.previous is None:
+            return None
+        return self.at.previous.code_response_id
+
     async def history(self, store: RunStore) -> list[Input | Item]:
         """Returns the input and output before this point, oldest first, without displayed outputs of code.
 

@@ -148,8 +148,9 @@ class MemoryThreads:
         if response_id is None:
             return Attachment(None, document)
         thread_before = self.ancestors(response_id)
-        code = next(filter(None, (last_code(stored.response.output) for stored in reversed(thread_before))), None)
-        link = Link(response_id, thread_before[0].response.id, asdict(code) if code is not None else {})
+        found = ((stored.response.id, last_code(stored.response.output)) for stored in reversed(thread_before))
+        code_id, code = next(((name, code) for name, code in found if code is not None), (None, None))
+        link = Link(response_id, thread_before[0].response.id, asdict(code) if code is not None else {}, code_id)
         return Attachment(link, document)
 
     def _document(self, conversation_id: str, thread: _Thread) -> dict[str, str | None]:

@@ -26,6 +26,7 @@ from codeact.store.repositories.approvals import Approvals
 from codeact.store.repositories.bin import Bin
 from codeact.store.repositories.blob_parts import BLOB_PART_BYTES, BlobParts
 from codeact.store.repositories.certificates import Certificates
+from codeact.store.repositories.checkpoints import Checkpoints
 from codeact.store.repositories.deliveries import Deliveries
 from codeact.store.repositories.events import Events
 from codeact.store.repositories.excerpts import Excerpts
@@ -87,6 +88,7 @@ class Store:
         self.people = People(documents, operations)
         self.stored = StoredBytes(documents, operations)
         self.blob_parts = BlobParts(documents, operations, self.stored)
+        self.checkpoints = Checkpoints(documents, operations, self.stored)
         self.uploads = Uploads(documents, operations, self.blob_parts, self.stored)
         self.upload_parts = UploadParts(documents, operations, self.blob_parts, self.uploads)
         self.events = Events(documents, operations)
@@ -237,7 +239,8 @@ class Store:
     async def delete_response(self, response_id: str, *, owner: str) -> None:
         """Deletes the response's input and output.
 
-        Its place in the tree stays, because other responses may follow it.
+        Its place in the tree stays, because other responses may follow it. If none does, what follows later continues
+        with the state of the kernel before the deleted response.
         """
         place = {"_id": response_id, "owner": owner}
         document = await self._responses.find_one(place)
@@ -246,10 +249,15 @@ class Store:
         conversation = document.response["conversation"]
         if conversation and not document.deleted:
             await self.sharing.rate(response_id, None, None, owner=owner)
+        change: dict[str, Any] = {"deleted": True, "input": [], "steers": []}
+        if not document.deleted and (before := await self._before(document)):
+            change |= before
+            async for checkpoint in self._documents.checkpoints.find({"response_id": response_id}):
+                await self._documents.remove_checkpoint(checkpoint)
         await self._items.find({"response_id": response_id}).delete()
         await self._documents.certificates.find({"_id": response_id}).delete()
         await self._documents.events.remove(response_id)
-        await self._responses.find_one(place).update({"$set": {"deleted": True, "input": [], "steers": []}})
+        await self._responses.find_one(place).update({"$set": change})
         if conversation:
             await self.history.rebuild(conversation["id"])
 
@@ -287,6 +295,16 @@ class Store:
         return Blob(b"".join(part.data for part in parts), parts[0].media_type)
 
     # ---- inside --------------------------------------------------------------------------------------
+
+    async def _before(self, document: "ResponseDocument") -> dict[str, Any]:
+        """Where code ran before this response, as fields of its document; none if other responses follow it."""
+        tree = {"root_id": document.root_id, "response.previous_response_id": document.id}
+        responses = self._responses.get_pymongo_collection()
+        if await responses.find_one(tree, {"_id": 1}) is not None:
+            return {}
+        previous = {"_id": document.response.get("previous_response_id"), "owner": document.owner}
+        found = await responses.find_one(previous, {"last_code": 1, "code_response_id": 1}) or {"last_code": {}}
+        return {"last_code": found.get("last_code"), "code_response_id": found.get("code_response_id")}
 
     async def _link(self, response_id: str, owner: str) -> "TreeLink":
         link = await self._responses.link(response_id, owner=owner)

@@ -10,12 +10,15 @@ from codeact.component import Component
 from codeact.errors import CodeActError, ConversationLocked
 from codeact.skills.staged import StagedSkill
 from codeact.store import Container, ContainerFile
+from codeact.store.checkpoint_record import CheckpointRecord
 from codeact.store.run_store import RunStore
+from codeact.workspaces.checkpoints import Checkpoints
 from codeact.workspaces.options import ALL_HAVE, ContainerOptions
 from codeact.workspaces.registry import Workspaces
 from codeact.workspaces.sandbox_files import is_hidden, read_file
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool import FileInfo, Sandbox, SandboxPool
+from sandbox_pool.checkpoint import Unsaved
 from sandbox_pool.errors import AtCapacity, FileLimit, FileNotFound, FileRefused, SandboxError
 
 __all__ = ["ContainerElsewhere", "ContainerGone", "Containers"]
@@ -66,7 +69,7 @@ class Containers:
 
     def is_running(self, container: Container) -> bool:
         """Whether the container's sandbox lives, on this server or another one."""
-        return container.held_by is not None or self._workspace(container).container_id == container.id
+        return container.held_by is not None or container.id in self._workspace(container).container_ids
 
     async def create(
         self,
@@ -110,6 +113,33 @@ class Containers:
                 " yours, or ask again when one is free."
             )
 
+    async def restore(
+        self, container: Container, record: CheckpointRecord, checkpoints: Checkpoints
+    ) -> tuple[Container, list[Unsaved]]:
+        """Makes the state of a checkpoint that of the container's conversation, in a fresh sandbox.
+
+        Returns its container, and what could not be restored. Raises `ConversationLocked` while code may run, and
+        `SandboxError`, `AtCapacity` and `QuotaExceeded` if there is no sandbox.
+        """
+        self.check_here(container)
+        store = await self._store.get()
+        with self._workspaces.keep(container.conversation_id, owner=container.owner) as workspace:
+            if not workspace.idle:
+                raise ConversationLocked("The container is in use; wait for the answer's end or cancel it.")
+            with workspace.in_use():
+                await workspace.start_again(record.response_id, checkpoints.restoring(record, workspace))
+                sandbox = await workspace.sandbox()
+                if workspace.restore_failure is not None:
+                    raise SandboxError(workspace.restore_failure, sandbox_id=sandbox.id)
+                missing = list(workspace.not_restored)
+                touched = await store.files.touch(
+                    sandbox.id,
+                    owner=container.owner,
+                    conversation_id=container.conversation_id,
+                    name=container.name,
+                )
+        return touched, missing
+
     async def delete(self, container: Container) -> None:
         """Ends the sandbox and deletes the container's record.
 
@@ -117,7 +147,7 @@ class Containers:
         """
         self.check_here(container)
         workspace = self._workspace(container)
-        if workspace.container_id == container.id:
+        if container.id in workspace.container_ids:
             if not workspace.idle:
                 raise ConversationLocked("The container is in use; wait for the answer's end or cancel it.")
             await workspace.release("its container was deleted")
@@ -152,8 +182,8 @@ class Containers:
         """
         self.check_here(container)
         with self._workspaces.use(container.conversation_id, owner=container.owner) as workspace:
-            sandbox = workspace.living
-            if sandbox is None or sandbox.id != container.id:
+            sandbox = workspace.sandbox_of(container.id)
+            if sandbox is None:
                 raise ContainerGone
             try:
                 yield sandbox

@@ -107,7 +107,7 @@ class Workspaces:
     @property
     def container_ids(self) -> set[str]:
         """The ids of the living sandboxes."""
-        return {workspace.container_id for workspace in self._workspaces.values() if workspace.container_id is not None}
+        return {name for workspace in self._workspaces.values() for name in workspace.container_ids}
 
     async def release(self, conversation_id: str, reason: str) -> None:
         """Releases a workspace that will not be used again, unless it is in use. Idempotent."""
@@ -126,7 +126,7 @@ class Workspaces:
         workspace = self._workspaces.get(conversation_id or "")
         if workspace is not None and workspace.container_id is not None:
             return
-        spare = sum(workspace.spare for workspace in self._of(owner))
+        spare = sum(workspace.spare_sandboxes for workspace in self._of(owner))
         if pool.max_per_owner is not None and pool.held_by(owner) - spare >= pool.max_per_owner:
             pool.check_quota(owner)
 
@@ -178,11 +178,14 @@ class Workspaces:
         await self._release_idle(self._workspaces.values(), missing, reason)
 
     async def _release_idle(self, workspaces: Iterable[Workspace], number: int, reason: str) -> int:
-        """Releases up to `number` idle workspaces: dead ones, then those that ran no code, then least recently used.
+        """Releases up to `number` sandboxes: those of branches that are not in use, then those of idle workspaces.
 
-        Returns how many.
+        Of these the dead ones go first, then those that ran no code, then the least recently used. Returns how many.
         """
-        released = 0
+        workspaces, released = list(workspaces), 0
+        for workspace in workspaces:
+            if released < number and await workspace.release_parked(reason):
+                released += 1
         spare = [workspace for workspace in workspaces if workspace.spare]
         spare.sort(key=lambda each: (each.container_id is not None, not each.only_warmed, each.last_used))
         for workspace in spare:

@@ -1,32 +1,43 @@
-"""One conversation's workspace, which owns the conversation's sandbox.
+"""One conversation's workspace, which owns the conversation's sandboxes.
 
 It claims a sandbox when code first needs one, keeps it between requests, and replaces it if it died. It remembers the
-reason, so that user and model are informed that the variables are gone.
+reason, so that user and model are informed. While a conversation has two branches, it has a sandbox for each of the two
+that were used last.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import anyio
 
-from codeact.errors import InvalidRequest
+from codeact.errors import CodeActError, InvalidRequest
 from codeact.skills.bundle import unpacked
 from codeact.skills.staged import StagedSkill
 from codeact.workspaces.lending import Lender
 from codeact.workspaces.options import ALL_HAVE, ContainerOptions
 from codeact.workspaces.suspended import Suspended
+from sandbox_pool.checkpoint import Manifest, Unsaved
+from sandbox_pool.errors import SandboxError
 from sandbox_pool.pool.pool import SandboxPool
 from sandbox_pool.sandbox.sandbox import Sandbox
 
-__all__ = ["GetPool", "MakeRoom", "StagedFile", "Workspace"]
+__all__ = ["GetPool", "MakeRoom", "Restore", "StagedFile", "Workspace"]
 
 GetPool = Callable[[], Awaitable[SandboxPool]]
 """Returns the pool, after it has started; raises the error if it cannot start."""
 
 MakeRoom = Callable[[SandboxPool, str], Awaitable[None]]
 """Releases idle sandboxes, so that this owner can get one more."""
+
+Restore = Callable[[Sandbox], Awaitable[None]]
+"""Brings the state of a checkpoint into a fresh sandbox. Raises `SandboxError` or `StoreError`."""
+
+
+MOST_REPORTED = 20
+CAPTURE_S = 0.25
+"""Usually the kernel needs a few milliseconds to make its copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +49,20 @@ class StagedFile:
     load: Callable[[], Awaitable[bytes]] = field(compare=False)
 
 
+@dataclass(slots=True)
+class _Parked:
+    """A sandbox of another branch of the conversation, after the response `point`."""
+
+    sandbox: Sandbox
+    point: str | None
+    suspended: Suspended | None
+
+
 class Workspace:
     """The sandbox of one conversation. It runs one execution at a time, since a conversation has one run at a time.
+
+    `point` is the response in which code ran last in the sandbox, or whose state was restored into it; None if no code
+    ran.
 
     `masked_outputs` and `masked_codes` are the ids of the code blocks whose output or code the prompts leave out (see
     `codeact.context.masking`). They are kept here so that the prompts of the next answer begin like those of the last.
@@ -64,6 +87,14 @@ class Workspace:
         self._get_pool = get_pool
         self._pool: SandboxPool | None = None
         self._sandbox: Sandbox | None = None
+        self._parked: list[_Parked] = []
+        self.point: str | None = None
+        self._restore: tuple[str | None, Restore] | None = None
+        self.restore_failure: str | None = None
+        self.not_restored: Sequence[Unsaved] = ()
+        self._captured = anyio.Event()
+        self._captured.set()
+        self._manifest: tuple[str, Manifest] | None = None
         self._claiming = anyio.Lock()
         self._users = 0
         self.keepers = 0
@@ -90,9 +121,25 @@ class Workspace:
         return sandbox if sandbox is not None and sandbox.alive else None
 
     @property
+    def container_ids(self) -> set[str]:
+        """The ids of all its living sandboxes."""
+        held = [self._sandbox, *(parked.sandbox for parked in self._parked)]
+        return {sandbox.id for sandbox in held if sandbox is not None and sandbox.alive}
+
+    def sandbox_of(self, container_id: str) -> Sandbox | None:
+        """The living sandbox with this id, in use or parked; None if this workspace has none."""
+        held = [self._sandbox, *(parked.sandbox for parked in self._parked)]
+        return next((each for each in held if each is not None and each.alive and each.id == container_id), None)
+
+    @property
     def spare(self) -> bool:
         """Whether the workspace has a sandbox, alive or not, and is not in use."""
         return self._users == 0 and self._sandbox is not None
+
+    @property
+    def spare_sandboxes(self) -> int:
+        """How many of its sandboxes could be released now: parked ones, and its own if it is not in use."""
+        return self.spare + len(self._parked)
 
     @property
     def idle(self) -> bool:
@@ -156,9 +203,127 @@ class Workspace:
                     await self.release(self.lost)
                 if self._make_room is not None:
                     await self._make_room(self._pool, self.owner)
-                spec = self.options.applied(self._pool.spec)
-                self._sandbox = await self._lender.acquire(self._pool, self.owner, spec)
+                self._sandbox = await self._claimed(self._pool)
                 return self._sandbox
+
+    async def _claimed(self, pool: SandboxPool) -> Sandbox:
+        """Claims a sandbox, and restores the state that `go_to` asked for; without it if that fails."""
+        sandbox = await self._lender.acquire(pool, self.owner, self.options.applied(pool.spec))
+        self.point = None
+        if self._restore is None:
+            return sandbox
+        (point, restore), self._restore = self._restore, None
+        try:
+            await restore(sandbox)
+            self.point = point
+            return sandbox
+        except (SandboxError, CodeActError) as error:
+            self.restore_failure = error.message
+        except BaseException:
+            self._restore = point, restore  # Another caller may claim a sandbox.
+            with anyio.CancelScope(shield=True):
+                await self._lender.release(pool, sandbox)
+            raise
+        # What a failed restore leaves in a sandbox is unknown.
+        with anyio.CancelScope(shield=True):
+            await self._lender.release(pool, sandbox)
+        return await self._lender.acquire(pool, self.owner, self.options.applied(pool.spec))
+
+    def ran(self, response_id: str) -> None:
+        """Notes that code of this response begins to run: the sandbox has the state of no earlier response any more."""
+        self.point = response_id
+
+    @contextmanager
+    def capturing(self) -> Iterator[Callable[[], None]]:
+        """Surrounds the taking of a checkpoint. Yields a function to call once later code does not change it."""
+        event = self._captured = anyio.Event()
+        try:
+            yield event.set
+        finally:
+            event.set()
+
+    async def captured(self) -> None:
+        """Waits, a quarter of a second at most, until code that starts does not disturb a checkpoint being taken."""
+        with anyio.move_on_after(CAPTURE_S):
+            await self._captured.wait()
+
+    @property
+    def is_restoring(self) -> bool:
+        """Whether the next sandbox that is claimed gets the state of a checkpoint."""
+        return self._restore is not None
+
+    def take_restore_report(self) -> str:
+        """Returns, once, what could not be restored from the last checkpoint; empty if everything was."""
+        failure, self.restore_failure = self.restore_failure, None
+        missing, self.not_restored = self.not_restored, ()
+        if failure is not None:
+            return f"The state of the kernel could not be restored, and all variables are gone: {failure}"
+        shown = ", ".join(f"{each.name} ({each.reason})" for each in missing[:MOST_REPORTED])
+        more = f" and {len(missing) - MOST_REPORTED} more" if len(missing) > MOST_REPORTED else ""
+        return f"Some names could not be restored: {shown}{more}." if missing else ""
+
+    def has(self, point: str | None) -> bool:
+        """Whether one of its living sandboxes has the state after the response `point`."""
+        if self.living is not None and self.point == point:
+            return True
+        return any(parked.point == point and parked.sandbox.alive for parked in self._parked)
+
+    async def go_to(self, point: str | None, restore: Restore | None) -> None:
+        """Makes the state after the response `point` the one in which code runs next.
+
+        The sandbox that has it is used; else the next sandbox that is claimed gets it by `restore` (None: it stays
+        empty). The sandbox of the other branch is parked if the pool has room, and else released. Does nothing while
+        the right one is in use.
+        """
+        self._restore = self.restore_failure = None
+        if self.living is not None and self.point == point:
+            return
+        found = next((each for each in self._parked if each.point == point and each.sandbox.alive), None)
+        if found is not None:
+            self._parked.remove(found)
+        await self._park(found is not None)
+        if found is not None:
+            self._sandbox, self.point, self.suspended = found.sandbox, found.point, found.suspended
+        elif restore is not None:
+            self._restore = point, restore
+
+    async def start_again(self, point: str | None, restore: Restore) -> None:
+        """Makes the next sandbox that is claimed a fresh one, with the restored state after the response `point`."""
+        self._restore, self.restore_failure = (point, restore), None
+        await self._park(swaps=False)
+
+    async def _park(self, swaps: bool) -> None:
+        """Sets the sandbox aside for its branch, in place of an earlier one."""
+        sandbox, point, suspended = self._sandbox, self.point, self.suspended
+        self._sandbox = self.point = self.suspended = None
+        reason = "the conversation continued in other branches"
+        await self.release_parked(reason)
+        if sandbox is None:
+            return
+        pool = self._pool
+        stats = pool.stats() if pool is not None else None
+        full = stats is None or pool is None or stats.leased + stats.waiting >= pool.max_size
+        if pool is not None and pool.max_per_owner is not None:
+            full = full or pool.held_by(self.owner) >= pool.max_per_owner
+        parked = _Parked(sandbox, point, suspended)
+        if sandbox.alive and (swaps or not full):
+            self._parked.append(parked)
+        else:
+            await self._give_back(parked, reason)
+
+    async def release_parked(self, reason: str) -> bool:
+        """Releases the sandbox of the branch that is not in use; returns False if there is none."""
+        if not self._parked:
+            return False
+        await self._give_back(self._parked.pop(), reason)
+        return True
+
+    async def _give_back(self, parked: _Parked, reason: str) -> None:
+        with anyio.CancelScope(shield=True):
+            if parked.suspended is not None:
+                await parked.suspended.stop()
+            if self._pool is not None:
+                await self._lender.release(self._pool, parked.sandbox)
 
     def want(self, options: ContainerOptions) -> None:
         """Sets the options of this conversation's sandboxes. Raises `InvalidRequest` if it has one with others."""
@@ -204,15 +369,47 @@ class Workspace:
                 self._skills = {each for each in self._skills if each[:2] != (sandbox.id, skill.name)}
                 self._skills.add((sandbox.id, skill.name, skill.version_id))
 
+    def placed_in(self, sandbox: Sandbox) -> tuple[tuple[str, str], ...]:
+        """The names and SHA-256 sums of the user's files that were written into this sandbox."""
+        return tuple((file.name, file.sha256) for sandbox_id, file in self._placed if sandbox_id == sandbox.id)
+
+    def since(self, sandbox: Sandbox) -> Manifest | None:
+        """The manifest of this sandbox's last stored checkpoint; None if there is none."""
+        return self._manifest[1] if self._manifest is not None and self._manifest[0] == sandbox.id else None
+
+    def saved(self, sandbox: Sandbox, manifest: Manifest) -> None:
+        """Remembers that this checkpoint of the sandbox is stored, so that the next one needs only what changes."""
+        self._manifest = sandbox.id, manifest
+
+    def restored(
+        self,
+        sandbox: Sandbox,
+        manifest: Manifest,
+        placed: Iterable[tuple[str, str]],
+        failed: Sequence[Unsaved],
+    ) -> None:
+        """Remembers what a fresh sandbox has now: files of the user, and what could not be restored, with the reason.
+
+        The user's files are not written again, since code may have changed them.
+        """
+        self.saved(sandbox, manifest)
+        self._placed |= {(sandbox.id, StagedFile(name, sha256, _unread)) for name, sha256 in placed}
+        self.not_restored = failed
+
     def take_suspended(self) -> "Suspended | None":
         """Returns the suspended block of this conversation, or None, and hands it over to the caller."""
         suspended, self.suspended = self.suspended, None
         return suspended
 
     async def release(self, reason: str) -> None:
-        """Returns the sandbox to the pool, which destroys it in the background. Idempotent, and safe to cancel."""
+        """Returns its sandboxes to the pool, which destroys them in the background. Idempotent, and safe to cancel."""
+        await self.release_parked(reason)
         sandbox, self._sandbox = self._sandbox, None
         if sandbox is not None and self._pool is not None:
             self._lost = reason
             with anyio.CancelScope(shield=True):
                 await self._lender.release(self._pool, sandbox)
+
+
+async def _unread() -> bytes:
+    raise AssertionError("a file that is in the sandbox already is not read")

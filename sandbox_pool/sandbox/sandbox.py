@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -193,7 +193,12 @@ class Sandbox:
     # ---- state -------------------------------------------------------------------------------------------
 
     async def checkpoint(
-        self, store: Store, *, since: Manifest | None = None, limits: StateLimits | None = None
+        self,
+        store: Store,
+        *,
+        since: Manifest | None = None,
+        limits: StateLimits | None = None,
+        captured: Callable[[], None] = lambda: None,
     ) -> Checkpoint:
         """Saves the kernel's variables, definitions, settings and files, as they are between two blocks of code.
 
@@ -205,6 +210,7 @@ class Sandbox:
                 name, one at a time. It may be called for parts that no manifest names in the end.
             since: The manifest of an earlier checkpoint whose parts are all stored still.
             limits: None means the defaults of `StateLimits`.
+            captured: Called when the copy exists. Code that starts earlier may end the checkpoint as `SandboxBusy`.
 
         Raises:
             SandboxBusy: Code runs.
@@ -217,7 +223,14 @@ class Sandbox:
         async with self._state:
             if self._inbox.running is not None:
                 raise SandboxBusy("The sandbox runs other code.", sandbox_id=self.id)
-            return await save_state(kernel, store, since=since, limits=limits or StateLimits(), sandbox_id=self.id)
+            return await save_state(
+                kernel,
+                store,
+                since=since,
+                limits=limits or StateLimits(),
+                captured=captured,
+                sandbox_id=self.id,
+            )
 
     async def restore(self, manifest: Manifest, fetch: Fetch) -> Restored:
         """Restores a checkpoint into this sandbox, which should be fresh: what else it holds stays.

@@ -59,7 +59,13 @@ _applied = msgspec.json.Decoder(_Applied)
 
 
 async def save_state(
-    kernel: KernelClient, store: Store, *, since: Manifest | None, limits: StateLimits, sandbox_id: str
+    kernel: KernelClient,
+    store: Store,
+    *,
+    since: Manifest | None,
+    limits: StateLimits,
+    captured: Callable[[], None],
+    sandbox_id: str,
 ) -> Checkpoint:
     """See `Sandbox.checkpoint`."""
     began_at = time.perf_counter()
@@ -67,6 +73,7 @@ async def save_state(
     known = since.parts() if since is not None else set()
     content = {"op": "save", "limits": msgspec.to_builtins(limits)}
     await talk.ask(content, b"".join(bytes.fromhex(part) for part in sorted(known)))
+    captured()
     new_parts = new_bytes = 0
     manifest = b""
     stored: set[str] = set()

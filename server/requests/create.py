@@ -168,6 +168,7 @@ class CreateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     client_metadata: ClientMetadata | None = None
     eager: bool | None = msgspec.field(default=None, name="codeact:eager")
     model_calls: bool | None = msgspec.field(default=None, name="codeact:model_calls")
+    state: Literal["point", "keep"] | None = msgspec.field(default=None, name="codeact:state")
     approval: ApprovalRule | Annotated[list[ApprovalRule], Meta(max_length=50)] | None = msgspec.field(
         default=None, name="codeact:approval"
     )
@@ -299,6 +300,7 @@ def new_run(request: CreateRequest, caller: Caller, container: ContainerOptions 
         compact_only=request.compact_only,
         encrypted_reasoning=ENCRYPTED_REASONING in (request.include or ()),
         model_calls=bool(request.model_calls),
+        keeps_kernel=request.state == "keep",
     )
 
 

@@ -35,7 +35,7 @@ from codeact.store import Container, ContainerFile
 from codeact.workspaces.containers import STORED_FILE_BYTES, ContainerGone, Containers
 from sandbox_pool.backends.base import egress_problem
 
-__all__ = ["container_of", "file_in_sandbox", "routes"]
+__all__ = ["container_of", "file_in_sandbox", "passed_on", "routes", "shape_of"]
 
 PIECE_BYTES = 65_536
 DISCARD_S = 5.0
@@ -98,7 +98,7 @@ async def create(request: Request) -> Response:
             with anyio.move_on_after(DISCARD_S, shield=True):
                 await store.purging.discard(conversation.id, owner=owner)
             raise
-    return json_response(_shape(container, services))
+    return json_response(shape_of(container, services))
 
 
 @operation(dict[str, Any], query=_List)
@@ -111,7 +111,7 @@ async def list_(request: Request) -> Response:
     found = await store.files.containers(
         owner=owner, after=query.after, limit=query.limit + 1, order=query.order, name=query.name
     )
-    data = [_shape(container, services) for container in found[: query.limit]]
+    data = [shape_of(container, services) for container in found[: query.limit]]
     return json_response(
         {
             "object": "list",
@@ -127,7 +127,7 @@ async def list_(request: Request) -> Response:
 async def retrieve(request: Request) -> Response:
     """`GET /v1/containers/{id}`."""
     services: Services = request.app.state.codeact
-    return json_response(_shape(await container_of(request), services))
+    return json_response(shape_of(await container_of(request), services))
 
 
 @operation(dict[str, Any])
@@ -138,7 +138,7 @@ async def delete(request: Request) -> Response:
     """
     services: Services = request.app.state.codeact
     container = await container_of(request)
-    if (passed := await _passed_on(request, container)) is not None:
+    if (passed := await passed_on(request, container)) is not None:
         return passed
     await services.containers.delete(container)
     return json_response({"id": container.id, "object": "container.deleted", "deleted": True})
@@ -156,7 +156,7 @@ async def upload(request: Request) -> Response:
     await check_room(caller_of(request).accounts, store, services.disk)
     if container.held_by is not None:
         with services.uploads.counted(container.owner):  # Its body is in a temporary file while it is passed on.
-            if (passed := await _passed_on(request, container)) is not None:
+            if (passed := await passed_on(request, container)) is not None:
                 return passed
     services.containers.check_here(container)
     if request.headers.get("content-type", "").startswith("application/json"):
@@ -191,7 +191,7 @@ async def list_files(request: Request) -> Response:
     query = read_parameters(request, PageQuery)
     container = await container_of(request)
     with suppress(HolderUnreachable):  # What is known of its files is in the database.
-        if (passed := await _passed_on(request, container)) is not None:
+        if (passed := await passed_on(request, container)) is not None:
             return passed
     await services.containers.refresh(container)
     store = await services.store.get()
@@ -217,7 +217,7 @@ async def content(request: Request) -> Response:
         source = blob_source(store, await store.blob_parts.open(file.sha256, owner=owner_of(request)))
     else:
         container = await container_of(request)
-        if (passed := await _passed_on(request, container)) is not None:
+        if (passed := await passed_on(request, container)) is not None:
             return passed
         source = file_in_sandbox(services.containers, container, file.path)
     return FileResponse(source, request, media_type="application/octet-stream", headers=headers)
@@ -228,7 +228,7 @@ async def delete_file(request: Request) -> Response:
     """`DELETE /v1/containers/{id}/files/{file_id}`: also in the sandbox, if that is running."""
     services: Services = request.app.state.codeact
     container, file = await container_of(request), await _file(request)
-    if (passed := await _passed_on(request, container)) is not None:
+    if (passed := await passed_on(request, container)) is not None:
         return passed
     with suppress(ContainerGone):
         async with services.containers.running(container) as sandbox:
@@ -262,7 +262,7 @@ async def container_of(request: Request) -> Container:
     return await store.files.get(request.path_params["container_id"], owner=owner_of(request))
 
 
-async def _passed_on(request: Request, container: Container) -> Response | None:
+async def passed_on(request: Request, container: Container) -> Response | None:
     """The answer of the server that has the container's sandbox; None if this one has to answer."""
     services: Services = request.app.state.codeact
     return await pass_on(services.peers, container.held_by, request, services.settings)
@@ -306,7 +306,8 @@ def _idle_minutes(services: Services) -> int:
     return max(1, int(services.settings.idle_timeout_s // 60))
 
 
-def _shape(container: Container, services: Services) -> dict[str, Any]:
+def shape_of(container: Container, services: Services) -> dict[str, Any]:
+    """The container in the standard's form."""
     return {
         "id": container.id,
         "object": "container",

@@ -20,7 +20,7 @@ from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
 from codeact.store import Feedback, Share
 
-__all__ = ["check_sharing", "routes"]
+__all__ = ["check_sharing", "opened", "routes"]
 
 PUBLIC_HEADERS = {"Cache-Control": "private, no-store", "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
 
@@ -119,7 +119,7 @@ async def shared(request: Request) -> Response:
     services: Services = request.app.state.codeact
     check_sharing(services)
     store = await services.store.get()
-    found = await _opened(request.path_params["token"], services)
+    found = await opened(request.path_params["token"], services)
     conversation = await store.get_conversation(found.conversation_id, owner=found.owner)
     thread = await store.thread(found.response_id, owner=found.owner)
     view = await shared_conversation(
@@ -137,7 +137,7 @@ async def shared_blob(request: Request) -> Response:
     services: Services = request.app.state.codeact
     check_sharing(services)
     store = await services.store.get()
-    found = await _opened(request.path_params["token"], services)
+    found = await opened(request.path_params["token"], services)
     sha256 = request.path_params["sha256"]
     images = found.images
     if images is None:  # shared by an earlier version, which listed files there too
@@ -150,7 +150,7 @@ async def shared_blob(request: Request) -> Response:
     return answer
 
 
-async def _opened(token: str, services: Services) -> Share:
+async def opened(token: str, services: Services) -> Share:
     """Finds the share that a stranger opens, and records it in the owner's audit log. Raises `NotFound`."""
     try:
         found = await (await services.store.get()).sharing.shared(token)

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -34,6 +34,7 @@ class Running:
     url: str
     app: Starlette
     settings: Settings
+    loops: list[asyncio.AbstractEventLoop]
 
     @property
     def ws_url(self) -> str:
@@ -43,6 +44,10 @@ class Running:
     def state(self) -> Services:
         return self.app.state.codeact
 
+    def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Runs a coroutine on the server's event loop, and returns its result."""
+        return asyncio.run_coroutine_threadsafe(work(), self.loops[0]).result(60)
+
 
 @contextmanager
 def running(settings: Settings, *, ready: bool = True, **more: Any) -> Iterator[Running]:
@@ -50,7 +55,12 @@ def running(settings: Settings, *, ready: bool = True, **more: Any) -> Iterator[
 
     Passes `more` to `create_app`.
     """
-    app = create_app(settings, **more)
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def started(services: Services) -> None:
+        loops.append(asyncio.get_running_loop())
+
+    app = create_app(settings, **{"on_start": started, **more})
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     server = Server(uvicorn_config(app, settings))
@@ -59,7 +69,7 @@ def running(settings: Settings, *, ready: bool = True, **more: Any) -> Iterator[
     try:
         if ready:
             _wait_until_ready(url)
-        yield Running(url, app, settings)
+        yield Running(url, app, settings, loops)
     finally:
         server.should_exit = True
         thread.join(30)

@@ -98,8 +98,8 @@ def traffic() -> Iterator[Traffic]:
 def server(traffic: Traffic, make_server: Callable[..., Running], model_server: ModelServer) -> Iterator[Running]:
     create = conftest.create_app
 
-    def marked(settings: Any) -> Any:
-        app = create(settings)
+    def marked(settings: Any, **more: Any) -> Any:
+        app = create(settings, **more)
         app.add_middleware(Marked)
         return app
 

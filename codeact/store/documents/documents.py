@@ -11,6 +11,7 @@ from pymongo.errors import DuplicateKeyError
 
 from codeact.concurrency.slices import Slices
 from codeact.events import Input, Response
+from codeact.events.last_code import last_code
 from codeact.store.documents.access import (
     AuditDocument,
     CredentialDocument,
@@ -22,6 +23,7 @@ from codeact.store.documents.access import (
 from codeact.store.documents.answers import AnswerDocument, RepeatableDocument
 from codeact.store.documents.approvals import ApprovalDocument
 from codeact.store.documents.certificates import CertificateDocument
+from codeact.store.documents.checkpoints import CheckpointDocument
 from codeact.store.documents.conversations import ConversationDocument
 from codeact.store.documents.deliveries import DeliveryDocument
 from codeact.store.documents.files import BlobDocument, ContainerDocument, FileDocument
@@ -71,6 +73,7 @@ class Documents:
         self.audit: type[AuditDocument] = type("Audit", (AuditDocument,), {})
         self.certificates: type[CertificateDocument] = type("Certificates", (CertificateDocument,), {})
         self.approvals: type[ApprovalDocument] = type("Approvals", (ApprovalDocument,), {})
+        self.checkpoints: type[CheckpointDocument] = type("Checkpoints", (CheckpointDocument,), {})
 
     async def insert(self, document: Document) -> bool:
         """Inserts the document.
@@ -107,9 +110,13 @@ class Documents:
     async def add(self, response: Response, messages: list[Input], *, owner: str) -> None:
         """Stores a response that has ended, with its output. May be repeated."""
         previous = response.previous_response_id
-        link = await self.responses.link(previous, owner=owner) if previous is not None else None
-        root_id = link.root_id if link is not None else response.id
+        before = await self.responses.find_one({"_id": previous, "owner": owner}) if previous is not None else None
+        root_id = before.root_id if before is not None else response.id
         document = self.responses.pack(response, messages, owner=owner, root_id=root_id)
+        if last_code(response.output) is not None:
+            document.code_response_id = response.id
+        elif before is not None:
+            document.code_response_id = before.code_response_id
         for index, item in enumerate(response.output):
             await self.insert(self.items.pack(response.id, index, item))
         await self.insert(document)
@@ -132,6 +139,8 @@ class Documents:
         of_answers = (self.answers, self.feedback, self.approvals, self.certificates)
         for documents in (*of_answers, self.containers, self.shares):
             await documents.find(of_it).delete()
+        async for checkpoint in self.checkpoints.find(of_it):
+            await self.remove_checkpoint(checkpoint)
         for sha256 in {*conversation.facets.blobs, *used}:
             await self._mark_unused(conversation.owner, sha256, but=conversation.id)
         await self.conversations.find({"_id": conversation.id}).delete()
@@ -169,6 +178,16 @@ class Documents:
         await self.skill_versions.find({"_id": version.id}).delete()
         await self._mark_unused(version.owner, version.sha256)
 
+    async def remove_checkpoint(self, checkpoint: CheckpointDocument) -> None:
+        """Removes a checkpoint, after it has marked the blobs that nothing else seems to use."""
+        parts, other = set(checkpoint.parts), {"owner": checkpoint.owner, "_id": {"$ne": checkpoint.id}}
+        place = other | {"parts": {"$in": list(parts)}}
+        async for found in self.checkpoints.get_pymongo_collection().find(place, {"parts": 1}):
+            parts -= set(found["parts"])
+        for sha256 in parts:
+            await self._mark_unused(checkpoint.owner, sha256, but=checkpoint.id)
+        await self.checkpoints.find({"_id": checkpoint.id}).delete()
+
     async def _mark_unused(self, owner: str, sha256: str, *, but: str = "") -> None:
         of_it = {"owner": owner, "sha256": sha256}
         if not await self._is_used(**of_it, but=but):
@@ -176,12 +195,14 @@ class Documents:
             await blobs.update_many(of_it, {"$set": {"unused_at": datetime.now(UTC)}})
 
     async def _is_used(self, owner: str, sha256: str, *, but: str = "") -> bool:
-        """Whether a conversation, a file or a skill uses the blob.
+        """Whether a conversation, a checkpoint, a file or a skill uses the blob.
 
         A blob of a running response counts only once that has ended.
         """
         other = {"owner": owner, "facets.blobs": sha256, "_id": {"$ne": but}}
         if await self.conversations.find_one(other) is not None:
+            return True
+        if await self.checkpoints.find_one({"owner": owner, "parts": sha256, "_id": {"$ne": but}}) is not None:
             return True
         of_it = {"owner": owner, "sha256": sha256}
         return await self.files.find_one(of_it) is not None or await self.skill_versions.find_one(of_it) is not None

@@ -47,7 +47,8 @@ class ResponseDocument(VersionedDocument):
     document.
 
     `root_id` is the oldest ancestor, the same for a whole tree of branches. `last_code` is the `LastCode` up to the end
-    of this response: empty if no code ran, None if unknown. `process` names the server that runs the response; it is
+    of this response: empty if no code ran, None if unknown. `code_response_id` is the last response up to this one in
+    which code ran, None if none is known. `process` names the server that runs the response; it is
     removed when the response has ended. `beat` grows while that server lives; `cancel` and `steers` are requests from
     other processes. `epoch` grows with each take-over by another server; items from epochs before `adopted` are ignored
     (`run_writes`). `client_metadata` is JSON text. `end` is the decided end, while the rest of it is being stored.
@@ -60,6 +61,7 @@ class ResponseDocument(VersionedDocument):
     created_at: datetime
     root_id: str
     last_code: dict[str, Any] | None = None
+    code_response_id: str | None = None
     process: str | None = None
     beat: int = 0
     epoch: int = 0
@@ -288,6 +290,7 @@ def pack_end(response: Response) -> dict[str, Any]:
     end: dict[str, Any] = {"response": pack_response(response)}
     if code is not None:
         end["last_code"] = asdict(code)
+        end["code_response_id"] = response.id
     if is_warm_up(response):
         end["created_at"] = NEVER
     return end

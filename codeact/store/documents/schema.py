@@ -22,6 +22,7 @@ __all__ = [
     "AUDIT",
     "BLOB",
     "CERTIFICATE",
+    "CHECKPOINT",
     "CONTAINER",
     "CONVERSATION",
     "CREDENTIAL",
@@ -109,6 +110,7 @@ ANSWER = Schema("answer by its words")
 AUDIT = Schema("audit entry")
 BLOB = Schema("blob")
 CERTIFICATE = Schema("certificate")
+CHECKPOINT = Schema("checkpoint")
 CONTAINER = Schema("container")
 CONVERSATION = Schema("conversation", (name_blobs_by_hash,))
 CREDENTIAL = Schema("credential")

@@ -1,7 +1,7 @@
 """Counts the bytes that each owner stores; maintenance recounts them.
 
 Counted are blobs, responses with their items, input and certificates, conversations with the items that wait in them,
-the names of files, profiles, and events as long as they are stored.
+checkpoints, the names of files, profiles, and events as long as they are stored.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -108,7 +108,7 @@ class StoredBytes:
         documents = self._documents
         total = await _sum(documents.blobs, {"owner": owner}, {"$binarySize": "$data"})
         of_owner = (documents.responses, documents.conversations, documents.files, documents.profiles)
-        for collection in (*of_owner, documents.certificates):
+        for collection in (*of_owner, documents.certificates, documents.checkpoints):
             total += await _sum(collection, {"owner": owner}, {"$bsonSize": "$$ROOT"})
         found = documents.responses.get_pymongo_collection().find({"owner": owner}, {"_id": 1})
         ids: list[str] = []

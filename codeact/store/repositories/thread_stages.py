@@ -6,7 +6,7 @@ __all__ = ["LINK", "UNREAD", "Stages", "conversation_of", "last_response", "resp
 
 Stages = list[dict[str, Any]]
 
-LINK = {"root_id": 1, "last_code": 1, "conversation_id": "$response.conversation.id"}
+LINK = {"root_id": 1, "last_code": 1, "code_response_id": 1, "conversation_id": "$response.conversation.id"}
 """The fields that are read of a response which a question continues."""
 
 UNREAD = {"item.codeact:notebook_outputs": 0, "item.outputs.logs": 0}

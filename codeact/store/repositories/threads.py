@@ -37,11 +37,15 @@ class Moved(ConversationLocked):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A stored response that a question continues. `last_code` is empty if no code ran, None if unknown."""
+    """A stored response that a question continues. `last_code` is empty if no code ran, None if unknown.
+
+    `code_response_id` is the last response up to this one in which code ran; None if none is known.
+    """
 
     response_id: str
     root_id: str
     last_code: Mapping[str, Any] | None
+    code_response_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +239,7 @@ class Threads:
         root_id = response.id if at.previous is None else at.previous.root_id
         document = self._documents.responses.pack(response, input, owner=owner, root_id=root_id, process=self._holder)
         document.last_code = asdict(last_code) if last_code is not None else {}
+        document.code_response_id = at.previous.code_response_id if at.previous is not None else None
         document.client_metadata = as_json(client_metadata) if client_metadata else None
         insert, meanwhile = partial(self._documents.insert, document), also or _nothing
         if response.conversation is not None:
@@ -368,7 +373,7 @@ def _responses_of_items(owner: str) -> Stages:
 
 
 def _link(found: Mapping[str, Any]) -> Link:
-    return Link(found["_id"], found["root_id"], found.get("last_code"))
+    return Link(found["_id"], found["root_id"], found.get("last_code"), found.get("code_response_id"))
 
 
 def _after_last(conversation: dict[str, Any]) -> Attachment:

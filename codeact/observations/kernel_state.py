@@ -1,0 +1,94 @@
+"""Says what of a kernel's state comes back from a checkpoint, what does not, and which code makes it again. Pure."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sandbox_pool.checkpoint import Manifest, Unsaved
+
+__all__ = ["RestoredState", "restored_state"]
+
+MOST_NAMES = 40
+MOST_UNSAVED = 20
+MOST_CODE_CHARS = 1_500
+"""How much code the note repeats of one block, and of all blocks after the checkpoint."""
+MOST_SEARCHED_CHARS = 100_000
+"""How much of the latest code is searched for the block that made a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredState:
+    """What comes back: names of variables and the number of files, and what does not.
+
+    `unsaved` are variables with the reason and the code that made them; empty code is unknown. `missed` is the code
+    that ran after the checkpoint.
+    """
+
+    names: tuple[str, ...]
+    files: int
+    unsaved: tuple[tuple[str, str, str], ...] = ()
+    missed: tuple[str, ...] = ()
+
+    def for_user(self) -> str:
+        """Two or three sentences."""
+        parts = [f"Restored: {_count(len(self.names), 'name')} and {_count(self.files, 'file')}."]
+        if self.unsaved:
+            shown = [f"{name} ({reason})" for name, reason, _ in self.unsaved[:MOST_UNSAVED]]
+            parts.append(f"Not restored: {_joined(shown, len(self.unsaved))}.")
+        if self.missed:
+            parts.append(f"{_count(len(self.missed), 'block')} of code ran after it was saved.")
+        return " ".join(parts)
+
+    def for_model(self) -> str:
+        """What the model needs to go on: the names, what is missing, and the code that makes it again."""
+        names = _joined(list(self.names[:MOST_NAMES]), len(self.names)) if self.names else "none"
+        lines = [f"Restored variables, functions and imports: {names}. Files: {self.files}."]
+        for name, reason, code in self.unsaved[:MOST_UNSAVED]:
+            made = f" The block that made it:\n{_cut(code)}" if code else ""
+            lines.append(f"Not restored: {name} ({reason}).{made}")
+        if len(self.unsaved) > MOST_UNSAVED:
+            lines.append(f"{len(self.unsaved) - MOST_UNSAVED} more names are not restored.")
+        if self.missed:
+            lines.append(
+                "The state was saved before these blocks ran, so run again what you need of them:\n"
+                + _cut("\n\n".join(self.missed))
+            )
+        return "\n".join(lines)
+
+
+def restored_state(manifest: Manifest, *, codes: Sequence[str] = (), missed: Sequence[str] = ()) -> RestoredState:
+    """Describes a checkpoint. `codes` are the blocks that ran before it, oldest first; `missed` those after it."""
+    recent, room = [], MOST_SEARCHED_CHARS
+    for code in reversed(codes):
+        room -= len(code)
+        if room >= 0:
+            recent.append(code)
+    unsaved = tuple(
+        (each.name, each.reason, _maker(each, recent) if number < MOST_UNSAVED else "")
+        for number, each in enumerate(manifest.unsaved)
+    )
+    named = [each.name for each in manifest.names()]
+    named += [each.name for each in manifest.imports]
+    named += [each.name for each in manifest.sources if each.rerun]
+    names = tuple(dict.fromkeys(named))
+    return RestoredState(names, len(manifest.files), unsaved, tuple(missed))
+
+
+def _maker(wanted: Unsaved, latest: Sequence[str]) -> str:
+    """The first of these blocks that seems to bind the name, or an empty string."""
+    name = re.escape(wanted.name)
+    binds = re.compile(rf"(?<![\w.]){name}\s*(=(?!=)|:=|,)|\b(as|def|class|import|for)\s+{name}\b")
+    return next((code for code in latest if binds.search(code)), "")
+
+
+def _cut(code: str) -> str:
+    return code if len(code) <= MOST_CODE_CHARS else f"{code[:MOST_CODE_CHARS]}\n# (cut here)"
+
+
+def _joined(names: Sequence[str], total: int) -> str:
+    more = f" and {total - len(names)} more" if total > len(names) else ""
+    return ", ".join(names) + more
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,89 @@
+"""Copies a branch of a conversation into a new conversation of the same owner, with the states of its kernel."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import anyio
+import msgspec
+
+from codeact.errors import InvalidRequest
+from codeact.exports.archive_form import ArchivedResponse
+from codeact.exports.archive_ids import Renewal
+from codeact.store import Conversation, Store, StoredResponse
+
+__all__ = ["fork", "stored_copy"]
+
+MOST_RESPONSES = 1_000
+"""The copy is in memory until it is stored."""
+
+
+async def fork(store: Store, conversation_id: str, response_id: str | None, *, owner: str) -> Conversation:
+    """Copies the branch that ends with `response_id` (None: the latest); every id of the copy is new.
+
+    The copy continues with the variables and files that were stored after that response, in a sandbox of its own.
+    Raises `NotFound`, and `InvalidRequest` if the response is in another conversation, is still under way, or has too
+    many before it.
+    """
+    source = await store.get_conversation(conversation_id, owner=owner)
+    last_id = response_id or source.last_response_id
+    if last_id is None:
+        raise InvalidRequest("The conversation has no answer yet that could be copied.", param="conversation")
+    at = await store.threads.of_response(last_id, owner=owner)
+    if at.conversation_id != conversation_id or at.previous is None:
+        raise InvalidRequest(f"'{last_id}' is not in this conversation.", param="response_id")
+    chain = await store.threads.chain(at.previous)
+    if len(chain) > MOST_RESPONSES:
+        raise InvalidRequest(f"More than {MOST_RESPONSES:,} answers cannot be copied.", param="response_id")
+    thread = await store.thread(last_id, owner=owner)
+    if thread[-1].response.status in ("queued", "in_progress"):
+        raise InvalidRequest(f"'{last_id}' is under way; copy it when it has ended.", param="response_id")
+    renewal = Renewal()
+    copy = await stored_copy(
+        store,
+        thread,
+        renewal,
+        owner=owner,
+        title=source.title,
+        tags=source.tags,
+        metadata=source.metadata,
+        created_at=source.created_at,
+    )
+    for record in await store.checkpoints.all_of(conversation_id, owner=owner):
+        if record.response_id in chain:
+            new_response_id = renewal.response_id(record.response_id)
+            await store.checkpoints.copy(record, conversation_id=copy.id, response_id=new_response_id)
+    return copy
+
+
+async def stored_copy(
+    store: Store,
+    thread: Sequence[StoredResponse],
+    renewal: Renewal,
+    *,
+    owner: str,
+    title: str | None,
+    tags: Sequence[str] = (),
+    metadata: Mapping[str, str] | None = None,
+    created_at: float | None = None,
+) -> Conversation:
+    """Stores a branch, oldest response first, as a new conversation of this owner, with the ids of `renewal`.
+
+    It changes `thread`. Raises `InvalidRequest` for values that cannot be stored.
+    """
+    copies: list[StoredResponse] = []
+    for number, stored in enumerate(thread):
+        one = ArchivedResponse(stored.response, stored.input)
+        renewal.apply(number, one)
+        copies.append(StoredResponse(one.response, one.input))
+        await anyio.lowlevel.checkpoint()
+    size_bytes = sum(len(msgspec.json.encode(copy)) for copy in copies)
+    await store.stored.add(owner, size_bytes)
+    return await store.history.add(
+        copies,
+        owner=owner,
+        title=title,
+        tags=tags,
+        metadata=metadata or {},
+        created_at=time.time() if created_at is None else created_at,
+        last_response_id=copies[-1].response.id if copies else None,
+    )

@@ -1,0 +1,89 @@
+"""Decides with which state of the kernel a question continues: that of its own point in the conversation."""
+
+from dataclasses import dataclass
+
+from codeact.events.last_code import LastCode
+from codeact.observations.kernel_state import RestoredState, restored_state
+from codeact.runs.resume_points import ResumePoint
+from codeact.store.checkpoint_record import CheckpointRecord
+from codeact.workspaces.checkpoints import Checkpoints
+from codeact.workspaces.workspace import Workspace
+from sandbox_pool.checkpoint import to_manifest
+
+__all__ = ["KernelState", "state_for"]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelState:
+    """The state in which code of a question runs: that after the response `point`.
+
+    `record` is the checkpoint to restore; None if a living sandbox has that state, or if no code ran up to `point`.
+    `restored` is what user and model are told of it.
+    """
+
+    point: str | None
+    record: CheckpointRecord | None = None
+    restored: RestoredState | None = None
+
+    async def enter(self, workspace: Workspace, checkpoints: Checkpoints) -> None:
+        """Makes it the state of the workspace; a checkpoint is restored when a sandbox is claimed."""
+        restore = checkpoints.restoring(self.record, workspace) if self.record is not None else None
+        await workspace.go_to(self.point, restore)
+
+
+async def state_for(
+    at: ResumePoint, code: LastCode | None, workspace: Workspace, checkpoints: Checkpoints
+) -> KernelState | None:
+    """Returns the state of the point `at`; None if the kernel, or its loss, stays as it is.
+
+    Needs no database call while the conversation's kernel is at that point, or where no code ran. Otherwise it waits
+    for a checkpoint that is being taken, and makes two calls, or three. Raises `StoreError`.
+    """
+    if not checkpoints.on or at.ephemeral or at.workspace_id is None:
+        return None
+    if at.resent:
+        return await _of_resent(at.workspace_id, workspace, checkpoints)
+    if at.at.previous is None:
+        return None
+    point = at.code_response_id
+    if workspace.living is not None and workspace.point == point:
+        return None
+    if code is None:
+        # No code ran up to this point. A kernel in which code of another branch ran is not that of this point.
+        return KernelState(None) if workspace.living is not None and workspace.point is not None else None
+    if point is None:
+        return None  # An earlier version stored the conversation, and took no checkpoints.
+    if workspace.has(point):
+        return KernelState(point)
+    if not code.alive and workspace.living is None:
+        return None  # The last code ended its kernel, and user and model were told then.
+    await checkpoints.settled(at.workspace_id)
+    store = await checkpoints.store.get()
+    chain = await store.threads.chain(at.at.previous)
+    chain = chain[: chain.index(point) + 1]  # Deleted responses may follow.
+    record = await store.checkpoints.of_responses(chain, owner=workspace.owner)
+    if record is None:
+        return None
+    codes = await store.checkpoints.codes(chain, owner=workspace.owner)
+    missed = chain[chain.index(record.response_id) + 1 :]
+    return KernelState(
+        point,
+        record,
+        restored_state(
+            to_manifest(record.manifest),
+            codes=[code for response_id, code in codes if response_id not in missed],
+            missed=[code for response_id, code in codes if response_id in missed],
+        ),
+    )
+
+
+async def _of_resent(conversation_id: str, workspace: Workspace, checkpoints: Checkpoints) -> KernelState | None:
+    """The newest state of a conversation whose history the client sends itself, if its kernel is gone."""
+    if workspace.living is not None:
+        return None
+    await checkpoints.settled(conversation_id)
+    store = await checkpoints.store.get()
+    record = await store.checkpoints.newest(conversation_id, owner=workspace.owner)
+    if record is None:
+        return None
+    return KernelState(record.response_id, record, restored_state(to_manifest(record.manifest)))

@@ -1,0 +1,254 @@
+"""Takes checkpoints of conversations' sandboxes in the background, stores them, and restores them into fresh ones.
+
+The server never reads what a checkpoint's parts contain: sandboxes write them, and sandboxes read them.
+"""
+
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+
+import anyio
+from anyio.abc import TaskGroup
+
+from codeact.component import Component
+from codeact.errors import CodeActError, NotFound, StoreError
+from codeact.ids import new_id
+from codeact.store import Store
+from codeact.store.checkpoint_record import CheckpointRecord
+from codeact.workspaces.workspace import Restore, Workspace
+from sandbox_pool import Sandbox
+from sandbox_pool.checkpoint import Manifest, StateLimits, encode_manifest, to_manifest
+from sandbox_pool.errors import QuotaExceeded, SandboxBusy, SandboxError
+from sandbox_pool.logs import Logger
+
+__all__ = ["Checkpoints", "Point"]
+
+log = Logger(__name__)
+
+AT_ONCE = 2
+"""How many checkpoints a server takes at a time."""
+CLOSE_S = 8.0
+BATCH_BYTES, BATCH_PARTS = 2_000_000, 200
+"""How much of a checkpoint is in memory before it is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The response whose end a checkpoint shows, with its conversation. `room_bytes` is what its owner may store."""
+
+    owner: str
+    conversation_id: str
+    response_id: str
+    room_bytes: Callable[[], float] = lambda: math.inf
+
+
+class Checkpoints:
+    """The checkpoints of all conversations of this process.
+
+    Concurrent calls are safe. `keep` checkpoints of each conversation are kept; with 0 none are taken. `is_low` says
+    whether the disk has no room for more.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        store: Component[Store],
+        *,
+        keep: int,
+        limits: StateLimits,
+        is_low: Callable[[], bool],
+    ) -> None:
+        self._tasks = tasks
+        self.store = store
+        self._keep = keep
+        self._limits = limits
+        self._is_low = is_low
+        self._places = anyio.Semaphore(AT_ONCE)
+        self._is_closing = False
+        self._under_way: dict[str, anyio.Event] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        store: Component[Store],
+        *,
+        keep: int,
+        limits: StateLimits,
+        is_low: Callable[[], bool] = lambda: False,
+    ) -> AsyncIterator["Checkpoints"]:
+        """Takes checkpoints until the `with` block ends; then those under way have 8 seconds to be stored."""
+        async with anyio.create_task_group() as tasks:
+            checkpoints = cls(tasks, store, keep=keep, limits=limits, is_low=is_low)
+            try:
+                yield checkpoints
+            finally:
+                checkpoints._is_closing = True
+                with anyio.move_on_after(CLOSE_S, shield=True):
+                    while checkpoints._under_way:
+                        await next(iter(checkpoints._under_way.values())).wait()
+                tasks.cancel_scope.cancel()
+
+    @property
+    def on(self) -> bool:
+        """Whether checkpoints are taken."""
+        return self._keep > 0
+
+    def begin(self, workspace: Workspace, point: Point) -> None:
+        """Takes a checkpoint of the workspace's sandbox in the background, after the response of `point` has ended.
+
+        The workspace does not lose its sandbox meanwhile. What fails is logged: the checkpoints before stay valid.
+        """
+        if not self.on or self._is_closing or workspace.living is None or workspace.point != point.response_id:
+            return
+        held = ExitStack()
+        held.enter_context(workspace.in_use())
+        done = anyio.Event()
+        before = self._under_way.get(point.conversation_id)
+        self._under_way[point.conversation_id] = done
+        self._tasks.start_soon(self._supervised, workspace, point, held, before, done)
+
+    async def settled(self, conversation_id: str) -> None:
+        """Waits until no checkpoint of this conversation is under way here."""
+        while (done := self._under_way.get(conversation_id)) is not None:
+            await done.wait()
+
+    def restoring(self, record: CheckpointRecord, workspace: Workspace) -> Restore:
+        """Returns a function that restores the checkpoint into a fresh sandbox of this workspace."""
+        return partial(self._restore, record, workspace)
+
+    # ---- taking ----------------------------------------------------------------------------------------
+
+    async def _supervised(
+        self, workspace: Workspace, point: Point, held: ExitStack, before: anyio.Event | None, done: anyio.Event
+    ) -> None:
+        try:
+            with held:
+                if before is not None:
+                    await before.wait()
+                async with self._places:
+                    await self._take(workspace, point)
+        except (SandboxError, CodeActError) as error:
+            log.warning("checkpoint not stored", response=point.response_id, reason=error.message)
+        except Exception:  # It must not end the tasks of other conversations.
+            log.exception("checkpoint not stored because of an internal error", response=point.response_id)
+        finally:
+            if self._under_way.get(point.conversation_id) is done:
+                del self._under_way[point.conversation_id]
+            done.set()
+
+    async def _take(self, workspace: Workspace, point: Point) -> None:
+        store = await self.store.get()
+        sandbox = workspace.living
+        if sandbox is None or workspace.point != point.response_id or workspace.suspended is not None:
+            return  # The conversation has gone on: the next checkpoint shows its state.
+        if self._is_low():
+            log.warning("checkpoint not taken: the disk is almost full", response=point.response_id)
+            return
+        before = workspace.since(sandbox)
+        for since in [before, None] if before is not None else [None]:
+            parts = _Parts(store, _record(sandbox, workspace, point), point.room_bytes)
+            try:
+                if await self._stored(sandbox, since, parts, workspace):
+                    await store.checkpoints.prune(point.conversation_id, keep=self._keep)
+                    return
+            except SandboxBusy:
+                return  # The conversation has gone on.
+            finally:
+                with anyio.CancelScope(shield=True), suppress(StoreError):
+                    await parts.discard_incomplete()
+            # Parts of the checkpoint before are not stored any more: take all of them again.
+
+    async def _stored(self, sandbox: Sandbox, since: Manifest | None, parts: "_Parts", workspace: Workspace) -> bool:
+        """Takes and stores a checkpoint. Returns False if parts that it shares with `since` are not stored any more."""
+        with workspace.capturing() as captured:
+            checkpoint = await sandbox.checkpoint(parts.put, since=since, limits=self._limits, captured=captured)
+        if not await parts.complete(checkpoint.manifest):
+            return False
+        workspace.saved(sandbox, checkpoint.manifest)
+        return True
+
+    # ---- restoring -------------------------------------------------------------------------------------
+
+    async def _restore(self, record: CheckpointRecord, workspace: Workspace, sandbox: Sandbox) -> None:
+        """Restores the checkpoint. Raises `SandboxError` and `StoreError`, and `NotFound` for another owner's."""
+        if record.owner != workspace.owner:
+            raise NotFound(f"There is no checkpoint '{record.id}'.", param="checkpoint_id")
+        store = await self.store.get()
+
+        async def fetch(sha256: str) -> bytes:
+            try:
+                return (await store.get_blob(sha256, owner=workspace.owner)).data
+            except NotFound:
+                raise LookupError(sha256) from None
+
+        manifest = to_manifest(record.manifest)
+        restored = await sandbox.restore(manifest, fetch)
+        log.info("checkpoint restored", sandbox=sandbox.id, response=record.response_id, seconds=restored.seconds)
+        known = set(manifest.unsaved)
+        workspace.restored(sandbox, manifest, record.placed, [each for each in restored.unsaved if each not in known])
+
+
+class _Parts:
+    """Stores the parts of one checkpoint, a few megabytes at a time, and makes it valid at the end."""
+
+    def __init__(self, store: Store, record: CheckpointRecord, room_bytes: Callable[[], float]) -> None:
+        self._checkpoints = store.checkpoints
+        self._record = record
+        self._room_bytes = room_bytes
+        self._waiting: dict[str, bytes] = {}
+        self._waiting_bytes = self._new_bytes = 0
+        self._has_begun = self._is_complete = False
+
+    async def put(self, sha256: str, content: bytes) -> None:
+        """Stores a part, or keeps it until enough of them wait. Raises `QuotaExceeded` and `StoreError`."""
+        self._new_bytes += len(content)
+        if self._new_bytes > self._room_bytes():
+            raise QuotaExceeded("The owner keeps as many bytes as they may (stored_mb).")
+        self._waiting[sha256] = content
+        self._waiting_bytes += len(content)
+        if self._waiting_bytes >= BATCH_BYTES or len(self._waiting) >= BATCH_PARTS:
+            await self._flush()
+
+    async def complete(self, manifest: Manifest) -> bool:
+        """Makes the checkpoint valid. Returns False if parts of an earlier checkpoint are not stored any more."""
+        await self._flush()
+        self._record = replace(
+            self._record,
+            manifest=encode_manifest(manifest),
+            parts=tuple(sorted(manifest.parts())),
+            size_bytes=manifest.total_bytes,
+        )
+        self._is_complete = await self._checkpoints.complete(self._record)
+        return self._is_complete
+
+    async def discard_incomplete(self) -> None:
+        if self._has_begun and not self._is_complete:
+            await self._checkpoints.discard(self._record.id)
+
+    async def _flush(self) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            await self._checkpoints.begin(self._record)
+        waiting, self._waiting, self._waiting_bytes = self._waiting, {}, 0
+        if waiting:
+            await self._checkpoints.put_parts(self._record.id, waiting, owner=self._record.owner)
+
+
+def _record(sandbox: Sandbox, workspace: Workspace, point: Point) -> CheckpointRecord:
+    """The record of a checkpoint that begins."""
+    return CheckpointRecord(
+        id=new_id("ckpt"),
+        owner=point.owner,
+        conversation_id=point.conversation_id,
+        response_id=point.response_id,
+        container_id=sandbox.id,
+        created_at=time.time(),
+        manifest=b"",
+        parts=(),
+        placed=workspace.placed_in(sandbox),
+        size_bytes=0,
+    )
