@@ -122,6 +122,7 @@ class ApprovalPolicy:
         hosts: set[str] = set()
         if any(rule.startswith("host:") for rule in self.rules):
             hosts = await off_loop(len(arguments), partial(hosts_in_json, arguments))
+        about_hosts = await self._about(hosts)
         names = {function.path, function.name if function.server is None else f"{function.server}.{function.name}"}
         asks = {
             "always": True,
@@ -130,7 +131,7 @@ class ApprovalPolicy:
             "destructive": function.destructive and not function.read_only,
             "first_use": function.path not in used,
         }
-        found = [rule for rule in self.rules if asks.get(rule) or _names(rule, names, hosts)]
+        found = [rule for rule in self.rules if asks.get(rule) or rule in about_hosts or _names(rule, names, ())]
         return [*found, "require_approval"] if function.approval == "always" else found
 
     async def of_code(self, code: str, size_of: SizeOf) -> list[str]:
@@ -140,7 +141,14 @@ class ApprovalPolicy:
         if not reading:
             return found
         facts = await off_loop(len(code), partial(read_code, code))
-        return [*found, *[rule for rule in reading if await self._is_met(rule, facts, size_of)]]
+        about_hosts = await self._about(facts.hosts)
+        return [*found, *[rule for rule in reading if rule in about_hosts or await self._is_met(rule, facts, size_of)]]
+
+    async def _about(self, hosts: Collection[str]) -> Collection[str]:
+        """Returns the rules that ask about one of these hosts. With many of both, that takes a tenth of a second."""
+        rules = [rule for rule in self.rules if rule.startswith("host:")]
+        characters = sum(map(len, hosts)) * len(rules)
+        return await off_loop(characters, lambda: {rule for rule in rules if _names(rule, (), hosts)})
 
     async def _is_met(self, rule: str, facts: CodeFacts, size_of: SizeOf) -> bool:
         if not facts.is_read:
@@ -151,7 +159,7 @@ class ApprovalPolicy:
             case "outside_files", _, _:
                 return bool(facts.outside_files)
             case "host", _, _:
-                return _names(rule, (), facts.hosts)
+                return False
         if not facts.deletes or rule == "deletes":
             return bool(facts.deletes)
         paths = {path for path in facts.deletes if path is not None}

@@ -20,7 +20,8 @@ from sandbox_pool.calls import VALUE_BYTES
 
 __all__ = ["HIDDEN", "MAX_FUNCTIONS", "SHELL", "Toolbox", "check_schema", "functions_of", "value_of"]
 
-MAX_FUNCTIONS = 256
+MAX_FUNCTIONS, MAX_ARGUMENTS = 256, 2_500
+"""Of one request. Each argument costs some 25 µs of the event loop, since its name is made an identifier."""
 MAX_ARGUMENTS = 100
 PROMPT_CHARS = 12_000
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -147,12 +148,22 @@ def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[Function]:
         for at, inner in enumerate(tool.get("tools") or ()):
             functions += _function_of(inner, f"tools[{index}].tools[{at}]", namespace)
             _check_count(functions)
+    _check_arguments(functions)
     return functions
 
 
 def _check_count(functions: Sequence[Function]) -> None:
     if len(functions) > MAX_FUNCTIONS:
         raise InvalidRequest(f"These are more functions than {MAX_FUNCTIONS}.", param="tools")
+
+
+def _check_arguments(functions: Sequence[Function]) -> None:
+    arguments = sum(len(function.parameters.get("properties") or ()) for function in functions)
+    if arguments > MAX_ARGUMENTS:
+        raise InvalidRequest(
+            f"These functions have {arguments:,} arguments, and {MAX_ARGUMENTS:,} are the most of one request.",
+            param="tools",
+        )
 
 
 def _function_of(tool: Mapping[str, Any], param: str, namespace: str | None) -> list[Function]:

@@ -85,7 +85,7 @@ class FromPeers:
         is_upload = scope["path"] not in self._internal and _length(scope) > IN_MEMORY_BYTES
         if is_upload:
             limits.disk.check()
-        with limits.uploads.counted(claims.caller.owner) if is_upload else nullcontext():
+        async with limits.uploads.slot(claims.caller.owner) if is_upload else nullcontext():
             await body.fill(_body(receive), most_bytes=most_body_bytes(self._settings, scope["method"]))
 
     def _claims(self, scope: Scope) -> Claims | None:

@@ -1,14 +1,22 @@
-"""Limits how many files are uploaded at a time: each takes disk space for its temporary file."""
+"""Limits how many files are uploaded at a time, and for how long: each takes disk space for its temporary file."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
-from codeact.errors import RateLimited
+from codeact.errors import InvalidRequest, RateLimited
 
-__all__ = ["UploadSlots"]
+__all__ = ["UPLOAD_TIMEOUT_S", "UploadSlots", "UploadTooSlow"]
 
 MOST, MOST_PER_OWNER = 32, 4
+UPLOAD_TIMEOUT_S = 1800.0
+"""A slow client must not hold its place among the concurrent uploads for ever."""
+
+
+class UploadTooSlow(InvalidRequest):
+    code = "upload_timeout"
+    status = 408
 
 
 class UploadSlots:
@@ -34,3 +42,18 @@ class UploadSlots:
             yield
         finally:
             self._running -= Counter({owner: 1})
+
+    @asynccontextmanager
+    async def slot(self, owner: str) -> AsyncIterator[None]:
+        """Counts one upload, which is cancelled if it takes too long.
+
+        Raises `RateLimited` if there are too many, and `UploadTooSlow`.
+        """
+        with self.counted(owner):
+            try:
+                async with asyncio.timeout(UPLOAD_TIMEOUT_S) as limit:
+                    yield
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                raise UploadTooSlow(f"The upload took longer than {UPLOAD_TIMEOUT_S:g} s.") from None

@@ -155,7 +155,7 @@ async def upload(request: Request) -> Response:
     store = await services.store.get()
     await check_room(caller_of(request).accounts, store, services.disk)
     if container.held_by is not None:
-        with services.uploads.counted(container.owner):  # Its body is in a temporary file while it is passed on.
+        async with services.uploads.slot(container.owner):  # Its body is in a temporary file while it is passed on.
             if (passed := await passed_on(request, container)) is not None:
                 return passed
     services.containers.check_here(container)
@@ -163,7 +163,7 @@ async def upload(request: Request) -> Response:
         body = checked(await read_json(request, services.settings.max_message_bytes), _Copy)
         return json_response(_file_shape(await _copied(body.file_id, container, services)))
     limit = services.settings.sandbox_spec.limits.file_mb * 1024 * 1024
-    with services.uploads.counted(container.owner):
+    async with services.uploads.slot(container.owner):
         return await _uploaded(request, container, limit)
 
 

@@ -77,7 +77,7 @@ async def import_(request: Request) -> Response:
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     await check_room(caller_of(request).accounts, await services.store.get(), services.disk)
-    with services.uploads.counted(owner):
+    async with services.uploads.slot(owner):
         return await _imported(request, owner)
 
 

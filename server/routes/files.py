@@ -1,6 +1,5 @@
 """`/v1/files`, as defined by the standard: files that are uploaded once, and named by their id in later requests."""
 
-import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
@@ -11,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from codeact.errors import InvalidRequest
 from codeact.runs.admission import check_room
 from codeact.runs.input_items import file_name
 from codeact.server.auth.caller import caller_of, owner_of
@@ -25,19 +23,12 @@ from codeact.server.requests.uploads import uploaded_form
 from codeact.server.services import Services
 from codeact.store import UploadedFile
 
-__all__ = ["UPLOAD_TIMEOUT_S", "ExpiresAfter", "FileObject", "Purpose", "UploadTooSlow", "routes", "shape_of_file"]
+__all__ = ["ExpiresAfter", "FileObject", "Purpose", "routes", "shape_of_file"]
 
 Purpose = Literal["assistants", "user_data", "vision"]
 """The standard's other purposes are for batches, fine-tuning and evals, which this server does not have."""
 SHORTEST_S, LONGEST_S = 3600, 2_592_000
-UPLOAD_TIMEOUT_S = 1800.0
-"""A slow client must not hold its place among the concurrent uploads for ever."""
 FIELDS = frozenset({"purpose", "expires_after[anchor]", "expires_after[seconds]"})
-
-
-class UploadTooSlow(InvalidRequest):
-    code = "upload_timeout"
-    status = 408
 
 
 class ExpiresAfter(msgspec.Struct, forbid_unknown_fields=True):
@@ -80,24 +71,20 @@ async def create(request: Request) -> Response:
     owner = owner_of(request)
     store = await services.store.get()
     await check_room(caller_of(request).accounts, store, services.disk)
-    with services.uploads.counted(owner):
-        try:
-            async with (
-                asyncio.timeout(UPLOAD_TIMEOUT_S),
-                uploaded_form(request, services.settings.max_upload_bytes, fields=FIELDS) as (file, fields),
-            ):
-                wanted = checked(_nested(fields), _Upload, strict=False)
-                seconds = wanted.expires_after.seconds if wanted.expires_after is not None else None
-                added = await store.uploads.add(
-                    file_name(file.filename or "", "file"),
-                    file.file,
-                    media_type=file.content_type or "application/octet-stream",
-                    purpose=wanted.purpose,
-                    owner=owner,
-                    expires_after=timedelta(seconds=seconds) if seconds is not None else None,
-                )
-        except TimeoutError:
-            raise UploadTooSlow(f"The upload took longer than {UPLOAD_TIMEOUT_S:g} s.", param="file") from None
+    async with (
+        services.uploads.slot(owner),
+        uploaded_form(request, services.settings.max_upload_bytes, fields=FIELDS) as (file, fields),
+    ):
+        wanted = checked(_nested(fields), _Upload, strict=False)
+        seconds = wanted.expires_after.seconds if wanted.expires_after is not None else None
+        added = await store.uploads.add(
+            file_name(file.filename or "", "file"),
+            file.file,
+            media_type=file.content_type or "application/octet-stream",
+            purpose=wanted.purpose,
+            owner=owner,
+            expires_after=timedelta(seconds=seconds) if seconds is not None else None,
+        )
     return json_response(shape_of_file(added))
 
 

@@ -1,6 +1,5 @@
 """`/v1/profiles`: what somebody has saved to ask with, for themselves and for others who get its link."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
@@ -30,7 +29,6 @@ from codeact.server.requests.profiles import (
     shared_shape,
     stored_values,
 )
-from codeact.server.routes.files import UPLOAD_TIMEOUT_S, UploadTooSlow
 from codeact.server.routes.sharing import check_sharing
 from codeact.server.services import Services
 from codeact.store import Profile, Store, UploadedFile
@@ -199,19 +197,14 @@ async def _copied(
     await check_room(accounts, store, services.disk)
     try:
         if file_ids:
-            with services.uploads.counted(owner):
-                async with asyncio.timeout(UPLOAD_TIMEOUT_S):
-                    for file_id in file_ids:
-                        await check_room(accounts, store, services.disk)
-                        files.append(await store.uploads.copy(file_id, of=of, owner=owner))
+            async with services.uploads.slot(owner):
+                for file_id in file_ids:
+                    await check_room(accounts, store, services.disk)
+                    files.append(await store.uploads.copy(file_id, of=of, owner=owner))
         yield files
-    except BaseException as error:
+    except BaseException:
         with anyio.move_on_after(CLEANUP_S, shield=True):
             await _forget(store, [file.id for file in files], owner)
-        if isinstance(error, TimeoutError):
-            raise UploadTooSlow(
-                f"Copying the files took longer than {UPLOAD_TIMEOUT_S:g} s.", param="file_ids"
-            ) from None
         raise
 
 

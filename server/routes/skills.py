@@ -1,6 +1,5 @@
 """`/v1/skills`, as defined by the standard: folders with a `SKILL.md` for the model, in versions."""
 
-import asyncio
 from typing import Annotated, Any, Literal
 
 import anyio
@@ -20,7 +19,6 @@ from codeact.server.requests.pages import listed
 from codeact.server.requests.parameters import checked, read_json, read_parameters
 from codeact.server.requests.ranges import FileResponse, blob_source
 from codeact.server.requests.uploads import uploaded_files
-from codeact.server.routes.files import UPLOAD_TIMEOUT_S, UploadTooSlow
 from codeact.server.services import Services
 from codeact.skills.bundle import ARCHIVE_BYTES, MOST_FILES, SKILL_BYTES, Bundle, packed, read_files, read_zip
 from codeact.store import Skill, SkillVersion, Store
@@ -170,15 +168,11 @@ async def _uploaded(request: Request, store: Store) -> tuple[Bundle, bool]:
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     await check_room(caller_of(request).accounts, store, services.disk)
-    with services.uploads.counted(owner):
-        try:
-            async with (
-                asyncio.timeout(UPLOAD_TIMEOUT_S),
-                uploaded_files(request, SKILL_BYTES, most_files=MOST_FILES, fields={"default"}) as (files, values),
-            ):
-                return await _bundle(files), values.get("default", "false").lower() == "true"
-        except TimeoutError:
-            raise UploadTooSlow(f"The upload took longer than {UPLOAD_TIMEOUT_S:g} s.", param="files") from None
+    async with (
+        services.uploads.slot(owner),
+        uploaded_files(request, SKILL_BYTES, most_files=MOST_FILES, fields={"default"}) as (files, values),
+    ):
+        return await _bundle(files), values.get("default", "false").lower() == "true"
 
 
 async def _bundle(files: list[UploadFile]) -> Bundle:

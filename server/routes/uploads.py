@@ -1,6 +1,5 @@
 """`/v1/uploads`, as defined by the standard: a file in parts, so that a broken connection costs one part only."""
 
-import asyncio
 from typing import Annotated, Literal
 
 import msgspec
@@ -17,11 +16,9 @@ from codeact.server.openapi import operation
 from codeact.server.requests.parameters import checked, read_json
 from codeact.server.requests.uploads import UploadTooLarge, uploaded_form
 from codeact.server.routes.files import (
-    UPLOAD_TIMEOUT_S,
     ExpiresAfter,
     FileObject,
     Purpose,
-    UploadTooSlow,
     shape_of_file,
 )
 from codeact.server.services import Services
@@ -101,15 +98,11 @@ async def add_part(request: Request) -> Response:
     store = await services.store.get()
     await check_room(caller_of(request).accounts, store, services.disk)
     upload = await store.upload_parts.get(upload_id, owner=owner)
-    with services.uploads.counted(owner):
-        try:
-            async with (
-                asyncio.timeout(UPLOAD_TIMEOUT_S),
-                uploaded_form(request, min(MOST_PART_BYTES, upload.size_bytes), field="data") as (file, _),
-            ):
-                part_id = await store.upload_parts.add(upload_id, file.file, owner=owner)
-        except TimeoutError:
-            raise UploadTooSlow(f"The part took longer than {UPLOAD_TIMEOUT_S:g} s.", param="data") from None
+    async with (
+        services.uploads.slot(owner),
+        uploaded_form(request, min(MOST_PART_BYTES, upload.size_bytes), field="data") as (file, _),
+    ):
+        part_id = await store.upload_parts.add(upload_id, file.file, owner=owner)
     return json_response(PartObject(id=part_id, upload_id=upload_id, created_at=int(upload.created_at)))
 
 
@@ -121,7 +114,7 @@ async def complete(request: Request) -> Response:
     body = checked(await read_json(request, MOST_BODY_BYTES), CompleteUpload)
     store = await services.store.get()
     await check_room(caller_of(request).accounts, store, services.disk)
-    with services.uploads.counted(owner):
+    async with services.uploads.slot(owner):
         file = await store.upload_parts.complete(upload_id, body.part_ids, owner=owner, md5=body.md5)
     return json_response(_shape(await store.upload_parts.get(upload_id, owner=owner), file))
 

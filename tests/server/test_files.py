@@ -8,8 +8,8 @@ import httpx
 import openai
 import pytest
 
+from codeact.server.requests import upload_slots
 from codeact.server.requests.upload_slots import UploadSlots
-from codeact.server.routes import files as routes
 from tests.model_server import ModelServer
 from tests.server.conftest import Running
 from tests.server.test_auth import client
@@ -188,9 +188,11 @@ def test_every_body_that_goes_to_the_disk_counts(keyed: Running, monkeypatch: py
 
 
 def test_an_upload_that_takes_too_long_is_ended(keyed: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "UPLOAD_TIMEOUT_S", 0.0)
-    answer = upload(keyed)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (408, "upload_timeout")
+    monkeypatch.setattr(upload_slots, "UPLOAD_TIMEOUT_S", 0.0)
+    with client(keyed, "files-a") as http:
+        answers = [upload(keyed), http.post("/v1/conversations/import", json={})]
+    assert {(each.status_code, each.json()["error"]["code"]) for each in answers} == {(408, "upload_timeout")}
+    assert keyed.state.uploads._running.total() == 0
 
 
 def test_uploaded_files_are_put_into_a_container(keyed: Running, model_server: ModelServer) -> None:

@@ -153,6 +153,14 @@ def test_too_many_functions_are_refused_before_all_are_read() -> None:
         functions_of([*({"type": "function", "name": f"f{at}"} for at in range(257)), broken])
 
 
+def test_functions_with_too_many_arguments_together_are_refused() -> None:
+    parameters = {"type": "object", "properties": {f"a{at}": {} for at in range(251)}}
+    tools = [{"type": "function", "name": f"f{at}", "parameters": parameters} for at in range(10)]
+    with pytest.raises(InvalidRequest, match="have 2,510 arguments, and 2,500 are the most"):
+        functions_of(tools)
+    assert len(functions_of(tools[:9])) == 9
+
+
 def test_what_a_client_answers_is_json_or_text() -> None:
     assert json.loads(value_of('{"a": 1}')) == {"a": 1}
     assert json.loads(value_of("sunny")) == "sunny"
