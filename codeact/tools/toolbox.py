@@ -20,7 +20,7 @@ from sandbox_pool.calls import VALUE_BYTES
 
 __all__ = ["HIDDEN", "MAX_FUNCTIONS", "SHELL", "Toolbox", "check_schema", "functions_of", "value_of"]
 
-MAX_FUNCTIONS, MAX_ARGUMENTS = 256, 2_500
+MAX_FUNCTIONS, MAX_ARGUMENTS_OF_ALL = 256, 2_500
 """Of one request. Each argument costs some 25 µs of the event loop, since its name is made an identifier."""
 MAX_ARGUMENTS = 100
 PROMPT_CHARS = 12_000
@@ -159,9 +159,9 @@ def _check_count(functions: Sequence[Function]) -> None:
 
 def _check_arguments(functions: Sequence[Function]) -> None:
     arguments = sum(len(function.parameters.get("properties") or ()) for function in functions)
-    if arguments > MAX_ARGUMENTS:
+    if arguments > MAX_ARGUMENTS_OF_ALL:
         raise InvalidRequest(
-            f"These functions have {arguments:,} arguments, and {MAX_ARGUMENTS:,} are the most of one request.",
+            f"These functions have {arguments:,} arguments, and {MAX_ARGUMENTS_OF_ALL:,} are the most of one request.",
             param="tools",
         )
 
