@@ -167,7 +167,7 @@ async def fork_conversation(request: Request) -> Response:
     body = checked(await read_json(request, services.settings.max_message_bytes), ForkConversation)
     store = await services.store.get()
     await check_room(caller_of(request).accounts, store, services.disk)
-    with services.uploads.counted(owner):
+    async with services.uploads.slot(owner):
         await services.checkpoints.settled(conversation_id)
         return json_response(shape(await fork(store, conversation_id, body.response_id, owner=owner)))
 
@@ -185,7 +185,7 @@ async def open_share(request: Request) -> Response:
     body = checked(await read_json(request, services.settings.max_message_bytes), OpenShare)
     store = await services.store.get()
     await check_room(caller_of(request).accounts, store, services.disk)
-    with services.uploads.counted(owner):
+    async with services.uploads.slot(owner):
         share = await opened(body.share, services)
         source = await store.get_conversation(share.conversation_id, owner=share.owner)
         thread = await store.thread(share.response_id, owner=share.owner)
