@@ -44,7 +44,7 @@ class Pair:
         settings = Settings.load(data_dir=data_dir, model="demo")
         receiver, sender = (Directory(f"http://{name}", lease_s=3.0) for name in "ab")
         receiver.name, sender.name = "a", "b"
-        sender._others = {"a": "http://a"}
+        sender._urls = {"a": "http://a"}
         self.receiver = receiver
         middleware = Middleware(FromPeers, settings=settings, directory=receiver, secret=SECRET, internal={})
         self.app = Starlette(routes=[Route("/{rest:path}", echo, methods=["POST", "DELETE"])], middleware=[middleware])
