@@ -80,13 +80,14 @@ class TokenMeter:
 
         It makes at most one request to the server, and only if the estimate is too close to `room_tokens`.
         """
-        prompts = _prompts(messages)
+        names = await _named(messages)
+        prompts = _prompts(names)
         known = next((at + 1 for at in range(len(prompts) - 1, -1, -1) if prompts[at] in self._counted), 0)
         before = self._counted[prompts[known - 1]] if known else 0
         fixed = _fixed(messages) - PROMPT_TOKENS + self._added
         # The new text may be of another kind than the text so far, so a factor below 1 does not apply to it.
         factor = max(self._factor, 1.0) if known else self._factor
-        estimate = before + int(await self._estimated(messages[known:]) * factor) + fixed
+        estimate = before + int(await self._estimated(messages[known:], names[known:]) * factor) + fixed
         is_clear = estimate > SURELY * room_tokens or SURELY * estimate < room_tokens
         if self._server is None or known == len(prompts) or is_clear:
             return estimate
@@ -102,20 +103,20 @@ class TokenMeter:
         if usage.estimated or usage.input_tokens <= 0:
             return
         tokens = max(0, usage.input_tokens - _fixed(messages))
-        prompt = _prompts(messages)[-1]
+        names = await _named(messages)
+        prompt = _prompts(names)[-1]
         if self.is_exact and (counted := self._counted.get(prompt)) is not None:
             self._added = min(max(self._added, tokens - counted + PROMPT_TOKENS), counted + PROMPT_TOKENS)
         else:
             self._remember(prompt, tokens)
-        estimate = await self._estimated(messages)
+        estimate = await self._estimated(messages, names)
         if estimate > 0:
             seen = min(max(tokens / estimate, LEAST_FACTOR), MOST_FACTOR)
             # Other prompts have another mixture of text, so a lower factor is approached by halves.
             self._factor = max(seen, (self._factor + seen) / 2)
 
-    async def _estimated(self, messages: Sequence[ChatMessage]) -> float:
-        """Returns the sum of the messages' estimates; each text is estimated once."""
-        names = [_name(message) for message in messages]
+    async def _estimated(self, messages: Sequence[ChatMessage], names: Sequence[bytes]) -> float:
+        """Returns the sum of the messages' estimates; each text is estimated once. `names` are their hashes."""
         new = {name: text_of(m) for name, m in zip(names, messages, strict=True) if name not in self._estimates}
         if new:
             estimates = await off_loop(sum(map(len, new.values())), _all_estimated, list(new.values()))
@@ -145,16 +146,22 @@ def _fixed(messages: Sequence[ChatMessage]) -> int:
     return PROMPT_TOKENS + MESSAGE_TOKENS * len(messages) + IMAGE_TOKENS * images
 
 
-def _name(message: ChatMessage) -> bytes:
-    return blake2b(f"{message.role}:{text_of(message)}".encode(errors="replace"), digest_size=16).digest()
+async def _named(messages: Sequence[ChatMessage]) -> list[bytes]:
+    """Returns a hash of each message. A long conversation is hashed off the event loop."""
+    texts = [f"{message.role}:{text_of(message)}" for message in messages]
+    return await off_loop(sum(map(len, texts)), _all_named, texts)
 
 
-def _prompts(messages: Sequence[ChatMessage]) -> list[bytes]:
-    """Returns, for each message, the hash of the prompt that ends with it."""
+def _all_named(texts: Sequence[str]) -> list[bytes]:
+    return [blake2b(text.encode(errors="replace"), digest_size=16).digest() for text in texts]
+
+
+def _prompts(names: Sequence[bytes]) -> list[bytes]:
+    """Returns, for each message, the hash of the prompt that ends with it. `names` are the hashes of the messages."""
     running = blake2b(digest_size=16)
     prompts = []
-    for message in messages:
-        running.update(_name(message))
+    for name in names:
+        running.update(name)
         prompts.append(running.digest())
     return prompts
 
