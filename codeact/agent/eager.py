@@ -117,15 +117,15 @@ class EagerCode:
         self._left_chars = CHECKED_CHARS
 
     async def feed(self, text: str, held: str) -> None:
-        """Runs the statements that `text` completes. `held` is white space after it that may yet be dropped.
+        """Runs the statements that `text` completes. `held` is the line end after it, which may yet be dropped.
 
         Raises what starting the block raises.
         """
-        if not self._begun or (not text and (self._ahead or "\n" not in held)):
+        if not self._begun or (not text and (self._ahead or not held)):
             return
         self._code.append(text)
         fresh = text.removeprefix(self._ahead) if text else ""
-        self._ahead = held if "\n" in held else ""
+        self._ahead = held
         self._kept += self._statements.feed(fresh + self._ahead)
         ready = [] if self._waits else await self._approved()
         if not ready:

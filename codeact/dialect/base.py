@@ -68,7 +68,10 @@ class Reader(Protocol):
 
     @property
     def held(self) -> str:
-        """White space after the code so far, which is part of it only if more code follows; empty outside of code."""
+        """White space after the code so far, through its first line end; empty if there is none, and outside of code.
+
+        It is part of the code only if more code follows.
+        """
         ...
 
     def feed(self, event: TextDelta | ToolCallDelta | ToolCall) -> list[Segment]:

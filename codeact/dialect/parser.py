@@ -80,12 +80,12 @@ class Parser:
 
     @property
     def held(self) -> str:
-        """White space after the code so far; it is part of the code if more code follows."""
+        """See `Reader.held`. A line end may be unread, since a closing fence may follow it."""
         reading = self._reading
-        if reading.done or not reading.out.in_code or reading.at == len(reading.buffer):
+        if reading.done or not reading.out.in_code or reading.out.held:
             return reading.out.held
-        # A line end may be read later, together with a closing fence that may follow.
-        return reading.out.held + reading.buffer[reading.at : end_of(SPACE, reading.buffer, reading.at)]
+        before, newline, _ = reading.buffer[reading.at : end_of(SPACE, reading.buffer, reading.at)].partition("\n")
+        return reading.out.spaces + before + newline if newline else ""
 
     @property
     def rest(self) -> str:

@@ -81,6 +81,7 @@ class SegmentWriter:
         self._kind: Written | None = None
         self._pieces: list[str] = []
         self._spaces: list[str] = []  # A list, since appending to a string for each piece would take quadratic time.
+        self._line_end = ""
         self._code: list[str] = []
 
     @property
@@ -89,7 +90,7 @@ class SegmentWriter:
 
     def start_code(self, tagged: bool, call_id: str | None = None) -> None:
         self._flush()
-        self._kind, self._spaces = CodeText, []
+        self._kind, self._spaces, self._line_end = CodeText, [], ""
         self._code.clear()
         self._segments.append(CodeStart(tagged, call_id))
 
@@ -99,17 +100,20 @@ class SegmentWriter:
             if not text:
                 return
             self._flush()
-            self._kind, self._spaces = kind, []
+            self._kind, self._spaces, self._line_end = kind, [], ""
         body = text.rstrip()
         if body:
             self._pieces += [*self._spaces, body]
-            self._spaces = []
+            self._spaces, self._line_end = [], ""
         if len(body) < len(text):
             self._spaces.append(text[len(body) :])
+            if not self._line_end and "\n" in self._spaces[-1]:
+                before, newline, _ = "".join(self._spaces).partition("\n")
+                self._line_end = before + newline
 
     def mark(self, segment: Malformed | Unreadable | Invented | ThoughtAloud) -> None:
         self._flush()
-        self._kind, self._spaces = None, []
+        self._kind, self._spaces, self._line_end = None, [], ""
         self._segments.append(segment)
 
     @property
@@ -119,8 +123,13 @@ class SegmentWriter:
 
     @property
     def held(self) -> str:
-        """The white space after the code so far; empty outside of code."""
-        return "".join(self._spaces) if self._kind is CodeText and self._spaces else ""
+        """The white space after the code so far, through its first line end; empty if there is none."""
+        return self._line_end if self._kind is CodeText else ""
+
+    @property
+    def spaces(self) -> str:
+        """The white space after the text so far."""
+        return "".join(self._spaces)
 
     @property
     def code(self) -> str:
