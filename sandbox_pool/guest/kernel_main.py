@@ -156,12 +156,12 @@ class Kernel(IPythonKernel):
             self.restored_context = None
         if not silent:
             self.cleanup.tell()
-            self.shell.compile.block = self.shell.execution_count
         try:
             more = self.get_parent("shell")["content"].get("codeact_open")
             if more is not None:
                 self.shell.open_block = block = OpenBlock(self, code, more)
                 code = block.first()
+                self.shell.compile.block = self.shell.execution_count
             reply = await super().do_execute(code, silent, *args, **kwargs)
         except BaseException as error:
             # A callback of the code failed, or the code cancelled this task. The client still needs a reply.

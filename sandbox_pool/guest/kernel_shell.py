@@ -18,7 +18,7 @@ import socket
 import sys
 from typing import Any
 
-from ipykernel.compiler import XCachingCompiler, get_tmp_directory
+from ipykernel.compiler import XCachingCompiler
 from ipykernel.zmqshell import ZMQInteractiveShell
 from IPython.core import interactiveshell
 from IPython.core.autocall import ZMQExitAutocall
@@ -39,7 +39,7 @@ class WholeCellCompiler(XCachingCompiler):
     """Compiles the whole cell before its first statement runs, so that nothing runs if there is a syntax error."""
 
     block: Any = None
-    """The number of the block that is named next; None for code that a block runs itself."""
+    """The number of the block that is named next, if its text still arrives."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,9 +47,9 @@ class WholeCellCompiler(XCachingCompiler):
         self.flags &= ~codeop.PyCF_ALLOW_INCOMPLETE_INPUT  # type: ignore[attr-defined]
 
     def get_code_name(self, raw_code, code, number):
-        """Names a block by its number: its text may still arrive, and the name is in its warnings and errors."""
+        """Names code by its text. Of a block whose text still arrives, others may begin with the same statement."""
         block, self.block = self.block, None
-        return super().get_code_name(raw_code, code, number) if block is None else f"{get_tmp_directory()}/{block}.py"
+        return super().get_code_name(raw_code if block is None else f"{block} {raw_code}", code, number)
 
     def ast_parse(self, source, filename="<unknown>", symbol="exec"):
         tree: Any = super().ast_parse(source, filename, symbol)
