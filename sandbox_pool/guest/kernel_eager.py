@@ -84,6 +84,7 @@ class OpenBlock:
         self._ended = False
         self._ran = 0
         self._count = 1
+        self._got = 1 + len(more)
         self._begun = 0
         self._due = self._is_timed = False
         self._told: Any = None
@@ -125,6 +126,7 @@ class OpenBlock:
             statements, self._ended = part[0], part[1]
             self._raw += statements
             self._waiting += statements
+            self._got += len(statements)
 
     def _is_stopped(self):
         return self._kernel.stop_requested
@@ -348,7 +350,7 @@ class OpenBlock:
         self._due = False
         self._told_at = time.monotonic()
         kernel = self._kernel
-        content = {"ran": self._ran, "runs": runs}
+        content = {"ran": self._ran, "runs": runs, "got": self._got}
         if content == self._told:
             return
         self._told = content

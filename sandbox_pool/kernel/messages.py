@@ -63,10 +63,14 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far the kernel is in an open block: `ran` statements have run, and the next one `runs`, or is waited for."""
+    """How far the kernel is in an open block: `ran` statements have run, of the `got` that it has.
+
+    The next one `runs`; otherwise the kernel waits for more of them.
+    """
 
     ran: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_INT)]
     runs: bool
+    got: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_INT)]
 
 
 class _Stream(msgspec.Struct):

@@ -16,6 +16,8 @@ from sandbox_pool.spec import Limits
 
 __all__ = ["Cause", "Execution", "Progress", "to_result"]
 
+TOLD_PER_STATEMENT = 8
+"""How often a kernel may tell for each statement how far it is; our own does so three times at most."""
 Cause = Literal["done", "interrupted", "timeout", "calls"]
 """What ended an execution: the code (or its kernel) itself, an interrupt, the time limit, or too many calls."""
 
@@ -49,7 +51,7 @@ class Execution(AsyncIterator[Output]):
         self.ran = 0
         self._send: Callable[[Sequence[str], bool], None] | None = None
         self._given = 0
-        self._progress = (-1, False)
+        self._told = 0
         self._idle_since: float | None = None
         self._ended = asyncio.Event()
         self._news = asyncio.Event()
@@ -114,15 +116,15 @@ class Execution(AsyncIterator[Output]):
             self._send = None
 
     def progress(self, progress: Progress) -> bool:
-        """Takes a message of the kernel, which is not trusted. Returns False if it does not say anything new."""
-        step = (progress.ran, progress.runs)
-        if not self._given or step <= self._progress or progress.ran > self._given:
+        """Takes a message of the kernel, which is not trusted. Returns False if it cannot be true, or comes too often."""
+        self._told += 1
+        if not self.ran <= progress.ran <= progress.got <= self._given or self._told > TOLD_PER_STATEMENT * self._given:
             return False
-        self._progress = step
         self.ran = progress.ran
         self._ready.extend(self._outputs.take(self._loop.time()))
         self._ready.append(progress)
-        if not progress.runs and progress.ran == self._given and self._send is not None and not self.cause.done():
+        waits = not progress.runs and progress.got == self._given and self._send is not None
+        if waits and self._idle_since is None and not self.cause.done():
             self.stop_clock()
             self._idle_since = self._loop.time()
         self._news.set()

@@ -158,7 +158,7 @@ async def test_a_kernel_that_lies_about_its_progress_is_not_believed(shared: San
     forged = (
         "k = get_ipython().kernel\n"
         "for ran in (5, 10**30, -1, 'x'):\n"
-        "    content = {'ran': ran, 'runs': True}\n"
+        "    content = {'ran': ran, 'runs': True, 'got': 9}\n"
         "    k.session.send(k.iopub_socket, 'codeact_progress', content, parent=k.get_parent('shell'))\n\n"
     )
     seen, result = await run_open(shared, [forged, "1\n"])
