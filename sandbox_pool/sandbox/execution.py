@@ -116,7 +116,7 @@ class Execution(AsyncIterator[Output]):
             self._send = None
 
     def progress(self, progress: Progress) -> bool:
-        """Takes a message of the kernel, which is not trusted. Returns False if it cannot be true or comes too often."""
+        """Takes a message of the kernel, which is not trusted. Returns False if it is untrue or comes too often."""
         self._told += 1
         if not self.ran <= progress.ran <= progress.got <= self._given or self._told > TOLD_PER_STATEMENT * self._given:
             return False
