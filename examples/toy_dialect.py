@@ -26,7 +26,7 @@ class LinesReader:
 
     def __init__(self) -> None:
         self.done = self.has_text = self.thought_ended = False
-        self.rest = self.ending = ""
+        self.rest = self.ending = self.held = ""
         self._line: list[str] = []
         self._writer = SegmentWriter()
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from codeact import errors
 from codeact import events as e
+from codeact.agent.code_runner import CodeRunner
 from codeact.agent.options import AgentOptions
 from codeact.agent.response_builder import ResponseBuilder
 from codeact.agent.turn import Completions
@@ -52,6 +53,13 @@ async def no_pool() -> NoReturn:
     raise AssertionError("no code runs")
 
 
+class Runner(CodeRunner):
+    """Claims a sandbox that cannot run code."""
+
+    async def claim(self) -> Any:
+        return Sandbox()
+
+
 @asynccontextmanager
 async def answering(
     *turns: Turn, name: str = "scripted", options: AgentOptions | None = None
@@ -63,14 +71,13 @@ async def answering(
     async def emit(event: e.Event) -> None:
         events.append(event)
 
-    async def claim() -> Any:
-        return Sandbox()
-
     question = e.InputMessage(id="msg_1", role="user", content=[{"type": "input_text", "text": "6*7?"}])
     async with anyio.create_task_group() as tasks:
         builder = ResponseBuilder(response, emit, started=0.0)
         workspace = Workspace(no_pool, owner="local")
-        completions = Completions(builder, [question], model, options or AgentOptions(), claim, tasks, workspace)
+        options = options or AgentOptions()
+        runner = Runner(builder, [question], workspace, options, tasks)
+        completions = Completions(builder, [question], model, options, runner, tasks, workspace)
         yield Answering(response, completions, builder, model, events)
 
 
