@@ -1,8 +1,9 @@
-"""Decides who may see the history: anybody on loopback, otherwise operators, by a key or the chat's session."""
+"""Decides who may see the history: anybody on loopback, otherwise operators: by key, session or proxy."""
 
 import streamlit as st
 
 from codeact.dashboard.bridge import ask, settings
+from codeact.dashboard.proxied import proxied
 from codeact.login_settings import SECURE_PREFIX, SESSION_COOKIE
 from codeact.loopback import is_loopback
 from codeact.store import Credential, Store
@@ -15,17 +16,21 @@ KEY = "operator_key"
 def admitted() -> bool:
     """Whether this session may continue: on loopback always, elsewhere for operators.
 
-    An operator has an operator's key, or has signed in at the chat in this browser. Both are looked up each time, so
-    that revoking the key or ending the session ends this one. Shows the form if neither is there.
+    An operator has an operator's key, or has signed in at the chat in this browser, or at a proxy. All are looked up
+    each time, so that revoking the key or ending the session ends this one. Shows the form if none is there.
     """
     if not _is_needed():
         return True
     key, session = given_key(), session_secret()
     if (key is not None and _is_operators(key)) or (session is not None and _is_operators(session, kind="session")):
         return True
+    person = proxied()
+    if person is not None and person.role in ("operator", "admin"):
+        return True
     if key is not None:
         del st.session_state[KEY]
-    _form(refused=key is not None, is_signed_in=session is not None and _is_known(session))
+    is_signed_in = person is not None or (session is not None and _is_known(session))
+    _form(refused=key is not None, is_signed_in=is_signed_in)
     return False
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from codeact.dashboard import login
 from codeact.dashboard.bridge import ask
+from codeact.dashboard.proxied import proxied
 from codeact.errors import CodeActError
 from codeact.store import AuditEntry, Store
 
@@ -29,19 +30,23 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """The reader in a session, usable outside of its script. `key` is a key or a session; None: none was required."""
+    """The reader in a session, usable outside of its script. `key` is a key or a session; None: none was required.
+
+    `person` is the owner of somebody whom a proxy has signed in.
+    """
 
     key: str | None
     address: str
+    person: str | None = None
 
     def record(self, action: str, subject: str, *, owner: str) -> None:
         """Stores one entry, unless the reader is the owner. Never raises: what cannot be stored is logged."""
 
         async def store_it(store: Store) -> None:
             credential = await store.access.find(self.key) if self.key is not None else None
-            if credential is not None and credential.owner == owner:
+            if owner in (self.person, credential.owner if credential is not None else None):
                 return
-            key_id = credential.id if credential is not None else None
+            key_id = credential.id if credential is not None else self.person
             now = datetime.now(UTC)
             entry = AuditEntry(now, owner, key_id, action, subject[:MOST_CHARS], 200, self.address[:MOST_CHARS])
             async with asyncio.timeout(DEADLINE_S):
@@ -56,7 +61,9 @@ class Reader:
 def reader() -> Reader:
     """The reader of this session. Streamlit gives no address for connections from this machine."""
     address = st.context.ip_address
-    return Reader(login.given_key() or login.session_secret(), address if isinstance(address, str) else "")
+    key, person = login.given_key() or login.session_secret(), proxied()
+    by_proxy = person.owner if person is not None and key is None else None
+    return Reader(key, address if isinstance(address, str) else "", by_proxy)
 
 
 def opened(action: str, subject: str, *, owner: str) -> None:

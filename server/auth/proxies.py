@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from codeact.networks import Network, is_in
 from codeact.server.auth.current_caller import begin_request
 from codeact.server.base_url import set_base_url
 
-__all__ = ["FROM_PROXY", "Network", "Proxies", "client_address"]
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+__all__ = ["FROM_PROXY", "Proxies", "client_address"]
 
 HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 
@@ -42,7 +41,7 @@ class Proxies:
         host = ""
         if scope["type"] in ("http", "websocket") and self._trusted and scope.get("client"):
             peer, port = scope["client"]
-            if _is_in(peer, self._trusted):
+            if is_in(peer, self._trusted):
                 scope[FROM_PROXY] = True
                 headers = Headers(scope=scope)
                 address = client_address(peer, headers.getlist("x-forwarded-for"), self._trusted)
@@ -73,7 +72,7 @@ def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Networ
     address = peer
     hops = [hop.strip() for line in forwarded for hop in line[-2_000:].split(",")]
     for hop in reversed(hops[-MOST_HOPS:]):
-        if not _is_in(address, trusted) or (known := _address(hop)) is None:
+        if not is_in(address, trusted) or (known := _address(hop)) is None:
             break
         address = known
     return address
@@ -89,12 +88,3 @@ def _address(text: str) -> str | None:
         return str(ipaddress.ip_address(text))
     except ValueError:
         return None
-
-
-def _is_in(address: str, networks: Sequence[Network]) -> bool:
-    try:
-        known = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = getattr(known, "ipv4_mapped", None) or known
-    return any(mapped in network for network in networks)

@@ -30,7 +30,8 @@ def dashboard(settings: Settings, *, host: str, port: int) -> int:
     command = [_python(), "-m", "streamlit", "run", str(APP), "--server.address", host, "--server.port", str(port)]
     # Without this option Streamlit asks a service on the internet for our address.
     command += ["--browser.serverAddress", "localhost" if host in ("127.0.0.1", "::1") else host]
-    environment = {**os.environ, "CODEACT_DATA_DIR": str(settings.data_dir)}
+    # uvicorn must not read whose address it is from a header (`streamlit_app/proxied.py`).
+    environment = {**os.environ, "CODEACT_DATA_DIR": str(settings.data_dir), "FORWARDED_ALLOW_IPS": ""}
     return anyio.run(_serve, settings, command, environment)
 
 
