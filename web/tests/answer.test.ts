@@ -143,4 +143,13 @@ describe("an answer", () => {
   it("passes over events that it does not know", () => {
     expect(summary(follow(numbered({ type: "response.something.new" }, { type: "codeact:other", output_index: 5 })))).toEqual([]);
   });
+
+  it("says of a fence only where the server does, which a link to read does not", () => {
+    const fenced = (change: object) => {
+      const answer = new Answer();
+      answer.restore(response({ status: "completed", output: [call(change)] }));
+      return (answer.parts[0] as Cell).fenced;
+    };
+    expect([fenced({}), fenced({ "codeact:tagged": false }), fenced({ "codeact:tagged": undefined })]).toEqual([false, true, false]);
+  });
 });

@@ -116,4 +116,5 @@ def shared(stage: Stage) -> Iterator[Chat]:
     for chat in share(stage, "Sum up the sales", execute(TABLE), TABLE_ANSWER):
         reader = stage.visit(chat.page.get_by_label("Link", exact=True).input_value())
         expect(reader.answers.locator(".prose").last).to_contain_text("Sales grew")
+        expect(reader.page.get_by_text("Markdown block")).to_have_count(0)
         yield reader

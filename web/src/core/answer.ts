@@ -229,7 +229,7 @@ function part(item: Item): AnswerPart | null {
         state: "writing",
         outputs: new Outputs(),
         ran: null,
-        fenced: !item["codeact:tagged"],
+        fenced: item["codeact:tagged"] === false, // What strangers see does not say it.
         waitsFor: [],
         result: null,
         startedAt: null,
