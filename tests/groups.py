@@ -31,7 +31,7 @@ LONG = (
     "tests/server/test_hostile_requests.py",
     "tests/server/test_dialects.py",
     "tests/test_examples.py",
-    "tests/server/test_embed.py",
+    "tests/server/embed/test_tokens.py",
     "tests/server/test_serve.py",
     "tests/failures/test_tasks.py",
     "tests/slurm/test_slurm.py",

@@ -1,126 +1,38 @@
 """Embed tokens: who gets one, for what and how long; with a real server and a real database."""
 
-import gzip
 import json
 import logging
 import re
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import anyio
-import httpx
 import pytest
 import structlog
 from starlette.routing import Route
 from websockets import Subprotocol
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 from codeact.login_settings import SESSION_COOKIE
 from codeact.server.auth.embed import ROUTES
-from codeact.server.routes import page
-from codeact.store import OwnerLimits, Store, open_store
+from codeact.store import OwnerLimits, Store
 from tests.asking import frame
-from tests.server.conftest import Running, in_thread, settings_of
-
-SHOP, OTHER = "https://shop.example", "http://localhost:3000"
-FIBONACCI = "What is the 100th Fibonacci number?"
-SESSIONS = "/v1/embed/sessions"
-Ask = Callable[[Callable[[Store], Any]], Any]
-
-
-@pytest.fixture(scope="module")
-def server(make_server: Callable[..., Running]) -> Running:
-    return make_server(
-        api_keys="key-a,key-b", embed_origins=f"{SHOP},{OTHER}", allowed_origins="https://friend.example"
-    )
-
-
-@pytest.fixture(scope="module")
-def in_store(data_dir: Path) -> Ask:
-    """Queries the servers' database from outside."""
-
-    def ask(question: Callable[[Store], Any]) -> Any:
-        async def run() -> Any:
-            async with open_store(settings_of(data_dir)) as store:
-                return await question(store)
-
-        return in_thread(anyio.run, run)
-
-    return ask
-
-
-@pytest.fixture(scope="module")
-def key_for(in_store: Ask) -> Callable[..., tuple[str, str]]:
-    """Makes a key in the database; returns its id and its secret."""
-
-    def make(owner: str, *, expires_at: datetime | None = None, operator: bool = False, **limits: int) -> Any:
-        made, secret = in_store(
-            lambda store: store.access.create_key(
-                owner=owner, name="", operator=operator, expires_at=expires_at, limits=OwnerLimits(**limits)
-            )
-        )
-        return made.id, secret
-
-    return make
-
-
-@pytest.fixture
-def complaints(caplog: pytest.LogCaptureFixture) -> Iterator[list[logging.LogRecord]]:
-    """What uvicorn logs: errors only."""
-    logger = logging.getLogger("uvicorn.error")
-    logger.addHandler(caplog.handler)
-    yield caplog.records
-    logger.removeHandler(caplog.handler)
-
-
-def client(server: Running, token: str | None = None, **headers: str) -> httpx.Client:
-    given = {"Authorization": f"Bearer {token}"} if token is not None else {}
-    return httpx.Client(base_url=server.url, headers=given | headers, trust_env=False, timeout=60)
-
-
-def make(server: Running, key: str | None, **body: Any) -> httpx.Response:
-    with client(server, key) as backend:
-        return backend.post(SESSIONS, json={"origin": SHOP, "user": "alice"} | body)
-
-
-def token_of(server: Running, key: str = "key-a", **body: Any) -> str:
-    made = make(server, key, **body)
-    assert made.status_code == 201, made.text
-    return str(made.json()["token"])
-
-
-@contextmanager
-def socket(server: Running, token: str, **options: Any) -> Iterator[ClientConnection]:
-    offered = [Subprotocol("codeact"), Subprotocol(f"codeact-key.{token}")]
-    with connect(server.ws_url, subprotocols=offered, **options) as opened:
-        yield opened
-
-
-def events(opened: ClientConnection) -> Iterator[dict[str, Any]]:
-    while True:
-        yield json.loads(opened.recv(timeout=30))
-
-
-def answered(opened: ClientConnection, **request: Any) -> dict[str, Any]:
-    """The last event of the answer, or the error."""
-    opened.send(frame({"type": "response.create", "input": FIBONACCI} | request))
-    ends = ("response.completed", "response.failed", "response.incomplete", "error")
-    return next(event for event in events(opened) if event["type"] in ends)
-
-
-def closed_with(opened: ClientConnection) -> int:
-    with suppress(ConnectionClosed):
-        while True:
-            opened.recv(timeout=30)
-    assert opened.close_code is not None
-    return opened.close_code
-
+from tests.server.conftest import Running
+from tests.server.embed.tokens import (
+    FIBONACCI,
+    OTHER,
+    SESSIONS,
+    SHOP,
+    Ask,
+    answered,
+    client,
+    closed_with,
+    events,
+    make,
+    socket,
+    token_of,
+)
 
 # ---- making one ----------------------------------------------------------------------------------------
 
@@ -487,217 +399,6 @@ def test_the_key_that_made_it_and_operators_end_a_session(
             assert ended.status_code == status, ended.text
             assert panel.get("/v1/models").status_code == (200 if status == 404 else 401)
             assert http.delete(f"{SESSIONS}/{made['id']}").status_code == 404
-
-
-# ---- the page ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short files instead of the real ones, whose build needs Node."""
-    for name in ("index.html", "embed.html", "embed.js", "frame.html"):
-        (tmp_path / name).write_text(f"the {name}")
-    (tmp_path / "embed.js.gz").write_bytes(gzip.compress(b"packed"))
-    monkeypatch.setattr(page, "STATIC", tmp_path)
-
-
-def ancestors(answer: httpx.Response) -> list[str]:
-    policies = answer.headers.get_list("content-security-policy")
-    assert len(policies) == 1
-    found = [part.split()[1:] for part in policies[0].split(";") if part.split()[0] == "frame-ancestors"]
-    assert len(found) == 1
-    return found[0]
-
-
-@pytest.mark.usefixtures("built")
-@pytest.mark.parametrize("origin", [SHOP, OTHER])
-def test_the_panel_may_be_framed_by_the_one_page_that_asks_for_it(server: Running, origin: str) -> None:
-    with client(server) as browser:
-        answer = browser.get("/embed.html", params={"origin": origin})
-    assert (answer.status_code, answer.text) == (200, "the embed.html")
-    assert ancestors(answer) == [origin]
-    assert "unsafe" not in answer.headers["content-security-policy"]
-    assert answer.headers["cache-control"] == "no-cache"
-
-
-@pytest.mark.usefixtures("built")
-@pytest.mark.parametrize(
-    "query",
-    [
-        {},
-        {"origin": ""},
-        {"origin": "null"},
-        {"origin": "*"},
-        {"origin": "https://evil.example"},
-        {"origin": f"{SHOP}/"},
-        {"origin": f"{SHOP}.evil.example"},
-        {"origin": "https://SHOP.example"},
-        {"origin": f"{SHOP} https://evil.example"},
-        {"origin": f"{SHOP}; script-src *"},
-        {"origin": f"{SHOP}\r\nContent-Security-Policy: frame-ancestors *"},
-        {"origin": [SHOP, "https://evil.example"]},
-        {"origin": "<script>alert(1)</script>"},
-    ],
-)
-def test_for_any_other_page_the_panel_may_be_framed_by_none_and_says_so(server: Running, query: dict[str, Any]) -> None:
-    with client(server) as browser:
-        answer = browser.get("/embed.html", params=query)
-    assert answer.status_code == 403
-    assert ancestors(answer) == ["'none'"]
-    assert "CODEACT_EMBED_ORIGINS" in answer.text
-    assert "evil" not in answer.text + str(answer.headers)
-    assert "alert" not in answer.text
-
-
-@pytest.mark.usefixtures("built")
-def test_the_chat_is_framed_by_nobody_and_the_frame_of_outputs_by_ours_and_the_embedding_pages(server: Running) -> None:
-    with client(server) as browser:
-        assert ancestors(browser.get("/")) == ["'none'"]
-        assert ancestors(browser.get("/frame.html")) == ["'self'", SHOP, OTHER]
-
-
-@pytest.mark.usefixtures("built")
-def test_the_loader_is_for_pages_of_any_origin(server: Running, demo: Running) -> None:
-    with client(server) as browser:
-        answer = browser.get("/embed.js")
-    assert (answer.text, answer.headers["content-encoding"]) == ("packed", "gzip")
-    assert answer.headers["content-type"].startswith("text/javascript")
-    assert answer.headers["cache-control"] == "public, max-age=300"
-    assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    with client(demo) as browser:
-        for path, status in (("/embed.js", 404), ("/embed.html", 403)):
-            off = browser.get(path, params={"origin": SHOP})
-            assert off.status_code == status
-            assert "CODEACT_EMBED_ORIGINS" in off.text
-
-
-# ---- visitors without a name ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def anonymous(make_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory) -> Running:
-    """A server with its own database, because visitors are counted together."""
-    return make_server(
-        data_dir=tmp_path_factory.mktemp("data"),
-        api_keys="key-a",
-        embed_origins=SHOP,
-        embed_anonymous=True,
-        embed_anonymous_sessions_per_minute=20,
-        embed_anonymous_responses_per_minute=3,
-        embed_anonymous_tokens_per_day=10,
-        embed_anonymous_tokens_per_day_in_all=1_000_000,
-    )
-
-
-def visit(server: Running, **headers: str) -> httpx.Response:
-    own = {"Origin": server.url, "Sec-Fetch-Site": "same-origin"}
-    with client(server, None, **own | headers) as browser:
-        return browser.post(SESSIONS, json={"origin": SHOP})
-
-
-def test_anonymous_use_is_off_unless_switched_on(server: Running, demo: Running) -> None:
-    assert visit(server).status_code == 401
-    assert (visit(demo).status_code, visit(demo).json()["error"]["param"]) == (400, "user")
-
-
-def test_each_visitor_is_an_owner_whom_nobody_can_guess(anonymous: Running) -> None:
-    one, two = visit(anonymous).json(), visit(anonymous).json()
-    assert (one["anonymous"], two["anonymous"]) == (True, True)
-    assert one["owner"].startswith("anonymous/")
-    assert len({one["owner"], two["owner"]}) == 2
-    assert len(one["owner"]) >= 30
-    with client(anonymous, one["token"]) as first, client(anonymous, two["token"]) as second:
-        made = first.post("/v1/responses", json={"input": FIBONACCI}).json()
-        assert first.get(f"/v1/responses/{made['id']}").status_code == 200
-        assert second.get(f"/v1/responses/{made['id']}").status_code == 404
-        assert first.get("/v1/embed/session").json()["anonymous"]
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site"},
-        {"Sec-Fetch-Site": "none"},
-        {"Origin": SHOP},
-        {"Origin": "null"},
-        {"Origin": ""},
-    ],
-)
-def test_a_visitors_token_is_made_from_our_own_frame_only(anonymous: Running, headers: dict[str, str]) -> None:
-    refused = visit(anonymous, **headers)
-    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden_origin")
-
-
-def test_a_visitor_chooses_neither_name_nor_limits(anonymous: Running) -> None:
-    with client(anonymous, None, Origin=anonymous.url) as browser:
-        for body, status, param in (
-            ({"user": "alice"}, 401, None),
-            ({"limits": {}}, 400, "limits"),
-            ({"expires_in_s": 3600}, 400, "expires_in_s"),
-            ({"origin": OTHER}, 400, "origin"),
-        ):
-            refused = browser.post(SESSIONS, json={"origin": SHOP} | body)
-            assert (refused.status_code, refused.json()["error"]["param"]) == (status, param)
-
-
-def test_a_key_beside_anonymous_use_still_needs_a_user_and_takes_one(anonymous: Running) -> None:
-    assert make(anonymous, "key-a").json()["anonymous"] is False
-    assert make(anonymous, "key-a", user=None).json()["error"]["param"] == "user"
-
-
-def test_a_visitor_has_the_quota_of_the_settings(anonymous: Running) -> None:
-    with client(anonymous, visit(anonymous).json()["token"]) as visitor:
-        assert visitor.post("/v1/responses", json={"input": FIBONACCI}).status_code == 200
-        refused = visitor.post("/v1/responses", json={"input": FIBONACCI})
-    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "insufficient_quota")
-
-
-def test_visitors_together_have_a_quota_too(make_server: Callable[..., Running], tmp_path: Path) -> None:
-    small = make_server(
-        data_dir=tmp_path,
-        embed_origins=SHOP,
-        embed_anonymous=True,
-        embed_anonymous_sessions_per_minute=2,
-        embed_anonymous_responses_per_minute=100,
-        embed_anonymous_tokens_per_day=1000,
-        embed_anonymous_tokens_per_day_in_all=10,
-    )
-    made = [visit(small) for _ in range(5)]
-    tokens = [each.json()["token"] for each in made if each.status_code == 201]
-    assert 2 <= len(tokens) <= 4  # the clock may begin another minute between them
-    refused = next(each for each in made if each.status_code == 429)
-    assert 1 <= int(refused.headers["retry-after"]) <= 61
-    assert "CODEACT_EMBED_ANONYMOUS_SESSIONS_PER_MINUTE" in refused.json()["error"]["message"]
-    with client(small, tokens[0]) as one, client(small, tokens[1]) as two:
-        assert one.post("/v1/responses", json={"input": FIBONACCI}).status_code == 200
-        assert two.post("/v1/responses", json={"input": FIBONACCI}).json()["error"]["code"] == "insufficient_quota"
-
-
-# ---- hovering crowds -----------------------------------------------------------------------------------
-
-
-def warm_up(server: Running, token: str) -> dict[str, Any]:
-    with client(server, token) as panel:
-        warmed = panel.post("/v1/responses", json={"generate": False, "input": []})
-    assert warmed.status_code == 200, warmed.text
-    assert warmed.json()["status"] == "completed"
-    return dict(warmed.json())
-
-
-def test_a_storm_of_warm_ups_leaves_the_pool_to_those_who_ask(make_server: Callable[..., Running]) -> None:
-    calm = make_server(api_keys="key-a", embed_origins=SHOP, pool_min=1, pool_max=4)
-    tokens = [token_of(calm, user=f"visitor {number}") for number in range(10)]
-    with ThreadPoolExecutor(10) as threads:
-        warmed = list(threads.map(lambda token: warm_up(calm, token), tokens * 2))
-    assert calm.state.pool.started is not None
-    assert calm.state.pool.started.value.stats().leased == 1
-    with client(calm, "key-a") as owner:
-        assert owner.post("/v1/responses", json={"input": FIBONACCI}).json()["status"] == "completed"
-    with client(calm, tokens[-1]) as panel:  # a question gets its sandbox, whether it was warmed up for or not
-        asked = {"input": FIBONACCI, "conversation": warmed[-1]["conversation"]["id"]}
-        assert panel.post("/v1/responses", json=asked).json()["status"] == "completed"
 
 
 # ---- the secret ----------------------------------------------------------------------------------------
