@@ -81,11 +81,11 @@ BOB = (USER, "bob")
 
 
 @pytest.fixture
-def connected(
-    exposed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str | None], Callable[..., Any]]:
+def connected(exposed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """Opens the dashboard from this address with these headers, as a proxy sends them."""
     import streamlit
+
+    from codeact.dashboard import bridge
 
     for name, value in {
         "CODEACT_LOGIN_HEADER": USER,
@@ -99,9 +99,13 @@ def connected(
 
     def open_page(address: str | None, *headers: tuple[str, str]) -> Any:
         monkeypatch.setattr(streamlit, "context", Context(address, *headers))
-        return exposed()
+        bridge.settings.clear()  # `st.cache_resource` keeps those of an earlier test.
+        page = exposed()
+        assert [one.value for one in page.exception] == []
+        return page
 
-    return open_page
+    yield open_page
+    bridge.settings.clear()
 
 
 async def test_who_has_signed_in_at_a_proxy_sees_the_history_by_the_same_roles(connected: Callable[..., Any]) -> None:
