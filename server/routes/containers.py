@@ -132,7 +132,7 @@ async def retrieve(request: Request) -> Response:
 
 @operation(dict[str, Any])
 async def delete(request: Request) -> Response:
-    """`DELETE /v1/containers/{id}`: deletes its variables and files.
+    """`DELETE /v1/containers/{id}`: deletes its variables and files, and what is saved of the conversation's state.
 
     Its conversation stays and gets a new container.
     """
@@ -140,7 +140,10 @@ async def delete(request: Request) -> Response:
     container = await container_of(request)
     if (passed := await passed_on(request, container)) is not None:
         return passed
+    await services.checkpoints.settled(container.conversation_id)
     await services.containers.delete(container)
+    store = await services.store.get()
+    await store.checkpoints.forget(container.conversation_id, owner=container.owner)
     return json_response({"id": container.id, "object": "container.deleted", "deleted": True})
 
 

@@ -54,10 +54,11 @@ export function make(id: string | null): Conversation {
   return conversation;
 }
 
-export function ask(words: string, attachments: readonly Attachment[], previousId?: string | null): void {
+/** Asks; `more` are further parameters of the request. */
+export function ask(words: string, attachments: readonly Attachment[], previousId?: string | null, more: object = {}): void {
   const conversation = current.value;
   announced.value = text.turn.working;
-  const sent = conversation.ask(words, attachments, page.parameters(), previousId);
+  const sent = conversation.ask(words, attachments, { ...page.parameters(), ...more }, previousId);
   page.asked?.(conversation, sent);
 }
 

@@ -118,6 +118,7 @@ export const german: Words = {
     save: "Neu fragen",
     cancel: "Abbrechen",
     regenerate: "Neu antworten",
+    keepKernel: "Mit dem Kernel fragen, wie er ist",
     copy: "Antwort kopieren",
     copied: "Kopiert",
     branch: (at: number, of: number) => `Fassung ${at} von ${of}`,
@@ -215,6 +216,7 @@ export const german: Words = {
 
   notice: {
     kernel_replaced: "Neuer Kernel",
+    kernel_restored: "Stand dieser Stelle",
     limit_reached: "Grenze erreicht",
     max_turns: "Zu viele Schritte",
     max_tool_calls: "Zu viele Schritte",
@@ -306,6 +308,7 @@ export const german: Words = {
     revoke: "Link widerrufen",
     revoked: "Der Link gilt nicht mehr.",
     reading: "Eine geteilte Unterhaltung zum Lesen",
+    open: "In meinem Konto öffnen",
   },
 
   embed: {

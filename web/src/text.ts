@@ -117,6 +117,7 @@ export const text = {
     save: "Ask again",
     cancel: "Cancel",
     regenerate: "Answer again",
+    keepKernel: "Ask with the kernel as it is",
     copy: "Copy answer",
     copied: "Copied",
     branch: (at: number, of: number) => `Version ${at} of ${of}`,
@@ -214,6 +215,7 @@ export const text = {
 
   notice: {
     kernel_replaced: "New kernel",
+    kernel_restored: "State of this point",
     limit_reached: "Limit reached",
     max_turns: "Too many steps",
     max_tool_calls: "Too many steps",
@@ -305,6 +307,7 @@ export const text = {
     revoke: "Revoke the link",
     revoked: "The link no longer works.",
     reading: "A shared conversation, to read",
+    open: "Open in my account",
   },
 
   embed: {

@@ -145,6 +145,12 @@ class Checkpoints:
         return [(one["response_id"], one["item"]["code"]) for one in reversed(valid)]
 
     @operation
+    async def forget(self, conversation_id: str, *, owner: str) -> None:
+        """Removes all checkpoints of a conversation. Idempotent."""
+        async for document in self._checkpoints.find({"conversation_id": conversation_id, "owner": owner}):
+            await self._documents.remove_checkpoint(document)
+
+    @operation
     async def prune(self, conversation_id: str, *, keep: int) -> None:
         """Removes the conversation's oldest complete checkpoints, so that `keep` of them are left."""
         async for document in self._older(conversation_id, keep):

@@ -245,6 +245,7 @@ export const api = {
     call<Share>("POST", `${conversation(id)}/share`, { response_id: responseId }),
   shareOf: (id: string) => call<Share>("GET", `${conversation(id)}/share`),
   revoke: (id: string) => call<null>("DELETE", `${conversation(id)}/share`),
+  openShare: (token: string) => call<ConversationObject>("POST", "v1/conversations/open", { share: token }),
   shared: (token: string) => call<Shared>("GET", `v1/shares/${encodeURIComponent(token)}`),
   /** The files of a sandbox, the latest thousand. */
   files: async (containerId: string): Promise<SandboxFile[]> => {

@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { Answer } from "../core/answer";
 import { asked, type Asked } from "../core/asked";
-import { api, Failed, type Share, type Shared } from "../net/api";
+import { address, api, Failed, type Share, type Shared } from "../net/api";
 import { current } from "../session";
 import { dialog } from "../state";
 import { text } from "../text";
@@ -76,11 +76,21 @@ export function SharedPage({ token }: { token: string }) {
       (error) => setSaid((error instanceof Failed && error.message) || text.line.unanswered),
     );
   }, [token]);
+  const open = () =>
+    api.openShare(token).then(
+      ({ id }) => location.assign(address(`c/${id}`)),
+      (error) => setSaid((error instanceof Failed && error.message) || text.line.unanswered),
+    );
   return (
     <main class="main shared">
       <header class="header">
         <Mark size={22} />
         <span class="heading">{text.share.reading}</span>
+        {shared && (
+          <button type="button" class="button" onClick={open}>
+            {text.share.open}
+          </button>
+        )}
       </header>
       <div class="view" tabIndex={0}>
         <div class="column">

@@ -2,7 +2,7 @@
 
 import type { AnswerPart, Call } from "../core/answer";
 import { day, time } from "../format";
-import { current } from "../session";
+import { ask, current } from "../session";
 import { text } from "../text";
 import type { Turn } from "../turn";
 import type { ContainerFileCitation } from "../wire";
@@ -23,6 +23,9 @@ interface Props {
   dated: boolean;
 }
 
+/** The kernel does not go back to the point at which a question is asked. */
+const KEEP = { "codeact:state": "keep" };
+
 export const TurnView = memo(({ turn, last, busy, dated }: Props) => (
   <section class="turn" data-last={last || undefined}>
     {dated && <p class="day"><When at={turn.askedAt} words={`${day(turn.askedAt)}, ${time(turn.askedAt)}`} /></p>}
@@ -40,6 +43,11 @@ function AnswerView({ turn, last, busy }: { turn: Turn; last: boolean; busy: boo
       {answer.ownNotices.map(({ code, message }) => (
         <p class="notice" data-code={code}>
           <strong>{text.notice[code] ?? code.replaceAll("_", " ")}</strong> {message}
+          {code === "kernel_restored" && turn.ended && turn.asked.text !== "" && (
+            <button type="button" class="button" disabled={busy} onClick={() => ask(turn.asked.text, turn.asked.attachments, turn.previousId, KEEP)}>
+              {text.turn.keepKernel}
+            </button>
+          )}
         </p>
       ))}
       <Parts parts={answer.parts} files={answer.files} />
