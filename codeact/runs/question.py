@@ -244,7 +244,9 @@ class Question:
                 except BaseException:
                     await decisions.undo()
                     raise
-                if state is not None and self._components.checkpoints is not None:
+                if state is None:
+                    workspace.restore_nothing()
+                elif self._components.checkpoints is not None:
                     await state.enter(workspace, self._components.checkpoints)
                 resources = kept.pop_all()
                 produce = partial(run.produce, load, model=model, workspace=workspace)

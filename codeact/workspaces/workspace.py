@@ -252,6 +252,10 @@ class Workspace:
         """Whether the next sandbox that is claimed gets the state of a checkpoint."""
         return self._restore is not None
 
+    def restore_nothing(self) -> None:
+        """Gives up a state that an earlier question asked for, and whose code never claimed a sandbox."""
+        self._restore = None
+
     def take_restore_report(self) -> str:
         """Returns, once, what could not be restored from the last checkpoint; empty if everything was."""
         failure, self.restore_failure = self.restore_failure, None

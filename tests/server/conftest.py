@@ -96,8 +96,9 @@ def _wait_until_ready(url: str) -> None:
 
 
 def settings_of(data_dir: Path, **settings: Any) -> Settings:
-    """Returns settings for tests: the demo model, local sandboxes and a separate database."""
+    """Returns settings for tests: the demo model, local sandboxes, a separate database, and no checkpoints."""
     values = {"model": "demo", "sandbox": "process", "data_dir": data_dir, "pool_min": 1, "pool_max": 8}
+    values["checkpoint"] = False  # Thousands of them would take minutes. The tests of states switch them on.
     return Settings.load(**values | settings)
 
 

@@ -59,9 +59,12 @@ def serving(
 ) -> Iterator[ServerProcess]:
     """Runs a server with the demo model and this data directory. It writes to `log`, and gets SIGTERM at the end.
 
+    It takes no checkpoints unless `checkpoint` is true.
+
     With `secret` it is one of several servers that pass requests on to each other.
     """
     values = {"model": "demo", "sandbox": "process", "data_dir": data_dir, "pool_min": 0, "pool_max": 4}
+    values["checkpoint"] = False
     listener = listen(port)
     port = listener.getsockname()[1]
     if secret is not None:

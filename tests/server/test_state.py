@@ -25,6 +25,14 @@ def _fresh_script(model_server: ModelServer) -> None:
 
 
 @pytest.fixture(scope="module")
+def scripted(make_server: Callable[..., Running], model_server: ModelServer) -> Running:
+    """A server that takes checkpoints, whose model gives the replies of `model_server`."""
+    return make_server(
+        model="openai/scripted", model_api_base=model_server.base_url, model_api_key="test", checkpoint=True
+    )
+
+
+@pytest.fixture(scope="module")
 def client(scripted: Running) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=scripted.url, trust_env=False, timeout=60) as client:
         yield client
@@ -218,7 +226,11 @@ def test_nobody_reaches_the_state_of_another_owner(
     make_server: Callable[..., Running], model_server: ModelServer
 ) -> None:
     server = make_server(
-        model="openai/scripted", model_api_base=model_server.base_url, model_api_key="test", api_keys="mine,theirs"
+        model="openai/scripted",
+        model_api_base=model_server.base_url,
+        model_api_key="test",
+        api_keys="mine,theirs",
+        checkpoint=True,
     )
     mine, theirs = ({"Authorization": f"Bearer {key}"} for key in ("mine", "theirs"))
     with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as client:

@@ -54,6 +54,7 @@ def test_variables_and_files_outlive_idle_time_and_a_kill_and_follow_branches_an
 ) -> None:
     port = free_port()
     base = {"model": "openai/scripted", "model_api_base": model_server.base_url, "model_api_key": "test", "port": port}
+    base["checkpoint"] = True
     look = "print('x', x, open('a.txt').read())"
     with serving(tmp_path, idle_timeout_s=2.0, **base) as server:
         server.get("/readyz")
