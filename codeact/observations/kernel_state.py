@@ -10,6 +10,8 @@ __all__ = ["RestoredState", "restored_state"]
 
 MOST_NAMES = 40
 MOST_UNSAVED = 20
+MOST_CHARS = 200
+"""Of a name or a reason."""
 MOST_CODE_CHARS = 1_500
 """How much code the note repeats of one block, and of all blocks after the checkpoint."""
 MOST_SEARCHED_CHARS = 100_000
@@ -64,13 +66,13 @@ def restored_state(manifest: Manifest, *, codes: Sequence[str] = (), missed: Seq
         if room >= 0:
             recent.append(code)
     unsaved = tuple(
-        (each.name, each.reason, _maker(each, recent) if number < MOST_UNSAVED else "")
+        (_short(each.name), _short(each.reason), _maker(each, recent) if number < MOST_UNSAVED else "")
         for number, each in enumerate(manifest.unsaved)
     )
     named = [each.name for each in manifest.names()]
     named += [each.name for each in manifest.imports]
     named += [each.name for each in manifest.sources if each.rerun]
-    names = tuple(dict.fromkeys(named))
+    names = tuple(dict.fromkeys(map(_short, named)))
     return RestoredState(names, len(manifest.files), unsaved, tuple(missed))
 
 
@@ -79,6 +81,11 @@ def _maker(wanted: Unsaved, latest: Sequence[str]) -> str:
     name = re.escape(wanted.name)
     binds = re.compile(rf"(?<![\w.]){name}\s*(=(?!=)|:=|,)|\b(as|def|class|import|for)\s+{name}\b")
     return next((code for code in latest if binds.search(code)), "")
+
+
+def _short(text: str) -> str:
+    """The sandbox wrote the text: one line of it, not too long."""
+    return " ".join(text[:MOST_CHARS].split())
 
 
 def _cut(code: str) -> str:

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 
+from codeact.errors import StoredByNewerVersion
 from codeact.events.last_code import LastCode
 from codeact.observations.kernel_state import RestoredState, restored_state
 from codeact.runs.resume_points import ResumePoint
 from codeact.store.checkpoint_record import CheckpointRecord
-from codeact.workspaces.checkpoints import Checkpoints
+from codeact.workspaces.checkpoints import Checkpoints, UnreadableCheckpoint, manifest_of
 from codeact.workspaces.workspace import Workspace
-from sandbox_pool.checkpoint import to_manifest
+from sandbox_pool.logs import Logger
 
 __all__ = ["KernelState", "state_for"]
+
+log = Logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,17 @@ class KernelState:
 
 
 async def state_for(
+    at: ResumePoint, code: LastCode | None, workspace: Workspace, checkpoints: Checkpoints
+) -> KernelState | None:
+    """As `_state_for`; a checkpoint that this version cannot read counts as none."""
+    try:
+        return await _state_for(at, code, workspace, checkpoints)
+    except (UnreadableCheckpoint, StoredByNewerVersion) as error:
+        log.warning("state of a kernel not restored", conversation=at.workspace_id, reason=error.message)
+        return None
+
+
+async def _state_for(
     at: ResumePoint, code: LastCode | None, workspace: Workspace, checkpoints: Checkpoints
 ) -> KernelState | None:
     """Returns the state of the point `at`; None if the kernel, or its loss, stays as it is.
@@ -70,7 +84,7 @@ async def state_for(
         point,
         record,
         restored_state(
-            to_manifest(record.manifest),
+            manifest_of(record),
             codes=[code for response_id, code in codes if response_id not in missed],
             missed=[code for response_id, code in codes if response_id in missed],
         ),
@@ -86,4 +100,4 @@ async def _of_resent(conversation_id: str, workspace: Workspace, checkpoints: Ch
     record = await store.checkpoints.newest(conversation_id, owner=workspace.owner)
     if record is None:
         return None
-    return KernelState(record.response_id, record, restored_state(to_manifest(record.manifest)))
+    return KernelState(record.response_id, record, restored_state(manifest_of(record)))

@@ -24,15 +24,30 @@ from sandbox_pool.checkpoint import Manifest, StateLimits, encode_manifest, to_m
 from sandbox_pool.errors import QuotaExceeded, SandboxBusy, SandboxError
 from sandbox_pool.logs import Logger
 
-__all__ = ["Checkpoints", "Point"]
+__all__ = ["Checkpoints", "Point", "UnreadableCheckpoint", "manifest_of"]
 
 log = Logger(__name__)
 
 AT_ONCE = 2
 """How many checkpoints a server takes at a time."""
-CLOSE_S = 8.0
+CLOSE_S = 4.0
 BATCH_BYTES, BATCH_PARTS = 2_000_000, 200
 """How much of a checkpoint is in memory before it is stored."""
+
+
+class UnreadableCheckpoint(CodeActError):
+    """A newer version of the server stored the checkpoint, or it is damaged."""
+
+    code = "checkpoint_unreadable"
+    status = 409
+
+
+def manifest_of(record: CheckpointRecord) -> Manifest:
+    """Returns what the checkpoint holds. Raises `UnreadableCheckpoint`."""
+    try:
+        return to_manifest(record.manifest)
+    except ValueError:
+        raise UnreadableCheckpoint(f"This version of the server cannot read the checkpoint '{record.id}'.") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +95,7 @@ class Checkpoints:
         limits: StateLimits,
         is_low: Callable[[], bool] = lambda: False,
     ) -> AsyncIterator["Checkpoints"]:
-        """Takes checkpoints until the `with` block ends; then those under way have 8 seconds to be stored."""
+        """Takes checkpoints until the `with` block ends; then those under way have 4 seconds to be stored."""
         async with anyio.create_task_group() as tasks:
             checkpoints = cls(tasks, store, keep=keep, limits=limits, is_low=is_low)
             try:
@@ -185,7 +200,7 @@ class Checkpoints:
             except NotFound:
                 raise LookupError(sha256) from None
 
-        manifest = to_manifest(record.manifest)
+        manifest = manifest_of(record)
         restored = await sandbox.restore(manifest, fetch)
         log.info("checkpoint restored", sandbox=sandbox.id, response=record.response_id, seconds=restored.seconds)
         known = set(manifest.unsaved)

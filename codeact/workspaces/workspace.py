@@ -262,7 +262,7 @@ class Workspace:
         missing, self.not_restored = self.not_restored, ()
         if failure is not None:
             return f"The state of the kernel could not be restored, and all variables are gone: {failure}"
-        shown = ", ".join(f"{each.name} ({each.reason})" for each in missing[:MOST_REPORTED])
+        shown = ", ".join(f"{each.name[:200]} ({each.reason[:200]})" for each in missing[:MOST_REPORTED])
         more = f" and {len(missing) - MOST_REPORTED} more" if len(missing) > MOST_REPORTED else ""
         return f"Some names could not be restored: {shown}{more}." if missing else ""
 

@@ -23,7 +23,8 @@ from codeact.server.routes.idempotency import idempotent
 from codeact.server.routes.sharing import check_sharing, opened
 from codeact.server.services import Services
 from codeact.store.checkpoint_record import CheckpointRecord
-from sandbox_pool.checkpoint import Manifest, to_manifest
+from codeact.workspaces.checkpoints import manifest_of
+from sandbox_pool.checkpoint import Manifest
 
 __all__ = ["routes"]
 
@@ -99,7 +100,7 @@ async def state(request: Request) -> Response:
     if (passed := await passed_on(request, container)) is not None:
         return passed
     record = await _last_of(request)
-    manifest = to_manifest(record.manifest)
+    manifest = manifest_of(record)
     workspace = services.workspaces.get(container.conversation_id, owner=container.owner)
     return json_response(
         ContainerState(
@@ -132,6 +133,7 @@ async def restore(request: Request) -> Response:
     if body.checkpoint_id is None:
         record = await _last_of(request)
     else:
+        await services.checkpoints.settled(container.conversation_id)
         found = await store.checkpoints.all_of(container.conversation_id, owner=container.owner)
         record = next((each for each in found if each.id == body.checkpoint_id), None) or _none(body.checkpoint_id)
     async with Admission.open(caller_of(request).accounts, store) as admission:
@@ -224,7 +226,7 @@ def _names(manifest: Manifest) -> list[StateName]:
 
 
 def _shape(record: CheckpointRecord) -> CheckpointObject:
-    manifest = to_manifest(record.manifest)
+    manifest = manifest_of(record)
     return CheckpointObject(
         id=record.id,
         conversation_id=record.conversation_id,
