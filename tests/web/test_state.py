@@ -9,7 +9,6 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.model_server import ModelServer
-from tests.ports import free_port
 from tests.server.processes import ServerProcess, serving
 from tests.web.chat import Chat, execute
 
@@ -52,8 +51,7 @@ def runs(chat: Chat, script: Script, question: str, code: str, shows: str, notic
 def test_variables_and_files_outlive_idle_time_and_a_kill_and_follow_branches_and_undo(
     tmp_path: Path, model_server: ModelServer, visit: Callable[..., Chat], script: Script
 ) -> None:
-    port = free_port()
-    base = {"model": "openai/scripted", "model_api_base": model_server.base_url, "model_api_key": "test", "port": port}
+    base = {"model": "openai/scripted", "model_api_base": model_server.base_url, "model_api_key": "test"}
     base["checkpoint"] = True
     look = "print('x', x, open('a.txt').read())"
     with serving(tmp_path, idle_timeout_s=2.0, **base) as server:
@@ -68,7 +66,7 @@ def test_variables_and_files_outlive_idle_time_and_a_kill_and_follow_branches_an
         server.kill()
     with serving(tmp_path, **base) as server:
         server.get("/readyz")
-        chat.page.reload()
+        chat.page.goto(f"{server.url}/c/{chat.page.url.rpartition('/')[2]}")
         runs(chat, script, "and now?", look, "x 2 second", notice="State of this point")
         # A branch: the question that set x to 2 is asked in another way.
         script(execute(look), "Done.")
