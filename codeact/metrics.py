@@ -45,6 +45,7 @@ class Moment:
     loop_lag_s: float
     loop_stalls: int
     failing: Collection[str]
+    backend: str = ""
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("codeact_responses_in_progress", "Responses under way here.", self.responses)
@@ -60,7 +61,7 @@ class Moment:
         help_ = "Background tasks that have failed and not run well since."
         yield GaugeMetricFamily("codeact_failing_tasks", help_, len(self.failing))
         if self.pool is not None:
-            yield from _of_pool(self.pool)
+            yield from _of_pool(self.pool, self.backend)
 
 
 class Metrics:
@@ -102,21 +103,33 @@ class Metrics:
         return generate_latest(self._registry) + generate_latest(moment)
 
 
-def _of_pool(pool: PoolStats) -> Iterator[Metric]:
-    sandboxes = GaugeMetricFamily("codeact_pool_sandboxes", "Sandboxes, by their state.", labels=["state"])
+def _of_pool(pool: PoolStats, backend: str) -> Iterator[Metric]:
+    """The class is `standard` for sandboxes of the configured size, else `other`: those are never kept warm."""
+    sandboxes = GaugeMetricFamily(
+        "codeact_pool_sandboxes", "Sandboxes, by their state.", labels=["backend", "class", "state"]
+    )
     for state in ("warm", "starting", "leased", "removing"):
-        sandboxes.add_metric([state], getattr(pool, state))
+        other = pool.other_starting if state == "starting" else pool.other_leased if state == "leased" else 0
+        sandboxes.add_metric([backend, "standard", state], getattr(pool, state) - other)
+        if state in ("starting", "leased"):
+            sandboxes.add_metric([backend, "other", state], other)
     yield sandboxes
-    yield GaugeMetricFamily("codeact_pool_target_sandboxes", "How many should be warm.", pool.target)
-    yield GaugeMetricFamily("codeact_pool_waiting", "Conversations that wait for a sandbox.", pool.waiting)
+    target = GaugeMetricFamily("codeact_pool_target_sandboxes", "How many should be warm.", labels=["backend"])
+    target.add_metric([backend], pool.target)
+    yield target
+    waiting = GaugeMetricFamily("codeact_pool_waiting", "Conversations that wait for a sandbox.", labels=["backend"])
+    waiting.add_metric([backend], pool.waiting)
+    yield waiting
     acquires = CounterMetricFamily(
-        "codeact_pool_acquires", "Sandboxes asked for, by what came of it.", labels=["result"]
+        "codeact_pool_acquires", "Sandboxes asked for, by what came of it.", labels=["backend", "result"]
     )
     for result, count in (("hit", pool.hits), ("miss", pool.misses), ("turned_away", pool.turned_away)):
-        acquires.add_metric([result], count)
+        acquires.add_metric([backend, result], count)
     yield acquires
     help_ = "Starts that failed, kernels that died while warm, failed removals."
-    yield CounterMetricFamily("codeact_pool_failures", help_, value=pool.failures)
+    failures = CounterMetricFamily("codeact_pool_failures", help_, labels=["backend"])
+    failures.add_metric([backend], pool.failures)
+    yield failures
     help_ = "Wait for a sandbox, over the last 1,000 that were lent."
     waits = Metric("codeact_pool_acquire_seconds", help_, "summary")
     for quantile, wait_ms in (
@@ -125,5 +138,5 @@ def _of_pool(pool: PoolStats) -> Iterator[Metric]:
         ("0.99", pool.acquire_p99_ms),
     ):
         if wait_ms is not None:
-            waits.add_sample(waits.name, {"quantile": quantile}, wait_ms / 1000)
+            waits.add_sample(waits.name, {"backend": backend, "quantile": quantile}, wait_ms / 1000)
     yield waits

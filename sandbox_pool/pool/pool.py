@@ -253,6 +253,8 @@ class SandboxPool:
             turned_away=measured.turned_away,
             failures=measured.failures,
             last_error=measured.last_error,
+            other_starting=warm_pool.other_starts.under_way,
+            other_leased=sum(each.spec.limits != warm_pool.spec.limits for each in self._leases.sandboxes),
         )
 
     # ---- leasing ---------------------------------------------------------------------------------------

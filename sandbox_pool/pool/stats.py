@@ -23,6 +23,7 @@ class PoolStats:
     last 1,000 acquires, hits and misses (None: there were none). `refill_s` is the median duration of recent starts
     and `loan_s` of recent leases. `turned_away` counts acquires that raised `AtCapacity`. `failures` counts failed
     starts, failed removals and warm sandboxes whose kernel died; `last_error` is the message of the last one.
+    `other_starting` and `other_leased` are those of `starting` and `leased` that have another size than the pool's.
     """
 
     warm: int
@@ -41,6 +42,8 @@ class PoolStats:
     turned_away: int
     failures: int
     last_error: str | None
+    other_starting: int = 0
+    other_leased: int = 0
 
 
 class Measurements:

@@ -1,7 +1,7 @@
 """Health over HTTP: whether the process lives, whether it is ready, and which components it uses."""
 
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -11,14 +11,12 @@ from starlette.routing import Route
 from codeact.component import Component
 from codeact.models.demo.model import EXAMPLES
 from codeact.server.auth.caller import caller_of
-from codeact.server.auth.origin_check import Forbidden
 from codeact.server.errors import json_response
 from codeact.server.openapi import operation
 from codeact.server.readiness import sees_details
 from codeact.server.services import Services
-from sandbox_pool import PoolStats
 
-__all__ = ["routes"]
+__all__ = ["routes", "shown"]
 
 
 DATABASE = "a database"
@@ -65,25 +63,16 @@ class Status(msgspec.Struct):
     """How long a deleted conversation can be restored."""
 
 
-class PoolObject(msgspec.Struct, kw_only=True):
-    """The pool. While it is starting, or after it failed, `pool` is null and `summary` says why."""
-
-    object: Literal["codeact:pool"] = "codeact:pool"
-    summary: str
-    max_size: int | None = None
-    pool: PoolStats | None = None
-    leaked: int | None = None
-
-
-def _shown(component: Component[Any]) -> dict[str, Any]:
-    shown: dict[str, Any] = {"state": component.state}
+def shown(component: Component[Any]) -> dict[str, Any]:
+    """What operators see of a component: its state, and why it is so."""
+    state: dict[str, Any] = {"state": component.state}
     if component.started is not None:
-        return shown | {
+        return state | {
             "summary": component.started.summary,
             "why": component.started.why,
             "hints": list(component.started.hints),
         }
-    return shown | {"detail": str(component.error) if component.error is not None else component.progress}
+    return state | {"detail": str(component.error) if component.error is not None else component.progress}
 
 
 async def healthz(request: Request) -> Response:
@@ -106,7 +95,7 @@ async def readyz(request: Request) -> Response:
     also see details.
     """
     services: Services = request.app.state.codeact
-    components = {component.name: _shown(component) for component in (services.store, services.models, services.pool)}
+    components = {component.name: shown(component) for component in (services.store, services.models, services.pool)}
     pool = services.pool.started
     stats = pool.value.stats() if pool is not None else None
     missing = [name for name, component in components.items() if component["state"] != "ready"]
@@ -131,7 +120,7 @@ async def status(request: Request) -> Response:
     services: Services = request.app.state.codeact
     models, pool, store = services.models.started, services.pool.started, services.store.started
     names = models.value.names if models is not None else []
-    shown = Status(
+    answer = Status(
         version=version("codeact"),
         model=names[0] if names else None,
         models=names,
@@ -141,7 +130,7 @@ async def status(request: Request) -> Response:
         starting={
             component.name: component.state
             if stranger
-            else services.settings.disclosure.scrub(str(_shown(component)["detail"]))
+            else services.settings.disclosure.scrub(str(shown(component)["detail"]))
             for component in (services.models, services.pool, services.store)
             if component.started is None
         },
@@ -154,33 +143,13 @@ async def status(request: Request) -> Response:
     if pool is not None:
         isolation, stats = pool.value.backend.isolation, pool.value.stats()
         missing = [] if stranger else list(isolation.missing)
-        shown.sandbox = SandboxStatus(pool.value.backend.name, isolation.isolated, pool.summary, missing)
-        shown.pool = None if stranger else PoolLoad(stats.warm, stats.starting, stats.leased, stats.waiting)
-    return json_response(shown)
-
-
-@operation(PoolObject)
-async def pool(request: Request) -> Response:
-    """`GET /v1/pool`, for operators: the pool's counters, and how many sandboxes dead servers have left behind."""
-    if not caller_of(request).operator:
-        raise Forbidden("The pool is shown to operators; this key is not one.", code="operators_only")
-    services: Services = request.app.state.codeact
-    opened = services.pool.started
-    if opened is None:
-        return json_response(PoolObject(summary=str(_shown(services.pool)["detail"])))
-    return json_response(
-        PoolObject(
-            summary=opened.summary,
-            max_size=opened.value.max_size,
-            pool=opened.value.stats(),
-            leaked=len(await opened.value.backend.list()),
-        )
-    )
+        answer.sandbox = SandboxStatus(pool.value.backend.name, isolation.isolated, pool.summary, missing)
+        answer.pool = None if stranger else PoolLoad(stats.warm, stats.starting, stats.leased, stats.waiting)
+    return json_response(answer)
 
 
 routes = [
     Route("/healthz", healthz, methods=["GET"]),
     Route("/readyz", readyz, methods=["GET"]),
     Route("/v1/status", status, methods=["GET"]),
-    Route("/v1/pool", pool, methods=["GET"]),
 ]

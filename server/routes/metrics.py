@@ -27,6 +27,7 @@ async def metrics(request: Request) -> Response:
         store_ping_s=await services.probe.ping_s(),
         loop_lag_s=services.watchdog.lag_s,
         loop_stalls=services.watchdog.stalls,
+        backend=services.pool.started.value.backend.name if services.pool.started is not None else "",
         failing={**services.supervisor.failing, **services.supervisor.degraded},
     )
     return Response(services.metrics.text(moment), media_type=CONTENT_TYPE)

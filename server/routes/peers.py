@@ -14,6 +14,7 @@ from codeact.server.errors import envelope, json_response, status_of
 from codeact.server.peers.idle import IDLE
 from codeact.server.peers.questions import QUESTIONS, PassedQuestion, stream
 from codeact.server.requests.parameters import read_body
+from codeact.server.routes.pools import POOL, own_pool
 from codeact.server.services import Services
 from sandbox_pool.errors import SandboxError
 
@@ -55,5 +56,5 @@ async def release_idle(scope: Scope, receive: Receive, send: Send) -> None:
     await json_response(released)(scope, receive, send)
 
 
-INTERNAL = {QUESTIONS: questions, IDLE: release_idle}
+INTERNAL = {QUESTIONS: questions, IDLE: release_idle, POOL: own_pool}
 """The applications that answer other servers, by path."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -18,7 +19,9 @@ DAY = timedelta(days=1)
 MOMENTS = 150
 """How many moments the chart shows: five minutes."""
 
-title("Sandboxes", "The pool of the server that this dashboard talks to, now; limits are of everyone's last 24 hours.")
+title("Sandboxes", "The pools of all servers of the database, now; limits are of everyone's last 24 hours.")
+
+SUMS = ("warm", "leased", "starting", "waiting", "removing", "target", "hits", "misses", "turned_away", "failures")
 
 
 def milliseconds(value: float | None) -> str:
@@ -27,11 +30,15 @@ def milliseconds(value: float | None) -> str:
 
 def show() -> None:
     pool = changes.server("GET", "pool")
-    if pool["pool"] is None:
+    servers = [pool, *pool["others"]]
+    known = [one for one in servers if one["pool"] is not None]
+    if not known:
         empty("The pool is still starting.", "It appears here automatically; *Health* says what it is waiting for.")
         return
-    stats = pool["pool"]
-    st.caption(f"{pool['summary']} · wants {stats['target']} warm, at most {pool['max_size']} in all")
+    stats = known[0]["pool"] | {name: sum(one["pool"][name] for one in known) for name in SUMS}
+    most, leaked = (sum(one[name] for one in known) for name in ("max_size", "leaked"))
+    where = f"{len(servers)} servers · " if pool["others"] else ""
+    st.caption(f"{where}{known[0]['summary']} · wants {stats['target']} warm, at most {most} in all")
     acquires = stats["hits"] + stats["misses"]
     now_and_since = (
         {
@@ -40,7 +47,7 @@ def show() -> None:
             "Starting": (count(stats["starting"]), "On their way to be warm."),
             "Waiting": (count(stats["waiting"]), "Requests in line for a sandbox."),
             "Being removed": (count(stats["removing"]), "Used ones, on their way out."),
-            "Leaked": (count(pool["leaked"]), "Left behind by servers that died; the next start removes them."),
+            "Leaked": (count(leaked), "Left behind by servers that died; the next start removes them."),
         },
         {
             "Hit rate": (
@@ -58,14 +65,30 @@ def show() -> None:
         with st.container(horizontal=True):
             for name, (value, meaning) in figures.items():
                 st.metric(name, value, border=True, help=meaning)
-    if stats["last_error"]:
-        st.warning(f"The last failure: {plain(stats['last_error'])}")
+    for one in known:
+        if one["pool"]["last_error"]:
+            st.warning(f"The last failure: {plain(one['pool']['last_error'])}")
+    if pool["others"]:
+        st.dataframe([row(one) for one in servers], hide_index=True)
     moments = st.session_state.setdefault("pool_moments", [])
     now = pd.Timestamp.now(tz="UTC").floor("s").to_pydatetime()
     moments += [{"start": now, "state": name, "sandboxes": stats[name]} for name in ("warm", "leased", "starting")]
     del moments[: -3 * MOMENTS]
     st.subheader("As long as this page is open", anchor=False)
     charts.show(charts.moments(moments, value="sandboxes", colour="state", palette=POOL))
+
+
+def row(server: dict[str, Any]) -> dict[str, Any]:
+    """A server's line in the table of servers. Its name has host, process id and more; the first two are shown."""
+    host, *rest = server["server"].split("/")
+    stats = server["pool"] or {}
+    return {
+        "Server": f"{host}/{rest[1]}" if len(rest) > 1 else server["server"],
+        "Sandboxes": server["summary"],
+        **{name.capitalize(): stats.get(name) for name in ("warm", "leased", "starting", "waiting")},
+        "At most": server["max_size"],
+        "Acquire p95": milliseconds(stats["acquire_p95_ms"]) if stats else None,
+    }
 
 
 def limits() -> Counter[str]:

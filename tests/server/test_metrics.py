@@ -67,9 +67,11 @@ def test_the_moment_has_the_pool_the_database_and_the_process(demo: Running, cli
     client.responses.create(input="What is 6 * 7?")
     samples = scraped(demo)
     stats = demo.state.pool.started.value.stats()  # type: ignore[union-attr]
-    assert value(samples, "codeact_pool_acquires_total", result="hit") == stats.hits
-    assert value(samples, "codeact_pool_sandboxes", state="warm") >= 0
-    assert 0 < value(samples, "codeact_pool_acquire_seconds", quantile="0.99") < 60
+    assert value(samples, "codeact_pool_acquires_total", backend="process", result="hit") == stats.hits
+    for kind, state in (("standard", "warm"), ("other", "leased")):
+        labels = frozenset({"backend": "process", "class": kind, "state": state}.items())
+        assert ("codeact_pool_sandboxes", labels) in samples
+    assert 0 < value(samples, "codeact_pool_acquire_seconds", backend="process", quantile="0.99") < 60
     assert value(samples, "codeact_store_up") == 1
     assert 0 < value(samples, "codeact_store_ping_seconds") < 2
     assert value(samples, "process_resident_memory_bytes") > 10_000_000

@@ -285,7 +285,9 @@ def test_an_owners_sandboxes_are_limited_over_all_servers(tmp_path: Path, model_
             each.get("/readyz")
         begun(one, model_server)
         begun(other, model_server)  # The idle sandbox at the first server was given up for it.
-        assert [each.get("/v1/pool").json()["pool"]["leased"] for each in (one, other)] == [0, 1]
+        shown = one.get("/v1/pool").json()
+        assert [each["pool"]["leased"] for each in (shown, *shown["others"])] == [0, 1]
+        assert other.get("/v1/pool").json()["server"] == shown["others"][0]["server"] != shown["server"]
         model_server.reply("<execute>\nprint('busy')\nimport time; time.sleep(1000)\n</execute>\n")
         with connect(one.ws_url, max_size=None) as socket:
             socket.send(frame({"type": "response.create", "input": "be busy"}))
