@@ -34,7 +34,7 @@ from codeact.store import HistoryQuery, Store, embedded_mongod
 from sandbox_pool import SandboxPool, SandboxSpec
 from sandbox_pool.percentile import percentile
 
-__all__ = ["measure", "per_process", "simulated"]
+__all__ = ["costs_of", "curve", "measure", "per_process", "simulated"]
 
 EARLY, LATE, AROUND = 10, 110, 10
 LONG_TOKENS = 2_000
@@ -69,15 +69,33 @@ def simulated(figures: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def per_process(figures: Mapping[str, float], load: Load) -> tuple[int, ServerResult]:
-    """The most conversations, in steps of 15 %, that one process bears, and the simulation's result for them."""
-    costs = Costs(
+def costs_of(figures: Mapping[str, float]) -> Costs:
+    """The costs that the simulation needs, from measured figures."""
+    return Costs(
         token_cpu_s=figures["token_cpu_us"] / 1e6,
         answer_cpu_s=figures["answer_cpu_ms"] / 1e3,
         block_cpu_s=figures["block_cpu_ms"] / 1e3,
         answer_db_s=figures["answer_db_ms"] / 1e3,
         start_s=figures["start_s"],
     )
+
+
+def curve(figures: Mapping[str, float]) -> list[tuple[int, float, float]]:
+    """For numbers of conversations on one process: that number, the 99th wait in milliseconds, the busy share."""
+    most, _ = per_process(figures, Load())
+    points = []
+    for share in (0.2, 0.5, 0.8, 1.0, 1.2, 1.5):
+        number = int(most * share)
+        result = simulate_server(
+            number, Load(), costs_of(figures), pool_max=10_000, starts=8, seconds=SIMULATED_S, seed=1
+        )
+        points.append((number, percentile(sorted(result.late_s), 99) * 1000, result.busy))
+    return points
+
+
+def per_process(figures: Mapping[str, float], load: Load) -> tuple[int, ServerResult]:
+    """The most conversations, in steps of 15 %, that one process bears, and the simulation's result for them."""
+    costs = costs_of(figures)
     number, best = 50, None  # type: int, tuple[int, ServerResult] | None
     while True:
         result = simulate_server(number, load, costs, pool_max=10_000, starts=8, seconds=SIMULATED_S, seed=1)

@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from codeact.dashboard import changes
 from codeact.evals.record import Attempt, Plan, Setup, Step, append, write_plan
 from codeact.models.demo.model import EXAMPLES
 from codeact.store import open_store
@@ -221,6 +222,23 @@ def test_the_pool_is_shown_as_it_is(app: App, server: Running) -> None:
     page = app("sandboxes")
     assert int(metric(page, "Leased")) == server.state.pool.started.value.stats().leased  # type: ignore[union-attr]
     assert metric(page, "Leaked") == "0"
+
+
+def test_the_pools_of_all_servers_are_added_up_and_listed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_others(method: str, path: str, **more: Any) -> dict[str, Any]:
+        own = asked(method, path, **more)
+        other = {name: own[name] for name in ("backend", "summary", "max_size", "leaked")}
+        silent = dict.fromkeys(other) | {"server": "c/x/3/4", "pool": None, "summary": "This server does not answer."}
+        others = [other | {"server": "b/x/2/4", "pool": own["pool"] | {"leased": 3, "warm": 0}}, silent]
+        return own | {"server": "a/x/1/4", "pool": own["pool"] | {"leased": 2}, "others": others}
+
+    asked = changes.server
+    monkeypatch.setattr(changes, "server", with_others)
+    page = app("sandboxes")
+    assert metric(page, "Leased") == "5"
+    table = page.dataframe[0].value
+    assert list(table["Server"]) == ["a/1", "b/2", "c/3"]
+    assert list(table["Sandboxes"])[-1] == "This server does not answer."
 
 
 def test_the_audit_log_is_filtered(app: App) -> None:
