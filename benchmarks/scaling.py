@@ -5,7 +5,7 @@
     history_1000_ms, history_10000_ms    the first page of 20 conversations among so many, p50
     token_cpu_us, answer_cpu_ms        CPU of the server for a token, and for the rest of an answer without code
     block_cpu_ms, start_s              CPU of the server for a block of code, and a sandbox's start
-    answer_db_ms                       CPU of mongod for an answer
+    answer_db_ms, stream_db_ms         CPU of mongod for an answer, and for each second of its stream
     per_process                        conversations that one process bears, simulated (`benchmarks.scaling_model`)
 
 `python -m benchmarks.scaling simulate '{…}'` only simulates, from figures that were measured before.
@@ -37,7 +37,7 @@ from sandbox_pool.percentile import percentile
 __all__ = ["costs_of", "curve", "measure", "per_process", "simulated"]
 
 EARLY, LATE, AROUND = 10, 110, 10
-LONG_TOKENS = 2_000
+LONG_TOKENS, LONG_RATE = 2_000, 200
 BLOCKS = 20
 ROUNDS = 2_000
 PAGES = 60
@@ -76,6 +76,7 @@ def costs_of(figures: Mapping[str, float]) -> Costs:
         answer_cpu_s=figures["answer_cpu_ms"] / 1e3,
         block_cpu_s=figures["block_cpu_ms"] / 1e3,
         answer_db_s=figures["answer_db_ms"] / 1e3,
+        stream_db_s=figures["stream_db_ms"] / 1e3,
         start_s=figures["start_s"],
     )
 
@@ -121,7 +122,9 @@ async def _answers(sandbox: str) -> dict[str, float]:
         database = (_cpu_s(mongod) - before) / len(cpu)
         early = statistics.median(cpu[EARLY - AROUND // 2 : EARLY + AROUND // 2])
         late = statistics.median(cpu[LATE - AROUND // 2 : LATE + AROUND // 2])
-        long = await _spent(server, socket, f"say {LONG_TOKENS} 200", {})
+        before = _cpu_s(mongod)
+        long = await _spent(server, socket, f"say {LONG_TOKENS} {LONG_RATE}", {})
+        stream = (_cpu_s(mongod) - before - database) / (LONG_TOKENS / LONG_RATE)
         first = await answer(socket, "run 1", 60, Seen())
         blocks = [await _spent(server, socket, "run 1", {"conversation": first.conversation}) for _ in range(BLOCKS)]
         start_s = await _start_s(server)
@@ -132,6 +135,7 @@ async def _answers(sandbox: str) -> dict[str, float]:
         "answer_cpu_ms": round(early * 1000, 2),
         "block_cpu_ms": round((statistics.median(blocks) - early) * 1000, 2),
         "answer_db_ms": round(database * 1000, 2),
+        "stream_db_ms": round(max(0.0, stream) * 1000, 2),
         "start_s": round(start_s, 2),
     }
 

@@ -111,6 +111,7 @@ class Costs:
     answer_cpu_s: float
     block_cpu_s: float
     answer_db_s: float
+    stream_db_s: float
     start_s: float
 
 
@@ -186,6 +187,7 @@ def simulate_server(
                 held_until = env.now + load.hold_s
             for _ in range(load.tokens // PIECE_TOKENS):
                 yield env.timeout(PIECE_TOKENS / load.rate)
+                worked[database] += costs.stream_db_s * PIECE_TOKENS / load.rate
                 yield from work(processor, costs.token_cpu_s * PIECE_TOKENS)
             result.answers += 1
             yield env.timeout(chance.expovariate(1 / load.think_s))
