@@ -104,29 +104,38 @@ async def keep_leases(
         finally:
             recovering.discard(lease.response_id)
 
-    renewed_at = 0.0
+    async def renew() -> None:
+        """Beside the loop below: on a busy machine, what that reads may take longer than a lease lasts."""
+        while True:
+            try:
+                if at_work := {*runs.at_work, *recovering}:
+                    await (await get_store()).leases.renew(at_work)
+            except CodeActError as error:
+                log.warning("leases not renewed", reason=error.message)
+            await anyio.sleep(lease_s / RENEWALS)
+
+    looked_at = 0.0
     async with anyio.create_task_group() as tasks:
+        tasks.start_soon(renew)
         while True:
             await anyio.sleep(min(POLL_S, lease_s / RENEWALS))
             try:
                 store = await get_store()
                 if runs.live:
                     missing = await _check_leases(runs, store, missing)
-                if time.monotonic() - renewed_at >= lease_s / RENEWALS:
-                    renewed_at = time.monotonic()
+                if time.monotonic() - looked_at >= lease_s / RENEWALS:
+                    looked_at = time.monotonic()
                     if beat is not None:
                         await beat(store)
-                    at_work = {*runs.at_work, *recovering}
-                    if at_work:
-                        await store.leases.renew(at_work)
                     before, containers = containers, workspaces.container_ids
                     if containers or before:
                         await store.files.hold(containers)
                     watcher = watcher or LeaseWatcher(store.leases.holder, lease_s)
-                    for lease in watcher.expired(await store.leases.all(), at_work=at_work, now=time.monotonic()):
+                    leases, at_work = await store.leases.all(), {*runs.at_work, *recovering}
+                    for lease in watcher.expired(leases, at_work=at_work, now=time.monotonic()):
                         tasks.start_soon(partial(end, store, lease))
             except CodeActError as error:
-                log.warning("leases not renewed", reason=error.message)
+                log.warning("leases not watched", reason=error.message)
                 watcher = None
 
 
