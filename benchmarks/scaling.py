@@ -1,6 +1,6 @@
 """Measures how costs grow, and simulates from them what many conversations need.
 
-    turn_10_cpu_ms, turn_110_cpu_ms    CPU of the server for a short answer around these turns of one conversation
+    turn_10_cpu_ms, turn_110_cpu_ms    CPU of the server for a short answer around these turns of one conversation, mean of ten
     pool_2_us, pool_200_us             CPU for an acquire and a release, with so many warm sandboxes
     history_1000_ms, history_10000_ms    the first page of 20 conversations among so many, p50
     token_cpu_us, answer_cpu_ms        CPU of the server for a token, and for the rest of an answer without code
@@ -120,8 +120,8 @@ async def _answers(sandbox: str) -> dict[str, float]:
         for _ in range(LATE + AROUND):
             cpu.append(await _spent(server, socket, "say 1 1000", more))
         database = (_cpu_s(mongod) - before) / len(cpu)
-        early = statistics.median(cpu[EARLY - AROUND // 2 : EARLY + AROUND // 2])
-        late = statistics.median(cpu[LATE - AROUND // 2 : LATE + AROUND // 2])
+        early = statistics.mean(cpu[EARLY - AROUND // 2 : EARLY + AROUND // 2])
+        late = statistics.mean(cpu[LATE - AROUND // 2 : LATE + AROUND // 2])
         before = _cpu_s(mongod)
         long = await _spent(server, socket, f"say {LONG_TOKENS} {LONG_RATE}", {})
         stream = (_cpu_s(mongod) - before - database) / (LONG_TOKENS / LONG_RATE)
@@ -133,7 +133,7 @@ async def _answers(sandbox: str) -> dict[str, float]:
         f"turn_{LATE}_cpu_ms": round(late * 1000, 2),
         "token_cpu_us": round((long - early) / LONG_TOKENS * 1e6, 1),
         "answer_cpu_ms": round(early * 1000, 2),
-        "block_cpu_ms": round((statistics.median(blocks) - early) * 1000, 2),
+        "block_cpu_ms": round((statistics.mean(blocks) - early) * 1000, 2),
         "answer_db_ms": round(database * 1000, 2),
         "stream_db_ms": round(max(0.0, stream) * 1000, 2),
         "start_s": round(start_s, 2),
