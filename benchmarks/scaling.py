@@ -1,6 +1,6 @@
 """Measures how costs grow, and simulates from them what many conversations need.
 
-    turn_10_cpu_ms, turn_110_cpu_ms    CPU of the server for a short answer around these turns of one conversation, mean of ten
+    turn_10_cpu_ms, turn_110_cpu_ms    CPU of the server for a short answer around these turns, mean of ten
     pool_2_us, pool_200_us             CPU for an acquire and a release, with so many warm sandboxes
     history_1000_ms, history_10000_ms    the first page of 20 conversations among so many, p50
     token_cpu_us, answer_cpu_ms        CPU of the server for a token, and for the rest of an answer without code
