@@ -7,6 +7,7 @@ from functools import partial
 import msgspec
 
 from codeact import events as e
+from codeact.agent.patch_items import PatchItems
 from codeact.agent.shell_items import ShellItems
 from codeact.ids import new_id
 from codeact.tools.function import Function
@@ -45,6 +46,7 @@ class CallItems:
         self._response = response
         self._emit = emit
         self.shell = ShellItems(self._emit, self._add)
+        self.patches = PatchItems(self._emit, self._add)
         self._open: dict[str, tuple[int, e.FunctionCall | e.CustomToolCall | e.McpCall]] = {}
 
     def resume(self, index: int, item: e.FunctionCall | e.CustomToolCall | e.McpCall) -> None:
@@ -131,6 +133,7 @@ class CallItems:
     async def close(self) -> None:
         """Closes the open calls as incomplete, because their code has ended."""
         await self.shell.close()
+        await self.patches.close()
         while self._open:
             _, (index, item) = self._open.popitem()
             item.status = "incomplete"

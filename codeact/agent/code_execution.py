@@ -168,6 +168,10 @@ class CodeExecution:
                 await self._builder.calls.shell.take(arguments, self.sandbox.id)
                 self.sandbox.answer(call, value="null")
                 return
+            if function.is_patch:
+                await self._builder.calls.patches.take(arguments)
+                self.sandbox.answer(call, value="null")
+                return
         except FunctionError as error:
             self._refuse(call, error.message)
             return

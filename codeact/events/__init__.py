@@ -43,6 +43,8 @@ from codeact.events.item_progress import (
     ShellOutputDone,
 )
 from codeact.events.items import (
+    ApplyPatchCall,
+    ApplyPatchCallOutput,
     Approval,
     ApprovalRequest,
     CallStep,
@@ -52,7 +54,9 @@ from codeact.events.items import (
     CodeInterpreterCall,
     Compaction,
     ContainerFileCitation,
+    CreateFile,
     CustomToolCall,
+    DeleteFile,
     FunctionCall,
     FunctionCallOutput,
     ImageOutput,
@@ -78,6 +82,7 @@ from codeact.events.items import (
     ShellExit,
     ShellOutput,
     ShellTimeout,
+    UpdateFile,
     Written,
 )
 from codeact.events.progress import (
@@ -113,6 +118,8 @@ from codeact.events.response import (
 )
 
 __all__ = [
+    "ApplyPatchCall",
+    "ApplyPatchCallOutput",
     "Approval",
     "ApprovalRequest",
     "CallStep",
@@ -130,9 +137,11 @@ __all__ = [
     "ContentPartAdded",
     "ContentPartDone",
     "ConversationRef",
+    "CreateFile",
     "CustomInputDelta",
     "CustomInputDone",
     "CustomToolCall",
+    "DeleteFile",
     "Event",
     "FunctionArgumentsDelta",
     "FunctionArgumentsDone",
@@ -208,6 +217,7 @@ __all__ = [
     "SteerRef",
     "TerminalEvent",
     "TextConfig",
+    "UpdateFile",
     "Written",
     "decode_event",
     "decode_item",

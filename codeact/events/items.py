@@ -7,6 +7,8 @@ import msgspec
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Stream
 
 __all__ = [
+    "ApplyPatchCall",
+    "ApplyPatchCallOutput",
     "Approval",
     "ApprovalRequest",
     "ClientCall",
@@ -15,7 +17,9 @@ __all__ = [
     "CodeInterpreterCall",
     "Compaction",
     "ContainerFileCitation",
+    "CreateFile",
     "CustomToolCall",
+    "DeleteFile",
     "FunctionCall",
     "FunctionCallOutput",
     "ImageOutput",
@@ -41,6 +45,7 @@ __all__ = [
     "ShellExit",
     "ShellOutput",
     "ShellTimeout",
+    "UpdateFile",
     "Written",
 ]
 
@@ -340,6 +345,38 @@ class ShellCallOutput(msgspec.Struct, tag="shell_call_output", kw_only=True):
     status: Literal["in_progress", "completed", "incomplete"] = "in_progress"
 
 
+class CreateFile(msgspec.Struct, tag="create_file"):
+    path: str
+    diff: str
+
+
+class UpdateFile(msgspec.Struct, tag="update_file"):
+    path: str
+    diff: str
+
+
+class DeleteFile(msgspec.Struct, tag="delete_file"):
+    path: str
+
+
+class ApplyPatchCall(msgspec.Struct, tag="apply_patch_call", kw_only=True):
+    """A change of a file that code makes in its sandbox. `ApplyPatchCallOutput` has the same `call_id`."""
+
+    id: str
+    call_id: str
+    operation: CreateFile | UpdateFile | DeleteFile
+    status: Literal["in_progress", "completed"] = "completed"
+
+
+class ApplyPatchCallOutput(msgspec.Struct, tag="apply_patch_call_output", kw_only=True):
+    """Whether a change was made, and what was wrong if not."""
+
+    id: str
+    call_id: str
+    output: str = ""
+    status: Literal["completed", "failed"] = "completed"
+
+
 class Compaction(msgspec.Struct, tag="compaction", kw_only=True):
     """A summary of the conversation before it: from here on the model reads `text` instead of the earlier items.
 
@@ -388,6 +425,8 @@ Item = (
     | McpListTools
     | ShellCall
     | ShellCallOutput
+    | ApplyPatchCall
+    | ApplyPatchCallOutput
     | Compaction
     | ApprovalRequest
     | CodeApprovalRequest

@@ -34,6 +34,8 @@ from codeact.runs.sent_calls import (
     CustomCallItem,
     McpCallItem,
     McpListItem,
+    PatchCallItem,
+    PatchOutputItem,
     SearchCallItem,
     SearchOutputItem,
     ShellCallItem,
@@ -182,6 +184,8 @@ InputItem = (
     | CustomOutputItem
     | ShellCallItem
     | ShellOutputItem
+    | PatchCallItem
+    | PatchOutputItem
     | SearchCallItem
     | SearchOutputItem
     | CompactionItem
@@ -189,7 +193,7 @@ InputItem = (
 )
 
 
-IN_CODE = CodeItem | McpCallItem | ReasoningItem | ShellCallItem | ShellOutputItem
+IN_CODE = CodeItem | McpCallItem | ReasoningItem | ShellCallItem | ShellOutputItem | PatchCallItem | PatchOutputItem
 """What may stand beside code that made the calls: the code's output shows them."""
 
 
@@ -250,8 +254,9 @@ def as_messages(value: str | list[InputItem]) -> list[Given]:
                 messages += _output_messages(item, f"input[{index}].output")
             case CustomCallItem(call_id, name, text):
                 messages.append(FunctionCallItem(call_id, name, text))
-            case McpCallItem() | ShellCallItem() | ShellOutputItem() if not in_code:
-                messages += [_input_message(role, text) for role, text in texts_of(item)]
+            case McpCallItem() | ShellCallItem() | ShellOutputItem() | PatchCallItem() | PatchOutputItem():
+                if not in_code:
+                    messages += [_input_message(role, text) for role, text in texts_of(item)]
     return messages
 
 

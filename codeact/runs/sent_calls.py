@@ -9,6 +9,8 @@ __all__ = [
     "CustomCallItem",
     "McpCallItem",
     "McpListItem",
+    "PatchCallItem",
+    "PatchOutputItem",
     "SearchCallItem",
     "SearchOutputItem",
     "ShellCallItem",
@@ -51,6 +53,19 @@ class ShellOutputItem(msgspec.Struct, tag="shell_call_output"):
     output: list[dict[str, Any]]
 
 
+class PatchCallItem(msgspec.Struct, tag="apply_patch_call"):
+    """A change of a file in an earlier answer, perhaps of another server."""
+
+    operation: dict[str, Any]
+
+
+class PatchOutputItem(msgspec.Struct, tag="apply_patch_call_output"):
+    """How a change of a file went."""
+
+    status: str = "completed"
+    output: str | None = None
+
+
 class SearchCallItem(msgspec.Struct, tag="tool_search_call"):
     """A search for tools. The prompt lists the current tools instead."""
 
@@ -60,7 +75,7 @@ class SearchOutputItem(msgspec.Struct, tag="tool_search_output"):
 
 
 def texts_of(
-    item: McpCallItem | ShellCallItem | ShellOutputItem,
+    item: McpCallItem | ShellCallItem | ShellOutputItem | PatchCallItem | PatchOutputItem,
 ) -> Iterator[tuple[Literal["assistant", "developer"], str]]:
     """Yields messages, as role and text, that describe a call which no code item in the history contains."""
     match item:
@@ -71,6 +86,10 @@ def texts_of(
             yield "assistant", f"shell({_json(action)})"
         case ShellOutputItem(output=printed):
             yield "developer", f"shell() returned:\n{_json(printed)}"
+        case PatchCallItem(operation):
+            yield "assistant", f"apply_patch({_json(operation)})"
+        case PatchOutputItem(status, said):
+            yield "developer", f"apply_patch() {status}:\n{said or ''}"
 
 
 def _json(value: Any) -> str:

@@ -73,7 +73,8 @@ class Function:
     name. `read_only` and `destructive` are what its maker says of its calls, with the defaults of the Model Context
     Protocol. With `approval`, a request demands that calls are approved. `is_own`: the server itself offers it, and its
     calls need no approval. `is_custom`: its calls have plain text on the wire, the argument `TEXT`, which must match
-    `grammar`. `is_shell`: it runs in the kernel, and its calls say where commands begin and end.
+    `grammar`. `is_shell`: it runs in the kernel, and its calls say where commands begin and end;
+    `is_patch`: likewise, and they say which file is changed.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Function:
     is_own: bool = False
     is_custom: bool = False
     is_shell: bool = False
+    is_patch: bool = False
     grammar: Grammar | None = None
 
     @property

@@ -14,6 +14,7 @@ __all__ = ["SEARCH", "kernel_module", "titled"]
 SEARCH = "search_tools"
 _SEARCH_SOURCE = Path(__file__).with_name("kernel_search.py").read_text("utf-8")
 _SHELL_SOURCE = Path(__file__).with_name("kernel_shell.py").read_text("utf-8")
+_PATCH_SOURCE = Path(__file__).with_name("kernel_patch.py").read_text("utf-8")
 _GRAMMAR_SOURCE = Path(__file__).with_name("kernel_grammar.py").read_text("utf-8")
 
 _HEAD = [
@@ -48,6 +49,8 @@ def kernel_module(functions: Sequence[Function], types: TypeNames, *, searchable
         head += ["_grammars = {}", f"exec(compile({_GRAMMAR_SOURCE!r}, '<codeact_grammars>', 'exec'), _grammars)"]
     if any(function.is_shell for function in functions):
         head += ["_shell = {}", f"exec(compile({_SHELL_SOURCE!r}, '<codeact_shell>', 'exec'), _shell)"]
+    if any(function.is_patch for function in functions):
+        head += ["_patch = {}", f"exec(compile({_PATCH_SOURCE!r}, '<codeact_patch>', 'exec'), _patch)"]
     parts = [*head, *types.source(), *(sources[function.path] for function in plain)]
     for server, members in servers.items():
         parts.append(f"class {server}:\n    {f'The functions of {server}.'!r}")
@@ -98,6 +101,8 @@ def _source(function: Function, types: TypeNames) -> str:
             "    limits = [None if isinstance(value, _Default) else value for value in given]\n"
             "    return _shell['shell'](_call, commands, *limits)\n"
         )
+    if function.is_patch:
+        return f"def {signature}:\n    {function.docstring()!r}\n    return _patch['apply_patch'](_call, patch)\n"
     call_name = function.path if function.server is not None else function.name
     call = f"_call_outside({call_name!r}, {{{', '.join(given)}}})"
     checked = ""

@@ -18,7 +18,7 @@ from codeact.tools.function import NAME_CHARS, TEXT, Function, FunctionError, Gr
 from codeact.tools.kernel_module import SEARCH, kernel_module, titled
 from sandbox_pool.calls import VALUE_BYTES
 
-__all__ = ["HIDDEN", "MAX_FUNCTIONS", "SHELL", "Toolbox", "check_schema", "functions_of", "value_of"]
+__all__ = ["HIDDEN", "MAX_FUNCTIONS", "PATCH", "SHELL", "Toolbox", "check_schema", "functions_of", "value_of"]
 
 MAX_FUNCTIONS, MAX_ARGUMENTS_OF_ALL = 256, 2_500
 """Of one request. Each argument costs some 25 µs of the event loop, since its name is made an identifier."""
@@ -45,6 +45,27 @@ SHELL = Function(
     is_shell=True,
 )
 """The tool `shell` in the sandbox."""
+PATCH = Function(
+    "apply_patch",
+    "Creates, changes or deletes files below your working directory. `patch` is an operation, a list of them, or the"
+    " text of a patch (`*** Begin Patch`, `*** Update File: PATH`, …). A diff has lines that begin with a space"
+    " (context), `-` or `+`; `@@ LINE` begins a section after that line of the file. A patch that does not fit raises an"
+    " exception that says why, and leaves the file as it was. The value is a list with a sentence on each file.",
+    {
+        "type": "object",
+        "properties": {
+            "patch": {
+                "description": "`{'type': 'update_file', 'path': 'a.py', 'diff': '@@\\n-old\\n+new'}`; `create_file`"
+                " has a diff of `+` lines, and `delete_file` none."
+            }
+        },
+        "required": ["patch"],
+    },
+    returns={"type": "array", "items": {"type": "string"}},
+    is_own=True,
+    is_patch=True,
+)
+"""The tool `apply_patch` in the sandbox."""
 HIDDEN = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__) | {"In", "Out"}
 """Python's own names, which code must be able to rely on."""
 
@@ -169,6 +190,8 @@ def _check_arguments(functions: Sequence[Function]) -> None:
 def _function_of(tool: Mapping[str, Any], param: str, namespace: str | None) -> list[Function]:
     if tool.get("type") == "shell":
         return [SHELL]
+    if tool.get("type") == "apply_patch":
+        return [PATCH]
     if tool.get("type") not in ("function", "custom"):
         return []
     name, description = _name_of(tool, param, "function"), tool.get("description") or ""

@@ -79,6 +79,12 @@ class ShellTool(msgspec.Struct, tag="shell", forbid_unknown_fields=True):
     allowed_callers: list[Literal["direct", "programmatic"]] | None = None
 
 
+class ApplyPatchTool(msgspec.Struct, tag="apply_patch", forbid_unknown_fields=True):
+    """Changes of files in the conversation's own sandbox, by diffs."""
+
+    allowed_callers: list[Literal["direct", "programmatic"]] | None = None
+
+
 class CodeInterpreterTool(msgspec.Struct, tag="code_interpreter", forbid_unknown_fields=True):
     """Code execution, which is always on. A container's id asks for the conversation of that container."""
 
@@ -95,6 +101,7 @@ Tool = (
     | ProgrammaticTool
     | McpTool
     | ShellTool
+    | ApplyPatchTool
 )
 
 
@@ -103,7 +110,7 @@ def check_tools(tools: Sequence[Tool], settings: Settings) -> None:
     check_servers(tools, settings)
     for index, tool in enumerate(tools):
         match tool:
-            case FunctionTool() | CustomTool() | ShellTool():
+            case FunctionTool() | CustomTool() | ShellTool() | ApplyPatchTool():
                 _check_callers(tool, f"tools[{index}]")
             case NamespaceTool(tools=inner):
                 for at, each in enumerate(inner):
@@ -126,7 +133,7 @@ def options_of(tools: Sequence[Tool], settings: Settings, *, embedded: bool) -> 
     return options
 
 
-def _check_callers(tool: FunctionTool | CustomTool | ShellTool, place: str) -> None:
+def _check_callers(tool: FunctionTool | CustomTool | ShellTool | ApplyPatchTool, place: str) -> None:
     if tool.allowed_callers and "programmatic" not in tool.allowed_callers:
         raise InvalidRequest(
             "Only code calls functions here; add 'programmatic' to 'allowed_callers'.", param=f"{place}.allowed_callers"

@@ -1,5 +1,21 @@
 // The wire's types. Generated from codeact/events/ by web/generate_types.py; never edited by hand.
 
+export interface ApplyPatchCall {
+  type: "apply_patch_call";
+  id: string;
+  call_id: string;
+  operation: CreateFile | UpdateFile | DeleteFile;
+  status: "completed" | "in_progress";
+}
+
+export interface ApplyPatchCallOutput {
+  type: "apply_patch_call_output";
+  id: string;
+  call_id: string;
+  output: string;
+  status: "completed" | "failed";
+}
+
 export interface Approval {
   type: "mcp_approval_response";
   id: string;
@@ -150,6 +166,12 @@ export interface ConversationRef {
   id: string;
 }
 
+export interface CreateFile {
+  type: "create_file";
+  path: string;
+  diff: string;
+}
+
 export interface CustomInputDelta {
   type: "response.custom_tool_call_input.delta";
   item_id: string;
@@ -175,6 +197,11 @@ export interface CustomToolCall {
   "codeact:code_item_id": string | null;
   status: "completed" | "in_progress" | "incomplete";
   input: string;
+}
+
+export interface DeleteFile {
+  type: "delete_file";
+  path: string;
 }
 
 export interface DisplayData {
@@ -447,14 +474,14 @@ export interface NoticeEvent {
 export interface OutputItemAdded {
   type: "response.output_item.added";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | ApplyPatchCall | ApplyPatchCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest;
   sequence_number: number;
 }
 
 export interface OutputItemDone {
   type: "response.output_item.done";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | ApplyPatchCall | ApplyPatchCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest;
   sequence_number: number;
 }
 
@@ -562,7 +589,7 @@ export interface Response {
   incomplete_details: IncompleteDetails | null;
   instructions: string | null;
   metadata: Record<string, string>;
-  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest)[];
+  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | ApplyPatchCall | ApplyPatchCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest)[];
   conversation: ConversationRef | null;
   previous_response_id: string | null;
   background: boolean;
@@ -745,6 +772,12 @@ export interface UpdateDisplayData {
   metadata?: Record<string, unknown>;
 }
 
+export interface UpdateFile {
+  type: "update_file";
+  path: string;
+  diff: string;
+}
+
 export interface Written {
   model: string;
   text?: string | null;
@@ -815,6 +848,8 @@ export type Item =
   | McpListTools
   | ShellCall
   | ShellCallOutput
+  | ApplyPatchCall
+  | ApplyPatchCallOutput
   | Compaction
   | ApprovalRequest
   | CodeApprovalRequest;
