@@ -1,4 +1,4 @@
-# make serve | dashboard | test | test-long | test-newer | test-cluster | check | bench | docs | wheel | install | lock | image | image-dashboard
+# make serve | dashboard | test | test-clients | test-long | test-newer | test-cluster | check | bench | docs | wheel | install | lock | image | image-dashboard
 # (needs Python 3.11 to 3.13 and make)
 SHELL := /bin/bash
 # The first of these commands that is a supported version of Python.
@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: serve dashboard test test-again test-long test-newer test-cluster check bench docs wheel install install-dev install-dashboard links page page-dev node types format lock clean \
+.PHONY: serve dashboard test test-again test-clients test-long test-newer test-cluster check bench docs wheel install install-dev install-dashboard links page page-dev node types format lock clean \
   image image-dashboard
 
 serve: install
@@ -27,10 +27,10 @@ install-dashboard: .venv-dashboard/.installed-app
 CLIENTS := openai agents langchain node frameworks
 # Packages of npm that tests use: clients in JavaScript, and the schemas of what clusters can be extended by.
 JS := tests/clients/js tests/helm/crds
-# Codex, an agent for the terminal: 420 MB, so an installation without it is complete, and its tests are skipped.
+# Codex, an agent for the terminal: 420 MB, which `make test-clients` and CI install. Without it its tests are skipped.
 CODEX := tests/clients/codex
 
-install-dev: $(VENV)/.installed-dev .venv-helm/.installed $(CLIENTS:%=.venv-%/.installed) $(JS:%=%/node_modules/.installed) $(CODEX)/node_modules/.installed page-dev \
+install-dev: $(VENV)/.installed-dev .venv-helm/.installed $(CLIENTS:%=.venv-%/.installed) $(JS:%=%/node_modules/.installed) page-dev \
   .venv-dashboard/.installed-dev .venv-docs/.installed
 
 # The number of test processes. It exceeds the number of processors because tests wait for much of their time.
@@ -68,6 +68,16 @@ endif
 # Runs the few tests that failed in the last `make test` once more, alone.
 test-again: install-dev
 	$(BIN)/python -m tests.again
+
+# Runs the tests of all clients, Codex too, and renders the table of docs/clients.md from what they showed.
+CLIENT_TESTS := tests/clients tests/server/test_openai_client.py tests/server/test_messages.py
+test-clients: install-dev codex
+	@results=$(SCRATCH); trap 'rm -rf "$$results"' EXIT; \
+	TEST_CLIENTS_RECORD="$$results" $(BIN)/pytest $(CLIENT_TESTS) --deselect tests/clients/test_matrix.py $(ARGS) \
+	  && $(BIN)/python -m tests.clients.matrix "$$results"
+
+.PHONY: codex
+codex: $(CODEX)/node_modules/.installed
 
 # Runs the tests marked `long` with many more repetitions: fifty kills, hundreds of leak cycles, minutes of load.
 test-long: install-dev

@@ -49,8 +49,8 @@ PATCH = Function(
     "apply_patch",
     "Creates, changes or deletes files below your working directory. `patch` is an operation, a list of them, or the"
     " text of a patch (`*** Begin Patch`, `*** Update File: PATH`, …). A diff has lines that begin with a space"
-    " (context), `-` or `+`; `@@ LINE` begins a section after that line of the file. A patch that does not fit raises an"
-    " exception that says why, and leaves the file as it was. The value is a list with a sentence on each file.",
+    " (context), `-` or `+`; `@@ LINE` begins a section after that line of the file. A patch that does not fit raises"
+    " an exception that says why, and leaves the file as it was. The value is a list with a sentence on each file.",
     {
         "type": "object",
         "properties": {

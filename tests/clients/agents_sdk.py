@@ -5,7 +5,15 @@ import json
 import sys
 from importlib.metadata import version
 
-from agents import Agent, OpenAIResponsesModel, Runner, SQLiteSession, function_tool, set_tracing_disabled
+from agents import (
+    Agent,
+    CodeInterpreterTool,
+    OpenAIResponsesModel,
+    Runner,
+    SQLiteSession,
+    function_tool,
+    set_tracing_disabled,
+)
 from openai import AsyncOpenAI
 
 asked: list[str] = []
@@ -29,6 +37,8 @@ async def main(base_url: str) -> None:
         if event.type == "raw_response_event" and event.data.type == "response.output_text.delta"
     ]
     weather = await Runner.run(Agent(name="weather", model=model, tools=[get_weather]), "weather")
+    tool = CodeInterpreterTool(tool_config={"type": "code_interpreter", "container": {"type": "auto"}})
+    code = await Runner.run(Agent(name="code", model=model, tools=[tool]), "code")
     session = SQLiteSession("chat")
     chat = Agent(name="chat", model=model)
     await Runner.run(chat, "one", session=session)
@@ -41,6 +51,8 @@ async def main(base_url: str) -> None:
                 "streamed": "".join(deltas),
                 "weather": weather.final_output,
                 "asked": asked,
+                "code": code.final_output,
+                "items": [item.raw_item.type for item in code.new_items],
                 "second": second.final_output,
             }
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.matrix import proved
 from tests.server.conftest import running, settings_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -29,3 +30,4 @@ def test_the_example_runs_unchanged_over_sse_and_websocket(url: str) -> None:
     assert ran.returncode == 0, ran.stderr
     assert "354224848179261915075" in ran.stdout
     assert "Done: the last number was **3**" in ran.stdout
+    proved("`openai` for Python, newest major version", version.stdout.strip(), ["JSON", "SSE", "WebSocket"])

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -12,6 +11,7 @@ from anthropic import Anthropic
 from anthropic.types import Message
 
 from codeact.server.routes import messages
+from tests.clients.matrix import proved
 from tests.model_server import Gate, Kept, ModelServer, Thought
 from tests.server.conftest import Running
 
@@ -51,8 +51,9 @@ def stdout(message: Message) -> str:
 
 
 def test_the_version_of_the_client_is_documented() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "clients.md").read_text("utf-8")
-    assert f"| `anthropic` for Python | {anthropic.__version__} |" in page
+    tested = ["messages whole and streamed", "code execution", "containers", "tools", "its tool runner", "threads"]
+    tested += ["thinking", "schemas", "token counts", "errors"]
+    proved("`anthropic` for Python", anthropic.__version__, tested)
 
 
 def test_code_and_its_outputs_are_blocks_and_the_next_message_goes_on_with_the_kernel(

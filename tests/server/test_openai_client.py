@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import openai
 import pytest
 from openai import APIStatusError, OpenAI
 from openai.types.responses import Response, ResponsesServerEvent
 from pydantic import TypeAdapter
 
+from tests.clients.matrix import proved
 from tests.server.conftest import Running
 
 FIBONACCI = "What is the 100th Fibonacci number?"
@@ -111,3 +113,8 @@ def test_the_official_types_take_every_event_strictly(client: OpenAI, question: 
         "codeact:notice",
         "codeact:status",
     }
+
+
+def test_the_version_of_the_client_is_documented() -> None:
+    tested = ["JSON", "SSE", "WebSocket", "resume", "cancel", "files", "function tools", "every event parsed strictly"]
+    proved("`openai` for Python, the newest that litellm lives with", openai.__version__, tested)
