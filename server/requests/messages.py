@@ -12,6 +12,7 @@ from msgspec import Meta
 from codeact.dialect import Name
 from codeact.errors import InvalidRequest
 from codeact.server.requests.create import StopText, Tokens, TopP
+from codeact.server.requests.message_tools import CacheControl, MessagesTool
 from codeact.server.requests.parameters import checked
 from codeact.skills.staged import MOST_SKILLS
 
@@ -24,7 +25,6 @@ __all__ = [
     "ContentBlock",
     "ContinuedThread",
     "CountBody",
-    "CustomTool",
     "DocumentBlock",
     "FileSource",
     "ImageBlock",
@@ -49,20 +49,6 @@ __all__ = [
 ]
 
 Id = Annotated[str, Meta(min_length=1, max_length=100)]
-Caller = Literal[
-    "direct",
-    "code_execution_20250522",
-    "code_execution_20250825",
-    "code_execution_20260120",
-    "code_execution_20260521",
-]
-
-
-class CacheControl(msgspec.Struct, forbid_unknown_fields=True):
-    """The server marks prompts for providers' caches by itself."""
-
-    type: Literal["ephemeral"]
-    ttl: Literal["5m", "1h"] | None = None
 
 
 # ---- sources of images and documents -------------------------------------------------------------------------
@@ -120,10 +106,13 @@ class UploadBlock(msgspec.Struct, tag="container_upload"):
 
 
 class ToolResultBlock(msgspec.Struct, tag="tool_result"):
-    """The value of the call `tool_use_id`. With `is_error`, the call raises an exception with this text in the code."""
+    """The value of the call `tool_use_id`. With `is_error`, the call raises an exception with this text in the code.
+
+    With images or documents, code gets the list of its parts, the model sees the images, and documents are files.
+    """
 
     tool_use_id: Id
-    content: str | list[TextBlock] | None = None
+    content: str | list[TextBlock | ImageBlock | DocumentBlock] | None = None
     is_error: bool | None = None
     cache_control: CacheControl | None = None
 
@@ -205,50 +194,7 @@ class MessageBody(msgspec.Struct, forbid_unknown_fields=True):
     content: str | list[ContentBlock]
 
 
-# ---- tools ---------------------------------------------------------------------------------------------------
-
-
-class CustomTool(msgspec.Struct, tag="custom", forbid_unknown_fields=True):
-    """A tool of the client, which the model's code calls as a function."""
-
-    name: Annotated[str, Meta(max_length=200)]
-    input_schema: dict[str, Any]
-    description: str | None = None
-    strict: bool | None = None
-    input_examples: None = None
-    eager_input_streaming: bool | None = None
-    defer_loading: Literal[False] | None = None
-    allowed_callers: list[Caller] | None = None
-    cache_control: CacheControl | None = None
-
-
-class _CodeTool(msgspec.Struct, forbid_unknown_fields=True):
-    """Code execution, which is always on."""
-
-    name: Literal["code_execution"] = "code_execution"
-    strict: bool | None = None
-    defer_loading: Literal[False] | None = None
-    allowed_callers: list[Caller] | None = None
-    cache_control: CacheControl | None = None
-
-
-class CodeTool20250522(_CodeTool, tag="code_execution_20250522", forbid_unknown_fields=True):
-    pass
-
-
-class CodeTool20250825(_CodeTool, tag="code_execution_20250825", forbid_unknown_fields=True):
-    pass
-
-
-class CodeTool20260120(_CodeTool, tag="code_execution_20260120", forbid_unknown_fields=True):
-    pass
-
-
-class CodeTool20260521(_CodeTool, tag="code_execution_20260521", forbid_unknown_fields=True):
-    pass
-
-
-MessagesTool = CustomTool | CodeTool20250522 | CodeTool20250825 | CodeTool20260120 | CodeTool20260521
+# ---- tools -------------------------------------------------------------------------------------------------
 
 
 class _Choice(msgspec.Struct, forbid_unknown_fields=True):

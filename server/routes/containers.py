@@ -38,6 +38,8 @@ from sandbox_pool.backends.base import egress_problem
 __all__ = ["container_of", "file_in_sandbox", "passed_on", "routes", "shape_of"]
 
 PIECE_BYTES = 65_536
+ROOT = "/mnt/data/"
+"""The working directory as the API names it. In every sandbox this leads there."""
 DISCARD_S = 5.0
 
 
@@ -330,7 +332,7 @@ def _file_shape(file: ContainerFile) -> dict[str, Any]:
         "id": file.id,
         "object": "container.file",
         "container_id": file.container_id,
-        "path": file.path,
+        "path": f"{ROOT}{file.path}",
         "bytes": file.size_bytes,
         "created_at": int(file.created_at),
         "source": file.source,

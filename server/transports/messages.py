@@ -22,8 +22,8 @@ from codeact.runs.input_items import (
     Part,
     ReasoningItem,
 )
-from codeact.server.requests.client_tools import FunctionTool
 from codeact.server.requests.create import AskedReasoning, AskedText, CreateBody, CreateRequest, finished
+from codeact.server.requests.message_tools import functions_of_messages
 from codeact.server.requests.messages import (
     AnyTool,
     Base64Source,
@@ -32,7 +32,6 @@ from codeact.server.requests.messages import (
     ContainerOptions,
     ContinuedThread,
     CountBody,
-    CustomTool,
     DocumentBlock,
     FileSource,
     ImageBlock,
@@ -107,7 +106,7 @@ def as_create(body: MessagesBody | CountBody) -> CreateRequest:
         reasoning=_reasoning(body),
         text=_format(body),
         truncation="auto",
-        tools=[_function(tool) for tool in body.tools or () if isinstance(tool, CustomTool)],
+        tools=list(functions_of_messages(body.tools)),
         tool_choice=_choice(body),
         dialect=body.dialect,
     )
@@ -135,15 +134,6 @@ def _container_of(body: MessagesBody) -> str | None:
 
 
 # ---- options -------------------------------------------------------------------------------------------------
-
-
-def _function(tool: CustomTool) -> FunctionTool:
-    return FunctionTool(
-        name=tool.name,
-        description=tool.description,
-        parameters=tool.input_schema,
-        strict=tool.strict,
-    )
 
 
 def _choice(body: CountBody) -> Any:
@@ -243,7 +233,7 @@ def _item(block: Any, results: dict[str, CodeResult]) -> InputItem | None:
         case ToolUseBlock(id_, name, arguments):
             return FunctionCallItem(_our_call_id(id_), name, msgspec.json.encode(arguments).decode())
         case ToolResultBlock(id_, content, is_error):
-            return FunctionOutputItem(_our_call_id(id_), _text(content), is_error=bool(is_error))
+            return FunctionOutputItem(_our_call_id(id_), _value(content), is_error=bool(is_error))
         case ServerToolUseBlock(id_, name, arguments):
             code = arguments.get("code") if name == "code_execution" else None
             written = code if isinstance(code, str) else f"# {name}: {msgspec.json.encode(arguments).decode()}"
@@ -273,3 +263,13 @@ def _text(content: str | list[TextBlock] | None) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     return "\n".join(block.text for block in content)
+
+
+def _value(content: str | list[TextBlock | ImageBlock | DocumentBlock] | None) -> str | list[Any]:
+    """The value of a call: text, or its parts if there are images or documents among them."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    texts = [block for block in content if isinstance(block, TextBlock)]
+    if len(texts) == len(content):
+        return _text(texts)
+    return [_part(block, "user", "") for block in content]

@@ -67,10 +67,10 @@ def test_code_reads_an_upload_and_what_it_writes_is_cited_and_can_be_downloaded(
     container = client.containers.create(name="numbers")
     tool = {"type": "code_interpreter", "container": container.id}
     screenshot = client.containers.files.create(container.id, file=("10.00\u202fAM cafe\u0301.txt", b"1"))
-    assert screenshot.path == "10.00\u202fAM caf\u00e9.txt"
+    assert screenshot.path == "/mnt/data/10.00\u202fAM caf\u00e9.txt"
     client.containers.files.delete(screenshot.id, container_id=container.id)
     uploaded = client.containers.files.create(container.id, file=("in put.txt", b"20\n22\n"))
-    assert (uploaded.path, uploaded.bytes, uploaded.source) == ("in put.txt", 6, "user")
+    assert (uploaded.path, uploaded.bytes, uploaded.source) == ("/mnt/data/in put.txt", 6, "user")
     model_server.reply(
         "<execute>\ntotal = sum(map(int, open('in put.txt')))\n"
         "open('sum.txt', 'w').write(str(total))\nopen('.hidden', 'w').close()\n</execute>\n"
@@ -85,7 +85,10 @@ def test_code_reads_an_upload_and_what_it_writes_is_cited_and_can_be_downloaded(
     [added] = [event for event in events if event.type == "response.output_text.annotation.added"]
     assert added.annotation["file_id"] == citation.file_id  # type: ignore[index]
     assert client.containers.files.content.retrieve(citation.file_id, container_id=container.id).read() == b"42"
-    assert {file.path for file in client.containers.files.list(container.id)} == {"in put.txt", "sum.txt"}
+    assert {file.path for file in client.containers.files.list(container.id)} == {
+        "/mnt/data/in put.txt",
+        "/mnt/data/sum.txt",
+    }
     assert client.responses.retrieve(response.id).output[-1].content[0].annotations[0] == citation  # type: ignore[union-attr, index]
 
 
@@ -119,7 +122,7 @@ def test_files_outlive_their_sandbox(client: OpenAI, model_server: ModelServer, 
     container = client.containers.retrieve(citation.container_id)
     client.responses.create(input="die", conversation=conversation_of(container))
     assert client.containers.retrieve(container.id).status == "expired"
-    assert [file.path for file in client.containers.files.list(container.id)] == ["kept.txt"]
+    assert [file.path for file in client.containers.files.list(container.id)] == ["/mnt/data/kept.txt"]
     assert client.containers.files.content.retrieve(citation.file_id, container_id=container.id).read() == b"kept"
     with pytest.raises(APIStatusError) as gone:
         client.containers.files.create(container.id, file=("late.txt", b"x"))
@@ -263,9 +266,12 @@ def test_a_container_that_dies_while_it_is_listed_or_cleared_shows_what_it_had(
     container = client.containers.create(name="dying")
     files = [client.containers.files.create(container.id, file=(name, b"x")) for name in ("a", "b")]
     with dying_before(scripted, container, "next", monkeypatch):
-        assert [file.path for file in client.containers.files.list(container.id, order="asc")] == ["a", "b"]
+        assert [file.path for file in client.containers.files.list(container.id, order="asc")] == [
+            "/mnt/data/a",
+            "/mnt/data/b",
+        ]
     client.containers.files.delete(files[0].id, container_id=container.id)
-    assert [file.path for file in client.containers.files.list(container.id)] == ["b"]
+    assert [file.path for file in client.containers.files.list(container.id)] == ["/mnt/data/b"]
 
 
 def test_a_download_that_dies_before_its_first_byte_is_an_error_by_name_and_later_is_cut_off(
@@ -433,7 +439,10 @@ def test_files_named_for_a_container_are_in_its_working_directory(
         client.responses.create(input="read them", tools=[tool])
     assert caught.value.param == "tools.container.file_ids[0]"
     made = client.containers.create(name="with files", file_ids=ids)
-    assert {file.path for file in client.containers.files.list(made.id)} == {"numbers.csv", "numbers (2).csv"}
+    assert {file.path for file in client.containers.files.list(made.id)} == {
+        "/mnt/data/numbers.csv",
+        "/mnt/data/numbers (2).csv",
+    }
 
 
 def test_a_face_reads_the_kernels_variables_and_downloads_all_files_at_once(

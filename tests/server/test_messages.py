@@ -160,6 +160,37 @@ def test_a_tool_of_the_client_is_a_function_of_the_code(client: Anthropic, model
     assert "still <function get_weather" in stdout(ask(client, messages=history, tools=[WEATHER, CODE_TOOL]))
 
 
+def test_the_apis_own_tools_of_the_client_are_functions_and_their_values_may_have_images(
+    client: Anthropic, model_server: ModelServer
+) -> None:
+    tools: Any = [
+        {"type": "bash_20250124", "name": "bash"},
+        {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool", "max_characters": 1000},
+    ]
+    code = (
+        "print(bash(command='ls'))\nseen = str_replace_based_edit_tool(command='view', path='a.png')\nprint(len(seen))"
+    )
+    model_server.reply(f"<execute>\n{code}\n</execute>")
+    first = ask(client, tools=tools)
+    call = first.content[-1]
+    assert call.type == "tool_use"
+    assert (call.name, call.input) == ("bash", {"command": "ls"})
+    history = [user("go"), {"role": "assistant", "content": first.content}]
+    history.append(user([{"type": "tool_result", "tool_use_id": call.id, "content": "a.png"}]))
+    second = ask(client, messages=history, tools=tools)
+    call = second.content[-1]
+    assert call.type == "tool_use"
+    assert (call.name, call.input["path"]) == ("str_replace_based_edit_tool", "a.png")
+    source = {"type": "base64", "media_type": "image/png", "data": PNG}
+    parts = [{"type": "text", "text": "It is red."}, {"type": "image", "source": source}]
+    history += [{"role": "assistant", "content": second.content}]
+    history.append(user([{"type": "tool_result", "tool_use_id": call.id, "content": parts}]))
+    model_server.reply("A red pixel.")
+    third = ask(client, messages=history, tools=tools)
+    assert stdout(third) == "2\n"
+    assert PNG in str(model_server.requests[-1].messages)
+
+
 def test_a_tool_that_failed_raises_in_the_code(client: Anthropic, model_server: ModelServer) -> None:
     code = "try:\n    get_weather('Bern')\nexcept Exception as error:\n    print('failed:', error)"
     model_server.reply(f"<execute>\n{code}\n</execute>")

@@ -138,13 +138,16 @@ def test_a_container_is_used_at_every_server(servers: Servers, model_server: Mod
     model_server.reply("<execute>\nopen('made.txt', 'w').write(str(len(open('sent.bin').read())))\n</execute>")
     model_server.reply("Done.")
     post(servers[2], input="count", conversation=conversation).raise_for_status()
-    listed = {file["path"]: file["id"] for file in servers[2].get(files).raise_for_status().json()["data"]}
+    listed = {
+        file["path"].removeprefix("/mnt/data/"): file["id"]
+        for file in servers[2].get(files).raise_for_status().json()["data"]
+    }
     assert listed.keys() == {"sent.bin", "made.txt"}
     assert servers[1].get(f"{files}/{listed['made.txt']}/content").text == "2000000"
     gone = httpx.delete(f"{servers[2].url}{files}/{uploaded['id']}", trust_env=False, timeout=60)
     assert gone.json()["deleted"] is True
     copied = post(servers[1], files, file_id=listed["made.txt"])
-    assert (copied.status_code, copied.json()["path"]) == (200, "made.txt")
+    assert (copied.status_code, copied.json()["path"]) == (200, "/mnt/data/made.txt")
     assert post(servers[1], files, file_id="cfile_no").json()["error"]["message"] == "There is no file 'cfile_no'."
     assert httpx.delete(f"{servers[1].url}/v1/containers/{container}", trust_env=False, timeout=60).json()["deleted"]
 
