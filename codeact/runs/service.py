@@ -14,6 +14,7 @@ from codeact.component import Component
 from codeact.errors import InvalidRequest, NotFound
 from codeact.ids import new_id
 from codeact.runs.new_run import NewRun
+from codeact.runs.pending_steers import PendingSteers, required_input
 from codeact.runs.question import UNSTORED, Question, RunComponents
 from codeact.runs.resume_points import EphemeralResponses
 from codeact.runs.run import Run
@@ -37,6 +38,7 @@ class RunService:
     def __init__(self, components: RunComponents, *, database: "Component[Store] | None" = None) -> None:
         self._components = components
         self._database = database
+        self._steers = PendingSteers()
         self._unstored = UnstoredConversations(idle_s=components.settings.idle_timeout_s)
 
     async def create(
@@ -56,6 +58,9 @@ class RunService:
         """
         if ephemeral is None:
             ephemeral = self._unstored.find(new_run)
+        continued = new_run.previous_response_id
+        if steering := self._steers.of(continued, owner=new_run.owner):
+            new_run = replace(new_run, messages=[*steering, *new_run.messages])
         then = partial(self._after, new_run=new_run, ephemeral=ephemeral, begun=begun)
         question = Question(self._components, new_run, ephemeral, response_id, then)
         try:
@@ -66,6 +71,7 @@ class RunService:
             if ephemeral is not None and new_run.previous_response_id is not None:
                 ephemeral.forget(new_run.previous_response_id)
             raise
+        self._steers.drop(continued)
         begun(run)
         return run
 
@@ -130,12 +136,15 @@ class RunService:
     ) -> Run | None:
         """Begins the successor of a run that was steered; otherwise releases a sandbox that can no longer be used.
 
-        If no successor can begin, the messages remain in the stored conversation, for its next question.
+        If no successor can begin, the messages remain in the stored conversation, for its next question. If the run
+        waits for input of the client, they come before that input.
         """
         if ephemeral is not None:
             self._unstored.ended(ephemeral, run.response)
             await self._release_dropped()
-        if run.steering and run.response.status in ("completed", "incomplete"):
+        if run.steering and required_input(run.response):
+            self._steers.keep(run.id, run.steering, owner=run.owner)
+        elif run.steering and run.response.status in ("completed", "incomplete"):
             further = replace(
                 new_run,
                 previous_response_id=run.id,

@@ -20,6 +20,7 @@ from anyio.abc import TaskGroup
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from codeact.errors import CodeActError, InvalidRequest, NotFound
+from codeact.runs.pending_steers import required_input
 from codeact.runs.resume_points import EphemeralResponses
 from codeact.server.auth.auth import BAD_AUTH, accept
 from codeact.server.auth.socket_auth import Ended, SocketAuth
@@ -83,6 +84,10 @@ async def responses_socket(websocket: WebSocket) -> None:
     finally:
         with anyio.move_on_after(FORGET_DEADLINE_S, shield=True):
             await services.service.forget(ephemeral)
+
+
+ACCEPTED = '{"type":"response.steer.accepted"'
+WAITING = "waiting_for_required_input"
 
 
 class _Session:
@@ -198,9 +203,13 @@ class _Session:
         run: Answer | None = await self._services.service.create(request, caller=caller, ephemeral=self._ephemeral)
         get = await self._blobs()
         while run is not None:
-            await self._follow(as_asked(run.log.read(), request.include, get), stream_id)
+            accepted = await self._follow(as_asked(run.log.read(), request.include, get), stream_id)
             steered, run = run, await run.successor()
-            if run is None and steered.steering:
+            if run is not None or not steered.steering:
+                continue
+            if required := required_input(steered.response):
+                await self._send_pending(steered.id, accepted, required, stream_id)
+            else:
                 await self._send_unsteered(steered, stream_id)
 
     async def _cancel(self, event: dict[str, Any], stream_id: str | None) -> None:
@@ -241,16 +250,21 @@ class _Session:
         await self._socket_auth.expiry()
         await self._close(BAD_AUTH, "What this socket was opened with has expired.")
 
-    async def _follow(self, stream: AsyncGenerator[list[str], None], stream_id: str | None) -> None:
+    async def _follow(self, stream: AsyncGenerator[list[str], None], stream_id: str | None) -> list[str]:
+        """Sends the frames, and returns the ids of the steering messages that they accept."""
+        accepted: list[str] = []
         suffix = f',"stream_id":{json.dumps(stream_id)}}}' if stream_id is not None else None
         try:
             async with aclosing(stream):
                 async for frames in stream:
                     for frame in frames:
+                        if frame.startswith(ACCEPTED):
+                            accepted.append(msgspec.json.decode(frame)["steer"]["id"])
                         frame = frame_with_urls(frame)
                         await self._send(frame if suffix is None else frame[:-1] + suffix)
         except CodeActError as error:
             await self._send_error(error, stream_id)
+        return accepted
 
     # ---- sending -----------------------------------------------------------------------------------
 
@@ -272,6 +286,15 @@ class _Session:
         error = {"type": "invalid_request_error", "code": code, "message": message}
         frame = {"type": "response.steer.failed", "sequence_number": 0, "error": error, "steer": steer}
         await self._send_frame(frame, stream_id)
+
+    async def _send_pending(
+        self, response_id: str, steer_ids: list[str], required: list[dict[str, Any]], stream_id: str | None
+    ) -> None:
+        """Reports that steering messages wait, until the next request brings what the response waits for."""
+        for steer_id in steer_ids:
+            steer = {"id": steer_id, "previous_response_id": response_id}
+            frame = {"type": "response.steer.pending", "sequence_number": 0, "steer": steer}
+            await self._send_frame(frame | {"reason": WAITING, "required_input": required}, stream_id)
 
     async def _send_unsteered(self, run: Answer, stream_id: str | None) -> None:
         """Reports that no response can continue with a steering input: it waits in the stored conversation, or the

@@ -376,6 +376,35 @@ def test_what_is_said_meanwhile_is_answered_by_a_successor_after_the_next_turn(
     assert "first" in asked[-1]["content"]
 
 
+def test_what_is_said_while_code_waits_for_the_client_comes_before_the_clients_value(
+    open_socket: Callable[[], Socket], model_server: ModelServer
+) -> None:
+    socket = open_socket()
+    gate = Gate()
+    tool = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
+    model_server.reply("I look.", gate, "\n<execute>\nprint('seen', look())\n</execute>")
+    model_server.reply("Voilà.")
+    socket.send({"type": "response.create", "input": "look", "tools": [tool], "stream_id": "lane"})
+    created = socket.until("response.output_text.delta")[0]["response"]
+    socket.send({"type": "response.steer", "previous_response_id": created["id"], "input": "in French, please"})
+    accepted = socket.until("response.steer.accepted")[-1]["steer"]
+    gate.open()
+    waits = socket.until("response.completed")[-1]["response"]
+    call = next(item for item in waits["output"] if item["type"] == "function_call")
+    pending = socket.until("response.steer.pending")[-1]
+    assert pending["steer"] == {"id": accepted["id"], "previous_response_id": created["id"]}
+    assert (pending["reason"], pending["stream_id"]) == ("waiting_for_required_input", "lane")
+    [stub] = pending["required_input"]
+    assert stub == {"type": "function_call_output", "call_id": call["call_id"], "name": "look"}
+    body = {"input": [stub | {"output": "a cat"}], "previous_response_id": created["id"], "tools": [tool]}
+    body["input"][0].pop("name")  # type: ignore[attr-defined]
+    socket.send({"type": "response.create", **body})
+    assert socket.until("response.completed")[-1]["response"]["output"][-1]["content"][0]["text"] == "Voilà."
+    told = [str(message["content"]) for message in model_server.requests[-1].messages]
+    assert any("in French, please" in words for words in told)
+    assert any("seen a cat" in words for words in told)
+
+
 def test_steering_what_does_not_run_gives_the_input_back(
     open_socket: Callable[[], Socket], model_server: ModelServer
 ) -> None:
