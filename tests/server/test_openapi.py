@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings, strategies
 
 from codeact.server.app import create_app
 from codeact.server.openapi import document
+from tests.needs import LONG
 from tests.server.conftest import Running, settings_of
 
 EMBED = {"origin": "https://shop.example", "user": "alice"}
@@ -46,6 +47,7 @@ def known(asked: Running) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 # Schemathesis draws from `random` in a strategy of its own.
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -67,9 +69,9 @@ def test_the_server_answers_as_its_document_says(operation: str, asked: Running,
 
     @given(case=strategies.one_of(fitting, other))
     @settings(
-        max_examples=12,
+        max_examples=200 if LONG else 12,
         deadline=None,
-        derandomize=True,
+        derandomize=not LONG,
         database=None,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
