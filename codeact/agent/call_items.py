@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
+from typing import Literal
 
 import msgspec
 
@@ -10,16 +11,28 @@ from codeact import events as e
 from codeact.agent.patch_items import PatchItems
 from codeact.agent.shell_items import ShellItems
 from codeact.ids import new_id
-from codeact.tools.function import Function
+from codeact.tools.function import Function, FunctionError
 from sandbox_pool.calls import Call
 
-__all__ = ["CallItems", "Emit", "report_step", "reports_to"]
+__all__ = ["CallItems", "Emit", "check_shell", "report_step", "reports_to"]
 
 MOST_STEPS = 200
 """Limit for one call. A step has about 24 kB at most."""
 
 Emit = Callable[[e.Event], Awaitable[None]]
 """Takes the events in order. When it returns, everything that the event acknowledges is stored."""
+
+
+def check_shell(function: Function, arguments: dict[str, object]) -> None:
+    """Raises `FunctionError` unless the arguments of a call of a client's shell can be its item's action."""
+    kinds = {"shell": e.ShellAction, "local_shell": e.LocalShellAction}
+    if function.client_shell is None:
+        return
+    extra = {"type": "exec"} if function.client_shell == "local_shell" else {}
+    try:
+        msgspec.convert({**extra, **arguments}, kinds[function.client_shell])
+    except msgspec.ValidationError as error:
+        raise FunctionError(f"{function.name}(): {error}") from None
 
 
 _report: ContextVar[Callable[[e.CallStep], Awaitable[None]]] = ContextVar("report")
@@ -59,6 +72,9 @@ class CallItems:
         if function.is_custom:
             await self._custom(call, function, code.id)
             return
+        if function.client_shell is not None:
+            await self._client_shell(call, function.client_shell, code.id)
+            return
         namespace = function.server or msgspec.UNSET
         item = e.FunctionCall(
             id=new_id("fc"), call_id=call.call_id, name=function.name, namespace=namespace, code_item_id=code.id
@@ -84,6 +100,19 @@ class CallItems:
         await self._emit(e.CustomInputDone(item_id=item.id, output_index=index, input=text))
         item.status = "completed"
         await self._emit(e.OutputItemDone(output_index=index, item=item))
+
+    async def _client_shell(self, call: Call, kind: Literal["shell", "local_shell"], code_item_id: str) -> None:
+        """Emits the complete item for commands that the client runs. Their arguments have been checked."""
+        given = msgspec.json.decode(call.arguments)
+        item: e.ShellCall | e.LocalShellCall
+        if kind == "shell":
+            action = msgspec.convert(given, e.ShellAction)
+            item = e.ShellCall(id=new_id("sh"), call_id=call.call_id, action=action, environment=e.ShellLocal())
+        else:
+            exec_ = msgspec.convert({"type": "exec", **given}, e.LocalShellAction)
+            item = e.LocalShellCall(id=new_id("lsh"), call_id=call.call_id, action=exec_)
+        item.code_item_id, item.status = code_item_id, "completed"
+        await self._emit(e.OutputItemDone(output_index=await self._add(item), item=item))
 
     async def outside(self, call: Call, *, server: str, name: str, approval_request_id: str | None = None) -> e.McpCall:
         """Opens the item for a call of a host function or an MCP tool; `answer` closes it."""

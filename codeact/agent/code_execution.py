@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 
 from codeact import events as e
 from codeact.agent.approvals import Approvals
-from codeact.agent.call_items import reports_to
+from codeact.agent.call_items import check_shell, reports_to
 from codeact.agent.fitting import within
 from codeact.agent.response_builder import ResponseBuilder
 from codeact.concurrency.offloop import size_of
@@ -176,6 +176,11 @@ class CodeExecution:
             self._refuse(call, error.message)
             return
         if function.answer is None:
+            try:
+                check_shell(function, arguments)
+            except FunctionError as error:
+                self.sandbox.answer(call, error=error.message)
+                return
             self._waits_since = self._waits_since if self.waiting else time.monotonic()
             call = msgspec.structs.replace(call, arguments=json.dumps(arguments))
             self.waiting.append(call)

@@ -27,6 +27,8 @@ __all__ = [
     "InputMessage",
     "Item",
     "KeptReasoning",
+    "LocalShellAction",
+    "LocalShellCall",
     "LogsOutput",
     "McpCall",
     "McpError",
@@ -43,6 +45,7 @@ __all__ = [
     "ShellCallOutput",
     "ShellContainer",
     "ShellExit",
+    "ShellLocal",
     "ShellOutput",
     "ShellTimeout",
     "UpdateFile",
@@ -309,14 +312,34 @@ class ShellContainer(msgspec.Struct, tag="container_reference"):
     container_id: str
 
 
-class ShellCall(msgspec.Struct, tag="shell_call", kw_only=True):
-    """Shell commands that code runs in its sandbox, one after the other. `ShellCallOutput` has the same `call_id`."""
+class ShellLocal(msgspec.Struct, tag="local"):
+    """The client runs the commands."""
 
-    id: str
-    call_id: str
+
+class ShellCall(ClientCall, tag="shell_call", kw_only=True):
+    """Shell commands that code runs in its sandbox, or asks the client to run, one after the other.
+
+    `ShellCallOutput` has the same `call_id`; the client's is in the next request.
+    """
+
+    name: str = "shell"
     action: ShellAction
-    environment: ShellContainer | None = None
-    status: Literal["in_progress", "completed", "incomplete"] = "in_progress"
+    environment: ShellContainer | ShellLocal | None = None
+
+
+class LocalShellAction(msgspec.Struct, tag="exec", kw_only=True):
+    command: list[str]
+    env: dict[str, str] = {}
+    timeout_ms: int | None = None
+    user: str | None = None
+    working_directory: str | None = None
+
+
+class LocalShellCall(ClientCall, tag="local_shell_call", kw_only=True):
+    """A command that the client is asked to run."""
+
+    name: str = "local_shell"
+    action: LocalShellAction
 
 
 class ShellExit(msgspec.Struct, tag="exit"):
@@ -425,6 +448,7 @@ Item = (
     | McpListTools
     | ShellCall
     | ShellCallOutput
+    | LocalShellCall
     | ApplyPatchCall
     | ApplyPatchCallOutput
     | Compaction

@@ -32,6 +32,8 @@ from codeact.runs.sent_approvals import (
 )
 from codeact.runs.sent_calls import (
     CustomCallItem,
+    LocalShellCallItem,
+    LocalShellOutputItem,
     McpCallItem,
     McpListItem,
     PatchCallItem,
@@ -184,6 +186,8 @@ InputItem = (
     | CustomOutputItem
     | ShellCallItem
     | ShellOutputItem
+    | LocalShellCallItem
+    | LocalShellOutputItem
     | PatchCallItem
     | PatchOutputItem
     | SearchCallItem
@@ -228,6 +232,7 @@ def as_messages(value: str | list[InputItem]) -> list[Given]:
         return [_input_message("user", value)] if value.strip() else []
     messages: list[Given] = []
     in_code = False
+    in_container = {item.call_id for item in value if isinstance(item, ShellCallItem) and not item.is_local}
     for index, item in enumerate(value):
         in_code = isinstance(item, IN_CODE) and (in_code or isinstance(item, CodeItem))
         match item:
@@ -254,6 +259,14 @@ def as_messages(value: str | list[InputItem]) -> list[Given]:
                 messages += _output_messages(item, f"input[{index}].output")
             case CustomCallItem(call_id, name, text):
                 messages.append(FunctionCallItem(call_id, name, text))
+            case ShellCallItem(action, call_id) if item.is_local:
+                messages.append(FunctionCallItem(call_id, "shell", msgspec.json.encode(action).decode()))
+            case LocalShellCallItem(call_id, action):
+                messages.append(FunctionCallItem(call_id, "local_shell", msgspec.json.encode(action).decode()))
+            case ShellOutputItem(call_id=call_id) if call_id and call_id not in in_container:
+                messages.append(FunctionCallOutput(id=new_id("fco"), call_id=call_id, output=item.value))
+            case LocalShellOutputItem(output, id_, call_id):
+                messages.append(FunctionCallOutput(id=new_id("fco"), call_id=call_id or id_, output=output))
             case McpCallItem() | ShellCallItem() | ShellOutputItem() | PatchCallItem() | PatchOutputItem():
                 if not in_code:
                     messages += [_input_message(role, text) for role, text in texts_of(item)]

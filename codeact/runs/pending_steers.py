@@ -46,6 +46,10 @@ def required_input(response: e.Response) -> list[dict[str, Any]]:
                 found.append({"type": "function_call_output", "call_id": call_id, "name": name})
             case e.CustomToolCall(call_id=call_id) if call_id in waits:
                 found.append({"type": "custom_tool_call_output", "call_id": call_id})
+            case e.ShellCall(call_id=call_id) if call_id in waits:
+                found.append({"type": "shell_call_output", "call_id": call_id})
+            case e.LocalShellCall(call_id=call_id) if call_id in waits:
+                found.append({"type": "local_shell_call_output", "id": call_id})
             case e.ApprovalRequest(id=request_id) if request_id in waits:
                 found.append({"type": "mcp_approval_response", "approval_request_id": request_id})
     return found

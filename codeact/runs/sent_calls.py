@@ -7,6 +7,8 @@ import msgspec
 
 __all__ = [
     "CustomCallItem",
+    "LocalShellCallItem",
+    "LocalShellOutputItem",
     "McpCallItem",
     "McpListItem",
     "PatchCallItem",
@@ -45,12 +47,45 @@ class ShellCallItem(msgspec.Struct, tag="shell_call"):
     """Shell commands of an earlier answer, perhaps of another server."""
 
     action: dict[str, Any]
+    call_id: str = ""
+    environment: dict[str, Any] | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the client runs them."""
+        return (self.environment or {}).get("type") == "local"
 
 
 class ShellOutputItem(msgspec.Struct, tag="shell_call_output"):
-    """The output of shell commands."""
+    """The output of shell commands: of a container, or what the client's own shell printed for code that waits."""
 
     output: list[dict[str, Any]]
+    call_id: str = ""
+
+    @property
+    def value(self) -> str:
+        """What code gets, as JSON: `stdout`, `stderr` and `exit_code` of each command."""
+        results = []
+        for each in self.output:
+            outcome = each.get("outcome")
+            exit_code = outcome.get("exit_code") if isinstance(outcome, dict) else None
+            results.append({"stdout": each.get("stdout", ""), "stderr": each.get("stderr", ""), "exit_code": exit_code})
+        return _json(results)
+
+
+class LocalShellCallItem(msgspec.Struct, tag="local_shell_call"):
+    """A command that the client was asked to run."""
+
+    call_id: str
+    action: dict[str, Any]
+
+
+class LocalShellOutputItem(msgspec.Struct, tag="local_shell_call_output"):
+    """What a command of the client printed. Clients give the call's `call_id` as `id`, or beside it."""
+
+    output: str
+    id: str = ""
+    call_id: str | None = None
 
 
 class PatchCallItem(msgspec.Struct, tag="apply_patch_call"):

@@ -74,7 +74,8 @@ class Function:
     Protocol. With `approval`, a request demands that calls are approved. `is_own`: the server itself offers it, and its
     calls need no approval. `is_custom`: its calls have plain text on the wire, the argument `TEXT`, which must match
     `grammar`. `is_shell`: it runs in the kernel, and its calls say where commands begin and end;
-    `is_patch`: likewise, and they say which file is changed.
+    `is_patch`: likewise, and they say which file is changed. `client_shell`: the client runs commands,
+    and the calls have the form of this tool on the wire.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Function:
     is_custom: bool = False
     is_shell: bool = False
     is_patch: bool = False
+    client_shell: Literal["shell", "local_shell"] | None = None
     grammar: Grammar | None = None
 
     @property

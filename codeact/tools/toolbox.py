@@ -45,6 +45,30 @@ SHELL = Function(
     is_shell=True,
 )
 """The tool `shell` in the sandbox."""
+CLIENT_SHELL = Function(
+    "shell",
+    "Has the user's own machine run shell commands, one after the other, and returns a list with `stdout`, `stderr` and"
+    " `exit_code` of each; `exit_code` is None if its time was over.",
+    SHELL.parameters,
+    returns={"type": "array"},
+    client_shell="shell",
+)
+LOCAL_SHELL = Function(
+    "local_shell",
+    "Has the user's own machine run one command, a list of the program and its arguments, and returns what it printed.",
+    {
+        "type": "object",
+        "properties": {
+            "command": {"type": "array", "items": {"type": "string"}},
+            "working_directory": {"type": "string"},
+            "timeout_ms": {"type": "integer"},
+            "env": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+        "required": ["command"],
+    },
+    client_shell="local_shell",
+)
+"""The tools of shells that the client has."""
 PATCH = Function(
     "apply_patch",
     "Creates, changes or deletes files below your working directory. `patch` is an operation, a list of them, or the"
@@ -189,7 +213,9 @@ def _check_arguments(functions: Sequence[Function]) -> None:
 
 def _function_of(tool: Mapping[str, Any], param: str, namespace: str | None) -> list[Function]:
     if tool.get("type") == "shell":
-        return [SHELL]
+        return [CLIENT_SHELL if (tool.get("environment") or {}).get("type") == "local" else SHELL]
+    if tool.get("type") == "local_shell":
+        return [LOCAL_SHELL]
     if tool.get("type") == "apply_patch":
         return [PATCH]
     if tool.get("type") not in ("function", "custom"):

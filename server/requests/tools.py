@@ -1,7 +1,7 @@
 """The tools that a request may name. Options that match what the server does are accepted; others are refused."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -72,11 +72,21 @@ class AutoContainer(msgspec.Struct, tag="auto", forbid_unknown_fields=True):
     skills: Skills | None = None
 
 
-class ShellTool(msgspec.Struct, tag="shell", forbid_unknown_fields=True):
-    """Shell commands in the conversation's own sandbox. A client's own shell (`local`) is not served."""
+class LocalEnvironment(msgspec.Struct, tag="local", forbid_unknown_fields=True):
+    """The client's own machine: code waits until the client's next request has the output."""
 
-    environment: ShellEnvironment | None = None
+    skills: Annotated[list[Any], Meta(max_length=0)] | None = None
+
+
+class ShellTool(msgspec.Struct, tag="shell", forbid_unknown_fields=True):
+    """Shell commands in the conversation's own sandbox, or by the client (`local`)."""
+
+    environment: ShellEnvironment | LocalEnvironment | None = None
     allowed_callers: list[Literal["direct", "programmatic"]] | None = None
+
+
+class LocalShellTool(msgspec.Struct, tag="local_shell", forbid_unknown_fields=True):
+    """A command that the client runs."""
 
 
 class ApplyPatchTool(msgspec.Struct, tag="apply_patch", forbid_unknown_fields=True):
@@ -101,6 +111,7 @@ Tool = (
     | ProgrammaticTool
     | McpTool
     | ShellTool
+    | LocalShellTool
     | ApplyPatchTool
 )
 

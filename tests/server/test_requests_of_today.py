@@ -1,7 +1,7 @@
 """Requests in the forms that clients send today: those that match what the server does are accepted, others refused.
 
 `requests_of_today.jsonl` has one request per line. `now` is the server's answer: `accepted`, or `refused` with a status
-and the parameter that the error names. What will be supported `later` is refused by name until then.
+and the parameter that the error names.
 """
 
 import json
@@ -48,7 +48,7 @@ def test_what_the_server_does_anyway_may_be_asked_for(server: Running, row: dict
     assert answer.json().get("error") is None
 
 
-@rows("refused", "later")
+@rows("refused")
 def test_what_cannot_be_honoured_is_refused_by_name(server: Running, row: dict[str, Any]) -> None:
     answer = sent(server, row)
     assert (answer.status_code, answer.json()["error"]["param"]) == (row["status"], row["param"])

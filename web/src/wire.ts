@@ -345,6 +345,26 @@ export interface Ledger {
   unwritten_tokens: number | null;
 }
 
+export interface LocalShellAction {
+  type: "exec";
+  command: string[];
+  env: Record<string, string>;
+  timeout_ms: number | null;
+  user: string | null;
+  working_directory: string | null;
+}
+
+export interface LocalShellCall {
+  type: "local_shell_call";
+  id: string;
+  call_id: string;
+  name: string;
+  namespace: string;
+  "codeact:code_item_id": string | null;
+  status: "completed" | "in_progress" | "incomplete";
+  action: LocalShellAction;
+}
+
 export interface LogsOutput {
   type: "logs";
   logs: string;
@@ -474,14 +494,14 @@ export interface NoticeEvent {
 export interface OutputItemAdded {
   type: "response.output_item.added";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | ApplyPatchCall | ApplyPatchCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | LocalShellCall | ApplyPatchCall | ApplyPatchCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest;
   sequence_number: number;
 }
 
 export interface OutputItemDone {
   type: "response.output_item.done";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | ApplyPatchCall | ApplyPatchCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | LocalShellCall | ApplyPatchCall | ApplyPatchCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest;
   sequence_number: number;
 }
 
@@ -589,7 +609,7 @@ export interface Response {
   incomplete_details: IncompleteDetails | null;
   instructions: string | null;
   metadata: Record<string, string>;
-  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | ApplyPatchCall | ApplyPatchCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest)[];
+  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | LocalShellCall | ApplyPatchCall | ApplyPatchCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest)[];
   conversation: ConversationRef | null;
   previous_response_id: string | null;
   background: boolean;
@@ -678,9 +698,12 @@ export interface ShellCall {
   type: "shell_call";
   id: string;
   call_id: string;
-  action: ShellAction;
-  environment: ShellContainer | null;
+  name: string;
+  namespace: string;
+  "codeact:code_item_id": string | null;
   status: "completed" | "in_progress" | "incomplete";
+  action: ShellAction;
+  environment: ShellContainer | ShellLocal | null;
 }
 
 export interface ShellCallOutput {
@@ -700,6 +723,10 @@ export interface ShellContainer {
 export interface ShellExit {
   type: "exit";
   exit_code: number;
+}
+
+export interface ShellLocal {
+  type: "local";
 }
 
 export interface ShellOutput {
@@ -848,6 +875,7 @@ export type Item =
   | McpListTools
   | ShellCall
   | ShellCallOutput
+  | LocalShellCall
   | ApplyPatchCall
   | ApplyPatchCallOutput
   | Compaction
