@@ -134,9 +134,13 @@ class ToolCall(msgspec.Struct, frozen=True):
 
 
 class Finish(msgspec.Struct, frozen=True):
-    """Why the stream ended; absent if we closed it. `error`: the server could not complete the answer."""
+    """Why the stream ended; absent if we closed it. `error`: the server could not complete the answer.
+
+    `stopped_by` is the text of `Sampling.stop` or `client_stop` that ended it, from the few servers that say so.
+    """
 
     reason: Literal["stop", "length", "content_filter", "error"]
+    stopped_by: str | None = None
 
 
 class Usage(msgspec.Struct, kw_only=True):

@@ -93,6 +93,7 @@ class _Reply:
     steps: tuple[Step, ...]
     usage: dict[str, Any] | None
     finish: str
+    stopped_by: str | None
     status: int
     error: Any
     headers: dict[str, str]
@@ -165,6 +166,7 @@ class ModelServer:
         *steps: Step,
         usage: dict[str, Any] | None = None,
         finish: str = "stop",
+        stopped_by: str | None = None,
         status: int = 200,
         error: Any = None,
         headers: dict[str, str] | None = None,
@@ -172,9 +174,10 @@ class ModelServer:
     ) -> None:
         """Adds a reply: steps to stream, an `error` with a `status` other than 200, or a `page` of HTML.
 
+        `stopped_by` is the text of `stop` that ended the stream, as vLLM says it.
         A stream of the Responses API ends with the `error`, if given.
         """
-        self._replies.append(_Reply(steps, usage, finish, status, error, headers or {}, page))
+        self._replies.append(_Reply(steps, usage, finish, stopped_by, status, error, headers or {}, page))
 
     def reset(self) -> None:
         """Removes all requests, replies and further paths; sockets are accepted again, and counted from 0."""
@@ -311,7 +314,7 @@ async def _stream(reply: _Reply, body: dict[str, Any], send: Send) -> None:
                 raise ConnectionResetError("scripted")
     if not started:
         await _start(send, 200, {"content-type": "text/event-stream", **reply.headers})
-    await _chunk(send, {}, finish=reply.finish)
+    await _chunk(send, {}, finish=reply.finish, stopped_by=reply.stopped_by)
     if reply.usage is not None and body.get("stream_options", {}).get("include_usage"):
         await _chunk(send, None, usage=reply.usage)
     await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
@@ -384,9 +387,16 @@ async def _play(
 
 
 async def _chunk(
-    send: Send, delta: dict[str, Any] | None, *, finish: str | None = None, usage: dict[str, Any] | None = None
+    send: Send,
+    delta: dict[str, Any] | None,
+    *,
+    finish: str | None = None,
+    stopped_by: str | None = None,
+    usage: dict[str, Any] | None = None,
 ) -> None:
-    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
+    choices: list[dict[str, Any]] = []
+    if delta is not None:
+        choices = [{"index": 0, "delta": delta, "finish_reason": finish, "stop_reason": stopped_by}]
     chunk = {
         "id": "chatcmpl-1",
         "object": "chat.completion.chunk",

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 import anyio
+import msgspec
 
 from codeact import events as e
 from codeact.agent.eager import EagerCode
@@ -204,8 +205,9 @@ class Reply:
         match event:
             case Usage():
                 self.usage = event
-            case Finish("stop"):
+            case Finish("stop", stopped_by):
                 self._stopped = True
+                self._builder.response.stopped_by = stopped_by or msgspec.UNSET
             case Finish("error"):
                 raise ModelStreamBroken(f"The server of {self._model.name} ended the answer with an error. Ask again.")
             case Finish("length"):

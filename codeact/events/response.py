@@ -132,7 +132,8 @@ class ReasoningConfig(msgspec.Struct):
 class Response(msgspec.Struct, kw_only=True):
     """The Responses API's response object; fields that we do not use have the standard's defaults.
 
-    `temperature` and `top_p` have them too if the request did not set these fields.
+    `temperature` and `top_p` have them too if the request did not set these fields. `stopped_by` is the text of `stop`
+    that ended the answer, if the model's server says so.
     """
 
     id: str
@@ -168,6 +169,7 @@ class Response(msgspec.Struct, kw_only=True):
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     usage: ResponseUsage | None = None
+    stopped_by: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="codeact:stopped_by")
     notices: list[Notice] = msgspec.field(default_factory=list, name="codeact:notices")
     ledger: Ledger = msgspec.field(default_factory=Ledger, name="codeact:ledger")
     environment: RecordedEnvironment | None = msgspec.field(default=None, name="codeact:environment")

@@ -140,6 +140,7 @@ class _Answer:
         self._services = services
         self._run = run
         self._request_id = request_id
+        self._stop_sequences = body.stop_sequences or ()
         run.log.unread = UnreadEvents()
         thinking = body.thinking
         omits = isinstance(thinking, ThinkingEnabled | ThinkingAdaptive) and thinking.display == "omitted"
@@ -154,6 +155,7 @@ class _Answer:
         message = self._message()
         message.content = self._blocks.content
         message.stop_reason = self._stop_reason()
+        message.stop_sequence = self._stop_sequence()
         message.container = self._container()
         message.usage = self._usage()
         return message
@@ -167,7 +169,11 @@ class _Answer:
         if (failed := self._failure()) is not None:
             yield _sse(message_envelope(failed, self._request_id))
             return
-        delta = {"stop_reason": self._stop_reason(), "stop_sequence": None, "container": self._container()}
+        delta = {
+            "stop_reason": self._stop_reason(),
+            "stop_sequence": self._stop_sequence(),
+            "container": self._container(),
+        }
         usage = msgspec.to_builtins(self._usage())
         del usage["service_tier"]
         yield _sse({"type": "message_delta", "delta": delta, "usage": usage})
@@ -196,7 +202,13 @@ class _Answer:
         if any(block["type"] == "tool_use" for block in self._blocks.content):
             return "tool_use"
         details = self._run.response.incomplete_details
-        return STOPPED.get((details and details.reason) or "", "end_turn")
+        ended = "end_turn" if self._stop_sequence() is None else "stop_sequence"
+        return STOPPED.get((details and details.reason) or "", ended)
+
+    def _stop_sequence(self) -> str | None:
+        """The text of the request's `stop_sequences` that ended the answer, if the model's server says so."""
+        stopped_by = self._run.response.stopped_by
+        return stopped_by if isinstance(stopped_by, str) and stopped_by in self._stop_sequences else None
 
     def _container(self) -> dict[str, Any] | None:
         codes = [item for item in self._run.response.output if isinstance(item, e.CodeInterpreterCall)]

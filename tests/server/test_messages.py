@@ -93,6 +93,20 @@ def test_code_and_its_outputs_are_blocks_and_the_next_message_goes_on_with_the_k
     assert stdout(ask(client, "and without it")) == "False\n"
 
 
+def test_a_stop_sequence_is_named_where_the_models_server_names_it(
+    client: Anthropic, model_server: ModelServer
+) -> None:
+    for stopped_by in ("END", "</execute>", None):
+        model_server.reply("Hello.", stopped_by=stopped_by)
+        message = ask(client, stop_sequences=["END"])
+        named = ("stop_sequence", "END") if stopped_by == "END" else ("end_turn", None)
+        assert (message.stop_reason, message.stop_sequence) == named
+    model_server.reply("Hello.", stopped_by="END")
+    options: Any = {"model": "codeact", "max_tokens": 1000, "messages": [user("go")], "stop_sequences": ["END"]}
+    with client.messages.stream(**options) as stream:
+        assert stream.get_final_message().stop_sequence == "END"
+
+
 def test_a_stream_gives_the_message_piece_by_piece(client: Anthropic, model_server: ModelServer) -> None:
     for _ in range(2):
         model_server.reply(Thought("I "), Thought("think."), "I ", "add.\n<execute>\nprint(", "'€\\n')\n</execute>")

@@ -632,6 +632,7 @@ export interface Response {
   safety_identifier: string | null;
   prompt_cache_key: string | null;
   usage: ResponseUsage | null;
+  "codeact:stopped_by": string;
   "codeact:notices": Notice[];
   "codeact:ledger": Ledger;
   "codeact:environment": RecordedEnvironment | null;

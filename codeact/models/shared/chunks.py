@@ -18,6 +18,7 @@ __all__ = ["Call", "Called", "Chunk", "NoChunk", "decode"]
 LENIENT_BYTES = 4_000_000
 """Python's own JSON parser needs many times the memory of its input."""
 MAX_PARTS = 10_000
+STOP_CHARS = 500
 MOST_VALUES, DEEPEST = 50_000, 100
 """Limits for one chunk. A whole answer in one chunk has a few dozen values."""
 
@@ -56,6 +57,7 @@ class _Choice(msgspec.Struct):
     delta: _Delta | None = None
     message: _Delta | None = None
     finish_reason: str | None = None
+    stop_reason: Any = None
 
 
 class _Details(msgspec.Struct):
@@ -82,6 +84,7 @@ Delta = TextDelta | ReasoningDelta
 class Chunk(msgspec.Struct):
     """What one chunk says. `error` is the server's error; `finish_reason` is in the server's own words.
 
+    `stopped_by` is the text of `stop` that the answer met, if the server says so (vLLM does).
     `thought_field` is the server's name for its reasoning text; `kept` contains its other fields of reasoning.
     """
 
@@ -93,6 +96,7 @@ class Chunk(msgspec.Struct):
     has_choice: bool = True
     thought_field: str | None = None
     kept: dict[str, list[Any]] = {}
+    stopped_by: str | None = None
 
 
 _decode = msgspec.json.Decoder(_Chunk).decode
@@ -138,6 +142,7 @@ def decode(data: bytes) -> Chunk:
         chunk.error or None,
         thought_field=thought_field,
         kept=kept,
+        stopped_by=choice.stop_reason[:STOP_CHARS] if isinstance(choice.stop_reason, str) else None,
     )
 
 

@@ -55,14 +55,14 @@ ERRORS = {
 """Finish reasons of answers that the server could not complete."""
 
 
-def finish(reason: str) -> Finish:
+def finish(reason: str, stopped_by: str | None = None) -> Finish:
     """Maps a server's finish reason, for which every server has its own words."""
     reason = reason.casefold()
     if reason in _LENGTH:
         return Finish("length")
     if reason in _FILTERED:
         return Finish("content_filter")
-    return Finish("error" if reason in ERRORS else "stop")
+    return Finish("error") if reason in ERRORS else Finish("stop", stopped_by)
 
 
 @dataclass(slots=True)
@@ -107,7 +107,7 @@ class Reading:
             events += [*self._end_of_thought(), *self._add(call)]
         if chunk.finish_reason is not None:
             events += self.end()
-            events.append(finish(chunk.finish_reason))
+            events.append(finish(chunk.finish_reason, chunk.stopped_by))
         return events
 
     def end(self) -> list[ModelEvent]:
