@@ -93,7 +93,7 @@ def _sections(diff: str) -> list[tuple[str, list[tuple[str, str]], bool]]:
             raise PatchError(f"A line of a diff begins with ' ', '+', '-' or '@@', and this does not: {line[:200]!r}")
     if changes:
         sections.append((anchor, changes, False))
-    if not sections:
+    if not sections or not diff.strip():
         raise PatchError("The diff changes nothing.")
     return sections
 
