@@ -244,7 +244,18 @@ def test_langchains_standard_tests(base_url: str, model: ModelServer) -> None:
     for _ in range(200):
         model.reply("Hello.", usage={"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7})
     done = subprocess.run(
-        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--noconftest", "--rootdir", HERE, HERE / "langchain_standard.py"],
+        [
+            python,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--noconftest",
+            "--rootdir",
+            HERE,
+            HERE / "langchain_standard.py",
+        ],
         env={"PATH": "/usr/bin:/bin", "BASE_URL": base_url},
         cwd=HERE,
         capture_output=True,
