@@ -154,7 +154,7 @@ def test_what_code_wrote_is_saved_and_never_rendered(client: OpenAI, model_serve
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/../../b", "..\\..\\b"])
 def test_an_upload_cannot_leave_the_workspace(client: OpenAI, container_id: str, name: str) -> None:
-    assert client.containers.files.create(container_id, file=(name, b"x")).path in ("passwd", "b")
+    assert client.containers.files.create(container_id, file=(name, b"x")).path in ("/mnt/data/passwd", "/mnt/data/b")
 
 
 @pytest.mark.parametrize("name", ["..", "x" * 300])
@@ -351,7 +351,7 @@ def test_a_file_is_copied_from_one_container_to_another(
     file = client.containers.files.create(container_id, file=("copied.txt", b"same"))
     to = client.containers.create(name="to")
     copied = client.containers.files.create(to.id, file_id=file.id)
-    assert (copied.path, copied.bytes, copied.container_id) == ("copied.txt", 4, to.id)
+    assert (copied.path, copied.bytes, copied.container_id) == ("/mnt/data/copied.txt", 4, to.id)
     model_server.reply("<execute>\nprint(open('copied.txt').read())\n</execute>\n")
     model_server.reply("Same.")
     response = client.responses.create(input="read", conversation=conversation_of(to))

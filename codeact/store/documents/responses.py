@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import msgspec
 from pydantic import BaseModel, Field
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from codeact.events import CodeInterpreterCall, Input, Item, Response
 from codeact.events.last_code import last_code
@@ -188,6 +188,16 @@ class ItemDocument(VersionedDocument):
                 [("item.call_id", ASCENDING), ("item.type", ASCENDING)],
                 name="custom_calls",
                 partialFilterExpression={"item.type": "custom_tool_call"},
+            ),
+            IndexModel(
+                [("item.type", ASCENDING), ("item.call_id", ASCENDING)],
+                name="shell_calls",
+                partialFilterExpression={"item.type": "shell_call"},
+            ),
+            IndexModel(
+                [("item.type", DESCENDING), ("item.call_id", ASCENDING)],
+                name="local_shell_calls",
+                partialFilterExpression={"item.type": "local_shell_call"},
             ),
             # Failures, by the time that is encoded in the ids.
             *(

@@ -383,8 +383,9 @@ def _after_last(conversation: dict[str, Any]) -> Attachment:
 
 
 def _calls(call_id: Any) -> dict[str, Any]:
-    """The query for calls of a client's functions, with a part for each of the two indexes."""
-    return {"$or": [{"item.type": kind, "item.call_id": call_id} for kind in ("function_call", "custom_tool_call")]}
+    """The query for calls of a client's functions and shells, with a part for each of the indexes."""
+    kinds = ("function_call", "custom_tool_call", "shell_call", "local_shell_call")
+    return {"$or": [{"item.type": kind, "item.call_id": call_id} for kind in kinds]}
 
 
 def _after(found: Mapping[str, Any]) -> Attachment:
