@@ -47,6 +47,7 @@ DEGRADED = {
     "webhooks",
     "MCP server test",
     "pool leftovers",
+    "pool other sizes",
     "pool shrinking",
     "announcement",
     "last uses of keys",
