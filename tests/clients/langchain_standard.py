@@ -7,7 +7,6 @@ and the test's model only says what the script says. The other tests of this env
 import os
 from typing import Any
 
-import pytest
 from langchain_openai import ChatOpenAI
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
@@ -32,10 +31,6 @@ class Standard(ChatModelIntegrationTests):
             "use_responses_api": self.responses,
             "stream_usage": True,
         }
-
-    @pytest.mark.skip("it wants the model of another provider")
-    def test_stop_sequence(self, model: Any) -> None:
-        pass
 
 
 class TestResponses(Standard):

@@ -243,19 +243,11 @@ def test_langchains_standard_tests(base_url: str, model: ModelServer) -> None:
     model.reset()
     for _ in range(200):
         model.reply("Hello.", usage={"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7})
+    one_loop = [f"asyncio_default_{kind}_loop_scope=session" for kind in ("fixture", "test")]
+    options = [word for option in ("asyncio_mode=auto", *one_loop) for word in ("-o", option)]
+    alone = ("-c", "/dev/null", "--noconftest", "-p", "no:cacheprovider", "--rootdir", HERE, *options)
     done = subprocess.run(
-        [
-            python,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--noconftest",
-            "--rootdir",
-            HERE,
-            HERE / "langchain_standard.py",
-        ],
+        [python, "-m", "pytest", "-q", *alone, HERE / "langchain_standard.py"],
         env={"PATH": "/usr/bin:/bin", "BASE_URL": base_url},
         cwd=HERE,
         capture_output=True,
