@@ -24,11 +24,14 @@ class KnownThreads:
         self._links: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
 
     def stored(self, conversation: Mapping[str, Any]) -> None:
-        """Remembers a conversation that this server has just stored, with the fields of its document."""
+        """Remembers a conversation that this server has just stored, with the fields of its document.
+
+        Not if items wait in it, which may be large: then the next question reads it.
+        """
         conversation_id = conversation["_id"]
         self.forget(conversation_id)
         entries = len(conversation["words"]) + len(conversation["facets"]["blobs"])
-        if entries <= MOST_ENTRIES and not conversation["deleted"]:
+        if entries <= MOST_ENTRIES and not conversation["deleted"] and not conversation["pending"]:
             self._conversations[conversation_id] = conversation
             if len(self._conversations) > MOST_CONVERSATIONS:
                 self._conversations.popitem(last=False)

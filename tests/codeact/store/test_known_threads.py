@@ -112,6 +112,17 @@ async def test_nothing_is_known_of_other_owners_of_running_responses_and_of_what
     assert store.threads.known(response_id=last.id, owner="ann") is None
 
 
+async def test_items_that_wait_are_not_remembered(store: Store) -> None:
+    last = await add_answer(store, None, "a first question", owner="ann")
+    conversation_id = conversation_of(last)
+    running = await ask(store, conversation_id, store.threads.known(response_id=last.id, owner="ann"))
+    await store.conversation_items.add(conversation_id, [user("by the way")], owner="ann")
+    running.status = "completed"
+    await store.end_response(running)
+    assert store.threads._known.conversation(conversation_id) is None
+    assert len((await store.threads.of_conversation(conversation_id, owner="ann")).waiting) == 1
+
+
 async def test_it_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known_threads, "MOST_CONVERSATIONS", 2)
     answers = [await add_answer(store, None, "a question", owner="ann") for _ in range(3)]
