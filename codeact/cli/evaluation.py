@@ -24,6 +24,9 @@ def eval_(
         typer.Option(help="A litellm name; several with commas between. reference: the tasks' own solutions."),
     ] = None,
     dialect: Annotated[str | None, typer.Option(help="tags, tool_call, freeform; several with commas between.")] = None,
+    eager: Annotated[
+        str | None, typer.Option(help="on, off: whether code runs while it is written; both with a comma between.")
+    ] = None,
     format_: Annotated[
         str, typer.Option("--format", help="code, json, text: how the model acts. Several with commas between.")
     ] = "code",
@@ -72,7 +75,10 @@ def eval_(
         raise ConfigurationError(f"A suite takes no further arguments: {paths[0]}. Where its tasks are: --tasks PATH.")
     split = [name for names in model or () for name in names.split(",") if name]
     setups = known_setups(
-        split, _listed(dialect, ("tags", "tool_call", "freeform")), _listed(format_, ("code", "json", "text"))
+        split,
+        _listed(dialect, ("tags", "tool_call", "freeform")),
+        _listed(format_, ("code", "json", "text")),
+        [word == "on" for word in _listed(eager, ("on", "off"))],
     )
     settings = Settings.load(sandbox=sandbox)
     name = Path(suite).stem

@@ -49,8 +49,8 @@ _NEITHER = "Write either `Action:` with one call, or `Answer:` with the result."
 
 
 def fits(task: Task) -> bool:
-    """Whether the task can be solved without code: it has functions, one question, and no files."""
-    return bool(task.tools()) and len(task.questions) == 1 and not task.files
+    """Whether the task can be solved without code: it has functions, one question, no files and no approvals."""
+    return bool(task.tools()) and len(task.questions) == 1 and not task.files and task.approve is None
 
 
 async def ask_in_format(

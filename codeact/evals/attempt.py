@@ -82,6 +82,8 @@ async def _ask(task: Task, setup: Setup, recording: Recording, model: Model, poo
     settings: dict[str, Any] = {"max_turns": task.limits.max_turns, **task.settings}
     if setup.dialect is not None:
         settings["dialect"] = setup.dialect
+    if setup.eager is not None:
+        settings["eager"] = setup.eager
     if "seed" not in getattr(model, "parameters", ()):
         seed = None
     sampling = Sampling(seed=seed, max_output_tokens=task.limits.max_output_tokens)
@@ -104,7 +106,8 @@ async def _ask(task: Task, setup: Setup, recording: Recording, model: Model, poo
 
 def _agent(task: Task, model: Model, **arguments: Any) -> AsyncAgent:
     try:
-        return AsyncAgent(model, tools=task.tools(), **arguments)
+        approve = task.approve() if task.approve is not None else None
+        return AsyncAgent(model, tools=task.tools(), approve=approve, **arguments)
     except TypeError as error:
         raise ConfigurationError(f"The task '{task.id}': {error}") from None
 
@@ -174,6 +177,7 @@ def _attempt(
         cost_usd=sum(costs) if costs else None,
         total_s=times[1],
         first_token_s=first.first_token_s,
+        code_detected_s=first.code_detected_s,
         first_output_s=first.first_output_s,
         sandbox_wait_s=first.sandbox_wait_s,
         started_at=times[0],

@@ -32,7 +32,7 @@ Key = tuple[str, str, int]
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """One way to answer the tasks. `dialect` is None where the model's profile decides.
+    """One way to answer the tasks. `dialect` is None where the model's profile decides, `eager` where the setting does.
 
     `format` is `code`, or for a comparison `json` or `text`: the model calls the task's functions one at a time.
     """
@@ -40,10 +40,12 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     dialect: str | None = None
     format: str = "code"
+    eager: bool | None = None
 
     @property
     def label(self) -> str:
-        parts = [self.model, self.dialect, self.format if self.format != "code" else None]
+        eager = None if self.eager is None else "eager" if self.eager else "not eager"
+        parts = [self.model, self.dialect, eager, self.format if self.format != "code" else None]
         return " · ".join(part for part in parts if part)
 
 
@@ -82,6 +84,7 @@ class Attempt(msgspec.Struct, kw_only=True):
     cost_usd: float | None = None
     total_s: float = 0.0
     first_token_s: float | None = None
+    code_detected_s: float | None = None
     first_output_s: float | None = None
     sandbox_wait_s: float | None = None
     attempts_before: int = 0

@@ -27,6 +27,7 @@ class Row:
         self.cost_usd = sum(costs) if costs else None
         self.total_s = _median(attempt.total_s for attempt in attempts)
         self.first_token_s = _median(attempt.first_token_s for attempt in attempts)
+        self.code_detected_s = _median(attempt.code_detected_s for attempt in attempts)
         self.first_output_s = _median(attempt.first_output_s for attempt in attempts)
         self.sandbox_wait_s = _median(attempt.sandbox_wait_s for attempt in attempts)
         self.retries = sum(attempt.attempts_before for attempt in attempts)

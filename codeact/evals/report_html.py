@@ -54,7 +54,9 @@ _HEAD = (
     "tokens out",
     "cost",
     "time",
+    "sandbox",
     "first token",
+    "code",
     "first output",
 )
 
@@ -109,7 +111,9 @@ def _table(title: str, found: Iterable[Row]) -> Iterator[str]:
             f"{row.output_tokens:,}",
             _figure(row.cost_usd, ".4f", " USD"),
             _figure(row.total_s, ".2f", " s"),
+            _figure(row.sandbox_wait_s, ".2f", " s"),
             _figure(row.first_token_s, ".2f", " s"),
+            _figure(row.code_detected_s, ".2f", " s"),
             _figure(row.first_output_s, ".2f", " s"),
         )
         yield "<tr>" + "".join(f"<td>{cell}" for cell in cells) + "</tr>"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -197,15 +198,21 @@ class _Run:
         return self._plan.stopped is not None
 
 
-def known_setups(models: Sequence[str], dialects: Sequence[str], formats: Sequence[str]) -> list[Setup]:
-    """Returns a setup for each combination; dialects matter to code alone. Raises `ConfigurationError`."""
+def known_setups(
+    models: Sequence[str], dialects: Sequence[str], formats: Sequence[str], eager: Sequence[bool] = ()
+) -> list[Setup]:
+    """Returns a setup for each combination. Raises `ConfigurationError`.
+
+    Dialects and eager execution matter to code alone, and scripted solutions are written in one dialect.
+    """
     if not models:
         raise ConfigurationError("Name a model: --model NAME, or --model reference for the tasks' own solutions.")
     found = []
-    for model in models:
-        for format_ in formats or ("code",):
-            chosen: Sequence[str | None] = [None]
-            if format_ == "code" and dialects and model not in SCRIPTED:
-                chosen = dialects
-            found += [Setup(model=model, dialect=dialect, format=format_) for dialect in chosen]
+    for model, format_ in product(models, formats or ("code",)):
+        if format_ != "code":
+            found.append(Setup(model=model, format=format_))
+            continue
+        chosen: Sequence[bool | None] = eager or [None]
+        forms: Sequence[str | None] = dialects if dialects and model not in SCRIPTED else [None]
+        found += [Setup(model=model, dialect=form, eager=at) for form, at in product(forms, chosen)]
     return list(dict.fromkeys(found))

@@ -7,6 +7,7 @@ from typing import Any
 
 from codeact.errors import ConfigurationError
 from codeact.evals.outcome import Outcome, Verdict
+from codeact.tools.approval import Judge
 from codeact.tools.host_functions import Tool
 
 __all__ = ["FEEDBACK", "Check", "Limits", "Task", "Tools", "check_ids", "code"]
@@ -44,6 +45,8 @@ class Task:
         check: Decides whether the task was solved.
         files: Contents by name; code finds them in its working directory.
         tools: Makes the functions of this process that code may call.
+        approve: Makes what decides about code and calls that wait for approval, once for each attempt. The setting
+            `approval` says which do.
         limits: What one attempt may take.
         tags: Words by which tasks are chosen and results are grouped.
         tries: How often the model may answer. After a wrong answer it is asked `feedback`.
@@ -60,6 +63,7 @@ class Task:
     check: Check
     files: Mapping[str, bytes] = field(default_factory=dict)
     tools: Tools = _no_tools
+    approve: Callable[[], Judge] | None = None
     limits: Limits = Limits()
     tags: frozenset[str] = frozenset()
     tries: int = 1

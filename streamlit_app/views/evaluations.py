@@ -64,7 +64,10 @@ def figures(name: str, found: Sequence[Row]) -> None:
             "tokens out": count(row.output_tokens),
             "cost": "–" if row.cost_usd is None else dollars(row.cost_usd),
             "time": seconds(row.total_s),
+            "sandbox": seconds(row.sandbox_wait_s),
             "first token": seconds(row.first_token_s),
+            "code": seconds(row.code_detected_s),
+            "first output": seconds(row.first_output_s),
         }
         for row in found
     ]

@@ -289,3 +289,21 @@ def test_the_ledger_says_where_the_time_went(
     card = chat.page.get_by_role("dialog", name="Where the time went")
     for step in ("Sandbox", "First token", "Code written", "First output", "Total", "Tokens in"):
         expect(card.get_by_text(step, exact=True)).to_be_visible()
+
+
+def test_an_answer_is_verified_by_a_button_that_says_where_it_differs(
+    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat]
+) -> None:
+    script(execute("print(6 * 7)"), "It is 42.", execute("import random\nprint(random.random())"), "A number.", "None.")
+    chat = visit(scripted.url)
+    answer = chat.ended(chat.ask("product"))
+    answer.get_by_role("button", name="Verify").click()
+    expect(answer.get_by_role("status")).to_contain_text("the code gave the same output.")
+    answer = chat.ended(chat.ask("number"))
+    answer.get_by_role("button", name="Verify").click()
+    said = answer.get_by_role("status")
+    expect(said).to_contain_text("the code gave something else: block 1, output 1.")
+    expect(said.locator("pre").first).to_contain_text("0.")
+    answer = chat.ended(chat.ask("no code"))
+    expect(answer.get_by_role("button", name="Copy answer")).to_be_visible()
+    expect(answer.get_by_role("button", name="Verify")).to_have_count(0)

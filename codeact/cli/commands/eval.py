@@ -116,6 +116,7 @@ def report(directory: Path, *, as_json: bool) -> None:
         return
     console = Console()
     console.print(_table("setup", rows(attempts)))
+    console.print(_times(rows(attempts)))
     if tagged := by_tag(attempts):
         console.print(_table("tag", tagged))
     if failures := by_failure(attempts):
@@ -141,6 +142,18 @@ def _table(first: str, found: Sequence[Row]) -> Table:
             "–" if row.cost_usd is None else f"{row.cost_usd:.4f}",
             "–" if row.total_s is None else f"{row.total_s:.1f} s",
         )
+    return table
+
+
+def _times(found: Sequence[Row]) -> Table:
+    """The parts of the first answers' ledgers, as medians."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("setup", overflow="fold")
+    for head in ("sandbox", "first token", "code", "first output", "whole"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in found:
+        parts = (row.sandbox_wait_s, row.first_token_s, row.code_detected_s, row.first_output_s, row.total_s)
+        table.add_row(Text(row.name), *("–" if part is None else f"{part:.2f} s" for part in parts))
     return table
 
 

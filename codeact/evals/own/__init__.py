@@ -1,6 +1,6 @@
-"""The suite that comes with codeact: 60 tasks, each with a checker, a solution and a mistake."""
+"""The suite that comes with codeact: 64 tasks, each with a checker, a solution and a mistake."""
 
-from codeact.evals.own import data, files, long, plots, recovery, state, tools
+from codeact.evals.own import approvals, data, files, long, plots, recovery, state, tools
 from codeact.evals.task import Task
 
 __all__ = ["TASKS"]
@@ -13,4 +13,5 @@ TASKS: list[Task] = [
     *data.TASKS,
     *plots.TASKS,
     *long.TASKS,
+    *approvals.TASKS,
 ]

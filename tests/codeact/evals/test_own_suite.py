@@ -12,18 +12,18 @@ from codeact.evals.scripts import SCRIPTED
 pytestmark = pytest.mark.anyio
 
 
-def test_there_are_sixty_over_several_subjects_each_with_a_solution_and_a_mistake() -> None:
-    assert len(TASKS) == len({task.id for task in TASKS}) == 60
+def test_there_are_sixty_and_more_over_several_subjects_each_with_a_solution_and_a_mistake() -> None:
+    assert len(TASKS) == len({task.id for task in TASKS}) == 64
     assert all(task.reference and task.wrong and task.tags for task in TASKS)
     tags = {tag for task in TASKS for tag in task.tags}
-    assert tags >= {"tools", "state", "recovery", "files", "data", "plots", "long"}
+    assert tags >= {"tools", "state", "recovery", "files", "data", "plots", "long", "approvals"}
 
 
 async def test_every_solution_passes_and_every_mistake_is_found(tmp_path: Path) -> None:
     setups = [Setup(model=name) for name in SCRIPTED]
     options = Options(setups=setups, parallel=3, sandbox={"sandbox": "process", "data_dir": tmp_path / "run"})
     attempts = await evaluate("codeact", TASKS, options, tmp_path / "results")
-    assert len(attempts) == 120
+    assert len(attempts) == 128
     unlike = [
         (one.task, one.setup.model, one.failure, one.reason)
         for one in attempts
