@@ -20,14 +20,14 @@ __all__ = ["Given", "names_skills"]
 
 
 class Given:
-    """The files of one sandbox of the thread. Each is written before the block that could read it first."""
+    """The files of one kernel of the thread. Each is written before the block that could read it first."""
 
     def __init__(self, thread: Sequence[StoredResponse], store: Store, *, owner: str, get_blob: GetBlob) -> None:
         self._thread = thread
         self._store = store
         self._owner = owner
         self._get_blob = get_blob
-        self._uploaded: list[ContainerFile] | None = None
+        self._uploaded: dict[str, list[ContainerFile]] = {}
 
     async def place(self, block: Block, workspace: Workspace, sandbox: Sandbox) -> None:
         """Writes what was there when the block began. Raises `NotVerifiable` (`file_deleted`) and `SandboxError`."""
@@ -53,11 +53,12 @@ class Given:
         return [*chosen, *input_files(messages, get=self._get_blob)]
 
     async def _place_uploaded(self, block: Block, sandbox: Sandbox) -> None:
-        if self._uploaded is None:
-            self._uploaded = await self._store.files.uploaded(block.container_id, owner=self._owner)
-        began_ms = made_at_ms(block.item_id) or 0
-        while self._uploaded and (made_at_ms(self._uploaded[0].id) or 0) <= began_ms:
-            file = self._uploaded.pop(0)
+        if block.container_id not in self._uploaded:
+            listed = await self._store.files.uploaded(block.container_id, owner=self._owner)
+            self._uploaded[block.container_id] = listed
+        waiting, began_ms = self._uploaded[block.container_id], made_at_ms(block.item_id) or 0
+        while waiting and (made_at_ms(waiting[0].id) or 0) <= began_ms:
+            file = waiting.pop(0)
             if file.sha256 is None:
                 raise NotVerifiable(
                     f"The file '{file.path}' was too large to be kept, and its sandbox is gone.", code="file_deleted"

@@ -5,9 +5,9 @@ Pure. A block that waited for a value or a decision goes on in a later response;
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from codeact import events as e
 from codeact.store.records import StoredResponse
@@ -44,8 +44,10 @@ class RecordedCall:
 class Block:
     """One block of code. `response` is the one in which it began, `item_id` its item and `number` its place there.
 
-    `outputs` are those of all responses in which it ran, `container_id` is its sandbox, and `is_earlier` says that the
-    verified answer only depends on it. `has_begun` is False for code that waits for approval, or did not get it.
+    `outputs` are those of all responses in which it ran, and `container_id` is its sandbox. `kernel` numbers the states
+    of the kernel: it goes on in another sandbox where a checkpoint was restored. `is_earlier` says that the verified
+    answer only depends on the block. `asks` is what waits for approval: all of its code, or the statements after those
+    in `code`. `has_begun` is False for code of which nothing was approved.
     """
 
     response: e.Response
@@ -57,6 +59,8 @@ class Block:
     result: str | None = None
     is_earlier: bool = True
     number: int = 0
+    kernel: int = 0
+    asks: e.CodeApprovalRequest | None = None
     is_closed: bool = True
     has_begun: bool = False
 
@@ -64,15 +68,15 @@ class Block:
 def plan(thread: Sequence[StoredResponse]) -> list[Block]:
     """Returns the blocks to run, in their order; the verified answer is the last response of `thread`.
 
-    These are the answer's blocks, and those that ran before them in the same sandboxes. Raises `NotVerifiable` if the
+    These are the answer's blocks, and those on whose kernel they depend. Raises `NotVerifiable` if the
     answer ran no code, or if one of the blocks has no end to compare with.
     """
     blocks = _blocks(thread)
     wanted = [block for block in blocks if not block.is_earlier]
     if not wanted:
         raise NotVerifiable("This answer ran no code: there is nothing to verify.", code="nothing_to_verify")
-    containers = {block.container_id for block in wanted}
-    needed = [block for block in blocks if block.container_id in containers]
+    kernels = {block.kernel for block in wanted}
+    needed = [block for block in blocks if block.kernel in kernels]
     for block in needed:
         if not block.is_closed:
             why = "still waits for a value or a decision, or its server died while it ran"
@@ -94,7 +98,9 @@ def _blocks(thread: Sequence[StoredResponse]) -> list[Block]:
         for item in stored.response.output
         if isinstance(item, e.ApprovalRequest)
     }
-    asked = {item.id for stored in thread for item in stored.response.output if isinstance(item, e.CodeApprovalRequest)}
+    asked = {
+        item.id: item for stored in thread for item in stored.response.output if isinstance(item, e.CodeApprovalRequest)
+    }
     by_item: dict[str, Block] = {}
     blocks: list[Block] = []
     for stored in thread:
@@ -109,8 +115,7 @@ def _blocks(thread: Sequence[StoredResponse]) -> list[Block]:
                     open_block = Block(stored.response, item.id, item.code)
                     blocks.append(open_block)
                 by_item[item.id] = open_block
-                _add(open_block, item)
-                open_block.has_begun = open_block.has_begun or not asked.issuperset(item.waits_for or [""])
+                _add(open_block, item, asked)
                 open_block.is_earlier = open_block.is_earlier and not is_last
             elif open_block is not None and (call := _call(item, values, edited)) is not None:
                 open_block.calls.append(call)
@@ -118,6 +123,10 @@ def _blocks(thread: Sequence[StoredResponse]) -> list[Block]:
     for _, group in groupby(ran, key=lambda block: block.response.id):
         for number, block in enumerate(group, 1):
             block.number = number
+    for before, block in pairwise(ran):
+        is_restored = block.number == 1 and any(each.code == "kernel_restored" for each in block.response.notices)
+        goes_on = block.container_id == before.container_id or is_restored
+        block.kernel = before.kernel if goes_on else before.kernel + 1
     return ran
 
 
@@ -126,17 +135,23 @@ def _never_ran(item: e.CodeInterpreterCall) -> bool:
     return item.result is None and item.observation is not None
 
 
-def _add(block: Block, item: e.CodeInterpreterCall) -> None:
+def _add(block: Block, item: e.CodeInterpreterCall, asked: Mapping[str, e.CodeApprovalRequest]) -> None:
     """Adds what happened in one response to its block."""
-    if item.continues is not None and item.code:
-        block.code = item.code  # It was approved with a change.
-    if item.ran is not None:
+    if item.continues is None:
+        block.code = item.code if item.ran is None else item.ran
+    elif block.asks is not None:
+        approved = item.ran or item.code or block.asks.code  # It may have been approved with a change.
+        block.code = block.code + approved if block.has_begun else approved
+    elif item.ran is not None:
         block.code = item.ran
+    block.asks = next((asked[each] for each in item.waits_for if each in asked), None)
+    has_run = block.asks is None or item.ran is not None
+    block.has_begun = block.has_begun or has_run
     block.container_id = item.container_id
     block.outputs = [*block.outputs, *item.notebook_outputs]
     block.calls += [RecordedCall(each.name, each.arguments, error=each.error) for each in item.refused]
-    block.result = item.result.status if item.result is not None else None
-    block.is_closed = item.result is not None or _never_ran(item)
+    block.result = item.result.status if item.result is not None else "ok" if block.asks is not None else None
+    block.is_closed = item.result is not None or block.asks is not None or _never_ran(item)
 
 
 def _values(thread: Iterable[StoredResponse]) -> dict[str, e.FunctionCallOutput]:

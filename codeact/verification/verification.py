@@ -80,7 +80,7 @@ class Verification:
         began = time.monotonic()
         if any(names_skills(block.response.tools) for block in self._blocks):
             raise NotVerifiable("The code had skills, which are not placed again.", code="skills_not_replayed")
-        for _, group in groupby(self._blocks, key=lambda block: block.container_id):
+        for _, group in groupby(self._blocks, key=lambda block: block.kernel):
             await self._run_in_one_sandbox(list(group), progress)
         await self._compare_pictures()
         response = self._thread[-1].response
@@ -103,7 +103,7 @@ class Verification:
         )
 
     async def _run_in_one_sandbox(self, blocks: Sequence[Block], progress: Progress) -> None:
-        """Runs blocks that shared a kernel, until one of them ends the kernel or all have run."""
+        """Runs blocks that shared a kernel's state, until one of them ends the kernel or all have run."""
         async with self._fresh() as workspace:
             sandbox = await self._like(blocks[0].response.environment, workspace)
             given = Given(self._thread, self._store, owner=self._owner, get_blob=self._get_blob)
