@@ -70,6 +70,17 @@ async def test_each_failure_has_its_kind_and_its_reason(evaluated: Evaluate) -> 
     assert found["turns", "reference"].failure == "max_turns"
 
 
+async def test_eager_execution_is_a_setup_and_gives_the_same_result(tmp_path: Path) -> None:
+    setups = known_setups(["reference"], [], [], [True, False])
+    sandbox = {"sandbox": "process", "data_dir": tmp_path / "run"}
+    found = await evaluate("tests", [SUM], Options(setups=setups, sandbox=sandbox), tmp_path / "results")
+    assert sorted((one.setup.label, one.passed, one.calls) for one in found) == [
+        ("reference · eager", True, 1),
+        ("reference · not eager", True, 1),
+    ]
+    assert all(one.code_detected_s is not None and one.first_output_s is not None for one in found)
+
+
 async def test_a_wrong_answer_may_be_tried_again(evaluated: Evaluate) -> None:
     twice = dataclasses.replace(SUM, tries=2, reference=["It is 6.", code("add(2, 3)"), "It is 5."])
     found = await evaluated([twice])
@@ -162,6 +173,12 @@ async def test_the_same_functions_are_called_as_json_or_text(format_: str, said:
 def test_setups_are_all_combinations_and_dialects_matter_to_code_alone() -> None:
     labels = [setup.label for setup in known_setups(["a", "reference"], ["tags", "tool_call"], ["code", "json"])]
     assert labels == ["a · tags", "a · tool_call", "a · json", "reference", "reference · json"]
+    both = [setup.label for setup in known_setups(["a", "reference"], ["tags"], ["code", "json"], [True, False])]
+    assert both == ["a · tags · eager", "a · tags · not eager", "a · json"] + [
+        "reference · eager",
+        "reference · not eager",
+        "reference · json",
+    ]
     with pytest.raises(ConfigurationError, match="Name a model"):
         known_setups([], [], [])
 
