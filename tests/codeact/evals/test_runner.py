@@ -174,11 +174,8 @@ def test_setups_are_all_combinations_and_dialects_matter_to_code_alone() -> None
     labels = [setup.label for setup in known_setups(["a", "reference"], ["tags", "tool_call"], ["code", "json"])]
     assert labels == ["a · tags", "a · tool_call", "a · json", "reference", "reference · json"]
     both = [setup.label for setup in known_setups(["a", "reference"], ["tags"], ["code", "json"], [True, False])]
-    assert both == ["a · tags · eager", "a · tags · not eager", "a · json"] + [
-        "reference · eager",
-        "reference · not eager",
-        "reference · json",
-    ]
+    of_models = ["a · tags · eager", "a · tags · not eager", "a · json"]
+    assert both == [*of_models, "reference · eager", "reference · not eager", "reference · json"]
     with pytest.raises(ConfigurationError, match="Name a model"):
         known_setups([], [], [])
 
