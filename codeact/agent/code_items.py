@@ -4,7 +4,6 @@ The response builder closes any open item before it begins a block. The code's f
 arrives meanwhile, are separate items, which are closed before the block.
 """
 
-import hashlib
 from typing import Literal
 
 from codeact import events as e
@@ -14,7 +13,7 @@ from codeact.agent.timings import Timings
 from codeact.concurrency.offloop import off_loop, size_of
 from codeact.events.standard import standard_outputs
 from codeact.ids import new_id
-from codeact.tools.values import canonical
+from codeact.tools.values import hashed_arguments
 from sandbox_pool.calls import Call
 from sandbox_pool.outputs import ExecutionResult, Output, fold
 
@@ -103,8 +102,9 @@ class CodeItems:
     def refused(self, call: Call, error: str) -> None:
         """Records a call that got an error and has no item, so that it can be repeated when the answer is verified."""
         if len(self._call.refused) < MOST_REFUSED:
-            arguments = hashlib.sha256(canonical(call.arguments).encode(errors="replace")).hexdigest()
-            self._call.refused.append(e.RefusedCall(call.name, arguments, error[:MOST_ERROR_CHARS]))
+            self._call.refused.append(
+                e.RefusedCall(call.name, hashed_arguments(call.arguments), error[:MOST_ERROR_CHARS])
+            )
 
     async def output(self, output: Output) -> None:
         """Adds one live output of the running code."""

@@ -9,6 +9,7 @@ import base64
 import dataclasses
 import datetime
 import decimal
+import hashlib
 import json
 import math
 from collections import Counter
@@ -18,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-__all__ = ["NotJson", "canonical", "decoded", "encoded", "json_only"]
+__all__ = ["NotJson", "canonical", "decoded", "encoded", "hashed_arguments", "json_only"]
 
 KIND, VALUE = "$codeact", "value"
 INSTEAD = {
@@ -32,6 +33,7 @@ INSTEAD = {
     "NaTType": "return None",
     "NAType": "return None",
 }
+MOST_SORTED_CHARS = 50_000
 MOST_ALIKE = 10
 """Values of one set, or keys of one dictionary, that may have the same hash."""
 
@@ -176,3 +178,9 @@ def canonical(arguments: str) -> str:
         return json.dumps(json.loads(arguments), sort_keys=True)
     except (ValueError, RecursionError):
         return arguments
+
+
+def hashed_arguments(arguments: str) -> str:
+    """Returns the SHA-256 of a call's arguments, whatever their order and spacing; of long ones as they are."""
+    text = arguments if len(arguments) > MOST_SORTED_CHARS else canonical(arguments)
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()

@@ -3,7 +3,6 @@
 Pure. A block that waited for a value or a decision goes on in a later response; here it is one block again.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +12,11 @@ from codeact import events as e
 from codeact.store.records import StoredResponse
 from codeact.tools.function import HOST, TEXT, FunctionError, path_of
 from codeact.tools.toolbox import value_of
-from codeact.tools.values import canonical
+from codeact.tools.values import hashed_arguments
 from codeact.verification.errors import NotVerifiable
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
 
-__all__ = ["Block", "RecordedCall", "hashed", "plan"]
+__all__ = ["Block", "RecordedCall", "plan"]
 
 UNFINISHED = {
     "interrupted": "was stopped before its end",
@@ -163,7 +162,7 @@ def _call(item: e.Item, values: dict[str, e.FunctionCallOutput], edited: dict[st
         case e.McpCall():
             made = edited.get(item.approval_request_id or "", item.arguments)
             call = RecordedCall(
-                _name(None if item.server_label == HOST else item.server_label, item.name), hashed(made)
+                _name(None if item.server_label == HOST else item.server_label, item.name), hashed_arguments(made)
             )
             call.value, call.error = item.output, None if item.error is None else str(item.error)
             call.is_known = item.status in ("completed", "failed")
@@ -171,7 +170,9 @@ def _call(item: e.Item, values: dict[str, e.FunctionCallOutput], edited: dict[st
         case e.FunctionCall() | e.CustomToolCall():
             namespace = item.namespace if isinstance(item.namespace, str) else None
             arguments = item.arguments if isinstance(item, e.FunctionCall) else json.dumps({TEXT: item.input})
-            return _answered(RecordedCall(_name(namespace, item.name), hashed(arguments)), values.get(item.call_id))
+            return _answered(
+                RecordedCall(_name(namespace, item.name), hashed_arguments(arguments)), values.get(item.call_id)
+            )
     return None
 
 
@@ -190,8 +191,3 @@ def _answered(call: RecordedCall, output: e.FunctionCallOutput | None) -> Record
 
 def _name(server: str | None, name: str) -> str:
     return name if server is None else path_of(server, name)
-
-
-def hashed(arguments: str) -> str:
-    """The SHA-256 of a call's arguments, whatever the order and the spacing."""
-    return hashlib.sha256(canonical(arguments).encode(errors="replace")).hexdigest()

@@ -3,9 +3,10 @@
 from collections import defaultdict, deque
 
 from codeact.tools.toolbox import SHELL
+from codeact.tools.values import hashed_arguments
 from codeact.verification.comparing import Mismatch
 from codeact.verification.errors import NotVerifiable
-from codeact.verification.plan import Block, RecordedCall, hashed
+from codeact.verification.plan import Block, RecordedCall
 from codeact.verification.whole import GetBlob, whole_text
 from sandbox_pool.calls import Call
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream, fold
@@ -56,7 +57,7 @@ class Replay:
         if call.name == SHELL.name and all(each.name != SHELL.name for each in self._block.calls):
             self._sandbox.answer(call, value="null")  # The commands themselves run in the sandbox.
             return
-        found = self._recorded[call.name, hashed(call.arguments)]
+        found = self._recorded[call.name, hashed_arguments(call.arguments)]
         if not found:
             recorded = [each for each in self._block.calls if each.name == call.name]
             if not recorded:

@@ -19,6 +19,7 @@ from tests.test_commands import ROOT, with_reasons
 ELSEWHERE = {
     r"(\S+=\S+ |\S+=\"[^\"]*\" )*(make|codeact) serve": "test_it_says_where_it_listens_and_what_it_found_and_why",
     r"codeact eval .*": "test_the_command_line_evaluates_reports_and_compares",
+    r"codeact verify .*": "test_the_certificate_goes_along_with_a_share_a_notebook_and_the_command_line",
     r"make dashboard": "test_a_search_is_in_the_address_and_a_row_opens_its_conversation",
     r"make install": "test_a_copy_that_lost_its_links_is_built_whole",
     r"python scripts/release\.py 0\.2\.0": "test_a_release_has_its_version_its_notes_its_artifacts_and_its_tag",
