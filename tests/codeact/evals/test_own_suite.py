@@ -19,6 +19,7 @@ def test_there_are_sixty_and_more_over_several_subjects_each_with_a_solution_and
     assert tags >= {"tools", "state", "recovery", "files", "data", "plots", "long", "approvals"}
 
 
+@pytest.mark.timeout(600)  # 128 sandboxes, on a machine that others use
 async def test_every_solution_passes_and_every_mistake_is_found(tmp_path: Path) -> None:
     setups = [Setup(model=name) for name in SCRIPTED]
     options = Options(setups=setups, parallel=3, sandbox={"sandbox": "process", "data_dir": tmp_path / "run"})
