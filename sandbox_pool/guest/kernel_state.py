@@ -41,7 +41,7 @@ class States:
         self._kernel = kernel
         self._main_loop = main_loop
         self._settings = Settings()
-        self._pages = Pages()
+        self._pages: Any = None
         self._child = None
         self._pipe = None
         self._restoration: Any = None
@@ -52,6 +52,7 @@ class States:
         if self._problem is not None:
             return
         self._problem = ""
+        self._pages = Pages()
         sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
         try:
             import kernel_state_load  # type: ignore[import-not-found]  # noqa: F401

@@ -39,7 +39,10 @@ os.register_at_fork(before=_count_fork)
 
 
 class Pages:
-    """What is known of the memory of arrays: their addresses, and the hashes of their parts at the last checkpoint."""
+    """What is known of the memory of arrays: their addresses, and the hashes of their parts at the last checkpoint.
+
+    Create it when all threads of the kernel itself have started.
+    """
 
     def __init__(self):
         self._threads = set(threading.enumerate())

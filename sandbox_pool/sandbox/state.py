@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -54,6 +54,7 @@ class _Applied(_Answer):
     unsaved: Annotated[list[Unsaved], msgspec.Meta(max_length=20_000)] = []
 
 
+_Kind = TypeVar("_Kind")
 _answer = msgspec.json.Decoder(_Answer)
 _applied = msgspec.json.Decoder(_Applied)
 
@@ -98,7 +99,7 @@ async def save_state(
     except TimeoutError:
         raise talk.failure(f"it was not complete after {limits.deadline_s:g} s") from None
     finally:
-        talk.tell({"op": "stop", "complete": complete})
+        talk.send({"op": "stop", "complete": complete})
     try:
         found = to_manifest(manifest)
     except (ValueError, RecursionError):
@@ -112,13 +113,17 @@ async def restore_state(kernel: KernelClient, manifest: Manifest, fetch: Fetch, 
     """See `Sandbox.restore`."""
     began_at = time.perf_counter()
     talk = _Talk(kernel, sandbox_id, "restore a checkpoint")
-    results = [await talk.applied({"op": "load"}, encode_manifest(manifest))]
+    results = [talk.applied(await talk.ask({"op": "load"}, encode_manifest(manifest)))]
     waiting: list[bytes] = []
     size = 0
+    sent: asyncio.Future[Message | None] | None = None
 
     async def flush(**extra: bool) -> None:
-        nonlocal size
-        results.append(await talk.applied({"op": "put", **extra}, *waiting))
+        """Sends the waiting parts. The next ones are fetched while the kernel takes these."""
+        nonlocal size, sent
+        if sent is not None:
+            results.append(talk.applied(await talk.answer(sent)))
+        sent = talk.send({"op": "put", **extra}, *waiting)
         waiting.clear()
         size = 0
 
@@ -136,7 +141,9 @@ async def restore_state(kernel: KernelClient, manifest: Manifest, fetch: Fetch, 
         except LookupError:
             await flush(lost=True)
     await flush()
-    results.append(await talk.applied({"op": "finish"}))
+    assert sent is not None
+    results.append(talk.applied(await talk.answer(sent)))
+    results.append(talk.applied(await talk.ask({"op": "finish"})))
     return Restored(
         tuple(name for result in results for name in result.names),
         tuple(file for result in results for file in result.files),
@@ -187,38 +194,37 @@ class _Talk:
         self._purpose = purpose
 
     async def ask(self, content: dict[str, object], *buffers: bytes) -> Message:
-        """Returns an answer whose status is no failure. Raises `SandboxError`."""
-        message = await self._answered(content, buffers)
+        """Sends a request. Returns its answer, whose status is no failure. Raises `SandboxError`."""
+        return await self.answer(self.send(content, *buffers))
+
+    def send(self, content: dict[str, object], *buffers: bytes) -> "asyncio.Future[Message | None]":
+        """Sends a request, whose answer `answer` awaits or nobody needs."""
+        return self._kernel.state(content, buffers)
+
+    async def answer(self, sent: "asyncio.Future[Message | None]") -> Message:
+        """Returns the answer to a request that was sent. Raises `SandboxError` if it is a failure, or late."""
         try:
-            answer = _answer.decode(message.content)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            raise self.failure("the kernel gave an answer that makes no sense") from None
+            async with asyncio.timeout(ANSWER_S):
+                message = await sent
+        except TimeoutError:
+            raise self.failure(f"the kernel has not answered for {ANSWER_S:g} s") from None
+        if message is None:
+            raise SandboxGone("The sandbox is gone. Its kernel has gone.", sandbox_id=self._sandbox_id)
+        answer = self._decoded(_answer, message)
         if answer.status == "busy":
             raise SandboxBusy("The sandbox runs other code.", sandbox_id=self._sandbox_id)
         if answer.status == "failed":
             raise self.failure(answer.reason or "the kernel does not say why")
         return message
 
-    async def applied(self, content: dict[str, object], *buffers: bytes) -> _Applied:
-        message = await self.ask(content, *buffers)
-        try:
-            return _applied.decode(message.content)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            raise self.failure("the kernel gave an answer that makes no sense") from None
-
-    def tell(self, content: dict[str, object]) -> None:
-        """Sends a request without waiting for its answer."""
-        self._kernel.state(content, ())
+    def applied(self, message: Message) -> _Applied:
+        return self._decoded(_applied, message)
 
     def failure(self, problem: str) -> SandboxError:
         return SandboxError(f"Could not {self._purpose}: {problem}.", sandbox_id=self._sandbox_id)
 
-    async def _answered(self, content: dict[str, object], buffers: tuple[bytes, ...]) -> Message:
+    def _decoded(self, decoder: "msgspec.json.Decoder[_Kind]", message: Message) -> "_Kind":
         try:
-            async with asyncio.timeout(ANSWER_S):
-                message = await self._kernel.state(content, buffers)
-        except TimeoutError:
-            raise self.failure(f"the kernel has not answered for {ANSWER_S:g} s") from None
-        if message is None:
-            raise SandboxGone("The sandbox is gone. Its kernel has gone.", sandbox_id=self._sandbox_id)
-        return message
+            return decoder.decode(message.content)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            raise self.failure("the kernel gave an answer that makes no sense") from None

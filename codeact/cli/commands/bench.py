@@ -14,7 +14,7 @@ __all__ = ["bench"]
 CHECKOUT = Path(__file__).parents[3]
 NAMES = (
     *("compaction", "dashboard", "eager", "flood", "history", "hostile", "latency", "load", "peers", "pool"),
-    *("prefix_cache", "scaling", "server", "stalls", "tokens"),
+    *("prefix_cache", "scaling", "server", "stalls", "state", "tokens"),
 )
 
 
