@@ -31,6 +31,7 @@ NO_CLOUDPICKLE = (
     " `pip install cloudpickle` into the Python that runs local sandboxes"
 )
 NICE = 15
+PAUSE_S = 2.0
 CLOSED = {"status": "failed", "reason": "there is no checkpoint in progress"}
 
 
@@ -42,8 +43,9 @@ class States:
         self._main_loop = main_loop
         self._settings = Settings()
         self._pages: Any = None
-        self._child = None
-        self._pipe = None
+        self._child: Any = None
+        self._pipe: Any = None
+        self._control_loop: Any = None
         self._restoration: Any = None
         self._problem = None
 
@@ -64,7 +66,7 @@ class States:
 
     async def request(self, stream, ident, parent):
         """Handles a `codeact_state_request`. The thread of the control channel calls it."""
-        loop = asyncio.get_running_loop()
+        loop = self._control_loop = asyncio.get_running_loop()
 
         def answer(content, *buffers):
             """Sends the reply, from any thread."""
@@ -187,8 +189,10 @@ class States:
             self._pages.finished(child, complete=complete)
 
     def pause(self):
-        """Stops the fork while a block begins, which would share the processor's time with it."""
+        """Stops the fork for PAUSE_S while a block begins, which would share the processor's time with it."""
         self._signal(signal.SIGSTOP)
+        if self._child is not None and self._control_loop is not None:
+            self._control_loop.call_soon_threadsafe(self._control_loop.call_later, PAUSE_S, self.resume)
 
     def resume(self):
         self._signal(signal.SIGCONT)

@@ -197,7 +197,7 @@ def is_shareable(obj):
     kind = type(obj)
     if kind in ATOMS or isinstance(obj, (enum.Enum, types.ModuleType, types.BuiltinFunctionType)):
         return False
-    if kind.__module__ == "numpy" and "dtype" in kind.__mro__[-2].__name__:
+    if kind.__name__.lower().endswith("dtype") and kind.__module__.partition(".")[0] in ("numpy", "pandas"):
         return False
     if isinstance(obj, (type, types.FunctionType)):
         return not internals._should_pickle_by_reference(obj)

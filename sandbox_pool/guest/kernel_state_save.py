@@ -37,6 +37,7 @@ UNIT_BYTES = 65_536
 KEPT_BYTES = 50_000_000
 """Pickles are kept for the second pass as long as they have no more bytes together."""
 RECURSION = 8_000
+PATCH = "the code put it there; the module is imported again without it"
 NAMES, SOURCES, SOURCE_CHARS = 10_000, 500, 20_000
 OF_IPYTHON = re.compile(r"_+|_\d+|_i+|_i\d+|_[iod]h|In|Out|exit|quit|get_ipython|open|_exit_code|CallError|__\w+__")
 
@@ -231,7 +232,26 @@ class Saver:
                 definitions.append(name)
             else:
                 values.append(name)
+        self._list_patches()
         return values, definitions
+
+    def _list_patches(self):
+        """Lists functions and classes of the notebook that the code has put into imported modules and their classes."""
+        modules = {id(value): value for value in self._space.values() if type(value) is types.ModuleType}
+        modules.pop(id(sys.modules["__main__"]), None)
+        for module in modules.values():
+            for name, value in list(vars(module).items()):
+                if self._is_own(value):
+                    self._skip(f"{module.__name__}.{name}", PATCH, "attribute of a module")
+                elif isinstance(value, type) and module_of(value) != "__main__":
+                    for attribute, member in list(type.__dict__["__dict__"].__get__(value).items()):
+                        if self._is_own(member):
+                            self._skip(f"{module.__name__}.{name}.{attribute}", PATCH, "attribute of a class")
+
+    def _is_own(self, value):
+        if type(value) is types.FunctionType:
+            return value.__globals__ is self._space
+        return isinstance(value, type) and module_of(value) == "__main__"
 
     def _list_sources(self, definitions):
         """Lists the sources of definitions. One that cannot be pickled comes back by running its source again."""

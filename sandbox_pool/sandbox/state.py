@@ -43,7 +43,7 @@ _Words = Annotated[str, msgspec.Meta(max_length=1_000)]
 
 
 class _Answer(msgspec.Struct):
-    status: Literal["ok", "busy", "wait", "end", "failed"]
+    status: Literal["ok", "busy", "failed"]
     reason: _Words = ""
 
 

@@ -79,3 +79,9 @@ async def test_a_checkpoint_is_refused_while_code_runs(shared: Sandbox) -> None:
             await shared.checkpoint(Parts().store)
         await execution.aclose()
     assert await value(shared, "1 + 1") == "2"
+
+
+async def test_functions_put_into_modules_are_named(shared: Sandbox) -> None:
+    await shared.run("import math, collections\nmath.root = lambda x: 1\ncollections.Counter.best = lambda self: 2")
+    manifest = (await shared.checkpoint(Parts().store)).manifest
+    assert {"math.root", "collections.Counter.best"} <= {each.name for each in manifest.unsaved}
