@@ -88,4 +88,5 @@ def main(url: str) -> None:
 
 
 if __name__ == "__main__":
+    expect.set_options(timeout=60_000)
     main(sys.argv[1])
