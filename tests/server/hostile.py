@@ -215,7 +215,12 @@ MESSAGE = {
 }
 BODIES: dict[str, Any] = {
     "POST /v1/responses": {
-        "input": [MESSAGE, {"type": "function_call_output", "call_id": "c", "output": "1"}],
+        "input": [
+            MESSAGE,
+            {"type": "function_call_output", "call_id": "c", "output": "1"},
+            {"type": "shell_call_output", "call_id": "d", "output": [{"stdout": "x", "outcome": {"type": "timeout"}}]},
+            {"type": "apply_patch_call", "operation": {"type": "delete_file", "path": "a"}},
+        ],
         "model": "none such",
         "previous_response_id": "resp_x",
         "conversation": {"id": "conv_x"},
@@ -242,7 +247,16 @@ BODIES: dict[str, Any] = {
     },
     "POST /v1/messages/count_tokens": {"model": "none such", "messages": [{"role": "user", "content": "x"}]},
     "POST /v1/skills/{skill_id}": {"default_version": "7"},
-    "POST /v1/containers": {"name": "x", "expires_after": {"anchor": "last_active_at", "minutes": 99_999}},
+    "POST /v1/containers": {
+        "name": "x",
+        "expires_after": {"anchor": "last_active_at", "minutes": 99_999},
+        "network_policy": {
+            "type": "allowlist",
+            "allowed_domains": ["a.test"],
+            "domain_secrets": [{"domain": "a.test", "name": "A", "value": "x"}],
+        },
+        "skills": [{"type": "skill_reference", "skill_id": "skill_x"}],
+    },
     "POST /v1/containers/{container_id}/files": {"file_id": "cfile_x"},
     "POST /v1/responses/{response_id}/feedback": {"rating": "up", "comment": "x"},
     "POST /v1/conversations": {"metadata": {"a": "b"}, "items": [MESSAGE]},
