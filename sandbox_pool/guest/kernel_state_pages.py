@@ -54,13 +54,18 @@ class Pages:
 
     def unchanged(self):
         """Returns the hash of each part that has not changed: a dict of (address, number of bytes)."""
-        if self._table is None or forks != self._forks or set(threading.enumerate()) - self._threads:
+        if self._table is None or forks != self._forks or self._has_threads():
             return {}
         found: dict[tuple[int, int], bytes] = {}
         with contextlib.suppress(OSError), open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
             for run in _runs(sorted(self._table)):
                 found.update((place, self._table[place]) for place in _shared(pagemap.fileno(), run))
         return found
+
+    def _has_threads(self):
+        """Whether threads of the code run. ZeroMQ starts one of its own with the first large message."""
+        others = set(threading.enumerate()) - self._threads
+        return any(type(thread).__module__.partition(".")[0] != "zmq" for thread in others)
 
     def forked(self, child):
         """Notes that this fork takes a checkpoint. The one before is no longer needed."""

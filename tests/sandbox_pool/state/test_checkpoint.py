@@ -85,3 +85,28 @@ async def test_functions_put_into_modules_are_named(shared: Sandbox) -> None:
     await shared.run("import math, collections\nmath.root = lambda x: 1\ncollections.Counter.best = lambda self: 2")
     manifest = (await shared.checkpoint(Parts().store)).manifest
     assert {"math.root", "collections.Counter.best"} <= {each.name for each in manifest.unsaved}
+
+
+FORK = """
+import os, signal
+child = os.fork()
+if child == 0:
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize("backend", ["process"], indirect=True)
+async def test_only_the_changed_parts_of_large_arrays_are_sent(start: StartSandbox) -> None:
+    one, other = await start(), await start()
+    await one.run("import numpy as np\nlarge = np.arange(5_000_000.0)")
+    parts = Parts()
+    manifest = (await one.checkpoint(parts.store)).manifest
+    for index, before in ((7, ""), (2_500_000, ""), (4_999_999, FORK)):
+        await one.run(f"{before}\nlarge[{index}] = -{index}")
+        changed = await one.checkpoint(parts.store, since=manifest)
+        manifest = changed.manifest
+        assert 0 < changed.new_bytes < 600_000
+    await one.run("os.kill(child, 9)\n_ = os.waitpid(child, 0)")
+    await other.restore(manifest, parts.fetch)
+    look = "float(large.sum()), float(large[7]), float(large[2_500_000]), float(large[-1])"
+    assert await value(other, look) == await value(one, look)
