@@ -182,6 +182,11 @@ class Verification:
                     f"The image that the code ran in is gone: {error.message}", code="image_gone"
                 ) from None
             sandbox = await workspace.sandbox()
+            if sandbox.image != recorded.image:
+                raise NotVerifiable(
+                    f"The code ran in the image {recorded.image}, and the sandboxes here are not made of images.",
+                    code="image_gone",
+                )
         versions = dict(sandbox.versions)
         if recorded.packages and versions != recorded.packages:
             raise NotVerifiable(

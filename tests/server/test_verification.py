@@ -133,11 +133,24 @@ def test_what_cannot_be_verified_is_refused_by_name(
     big = [{"role": "user", "content": [{"type": "input_file", "filename": "a.txt", "file_data": "aGk="}]}]
     read = answered(client, model_server, "print(open('a.txt').read())", input=big)
     assert verified(scripted, read.id)["result"] == "equal"
+    for change, code in (
+        ({"response.codeact:environment.packages.numpy": "0.1"}, "packages_changed"),
+        ({"response.codeact:environment.image": f"sha256:{'0' * 64}"}, "image_gone"),
+    ):
+        in_thread(anyio.run, recorded_otherwise, scripted, read.id, change)
+        assert refused(scripted, read.id) == (409, code)
+    in_thread(anyio.run, recorded_otherwise, scripted, read.id, {"response.codeact:environment": None})
     in_thread(anyio.run, without_files, scripted, read.id)
     assert refused(scripted, read.id) == (409, "file_deleted")
     go_on = answered(client, model_server, "print(1)", previous_response_id=read.id)
     client.responses.delete(read.id)
     assert refused(scripted, go_on.id) == (409, "earlier_answer_deleted")
+
+
+async def recorded_otherwise(server: Running, response_id: str, change: dict[str, Any]) -> None:
+    async with open_store(server.settings) as store:
+        responses = store._documents.responses.get_pymongo_collection()
+        await responses.update_one({"_id": response_id}, {"$set": change})
 
 
 async def without_files(server: Running, response_id: str) -> None:
