@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 
 from codeact.component import Component
@@ -20,7 +21,7 @@ from codeact.store import Store
 from codeact.store.checkpoint_record import CheckpointRecord
 from codeact.workspaces.workspace import Restore, Workspace
 from sandbox_pool import Sandbox
-from sandbox_pool.checkpoint import Manifest, StateLimits, encode_manifest, to_manifest
+from sandbox_pool.checkpoint import Manifest, StateLimits, Unsaved, encode_manifest, to_manifest
 from sandbox_pool.errors import QuotaExceeded, SandboxBusy, SandboxError
 from sandbox_pool.logs import Logger
 
@@ -179,11 +180,21 @@ class Checkpoints:
 
     async def _stored(self, sandbox: Sandbox, since: Manifest | None, parts: "_Parts", workspace: Workspace) -> bool:
         """Takes and stores a checkpoint. Returns False if parts that it shares with `since` are not stored any more."""
-        with workspace.capturing() as captured:
+        captured_ns = time.time_ns()
+        with workspace.capturing() as done:
+
+            def captured() -> None:
+                nonlocal captured_ns
+                captured_ns = time.time_ns()
+                done()
+
             checkpoint = await sandbox.checkpoint(parts.put, since=since, limits=self._limits, captured=captured)
-        if not await parts.complete(checkpoint.manifest):
+        manifest = checkpoint.manifest
+        if workspace.point != parts.response_id:
+            manifest = _without_later_files(manifest, captured_ns)
+        if not await parts.complete(manifest):
             return False
-        workspace.saved(sandbox, checkpoint.manifest)
+        workspace.saved(sandbox, manifest)
         return True
 
     # ---- restoring -------------------------------------------------------------------------------------
@@ -218,6 +229,10 @@ class _Parts:
         self._waiting_bytes = self._new_bytes = 0
         self._has_begun = self._is_complete = False
 
+    @property
+    def response_id(self) -> str:
+        return self._record.response_id
+
     async def put(self, sha256: str, content: bytes) -> None:
         """Stores a part, or keeps it until enough of them wait. Raises `QuotaExceeded` and `StoreError`."""
         self._new_bytes += len(content)
@@ -251,6 +266,17 @@ class _Parts:
         waiting, self._waiting, self._waiting_bytes = self._waiting, {}, 0
         if waiting:
             await self._checkpoints.put_parts(self._record.id, waiting, owner=self._record.owner)
+
+
+def _without_later_files(manifest: Manifest, captured_ns: int) -> Manifest:
+    """Leaves out the files that the next block of code has written meanwhile: only memory is copied at once."""
+    later = {file.path for file in manifest.files if file.modified_ns > captured_ns}
+    unsaved = [Unsaved(path, "file", "code changed it while it was saved") for path in sorted(later)]
+    return msgspec.structs.replace(
+        manifest,
+        files=tuple(file for file in manifest.files if file.path not in later),
+        unsaved=(*manifest.unsaved, *unsaved),
+    )
 
 
 def _record(sandbox: Sandbox, workspace: Workspace, point: Point) -> CheckpointRecord:
