@@ -121,7 +121,7 @@ class Checkpoints:
         if not self.on or self._is_closing or workspace.living is None or workspace.point != point.response_id:
             return
         held = ExitStack()
-        held.enter_context(workspace.in_use())
+        held.enter_context(workspace.saving())
         done = anyio.Event()
         before = self._under_way.get(point.conversation_id)
         self._under_way[point.conversation_id] = done

@@ -187,6 +187,11 @@ class Workspaces:
             if released < number and await workspace.release_parked(reason):
                 released += 1
         spare = [workspace for workspace in workspaces if workspace.spare]
+        if len(spare) + released < number:  # The wait is short: a checkpoint has its own limit of time.
+            for workspace in workspaces:
+                if workspace.is_only_saved:
+                    await workspace.saved_once()
+            spare = [workspace for workspace in workspaces if workspace.spare]
         spare.sort(key=lambda each: (each.container_id is not None, not each.only_warmed, each.last_used))
         for workspace in spare:
             if released >= number:

@@ -97,7 +97,9 @@ class Workspace:
         self._manifest: tuple[str, Manifest] | None = None
         self._claiming = anyio.Lock()
         self._users = 0
-        self.keepers = 0
+        self.keepers = self._savers = 0
+        self._saved_once = anyio.Event()
+        self._saved_once.set()
         self._lost: str | None = None
         self._defined: tuple[str, str] | None = None
         self._placed: set[tuple[str, StagedFile]] = set()
@@ -139,7 +141,29 @@ class Workspace:
     @property
     def spare_sandboxes(self) -> int:
         """How many of its sandboxes could be released now: parked ones, and its own if it is not in use."""
-        return self.spare + len(self._parked)
+        return (self.spare or self.is_only_saved) + len(self._parked)
+
+    @property
+    def is_only_saved(self) -> bool:
+        """Whether only a checkpoint that is being taken holds its sandbox."""
+        return self._sandbox is not None and self._users == self._savers > 0
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Like `in_use`, for a checkpoint: who needs the sandbox may wait for the end by `saved_once`."""
+        self._savers += 1
+        self._saved_once = anyio.Event() if self._saved_once.is_set() else self._saved_once
+        try:
+            with self.in_use():
+                yield
+        finally:
+            self._savers -= 1
+            if not self._savers:
+                self._saved_once.set()
+
+    async def saved_once(self) -> None:
+        """Waits until no checkpoint is being taken."""
+        await self._saved_once.wait()
 
     @property
     def idle(self) -> bool:
