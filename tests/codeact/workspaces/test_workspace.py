@@ -247,3 +247,24 @@ async def test_a_workspace_may_have_an_idle_time_of_its_own(tmp_path: Path) -> N
         assert workspace.container_id is not None
         await workspaces.expire(unused_since=workspace.last_used + 3100)
         assert workspace.container_id is None
+
+
+async def test_a_sandbox_is_given_up_after_its_checkpoint_instead_of_refusing_its_owner(tmp_path: Path) -> None:
+    async with workspaces_over(tmp_path, max_size=2, max_per_owner=1) as workspaces:
+        saved, asking = (workspaces.get(name, owner="local") for name in ("conv_a", "conv_b"))
+        await saved.sandbox()
+        saving, done = anyio.Event(), anyio.Event()
+
+        async def save() -> None:
+            with saved.saving():
+                saving.set()
+                await done.wait()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(save)
+            await saving.wait()
+            workspaces.check_quota(await workspaces._get_pool(), "conv_b", owner="local")
+            tasks.start_soon(asking.sandbox)
+            done.set()
+        assert asking.container_id is not None
+        assert saved.container_id is None
