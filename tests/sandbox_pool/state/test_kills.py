@@ -86,7 +86,7 @@ async def test_the_last_complete_checkpoint_comes_back(
 async def test_a_lost_or_damaged_part_costs_only_what_needs_it(start: StartSandbox) -> None:
     one, other = await start(), await start()
     await one.run(
-        "import numpy as np\nlost = np.arange(100_000.0)\nkept = np.arange(90_000.0)\nopen('f', 'w').write('x')"
+        "import numpy as np\nlost = np.arange(100_000.0)\nkept = -np.arange(90_000.0)\nopen('f', 'w').write('x')"
     )
     parts = Parts()
     manifest = (await one.checkpoint(parts.store)).manifest
