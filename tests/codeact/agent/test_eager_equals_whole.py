@@ -29,7 +29,7 @@ SEED = 17
 EVERY = 10
 """How many scripts run before the variables are compared."""
 STATE = (
-    "print(sorted((name, type(value).__name__, repr(value)[:100]) for name, value in globals().items()"
+    "print(sorted((name, type(value).__name__, repr(value)[:1000]) for name, value in globals().items()"
     " if not name.startswith('_') and name not in ('In', 'Out', 'exit', 'quit', 'open', 'get_ipython')))"
 )
 VARYING = re.compile(
