@@ -25,6 +25,7 @@ class Directory:
         self._urls: dict[str, str] | None = None
         self._unreachable: set[str] = set()
         self._ahead_s = 0.0
+        self._one_has_gone = False
 
     async def beat(self, store: Store) -> bool:
         """Announces this server and reads which others are alive; returns whether one has gone. Raises `StoreError`."""
@@ -36,7 +37,8 @@ class Directory:
         self._urls = {name: others[name] for name in self._alive if is_here(name) or not _is_local(others[name])}
         self._unreachable.clear()
         self.name = store.leases.holder
-        return not before <= self._alive
+        has_gone, self._one_has_gone = self._one_has_gone or not before <= self._alive, False
+        return has_gone
 
     @property
     def has_others(self) -> bool:
@@ -50,7 +52,7 @@ class Directory:
 
     async def look(self, store: Store) -> Collection[str]:
         """The names of the other servers that are alive now. Raises `StoreError`."""
-        await self.beat(store)
+        self._one_has_gone |= await self.beat(store)
         return self._alive
 
     def url_of(self, name: str) -> str | None:
