@@ -55,17 +55,16 @@ async def announce(services: Services, console: Console, *, address: str, starte
 
 
 async def log_start(services: Services, *, address: str, started: float) -> None:
-    """Logs what `announce` prints, for servers whose output is not read on a terminal."""
+    """Logs what `announce` prints, for servers whose output is not read on a terminal.
+
+    Components log by themselves that they are ready or failed.
+    """
     log.info("listening", address=address, version=version("codeact"))
     components: list[Component[Any]] = [services.models, services.pool, services.store]
     for component in components:
         await component.settled()
-        if component.started is None:
-            log.error("part failed", part=component.name, reason=str(component.error))
-            continue
-        log.info("part ready", part=component.name, summary=component.started.summary, why=component.started.why)
-        for hint in component.started.hints:
-            log.warning("hint", part=component.name, hint=hint)
+        for hint in component.started.hints if component.started is not None else ():
+            log.warning("hint", component=component.name, hint=hint)
     if (link := await _setup_link(services, address)) is not None:
         log.warning("nobody is an admin yet: whoever opens this link and signs in becomes one", link=link)
     if (problem := await _problem(services, components)) is not None:
