@@ -103,7 +103,7 @@ def test_in_a_pipe_everything_is_a_line_of_the_log(data_dir: Path, form: str) ->
     if form == "json":
         events = [json.loads(line) for line in lines]
         assert all({"event", "level", "timestamp"} <= event.keys() for event in events)
-        assert {event.get("part") for event in events} >= {"model", "sandbox", "database"}
+        assert {event.get("component") for event in events} >= {"model", "sandbox", "database"}
     else:
         assert [line for line in lines if not LOG_LINE.fullmatch(line)] == []
         assert all("event=" in line and "level=" in line and "timestamp=" in line for line in lines)
