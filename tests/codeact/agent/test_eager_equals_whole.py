@@ -33,7 +33,7 @@ STATE = (
     " if not name.startswith('_') and name not in ('In', 'Out', 'exit', 'quit', 'open', 'get_ipython')))"
 )
 VARYING = re.compile(
-    r"0x[0-9a-f]+|ipykernel_\d+/\d+|Task-\d+|(?<=In )?\[\d+\](?=, line)|\(\d+\.py|execution_count=\d+|\d+\.\d+ s"
+    r"0x[0-9a-fA-F]+|ipykernel_\d+/\d+|Task-\d+|(?<=In )?\[\d+\](?=, line)|\(\d+\.py|execution_count=\d+|\d+\.\d+ s"
 )
 
 Ended = tuple[list[Output], ExecutionResult, int]
