@@ -28,7 +28,7 @@ __all__ = [
 
 VERSION = 1
 PART_BYTES = 262_144
-MOST_MANIFEST_BYTES = 8_000_000
+MOST_MANIFEST_BYTES = 4_000_000
 MOST_PARTS = 100_000
 
 _Name = Annotated[str, msgspec.Meta(max_length=500)]

@@ -3,7 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any, cast
 from urllib.parse import quote_plus
@@ -43,7 +43,9 @@ from codeact.store.repositories.events import batches
 from codeact.store.search.query import HistoryQuery
 from codeact.store.search.search_fields import SearchFields, begun, ended
 from codeact.tools.mcp import value_of_result
+from codeact.verification.comparing import compare
 from sandbox_pool.backends.base import Backend
+from sandbox_pool.checkpoint import encode_manifest, to_manifest
 from sandbox_pool.clues import Clue
 from sandbox_pool.outputs import DisplayData, Error, ExecutionResult, Stream
 from sandbox_pool.sandbox.files import HEAD, PIECE_BYTES, Files
@@ -57,6 +59,10 @@ ENVIRONMENT = Environment()
 FORM = {"type": "http", "method": "POST", "headers": [(b"content-type", b"multipart/form-data; boundary=b")]}
 PART = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
 number = count()
+EMPTY: dict[str, Any] = {"size_bytes": 0, "parts": []}
+SAVED: dict[str, Any] = {"path": "a", "mode": 0, "modified_ns": 0, "content": EMPTY}
+GROUP: dict[str, Any] = {"names": [], "pickle_bytes": 0}
+UNIT: dict[str, Any] = {"kind": "values", "groups": [], "stream": EMPTY}
 FILE_END = b"\r\n--b--\r\n"
 
 
@@ -206,6 +212,21 @@ def hinted(text: str) -> object:
 
 def compared(text: str) -> object:
     return earlier_errors([call_of(text)] * 10, Error(text, text, [text]))
+
+
+def replayed(text: str) -> object:
+    return compare([Stream("stdout", text)], [Stream("stdout", text + "x")], 1e-9)
+
+
+def manifest_of(**fields: Any) -> bytes:
+    return msgspec.json.encode({"version": 1, "python": "3", "execution_count": 0, **fields})
+
+
+def read_manifest(data: bytes) -> object:
+    with suppress(ValueError):
+        manifest = to_manifest(data)
+        return manifest.parts(), manifest.names(), encode_manifest(manifest)
+    return None
 
 
 def value(text: str) -> object:
@@ -398,6 +419,31 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     "codeact.packages.worth_telling": (worth_telling, {"names": lambda n: [f"a_{at}" for at in range(n)]}),
     "codeact.observations.hints.hints": (hinted, TEXTS),
     "codeact.observations.hints.earlier_errors": (compared, TEXTS),
+    "codeact.verification.comparing.compare": (replayed, TEXTS),
+    "sandbox_pool.checkpoint.to_manifest": (
+        read_manifest,
+        {
+            "parts": lambda n: manifest_of(
+                files=[{**SAVED, "content": {"size_bytes": n * 262_144, "parts": ["0" * 64] * n}}]
+            ),
+            "files": lambda n: manifest_of(files=[SAVED] * n),
+            "folders": lambda n: manifest_of(files=[{**SAVED, "path": "a/" * n + ".."}]),
+            "groups": lambda n: manifest_of(units=[{**UNIT, "groups": [GROUP] * n}]),
+            "units": lambda n: manifest_of(units=[UNIT] * n),
+            "buffers": lambda n: manifest_of(units=[{**UNIT, "groups": [GROUP], "buffers": [EMPTY] * n}]),
+            "names": lambda n: manifest_of(
+                units=[
+                    {
+                        **UNIT,
+                        "groups": [{"names": [{"name": "a", "type": "b", "size_bytes": 0}] * n, "pickle_bytes": 0}],
+                    }
+                ]
+            ),
+            "environment": lambda n: manifest_of(environment={str(at): "x" for at in range(n)}),
+            "sources": lambda n: manifest_of(sources=[{"name": "f", "kind": "function", "source": "x"}] * n),
+            "nested lists": lambda n: b"[" * n,
+        },
+    ),
     "codeact.tools.mcp.value_of_result": (
         refusing(
             lambda given: (

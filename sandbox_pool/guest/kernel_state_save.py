@@ -39,6 +39,8 @@ KEPT_BYTES = 50_000_000
 RECURSION = 8_000
 PATCH = "the code put it there; the module is imported again without it"
 NAMES, SOURCES, SOURCE_CHARS = 10_000, 500, 20_000
+MANIFEST_BYTES = 4_000_000
+"""The server takes no larger manifest."""
 OF_IPYTHON = re.compile(r"_+|_\d+|_i+|_i\d+|_[iod]h|In|Out|exit|quit|get_ipython|open|_exit_code|CallError|__\w+__")
 
 
@@ -73,6 +75,9 @@ def save(kernel, known, limits, settings, random_state, unchanged, pipe, pages):
     manifest["total_bytes"] = writer.total
     holds = pages.write_table(writer.table)
     text = json.dumps(manifest).encode()
+    if len(text) > MANIFEST_BYTES:
+        manifest["sources"] = [source for source in manifest["sources"] if source.get("rerun")]
+        text = json.dumps(manifest).encode()
     for start in range(0, len(text), PART_BYTES):
         writer.frame(b"M", text[start : start + PART_BYTES])
     writer.frame(b"Z", b"")

@@ -15,6 +15,7 @@ import msgspec
 
 from sandbox_pool.checkpoint import (
     MOST_MANIFEST_BYTES,
+    MOST_PARTS,
     PART_BYTES,
     Blob,
     Checkpoint,
@@ -39,6 +40,9 @@ Fetch = Callable[[str], Awaitable[bytes]]
 ANSWER_S = 30.0
 PUT_BYTES = 2_000_000
 HEAD_BYTES = 5
+MOST_FRAMES = 2 * MOST_PARTS
+FRAMES_AT_ONCE = 100
+"""After so many frames, other tasks run."""
 _Words = Annotated[str, msgspec.Meta(max_length=1_000)]
 
 
@@ -76,7 +80,7 @@ async def save_state(
     await talk.ask(content, b"".join(bytes.fromhex(part) for part in sorted(known)))
     captured()
     new_parts = new_bytes = 0
-    manifest = b""
+    manifest = bytearray()
     stored: set[str] = set()
     complete = False
     try:
@@ -86,13 +90,15 @@ async def save_state(
                     part = hashlib.sha256(payload).hexdigest()
                     if part not in stored and part not in known:
                         new_bytes += len(payload)
-                        if new_bytes > limits.total_bytes + PART_BYTES:
+                        if new_bytes > limits.total_bytes + PART_BYTES or new_parts >= MOST_PARTS:
                             raise talk.failure("it is larger than it may be (total_bytes)")
                         await store(part, payload)
                         new_parts += 1
                         stored.add(part)
                 elif kind == b"M" and len(manifest) + len(payload) <= MOST_MANIFEST_BYTES:
                     manifest += payload
+                elif kind == b"M":
+                    raise talk.failure("the list of its names and files is too large")
                 else:
                     raise talk.failure("the kernel gave an answer that makes no sense")
         complete = True
@@ -101,7 +107,7 @@ async def save_state(
     finally:
         talk.send({"op": "stop", "complete": complete})
     try:
-        found = to_manifest(manifest)
+        found = to_manifest(bytes(manifest))
     except (ValueError, RecursionError):
         raise talk.failure("the kernel gave a list that makes no sense") from None
     if missing := found.parts() - stored - known:
@@ -165,6 +171,7 @@ async def _checked(fetch: Fetch, part: str, blob: Blob, number: int) -> bytes:
 async def _frames(talk: "_Talk") -> AsyncGenerator[tuple[bytes, bytes]]:
     """Yields the frames that the kernel sends: a letter, the payload's length in four bytes, and the payload."""
     received = bytearray()
+    frames = 0
     while True:
         message = await talk.ask({"op": "next"})
         for piece in message.buffers:
@@ -180,6 +187,11 @@ async def _frames(talk: "_Talk") -> AsyncGenerator[tuple[bytes, bytes]]:
             kind = bytes(received[start : start + 1])
             if kind == b"Z":
                 return
+            frames += 1
+            if frames > MOST_FRAMES:
+                raise talk.failure("the kernel gave an answer that makes no sense")
+            if frames % FRAMES_AT_ONCE == 0:
+                await asyncio.sleep(0)
             yield kind, bytes(received[start + HEAD_BYTES : end])
             start = end
         del received[:start]
