@@ -15,6 +15,7 @@ from codeact import events as e
 from codeact.errors import StoredByNewerVersion
 from codeact.events.certificates import Certificate, Replayed
 from codeact.store import HistoryQuery, Store
+from codeact.store.checkpoint_record import CheckpointRecord
 from codeact.store.documents import schema
 from codeact.store.documents.documents import Documents
 from codeact.store.documents.schema import FIELD, Schema, version_of
@@ -41,8 +42,9 @@ CERTIFICATE = Certificate(
     replayed=Replayed(),
     differences=[],
 )
-LATER = {"certificates", "approvals", "deliveries", "people", "profiles", "skill_versions", "skills"}
+LATER = {"approvals", "certificates", "checkpoints", "deliveries", "people", "profiles", "skill_versions", "skills"}
 """Kinds that later releases added."""
+CHECKPOINT = CheckpointRecord("chk_1", "bob", "conv_1", "resp_2", "cntr_2", 1.0, b"{}", (), (), 0)
 
 SCHEMAS: dict[str, Schema] = {
     name: model.SCHEMA for name, model in ((model.Settings.name, model) for model in vars(Documents()).values())
@@ -175,6 +177,7 @@ async def test_every_document_that_is_written_carries_its_version(
     assert await store.deliveries.add(ended, "endpoint", "response.completed", most=10)
     await store.approvals.add(waiting("apr_1"))
     await store.certificates.put(CERTIFICATE, conversation_id="conv_1", owner="bob")
+    await store.checkpoints.begin(CHECKPOINT)
     await store.answers.remember("cc", "msg_9", conversation_id="conv_1", owner="bob")
     await store.repeatable.begin("dd", owner="bob", body_hash="00", response_id="resp_2")
     assert await store.slots.take("bob", "slot_2", most=1)
