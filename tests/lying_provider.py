@@ -15,7 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from tests.web.hosts import free_port, serving
+from tests.ports import free_port
+from tests.web.hosts import serving
 
 __all__ = ["LyingProvider", "lying_provider"]
 
