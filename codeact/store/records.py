@@ -195,11 +195,13 @@ class Share:
 class StoredResponse:
     """A response with its input.
 
-    `response.output` contains the finished items; `input` is what the client sent, oldest first.
+    `response.output` contains the finished items; `input` is what the client sent, oldest first. `is_deleted`: the
+    response was deleted, with its input and output; only its place in the conversation is left.
     """
 
     response: Response
     input: list[Input]
+    is_deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from codeact.runs.admission import Admission, check_concurrency
 from codeact.runs.manager import RunManager
 from codeact.runs.new_run import Account
 from codeact.store import StoredResponse
-from codeact.store.search.search_fields import is_warm_up
 from codeact.verification.errors import NotVerifiable
 from codeact.verification.plan import plan
 from codeact.verification.verification import Progress, Verification
@@ -127,9 +126,9 @@ def _under_way(response_id: str) -> NotVerifiable:
 
 
 def _check_complete(thread: Sequence[StoredResponse]) -> None:
-    """Raises `NotVerifiable` if an earlier answer was deleted: a question without any input is left of it."""
+    """Raises `NotVerifiable` if an earlier answer was deleted."""
     for stored in thread[:-1]:
-        if not stored.input and not stored.response.output and not is_warm_up(stored.response):
+        if stored.is_deleted:
             raise NotVerifiable(
                 f"The earlier answer '{stored.response.id}' was deleted, and this one may depend on it.",
                 code="earlier_answer_deleted",

@@ -142,6 +142,10 @@ def test_what_cannot_be_verified_is_refused_by_name(
     in_thread(anyio.run, recorded_otherwise, scripted, read.id, {"response.codeact:environment": None})
     in_thread(anyio.run, without_files, scripted, read.id)
     assert refused(scripted, read.id) == (409, "file_deleted")
+    warm = client.responses.create(model="codeact", input=[], extra_body={"generate": False})
+    in_thread(anyio.run, recorded_otherwise, scripted, warm.id, {"response.status": "cancelled"})
+    after = answered(client, model_server, "print(1)", previous_response_id=warm.id)
+    assert verified(scripted, after.id)["result"] == "equal"
     go_on = answered(client, model_server, "print(1)", previous_response_id=read.id)
     client.responses.delete(read.id)
     assert refused(scripted, go_on.id) == (409, "earlier_answer_deleted")

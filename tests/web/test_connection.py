@@ -292,7 +292,7 @@ def test_after_a_killed_server_the_page_goes_on_with_what_was_acknowledged(
         expect(chat.answers.first.locator(".stdout")).to_contain_text("354224848179261915075")
         answer = chat.ended(chat.ask("What is 6 * 7?"))
         expect(answer.locator(".prose").last).to_contain_text("42")
-        expect(answer.locator(".notice")).to_contain_text("New kernel")
+        expect(answer.locator(".notice")).to_contain_text("State of this point")
 
 
 def test_a_large_file_goes_on_where_the_line_broke(

@@ -155,7 +155,7 @@ class ResponseDocument(VersionedDocument):
         }
         response = msgspec.convert(wire, Response)
         response.output = [read for item in items for read in self.counted(item)]
-        return StoredResponse(response, read_input(self.input))
+        return StoredResponse(response, read_input(self.input), self.deleted)
 
     def counted(self, item: "ItemDocument") -> list[Item]:
         """The item, unless it is invalid: a server that had lost the response may have stored it afterwards."""
