@@ -65,6 +65,8 @@ class Renewal:
         response.id = self._responses.setdefault(response.id, self._next_id("resp"))
         if response.status in ("queued", "in_progress"):
             response.status, response.error = "failed", UNFINISHED
+        if response.environment is not None:  # An archive chooses neither the image nor the memory of a sandbox here.
+            response.environment.image, response.environment.memory_mb = None, 0
         for at, message in enumerate(one.input):
             new_id = self._next_id(INPUTS[type(message)])
             self._items[message.id] = message.id = new_id

@@ -199,3 +199,17 @@ def test_what_was_under_way_is_imported_as_failed(http: httpx.Client, plotted: s
     _response(archive, status="in_progress")
     imported = http.post("/conversations/import", json=archive).json()
     assert imported["codeact:summary"]["status"] == "failed"
+
+
+def test_an_archive_chooses_neither_image_nor_memory_of_a_sandbox_that_verifies(
+    http: httpx.Client, plotted: str
+) -> None:
+    archive = exported(http, plotted, "json").json()
+    recorded = archive["responses"][0]["response"]["codeact:environment"]
+    recorded |= {"image": "evil.example/miner:latest", "memory_mb": 1_000_000}
+    imported = http.post("/conversations/import", json=archive).raise_for_status().json()
+    again = exported(http, imported["id"], "json").json()["responses"][0]["response"]
+    left = {name: value for name, value in recorded.items() if name not in ("image", "memory_mb")}
+    assert again["codeact:environment"] == left
+    found = http.post(f"/responses/{again['id']}/codeact:verify").raise_for_status().json()
+    assert found["result"] == "equal"
