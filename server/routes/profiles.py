@@ -134,16 +134,25 @@ async def read_shared(request: Request) -> Response:
 
 @operation(ProfileObject)
 async def copy(request: Request) -> Response:
-    """Saves a copy for the caller, with the files if the link gives them, under another name if the name is taken."""
+    """Saves a copy for the caller, with the files if the link gives them, under another name if the name is taken.
+
+    Calls of its MCP servers wait for approval, whatever the profile says.
+    """
     services, store, owner = await _parts(request)
     profile = await _opened(request, services, store, "profile.copied")
     with services.audit.recording("profile.copy", profile.id):
         given = await _files(store, profile) if profile.gives_files else []
         async with _copied(request, store, [file.id for file in given], of=profile.owner) as files:
-            names = ("description", "instructions", "model", "effort", "tools")
+            names = ("description", "instructions", "model", "effort")
             values = {name: getattr(profile, name) for name in names} | {"file_ids": [file.id for file in files]}
+            values["tools"] = [_asking(tool) for tool in profile.tools]
             made = await _create_named(store, profile.name, values, owner)
     return json_response(shape(made, files))
+
+
+def _asking(tool: dict[str, Any]) -> dict[str, Any]:
+    """The MCP server without its owner's word on approvals: who copies it has not said that its calls need none."""
+    return {name: value for name, value in tool.items() if name != "require_approval"}
 
 
 async def _opened(request: Request, services: Services, store: Store, action: str) -> Profile:

@@ -125,7 +125,8 @@ def test_another_person_reads_and_copies_a_shared_profile_and_nothing_else(
     shared = mine.post(f"{place}/share", json={"files": True}).json()["share"]
     assert shared == {"token": token, "files": True}
     full = theirs.post(f"/v1/shared-profiles/{token}/copy").raise_for_status().json()
-    assert (full["name"], full["tools"]) == ("Sales analyst (2)", [SERVER])
+    asking = {name: value for name, value in SERVER.items() if name != "require_approval"}
+    assert (full["name"], full["tools"], full["request"]["tools"][1:]) == ("Sales analyst (2)", [asking], [asking])
     mine.delete(f"{place}/share").raise_for_status()
     for answer in (theirs.get(f"/v1/shared-profiles/{token}"), theirs.post(f"/v1/shared-profiles/{token}/copy")):
         assert (answer.status_code, answer.json()["error"]["param"]) == (404, "token")
