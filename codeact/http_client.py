@@ -1,7 +1,7 @@
 """A client for our server over HTTP: makes requests, reads the server's status, and has answers verified."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -36,6 +36,8 @@ __all__ = [
 
 OPEN_TIMEOUT_S = 10.0
 TRANSFER_TIMEOUT_S = 300.0
+
+T = TypeVar("T")
 
 
 class SandboxStatus(msgspec.Struct, frozen=True):
@@ -109,7 +111,7 @@ async def find_profile(url: str, api_key: str | None, name: str) -> dict[str, An
 
     Raises `RequestRefused` if the caller has no such profile, and the same errors as `request`.
     """
-    found = msgspec.json.decode(await request(url, api_key, "GET", "profiles", params={"name": name}), type=_Profiles)
+    found = _decoded(await request(url, api_key, "GET", "profiles", params={"name": name}), _Profiles, url)
     if not found.data:
         raise RequestRefused(
             f"You have no profile named {name!r} on this server; the chat page's settings list them.", param="profile"
@@ -132,6 +134,13 @@ async def request(url: str, api_key: str | None, method: str, path: str, **optio
     if answer.is_success:
         return answer.content
     raise _refused(answer, url)
+
+
+def _decoded(content: bytes | str, kind: type[T], url: str) -> T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.DecodeError as error:
+        raise ServerUnreachable(f"{url} answers as no codeact server of this version does ({error}).") from None
 
 
 def _refused(answer: "httpx.Response", url: str) -> ClientError:
@@ -189,7 +198,7 @@ async def verify(
             async for line in answer.aiter_lines():
                 if not line.startswith("data: {"):
                     continue
-                event = msgspec.json.decode(line[len("data: ") :], type=_Verifying)
+                event = _decoded(line[len("data: ") :], _Verifying, url)
                 if event.certificate is not None:
                     return event.certificate
                 if event.type == "error":

@@ -22,6 +22,7 @@ from codeact.errors import (
     ServerUnauthorized,
     ServerUnreachable,
 )
+from codeact.http_client import find_profile
 
 pytestmark = pytest.mark.anyio
 
@@ -235,6 +236,13 @@ async def test_another_kind_of_server_is_told_apart() -> None:
         async with stream:
             await stream.receive()
             await stream.send(b"SSH-2.0-OpenSSH\r\n")
+
+    def something_else(socket: ServerConnection, request: Request) -> HTTPResponse:
+        return socket.respond(HTTPStatus.OK, "<html>")
+
+    async with serving(answer_nothing, process_request=something_else) as url:
+        with pytest.raises(ServerUnreachable, match="no codeact server"):
+            await find_profile(url, None, "Analyst")
 
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     async with listener, anyio.create_task_group() as tasks:
