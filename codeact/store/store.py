@@ -255,9 +255,9 @@ class Store:
             async for checkpoint in self._documents.checkpoints.find({"response_id": response_id}):
                 await self._documents.remove_checkpoint(checkpoint)
         await self._items.find({"response_id": response_id}).delete()
-        await self._documents.certificates.find({"_id": response_id}).delete()
         await self._documents.events.remove(response_id)
         await self._responses.find_one(place).update({"$set": change})
+        await self._documents.certificates.find({"_id": response_id}).delete()
         if conversation:
             await self.history.rebuild(conversation["id"])
 

@@ -13,19 +13,39 @@ MOST_PICTURES = 20
 """How many pairs of pictures of one block are compared by their pixels."""
 PROGRAM = """
 from PIL import Image, ImageChops
-for number in range({count}):
-    one, other = (Image.open(f"codeact_{{side}}_{{number}}").convert("RGBA") for side in ("expected", "found"))
+def different(one, other):
     if one.size != other.size:
-        print(number, "size", "%dx%d" % one.size, "%dx%d" % other.size)
-        break
-    box = ImageChops.difference(one, other).getbbox(alpha_only=False)
-    if box is not None:
-        print(number, "pixels", one.getpixel(box[:2]), other.getpixel(box[:2]), "at %d,%d" % box[:2], sep="|")
+        return "size|%dx%d|%dx%d" % (*one.size, *other.size)
+    frames = [getattr(each, "n_frames", 1) for each in (one, other)]
+    for frame in range(min(frames)):
+        one.seek(frame), other.seek(frame)
+        pair = one, other
+        if any(each.mode[0] in "IF" for each in pair):  # Other modes cannot hold these values.
+            if one.mode != other.mode:
+                return "mode|%s|%s" % (one.mode, other.mode)
+            first, second = (each.tobytes() for each in pair)
+            if first == second:
+                continue
+            at = next(at for at in range(len(first)) if first[at] != second[at]) * one.width * one.height // len(first)
+            place = at % one.width, at // one.width
+        else:
+            pair = one.convert("RGBA"), other.convert("RGBA")
+            box = ImageChops.difference(*pair).getbbox(alpha_only=False)
+            if box is None:
+                continue
+            place = box[:2]
+        shown = "pixels|%s|%s|at %d,%d" % (*(each.getpixel(place) for each in pair), *place)
+        return shown + "|of frame %d" % frame if frame else shown
+    return None if frames[0] == frames[1] else "frames|%d|%d" % tuple(frames)
+for number in range({count}):
+    found = different(*(Image.open(f"codeact_{{side}}_{{number}}") for side in ("expected", "found")))
+    if found:
+        print(number, found, sep="|")
         break
 else:
     print("equal")
 """
-DIFFERENT = re.compile(r"(\d{1,2})[ |]")
+DIFFERENT = re.compile(r"(\d{1,2})\|")
 
 
 async def first_different(pictures: Sequence[Pictures], sandbox: Sandbox) -> Mismatch | None:

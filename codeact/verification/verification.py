@@ -1,6 +1,7 @@
 """One verification: runs the blocks of an answer again in fresh sandboxes, and compares."""
 
 import math
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "Verification"]
 
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 PICTURES_BYTES = 64_000_000
 """Limit for pictures that wait for the comparison of their pixels."""
 
@@ -68,6 +70,7 @@ class Verification:
         self._owner = owner
         self._tolerance = tolerance
         self._differences: list[Difference] = []
+        self._earlier_differences: list[Difference] = []
         self._pictures: list[tuple[Block, list[Pictures]]] = []
         self._pictures_bytes = 0
         self._replayed = Replayed()
@@ -84,11 +87,10 @@ class Verification:
             await self._run_in_one_sandbox(list(group), progress)
         await self._compare_pictures()
         response = self._thread[-1].response
-        differs = any(not difference.earlier for difference in self._differences)
         earlier = sum(block.is_earlier for block in self._blocks)
         return Certificate(
             response_id=response.id,
-            result="differs" if differs else "equal",
+            result="differs" if self._differences else "equal",
             verified_at=int(time.time()),
             took_s=round(time.monotonic() - began, 3),
             version=version("codeact"),
@@ -99,7 +101,7 @@ class Verification:
             tolerance=self._tolerance,
             environment=response.environment,
             replayed=self._replayed,
-            differences=self._differences,
+            differences=self._shown_differences(),
         )
 
     async def _run_in_one_sandbox(self, blocks: Sequence[Block], progress: Progress) -> None:
@@ -107,13 +109,16 @@ class Verification:
         async with self._fresh() as workspace:
             sandbox = await self._like(blocks[0].response.environment, workspace)
             given = Given(self._thread, self._store, owner=self._owner, get_blob=self._get_blob)
-            for block in blocks:
+            for at, block in enumerate(blocks, 1):
                 self._number += 1
                 progress(self._number, len(self._blocks))
                 await given.place(block, workspace, sandbox)
                 await self._define(block, workspace)
                 await self._run_block(block, sandbox)
                 if not sandbox.alive:
+                    for left in blocks[at:]:
+                        missing = "it did not run: the sandbox ended in a block before it"
+                        self._differ(left, Mismatch("error", f"the status '{left.result}'", missing))
                     return
 
     async def _run_block(self, block: Block, sandbox: Sandbox) -> None:
@@ -148,7 +153,6 @@ class Verification:
                 mismatch = await first_different(pictures, sandbox)
                 if mismatch is not None:
                     self._differ(block, mismatch)
-        self._differences.sort(key=lambda one: (one.response_id, one.block, one.output or math.inf))
 
     @asynccontextmanager
     async def _fresh(self) -> AsyncIterator[Workspace]:
@@ -169,6 +173,8 @@ class Verification:
         pool = await self._pool.get()
         recorded = recorded or e.RecordedEnvironment()
         options = ContainerOptions(memory_mb=recorded.memory_mb or None, no_network=True)
+        if recorded.image is not None and DIGEST.fullmatch(recorded.image) is None:
+            raise NotVerifiable("The record of the image that the code ran in is no digest.", code="image_gone")
         workspace.want(options)
         sandbox = await workspace.sandbox()
         if recorded.image is not None and sandbox.image != recorded.image:
@@ -218,8 +224,9 @@ class Verification:
             raise NotVerifiable(f"A part of the record is gone: {error.message}", code="record_gone") from None
 
     def _differ(self, block: Block, mismatch: Mismatch) -> None:
-        if len(self._differences) < MOST_DIFFERENCES:
-            self._differences.append(
+        differences = self._earlier_differences if block.is_earlier else self._differences
+        if len(differences) < MOST_DIFFERENCES:
+            differences.append(
                 Difference(
                     response_id=block.response.id,
                     item_id=block.item_id,
@@ -231,6 +238,12 @@ class Verification:
                     earlier=block.is_earlier,
                 )
             )
+
+    def _shown_differences(self) -> list[Difference]:
+        """The differences in the order of the blocks; of earlier answers only as many as there is room for."""
+        room = MOST_DIFFERENCES - len(self._differences)
+        shown = [*self._earlier_differences[:room], *self._differences]
+        return sorted(shown, key=lambda one: (one.response_id, one.block, one.output or math.inf))
 
 
 def _changed(recorded: dict[str, str], found: dict[str, str]) -> str:

@@ -9,6 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from codeact.errors import CodeActError
 from codeact.server.blob_urls import frame_with_urls
 from codeact.server.errors import envelope
+from sandbox_pool.errors import SandboxError
 
 __all__ = ["DONE", "KEEP_ALIVE", "KEEP_ALIVE_S", "SSE_HEADERS", "event_stream"]
 
@@ -31,7 +32,7 @@ def event_stream(stream: AsyncGenerator[list[str], None]) -> Response:
             async with aclosing(stream):
                 async for frames in stream:
                     yield "".join(map(_event, frames)) or KEEP_ALIVE
-        except CodeActError as error:
+        except (CodeActError, SandboxError) as error:
             data = msgspec.json.encode({"type": "error", **envelope(error)["error"]}).decode()
             yield f"event: error\ndata: {data}\n\n"
         yield DONE

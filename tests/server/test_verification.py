@@ -2,18 +2,26 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
+import msgspec
 import nbformat
 import openai
 import pytest
 from typer.testing import CliRunner
 
+import codeact
 from codeact.cli.main import app
+from codeact.errors import NotFound, RequestRefused
 from codeact.events import InputMessage
+from codeact.events.certificates import MOST_DIFFERENCES, Certificate
 from codeact.store import open_store
+from codeact.workspaces.workspace import Workspace
+from sandbox_pool.errors import QuotaExceeded
 from tests.model_server import ModelServer
 from tests.server.conftest import Running, in_thread
 from tests.server.test_approvals import until
@@ -108,6 +116,50 @@ def test_pictures_are_compared_by_their_pixels(
     (difference,) = verified(scripted, response.id)["differences"]
     assert (difference["kind"], difference["block"], difference["output"]) == ("picture", 2, 2)
     assert "at 0,0" in difference["found"]
+
+
+def test_frames_and_deep_greys_of_pictures_are_compared(
+    client: openai.OpenAI, model_server: ModelServer, scripted: Running
+) -> None:
+    moving = """
+def moving(*colours):
+    data, frames = io.BytesIO(), [Pillow.new("RGB", (4, 4), colour) for colour in colours]
+    frames[0].save(data, "GIF", save_all=True, append_images=frames[1:])
+    display(Image(data.getvalue()))
+def deep(grey):
+    data = io.BytesIO()
+    Pillow.fromarray(np.full((4, 4), grey, np.uint16)).save(data, "PNG")
+    display(Image(data.getvalue()))
+"""
+    codes = "moving((9, 9, 9), (time.time_ns() % 200,) * 3)", "deep(1000 + time.time_ns() % 50_000)"
+    response = answered(client, model_server, PIXELS + moving, *codes)
+    differences = verified(scripted, response.id)["differences"]
+    assert [(one["kind"], one["block"]) for one in differences] == [("picture", 2), ("picture", 3)]
+    assert differences[0]["found"].endswith("of frame 1")
+
+
+def test_what_earlier_answers_do_hides_nothing_of_the_answer(
+    client: openai.OpenAI, model_server: ModelServer, scripted: Running
+) -> None:
+    noisy = ["import time\nprint(time.time_ns())"] * MOST_DIFFERENCES
+    first = answered(client, model_server, *noisy)
+    second = answered(client, model_server, "print(time.time_ns())", previous_response_id=first.id)
+    found = verified(scripted, second.id)
+    assert found["result"] == "differs"
+    assert [one.get("earlier", False) for one in found["differences"]] == [True] * (MOST_DIFFERENCES - 1) + [False]
+
+
+def test_code_that_ends_its_sandbox_the_second_time_makes_nothing_equal(
+    client: openai.OpenAI, model_server: ModelServer, scripted: Running, tmp_path: Path
+) -> None:
+    once = tmp_path / "once"
+    code = f"import os, pathlib\nonce = pathlib.Path({str(once)!r})\nif once.exists(): os._exit(1)\nonce.touch()"
+    first = answered(client, model_server, code)
+    second = answered(client, model_server, "print(6 * 7)", previous_response_id=first.id)
+    assert second.output[0].model_extra["codeact:result"]["status"] == "ok", second
+    found = verified(scripted, second.id)
+    assert found["result"] == "differs"
+    assert "did not run" in found["differences"][-1]["found"]
 
 
 def test_a_call_gets_the_recorded_value_and_the_client_is_not_asked(
@@ -218,6 +270,36 @@ def test_the_certificate_goes_along_with_a_share_a_notebook_and_the_command_line
     assert differs.endswith("first in block 1.*")
     httpx.delete(conversation)
     assert httpx.get(f"{scripted.url}{share['url']}").status_code == 404
+
+
+def test_an_answer_that_is_deleted_meanwhile_leaves_no_certificate(
+    client: openai.OpenAI, model_server: ModelServer, scripted: Running
+) -> None:
+    response = answered(client, model_server, "print(1)")
+    found = msgspec.convert(verified(scripted, response.id), Certificate)
+    client.responses.delete(response.id)
+
+    async def store_late() -> None:
+        async with open_store(scripted.settings) as store:
+            await store.certificates.put(found, conversation_id=response.conversation.id, owner="local")
+
+    with pytest.raises(NotFound, match=response.id):
+        in_thread(anyio.run, store_late)
+    assert httpx.get(f"{scripted.url}/v1/responses/{response.id}/codeact:verify").status_code == 404
+
+
+def test_an_error_of_the_sandboxes_comes_as_an_event(
+    client: openai.OpenAI, model_server: ModelServer, scripted: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    response = answered(client, model_server, "print(1)")
+
+    async def refusing(self: Workspace) -> None:
+        raise QuotaExceeded("You have as many sandboxes as you may have.")
+
+    monkeypatch.setattr(Workspace, "sandbox", refusing)
+    with pytest.raises(RequestRefused, match="as many sandboxes") as refusal:
+        in_thread(anyio.run, partial(codeact.verify, response.id, url=scripted.url))
+    assert refusal.value.code == QuotaExceeded.code
 
 
 def test_progress_comes_as_events(client: openai.OpenAI, model_server: ModelServer, scripted: Running) -> None:

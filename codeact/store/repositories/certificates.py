@@ -8,6 +8,7 @@ import msgspec
 from codeact.errors import NotFound
 from codeact.events.certificates import Certificate
 from codeact.store.database.operation import Operations, operation
+from codeact.store.missing import no_response
 from codeact.store.repositories.stored_bytes import DOCUMENT_BYTES, StoredBytes
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ class Certificates:
 
     @operation
     async def put(self, certificate: Certificate, *, conversation_id: str, owner: str) -> None:
-        """Stores the certificate in place of an earlier one of the same response."""
+        """Stores the certificate in place of an earlier one of the same response.
+
+        Raises `NotFound` if the response was deleted meanwhile.
+        """
         text = msgspec.json.encode(certificate).decode()
         document = self._documents.certificates(
             id=certificate.response_id,
@@ -37,6 +41,11 @@ class Certificates:
         )
         before = await self._documents.certificates.find_one({"_id": certificate.response_id, "owner": owner})
         await document.save()
+        # Looked up afterwards: either this sees that the response was deleted, or its deletion sees the certificate.
+        answer = {"_id": certificate.response_id, "owner": owner, "deleted": {"$ne": True}}
+        if await self._documents.responses.get_pymongo_collection().find_one(answer, {"_id": 1}) is None:
+            await document.delete()
+            raise no_response(certificate.response_id)
         size_bytes = DOCUMENT_BYTES + len(text)
         if before is not None:
             size_bytes = len(text) - len(before.certificate)
