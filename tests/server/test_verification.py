@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -149,17 +148,25 @@ def test_what_earlier_answers_do_hides_nothing_of_the_answer(
     assert [one.get("earlier", False) for one in found["differences"]] == [True] * (MOST_DIFFERENCES - 1) + [False]
 
 
-def test_code_that_ends_its_sandbox_the_second_time_makes_nothing_equal(
-    client: openai.OpenAI, model_server: ModelServer, scripted: Running, tmp_path: Path
+def test_an_earlier_block_that_ends_the_sandbox_this_time_makes_nothing_equal(
+    client: openai.OpenAI, model_server: ModelServer, scripted: Running
 ) -> None:
-    once = tmp_path / "once"
-    code = f"import os, pathlib\nonce = pathlib.Path({str(once)!r})\nif once.exists(): os._exit(1)\nonce.touch()"
-    first = answered(client, model_server, code)
+    first = answered(client, model_server, "x = 1")
     second = answered(client, model_server, "print(6 * 7)", previous_response_id=first.id)
-    assert second.output[0].model_extra["codeact:result"]["status"] == "ok", second
+    (block,) = [item for item in first.output if item.type == "code_interpreter_call"]
+
+    async def end_it() -> None:
+        async with open_store(scripted.settings) as store:
+            items = store._documents.items.get_pymongo_collection()
+            await items.update_one({"_id": block.id}, {"$set": {"item.code": "import os\nos._exit(1)"}})
+
+    in_thread(anyio.run, end_it)
     found = verified(scripted, second.id)
     assert found["result"] == "differs"
-    assert "did not run" in found["differences"][-1]["found"]
+    assert [("did not run" in one["found"], one.get("earlier", False)) for one in found["differences"]] == [
+        (False, True),
+        (True, False),
+    ]
 
 
 def test_a_call_gets_the_recorded_value_and_the_client_is_not_asked(
