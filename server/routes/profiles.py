@@ -15,6 +15,7 @@ from codeact.errors import CodeActError, InvalidRequest, NotFound
 from codeact.runs.admission import check_room
 from codeact.server.auth.caller import caller_of, owner_of
 from codeact.server.auth.current_caller import current_request
+from codeact.server.documents import document_response
 from codeact.server.errors import json_response
 from codeact.server.openapi import operation
 from codeact.server.requests.pages import listed
@@ -65,7 +66,7 @@ async def list_(request: Request) -> Response:
     page = found[: query.limit]
     files = await store.uploads.some([file_id for one in page for file_id in one.file_ids], owner=owner)
     shown = [shape(one, _in_order(one, files)) for one in page]
-    return json_response(listed(shown, has_more=len(found) > query.limit))
+    return await document_response(listed(shown, has_more=len(found) > query.limit))
 
 
 @operation(ProfileObject)

@@ -11,6 +11,7 @@ from codeact.client import connect
 from codeact.errors import RequestRefused
 from codeact.events import TerminalEvent
 from codeact.http_client import find_profile
+from codeact.server.documents import WHOLE_BYTES
 from codeact.store.repositories import profiles
 from tests.model_server import ModelServer
 from tests.server.conftest import Running, in_thread, running, settings_of
@@ -198,6 +199,14 @@ def test_what_a_profile_cannot_hold_is_refused_by_name(
     assert (answer.status_code in (400, 404), error["param"]) == (True, param), error
     assert words in error["message"]
     assert mine.get("/v1/profiles").json()["data"] == []
+
+
+def test_a_long_list_is_sent_in_pieces(mine: httpx.Client) -> None:
+    servers = [SERVER | {"server_label": f"w{n}", "allowed_tools": ["x" * 100] * 50} for n in range(8)]
+    names = {saved(mine, name=f"Large {number}", tools=servers)["name"] for number in range(WHOLE_BYTES // 80_000 + 1)}
+    answer = mine.get("/v1/profiles")
+    assert {one["name"] for one in answer.json()["data"]} == names
+    assert "content-length" not in answer.headers
 
 
 def test_profiles_are_bounded_in_number_and_by_the_owner_s_bytes(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from codeact.concurrency.slices import Slices
 from codeact.errors import InvalidRequest, NotFound
 from codeact.ids import new_id
 from codeact.store.database.operation import Operations, operation
@@ -20,6 +21,8 @@ __all__ = ["MOST_PROFILES", "ProfileExists", "Profiles"]
 MOST_PROFILES = 200
 """Of one owner."""
 TOKEN_BYTES = 24
+BATCH = 10
+"""How many profiles are decoded at a time: each may have 100 KB."""
 
 
 class ProfileExists(InvalidRequest):
@@ -60,8 +63,11 @@ class Profiles:
         place: dict[str, Any] = {"owner": owner, **({"name": name} if name is not None else {})}
         if after is not None:
             place["_id"] = {"$lt": after}
-        found = self._profiles.find(place).sort("-_id").limit(limit)
-        return [document.record() for document in await found.to_list()]
+        found, slices = [], Slices()
+        async for document in self._profiles.find(place, batch_size=BATCH).sort("-_id").limit(limit):
+            found.append(document.record())
+            await slices.pause()
+        return found
 
     @operation
     async def change(self, profile_id: str, values: Mapping[str, Any], *, owner: str) -> Profile:
