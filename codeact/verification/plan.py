@@ -25,6 +25,10 @@ UNFINISHED = {
 }
 
 
+MOST_CODE_CHARS = 1_000_000
+"""Limit for a block whose statements were approved in several steps: each step may repeat all of the last one's."""
+
+
 @dataclass(slots=True)
 class RecordedCall:
     """A call that code made: the function's name in calls, the SHA-256 of its arguments, and what the code got.
@@ -140,6 +144,10 @@ def _add(block: Block, item: e.CodeInterpreterCall, asked: Mapping[str, e.CodeAp
         block.code = item.code if item.ran is None else item.ran
     elif block.asks is not None:
         approved = item.ran or item.code or block.asks.code  # It may have been approved with a change.
+        if block.has_begun and len(block.code) + len(approved) > MOST_CODE_CHARS:
+            raise NotVerifiable(
+                f"The block '{block.item_id}' has over {MOST_CODE_CHARS:,} characters of code.", code="record_too_large"
+            )
         block.code = block.code + approved if block.has_begun else approved
     elif item.ran is not None:
         block.code = item.ran
@@ -147,7 +155,7 @@ def _add(block: Block, item: e.CodeInterpreterCall, asked: Mapping[str, e.CodeAp
     has_run = block.asks is None or item.ran is not None
     block.has_begun = block.has_begun or has_run
     block.container_id = item.container_id
-    block.outputs = [*block.outputs, *item.notebook_outputs]
+    block.outputs += item.notebook_outputs
     block.calls += [RecordedCall(each.name, each.arguments, error=each.error) for each in item.refused]
     block.result = item.result.status if item.result is not None else "ok" if block.asks is not None else None
     block.is_closed = item.result is not None or block.asks is not None or _never_ran(item)

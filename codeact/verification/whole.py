@@ -9,6 +9,7 @@ from codeact.exports.inline import whole_output
 from codeact.store.blobs import TEXT_CHARS, URL
 from codeact.store.records import Blob
 from codeact.store.references import sha256_of
+from codeact.verification.errors import NotVerifiable
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
 
 __all__ = ["GetBlob", "whole_outputs", "whole_text"]
@@ -21,6 +22,8 @@ SHORTENED = re.compile(
     r"\n?\[[\d,]{1,20} of [\d,]{1,20} (?:characters|outputs) are left out here; all of them: (blob:[0-9a-f]{64})\]\n"
 )
 LONGEST_EXCERPT = TEXT_CHARS + 400
+MOST_BYTES = 64_000_000
+"""Limit for what is loaded for the outputs of one block."""
 _outputs = msgspec.json.Decoder(list[Output])
 
 
@@ -34,16 +37,41 @@ async def whole_text(text: str, get: GetBlob) -> str:
 
 
 async def whole_outputs(outputs: Sequence[Output], get: GetBlob) -> list[Output]:
-    """Returns the outputs with what was moved into blobs, also outputs that were left out. Raises `NotFound`."""
+    """Returns the outputs with what was moved into blobs, also outputs that were left out.
+
+    Raises `NotFound`, and `NotVerifiable` if they are larger than outputs of code can be.
+    """
+    get = _bounded(get)
     whole: list[Output] = []
     for output in outputs:
         if isinstance(output, Stream) and (found := SHORTENED.fullmatch(output.text)) is not None:
             sha256 = sha256_of(found[1])
             assert sha256 is not None
-            left_out = _outputs.decode((await get(sha256)).data)
+            try:
+                left_out = _outputs.decode((await get(sha256)).data)
+            except msgspec.DecodeError:
+                raise NotVerifiable("The outputs that were left out cannot be read.", code="record_gone") from None
             return [await _whole(each, get) for each in left_out]
         whole.append(await _whole(output, get))
     return whole
+
+
+def _bounded(get: GetBlob) -> GetBlob:
+    """Counts what is loaded: any number of outputs can name the same blob, and code can write such names itself."""
+    left = MOST_BYTES
+
+    async def load(sha256: str) -> Blob:
+        nonlocal left
+        blob = await get(sha256)
+        left -= len(blob.data)
+        if left < 0:
+            raise NotVerifiable(
+                f"The outputs of one block have over {MOST_BYTES:,} bytes: they are not compared.",
+                code="record_too_large",
+            )
+        return blob
+
+    return load
 
 
 async def _whole(output: Output, get: GetBlob) -> Output:

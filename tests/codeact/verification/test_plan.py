@@ -77,3 +77,12 @@ def test_calls_have_what_their_code_got() -> None:
     with pytest.raises(NotVerifiable) as unfinished:
         plan([answer(waits, call)])
     assert unfinished.value.code == "block_unfinished"
+
+
+def test_code_that_is_approved_again_and_again_does_not_grow_without_end() -> None:
+    request = e.CodeApprovalRequest(id="apr_1", code="x" * 60_000)
+    first = block("begin", result=None, ran="begin", waits_for=["apr_1"])
+    again = [block("", result=None, waits_for=["apr_1"], continues=first.id) for _ in range(50_000)]
+    with pytest.raises(NotVerifiable) as refused:
+        plan([answer(first, request, *again)])
+    assert refused.value.code == "record_too_large"
