@@ -35,6 +35,8 @@ def test_what_differs_by_chance_is_equal(expected: str, found: str) -> None:
         ("abc", "abd", "abc"),
         ("1 2", "1 2 3", "1 2"),
         ("3", "3.0", "3"),
+        ("1.602e-19", "1.2e-19", "1.602e-19"),
+        ("1e999", "2e999", "1e999"),
     ],
 )
 def test_what_differs_is_shown_where_it_begins(expected: str, found: str, shown: str) -> None:
