@@ -33,7 +33,7 @@ def event_stream(stream: AsyncGenerator[list[str], None]) -> Response:
                 async for frames in stream:
                     yield "".join(map(_event, frames)) or KEEP_ALIVE
         except (CodeActError, SandboxError) as error:
-            data = msgspec.json.encode({"type": "error", **envelope(error)["error"]}).decode()
+            data = msgspec.json.encode({**envelope(error)["error"], "type": "error"}).decode()
             yield f"event: error\ndata: {data}\n\n"
         yield DONE
 

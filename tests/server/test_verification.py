@@ -307,6 +307,9 @@ def test_an_error_of_the_sandboxes_comes_as_an_event(
     with pytest.raises(RequestRefused, match="as many sandboxes") as refusal:
         in_thread(anyio.run, partial(codeact.verify, response.id, url=scripted.url))
     assert refusal.value.code == QuotaExceeded.code
+    with pytest.raises(RequestRefused, match="resp_x") as refusal:
+        in_thread(anyio.run, partial(codeact.verify, "resp_x", url=scripted.url))
+    assert refusal.value.code == "not_found"
 
 
 def test_progress_comes_as_events(client: openai.OpenAI, model_server: ModelServer, scripted: Running) -> None:
