@@ -8,7 +8,8 @@ import { CopyButton, Dialog, IconButton } from "./controls";
 import { LedgerView } from "./ledger";
 import { useVerification, Verified, VerifyButton } from "./verified";
 
-export function Ending({ turn, busy }: { turn: Turn; busy: boolean }) {
+/** `changes` is another number whenever the turn has changed: a component with a state is drawn again for new values only. */
+export function Ending({ turn, busy }: { turn: Turn; busy: boolean; changes: number }) {
   const { response } = turn.answer;
   const trouble = turn.failure || response?.error?.message;
   /** Not where it goes on after a decision. */

@@ -36,7 +36,7 @@ export const TurnView = memo(({ turn, last, busy, dated }: Props) => (
 ));
 
 function AnswerView({ turn, last, busy }: { turn: Turn; last: boolean; busy: boolean }) {
-  void turn.version.value; // drawn again when it changes
+  const changes = turn.version.value; // drawn again when it changes
   const { answer } = turn;
   return (
     <article class="answer" aria-label={text.turn.answer} aria-busy={!turn.ended}>
@@ -54,7 +54,7 @@ function AnswerView({ turn, last, busy }: { turn: Turn; last: boolean; busy: boo
       {!turn.ended && (answer.waitsFor || waits(answer.parts)) && <Waiting why={answer.waitsFor} />}
       {answer.files.length > 0 && <Files turn={turn} />}
       {last && turn.ended && <Approvals answers={current.value.path.value.map(({ answer }) => answer)} busy={busy} />}
-      {turn.ended && <Ending turn={turn} busy={busy} />}
+      {turn.ended && <Ending turn={turn} busy={busy} changes={changes} />}
     </article>
   );
 }
