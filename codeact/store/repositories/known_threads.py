@@ -26,10 +26,15 @@ class KnownThreads:
     def stored(self, conversation: Mapping[str, Any]) -> None:
         """Remembers a conversation that this server has just stored, with the fields of its document.
 
-        Not if items wait in it, which may be large: then the next question reads it.
+        Not if items wait in it, which may be large: then the next question reads it. If others may have changed the
+        conversation between the last change that is remembered and this one, its responses are forgotten: one of them
+        may have been deleted, and then it has another kernel state to continue with.
         """
         conversation_id = conversation["_id"]
-        self.forget(conversation_id)
+        before = self._conversations.pop(conversation_id, None)
+        if before is None or conversation["revision"] != (before.get("revision") or 0) + 1:
+            for response_id in [id_ for id_, link in self._links.items() if link["conversation_id"] == conversation_id]:
+                del self._links[response_id]
         entries = len(conversation["words"]) + len(conversation["facets"]["blobs"])
         if entries <= MOST_ENTRIES and not conversation["deleted"] and not conversation["pending"]:
             self._conversations[conversation_id] = conversation

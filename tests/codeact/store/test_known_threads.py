@@ -123,6 +123,36 @@ async def test_items_that_wait_are_not_remembered(store: Store) -> None:
     assert len((await store.threads.of_conversation(conversation_id, owner="ann")).waiting) == 1
 
 
+async def answered_after(store: Store, at: Any) -> e.Response:
+    question = await ask(store, str(at.conversation_id), at)
+    question.status = "completed"
+    await store.end_response(question)
+    return question
+
+
+@pytest.mark.parametrize("by", ["this server", "another"])
+@pytest.mark.parametrize("while_asking", [True, False])
+async def test_a_deleted_response_is_continued_with_the_state_before_it(
+    store: Store, other: Store, by: str, while_asking: bool
+) -> None:
+    first = await add_answer(store, None, "a first question", message("Done"), owner="ann")
+    second = await add_answer(store, conversation_of(first), "a second question", code("1"), owner="ann")
+    deleting = (other if by == "another" else store).delete_response(second.id, owner="ann")
+    if while_asking:  # The answer changes the conversation after the deletion.
+        branch = await ask(store, conversation_of(first), await store.threads.of_response(first.id, owner="ann"))
+        await deleting
+        branch.status = "completed"
+        await store.end_response(branch)
+    else:  # The question is refused, and is asked again.
+        await deleting
+        await answered_after(store, await store.threads.of_response(first.id, owner="ann"))
+    now = await store.threads.of_response(second.id, owner="ann")
+    known = store.threads.known(response_id=second.id, owner="ann")
+    assert now.previous is not None
+    assert now.previous.last_code == {}
+    assert known is None or known.previous == now.previous
+
+
 async def test_it_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known_threads, "MOST_CONVERSATIONS", 2)
     answers = [await add_answer(store, None, "a question", owner="ann") for _ in range(3)]
