@@ -17,13 +17,21 @@ async def _none(owner: str) -> bool:
 
 
 class Lender:
-    """Without a `quota`, only the pool's own limit holds. `release_idle` releases an idle sandbox of an owner here."""
+    """Without a `quota`, only the pool's own limit holds. `release_idle` releases an idle sandbox of an owner here.
+
+    `on_acquire` is called just before a request is made to the pool. The tasks that it wakes run after the request has
+    got a sandbox or begun to wait for one.
+    """
 
     def __init__(
-        self, quota: SharedQuota | None = None, release_idle: Callable[[str], Awaitable[bool]] = _none
+        self,
+        quota: SharedQuota | None = None,
+        release_idle: Callable[[str], Awaitable[bool]] = _none,
+        on_acquire: Callable[[], None] = lambda: None,
     ) -> None:
         self._quota = quota
         self._release_idle = release_idle
+        self._on_acquire = on_acquire
         self._places: WeakKeyDictionary[Sandbox, tuple[str, str]] = WeakKeyDictionary()
 
     async def make_room(self, owner: str) -> None:
@@ -37,9 +45,11 @@ class Lender:
     async def acquire(self, pool: SandboxPool, owner: str, spec: SandboxSpec | None) -> Sandbox:
         """As `SandboxPool.acquire`; also raises `StoreError`."""
         if self._quota is None:
+            self._on_acquire()
             return await pool.acquire(owner=owner, spec=spec)
         place = await self._quota.take(owner, partial(self._release_idle, owner))
         try:
+            self._on_acquire()
             sandbox = await pool.acquire(owner=owner, spec=spec)
         except BaseException:
             await self._quota.give_back(owner, place)

@@ -37,11 +37,11 @@ class Workspaces:
         self, get_pool: GetPool, *, idle_timeout_s: float, progress: Callable[[], str], quota: SharedQuota | None
     ) -> None:
         self._get_pool = get_pool
-        self._lender = Lender(quota, self._release_one_of)
+        self._lender = Lender(quota, self._release_one_of, lambda: self._changed.set())
         self._progress = progress
         self._idle_timeout_s = idle_timeout_s
         self._workspaces: dict[str, Workspace] = {}
-        self._fell_idle = anyio.Event()
+        self._changed = anyio.Event()
 
     @classmethod
     @asynccontextmanager
@@ -76,7 +76,7 @@ class Workspaces:
                 self._get_pool,
                 owner=owner,
                 make_room=self._make_room,
-                on_idle=lambda: self._fell_idle.set(),
+                on_idle=lambda: self._changed.set(),
                 progress=self._progress,
                 lender=self._lender,
             )
@@ -140,8 +140,17 @@ class Workspaces:
             await self._lender.make_room(owner)
 
     async def release_idle_of(self, owner: str, number: int, reason: str) -> int:
-        """Releases up to `number` idle sandboxes of this owner; returns how many."""
-        return await self._release_idle(self._of(owner), number, reason)
+        """Releases up to `number` idle sandboxes of this owner; returns how many.
+
+        If fewer are idle, it waits for those of which only a checkpoint is being taken: their owner would be refused
+        otherwise. A checkpoint has its own limit of time.
+        """
+        released = await self._release_idle(self._of(owner), number, reason)
+        for workspace in self._of(owner):
+            if released < number and workspace.is_only_saved:
+                await workspace.saved_once()
+                released += await self._release_idle([workspace], number - released, reason)
+        return released
 
     async def _release_one_of(self, owner: str) -> bool:
         return await self.release_idle_of(owner, 1, OWN_NEEDED) > 0
@@ -187,11 +196,6 @@ class Workspaces:
             if released < number and await workspace.release_parked(reason):
                 released += 1
         spare = [workspace for workspace in workspaces if workspace.spare]
-        if len(spare) + released < number:  # The wait is short: a checkpoint has its own limit of time.
-            for workspace in workspaces:
-                if workspace.is_only_saved:
-                    await workspace.saved_once()
-            spare = [workspace for workspace in workspaces if workspace.spare]
         spare.sort(key=lambda each: (each.container_id is not None, not each.only_warmed, each.last_used))
         for workspace in spare:
             if released >= number:
@@ -204,10 +208,10 @@ class Workspaces:
         return released
 
     async def _serve_waiting(self) -> None:
-        """Releases the sandbox of a conversation that becomes idle while another one waits for a sandbox."""
+        """Releases sandboxes of idle conversations whenever one becomes idle, or another one begins to wait for one."""
         while True:
-            await self._fell_idle.wait()
-            self._fell_idle = anyio.Event()
+            await self._changed.wait()
+            self._changed = anyio.Event()
             try:
                 pool = await self._get_pool()
             except (CodeActError, SandboxError):

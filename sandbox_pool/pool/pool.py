@@ -116,6 +116,7 @@ class SandboxPool:
             warm_memory_mb=warm_memory_mb,
         )
         self._warm_pool: WarmPool | None = None
+        self._others_waiting = 0
         self._tasks: TaskGroup | None = None
 
     @property
@@ -242,7 +243,7 @@ class SandboxPool:
             leased=len(self._leases),
             removing=len(warm_pool.removals),
             target=warm_pool.target,
-            waiting=self._leases.waiting,
+            waiting=self._leases.waiting + self._others_waiting,
             hits=measured.hits,
             misses=measured.misses,
             acquire_p50_ms=measured.acquire_ms(50),
@@ -285,8 +286,13 @@ class SandboxPool:
             self._leases.begin(sandbox, owner)
             log.info("sandbox of another size lent", sandbox=sandbox.id, owner=owner)
             return sandbox
-        with anyio.move_on_after(timeout_s) as waiting:
-            await self._until(lambda: warm_pool.stopped or warm_pool.may_start_another)
+        self._others_waiting += 1
+        self._changes.notify()
+        try:
+            with anyio.move_on_after(timeout_s) as waiting:
+                await self._until(lambda: warm_pool.stopped or warm_pool.may_start_another)
+        finally:
+            self._others_waiting -= 1
         if waiting.cancelled_caught:
             raise self._leases.at_capacity(f"no sandbox became free within {timeout_s:g} s")
         if warm_pool.stopped:

@@ -1,6 +1,6 @@
 """Which conversations retain their sandboxes and which release them; with real sandboxes and a pool of one."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pytest
 
 from codeact.workspaces.options import ContainerOptions
 from codeact.workspaces.registry import Workspaces
+from codeact.workspaces.shared_quota import SharedQuota
 from sandbox_pool import AtCapacity, QuotaExceeded, SandboxPool, SandboxSpec
 from sandbox_pool.backends.process.backend import ProcessBackend
 
@@ -268,3 +269,57 @@ async def test_a_sandbox_is_given_up_after_its_checkpoint_instead_of_refusing_it
             done.set()
         assert asking.container_id is not None
         assert saved.container_id is None
+
+
+async def test_a_long_checkpoint_keeps_nobody_waiting_for_another_sandbox(tmp_path: Path) -> None:
+    async with workspaces_over(tmp_path, max_size=2) as workspaces:
+        pool = await workspaces._get_pool()
+        saved, busy, first, second = (workspaces.get(name, owner=name) for name in ("a", "b", "c", "d"))
+        async with anyio.create_task_group() as tasks:
+            with saved.saving(), anyio.fail_after(60):
+                await saved.sandbox()
+                with busy.in_use():
+                    await busy.sandbox()
+                    tasks.start_soon(first.sandbox)
+                    tasks.start_soon(second.sandbox)
+                    await pool.until(lambda stats: stats.waiting == 2)
+                await pool.until(lambda stats: stats.waiting == 1)
+                assert saved.container_id is not None
+
+
+async def test_who_begins_to_wait_after_another_conversation_fell_idle_gets_its_sandbox(tmp_path: Path) -> None:
+    """Between making room and waiting, places are counted in the database."""
+    async with workspaces_over(tmp_path) as workspaces:
+        idle, asking = workspaces.get("conv_a", owner="local"), workspaces.get("conv_b", owner="local")
+        counting, counted = anyio.Event(), anyio.Event()
+
+        class Quota(SharedQuota):
+            async def take(self, owner: str, release_idle: Callable[[], Awaitable[bool]]) -> str:
+                counting.set()
+                await counted.wait()
+                return "slot"
+
+        await idle.sandbox()
+        async with anyio.create_task_group() as tasks:
+            with idle.in_use():
+                asking._lender._quota = Quota(9, None, alive=None)  # type: ignore[arg-type]
+                tasks.start_soon(asking.sandbox)
+                await counting.wait()
+            await anyio.wait_all_tasks_blocked()
+            counted.set()
+        assert asking.container_id is not None
+        assert idle.container_id is None
+
+
+async def test_who_waits_for_a_sandbox_of_another_size_gets_the_place_of_one_that_falls_idle(tmp_path: Path) -> None:
+    async with workspaces_over(tmp_path) as workspaces:
+        pool = await workspaces._get_pool()
+        busy, waiting = workspaces.get("conv_a", owner="local"), workspaces.get("conv_b", owner="local")
+        waiting.want(ContainerOptions(memory_mb=300))
+        async with anyio.create_task_group() as tasks:
+            with busy.in_use():
+                await busy.sandbox()
+                tasks.start_soon(waiting.sandbox)
+                await pool.until(lambda stats: stats.waiting == 1)
+        assert waiting.container_id is not None
+        assert busy.container_id is None
