@@ -91,8 +91,8 @@ async def keep_leases(
 ) -> None:
     """Renews this server's leases, applies requests of other servers, and recovers orphans, until it is cancelled.
 
-    All servers with the same database must use the same `lease_s`. `beat` is called each time this server
-    renews its leases, and before the first time.
+    All servers with the same database must use the same `lease_s`. `beat` is called at once, and each time this server
+    renews its leases: it tells the other servers that this one lives.
     """
     watcher: LeaseWatcher | None = None
     recovering, missing, containers = set[str](), set[str](), set[str]()
@@ -108,8 +108,11 @@ async def keep_leases(
         """Beside the loop below: on a busy machine, what that reads may take longer than a lease lasts."""
         while True:
             try:
+                store = await get_store()
                 if at_work := {*runs.at_work, *recovering}:
-                    await (await get_store()).leases.renew(at_work)
+                    await store.leases.renew(at_work)
+                if beat is not None:
+                    await beat(store)
             except CodeActError as error:
                 log.warning("leases not renewed", reason=error.message)
             await anyio.sleep(lease_s / RENEWALS)
@@ -125,8 +128,6 @@ async def keep_leases(
                     missing = await _check_leases(runs, store, missing)
                 if time.monotonic() - looked_at >= lease_s / RENEWALS:
                     looked_at = time.monotonic()
-                    if beat is not None:
-                        await beat(store)
                     before, containers = containers, workspaces.container_ids
                     if containers or before:
                         await store.files.hold(containers)

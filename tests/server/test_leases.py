@@ -1,6 +1,13 @@
 """Which leases have expired, decided without a database and without a clock."""
 
-from codeact.runs.ownership import LeaseWatcher
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import pytest
+
+from codeact.runs.ownership import LeaseWatcher, keep_leases
 from codeact.store.database.process import new_name
 from codeact.store.repositories.response_leases import LEASE_S, Lease
 
@@ -43,3 +50,37 @@ def test_what_this_server_is_at_work_on_is_left_alone_and_what_it_forgot_is_not(
         assert watcher.expired([lease(HERE, beat)], at_work=["resp_1"], now=beat * LEASE_S) == []
     for beat in (2, 3):
         assert watcher.expired([lease(HERE, beat)], at_work=(), now=beat * LEASE_S) == [lease(HERE, beat)] * (beat == 3)
+
+
+@pytest.mark.anyio
+async def test_a_server_that_reads_slowly_renews_its_leases_and_tells_that_it_lives() -> None:
+    renewed = list[set[str]]()
+    beats = list[object]()
+
+    class Leases:
+        holder = HERE
+
+        async def renew(self, response_ids: set[str]) -> None:
+            renewed.append(response_ids)
+
+        async def all(self) -> list[Lease]:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    store: Any = SimpleNamespace(leases=Leases())
+    runs: Any = SimpleNamespace(live={}, at_work={"resp_1": None}, writer=None)
+    workspaces: Any = SimpleNamespace(container_ids=set())
+
+    async def get_store() -> Any:
+        return store
+
+    async def beat(store: object) -> None:
+        beats.append(store)
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(keep_leases, runs, workspaces, get_store, lease_s=0.05, beat=beat))
+            while min(len(renewed), len(beats)) < 5:
+                await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+    assert renewed[0] == {"resp_1"}
