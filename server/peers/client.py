@@ -109,7 +109,7 @@ class Peers:
         """The server's address; looks for it in the database if it is not known, since it may have just begun."""
         url = self.directory.url_of(name)
         if url is None:
-            await self.directory.beat(await self._get_store())
+            await self.directory.look(await self._get_store())
             url = self.directory.url_of(name)
         return url
 

@@ -1,6 +1,7 @@
 """What reaches another server: the request as it was sent, and what of it counts there."""
 
 import string
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -121,3 +122,27 @@ async def test_a_large_body_counts_as_an_upload_where_it_arrives(pair: Pair) -> 
 async def test_only_a_post_has_a_body(pair: Pair) -> None:
     assert (await pair.send(b"/x", method="DELETE")).json()["bytes"] == 0
     assert (await pair.send(b"/x", method="DELETE", body=b"a")).status_code == 413
+
+
+async def test_a_death_that_a_search_for_an_address_notices_is_told_at_the_next_beat() -> None:
+    alive = {"b": "http://10.0.0.1", "c": "http://10.0.0.2"}
+
+    class Servers:
+        async def living(self, url: str, *, within_s: float) -> tuple[datetime, dict[str, str]]:
+            return datetime.now(UTC), dict(alive)
+
+    store: Any = SimpleNamespace(servers=Servers(), leases=SimpleNamespace(holder="a"))
+
+    async def get_store() -> Any:
+        return store
+
+    directory = Directory("http://10.0.0.3", lease_s=3.0)
+    async with httpx.AsyncClient() as client:
+        peers = Peers(directory, SECRET, client, get_store)
+        assert not await directory.beat(store)
+        directory.lost("b")
+        del alive["b"]
+        with Spool.open() as body, pytest.raises(PeerUnreachable):
+            await peers.send("b", "POST", b"/x", caller=CALLER, body=body)
+    assert await directory.beat(store)
+    assert not await directory.beat(store)

@@ -294,7 +294,9 @@ def test_an_owners_sandboxes_are_limited_over_all_servers(tmp_path: Path, model_
         model_server.reply("<execute>\nprint('busy')\nimport time; time.sleep(1000)\n</execute>\n")
         with connect(one.ws_url, max_size=None) as socket:
             socket.send(frame({"type": "response.create", "input": "be busy"}))
-            response_id = read(socket, "codeact:code_interpreter_call.output")[0]["response"]["id"]
+            told = read(socket, "codeact:code_interpreter_call.output")
+            response_id = told[0]["response"]["id"]
+            (container,) = {event["item"]["container_id"] for event in told if "container_id" in event.get("item", ())}
             refused = post(other, input="me too")
             assert (refused.status_code, refused.json()["error"]["code"]) == (429, "sandbox_quota_exceeded")
             assert int(refused.headers["Retry-After"]) >= 1
@@ -302,6 +304,10 @@ def test_an_owners_sandboxes_are_limited_over_all_servers(tmp_path: Path, model_
             assert (refused.status_code, refused.json()["error"]["code"]) == (429, "sandbox_quota_exceeded")
             one.kill()
         begun(other, model_server)  # A dead server has no sandboxes.
+        until = time.monotonic() + 60  # Without being told, pools look for them every two minutes.
+        while list((tmp_path / "run").glob(f"*/{container}")):
+            assert time.monotonic() < until, "the dead server's sandbox was not removed"
+            time.sleep(0.1)
         assert other.get(f"/v1/responses/{response_id}").json()["status"] in ("failed", "in_progress")
 
 
