@@ -41,6 +41,8 @@ CLOSE_CONNECTIONS_S = 5
 MOST_WAITING, MOST_FILES = 4_096, 65_536
 END_S, SECOND_SIGNAL_END_S = 25.0, 10.0
 """The limits from a signal to the end of the process, in addition to CODEACT_DRAIN_S."""
+COPY_S = 2.0
+"""How long a worker takes the same signal for a copy: Ctrl-C and systemd send it to all processes, the parent too."""
 MARGIN_S = 10.0
 """How much longer the parent of several workers waits for them, before it kills them."""
 
@@ -80,21 +82,34 @@ class Server(uvicorn.Server):
     stops them at once. The process then ends within 25 s, and within 10 s of a second signal, whatever hangs: in good
     order, or else with exit code 1.
 
+    A signal that arrives again within `copy_s` counts once.
+
     `failure` says why the server ended by itself: a background task failed again and again.
     """
 
     def __init__(
-        self, config: uvicorn.Config, *, end_s: float = END_S, second_signal_end_s: float = SECOND_SIGNAL_END_S
+        self,
+        config: uvicorn.Config,
+        *,
+        end_s: float = END_S,
+        second_signal_end_s: float = SECOND_SIGNAL_END_S,
+        copy_s: float = 0.0,
     ) -> None:
         super().__init__(config)
         self.failure: str | None = None
         self.last_resort = LastResort()
         self._end_s = end_s
         self._second_signal_end_s = second_signal_end_s
+        self._copy_s = copy_s
+        self._copies_end_at: dict[int, float] = {}
         self._is_draining = False
         self._stop_draining: Callable[[], object] = lambda: None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now < self._copies_end_at.get(sig, now):
+            return
+        self._copies_end_at[sig] = now + self._copy_s
         self._is_draining = sig == signal.SIGTERM and not self.should_exit
         if self.should_exit:
             self._stop_draining()
@@ -188,7 +203,7 @@ def _serve(settings: Settings, listeners: list[socket.socket], *, started: float
     # uvicorn raises the signal that stopped it again when it has ended; ignore it, the stop was orderly.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: None)
-    server = Server(uvicorn_config(app, settings))
+    server = Server(uvicorn_config(app, settings), copy_s=COPY_S if settings.workers > 1 else 0.0)
     server.run(sockets=listeners)
     if close_telemetry is not None:
         close_telemetry()

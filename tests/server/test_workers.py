@@ -13,8 +13,11 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+import uvicorn
+from starlette.applications import Starlette
 
 from codeact.errors import ConfigurationError
+from codeact.server.serve import Server
 from codeact.server.workers import worker_settings
 from codeact.settings import Settings
 from tests.server.test_serve import fails, read_until, serving
@@ -113,6 +116,21 @@ def test_a_worker_that_ignores_signals_is_killed(tmp_path: Path) -> None:
     assert ended.returncode == 0
     assert ended.stdout.endswith("all have ended\n")
     assert "exit_code=-9" in ended.stdout
+
+
+def test_a_signal_that_a_worker_gets_twice_lets_its_answers_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd sends SIGTERM to all processes of a service, and the parent passes on its own."""
+    app = Starlette()
+    app.state.settings = Settings.load(drain_s=5.0)
+    worker = Server(uvicorn.Config(app), copy_s=3600.0)
+    limits, stopped = list[float](), list[bool]()
+    monkeypatch.setattr(worker.last_resort, "within", limits.append)
+    monkeypatch.setattr(worker, "_stop_draining", lambda: stopped.append(True))
+    worker.handle_exit(signal.SIGTERM, None)
+    worker.handle_exit(signal.SIGTERM, None)
+    assert (worker.should_exit, limits, stopped) == (True, [30.0], [])
+    worker.handle_exit(signal.SIGINT, None)
+    assert (limits, stopped) == ([30.0, 10.0], [True])
 
 
 def test_workers_share_the_pool_s_sizes(tmp_path: Path) -> None:
