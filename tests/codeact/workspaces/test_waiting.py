@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from benchmarks.stand_ins import NoBackend, stand_ins
@@ -47,12 +48,16 @@ async def served() -> list[int]:
                 workspace.ran(point)
                 await anyio.sleep(RUN_S)
                 saving.start_soon(save, workspace, point)
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
 
-    async with pool, Workspaces.open(get_pool, idle_timeout_s=1e6) as workspaces, anyio.create_task_group() as saving:
-        async with anyio.create_task_group() as tasks:
-            for number in range(CONVERSATIONS):
-                tasks.start_soon(ask, workspaces, number)
+    async with (
+        pool,
+        Workspaces.open(get_pool, idle_timeout_s=1e6) as workspaces,
+        anyio.create_task_group() as saving,
+        anyio.create_task_group() as asking,
+    ):
+        for number in range(CONVERSATIONS):
+            asking.start_soon(ask, workspaces, number)
     return order
 
 
