@@ -97,7 +97,9 @@ class CodeRunner:
     async def execute(self, code: str) -> bool:
         """Runs the code. Returns False if it waits for the client or for approval, so that the response has to end."""
         if (running := self.eager.take(code)) is not None:
-            return await self._finish(code, *running)
+            goes_on = await self._finish(code, *running)
+            self.eager.finished()
+            return goes_on
         ruling = await self._approvals.of_code(code, self._size_of)
         if isinstance(ruling, list):
             request = await self._approvals.ask_for_code(code, self._builder.code.open_id, ruling)
@@ -122,6 +124,8 @@ class CodeRunner:
         return self._code_execution(sandbox, execution, line_of=line_of)
 
     async def _give_up(self, running: Unfinished, note: str | None) -> None:
+        if not self._builder.code.is_open:
+            return  # It was stopped when its end had been written.
         self._builder.code.runs(running.begun)
         await self._close(running.execution, note)
 

@@ -69,11 +69,6 @@ class Unfinished:
             await self.execution.told.wait()
         return not self._done.is_set()
 
-    @property
-    def is_paused(self) -> bool:
-        """Whether the code waits for the client."""
-        return self._done.is_set() and not self._ended
-
     async def stop(self) -> None:
         """Stops the code, and waits for that."""
         self._goes_on = False
@@ -164,14 +159,17 @@ class EagerCode:
     def take(self, code: str) -> tuple[Unfinished, list[str]] | None:
         """Returns the running block, and the statements of its complete code that have not been given to it.
 
-        Returns None if nothing runs yet.
+        Call `finished` after its end; until then `give_up` stops it. Returns None if nothing runs yet.
         """
-        running, self.running = self.running, None
-        if running is None:
-            return None
         self._begun = False
+        if self.running is None:
+            return None
         self._kept += self._statements.feed(code[len(self.code) :].removeprefix(self._ahead))
-        return running, [each for each in (*self._kept, self._statements.rest) if each]
+        return self.running, [each for each in (*self._kept, self._statements.rest) if each]
+
+    def finished(self) -> None:
+        """Forgets the block that has been taken: it has ended, or waits for the client."""
+        self.running = None
 
     async def give_up(self, note: str | None = None) -> bool:
         """Stops the running block, and closes its item with what it has done. Returns False if nothing runs.

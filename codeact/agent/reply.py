@@ -135,7 +135,7 @@ class Reply:
             except ModelError:
                 if self.code is None:
                     raise  # Otherwise it came after the complete block.
-        if self.code is None and self._eager.is_over:
+        if self.code is None and self.problem is None and self._eager.is_over:
             self.was_stopped, self.code, self.began_code = True, self._eager.code, False
             await self._builder.segment(CodeEnd(self.code))
         await self._finish()
@@ -362,6 +362,7 @@ class Reply:
             return  # The error came after the complete block.
         learn(self._model, True)
         self.code = None
+        await self._eager.give_up()
         await self._builder.thought_aloud(self._since)
         self._answered = False
         self._contents.extend(self._after)

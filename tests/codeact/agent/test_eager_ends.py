@@ -1,0 +1,106 @@
+"""How a block that runs while the model writes it ends: by a stop, as a thought, or together with the model's text."""
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from codeact import AsyncAgent
+from codeact import events as e
+from codeact.agent.eager import EagerCode
+from codeact.agent.repetition import SHORTEST_CHARS
+from codeact.model import Finish, ReasoningDelta, TextDelta
+from codeact.models.scripted import ScriptedModel
+from tests.codeact.agent.test_eager import Waiting, ask, calls, pieces, printed
+from tests.codeact.api.test_api import settings
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("eager")
+
+
+async def test_a_stop_while_a_judge_decides_about_the_rest_ends_the_block(data_dir: Path) -> None:
+    asked = anyio.Event()
+
+    async def approve(question: Any) -> Any:
+        asked.set()
+        await anyio.sleep_forever()
+
+    waiting = Waiting()
+    block = [
+        *pieces("<execute>\nprint('safe')\n"),
+        waiting.until(printed("safe")),
+        *pieces("import os\nos.remove('keep.txt')\n</execute>"),
+        Finish("stop"),
+    ]
+    model = ScriptedModel([block, "<execute>\nprint('next block')\n</execute>", "Done."])
+    more: dict[str, Any] = {"approve": approve, "approval": "deletes", **settings(data_dir)}
+    async with AsyncAgent(model, eager=True, **more) as agent:
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as tasks:
+
+                async def first() -> None:
+                    async for event in agent.stream("Go."):
+                        waiting.saw(event)
+
+                tasks.start_soon(first)
+                await asked.wait()
+                tasks.cancel_scope.cancel()
+            result = await agent.run("Go on.")
+    assert result.status == "completed", result
+    read = [str(message.content) for message in model.calls[1]]
+    assert any("safe" in text and text.startswith("Observation: interrupted") for text in read), read
+    assert "next block" in str(model.calls[-1][-1].content)
+
+
+async def test_a_block_that_was_a_thought_is_stopped_before_the_answers_block_runs(data_dir: Path) -> None:
+    waiting = Waiting()
+    turn = [
+        *pieces("Maybe I run\n<execute>\nprint('thought')\n"),
+        waiting.until(printed("thought")),
+        *pieces("for x in [1]:\n    pass\n</execute>\nand look.</think>\n"),
+        *pieces("<execute>\nprint('answer')\nprint('x' in globals())\n</execute>"),
+        Finish("stop"),
+    ]
+    answer = await ask(data_dir, [turn, "Done."], waiting)
+    assert answer.response.status == "completed", answer.response.error
+    thought, block = (item for item in answer.response.output if isinstance(item, e.CodeInterpreterCall))
+    assert "thought" in (thought.observation or "")
+    assert thought.result is not None
+    assert block.outputs == [e.LogsOutput("answer\nFalse\n")]
+
+
+async def test_a_block_that_runs_as_a_whole_leaves_nothing_to_the_next_reply(data_dir: Path) -> None:
+    """The second reply may be a thought, since nothing ended one before it: none of it runs early."""
+    first = [ReasoningDelta("Think."), *calls("for i in range(2):\n    print('once', i)\n"), Finish("stop")]
+    second = [*calls("print('second')\nz = 1\nprint('end')\n"), Finish("stop")]
+    model = ScriptedModel([first, second, "So.</think>Done."], name="r1")
+    outputs: list[str] = []
+    async with AsyncAgent(model, eager=True, dialect="tool_call", **settings(data_dir)) as agent:
+        with anyio.fail_after(60):
+            async for event in agent.stream("Go."):
+                if isinstance(event, e.CodeOutput):
+                    outputs.append(getattr(event.output, "text", ""))
+    assert "".join(outputs).splitlines() == ["once 0", "once 1", "second", "end"]
+
+
+async def test_text_that_repeats_itself_after_an_error_still_tells_what_has_run(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = EagerCode.feed
+
+    async def until_it_failed(code: EagerCode, text: str, held: str) -> None:
+        """Lets the code fail while the piece is read that shows the repetition."""
+        await feed(code, text, held)
+        while code.running is not None and not code.is_over:
+            await anyio.sleep(0.01)
+
+    monkeypatch.setattr(EagerCode, "feed", until_it_failed)
+    turn = [TextDelta("<execute>\n1 / 0\n" + "x = 'y'\n" * (SHORTEST_CHARS // 4)), Finish("stop")]
+    answer = await ask(data_dir, [turn, "Done."])
+    assert "ZeroDivisionError" in (answer.block.observation or "")
+    assert answer.block.result is not None
