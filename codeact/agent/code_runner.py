@@ -62,6 +62,8 @@ class CodeRunner:
         self._options = options
         self._background = background
         self._recording = EnvironmentRecording(builder.response, options.keep_source, background)
+        self._measured = ""  # The block to which these sizes belong.
+        self._sizes: dict[str, int] = {}
 
     async def claim(self) -> Sandbox:
         """Returns the conversation's sandbox, and claims one if needed; reports to readers while it is being started.
@@ -248,23 +250,36 @@ class CodeRunner:
         return await self._see_through(block, partial(block.run_to_pause, decided))
 
     async def _size_of(self, paths: Collection[str]) -> int | None:
-        """Returns how many bytes the files and directories at these paths of the workspace have; None if unknown."""
+        """Returns how many bytes the files and directories at these paths of the workspace have; None if unknown.
+
+        A path is measured once for each block, since a statement that runs early may have deleted it by the next time.
+        """
         if self._workspace.living is None or len(paths) > MOST_PATHS:
             return None
+        if (block := self._builder.code.open_id) != self._measured:
+            self._measured, self._sizes = block, {}
+        fresh = set(paths) - self._sizes.keys()
+        if fresh and not await self._measure(fresh):
+            return None
+        return sum(self._sizes[path] for path in paths)
+
+    async def _measure(self, paths: Collection[str]) -> bool:
+        """Measures these paths of the workspace. Returns False if the size of one is unknown."""
+        assert self._workspace.living is not None
         try:
             listed = await self._workspace.living.list_files()
         except (FileError, SandboxError):
-            return None
+            return False
         if not listed.complete:
-            return None
-        total = 0
-        for path in map(PurePosixPath, paths):
+            return False
+        for text in paths:
+            path = PurePosixPath(text)
             inside = path.relative_to("/workspace") if path.is_relative_to("/workspace") else path
             sizes = [file.size_bytes for file in listed.files if PurePosixPath(file.path).is_relative_to(inside)]
             if not sizes or path == PurePosixPath():
-                return None
-            total += sum(sizes)
-        return total
+                return False
+            self._sizes[text] = sum(sizes)
+        return True
 
     def _code_execution(
         self,

@@ -104,3 +104,18 @@ async def test_text_that_repeats_itself_after_an_error_still_tells_what_has_run(
     answer = await ask(data_dir, [turn, "Done."])
     assert "ZeroDivisionError" in (answer.block.observation or "")
     assert answer.block.result is not None
+
+
+async def test_a_small_file_that_an_early_statement_deleted_does_not_make_the_rest_wait(data_dir: Path) -> None:
+    waiting = Waiting()
+    make = "<execute>\nopen('small.txt', 'w').write('x')\n</execute>"
+    turn = [
+        *pieces("<execute>\nimport os\nos.remove('small.txt')\nprint('gone')\n"),
+        waiting.until(printed("gone")),
+        *pieces("y = 1\nprint('rest')\n</execute>"),
+        Finish("stop"),
+    ]
+    asked: list[Any] = []
+    answer = await ask(data_dir, [make, turn, "Done."], waiting, approve=asked.append, approval="deletes:1")
+    assert "rest" in answer.observation
+    assert not asked
