@@ -79,12 +79,10 @@ async def test_a_block_that_runs_as_a_whole_leaves_nothing_to_the_next_reply(dat
     first = [ReasoningDelta("Think."), *calls("for i in range(2):\n    print('once', i)\n"), Finish("stop")]
     second = [*calls("print('second')\nz = 1\nprint('end')\n"), Finish("stop")]
     model = ScriptedModel([first, second, "So.</think>Done."], name="r1")
-    outputs: list[str] = []
     async with AsyncAgent(model, eager=True, dialect="tool_call", **settings(data_dir)) as agent:
         with anyio.fail_after(60):
-            async for event in agent.stream("Go."):
-                if isinstance(event, e.CodeOutput):
-                    outputs.append(getattr(event.output, "text", ""))
+            events = [event async for event in agent.stream("Go.")]
+    outputs = [getattr(event.output, "text", "") for event in events if isinstance(event, e.CodeOutput)]
     assert "".join(outputs).splitlines() == ["once 0", "once 1", "second", "end"]
 
 
@@ -96,8 +94,8 @@ async def test_text_that_repeats_itself_after_an_error_still_tells_what_has_run(
     async def until_it_failed(code: EagerCode, text: str, held: str) -> None:
         """Lets the code fail while the piece is read that shows the repetition."""
         await feed(code, text, held)
-        while code.running is not None and not code.is_over:
-            await anyio.sleep(0.01)
+        if code.running is not None:
+            await code.running.wait()
 
     monkeypatch.setattr(EagerCode, "feed", until_it_failed)
     turn = [TextDelta("<execute>\n1 / 0\n" + "x = 'y'\n" * (SHORTEST_CHARS // 4)), Finish("stop")]
