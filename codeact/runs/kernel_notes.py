@@ -24,10 +24,13 @@ def kernel_notes(
     workspace: Workspace,
     resume_point: ResumePoint,
     state: KernelState | None,
+    *,
+    keeps_kernel: bool,
 ) -> list[e.InputMessage]:
     """Returns the notes to the model; also adds a notice to the response if the kernel was replaced or restored.
 
-    Call it before the workspace enters `state`.
+    With `keeps_kernel` the client wants the kernel as it is, with the variables of another branch for example. Call
+    it before the workspace enters `state`.
     """
     if state is not None:
         return [_restored(response, workspace, state)]
@@ -37,6 +40,8 @@ def kernel_notes(
         and workspace.point == resume_point.code_response_id
     ):
         return []
+    if keeps_kernel and workspace.living is not None and workspace.point is not None:
+        return [_note(prompt.BRANCHED)]
     gone = resume_point.resent and workspace.container_id is None
     if reason := workspace.lost if gone else lost_kernel(code, workspace):
         response.notices.append(

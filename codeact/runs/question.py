@@ -214,7 +214,9 @@ class Question:
             decided = [message for message in messages if isinstance(message, Decided)]
             decisions = Decisions(store, new_run.owner, new_run.caller, response.id, new_run.store, self._ephemeral)
             state = await self._kernel_state(resume_point, code, workspace)
-            messages = [*kernel_notes(response, code, workspace, resume_point, state), *messages]
+            keeps = new_run.keeps_kernel
+            notes = kernel_notes(response, code, workspace, resume_point, state, keeps_kernel=keeps)
+            messages = [*notes, *messages]
             run = Run(
                 response,
                 owner=new_run.owner,
@@ -288,7 +290,8 @@ class Question:
         if not run.is_queued or is_known or workspace.is_restoring:
             return []
         state = await self._kernel_state(resume_point, code, workspace)
-        notes = kernel_notes(run.response, code, workspace, resume_point, state)
+        keeps = self._new_run.keeps_kernel
+        notes = kernel_notes(run.response, code, workspace, resume_point, state, keeps_kernel=keeps)
         if state is not None and self._components.checkpoints is not None:
             await state.enter(workspace, self._components.checkpoints)
         return notes

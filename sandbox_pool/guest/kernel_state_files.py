@@ -10,6 +10,7 @@ import stat
 import time
 from typing import Any
 
+from kernel_state_arrays import NotSaved  # type: ignore[import-not-found]
 from kernel_text import encodable  # type: ignore[import-not-found]
 
 __all__ = ["changed_files", "write_file"]
@@ -40,6 +41,9 @@ def changed_files(workspace, blob_of_file, ends_at):
                     content = blob_of_file(file, os.fstat(number).st_size)
             except OSError as error:
                 skip(path, "file", f"it cannot be read: {error.strerror or error}")
+                continue
+            except NotSaved as error:
+                skip(path, "file", str(error))
                 continue
             mode = stat.S_IMODE(status.st_mode)
             found.append({"path": path, "mode": mode, "modified_ns": status.st_mtime_ns, "content": content})

@@ -36,6 +36,8 @@ FUNCTION_STATE = (
     "__annotations__",
 )
 LARGE_BYTES = 8_192
+BUFFERS = 10_000
+"""The server takes no more for one group; the memory of further arrays is copied into the pickle."""
 
 
 # ---- called by the pickles, when they are loaded -----------------------------------------------------------
@@ -133,7 +135,7 @@ class StatePickler(cloudpickle.Pickler):
     def _buffer(self, buffer):
         """Takes a buffer, or returns True to have it in the pickle."""
         raw = buffer.raw()
-        if len(raw) < LARGE_BYTES:
+        if len(raw) < LARGE_BYTES or len(self._buffers) >= BUFFERS:
             return True
         self._buffers.append(raw)
         return False

@@ -90,7 +90,7 @@ class Writer:
     def __init__(self, pipe, known, unchanged, most_bytes):
         self.table = {}
         self.total = 0
-        self.left = most_bytes
+        self._left = self._most = most_bytes
         self._pipe = pipe
         self._known = set(known)
         self._unchanged = unchanged
@@ -118,9 +118,13 @@ class Writer:
                 self.table[place] = digest
             parts.append(self.part(digest, part))
         self.total += len(data)
+        self._left -= len(data)
         return {"size_bytes": len(data), "parts": parts}
 
     def blob_of_file(self, file, size):
+        if size > self._left:
+            raise NotSaved(f"the checkpoint would have more than {self._most:,} bytes")
+        self._left -= size
         parts = []
         left = size
         while left > 0:
@@ -341,6 +345,8 @@ class Saver:
         return f"{type(error).__name__}: {words(error)}"[:500]
 
     def _skip(self, name, reason, kind=None):
+        if len(self.unsaved) >= NAMES:
+            return  # The server takes no longer list.
         kind = kind or type_name(type(self._space.get(name)))
         self.unsaved.append({"name": plain(name), "type": kind[:200], "reason": encodable(reason)[:500]})
 

@@ -43,6 +43,8 @@ HEAD_BYTES = 5
 MOST_FRAMES = 2 * MOST_PARTS
 FRAMES_AT_ONCE = 100
 """After so many frames, other tasks run."""
+MOST_APPLIED_BYTES = 2 * MOST_MANIFEST_BYTES
+"""How much a kernel may say of one restoration: it names what its manifest names, with reasons."""
 _Words = Annotated[str, msgspec.Meta(max_length=1_000)]
 
 
@@ -79,7 +81,7 @@ async def save_state(
     content = {"op": "save", "limits": msgspec.to_builtins(limits)}
     await talk.ask(content, b"".join(bytes.fromhex(part) for part in sorted(known)))
     captured()
-    new_parts = new_bytes = 0
+    new_parts = new_bytes = received_bytes = 0
     manifest = bytearray()
     stored: set[str] = set()
     complete = False
@@ -87,11 +89,14 @@ async def save_state(
         async with asyncio.timeout(limits.deadline_s + ANSWER_S), aclosing(_frames(talk)) as frames:
             async for kind, payload in frames:
                 if kind == b"P":
+                    received_bytes += len(payload)
+                    if received_bytes > limits.total_bytes + PART_BYTES:
+                        raise talk.failure("it is larger than it may be (total_bytes)")
                     part = hashlib.sha256(payload).hexdigest()
                     if part not in stored and part not in known:
-                        new_bytes += len(payload)
-                        if new_bytes > limits.total_bytes + PART_BYTES or new_parts >= MOST_PARTS:
+                        if new_parts >= MOST_PARTS:
                             raise talk.failure("it is larger than it may be (total_bytes)")
+                        new_bytes += len(payload)
                         await store(part, payload)
                         new_parts += 1
                         stored.add(part)
@@ -204,6 +209,7 @@ class _Talk:
         self._kernel = kernel
         self._sandbox_id = sandbox_id
         self._purpose = purpose
+        self._applied_bytes = 0
 
     async def ask(self, content: dict[str, object], *buffers: bytes) -> Message:
         """Sends a request. Returns its answer, whose status is no failure. Raises `SandboxError`."""
@@ -230,6 +236,9 @@ class _Talk:
         return message
 
     def applied(self, message: Message) -> _Applied:
+        self._applied_bytes += len(message.content)
+        if self._applied_bytes > MOST_APPLIED_BYTES:
+            raise self.failure("the kernel says too much of it")
         return self._decoded(_applied, message)
 
     def failure(self, problem: str) -> SandboxError:

@@ -129,6 +129,18 @@ def test_a_branch_may_keep_the_kernel_as_it_is(ask: Ask, scripted: Running) -> N
     assert notices(edited) == []
 
 
+def test_a_branch_may_keep_a_kernel_that_was_restored(ask: Ask, scripted: Running) -> None:
+    first = ask("x = 1")
+    second = ask("x = 2", previous_response_id=first["id"])
+    stored(scripted, second)
+    lose_kernel(scripted, second)
+    third = ask("print(x)", previous_response_id=second["id"])
+    assert notices(third) == ["kernel_restored"]
+    edited = ask("print(x)", previous_response_id=first["id"], **{"codeact:state": "keep"})
+    assert printed(edited) == "2\n"
+    assert notices(edited) == []
+
+
 def test_deleting_the_newest_answer_undoes_its_changes(ask: Ask, scripted: Running, client: httpx.Client) -> None:
     first = ask("x = 1")
     second = ask("x = 2", previous_response_id=first["id"])

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from codeact.errors import NotFound
 from codeact.ids import new_id
 from codeact.store.checkpoint_record import STATE_TYPE, CheckpointRecord
 from codeact.store.database.operation import Operations, operation
@@ -39,12 +40,17 @@ class Checkpoints:
 
     @operation
     async def put_parts(self, checkpoint_id: str, parts: Mapping[str, bytes], *, owner: str) -> None:
-        """Stores parts of a checkpoint that has begun, by their SHA-256, each at most once. May be repeated."""
+        """Stores parts of a checkpoint that has begun, by their SHA-256, each at most once. May be repeated.
+
+        Raises `NotFound` if the checkpoint has been removed meanwhile, with its conversation for example.
+        """
         from pymongo import UpdateOne
 
         # The checkpoint names them before they are there, so that nobody removes them as unused.
         checkpoints = self._checkpoints.get_pymongo_collection()
-        await checkpoints.update_one({"_id": checkpoint_id}, {"$addToSet": {"parts": {"$each": list(parts)}}})
+        named = await checkpoints.update_one({"_id": checkpoint_id}, {"$push": {"parts": {"$each": list(parts)}}})
+        if not named.matched_count:
+            raise _removed(checkpoint_id)
         first = {"part": 0, "parts": 1, "media_type": STATE_TYPE, FIELD: BLOB.version}
         puts = [
             UpdateOne(
@@ -68,24 +74,36 @@ class Checkpoints:
         """Makes a checkpoint valid, as the conversation's newest one, after its parts are stored. May be repeated.
 
         Returns False if a part that it shares with an earlier checkpoint is not stored any more. A checkpoint of a
-        response that another server has taken over stays invalid.
+        response that another server has taken over stays invalid. Raises `NotFound`, and keeps nothing, if the
+        response was deleted meanwhile.
         """
         checkpoints, blobs = (each.get_pymongo_collection() for each in (self._checkpoints, self._documents.blobs))
         content = {"manifest": record.manifest, "parts": list(record.parts), "size_bytes": record.size_bytes}
         # It uses the parts from now on; only then is it certain that they stay.
-        await checkpoints.update_one({"_id": record.id}, {"$set": content})
+        named = await checkpoints.update_one({"_id": record.id}, {"$set": content})
+        if not named.matched_count:
+            await self._documents.mark_parts_unused(record.owner, record.parts, but=record.id)
+            raise _removed(record.id)
         place = {"owner": record.owner, "sha256": {"$in": list(record.parts)}, "part": 0}
+        # Whoever has just found one of them unused deletes it only if it is still marked.
+        await blobs.update_many(place | {"unused_at": {"$exists": True}}, {"$unset": {"unused_at": ""}})
         if await blobs.count_documents(place) < len(record.parts):
             return False
         await checkpoints.update_one({"_id": record.id}, {"$set": {"complete": True, "newest": True}})
         earlier = {"conversation_id": record.conversation_id, "_id": {"$lt": record.id}, "newest": True}
         await checkpoints.update_many(earlier, {"$set": {"newest": False}})
         await self._stored.add_within(record.owner, len(record.manifest))
+        if not await self._has_response(record):  # What has deleted it may not have found this checkpoint yet.
+            await self._remove_by_id(record.id)
+            raise _removed(record.id)
         return True
 
     @operation
     async def discard(self, checkpoint_id: str) -> None:
         """Removes a checkpoint that could not be completed. Idempotent."""
+        await self._remove_by_id(checkpoint_id)
+
+    async def _remove_by_id(self, checkpoint_id: str) -> None:
         if (document := await self._checkpoints.get(checkpoint_id)) is not None:
             await self._documents.remove_checkpoint(document)
 
@@ -181,8 +199,16 @@ class Checkpoints:
         async for document in self._checkpoints.find(place).sort("-_id").skip(keep):
             yield document
 
+    async def _has_response(self, record: CheckpointRecord) -> bool:
+        place = {"_id": record.response_id, "owner": record.owner, "deleted": {"$ne": True}}
+        return await self._documents.responses.get_pymongo_collection().find_one(place, {"_id": 1}) is not None
+
     async def _counts(self, document: "CheckpointDocument") -> bool:
         """Whether its response exists, and no other server has taken that over since."""
         place = {"_id": document.response_id, "owner": document.owner}
         found = await self._documents.responses.get_pymongo_collection().find_one(place, {"epoch": 1})
         return found is not None and (found.get("epoch") or 0) == document.epoch
+
+
+def _removed(checkpoint_id: str) -> NotFound:
+    return NotFound(f"The checkpoint '{checkpoint_id}' was removed while it was taken.", param="checkpoint_id")

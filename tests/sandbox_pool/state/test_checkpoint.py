@@ -2,7 +2,7 @@
 
 import pytest
 
-from sandbox_pool.checkpoint import encode_manifest, to_manifest
+from sandbox_pool.checkpoint import StateLimits, encode_manifest, to_manifest
 from sandbox_pool.errors import SandboxBusy
 from sandbox_pool.sandbox.sandbox import Sandbox
 from tests.sandbox_pool.conftest import StartSandbox, value
@@ -85,6 +85,20 @@ async def test_functions_put_into_modules_are_named(shared: Sandbox) -> None:
     await shared.run("import math, collections\nmath.root = lambda x: 1\ncollections.Counter.best = lambda self: 2")
     manifest = (await shared.checkpoint(Parts().store)).manifest
     assert {"math.root", "collections.Counter.best"} <= {each.name for each in manifest.unsaved}
+
+
+async def test_files_and_names_for_which_there_is_no_room_are_named(start: StartSandbox) -> None:
+    sandbox = await start()
+    await sandbox.run(
+        "import os\nopen('large.bin', 'wb').write(os.urandom(900_000))\nopen('small.txt', 'w').write('hello')\n"
+        "globals().update({f'n{number}': number for number in range(25_000)})"
+    )
+    manifest = (await sandbox.checkpoint(Parts().store, limits=StateLimits(total_bytes=800_000))).manifest
+    assert [file.path for file in manifest.files] == ["small.txt"]
+    assert len(manifest.names()) > 1_000
+    reasons = {each.name: each.reason for each in manifest.unsaved}
+    assert reasons["large.bin"] == "the checkpoint would have more than 800,000 bytes"
+    assert len(reasons) > 1_000
 
 
 FORK = """
