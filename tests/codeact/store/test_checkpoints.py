@@ -32,7 +32,7 @@ def record(answer: e.Response, parts: Sequence[bytes]) -> CheckpointRecord:
         conversation_id=answer.conversation.id,
         response_id=answer.id,
         container_id="cntr_1",
-        created_at=time.time(),
+        created_at=float(int(time.time())),
         manifest=b"{}",
         parts=tuple(map(sha256, parts)),
         placed=(),
@@ -68,16 +68,16 @@ async def queries(store: Store) -> int:
     return sum(int(status["opcounters"][name]) for name in ("query", "update", "delete", "command"))
 
 
-async def test_a_checkpoint_of_thousands_of_parts_is_removed_with_few_queries(store: Store) -> None:
+async def test_a_checkpoint_of_many_parts_is_removed_with_few_queries(store: Store) -> None:
     answer = await add_answer(store, None, "one")
-    parts = [b"%d" % number for number in range(3_000)]
-    kept = await taken_of(store, answer, parts[:1_500])
+    parts = [b"%d" % number for number in range(600)]
+    kept = await taken_of(store, answer, parts[:300])
     gone = await taken_of(store, answer, parts)
     before = await queries(store)
     await store.checkpoints.discard(gone.id)
-    assert await queries(store) - before < 200  # Others use this mongod, too, for their pings.
+    assert await queries(store) - before < 150  # Others use this mongod, too, for their pings.
     await purge(store)
-    assert [await is_stored(store, parts[number]) for number in (0, 1_499, 1_500, 2_999)] == [True, True, False, False]
+    assert [await is_stored(store, parts[number]) for number in (0, 299, 300, 599)] == [True, True, False, False]
     assert (await store.checkpoints.newest(kept.conversation_id, owner="ann")) == kept
 
 
