@@ -4,8 +4,10 @@
 between it and the kernel until one of them writes to it, and says so in /proc/self/pagemap (Linux, "pagemap, from the
 userspace perspective", bit 56). A page that is still shared has the content that was saved.
 
-That holds only if no other process may share the kernel's pages. So nothing counts as unchanged if the code has forked
-since, or if threads of the code run, which could write between the look and the fork.
+The system's own page of zeros is shared, too, and the code may have got it in place of one that was saved: see
+`has_empty_page`. Apart from that, a shared page is unchanged only if no other process may share the kernel's pages. So
+nothing counts as unchanged if the code has forked since, or if threads of the code run, which could write between the
+look and the fork.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -17,11 +19,12 @@ import signal
 import sys
 import threading
 
-__all__ = ["PART_BYTES", "Pages"]
+__all__ = ["PART_BYTES", "Pages", "has_empty_page"]
 
 PART_BYTES = 262_144
 """The size of a part; see `sandbox_pool.checkpoint`."""
 PAGE = mmap.PAGESIZE
+ZEROS = bytes(PAGE)
 PRESENT, FILE, EXCLUSIVE = 1 << 63, 1 << 61, 1 << 56
 WORTH_BYTES = 32_000_000
 """Arrays of fewer bytes together are read faster than they could slow down the next block, if a fork is kept."""
@@ -117,6 +120,20 @@ class Pages:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def has_empty_page(address, data):
+    """Whether these bytes, which begin at this address, include a page, or their piece of one, with nothing but zeros.
+
+    Such a page may be the system's page of zeros, of which memory consists that was not written to yet.
+    """
+    start, end = 0, PAGE - address % PAGE
+    while start < len(data):
+        end = min(end, len(data))
+        if data[start] == 0 and data[end - 1] == 0 and bytes(data[start:end]) == ZEROS[: end - start]:
+            return True
+        start, end = end, end + PAGE
+    return False
 
 
 def _runs(places):

@@ -24,7 +24,7 @@ from kernel_inventory import class_source, source_of  # type: ignore[import-not-
 from kernel_state_arrays import NotSaved  # type: ignore[import-not-found]
 from kernel_state_files import changed_files  # type: ignore[import-not-found]
 from kernel_state_objects import StatePickler, is_importable, is_shareable  # type: ignore[import-not-found]
-from kernel_state_pages import PART_BYTES  # type: ignore[import-not-found]
+from kernel_state_pages import PART_BYTES, has_empty_page  # type: ignore[import-not-found]
 from kernel_text import encodable, words  # type: ignore[import-not-found]
 from kernel_values import module_of, plain, type_name  # type: ignore[import-not-found]
 
@@ -113,7 +113,9 @@ class Writer:
         for start in range(0, len(data), PART_BYTES):
             part = data[start : start + PART_BYTES]
             place = (address + start, len(part)) if address is not None else None
-            digest = self._unchanged.get(place) or hashlib.sha256(part).digest()
+            digest = self._unchanged.get(place)
+            if place is None or digest is None or has_empty_page(place[0], part):
+                digest = hashlib.sha256(part).digest()
             if place is not None:
                 self.table[place] = digest
             parts.append(self.part(digest, part))

@@ -124,3 +124,18 @@ async def test_only_the_changed_parts_of_large_arrays_are_sent(start: StartSandb
     await other.restore(manifest, parts.fetch)
     look = "float(large.sum()), float(large[7]), float(large[2_500_000]), float(large[-1])"
     assert await value(other, look) == await value(one, look)
+
+
+@pytest.mark.parametrize("backend", ["process"], indirect=True)
+async def test_an_array_of_zeros_in_the_memory_of_another_one_is_no_unchanged_part(start: StartSandbox) -> None:
+    one, other = await start(), await start()
+    # As on machines where pages are never huge: fresh memory that is only read consists of the system's page of zeros.
+    await one.run("import ctypes\nassert ctypes.CDLL(None).prctl(41, 1, 0, 0, 0) == 0  # PR_SET_THP_DISABLE")
+    await one.run("import numpy as np\nlarge = np.ones(5_000_000)\nplace = large.ctypes.data")
+    parts = Parts()
+    manifest = (await one.checkpoint(parts.store)).manifest
+    await one.run("del large\nzeros = np.zeros(5_000_000)\ntotal = zeros.sum()")
+    manifest = (await one.checkpoint(parts.store, since=manifest)).manifest
+    await other.restore(manifest, parts.fetch)
+    assert await value(one, "place == zeros.ctypes.data") == "True"  # Else this test shows nothing.
+    assert await value(other, "zeros.sum() == total == 0") == "True"
