@@ -240,6 +240,7 @@ class Documents:
 
 def _values(found: dict[str, Any], field: str) -> Sequence[str]:
     """The text, or the texts, in this field, whose name may have a dot."""
+    value: Any = found
     for name in field.split("."):
-        found = found[name]
-    return [found] if isinstance(found, str) else found
+        value = value[name]
+    return [value] if isinstance(value, str) else value
