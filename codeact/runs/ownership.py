@@ -6,6 +6,7 @@ unchanged, so clocks need not agree, and a database that was unavailable for a w
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from datetime import UTC, datetime
 from functools import partial
 
 import anyio
@@ -128,9 +129,9 @@ async def keep_leases(
                     missing = await _check_leases(runs, store, missing)
                 if time.monotonic() - looked_at >= lease_s / RENEWALS:
                     looked_at = time.monotonic()
-                    before, containers = containers, workspaces.container_ids
+                    as_of, before, containers = datetime.now(UTC), containers, workspaces.container_ids
                     if containers or before:
-                        await store.files.hold(containers)
+                        await store.files.hold(containers, as_of=as_of)
                     watcher = watcher or LeaseWatcher(store.leases.holder, lease_s)
                     leases, at_work = await store.leases.all(), {*runs.at_work, *recovering}
                     for lease in watcher.expired(leases, at_work=at_work, now=time.monotonic()):

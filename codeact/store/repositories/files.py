@@ -54,12 +54,16 @@ class ContainerFiles:
         return await self._container(container_id, owner)
 
     @operation
-    async def hold(self, container_ids: Collection[str]) -> None:
-        """Tells other servers that this one holds exactly these containers. Repeat it within the lease's time."""
+    async def hold(self, container_ids: Collection[str], *, as_of: datetime | None = None) -> None:
+        """Tells other servers that this one holds exactly these containers. Repeat it within the lease's time.
+
+        With `as_of`, the time at which these were all, containers that were used later are left as they are.
+        """
         collection = self._containers.get_pymongo_collection()
         owned = {"_id": {"$in": list(container_ids)}}
         await collection.update_many(owned, {"$set": {"process": self._holder}, "$currentDate": {"held_at": True}})
-        gone = {"process": self._holder, "_id": {"$nin": list(container_ids)}}
+        gone: dict[str, Any] = {"process": self._holder, "_id": {"$nin": list(container_ids)}}
+        gone |= {"last_active_at": {"$lt": as_of}} if as_of is not None else {}
         await collection.update_many(gone, {"$unset": {"process": "", "held_at": ""}})
 
     @operation

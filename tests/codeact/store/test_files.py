@@ -26,6 +26,15 @@ async def test_a_container_is_elsewhere_while_another_server_says_that_it_holds_
         assert listed.held_by == store.leases.holder
 
 
+async def test_a_container_that_begins_while_a_server_tells_which_it_holds_is_not_given_up(store: Store) -> None:
+    await store.files.touch("cntr_1", owner="ann", conversation_id="conv_1")
+    await anyio.sleep(0.002)  # The database keeps milliseconds.
+    as_of = datetime.now(UTC)
+    await store.files.touch("cntr_2", owner="ann", conversation_id="conv_1")
+    await store.files.hold([], as_of=as_of)
+    assert [each.id for each in await store.files.held("conv_1", owner="ann")] == ["cntr_2"]
+
+
 @pytest.mark.parametrize("how", ["silent for too long", "ended on this host"])
 async def test_a_container_of_a_dead_server_is_nowhere(store: Store, how: str) -> None:
     await store.files.touch("cntr_1", owner="ann", conversation_id="conv_1")
