@@ -18,6 +18,7 @@ from anyio import from_thread, to_thread
 from anyio.abc import ByteStream
 
 from sandbox_pool.backends.base import GUEST, READONLY, Death, Isolation, Notice, Started
+from sandbox_pool.backends.docker.building import alone
 from sandbox_pool.backends.docker.container import SOCKETS, WORKSPACE, check_spec, missing_promises, shares_sockets
 from sandbox_pool.backends.docker.containers import CHANNELS, INSTANCE, SANDBOX, Containers, directory_of
 from sandbox_pool.backends.docker.directory import READY, STDERR_TAIL_CHARS, check_path, not_ready, sealed, write_shared
@@ -90,12 +91,14 @@ class DockerBackend:
 
         check_spec(spec, engine.info)
         # A build or a pull takes minutes. It checks itself whether it has been cancelled.
-        image = await to_thread.run_sync(ensure_image, engine.api, spec.image, report, abandon_on_cancel=True)
+        async with alone(self._state_dir, f"sandbox {spec.image}", progress):
+            image = await to_thread.run_sync(ensure_image, engine.api, spec.image, report, abandon_on_cancel=True)
         self._images[spec.image] = image
         self._digests[image] = await self._threads.run(digest_of, engine.api, image)
         self._shares = await self._threads.run(engine.shares, self._instance.directory.absolute(), image)
         if spec.network == "internal":
-            proxy_image = await to_thread.run_sync(ensure_proxy_image, engine.api, report, abandon_on_cancel=True)
+            async with alone(self._state_dir, "proxy", progress):
+                proxy_image = await to_thread.run_sync(ensure_proxy_image, engine.api, report, abandon_on_cancel=True)
             await self._have_proxy(spec.allowed_hosts, proxy_image)
         self._network = spec.network
 

@@ -4,7 +4,9 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -83,6 +85,29 @@ async def test_an_image_that_is_there_is_not_built_again(backend: DockerBackend)
 
 
 @pytest.mark.docker
+async def test_of_several_servers_one_at_a_time_provides_the_image(
+    backend: DockerBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_image, both, together = image.ensure_image, threading.Barrier(2), list[str]()
+
+    def provide(client: docker.APIClient, name: str | None, progress: Callable[[str], None]) -> str:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(timeout=1)
+            together.append(name or "ours")
+        return ensure_image(client, name, progress)
+
+    monkeypatch.setattr("sandbox_pool.backends.docker.backend.ensure_image", provide)
+    said = list[str]()
+    other = await prepared_docker(tmp_path / "other")
+    other._state_dir = backend._state_dir
+    async with anyio.create_task_group() as tasks:
+        for each in (backend, other):
+            tasks.start_soon(each.prepare, SandboxSpec(), said.append)
+    await other.close()
+    assert together == []
+    assert said == ["Another server of this machine provides the image"]
+
+
 async def test_an_image_without_a_kernel_of_ours_is_refused(backend: DockerBackend, scratch: str) -> None:
     with pytest.raises(ImageUnavailable, match=r"docker/sandbox\.Dockerfile"):
         await backend.prepare(SandboxSpec(image=scratch), print)
