@@ -53,11 +53,15 @@ class SharedQuota:
         store = await self._get_store()
         await self._pay(store)
         place, account = new_id("slot"), PREFIX + owner
-        if await store.slots.take(account, place, most=self._most):
-            return place
-        while await self._has_room(store, owner, release_idle):
+        try:
             if await store.slots.take(account, place, most=self._most):
                 return place
+            while await self._has_room(store, owner, release_idle):
+                if await store.slots.take(account, place, most=self._most):
+                    return place
+        except BaseException:
+            await self.give_back(owner, place)  # What was cancelled or failed may have taken it nevertheless.
+            raise
         raise self._exceeded()
 
     def _exceeded(self) -> QuotaExceeded:

@@ -1,14 +1,19 @@
-"""Who waits for a sandbox, and for how long, on a virtual clock: the sandboxes are stand-ins."""
+"""Who waits for a sandbox, and for how long, on a virtual clock with stand-ins; and which places are counted meanwhile."""
 
 import asyncio
 import time
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
 from benchmarks.stand_ins import NoBackend, stand_ins
+from codeact.errors import StoreUnavailable
 from codeact.workspaces.registry import Workspaces
+from codeact.workspaces.shared_quota import SharedQuota
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool import SandboxPool, SandboxSpec
 from tests.sandbox_pool.pool.test_scaling_model import _loop, _Skipping
@@ -72,3 +77,43 @@ def test_conversations_over_fewer_sandboxes_are_served_in_order_while_checkpoint
     ):
         patched.setattr(time, "monotonic", lambda: selector.now)
         assert runner.run(served()) == list(range(CONVERSATIONS))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("how", ["cancelled", "the connection broke"])
+async def test_a_place_whose_taking_did_not_end_well_is_given_back(how: str) -> None:
+    taken, told = set[str](), anyio.Event()
+
+    class Slots:
+        async def take(self, account: str, place: str, *, most: int) -> bool:
+            taken.add(place)
+            told.set()
+            if how == "cancelled":
+                await anyio.sleep_forever()
+            raise StoreUnavailable("The connection broke.")
+
+        async def give_back(self, account: str, place: str) -> None:
+            taken.discard(place)
+
+    store: Any = SimpleNamespace(slots=Slots())
+
+    async def get_store() -> Any:
+        return store
+
+    async def alive(store: Any) -> list[str]:
+        return []
+
+    async def release_idle() -> bool:
+        return False
+
+    quota = SharedQuota(1, get_store, alive=alive)
+
+    async def take() -> None:
+        with suppress(StoreUnavailable):
+            await quota.take("ann", release_idle)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(take)
+        await told.wait()
+        tasks.cancel_scope.cancel()
+    assert taken == set()
