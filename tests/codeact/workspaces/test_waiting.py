@@ -1,4 +1,4 @@
-"""Who waits for a sandbox, and for how long, on a virtual clock with stand-ins; and which places are counted meanwhile."""
+"""Who waits for a sandbox, on a virtual clock and with stand-ins; and which places are counted meanwhile."""
 
 import asyncio
 import time
