@@ -88,6 +88,8 @@ async def test_an_image_that_is_there_is_not_built_again(backend: DockerBackend)
 async def test_of_several_servers_one_at_a_time_provides_the_image(
     backend: DockerBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    other = await prepared_docker(tmp_path / "other")
+    other._state_dir = backend._state_dir
     ensure_image, both, together = image.ensure_image, threading.Barrier(2), list[str]()
 
     def provide(client: docker.APIClient, name: str | None, progress: Callable[[str], None]) -> str:
@@ -98,8 +100,6 @@ async def test_of_several_servers_one_at_a_time_provides_the_image(
 
     monkeypatch.setattr("sandbox_pool.backends.docker.backend.ensure_image", provide)
     said = list[str]()
-    other = await prepared_docker(tmp_path / "other")
-    other._state_dir = backend._state_dir
     async with anyio.create_task_group() as tasks:
         for each in (backend, other):
             tasks.start_soon(each.prepare, SandboxSpec(), said.append)
