@@ -48,8 +48,9 @@ async def fork(store: Store, conversation_id: str, response_id: str | None, *, o
         metadata=source.metadata,
         created_at=source.created_at,
     )
-    for record in await store.checkpoints.all_of(conversation_id, owner=owner):
-        if record.response_id in chain:
+    for key in await store.checkpoints.keys_of(conversation_id, owner=owner):
+        record = await store.checkpoints.get(key.id, owner=owner) if key.response_id in chain else None
+        if record is not None:
             new_response_id = renewal.response_id(record.response_id)
             await store.checkpoints.copy(record, conversation_id=copy.id, response_id=new_response_id)
     return copy

@@ -1,11 +1,20 @@
 """A checkpoint of a conversation as the store returns it, without the content of its blobs."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-__all__ = ["STATE_TYPE", "CheckpointRecord"]
+__all__ = ["STATE_TYPE", "CheckpointKey", "CheckpointRecord"]
 
 STATE_TYPE = "application/x-codeact-state"
 """The media type of blobs with a part of a checkpoint."""
+
+
+class CheckpointKey(NamedTuple):
+    """Which checkpoint it is, without its manifest and its parts, which may be many megabytes."""
+
+    id: str
+    response_id: str
+    container_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,8 +134,12 @@ async def restore(request: Request) -> Response:
         record = await _last_of(request)
     else:
         await services.checkpoints.settled(container.conversation_id)
-        found = await store.checkpoints.all_of(container.conversation_id, owner=container.owner)
-        record = next((each for each in found if each.id == body.checkpoint_id), None) or _none(body.checkpoint_id)
+        known = await store.checkpoints.get(body.checkpoint_id, owner=container.owner)
+        if known is None or known.conversation_id != container.conversation_id:
+            raise InvalidRequest(
+                f"There is no checkpoint '{body.checkpoint_id[:100]}' of this conversation.", param="checkpoint_id"
+            )
+        record = known
     async with Admission.open(caller_of(request).accounts, store) as admission:
         await admission.ask()
         restored, missing = await services.containers.restore(container, record, services.checkpoints)
@@ -155,8 +159,10 @@ async def checkpoints(request: Request) -> Response:
     owner = owner_of(request)
     store = await services.store.get()
     conversation = await store.get_conversation(request.path_params["conversation_id"], owner=owner)
-    found = await store.checkpoints.all_of(conversation.id, owner=owner)
-    data = [_shape(record) for record in reversed(found)]
+    data: list[CheckpointObject] = []
+    for key in reversed(await store.checkpoints.keys_of(conversation.id, owner=owner)):
+        if (record := await store.checkpoints.get(key.id, owner=owner)) is not None:
+            data.append(_shape(record))
     return json_response({"object": "list", "data": data, "has_more": False})
 
 
@@ -207,15 +213,12 @@ async def _last_of(request: Request) -> CheckpointRecord:
     container = await container_of(request)
     await services.checkpoints.settled(container.conversation_id)
     store = await services.store.get()
-    found = await store.checkpoints.all_of(container.conversation_id, owner=container.owner)
-    record = next((each for each in reversed(found) if each.container_id == container.id), None)
+    keys = await store.checkpoints.keys_of(container.conversation_id, owner=container.owner)
+    last = next((key for key in reversed(keys) if key.container_id == container.id), None)
+    record = await store.checkpoints.get(last.id, owner=container.owner) if last is not None else None
     if record is None:
         raise NotFound(f"Nothing is saved of the state of the container '{container.id}'.", param="container_id")
     return record
-
-
-def _none(checkpoint_id: str) -> CheckpointRecord:
-    raise InvalidRequest(f"There is no checkpoint '{checkpoint_id[:100]}' of this conversation.", param="checkpoint_id")
 
 
 def _names(manifest: Manifest) -> list[StateName]:

@@ -307,4 +307,4 @@ async def used(server: Running) -> int:
 
 async def all_of(server: Running, response: dict[str, Any]) -> list[Any]:
     store = await server.state.store.get()
-    return list(await store.checkpoints.all_of(response["conversation"]["id"], owner="local"))
+    return list(await store.checkpoints.keys_of(response["conversation"]["id"], owner="local"))

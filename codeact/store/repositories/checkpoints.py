@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from codeact.errors import NotFound
 from codeact.ids import new_id
-from codeact.store.checkpoint_record import STATE_TYPE, CheckpointRecord
+from codeact.store.checkpoint_record import STATE_TYPE, CheckpointKey, CheckpointRecord
 from codeact.store.database.operation import Operations, operation
 from codeact.store.documents.schema import BLOB, FIELD
 from codeact.store.repositories.stored_bytes import StoredBytes
@@ -135,10 +135,17 @@ class Checkpoints:
         return None
 
     @operation
-    async def all_of(self, conversation_id: str, *, owner: str) -> list[CheckpointRecord]:
-        """The complete checkpoints of this conversation, oldest first."""
+    async def keys_of(self, conversation_id: str, *, owner: str) -> list[CheckpointKey]:
+        """The complete checkpoints of this conversation, oldest first. Read one by one with `get`."""
         place = {"conversation_id": conversation_id, "owner": owner, "complete": True}
-        return [document.record() async for document in self._checkpoints.find(place).sort("_id")]
+        found = self._checkpoints.get_pymongo_collection().find(place, {"response_id": 1, "container_id": 1})
+        return [CheckpointKey(one["_id"], one["response_id"], one["container_id"]) async for one in found.sort("_id")]
+
+    @operation
+    async def get(self, checkpoint_id: str, *, owner: str) -> CheckpointRecord | None:
+        """A complete checkpoint; None if it was removed."""
+        document = await self._checkpoints.find_one({"_id": checkpoint_id, "owner": owner, "complete": True})
+        return document.record() if document is not None else None
 
     async def copy(self, record: CheckpointRecord, *, conversation_id: str, response_id: str) -> None:
         """Makes the checkpoint one of another conversation of the same owner, too. Its parts are shared."""

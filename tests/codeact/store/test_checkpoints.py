@@ -117,7 +117,7 @@ async def test_a_checkpoint_leaves_nothing_of_a_conversation_that_is_deleted_mea
                 await put(store, taken, [b"second"])
         with pytest.raises(NotFound):
             await store.checkpoints.complete(taken)
-        assert await store.checkpoints.all_of(taken.conversation_id, owner="ann") == []
+        assert await store.checkpoints.keys_of(taken.conversation_id, owner="ann") == []
         await purge(store)
         assert not await is_stored(store, b"first")
         assert not await is_stored(store, b"second")
@@ -133,3 +133,15 @@ async def test_the_newest_checkpoint_that_is_left_never_expires(store: Store) ->
     late = datetime.now(UTC) + LATER
     assert await store.checkpoints.expire(before=late, pending_before=late) == 0
     assert await store.checkpoints.newest(first.conversation.id, owner="ann") == kept
+
+
+async def test_checkpoints_are_listed_without_what_they_hold_and_read_one_by_one(store: Store) -> None:
+    answer = await add_answer(store, None, "one")
+    assert answer.conversation is not None
+    taken = [await taken_of(store, answer, [b"one"]), await taken_of(store, answer, [b"two"])]
+    keys = await store.checkpoints.keys_of(answer.conversation.id, owner="ann")
+    assert [key.id for key in keys] == [each.id for each in taken]
+    assert [await store.checkpoints.get(key.id, owner="ann") for key in keys] == taken
+    assert await store.checkpoints.get(keys[0].id, owner="bob") is None
+    await store.checkpoints.begin(record(answer, [b"three"]))
+    assert len(await store.checkpoints.keys_of(answer.conversation.id, owner="ann")) == 2
