@@ -22,6 +22,7 @@ from codeact.server.routes.conversations import ConversationObject, shape
 from codeact.server.routes.idempotency import idempotent
 from codeact.server.routes.sharing import check_sharing, opened
 from codeact.server.services import Services
+from codeact.store import Store
 from codeact.store.checkpoint_record import CheckpointRecord
 from codeact.workspaces.checkpoints import manifest_of
 from sandbox_pool.checkpoint import Manifest
@@ -159,10 +160,9 @@ async def checkpoints(request: Request) -> Response:
     owner = owner_of(request)
     store = await services.store.get()
     conversation = await store.get_conversation(request.path_params["conversation_id"], owner=owner)
-    data: list[CheckpointObject] = []
-    for key in reversed(await store.checkpoints.keys_of(conversation.id, owner=owner)):
-        if (record := await store.checkpoints.get(key.id, owner=owner)) is not None:
-            data.append(_shape(record))
+    keys = await store.checkpoints.keys_of(conversation.id, owner=owner)
+    found = [await _shape_of(store, key.id, owner=owner) for key in reversed(keys)]
+    data = [each for each in found if each is not None]
     return json_response({"object": "list", "data": data, "has_more": False})
 
 
@@ -228,7 +228,10 @@ def _names(manifest: Manifest) -> list[StateName]:
     return [*saved, *(StateName(each.name, each.type, False, None, each.reason) for each in manifest.unsaved)]
 
 
-def _shape(record: CheckpointRecord) -> CheckpointObject:
+async def _shape_of(store: Store, checkpoint_id: str, *, owner: str) -> CheckpointObject | None:
+    record = await store.checkpoints.get(checkpoint_id, owner=owner)
+    if record is None:
+        return None  # It was removed meanwhile.
     manifest = manifest_of(record)
     return CheckpointObject(
         id=record.id,
