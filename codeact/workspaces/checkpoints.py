@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from weakref import WeakValueDictionary
 
 import anyio
 import msgspec
@@ -29,8 +30,8 @@ __all__ = ["Checkpoints", "Point", "UnreadableCheckpoint", "manifest_of"]
 
 log = Logger(__name__)
 
-AT_ONCE = 2
-"""How many checkpoints a server takes at a time."""
+AT_ONCE, AT_ONCE_OF_OWNER = 3, 2
+"""How many checkpoints a server takes at a time: of all owners, and of one, whose code can make them last long."""
 CLOSE_S = 4.0
 BATCH_BYTES, BATCH_PARTS = 2_000_000, 200
 """How much of a checkpoint is in memory before it is stored."""
@@ -83,6 +84,7 @@ class Checkpoints:
         self._limits = limits
         self._is_low = is_low
         self._places = anyio.Semaphore(AT_ONCE)
+        self._places_of: WeakValueDictionary[str, anyio.Semaphore] = WeakValueDictionary()
         self._is_closing = False
         self._under_way: dict[str, anyio.Event] = {}
 
@@ -145,7 +147,7 @@ class Checkpoints:
             with held:
                 if before is not None:
                     await before.wait()
-                async with self._places:
+                async with self._places_of_owner(point.owner), self._places:
                     await self._take(workspace, point)
         except (SandboxError, CodeActError) as error:
             log.warning("checkpoint not stored", response=point.response_id, reason=error.message)
@@ -155,6 +157,12 @@ class Checkpoints:
             if self._under_way.get(point.conversation_id) is done:
                 del self._under_way[point.conversation_id]
             done.set()
+
+    def _places_of_owner(self, owner: str) -> anyio.Semaphore:
+        places = self._places_of.get(owner)
+        if places is None:
+            places = self._places_of[owner] = anyio.Semaphore(AT_ONCE_OF_OWNER)
+        return places
 
     async def _take(self, workspace: Workspace, point: Point) -> None:
         store = await self.store.get()
