@@ -146,7 +146,9 @@ class OpenBlock:
     async def run(self, run_nodes, nodes, cell_name, compiler, result):
         """Runs `nodes` and then all that arrives. Returns whether an exception occurred. See `run_ast_nodes`."""
         self._run_nodes, self._cell_name, self._compiler, self._result = run_nodes, cell_name, compiler, result
-        self._text = list(lines_of(cell_name))
+        # The code may remove it from the cache.
+        self._shown_lines: list[str] = linecache.cache[cell_name][2]
+        self._text = list(self._shown_lines)
         self._line = len(self._text)
         self._upcoming = nodes
         self._checks = self._is_checked(nodes)
@@ -205,8 +207,10 @@ class OpenBlock:
 
         def show(value):
             __tracebackhide__ = True
-            # The value of the last expression is shown, so it must be known whether this is the last.
-            if value is None or self._peek_after() is not None:
+            # The value of the last expression is shown, so it must be known whether this is the last. Values of other
+            # code, which this expression runs, are shown in any case.
+            is_own = sys._getframe(1).f_code.co_filename == self._cell_name
+            if is_own and (value is None or self._peek_after() is not None):
                 return
             shown(value)
 
@@ -264,7 +268,7 @@ class OpenBlock:
             before = self._line
             self._line += len(lines)
             self._text += lines
-            lines_of(self._cell_name).extend(line.rstrip("\r\n") + "\n" for line in lines)
+            self._shown_lines.extend(line.rstrip("\r\n") + "\n" for line in lines)
             tree = self._compiler.ast_parse("\n" * before + source, filename=self._cell_name)
             tree = self._shell.transform_ast(tree)
             self._checks = self._checks or self._is_checked(tree.body)
@@ -355,12 +359,6 @@ class OpenBlock:
             return
         self._told = content
         kernel.session.send(kernel.iopub_socket, "codeact_progress", content, parent=self._parent)
-
-
-def lines_of(cell_name: str) -> list[str]:
-    """Returns the block's lines that tracebacks show: a list that may grow."""
-    entry: Any = linecache.cache[cell_name]
-    return entry[2]  # type: ignore[no-any-return]
 
 
 def _flush():

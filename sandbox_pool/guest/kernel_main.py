@@ -256,8 +256,9 @@ class KernelApp(IPKernelApp):
         def serialize_limited(message, ident=None):
             """Encodes a message. An output that is too large is replaced by a message with its size."""
             header, content = message["header"], message["content"]
-            if header["msg_type"] in OUTPUTS and OpenBlock.current is not None:
-                OpenBlock.current.before_output()
+            block = OpenBlock.current
+            if block is not None and header["msg_type"] in OUTPUTS:
+                block.before_output()
             if header["msg_type"] not in CLEAN:
                 message = {
                     **message,

@@ -15,12 +15,16 @@ FENCE = "````"
 
 
 class ChatText:
-    """Converts the events of a response to text. `images` is the beginning of image URLs."""
+    """Converts the events of a response to text. `images` is the beginning of image URLs.
+
+    Outputs that come while the model writes the code follow the code.
+    """
 
     def __init__(self, *, images: str) -> None:
         self._images = images
         self._fence: Literal["python", "text"] | None = None
         self._at_line_start = True
+        self._early: list[str] = []
 
     def feed(self, event: e.Event) -> str:
         """The text that the event adds."""
@@ -30,18 +34,25 @@ class ChatText:
             case e.CodeDelta(delta=delta):
                 return self._enter("python") + self._add(delta)
             case e.CodeDone():
-                return self._leave()
+                return self._leave() + self._outputs()
             case e.CodeOutput(output=Stream() | DisplayData() | ExecuteResult() | Error() as output):
                 logs = "".join(part.logs for part in standard_outputs([output]) if isinstance(part, e.LogsOutput))
-                return self._enter("text") + self._add(logs) if logs else ""
+                self._early += [logs] if logs else []
+                return self._outputs() if self._fence != "python" else ""
             case e.OutputItemDone(item=e.CodeInterpreterCall(outputs=outputs)):
                 images = [part.url for part in outputs or () if isinstance(part, e.ImageOutput)]
-                return self._leave() + "".join(self._add(f"![image]({self._address(name)})\n\n") for name in images)
+                code = self._leave() + self._outputs() + self._leave()
+                return code + "".join(self._add(f"![image]({self._address(name)})\n\n") for name in images)
         return ""
 
     def _address(self, name: str) -> str:
         sha256 = sha256_of(name)
         return name if sha256 is None else f"{self._images}{url_of(sha256)}"
+
+    def _outputs(self) -> str:
+        logs = "".join(self._early)
+        self._early.clear()
+        return self._enter("text") + self._add(logs) if logs else ""
 
     def _add(self, text: str) -> str:
         if text:

@@ -72,6 +72,8 @@ WHOLE = {
     "an exit": ["print(1)\n", "raise SystemExit\n", "print(2)\n"],
     "a fork": ["import os\n", "child = os.fork()\n", "if child: done = os.waitpid(child, 0)\n", "print(child > 0)\n"],
     "warnings": ["import warnings\n", "\n\nwarnings.warn('see')\n"],
+    "a cell within the block": ["r = 1\n", "get_ipython().run_cell('print(7)\\n8')\n", "print(r)\n", "9\n"],
+    "no lines for tracebacks": ["import linecache\n", "linecache.clearcache()\n", "print(1)\n", "2\n"],
     "an automatic magic is only a whole block": ["pwd = 5\n", "pwd\n"],
 }
 

@@ -265,3 +265,19 @@ def test_a_line_that_does_not_end_is_ended_before_a_fence() -> None:
         "Look:\n````python\nprint(1, end='')\n````\n\n````text\n1\n````\n\n"
         f"![image](http://here/v1/blobs/{'0' * 64})\n\n"
     )
+
+
+def test_outputs_that_come_while_the_code_is_written_follow_it() -> None:
+    text = ChatText(images="http://here")
+    said = [
+        text.feed(event)
+        for event in (
+            e.CodeDelta(item_id="ci", output_index=0, delta="print(1)\nprint"),
+            e.CodeOutput(item_id="ci", output_index=0, output=Stream("stdout", "1\n")),
+            e.CodeDelta(item_id="ci", output_index=0, delta="(2)"),
+            e.CodeDone(item_id="ci", output_index=0, code=""),
+            e.CodeOutput(item_id="ci", output_index=0, output=Stream("stdout", "2\n")),
+            e.OutputItemDone(output_index=0, item=e.CodeInterpreterCall(id="ci", container_id="c", outputs=[])),
+        )
+    ]
+    assert "".join(said) == "````python\nprint(1)\nprint(2)\n````\n\n````text\n1\n2\n````\n\n"
