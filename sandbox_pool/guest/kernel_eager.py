@@ -146,8 +146,8 @@ class OpenBlock:
     async def run(self, run_nodes, nodes, cell_name, compiler, result):
         """Runs `nodes` and then all that arrives. Returns whether an exception occurred. See `run_ast_nodes`."""
         self._run_nodes, self._cell_name, self._compiler, self._result = run_nodes, cell_name, compiler, result
-        # The code may remove it from the cache.
-        self._shown_lines: list[str] = linecache.cache[cell_name][2]
+        entry: Any = linecache.cache[cell_name]  # The code may remove it.
+        self._shown_lines: list[str] = entry[2]
         self._text = list(self._shown_lines)
         self._line = len(self._text)
         self._upcoming = nodes
