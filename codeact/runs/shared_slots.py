@@ -26,6 +26,7 @@ class SharedSlots:
     ) -> None:
         self._get_store = get_store
         self._alive = alive
+        self._owed: list[tuple[str, str]] = []
 
     async def take(self, account: Account, taken: "Taken") -> bool:
         """Takes a slot of the account and notes that in `taken`; False if all are taken.
@@ -38,6 +39,7 @@ class SharedSlots:
             return True
         store = await self._get_store()
         slots = store.slots
+        await self._pay(store)
         taken.accounts.append(name)
         if await slots.take(name, taken.id, most=most):
             return True
@@ -47,13 +49,23 @@ class SharedSlots:
         return False
 
     async def give_back(self, taken: "Taken") -> None:
-        """Gives back what was taken, even if the caller is cancelled. Never raises; idempotent."""
+        """Gives back what was taken, even if the caller is cancelled. Never raises; idempotent.
+
+        While the database is not available, it is given back with the next answer instead.
+        """
+        self._owed += [(name, taken.id) for name in taken.accounts]
+        taken.accounts.clear()
         with anyio.move_on_after(GIVE_BACK_TIMEOUT_S, shield=True), suppress(StoreError):
-            while taken.accounts:
-                await (await self._get_store()).slots.give_back(taken.accounts[-1], taken.id)
-                taken.accounts.pop()
-        if taken.accounts:
-            log.warning("slots of an answer stay taken until this server ends", accounts=taken.accounts)
+            await self._pay(await self._get_store())
+        if self._owed:
+            log.warning("slots of answers are not given back yet", slots=len(self._owed))
+
+    async def _pay(self, store: Store) -> None:
+        while self._owed:
+            account, slot_id = owed = self._owed[0]
+            await store.slots.give_back(account, slot_id)
+            with suppress(ValueError):  # Another task may have done it meanwhile.
+                self._owed.remove(owed)
 
 
 class Taken:
