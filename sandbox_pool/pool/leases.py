@@ -6,7 +6,8 @@ When too many requests wait, a request of the owner with the most waiting reques
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from sandbox_pool.errors import AtCapacity, QuotaExceeded
 from sandbox_pool.logs import Logger
@@ -44,6 +45,7 @@ class SandboxLeases:
         self._line: Line[Sandbox] = Line(changes)
         self._leased: dict[Sandbox, tuple[str, float]] = {}
         self._per_owner: Counter[str] = Counter()
+        self._others: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._leased)
@@ -61,7 +63,16 @@ class SandboxLeases:
 
     def of(self, owner: str) -> int:
         """How many sandboxes this owner has leased or waits for."""
-        return self._per_owner[owner] + self._line.owners[owner]
+        return self._per_owner[owner] + self._line.owners[owner] + self._others[owner]
+
+    @contextmanager
+    def coming(self, owner: str) -> Iterator[None]:
+        """Counts, inside the block, one more sandbox that this owner waits for, though not in the queue."""
+        self._others[owner] += 1
+        try:
+            yield
+        finally:
+            self._others -= Counter({owner: 1})
 
     def check_quota(self, owner: str) -> None:
         """Raises `QuotaExceeded` if this owner may not have another sandbox."""

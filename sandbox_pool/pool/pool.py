@@ -286,6 +286,18 @@ class SandboxPool:
             self._leases.begin(sandbox, owner)
             log.info("sandbox of another size lent", sandbox=sandbox.id, owner=owner)
             return sandbox
+        with self._leases.coming(owner):
+            sandbox = await self._started_another(warm_pool, timeout_s, spec)
+        try:
+            self._leases.check_quota(owner)  # Others of the owner may have got one meanwhile.
+        except QuotaExceeded:
+            warm_pool.removals.add(sandbox)
+            raise
+        self._leases.begin(sandbox, owner)
+        log.info("sandbox of another spec lent", sandbox=sandbox.id, owner=owner)
+        return sandbox
+
+    async def _started_another(self, warm_pool: WarmPool, timeout_s: float, spec: SandboxSpec) -> Sandbox:
         self._others_waiting += 1
         self._changes.notify()
         try:
@@ -297,15 +309,7 @@ class SandboxPool:
             raise self._leases.at_capacity(f"no sandbox became free within {timeout_s:g} s")
         if warm_pool.stopped:
             raise PoolClosed("The sandbox pool is closing.")
-        sandbox = await warm_pool.start_another(spec)
-        try:
-            self._leases.check_quota(owner)  # Others of the owner may have got one meanwhile.
-        except QuotaExceeded:
-            warm_pool.removals.add(sandbox)
-            raise
-        self._leases.begin(sandbox, owner)
-        log.info("sandbox of another spec lent", sandbox=sandbox.id, owner=owner)
-        return sandbox
+        return await warm_pool.start_another(spec)
 
     async def _wait(self, warm_pool: WarmPool, owner: str, timeout_s: float) -> Sandbox:
         def take_back(sandbox: Sandbox) -> None:

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import anyio
 import pytest
 
-from sandbox_pool import SandboxPool, SandboxSpec
+from benchmarks.stand_ins import NoBackend, stand_ins
+from sandbox_pool import QuotaExceeded, SandboxPool, SandboxSpec
 from tests.sandbox_pool.pools import Observed
 
 pytestmark = pytest.mark.anyio
@@ -42,3 +44,22 @@ async def test_a_size_that_died_is_replaced(observed: Observed) -> None:
         pool._changes.notify()
         await pool._changes.until(lambda: sizes.has(LARGE))
         assert warm not in sizes.sandboxes
+
+
+async def test_sandboxes_of_another_size_that_an_owner_waits_for_count_for_the_limit() -> None:
+    with stand_ins(3600.0):
+        async with (
+            SandboxPool(SPEC, backend=NoBackend(), min_size=0, max_size=4, max_per_owner=1) as pool,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(_acquire, pool)
+            await pool.until(lambda stats: stats.other_starting == 1)
+            assert pool.held_by("ann") == 1
+            with anyio.fail_after(10), pytest.raises(QuotaExceeded):
+                await pool.acquire(owner="ann", spec=LARGE)
+            tasks.cancel_scope.cancel()
+        assert pool.held_by("ann") == 0
+
+
+async def _acquire(pool: SandboxPool) -> None:
+    await pool.acquire(owner="ann", spec=LARGE)
