@@ -104,7 +104,7 @@ class Metrics:
 
 
 def _of_pool(pool: PoolStats, backend: str) -> Iterator[Metric]:
-    """The class is `standard` for sandboxes of the configured size, else `other`; warm ones of these are not counted."""
+    """The class is `standard` for sandboxes of the configured size, else `other`, whose warm ones are not counted."""
     sandboxes = GaugeMetricFamily(
         "codeact_pool_sandboxes", "Sandboxes, by their state.", labels=["backend", "class", "state"]
     )
