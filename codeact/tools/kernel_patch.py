@@ -7,6 +7,8 @@ file's last ones. A section of added lines alone comes after its `@@ LINE`, or e
 """
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -35,33 +37,41 @@ def apply_patch(call: Callable[[str, dict[str, Any]], Any], patch: Any) -> list[
 
 def patched(text: str, diff: str) -> str:
     """The text with a diff applied. Raises `PatchError`, naming the lines that were not found."""
-    end = "\r\n" if "\r\n" in text else "\n"
-    lines, result, at = text.replace("\r\n", "\n").split("\n"), [], 0
+    # Each line keeps its own end; added lines get the end that most have.
+    usual = "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
+    *whole, last = text.split("\n")
+    lines = [*(line.removesuffix("\r") for line in whole), last]
+    ended = [*(f"{line}\n" for line in whole), f"{last}{usual}"]
+    forms = [lines, [line.rstrip() for line in lines], [line.strip() for line in lines]]
+    result, at = list[str](), 0
     for anchor, changes, is_last in _sections(diff):
         if anchor:
-            found = _find([anchor], lines, at, is_last=False)
+            found = _find([anchor], forms, at, is_last=False)
             if found is None:
                 raise PatchError(f"There is no line {anchor!r} after line {at}.")
-            result += lines[at : found + 1]
+            result += ended[at : found + 1]
             at = found + 1
         old = [line for sign, line in changes if sign != "+"]
         if old:
-            start = _find(old, lines, at, is_last=is_last)
+            start = _find(old, forms, at, is_last=is_last)
         else:
             start = at if anchor and not is_last else max(at, len(lines) - (lines[-1] == ""))
         if start is None:
             shown = "\n".join(old[:20])
             raise PatchError(f"These lines are not in the file after line {at}:\n{shown}")
-        result += lines[at:start]
+        result += ended[at:start]
         at = start
         for sign, line in changes:
             if sign == "+":
-                result.append(line)
+                result.append(f"{line}{usual}")
             else:
                 if sign == " ":
-                    result.append(lines[at])
+                    result.append(ended[at])
                 at += 1
-    return end.join([*result, *lines[at:]])
+    result += ended[at:]
+    if result:
+        result[-1] = result[-1].removesuffix("\n").removesuffix("\r" if len(result[-1]) > 1 else "")
+    return "".join(result)
 
 
 def created(diff: str) -> str:
@@ -98,17 +108,25 @@ def _sections(diff: str) -> list[tuple[str, list[tuple[str, str]], bool]]:
     return sections
 
 
-def _find(old: list[str], lines: list[str], at: int, *, is_last: bool) -> int | None:
-    """Where these lines are, exactly or else but for the blanks around them; the last place if `is_last`."""
-    forms: tuple[Callable[[str], str], ...] = (str, str.rstrip, str.strip)
-    for same in forms:
-        wanted, seen = [same(line) for line in old], [same(line) for line in lines]
-        starts: list[int] = [*range(at, len(lines) - len(old) + 1)]
-        if is_last:
-            starts.sort(reverse=True)
-        for start in starts:
-            if seen[start] == wanted[0] and seen[start : start + len(old)] == wanted:
-                return start
+def _find(old: list[str], forms: list[list[str]], at: int, *, is_last: bool) -> int | None:
+    """Where these lines are, exactly or else but for the blanks around them; the last place if `is_last`.
+
+    `forms` are the lines of the file: as they are, without blanks at their ends, and without blanks around them.
+    """
+    same: tuple[Callable[[str], str], ...] = (str, str.rstrip, str.strip)
+    for seen, form in zip(forms, same, strict=True):
+        wanted = [form(line) for line in old]
+        found, start, stop = None, at, len(seen) - len(old) + 1
+        while start < stop and (found is None or is_last):
+            try:
+                start = seen.index(wanted[0], start, stop)
+            except ValueError:
+                break
+            if seen[start : start + len(old)] == wanted:
+                found = start
+            start += 1
+        if found is not None:
+            return found
     return None
 
 
@@ -145,16 +163,34 @@ def _applied(operation: dict[str, str]) -> str:
     if kind == "create_file":
         content = created(diff)
         os.makedirs(os.path.dirname(place), exist_ok=True)
-        with open(place, "x", encoding="utf-8", newline="") as file:
-            file.write(content)
+        if os.path.exists(place):
+            raise FileExistsError(f"{path} exists already.")
+        _write(place, content)
         return f"{path} was created."
     if kind == "update_file":
         with open(place, encoding="utf-8", newline="") as file:
             content = patched(file.read(), diff)
-        with open(place, "w", encoding="utf-8", newline="") as file:
-            file.write(content)
+        _write(place, content)
         return f"{path} was changed."
     if kind == "delete_file":
         os.remove(place)
         return f"{path} was deleted."
     raise PatchError(f"An operation is create_file, update_file or delete_file, not {kind!r}.")
+
+
+def _write(place: str, content: str) -> None:
+    """Writes the whole file or, if that fails, nothing."""
+    descriptor, beside = tempfile.mkstemp(dir=os.path.dirname(place), prefix=".patch-")
+    try:
+        with open(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(content)
+        if os.path.exists(place):
+            shutil.copymode(place, beside)
+        else:
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(beside, 0o666 & ~mask)
+        os.replace(beside, place)
+    except BaseException:
+        os.remove(beside)
+        raise

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import resource
+import select
 import socket
 import ssl
 import sys
@@ -75,8 +76,13 @@ def give_up_rights() -> None:
 
 
 def received(entrance: socket.socket) -> socket.socket:
-    """Takes the sandbox's listening socket. Only the first connection is served: it comes before any code runs."""
+    """Takes the sandbox's listening socket. Only the first connection is served: it comes before any code runs.
+
+    Ends the process if its server has died before the sandbox came.
+    """
     entrance.setblocking(True)
+    if 0 in select.select([entrance.fileno(), 0], [], [])[0]:
+        sys.exit()
     connection, _ = entrance.accept()
     with entrance, connection:
         _, (descriptor,), _, _ = socket.recv_fds(connection, 1, 1)

@@ -69,7 +69,7 @@ class Proxy:
                 yield
             except Refused as reason:
                 await client.refuse(403, str(reason))
-            except (OSError, TimeoutError, ExceptionGroup, h11.ProtocolError) as error:
+            except (OSError, TimeoutError, ExceptionGroup, ValueError, h11.ProtocolError) as error:
                 await client.refuse(502, f"The request could not be passed on: {_words(error)}")
 
     async def _serve(self, client: Peer) -> None:
@@ -114,7 +114,12 @@ class Proxy:
     async def _exchange(
         self, client: Peer, request: h11.Request, host: str, port: int, target: bytes, *, tls: bool
     ) -> None:
-        """Passes one request on over a connection of its own."""
+        """Passes one request on over a connection of its own.
+
+        Inside of a tunnel a request names a path alone: servers prefer the host of a whole address to the header Host.
+        """
+        if tls and not (target.startswith(b"/") or (request.method, target) == (b"OPTIONS", b"*")):
+            raise Refused("Inside of a tunnel a request names a path, not another address.")
         if request.method == b"TRACE":
             raise Refused("TRACE is not passed on.")
         default = self._rules.tls_port if tls else self._rules.plain_port
@@ -172,4 +177,6 @@ async def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
 def _words(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, h11.LocalProtocolError):  # Its text may have a header with a secret.
+        return "it is not valid HTTP, or a secret does not fit into a header."
     return str(error)[:300] or type(error).__name__

@@ -45,7 +45,7 @@ class SecretOfDomain(msgspec.Struct, forbid_unknown_fields=True):
     """
 
     domain: Domain
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$(?!\n)")]
     value: Annotated[str, Meta(min_length=1, max_length=8_192, pattern=r"^[\t -~]*$")]
 
 
@@ -117,6 +117,8 @@ def _egress(policy: AllowedNetwork, settings: Settings, embedded: bool, place: s
             raise InvalidRequest(f"'{secret.domain}' is not among 'allowed_domains'.", param=f"{own}.domain")
         if RESERVED.fullmatch(secret.name):
             raise InvalidRequest(f"'{secret.name}' has a meaning of its own in sandboxes.", param=f"{own}.name")
+        if secret.value != secret.value.strip():
+            raise InvalidRequest("The value begins or ends with blanks, as no header may.", param=f"{own}.value")
         if secret.name in secrets:
             raise InvalidRequest(f"Two secrets have the name '{secret.name}'.", param=f"{own}.name")
         secrets[secret.name] = DomainSecret(domain, secret.name, secret.value)

@@ -21,7 +21,7 @@ SECRETS = ("authorization", "headers")
 
 Names = Annotated[list[Annotated[str, Meta(max_length=128)]], Meta(max_length=256)]
 HeaderName = Annotated[str, Meta(max_length=100, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
-HeaderValue = Annotated[str, Meta(max_length=8_192, pattern=r"^[\t -~]*$")]
+HeaderValue = Annotated[str, Meta(max_length=8_192, pattern=r"^([!-~]([\t -~]*[!-~])?)?$(?!\n)")]
 
 
 class ToolFilter(msgspec.Struct, forbid_unknown_fields=True):

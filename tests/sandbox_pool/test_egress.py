@@ -6,8 +6,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from anyio import to_thread
 
 from sandbox_pool.backends.base import Backend, egress_problem
+from sandbox_pool.backends.shared.egress import EgressProxy
+from sandbox_pool.backends.shared.threads import Threads
 from sandbox_pool.egress.certificates import Authority
 from sandbox_pool.errors import SandboxStartFailed
 from sandbox_pool.sandbox.sandbox import Sandbox
@@ -112,6 +115,20 @@ async def test_the_proxy_ends_with_its_sandbox(backend: Backend, sites: list[Web
     [its] = proxies() - before
     await sandbox.close()
     assert not psutil.pid_exists(its)
+
+
+async def test_the_proxy_ends_with_its_server_also_before_its_sandbox_has_come(tmp_path: Path) -> None:
+    threads = Threads("test")
+    proxy = EgressProxy(Egress(("a.test",)), threads)
+    try:
+        await proxy.start(tmp_path)
+        assert proxy._process is not None
+        assert proxy._stdin is not None
+        proxy._stdin.close()  # As the system does for a server that is killed.
+        assert await to_thread.run_sync(proxy._process.wait, 60) == 0
+    finally:
+        await proxy.close()
+        threads.close()
 
 
 async def test_without_isolation_a_sandbox_has_no_hosts_of_its_own(tmp_path: Path) -> None:

@@ -47,6 +47,26 @@ def test_a_diff_that_does_not_fit_says_why(diff: str, says: str) -> None:
         patched(TEXT, diff)
 
 
+def test_each_line_keeps_its_own_end() -> None:
+    assert patched("a\r\nb\nc\n", "-b\n+B\n") == "a\r\nB\nc\n"
+    assert patched("a\r\nb\r\nc\n", " a\n+x\n") == "a\r\nx\r\nb\r\nc\n"
+    assert patched("a\r\nb", "+c\n") == "a\r\nb\r\nc"
+    assert patched("a\r\nb", "-b\n") == "a"
+
+
+def test_what_cannot_be_written_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_patch, "ROOT", str(tmp_path.resolve()))
+    (tmp_path / "a.sh").write_text("one\n")
+    (tmp_path / "a.sh").chmod(0o750)
+    lone = "\ud800"
+    for kind, path in (("update_file", "a.sh"), ("create_file", "b.txt")):
+        with pytest.raises(UnicodeEncodeError):
+            apply_patch(lambda *_: None, {"type": kind, "path": path, "diff": f"+{lone}\n"})
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("a.sh", "one\n")]
+    apply_patch(lambda *_: None, {"type": "update_file", "path": "a.sh", "diff": "+two\n"})
+    assert ((tmp_path / "a.sh").read_text(), (tmp_path / "a.sh").stat().st_mode & 0o777) == ("one\ntwo\n", 0o750)
+
+
 def test_a_new_file_has_added_lines_alone() -> None:
     assert created("+a\n+\n+b") == "a\n\nb\n"
     assert created("") == ""

@@ -30,10 +30,10 @@ async def loopback(host: str, port: int) -> list[str]:
 
 
 @asynccontextmanager
-async def proxy(site: Web, *, private: bool = True) -> AsyncIterator[str]:
+async def proxy(site: Web, *, private: bool = True, secret: str = "s3cret") -> AsyncIterator[str]:
     rules = Rules(
         ("api.test", "open.test"),
-        (Secret("api.test", "placeholder-1", "s3cret"),),
+        (Secret("api.test", "placeholder-1", secret),),
         private,
         site.plain_port,
         site.tls_port,
@@ -96,6 +96,39 @@ async def test_what_the_rules_do_not_allow_is_refused_with_a_reason(site: Web, h
         writer.close()
     assert answer.startswith("HTTP/1.1 403 ")
     assert says in answer
+
+
+@pytest.mark.parametrize("line", ["GET https://open.test/ HTTP/1.1", "CONNECT open.test:443 HTTP/1.1"])
+async def test_inside_of_a_tunnel_no_request_names_another_address(site: Web, line: str) -> None:
+    before = len(site.seen)
+    async with proxy(site) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(f"CONNECT api.test:{site.tls_port} HTTP/1.1\r\nHost: api.test\r\n\r\n".encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        await writer.start_tls(ssl.create_default_context(cadata=OWN.pem), server_hostname="api.test")
+        writer.write(f"{line}\r\nHost: api.test\r\nX: placeholder-1\r\n\r\n".encode())
+        answer = (await reader.read(5000)).decode()
+        writer.close()
+    assert answer.startswith("HTTP/1.1 403 ")
+    assert "names a path" in answer
+    assert len(site.seen) == before
+
+
+async def test_a_secret_that_fits_into_no_header_is_not_shown_in_the_error(site: Web) -> None:
+    async with proxy(site, secret="s3cret\n") as url, client(url, OWN.pem) as http:
+        answer = await http.get(f"https://api.test:{site.tls_port}/", headers={"X": "placeholder-1"})
+    assert answer.status_code == 502
+    assert "does not fit into a header" in answer.text
+    assert "s3cret" not in answer.text
+
+
+@pytest.mark.parametrize("target", ["http://[open.test/", "http://" + "a" * 70 + ".wide.test/"])
+async def test_an_address_that_cannot_be_read_gets_an_answer(site: Web, target: str) -> None:
+    async with proxy(site) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert (await reader.read(100)).startswith((b"HTTP/1.1 502 ", b"HTTP/1.1 403 "))
+        writer.close()
 
 
 async def test_a_name_with_a_private_address_is_refused(site: Web) -> None:
