@@ -178,6 +178,11 @@ class Verification:
         workspace.want(options)
         sandbox = await workspace.sandbox()
         if recorded.image is not None and sandbox.image != recorded.image:
+            if sandbox.image is None:  # Preparing the backend for an image would change what it says of its sandboxes.
+                raise NotVerifiable(
+                    f"The code ran in the image {recorded.image}, and the sandboxes here are not made of images.",
+                    code="image_gone",
+                )
             await workspace.release("the answer had another image")
             options = replace(options, image=recorded.image)
             workspace.want(options)
@@ -188,11 +193,6 @@ class Verification:
                     f"The image that the code ran in is gone: {error.message}", code="image_gone"
                 ) from None
             sandbox = await workspace.sandbox()
-            if sandbox.image != recorded.image:
-                raise NotVerifiable(
-                    f"The code ran in the image {recorded.image}, and the sandboxes here are not made of images.",
-                    code="image_gone",
-                )
         versions = dict(sandbox.versions)
         if recorded.packages and versions != recorded.packages:
             raise NotVerifiable(

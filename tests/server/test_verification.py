@@ -20,6 +20,7 @@ from codeact.events import InputMessage
 from codeact.events.certificates import MOST_DIFFERENCES, Certificate
 from codeact.store import open_store
 from codeact.workspaces.workspace import Workspace
+from sandbox_pool import SandboxPool
 from sandbox_pool.errors import QuotaExceeded
 from tests.model_server import ModelServer
 from tests.server.conftest import Running, in_thread
@@ -183,8 +184,9 @@ def test_a_call_gets_the_recorded_value_and_the_client_is_not_asked(
 
 
 def test_what_cannot_be_verified_is_refused_by_name(
-    client: openai.OpenAI, model_server: ModelServer, scripted: Running
+    client: openai.OpenAI, model_server: ModelServer, scripted: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(SandboxPool, "prepare", None)  # Where sandboxes have no image, no backend is asked for one.
     model_server.reply("No code.")
     prose = client.responses.create(model="codeact", input="go")
     assert refused(scripted, prose.id) == (409, "nothing_to_verify")
