@@ -53,6 +53,22 @@ def test_a_profile_is_made_asked_with_shared_and_copied_by_another_person(
     dialog.get_by_role("button", name="Remove wiki").click()
     dialog.get_by_role("button", name="Save").click()
 
+    expect(dialog.get_by_role("button", name="Edit Sales")).to_be_visible()
+    change = """fields => fetch("/v1/profiles").then((answer) => answer.json()).then(({ data: [{ id }] }) => fetch(
+        `/v1/profiles/${id}`, { method: "PATCH", headers: { "Content-Type": "application/json" }, body: fields }
+    )).then((answer) => answer.json()).then(({ effort, model }) => [effort, model])"""
+    by_api = '{"effort": "xhigh", "model": "elsewhere/large"}'
+    assert chat.page.evaluate(change, by_api) == ["xhigh", "elsewhere/large"]
+    chat.page.reload()
+    chat.page.get_by_role("button", name="Settings", exact=True).click()
+    chat.page.get_by_role("button", name="Manage profiles").click()
+    dialog.get_by_role("button", name="Edit Sales").click()
+    dialog.get_by_label("What for").fill("Reads sales.")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_text("Reads sales.")).to_be_visible()
+    assert chat.page.evaluate(change, "{}") == ["xhigh", "elsewhere/large"]
+    chat.page.evaluate(change, '{"effort": "high", "model": ""}')
+
     dialog.get_by_role("button", name="Share Sales").click()
     dialog.get_by_label("Copies also get the contents of sales.csv").check()
     dialog.get_by_role("button", name="Make a link").click()

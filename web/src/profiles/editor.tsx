@@ -21,6 +21,9 @@ interface Props {
   onClose: () => void;
 }
 
+/** The choices, and what the profile has already: saving must not change what nobody chose here. */
+const withOwn = (choices: readonly string[], own = ""): string[] => [...new Set([...choices, own])];
+
 type File_ = Profile["files"][number];
 
 export function Editor({ profile, onDone, onClose }: Props) {
@@ -81,15 +84,15 @@ export function Editor({ profile, onDone, onClose }: Props) {
         <div class="pair">
           <Field label={text.settings.model}>
             <select name="model">
-              {["", ...models].map((name) => (
+              {withOwn(["", ...models], profile?.model).map((name) => (
                 <option key={name} value={name} selected={name === (profile?.model ?? "")}>{name || text.profiles.anyModel}</option>
               ))}
             </select>
           </Field>
           <Field label={text.own.effort}>
             <select name="effort">
-              {EFFORTS.map((name) => (
-                <option key={name} value={name} selected={name === (profile?.effort ?? "")}>{text.own.efforts[name || "usual"]}</option>
+              {withOwn(EFFORTS, profile?.effort).map((name) => (
+                <option key={name} value={name} selected={name === (profile?.effort ?? "")}>{text.own.efforts[(name || "usual") as "low"] ?? name}</option>
               ))}
             </select>
           </Field>
