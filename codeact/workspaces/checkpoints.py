@@ -32,7 +32,7 @@ log = Logger(__name__)
 
 AT_ONCE, AT_ONCE_OF_OWNER = 3, 2
 """How many checkpoints a server takes at a time: of all owners, and of one, whose code can make them last long."""
-CLOSE_S = 4.0
+CLOSE_S, DISCARD_S = 4.0, 2.0
 BATCH_BYTES, BATCH_PARTS = 2_000_000, 200
 """How much of a checkpoint is in memory before it is stored."""
 
@@ -182,7 +182,7 @@ class Checkpoints:
             except SandboxBusy:
                 return  # The conversation has gone on.
             finally:
-                with anyio.CancelScope(shield=True), suppress(StoreError):
+                with anyio.move_on_after(DISCARD_S, shield=True), suppress(StoreError):
                     await parts.discard_incomplete()
             # Parts of the checkpoint before are not stored any more: take all of them again.
 
