@@ -137,14 +137,14 @@ class CodeRunner:
     async def _finish(self, code: str, running: Unfinished, rest: Sequence[str]) -> bool:
         """Gives a running block its last statements, if they may run, and sees it through."""
         self._recording.code(code)
-        if running.is_over:
+        if running.is_cut:
             self._builder.code.runs(running.begun)
             failed = running.execution.execution.result.status != "ok"
             note: str | None = stopped_early(running.execution.ran_lines, failed=failed)
             return await self._see_through(running.execution, running.wait, note=note)
         text, note = code[len("".join(running.statements)) :], None
         ruling: Ruling | list[str] = Ruling(True)
-        if text.strip():
+        if text.strip() and not running.is_over:
             ruling = await self._approvals.of_code(code, self._size_of, rest=text)
         if isinstance(ruling, list):
             if await running.idle():

@@ -29,13 +29,14 @@ Close = Callable[["Unfinished", str | None], Awaitable[None]]
 class Unfinished:
     """A block of code that has begun to run. `execution` runs it; `statements` are what has been given to it.
 
-    `is_over`: it has ended, by an error or by `exit()`, although the model had not written its end.
+    `is_over`: it has ended, by an error or by `exit()`, before its last statements were given. `is_cut`: the model was
+    stopped for that.
     """
 
     def __init__(self, execution: CodeExecution, statements: Sequence[str]) -> None:
         self.execution = execution
         self.statements = list(statements)
-        self.is_over = False
+        self.is_over = self.is_cut = False
         self._goes_on = True
         self._ended = False
         self._done = anyio.Event()
@@ -153,6 +154,12 @@ class EagerCode:
     def code(self) -> str:
         """What the model has written of the block."""
         return "".join(self._code)
+
+    def cut(self) -> str:
+        """Notes that the model was stopped, since the block has ended. Returns what it has written of it."""
+        assert self.running is not None
+        self.running.is_cut = True
+        return self.code
 
     # ---- when the model has written it ---------------------------------------------------------------
 

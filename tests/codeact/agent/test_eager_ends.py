@@ -8,6 +8,7 @@ import pytest
 
 from codeact import AsyncAgent
 from codeact import events as e
+from codeact.agent.code_runner import CodeRunner
 from codeact.agent.eager import EagerCode
 from codeact.agent.repetition import SHORTEST_CHARS
 from codeact.model import Finish, ReasoningDelta, TextDelta
@@ -102,6 +103,32 @@ async def test_text_that_repeats_itself_after_an_error_still_tells_what_has_run(
     answer = await ask(data_dir, [turn, "Done."])
     assert "ZeroDivisionError" in (answer.block.observation or "")
     assert answer.block.result is not None
+
+
+async def test_a_model_that_has_written_all_is_not_told_that_it_was_stopped(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = CodeRunner.execute
+
+    async def after_its_end(runner: CodeRunner, code: str) -> bool:
+        """Takes the block over when it has failed already."""
+        if runner.eager.running is not None:
+            await runner.eager.running.wait()
+        return await execute(runner, code)
+
+    monkeypatch.setattr(CodeRunner, "execute", after_its_end)
+    waiting = Waiting()
+    written = waiting.until(lambda event: isinstance(event, e.CodeDone))
+
+    async def hold() -> None:
+        """Returns when the model has written the block."""
+        await written.wait()
+
+    turn = [*pieces("<execute>\nhold()\n1 / 0\nprint('never')\n</execute>"), Finish("stop")]
+    answer = await ask(data_dir, [turn, "Done."], waiting, tools=[hold])
+    assert "ZeroDivisionError" in answer.observation
+    assert "stopped" not in answer.observation
+    assert answer.block.ran is None
 
 
 async def test_a_small_file_that_an_early_statement_deleted_does_not_make_the_rest_wait(data_dir: Path) -> None:
