@@ -143,6 +143,7 @@ class EagerCode:
         if not self.is_over:
             with anyio.CancelScope() as self.running.writing:
                 return await anext(events, None)
+        self.running.is_cut = True
         return None
 
     @property
@@ -154,12 +155,6 @@ class EagerCode:
     def code(self) -> str:
         """What the model has written of the block."""
         return "".join(self._code)
-
-    def cut(self) -> str:
-        """Notes that the model was stopped, since the block has ended. Returns what it has written of it."""
-        assert self.running is not None
-        self.running.is_cut = True
-        return self.code
 
     # ---- when the model has written it ---------------------------------------------------------------
 

@@ -136,7 +136,7 @@ class Reply:
                 if self.code is None:
                     raise  # Otherwise it came after the complete block.
         if self.code is None and self.problem is None and self._eager.is_over:
-            self.was_stopped, self.code, self.began_code = True, self._eager.cut(), False
+            self.was_stopped, self.code, self.began_code = True, self._eager.code, False
             await self._builder.segment(CodeEnd(self.code))
         await self._finish()
 
