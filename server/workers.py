@@ -27,7 +27,7 @@ MOST_FAILURES = 10
 STEADY_S = 60.0
 """A worker that ran for this long before it failed has its failures forgotten."""
 WRONG_SETTING = 2
-"""The exit code of a worker that no restart can help."""
+"""The exit code of a worker that no restart can help, unless a worker with the same settings has run for a while."""
 
 
 def worker_settings(settings: Settings, number: int, peer_url: str, secret: str) -> Settings:
@@ -53,7 +53,7 @@ def become_worker(number: int, *, end_s: float, most_failures: int = MOST_FAILUR
     parent dies, each worker gets SIGTERM. A worker that ends by itself is replaced, after growing pauses.
 
     Raises `CodeActError` in the parent if a worker failed `most_failures` times in a row. Exits with code 2 if a worker
-    did, since its settings are wrong. Call it before anything has started a thread.
+    did before any had run for a minute, since its settings are wrong. Call it before anything has started a thread.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     parent = _Parent(number, end_s, most_failures)
@@ -77,6 +77,7 @@ class _Parent:
         self._running: dict[int, tuple[int, float]] = {}
         self._failure: Callable[[], BaseException] | None = None
         self._kill_at = float("inf")
+        self._was_steady = False
 
     def run(self) -> int | None:
         """As `become_worker`."""
@@ -89,6 +90,7 @@ class _Parent:
                     self._running[worker] = pid, time.monotonic()
             if time.monotonic() >= self._kill_at:
                 self._signal(signal.SIGKILL)
+                self._kill_at = time.monotonic() + 1.0
             wakes = [*self._due.values(), self._kill_at, time.monotonic() + 1.0]
             got = signal.sigtimedwait(SIGNALS, max(0.0, min(wakes) - time.monotonic()))
             if got is not None and got.si_signo != signal.SIGCHLD:
@@ -135,10 +137,11 @@ class _Parent:
                 log.warning("worker did not stop in good order", worker=worker, pid=pid, exit_code=code)
             return
         if time.monotonic() - since >= STEADY_S:
+            self._was_steady = True
             self._failures[worker] = 0
             self._backoffs[worker].reset()
         self._failures[worker] += 1
-        if code == WRONG_SETTING:
+        if code == WRONG_SETTING and not self._was_steady:
             self._failure = lambda: SystemExit(WRONG_SETTING)
             self._stop(signal.SIGTERM)
         elif self._failures[worker] >= self._most_failures:

@@ -74,12 +74,14 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         assert alive == []
 
 
-def forked(number: int, body: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+def forked(number: int, body: str, tmp_path: Path, *, steady_s: float = 60.0) -> subprocess.CompletedProcess[str]:
     """Runs `body` in workers; `worker` is the worker's number there. Prints what the parent gets at the end."""
     program = f"""
         import os, signal, sys, time
         from codeact.errors import CodeActError
+        from codeact.server import workers
         from codeact.server.workers import become_worker
+        workers.STEADY_S = {steady_s}
         try:
             worker = become_worker({number}, end_s=1.0, most_failures=3)
         except CodeActError as error:
@@ -105,6 +107,16 @@ def test_a_worker_that_fails_again_and_again_ends_the_service(tmp_path: Path) ->
 def test_a_wrong_setting_is_not_tried_again(tmp_path: Path) -> None:
     assert forked(1, "os._exit(2)", tmp_path).returncode == 2
     assert (tmp_path / "1").read_text() == "x"
+
+
+def test_a_worker_that_cannot_start_again_ends_no_service_that_has_run(tmp_path: Path) -> None:
+    """Something else may have its port for a moment."""
+    body = (
+        f'ends = [7, 2, None][len(open("{tmp_path}/1").read()) - 1]'
+        "; os._exit(ends) if ends else os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)"
+    )
+    assert forked(1, body, tmp_path, steady_s=0.0).returncode == 0
+    assert (tmp_path / "1").read_text() == "xxx"
 
 
 def test_a_worker_that_ignores_signals_is_killed(tmp_path: Path) -> None:
