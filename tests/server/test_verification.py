@@ -245,15 +245,19 @@ def test_a_client_that_leaves_ends_the_verification(
     client: openai.OpenAI, model_server: ModelServer, scripted: Running
 ) -> None:
     response = answered(client, model_server, "import time\nbegan = time.time()", "print(time.sleep(2))")
-    pool = scripted.state.pool.started
-    assert pool is not None
-    leased = pool.value.stats().leased
+    workspaces = scripted.state.workspaces._workspaces
+
+    def sandboxes() -> list[bool]:
+        """Of verifications: whether each is alive."""
+        found = [workspace for name, workspace in [*workspaces.items()] if name.startswith("verify_")]
+        return [workspace.living is not None for workspace in found]
+
     with httpx.stream(
         "POST", f"{scripted.url}/v1/responses/{response.id}/codeact:verify", params={"stream": "true"}, timeout=120
     ) as stream:
         next(line for line in stream.iter_lines() if '"block":2' in line)
-        assert pool.value.stats().leased == leased + 1
-    until(lambda: pool.value.stats().leased == leased)
+        assert sandboxes() == [True]
+    until(lambda: sandboxes() == [])
     assert httpx.get(f"{scripted.url}/v1/responses/{response.id}/codeact:verify").status_code == 404
 
 
