@@ -91,13 +91,13 @@ class DockerBackend:
 
         check_spec(spec, engine.info)
         # A build or a pull takes minutes. It checks itself whether it has been cancelled.
-        async with alone(self._state_dir, f"sandbox {spec.image}", progress):
+        async with alone(self._state_dir, progress):
             image = await to_thread.run_sync(ensure_image, engine.api, spec.image, report, abandon_on_cancel=True)
         self._images[spec.image] = image
         self._digests[image] = await self._threads.run(digest_of, engine.api, image)
         self._shares = await self._threads.run(engine.shares, self._instance.directory.absolute(), image)
         if spec.network == "internal":
-            async with alone(self._state_dir, "proxy", progress):
+            async with alone(self._state_dir, progress):
                 proxy_image = await to_thread.run_sync(ensure_proxy_image, engine.api, report, abandon_on_cancel=True)
             await self._have_proxy(spec.allowed_hosts, proxy_image)
         self._network = spec.network

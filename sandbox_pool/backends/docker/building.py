@@ -1,7 +1,7 @@
 """Lets one server of a machine at a time provide an image: that may take minutes, and the others need the same one."""
 
 import fcntl
-import hashlib
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,16 +14,18 @@ RETRY_S = 0.1
 
 
 @asynccontextmanager
-async def alone(directory: Path, image: str, progress: Callable[[str], None]) -> AsyncIterator[None]:
-    """Waits, and tells that once, until no other server with this directory is in such a block for the same image.
+async def alone(directory: Path, progress: Callable[[str], None]) -> AsyncIterator[None]:
+    """Waits, and tells that once, until no other server with this directory is in such a block.
 
-    A server that dies is not waited for: the operating system drops its lock.
+    A server that dies is not waited for: the operating system drops its lock, which is one of the directory itself, so
+    that no file is left.
     """
-    with (directory / f"image-{hashlib.sha256(image.encode()).hexdigest()[:16]}.lock").open("a") as file:
+    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
         waits = False
         while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if not waits:
@@ -31,3 +33,5 @@ async def alone(directory: Path, image: str, progress: Callable[[str], None]) ->
                 waits = True
                 await anyio.sleep(RETRY_S)
         yield
+    finally:
+        os.close(held)
