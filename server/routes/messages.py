@@ -121,7 +121,9 @@ async def _complete(asked: CreateRequest, services: Services, *, owner: str) -> 
             code="thread_not_found",
         ) from None
     asked.instructions = asked.instructions or response.instructions
-    asked.tools = asked.tools or msgspec.convert(response.tools, list[Tool])
+    # Code has its container, with what was asked of that, anyway; secrets and archives of skills are not stored.
+    tools = [tool for tool in response.tools if tool.get("type") != "code_interpreter"]
+    asked.tools = asked.tools or msgspec.convert(tools, list[Tool])
 
 
 def _check_version(request: Request) -> None:

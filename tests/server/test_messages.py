@@ -1,6 +1,9 @@
 """Anthropic's Messages API with the official client: code with its outputs, tools, thinking, files, errors."""
 
+import base64
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -231,6 +234,30 @@ def test_the_clients_own_tool_runner_works(client: Anthropic, model_server: Mode
     last = runner.until_done()
     assert [block.text for block in last.content if block.type == "text"] == ["Five."]
     assert "sum 5" in model_server.requests[1].messages[-1]["content"]
+
+
+def test_a_thread_goes_on_after_a_response_whose_container_had_a_skill(
+    client: Anthropic, scripted: Running, model_server: ModelServer
+) -> None:
+    skill = {"type": "inline", "name": "greet", "description": "How to greet.", "source": zipped("greet")}
+    container = {"type": "auto", "skills": [skill]}
+    model_server.reply("Yes.")
+    body = {"input": "go", "tools": [{"type": "code_interpreter", "container": container}]}
+    answer = httpx.post(f"{scripted.url}/v1/responses", json=body, timeout=60)
+    assert answer.status_code == 200, answer.text
+    last = answer.json()["id"].replace("resp_", "msg_", 1)
+    model_server.reply("Still here.")
+    message = ask(client, extra_body={"thread": {"type": "continue", "previous_message_id": last}})
+    assert message.content[0].text == "Still here."  # type: ignore[union-attr]
+
+
+def zipped(name: str) -> dict[str, str]:
+    """An archive of a skill, as requests bring it."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("SKILL.md", f"---\nname: {name}\ndescription: How to greet.\n---\nSay hello.\n")
+    data = base64.b64encode(archive.getvalue()).decode()
+    return {"type": "base64", "media_type": "application/zip", "data": data}
 
 
 def test_a_thread_keeps_what_was_said_its_system_prompt_and_its_tools(
