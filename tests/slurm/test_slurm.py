@@ -148,7 +148,7 @@ def test_a_job_drains_ahead_of_its_end_and_the_next_one_goes_on(environment: dic
     second = Job(environment, tmp_path / "second", tmp_path / "data")
     again = second.client.post("/v1/responses", json={"input": "Thank you", "conversation": conversation}).json()
     assert again["status"] == "completed"
-    assert [notice["code"] for notice in again["codeact:notices"]] in ([], ["kernel_replaced"])
+    assert [notice["code"] for notice in again["codeact:notices"]] in ([], ["kernel_restored"])
     listed = second.client.get(f"/v1/conversations/{conversation}/responses").json()["data"]
     assert [each["response"]["id"] for each in listed] == [answer["id"], again["id"]]
     assert second.end() == "COMPLETED"
