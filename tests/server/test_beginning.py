@@ -123,7 +123,7 @@ def test_a_question_attaches_after_an_answer_that_ended_while_it_was_being_prepa
     assert [turn["response"]["id"] for turn in turns] == [first["id"], other[0], second["id"]]
 
 
-def test_a_branch_that_was_none_when_it_was_read_is_told_that_the_kernel_is_ahead(
+def test_a_branch_that_was_none_when_it_was_read_keeps_the_kernel_in_which_no_other_code_has_run(
     http: httpx.Client, scripted: Running, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model_server.reply("I look.\n<execute>\nx = 7\n</execute>")
@@ -134,7 +134,9 @@ def test_a_branch_that_was_none_when_it_was_read_is_told_that_the_kernel_is_ahea
     answered_meanwhile(scripted, conversation, first["id"], monkeypatch)
     second = create(http, previous_response_id=first["id"])
     assert second["previous_response_id"] == first["id"]
-    assert "The Python kernel did not go back" in asked(model_server)
+    assert "the other tab" not in asked(model_server)
+    assert "The Python kernel did not go back" not in asked(model_server)
+    assert second["codeact:notices"] == []
 
 
 # ---- a question is stored with its run, or not at all ----------------------------------------------------
