@@ -46,13 +46,16 @@ def stored_as_told(server: ServerProcess, told: list[Event]) -> str:
 
 
 def ask_when_it_is_back(server: ServerProcess, model_server: ModelServer, body: Event) -> list[Event]:
-    """Asks until a failure is no longer because of the database, which has just come back."""
+    """Asks until a failure is no longer because of the database, which has just come back.
+
+    The conversation is locked until the database has the end of its last answer.
+    """
     while True:
         model_server.reset()
         model_server.reply("Works again.")
         told = ask(server, body)
         reason = told[-1].get("error") or (told[-1].get("response") or {}).get("error") or {}
-        if reason.get("code") != "store_unavailable":
+        if reason.get("code") not in ("store_unavailable", "conversation_locked"):
             return told
 
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -134,8 +134,21 @@ class Job:
             return False
 
 
-def test_a_job_drains_ahead_of_its_end_and_the_next_one_goes_on(environment: dict[str, str], tmp_path: Path) -> None:
-    first = Job(environment, tmp_path / "first", tmp_path / "data")
+@pytest.fixture
+def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[[str], Job]]:
+    """Submits a job of this name; all have the same data. Closes their clients at the end."""
+    with ExitStack() as clients:
+
+        def begin(name: str) -> Job:
+            job = Job(environment, tmp_path / name, tmp_path / "data")
+            clients.enter_context(job.client)
+            return job
+
+        yield begin
+
+
+def test_a_job_drains_ahead_of_its_end_and_the_next_one_goes_on(start: Callable[[str], Job]) -> None:
+    first = start("first")
     answer = first.client.post("/v1/responses", json={"input": "Make a mistake, then fix it"}).json()
     assert answer["status"] == "completed"
     conversation = answer["conversation"]["id"]
@@ -145,12 +158,10 @@ def test_a_job_drains_ahead_of_its_end_and_the_next_one_goes_on(environment: dic
         assert first.end() == "COMPLETED"
         assert any("response.completed" in line for line in lines), "the answer under way was not let end"
     assert "The job ends" in first.log
-    second = Job(environment, tmp_path / "second", tmp_path / "data")
+    second = start("second")
     again = second.client.post("/v1/responses", json={"input": "Thank you", "conversation": conversation}).json()
     assert again["status"] == "completed"
     assert [notice["code"] for notice in again["codeact:notices"]] in ([], ["kernel_restored"])
     listed = second.client.get(f"/v1/conversations/{conversation}/responses").json()["data"]
     assert [each["response"]["id"] for each in listed] == [answer["id"], again["id"]]
     assert second.end() == "COMPLETED"
-    first.client.close()
-    second.client.close()

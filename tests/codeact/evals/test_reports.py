@@ -1,9 +1,12 @@
 """Reports: intervals, differences that are more than noise, one HTML file that runs nothing, and the command line."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from codeact import events as e
@@ -130,7 +133,11 @@ def stored(directory: Path, *attempts: Attempt) -> Path:
 
 
 def test_the_command_line_evaluates_reports_and_compares(tmp_path: Path) -> None:
-    run = CliRunner().invoke
+    def run(*arguments: Any) -> Result:
+        # Browser tests leave a running event loop in this thread.
+        with ThreadPoolExecutor(1) as threads:
+            return threads.submit(CliRunner().invoke, *arguments).result()
+
     out = tmp_path / "out"
     chosen = ["--task", "tools/pri*", "--task", "files/zip", "--sandbox", "process", "--out", str(out)]
     first = run(app, ["eval", "codeact", "--model", "reference,wrong", *chosen, "--json"])
