@@ -141,7 +141,7 @@ def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[[str
 
         def begin(name: str) -> Job:
             job = Job(environment, tmp_path / name, tmp_path / "data")
-            clients.enter_context(job.client)
+            clients.callback(job.client.close)
             return job
 
         yield begin
