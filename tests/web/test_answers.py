@@ -162,6 +162,7 @@ def test_markdown_becomes_elements_and_brings_nothing_that_runs(
     script(
         "# Title\n\nA **bold** `word`, $x^2$, $5 and $6:\n- one\n- two\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n"
         f"```json\n{{\"a\": 1}}\n```\n\n[link](javascript:{OWN.replace(' ', '')}) <b style='color:red'>x</b>"
+        "\n\n![a cat](https://a.example/cat.png) <img src=https://a.example/dog.png>"
         f"\n\n$$\ny\n$$\n\n{HOSTILE}\n\nEnd."
     )
     chat = visit(scripted.url, expected=("Applying inline style", "Executing inline event handler", "/none"))
@@ -176,7 +177,10 @@ def test_markdown_becomes_elements_and_brings_nothing_that_runs(
     expect(prose.locator("p").first).to_contain_text("$5 and $6")
     expect(prose.locator("pre .hljs-number").first).to_have_text("1")
     assert prose.locator("script, svg:not(.icon), [onerror], [style]:not(.katex *)").count() == 0
-    assert prose.locator("a").get_attribute("href") is None
+    assert prose.locator("a").first.get_attribute("href") is None
+    elsewhere = prose.get_by_role("link").filter(has_text=re.compile("cat|dog"))  # The page fetches no pictures.
+    expect(elsewhere).to_have_text(["a cat", "https://a.example/dog.png"])
+    expect(elsewhere.first).to_have_attribute("href", "https://a.example/cat.png")
     assert chat.page.evaluate("window.owned") is None
 
 

@@ -53,6 +53,8 @@ def test_an_answer_reads_well_on_a_phone(
     assert arabic.evaluate("one => getComputedStyle(one).direction") == "rtl"
     expect(answer.locator(".fence .hljs-keyword")).to_have_text("fn")
     expect(chat.page.locator(".day time")).to_contain_text("Today")
+    chat.page.emulate_media(media="print")
+    assert all(cell.evaluate(WHOLE) for cell in (*table.locator("th").all()[:3], *table.locator("td").all()[:3]))
 
 
 def test_saved_and_sent_pictures_are_shown_and_steps_fold(

@@ -21,7 +21,11 @@ page = "<p id=said>first</p><script>said.textContent += ' ' + (1 + 1); window.or
 open("page.html", "w").write(page)
 import os
 os.makedirs("data", exist_ok=True)
-frame.to_csv("data/cities.csv", index=False)"""
+frame.to_csv("data/cities.csv", index=False)
+from PIL import Image
+Image.new("RGB", (9, 9), "teal").save("dot.png")
+open("report.md", "w").write("![a dot](dot.png) and [cities](data/cities.csv)")
+a_name_that_is_so_long_that_it_fits_no_panel_however_wide_the_window_may_be_on_any_desk = 1"""
 SECOND = """count += 1
 open("page.html", "w").write(page.replace("first", "second"))
 from IPython.display import display
@@ -34,7 +38,8 @@ def test_variables_files_and_artifacts_stand_beside_the_chat(
 ) -> None:
     script(execute(FIRST), "Made.", execute(SECOND), "Changed.")
     chat = visit(scripted.url, viewport={"width": 1400, "height": 900})
-    chat.ended(chat.ask("make"))
+    made = chat.ended(chat.ask("make"))
+    expect(made.get_by_role("list", name="Files").get_by_role("listitem")).to_have_count(4)
     chat.page.get_by_role("button", name="Files and variables").click()
     side = chat.page.get_by_role("complementary", name="Files and variables")
     side.get_by_role("tab", name="Variables").click()
@@ -42,6 +47,8 @@ def test_variables_files_and_artifacts_stand_beside_the_chat(
     frame = side.locator("li").filter(has_text="DataFrame")
     frame.locator("summary").click()
     expect(frame.get_by_role("row")).to_have_text(["citypeople", "Rome28", "Oslo7"])
+
+    assert side.locator(".side-body").evaluate("one => one.scrollWidth <= one.clientWidth")
 
     answer = chat.ended(chat.ask("change"))
     expect(side.locator("summary").filter(has_text="count")).to_contain_text("42")
@@ -63,14 +70,29 @@ def test_variables_files_and_artifacts_stand_beside_the_chat(
     given = tmp_path / "more.txt"
     given.write_text("more")
     side.locator("input[type=file]").set_input_files(given)
-    expect(side.locator(".file")).to_have_count(3)
+    expect(side.locator(".file")).to_have_count(5)
     with chat.page.expect_download() as download:
         side.get_by_role("link", name="All as ZIP").click()
     packed = zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes()))
-    assert sorted(packed.namelist()) == ["data/cities.csv", "more.txt", "page.html"]
+    assert sorted(packed.namelist()) == ["data/cities.csv", "dot.png", "more.txt", "page.html", "report.md"]
     assert packed.read("more.txt") == b"more"
     side.get_by_role("button", name="cities.csv").click()
     expect(side.get_by_role("row")).to_have_text(["citypeople", "Rome28", "Oslo7"])
+    side.get_by_role("tab", name="Files").click()
+    side.get_by_role("button", name="report.md").click()
+    expect(side.get_by_role("img", name="a dot")).to_have_js_property("naturalWidth", 9)
+    with chat.page.expect_download() as download:
+        side.get_by_role("link", name="cities").click()
+    assert download.value.suggested_filename == "cities.csv"
+
+    chat.page.set_viewport_size({"width": 1024, "height": 700})
+    expect(chat.box).to_be_visible()
+    left, right = chat.page.locator(".main").bounding_box(), side.bounding_box()
+    assert left and right and 400 < left["x"] + left["width"] <= right["x"]
+    chat.page.keyboard.press("Control+k")
+    expect(side).to_have_count(0)
+    expect(chat.page.get_by_label("Search conversations")).to_be_focused()
+    chat.page.get_by_role("button", name="Files and variables").click()
     side.get_by_role("button", name="Close").click()
     expect(side).to_have_count(0)
 
@@ -106,9 +128,10 @@ def test_a_conversation_has_its_own_settings_and_a_folder_and_commands_are_found
     entry.hover()
     page.get_by_role("button", name="Actions for settled question").click()
     page.get_by_role("menuitem", name="Folder").click()
-    page.get_by_role("dialog").get_by_label("Folder").fill("Poems")
+    expect(page.get_by_role("dialog").get_by_label("Folder")).to_be_focused()
+    page.keyboard.type("My poems")
     page.keyboard.press("Enter")
-    folder = page.locator(".folder").filter(has_text="Poems")
+    folder = page.locator(".folder").filter(has_text="My poems")
     expect(folder.locator(".count")).to_have_text("1")
     folder.locator("summary").click()
     expect(entry).to_be_visible()

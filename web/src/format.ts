@@ -23,12 +23,12 @@ export const time = (at: number): string => new Date(at).toLocaleTimeString(lang
 export const date = (at: number): string =>
   new Date(at).toLocaleDateString(language, { day: "numeric", month: "long", year: "numeric" });
 
-/** Today and yesterday by these words, other days by their date. */
-export function day(at: number): string {
+/** Today and yesterday by these words, other days by their date. `inside`: within a sentence. */
+export function day(at: number, inside = false): string {
   const days = Math.round((midnight(Date.now()) - midnight(at)) / 86_400_000);
   if (days > 1) return date(at);
   const words = new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(-days, "day");
-  return words[0]!.toLocaleUpperCase(language) + words.slice(1);
+  return inside ? words : words[0]!.toLocaleUpperCase(language) + words.slice(1);
 }
 
 export const isSameDay = (one: number, other: number): boolean => midnight(one) === midnight(other);

@@ -11,7 +11,7 @@ import { forgetSeen, keepMarks } from "./unread";
 import { keepTitle, tell } from "./telling";
 import { begin, connection, current, line, make, missing, status, warm } from "./session";
 import { keepTrying, linked, profile, profiles } from "./profiles/state";
-import { keepSide } from "./side/state";
+import { keepSide, tab } from "./side/state";
 import { text } from "./text";
 import type { Turn } from "./turn";
 import type { Event } from "./wire";
@@ -22,6 +22,16 @@ const UNDO_MS = 8000;
 
 export const dialog = signal<"settings" | "shortcuts" | "share" | "bin" | "conversation" | "palette" | "folder" | "profiles" | "linked" | null>(null);
 export const drawer = signal(false);
+
+/** Shows the list: as a drawer on a phone; where there is room for two columns, in place of what is beside the chat. */
+export function showList(): void {
+  if (matchMedia("(max-width: 820px)").matches) drawer.value = true;
+  else {
+    if (matchMedia("(max-width: 1080px)").matches) tab.value = null;
+    set({ sidebar: true });
+  }
+}
+
 /** The conversation that is being put into a folder. */
 export const filed = signal<ConversationObject | null>(null);
 export const deleted = signal<ConversationObject | null>(null);

@@ -176,6 +176,14 @@ def limit(stage: Stage) -> Iterator[Chat]:
     yield chat
 
 
+def verified(stage: Stage) -> Iterator[Chat]:
+    code = "import random\n\nprint(f'heads: {sum(random.random() < 0.5 for _ in range(1000))}')"
+    chat, answer = stage.ask("Toss a coin a thousand times", execute(code), "About half of them are heads.")
+    answer.get_by_role("button", name="Verify").click()
+    expect(answer.get_by_role("status")).to_contain_text("block 1, output 1")
+    yield chat
+
+
 def kernel_lost(stage: Stage) -> Iterator[Chat]:
     for chat in table(stage):
         chat.lose_kernel()

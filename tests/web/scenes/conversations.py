@@ -68,6 +68,13 @@ def menu(stage: Stage) -> Iterator[Chat]:
     yield chat
 
 
+def folder(stage: Stage) -> Iterator[Chat]:
+    for chat in menu(stage):
+        chat.page.get_by_role("menuitem", name="Folder").click()
+        expect(chat.page.get_by_label("Folder", exact=True)).to_be_focused()
+        yield chat
+
+
 def deleted(stage: Stage) -> Iterator[Chat]:
     for chat in menu(stage):
         chat.page.get_by_role("menuitem", name="Delete").click()

@@ -24,7 +24,7 @@ const trust = (html: string): string => policy?.createHTML(html) ?? html;
 const PROSE = {
   FORBID_TAGS: ["style", "form", "input", "button", "textarea", "select", "video", "audio", "svg", "iframe"],
   FORBID_ATTR: ["style", "class", "id", "name"],
-  ADD_ATTR: ["target", "data-tex", "data-display", "data-file", "data-task", "data-long"],
+  ADD_ATTR: ["target", "data-tex", "data-display", "data-file", "data-picture", "data-task", "data-long"],
   ALLOW_DATA_ATTR: false,
 };
 const TABLE = {
@@ -33,10 +33,25 @@ const TABLE = {
 };
 
 DOMPurify.addHook("afterSanitizeAttributes", (node) => {
+  const source = node.tagName === "IMG" ? (node.getAttribute("src") ?? "") : "";
+  if (/^\s*(?:https?:|[\\/]{2})/i.test(source)) {
+    node.replaceWith(linkTo(source, node.getAttribute("alt") || source));
+    return;
+  }
   if (node.tagName !== "A" || node.hasAttribute("data-file")) return;
   node.setAttribute("target", "_blank");
   node.setAttribute("rel", "noopener noreferrer");
 });
+
+/** The page fetches nothing from elsewhere, so such a picture is a link that says what it shows. */
+function linkTo(source: string, words: string): HTMLAnchorElement {
+  const link = document.createElement("a");
+  link.setAttribute("href", source);
+  link.target = "_blank";
+  link.rel = "noopener noreferrer";
+  link.textContent = words;
+  return link;
+}
 
 const math = (name: string, level: "block" | "inline", pattern: RegExp, mark: RegExp): TokenizerAndRendererExtension => ({
   name,
@@ -75,14 +90,14 @@ function decoded(name: string): string {
  */
 export const marked = new Marked({ gfm: true, breaks: false }).use({
   renderer: {
-    // `linkFiles` gives them their addresses, once it is known which files the code wrote.
+    // `linkFiles` gives them addresses and pictures, once it is known which files the code wrote.
     link({ href, tokens }) {
       const file = fileOf(href);
       return file === null ? false : `<a data-file="${escape(file)}">${this.parser.parseInline(tokens)}</a>`;
     },
     image({ href, text }) {
       const file = fileOf(href);
-      return file === null ? false : `<img data-file="${escape(file)}" alt="${escape(text)}">`;
+      return file === null ? false : `<span data-file="${escape(file)}" data-picture>${escape(text)}</span>`;
     },
     // With a direction of its own, code does not decide in which direction the text around it is written.
     codespan: ({ text }) => `<code dir="ltr">${escape(text)}</code>`,

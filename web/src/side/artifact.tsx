@@ -9,7 +9,7 @@ import type { Content } from "./content";
 import type { Artifact } from "./state";
 import { ContentView } from "./view";
 
-export function ArtifactView({ artifact: { name, versions, chosen: first } }: { artifact: Artifact }) {
+export function ArtifactView({ artifact: { name, versions, chosen: first, files } }: { artifact: Artifact }) {
   const [chosen, setChosen] = useState(first);
   const version = versions.find(({ key }) => key === chosen) ?? versions.at(-1)!;
   const [content, setContent] = useState<Content | null>(null);
@@ -54,7 +54,7 @@ export function ArtifactView({ artifact: { name, versions, chosen: first } }: { 
         )}
       </div>
       {failed && <p class="complaint" role="alert">{failed}</p>}
-      {content && <ContentView key={version.key} content={content} name={name} />}
+      {content && <ContentView key={version.key} content={content} name={name} files={files} />}
     </>
   );
 }

@@ -6,6 +6,7 @@ import { api, archiveAddress, Failed, fileAddress, type SandboxFile } from "../n
 import { text } from "../text";
 import { Icon } from "../view/icons";
 import { Download } from "../view/stored";
+import type { NamedFile } from "../view/written";
 import { canShow, read } from "./content";
 import { activity, containerId, openArtifact } from "./state";
 
@@ -56,10 +57,18 @@ export function FilesView() {
       )}
       {failed && <p class="complaint" role="alert">{failed}</p>}
       {files?.length === 0 && <p class="nothing">{text.files.none}</p>}
-      {id && files && <Folder files={files} at="" containerId={id} />}
+      {id && files && <Folder files={files} at="" containerId={id} all={files.map((file) => named(file, id))} />}
     </>
   );
 }
+
+const named = (file: SandboxFile, containerId: string): NamedFile => ({
+  container_id: containerId,
+  file_id: file.id,
+  filename: nameOf(file),
+});
+
+const nameOf = ({ path }: SandboxFile): string => path.split("/").at(-1)!;
 
 const below = (path: string): string => path.replace(/^\/?(?:workspace|mnt\/data)\//, "");
 
@@ -68,9 +77,11 @@ interface FolderProps {
   /** The folder's path with a slash at its end; empty for the working directory. */
   at: string;
   containerId: string;
+  /** Every file of the sandbox, which a document may name. */
+  all: readonly NamedFile[];
 }
 
-function Folder({ files, at, containerId }: FolderProps) {
+function Folder({ files, at, containerId, all }: FolderProps) {
   const own: SandboxFile[] = [];
   const folders = new Map<string, SandboxFile[]>();
   for (const file of files) {
@@ -87,21 +98,22 @@ function Folder({ files, at, containerId }: FolderProps) {
               <Icon name="chevron" size={14} />
               <bdi>{name}</bdi>
             </summary>
-            <Folder files={inside} at={`${at}${name}/`} containerId={containerId} />
+            <Folder files={inside} at={`${at}${name}/`} containerId={containerId} all={all} />
           </details>
         </li>
       ))}
       {own.sort((a, b) => a.path.localeCompare(b.path)).map((file) => (
-        <FileRow key={file.id} file={file} containerId={containerId} />
+        <FileRow key={file.id} file={file} containerId={containerId} all={all} />
       ))}
     </ul>
   );
 }
 
-function FileRow({ file, containerId }: { file: SandboxFile; containerId: string }) {
-  const name = file.path.split("/").at(-1)!;
+function FileRow({ file, containerId, all }: Pick<FolderProps, "containerId" | "all"> & { file: SandboxFile }) {
+  const name = nameOf(file);
   const address = fileAddress(containerId, file.id);
-  const open = () => openArtifact({ name, versions: [{ key: file.id, label: "", address, load: () => read(name, address) }] });
+  const version = { key: file.id, label: "", address, load: () => read(name, address) };
+  const open = () => openArtifact({ name, versions: [version], files: all });
   return (
     <li class="file">
       <button type="button" class="name" disabled={!canShow(name)} onClick={open}>

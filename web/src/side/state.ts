@@ -2,6 +2,7 @@
 
 import { computed, effect, signal } from "@preact/signals";
 import { current } from "../session";
+import type { NamedFile } from "../view/written";
 import type { Content } from "./content";
 
 /** A file or an output, opened from an answer or from the list of files. */
@@ -11,6 +12,8 @@ export interface Artifact {
   readonly versions: readonly Version[];
   /** The key of the version that is shown first; without it the newest. */
   readonly chosen?: string;
+  /** Those that a document may name: its pictures and links. */
+  readonly files?: readonly NamedFile[];
 }
 
 export interface Version {

@@ -4,16 +4,17 @@ import { Prose } from "../view/prose";
 import { ArtifactFrame } from "../view/artifact_frame";
 import { Code } from "../view/code";
 import { text } from "../text";
+import type { NamedFile } from "../view/written";
 import type { Content } from "./content";
 
-export function ContentView({ content, name }: { content: Content; name: string }) {
+export function ContentView({ content, name, files = [] }: { content: Content; name: string; files?: readonly NamedFile[] }) {
   switch (content.kind) {
     case "page":
     case "plotly":
     case "vega":
     case "pdf": return <ArtifactFrame content={content} title={name} />;
     case "picture": return <div class="side-picture"><img src={content.url} alt={name} /></div>;
-    case "markdown": return <div class="side-text"><Prose source={content.text} /></div>;
+    case "markdown": return <div class="side-text"><Prose source={content.text} written={{ files, count: files.length }} /></div>;
     case "text": return <div class="side-text fence"><Code class="" code={content.text} language={content.language} /></div>;
     case "table": return <Table rows={content.rows} more={content.more} />;
     case "none": return <p class="nothing">{text.side.cannotShow}</p>;

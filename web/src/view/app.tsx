@@ -3,7 +3,7 @@
 import { useEffect } from "preact/hooks";
 import { options, set } from "../options";
 import { announced, current } from "../session";
-import { dialog, drawer, fresh } from "../state";
+import { dialog, drawer, fresh, showList } from "../state";
 import { text } from "../text";
 import { Composer } from "./composer";
 import { Dialogs } from "./dialogs";
@@ -60,8 +60,7 @@ function shortcut(event: KeyboardEvent): void {
     fresh();
   } else if (command && key === "k") {
     event.preventDefault();
-    if (matchMedia("(max-width: 820px)").matches) drawer.value = true;
-    else set({ sidebar: true });
+    showList();
     document.getElementById("search")?.focus();
   } else if (command && key === ".") {
     event.preventDefault();

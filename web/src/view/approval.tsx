@@ -53,7 +53,7 @@ function Approval({ asking, busy, first }: { asking: Asking; busy: boolean; firs
   const title = asking.of === "code" ? approval.code : approval.call(asking.name);
   return (
     <section class="approval" ref={card} aria-label={title} onKeyDown={keys}>
-      <h3>{title}</h3>
+      <h2>{title}</h2>
       <p class="why">{approval.because(asking.reasons.join(", "))}</p>
       {asking.of === "call" && mode !== "edit" && <Code class="source" code={pretty(asking.body)} language="json" />}
       {!may ? (

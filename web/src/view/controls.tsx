@@ -126,10 +126,15 @@ interface DialogProps {
   closable?: boolean;
 }
 
+const TYPED = "form :is(textarea, input:not([type=file], [type=checkbox], [type=radio]))";
+
 export function Dialog({ title, onClose, children, closable = true, ...rest }: DialogProps): JSX.Element {
   const element = useRef<HTMLDialogElement>(null);
   const id = useId();
-  useEffect(() => element.current!.showModal(), []);
+  useEffect(() => {
+    element.current!.showModal(); // It takes the focus to the first button: where something is to be typed, that comes first.
+    element.current!.querySelector<HTMLInputElement>(TYPED)?.focus();
+  }, []);
   return (
     <dialog
       ref={element}

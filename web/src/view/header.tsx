@@ -1,9 +1,9 @@
 // What stands above the conversation: its title, what can be done with it, and what one should know of the server.
 
 import { signal } from "@preact/signals";
-import { options, set } from "../options";
+import { options } from "../options";
 import { current, missing, status } from "../session";
-import { dialog, drawer, entry, fresh, model } from "../state";
+import { dialog, entry, fresh, model, showList } from "../state";
 import { tab } from "../side/state";
 import { choose, offered } from "../telling";
 import { text } from "../text";
@@ -18,13 +18,9 @@ export function Header() {
   return (
     <header class="header">
       <span class="reveal" data-always={!options.value.sidebar || undefined}>
-        <IconButton
-          icon="sidebar"
-          label={text.sidebar.open}
-          onClick={() => (matchMedia("(max-width: 820px)").matches ? (drawer.value = true) : set({ sidebar: true }))}
-        />
+        <IconButton icon="sidebar" label={text.sidebar.open} onClick={showList} />
       </span>
-      <span class="heading"><bdi>{title ?? ""}</bdi></span>
+      {title ? <h1 class="heading"><bdi>{title}</bdi></h1> : <span class="heading" />}
       {!missing.value && <IconButton icon="settings" label={text.own.title} onClick={() => (dialog.value = "conversation")} />}
       {id && !missing.value && <Actions />}
       <span class="reveal" data-always={!options.value.sidebar || undefined}>

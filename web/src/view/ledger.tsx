@@ -21,7 +21,7 @@ export function LedgerView({ response }: { response: Response }) {
         {short.join(" · ")}
       </button>
       <div id={id} popover="auto" class="card" role="dialog" aria-label={text.ledger.label}>
-        <h3>{text.ledger.label}</h3>
+        <h2>{text.ledger.label}</h2>
         <Times ledger={ledger} />
         <dl>
           <Row name={text.ledger.model} value={response.model} />

@@ -7,15 +7,14 @@ import { prose } from "../core/html";
 import { Code } from "./code";
 import { CopyButton } from "./controls";
 import { text } from "../text";
-import type { ContainerFileCitation } from "../wire";
-import { linkFiles } from "./written";
+import { linkFiles, type NamedFile } from "./written";
 
 const GROUP = 32;
 const NONE: readonly Block[] = [];
 
 /** `files` are those that the answer's code wrote; `count` tells how many, since the list grows in place. */
 export interface Written {
-  files: readonly ContainerFileCitation[];
+  files: readonly NamedFile[];
   count: number;
 }
 

@@ -22,7 +22,7 @@ export function Files({ turn: { answer } }: { turn: Turn }) {
   return (
     <>
       {pictures.map((file) => <SavedPicture key={file.file_id} file={file} />)}
-      <FileChips files={answer.files} />
+      <FileChips files={answer.files} count={answer.files.length} />
     </>
   );
 }
@@ -51,10 +51,12 @@ function openFile(opened: ContainerFileCitation): void {
         return { key: file.file_id, label: time(turn.askedAt), address, load: () => read(file.filename, address) };
       }),
   );
-  openArtifact({ name: opened.filename, versions, chosen: opened.file_id });
+  const files = current.value.path.value.flatMap(({ answer }) => answer.files);
+  openArtifact({ name: opened.filename, versions, chosen: opened.file_id, files });
 }
 
-function FileChips({ files }: { files: readonly ContainerFileCitation[] }) {
+/** `count` tells how many, since the list grows in place: a component that reads a signal is drawn again for new values only. */
+function FileChips({ files }: { files: readonly ContainerFileCitation[]; count: number }) {
   return (
     <ul class="chips" aria-label={text.header.files}>
       {files.map((file) => (

@@ -15,6 +15,8 @@ import { Icon } from "./icons";
 const DAY_S = 86_400;
 
 export function Sidebar() {
+  const results = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => results.current!.scrollTo(0, 0), [query.value]);
   return (
     <nav class="sidebar" id="sidebar" aria-label={text.sidebar.label} data-open={drawer.value || undefined}>
       <div class="sidebar-top">
@@ -44,7 +46,7 @@ export function Sidebar() {
           onKeyDown={searchKeys}
         />
       </div>
-      <div class="list" onKeyDown={listKeys}>
+      <div class="list" ref={results} onKeyDown={listKeys}>
         {query.value ? <Found /> : <Groups />}
         {listNext.value && (
           <button type="button" class="quiet more" onClick={() => void more()}>

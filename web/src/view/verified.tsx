@@ -38,7 +38,7 @@ export function VerifyButton({ turn, running, onClick }: { turn: Turn; running: 
 
 export function Verified({ certificate }: { certificate: Certificate }) {
   const at = new Date(certificate.verified_at * 1000).getTime();
-  const when = `${day(at)}, ${time(at)}`;
+  const when = `${day(at, true)}, ${time(at)}`;
   if (certificate.result === "equal") {
     return <p class="remark" role="status">{text.verify.equal(certificate.outputs, when)}</p>;
   }

@@ -7,26 +7,34 @@ import { text } from "../text";
 import type { ContainerFileCitation } from "../wire";
 import { save } from "./stored";
 
+export type NamedFile = Pick<ContainerFileCitation, "container_id" | "file_id" | "filename">;
+
 const TYPES: Record<string, string> = { png: "png", jpg: "jpeg", jpeg: "jpeg", gif: "gif", webp: "webp", svg: "svg+xml" };
 
 /** The addresses of pictures that this page has fetched, by the address of the file. */
 const fetched = new Map<string, Promise<string>>();
 
-/** Gives every element with `data-file` below `root` the file of that name, if there is one. May be repeated. */
-export function linkFiles(root: HTMLElement, files: readonly ContainerFileCitation[]): void {
+/** Gives every link and picture below `root` the file that its `data-file` names, if there is one. May be repeated. */
+export function linkFiles(root: HTMLElement, files: readonly NamedFile[]): void {
   for (const element of root.querySelectorAll<HTMLElement>("[data-file]")) {
     const file = files.findLast(({ filename }) => filename === element.dataset["file"]);
     if (!file) continue;
     const address = fileAddress(file.container_id, file.file_id);
-    if (element instanceof HTMLImageElement) void show(element, file.filename, address);
+    if (element.hasAttribute("data-picture")) void show(element, file.filename, address);
     else link(element as HTMLAnchorElement, file.filename, address);
   }
 }
 
-async function show(image: HTMLImageElement, name: string, address: string): Promise<void> {
-  if (!isPictureName(name) || image.dataset["shown"] === address) return;
-  image.dataset["shown"] = address;
-  image.src = await picture(name, address).catch(() => "");
+/** Puts the picture in the place of its words, which stay where it cannot be fetched. */
+async function show(place: HTMLElement, name: string, address: string): Promise<void> {
+  if (!isPictureName(name) || place.dataset["shown"] === address) return;
+  place.dataset["shown"] = address;
+  const source = await picture(name, address).catch(() => "");
+  if (!source || place.dataset["shown"] !== address) return;
+  const image = new Image();
+  image.alt = place.textContent || place.querySelector("img")?.alt || name;
+  image.src = source;
+  place.replaceChildren(image);
 }
 
 export const isPictureName = (name: string): boolean => extension(name) in TYPES;
