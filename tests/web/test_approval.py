@@ -84,7 +84,10 @@ def test_code_waits_below_its_cell_through_a_reload_until_it_is_approved_changed
 
     script(execute("print('as written')"), "Changed.")
     chat.ended(chat.ask("Again."))
-    approve.focus()
+    expect(approve).to_be_focused()
+    chat.page.keyboard.press("e")
+    chat.page.keyboard.press("Escape")
+    expect(approve).to_be_focused()
     chat.page.keyboard.press("e")
     field = card(chat).get_by_role("textbox", name="What is to run instead")
     expect(field).to_have_value("print('as written')")

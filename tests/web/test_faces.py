@@ -104,9 +104,14 @@ def test_everything_can_be_done_by_keyboard(demo: Running, visit: Callable[..., 
     expect(chat.box).to_be_focused()
     keys.press("Control+K")
     expect(chat.page.get_by_label("Search conversations")).to_be_focused()
-    keys.press("Control+B")
-    expect(chat.page.get_by_role("navigation")).not_to_be_visible()
-    keys.press("Control+B")
+    for command in (False, True):
+        keys.press("Control+B")
+        expect(chat.page.get_by_role("navigation")).not_to_be_visible()
+        if command:
+            keys.press("Control+.")
+            chat.page.get_by_role("combobox", name="Commands").fill("search")
+        keys.press("Enter" if command else "Control+K")
+        expect(chat.page.get_by_label("Search conversations")).to_be_focused()
     keys.press("Control+Shift+O")
     expect(chat.answers).to_have_count(0)
     expect(chat.box).to_be_focused()

@@ -32,6 +32,11 @@ export function showList(): void {
   }
 }
 
+export function search(): void {
+  showList();
+  requestAnimationFrame(() => document.getElementById("search")?.focus()); // It cannot have the focus before it is drawn.
+}
+
 /** The conversation that is being put into a folder. */
 export const filed = signal<ConversationObject | null>(null);
 export const deleted = signal<ConversationObject | null>(null);

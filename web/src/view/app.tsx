@@ -3,7 +3,7 @@
 import { useEffect } from "preact/hooks";
 import { options, set } from "../options";
 import { announced, current } from "../session";
-import { dialog, drawer, fresh, showList } from "../state";
+import { dialog, drawer, fresh, search } from "../state";
 import { text } from "../text";
 import { Composer } from "./composer";
 import { Dialogs } from "./dialogs";
@@ -60,8 +60,7 @@ function shortcut(event: KeyboardEvent): void {
     fresh();
   } else if (command && key === "k") {
     event.preventDefault();
-    showList();
-    document.getElementById("search")?.focus();
+    search();
   } else if (command && key === ".") {
     event.preventDefault();
     dialog.value = "palette";

@@ -39,8 +39,14 @@ function Approval({ asking, busy, first }: { asking: Asking; busy: boolean; firs
   const may = status.value?.approves;
   useEffect(() => {
     if (may === undefined) void api.status().then((known) => (status.value = known), () => undefined); // An embed has not asked yet.
-    if (first && isIdle()) card.current?.querySelector<HTMLElement>("button.primary")?.focus({ preventScroll: true });
+    if (first && isIdle()) toButtons();
   }, [may]);
+  const asked = useRef<Mode>("ask");
+  useEffect(() => {
+    if (mode === "ask" && asked.current !== "ask") toButtons(); // Escape has left the field.
+    asked.current = mode;
+  }, [mode]);
+  const toButtons = () => card.current?.querySelector<HTMLElement>("button.primary")?.focus({ preventScroll: true });
   const say = (decision: Decision) => decide(asking, decision);
   const keys = (event: KeyboardEvent) => {
     if (mode !== "ask" || busy || event.ctrlKey || event.metaKey || event.altKey || !may) return;

@@ -5,7 +5,7 @@ import { list } from "../list";
 import { options, set } from "../options";
 import { current, status } from "../session";
 import { toggle } from "../side/state";
-import { chooseModel, dialog, fresh, open } from "../state";
+import { chooseModel, dialog, fresh, open, search } from "../state";
 import { text } from "../text";
 import type { Theme } from "../theme";
 import { Icon, type IconName } from "./icons";
@@ -85,7 +85,7 @@ function commands(): Command[] {
   const all: (Command | null | false)[] = [
     { icon: "create", name: text.shortcuts.create, run: fresh },
     running.value && { icon: "stop", name: text.composer.stop, run: () => current.value.stop() },
-    { icon: "search", name: text.shortcuts.search, run: () => document.getElementById("search")?.focus() },
+    { icon: "search", name: text.shortcuts.search, run: search },
     { icon: "settings", name: text.own.title, run: show("conversation") },
     { icon: "settings", name: text.header.settings, run: show("settings") },
     { icon: "settings", name: text.profiles.title, run: show("profiles") },
