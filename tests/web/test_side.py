@@ -87,8 +87,8 @@ def test_variables_files_and_artifacts_stand_beside_the_chat(
 
     chat.page.set_viewport_size({"width": 1024, "height": 700})
     expect(chat.box).to_be_visible()
-    left, right = chat.page.locator(".main").bounding_box(), side.bounding_box()
-    assert left and right and 400 < left["x"] + left["width"] <= right["x"]
+    beside = "one => one.previousElementSibling.getBoundingClientRect().right"  # where the chat ends
+    assert 400 < side.evaluate(beside) <= side.evaluate("one => one.getBoundingClientRect().left")
     chat.page.keyboard.press("Control+k")
     expect(side).to_have_count(0)
     expect(chat.page.get_by_label("Search conversations")).to_be_focused()
