@@ -26,7 +26,7 @@ from codeact import AsyncAgent
 from codeact import events as e
 from sandbox_pool.percentile import percentile
 
-__all__ = ["measure"]
+__all__ = ["Run", "Writer", "measure", "timed"]
 
 TOKEN_CHARS = 4
 RATES = (50, 100)
@@ -83,33 +83,38 @@ async def measure(sandbox: str) -> dict[str, float]:
         ):
             agents = {"whole": whole, "eager": eager}
             for agent in agents.values():
-                await _run(agent, writer, "<execute>\n1\n</execute>", 1000)
+                await timed(agent, writer, "<execute>\n1\n</execute>", 1000)
             return {name: round(value, 3) for name, value in (await _figures(agents, writer)).items()}
 
 
 async def _figures(agents: dict[str, AsyncAgent], writer: Writer) -> dict[str, float]:
-    work = {name: [await _run(agents[name], writer, BLOCK, rate) for rate in RATES] for name in agents}
+    work: dict[str, list[Run]] = {name: [] for name in agents}
+    for rate in RATES:
+        for name, agent in agents.items():
+            work[name].append(await timed(agent, writer, BLOCK, rate))
     figures = {f"{name}_total_s": _mean(run.total_s for run in runs) for name, runs in work.items()}
     figures["eager_ratio"] = figures["eager_total_s"] / figures["whole_total_s"]
     for name, runs in work.items():
         figures[f"first_output_{name}_s"] = _mean(run.first_output_s for run in runs)
         figures[f"observation_{name}_s"] = _mean(run.observation_s for run in runs)
-    failing = {name: (await _run(agents[name], writer, FAILING, 100), writer.written) for name in agents}
+    failing = {name: (await timed(agents[name], writer, FAILING, 100), writer.written) for name in agents}
     figures["error_ratio"] = failing["eager"][0].total_s / failing["whole"][0].total_s
     figures["tokens_saved"] = failing["whole"][1] - failing["eager"][1]
     short: dict[str, list[float]] = {name: [] for name in agents}
     for _ in range(ROUNDS):
         for name, agent in agents.items():
-            short[name].append((await _run(agent, writer, SHORT, 100)).total_s)
+            short[name].append((await timed(agent, writer, SHORT, 100)).total_s)
     figures["short_ratio"] = statistics.median(short["eager"]) / statistics.median(short["whole"])
-    run = await _run(agents["eager"], writer, STARTING, 100)
-    ran = [float(line[3:]) for line in run.text.splitlines() if line.startswith("at=")]
-    # The first two lines are the tag and the import; the very first statement also prepares the sandbox.
-    waits = [(began - ended) * 1000 for began, ended in zip(ran, writer.line_ends[2:], strict=False)][1:]
+    waits: list[float] = []
+    for _ in range(ROUNDS):
+        run = await timed(agents["eager"], writer, STARTING, 100)
+        ran = [float(line[3:]) for line in run.text.splitlines() if line.startswith("at=")]
+        # The first two lines are the tag and the import; the very first statement also prepares the sandbox.
+        waits += [(began - ended) * 1000 for began, ended in zip(ran, writer.line_ends[2:], strict=False)][1:]
     return figures | {"start_p50_ms": statistics.median(waits), "start_p99_ms": percentile(sorted(waits), 99)}
 
 
-async def _run(agent: AsyncAgent, writer: Writer, script: str, rate: int) -> Run:
+async def timed(agent: AsyncAgent, writer: Writer, script: str, rate: int) -> Run:
     writer.script, writer.rate = script, rate
     run, begun = Run(), time.monotonic()
     async for event in agent.stream("Go."):

@@ -116,6 +116,11 @@ class Kernel(IPythonKernel):
         content = parent["content"]
         self.sources.add(content["request_id"], content["statements"], content["ended"])
 
+    def _publish_status(self, status, channel, parent=None):
+        """Tells the status of the shell channel alone: nobody reads that of the control channel."""
+        if channel != "control":
+            super()._publish_status(status, channel, parent)
+
     async def inventory_request(self, stream, ident, parent):
         """Sends the inventory. The control channel has its own thread, so a busy kernel answers, too."""
         content = inventory(self.shell, self.workspace)

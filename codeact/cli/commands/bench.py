@@ -13,8 +13,8 @@ __all__ = ["bench"]
 
 CHECKOUT = Path(__file__).parents[3]
 NAMES = (
-    *("compaction", "dashboard", "eager", "flood", "history", "hostile", "latency", "load", "peers", "pool"),
-    *("prefix_cache", "scaling", "server", "stalls", "state", "tokens"),
+    *("compaction", "dashboard", "eager", "eager_corpus", "flood", "history", "hostile", "latency", "load", "peers"),
+    *("pool", "prefix_cache", "scaling", "server", "stalls", "state", "tokens"),
 )
 
 
