@@ -86,10 +86,11 @@ class CodeItems:
         """Records the exact text in which the model wrote the block."""
         self._call.written = written
 
-    async def interpreting(self, container_id: str) -> None:
-        """Emits the event that the code begins to run in this sandbox."""
+    async def interpreting(self, container_id: str, *, eager: bool = False) -> None:
+        """Emits the event that the code begins to run in this sandbox; `eager`: the model still writes it."""
         call = self._call
         call.container_id = container_id
+        call.eager = eager
         await self._reasoning.close()
         call.status = "interpreting"
         call.started_s = self._timings.elapsed_s

@@ -19,6 +19,7 @@ from codeact.agent.response_builder import ResponseBuilder
 from codeact.concurrency.offloop import off_loop, size_of
 from codeact.dialect import prompt
 from codeact.dialect.decisions import changed_code, rejected_code
+from codeact.dialect.statements import statements_of
 from codeact.observations.hints import earlier_errors, hints
 from codeact.observations.observation import stopped_early
 from codeact.tools.approval import Ruling
@@ -120,7 +121,7 @@ class CodeRunner:
 
     async def _open(self, statements: Sequence[str], line_of: Callable[[int], int]) -> CodeExecution:
         sandbox = await self._prepared()
-        await self._builder.code.interpreting(sandbox.id)
+        await self._builder.code.interpreting(sandbox.id, eager=True)
         execution = sandbox.open(statements, calls=bool(self.toolbox))
         self._workspace.ran(self._builder.response.id)
         return self._code_execution(sandbox, execution, line_of=line_of)
@@ -151,13 +152,14 @@ class CodeRunner:
                 return await self._ask_for_rest(running, text, ruling)
             # It waits for the client already; the rest cannot wait for approval at the same time.
             running.end([f"raise PermissionError({REST_NEEDS_APPROVAL!r})\n"])
+            self._builder.code.runs("".join(running.statements))
         elif not ruling.approve:
             await running.idle()
             running.end([])
             self._builder.code.runs(running.begun)
             note = rejected_code(ruling.reason, rest_from=running.execution.ran_lines + 1)
         elif ruling.code is not None:
-            running.end([ruling.code])
+            running.end(statements_of(ruling.code))
             self._builder.code.runs("".join(running.statements))
             note = changed_code(ruling.code)
         else:

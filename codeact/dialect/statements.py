@@ -9,7 +9,7 @@ import re
 
 from codeact.dialect.logical_line import LogicalLine
 
-__all__ = ["Statements"]
+__all__ = ["Statements", "statements_of"]
 
 COMPOUND = ("if", "for", "while", "try", "with", "def", "class", "async", "match")
 """The first words of compound statements. `match` may also be a name; its statement is then found a line later."""
@@ -127,6 +127,12 @@ class Statements:
         if not self._is_compound:
             self._ends.append(at)
             self._is_compound = None
+
+
+def statements_of(code: str) -> list[str]:
+    """Returns the statements of a whole block, as `Statements` finds them in one that is still being written."""
+    statements = Statements()
+    return [each for each in (*statements.feed(code), statements.rest) if each]
 
 
 def _begins_any(word: str, words: tuple[str, ...]) -> bool:

@@ -188,7 +188,8 @@ class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=T
     nbformat values, for clients that show rich outputs. `result` says how the execution ended, `observation` is the
     text that the model read about it, and `started_s` the start in seconds since the request, as in `Ledger`. `tagged`
     is False if the model wrote the code in a Markdown fence instead of `<execute>`. `ran` is the code that ran if that
-    is not what the model wrote. `refused` are its calls of which there is no item.
+    is not what the model wrote. `eager`: its statements ran while the model wrote it. `refused` are its calls of which
+    there is no item.
 
     If the code calls functions of the client, its item ends as `completed`, with the ids of those calls in
     `waits_for`. The next response has an item without code for the rest of the execution; its `continues` is the id of
@@ -211,6 +212,7 @@ class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=T
     continues: str | None = msgspec.field(default=None, name="codeact:continues")
     written: Written | None = msgspec.field(default=None, name="codeact:written")
     ran: str | None = msgspec.field(default=None, name="codeact:ran")
+    eager: bool = msgspec.field(default=False, name="codeact:eager")
     refused: list[RefusedCall] = msgspec.field(default_factory=list, name="codeact:refused")
 
     def add(self, delta: str) -> None:

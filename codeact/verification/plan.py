@@ -16,7 +16,7 @@ from codeact.tools.values import hashed_arguments
 from codeact.verification.errors import NotVerifiable
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
 
-__all__ = ["Block", "RecordedCall", "plan"]
+__all__ = ["Block", "Part", "RecordedCall", "plan"]
 
 UNFINISHED = {
     "interrupted": "was stopped before its end",
@@ -27,6 +27,14 @@ UNFINISHED = {
 
 MOST_CODE_CHARS = 1_000_000
 """Limit for a block whose statements were approved in several steps: each step may repeat all of the last one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Code that ran as one piece; `is_eager`: statement by statement, while the model wrote it."""
+
+    code: str
+    is_eager: bool = False
 
 
 @dataclass(slots=True)
@@ -47,15 +55,16 @@ class RecordedCall:
 class Block:
     """One block of code. `response` is the one in which it began, `item_id` its item and `number` its place there.
 
+    `parts` run one after the other, up to the first that fails: the rest of a block may have been approved later.
     `outputs` are those of all responses in which it ran, and `container_id` is its sandbox. `kernel` numbers the states
     of the kernel: it goes on in another sandbox where a checkpoint was restored. `is_earlier` says that the verified
     answer only depends on the block. `asks` is what waits for approval: all of its code, or the statements after those
-    in `code`. `has_begun` is False for code of which nothing was approved.
+    in `parts`. `has_begun` is False for code of which nothing was approved.
     """
 
     response: e.Response
     item_id: str
-    code: str
+    parts: list[Part]
     container_id: str = ""
     outputs: list[Stream | DisplayData | ExecuteResult | Error] = field(default_factory=list)
     calls: list[RecordedCall] = field(default_factory=list)
@@ -115,7 +124,7 @@ def _blocks(thread: Sequence[StoredResponse]) -> list[Block]:
                 if open_block is None:
                     if _never_ran(item):
                         continue
-                    open_block = Block(stored.response, item.id, item.code)
+                    open_block = Block(stored.response, item.id, [])
                     blocks.append(open_block)
                 by_item[item.id] = open_block
                 _add(open_block, item, asked)
@@ -134,23 +143,28 @@ def _blocks(thread: Sequence[StoredResponse]) -> list[Block]:
 
 
 def _never_ran(item: e.CodeInterpreterCall) -> bool:
-    """Whether the block was refused before it ran, so that nothing of it is in the kernel."""
-    return item.result is None and item.observation is not None
+    """Whether the block was refused before it ran, so that nothing of it is in the kernel.
+
+    A block of which the rest waits for approval has an observation, too: of the statements that have run.
+    """
+    return item.result is None and item.observation is not None and not item.waits_for
 
 
 def _add(block: Block, item: e.CodeInterpreterCall, asked: Mapping[str, e.CodeApprovalRequest]) -> None:
     """Adds what happened in one response to its block."""
     if item.continues is None:
-        block.code = item.code if item.ran is None else item.ran
+        block.parts = [Part(item.code if item.ran is None else item.ran, item.eager)]
     elif block.asks is not None:
         approved = item.ran or item.code or block.asks.code  # It may have been approved with a change.
-        if block.has_begun and len(block.code) + len(approved) > MOST_CODE_CHARS:
+        if not block.has_begun:
+            block.parts = []
+        elif sum(len(part.code) for part in block.parts) + len(approved) > MOST_CODE_CHARS:
             raise NotVerifiable(
                 f"The block '{block.item_id}' has over {MOST_CODE_CHARS:,} characters of code.", code="record_too_large"
             )
-        block.code = block.code + approved if block.has_begun else approved
+        block.parts.append(Part(approved))
     elif item.ran is not None:
-        block.code = item.ran
+        block.parts = [Part(item.ran)]
     block.asks = next((asked[each] for each in item.waits_for if each in asked), None)
     has_run = block.asks is None or item.ran is not None
     block.has_begun = block.has_begun or has_run

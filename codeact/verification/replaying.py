@@ -2,15 +2,16 @@
 
 from collections import defaultdict, deque
 
+from codeact.dialect.statements import statements_of
 from codeact.tools.toolbox import SHELL
 from codeact.tools.values import hashed_arguments
 from codeact.verification.comparing import Mismatch
 from codeact.verification.errors import NotVerifiable
-from codeact.verification.plan import Block, RecordedCall
+from codeact.verification.plan import Block, Part, RecordedCall
 from codeact.verification.whole import GetBlob, whole_text
 from sandbox_pool.calls import Call
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream, fold
-from sandbox_pool.sandbox.execution import Progress
+from sandbox_pool.sandbox.execution import Execution, Progress
 from sandbox_pool.sandbox.sandbox import Sandbox
 
 __all__ = ["Replay"]
@@ -35,13 +36,14 @@ class Replay:
         for call in block.calls:
             self._recorded[call.name, call.arguments].append(call)
 
-    async def run(self, code: str) -> tuple[list[Stream | DisplayData | ExecuteResult | Error], ExecutionResult]:
-        """Runs the code to its end; returns its outputs and its result. Cancelling it stops the code.
+    async def run(self, part: Part) -> tuple[list[Stream | DisplayData | ExecuteResult | Error], ExecutionResult]:
+        """Runs a part of the block to its end; returns its outputs and its result. Cancelling it stops the code.
 
-        Raises `NotVerifiable` for a call of which the record has no value, and `SandboxError`.
+        Code that ran while the model wrote it runs statement by statement again. Raises `NotVerifiable` for a call of
+        which the record has no value, and `SandboxError`.
         """
         outputs: list[Output] = []
-        async with self._sandbox.execute(code, calls=True) as execution:
+        async with self._begin(await whole_text(part.code, self._get_blob), is_eager=part.is_eager) as execution:
             while True:
                 try:
                     item = await execution.next()
@@ -52,6 +54,14 @@ class Replay:
                 elif not isinstance(item, Progress):
                     outputs.append(item)
         return fold(outputs), execution.result
+
+    def _begin(self, code: str, *, is_eager: bool) -> Execution:
+        statements = statements_of(code) if is_eager else []
+        if not statements:
+            return self._sandbox.execute(code, calls=True)
+        execution = self._sandbox.open(statements, calls=True)
+        execution.write([], ended=True)
+        return execution
 
     async def _answer(self, call: Call) -> None:
         if call.name == SHELL.name and all(each.name != SHELL.name for each in self._block.calls):

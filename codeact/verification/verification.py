@@ -27,12 +27,13 @@ from codeact.verification.given import Given, names_skills
 from codeact.verification.pictures import first_different
 from codeact.verification.plan import Block
 from codeact.verification.replaying import Replay
-from codeact.verification.whole import GetBlob, whole_outputs, whole_text
+from codeact.verification.whole import GetBlob, whole_outputs
 from codeact.workspaces.options import ContainerOptions
 from codeact.workspaces.registry import Workspaces
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool import Sandbox, SandboxPool
 from sandbox_pool.errors import ImageUnavailable
+from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
 
 if TYPE_CHECKING:
     from codeact.store import Store
@@ -124,7 +125,12 @@ class Verification:
     async def _run_block(self, block: Block, sandbox: Sandbox) -> None:
         expected = await self._stored(whole_outputs(block.outputs, self._get_blob))
         replay = Replay(block, sandbox, self._get_blob)
-        found, result = await replay.run(await self._stored(whole_text(block.code, self._get_blob)))
+        found: list[Stream | DisplayData | ExecuteResult | Error] = []
+        for part in block.parts:
+            outputs, result = await self._stored(replay.run(part))
+            found += outputs
+            if result.status != "ok":
+                break
         self._calls += replay.calls
         if not block.is_earlier:
             self._outputs += len(block.outputs)

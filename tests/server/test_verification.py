@@ -22,7 +22,7 @@ from codeact.store import open_store
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool import SandboxPool
 from sandbox_pool.errors import QuotaExceeded
-from tests.model_server import ModelServer
+from tests.model_server import Gate, ModelServer
 from tests.server.conftest import Running, in_thread
 from tests.server.test_approvals import until
 from tests.server.test_functions import WEATHER, calls, output, run_code
@@ -327,3 +327,47 @@ def test_progress_comes_as_events(client: openai.OpenAI, model_server: ModelServ
     assert [event["type"].rpartition(".")[2] for event in events] == ["in_progress", "in_progress", "completed"]
     assert events[0] | {"type": ""} == {"type": "", "block": 1, "blocks": 2}
     assert events[-1]["certificate"]["result"] == "equal"
+
+
+EAGER = {"codeact:eager": True}
+
+
+def test_statements_that_ran_before_a_late_syntax_error_run_again(
+    client: openai.OpenAI, model_server: ModelServer, scripted: Running
+) -> None:
+    model_server.reply("<execute>\nx = 40\nprint('early')\n", "y = = 2\n", Gate())
+    model_server.reply("<execute>\nprint(x + 2)\n</execute>")
+    model_server.reply("Done.")
+    response = client.responses.create(model="codeact", input="go", extra_body=EAGER)
+    first, second = (item for item in response.output if item.type == "code_interpreter_call")
+    assert [each.logs for each in second.outputs] == ["42\n"]
+    assert "early" in first.outputs[0].logs
+    found = verified(scripted, response.id)
+    assert (found["result"], found["differences"]) == ("equal", [])
+
+
+def test_an_error_before_statements_that_were_written_already_is_the_same(
+    client: openai.OpenAI, model_server: ModelServer, scripted: Running
+) -> None:
+    model_server.reply("<execute>\nx = 1\n", "1 / 0\nprint('never')\n</execute>")
+    model_server.reply("Done.")
+    response = client.responses.create(model="codeact", input="go", extra_body=EAGER)
+    found = verified(scripted, response.id)
+    assert (found["result"], found["differences"]) == ("equal", [])
+
+
+def test_statements_that_were_approved_later_run_apart_from_those_before_them(
+    client: openai.OpenAI, model_server: ModelServer, scripted: Running
+) -> None:
+    model_server.reply("<execute>\nopen('x', 'w').close()\n40 + 2\n", "import os\nos.remove('x')\n43\n</execute>")
+    asked = client.responses.create(model="codeact", input="go", extra_body=EAGER | {"codeact:approval": "deletes"})
+    (request,) = (item for item in asked.output if item.type == "codeact:approval_request")
+    decision: Any = {"type": "codeact:approval_response", "approval_request_id": request.id, "approve": True}
+    model_server.reply("Done.")
+    response = client.responses.create(model="codeact", input=[decision], previous_response_id=asked.id)
+    values = [
+        item.outputs[0].logs for item in (*asked.output, *response.output) if item.type == "code_interpreter_call"
+    ]
+    assert values == ["42", "43"]
+    found = verified(scripted, response.id)
+    assert (found["result"], found["differences"]) == ("equal", [])

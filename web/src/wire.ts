@@ -100,6 +100,7 @@ export interface CodeInterpreterCall {
   "codeact:continues": string | null;
   "codeact:written": Written | null;
   "codeact:ran": string | null;
+  "codeact:eager": boolean;
   "codeact:refused": RefusedCall[];
 }
 

@@ -25,7 +25,7 @@ def answer(*items: e.Item, notice: str | None = None) -> StoredResponse:
 
 
 def codes(*thread: StoredResponse) -> list[tuple[str, int]]:
-    return [(each.code, each.kernel) for each in plan(thread)]
+    return [("|".join(part.code for part in each.parts), each.kernel) for each in plan(thread)]
 
 
 def test_blocks_of_a_kernel_that_was_lost_are_left_out() -> None:
@@ -53,10 +53,10 @@ def test_code_runs_as_it_was_approved() -> None:
 
 def test_the_rest_of_a_block_runs_after_the_statements_before_it() -> None:
     request = e.CodeApprovalRequest(id="apr_1", code="rest\n")
-    first = block("begin\nrest\n", result=None, ran="begin\n", waits_for=["apr_1"])
+    first = block("begin\nrest\n", result=None, ran="begin\n", waits_for=["apr_1"], observation="Observation: ok")
     assert codes(answer(first, request)) == [("begin\n", 0)]
-    assert codes(answer(first, request), answer(block("", continues=first.id))) == [("begin\nrest\n", 0)]
-    assert codes(answer(first, request), answer(block("other\n", continues=first.id))) == [("begin\nother\n", 0)]
+    assert codes(answer(first, request), answer(block("", continues=first.id))) == [("begin\n|rest\n", 0)]
+    assert codes(answer(first, request), answer(block("other\n", continues=first.id))) == [("begin\n|other\n", 0)]
 
 
 def test_calls_have_what_their_code_got() -> None:
