@@ -371,3 +371,28 @@ def test_statements_that_were_approved_later_run_apart_from_those_before_them(
     assert values == ["42", "43"]
     found = verified(scripted, response.id)
     assert (found["result"], found["differences"]) == ("equal", [])
+
+
+def test_a_rest_that_could_not_wait_for_approval_does_not_run_in_the_verification(
+    client: openai.OpenAI, model_server: ModelServer, scripted: Running
+) -> None:
+    """A call waits for the client already, so the block ends before the rest."""
+    more: Any = {"tools": [WEATHER], "extra_body": EAGER | {"codeact:approval": "deletes"}}
+    gate = Gate()
+    model_server.reply(
+        "<execute>\nprint('asks', flush=True)\nsky = get_weather('Bern')\n",
+        gate,
+        "import os\nos.remove('x')\n</execute>",
+    )
+    with client.responses.create(model="codeact", input="go", stream=True, **more) as events:
+        for event in events:
+            if event.type == "response.output_item.added" and event.item.type == "function_call":
+                gate.open()
+        asked = event.response
+    (block,) = (item for item in asked.output if item.type == "code_interpreter_call")
+    assert "os.remove" not in block.model_extra["codeact:ran"]
+    model_server.reply("Done.")
+    values = [output(calls(asked)[0], '"sunny"')]
+    response = client.responses.create(model="codeact", input=values, previous_response_id=asked.id, **more)
+    found = verified(scripted, response.id)
+    assert (found["result"], found["calls"], found["differences"]) == ("equal", 1, [])

@@ -66,7 +66,7 @@ class _Progress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live = Live(console=console, transient=True, refresh_per_second=4) if console.is_terminal else None
-        self._printed = 0
+        self._printed: int | None = None
         self._began = time.monotonic()
 
     def __enter__(self) -> "_Progress":
@@ -80,10 +80,10 @@ class _Progress:
 
     def show(self, plan: Plan, done: Sequence[Attempt], running: Sequence[str]) -> None:
         if self._live is None:
-            for one in done[self._printed :]:
-                self._console.print(
-                    f"{len(done)}/{plan.size} {_line(one)}", markup=False, highlight=False, soft_wrap=True
-                )
+            if self._printed is None:  # What an earlier call has made was shown then.
+                self._printed = len(done)
+            for number, one in enumerate(done[self._printed :], self._printed + 1):
+                self._console.print(f"{number}/{plan.size} {_line(one)}", markup=False, highlight=False, soft_wrap=True)
             self._printed = len(done)
             return
         passed = sum(one.passed for one in done)

@@ -13,6 +13,7 @@ from codeact.agent.eager import EagerCode
 from codeact.agent.repetition import SHORTEST_CHARS
 from codeact.model import Finish, ReasoningDelta, TextDelta
 from codeact.models.scripted import ScriptedModel
+from codeact.tools.approval import Ruling
 from tests.codeact.agent.test_eager import Waiting, ask, calls, pieces, printed
 from tests.codeact.api.test_api import settings
 
@@ -144,3 +145,18 @@ async def test_a_small_file_that_an_early_statement_deleted_does_not_make_the_re
     answer = await ask(data_dir, [make, turn, "Done."], waiting, approve=asked.append, approval="deletes:1")
     assert "rest" in answer.observation
     assert not asked
+
+
+async def test_a_judge_may_change_the_rest_of_a_block(data_dir: Path) -> None:
+    waiting = Waiting()
+    turn = [
+        *pieces("<execute>\nprint('safe')\n"),
+        waiting.until(printed("safe")),
+        *pieces("import os\nos.remove('keep.txt')\n</execute>"),
+        Finish("stop"),
+    ]
+    changed = Ruling(True, code="1 / 0\nprint('never')\n")
+    answer = await ask(data_dir, [turn, "Done."], waiting, approve=lambda question: changed, approval="deletes")
+    assert answer.block.ran == "print('safe')\nimport os\n1 / 0\nprint('never')\n"
+    assert "ZeroDivisionError" in answer.observation
+    assert "never" not in answer.observation.partition("The user changed your block")[0]

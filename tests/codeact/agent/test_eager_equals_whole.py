@@ -14,7 +14,7 @@ from itertools import islice
 import anyio
 import pytest
 
-from codeact.dialect.statements import Statements
+from codeact.dialect.statements import Statements, statements_of
 from codeact.observations.observation import observation
 from sandbox_pool.outputs import Error, ExecutionResult, Output, fold
 from sandbox_pool.sandbox.execution import Execution, Progress
@@ -121,11 +121,6 @@ async def compare(pair: list[Sandbox], code: str, chance: random.Random) -> None
         assert plain(outputs) == plain(whole_outputs)
         if result.error is None:
             assert seen(outputs, result) == seen(whole_outputs, whole)
-
-
-def statements_of(code: str) -> list[str]:
-    statements = Statements()
-    return [*statements.feed(code), statements.rest]
 
 
 async def check(pair: list[Sandbox], programs: Sequence[str]) -> None:

@@ -152,6 +152,9 @@ def test_the_command_line_evaluates_reports_and_compares(tmp_path: Path) -> None
     shown = run(app, ["eval", "report", str(out)])
     assert "reference" in shown.stdout
     assert "2/2" in shown.stdout
+    more = run(app, ["eval", "codeact", "--model", "reference", "--task", "files/csv*", *chosen[4:]])
+    (ended,) = (line for line in more.stderr.splitlines() if "reference  " in line)
+    assert ended.split()[:3] == ["5/6", "solved", "files/csv_to_json"]
     better = stored(tmp_path / "b", *[made(f"t{n}", True) for n in range(8)])
     worse = stored(tmp_path / "w", *[made(f"t{n}", n == 0) for n in range(8)])
     compared = run(app, ["eval", "compare", str(worse), str(better)])
