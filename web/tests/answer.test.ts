@@ -22,7 +22,7 @@ const call = (change: Partial<CodeInterpreterCall> = {}): CodeInterpreterCall =>
   "codeact:written": null,
   "codeact:waits_for": [],
   "codeact:continues": null,
-  "codeact:ran": null,
+  "codeact:ran": null, "codeact:eager": false,
   "codeact:refused": [],
   "codeact:started_s": null,
   ...change,
