@@ -21,9 +21,12 @@ __all__ = [
     "ReasoningKept",
     "Sampling",
     "TextDelta",
+    "TokenLogprob",
+    "TokenLogprobs",
     "Tool",
     "ToolCall",
     "ToolCallDelta",
+    "TopLogprob",
     "Usage",
 ]
 
@@ -77,7 +80,8 @@ class Sampling:
     are offered; with `tool_choice` `none` the model may not call them, with `required` it must. `reasoning_summary`
     asks for a summary of the reasoning from a server that does not reveal it. `answer_format` makes the server enforce
     a format of the reply's text; an adapter whose server cannot do that ignores it. The fields from `client_stop`
-    on come from the request; only an adapter that names them in its `parameters` gets them.
+    on come from the request; only an adapter that names them in its `parameters` gets them. `logprobs` asks for the log
+    probability of each token, and of that many alternatives to it.
     """
 
     temperature: float | None = None
@@ -94,10 +98,34 @@ class Sampling:
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     logit_bias: Mapping[str, float] | None = None
+    logprobs: int | None = None
 
 
 class TextDelta(msgspec.Struct, frozen=True):
     text: str
+
+
+class TopLogprob(msgspec.Struct, frozen=True):
+    """One of the likeliest tokens at a place, and its natural log probability. `bytes` is its part of the UTF-8."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class TokenLogprob(msgspec.Struct, frozen=True):
+    """A token that the model wrote, its log probability, and the likeliest tokens at its place."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+    top_logprobs: list[TopLogprob]
+
+
+class TokenLogprobs(msgspec.Struct, frozen=True):
+    """The next tokens of the reply. They come before their text."""
+
+    tokens: list[TokenLogprob]
 
 
 class ReasoningDelta(msgspec.Struct, frozen=True):
@@ -168,7 +196,7 @@ class Usage(msgspec.Struct, kw_only=True):
         )
 
 
-ModelEvent = TextDelta | ReasoningDelta | ReasoningKept | ToolCallDelta | ToolCall | Finish | Usage
+ModelEvent = TextDelta | TokenLogprobs | ReasoningDelta | ReasoningKept | ToolCallDelta | ToolCall | Finish | Usage
 
 
 class Model(Protocol):

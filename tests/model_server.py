@@ -27,7 +27,7 @@ from typing import Any, Literal, Self, TypeVar
 import uvicorn
 
 from tests.provider_streams import AnthropicStream, GeminiStream, refusal_by_anthropic, refusal_by_gemini
-from tests.responses_server import ResponseStream, refusal_of
+from tests.responses_server import ResponseStream, refusal_of, tokens_of
 from tests.responses_socket import serve
 
 __all__ = ["DROP", "CallPiece", "Gate", "Kept", "ModelServer", "Request", "Thought", "outcome"]
@@ -243,7 +243,7 @@ class ModelServer:
                     await write({"type": "error", "status": reply.status, **about})
                     return
                 custom = any(tool["type"] == "custom" for tool in body.get("tools", ()))
-                about = {"custom": custom, "usage": reply.usage, "response_id": response_id}
+                about = {"custom": custom, "usage": reply.usage, "response_id": response_id, "asked": body}
                 stream = ResponseStream(write, body["model"], **about)
                 await _play(reply, stream)
                 output.extend(stream.output)
@@ -299,7 +299,7 @@ async def _stream(reply: _Reply, body: dict[str, Any], send: Send) -> None:
             started = True
         match step:
             case str():
-                await _chunk(send, {"content": step})
+                await _chunk(send, {"content": step}, logprobs=_logprobs(step, body))
             case Thought():
                 await _chunk(send, {"reasoning_content": step.text})
             case CallPiece():
@@ -346,7 +346,7 @@ async def _stream_items(reply: _Reply, body: dict[str, Any], send: Send, *, api:
     stream: ResponseStream | AnthropicStream | GeminiStream
     if api == "responses":
         custom = any(tool["type"] == "custom" for tool in body.get("tools", ()))
-        stream = ResponseStream(write, body["model"], custom=custom, usage=reply.usage)
+        stream = ResponseStream(write, body["model"], custom=custom, usage=reply.usage, asked=body)
     else:
         stream = (AnthropicStream if api == "messages" else GeminiStream)(write, body.get("model", ""), reply.usage)
     await _play(reply, stream, lambda: _start(send, 200, {"content-type": "text/event-stream", **reply.headers}))
@@ -386,6 +386,11 @@ async def _play(
         await stream.end(reply.finish)
 
 
+def _logprobs(text: str, body: dict[str, Any]) -> dict[str, Any] | None:
+    """The log probabilities of a piece of text, if the request asks for them."""
+    return {"content": tokens_of(text, body.get("top_logprobs", 0))} if body.get("logprobs") else None
+
+
 async def _chunk(
     send: Send,
     delta: dict[str, Any] | None,
@@ -393,10 +398,12 @@ async def _chunk(
     finish: str | None = None,
     stopped_by: str | None = None,
     usage: dict[str, Any] | None = None,
+    logprobs: dict[str, Any] | None = None,
 ) -> None:
     choices: list[dict[str, Any]] = []
     if delta is not None:
         choices = [{"index": 0, "delta": delta, "finish_reason": finish, "stop_reason": stopped_by}]
+        choices[0] |= {} if logprobs is None else {"logprobs": logprobs}
     chunk = {
         "id": "chatcmpl-1",
         "object": "chat.completion.chunk",

@@ -4,6 +4,7 @@ It validates requests with the official types, too, and answers invalid ones wit
 """
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,16 @@ def refusal_of(body: dict[str, Any]) -> str | None:
     return None
 
 
+def tokens_of(text: str, tops: int) -> list[dict[str, Any]]:
+    """A token for each word, as probable as one in `e`, with up to two alternatives."""
+
+    def token(word: str, logprob: float) -> dict[str, Any]:
+        return {"token": word, "logprob": logprob, "bytes": list(word.encode())}
+
+    words = re.findall(r"\s*\w+|\s*\W", text)
+    return [token(word, -1.0) | {"top_logprobs": [token(word, -1.0), token(" no", -2.0)][:tops]} for word in words]
+
+
 @dataclass
 class _Open:
     index: int
@@ -47,8 +58,17 @@ class ResponseStream:
     """Streams one response. Consecutive steps of one kind form one item."""
 
     def __init__(
-        self, write: Write, model: str, *, custom: bool, usage: dict[str, Any] | None, response_id: str = "resp_1"
+        self,
+        write: Write,
+        model: str,
+        *,
+        custom: bool,
+        usage: dict[str, Any] | None,
+        asked: dict[str, Any],
+        response_id: str = "resp_1",
     ) -> None:
+        gives = "message.output_text.logprobs" in (asked.get("include") or ())
+        self._tops: int | None = (asked.get("top_logprobs") or 0) if gives else None
         self._write = write
         self._usage = usage
         self._custom = custom
@@ -78,7 +98,8 @@ class ResponseStream:
             part = {"type": "output_text", "text": "", "annotations": []}
             await self._of_item("response.content_part.added", opened, content_index=0, part=part)
         opened.text.append(delta)
-        await self._of_item("response.output_text.delta", opened, content_index=0, delta=delta, logprobs=[])
+        logprobs = [] if self._tops is None else tokens_of(delta, self._tops)
+        await self._of_item("response.output_text.delta", opened, content_index=0, delta=delta, logprobs=logprobs)
 
     async def thought(self, delta: str) -> None:
         """Sends a piece of a reasoning summary."""

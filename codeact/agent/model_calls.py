@@ -34,7 +34,9 @@ KINDS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "w
 
 def ask_functions(model: Model, budget: ModelBudget, sampling: Sampling) -> list[Function]:
     """Creates `ask` and `ask_all` for the code of one answer; all calls count against `budget`."""
-    asking = _Asking(MeteredModel(model, budget), replace(sampling, stop=(), tools=(), tool_choice="auto"))
+    asking = _Asking(
+        MeteredModel(model, budget), replace(sampling, stop=(), tools=(), tool_choice="auto", logprobs=None)
+    )
     functions = host_functions([Tool(asking.ask, "ask"), Tool(asking.ask_all, "ask_all")])
     return [replace(function, is_own=True) for function in functions]
 

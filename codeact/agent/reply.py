@@ -1,7 +1,7 @@
 """Reads one streamed reply of the model: passes its segments on, and finds its code or what is wrong with it."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from codeact.agent.problems import Problem, malformed
 from codeact.agent.repetition import Repetition
 from codeact.agent.reply_text import as_prose, encodable, in_pieces
 from codeact.agent.response_builder import ResponseBuilder
+from codeact.agent.visible_tokens import VisibleTokens
 from codeact.concurrency.slices import Slices
 from codeact.dialect import Dialect, Reader
 from codeact.dialect.calls import CallsReader
@@ -40,6 +41,8 @@ from codeact.model import (
     ReasoningDelta,
     ReasoningKept,
     TextDelta,
+    TokenLogprob,
+    TokenLogprobs,
     ToolCall,
     ToolCallDelta,
     Usage,
@@ -69,7 +72,7 @@ class Reply:
     Afterwards `code` is the block to run, or `problem` says what is wrong if the reply is neither code nor an answer;
     with neither it is an answer. `further` are blocks of further tool calls, which run after `code`. `stops`: the
     dialect's `stop` was sent to the server. `eager` runs code while it comes; `was_stopped`: that has ended, so
-    that the model was stopped.
+    that the model was stopped. With `logprobs`, messages have the log probabilities of their tokens.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Reply:
         last: bool,
         reads_on: bool,
         output_tokens: int,
+        logprobs: bool = False,
     ) -> None:
         self.code: str | None = None
         self.problem: Problem | None = None
@@ -114,6 +118,10 @@ class Reply:
         self._call_id: str | None = None
         self._further_id: str | None = None
         self._reader: Reader = dialect.reader(fences=fences, thinks=self._thinks)
+        self._tokens = VisibleTokens() if logprobs else None
+        self._read_before_chars = 0  # The part of the reply that an earlier reader has read.
+        if logprobs:
+            self._reader.note_places()
         self._cut: e.IncompleteDetails | None = None
         self._repetitions = Repetition(), Repetition()
 
@@ -145,7 +153,12 @@ class Reply:
             case TextDelta():
                 text = encodable(event.text)
                 self._note(text, reasoning=False)
+                if self._tokens is not None:
+                    self._tokens.text(text)
                 await self._read_pieces(event if text is event.text else TextDelta(text))
+            case TokenLogprobs(tokens):
+                if self._tokens is not None:
+                    self._tokens.add(tokens)
             case ToolCallDelta():
                 self._note(event.arguments, reasoning=False)
                 await self._read_pieces(event)
@@ -277,6 +290,9 @@ class Reply:
 
     async def _take(self, segments: list[Segment]) -> None:
         """Passes segments to the builder. In the last turn code becomes prose. Further blocks are kept for later."""
+        if self._tokens is not None:
+            places = self._reader.take_places()
+            self._tokens.prose((self._read_before_chars + start, text) for start, text in places)
         for segment in segments:
             match segment:
                 case CodeStart() | CodeText() | CodeEnd() if self._last:
@@ -309,7 +325,7 @@ class Reply:
                 case Text(text) if self.code is not None:
                     self._goes_on = True
                     self.second_block = self.second_block or any(mark in text for mark in _BLOCKS)
-                    await self._builder.text_after_code(text)
+                    await self._builder.text_after_code(text, self._tokens_of(text))
                 case Thinking(text) if self.code is not None:
                     await self._builder.reasoning(text)
                 case Invented():
@@ -319,11 +335,20 @@ class Reply:
                     self._answered, self.code = False, None
                     await self._eager.give_up()
                     await self._builder.thought_aloud(self._since)
-                case _:
-                    self._answered = self._answered or isinstance(segment, Text)
-                    if isinstance(segment, Thinking):
-                        learn_reasons(self._model)
+                case Text(text):
+                    self._answered = True
+                    await self._builder.text(text, self._tokens_of(text))
+                case Thinking():
+                    learn_reasons(self._model)
                     await self._builder.segment(segment)
+
+    @property
+    def lacks_logprobs(self) -> bool:
+        """Whether the model wrote text, and its server sent none of the log probabilities that were asked for."""
+        return self._tokens is not None and not self._tokens.came and bool(self._contents)
+
+    def _tokens_of(self, text: str) -> Sequence[tuple[int, TokenLogprob]]:
+        return () if self._tokens is None else self._tokens.of(text)
 
     def _take_further(self, segment: CodeStart | CodeText | CodeEnd | Malformed | Unreadable) -> None:
         match segment:
@@ -353,7 +378,11 @@ class Reply:
                 if isinstance(event, TextDelta):
                     self._texts.append(event.text)
                     self._after.append(event.text)
-                    after += encodable(event.text)
+                    after += (text := encodable(event.text))
+                    if self._tokens is not None:
+                        self._tokens.text(text)
+                elif isinstance(event, TokenLogprobs) and self._tokens is not None:
+                    self._tokens.add(event.tokens)
                 elif event is None:
                     return
                 elif isinstance(event, Finish | Usage):
@@ -367,4 +396,7 @@ class Reply:
         self._answered = False
         self._contents.extend(self._after)
         self._reader = self._dialect.reader(fences=self._fences, thinks=lambda: False)
+        if self._tokens is not None:
+            self._reader.note_places()
+            self._read_before_chars = len("".join(self._contents)) - len(after) + end.end()
         await self._take(self._reader.feed(TextDelta(after[end.end() :])))

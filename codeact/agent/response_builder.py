@@ -5,7 +5,7 @@ every `added` has its `done`.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -19,12 +19,17 @@ from codeact.agent.timings import Timings
 from codeact.dialect.segments import CodeEnd, CodeText, Text, Thinking
 from codeact.events.standard import response_usage, terminal_event
 from codeact.ids import new_id
-from codeact.model import Usage
+from codeact.model import TokenLogprob, Usage
 from sandbox_pool.outputs import Output
 
 __all__ = ["ResponseBuilder"]
 
 CHARS_PER_TOKEN = 4
+MOST_LOGPROBS = 20_000
+"""How many log probabilities a response may have, alternatives included: about 3 MB where they are stored."""
+LOGPROBS_CUT = f"A response may have {MOST_LOGPROBS:,} log probabilities; the tokens after that have none."
+Tokens = Sequence[tuple[int, TokenLogprob]]
+"""Tokens, each with its place in the text."""
 IN_A_THOUGHT = "Observation: not run: this block stood in a thought, before </think>."
 
 
@@ -37,6 +42,9 @@ class ResponseBuilder:
         self._timings = Timings(response, started=started)
         self._message: e.Message | None = None
         self._held_pieces: list[str] | None = None
+        self._held_tokens: list[tuple[int, TokenLogprob]] = []
+        self._held_chars = 0
+        self._logprobs_left, self._logprobs_cut = MOST_LOGPROBS, False
         self._index = -1  # The index of the message.
         self.calls = CallItems(response, emit)
         self.compactions = CompactionItems(response, emit)
@@ -95,10 +103,12 @@ class ResponseBuilder:
             case CodeEnd(code):
                 await self.code.written(code)
 
-    async def text(self, delta: str) -> None:
-        """Appends prose; white space at the beginning of a message is dropped."""
+    async def text(self, delta: str, tokens: Tokens = ()) -> None:
+        """Appends prose; white space at the beginning of a message is dropped. `tokens` are those of `delta`."""
         if self._held_pieces is not None:
+            self._held_tokens += [(self._held_chars + at, token) for at, token in tokens]
             self._held_pieces.append(delta)
+            self._held_chars += len(delta)
             return
         if self._message is None:
             delta = delta.lstrip()
@@ -106,9 +116,9 @@ class ResponseBuilder:
                 return
             await self.close_item()
             await self._begin_message()
-        await self._add_to_message(delta)
+        await self._add_to_message(delta, tokens)
 
-    async def text_after_code(self, delta: str) -> None:
+    async def text_after_code(self, delta: str, tokens: Tokens = ()) -> None:
         """Appends prose that the model wrote after its complete block of code, which does not run yet.
 
         It is a message of its own. If the answer's text is held back, it becomes reasoning.
@@ -118,7 +128,7 @@ class ResponseBuilder:
             return
         if self._message is None:
             await self._begin_message(before_result_of=self.code.open_id)
-        await self._add_to_message(delta)
+        await self._add_to_message(delta, tokens)
 
     async def close_text_after_code(self) -> None:
         """Ends the message of `text_after_code`, if there is one, before the code runs."""
@@ -139,13 +149,15 @@ class ResponseBuilder:
 
     async def answer(self, text: str) -> None:
         """Emits `text` as the message, instead of the prose that is held back."""
-        self._held_pieces = None
-        await self.text(text)
+        start, tokens = self.held_text.find(text), self._held_tokens
+        self._held_pieces, self._held_tokens = None, []
+        await self.text(text, [(at - start, token) for at, token in tokens if start <= at < start + len(text)])
 
     async def set_aside(self) -> None:
         """Emits the prose that is held back as an item of reasoning, since it is no answer."""
         if self._held_pieces is not None:
-            text, self._held_pieces = self.held_text, []
+            text, self._held_pieces, self._held_tokens = self.held_text, [], []
+            self._held_chars = 0
             if text.strip():
                 await self._reasoning.add(text.rstrip())
                 await self._reasoning.close()
@@ -300,16 +312,28 @@ class ResponseBuilder:
         message.content.append(part)
         await self._emit(e.ContentPartAdded(item_id=message.id, output_index=self._index, part=part))
 
-    async def _add_to_message(self, delta: str) -> None:
+    async def _add_to_message(self, delta: str, tokens: Tokens = ()) -> None:
         assert self._message is not None
-        self._message.content[0].add(delta)
-        await self._emit(e.OutputTextDelta(item_id=self._message.id, output_index=self._index, delta=delta))
+        part = self._message.content[0]
+        part.add(delta)
+        event = e.OutputTextDelta(item_id=self._message.id, output_index=self._index, delta=delta)
+        if tokens:
+            event.logprobs = [token for _, token in tokens]
+            self._logprobs_left -= sum(1 + len(token.top_logprobs) for token in event.logprobs)
+            if self._logprobs_left < 0:
+                event.logprobs = []
+                if not self._logprobs_cut:
+                    self._logprobs_cut = True
+                    await self.notice("logprobs_cut", LOGPROBS_CUT)
+            part.logprobs += event.logprobs
+        await self._emit(event)
 
     async def _close_message(self, status: Literal["completed", "incomplete"], phase: e.Phase | None) -> None:
         message, self._message = self._message, None
         assert message is not None
         message.status, message.phase = status, phase or msgspec.UNSET
         part = message.content[0]
-        await self._emit(e.OutputTextDone(item_id=message.id, output_index=self._index, text=part.text))
+        done = e.OutputTextDone(item_id=message.id, output_index=self._index, text=part.text, logprobs=part.logprobs)
+        await self._emit(done)
         await self._emit(e.ContentPartDone(item_id=message.id, output_index=self._index, part=part))
         await self._emit(e.OutputItemDone(output_index=self._index, item=message))

@@ -68,7 +68,7 @@ class Completions:
         if options.budget is not None:
             options.budget.output_left = self._tokens_left
         self._further: list[Further] = []
-        self._has_reported_reasoning = False
+        self._has_reported_reasoning = self._has_reported_logprobs = False
         self._repairing = False
         self._blocks = BlockHistory()
 
@@ -175,6 +175,13 @@ class Completions:
             await self._builder.notice("reasoning_left_out", text)
         self._has_reported_reasoning = True
 
+    async def _report_missing_logprobs(self, reply: Reply) -> None:
+        """Adds a notice, once, if the model's server ignored that log probabilities were asked for."""
+        if reply.lacks_logprobs and not self._has_reported_logprobs:
+            self._has_reported_logprobs = True
+            text = f"The server of {self._model.name} sent no log probabilities: the answer has none."
+            await self._builder.notice("parameter_dropped", text)
+
     async def _next_of_reply(self, *, last: bool) -> str | None:
         """Returns the next block of a reply with several calls; None if the model must be called."""
         if not self._further or last:
@@ -248,6 +255,7 @@ class Completions:
             last=last,
             reads_on=reads_on,
             output_tokens=self._options.call_output_tokens,
+            logprobs=self._options.sampling.logprobs is not None,
         )
         self._runner.toolbox = self.prompting.toolbox
         try:
@@ -265,6 +273,7 @@ class Completions:
             elif reply.text:
                 self._counted = anyio.Event()
                 self._counting.start_soon(self._estimate, messages, reply.text, self._counted)
+        await self._report_missing_logprobs(reply)
         if reply.was_stopped:
             self._builder.spared(self._unwritten_chars(len(reply.code or "")))
         return reply

@@ -9,6 +9,7 @@ from typing import Literal, Protocol, get_args
 
 import msgspec
 
+from codeact.dialect.parser_reading import Place
 from codeact.dialect.segments import Segment
 from codeact.environment import Environment
 from codeact.events import Input, Item
@@ -72,6 +73,14 @@ class Reader(Protocol):
 
         It is part of the code only if more code follows.
         """
+        ...
+
+    def note_places(self) -> None:
+        """Asks, before the first piece, to note where in the reply its prose is."""
+        ...
+
+    def take_places(self) -> list[Place]:
+        """The pieces of prose since the last call, before they are stripped; empty without `note_places`."""
         ...
 
     def feed(self, event: TextDelta | ToolCallDelta | ToolCall) -> list[Segment]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from codeact.dialect import foreign_calls
 from codeact.dialect.json_code import JsonCode
-from codeact.dialect.parser_reading import HELD
+from codeact.dialect.parser_reading import HELD, Place
 from codeact.dialect.segments import CodeEnd, CodeStart, CodeText, Malformed, Segment, SegmentWriter, Unreadable
 from codeact.dialect.tags import RAW_CHARS, TagsReader
 from codeact.model import TextDelta, ToolCall, ToolCallDelta
@@ -136,6 +136,12 @@ class CallsReader:
             return isinstance(json.loads(self.arguments(call_id)), dict)
         except (ValueError, RecursionError):
             return False
+
+    def note_places(self) -> None:
+        self._text.note_places()
+
+    def take_places(self) -> list[Place]:
+        return self._text.take_places()
 
     def feed(self, event: TextDelta | ToolCallDelta | ToolCall) -> list[Segment]:
         if isinstance(event, TextDelta):

@@ -28,7 +28,7 @@ fence for its reader. In it no further fence is code, and an opening tag ends th
 from collections.abc import Callable
 
 from codeact.dialect import parser_calls, parser_code, parser_prose, parser_thoughts
-from codeact.dialect.parser_reading import SPACE, Reading, Step, end_of
+from codeact.dialect.parser_reading import SPACE, Place, Reading, Step, end_of
 from codeact.dialect.python_source import parses
 from codeact.dialect.segments import Malformed, Segment
 
@@ -61,12 +61,15 @@ class Parser:
 
     If adjacent segments of one kind are merged, the result does not depend on how the text was cut. No segment is
     empty. The parser holds text back only while it may still become a tag, or is white space that may be stripped.
-    With `fences=False` a Python fence is code only if it directly contains the tags.
+    With `fences=False` a Python fence is code only if it directly contains the tags. With `notes_places`, `take_places`
+    says where in the reply its prose was.
     """
 
-    def __init__(self, *, fences: bool = True, thinks: bool = False) -> None:
+    def __init__(self, *, fences: bool = True, thinks: bool = False, notes_places: bool = False) -> None:
         self.was_stopped = False
         self._reading = Reading(fences=fences, step="unmarked" if thinks else "start")
+        if notes_places:
+            self._reading.places = []
 
     @property
     def done(self) -> bool:
@@ -91,6 +94,13 @@ class Parser:
     def rest(self) -> str:
         """The ignored text after the end of the reply; only the part that came in the same piece as the end."""
         return self._reading.unread if self.done else ""
+
+    def take_places(self) -> list[Place]:
+        """Returns the pieces of prose since the last call, before they are stripped, and empties the list."""
+        places = self._reading.places or []
+        if places:
+            self._reading.places = []
+        return places
 
     def feed(self, text: str) -> list[Segment]:
         """Returns the segments that are certain after this piece; none once `done`."""

@@ -19,7 +19,7 @@ from codeact.dialect.segments import (
 )
 from codeact.dialect.string_literals import Strings
 
-__all__ = ["AHEAD", "HELD", "HELD_CHARS", "SPACE", "Reading", "Step", "end_of"]
+__all__ = ["AHEAD", "HELD", "HELD_CHARS", "SPACE", "Place", "Reading", "Step", "end_of"]
 
 AHEAD = 1000
 """A code span or string literal around a tag must end within this many characters after the tag to count."""
@@ -32,6 +32,8 @@ SECOND = "only the first block of a reply runs."
 SPACE = re.compile(r"\s*")
 _MARK = re.compile(r"[<\[`~◁\n]")
 
+Place = tuple[int, str]
+"""A piece of a reply: how many characters of the reply precede it, and its text."""
 Step = Literal[
     "start",
     "unmarked",
@@ -74,6 +76,8 @@ class Reading:
         self._tails_of = ""
         self.code_end = ""  # The last characters of code: a fence may be cut into two pieces.
         self.has_code = False  # The block of code has ended; what follows is text.
+        self.places: list[Place] | None = None  # Where each piece of prose is in the reply, if somebody asks.
+        self._dropped_chars = 0
 
     # The buffer includes the character before the position, since the patterns look at it.
 
@@ -84,7 +88,12 @@ class Reading:
 
     def drop_read(self) -> None:
         """Drops the text before the position, except for one character."""
+        self._dropped_chars += self.at - 1
         self.buffer, self.at = self.buffer[self.at - 1 :], 1
+
+    def read_again(self) -> None:
+        """Goes back to the beginning of the reply, all of which is in `pending`."""
+        self.buffer, self.at, self.step, self._dropped_chars = "\n" + "".join(self.pending), 1, "start", 0
 
     def begin_code(self, *, name: str = "execute", tagged: bool = True, to_end: bool = False) -> None:
         """Begins a block of code at the position. `tagged` is False if a fence without tags opened it."""
@@ -155,6 +164,8 @@ class Reading:
             if "\n" in text:
                 self.span = 0
             self.has_prose = self.has_prose or not text.isspace()
+            if self.places is not None:
+                self.places.append((self._dropped_chars + self.at - 1, text))
         elif self.step == "unmarked":
             self.hold(text)
         self.out.put(kind, text)

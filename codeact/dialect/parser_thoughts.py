@@ -37,7 +37,7 @@ def unmarked(reading: Reading) -> bool:
         return True
     if not reading.final or reading.pending_chars >= HELD_CHARS:
         return False
-    reading.buffer, reading.at, reading.step = "\n" + "".join(reading.pending), 1, "start"
+    reading.read_again()
     return True
 
 

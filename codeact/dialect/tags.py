@@ -8,6 +8,7 @@ from codeact.dialect.base import Entry, Name
 from codeact.dialect.history import rendered
 from codeact.dialect.markup import CLOSE
 from codeact.dialect.parser import Parser
+from codeact.dialect.parser_reading import Place
 from codeact.dialect.prompt import TAGS_FORM, system_prompt
 from codeact.dialect.segments import CodeEnd, CodeStart, CodeText, Malformed, Segment, Unreadable
 from codeact.environment import Environment
@@ -56,6 +57,7 @@ class TagsReader:
         self._parser: Parser | None = None
         self._call: ToolCall | None = None
         self._has_acted = False
+        self._notes_places = False
 
     @property
     def done(self) -> bool:
@@ -77,12 +79,18 @@ class TagsReader:
     def held(self) -> str:
         return self._parser.held if self._parser is not None else ""
 
+    def note_places(self) -> None:
+        self._notes_places = True
+
+    def take_places(self) -> list[Place]:
+        return self._parser.take_places() if self._parser is not None else []
+
     def feed(self, event: TextDelta | ToolCallDelta | ToolCall) -> list[Segment]:
         if isinstance(event, ToolCall):
             self._call = self._call or event
         elif isinstance(event, TextDelta):
             if self._parser is None:
-                self._parser = Parser(fences=self._fences, thinks=self._thinks())
+                self._parser = Parser(fences=self._fences, thinks=self._thinks(), notes_places=self._notes_places)
             return self._noted(self._parser.feed(event.text))
         return []
 

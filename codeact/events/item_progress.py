@@ -1,11 +1,10 @@
 """Events about one item: deltas of its text, code and arguments, and the events that finish each of them."""
 
-from typing import Any
-
 import msgspec
 
 from codeact.events.items import CallStep, ContainerFileCitation, OutputText, ReasoningTextPart, ShellOutput
 from codeact.events.progress import NumberedEvent
+from codeact.model import TokenLogprob
 from sandbox_pool.outputs import Output
 
 __all__ = [
@@ -63,7 +62,7 @@ class ContentPartDone(ItemEvent, tag="response.content_part.done"):
 class OutputTextDelta(ItemEvent, tag="response.output_text.delta"):
     delta: str
     content_index: int = 0
-    logprobs: list[Any] = msgspec.field(default_factory=list)
+    logprobs: list[TokenLogprob] = msgspec.field(default_factory=list)
 
 
 class OutputTextAnnotationAdded(ItemEvent, tag="response.output_text.annotation.added"):
@@ -75,7 +74,7 @@ class OutputTextAnnotationAdded(ItemEvent, tag="response.output_text.annotation.
 class OutputTextDone(ItemEvent, tag="response.output_text.done"):
     text: str
     content_index: int = 0
-    logprobs: list[Any] = msgspec.field(default_factory=list)
+    logprobs: list[TokenLogprob] = msgspec.field(default_factory=list)
 
 
 class ReasoningTextDelta(ItemEvent, tag="response.reasoning_text.delta"):

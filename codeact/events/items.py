@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from codeact.model import TokenLogprob
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Stream
 
 __all__ = [
@@ -78,7 +79,7 @@ class _StreamedText(msgspec.Struct):
 
 class OutputText(_StreamedText, tag="output_text"):
     annotations: list[Any] = []
-    logprobs: list[Any] = []
+    logprobs: list[TokenLogprob] = []
 
 
 class ReasoningTextPart(_StreamedText, tag="reasoning_text"):

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from codeact.agent.approvals import ApprovalOptions
 from codeact.agent.model_budget import ModelBudget, ModelLimits
@@ -59,7 +60,7 @@ class CodeModels:
                 truncate=True,
                 observation_chars=settings.observation_chars,
                 call_output_tokens=settings.model_max_output_tokens,
-                sampling=new_run.sampling,
+                sampling=replace(new_run.sampling, logprobs=None),
                 environment=environment(),
                 toolbox=sub_agent_toolbox,
                 call_timeout_s=settings.call_timeout_s,

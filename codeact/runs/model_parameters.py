@@ -10,7 +10,9 @@ from codeact.runs.new_run import NewRun
 
 __all__ = ["for_model"]
 
-NAMES = ("stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_logprobs")
+SENT_AS = {"logprobs": "include"}
+"""Parameters that a request names in another way: `include` has `message.output_text.logprobs`."""
+NAMES = ("stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs")
 
 
 def for_model(new_run: NewRun, model: Model, *, drop: bool) -> NewRun:
@@ -23,12 +25,14 @@ def for_model(new_run: NewRun, model: Model, *, drop: bool) -> NewRun:
     refused = [name for name in given if name not in getattr(model, "parameters", ())]
     if not refused:
         return new_run
-    listed = ", ".join(f"'{name}'" for name in refused)
+    listed = ", ".join(
+        "'include': message.output_text.logprobs" if name in SENT_AS else f"'{name}'" for name in refused
+    )
     text = f"The model '{model.name}' does not take {listed} here"
     if not drop:
         raise InvalidRequest(
             f"{text}. Leave it out; CODEACT_DROP_PARAMS=true lets the server leave it out, with a notice.",
-            param=refused[0],
+            param=SENT_AS.get(refused[0], refused[0]),
             code="unsupported_parameter",
         )
     left: Any = {name: empty[name] for name in refused}

@@ -47,7 +47,9 @@ class NewRun:
     earlier point. With `stays` it runs on this server, even if another one holds the conversation's kernel. What the
     rules of `approval` name waits for approval, in addition to what the settings say; `caller` is who makes the
     request, and decides what its messages approve. `eager` says whether the statements of a block run while the model
-    writes it; None: the settings decide. `client_metadata` is stored with the response and shown nowhere.
+    writes it; None: the settings decide. `logprobs` asks for the log probabilities of messages' tokens, and
+    `top_logprobs` for those of so many alternatives, too. `client_metadata` is stored with the response and shown
+    nowhere.
     """
 
     owner: str
@@ -80,6 +82,7 @@ class NewRun:
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     logit_bias: Mapping[str, float] | None = None
+    logprobs: bool = False
     top_logprobs: int | None = None
     text: TextConfig = field(default_factory=TextConfig)
     reasoning: ReasoningConfig | None = None
@@ -142,4 +145,5 @@ class NewRun:
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,
             logit_bias=self.logit_bias,
+            logprobs=self.top_logprobs or 0 if self.logprobs or self.top_logprobs else None,
         )

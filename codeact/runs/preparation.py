@@ -176,8 +176,9 @@ class Preparation:
             )
         await self._check_outputs(messages, resume_point)
         messages = await put_media(messages, self._blobs())
-        if new_run.conversation_id is not None:
-            messages = [*resume_point.at.waiting, *messages]
+        if new_run.store and resume_point.is_at_end:
+            known = {message.id for message in messages}
+            messages = [*(item for item in resume_point.at.waiting if item.id not in known), *messages]
         if not messages and new_run.generate and not new_run.compact_only:
             raise InvalidRequest("'input' is empty: send the user's text.", param="input")
         return messages

@@ -329,6 +329,7 @@ class Question:
             top_p=1.0 if new_run.top_p is None else new_run.top_p,
             presence_penalty=new_run.presence_penalty or 0.0,
             frequency_penalty=new_run.frequency_penalty or 0.0,
+            top_logprobs=new_run.top_logprobs or 0,
             notices=[*new_run.notices, *([UNKNOWN_HISTORY] if unknown else [])],
             text=new_run.text,
             reasoning=new_run.reasoning,

@@ -57,8 +57,9 @@ def _add_to(item: e.Item, event: e.ItemEvent) -> None:
             item.content.append(part)
         case e.Reasoning(), e.ContentPartAdded(part=e.ReasoningTextPart() as part):
             item.content.append(part)
-        case e.Message(), e.OutputTextDelta(delta=delta):
+        case e.Message(), e.OutputTextDelta(delta=delta, logprobs=tokens):
             item.content[0].add(delta)
+            item.content[0].logprobs += tokens
         case e.Message(), e.OutputTextAnnotationAdded(annotation=annotation):
             item.content[0].annotations.append(annotation)
         case e.Reasoning(), e.ReasoningTextDelta(delta=delta):

@@ -43,6 +43,11 @@ class ResumePoint:
         return self.at.previous.response_id if self.at.previous is not None else None
 
     @property
+    def is_at_end(self) -> bool:
+        """Whether the request is the next question of a stored conversation, which what waits there belongs to."""
+        return self.at.conversation is not None and not (self.ephemeral or self.branched or self.resent)
+
+    @property
     def code_response_id(self) -> str | None:
         """The last stored response before this point in which code ran; None if none is known."""
         if self.ephemeral or self.at.previous is None:

@@ -27,7 +27,7 @@ from codeact.runs.new_run import NewRun
 from codeact.runs.sent_compactions import CompactionTrigger
 from codeact.server.auth.caller import Caller
 from codeact.server.requests.mcp_tools import requested_mcp, without_secrets
-from codeact.server.requests.pages import ENCRYPTED_REASONING, Included
+from codeact.server.requests.pages import ENCRYPTED_REASONING, LOGPROBS, Included
 from codeact.server.requests.parameters import checked
 from codeact.server.requests.tool_choices import Choice
 from codeact.server.requests.tools import (
@@ -284,6 +284,7 @@ def new_run(request: CreateRequest, caller: Caller, container: ContainerOptions 
         presence_penalty=request.presence_penalty,
         frequency_penalty=request.frequency_penalty,
         logit_bias=request.logit_bias,
+        logprobs=LOGPROBS in (request.include or ()),
         top_logprobs=request.top_logprobs,
         text=request.text or TextConfig(),
         reasoning=request.reasoning,

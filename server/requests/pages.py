@@ -8,10 +8,11 @@ from msgspec import Meta
 
 from codeact.errors import InvalidRequest
 
-__all__ = ["ENCRYPTED_REASONING", "Included", "ItemList", "PageQuery", "listed", "page_of"]
+__all__ = ["ENCRYPTED_REASONING", "LOGPROBS", "Included", "ItemList", "PageQuery", "listed", "page_of"]
 
 Included = Literal[
     "code_interpreter_call.outputs",
+    "message.output_text.logprobs",
     "message.input_image.image_url",
     "reasoning.encrypted_content",
     "codeact:events",
@@ -19,9 +20,10 @@ Included = Literal[
 ]
 """The allowed values of `include`. With `codeact:events`, a stream also contains our own events.
 
-Outputs and images are always included, encrypted reasoning only if a create request asks for it.
+Outputs and images are always included; encrypted reasoning and log probabilities only if a create request asks.
 """
 ENCRYPTED_REASONING: Included = "reasoning.encrypted_content"
+LOGPROBS: Included = "message.output_text.logprobs"
 
 
 class PageQuery(msgspec.Struct, kw_only=True):

@@ -1,6 +1,6 @@
 """`/v1/chat/completions`: answers a chat as one JSON object, or as chunks over SSE."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -10,7 +10,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from codeact import events as e
-from codeact.errors import CodeActError, NotFound
+from codeact.errors import CodeActError, InvalidRequest, NotFound
+from codeact.model import TokenLogprob
 from codeact.runs.streams import read_events
 from codeact.runs.unread_events import UnreadEvents
 from codeact.server.auth.caller import caller_of
@@ -40,11 +41,16 @@ async def create(request: Request) -> Response:
     chat = parse_chat(body)
     known = await services.chats.find(lines_of(chat), owner=caller.owner)
     try:
-        run = await services.service.create(as_create(chat, known), caller=caller)
-    except NotFound:
-        if known is None:
-            raise
-        run = await services.service.create(as_create(chat, None), caller=caller)
+        try:
+            run = await services.service.create(as_create(chat, known), caller=caller)
+        except NotFound:
+            if known is None:
+                raise
+            run = await services.service.create(as_create(chat, None), caller=caller)
+    except InvalidRequest as error:
+        if error.param == "include":  # It stands for `logprobs` of this API.
+            error.param = "logprobs"
+        raise
     images = (services.settings.public_url or str(request.base_url)).rstrip("/")
     answer = _Answer(services, chat, run, ChatText(images=images))
     if chat.stream:
@@ -63,10 +69,11 @@ class _Answer:
         self._text = text
         self._texts: list[str] = []
         self._calls: list[dict[str, Any]] = []
+        self._tokens: list[TokenLogprob] = []
 
     async def whole(self) -> dict[str, Any]:
         """The completion. Raises `CodeActError` if the response failed."""
-        thoughts = [delta.get("reasoning_content", "") async for delta in self._deltas()]
+        thoughts = [delta.get("reasoning_content", "") async for delta, _ in self._deltas()]
         if (failed := self._failure()) is not None:
             raise failed
         message: dict[str, Any] = {"role": "assistant", "content": "".join(self._texts), "refusal": None}
@@ -74,7 +81,8 @@ class _Answer:
             message["reasoning_content"] = "".join(thoughts)
         if self._calls:
             message["tool_calls"] = self._calls
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish_reason()}
+        logprobs = {"content": self._tokens, "refusal": None} if self._chat.logprobs else None
+        choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": self._finish_reason()}
         return self._object("chat.completion", [choice]) | {"usage": self._usage()}
 
     async def chunks(self) -> AsyncIterator[str]:
@@ -83,8 +91,8 @@ class _Answer:
         A comment is sent now and then while nothing happens.
         """
         yield self._chunk({"role": "assistant", "content": ""})
-        async for delta in self._deltas():
-            yield self._chunk(delta) if delta else KEEP_ALIVE
+        async for delta, tokens in self._deltas():
+            yield self._chunk(delta, tokens) if delta else KEEP_ALIVE
         if (failed := self._failure()) is not None:
             yield f"data: {msgspec.json.encode(envelope(failed)).decode()}\n\n"
         else:
@@ -94,26 +102,30 @@ class _Answer:
                 yield f"data: {msgspec.json.encode(last).decode()}\n\n"
         yield DONE
 
-    async def _deltas(self) -> AsyncIterator[dict[str, Any]]:
+    async def _deltas(self) -> AsyncIterator[tuple[dict[str, Any], list[TokenLogprob]]]:
         """The deltas as they arrive: the answer's text, the model's reasoning, and calls of the client's functions.
+
+        With each come the tokens of its prose and their log probabilities, if the chat asks for them.
 
         An empty one means that nothing has arrived for a while.
         """
         async with aclosing(read_events(self._run.log, idle_s=KEEP_ALIVE_S)) as batches:
             async for events in batches:
                 if not events:
-                    yield {}
+                    yield {}, []
                 for event in events:
                     if text := self._text.feed(event):
                         self._texts.append(text)
-                        yield {"content": text}
+                        tokens = event.logprobs if isinstance(event, e.OutputTextDelta) else []
+                        self._tokens += tokens
+                        yield {"content": text}, tokens
                     match event:
                         case e.ReasoningTextDelta(delta=thought):
-                            yield {"reasoning_content": thought}
+                            yield {"reasoning_content": thought}, []
                         case e.OutputItemDone(item=e.FunctionCall() as item):
                             function = {"name": item.name, "arguments": item.arguments}
                             self._calls.append({"id": item.call_id, "type": "function", "function": function})
-                            yield {"tool_calls": [{"index": len(self._calls) - 1} | self._calls[-1]]}
+                            yield {"tool_calls": [{"index": len(self._calls) - 1} | self._calls[-1]]}, []
         if self._failure() is None:
             answer = "".join(self._texts)
             remember = self._services.chats.remember
@@ -139,8 +151,11 @@ class _Answer:
             "completion_tokens_details": {"reasoning_tokens": usage.output_tokens_details.reasoning_tokens},
         }
 
-    def _chunk(self, delta: dict[str, Any], *, finish_reason: str | None = None) -> str:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+    def _chunk(
+        self, delta: dict[str, Any], tokens: Sequence[TokenLogprob] = (), *, finish_reason: str | None = None
+    ) -> str:
+        logprobs = {"content": tokens, "refusal": None} if tokens else None
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         return f"data: {msgspec.json.encode(self._object('chat.completion.chunk', [choice])).decode()}\n\n"
 
     def _object(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from codeact.server.requests.create import (
     TopP,
     finished,
 )
+from codeact.server.requests.pages import LOGPROBS
 from codeact.server.requests.parameters import checked
 
 __all__ = ["ChatBody", "ChatMessageBody", "as_create", "lines_of", "parse_chat", "text_of"]
@@ -121,7 +122,7 @@ class ChatBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     n: Literal[1] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
-    logprobs: Literal[False] | None = None
+    logprobs: bool | None = None
     modalities: list[Literal["text"]] | None = None
     response_format: ChatTextFormat | None = None
     parallel_tool_calls: bool | None = None
@@ -134,7 +135,7 @@ class ChatBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     prediction: None = None
     seed: Seed | None = None
     stop: Stop | None = None
-    top_logprobs: Literal[0] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     verbosity: None = None
     web_search_options: None = None
     dialect: Name | None = msgspec.field(default=None, name="codeact:dialect")
@@ -145,6 +146,8 @@ def parse_chat(body: Any) -> ChatBody:
     chat = checked(body, ChatBody)
     if not any(message.role == "user" for message in chat.messages):
         raise InvalidRequest("'messages' contains no message of the user.", param="messages")
+    if chat.top_logprobs and not chat.logprobs:
+        raise InvalidRequest("'top_logprobs' needs 'logprobs': true.", param="top_logprobs")
     for index, message in enumerate(chat.messages):
         if message.role == "tool" and message.tool_call_id is None:
             raise InvalidRequest(
@@ -179,6 +182,8 @@ def as_create(chat: ChatBody, previous_response_id: str | None) -> CreateRequest
         presence_penalty=chat.presence_penalty,
         frequency_penalty=chat.frequency_penalty,
         logit_bias=chat.logit_bias,
+        include=[LOGPROBS] if chat.logprobs else None,
+        top_logprobs=chat.top_logprobs,
         truncation="auto",
         tools=[FunctionTool(**msgspec.structs.asdict(tool.function)) for tool in chat.tools or ()],
         tool_choice=chat.tool_choice,

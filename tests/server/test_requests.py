@@ -53,7 +53,7 @@ def test_messages_keep_their_roles_and_parts() -> None:
         ({"input": "x", "tools": [{"type": "code_interpreter", "container": 1}]}, "tools[0].container"),
         ({"input": "x", "tool_choice": "always"}, "tool_choice"),
         ({"input": "x", "text": {"format": {"type": "grammar"}}}, "text.format.type"),
-        ({"input": "x", "include": ["message.output_text.logprobs"]}, "include[0]"),
+        ({"input": "x", "include": ["web_search_call.results"]}, "include[0]"),
         ({"input": "x", "prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"input": "x", "reasoning": {"effort": "mega"}}, "reasoning.effort"),
         ({"input": "x", "stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),

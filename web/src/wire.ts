@@ -510,7 +510,7 @@ export interface OutputText {
   type: "output_text";
   text: string;
   annotations: unknown[];
-  logprobs: unknown[];
+  logprobs: TokenLogprob[];
 }
 
 export interface OutputTextAnnotationAdded {
@@ -529,7 +529,7 @@ export interface OutputTextDelta {
   output_index: number;
   delta: string;
   content_index: number;
-  logprobs: unknown[];
+  logprobs: TokenLogprob[];
   sequence_number: number;
 }
 
@@ -539,7 +539,7 @@ export interface OutputTextDone {
   output_index: number;
   text: string;
   content_index: number;
-  logprobs: unknown[];
+  logprobs: TokenLogprob[];
   sequence_number: number;
 }
 
@@ -792,6 +792,19 @@ export interface TextConfig {
 
 export interface TextFormat {
   type: "text";
+}
+
+export interface TokenLogprob {
+  token: string;
+  logprob: number;
+  bytes: number[];
+  top_logprobs: TopLogprob[];
+}
+
+export interface TopLogprob {
+  token: string;
+  logprob: number;
+  bytes: number[];
 }
 
 export interface UpdateDisplayData {

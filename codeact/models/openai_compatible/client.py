@@ -47,7 +47,9 @@ class DirectModel:
     """
 
     dialects: frozenset[str] = frozenset({"tags", "tool_call"})
-    parameters: frozenset[str] = frozenset({"stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias"})
+    parameters: frozenset[str] = frozenset(
+        {"stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs"}
+    )
     path = "/chat/completions"
 
     def __init__(

@@ -23,7 +23,7 @@ class ResponsesModel(DirectModel):
     """
 
     dialects = frozenset({"tags", "tool_call", "freeform"})
-    parameters = frozenset()
+    parameters = frozenset({"logprobs", "top_logprobs"})
     takes_stop = False
     path = "/responses"
     _responses_form = request.AS_IT_IS

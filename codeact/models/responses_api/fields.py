@@ -10,7 +10,18 @@ from codeact.models.openai_compatible.errors import Refused, body_of
 from codeact.models.shared.chunks import LENIENT_BYTES
 from sandbox_pool import json_size
 
-__all__ = ["ID_CHARS", "decoded", "head_of", "id_of", "refused", "refused_by", "text_of", "thought_of", "usage_of"]
+__all__ = [
+    "ID_CHARS",
+    "decoded",
+    "head_of",
+    "id_of",
+    "refused",
+    "refused_by",
+    "text_of",
+    "thought_of",
+    "tokens_of",
+    "usage_of",
+]
 
 MOST_VALUES, DEEPEST = 50_000, 100
 ID_CHARS = 200
@@ -72,6 +83,13 @@ def text_of(message: dict[str, Any]) -> str:
     parts = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
     texts = (part.get("text") or part.get("refusal") for part in parts)
     return "".join(text for text in texts if isinstance(text, str))
+
+
+def tokens_of(message: dict[str, Any]) -> list[Any]:
+    """The log probabilities of a message's tokens, as the server sent them."""
+    parts = message.get("content")
+    found = [part.get("logprobs") for part in (parts if isinstance(parts, list) else ()) if isinstance(part, dict)]
+    return [token for tokens in found if isinstance(tokens, list) for token in tokens]
 
 
 def thought_of(item: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from codeact.models.responses_api.fields import (
     refused_by,
     text_of,
     thought_of,
+    tokens_of,
     usage_of,
 )
 from codeact.models.responses_api.request import may_go_back
@@ -102,7 +103,7 @@ class ResponsesReading:
         kind = event.get("type")
         match kind:
             case "response.output_text.delta" | "response.refusal.delta":
-                return self._text(self._item(event, "message"), event.get("delta"))
+                return self._text(self._item(event, "message"), event.get("delta"), event.get("logprobs"))
             case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
                 item = self._item(event, "function_call" if "function" in kind else "custom_tool_call")
                 return self._arguments(item, event.get("delta"))
@@ -163,7 +164,8 @@ class ResponsesReading:
             return self._reasoned(item, given)
         if kind == "message":
             events = self._end_of_thought(0, given.get("phase"))
-            return [*events, *self._text(item, text_of(given)[item.sent :])]
+            tokens = None if item.sent else tokens_of(given)
+            return [*events, *self._text(item, text_of(given)[item.sent :], tokens)]
         if kind in _CALLS:
             events = self._begin_call(item, given)
             whole = given.get(_CALLS[kind])
@@ -186,12 +188,12 @@ class ResponsesReading:
         item.sent += len(delta)
         return [*events, *self._reading.read(Chunk(calls=[Call(item.call, Called(None, delta))]))]
 
-    def _text(self, item: _Item, delta: Any) -> list[ModelEvent]:
+    def _text(self, item: _Item, delta: Any, logprobs: Any = None) -> list[ModelEvent]:
         if not isinstance(delta, str) or not delta:
             return []
         events = self._end_of_thought(0)
         item.sent += len(delta)
-        return [*events, *self._reading.read(Chunk([TextDelta(delta)]))]
+        return [*events, *self._reading.read(Chunk([TextDelta(delta)], logprobs=logprobs))]
 
     # ---- reasoning -------------------------------------------------------------------------------------
 

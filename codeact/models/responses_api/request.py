@@ -78,6 +78,7 @@ class ResponsesForm:
             messages = without_system(messages)
         elif messages and messages[0].role == "system" and isinstance(messages[0].content, str):
             instructions, messages = messages[0].content, messages[1:]
+        logprobs = [] if sampling.logprobs is None else ["message.output_text.logprobs"]
         reasoning = {
             "effort": sampling.reasoning_effort,
             "summary": sampling.reasoning_summary if self.summary else None,
@@ -88,7 +89,8 @@ class ResponsesForm:
             "input": input_items(messages, reasoning=self.reasoning, phase=self.phase),
             "stream": True,
             "store": False,
-            "include": ["reasoning.encrypted_content"] if self.encrypted else None,
+            "include": [*(["reasoning.encrypted_content"] if self.encrypted else []), *logprobs] or None,
+            "top_logprobs": sampling.logprobs,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_output_tokens": sampling.max_output_tokens,

@@ -58,6 +58,7 @@ class _Choice(msgspec.Struct):
     message: _Delta | None = None
     finish_reason: str | None = None
     stop_reason: Any = None
+    logprobs: Any = None
 
 
 class _Details(msgspec.Struct):
@@ -85,6 +86,7 @@ class Chunk(msgspec.Struct):
     """What one chunk says. `error` is the server's error; `finish_reason` is in the server's own words.
 
     `stopped_by` is the text of `stop` that the answer met, if the server says so (vLLM does).
+    `logprobs` are the log probabilities of the text's tokens, as the server sent them.
     `thought_field` is the server's name for its reasoning text; `kept` contains its other fields of reasoning.
     """
 
@@ -97,6 +99,7 @@ class Chunk(msgspec.Struct):
     thought_field: str | None = None
     kept: dict[str, list[Any]] = {}
     stopped_by: str | None = None
+    logprobs: Any = None
 
 
 _decode = msgspec.json.Decoder(_Chunk).decode
@@ -134,6 +137,8 @@ def decode(data: bytes) -> Chunk:
             calls = delta.tool_calls
         if delta.function_call is not None:
             calls = [Call(0, delta.function_call)]
+    # A chunk of reasoning or of a call has the tokens of that.
+    is_text = any(isinstance(piece, TextDelta) for piece in deltas) or not (deltas or calls)
     return Chunk(
         deltas,
         calls,
@@ -143,6 +148,7 @@ def decode(data: bytes) -> Chunk:
         thought_field=thought_field,
         kept=kept,
         stopped_by=choice.stop_reason[:STOP_CHARS] if isinstance(choice.stop_reason, str) else None,
+        logprobs=choice.logprobs.get("content") if is_text and isinstance(choice.logprobs, dict) else None,
     )
 
 
@@ -197,7 +203,7 @@ def _choice(choice: dict[str, Any]) -> _Choice:
         reasoning_details=_list(delta.get("reasoning_details")),
         thinking_blocks=_list(delta.get("thinking_blocks")),
     )
-    return _Choice(delta=delta, finish_reason=_text(choice.get("finish_reason")))
+    return _Choice(delta, finish_reason=_text(choice.get("finish_reason")), logprobs=choice.get("logprobs"))
 
 
 def _parts(content: Any) -> list[Delta]:

@@ -80,7 +80,10 @@ class Form:
         return [as_chat(message) for message in (messages if self.system_role else without_system(messages))]
 
     def request(self, messages: Sequence[ChatMessage], sampling: Sampling) -> dict[str, Any]:
-        """The request fields that both adapters send; None: the server decides."""
+        """The request fields that both adapters send; None: the server decides.
+
+        One alternative is asked for where none is wanted: llama.cpp sends nothing for 0, and 20 without a number.
+        """
         return {
             "messages": self.messages(messages),
             "stream": True,
@@ -94,6 +97,8 @@ class Form:
             "presence_penalty": sampling.presence_penalty,
             "frequency_penalty": sampling.frequency_penalty,
             "logit_bias": sampling.logit_bias,
+            "logprobs": None if sampling.logprobs is None else True,
+            "top_logprobs": None if sampling.logprobs is None else max(1, sampling.logprobs),
             "tools": [as_chat_tool(tool) for tool in sampling.tools] or None,
             "tool_choice": sampling.tool_choice if sampling.tools else None,
             "response_format": _response_format(sampling.answer_format) if self.answer_format else None,

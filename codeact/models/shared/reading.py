@@ -8,11 +8,13 @@ from codeact.model import (
     ReasoningDelta,
     ReasoningKept,
     TextDelta,
+    TokenLogprobs,
     ToolCall,
     ToolCallDelta,
     Usage,
 )
 from codeact.models.shared.chunks import Call, Chunk
+from codeact.models.shared.logprobs import MOST_ALTERNATIVES, read_tokens
 from codeact.models.shared.reasoning_fields import ReasoningFields
 
 __all__ = ["ERRORS", "Reading", "finish"]
@@ -96,6 +98,8 @@ class Reading:
             self.usage = chunk.usage
         if chunk.kept or chunk.thought_field == "reasoning":
             self._keep(chunk)
+        if chunk.logprobs and (tokens := read_tokens(chunk.logprobs, MOST_ALTERNATIVES)):
+            events.append(TokenLogprobs(tokens))
         for delta in chunk.deltas:
             if isinstance(delta, TextDelta):
                 events += self._end_of_thought()

@@ -24,8 +24,11 @@ from codeact.model import (
     ReasoningKept,
     Sampling,
     TextDelta,
+    TokenLogprob,
+    TokenLogprobs,
     ToolCall,
     ToolCallDelta,
+    TopLogprob,
     Usage,
 )
 from codeact.models.discovery import find_models, needs_litellm
@@ -400,3 +403,25 @@ def test_gpt_5_acts_by_custom_tools_where_its_server_has_them() -> None:
     assert dialect_for(gpt).name == "freeform"
     assert dialect_for(gpt, preferred="tool_call").name == "tool_call"
     assert AS_IT_IS.after("No such model") is None
+
+
+async def test_log_probabilities_are_asked_for_and_come_with_their_text(
+    model: ResponsesModel, server: ModelServer
+) -> None:
+    server.reply("It is", " 42.")
+    events = await collect(model, sampling=Sampling(logprobs=1))
+    assert "message.output_text.logprobs" in server.requests[0].body["include"]
+    assert server.requests[0].body["top_logprobs"] == 1
+    tokens = [token for event in events if isinstance(event, TokenLogprobs) for token in event.tokens]
+    assert [token.token for token in tokens] == ["It", " is", " 42", "."]
+    assert all(token.bytes == list(token.token.encode()) and len(token.top_logprobs) == 1 for token in tokens)
+
+
+async def test_log_probabilities_of_a_message_that_comes_as_a_whole_are_read() -> None:
+    token = {"token": "Hi", "logprob": -0.5, "bytes": [72, 105], "top_logprobs": [{"token": "No", "logprob": -1.5}]}
+    odd: list[Any] = [3, {"token": "x"}, {"token": "y", "logprob": "-1"}, {"token": "z", "logprob": True}]
+    item = {"type": "message", "content": [{"type": "output_text", "text": "Hi", "logprobs": [*odd, token]}]}
+    body = json.dumps({"output": [item], "status": "completed"}).encode()
+    events = ResponsesReading().whole(body)
+    top = TopLogprob("No", -1.5, [78, 111])
+    assert events[:2] == [TokenLogprobs([TokenLogprob("Hi", -0.5, [72, 105], [top])]), TextDelta("Hi")]
