@@ -400,7 +400,7 @@ def test_what_is_said_while_code_waits_for_the_client_comes_before_the_clients_v
     body = {"input": [stub | {"output": "a cat"}], "previous_response_id": created["id"], "tools": [tool]}
     body["input"][0].pop("name")  # type: ignore[attr-defined]
     if knows == "only the database":  # As after a restart, and at another server.
-        scripted.state.service._steers.drop(created["id"])
+        scripted.state.service._service._steers.drop(created["id"])
     socket.send({"type": "response.create", **body})
     assert socket.until("response.completed")[-1]["response"]["output"][-1]["content"][0]["text"] == "Voilà."
     told = [str(message["content"]) for message in model_server.requests[-1].messages]
