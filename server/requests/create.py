@@ -58,6 +58,7 @@ __all__ = [
     "Temperature",
     "Tokens",
     "TopP",
+    "check_answer_schema",
     "finished",
     "new_run",
     "parse_create",
@@ -232,7 +233,7 @@ def parse_create(body: Any, *, drops_tools: bool = False) -> CreateRequest:
     if request.store is False:
         _check_unstored(request)
     if request.text is not None and isinstance(request.text.format, JsonSchemaFormat):
-        _check_schema(request.text.format)
+        check_answer_schema(request.text.format)
     if request.background and request.generate is False:
         raise InvalidRequest("With 'generate': false there is nothing to do in the background.", param="background")
     return finished(request, notices)
@@ -337,11 +338,12 @@ def parse_steer(body: Any) -> list[InputMessage]:
     return user_messages
 
 
-def _check_schema(wanted: JsonSchemaFormat) -> None:
+def check_answer_schema(wanted: JsonSchemaFormat, param: str = "text.format.schema") -> None:
+    """Raises `InvalidRequest`, which names `param`, if the format's schema is none."""
     try:
         check_schema(wanted.schema)
     except InvalidSchema as error:
-        raise InvalidRequest(str(error), param="text.format.schema", code="invalid_json_schema") from None
+        raise InvalidRequest(str(error), param=param, code="invalid_json_schema") from None
 
 
 def _check_unstored(request: CreateBody) -> None:

@@ -22,7 +22,7 @@ from codeact.server.peers.passed_run import Answer
 from codeact.server.requests.parameters import read_json
 from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
-from codeact.server.transports.chat_completions import ChatBody, as_create, lines_of, parse_chat
+from codeact.server.transports.chat_completions import ChatBody, ChatTextFormat, as_create, lines_of, parse_chat
 from codeact.server.transports.chat_text import ChatText
 from codeact.server.transports.sse import DONE, KEEP_ALIVE, KEEP_ALIVE_S, SSE_HEADERS
 
@@ -52,7 +52,8 @@ async def create(request: Request) -> Response:
             error.param = "logprobs"
         raise
     images = (services.settings.public_url or str(request.base_url)).rstrip("/")
-    answer = _Answer(services, chat, run, ChatText(images=images))
+    shows_code = chat.response_format is None or isinstance(chat.response_format, ChatTextFormat)
+    answer = _Answer(services, chat, run, ChatText(images=images, shows_code=shows_code))
     if chat.stream:
         return StreamingResponse(answer.chunks(), media_type="text/event-stream", headers=SSE_HEADERS)
     return await document_response(await answer.whole())
@@ -122,9 +123,8 @@ class _Answer:
                     match event:
                         case e.ReasoningTextDelta(delta=thought):
                             yield {"reasoning_content": thought}, []
-                        case e.OutputItemDone(item=e.FunctionCall() as item):
-                            function = {"name": item.name, "arguments": item.arguments}
-                            self._calls.append({"id": item.call_id, "type": "function", "function": function})
+                        case e.OutputItemDone(item=e.FunctionCall() | e.CustomToolCall() as item):
+                            self._calls.append(_called(item))
                             yield {"tool_calls": [{"index": len(self._calls) - 1} | self._calls[-1]]}, []
         if self._failure() is None:
             answer = "".join(self._texts)
@@ -166,6 +166,13 @@ class _Answer:
             "model": self._run.response.model,
             "choices": choices,
         }
+
+
+def _called(item: e.FunctionCall | e.CustomToolCall) -> dict[str, Any]:
+    if isinstance(item, e.CustomToolCall):
+        return {"id": item.call_id, "type": "custom", "custom": {"name": item.name, "input": item.input}}
+    function = {"name": item.name, "arguments": item.arguments}
+    return {"id": item.call_id, "type": "function", "function": function}
 
 
 routes = [Route("/v1/chat/completions", create, methods=["POST"])]

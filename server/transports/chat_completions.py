@@ -8,9 +8,11 @@ from msgspec import Meta
 
 from codeact.dialect import Name
 from codeact.errors import InvalidRequest
+from codeact.events import JsonObjectFormat, JsonSchemaFormat
 from codeact.runs.input_items import (
     FunctionCallItem,
     FunctionOutputItem,
+    InputFile,
     InputImage,
     InputItem,
     InputText,
@@ -19,9 +21,10 @@ from codeact.runs.input_items import (
     Part,
     Refusal,
 )
-from codeact.server.requests.client_tools import FunctionTool
+from codeact.server.requests.client_tools import CustomTool, FunctionTool
 from codeact.server.requests.create import (
     AskedReasoning,
+    AskedText,
     CreateBody,
     CreateRequest,
     LogitBias,
@@ -32,12 +35,14 @@ from codeact.server.requests.create import (
     Temperature,
     Tokens,
     TopP,
+    check_answer_schema,
     finished,
 )
 from codeact.server.requests.pages import LOGPROBS
 from codeact.server.requests.parameters import checked
+from codeact.server.requests.tool_choices import AllowedTools, Choice, CustomChoice, FunctionChoice
 
-__all__ = ["ChatBody", "ChatMessageBody", "as_create", "lines_of", "parse_chat", "text_of"]
+__all__ = ["ChatBody", "ChatMessageBody", "ChatTextFormat", "as_create", "lines_of", "parse_chat", "text_of"]
 
 
 class ImageUrl(msgspec.Struct):
@@ -57,6 +62,18 @@ class RefusalPart(msgspec.Struct, tag="refusal"):
     refusal: str
 
 
+class FileBody(msgspec.Struct, forbid_unknown_fields=True):
+    """See `InputFile`."""
+
+    file_id: str | None = None
+    file_data: str | None = None
+    filename: str | None = None
+
+
+class FilePart(msgspec.Struct, tag="file"):
+    file: FileBody
+
+
 class CalledFunction(msgspec.Struct):
     name: str
     arguments: str
@@ -69,13 +86,25 @@ class ToolCall(msgspec.Struct, tag="function"):
     function: CalledFunction
 
 
+class CalledCustom(msgspec.Struct):
+    name: str
+    input: str
+
+
+class CustomCall(msgspec.Struct, tag="custom"):
+    """A call of a custom tool in an earlier answer."""
+
+    id: str
+    custom: CalledCustom
+
+
 class ChatMessageBody(msgspec.Struct):
     """One message. A `tool` message contains the value of the call `tool_call_id`."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart | ImagePart | RefusalPart] | None = None
+    content: str | list[TextPart | ImagePart | RefusalPart | FilePart] | None = None
     name: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[ToolCall | CustomCall] | None = None
     tool_call_id: str | None = None
 
 
@@ -86,10 +115,56 @@ class ChatFunction(msgspec.Struct, forbid_unknown_fields=True):
     strict: bool | None = None
 
 
+class ChatTextFormat(msgspec.Struct, tag="text", forbid_unknown_fields=True):
+    """Plain text."""
+
+
 class ChatTool(msgspec.Struct, tag="function", forbid_unknown_fields=True):
     """A function of the client, as in `FunctionTool`."""
 
     function: ChatFunction
+
+
+class ChatGrammar(msgspec.Struct, forbid_unknown_fields=True):
+    syntax: Literal["lark", "regex"]
+    definition: str
+
+
+class ChatGrammarFormat(msgspec.Struct, tag="grammar", forbid_unknown_fields=True):
+    grammar: ChatGrammar
+
+
+class ChatCustom(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    description: str | None = None
+    format: ChatTextFormat | ChatGrammarFormat | None = None
+
+
+class ChatCustomTool(msgspec.Struct, tag="custom", forbid_unknown_fields=True):
+    """A tool of the client that takes plain text, as in `CustomTool`."""
+
+    custom: ChatCustom
+
+
+class ChatName(msgspec.Struct, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(max_length=200)]
+
+
+class ChatFunctionChoice(msgspec.Struct, tag="function", forbid_unknown_fields=True):
+    function: ChatName
+
+
+class ChatCustomChoice(msgspec.Struct, tag="custom", forbid_unknown_fields=True):
+    custom: ChatName
+
+
+class ChatAllowed(msgspec.Struct, forbid_unknown_fields=True):
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[ChatFunctionChoice | ChatCustomChoice], Meta(max_length=1_000)]
+
+
+class ChatAllowedChoice(msgspec.Struct, tag="allowed_tools", forbid_unknown_fields=True):
+    allowed_tools: ChatAllowed
 
 
 class ChatStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
@@ -97,8 +172,21 @@ class ChatStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     include_obfuscation: Literal[False] | None = None
 
 
-class ChatTextFormat(msgspec.Struct, tag="text", forbid_unknown_fields=True):
-    """Plain text; other formats are not supported."""
+class ChatJsonFormat(msgspec.Struct, tag="json_object", forbid_unknown_fields=True):
+    """Any JSON object."""
+
+
+class ChatSchema(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """See `JsonSchemaFormat`. Without a `schema`, any JSON object fits."""
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    schema: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "object"})
+    description: str | None = None
+    strict: bool | None = None
+
+
+class ChatSchemaFormat(msgspec.Struct, tag="json_schema", forbid_unknown_fields=True):
+    json_schema: ChatSchema
 
 
 class ChatBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -112,22 +200,25 @@ class ChatBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     max_completion_tokens: Tokens | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     metadata: Metadata | None = None
     store: bool | None = None
     user: str | None = None
     safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_retention: Literal["in_memory"] | None = None
     service_tier: Literal["auto", "default", "flex", "priority"] | None = None
     n: Literal[1] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logprobs: bool | None = None
     modalities: list[Literal["text"]] | None = None
-    response_format: ChatTextFormat | None = None
+    response_format: ChatTextFormat | ChatJsonFormat | ChatSchemaFormat | None = None
     parallel_tool_calls: bool | None = None
-    tool_choice: Literal["auto", "none"] | None = None
-    tools: list[ChatTool] | None = None
+    tool_choice: (
+        Literal["auto", "none", "required"] | ChatFunctionChoice | ChatCustomChoice | ChatAllowedChoice | None
+    ) = None
+    tools: list[ChatTool | ChatCustomTool] | None = None
     audio: None = None
     function_call: None = None
     functions: None = None
@@ -136,7 +227,7 @@ class ChatBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     seed: Seed | None = None
     stop: Stop | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    verbosity: None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
     web_search_options: None = None
     dialect: Name | None = msgspec.field(default=None, name="codeact:dialect")
 
@@ -185,8 +276,9 @@ def as_create(chat: ChatBody, previous_response_id: str | None) -> CreateRequest
         include=[LOGPROBS] if chat.logprobs else None,
         top_logprobs=chat.top_logprobs,
         truncation="auto",
-        tools=[FunctionTool(**msgspec.structs.asdict(tool.function)) for tool in chat.tools or ()],
-        tool_choice=chat.tool_choice,
+        text=_text(chat),
+        tools=[_tool(tool) for tool in chat.tools or ()],
+        tool_choice=chat.tool_choice if isinstance(chat.tool_choice, str | None) else _choice(chat.tool_choice),
         user=chat.user,
         safety_identifier=chat.safety_identifier,
         prompt_cache_key=chat.prompt_cache_key,
@@ -204,11 +296,52 @@ def _leading(messages: Sequence[ChatMessageBody]) -> list[ChatMessageBody]:
 def _items(message: ChatMessageBody) -> list[InputItem]:
     if message.role == "tool":
         return [FunctionOutputItem(message.tool_call_id or "", text_of(message))]
-    calls = [
-        FunctionCallItem(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()
-    ]
+    calls = [_call(call) for call in message.tool_calls or ()]
     message_item = _message(message, message.role)
     return [message_item, *calls] if message_item.content or not calls else [*calls]
+
+
+def _call(call: ToolCall | CustomCall) -> FunctionCallItem:
+    if isinstance(call, CustomCall):
+        return FunctionCallItem(call.id, call.custom.name, call.custom.input)
+    return FunctionCallItem(call.id, call.function.name, call.function.arguments)
+
+
+def _tool(tool: ChatTool | ChatCustomTool) -> FunctionTool | CustomTool:
+    if isinstance(tool, ChatTool):
+        return FunctionTool(**msgspec.structs.asdict(tool.function))
+    form = tool.custom.format
+    grammar = msgspec.structs.asdict(form.grammar) if isinstance(form, ChatGrammarFormat) else None
+    about = {"name": tool.custom.name, "description": tool.custom.description}
+    return checked(about | ({} if grammar is None else {"format": {"type": "grammar", **grammar}}), CustomTool)
+
+
+def _choice(choice: ChatFunctionChoice | ChatCustomChoice | ChatAllowedChoice) -> Choice:
+    match choice:
+        case ChatFunctionChoice(ChatName(name)):
+            return FunctionChoice(name)
+        case ChatCustomChoice(ChatName(name)):
+            return CustomChoice(name)
+        case ChatAllowedChoice(ChatAllowed(mode, tools)):
+            named = [
+                FunctionChoice(tool.function.name)
+                if isinstance(tool, ChatFunctionChoice)
+                else CustomChoice(tool.custom.name)
+                for tool in tools
+            ]
+            return AllowedTools(mode, [*named])
+
+
+def _text(chat: ChatBody) -> AskedText:
+    """The format and length of the answer. Raises `InvalidRequest` for a schema that is none."""
+    text = AskedText(verbosity=chat.verbosity)
+    match chat.response_format:
+        case ChatJsonFormat():
+            text.format = JsonObjectFormat()
+        case ChatSchemaFormat(ChatSchema() as wanted):
+            text.format = JsonSchemaFormat(**msgspec.structs.asdict(wanted))
+            check_answer_schema(text.format, "response_format.json_schema.schema")
+    return text
 
 
 def _message(message: ChatMessageBody, role: Literal["system", "developer", "user", "assistant"]) -> MessageItem:
@@ -221,6 +354,8 @@ def _message(message: ChatMessageBody, role: Literal["system", "developer", "use
                 parts.append(OutputText(text) if role == "assistant" else InputText(text))
             case ImagePart(ImageUrl(url, detail)):
                 parts.append(InputImage(image_url=url, detail=detail))
+            case FilePart(FileBody(file_id, file_data, filename)):
+                parts.append(InputFile(filename, file_data, file_id))
             case RefusalPart(refusal):
                 parts.append(Refusal(refusal))
     return MessageItem(role, parts)

@@ -17,10 +17,13 @@ FENCE = "````"
 class ChatText:
     """Converts the events of a response to text. `images` is the beginning of image URLs.
 
+    Without `shows_code` the text has no code and no outputs: a program reads it.
+
     Outputs that come while the model writes the code follow the code.
     """
 
-    def __init__(self, *, images: str) -> None:
+    def __init__(self, *, images: str, shows_code: bool = True) -> None:
+        self._shows_code = shows_code
         self._images = images
         self._fence: Literal["python", "text"] | None = None
         self._at_line_start = True
@@ -31,6 +34,8 @@ class ChatText:
         match event:
             case e.OutputTextDelta(delta=delta):
                 return self._add(delta)
+            case _ if not self._shows_code:
+                return ""
             case e.CodeDelta(delta=delta):
                 return self._enter("python") + self._add(delta)
             case e.CodeDone():

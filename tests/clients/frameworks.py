@@ -43,10 +43,11 @@ def instructor(base_url: str) -> dict[str, Any]:
     client = OpenAI(base_url=base_url, api_key="none")
     messages: Any = [{"role": "user", "content": "Which city?"}]
     found: dict[str, Any] = {"version": version("instructor")}
-    patched = instructor.from_openai(client, mode=instructor.Mode.MD_JSON)
-    found["json"] = patched.chat.completions.create(
-        model="codeact", messages=messages, response_model=City, max_retries=0
-    ).name
+    for mode in ("MD_JSON", "JSON", "JSON_SCHEMA", "TOOLS"):
+        patched = instructor.from_openai(client, mode=instructor.Mode[mode])
+        found[mode] = patched.chat.completions.create(
+            model="codeact", messages=messages, response_model=City, max_retries=0
+        ).name
     return found
 
 

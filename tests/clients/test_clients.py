@@ -112,14 +112,15 @@ def test_pydantic_ai(base_url: str, model: ModelServer) -> None:
 
 def test_instructor(base_url: str, model: ModelServer) -> None:
     model.reset()
-    model.reply('```json\n{"name": "Bern"}\n```')
+    for _ in range(3):
+        model.reply('```json\n{"name": "Bern"}\n```')
+    model.reply("<execute>\nCity(name='Bern')\n</execute>")
     got = ran(python_of("frameworks"), HERE / "frameworks.py", base_url, "instructor")
-    assert got["json"] == "Bern"
+    assert [got[mode] for mode in ("MD_JSON", "JSON", "JSON_SCHEMA", "TOOLS")] == ["Bern"] * 4
     proved(
-        "instructor, mode `MD_JSON`",
+        "instructor, modes `TOOLS`, `JSON`, `JSON_SCHEMA`, `MD_JSON`",
         got["version"],
         ["a model of pydantic"],
-        lacks="its mode `TOOLS`: it forces a call, and Chat Completions refuses that",
     )
 
 

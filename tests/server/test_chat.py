@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from openai import APIStatusError, OpenAI
+from pydantic import BaseModel
 
 from codeact import events as e
 from codeact.errors import InvalidRequest
@@ -203,6 +204,73 @@ def test_an_image_part_reaches_the_model(client: OpenAI, model_server: ModelServ
     assert model_server.requests[0].messages[-1]["content"][1]["image_url"]["url"] == url
 
 
+class Sum(BaseModel):
+    value: int
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_answer_that_a_program_reads_has_neither_code_nor_outputs(
+    client: OpenAI, model_server: ModelServer, streamed: bool
+) -> None:
+    model_server.reply(CODE)
+    model_server.reply('```json\n{"value": 42}\n```')
+    asked: Any = {"model": "codeact", "messages": [user("x?")], "response_format": Sum, "verbosity": "low"}
+    if streamed:
+        with client.chat.completions.stream(**asked) as stream:
+            completion: Any = stream.get_final_completion()
+    else:
+        completion = client.chat.completions.parse(**asked)
+    assert completion.choices[0].message.content == '{"value": 42}'
+    assert completion.choices[0].message.parsed == Sum(value=42)
+
+
+def test_a_schema_that_is_none_is_refused_by_name(client: OpenAI) -> None:
+    schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "number of pages"}}}
+    with pytest.raises(APIStatusError) as caught:
+        client.chat.completions.create(model="codeact", messages=[user("x")], response_format=schema)  # type: ignore[call-overload]
+    assert caught.value.body["param"] == "response_format.json_schema.schema"  # type: ignore[index]
+
+
+def test_a_custom_tool_that_must_be_called_is_called_with_text(client: OpenAI, model_server: ModelServer) -> None:
+    tool: Any = {"type": "custom", "custom": {"name": "sh", "format": {"type": "text"}}}
+    choices: list[Any] = [
+        {"type": "custom", "custom": {"name": "sh"}},
+        {
+            "type": "allowed_tools",
+            "allowed_tools": {"mode": "required", "tools": [{"type": "custom", "custom": {"name": "sh"}}]},
+        },
+    ]
+    for choice in choices:
+        model_server.reset()
+        model_server.reply("I need no tool.")
+        model_server.reply("<execute>\nprint(sh('ls'))\n</execute>")
+        model_server.reply("Two files.")
+        asked: list[Any] = [user("list")]
+        first = client.chat.completions.create(model="codeact", messages=asked, tools=[tool], tool_choice=choice)
+        (call,) = first.choices[0].message.tool_calls or ()
+        assert call.type == "custom"
+        assert (call.custom.name, call.custom.input) == ("sh", "ls")
+        asked += [first.choices[0].message.model_dump(exclude_none=True)]
+        asked += [{"role": "tool", "tool_call_id": call.id, "content": "a b"}]
+        last = client.chat.completions.create(model="codeact", messages=asked, tools=[tool])
+        assert "a b" in str(last.choices[0].message.content)
+        assert str(last.choices[0].message.content).endswith("Two files.")
+
+
+def test_a_file_of_a_message_is_there_for_code(client: OpenAI, model_server: ModelServer) -> None:
+    uploaded = client.files.create(file=("b.txt", b"bee"), purpose="user_data")
+    model_server.reply("<execute>\nprint(open('a.txt').read(), open('b.txt').read())\n</execute>")
+    model_server.reply("Read.")
+    files: list[Any] = [
+        {"type": "file", "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,YXk="}},
+        {"type": "file", "file": {"file_id": uploaded.id}},
+    ]
+    message: Any = user("read")
+    message["content"] = [{"type": "text", "text": "read"}, *files]
+    answer = client.chat.completions.create(model="codeact", messages=[message])
+    assert "ay bee" in str(answer.choices[0].message.content)
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_what_fails_is_told_by_name(client: OpenAI, model_server: ModelServer, streamed: bool) -> None:
     for _ in range(2):
@@ -221,11 +289,11 @@ def test_what_fails_is_told_by_name(client: OpenAI, model_server: ModelServer, s
         ({"stop": ["a"] * 5}, "stop"),
         ({"n": 2}, "n"),
         ({"tools": [{"type": "function"}]}, "tools[0]"),
-        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type"),
-        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tool_choice": "always"}, "tool_choice"),
         ({"seed": "one"}, "seed"),
-        ({"logprobs": True}, "logprobs"),
-        ({"response_format": {"type": "json_object"}}, "response_format.type"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"response_format": {"type": "grammar"}}, "response_format.type"),
         ({"colour": "red"}, "colour"),
         ({"messages": []}, "messages"),
         ({"messages": [user("x"), {"role": "tool", "content": "x"}]}, "messages[1].tool_call_id"),

@@ -1,6 +1,6 @@
 """Parameters that only some models take: passed on, refused by name, or dropped with a notice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -32,14 +32,21 @@ def test_a_model_that_takes_them_gets_them(scripted: Running, model_server: Mode
     assert body["logit_bias"] == {"50256": -100}
 
 
+@pytest.fixture
+def client(scripted: Running, model_server: ModelServer) -> Iterator[openai.OpenAI]:
+    model_server.reset()
+    with openai.OpenAI(base_url=f"{scripted.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
 INCLUDED = {"include": ["message.output_text.logprobs"]}
 
 
-def test_tokens_and_their_probabilities_are_streamed_and_stored(scripted: Running, model_server: ModelServer) -> None:
-    model_server.reset()
+def test_tokens_and_their_probabilities_are_streamed_and_stored(
+    client: openai.OpenAI, model_server: ModelServer
+) -> None:
     model_server.reply("Six times seven:\n", "<execute>\n6*7\n</execute>")
     model_server.reply("It is", " 42.")
-    client = openai.OpenAI(base_url=f"{scripted.url}/v1", api_key="none", http_client=httpx.Client(trust_env=False))
     with client.responses.stream(model="codeact", input="6*7?", top_logprobs=1, include=INCLUDED["include"]) as stream:
         events = list(stream)
         response = stream.get_final_response()
@@ -60,10 +67,8 @@ def test_tokens_and_their_probabilities_are_streamed_and_stored(scripted: Runnin
 
 
 @pytest.mark.parametrize("streams", [False, True])
-def test_a_chat_has_them_too(scripted: Running, model_server: ModelServer, streams: bool) -> None:
-    model_server.reset()
+def test_a_chat_has_them_too(client: openai.OpenAI, model_server: ModelServer, streams: bool) -> None:
     model_server.reply("It is", " 42.")
-    client = openai.OpenAI(base_url=f"{scripted.url}/v1", api_key="none", http_client=httpx.Client(trust_env=False))
     asked: Any = {"messages": [{"role": "user", "content": "6*7?"}], "logprobs": True, "top_logprobs": 2}
     if streams:
         with client.chat.completions.stream(model="codeact", **asked) as stream:
