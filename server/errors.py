@@ -132,14 +132,17 @@ async def _ours(request: Request, error: Exception) -> Response:
     return error_response(request.scope, error, headers)
 
 
+_CODES = {404: "unknown_url", 405: "method_not_allowed"}
+
+
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = error.detail
     if error.status_code == 404:
-        message = f"There is nothing at {request.method} {request.url.path}."
+        message = f"There is nothing at {request.method} {request.url.path}; /openapi.json lists what this server has."
     elif error.status_code == 405:
         message = f"{request.url.path} does not take {request.method}."
-    body = {"message": message, "type": _kind(error.status_code), "code": None, "param": None}
+    body = {"message": message, "type": _kind(error.status_code), "code": _CODES.get(error.status_code), "param": None}
     headers = {**(error.headers or {}), **({"Allow": _methods(request)} if error.status_code == 405 else {})}
     return _error(request.scope, body, error.status_code, headers)
 

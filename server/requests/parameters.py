@@ -6,7 +6,8 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import anyio
 import msgspec
@@ -33,6 +34,13 @@ MOST_VALUES, DEEPEST = 100_000, 100
 
 JSON_TYPE = re.compile(r"(application|text)/([\w.+-]{1,80}\+)?json")
 
+REMEDIES = {
+    "file_url": "This server fetches nothing: send 'file_data', or upload the file and send its 'file_id'.",
+    "prompt": "This server stores no prompts: send 'instructions' and 'input'.",
+}
+"""What to send instead of a field that is not supported, by its name."""
+_STEP = re.compile(r"\[[^\]]*\]|[^.\[\]]+")
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]{1,200})`")
 _PLACE = re.compile(r"\$\.?([^`]*)")
 
 
@@ -165,15 +173,51 @@ def _explained(error: msgspec.ValidationError, type_: type[msgspec.Struct]) -> I
     param = path[1] if path else ""
     if not param and (missing := re.search(r"missing required field `(\w+)`", reason)):
         param = missing[1]
-    field = next((field for field in msgspec.structs.fields(type_) if field.encode_name == param), None)
-    if field is not None and field.type is type(None):
-        return InvalidRequest(f"'{param}' is not supported.", param=param, code="unsupported_parameter")
-    if field is not None and (choices := _choices(field.type)):
-        reason = f"{reason}; it takes {' or '.join(choices)}"
+    if unknown := _UNKNOWN.match(reason):
+        param = f"{param}.{unknown[1]}" if param else unknown[1]
+        return InvalidRequest(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
+    types = _types_at(type_, param)
+    if types == [type(None)] and reason.startswith("Expected `null`"):
+        remedy = REMEDIES.get(param.rpartition(".")[2], "Leave it out.")
+        return InvalidRequest(f"'{param}' is not supported. {remedy}", param=param, code="unsupported_parameter")
+    choices = [_as_json(value) for each in types if get_origin(each) is Literal for value in get_args(each)]
+    if param.endswith("type") and reason.startswith("Invalid value "):
+        choices = [tag for each in _types_at(type_, param[: -len(".type")]) if (tag := _tag(each)) is not None]
+    if choices and reason.startswith(("Invalid enum", "Invalid value ")):
+        reason = f"{reason}; it takes {' or '.join(dict.fromkeys(choices))}"
     return InvalidRequest(f"Invalid value for '{param}': {reason}.", param=param or None)
 
 
-def _choices(type_: Any) -> list[str]:
-    """The values of a `Literal`, also of one that may be null."""
-    values = [value for part in (type_, *get_args(type_)) for value in get_args(part)]
-    return [str(value) for value in values if isinstance(value, str | int)]
+def _types_at(type_: Any, path: str) -> list[Any]:
+    """The types that the place `path`, such as `tools[0].async`, may have, without null if there is another one.
+
+    Of several structs that may be there, each that has the field counts.
+    """
+    types = [type_]
+    for step in _STEP.findall(path[:1_000]):
+        inner: list[Any] = []
+        for each in types:
+            if step.startswith("["):
+                inner += get_args(each)[:1] if get_origin(each) is list else []
+            elif isinstance(each, type) and issubclass(each, msgspec.Struct):
+                inner += [field.type for field in msgspec.structs.fields(each) if field.encode_name == step]
+        types = [part for each in inner for part in _parts(each)]
+    return [each for each in types if each is not type(None)] or types
+
+
+def _tag(type_: Any) -> str | None:
+    tag = getattr(getattr(type_, "__struct_config__", None), "tag", None)
+    return tag if isinstance(tag, str) else None
+
+
+def _as_json(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _parts(type_: Any) -> list[Any]:
+    """The members of a union, without annotations."""
+    if get_origin(type_) is Annotated:
+        return _parts(get_args(type_)[0])
+    if get_origin(type_) in (Union, UnionType):
+        return [part for each in get_args(type_) for part in _parts(each)]
+    return [type_]

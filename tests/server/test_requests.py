@@ -73,6 +73,31 @@ def test_what_we_cannot_do_is_refused_by_name(body: Any, param: str | None) -> N
     assert refused(body).param == param
 
 
+@pytest.mark.parametrize(
+    ("body", "param", "words"),
+    [
+        ({"prompt_cache_options": {"ttl": "30m"}}, "prompt_cache_options.ttl", "Unknown parameter"),
+        ({"tools": [{"type": "function", "name": "f", "foo": 1}]}, "tools[0].foo", "Unknown parameter"),
+        ({"reasoning": {"mode": "pro"}}, "reasoning.mode", "it takes standard"),
+        ({"include": ["everything"]}, "include[0]", "reasoning.encrypted_content"),
+        ({"tools": [{"type": "function", "name": "f", "async": True}]}, "tools[0].async", "it takes false"),
+        ({"tools": [{"type": "tool_search", "execution": "client"}]}, "tools[0].execution", "Send them in 'tools'"),
+        ({"input": [{"type": "program"}]}, "input[0].type", "function_call_output"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt", "send 'instructions'"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_file", "file_url": "https://x"}]}]},
+            "input[0].content[0].file_url",
+            "upload the file",
+        ),
+    ],
+)
+def test_an_error_says_where_and_what_may_be_sent_instead(body: Any, param: str, words: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_create({"input": "x"} | body)
+    assert caught.value.param == param
+    assert words in caught.value.message
+
+
 def test_parameters_that_ask_for_nothing_more_are_taken() -> None:
     body = {
         "input": "x",
