@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from codeact.api.images import Image
     from codeact.api.pool import Pool
     from codeact.api.result import Result
+    from codeact.api.states import Checkpoint
     from codeact.api.written_files import OutputFile
     from codeact.events.certificates import Certificate
     from codeact.http_client import verify
@@ -20,6 +21,7 @@ __all__ = [
     "ApprovalQuestion",
     "AsyncAgent",
     "Certificate",
+    "Checkpoint",
     "Image",
     "OutputFile",
     "Pool",
@@ -34,6 +36,7 @@ _MODULES = {
     "ApprovalQuestion": "tools.approval",
     "AsyncAgent": "api.async_agent",
     "Certificate": "events.certificates",
+    "Checkpoint": "api.states",
     "Image": "api.images",
     "OutputFile": "api.written_files",
     "Pool": "api.pool",

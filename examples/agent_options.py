@@ -25,6 +25,16 @@ def model(messages: list[dict], temperature: float | None = None, max_output_tok
     return f"temperature={temperature}, at most {max_output_tokens} tokens"
 
 
+def count(messages: list[dict]) -> str:
+    """Counts in a variable, and says what the code has printed."""
+    last = messages[-1]["content"]
+    if last.endswith("Begin."):
+        return "<execute>\nnumber = 1\n</execute>"
+    if last.endswith("Count."):
+        return "<execute>\nnumber += 1\nprint(f'It is {number}.')\n</execute>"
+    return next((line for line in last.splitlines() if line.startswith("It is")), "I see.")
+
+
 # Images: of Pillow, bytes, or paths.
 red = Image.new("RGB", (8, 8), "red")
 png = io.BytesIO()
@@ -47,6 +57,17 @@ with Agent(model, store="embedded", data_dir=data_dir) as agent:
     conversation = agent.conversation
 with Agent(model, store="embedded", data_dir=data_dir, conversation=conversation) as agent:
     print(agent.messages[0]["content"])
+
+
+# What its code has made is saved with the conversation: it can go back, or on in two copies.
+with Agent(count, store="embedded", data_dir=data_dir) as agent:
+    agent.run("Begin.")
+    one = agent.checkpoint()
+    agent.run("Count.")
+    with agent.fork() as other:
+        print(one.names, agent.run("Count.").answer, other.run("Count.").answer)
+    agent.restore(one)
+    print(agent.run("Count.").answer)
 
 
 # The same with asyncio: an open store, a shared pool, twenty agents at once.

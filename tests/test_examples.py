@@ -49,13 +49,14 @@ def test_what_agents_can_do(tmp_path: Path) -> None:
 
 
 def test_what_agents_take(tmp_path: Path) -> None:
-    images, sampling, limits, stored, many, streamed = run(
+    images, sampling, limits, stored, copies, back, many, streamed = run(
         str(EXAMPLES / "agent_options.py"), cwd=tmp_path
     ).splitlines()
     assert images == "I see 2 images."
     assert sampling == "temperature=0.2, at most 500 tokens"
     assert "memory_mb" in limits
     assert (stored, many) == ("Remember me.", "20 answers")
+    assert (copies, back) == ("('number',) It is 3. It is 3.", "It is 2.")
     assert streamed == "temperature=None, at most None tokens"
 
 

@@ -18,7 +18,7 @@ from sandbox_pool.outputs import Output
 TARGET = Path(__file__).parent / "src" / "wire.ts"
 HEADER = "// The wire's types. Generated from codeact/events/ by web/generate_types.py; never edited by hand.\n"
 UNIONS = {"Event": e.Event, "Input": e.Input, "Item": e.Item, "Output": Output, "TerminalEvent": e.TerminalEvent}
-OTHERS = (e.Response,)
+OTHERS = (e.Response, e.CheckpointItem)
 
 
 def main() -> int:

@@ -80,7 +80,9 @@ class CodeRunner:
             with telemetry.span("acquire sandbox") as span:
                 sandbox = await self._workspace.sandbox()
                 span.set({"codeact.sandbox.id": sandbox.id})
-                return sandbox
+            if (restored := self._workspace.take_restored()) is not None:
+                await self._builder.checkpoint_restored(restored)
+            return sandbox
         finally:
             waiting.cancel()
 

@@ -254,6 +254,10 @@ class ResponseBuilder:
         """Informs readers what the response waits for."""
         await self._emit(e.StatusEvent(status=status, message=message))
 
+    async def checkpoint_restored(self, event: e.CheckpointRestored) -> None:
+        """Informs readers that the sandbox has the state of a checkpoint."""
+        await self._emit(event)
+
     def first_token(self) -> None:
         self._timings.mark("first_token_s")
 

@@ -1,5 +1,6 @@
 """`Agent`: `AsyncAgent` for programs without asyncio."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -14,6 +15,7 @@ from codeact.api.async_agent import AsyncAgent
 from codeact.api.blocking import call
 from codeact.api.question import Question
 from codeact.api.result import Result
+from codeact.api.states import Checkpoint
 from codeact.model import Model
 
 __all__ = ["Agent"]
@@ -32,6 +34,7 @@ class Agent:
         self._pool = arguments.get("pool")
         self._stack: ExitStack | None = None
         self._portal: BlockingPortal | None = None
+        self._shared_portal: BlockingPortal | None = None
 
     @classmethod
     def load(
@@ -44,7 +47,9 @@ class Agent:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            if self._pool is None:
+            if self._shared_portal is not None:
+                self._portal = self._shared_portal
+            elif self._pool is None:
                 self._portal = stack.enter_context(start_blocking_portal())
             elif self._pool.portal is None:
                 raise RuntimeError("The pool must be entered first: `with Pool() as pool:`.")
@@ -97,6 +102,22 @@ class Agent:
     def to_notebook(self, path: str | PathLike[str], *, title: str = "Conversation") -> None:
         """Like `AsyncAgent.to_notebook`."""
         call(self._entered(), partial(self._agent.to_notebook, path, title=title))
+
+    def checkpoint(self) -> Checkpoint:
+        """Like `AsyncAgent.checkpoint`."""
+        return call(self._entered(), self._agent.checkpoint)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Like `AsyncAgent.restore`."""
+        call(self._entered(), partial(self._agent.restore, checkpoint))
+
+    def fork(self) -> Self:
+        """Like `AsyncAgent.fork`; enter it with `with`, inside this agent's own `with` block."""
+        other = copy.copy(self)
+        other._shared_portal = self._entered()
+        other._agent = call(other._shared_portal, self._agent.fork)
+        other._stack = other._portal = None
+        return other
 
     def _entered(self) -> BlockingPortal:
         if self._portal is None:

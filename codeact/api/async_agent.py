@@ -1,6 +1,7 @@
 """`AsyncAgent`: a conversation in this process, answered by the same service as on a server."""
 
 import asyncio
+import copy
 import inspect
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -22,8 +23,9 @@ from codeact.api.output import parsed, text_config
 from codeact.api.pool import Pool
 from codeact.api.question import Question
 from codeact.api.result import AnswerFailed, Result, messages_of, result_of
+from codeact.api.states import Checkpoint, copied, saved_state
 from codeact.api.written_files import OutputFile, written_files
-from codeact.errors import ResponseTakenOver
+from codeact.errors import NotFound, ResponseTakenOver
 from codeact.ids import new_id
 from codeact.model import Model, Sampling
 from codeact.runs.new_run import NewRun
@@ -36,6 +38,7 @@ from codeact.store.records import StoredResponse
 from codeact.store.run_store import RunStore
 from codeact.tools.approval import Judge
 from codeact.tools.host_functions import Tool, host_functions
+from codeact.workspaces.checkpoints import Checkpoints
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool.spec import Limits
 
@@ -123,6 +126,8 @@ class AsyncAgent:
         self._conversation_id = conversation
         self._stack: AsyncExitStack | None = None
         self._service: RunService | None = None
+        self._checkpoints: Checkpoints | None = None
+        self._back_at: str | None = None
         self._entered_pool: Pool | None = None
         self._store: RunStore | None = None
         self._said: list[e.Input | e.Item] = []
@@ -154,7 +159,8 @@ class AsyncAgent:
 
                 self._conversation_id = await load_into(store, self._to_load, owner=OWNER)
             model = await chosen_model(self._given_model, settings, stack)
-            self._service = await opened_service(settings, pool, store, model, stack, self._approve)
+            opened = await opened_service(settings, pool, store, model, stack, self._approve)
+            self._service, self._checkpoints = opened
             self._entered_pool, self._store = pool, store
             self._said = await stored_items(store, self._conversation_id, owner=OWNER)
             stack.push_async_callback(self._release)
@@ -239,6 +245,42 @@ class AsyncAgent:
         written = await written_notebook(await self._thread(), store, title=title, owner=OWNER)
         await anyio.Path(path).write_bytes(written)
 
+    async def checkpoint(self) -> Checkpoint:
+        """Returns the saved state of the kernel after the last answer that ran code: its variables and files.
+
+        It is saved after each answer anyway; this waits until it is. Raises `InvalidRequest` without a database
+        (`store`), and if there is no state. Cancelling leaves the checkpoint under way.
+        """
+        store = self._entered()
+        return await saved_state(store, self._checkpoints, self._workspace, self._conversation_id, owner=OWNER)
+
+    async def restore(self, checkpoint: Checkpoint) -> None:
+        """Goes back, with the conversation, to the answer of a checkpoint: the next question continues there.
+
+        Its code finds the variables and files of that point. What was said since stays in the database, as another
+        branch. Raises `NotFound` if this conversation has no such answer.
+        """
+        store = self._entered()
+        at = await store.threads.of_response(checkpoint.response_id, owner=OWNER)
+        if at.conversation_id != self._conversation_id or at.previous is None:
+            raise NotFound(f"'{checkpoint.response_id}' is not in this conversation.")
+        self._said = [*await store.threads.history(at.previous)]
+        self._back_at = checkpoint.response_id
+
+    async def fork(self) -> Self:
+        """Returns another agent, to be entered with `async with`, that goes on with a copy of this conversation.
+
+        The copy has a kernel of its own, with the variables and files of this point. It uses the pool and the store of
+        this agent, so leave it first. Raises `InvalidRequest` without a database, and if no question was asked.
+        """
+        store = self._entered()
+        conversation_id = await copied(store, self._checkpoints, self._conversation_id, owner=OWNER)
+        other = copy.copy(self)
+        other._conversation_id, other._named_store, other._pool = conversation_id, store, self._entered_pool
+        other._stack = other._service = other._checkpoints = other._to_load = other._back_at = None
+        other._new_files, other._said = [], []
+        return other
+
     # ---- private -------------------------------------------------------------------------------------
 
     async def _begin(self, task: str, question: Question) -> tuple[e.InputMessage, Run]:
@@ -255,7 +297,8 @@ class AsyncAgent:
             NewRun(
                 owner=OWNER,
                 messages=[message],
-                conversation_id=self._conversation_id,
+                conversation_id=None if self._back_at is not None else self._conversation_id,
+                previous_response_id=self._back_at,
                 instructions=self._instructions,
                 max_output_tokens=sampling.max_output_tokens,
                 temperature=sampling.temperature,
@@ -270,7 +313,7 @@ class AsyncAgent:
             )
         )
         run.log.unread = UnreadEvents(most=EVENTS_AHEAD)
-        self._conversation_id = run.conversation_id
+        self._conversation_id, self._back_at = run.conversation_id, None
         self._new_files = []
         return message, run
 

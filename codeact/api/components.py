@@ -67,8 +67,9 @@ async def chosen_model(model: Model | None, settings: Settings, stack: AsyncExit
 
 async def opened_service(
     settings: Settings, pool: Pool, store: RunStore, model: Model, stack: AsyncExitStack, judge: Judge | None = None
-) -> RunService:
-    """Opens a service for one agent, which answers one question at a time. The stack closes it.
+) -> tuple[RunService, Checkpoints | None]:
+    """Opens a service for one agent, which answers one question at a time, and what saves its states. The stack closes
+    them. Without a database no states are saved.
 
     `judge` decides about approvals. Nobody else does: what it leaves open is rejected.
     """
@@ -101,7 +102,7 @@ async def opened_service(
         judge=judge,
         attended=False,
     )
-    return RunService(components, database=database)
+    return RunService(components, database=database), checkpoints
 
 
 async def _shared(

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from codeact.events.checkpoints import CheckpointItem, CheckpointRestored, NotRestored
 from codeact.events.item_progress import (
     CodeDelta,
     CodeDone,
@@ -126,6 +127,8 @@ __all__ = [
     "Approval",
     "ApprovalRequest",
     "CallStep",
+    "CheckpointItem",
+    "CheckpointRestored",
     "ClientCall",
     "CodeApproval",
     "CodeApprovalRequest",
@@ -181,6 +184,7 @@ __all__ = [
     "McpListedTool",
     "McpStep",
     "Message",
+    "NotRestored",
     "Notice",
     "NoticeEvent",
     "OutputItemAdded",
@@ -272,6 +276,7 @@ Event = (
     | McpFailed
     | NoticeEvent
     | StatusEvent
+    | CheckpointRestored
     | SteerAccepted
     | TerminalEvent
 )

@@ -17,22 +17,25 @@ from anyio.abc import TaskGroup
 
 from codeact.component import Component
 from codeact.errors import CodeActError, NotFound, StoreError
+from codeact.events import CheckpointItem, CheckpointRestored, NotRestored
 from codeact.ids import new_id
 from codeact.store import Store
 from codeact.store.checkpoint_record import CheckpointRecord
 from codeact.workspaces.workspace import Restore, Workspace
 from sandbox_pool import Sandbox
-from sandbox_pool.checkpoint import Manifest, StateLimits, Unsaved, encode_manifest, to_manifest
+from sandbox_pool.checkpoint import Manifest, Restored, StateLimits, Unsaved, encode_manifest, to_manifest
 from sandbox_pool.errors import QuotaExceeded, SandboxBusy, SandboxError
 from sandbox_pool.logs import Logger
 
-__all__ = ["Checkpoints", "Point", "UnreadableCheckpoint", "manifest_of"]
+__all__ = ["Checkpoints", "Point", "UnreadableCheckpoint", "checkpoint_item", "manifest_of"]
 
 log = Logger(__name__)
 
 AT_ONCE, AT_ONCE_OF_OWNER = 3, 2
 """How many checkpoints a server takes at a time: of all owners, and of one, whose code can make them last long."""
 CLOSE_S, DISCARD_S = 4.0, 2.0
+MOST_REPORTED, NAME_CHARS = 200, 200
+"""How many names the event of a restoration lists, and how much of each and of its reason."""
 BATCH_BYTES, BATCH_PARTS = 2_000_000, 200
 """How much of a checkpoint is in memory before it is stored."""
 
@@ -50,6 +53,21 @@ def manifest_of(record: CheckpointRecord) -> Manifest:
         return to_manifest(record.manifest)
     except ValueError:
         raise UnreadableCheckpoint(f"This version of the server cannot read the checkpoint '{record.id}'.") from None
+
+
+def checkpoint_item(record: CheckpointRecord) -> CheckpointItem:
+    """Returns the checkpoint as an item of its conversation. Raises `UnreadableCheckpoint`."""
+    manifest = manifest_of(record)
+    return CheckpointItem(
+        id=record.id,
+        response_id=record.response_id,
+        container_id=record.container_id,
+        created_at=int(record.created_at),
+        bytes=record.size_bytes,
+        names=len(manifest.names()) + len(manifest.imports) + sum(each.rerun for each in manifest.sources),
+        not_saved=len(manifest.unsaved),
+        files=len(manifest.files),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +241,8 @@ class Checkpoints:
         restored = await sandbox.restore(manifest, fetch)
         log.info("checkpoint restored", sandbox=sandbox.id, response=record.response_id, seconds=restored.seconds)
         known = set(manifest.unsaved)
-        workspace.restored(sandbox, manifest, record.placed, [each for each in restored.unsaved if each not in known])
+        failed = [each for each in restored.unsaved if each not in known]
+        workspace.restored(sandbox, manifest, record.placed, failed, _restored_event(record, sandbox, restored))
 
 
 class _Parts:
@@ -274,6 +293,19 @@ class _Parts:
         waiting, self._waiting, self._waiting_bytes = self._waiting, {}, 0
         if waiting:
             await self._checkpoints.put_parts(self._record.id, waiting, owner=self._record.owner)
+
+
+def _restored_event(record: CheckpointRecord, sandbox: Sandbox, restored: Restored) -> CheckpointRestored:
+    """The event of a restoration, with as many names as a notice has."""
+    return CheckpointRestored(
+        checkpoint=checkpoint_item(record),
+        container_id=sandbox.id,
+        seconds=round(restored.seconds, 3),
+        rerun=[name[:NAME_CHARS] for name in restored.rerun[:MOST_REPORTED]],
+        not_restored=[
+            NotRestored(each.name[:NAME_CHARS], each.reason[:NAME_CHARS]) for each in restored.unsaved[:MOST_REPORTED]
+        ],
+    )
 
 
 def _without_later_files(manifest: Manifest, captured_ns: int) -> Manifest:

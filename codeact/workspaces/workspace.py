@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from codeact.errors import CodeActError, InvalidRequest
+from codeact.events import CheckpointRestored
 from codeact.skills.bundle import unpacked
 from codeact.skills.staged import StagedSkill
 from codeact.workspaces.lending import Lender
@@ -92,6 +93,7 @@ class Workspace:
         self._restore: tuple[str | None, Restore] | None = None
         self.restore_failure: str | None = None
         self.not_restored: Sequence[Unsaved] = ()
+        self._restored: CheckpointRestored | None = None
         self._captured = anyio.Event()
         self._captured.set()
         self._manifest: tuple[str, Manifest] | None = None
@@ -233,7 +235,7 @@ class Workspace:
     async def _claimed(self, pool: SandboxPool) -> Sandbox:
         """Claims a sandbox, and restores the state that `go_to` asked for; without it if that fails."""
         sandbox = await self._lender.acquire(pool, self.owner, self.options.applied(pool.spec))
-        self.point = None
+        self.point = self._restored = None
         if self._restore is None:
             return sandbox
         (point, restore), self._restore = self._restore, None
@@ -289,6 +291,11 @@ class Workspace:
         shown = ", ".join(f"{each.name[:200]} ({each.reason[:200]})" for each in missing[:MOST_REPORTED])
         more = f" and {len(missing) - MOST_REPORTED} more" if len(missing) > MOST_REPORTED else ""
         return f"Some names could not be restored: {shown}{more}." if missing else ""
+
+    def take_restored(self) -> CheckpointRestored | None:
+        """Returns, once, the event for the response in which the living sandbox got the state of a checkpoint."""
+        restored, self._restored = self._restored, None
+        return restored
 
     def has(self, point: str | None) -> bool:
         """Whether one of its living sandboxes has the state after the response `point`."""
@@ -415,6 +422,7 @@ class Workspace:
         manifest: Manifest,
         placed: Iterable[tuple[str, str]],
         failed: Sequence[Unsaved],
+        event: CheckpointRestored,
     ) -> None:
         """Remembers what a fresh sandbox has now: files of the user, and what could not be restored, with the reason.
 
@@ -423,6 +431,7 @@ class Workspace:
         self.saved(sandbox, manifest)
         self._placed |= {(sandbox.id, StagedFile(name, sha256, _unread)) for name, sha256 in placed}
         self.not_restored = failed
+        self._restored = event
 
     def take_suspended(self) -> "Suspended | None":
         """Returns the suspended block of this conversation, or None, and hands it over to the caller."""

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from codeact.events import CheckpointItem
 from codeact.runs.admission import check_room
 from codeact.runs.input_items import InputItem, mark_items
 from codeact.runs.preparation import received
@@ -20,6 +21,10 @@ from codeact.server.requests.parameters import checked, read_json, read_paramete
 from codeact.server.routes.conversations import ConversationObject, shape
 from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
+from codeact.server.transports.standard_events import gets_ours
+from codeact.store import Store
+from codeact.store.checkpoint_record import CheckpointKey
+from codeact.workspaces.checkpoints import checkpoint_item
 
 __all__ = ["routes"]
 
@@ -34,15 +39,28 @@ class IncludeQuery(msgspec.Struct):
 
 @operation(ItemList, query=PageQuery)
 async def list_items(request: Request) -> Response:
-    """The conversation's items, page by page, newest first unless asked otherwise."""
+    """The conversation's items, page by page, newest first unless asked otherwise.
+
+    With `include=codeact:events`, a `codeact:checkpoint` follows the items of each response whose state is saved.
+    """
     services: Services = request.app.state.codeact
     query = read_parameters(request, PageQuery)
+    owner = owner_of(request)
     store = await services.store.get()
     conversation_id = request.path_params["conversation_id"]
+    saved: dict[str, CheckpointKey] = {}
+    if gets_ours(query.include):
+        saved = {key.response_id: key for key in await store.checkpoints.keys_of(conversation_id, owner=owner)}
     items, has_more = await store.turns.items(
-        conversation_id, owner=owner_of(request), after=query.after, limit=query.limit, order=query.order
+        conversation_id, owner=owner, after=query.after, limit=query.limit, order=query.order, checkpoints=saved
     )
-    return await document_response(listed(items, has_more=has_more))
+    shown = [await _shown(item, store, owner=owner) if isinstance(item, CheckpointKey) else item for item in items]
+    return await document_response(listed([item for item in shown if item is not None], has_more=has_more))
+
+
+async def _shown(key: CheckpointKey, store: Store, *, owner: str) -> CheckpointItem | None:
+    record = await store.checkpoints.get(key.id, owner=owner)
+    return checkpoint_item(record) if record is not None else None  # None: it was removed meanwhile.
 
 
 @operation(ItemList, body=AddItems, query=IncludeQuery)

@@ -24,7 +24,7 @@ from codeact.server.routes.sharing import check_sharing, opened
 from codeact.server.services import Services
 from codeact.store import Store
 from codeact.store.checkpoint_record import CheckpointRecord
-from codeact.workspaces.checkpoints import manifest_of
+from codeact.workspaces.checkpoints import checkpoint_item, manifest_of
 from sandbox_pool.checkpoint import Manifest
 
 __all__ = ["routes"]
@@ -232,18 +232,7 @@ async def _shape_of(store: Store, checkpoint_id: str, *, owner: str) -> Checkpoi
     record = await store.checkpoints.get(checkpoint_id, owner=owner)
     if record is None:
         return None  # It was removed meanwhile.
-    manifest = manifest_of(record)
-    return CheckpointObject(
-        id=record.id,
-        conversation_id=record.conversation_id,
-        response_id=record.response_id,
-        container_id=record.container_id,
-        created_at=int(record.created_at),
-        bytes=record.size_bytes,
-        names=len(manifest.names()) + len(manifest.imports),
-        not_saved=len(manifest.unsaved),
-        files=len(manifest.files),
-    )
+    return CheckpointObject(**msgspec.structs.asdict(checkpoint_item(record)), conversation_id=record.conversation_id)
 
 
 routes = [

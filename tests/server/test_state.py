@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from codeact import events as e
 from tests.asking import INCLUDE
 from tests.model_server import ModelServer
 from tests.server.conftest import Running
@@ -232,6 +233,48 @@ def test_the_saved_state_of_a_container_is_listed_and_can_be_brought_back(
     assert calls(again)[0]["container_id"] == restored["id"]
     assert notices(again) == []
     assert client.post(f"/v1/containers/{container}/restore", json={"checkpoint_id": "ckpt_no"}).status_code == 400
+
+
+def test_a_checkpoint_is_an_item_of_the_conversation_and_its_return_an_event_for_who_asks(
+    ask: Ask, scripted: Running, client: httpx.Client, model_server: ModelServer
+) -> None:
+    first = ask("x = 1\nf = open('a.txt', 'w')")
+    stored(scripted, first)
+    lose_kernel(scripted, first)
+    model_server.reply("<execute>\nprint(x)\n</execute>\n")
+    model_server.reply("Done.")
+    body = {"input": "go", "previous_response_id": first["id"], "stream": True}
+    answer = client.post("/v1/responses", json=body | {"include": INCLUDE})
+    events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    [restored] = [event for event in events if event["type"] == "codeact:checkpoint.restored"]
+    parsed = e.decode_event(json.dumps(restored))
+    assert isinstance(parsed, e.CheckpointRestored)
+    assert (parsed.checkpoint.response_id, [each.name for each in parsed.not_restored]) == (first["id"], ["f"])
+    assert events[-1]["type"] == "response.completed"
+    second = events[-1]["response"]
+    assert calls(second)[0]["container_id"] == parsed.container_id
+    # It is stored with its number, and never reaches who has not asked for it.
+    path = f"/v1/responses/{second['id']}?stream=true"
+    number = restored["sequence_number"]
+    again = client.get(f"{path}&starting_after={number - 1}&include=codeact:events").text
+    assert json.loads(again.partition("data: ")[2].partition("\n")[0]) == restored
+    assert "codeact:checkpoint" not in client.get(path).text
+    # The checkpoint itself is an item of the conversation, after those of its response.
+    stored(scripted, second)
+    path = f"/v1/conversations/{first['conversation']['id']}/items?order=asc"
+    items = client.get(f"{path}&include=codeact:events").json()["data"]
+    own = [number for number, item in enumerate(items) if item["type"] == "codeact:checkpoint"]
+    assert [items[number]["response_id"] for number in own] == [first["id"], second["id"]]
+    assert (own[1], items[own[0]]["not_saved"]) == (len(items) - 1, 1)
+    assert client.get(path).json()["data"] == [item for item in items if item["type"] != "codeact:checkpoint"]
+    for order, expected in (("asc", items), ("desc", items[::-1])):
+        paged: list[dict[str, Any]] = []
+        for _ in items:
+            after = f"&after={paged[-1]['id']}" if paged else ""
+            page = client.get(f"{path.replace('asc', order)}&include=codeact:events&limit=1{after}").json()
+            paged += page["data"]
+        assert (paged, page["has_more"]) == (expected, False)
 
 
 def test_nobody_reaches_the_state_of_another_owner(

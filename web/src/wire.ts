@@ -43,6 +43,28 @@ export interface CallStep {
   code?: string | null;
 }
 
+export interface CheckpointItem {
+  type: "codeact:checkpoint";
+  id: string;
+  response_id: string;
+  container_id: string;
+  created_at: number;
+  bytes: number;
+  names: number;
+  not_saved: number;
+  files: number;
+}
+
+export interface CheckpointRestored {
+  type: "codeact:checkpoint.restored";
+  checkpoint: CheckpointItem;
+  container_id: string;
+  seconds: number;
+  rerun: string[];
+  not_restored: NotRestored[];
+  sequence_number: number;
+}
+
 export interface ClearOutput {
   output_type: "clear_output";
   wait: boolean;
@@ -481,6 +503,11 @@ export interface Message {
   "codeact:before_result_of": string | null;
 }
 
+export interface NotRestored {
+  name: string;
+  reason: string;
+}
+
 export interface Notice {
   code: string;
   message: string;
@@ -868,6 +895,7 @@ export type Event =
   | McpFailed
   | NoticeEvent
   | StatusEvent
+  | CheckpointRestored
   | SteerAccepted
   | ResponseCompleted
   | ResponseIncomplete

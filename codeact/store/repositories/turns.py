@@ -1,10 +1,12 @@
 """Reads long conversations in batches of responses, or in pages of items."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from codeact.errors import InvalidRequest, NotFound
 from codeact.events import Input, Item
+from codeact.store.checkpoint_record import CheckpointKey
 from codeact.store.database.operation import Operations, operation
 from codeact.store.documents.reading import read_input
 from codeact.store.documents.schema import CONVERSATION, FIELD
@@ -40,25 +42,39 @@ class Turns:
         return self._batches(await self._ids(conversation_id, owner))
 
     async def items(
-        self, conversation_id: str, *, owner: str, after: str | None, limit: int, order: Order
-    ) -> tuple[list[Input | Item], bool]:
+        self,
+        conversation_id: str,
+        *,
+        owner: str,
+        after: str | None,
+        limit: int,
+        order: Order,
+        checkpoints: Mapping[str, CheckpointKey] = MappingProxyType({}),
+    ) -> tuple[list[Input | Item | CheckpointKey], bool]:
         """One page of the latest branch's items, followed by the waiting ones, and whether more follows.
 
-        `after` is an item's id. Raises `NotFound`, and `InvalidRequest` if `after` is not in the list.
+        `after` is an item's id. Of `checkpoints`, each follows the items of the response that is its key. Raises
+        `NotFound`, and `InvalidRequest` if `after` is not in the list.
         """
         chain, waiting = await self._branch(conversation_id, owner)
         direction = 1 if order == "asc" else -1
         places: list[str | None] = [*chain, None][::direction]  # None stands for the waiting items.
         if after is not None:
-            place_of_after = None if any(item.id == after for item in waiting) else await self._holder(chain, after)
+            of_checkpoint = (name for name in chain if name in checkpoints and checkpoints[name].id == after)
+            place_of_after = next(of_checkpoint, None)
+            if place_of_after is None and not any(item.id == after for item in waiting):
+                place_of_after = await self._holder(chain, after)
             places = places[places.index(place_of_after) :]
-        page: list[Input | Item] = []
+        page: list[Input | Item | CheckpointKey] = []
         while places and len(page) <= limit:
             batch, places = places[:BATCH], places[BATCH:]
             stored = {one.response.id: one for one in await self._read([each for each in batch if each is not None])}
             for place in batch:
                 one = stored.get(place or "")
-                items = waiting if place is None else [*one.input, *one.response.output] if one is not None else []
+                items: list[Input | Item | CheckpointKey] = [*waiting] if place is None else []
+                if place is not None and one is not None:
+                    items = [*one.input, *one.response.output]
+                    items += [checkpoints[place]] if place in checkpoints else []
                 page += items[::direction]
             ids = [item.id for item in page]
             if after in ids:

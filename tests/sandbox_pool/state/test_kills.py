@@ -9,7 +9,7 @@ from sandbox_pool.errors import SandboxError
 from sandbox_pool.sandbox.sandbox import Sandbox
 from tests.needs import LONG, only_long
 from tests.sandbox_pool.conftest import StartSandbox, value
-from tests.sandbox_pool.state.parts import Parts
+from tests.sandbox_pool.state.parts import BACKENDS, Parts
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
@@ -37,7 +37,7 @@ async def kill_sandbox(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("kill", [kill_kernel, kill_copy, pytest.param(kill_sandbox, marks=only_long)])
-@pytest.mark.parametrize("backend", ["process"], indirect=True)
+@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
 async def test_the_last_complete_checkpoint_comes_back(
     start: StartSandbox, kill: Callable[[Sandbox], Awaitable[None]]
 ) -> None:

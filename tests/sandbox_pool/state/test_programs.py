@@ -1,15 +1,14 @@
 """A random program that is checkpointed and restored after every block prints the same as without."""
 
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 
 from sandbox_pool.backends.base import Backend
 from sandbox_pool.sandbox.sandbox import Sandbox
 from tests.needs import LONG
-from tests.sandbox_pool.conftest import DEADLINE_S, SPEC, make_backend, new_id, text
-from tests.sandbox_pool.state.parts import Parts
+from tests.sandbox_pool.conftest import DEADLINE_S, SPEC, new_id, text
+from tests.sandbox_pool.state.parts import BACKENDS, Parts
 from tests.sandbox_pool.state.programs import program
 
 pytestmark = pytest.mark.anyio
@@ -42,11 +41,8 @@ async def printed_by(backend: Backend, blocks: list[str], *, restored: bool) -> 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_a_restored_program_prints_the_same(tmp_path: Path, seed: int) -> None:
-    backend = await make_backend("process", tmp_path)
-    try:
-        blocks = program(seed, blocks=BLOCKS, statements=STATEMENTS)
-        expected = await printed_by(backend, blocks, restored=False)
-        assert await printed_by(backend, blocks, restored=True) == expected
-    finally:
-        await backend.close()
+@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
+async def test_a_restored_program_prints_the_same(backend: Backend, seed: int) -> None:
+    blocks = program(seed, blocks=BLOCKS, statements=STATEMENTS)
+    expected = await printed_by(backend, blocks, restored=False)
+    assert await printed_by(backend, blocks, restored=True) == expected
