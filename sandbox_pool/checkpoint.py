@@ -84,10 +84,13 @@ class Unsaved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The source of a function or class of the notebook. With `rerun`, it comes back by running that source again."""
+    """The source of a function or class of the notebook, or the statement that makes a value that cannot be saved.
+
+    With `rerun`, it comes back by running that source again.
+    """
 
     name: _Name
-    kind: Literal["function", "class"]
+    kind: Literal["function", "class", "value"]
     source: _Code
     rerun: bool = False
 

@@ -23,17 +23,20 @@ class RestoredState:
     """What comes back: names of variables and the number of files, and what does not.
 
     `unsaved` are variables with the reason and the code that made them; empty code is unknown. `missed` is the code
-    that ran after the checkpoint.
+    that ran after the checkpoint. `rerun` are the names that come back by running the code again that made them.
     """
 
     names: tuple[str, ...]
     files: int
     unsaved: tuple[tuple[str, str, str], ...] = ()
     missed: tuple[str, ...] = ()
+    rerun: tuple[str, ...] = ()
 
     def for_user(self) -> str:
         """Two or three sentences."""
         parts = [f"Restored: {_count(len(self.names), 'name')} and {_count(self.files, 'file')}."]
+        if self.rerun:
+            parts.append(f"Made again by their code: {_joined(self.rerun[:MOST_NAMES], len(self.rerun))}.")
         if self.unsaved:
             shown = [f"{name} ({reason})" for name, reason, _ in self.unsaved[:MOST_UNSAVED]]
             parts.append(f"Not restored: {_joined(shown, len(self.unsaved))}.")
@@ -43,8 +46,12 @@ class RestoredState:
 
     def for_model(self) -> str:
         """What the model needs to go on: the names, what is missing, and the code that makes it again."""
-        names = _joined(list(self.names[:MOST_NAMES]), len(self.names)) if self.names else "none"
+        names = _joined(self.names[:MOST_NAMES], len(self.names)) if self.names else "none"
         lines = [f"Restored variables, functions and imports: {names}. Files: {self.files}."]
+        if self.rerun:
+            lines.append(
+                f"Of these, made again by running their code: {_joined(self.rerun[:MOST_NAMES], len(self.rerun))}."
+            )
         for name, reason, code in self.unsaved[:MOST_UNSAVED]:
             made = f" The block that made it:\n{_cut(code)}" if code else ""
             lines.append(f"Not restored: {name} ({reason}).{made}")
@@ -71,9 +78,9 @@ def restored_state(manifest: Manifest, *, codes: Sequence[str] = (), missed: Seq
     )
     named = [each.name for each in manifest.names()]
     named += [each.name for each in manifest.imports]
-    named += [each.name for each in manifest.sources if each.rerun]
-    names = tuple(dict.fromkeys(map(_short, named)))
-    return RestoredState(names, len(manifest.files), unsaved, tuple(missed))
+    rerun = tuple(_short(each.name) for each in manifest.sources if each.rerun)
+    names = tuple(dict.fromkeys([*map(_short, named), *rerun]))
+    return RestoredState(names, len(manifest.files), unsaved, tuple(missed), rerun)
 
 
 def _maker(wanted: Unsaved, latest: Sequence[str]) -> str:

@@ -66,6 +66,7 @@ from kernel_loop import allow_nested_loops, keep_context, keep_running  # type: 
 from kernel_memory import forget_failure, forget_result  # type: ignore[import-not-found]  # noqa: E402
 from kernel_shell import Shell, WholeCellCompiler, has_network  # type: ignore[import-not-found]  # noqa: E402
 from kernel_state import States  # type: ignore[import-not-found]  # noqa: E402
+from kernel_state_blocks import Blocks  # type: ignore[import-not-found]  # noqa: E402
 from kernel_streams import LiveStream, start_thread  # type: ignore[import-not-found]  # noqa: E402
 from kernel_text import encodable_tree, shortened, words  # type: ignore[import-not-found]  # noqa: E402
 
@@ -95,9 +96,10 @@ class Kernel(IPythonKernel):
     awaiting_cell = None
     left_context = None
     states: Any = None
+    ran: Any = None
     context_of_code: Any = contextvars.Context()
     restored_context: Any = None
-    executing = False
+    executing = silent = False
     blocks = 0
     workspace = os.path.realpath(sys.argv[2])
 
@@ -154,7 +156,7 @@ class Kernel(IPythonKernel):
 
     async def do_execute(self, code, silent, *args, **kwargs):
         self.left_context = None
-        self.executing, self.blocks = True, self.blocks + 1
+        self.executing, self.silent, self.blocks = True, silent, self.blocks + 1
         self.states.pause()
         if self.restored_context is not None:
             keep_context(self.restored_context)
@@ -286,7 +288,7 @@ class KernelApp(IPKernelApp):
         self.kernel.start()
         loop: Any = ioloop.IOLoop.current()
         self.io_loop = loop
-        self.kernel.states = States(self.kernel, loop.asyncio_loop)
+        self.kernel.states, self.kernel.ran = States(self.kernel, loop.asyncio_loop), Blocks()
         allow_nested_loops(loop.asyncio_loop)
         keep_running(self.io_loop, stopped=lambda: self.kernel.shell.exit_now, ended=self.loop_ended)
 

@@ -112,6 +112,8 @@ class Shell(ZMQInteractiveShell):
         saved_handler = signal.signal(signal.SIGINT, handler)
         block, self.open_block = self.open_block, None
         run = super().run_ast_nodes
+        if not self.kernel.silent:
+            self.kernel.ran.add(cell_name)
         try:
             self.kernel.cleanup.begin()
             if self.kernel.stop_requested:

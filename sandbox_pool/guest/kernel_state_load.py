@@ -75,6 +75,10 @@ class Restoration:
         waiting, self._again = self._again, []
         for kind, group, stream, buffers in waiting:
             self._load(kind, group, stream, buffers, last=True)
+        for source in self._manifest.get("sources", ()):
+            if source.get("rerun") and source["kind"] == "value":
+                self._kernel.ran.add_text(source["source"])
+                self._rerun(source)
         return self._result()
 
     # ---- steps -------------------------------------------------------------------------------------------
@@ -137,7 +141,7 @@ class Restoration:
             except BaseException as error:
                 self._fail(each["name"], "module", error)
         for source in self._manifest.get("sources", ()):
-            if source.get("rerun"):
+            if source.get("rerun") and source["kind"] != "value":
                 self._rerun(source)
 
     def _rerun(self, source):

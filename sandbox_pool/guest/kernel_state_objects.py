@@ -23,6 +23,7 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped]
 from cloudpickle import cloudpickle as internals
 from kernel_state_arrays import MAPS, NotSaved, arrays_inside, reduce_view  # type: ignore[import-not-found]
+from kernel_state_memory import is_plain_view, reduce_memory  # type: ignore[import-not-found]
 
 __all__ = ["NotSaved", "StatePickler", "is_importable", "is_shareable"]
 
@@ -218,7 +219,7 @@ def _reason(obj):
         return "a module that the code made"
     if kind.__name__ in MAPS and kind.__module__ in ("numpy", "mmap"):
         return "a memory map of a file"
-    if kind is memoryview and not (obj.contiguous and isinstance(obj.obj, (bytes, bytearray)) and obj.format == "B"):
+    if kind is memoryview and not is_plain_view(obj):
         return "a view of memory"
     if isinstance(obj, logging.Logger) and (obj.handlers or obj.level):
         return "a logger with handlers or a level of its own"
@@ -250,15 +251,11 @@ REDUCERS: Any = {
         for kind, name in NAMES_OF_VIEWS.items()
     },
     types.MappingProxyType: lambda proxy: (types.MappingProxyType, (gc.get_referents(proxy)[0],)),
-    memoryview: lambda view: (memoryview, (view.obj,)) if view.nbytes == len(view.obj) else _refuse("a view of memory"),
+    memoryview: reduce_memory,
     type(functools.lru_cache(int)): lambda cached: (make_cached, (cached.__wrapped__, cached.cache_parameters())),
     struct.Struct: lambda packed: (struct.Struct, (packed.format,)),
     typing.NewType: lambda kind: (make_new_type, (kind.__name__, kind.__supertype__, kind.__module__)),
 }
-
-
-def _refuse(reason):
-    raise NotSaved(reason)
 
 
 def _sets_globals(code):

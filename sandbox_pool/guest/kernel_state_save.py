@@ -7,10 +7,8 @@ Names that share objects are pickled together, so that `a is b` stays true.
 
 # mypy: allow-untyped-defs, allow-untyped-calls
 
-import ctypes
-import hashlib
+import contextlib
 import json
-import os
 import platform
 import re
 import signal
@@ -23,8 +21,15 @@ from typing import Any
 from kernel_inventory import class_source, source_of  # type: ignore[import-not-found]
 from kernel_state_arrays import NotSaved  # type: ignore[import-not-found]
 from kernel_state_files import changed_files  # type: ignore[import-not-found]
+from kernel_state_modules import (  # type: ignore[import-not-found]
+    changed_attributes,
+    is_plain,
+    own_attributes,
+    value_of,
+)
 from kernel_state_objects import StatePickler, is_importable, is_shareable  # type: ignore[import-not-found]
-from kernel_state_pages import PART_BYTES, has_empty_page  # type: ignore[import-not-found]
+from kernel_state_replay import History  # type: ignore[import-not-found]
+from kernel_state_writer import PART_BYTES, Writer  # type: ignore[import-not-found]
 from kernel_text import encodable, words  # type: ignore[import-not-found]
 from kernel_values import module_of, plain, type_name  # type: ignore[import-not-found]
 
@@ -38,6 +43,7 @@ KEPT_BYTES = 50_000_000
 """Pickles are kept for the second pass as long as they have no more bytes together."""
 RECURSION = 8_000
 PATCH = "the code put it there; the module is imported again without it"
+DELETED = "the code deleted it; the module is imported again with it"
 NAMES, SOURCES, SOURCE_CHARS = 10_000, 500, 20_000
 MANIFEST_BYTES = 4_000_000
 """The server takes no larger manifest."""
@@ -58,7 +64,9 @@ def save(kernel, known, limits, settings, random_state, unchanged, pipe, pages):
     writer = Writer(pipe, known, unchanged, limits["total_bytes"])
     saver = Saver(kernel, limits)
     units = [writer.unit(kind, groups, saver.described) for kind, groups in saver.units()]
-    if groups := saver.settings(kernel.context_of_code.run(settings.objects, random_state)):
+    saver.rerun()
+    objects = kernel.context_of_code.run(settings.objects, random_state)
+    if groups := saver.settings(objects | saver.attributes()):
         units.append(writer.unit("settings", groups, saver.described))
     manifest = {
         "version": VERSION,
@@ -84,73 +92,6 @@ def save(kernel, known, limits, settings, random_state, unchanged, pipe, pages):
     return holds
 
 
-class Writer:
-    """Splits what it is given into parts, and writes those that the server does not have."""
-
-    def __init__(self, pipe, known, unchanged, most_bytes):
-        self.table = {}
-        self.total = 0
-        self._left = self._most = most_bytes
-        self._pipe = pipe
-        self._known = set(known)
-        self._unchanged = unchanged
-
-    def unit(self, kind, groups, described):
-        stream = b"".join(group.stream for group in groups)
-        found = {
-            "kind": kind,
-            "groups": [{"names": described(group), "pickle_bytes": len(group.stream)} for group in groups],
-            "stream": self.blob(memoryview(stream)),
-        }
-        buffers = [buffer for group in groups for buffer in group.buffers]
-        if buffers:
-            found["buffers"] = [self.blob(buffer, is_array=True) for buffer in buffers]
-        return found
-
-    def blob(self, data, *, is_array=False):
-        parts = []
-        address = _address(data) if is_array and len(data) >= PART_BYTES else None
-        for start in range(0, len(data), PART_BYTES):
-            part = data[start : start + PART_BYTES]
-            place = (address + start, len(part)) if address is not None else None
-            digest = self._unchanged.get(place)
-            if place is None or digest is None or has_empty_page(place[0], part):
-                digest = hashlib.sha256(part).digest()
-            if place is not None:
-                self.table[place] = digest
-            parts.append(self.part(digest, part))
-        self.total += len(data)
-        self._left -= len(data)
-        return {"size_bytes": len(data), "parts": parts}
-
-    def blob_of_file(self, file, size):
-        if size > self._left:
-            raise NotSaved(f"the checkpoint would have more than {self._most:,} bytes")
-        self._left -= size
-        parts = []
-        left = size
-        while left > 0:
-            piece = file.read(min(PART_BYTES, left))
-            if not piece:
-                raise OSError("it was changed while it was read")
-            parts.append(self.part(hashlib.sha256(piece).digest(), piece))
-            left -= len(piece)
-        self.total += size
-        return {"size_bytes": size, "parts": parts}
-
-    def part(self, digest, content):
-        if digest not in self._known:
-            self._known.add(digest)
-            self.frame(b"P", content)
-        return digest.hex()
-
-    def frame(self, kind, payload):
-        for piece in (kind + len(payload).to_bytes(4, "big"), payload):
-            view = memoryview(piece)
-            while view:
-                view = view[os.write(self._pipe, view) :]
-
-
 class Saver:
     """Pickles the names of the kernel, and lists what cannot be saved."""
 
@@ -164,6 +105,8 @@ class Saver:
         self._kept = KEPT_BYTES
         self._space = kernel.shell.user_ns
         self._hidden = dict(kernel.shell.user_ns_hidden)
+        self._workspace = kernel.workspace
+        self._statements, self._knows_all = kernel.ran.statements()
         self._definitions = {}
         self._failed = {}
         self._sizes = {}
@@ -201,6 +144,33 @@ class Saver:
             size += len(group.stream)
         if small:
             yield "values", small
+
+    def attributes(self):
+        """Returns what the code has put into modules and classes of libraries, as settings, and lists the rest."""
+        places = dict.fromkeys(changed_attributes(self._space, self._statements))
+        places |= dict.fromkeys(own_attributes(self._space, self._is_own))
+        found = {}
+        for module, path in places:
+            name, value = ".".join((module, *path)), value_of((module, path))
+            if value and (is_plain(value[0]) or (self._is_own(value[0]) and not _has_cells(value[0]))):
+                found[f"attribute {name}"] = (module, path, value[0])
+            else:
+                self._skip(name, PATCH if value else DELETED, "attribute of a module")
+        return found
+
+    def rerun(self):
+        """Lists the statements that make names again which cannot be saved, in place of these."""
+        order = {name: number for number, name in enumerate(self._space)}
+        failed = [each for each in self.unsaved if each["name"] in order]
+        if not failed:
+            return
+        history = History(self._statements, complete=self._knows_all)
+        for each in sorted(failed, key=lambda each: order[each["name"]])[:SOURCES]:
+            name = each["name"]
+            with contextlib.suppress(Exception):
+                if source := history.statement_for(name, self._space[name], self._space, self._workspace):
+                    self.unsaved.remove(each)
+                    self.sources.append({"name": plain(name), "kind": "value", "source": source, "rerun": True})
 
     def settings(self, objects):
         """Pickles the settings. Returns their groups; one that cannot be saved is listed."""
@@ -243,21 +213,7 @@ class Saver:
                 definitions.append(name)
             else:
                 values.append(name)
-        self._list_patches()
         return values, definitions
-
-    def _list_patches(self):
-        """Lists functions and classes of the notebook that the code has put into imported modules and their classes."""
-        modules = {id(value): value for value in self._space.values() if type(value) is types.ModuleType}
-        modules.pop(id(sys.modules["__main__"]), None)
-        for module in modules.values():
-            for name, value in list(vars(module).items()):
-                if self._is_own(value):
-                    self._skip(f"{module.__name__}.{name}", PATCH, "attribute of a module")
-                elif isinstance(value, type) and module_of(value) != "__main__":
-                    for attribute, member in list(type.__dict__["__dict__"].__get__(value).items()):
-                        if self._is_own(member):
-                            self._skip(f"{module.__name__}.{name}.{attribute}", PATCH, "attribute of a class")
 
     def _is_own(self, value):
         if type(value) is types.FunctionType:
@@ -409,8 +365,5 @@ def _too_long(number, frame):
     raise TooLong
 
 
-def _address(data):
-    try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(data))
-    except TypeError:
-        return None  # Its memory is read-only.
+def _has_cells(value):
+    return bool(getattr(value, "__closure__", None))

@@ -13,6 +13,7 @@ import random
 import sys
 import warnings
 
+from kernel_state_modules import apply_attribute  # type: ignore[import-not-found]
 from kernel_text import encodable  # type: ignore[import-not-found]
 
 __all__ = ["Settings"]
@@ -104,6 +105,8 @@ class Settings:
             import matplotlib as mpl
 
             mpl.rcParams.update(value)
+        elif name.startswith("attribute "):
+            apply_attribute(value)
 
     @staticmethod
     def restore_environment(environment):

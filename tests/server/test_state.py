@@ -78,7 +78,8 @@ def lose_kernel(server: Running, response: dict[str, Any]) -> None:
 def test_variables_and_files_survive_the_loss_of_the_sandbox(
     ask: Ask, scripted: Running, model_server: ModelServer
 ) -> None:
-    first = ask("x = [1, 2]\ny = x\nopen('notes.txt', 'w').write('kept')\nf = open('notes.txt')")
+    code = "import threading\nx = [1, 2]\ny = x\nlock = threading.Lock()\nopen('notes.txt', 'w').write('kept')"
+    first = ask(f"{code}\nf = open('notes.txt', 'a')")
     stored(scripted, first)
     lose_kernel(scripted, first)
     again = ask("print(x, y is x, open('notes.txt').read())\nprint('f' in globals())", previous_response_id=first["id"])
@@ -86,9 +87,10 @@ def test_variables_and_files_survive_the_loss_of_the_sandbox(
     assert notices(again) == ["kernel_restored"]
     message = again["codeact:notices"][0]["message"]
     assert "idle for too long" in message
-    assert "Not restored: f (" in message
+    assert "Made again by their code: lock. Not restored: f (" in message
     note = json.dumps(model_server.requests[2].messages)
     assert "Restored variables, functions and imports: x, y" in note
+    assert "made again by running their code: lock" in note
     assert "The block that made it:" in note
 
 

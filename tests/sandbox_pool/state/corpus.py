@@ -103,6 +103,9 @@ zone = zoneinfo.ZoneInfo("UTC") ## zone.key
 zoned = datetime.datetime(2024, 1, 1, tzinfo=zone) ## zoned.isoformat()
 memory_view = memoryview(b"abc") ## bytes(memory_view)
 view_of_array = memoryview(raw_array) ## (raw_array.__setitem__(0, 90), view_of_array[0])
+view_of_piece = memoryview(raw_array)[10:20] ## (raw_array.__setitem__(12, 88), view_of_piece[2], len(view_of_piece))
+view_of_piece_of_bytes = memoryview(b"abcdef")[2:4] ## (bytes(view_of_piece_of_bytes), view_of_piece_of_bytes.readonly)
+readonly_view = memoryview(raw_array).toreadonly() ## (readonly_view.readonly, raw_array.__setitem__(1, 77), readonly_view[1])
 c_struct = ctypes.c_int(5) ## c_struct.value
 statistics_normal = statistics.NormalDist(1, 2)
 thread_local = threading.local(); thread_local.x = 1 ## thread_local.x
