@@ -6,6 +6,7 @@ encrypted data.
 
 import base64
 import binascii
+import hmac
 import json
 import secrets
 from dataclasses import dataclass
@@ -42,6 +43,12 @@ class Sealer:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         self._cipher = AESGCM(key)
+        self._mac_key = hmac.digest(key, b"fingerprints", "sha256")
+
+    def fingerprint(self, kind: str, *texts: str, owner: str) -> str:
+        """Returns 32 hexadecimal digits: always the same for the same texts, and not to be guessed without the key."""
+        message = json.dumps([kind, owner, *texts]).encode()
+        return hmac.digest(self._mac_key, message, "sha256").hex()[:32]
 
     def seal(self, kind: str, content: bytes, *, owner: str, model: str = "") -> str:
         """Encrypts the content; returns text that reveals nothing except the content's length."""

@@ -93,12 +93,14 @@ class DomainSecret:
     """A secret that code uses without knowing it.
 
     The code finds a placeholder in the environment variable `name`. The egress proxy replaces the placeholder by
-    `value` in the headers of requests over HTTPS to `domain`, and nowhere else.
+    `value` in the headers of requests over HTTPS to `domain`, and nowhere else. `placeholder` is that of an earlier
+    sandbox, whose variables may come back with it; None: a new one.
     """
 
     domain: str
     name: str
     value: str = field(repr=False)
+    placeholder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
-from codeact.errors import StoredByNewerVersion
+from codeact.errors import NotFound, StoredByNewerVersion
 from codeact.events.last_code import LastCode
 from codeact.observations.kernel_state import RestoredState, restored_state
 from codeact.runs.resume_points import ResumePoint
+from codeact.store import Store
 from codeact.store.checkpoint_record import CheckpointRecord
 from codeact.workspaces.checkpoints import Checkpoints, UnreadableCheckpoint, manifest_of
+from codeact.workspaces.options import ALL_HAVE, ContainerOptions
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool.logs import Logger
 
@@ -21,17 +23,20 @@ class KernelState:
     """The state in which code of a question runs: that after the response `point`.
 
     `record` is the checkpoint to restore; None if a living sandbox has that state, or if no code ran up to `point`.
-    `restored` is what user and model are told of it.
+    `restored` is what user and model are told of it, and `options` are those of the container that had the state.
     """
 
     point: str | None
     record: CheckpointRecord | None = None
     restored: RestoredState | None = None
+    options: ContainerOptions = ALL_HAVE
 
     async def enter(self, workspace: Workspace, checkpoints: Checkpoints) -> None:
         """Makes it the state of the workspace; a checkpoint is restored when a sandbox is claimed."""
         restore = checkpoints.restoring(self.record, workspace) if self.record is not None else None
         await workspace.go_to(self.point, restore)
+        if restore is not None:
+            workspace.keep_options(self.options)
 
 
 async def state_for(
@@ -88,6 +93,7 @@ async def _state_for(
             codes=[code for response_id, code in codes if response_id not in missed],
             missed=[code for response_id, code in codes if response_id in missed],
         ),
+        await _options_of(record, store),
     )
 
 
@@ -100,4 +106,13 @@ async def _of_resent(conversation_id: str, workspace: Workspace, checkpoints: Ch
     record = await store.checkpoints.newest(conversation_id, owner=workspace.owner)
     if record is None:
         return None
-    return KernelState(record.response_id, record, restored_state(manifest_of(record)))
+    restored = restored_state(manifest_of(record))
+    return KernelState(record.response_id, record, restored, await _options_of(record, store))
+
+
+async def _options_of(record: CheckpointRecord, store: Store) -> ContainerOptions:
+    try:
+        container = await store.files.get(record.container_id, owner=record.owner)
+    except NotFound:
+        return ALL_HAVE
+    return ContainerOptions.of_shown(container.options)

@@ -203,7 +203,7 @@ class Question:
             workspace = kept.enter_context(workspaces.keep(workspace_id, owner=new_run.owner))
             used.enter_context(workspace.in_use())
             self._check_egress()
-            workspace.want(new_run.container)
+            workspace.want(await new_run.container.with_placeholders(store, owner=new_run.owner))
             if resume_point.knows_last_code:
                 messages, code = await preparation.messages(resume_point), await resume_point.last_code(store)
             else:

@@ -83,7 +83,7 @@ class Containers:
         """Claims a sandbox for the conversation, unless it has one, and returns its container."""
         store = await self._store.get()
         with self._workspaces.use(conversation_id, owner=owner) as workspace:
-            workspace.want(options)
+            workspace.want(await options.with_placeholders(store, owner=owner))
             sandbox = await workspace.sandbox()
             await workspace.place_skills(skills)
             return await store.files.touch(
@@ -128,6 +128,7 @@ class Containers:
                 raise ConversationLocked("The container is in use; wait for the answer's end or cancel it.")
             with workspace.in_use():
                 await workspace.start_again(record.response_id, checkpoints.restoring(record, workspace))
+                workspace.keep_options(ContainerOptions.of_shown(container.options))
                 sandbox = await workspace.sandbox()
                 if workspace.restore_failure is not None:
                     raise SandboxError(workspace.restore_failure, sandbox_id=sandbox.id)
@@ -137,6 +138,7 @@ class Containers:
                     owner=container.owner,
                     conversation_id=container.conversation_id,
                     name=container.name,
+                    options=workspace.options.shown(),
                 )
         return touched, missing
 

@@ -1,8 +1,10 @@
 """What a request asks of its container beside what all containers have."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from codeact.store.run_store import RunStore
 from sandbox_pool.spec import Egress, SandboxSpec
 
 __all__ = ["ALL_HAVE", "ContainerOptions"]
@@ -47,12 +49,41 @@ class ContainerOptions:
             spec = replace(spec, image=self.image)
         return spec
 
+    @classmethod
+    def of_shown(cls, shown: Mapping[str, Any]) -> "ContainerOptions":
+        """The options of which `shown` was made, without the secrets, which are not stored."""
+        size, expires = shown.get("memory_limit"), shown.get("expires_after")
+        policy: Mapping[str, Any] = shown.get("network_policy") or {}
+        kind = policy.get("type")
+        return cls(
+            memory_mb=int(size.removesuffix("g")) * MEGABYTES_OF_A_GIGABYTE if size is not None else None,
+            no_network=kind == "disabled",
+            egress=Egress(tuple(policy["allowed_domains"])) if kind == "allowlist" else None,
+            idle_timeout_s=expires["minutes"] * 60.0 if expires is not None else None,
+        )
+
+    async def with_placeholders(self, store: RunStore, *, owner: str) -> "ContainerOptions":
+        """These options, with the placeholders that this owner's secrets of these names and domains always have.
+
+        So what code has made of a placeholder is valid in later sandboxes, too. Raises `StoreError`.
+        """
+        if self.egress is None or not self.egress.secrets:
+            return self
+        sealer = await store.sealing.sealer()
+        secrets = tuple(
+            replace(each, placeholder=sealer.fingerprint("domain_secret", each.domain, each.name, owner=owner))
+            for each in self.egress.secrets
+        )
+        return replace(self, egress=replace(self.egress, secrets=secrets))
+
     def shown(self) -> dict[str, Any]:
         """The options as the API shows them, without secrets."""
         shown: dict[str, Any] = {}
         if self.memory_mb is not None:
             shown["memory_limit"] = f"{self.memory_mb // MEGABYTES_OF_A_GIGABYTE}g"
-        if self.egress is not None:
+        if self.no_network:
+            shown["network_policy"] = {"type": "disabled"}
+        elif self.egress is not None:
             shown["network_policy"] = {"type": "allowlist", "allowed_domains": list(self.egress.domains)}
         if self.idle_timeout_s is not None:
             minutes = max(1, int(self.idle_timeout_s // 60))

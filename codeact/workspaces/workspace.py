@@ -378,6 +378,14 @@ class Workspace:
             )
         self.options = wanted
 
+    def keep_options(self, earlier: ContainerOptions) -> None:
+        """Gives the next sandbox the options of an earlier one of this conversation, unless requests have named others.
+
+        Secrets are not among them, since nobody stores these.
+        """
+        if self.living is None:
+            self.options = self.options.over(earlier)
+
     async def define(self, source: str) -> None:
         """Defines functions in the kernel, unless `source` is what it defined last. Raises `SandboxError`."""
         sandbox = await self.sandbox()

@@ -237,6 +237,54 @@ def test_the_saved_state_of_a_container_is_listed_and_can_be_brought_back(
     assert client.post(f"/v1/containers/{container}/restore", json={"checkpoint_id": "ckpt_no"}).status_code == 400
 
 
+@pytest.fixture(scope="module")
+def sized(make_server: Callable[..., Running], model_server: ModelServer) -> Running:
+    """A server that takes checkpoints, and allows containers of other sizes and with hosts of their own."""
+    return make_server(
+        model="openai/scripted",
+        model_api_base=model_server.base_url,
+        model_api_key="test",
+        checkpoint=True,
+        memory_mb_max=4096,
+        egress_domains="example.com",
+    )
+
+
+def test_a_container_that_comes_back_has_its_size_its_hosts_and_its_placeholders(
+    sized: Running, model_server: ModelServer
+) -> None:
+    policy = {
+        "type": "allowlist",
+        "allowed_domains": ["example.com"],
+        "domain_secrets": [{"domain": "example.com", "name": "TOKEN", "value": "secret"}],
+    }
+    tool = {"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "4g", "network_policy": policy}}
+    with httpx.Client(base_url=sized.url, trust_env=False, timeout=60) as client:
+
+        def asked(code: str, **more: Any) -> dict[str, Any]:
+            model_server.reply(f"<execute>\n{code}\n</execute>\n")
+            model_server.reply("Done.")
+            answer = client.post("/v1/responses", json={"input": "go", **more})
+            assert answer.status_code == 200, answer.text
+            stored(sized, answer.json())
+            return dict(answer.json())
+
+        first = asked("import os\nkept = os.environ['TOKEN']\nprint(kept)", tools=[tool])
+        assert printed(first).startswith("codeact-secret-")
+        lose_kernel(sized, first)
+        # What a request names again: the secret, whose placeholder is the same. What it does not name: the size.
+        again = {"type": "code_interpreter", "container": {"type": "auto", "network_policy": policy}}
+        second = asked("print(kept == os.environ['TOKEN'])", tools=[again], previous_response_id=first["id"])
+        assert printed(second) == "True\n"
+        shown = client.get(f"/v1/containers/{calls(second)[0]['container_id']}").json()
+        assert (shown["memory_limit"], shown["network_policy"]["type"]) == ("4g", "allowlist")
+        lose_kernel(sized, first)
+        container = calls(second)[0]["container_id"]
+        restored = client.post(f"/v1/containers/{container}/restore", json={}).json()
+        assert restored["memory_limit"] == "4g"
+        assert restored["network_policy"] == {"type": "allowlist", "allowed_domains": ["example.com"]}
+
+
 def test_a_checkpoint_is_an_item_of_the_conversation_and_its_return_an_event_for_who_asks(
     ask: Ask, scripted: Running, client: httpx.Client, model_server: ModelServer
 ) -> None:

@@ -49,8 +49,10 @@ class EgressProxy:
     _stdin: IO[bytes] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        names = [secret.name for secret in self.egress.secrets]
-        self._placeholders = {name: f"codeact-secret-{secrets.token_hex(16)}" for name in names}
+        self._placeholders = {
+            secret.name: f"codeact-secret-{secret.placeholder or secrets.token_hex(16)}"
+            for secret in self.egress.secrets
+        }
 
     def environment(self, directory: str) -> dict[str, str]:
         """The variables of the sandbox, whose `directory` has the files `EGRESS_SOCKET` and `BUNDLE`."""
