@@ -12,6 +12,7 @@ from codeact.server.auth.caller import owner_of
 from codeact.server.errors import json_response
 from codeact.server.openapi import operation
 from codeact.server.services import Services
+from codeact.server.transports.anthropic_shapes import Page, model_info, speaks_anthropic
 
 __all__ = ["routes"]
 
@@ -36,6 +37,8 @@ async def list_models(request: Request) -> Response:
     """
     owner_of(request)
     registry = await _registry(request)
+    if speaks_anthropic(request):
+        return json_response(Page([model_info(name) for name in (*registry.names, *registry.aliases)]))
     return json_response(ModelList([ModelEntry(name) for name in (*registry.names, *registry.aliases)]))
 
 
@@ -45,7 +48,7 @@ async def get_model(request: Request) -> Response:
     owner_of(request)
     name: str = request.path_params["model"]
     (await _registry(request)).get(name)
-    return json_response(ModelEntry(name))
+    return json_response(model_info(name) if speaks_anthropic(request) else ModelEntry(name))
 
 
 async def _registry(request: Request) -> ModelRegistry:

@@ -55,7 +55,7 @@ def stdout(message: Message) -> str:
 
 def test_the_version_of_the_client_is_documented() -> None:
     tested = ["messages whole and streamed", "code execution", "containers", "tools", "its tool runner", "threads"]
-    tested += ["thinking", "schemas", "token counts", "errors"]
+    tested += ["thinking", "schemas", "token counts", "files", "models", "errors"]
     lacks = "tools that Anthropic runs other than code execution, `top_k`, an answer's beginning (prefill), batches"
     proved("`anthropic` for Python", anthropic.__version__, tested, lacks=lacks)
 
@@ -393,3 +393,32 @@ def test_errors_are_the_official_clients(client: Anthropic, scripted: Running, m
         assert (body["type"], body["error"]["type"]) == ("error", "api_error")
     answer = httpx.get(f"{scripted.url}/v1/messages", trust_env=False)
     assert (answer.status_code, answer.json()["error"]["type"]) == (405, "invalid_request_error")
+
+
+def test_files_go_up_and_what_code_wrote_comes_down(client: Anthropic, model_server: ModelServer) -> None:
+    uploaded = client.beta.files.upload(file=("a.csv", b"x,y\n1,2\n", "text/csv"), expires_in_seconds=3600)
+    assert (uploaded.type, uploaded.mime_type, uploaded.size_bytes) == ("file", "text/csv", 8)
+    assert uploaded.expires_at is not None
+    model_server.reply("<execute>\nopen('b.txt', 'w').write(open('a.csv').read() * 2)\n</execute>")
+    model_server.reply("Written.")
+    message = ask(client, [{"type": "container_upload", "file_id": uploaded.id}, {"type": "text", "text": "double it"}])
+    (written,) = [block for block in message.content if block.type == "container_upload"]
+    assert client.beta.files.retrieve_metadata(written.file_id).filename == "b.txt"
+    assert client.beta.files.download(written.file_id).read() == b"x,y\n1,2\n" * 2
+    found = client.beta.files.list(ids=[uploaded.id, written.file_id, "file-none"])
+    assert [file.id for file in found.data] == [uploaded.id, written.file_id]
+    more = client.beta.files.upload(file=("c.txt", b"c"))
+    assert [file.id for _, file in zip(range(2), client.beta.files.list(limit=1), strict=False)] == [
+        more.id,
+        uploaded.id,
+    ]
+    assert client.beta.files.delete(uploaded.id).type == "file_deleted"
+    with pytest.raises(anthropic.NotFoundError):
+        client.beta.files.retrieve_metadata(uploaded.id)
+
+
+def test_models_are_listed_in_the_shape_of_the_api(client: Anthropic) -> None:
+    listed = list(client.models.list())
+    assert {"codeact"} < {model.id for model in listed}
+    assert all(model.type == "model" and model.display_name == model.id for model in listed)
+    assert client.models.retrieve("codeact").type == "model"
