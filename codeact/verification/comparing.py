@@ -64,11 +64,16 @@ class Pictures:
     found: bytes
 
 
-def compare(expected: Outputs, found: Outputs, tolerance: float) -> tuple[Mismatch | None, list[Pictures]]:
+def compare(
+    expected: Outputs, found: Outputs, tolerance: float, *, is_cut: bool = False
+) -> tuple[Mismatch | None, list[Pictures]]:
     """Returns the first difference, or None, and the pictures before it of which only the bytes differ.
 
-    The text of a stream is compared as a whole, since it depends on chance how it falls into pieces.
+    The text of a stream is compared as a whole, since it depends on chance how it falls into pieces. So does the place
+    at which the limit of outputs cuts it: with `is_cut` it has cut both, and what both have is compared.
     """
+    if is_cut:
+        expected, found = _common_part(expected, found)
     for name in ("stdout", "stderr"):
         if (at := _different(_stream(expected, name), _stream(found, name), tolerance)) is not None:
             return Mismatch("text", *at, _first(expected, name) or len(expected) + 1), []
@@ -108,6 +113,43 @@ def _compare_one(
         if (at := _different(_markup(first, mime), _markup(second, mime), tolerance)) is not None:
             return Mismatch("picture" if mime.startswith("image/") else "text", *at, number)
     return None
+
+
+def _common_part(expected: Outputs, found: Outputs) -> tuple[Outputs, Outputs]:
+    """Returns as many lines of each stream, and as many displays, as both have, and the last error of each.
+
+    That error comes whatever was dropped before it. Empty texts keep the places of what is left out.
+    """
+    texts = {name: _common_lines(_stream(expected, name), _stream(found, name)) for name in ("stdout", "stderr")}
+    rich = [[output for output in side if not isinstance(output, Stream)] for side in (expected, found)]
+    errors = [side.pop() if side and isinstance(side[-1], Error) else None for side in rich]
+    length = min(len(side) for side in rich)
+    return _part(expected, {name: text[0] for name, text in texts.items()}, length, errors[0]), _part(
+        found, {name: text[1] for name, text in texts.items()}, length, errors[1]
+    )
+
+
+def _part(outputs: Outputs, texts: dict[str, str], length: int, error: object) -> Outputs:
+    """Returns the outputs with these texts in place of their streams', the first displays, and the error."""
+    part: list[Stream | DisplayData | ExecuteResult | Error] = []
+    for output in outputs:
+        if isinstance(output, Stream):
+            part.append(Stream(output.name, texts.pop(output.name, "")))
+        elif output is error or length > 0:
+            length -= output is not error
+            part.append(output)
+        else:
+            part.append(Stream("stdout", ""))
+    return part
+
+
+def _common_lines(one: str, other: str) -> tuple[str, str]:
+    """Returns as many lines of two texts as both have; of a single line as many characters."""
+    count = min(one.count("\n"), other.count("\n"))
+    if count == 0:
+        length = min(len(one), len(other))
+        return one[:length], other[:length]
+    return "\n".join(one.split("\n", count)[:count]), "\n".join(other.split("\n", count)[:count])
 
 
 def normalised(text: str) -> str:

@@ -59,7 +59,7 @@ class Block:
     `outputs` are those of all responses in which it ran, and `container_id` is its sandbox. `kernel` numbers the states
     of the kernel: it goes on in another sandbox where a checkpoint was restored. `is_earlier` says that the verified
     answer only depends on the block. `asks` is what waits for approval: all of its code, or the statements after those
-    in `parts`. `has_begun` is False for code of which nothing was approved.
+    in `parts`. `is_cut`: its outputs reached their limit. `has_begun` is False for code of which nothing was approved.
     """
 
     response: e.Response
@@ -74,6 +74,7 @@ class Block:
     kernel: int = 0
     asks: e.CodeApprovalRequest | None = None
     is_closed: bool = True
+    is_cut: bool = False
     has_begun: bool = False
 
 
@@ -170,6 +171,7 @@ def _add(block: Block, item: e.CodeInterpreterCall, asked: Mapping[str, e.CodeAp
     block.has_begun = block.has_begun or has_run
     block.container_id = item.container_id
     block.outputs += item.notebook_outputs
+    block.is_cut = block.is_cut or (item.result is not None and item.result.limit == "output_bytes")
     block.calls += [RecordedCall(each.name, each.arguments, error=each.error) for each in item.refused]
     block.result = item.result.status if item.result is not None else "ok" if block.asks is not None else None
     block.is_closed = item.result is not None or block.asks is not None or _never_ran(item)

@@ -135,7 +135,8 @@ class Verification:
         if not block.is_earlier:
             self._outputs += len(block.outputs)
         size = size_of(expected) + size_of(found)
-        mismatch, pictures = await off_loop(size, compare, expected, found, self._tolerance)
+        is_cut = block.is_cut and result.limit == "output_bytes"
+        mismatch, pictures = await off_loop(size, partial(compare, expected, found, self._tolerance, is_cut=is_cut))
         if (mismatch is None or replay.stray is not None) and result.status != block.result:
             ended = f"the status '{result.status}'. {result.detail}".strip()
             mismatch = Mismatch("error", f"the status '{block.result}'", ended[:400])

@@ -61,6 +61,17 @@ def test_pieces_of_a_stream_do_not_count_but_displays_do() -> None:
     assert (compare(shown, other, 0)[0] or pieces).kind == "type"  # type: ignore[union-attr]
 
 
+def test_of_outputs_that_were_cut_what_both_have_is_compared() -> None:
+    one = [*text("1\n2\n3\n4"), Stream("stderr", "xxx"), DisplayData({"text/plain": "a"}), Error("E", "e", [])]
+    other = [Stream("stderr", "xx"), *text("1\n2.0000000001\n"), Error("E", "e", [])]
+    assert compare(one, other, 1e-9)[0] is not None
+    assert compare(one, text("1\n2\n"), 1e-9, is_cut=True)[0] is not None  # It has no error.
+    other = [*text("1\n2\n"), Stream("stderr", "xx"), Error("E", "e", [])]
+    assert compare(one, other, 1e-9, is_cut=True) == (None, [])
+    assert compare(other, one, 1e-9, is_cut=True) == (None, [])
+    assert compare(one, [*text("1\n5\n"), Error("E", "e", [])], 1e-9, is_cut=True)[0] is not None
+
+
 def test_errors_are_compared_with_their_tracebacks() -> None:
     one = Error("ValueError", "no 0x7f3a1c2b4d50", ["Cell In[1], line 2", "no"])
     same = Error("ValueError", "no 0x7fffdeadbeef", ["\x1b[0mCell In[9], line 2", "no"])
