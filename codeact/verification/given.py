@@ -27,6 +27,8 @@ class Given:
         self._store = store
         self._owner = owner
         self._get_blob = get_blob
+        self._after = 0
+        self._response: e.Response | None = None
         self._uploaded: dict[str, list[ContainerFile]] = {}
 
     async def place(self, block: Block, workspace: Workspace, sandbox: Sandbox) -> None:
@@ -43,8 +45,14 @@ class Given:
             ) from None
 
     async def _of_messages(self, block: Block) -> list[StagedFile]:
+        """The files of the block's response and of those before it that no earlier call has returned."""
+        if block.response is self._response:
+            return []
+        self._response = block.response
         messages: list[e.Input | e.Item] = []
-        for stored in self._thread:
+        while self._after < len(self._thread):
+            stored = self._thread[self._after]
+            self._after += 1
             messages += stored.input
             if stored.response is block.response:
                 break

@@ -16,7 +16,7 @@ from codeact.tools.values import hashed_arguments
 from codeact.verification.errors import NotVerifiable
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
 
-__all__ = ["Block", "Part", "RecordedCall", "plan"]
+__all__ = ["MOST_CODE_CHARS", "Block", "Part", "RecordedCall", "plan"]
 
 UNFINISHED = {
     "interrupted": "was stopped before its end",
@@ -26,7 +26,9 @@ UNFINISHED = {
 
 
 MOST_CODE_CHARS = 1_000_000
-"""Limit for a block whose statements were approved in several steps: each step may repeat all of the last one's."""
+"""Limit for the code of a block, whose statements may have been approved in several steps."""
+MOST_SANDBOXES = 20
+"""Limit for the sandboxes in which an answer's code ran. They start one after the other; anybody can write a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,14 @@ class RecordedCall:
 
 @dataclass(slots=True)
 class Block:
-    """One block of code. `response` is the one in which it began, `item_id` its item and `number` its place there.
+    """One block of code.
 
-    `parts` run one after the other, up to the first that fails: the rest of a block may have been approved later.
-    `outputs` are those of all responses in which it ran, and `container_id` is its sandbox. `kernel` numbers the states
-    of the kernel: it goes on in another sandbox where a checkpoint was restored. `is_earlier` says that the verified
-    answer only depends on the block. `asks` is what waits for approval: all of its code, or the statements after those
-    in `parts`. `is_cut`: its outputs reached their limit. `has_begun` is False for code of which nothing was approved.
+    `response` is the one in which it began, `item_id` its item and `number` its place there. `parts` run one after the
+    other, up to the first that fails: the rest of a block may have been approved later. `outputs` are those of all
+    responses in which it ran, and `container_id` is its sandbox. `kernel` numbers the states of the kernel: it goes on
+    in another sandbox where a checkpoint was restored. `is_earlier` says that the verified answer only depends on the
+    block. `asks` is what waits for approval: all of its code, or the statements after those in `parts`. `is_cut`: its
+    outputs reached their limit. `has_begun` is False for code of which nothing was approved.
     """
 
     response: e.Response
@@ -76,6 +79,21 @@ class Block:
     is_closed: bool = True
     is_cut: bool = False
     has_begun: bool = False
+    chars: int = 0
+
+    def begin(self, part: Part) -> None:
+        """Replaces the code. Raises `NotVerifiable` if it is too long."""
+        self.parts, self.chars = [], 0
+        self.add(part)
+
+    def add(self, part: Part) -> None:
+        """Adds to the code. Raises `NotVerifiable` if it is too long."""
+        self.chars += len(part.code)
+        if self.chars > MOST_CODE_CHARS:
+            raise NotVerifiable(
+                f"The block '{self.item_id}' has over {MOST_CODE_CHARS:,} characters of code.", code="record_too_large"
+            )
+        self.parts.append(part)
 
 
 def plan(thread: Sequence[StoredResponse]) -> list[Block]:
@@ -89,6 +107,12 @@ def plan(thread: Sequence[StoredResponse]) -> list[Block]:
     if not wanted:
         raise NotVerifiable("This answer ran no code: there is nothing to verify.", code="nothing_to_verify")
     kernels = {block.kernel for block in wanted}
+    if len(kernels) > MOST_SANDBOXES:
+        raise NotVerifiable(
+            f"This answer's code ran in {len(kernels):,} sandboxes, and a verification starts at most"
+            f" {MOST_SANDBOXES}.",
+            code="too_many_sandboxes",
+        )
     needed = [block for block in blocks if block.kernel in kernels]
     for block in needed:
         if not block.is_closed:
@@ -154,18 +178,12 @@ def _never_ran(item: e.CodeInterpreterCall) -> bool:
 def _add(block: Block, item: e.CodeInterpreterCall, asked: Mapping[str, e.CodeApprovalRequest]) -> None:
     """Adds what happened in one response to its block."""
     if item.continues is None:
-        block.parts = [Part(item.code if item.ran is None else item.ran, item.eager)]
+        block.begin(Part(item.code if item.ran is None else item.ran, item.eager))
     elif block.asks is not None:
         approved = item.ran or item.code or block.asks.code  # It may have been approved with a change.
-        if not block.has_begun:
-            block.parts = []
-        elif sum(len(part.code) for part in block.parts) + len(approved) > MOST_CODE_CHARS:
-            raise NotVerifiable(
-                f"The block '{block.item_id}' has over {MOST_CODE_CHARS:,} characters of code.", code="record_too_large"
-            )
-        block.parts.append(Part(approved))
+        (block.add if block.has_begun else block.begin)(Part(approved))
     elif item.ran is not None:
-        block.parts = [Part(item.ran)]
+        block.begin(Part(item.ran))
     block.asks = next((asked[each] for each in item.waits_for if each in asked), None)
     has_run = block.asks is None or item.ran is not None
     block.has_begun = block.has_begun or has_run

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "Verification"]
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+DEFINITIONS_BYTES = 8_000_000
+"""Limit for the recorded definitions of functions."""
 PICTURES_BYTES = 64_000_000
 """Limit for pictures that wait for the comparison of their pixels."""
 
@@ -220,6 +222,8 @@ class Verification:
                 )
             return
         blob = await self._stored(self._get_blob(sha256))
+        if len(blob.data) > DEFINITIONS_BYTES:
+            raise _too_large("the definitions of its functions")
         await workspace.define(blob.data.decode(errors="replace"))
 
     @staticmethod
@@ -251,6 +255,10 @@ class Verification:
         room = MOST_DIFFERENCES - len(self._differences)
         shown = [*self._earlier_differences[:room], *self._differences]
         return sorted(shown, key=lambda one: (one.response_id, one.block, one.output or math.inf))
+
+
+def _too_large(what: str) -> NotVerifiable:
+    return NotVerifiable(f"This answer is not verified: {what} is larger than it can be.", code="record_too_large")
 
 
 def _changed(recorded: dict[str, str], found: dict[str, str]) -> str:

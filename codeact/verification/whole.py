@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
+from codeact.concurrency.offloop import off_loop
 from codeact.exports.inline import whole_output
 from codeact.store.blobs import TEXT_CHARS, URL
 from codeact.store.records import Blob
 from codeact.store.references import sha256_of
 from codeact.verification.errors import NotVerifiable
+from sandbox_pool import json_size
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
 
 __all__ = ["GetBlob", "whole_outputs", "whole_text"]
@@ -24,6 +26,8 @@ SHORTENED = re.compile(
 LONGEST_EXCERPT = TEXT_CHARS + 400
 MOST_BYTES = 64_000_000
 """Limit for what is loaded for the outputs of one block."""
+MOST_VALUES, DEEPEST = 200_000, 100
+"""Limits for outputs that were left out: values and levels of their JSON, before it is decoded."""
 _outputs = msgspec.json.Decoder(list[Output])
 
 
@@ -47,13 +51,24 @@ async def whole_outputs(outputs: Sequence[Output], get: GetBlob) -> list[Output]
         if isinstance(output, Stream) and (found := SHORTENED.fullmatch(output.text)) is not None:
             sha256 = sha256_of(found[1])
             assert sha256 is not None
-            try:
-                left_out = _outputs.decode((await get(sha256)).data)
-            except msgspec.DecodeError:
-                raise NotVerifiable("The outputs that were left out cannot be read.", code="record_gone") from None
-            return [await _whole(each, get) for each in left_out]
+            data = (await get(sha256)).data
+            return [await _whole(each, get) for each in await off_loop(len(data), _decoded, data)]
         whole.append(await _whole(output, get))
     return whole
+
+
+def _decoded(data: bytes) -> list[Output]:
+    """Decodes outputs that were left out; an archive may have brought them. Raises `NotVerifiable`."""
+    try:
+        json_size.check(data, most=MOST_VALUES, depth=DEEPEST)
+    except json_size.TooComplex as reason:
+        raise NotVerifiable(
+            f"The outputs that were left out are not compared: {reason}.", code="record_too_large"
+        ) from None
+    try:
+        return _outputs.decode(data)
+    except (ValueError, RecursionError):
+        raise NotVerifiable("The outputs that were left out cannot be read.", code="record_gone") from None
 
 
 def _bounded(get: GetBlob) -> GetBlob:
@@ -85,4 +100,4 @@ async def _whole(output: Output, get: GetBlob) -> Output:
     for name in output.metadata.get(URL, {}).values():
         if (sha256 := sha256_of(name)) is not None:
             blobs[sha256] = await get(sha256)
-    return whole_output(output, blobs.get)
+    return await off_loop(sum(len(blob.data) for blob in blobs.values()), whole_output, output, blobs.get)

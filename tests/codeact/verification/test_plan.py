@@ -6,7 +6,7 @@ from codeact import events as e
 from codeact.ids import new_id
 from codeact.store.records import StoredResponse
 from codeact.verification.errors import NotVerifiable
-from codeact.verification.plan import plan
+from codeact.verification.plan import MOST_CODE_CHARS, MOST_SANDBOXES, plan
 from sandbox_pool.outputs import ExecutionResult
 
 OK = ExecutionResult(status="ok", duration_s=1.0)
@@ -85,4 +85,20 @@ def test_code_that_is_approved_again_and_again_does_not_grow_without_end() -> No
     again = [block("", result=None, waits_for=["apr_1"], continues=first.id) for _ in range(50_000)]
     with pytest.raises(NotVerifiable) as refused:
         plan([answer(first, request, *again)])
+    assert refused.value.code == "record_too_large"
+
+
+def test_an_answer_of_too_many_sandboxes_is_refused_by_name() -> None:
+    several = [block("a", f"cntr_{number}") for number in range(MOST_SANDBOXES)]
+    assert len(codes(answer(*several))) == MOST_SANDBOXES
+    with pytest.raises(NotVerifiable) as refused:
+        codes(answer(*several, block("a", "cntr_more")))
+    assert refused.value.code == "too_many_sandboxes"
+
+
+def test_the_code_of_a_block_of_many_statements_is_bounded() -> None:
+    request = e.CodeApprovalRequest(id="apr_1", code="x")
+    first = block("a", result=None, ran="a" * MOST_CODE_CHARS, waits_for=["apr_1"])
+    with pytest.raises(NotVerifiable) as refused:
+        codes(answer(first, request), answer(block("b", continues=first.id)))
     assert refused.value.code == "record_too_large"

@@ -43,3 +43,12 @@ async def test_left_out_outputs_that_are_none_are_refused() -> None:
     with pytest.raises(NotVerifiable) as refused:
         await restored(b"[1]", [naming(b"[1]", "outputs")])
     assert refused.value.code == "record_gone"
+
+
+async def test_left_out_outputs_of_too_many_values_are_refused_before_they_are_decoded() -> None:
+    many = b'[{"output_type":"display_data","data":{},"metadata":{"a":[' + b"[]," * 200_000 + b"0]}}]"
+    deep = b'[{"output_type":"display_data","data":{},"metadata":{"a":' + b"[" * 5_000 + b"]" * 5_000 + b"}}]"
+    for hostile in (many, deep):
+        with pytest.raises(NotVerifiable) as refused:
+            await restored(hostile, [naming(hostile, "outputs")])
+        assert refused.value.code == "record_too_large"
