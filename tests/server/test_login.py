@@ -184,6 +184,29 @@ def test_an_admin_gives_roles_and_disables_accounts(server: Running, anna: httpx
     assert anna.patch(f"/v1/people/{own}", json={"disabled": True}).status_code == 400
 
 
+def test_the_links_of_a_disabled_account_open_nothing(server: Running, anna: httpx.Client, stack: ExitStack) -> None:
+    bob = stack.enter_context(sign_in(server.url, "bob"))
+    owner = bob.get("/v1/session").json()["owner"]
+    profile = bob.post("/v1/profiles", json={"name": "shared"}).json()
+    token = bob.post(f"/v1/profiles/{profile['id']}/share", json={}).json()["share"]["token"]
+    response = {"id": "resp_1", "created_at": 0, "model": "m", "status": "completed"}
+    archive = {"object": "codeact:conversation", "version": 1, "conversation": {"created_at": 0}}
+    archive |= {"responses": [{"response": response, "input": []}], "blobs": []}
+    archive["conversation"] |= {"last_response_id": "resp_1"}
+    imported = bob.post("/v1/conversations/import", json=archive).json()
+    share = bob.post(f"/v1/conversations/{imported['id']}/share", json={}).json()["url"]
+
+    def opened() -> set[int]:
+        copied = anna.post(f"/v1/shared-profiles/{token}/copy")
+        return {copied.status_code, anna.get(f"/v1/shared-profiles/{token}").status_code, anna.get(share).status_code}
+
+    assert opened() == {200}
+    assert anna.patch(f"/v1/people/{owner}", json={"disabled": True}).status_code == 200
+    assert opened() == {404}
+    assert anna.patch(f"/v1/people/{owner}", json={"disabled": False}).status_code == 200
+    assert opened() == {200}
+
+
 def test_whoever_leaves_the_group_loses_sessions_and_keys(
     server: Running, make_server: Callable[..., Running], issuer: str, stack: ExitStack
 ) -> None:

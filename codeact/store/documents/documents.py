@@ -12,6 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from codeact.concurrency.slices import Slices
 from codeact.events import Input, Response
 from codeact.events.last_code import last_code
+from codeact.owners import account_of
 from codeact.store.documents.access import (
     AuditDocument,
     CredentialDocument,
@@ -90,6 +91,11 @@ class Documents:
         except DuplicateKeyError:
             return False
         return True
+
+    async def is_disabled(self, owner: str) -> bool:
+        """Whether the account of this owner is that of a person whom an admin has disabled."""
+        place = {"_id": account_of(owner), "disabled": True}
+        return await self.people.get_pymongo_collection().find_one(place, {"_id": 1}) is not None
 
     async def with_items(self, found: Sequence[ResponseDocument]) -> list[StoredResponse]:
         """Loads the items of these responses in one query; returns the responses in the given order."""

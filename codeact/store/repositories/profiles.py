@@ -112,9 +112,9 @@ class Profiles:
 
     @operation
     async def shared(self, token: str) -> Profile:
-        """Finds a profile by its link's token. Raises `NotFound`."""
+        """Finds a profile by its link's token. Raises `NotFound`, also while its owner's account is disabled."""
         document = await self._profiles.find_one({"token": token})
-        if document is None:
+        if document is None or await self._documents.is_disabled(document.owner):
             raise NotFound("There is no such profile, or its link was revoked.", param="token")
         return document.record()
 

@@ -113,10 +113,14 @@ class Sharing:
 
     @operation
     async def shared(self, token: str) -> Share:
-        """Finds a share by its token. Raises `NotFound`, also if its conversation is deleted."""
+        """Finds a share by its token.
+
+        Raises `NotFound`, also while its conversation is deleted or its owner's account is disabled.
+        """
         share = await self._share({"_id": token})
         place = {"_id": share.conversation_id, "deleted": False}
-        if await self._documents.conversations.find_one(place) is None:
+        is_there = await self._documents.conversations.find_one(place) is not None
+        if not is_there or await self._documents.is_disabled(share.owner):
             raise NotFound("There is no such share.", param="token")
         return share
 
