@@ -1,7 +1,8 @@
 """Copies a branch of a conversation into a new conversation of the same owner, with the states of its kernel."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from itertools import count
 
 import anyio
 import msgspec
@@ -14,7 +15,8 @@ from codeact.store import Conversation, Store, StoredResponse
 __all__ = ["fork", "stored_copy"]
 
 MOST_RESPONSES = 1_000
-"""The copy is in memory until it is stored."""
+AT_ONCE = 10
+"""How many responses of the branch are in memory at a time."""
 
 
 async def fork(store: Store, conversation_id: str, response_id: str | None, *, owner: str) -> Conversation:
@@ -22,7 +24,7 @@ async def fork(store: Store, conversation_id: str, response_id: str | None, *, o
 
     The copy continues with the variables and files that were stored after that response, in a sandbox of its own.
     Raises `NotFound`, and `InvalidRequest` if the response is in another conversation, is still under way, or has too
-    many before it.
+    many before it. If it is interrupted, it leaves a deleted conversation.
     """
     source = await store.get_conversation(conversation_id, owner=owner)
     last_id = response_id or source.last_response_id
@@ -34,13 +36,12 @@ async def fork(store: Store, conversation_id: str, response_id: str | None, *, o
     chain = await store.threads.chain(at.previous)
     if len(chain) > MOST_RESPONSES:
         raise InvalidRequest(f"More than {MOST_RESPONSES:,} answers cannot be copied.", param="response_id")
-    thread = await store.thread(last_id, owner=owner)
-    if thread[-1].response.status in ("queued", "in_progress"):
+    if (await store.get_response(last_id, owner=owner)).response.status in ("queued", "in_progress"):
         raise InvalidRequest(f"'{last_id}' is under way; copy it when it has ended.", param="response_id")
     renewal = Renewal()
     copy = await stored_copy(
         store,
-        thread,
+        _branch(store, chain, owner),
         renewal,
         owner=owner,
         title=source.title,
@@ -56,9 +57,15 @@ async def fork(store: Store, conversation_id: str, response_id: str | None, *, o
     return copy
 
 
+async def _branch(store: Store, chain: Sequence[str], owner: str) -> AsyncIterator[StoredResponse]:
+    for at in range(0, len(chain), AT_ONCE):
+        for stored in await store.some(chain[at : at + AT_ONCE], owner=owner):
+            yield stored
+
+
 async def stored_copy(
     store: Store,
-    thread: Sequence[StoredResponse],
+    branch: Iterable[StoredResponse] | AsyncIterable[StoredResponse],
     renewal: Renewal,
     *,
     owner: str,
@@ -69,22 +76,31 @@ async def stored_copy(
 ) -> Conversation:
     """Stores a branch, oldest response first, as a new conversation of this owner, with the ids of `renewal`.
 
-    It changes `thread`. Raises `InvalidRequest` for values that cannot be stored.
+    It changes the responses. Raises `InvalidRequest` for values that cannot be stored.
     """
-    copies: list[StoredResponse] = []
-    for number, stored in enumerate(thread):
+    numbers = count()
+
+    async def renewed(stored: StoredResponse) -> StoredResponse:
         one = ArchivedResponse(stored.response, stored.input)
-        renewal.apply(number, one)
-        copies.append(StoredResponse(one.response, one.input))
-        await anyio.lowlevel.checkpoint()
-    size_bytes = sum(len(msgspec.json.encode(copy)) for copy in copies)
-    await store.stored.add(owner, size_bytes)
+        renewal.apply(next(numbers), one)
+        copy = StoredResponse(one.response, one.input)
+        await store.stored.add(owner, len(msgspec.json.encode(copy)))
+        return copy
+
+    async def copies() -> AsyncIterator[StoredResponse]:
+        if isinstance(branch, AsyncIterable):
+            async for stored in branch:
+                yield await renewed(stored)
+            return
+        for stored in branch:
+            yield await renewed(stored)
+            await anyio.lowlevel.checkpoint()
+
     return await store.history.add(
-        copies,
+        copies(),
         owner=owner,
         title=title,
         tags=tags,
         metadata=metadata or {},
         created_at=time.time() if created_at is None else created_at,
-        last_response_id=copies[-1].response.id if copies else None,
     )

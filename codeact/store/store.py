@@ -3,7 +3,7 @@
 import hashlib
 import importlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -264,13 +264,12 @@ class Store:
     @operation
     async def thread(self, response_id: str, *, owner: str) -> list[StoredResponse]:
         """The response and its ancestors (`previous_response_id`), oldest first; four queries."""
-        chain = await self._responses.ancestors(await self._link(response_id, owner))
-        found: dict[str, ResponseDocument] = {}
-        slices = Slices()
-        async for document in self._responses.find({"_id": {"$in": chain}}, batch_size=BATCH):
-            found[document.id] = document
-            await slices.pause()
-        return await self._documents.with_items([found[ancestor] for ancestor in chain if ancestor in found])
+        return await self._some(await self._responses.ancestors(await self._link(response_id, owner)), owner)
+
+    @operation
+    async def some(self, response_ids: Sequence[str], *, owner: str) -> list[StoredResponse]:
+        """Those of these responses that the owner has, in this order; two queries."""
+        return await self._some(response_ids, owner)
 
     # ---- blobs ---------------------------------------------------------------------------------------
 
@@ -295,6 +294,15 @@ class Store:
         return Blob(b"".join(part.data for part in parts), parts[0].media_type)
 
     # ---- inside --------------------------------------------------------------------------------------
+
+    async def _some(self, response_ids: Sequence[str], owner: str) -> list[StoredResponse]:
+        found: dict[str, ResponseDocument] = {}
+        slices = Slices()
+        place = {"_id": {"$in": [*response_ids]}, "owner": owner}
+        async for document in self._responses.find(place, batch_size=BATCH):
+            found[document.id] = document
+            await slices.pause()
+        return await self._documents.with_items([found[one] for one in response_ids if one in found])
 
     async def _before(self, document: "ResponseDocument") -> dict[str, Any]:
         """Where code ran before this response, as fields of its document; none if other responses follow it."""

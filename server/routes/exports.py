@@ -86,9 +86,10 @@ async def _imported(request: Request, owner: str) -> Response:
     async with spooled_body(request, IMPORT_BYTES, "the most that can be imported") as body, _IMPORTS:
         archive = await anyio.to_thread.run_sync(read_archive, body)
         store = await services.store.get()
-        for blob in archive.blobs():
+        blobs = archive.blobs()
+        # Each of them may have nearly the size of the archive; the generator decodes it and computes its hash.
+        while (blob := await anyio.to_thread.run_sync(next, blobs, None)) is not None:
             await store.put_blob(blob.data, blob.media_type, owner=owner)
-            await anyio.lowlevel.checkpoint()
     about = msgspec.structs.asdict(archive.conversation)
     responses = [StoredResponse(one.response, one.input) for one in archive.responses]
     await store.stored.add(owner, await anyio.to_thread.run_sync(lambda: len(msgspec.json.encode(responses))))

@@ -3,7 +3,7 @@
 Lists are ordered by the last activity, newest first unless asked otherwise. An index serves each of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -191,15 +191,22 @@ class History:
         _found(await self._conversations.change(place, methodcaller("mark_restored")), conversation_id)
         return _found(await self._rebuild(conversation_id), conversation_id).record()
 
-    async def add(self, responses: Sequence[StoredResponse], *, owner: str, **about: Any) -> Conversation:
-        """Stores an imported conversation. `about`: `title`, `tags`, `metadata`, `created_at`, `last_response_id`.
+    async def add(
+        self, responses: Iterable[StoredResponse] | AsyncIterable[StoredResponse], *, owner: str, **about: Any
+    ) -> Conversation:
+        """Stores a conversation. `about`: `title`, `tags`, `metadata`, `created_at`, `last_response_id`.
 
-        The responses must have new ids and be in the order in which they began. If this is interrupted, it leaves a
-        deleted conversation. Raises `StoreError` for values that MongoDB cannot hold.
+        The responses must have new ids and come in the order in which they began; without `last_response_id`, the
+        conversation goes on after the last of them. If this is interrupted, it leaves a deleted conversation. Raises
+        `StoreError` for values that MongoDB cannot hold.
         """
+        newest: str | None = None
+        last_response_id = about.pop("last_response_id", ...)
         conversation_id = await self._begin_adding(owner=owner, **about)
-        for stored in responses:
+        async for stored in responses if isinstance(responses, AsyncIterable) else _each(responses):
+            newest = stored.response.id
             await self._add_response(stored, conversation_id, owner=owner)
+        await self._end_adding(conversation_id, newest if last_response_id is ... else last_response_id)
         return await self.restore(conversation_id, owner=owner)
 
     @operation
@@ -211,14 +218,18 @@ class History:
         tags: Sequence[str],
         metadata: Mapping[str, str],
         created_at: float,
-        last_response_id: str | None,
     ) -> str:
         document = self._conversations.pack(new_id("conv"), owner=owner, created_at=created_at, metadata=metadata)
-        document.title, document.tags, document.last_response_id = title, list(tags), last_response_id
+        document.title, document.tags = title, list(tags)
         document.updated_at = datetime.now(UTC)
         document.mark_deleted()
         await document.insert()
         return document.id
+
+    @operation
+    async def _end_adding(self, conversation_id: str, last_response_id: str | None) -> None:
+        change = {"$set": {"last_response_id": last_response_id}}
+        await self._conversations.get_pymongo_collection().update_one({"_id": conversation_id}, change)
 
     @operation
     async def _add_response(self, stored: StoredResponse, conversation_id: str, *, owner: str) -> None:
@@ -339,3 +350,8 @@ def _found(
     if document is None:
         raise no_conversation(conversation_id, param=param)
     return document
+
+
+async def _each(responses: Iterable[StoredResponse]) -> AsyncIterator[StoredResponse]:
+    for one in responses:
+        yield one

@@ -1,13 +1,15 @@
 """Long conversations are read in parts: pages cover the whole, and memory use does not grow with the conversation."""
 
+import gc
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from codeact import events as e
 from codeact.errors import InvalidRequest, NotFound
 from codeact.ids import new_id
+from codeact.runs.forking import AT_ONCE, fork
 from codeact.store import Conversation, Store, StoredResponse
 
 pytestmark = pytest.mark.anyio
@@ -120,3 +122,26 @@ async def _count(turns: AsyncIterator[StoredResponse]) -> int:
     async for _ in turns:
         count += 1
     return count
+
+
+async def test_a_copy_holds_a_few_responses_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = await conversation_of(store, 60)
+    held: list[int] = []
+    some = store.some
+
+    async def counted(response_ids: Sequence[str], *, owner: str) -> list[StoredResponse]:
+        found = await some(response_ids, owner=owner)
+        gc.collect()
+        held.append(sum(isinstance(each, StoredResponse) for each in gc.get_objects()))
+        return found
+
+    monkeypatch.setattr(store, "some", counted)
+    copy = await fork(store, source.id, None, owner="ann")
+    assert len(held) == 6
+    assert max(held) <= held[0] + AT_ONCE
+    ids, _ = await ids_of(store, source, limit=1_000)
+    copies, _ = await ids_of(store, copy, limit=1_000)
+    assert len(copies) == 120
+    assert not set(ids) & set(copies)
+    assert copy.last_response_id is not None
+    assert len(await store.thread(copy.last_response_id, owner="ann")) == 60
