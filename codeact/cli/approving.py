@@ -36,7 +36,8 @@ def ask_about(waiting: Sequence[Asked], read: Read, report: Callable[[str], None
     decisions: list[dict[str, Any]] = []
     for request in waiting:
         if isinstance(request, e.ApprovalRequest):
-            report(f"{request.server_label}.{request.name}({_plain(request.arguments)}) waits for your approval.")
+            name = _plain(f"{request.server_label}.{request.name}")
+            report(f"{name}({_plain(request.arguments)}) waits for your approval.")
         else:
             report(f"This code waits for your approval ({', '.join(map(_plain, request.reasons))}).")
         try:

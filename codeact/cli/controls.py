@@ -5,10 +5,14 @@ filter keeps only colours (SGR, ECMA-48 8.3.117), `\\n`, `\\r` and `\\t`.
 """
 
 import re
+import sys
+from typing import Any
+
+import msgspec
 
 from codeact.ansi import CONTROLS, CSI, SGR, STRING, STRING_END
 
-__all__ = ["TerminalText"]
+__all__ = ["TerminalText", "escaped", "print_json"]
 
 _SEQUENCE = re.compile(
     rf"\x1b(?:{CSI}[@-~]|{STRING}{STRING_END}|[ -/]*[0-OQ-WYZ\\`-~])"
@@ -16,6 +20,19 @@ _SEQUENCE = re.compile(
 )
 _UNFINISHED = re.compile(rf"\x1b(?:{CSI}|{STRING}\x1b?|[ -/]*)?\Z")
 _LONGEST = 4096
+_UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that JSON allows in strings and a terminal obeys: controls such as U+009B, and changes of direction."""
+
+
+def escaped(json: str) -> str:
+    """The same JSON, safe on a terminal: characters in its strings that a terminal would obey are escaped."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", json)
+
+
+def print_json(value: Any) -> None:
+    """Writes the value to standard output, as one line of JSON that is safe on a terminal."""
+    sys.stdout.write(escaped(msgspec.json.encode(value).decode()) + "\n")
+    sys.stdout.flush()
 
 
 class TerminalText:

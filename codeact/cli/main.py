@@ -316,9 +316,10 @@ def main() -> None:
         from rich.console import Console
         from rich.text import Text
 
+        from codeact.cli.controls import TerminalText
         from sandbox_pool.errors import SandboxError
 
         if not isinstance(error, CodeActError | SandboxError):
             raise
-        Console(stderr=True).print(Text(error.message, "red"), soft_wrap=True)
+        Console(stderr=True).print(Text(TerminalText(colours=False).feed(error.message), "red"), soft_wrap=True)
         sys.exit(2 if isinstance(error, ConfigurationError) else 1)

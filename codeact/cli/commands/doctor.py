@@ -1,7 +1,6 @@
 """`codeact doctor`: tries each component that `codeact serve` would use, and prints the results."""
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -12,6 +11,7 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
+from codeact.cli.controls import print_json
 from codeact.concurrency.concurrently import gathered
 from codeact.errors import CodeActError
 from codeact.logs import configure
@@ -48,7 +48,7 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
     findings = anyio.run(examine, settings)
     ok = all(finding.ok for finding in findings)
     if as_json:
-        print(json.dumps({"ok": ok, "findings": [asdict(finding) for finding in findings]}))  # noqa: T201
+        print_json({"ok": ok, "findings": [asdict(finding) for finding in findings]})
     else:
         console = Console(highlight=False)
         for finding in findings:

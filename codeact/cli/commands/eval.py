@@ -8,13 +8,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import anyio
-import msgspec
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from codeact.cli.controls import print_json
 from codeact.errors import ConfigurationError
 from codeact.evals.record import Attempt, Plan, ordered, read_attempts, read_plan
 from codeact.evals.report import Row, by_failure, by_tag, difference_as_json, report_as_json, rows
@@ -201,7 +201,7 @@ async def _draft(settings: Settings, exports: Sequence[Path], thumbs_down: bool)
 
     for path in exports:
         for one in await exported_drafts(path):
-            _print_json_line(one)
+            print_json(one)
     if thumbs_down:
         await _draft_from_store(settings)
 
@@ -222,12 +222,7 @@ async def _draft_from_store(settings: Settings) -> None:
                     thread = await store.thread(one.response_id, owner=one.owner)
                 except NotFound:
                     continue  # The conversation has been deleted since.
-                _print_json_line(drafted(thread, name=one.response_id, comment=one.comment))
-
-
-def _print_json_line(value: object) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
-    sys.stdout.buffer.flush()
+                print_json(drafted(thread, name=one.response_id, comment=one.comment))
 
 
 def _print_json(value: object) -> None:

@@ -1,6 +1,5 @@
 """`codeact keys`: creates, lists and revokes API keys in the settings' database."""
 
-import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from codeact.cli.controls import print_json
 from codeact.owners import check_owner
 from codeact.settings import Settings
 from codeact.store import Credential, OwnerLimits, Store, open_store
@@ -40,7 +40,7 @@ def create(
         ),
     )
     if as_json:
-        _print_json({**_builtins(made), "secret": secret})
+        print_json({**_builtins(made), "secret": secret})
         return
     Console(stderr=True).print(_shown(f"The key {made.id} of {made.owner}. Its secret is shown this once:"))
     print(secret)  # noqa: T201
@@ -50,7 +50,7 @@ def show(settings: Settings, *, as_json: bool) -> None:
     """Prints a line per key, oldest first."""
     keys = _with_store(settings, lambda store: store.access.list_keys())
     if as_json:
-        _print_json([_builtins(key) for key in keys])
+        print_json([_builtins(key) for key in keys])
         return
     if not keys:
         Console().print("No keys. `codeact keys create --owner NAME` makes one.")
@@ -98,7 +98,3 @@ def _limits(limits: OwnerLimits) -> str:
 def _builtins(key: Credential) -> dict[str, Any]:
     builtins: dict[str, Any] = msgspec.to_builtins(key)
     return builtins
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value))  # noqa: T201

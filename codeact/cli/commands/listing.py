@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from codeact.cli.commands.conversation import address_and_key
-from codeact.cli.controls import TerminalText
+from codeact.cli.controls import TerminalText, print_json
 from codeact.errors import CodeActError
 from codeact.http_client import request
 from codeact.settings import Settings
@@ -23,7 +23,7 @@ def show_list(settings: Settings, *, url: str | None, query: str | None, limit: 
     found = anyio.run(_conversations, settings, url, query, limit)
     console = Console(soft_wrap=True)
     if as_json:
-        console.file.write(json.dumps(found) + "\n")
+        print_json(found)
         return
     for one in found:
         summary = one["codeact:summary"]

@@ -1,13 +1,11 @@
 """`codeact run`: answers one task, shows the answer while it streams, and returns an exit code."""
 
-import sys
-
 from anyio.from_thread import start_blocking_portal
 from rich.console import Console
 from rich.text import Text
 
-from codeact import events as e
 from codeact.cli.commands.conversation import INTERRUPTED, AskOptions, ask, open_conversation
+from codeact.cli.controls import TerminalText, print_json
 from codeact.cli.pictures import Pictures
 from codeact.cli.terminal import Renderer
 from codeact.settings import Settings
@@ -24,7 +22,7 @@ def run(settings: Settings, task: str, options: AskOptions, *, url: str | None, 
     renderer = Renderer(Console(), diagnostics, Pictures(settings.data_dir / "pictures"))
 
     def report(line: str, style: str = "dim") -> None:
-        diagnostics.print(Text(line, style), soft_wrap=True)
+        diagnostics.print(Text(TerminalText(colours=False).feed(line), style), soft_wrap=True)
 
     try:
         with (
@@ -33,7 +31,7 @@ def run(settings: Settings, task: str, options: AskOptions, *, url: str | None, 
                 open_conversation(settings, options, url=url, local=local, report=report)
             ) as conversation,
         ):
-            response = ask(portal, conversation, task, _print_json if as_json else renderer.show)
+            response = ask(portal, conversation, task, print_json if as_json else renderer.show)
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
@@ -43,8 +41,3 @@ def run(settings: Settings, task: str, options: AskOptions, *, url: str | None, 
     if response is None or response.status == "cancelled":
         return INTERRUPTED
     return 0 if response.status == "completed" else 1
-
-
-def _print_json(event: e.Event) -> None:
-    sys.stdout.buffer.write(e.encode(event) + b"\n")
-    sys.stdout.buffer.flush()

@@ -8,6 +8,7 @@ import msgspec
 from rich.console import Console
 
 from codeact.cli.commands.conversation import address_and_key
+from codeact.cli.controls import TerminalText, escaped
 from codeact.http_client import request
 from codeact.settings import Settings
 
@@ -19,17 +20,23 @@ class _Imported(msgspec.Struct):
 
 
 def export(settings: Settings, conversation_id: str, *, format_: str, output: Path | None, url: str | None) -> None:
-    """Writes the export to the file `output`, or to standard output. Raises `ClientError`."""
+    """Writes the export to the file `output`, or to standard output. Raises `ClientError`.
+
+    A terminal gets it without what it would obey; a file or a pipe gets it as it is.
+    """
 
     async def fetch() -> bytes:
         path = f"conversations/{conversation_id}/export"
         return await request(*address_and_key(settings, url), "GET", path, params={"format": format_})
 
     content = anyio.run(fetch)
-    if output is None:
-        sys.stdout.buffer.write(content)
-    else:
+    if output is not None:
         output.write_bytes(content)
+    elif sys.stdout.isatty():
+        text = content.decode(errors="replace")
+        sys.stdout.write(TerminalText(colours=False).feed(text) if format_ == "md" else escaped(text))
+    else:
+        sys.stdout.buffer.write(content)
 
 
 def import_(settings: Settings, path: Path, *, url: str | None) -> None:

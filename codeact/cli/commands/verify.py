@@ -1,12 +1,11 @@
 """`codeact verify`: lets a server run a stored answer's code again, and says whether the outputs are equal."""
 
 import anyio
-import msgspec
 from rich.console import Console
 from rich.text import Text
 
 from codeact.cli.commands.conversation import address_and_key
-from codeact.cli.controls import TerminalText
+from codeact.cli.controls import TerminalText, print_json
 from codeact.events.certificates import Certificate
 from codeact.http_client import verify as verify_answer
 from codeact.settings import Settings
@@ -31,7 +30,7 @@ def verify(settings: Settings, response_id: str, *, url: str | None, tolerance: 
 
     found = anyio.run(run)
     if as_json:
-        console.file.write(msgspec.json.encode(found).decode() + "\n")
+        print_json(found)
     elif found.result == "equal":
         console.print(f"Equal: {found.outputs} outputs of {found.blocks} blocks of code.")
     else:

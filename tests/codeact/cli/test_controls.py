@@ -1,11 +1,14 @@
 """What may reach a terminal: colours and line breaks pass; every other control sequence is removed."""
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codeact.ansi import SGR
-from codeact.cli.controls import TerminalText
+from codeact.cli.controls import TerminalText, escaped, print_json
 
 HOSTILE = {
     "clipboard": "\x1b]52;c;cm0gLXJm\x07",
@@ -58,3 +61,23 @@ def test_nothing_but_colours_is_left_of_any_text(pieces: list[str]) -> None:
 def test_where_a_text_is_split_changes_nothing(text: str, data: st.DataObject) -> None:
     middle = data.draw(st.integers(0, len(text)))
     assert feed(text[:middle], text[middle:]) == feed(text)
+
+
+def test_json_holds_nothing_that_a_terminal_would_obey_and_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "".join(HOSTILE[name] for name in HOSTILE if name != "lone surrogate") + "\u202eabc\u2066\u2028"
+    print_json({"a": text})
+    written = capsys.readouterr().out
+    assert json.loads(written) == {"a": text}
+    assert written.isascii()
+    assert not [each for each in written if ord(each) < 32 and each != "\n"]
+    assert escaped('{"é":"ü"}') == '{"é":"ü"}'
+
+
+def test_every_command_prints_json_by_the_function_that_escapes_it() -> None:
+    """`json.dumps` escapes all that is not ASCII by itself; the encoders of events and of msgspec do not."""
+    commands = Path(__file__).parents[3] / "codeact" / "cli"
+    for path in commands.rglob("*.py"):
+        if path.name != "controls.py":
+            source = path.read_text("utf-8")
+            assert "json.encode(" not in source, path
+            assert "ensure_ascii" not in source, path
