@@ -11,9 +11,9 @@ import msgspec
 from codeact.errors import CodeActError
 from sandbox_pool.errors import SandboxError
 
-__all__ = ["BYTES", "DRAWN", "PIECES", "TEXTS", "Inputs", "Reader", "contents", "fed", "growth", "refusing"]
+__all__ = ["BYTES", "DRAWN", "PIECES", "TEXTS", "Inputs", "Reader", "contents", "fed", "growth", "pieces", "refusing"]
 
-MEASURABLE_S = 0.0006
+MEASURABLE_S = 0.0004
 SMALLEST, LARGEST = 400, 30_000
 ROUNDS, ENOUGH = 6, 2.4
 

@@ -43,6 +43,10 @@ def called(pieces: list[str]) -> None:
     written(calls(custom=True), piece_of_call)(pieces)
     quoted = [msgspec.json.encode(piece).decode()[1:-1] for piece in pieces]
     written(calls(custom=False), piece_of_call)(['{"code":"', *quoted, '"}'])
+    reader = calls(custom=False)()
+    for piece in ('{"code":"', *quoted, '"}'):
+        reader.feed(piece_of_call(piece))
+    assert reader.is_valid("call_1")
 
 
 def kept(pieces: list[str]) -> None:

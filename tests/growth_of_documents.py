@@ -402,7 +402,12 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     "codeact.server.public_view.images_of": (awaited(lambda text: images_of([stored(text)])), TEXTS),
     "codeact.server.documents.document_pieces": (
         awaited(sent),
-        {**TEXTS, "entries": lambda n: [["x"]] * n, "names": lambda n: {f"a{at}": ["x"] for at in range(n)}},
+        {
+            **TEXTS,
+            "a long text": lambda n: "x;" * 2_000 * n,
+            "entries": lambda n: [["x"]] * n,
+            "names": lambda n: {f"a{at}": ["x"] for at in range(n)},
+        },
     ),
     "codeact.server.blob_urls.with_urls": (
         with_urls,

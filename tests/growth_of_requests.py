@@ -183,7 +183,14 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     ),
     "codeact.tools.values.json_only": (refusing(json_only), contents("", "")),
     "codeact.disclosure.Disclosure": (lambda text: (KNOWN.scrub(text), KNOWN.without_secrets(text)), TEXTS),
-    "codeact.dialect.foreign_calls.code_of": (code_of, TEXTS),
+    "codeact.dialect.foreign_calls.code_of": (
+        code_of,
+        {
+            **TEXTS,
+            "a call": lambda n: f'python {{"name": "python", "arguments": {{"code": "{"x" * n}"}}}}',
+            "words before a call": lambda n: "python " * n + '{"code": "x"}',
+        },
+    ),
     "codeact.dialect.foreign_calls.code_of_call": (lambda text: code_of_call("python", f'"{text}'), TEXTS),
     "codeact.models.shared.chunks.decode": (
         read_chunk,
@@ -208,7 +215,10 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
         lambda text: _answer([ChatMessage("user", text)]),
         {**TEXTS, **DIGITS},
     ),
-    "codeact.agent.repetition.Repetition": (fed(Repetition), PIECES),
+    "codeact.agent.repetition.Repetition": (
+        fed(Repetition),
+        {**PIECES, "two letters": lambda n: ["ab" * 500] * n},
+    ),
     "codeact.agent.repetition.BlockHistory": (lambda text: BlockHistory().times(text, text), {**TEXTS, **DIGITS}),
     "codeact.dialect.python_source.parses": (parses, TEXTS),
     "codeact.tools.code_reading.read_code": (
@@ -218,6 +228,7 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
             "removals in a shell": lambda n: "!" + "rm " * n,
             "nearly dropped tables": lambda n: f'"""{"drop " * n}"""',
             "addresses": lambda n: f'"""{"a://" * n}"""',
+            "magics": lambda n: "%ls x\n" * n,
         },
     ),
     "codeact.tools.hosts.hosts_in": (

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from codeact import events as e
@@ -61,8 +62,18 @@ from sandbox_pool.outputs import (
     without_overdrawn,
 )
 from sandbox_pool.sandbox.coalesce import Coalescer
-from tests import growth_of_dialects, growth_of_documents, growth_of_peers, growth_of_requests
-from tests.growth import BYTES, DRAWN, PIECES, TEXTS, Inputs, Reader, contents, fed, growth, refusing
+from tests import (
+    growth_of_answers,
+    growth_of_dialects,
+    growth_of_documents,
+    growth_of_messages,
+    growth_of_peers,
+    growth_of_requests,
+    growth_of_verification,
+)
+from tests.growth import BYTES, DRAWN, PIECES, TEXTS, Inputs, Reader, contents, fed, growth, pieces, refusing
+from tests.growth_coverage import called_by, parsing_functions
+from tests.growth_exempt import EXEMPT
 
 MOST = 2.5
 ATTEMPTS = 3
@@ -96,6 +107,8 @@ OUTPUTS: Inputs = {
     "streams in turns": outputs(lambda at: Stream("stdout" if at % 2 else "stderr", "x\n")),
     "results": outputs(lambda at: ExecuteResult({"text/plain": "x"})),
     "errors": outputs(lambda at: Error("E", "v", ["\x1b[31mline"] * 10)),
+    "pictures": outputs(lambda at: DisplayData({"image/png": "iVBORw0KGgoAAAANSUhEUg" * 3}, {})),
+    "objects": outputs(lambda at: DisplayData({"application/json": msgspec.Raw(b"[1, 2]")}, {})),
 }
 
 
@@ -135,6 +148,13 @@ def stored(text: str) -> StoredResponse:
 
 def no_blob(sha256: str) -> None:
     return None
+
+
+def parsed(given: list[str]) -> None:
+    parser = Parser()
+    for piece in given:
+        parser.feed(piece)
+        assert len(parser.held) < 10_000
 
 
 def replayed(given: list[str]) -> None:
@@ -208,9 +228,25 @@ def arguments(n: int) -> list[dict[str, Any]]:
     return [{"type": "function", "name": f"f{at}", "parameters": parameters} for at in range(n // 100)]
 
 
+SPECIAL: Inputs = {
+    f"special: {piece.strip()[:20]}": pieces(lambda n, piece=piece: piece * n)  # type: ignore[misc]
+    for piece in (
+        *(
+            "<|channel|>analysis<|message|>x",
+            "<|channel|>commentary to=python <|message|>",
+            "<|channel|>x",
+            "<|start|>",
+        ),
+        *("<s>", "</s>", "<|python_tag|>", "to=python ", "<tool_call>", '{"name":"python","arguments":{"code":"x"}}'),
+        *("<execute>\n%ls \\", "<execute>\n!ls\n", "<execute>\nx\n</execute>\n", "[TOOL_CALLS]", "<|im_end|>"),
+    )
+}
+"""Tokens of chat templates, calls as text, and lines of IPython: each is where a reader decides."""
+
 SHARE = Share("token", "owner", "conv_1", "resp_1", None, 0.0)
 TRACEBACKS: Inputs = {
     "own frames": lambda n: "".join(f"Cell In[1], line {number}, in f(x)\n----> 1 f(x)\n" for number in range(n)),
+    "frames of libraries": lambda n: "File /usr/lib/python3/site-packages/a.py:1, in f(x)\n----> 1 f(x)\n" * n,
     "chains": lambda n: "Cell In[1], line 1\nThe above exception was the direct cause of the following exception\n" * n,
 }
 
@@ -262,8 +298,11 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     "codeact.observations.tracebacks.failing_line": (failing_line, {**TEXTS, **TRACEBACKS}),
     "codeact.cli.controls.TerminalText": (fed(lambda: TerminalText(colours=True)), PIECES),
     "codeact.dialect.string_literals.Strings": (fed(Strings), PIECES),
-    "codeact.dialect.statements.Statements": (fed(Statements), PIECES),
-    "codeact.dialect.parser.Parser": (fed(Parser), PIECES),
+    "codeact.dialect.statements.Statements": (
+        fed(Statements),
+        {**PIECES, "magics": pieces(lambda n: "%ls x \\\n" * n)},
+    ),
+    "codeact.dialect.parser.Parser": (parsed, {**PIECES, **SPECIAL}),
     "codeact.runs.replay.Replay": (replayed, PIECES),
     "codeact.store.search.search_terms.words_of": (lambda text: words_of([text, text]), TEXTS),
     "codeact.store.search.search_terms.query_words": (query_words, TEXTS),
@@ -344,6 +383,9 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     **growth_of_documents.TABLE,
     **growth_of_dialects.TABLE,
     **growth_of_peers.TABLE,
+    **growth_of_verification.TABLE,
+    **growth_of_messages.TABLE,
+    **growth_of_answers.TABLE,
 }
 
 
@@ -358,8 +400,7 @@ def test_twice_the_input_costs_at_most_two_and_a_half_times_the_time(name: str) 
 
 def test_a_function_that_is_quadratic_is_found() -> None:
     def quadratic(text: str) -> object:
-        # A tenth of it takes long enough.
-        return re.findall("<script.*?</script>", text[: len(text) // 10], re.DOTALL)
+        return re.findall("<script.*?</script>", text, re.DOTALL)
 
     assert growth(quadratic, TEXTS["scripts without an end"]) > MOST
 
@@ -369,6 +410,14 @@ def test_the_list_in_the_documentation_names_the_same_functions() -> None:
     assert set(ROW.findall(PAGE.read_text("utf-8"))) == {*TABLE, *DRAWN, *SCRIPT.findall(in_browsers)}
 
 
-@pytest.mark.parametrize("name", TABLE)
-def test_each_function_of_the_list_is_there(name: str) -> None:
-    assert pkgutil.resolve_name(name) is not None
+def test_every_function_that_takes_text_apart_is_measured_or_says_why_not() -> None:
+    """Mend a failure with a row that reaches the new function, or with a reason in `tests/growth_exempt.py`."""
+    reached = called_by(TABLE)
+    missing = [name for name, place in parsing_functions().items() if place not in reached]
+    exempt = {name: [each for each in EXEMPT if name == each or name.startswith(f"{each}.")] for name in missing}
+    assert [name for name, reasons in exempt.items() if not reasons] == []
+    assert EXEMPT.keys() - {each for reasons in exempt.values() for each in reasons} == set()
+
+
+def test_each_function_of_the_list_is_there() -> None:
+    assert [name for name in TABLE if pkgutil.resolve_name(name) is None] == []

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from codeact.dialect.python_source import tree_of
 from codeact.evals.outcome import Outcome, Verdict
 from codeact.evals.task import Check
 from codeact.observations.plaintext import excerpt
@@ -210,12 +211,20 @@ def _value(text: str) -> Any:
     closing = max(text.rfind("]"), text.rfind("}"))
     inside = text[min(opening) : closing + 1] if opening and closing > min(opening) else ""
     for candidate in (text.strip().strip("`"), inside):
-        for read in (json.loads, ast.literal_eval):
+        for read in (json.loads, _literal):
             try:
                 return read(candidate)
             except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
                 continue
     return _Nothing
+
+
+def _literal(text: str) -> Any:
+    """The value of a Python literal. Raises `ValueError`, also for what would take quadratic time to parse."""
+    match tree_of(text):
+        case ast.Module(body=[ast.Expr(value=value)]):
+            return ast.literal_eval(value)
+    raise ValueError("it is no literal")
 
 
 class _Nothing:

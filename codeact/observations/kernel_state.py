@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sandbox_pool.checkpoint import Manifest, Unsaved
+from sandbox_pool.checkpoint import Manifest
 
 __all__ = ["RestoredState", "restored_state"]
 
@@ -16,6 +16,8 @@ MOST_CODE_CHARS = 1_500
 """How much code the note repeats of one block, and of all blocks after the checkpoint."""
 MOST_SEARCHED_CHARS = 100_000
 """How much of the latest code is searched for the block that made a name."""
+_BINDS = re.compile(r"(?<![\w.])([^\W\d]\w*)\s*(?:=(?!=)|:=|,)|\b(?:as|def|class|import|for)\s+([^\W\d]\w*)")
+"""A name that code seems to bind. One pass finds all of them: code chooses the names, and how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,9 @@ def restored_state(manifest: Manifest, *, codes: Sequence[str] = (), missed: Seq
         room -= len(code)
         if room >= 0:
             recent.append(code)
+    makers = _makers(recent) if manifest.unsaved else {}
     unsaved = tuple(
-        (_short(each.name), _short(each.reason), _maker(each, recent) if number < MOST_UNSAVED else "")
+        (_short(each.name), _short(each.reason), makers.get(each.name, "") if number < MOST_UNSAVED else "")
         for number, each in enumerate(manifest.unsaved)
     )
     named = [each.name for each in manifest.names()]
@@ -83,11 +86,13 @@ def restored_state(manifest: Manifest, *, codes: Sequence[str] = (), missed: Seq
     return RestoredState(names, len(manifest.files), unsaved, tuple(missed), rerun)
 
 
-def _maker(wanted: Unsaved, latest: Sequence[str]) -> str:
-    """The first of these blocks that seems to bind the name, or an empty string."""
-    name = re.escape(wanted.name)
-    binds = re.compile(rf"(?<![\w.]){name}\s*(=(?!=)|:=|,)|\b(as|def|class|import|for)\s+{name}\b")
-    return next((code for code in latest if binds.search(code)), "")
+def _makers(latest: Sequence[str]) -> dict[str, str]:
+    """For each name that these blocks seem to bind, the first block that does."""
+    makers: dict[str, str] = {}
+    for code in latest:
+        for found in _BINDS.finditer(code):
+            makers.setdefault(found[1] or found[2], code)
+    return makers
 
 
 def _short(text: str) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 __all__ = ["Refused", "Rules", "Secret", "host_and_port"]
 
 Header = tuple[bytes, bytes]
+FILLED_BYTES = 131_072
+"""Limit for the headers of one request with its secrets: each may have 8 KB, and be named any number of times."""
 
 
 class Refused(Exception):
@@ -48,9 +50,16 @@ class Rules:
         """The headers with the secrets of this host in place of their placeholders, also in `Basic` credentials.
 
         Raises `Refused` if a placeholder would be sent to another host or without encryption: it is of no use there.
+        Also if the headers are longer than servers take.
         """
         own = self.secrets_of(host) if tls else ()
-        return [(name, self._filled(value, own, host)) for name, value in headers]
+        filled, size_bytes = [], 0
+        for name, value in headers:
+            filled.append((name, self._filled(value, own, host)))
+            size_bytes += len(name) + len(filled[-1][1])
+            if size_bytes > FILLED_BYTES:
+                raise Refused(f"With their secrets, the headers of the request have over {FILLED_BYTES:,} bytes.")
+        return filled
 
     def _filled(self, value: bytes, own: Sequence[Secret], host: str) -> bytes:
         kind, _, encoded = value.partition(b" ")
@@ -68,7 +77,10 @@ class Rules:
                 continue
             if secret not in own:
                 raise Refused(f"This secret goes to {secret.domain} over HTTPS alone, not to {host[:255]}.")
-            value = value.replace(secret.placeholder.encode(), secret.value.encode())
+            placeholder, put = secret.placeholder.encode(), secret.value.encode()
+            if len(value) + value.count(placeholder) * (len(put) - len(placeholder)) > FILLED_BYTES:
+                raise Refused(f"With its secret, a header of the request has over {FILLED_BYTES:,} bytes.")
+            value = value.replace(placeholder, put)
         return value
 
 
@@ -78,8 +90,10 @@ def host_and_port(text: str, default: int) -> tuple[str, int]:
     if not colon:
         host, port = text, str(default)
     host = host.strip("[]").lower().removesuffix(".")
-    if not host or len(host) > 255 or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65536:
+    if not host or len(host) > 255 or len(port) > 5 or not port.isascii() or not port.isdigit():
         raise Refused("The address of the request cannot be read.")
+    if not 0 < int(port) < 65536:
+        raise Refused("The address of the request has no such port.")
     return host, int(port)
 
 

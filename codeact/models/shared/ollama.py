@@ -25,7 +25,7 @@ MOST_VALUES, DEEPEST = 2_000_000, 100
 ANSWER_BYTES = 4_000_000
 TIMEOUT_S = 2.0
 PARAMETERS_CHARS = 20_000
-_NUM_CTX = re.compile(r"^\s*num_ctx\s+(\d{1,9})\s*$", re.MULTILINE)
+_NUM_CTX = re.compile(r"^[ \t]*num_ctx[ \t]+(\d{1,9})[ \t\r]*$", re.MULTILINE)
 
 
 class OllamaWindow:

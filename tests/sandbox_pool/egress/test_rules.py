@@ -64,3 +64,12 @@ def test_a_spec_takes_only_names_of_hosts_and_one_network() -> None:
         Egress(("http://api.test",))
     with pytest.raises(ValueError, match="no other network"):
         SandboxSpec(network="open", egress=Egress(("api.test",)))
+
+
+def test_secrets_do_not_make_headers_of_any_length() -> None:
+    rules = Rules(("api.test",), (Secret("api.test", "placeholder-1", "s" * 8_192),))
+    few = [(b"x-key", b"placeholder-1," * 10)]
+    assert len(rules.filled(few, "api.test", tls=True)[0][1]) > 80_000
+    for hostile in ([(b"x-key", b"placeholder-1," * 2_000)], few * 2):
+        with pytest.raises(Refused, match="over 131,072 bytes"):
+            rules.filled(hostile, "api.test", tls=True)
