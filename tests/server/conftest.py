@@ -153,9 +153,12 @@ def demo(make_lasting_server: Callable[..., Running]) -> Running:
 
 @pytest.fixture(scope="session")
 def scripted(make_lasting_server: Callable[..., Running], model_server: ModelServer) -> Running:
-    """A server whose models `openai/scripted` and `openai/other` give the replies of `model_server`."""
+    """A server whose models `openai/scripted` and `openai/other` give the replies of `model_server`.
+
+    The code of `openai/other` runs while that writes it.
+    """
     return make_lasting_server(
-        models="openai/scripted,openai/other",
+        models="openai/scripted,openai/other;eager=on",
         model=None,
         model_api_base=model_server.base_url,
         model_api_key="test",

@@ -349,9 +349,13 @@ def test_statements_that_ran_before_a_late_syntax_error_run_again(
 def test_an_error_before_statements_that_were_written_already_is_the_same(
     client: openai.OpenAI, model_server: ModelServer, scripted: Running
 ) -> None:
-    model_server.reply("<execute>\nx = 1\n", "1 / 0\nprint('never')\n</execute>")
-    model_server.reply("Done.")
-    response = client.responses.create(model="codeact", input="go", extra_body=EAGER)
+    for eager in (False, True):  # As the request says, and else the model's option.
+        model_server.reply("<execute>\nx = 1\n", "1 / 0\nprint('never')\n</execute>")
+        model_server.reply("Done.")
+        more: Any = {} if eager else {"extra_body": {"codeact:eager": False}}
+        response = client.responses.create(model="openai/other", input="go", **more)
+        (block,) = (item for item in response.output if item.type == "code_interpreter_call")
+        assert block.model_extra["codeact:eager"] is eager
     found = verified(scripted, response.id)
     assert (found["result"], found["differences"]) == ("equal", [])
 
