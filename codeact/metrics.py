@@ -3,10 +3,11 @@
 Names, units and types follow https://prometheus.io/docs/practices/naming/. No label has a value that a client chooses.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
+import msgspec
 from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, Info, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -14,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from codeact.events import Response
 from sandbox_pool.pool.stats import PoolStats
 
-__all__ = ["CONTENT_TYPE", "Metrics", "Moment"]
+__all__ = ["CONTENT_TYPE", "Family", "Metrics", "Moment", "as_text"]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 WAITS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -64,6 +65,43 @@ class Moment:
             yield from _of_pool(self.pool, self.backend)
 
 
+class Family(msgspec.Struct, array_like=True):
+    """One metric with its samples, each a name with labels and a value: what one worker sends to another."""
+
+    name: str
+    documentation: str
+    type: str
+    samples: list[tuple[str, dict[str, str], float]]
+
+    @classmethod
+    def of(cls, metric: Metric) -> "Family":
+        samples = [(sample.name, dict(sample.labels), float(sample.value)) for sample in metric.samples]
+        return cls(metric.name, metric.documentation, metric.type, samples)
+
+
+def as_text(workers: Mapping[int, Sequence[Family]]) -> bytes:
+    """Renders the metrics of these workers, by their numbers, as text with the media type `CONTENT_TYPE`.
+
+    Each sample gets the label `worker`, unless the one worker has the number 0.
+    """
+    merged: dict[str, Metric] = {}
+    for number, families in workers.items():
+        labels = {"worker": str(number)} if number else {}
+        for family in families:
+            metric = merged.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            for name, own, value in family.samples:
+                metric.add_sample(name, own | labels, value)
+    return generate_latest(_Collected(list(merged.values())))
+
+
+@dataclass(frozen=True, slots=True)
+class _Collected:
+    metrics: list[Metric]
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self.metrics
+
+
 class Metrics:
     """The metrics of one server process. The counters start at 0 with the process."""
 
@@ -98,9 +136,9 @@ class Metrics:
             if (seconds := getattr(response.ledger, field)) is not None:
                 histogram.observe(seconds)
 
-    def text(self, moment: Moment) -> bytes:
-        """The metrics as text with the media type `CONTENT_TYPE`."""
-        return generate_latest(self._registry) + generate_latest(moment)
+    def families(self, moment: Moment) -> list[Family]:
+        """All metrics of this process."""
+        return [Family.of(metric) for collector in (self._registry, moment) for metric in collector.collect()]
 
 
 def _of_pool(pool: PoolStats, backend: str) -> Iterator[Metric]:

@@ -94,13 +94,15 @@ def create_app(
     *,
     on_start: Callable[[Services], Coroutine[Any, Any, None]] | None = None,
     supervisor: Supervisor | None = None,
+    worker: int = 0,
 ) -> Starlette:
     """Builds the application. On an address that others can reach, it requires keys (`codeact.server.auth.auth`).
 
     Its lifespan starts at once; the database, the sandboxes and the model start in the background, and requests that
     need one wait for it. At shutdown, runs stop first, then sandboxes, and the database last. `on_start` runs
     concurrently once the application listens. `supervisor` runs every background task; a task that fails does not
-    affect the others.
+    affect the others. `worker` is the number of this process among those of `codeact serve --workers`, from 1; 0 if it
+    is alone.
     """
 
     webhooks = read_webhooks(settings.webhooks) if settings.webhooks is not None else ()
@@ -114,6 +116,10 @@ def create_app(
         store, pool, models = startup.components(settings, supervisor)
         watchdog, metrics, answers = Watchdog(), Metrics(), KnownAnswers()
         quota = _quota(settings, directory, store)
+        open_requests = OpenRequests(settings.open_requests_per_owner)
+        if directory is not None:
+            open_requests = OpenRequests(settings.open_requests_per_owner, directory.open_elsewhere)
+            directory.open_requests = open_requests.announced
         disk = DiskFloor(settings.data_dir, floor_mb=settings.min_free_disk_mb)
 
         def ended(response: Response) -> None:
@@ -202,7 +208,7 @@ def create_app(
                     Probe(store),
                     disk,
                     metrics,
-                    OpenRequests(settings.open_requests_per_owner),
+                    open_requests,
                     key_uses,
                     HeaderLogin(store.get, settings) if settings.login_header is not None else None,
                     Provider(settings) if settings.oidc_issuer is not None else None,
@@ -210,6 +216,7 @@ def create_app(
                     ChatMemory(store.get if settings.shares_database else None),
                     Verifier(store, pool, workspaces, runs, timeout_s=settings.verify_timeout_s),
                     checkpoints,
+                    worker,
                 )
                 if on_start is not None:
                     start("announcement", partial(on_start, services), ends=True, essential=False)

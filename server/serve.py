@@ -165,7 +165,7 @@ def serve(settings: Settings) -> None:
     with ExitStack() as listeners:
         public = listeners.enter_context(_bind(settings.host, settings.port))
         if settings.workers == 1:
-            _serve(settings, [public], started=started, announces=True)
+            _serve(settings, [public], started=started)
             return
         secret = settings.peer_secret.get_secret_value() if settings.peer_secret is not None else secrets.token_hex(32)
         number = become_worker(settings.workers, end_s=END_S + MARGIN_S + settings.drain_s)
@@ -175,7 +175,7 @@ def serve(settings: Settings) -> None:
         port = for_peers.getsockname()[1]
         url = f"http://127.0.0.1:{port}" if settings.peer_url is None else with_port(settings.peer_url, port)
         own = worker_settings(settings, number, url, secret)
-        _serve(own, [public, for_peers], started=started, announces=number == 1)
+        _serve(own, [public, for_peers], started=started, worker=number)
 
 
 def _peer_address(settings: Settings, number: int) -> tuple[str, int]:
@@ -185,8 +185,8 @@ def _peer_address(settings: Settings, number: int) -> tuple[str, int]:
     return settings.host, port_of(settings.peer_url) + number
 
 
-def _serve(settings: Settings, listeners: list[socket.socket], *, started: float, announces: bool) -> None:
-    """Serves in this process until SIGINT or SIGTERM. Raises as `serve`."""
+def _serve(settings: Settings, listeners: list[socket.socket], *, started: float, worker: int = 0) -> None:
+    """Serves in this process until SIGINT or SIGTERM. Raises as `serve`. `worker` is its number among several."""
     close_telemetry = telemetry.configure(os.environ, version=version("codeact"))
     host, port = listeners[0].getsockname()[:2]
     is_this_machine = host == "127.0.0.1" or ipaddress.ip_address(host).is_unspecified
@@ -195,11 +195,11 @@ def _serve(settings: Settings, listeners: list[socket.socket], *, started: float
     async def on_start(services: Services) -> None:
         if not sys.stdout.isatty():
             await log_start(services, address=address, started=started)
-        elif announces:
+        elif worker <= 1:
             await announce(services, console=Console(), address=address, started=started)
         keep_startup_objects()
 
-    app = create_app(settings, on_start=on_start)
+    app = create_app(settings, on_start=on_start, worker=worker)
     # uvicorn raises the signal that stopped it again when it has ended; ignore it, the stop was orderly.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: None)

@@ -63,6 +63,7 @@ class Services:
     chats: ChatMemory
     verifier: Verifier
     checkpoints: Checkpoints
+    worker: int = 0
     uploads: UploadSlots = field(default_factory=UploadSlots)
     idempotency: IdempotencyKeys = field(default_factory=IdempotencyKeys)
     memory: ConnectionMemory = field(default_factory=ConnectionMemory)

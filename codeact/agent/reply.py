@@ -150,12 +150,13 @@ class Reply:
 
     async def _take_event(self, event: ModelEvent) -> None:
         match event:
-            case TextDelta():
-                text = encodable(event.text)
+            case TextDelta(text):
+                if not text.isascii():
+                    event = TextDelta(text := encodable(text))
                 self._note(text, reasoning=False)
                 if self._tokens is not None:
                     self._tokens.text(text)
-                await self._read_pieces(event if text is event.text else TextDelta(text))
+                await self._read_pieces(event)
             case TokenLogprobs(tokens):
                 if self._tokens is not None:
                     self._tokens.add(tokens)
@@ -172,13 +173,16 @@ class Reply:
                 await self._builder.reasoning_kept(fields, self._model.name)
             case _:
                 self._take_end(event)
-        await self._run_new_code()
+        if self.began_code:
+            await self._run_new_code()
+        else:
+            self._new_code.clear()
 
     async def _run_new_code(self) -> None:
         """Lets statements run that the last event has completed, if the block goes on after them."""
         text = "".join(self._new_code)
         self._new_code.clear()
-        if self.code is None and self.began_code:
+        if self.code is None:
             await self._eager.feed(text, self._reader.held)
 
     def _may_be_thought(self) -> bool:
@@ -294,6 +298,10 @@ class Reply:
             places = self._reader.take_places()
             self._tokens.prose((self._read_before_chars + start, text) for start, text in places)
         for segment in segments:
+            if type(segment) is Text and self.code is None:  # Nearly all segments; the checks below cost more.
+                self._answered = True
+                await self._builder.text(segment.text, self._tokens_of(segment.text))
+                continue
             match segment:
                 case CodeStart() | CodeText() | CodeEnd() if self._last:
                     self._answered = True
@@ -322,7 +330,7 @@ class Reply:
                         await self._reject(malformed(reason, self._dialect))
                 case Unreadable(raw):
                     self.problem = Problem("unreadable", raw)
-                case Text(text) if self.code is not None:
+                case Text(text):
                     self._goes_on = True
                     self.second_block = self.second_block or any(mark in text for mark in _BLOCKS)
                     await self._builder.text_after_code(text, self._tokens_of(text))
@@ -335,12 +343,9 @@ class Reply:
                     self._answered, self.code = False, None
                     await self._eager.give_up()
                     await self._builder.thought_aloud(self._since)
-                case Text(text):
-                    self._answered = True
-                    await self._builder.text(text, self._tokens_of(text))
-                case Thinking():
+                case Thinking(text):
                     learn_reasons(self._model)
-                    await self._builder.segment(segment)
+                    await self._builder.thinking(text)
 
     @property
     def lacks_logprobs(self) -> bool:

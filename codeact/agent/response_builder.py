@@ -259,7 +259,8 @@ class ResponseBuilder:
         await self._emit(event)
 
     def first_token(self) -> None:
-        self._timings.mark("first_token_s")
+        if self.response.ledger.first_token_s is None:
+            self._timings.mark("first_token_s")
 
     def spared(self, chars: int | None) -> None:
         """Adds to the tokens that the model did not write, because its code failed while it wrote."""

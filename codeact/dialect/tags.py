@@ -17,6 +17,7 @@ from codeact.model import ChatMessage, TextDelta, Tool, ToolCall, ToolCallDelta
 __all__ = ["Tags", "TagsReader"]
 
 RAW_CHARS = 2_000
+ACTS = frozenset({CodeStart, Malformed, Unreadable})
 
 
 class Tags:
@@ -104,9 +105,9 @@ class TagsReader:
         return segments
 
     def _noted(self, segments: list[Segment]) -> list[Segment]:
-        self._has_acted = self._has_acted or any(
-            isinstance(segment, CodeStart | Malformed | Unreadable) for segment in segments
-        )
+        for segment in segments:
+            if type(segment) in ACTS:
+                self._has_acted = True
         return segments
 
 

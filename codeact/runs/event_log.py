@@ -80,8 +80,9 @@ class EventLog:
         """Whether more events wait for the database than memory should contain."""
         if self._writer is None:
             return False
-        most_bytes = FAIR_AHEAD_BYTES if self._writer.is_full else MAX_AHEAD_BYTES
-        return self._ahead_bytes > most_bytes or self.next - self._stored >= MAX_AHEAD
+        if self._ahead_bytes > FAIR_AHEAD_BYTES and (self._writer.is_full or self._ahead_bytes > MAX_AHEAD_BYTES):
+            return True
+        return self.next - self._stored >= MAX_AHEAD
 
     @property
     def readers(self) -> int:
@@ -95,7 +96,7 @@ class EventLog:
         if self._deferred is not None:
             self._deferred.append((e.encode(event).decode(), whole or event))
             return
-        event.sequence_number = number = self.next
+        event.sequence_number = number = self.base + len(self._frames)
         if self.unread is not None:
             self.unread.put(number, whole or event)
         self._frames.append(frame := e.encode(event).decode())
@@ -296,7 +297,7 @@ class EventLog:
             self._writer.ahead_bytes += size_bytes
 
     def _publish(self) -> None:
-        self._published = self.next
+        self._published = self.base + len(self._frames)
         self.changed.send()
         if self._writer is not None and self.failure is None:
             self._writer.note(self)

@@ -101,8 +101,9 @@ class EventWriter:
 
     def note(self, log: Log, *, urgent: bool = False) -> None:
         """Schedules the log for the next batch, or with `urgent` for a batch right now."""
-        self._waiting.setdefault(log)
-        self._noted.set()
+        if log not in self._waiting:
+            self._waiting[log] = None
+            self._noted.set()
         if urgent:
             self._urgent.setdefault(log)
             self._hurry.set()

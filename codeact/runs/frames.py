@@ -5,7 +5,7 @@ however many items a response has.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -18,6 +18,7 @@ __all__ = ["chunk_of", "encoded_size", "is_large", "light", "numbered"]
 
 LARGE_CHARS = 200_000
 CHUNK_BYTES = 256_000
+TERMINAL = frozenset(get_args(e.TerminalEvent))
 UNNUMBERED = '"sequence_number":0'
 
 
@@ -44,9 +45,9 @@ def chunk_of(frames: Sequence[str], start: int, stop: int) -> list[str]:
 
 def is_large(event: e.Event) -> bool:
     """Whether `light` helps: for an output with long texts, or a whole response."""
-    if isinstance(event, e.CodeOutput):
+    if type(event) is e.CodeOutput:
         return size_of([event.output]) > LARGE_CHARS
-    return isinstance(event, e.TerminalEvent) and len(event.response.output) > 1
+    return type(event) in TERMINAL and isinstance(event, e.TerminalEvent) and len(event.response.output) > 1
 
 
 async def light(event: e.Event) -> e.Event:

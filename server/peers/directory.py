@@ -1,7 +1,8 @@
 """The other living servers of the database: their names, their addresses, and the time that all of them share."""
 
 import time
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from urllib.parse import urlsplit
 
 from codeact.loopback import is_loopback
@@ -14,7 +15,8 @@ __all__ = ["Directory"]
 class Directory:
     """Knows the servers that were alive when `beat` was called last. `url` is where they reach this one.
 
-    Servers that announce a loopback address are reached only from the machine, or the container, that they run in.
+    Servers that announce a loopback address are reached only from the machine, or the container, that they run in. Set
+    `open_requests`, which returns the requests that are open here for each owner, once this server takes requests.
     """
 
     def __init__(self, url: str, *, lease_s: float) -> None:
@@ -24,17 +26,21 @@ class Directory:
         self._alive: frozenset[str] = frozenset()
         self._urls: dict[str, str] | None = None
         self._unreachable: set[str] = set()
+        self.open_requests: Callable[[], Mapping[str, int]] = dict
+        self._open_elsewhere: Counter[str] = Counter()
         self._ahead_s = 0.0
         self._one_has_gone = False
 
     async def beat(self, store: Store) -> bool:
         """Announces this server and reads which others are alive; returns whether one has gone. Raises `StoreError`."""
         began = time.time()
-        now, others = await store.servers.living(self.url, within_s=self._lease_s)
+        now, others = await store.servers.living(self.url, self.open_requests(), within_s=self._lease_s)
         # The database's clock was read some time between the two.
         self._ahead_s = now.timestamp() - (began + time.time()) / 2
         before, self._alive = self._alive, frozenset(name for name in others if not has_died(name))
-        self._urls = {name: others[name] for name in self._alive if is_here(name) or not _is_local(others[name])}
+        urls = {name: others[name].url for name in self._alive}
+        self._urls = {name: url for name, url in urls.items() if is_here(name) or not _is_local(url)}
+        self._open_elsewhere = sum((Counter(others[name].open_requests) for name in self._alive), Counter())
         self._unreachable.clear()
         self.name = store.leases.holder
         has_gone, self._one_has_gone = self._one_has_gone or not before <= self._alive, False
@@ -54,6 +60,10 @@ class Directory:
         """The names of the other servers that are alive now. Raises `StoreError`."""
         self._one_has_gone |= await self.beat(store)
         return self._alive
+
+    def open_elsewhere(self, owner: str) -> int:
+        """How many requests of this owner were open at the other servers, when each of them announced itself last."""
+        return self._open_elsewhere[owner]
 
     def url_of(self, name: str) -> str | None:
         """Where this server is reached; None if it is not known to be alive, or cannot be reached from here."""

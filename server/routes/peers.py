@@ -14,6 +14,7 @@ from codeact.server.errors import envelope, json_response, status_of
 from codeact.server.peers.idle import IDLE
 from codeact.server.peers.questions import QUESTIONS, PassedQuestion, stream
 from codeact.server.requests.parameters import read_body
+from codeact.server.routes.metrics import METRICS, own_metrics
 from codeact.server.routes.pools import POOL, own_pool
 from codeact.server.services import Services
 from sandbox_pool.errors import SandboxError
@@ -56,5 +57,5 @@ async def release_idle(scope: Scope, receive: Receive, send: Send) -> None:
     await json_response(released)(scope, receive, send)
 
 
-INTERNAL = {QUESTIONS: questions, IDLE: release_idle, POOL: own_pool}
+INTERNAL = {QUESTIONS: questions, IDLE: release_idle, POOL: own_pool, METRICS: own_metrics}
 """The applications that answer other servers, by path."""

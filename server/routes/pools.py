@@ -2,33 +2,25 @@
 
 from typing import Literal
 
-import anyio
-import httpx
 import msgspec
-import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from codeact.errors import CodeActError
 from codeact.server.auth.caller import Caller, caller_of
 from codeact.server.auth.origin_check import Forbidden
 from codeact.server.errors import json_response
 from codeact.server.openapi import operation
-from codeact.server.peers.client import Peers, PeerUnreachable
-from codeact.server.peers.spool import Spool
+from codeact.server.peers.client import Peers
+from codeact.server.peers.everywhere import ask_each
 from codeact.server.routes.health import shown
 from codeact.server.services import Services
 from sandbox_pool import PoolStats
 
 __all__ = ["POOL", "own_pool", "routes"]
 
-log = structlog.get_logger(__name__)
-
 POOL = "/internal/v1/pool"
-MOST_SERVERS = 100
-WITHIN_S = 2.0
 
 
 class ServerPool(msgspec.Struct, kw_only=True):
@@ -87,29 +79,9 @@ async def _own(services: Services) -> ServerPool:
 
 
 async def _others(peers: Peers, caller: Caller) -> list[ServerPool]:
-    names = sorted(peers.directory.others)[:MOST_SERVERS]
-    found: dict[str, ServerPool] = {}
-
-    async def ask(name: str) -> None:
-        found[name] = await _of(peers, name, caller)
-
-    async with anyio.create_task_group() as tasks:
-        for name in names:
-            tasks.start_soon(ask, name)
-    return [found[name] for name in names]
-
-
-async def _of(peers: Peers, name: str, caller: Caller) -> ServerPool:
-    try:
-        with anyio.fail_after(WITHIN_S), Spool.open() as body:
-            answer = await peers.send(name, "POST", POOL.encode(), caller=caller, body=body)
-            try:
-                return msgspec.json.decode(await answer.aread(), type=ServerPool)
-            finally:
-                await answer.aclose()
-    except (PeerUnreachable, CodeActError, TimeoutError, httpx.HTTPError, msgspec.DecodeError) as error:
-        log.warning("the pool of another server is not known", server=name, reason=repr(error))
-        return ServerPool(server=name, summary="This server does not answer.")
+    found = await ask_each(peers, list(peers.directory.others), POOL, ServerPool, caller=caller)
+    silent = "This server does not answer."
+    return [pool or ServerPool(server=name, summary=silent) for name, pool in found.items()]
 
 
 routes = [Route("/v1/pool", pool, methods=["GET"])]

@@ -26,6 +26,7 @@ from codeact.server.auth.auth import BAD_AUTH, accept
 from codeact.server.auth.socket_auth import Ended, SocketAuth
 from codeact.server.blob_urls import frame_with_urls
 from codeact.server.errors import close_reason, envelope, status_of
+from codeact.server.http import TEXTS
 from codeact.server.peers.passed_run import Answer
 from codeact.server.requests.create import CancelBody, ResumeBody, parse_create, parse_steer
 from codeact.server.requests.parameters import checked, decoded
@@ -97,6 +98,7 @@ class _Session:
         self, websocket: WebSocket, services: Services, ephemeral: EphemeralResponses, tasks: TaskGroup
     ) -> None:
         self._websocket = websocket
+        self._takes_texts = TEXTS in websocket.scope.get("extensions", {})
         self._services = services
         self._socket_auth = SocketAuth(websocket)
         self._ephemeral = ephemeral
@@ -257,20 +259,26 @@ class _Session:
         try:
             async with aclosing(stream):
                 async for frames in stream:
+                    texts = []
                     for frame in frames:
                         if frame.startswith(ACCEPTED):
                             accepted.append(msgspec.json.decode(frame)["steer"]["id"])
                         frame = frame_with_urls(frame)
-                        await self._send(frame if suffix is None else frame[:-1] + suffix)
+                        texts.append(frame if suffix is None else frame[:-1] + suffix)
+                    await self._send(texts)
         except CodeActError as error:
             await self._send_error(error, stream_id)
         return accepted
 
     # ---- sending -----------------------------------------------------------------------------------
 
-    async def _send(self, text: str) -> None:
+    async def _send(self, texts: list[str]) -> None:
         try:
-            await self._websocket.send({"type": "websocket.send", "text": text})
+            if self._takes_texts:
+                await self._websocket.send({"type": "websocket.send", TEXTS: texts})
+            else:  # Another server than `codeact serve`.
+                for text in texts:
+                    await self._websocket.send({"type": "websocket.send", "text": text})
         except (WebSocketDisconnect, RuntimeError):
             self._tasks.cancel_scope.cancel()  # The client is gone.
             await anyio.lowlevel.checkpoint()
@@ -316,7 +324,7 @@ class _Session:
         """Sends a frame that is not part of a response's log."""
         if stream_id is not None:
             frame["stream_id"] = stream_id
-        await self._send(msgspec.json.encode(frame).decode())
+        await self._send([msgspec.json.encode(frame).decode()])
 
     async def _close(self, code: int, reason: str) -> None:
         """Closes the socket and cancels all tasks that serve it, including the caller's."""

@@ -1,6 +1,8 @@
 """What reaches another server: the request as it was sent, and what of it counts there."""
 
 import string
+from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +16,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from codeact.errors import InvalidRequest
+from codeact.errors import InvalidRequest, RateLimited
 from codeact.runs.disk_floor import DiskFloor
 from codeact.server.auth.current_caller import begin_request
+from codeact.server.auth.open_requests import OpenRequests
 from codeact.server.auth.scope_keys import PASSED_ON
 from codeact.server.peers.client import Peers, PeerUnreachable
 from codeact.server.peers.directory import Directory
@@ -25,6 +28,7 @@ from codeact.server.peers.signing import HEADER
 from codeact.server.peers.spool import Spool
 from codeact.server.requests.upload_slots import UploadSlots
 from codeact.settings import Settings
+from codeact.store.repositories.servers import LivingServer
 from tests.server.test_peer_signing import CALLER, SECRET
 
 pytestmark = pytest.mark.anyio
@@ -125,10 +129,12 @@ async def test_only_a_post_has_a_body(pair: Pair) -> None:
 
 
 async def test_a_death_that_a_search_for_an_address_notices_is_told_at_the_next_beat() -> None:
-    alive = {"b": "http://10.0.0.1", "c": "http://10.0.0.2"}
+    alive = {name: LivingServer(f"http://10.0.0.{name}", {"ann": 2}) for name in ("b", "c")}
 
     class Servers:
-        async def living(self, url: str, *, within_s: float) -> tuple[datetime, dict[str, str]]:
+        async def living(
+            self, url: str, open_requests: Mapping[str, int], *, within_s: float
+        ) -> tuple[datetime, dict[str, LivingServer]]:
             return datetime.now(UTC), dict(alive)
 
     store: Any = SimpleNamespace(servers=Servers(), leases=SimpleNamespace(holder="a"))
@@ -146,3 +152,48 @@ async def test_a_death_that_a_search_for_an_address_notices_is_told_at_the_next_
             await peers.send("b", "POST", b"/x", caller=CALLER, body=body)
     assert await directory.beat(store)
     assert not await directory.beat(store)
+
+
+async def test_what_is_open_at_other_servers_counts_and_what_a_dead_server_had_does_not() -> None:
+    told: dict[str, LivingServer] = {}
+
+    class Servers:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        async def living(
+            self, url: str, open_requests: Mapping[str, int], *, within_s: float
+        ) -> tuple[datetime, dict[str, LivingServer]]:
+            told[self.name] = LivingServer(url, open_requests)
+            return datetime.now(UTC), {name: told[name] for name in told if name != self.name}
+
+    here, there = Directory("http://10.0.0.1", lease_s=3.0), Directory("http://10.0.0.2", lease_s=3.0)
+    stores: list[Any] = [SimpleNamespace(servers=Servers(name), leases=SimpleNamespace(holder=name)) for name in "ab"]
+    opened, opened_there = OpenRequests(3, here.open_elsewhere), OpenRequests(3, there.open_elsewhere)
+    here.open_requests, there.open_requests = opened.announced, opened_there.announced
+
+    async def beats() -> None:
+        for directory, store in ((here, stores[0]), (there, stores[1]), (here, stores[0])):
+            await directory.beat(store)
+
+    with opened.counted("ann"), opened_there.counted("ann"), opened_there.counted("ann"):
+        await beats()
+        with pytest.raises(RateLimited, match="3 requests and sockets are open"), opened.counted("ann"):
+            pass
+        with opened.counted("bob"):
+            pass
+        del told["b"]
+        await here.beat(stores[0])
+        with opened.counted("ann"):
+            pass
+    await beats()
+    with opened.counted("ann"), opened.counted("ann"), opened.counted("ann"):
+        pass
+
+
+async def test_owners_with_few_open_requests_are_not_told_to_others() -> None:
+    opened = OpenRequests(100)
+    with opened.counted("small"), ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(opened.counted("large"))
+        assert opened.announced() == {"large": 5}

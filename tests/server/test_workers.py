@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 import uvicorn
+from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 
 from codeact.errors import ConfigurationError
@@ -53,6 +54,14 @@ def test_workers_answer_one_conversation_and_one_that_is_killed_is_replaced(tmp_
             assert (again["status"], again["codeact:notices"]) == ("completed", [])
         before = workers()
         assert len(before) == 2
+        # Whichever worker answers, its metrics are those of both, each with its number.
+        scraped = httpx.get(f"{address[0]}/metrics", trust_env=False).raise_for_status().text
+        responses = [line for line in scraped.splitlines() if line.startswith("codeact_responses_total{")]
+        assert sum(float(line.split()[-1]) for line in responses) == 5
+        assert all(re.search(r'worker="[12]"', line) for line in responses)
+        families = list(text_string_to_metric_families(scraped))
+        resident = next(family for family in families if family.name == "process_resident_memory_bytes")
+        assert {sample.labels["worker"] for sample in resident.samples} == {"1", "2"}
         killed = min(before)
         os.kill(killed, signal.SIGKILL)
         wait_until(lambda: len(workers()) == 2 and killed not in workers())

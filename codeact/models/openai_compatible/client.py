@@ -20,6 +20,7 @@ from codeact.models.openai_compatible.tokenizer import ANSWER_BYTES, Tokenizer
 from codeact.models.openai_compatible.window import of_models, of_props
 from codeact.models.shared.errors import Endpoint
 from codeact.models.shared.fallbacks import AS_IT_IS
+from codeact.models.shared.joining import joined
 from codeact.models.shared.ollama import DEFAULT_TOKENS, of_ps, of_show
 from codeact.models.shared.retry import Retries, StreamTimeouts, estimated_usage
 from codeact.thread_imports import import_in_thread
@@ -93,7 +94,7 @@ class DirectModel:
                 opened, answer = await self._open(messages, sampling, first_token_at)
                 with opened as reader:
                     while piece := await reader.read():
-                        for event in answer.feed(piece):
+                        for event in joined(answer.feed(piece)):
                             started = True
                             yield event
                         if answer.is_over:

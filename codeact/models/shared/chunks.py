@@ -115,6 +115,8 @@ def decode(data: bytes) -> Chunk:
         chunk = _decode(data)
     except (ValueError, RecursionError):  # Also for invalid UTF-8 and too deep nesting.
         chunk = _leniently(data)
+    if (text := _plain_text(chunk)) is not None:
+        return Chunk([TextDelta(text)])
     usage = None if chunk.usage is None else _usage(chunk.usage)
     if not chunk.choices:
         return Chunk(usage=usage, error=chunk.error or None, has_choice=False)
@@ -149,6 +151,19 @@ def decode(data: bytes) -> Chunk:
         kept=kept,
         stopped_by=choice.stop_reason[:STOP_CHARS] if isinstance(choice.stop_reason, str) else None,
         logprobs=choice.logprobs.get("content") if is_text and isinstance(choice.logprobs, dict) else None,
+    )
+
+
+def _plain_text(chunk: _Chunk) -> str | None:
+    """The text of a chunk that has text alone, as nearly all have; None for any other chunk."""
+    if not chunk.choices or chunk.usage is not None or chunk.error is not None:
+        return None
+    choice = chunk.choices[0]
+    delta = choice.delta
+    if delta is None or choice.finish_reason is not None or choice.stop_reason is not None or choice.logprobs:
+        return None
+    return (
+        delta.content if delta == _Delta(delta.content) and isinstance(delta.content, str) and delta.content else None
     )
 
 

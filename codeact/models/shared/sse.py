@@ -21,6 +21,9 @@ class Events:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Returns the data of the events that this piece completes. Raises `TooLong`."""
+        if piece.endswith(b"\n\n") and piece.startswith(b"data:") and self._is_plain(piece):
+            data = piece[5:-2].strip()  # One whole event, as nearly all pieces are.
+            return [data] if data else []
         if self._after_cr and piece:
             self._after_cr = False
             piece = piece.removeprefix(b"\n")
@@ -48,6 +51,11 @@ class Events:
         self._buffered_bytes = 0
         self._buffer(len(rest) + self._data_bytes)
         return ended
+
+    def _is_plain(self, piece: bytes) -> bool:
+        """Whether the piece has no line ends but the last two, and nothing is left of earlier pieces."""
+        is_alone = not self._buffered_bytes and not self._after_cr
+        return is_alone and piece.find(b"\n") == len(piece) - 2 and b"\r" not in piece
 
     def finish(self) -> list[bytes]:
         """Call it at the end of the stream. Accepts a last event without the final empty line."""

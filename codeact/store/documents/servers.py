@@ -17,13 +17,15 @@ FORGOTTEN_S = 3600
 class ServerDocument(VersionedDocument):
     """A server process: its id is the process's name, which is never used twice, so it is the epoch of its address too.
 
-    `url` is where other servers reach it. It was alive at `seen_at`, by the database's clock. A document that nobody
-    renews is deleted after an hour.
+    `url` is where other servers reach it. `open_requests` has a pair of owner and number for each owner with many open
+    requests there, at most 100. It was alive at `seen_at`, by the database's clock. A document that nobody renews is
+    deleted after an hour.
     """
 
     SCHEMA: ClassVar[Schema] = SERVER
     id: str  # type: ignore[assignment]
     url: str
+    open_requests: list[tuple[str, int]] = Field(default_factory=list)
     seen_at: datetime
 
     class Settings:

@@ -1,5 +1,7 @@
 """The servers collection: where each living server process can be reached by the others."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -9,7 +11,15 @@ from codeact.store.documents.schema import FIELD, SERVER
 if TYPE_CHECKING:
     from codeact.store.documents.documents import Documents
 
-__all__ = ["Servers"]
+__all__ = ["LivingServer", "Servers"]
+
+
+@dataclass(frozen=True, slots=True)
+class LivingServer:
+    """Where a server is reached, and how many requests of each owner were open there when it was seen last."""
+
+    url: str
+    open_requests: Mapping[str, int]
 
 
 class Servers:
@@ -21,7 +31,7 @@ class Servers:
         self._operations = operations
 
     @operation
-    async def announce(self, url: str) -> datetime:
+    async def announce(self, url: str, open_requests: Mapping[str, int]) -> datetime:
         """Tells the other servers that this one lives at `url`; returns the time of the database's clock.
 
         Repeat it within the lease's time.
@@ -29,7 +39,8 @@ class Servers:
         from pymongo import ReturnDocument
 
         change = {
-            "$set": {"url": url},
+            # Pairs, since the name of an owner need not be a valid name of a field.
+            "$set": {"url": url, "open_requests": [[owner, number] for owner, number in open_requests.items()]},
             "$currentDate": {"seen_at": True},
             "$setOnInsert": {FIELD: SERVER.version},
         }
@@ -41,14 +52,17 @@ class Servers:
         return seen_at
 
     @operation
-    async def others(self, since: datetime) -> dict[str, str]:
-        """The addresses of the other servers that were alive at `since` or later, by name."""
+    async def others(self, since: datetime) -> dict[str, LivingServer]:
+        """The other servers that were alive at `since` or later, by name."""
         place = {"seen_at": {"$gte": since}, "_id": {"$ne": self._holder}}
-        return {one["_id"]: one["url"] async for one in self._servers.get_pymongo_collection().find(place)}
+        found = self._servers.get_pymongo_collection().find(place)
+        return {one["_id"]: LivingServer(one["url"], dict(one.get("open_requests", ()))) async for one in found}
 
-    async def living(self, url: str, *, within_s: float) -> tuple[datetime, dict[str, str]]:
+    async def living(
+        self, url: str, open_requests: Mapping[str, int], *, within_s: float
+    ) -> tuple[datetime, dict[str, LivingServer]]:
         """Announces this server, and returns the database's time and the servers seen in the last `within_s`."""
-        now = await self.announce(url)
+        now = await self.announce(url, open_requests)
         return now, await self.others(now - timedelta(seconds=within_s))
 
     @operation

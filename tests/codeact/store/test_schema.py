@@ -170,7 +170,7 @@ async def test_every_document_that_is_written_carries_its_version(
     entry = AuditEntry(datetime.now(UTC), "bob", None, "a", "b", 200, "", id="6566f0c2a1b2c3d4e5f60719")
     await store.access.record([entry])
     await store.sealing.sealer()
-    await store.servers.announce("http://10.0.0.2:8000")
+    await store.servers.announce("http://10.0.0.2:8000", {"ann": 2})
     await store.profiles.create({"name": "Analyst"}, owner="bob")
     await store.skills.create("greeting", "How to greet.", "0" * 64, owner="bob")
     ended = EndedResponse("resp_2", "bob", "completed", True, datetime.now(UTC))
