@@ -26,7 +26,7 @@ import psutil
 from benchmarks import history
 from benchmarks.load.answers import Seen, answer
 from benchmarks.load.client import Socket
-from benchmarks.load.served import Served, served
+from benchmarks.load.served import Served, cpu_s, served
 from benchmarks.scaling_model import Costs, Load, ServerResult, simulate_server
 from benchmarks.stand_ins import NoBackend, stand_ins
 from codeact.logs import configure
@@ -116,15 +116,15 @@ async def _answers(sandbox: str) -> dict[str, float]:
         more = {"conversation": seen.conversation}
         cpu: list[float] = []
         mongod = psutil.Process(server.mongod())
-        before = _cpu_s(mongod)
+        before = cpu_s(mongod)
         for _ in range(LATE + AROUND):
             cpu.append(await _spent(server, socket, "say 1 1000", more))
-        database = (_cpu_s(mongod) - before) / len(cpu)
+        database = (cpu_s(mongod) - before) / len(cpu)
         early = statistics.mean(cpu[EARLY - AROUND // 2 : EARLY + AROUND // 2])
         late = statistics.mean(cpu[LATE - AROUND // 2 : LATE + AROUND // 2])
-        before = _cpu_s(mongod)
+        before = cpu_s(mongod)
         long = await _spent(server, socket, f"say {LONG_TOKENS} {LONG_RATE}", {})
-        stream = (_cpu_s(mongod) - before - database) / (LONG_TOKENS / LONG_RATE)
+        stream = (cpu_s(mongod) - before - database) / (LONG_TOKENS / LONG_RATE)
         first = await answer(socket, "run 1", 60, Seen())
         blocks = [await _spent(server, socket, "run 1", {"conversation": first.conversation}) for _ in range(BLOCKS)]
         start_s = await _start_s(server)
@@ -148,11 +148,6 @@ async def _spent(server: Served, socket: Socket, question: str, more: Mapping[st
         raise RuntimeError(f"{question}: {seen.end} {seen.code}")
     await asyncio.sleep(0.1)
     return server.cpu_s() - before
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    used = process.cpu_times()
-    return float(used.user + used.system)
 
 
 async def _start_s(server: Served) -> float:

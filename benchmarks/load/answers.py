@@ -15,7 +15,9 @@ TOKEN = re.compile(rb"at=([0-9]{10}\.[0-9]{6})")
 
 @dataclass(slots=True)
 class Seen:
-    """What one client has seen of one answer. `late_ms` are the delays of its tokens, from the model to the client."""
+    """What one client has seen of one answer. `late_ms` are the delays of its tokens, from the model to the client, and
+    `sent_at` when the model sent them (Unix seconds).
+    """
 
     response_id: str = ""
     conversation: str = ""
@@ -23,6 +25,7 @@ class Seen:
     lost: int = 0
     tokens: int = 0
     late_ms: list[float] = field(default_factory=list)
+    sent_at: list[float] = field(default_factory=list)
     end: str = ""
     code: str = ""
     frames: list[bytes] = field(default_factory=list)
@@ -44,6 +47,7 @@ class Seen:
             if frame.startswith(b'{"type":"response.output_text.delta"'):
                 sent = [float(one) for one in TOKEN.findall(frame)]
                 self.tokens += len(sent)
+                self.sent_at += sent
                 self.late_ms += [(at - one) * 1000 for one in sent]
             elif frame.startswith(ENDS):
                 self.end = frame[len(b'{"type":"') :].split(b'"')[0].decode()

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,15 +12,16 @@ import psutil
 
 from benchmarks.served import codeact_server, until_ok
 
-__all__ = ["Served", "served"]
+__all__ = ["Served", "cpu_s", "served"]
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A running `codeact serve`."""
+    """A running `codeact serve`, and the process of its model."""
 
     url: str
     process: psutil.Process
+    model: psutil.Process
 
     @property
     def ws_url(self) -> str:
@@ -33,11 +35,15 @@ class Served:
         return float(self.process.memory_info().rss / 2**20)
 
     def cpu_s(self) -> float:
-        used = self.process.cpu_times()
-        return float(used.user + used.system)
+        return cpu_s(self.process)
 
     def mongod(self) -> int:
         return int((self.data_dir / "mongodb" / "data" / "mongod.lock").read_text())
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """CPU seconds of all threads of a process: exactly, while `/proc/PID/stat` counts ticks of 10 ms."""
+    return time.clock_gettime(~process.pid << 3 | 2)  # clock_getcpuclockid(3) of Linux
 
 
 @asynccontextmanager
@@ -46,16 +52,16 @@ async def served(sandbox: str, **settings: str) -> AsyncIterator[Served]:
     asked = {"model": "openai/load", "pool_min": "0", "open_requests_per_owner": "10000", **settings}
     variables = {f"CODEACT_{name.upper()}": value for name, value in asked.items()}
     async with (
-        _model() as api_base,
+        _model() as (api_base, model),
         codeact_server(sandbox, api_base, settings=variables) as (url, process, started),
     ):
         await until_ok(f"{url}/readyz", started)
-        yield Served(url, process)
+        yield Served(url, process, model)
 
 
 @asynccontextmanager
-async def _model() -> AsyncIterator[str]:
-    """Runs `benchmarks.load.model`; yields its address."""
+async def _model() -> AsyncIterator[tuple[str, psutil.Process]]:
+    """Runs `benchmarks.load.model`; yields its address and its process."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.load.model"),
         stdin=asyncio.subprocess.PIPE,
@@ -64,7 +70,7 @@ async def _model() -> AsyncIterator[str]:
     )
     assert process.stdout is not None
     try:
-        yield f"http://127.0.0.1:{int(await process.stdout.readline())}/v1"
+        yield f"http://127.0.0.1:{int(await process.stdout.readline())}/v1", psutil.Process(process.pid)
     finally:
         process.kill()
         await process.wait()

@@ -5,11 +5,16 @@ server and mongod are stopped for seconds (SIGSTOP), and mongod is killed. A cli
 after its end and compares it, frame by frame, with what it had seen.
 
     soak_s, soak_answers         how long, and how many answers ended
-    soak_drops, soak_faults      sockets dropped in mid-answer, and faults of servers and kernels
+    soak_drops, soak_faults      sockets dropped in mid-answer, and faults of server and database
+    soak_kernel_kills            answers whose code killed its kernel
+    soak_token_p99_ms            a token's way from the model to a client that did not drop its socket, faults included
+    soak_answer_p50_s, …_p99_s   from a question to the end of its answer, faults and resumptions included
     soak_failures                answers that did not complete; each is printed with its code
     soak_lost_events             numbers that were missing or repeated, tokens missing, frames that changed later
     slope_mb_per_h               growth of the server's memory after the first fifth, by least squares
-    leaks                        sandboxes and descriptors (beyond 20 for connections kept) once all is idle and deleted
+    slope_descriptors_per_h      the same of its open files
+    leaks                        sandboxes, descriptors (beyond 20 for connections kept) and blobs, once all is idle,
+                                 deleted and purged
 """
 
 import asyncio
@@ -21,6 +26,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +35,8 @@ import httpx
 from benchmarks.load.answers import Seen, answer, follow
 from benchmarks.load.client import Closed, Socket
 from benchmarks.load.served import Served, served
+from codeact.store import Store, embedded_mongod
+from sandbox_pool.percentile import percentile
 
 __all__ = ["slope_per_h", "soak"]
 
@@ -67,19 +75,26 @@ async def soak(sandbox: str, *, seconds: float, seed: int) -> dict[str, float]:
             await asyncio.wait(clients)
             breaking.cancel()
             sampling.cancel()
-        left = await _left(server, descriptors)
+        left = await _left(server, descriptors) | {"blobs": await _blobs_left(server)}
     for text in (*sorted(soaked.failures), *soaked.oddities):
         print(f"soak: {text}", file=sys.stderr)
     print(f"soak: left {left}", file=sys.stderr)
     samples = soaked.samples[len(soaked.samples) // 5 :]
+    late, took = sorted(soaked.late_ms), sorted(soaked.took_s)
+    print(f"soak: faults {dict(soaked.by_fault)}", file=sys.stderr)
     return {
         "soak_s": seconds,
         "soak_answers": soaked.answers,
         "soak_drops": soaked.drops,
-        "soak_faults": soaked.faults,
+        "soak_faults": soaked.by_fault.total(),
+        "soak_kernel_kills": soaked.kernel_kills,
+        "soak_token_p99_ms": round(percentile(late, 99), 1),
+        "soak_answer_p50_s": round(percentile(took, 50), 2),
+        "soak_answer_p99_s": round(percentile(took, 99), 2),
         "soak_failures": len(soaked.failures),
         "soak_lost_events": soaked.lost,
-        "slope_mb_per_h": round(slope_per_h(samples), 1),
+        "slope_mb_per_h": round(slope_per_h([(at, rss_mb) for at, rss_mb, _ in samples]), 1),
+        "slope_descriptors_per_h": round(slope_per_h([(at, descriptors) for at, _, descriptors in samples]), 1),
         "leaks": sum(left.values()),
     }
 
@@ -93,10 +108,13 @@ def slope_per_h(samples: list[tuple[float, float]]) -> float:
 
 class _Soak:
     def __init__(self, chance: random.Random) -> None:
-        self.answers = self.drops = self.faults = self.lost = 0
+        self.answers = self.drops = self.kernel_kills = self.lost = 0
+        self.by_fault: Counter[str] = Counter()
+        self.late_ms: list[float] = []
+        self.took_s: list[float] = []
         self.failures: list[str] = []
         self.oddities: list[str] = []
-        self.samples: list[tuple[float, float]] = []
+        self.samples: list[tuple[float, float, float]] = []
         self._chance = chance
 
     async def client(self, server: Served, *, until: float) -> None:
@@ -106,7 +124,10 @@ class _Soak:
         while True:
             question = self._chance.choice([f"say {TOKENS} {RATE}", "run 5", "run 20", "die"])
             seen = Seen(keeps_frames=self._chance.random() < READ_AGAIN)
-            await self._ask(server, question, seen, more)
+            began = time.monotonic()
+            has_dropped = await self._ask(server, question, seen, more)
+            self.took_s.append(time.monotonic() - began)
+            self.late_ms += [] if has_dropped else seen.late_ms
             self._note(question, seen)
             if seen.keeps_frames and seen.response_id:
                 await self._compare(server, seen)
@@ -115,9 +136,12 @@ class _Soak:
             if time.monotonic() >= until:
                 return
 
-    async def _ask(self, server: Served, question: str, seen: Seen, more: dict[str, Any]) -> None:
-        """Asks, and resumes after every broken or dropped connection, until the answer has ended."""
-        patience = time.monotonic() + 240
+    async def _ask(self, server: Served, question: str, seen: Seen, more: dict[str, Any]) -> bool:
+        """Asks, and resumes after every broken or dropped connection, until the answer has ended.
+
+        Returns whether a connection ended before.
+        """
+        patience, has_dropped = time.monotonic() + 240, False
         while not seen.end and time.monotonic() < patience:
             drops = self._chance.random() < DROPS
             self.drops += drops
@@ -134,10 +158,13 @@ class _Soak:
                     socket.send(resume | {"include": ["codeact:events"]})
                     await follow(socket, within_s, seen)
             except (Closed, TimeoutError, OSError):
+                has_dropped = True
                 await asyncio.sleep(0.1)
+        return has_dropped
 
     def _note(self, question: str, seen: Seen) -> None:
         self.answers += 1
+        self.kernel_kills += question == "die"
         self.lost += seen.lost
         if seen.end != "response.completed":
             self.failures.append(f"{question}: {seen.end or 'no end'} {seen.code}")
@@ -167,8 +194,8 @@ class _Soak:
         """Stops the server, stops mongod, or kills mongod, again and again."""
         while True:
             await asyncio.sleep(self._chance.uniform(*FAULT_EVERY_S))
-            self.faults += 1
             fault = self._chance.choice(["server stopped", "mongod stopped", "mongod killed"])
+            self.by_fault[fault] += 1
             with suppress(ProcessLookupError, OSError, ValueError):
                 pid = server.process.pid if fault == "server stopped" else server.mongod()
                 if fault == "mongod killed":
@@ -181,9 +208,9 @@ class _Soak:
                     os.kill(pid, signal.SIGCONT)
 
     async def sample(self, server: Served) -> None:
-        """Notes the server's memory again and again."""
+        """Notes the server's memory and its number of open files again and again."""
         while True:
-            self.samples.append((time.monotonic(), server.rss_mb()))
+            self.samples.append((time.monotonic(), server.rss_mb(), server.process.num_fds()))
             await asyncio.sleep(SAMPLE_S)
 
 
@@ -226,3 +253,11 @@ async def _left(server: Served, descriptors: Counter[str]) -> dict[str, int]:
         "sandboxes": pool["leased"] + pool["removing"] + found["leaked"] + max(0, on_disk),
         "descriptors": max(0, more.total() - SPARE_DESCRIPTORS),
     }
+
+
+async def _blobs_left(server: Served) -> int:
+    """Purges what is deleted, as the server's maintenance does in time, and returns how many blobs are left."""
+    async with embedded_mongod(server.data_dir) as uri, Store.connect(uri) as store:
+        for _ in range(2):  # The first call finds which blobs are unused, the second one removes them.
+            await store.purging.purge(before=datetime.now(UTC), unused_for=timedelta(0))
+        return int(await store._client.get_default_database("codeact")["blobs"].count_documents({}))

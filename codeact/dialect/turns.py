@@ -34,9 +34,9 @@ class Turn:
         """Adds text or parts. `glue` separates this text from the text before it."""
         self.contents.append(content)
         self.glues.append(glue)
-        self.begins_with = self.begins_with or next(
-            (part["text"] for part in _listed(content) if part["type"] == "text"), ""
-        )
+        if not self.begins_with:
+            texts = (part["text"] for part in _listed(content) if part["type"] == "text")
+            self.begins_with = content if isinstance(content, str) else next(texts, "")
         return self
 
     def think(self, reasoning: dict[str, Any]) -> None:
@@ -46,6 +46,8 @@ class Turn:
             self.reasoning[name] = value if before is None or type(before) is not type(value) else before + value
 
     def message(self) -> ChatMessage:
+        if len(self.contents) == 1 and isinstance(only := self.contents[0], str):
+            return ChatMessage(self.role, only, tuple(self.calls), self.call_id, self.reasoning)
         texts = list(takewhile(lambda content: isinstance(content, str), self.contents))
         glues = ["", *self.glues[1:]]
         text = "".join(glue + str(content) for glue, content in zip(glues, texts, strict=False))

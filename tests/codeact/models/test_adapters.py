@@ -14,6 +14,7 @@ from codeact.models.litellm.client import close as close_litellm
 from codeact.models.openai_compatible.client import DirectModel
 from codeact.models.responses_api.client import ResponsesModel
 from codeact.models.responses_api.socket_client import ResponsesSocketModel
+from codeact.models.shared.joining import joined
 from tests.model_server import DROP, Gate, ModelServer, Thought, outcome
 
 pytestmark = pytest.mark.anyio
@@ -62,8 +63,9 @@ async def completing(request: pytest.FixtureRequest) -> AsyncIterator[Adapter]:
 
 
 async def collect(model: Model, sampling: Sampling | None = None) -> list[ModelEvent]:
+    """The events of one answer, joined as if all of it had come at once."""
     async with aclosing(model.stream(HELLO, sampling or Sampling())) as stream:
-        return [event async for event in stream]
+        return joined([event async for event in stream])
 
 
 async def fail(model: Model) -> errors.ModelError:
@@ -76,8 +78,7 @@ async def test_deltas_reasoning_finish_and_usage_are_told_apart(server: ModelSer
     server.reply(Thought("Hm"), "Hel", "lo", usage=USAGE)
     assert await collect(adapter(server.base_url)) == [
         ReasoningDelta("Hm"),
-        TextDelta("Hel"),
-        TextDelta("lo"),
+        TextDelta("Hello"),
         Finish("stop"),
         Usage(input_tokens=1000, output_tokens=100, cached_tokens=400, reasoning_tokens=30),
     ]
@@ -168,7 +169,7 @@ async def test_the_time_a_consumer_takes_is_not_the_models(server: ModelServer, 
             texts.append(event)
             with anyio.move_on_after(0.15):
                 await anyio.sleep_forever()
-    assert texts[:2] == [TextDelta("a"), TextDelta("b")]
+    assert joined(texts)[0] == TextDelta("ab")
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 520, 529])

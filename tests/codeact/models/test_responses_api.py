@@ -152,7 +152,7 @@ async def test_calls_stream_as_they_are_written(server: ModelServer, model: Resp
     server.reply("I run it.", CallPiece("", "python", "call_1"), *pieces, usage={"prompt_tokens": 9})
     events = await collect(model, sampling=Sampling(tools=dialect.tools))
     deltas = [event for event in events if isinstance(event, ToolCallDelta)]
-    assert [delta.arguments for delta in deltas] == ["", *arguments]
+    assert "".join(delta.arguments for delta in deltas) == arguments
     assert {(delta.index, delta.name, delta.call_id) for delta in deltas} == {(0, "python", "call_1")}
     assert events[-3:] == [ToolCall("python", arguments, "call_1"), Finish("stop"), Usage(input_tokens=9)]
 
