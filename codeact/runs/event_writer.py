@@ -1,9 +1,11 @@
 """Stores the events of all runs of this process in a few batches, in order for each run.
 
-A batch combines events of many runs. Each log adds at most one document to a batch, so that a retry replaces what a
+A batch combines events of many runs; while the database is quick, it has few logs, so that the event loop never stands
+still for long. Each log adds at most one document to a batch, so that a retry replaces what a
 failed attempt may have written. After a failure the next batch is half as large.
 """
 
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +28,9 @@ BATCH_DELAY_S, MAX_BATCH_DELAY_S = 0.2, 0.5
 """How long events are collected before a batch; three times the duration of the last batch if that is longer."""
 BATCH_BYTES, MIN_BATCH_BYTES = 4_000_000, 64_000
 """The size of one batch, which the part of its last log may exceed, and the smallest size after failures."""
+BATCH_LOGS = 50
+"""How many logs a batch has at most while the database is quick: to encode a batch holds the event loop."""
+QUICK_S = 0.1
 MAX_AHEAD_BYTES = 256_000_000
 """Limit for the unstored events of all logs; above it, each run waits as soon as it has a few of its own."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
@@ -78,6 +83,7 @@ class EventWriter:
         self._hurry = anyio.Event()
         self._due_at = 0.0
         self._batch_bytes = BATCH_BYTES
+        self._batch_logs: float = BATCH_LOGS
 
     @classmethod
     @asynccontextmanager
@@ -151,8 +157,8 @@ class EventWriter:
         is_due = now >= self._due_at
         parts: list[tuple[Log, PendingWrite]] = []
         size_bytes = 0
-        for waiting in [*self._urgent, *self._waiting] if is_due else list(self._urgent):
-            if size_bytes >= self._batch_bytes:
+        for waiting in dict.fromkeys((*self._urgent, *self._waiting) if is_due else self._urgent):
+            if size_bytes >= self._batch_bytes or len(parts) >= self._batch_logs:
                 break
             if waiting in self._urgent or waiting in self._waiting:
                 part = waiting.pending_write()
@@ -175,7 +181,10 @@ class EventWriter:
         if any(part.is_cut for _, part in batch):
             self._due_at = now
         elif started >= self._due_at:
-            self._due_at = now + min(max(BATCH_DELAY_S, 3 * (now - started)), MAX_BATCH_DELAY_S)
+            delay_s = min(max(BATCH_DELAY_S, 3 * (now - started)), MAX_BATCH_DELAY_S)
+            # Batches of many logs are spread over the delay, so that each log is still stored once in that time.
+            self._due_at = now + delay_s * len(batch) / max(len(batch), len(self._waiting))
+        self._batch_logs = BATCH_LOGS if now - started < QUICK_S else math.inf
 
     async def _store_each(self, batch: Batch) -> None:
         """Stores one log after the other, so that a log that cannot be stored does not prevent the others."""

@@ -160,7 +160,7 @@ class Leases:
                 found["process"],
                 found.get("beat", 0),
                 found.get("cancel", False),
-                _steers(found),
+                _steers(found) if "steers" in found else (),
                 found.get("epoch", 0),
             )
             async for found in found

@@ -44,7 +44,9 @@ async def test_what_many_runs_wait_for_is_stored_together(store: Store, monkeypa
                     log.append(delta(text))
                 tasks.start_soon(log.commit, delta("d"))
     assert len(sizes) <= 5
-    assert sum(sizes) <= 400
+    assert sum(sizes) == 200
+    assert {(log.stored_bytes, log.size_bytes) for log in logs} == {(sum(map(len, log._frames)),) * 2}
+    assert writer.ahead_bytes == 0
     for log in logs[::50]:
         assert await stored(store, log.response_id) == [0, 1, 2, 3]
 
@@ -195,3 +197,30 @@ def test_all_logs_together_hold_a_bounded_amount(monkeypatch: pytest.MonkeyPatch
         log.append(delta("x" * 1_100_000))
     assert all(log.is_full for log in logs)
     assert not EventLog("resp_9", writer).is_full
+
+
+async def test_batches_of_many_logs_are_small_and_each_log_is_stored_once_in_the_delay(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = watched(store, monkeypatch, lambda writes: None)
+    monkeypatch.setattr(writer_module, "QUICK_S", 60.0)
+    async with writing(store) as writer:
+        logs = [EventLog(f"resp_{number}", writer) for number in range(4 * writer_module.BATCH_LOGS)]
+        for log in logs:
+            log.append(delta("a"))
+        for log in logs:
+            await until_stored(log)
+    assert sizes == [writer_module.BATCH_LOGS] * 4
+
+
+async def test_a_slow_database_gets_all_logs_in_one_batch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = watched(store, monkeypatch, lambda writes: None)
+    monkeypatch.setattr(writer_module, "QUICK_S", 0.0)
+    async with writing(store) as writer:
+        await EventLog("resp_first", writer).commit(delta("a"))
+        logs = [EventLog(f"resp_{number}", writer) for number in range(4 * writer_module.BATCH_LOGS)]
+        for log in logs:
+            log.append(delta("a"))
+        for log in logs:
+            await until_stored(log)
+    assert sizes == [1, 4 * writer_module.BATCH_LOGS]
