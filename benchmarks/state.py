@@ -38,7 +38,7 @@ __all__ = ["measure"]
 
 SIZES_MB = [int(size) for size in os.environ.get("BENCH_STATE_MB", "1,10,100,1000").split(",")]
 ROUNDS = 3
-BLOCKS = 60
+BLOCKS = 150
 START_S = 60.0
 
 MAKE = "import numpy as np\nfor _n in range(10): globals()[f'a{_n}'] = np.random.default_rng(_n).random(%d)"

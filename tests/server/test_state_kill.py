@@ -1,14 +1,16 @@
-"""A server that is killed while it stores or restores the state of a kernel."""
+"""A server, or its database, that is killed while it stores or restores the state of a kernel."""
 
+import os
 import random
+import signal
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.model_server import ModelServer
-from tests.needs import LONG
-from tests.server.processes import ServerProcess, serving
+from tests.needs import LONG, only_long
+from tests.server.processes import ServerProcess, mongod_of, serving
 from tests.server.test_faults import scripted
 from tests.server.test_state import calls, notices, printed
 
@@ -29,9 +31,17 @@ def asked(server: ServerProcess, model_server: ModelServer, code: str, **more: o
     return dict(answer.json())
 
 
+def kill_database(server: ServerProcess, data_dir: Path, conversation_id: str) -> None:
+    """Kills the database, and waits until it has started again."""
+    os.kill(mongod_of(data_dir).pid, signal.SIGKILL)
+    while server.get(f"/v1/conversations/{conversation_id}/checkpoints").status_code != 200:
+        pass
+
+
+@pytest.mark.parametrize("killed", ["server", pytest.param("database", marks=only_long)])
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_the_last_complete_checkpoint_comes_back_and_nothing_half(
-    tmp_path: Path, model_server: ModelServer, seed: int
+    tmp_path: Path, model_server: ModelServer, seed: int, killed: str
 ) -> None:
     moments = random.Random(seed)
     settings = scripted(model_server) | {"checkpoint": True}
@@ -43,6 +53,8 @@ def test_the_last_complete_checkpoint_comes_back_and_nothing_half(
             pass
         second = asked(server, model_server, "x, twice, data = 2, 4, os.urandom(2_000_000)", conversation=name)
         server.process.join(moments.uniform(0, LONGEST_S))
+        if killed == "database":
+            kill_database(server, tmp_path, name)
         server.kill()
     look = "print(x, twice, len(data))"
     with serving(tmp_path, **settings) as server:

@@ -85,9 +85,9 @@ def test_variables_and_files_outlive_idle_time_and_a_kill_and_follow_branches_an
         expect(answer.locator(".cell")).to_contain_text("x 1")
         expect(answer.locator(".notice")).to_have_count(0)
         # Undo: the newest answer is deleted, and what it did to the kernel with it.
-        runs(chat, script, "three", "x = 3\nprint('x', x)", "x 3")
+        runs(chat, script, "three", "x = 3\nopen('a.txt', 'w').write('third')\nprint('x', x)", "x 3")
         saved(server, chat)
         newest = answers_of(server, chat)[-1]["id"]
         httpx.delete(f"{server.url}/v1/responses/{newest}", trust_env=False, timeout=60).raise_for_status()
         chat.page.reload()
-        runs(chat, script, "after the undo?", "print('x', x)", "x 1", notice="State of this point")
+        runs(chat, script, "after the undo?", look, "x 1 first", notice="State of this point")
