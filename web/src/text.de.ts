@@ -118,6 +118,7 @@ export const german: Words = {
     save: "Neu fragen",
     cancel: "Abbrechen",
     regenerate: "Neu antworten",
+    restored: (seconds: number) => `Nach ${seconds.toFixed(1).replace(".", ",")} s wieder da.`,
     keepKernel: "Mit dem Kernel fragen, wie er ist",
     copy: "Antwort kopieren",
     copied: "Kopiert",

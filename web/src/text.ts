@@ -117,6 +117,7 @@ export const text = {
     save: "Ask again",
     cancel: "Cancel",
     regenerate: "Answer again",
+    restored: (seconds: number) => `In place after ${seconds.toFixed(1)} s.`,
     keepKernel: "Ask with the kernel as it is",
     copy: "Copy answer",
     copied: "Copied",

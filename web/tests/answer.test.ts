@@ -128,6 +128,12 @@ describe("an answer", () => {
     expect(answer.notices).toEqual([notice]);
   });
 
+  it("knows when the saved state of the kernel has come back", () => {
+    const restored = { type: "codeact:checkpoint.restored", container_id: "c", seconds: 0.2, rerun: [], not_restored: [], checkpoint: {} };
+    const answer = follow(numbered({ type: "response.created", response: response() }, restored));
+    expect(answer.restored?.seconds).toBe(0.2);
+  });
+
   it("does not repeat what a block of code says about itself", () => {
     const detail = "The kernel was killed: the code used more than its 1024 MB of memory. All variables are gone.";
     const died = call({ code: "x", status: "completed", "codeact:result": { status: "died", duration_s: 0.1, detail } as never });

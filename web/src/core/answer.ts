@@ -1,7 +1,7 @@
 // One response's events enter, in order; the parts of its answer leave, as far as they have come.
 
 import { Outputs } from "./outputs";
-import type { CallStep, ContainerFileCitation, Event, ExecutionResult, Item, McpCall, Notice, Response } from "../wire";
+import type { CallStep, CheckpointRestored, ContainerFileCitation, Event, ExecutionResult, Item, McpCall, Notice, Response } from "../wire";
 
 interface Part {
   readonly id: string;
@@ -86,6 +86,8 @@ export class Answer {
   waitsFor = "";
   /** Something was said meanwhile, and another response goes on with it. */
   steered = false;
+  /** The saved state that came back in this answer, while it is live. */
+  restored: CheckpointRestored | null = null;
   /** The sequence_number of the last event that was taken. */
   last = -1;
   ended = false;
@@ -119,6 +121,9 @@ export class Answer {
         return null;
       case "codeact:notice":
         this.notice(event.notice);
+        return null;
+      case "codeact:checkpoint.restored":
+        this.restored = event;
         return null;
       case "response.steer.accepted":
         this.steered = true;

@@ -43,6 +43,7 @@ function AnswerView({ turn, last, busy }: { turn: Turn; last: boolean; busy: boo
       {answer.ownNotices.map(({ code, message }) => (
         <p class="notice" data-code={code}>
           <strong>{text.notice[code] ?? code.replaceAll("_", " ")}</strong> {message}
+          {code === "kernel_restored" && answer.restored && <> {text.turn.restored(answer.restored.seconds)}</>}
           {code === "kernel_restored" && turn.ended && turn.asked.text !== "" && (
             <button type="button" class="button" disabled={busy} onClick={() => ask(turn.asked.text, turn.asked.attachments, turn.previousId, KEEP)}>
               {text.turn.keepKernel}
