@@ -40,7 +40,13 @@ def test_an_answer_reads_well_on_a_phone(
 ) -> None:
     script(TEXT)
     chat = visit(scripted.url, **PHONE)
-    answer = chat.ended(chat.ask("show me"))
+    answer = chat.ended(chat.ask("show me\n" + "a pasted line\n" * 100))
+    question = chat.page.locator(".bubble")
+    folded = question.evaluate("one => one.clientHeight")
+    chat.page.get_by_role("button", name="Show all").click()
+    assert question.evaluate("one => one.clientHeight") > 4 * folded
+    chat.page.get_by_role("button", name="Show less").click()
+    assert question.evaluate("one => one.clientHeight") == folded
     expect(answer.locator("p code").first).to_have_text("$HOME")
     expect(answer.locator("[data-tex]")).to_have_count(0)
     table = answer.locator("table")

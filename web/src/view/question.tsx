@@ -8,6 +8,7 @@ import { ask, current } from "../session";
 import { text } from "../text";
 import type { Turn } from "../turn";
 import { Attached } from "./attached";
+import { lines } from "./code";
 import { IconButton } from "./controls";
 
 /** `dated`: the time stands above it. */
@@ -24,8 +25,23 @@ export function Question({ turn, busy, dated }: { turn: Turn; busy: boolean; dat
           <Branches turn={turn} busy={busy} />
           <IconButton icon="edit" label={text.turn.edit} disabled={busy} onClick={() => setEditing(true)} />
         </div>
-        {asked.text && <div class="bubble" dir="auto">{asked.text}</div>}
+        {asked.text && <Words words={asked.text} />}
       </div>
+    </div>
+  );
+}
+
+/** Longer questions, such as pasted texts, are folded. */
+const SHOWN_CHARACTERS = 2000;
+const SHOWN_LINES = 30;
+
+function Words({ words }: { words: string }) {
+  const [all, setAll] = useState(false);
+  const long = words.length > SHOWN_CHARACTERS || lines(words) > SHOWN_LINES;
+  return (
+    <div class="words">
+      <div class="bubble" dir="auto" data-folded={(long && !all) || undefined}>{words}</div>
+      {long && <button type="button" class="quiet" onClick={() => setAll(!all)}>{all ? text.cell.showLess : text.cell.showAll}</button>}
     </div>
   );
 }
