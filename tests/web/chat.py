@@ -4,7 +4,24 @@ from playwright.sync_api import FrameLocator, Locator, Page, WebSocketRoute, exp
 
 from codeact.models.demo.model import EXAMPLES
 
-__all__ = ["Chat", "Line", "example", "execute"]
+__all__ = ["AWAY", "Chat", "Line", "example", "execute"]
+
+AWAY = """
+window.away = false;
+window.told = [];
+Object.defineProperty(document, "hidden", {get: () => window.away});
+document.hasFocus = () => !window.away;
+window.Notification = class {
+    static permission = "default";
+    static requestPermission() { return Promise.resolve(Notification.permission = "granted"); }
+    constructor(title, {body}) { window.told.push([title, body]); }
+};
+window.leave = (away) => {
+    window.away = away;
+    document.dispatchEvent(new Event("visibilitychange"));
+};
+"""
+"""A tab that goes into the background when the test says so, and a browser that grants notifications."""
 
 
 def execute(code: str) -> str:

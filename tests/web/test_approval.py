@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, expect
 from tests.model_server import ModelServer
 from tests.server.conftest import Running, in_thread
 from tests.server.test_approvals import MCP_SERVER, connected
-from tests.web.chat import Chat, execute
+from tests.web.chat import AWAY, Chat, execute
 from tests.web.test_scenes import AXE, serious
 
 pytestmark = pytest.mark.browser
@@ -113,14 +113,19 @@ def test_code_waits_below_its_cell_through_a_reload_until_it_is_approved_changed
 def test_always_in_this_conversation_is_not_asked_again(
     asking: Running, script: Callable[..., None], visit: Callable[..., Chat]
 ) -> None:
+    """Who looks elsewhere is told that something waits, and the next time that the answer is there."""
     script(execute("print('first')"), "One.", execute("print('second')"), "Two.")
-    chat = visit(asking.url)
+    granted = 'Notification.permission = "granted"; localStorage.setItem("codeact", \'{"notify": true}\'); leave(true);'
+    chat = visit(asking.url, script=AWAY + granted)
     chat.ended(chat.ask("One?"))
+    assert chat.page.title().startswith("(1) ")
+    assert chat.page.evaluate("told") == [["Something waits for your approval", "Let me run this."]]
     card(chat).get_by_role("button", name="Always here").click()
     expect(chat.answers.last.locator(".prose")).to_contain_text("One.")
     answer = chat.ended(chat.ask("Two?"))
     expect(answer.locator(".stdout")).to_contain_text("second")
     expect(card(chat)).to_have_count(0)
+    assert chat.page.evaluate("told.map(([title]) => title)")[1:] == ["The answer is ready"] * 2
 
 
 @pytest.mark.parametrize("size", ["desktop", "phone"])

@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.model_server import Gate, ModelServer
 from tests.server.conftest import Running
-from tests.web.chat import Chat, execute
+from tests.web.chat import AWAY, Chat, execute
 
 pytestmark = pytest.mark.browser
 
@@ -108,24 +108,6 @@ def test_one_conversation_goes_on_while_another_is_shown(
     expect(entry(chat, "long work").get_by_role("img", name="new answer")).to_have_count(0)
 
 
-AWAY = """
-window.away = false;
-window.told = [];
-Object.defineProperty(document, "hidden", {get: () => window.away});
-document.hasFocus = () => !window.away;
-window.Notification = class {
-    static permission = "default";
-    static requestPermission() { return Promise.resolve(Notification.permission = "granted"); }
-    constructor(title, {body}) { window.told.push(body); }
-};
-window.leave = (away) => {
-    window.away = away;
-    document.dispatchEvent(new Event("visibilitychange"));
-};
-"""
-"""A tab that goes into the background when the test says so, and a browser that grants notifications."""
-
-
 def test_who_looks_elsewhere_is_told_by_title_icon_and_notification(
     scripted: Running, script: Callable[..., None], model_server: ModelServer, visit: Callable[..., Chat]
 ) -> None:
@@ -148,7 +130,7 @@ def test_who_looks_elsewhere_is_told_by_title_icon_and_notification(
         if number == 0:
             offer.click()
         expect(offer).to_have_count(0)
-    assert chat.page.evaluate("told") == ["Second done."]
+    assert chat.page.evaluate("told") == [["The answer is ready", "Second done."]]
 
 
 def test_going_back_to_an_answer_under_way_shows_all_of_it_once(

@@ -163,7 +163,8 @@ async function sync(conversation: Conversation): Promise<void> {
 function ended(conversation: Conversation, turn: Turn): void {
   if (conversation.id) {
     live.delete(conversation.id);
-    tell(conversation.id, turn.failure || (isWaiting(conversation) ? text.approval.waits : turn.words));
+    const title = turn.failure ? text.embed.failed : isWaiting(conversation) ? text.approval.waits : text.notify.title;
+    tell(conversation.id, title, turn.failure || turn.words);
   }
   tabs.postMessage(conversation.id);
   void refresh();

@@ -30,11 +30,11 @@ export function keepTitle(title: () => string, show: (id: string) => void): void
   });
 }
 
-/** Something has happened in a conversation: `words` say what, such as the answer or what waits for the user. */
-export function tell(conversationId: string, words: string): void {
+/** Something has happened in a conversation: `title` says what, `words` what the answer or the failure says. */
+export function tell(conversationId: string, title: string, words: string): void {
   if (!isAway()) return;
   news.value++;
-  if (options.value.notify && permission() === "granted") notify(conversationId, words);
+  if (options.value.notify && permission() === "granted") notify(conversationId, title, words);
   else if (options.value.notify === null && permission() === "default") offered.value = true;
 }
 
@@ -48,8 +48,8 @@ export const canNotify = (): boolean => permission() !== "denied";
 
 const permission = (): NotificationPermission => ("Notification" in window ? Notification.permission : "denied");
 
-function notify(conversationId: string, words: string): void {
-  const shown = new Notification(text.notify.title, { body: words.slice(0, BODY_CHARS), tag: conversationId, icon: "/icon.svg" });
+function notify(conversationId: string, title: string, words: string): void {
+  const shown = new Notification(title, { body: words.trim().slice(0, BODY_CHARS), tag: conversationId, icon: "/icon.svg" });
   shown.onclick = () => {
     window.focus();
     open(conversationId);
