@@ -21,7 +21,7 @@ REFRESH_S = 10.0
 
 def pick(*, owners: bool = True) -> tuple[timedelta, str | None, float | None]:
     """The length of the period, the owner, and how often to refresh (None: never). The URL contains all three."""
-    left, middle, right = st.columns([4, 2, 2], vertical_alignment="bottom")
+    left, middle, right = st.columns([8, 3, 3], vertical_alignment="bottom")
     length = left.segmented_control("Period", list(LENGTHS), default="7 d", key="period", bind="query-params")
     owner = None
     if owners:
