@@ -38,6 +38,8 @@ JUDGE = "judge"
 CONTENT = ("/blobs/", "/content", "/export", "/audit", "/v1/pool")
 """Parts of paths whose GET returns users' content, or data only for operators. Other GETs are not recorded."""
 
+POLLED = "/v1/pool"
+"""A page of the dashboard reads it every two seconds: as much as somebody reads in a minute is one entry."""
 RUNS = ("/v1/responses", "/v1/chat/completions", "/v1/messages")
 """POSTs that start a run. The run records itself under its own id, on every transport."""
 
@@ -216,7 +218,11 @@ class Audit:
                 audit: AuditLog = scope["app"].state.codeact.audit
                 route = getattr(scope.get("route"), "path", scope["path"][:MOST_CHARS])
                 subject = "/".join(str(value) for value in scope.get("path_params", {}).values())
-                audit.record(caller, f"{scope['method']} {route}", subject, status=status)
+                action = f"{scope['method']} {route}"
+                if route == POLLED:
+                    audit.count(action, subject, status=status, owner=caller.owner, credential_id=caller.credential_id)
+                else:
+                    audit.record(caller, action, subject, status=status)
 
 
 def _entry(owner: str, credential_id: str | None, action: str, subject: str, status: int) -> AuditEntry:

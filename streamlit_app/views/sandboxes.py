@@ -21,6 +21,7 @@ MOMENTS = 150
 
 title("Sandboxes", "The pools of all servers of the database, now; limits are of everyone's last 24 hours.")
 
+FIGURES_IN_A_ROW = 4
 SUMS = ("warm", "leased", "starting", "waiting", "removing", "target", "hits", "misses", "turned_away", "failures")
 
 
@@ -40,30 +41,26 @@ def show() -> None:
     where = f"{len(servers)} servers · " if pool["others"] else ""
     st.caption(f"{where}{known[0]['summary']} · wants {stats['target']} warm, at most {most} in all")
     acquires = stats["hits"] + stats["misses"]
-    now_and_since = (
-        {
-            "Warm": (count(stats["warm"]), f"The pool wants {stats['target']}."),
-            "Leased": (count(stats["leased"]), "In use by conversations."),
-            "Starting": (count(stats["starting"]), "On their way to be warm."),
-            "Waiting": (count(stats["waiting"]), "Requests in line for a sandbox."),
-            "Being removed": (count(stats["removing"]), "Used ones, on their way out."),
-            "Leaked": (count(leaked), "Left behind by servers that died; the next start removes them."),
-        },
-        {
-            "Hit rate": (
-                percent(stats["hits"], acquires),
-                f"{stats['hits']:,} of {acquires:,} requests found a warm one.",
-            ),
-            "Acquire p95": (milliseconds(stats["acquire_p95_ms"]), "Of the last 1,000 requests."),
-            "Start": (seconds(stats["refill_s"]), "From nothing to warm, the median of the last 20."),
-            "Kills, 24 h": (count(sum(limits().values())), "Blocks of code that a limit ended; by name below."),
-            "Turned away": (count(stats["turned_away"]), "Requests that ended with “at capacity”."),
-            "Failures": (count(stats["failures"]), "Failed starts, kernels that died while warm, failed removals."),
-        },
-    )
-    for figures in now_and_since:
+    figures = {
+        "Warm": (count(stats["warm"]), f"The pool wants {stats['target']}."),
+        "Leased": (count(stats["leased"]), "In use by conversations."),
+        "Starting": (count(stats["starting"]), "On their way to be warm."),
+        "Waiting": (count(stats["waiting"]), "Requests in line for a sandbox."),
+        "Being removed": (count(stats["removing"]), "Used ones, on their way out."),
+        "Leaked": (count(leaked), "Left behind by servers that died; the next start removes them."),
+        "Hit rate": (
+            percent(stats["hits"], acquires),
+            f"{stats['hits']:,} of {acquires:,} requests found a warm one.",
+        ),
+        "Acquire p95": (milliseconds(stats["acquire_p95_ms"]), "Of the last 1,000 requests."),
+        "Start": (seconds(stats["refill_s"]), "From nothing to warm, the median of the last 20."),
+        "Kills, 24 h": (count(sum(limits().values())), "Blocks of code that a limit ended; by name below."),
+        "Turned away": (count(stats["turned_away"]), "Requests that ended with “at capacity”."),
+        "Failures": (count(stats["failures"]), "Failed starts, kernels that died while warm, failed removals."),
+    }
+    for start in range(0, len(figures), FIGURES_IN_A_ROW):
         with st.container(horizontal=True):
-            for name, (value, meaning) in figures.items():
+            for name, (value, meaning) in list(figures.items())[start : start + FIGURES_IN_A_ROW]:
                 st.metric(name, value, border=True, help=meaning)
     for one in known:
         if one["pool"]["last_error"]:

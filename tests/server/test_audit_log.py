@@ -147,7 +147,8 @@ def test_what_an_operator_reads_of_others_is_recorded(server: Running, operator:
         acting = {"Codeact-Owner": owner}
         assert ops.get(f"/v1/conversations/{conversation_id}/responses", headers=acting).status_code == 200
         assert ops.get("/v1/conversations", params={"owner": "*"}).status_code == 200
-        assert ops.get("/v1/pool").status_code == 200
+        for _ in range(3):  # As a page does that stays open.
+            assert ops.get("/v1/pool").status_code == 200
     with connect(
         server.ws_url, additional_headers={"Authorization": f"Bearer {operator}", "Codeact-Owner": owner}
     ) as socket:
@@ -157,7 +158,7 @@ def test_what_an_operator_reads_of_others_is_recorded(server: Running, operator:
     assert (read[0]["owner"], read[0]["subject"]) == (owner, conversation_id)
     assert read[0]["credential_id"].startswith("key_")
     assert entries(server, operator, action="conversations.list")[0]["subject"] == "*"
-    assert entries(server, operator, action="GET /v1/pool")
+    assert len(entries(server, operator, action="GET /v1/pool")) == 1
     assert len(entries(server, operator, action="response.read", subject=made["id"])) == 1
 
 

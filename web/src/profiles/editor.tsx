@@ -9,6 +9,7 @@ import { status } from "../session";
 import { text } from "../text";
 import { Dialog, IconButton } from "../view/controls";
 import { Icon } from "../view/icons";
+import { FilePicker } from "../view/picker";
 import { readProfiles } from "./state";
 
 const EFFORTS = ["", "low", "medium", "high"] as const;
@@ -126,26 +127,19 @@ interface FilesProps {
 }
 
 function Files({ files, busy, onAdd, onRemove }: FilesProps) {
-  const input = useRef<HTMLInputElement>(null);
   return (
     <section>
       <h3>
         {text.side.files}
-        <button type="button" class="quiet" disabled={busy || files.length >= MOST_FILES} onClick={() => input.current!.click()}>
-          {busy ? text.profiles.uploading : text.profiles.addFile}
-        </button>
+        <FilePicker onPick={onAdd}>
+          {(choose) => (
+            <button type="button" class="quiet" disabled={busy || files.length >= MOST_FILES} onClick={choose}>
+              {busy ? text.profiles.uploading : text.profiles.addFile}
+            </button>
+          )}
+        </FilePicker>
       </h3>
       <p>{text.profiles.filesLead}</p>
-      <input
-        ref={input}
-        type="file"
-        multiple
-        hidden
-        onChange={({ currentTarget }) => {
-          onAdd([...(currentTarget.files ?? [])]);
-          currentTarget.value = "";
-        }}
-      />
       <ul class="chips">
         {files.map(({ id, filename, bytes }) => (
           <li key={id} class="chip">

@@ -1,10 +1,11 @@
 // The files of the sandbox as a tree: to open, download, upload, and to download all of them at once.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { size } from "../format";
 import { api, archiveAddress, Failed, fileAddress, type SandboxFile } from "../net/api";
 import { text } from "../text";
 import { Icon } from "../view/icons";
+import { FilePicker } from "../view/picker";
 import { Download } from "../view/stored";
 import type { NamedFile } from "../view/written";
 import { canShow, read } from "./content";
@@ -14,7 +15,6 @@ export function FilesView() {
   const id = containerId.value;
   const [files, setFiles] = useState<readonly SandboxFile[] | null>(id ? null : []);
   const [failed, setFailed] = useState("");
-  const input = useRef<HTMLInputElement>(null);
   const attempt = (work: () => Promise<void>) =>
     work().catch((error) => setFailed((error instanceof Failed && error.message) || text.line.unanswered));
   const look = async () => {
@@ -32,20 +32,14 @@ export function FilesView() {
     <>
       {id && (
         <div class="side-bar">
-          <input
-            ref={input}
-            type="file"
-            multiple
-            hidden
-            onChange={({ currentTarget }) => {
-              send([...(currentTarget.files ?? [])]);
-              currentTarget.value = "";
-            }}
-          />
-          <button type="button" class="button" onClick={() => input.current!.click()}>
-            <Icon name="attach" size={15} />
-            {text.side.upload}
-          </button>
+          <FilePicker onPick={send}>
+            {(choose) => (
+              <button type="button" class="button" onClick={choose}>
+                <Icon name="attach" size={15} />
+                {text.side.upload}
+              </button>
+            )}
+          </FilePicker>
           <span class="grow" />
           {!!files?.length && (
             <Download class="button" href={archiveAddress(id)} name="files.zip">

@@ -9,6 +9,7 @@ import { text } from "../text";
 import { attach, detach, retry } from "../uploads";
 import { IconButton } from "./controls";
 import { Icon } from "./icons";
+import { FilePicker } from "./picker";
 
 const complaint = signal("");
 const dragged = signal(false);
@@ -22,7 +23,6 @@ interface Props {
 
 export function Composer({ focused, model }: Props) {
   const input = useRef<HTMLTextAreaElement>(null);
-  const files = useRef<HTMLInputElement>(null);
   const conversation = current.value;
   const running = conversation.running.value;
   const { draft } = conversation;
@@ -93,17 +93,9 @@ export function Composer({ focused, model }: Props) {
           onPaste={paste}
         />
         <div class="composer-bar">
-          <input
-            ref={files}
-            type="file"
-            multiple
-            hidden
-            onChange={({ currentTarget }) => {
-              take([...(currentTarget.files ?? [])]);
-              currentTarget.value = "";
-            }}
-          />
-          <IconButton icon="attach" label={attachLabel()} onClick={() => files.current!.click()} />
+          <FilePicker onPick={take}>
+            {(choose) => <IconButton icon="attach" label={attachLabel()} onClick={choose} />}
+          </FilePicker>
           <span class="model">{model ?? status.value?.model}</span>
           {running && (
             <button
