@@ -55,17 +55,17 @@ class Deleted(msgspec.Struct):
 async def _again(request: Request, response_id: str) -> Response:
     """The answer to a request that began this response, and came again with its `Idempotency-Key`."""
     services: Services = request.app.state.codeact
-    owner, get = owner_of(request), await _blobs(request)
+    owner, get, code = owner_of(request), await _blobs(request), services.settings.code_items
     body = await read_json(request, services.settings.max_message_bytes)
     asked = parse_create(body, drops_tools=services.settings.drop_params)
     if asked.stream:
         events = await services.service.open_stream(response_id, owner=owner, idle_s=KEEP_ALIVE_S)
-        return event_stream(as_asked(events, asked.include, get))
+        return event_stream(as_asked(events, asked.include, get, code=code))
     run = services.runs.find(response_id, owner=owner)
     if run is not None and not asked.background:
         await run.end()
     response = run.response if run is not None else await _stored(services, response_id, owner)
-    return await document_response(await response_as_asked(response, asked.include, get))
+    return await document_response(await response_as_asked(response, asked.include, get, code=code))
 
 
 @operation(e.Response, body=CreateBody, streams=True)
@@ -78,11 +78,19 @@ async def create(request: Request) -> Response:
     run = await services.service.create(parsed, caller=caller_of(request), response_id=wanted_id(request))
     if run.response.store:
         began_response(request, run.id)
+    get, code = await _blobs(request), services.settings.code_items
     if parsed.stream:
-        return event_stream(as_asked(run.log.read(idle_s=KEEP_ALIVE_S), parsed.include, await _blobs(request)))
+        return event_stream(
+            as_asked(
+                run.log.read(idle_s=KEEP_ALIVE_S),
+                parsed.include,
+                await _blobs(request),
+                code=code,
+            )
+        )
     if not parsed.background:
         await run.end()
-    return await document_response(await response_as_asked(run.response, parsed.include, await _blobs(request)))
+    return await document_response(await response_as_asked(run.response, parsed.include, get, code=code))
 
 
 @operation(e.Response, query=RetrieveQuery, streams=True)
@@ -92,15 +100,16 @@ async def retrieve(request: Request) -> Response:
     owner = owner_of(request)
     response_id = request.path_params["response_id"]
     query = read_parameters(request, RetrieveQuery)
+    get, code = await _blobs(request), services.settings.code_items
     if query.stream:
         ours, after = gets_ours(query.include), query.starting_after
         events = await services.service.open_stream(
             response_id, owner=owner, starting_after=after if ours else -1, idle_s=KEEP_ALIVE_S
         )
-        return event_stream(as_asked(events, query.include, await _blobs(request), starting_after=after))
+        return event_stream(as_asked(events, query.include, get, code=code, starting_after=after))
     run = services.runs.find(response_id, owner=owner)
     response = run.response if run is not None else await _stored(services, response_id, owner)
-    return await document_response(await response_as_asked(response, query.include, await _blobs(request)))
+    return await document_response(await response_as_asked(response, query.include, get, code=code))
 
 
 @operation(e.Response)

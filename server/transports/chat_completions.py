@@ -42,7 +42,13 @@ from codeact.server.requests.pages import LOGPROBS
 from codeact.server.requests.parameters import checked
 from codeact.server.requests.tool_choices import AllowedTools, Choice, CustomChoice, FunctionChoice
 
-__all__ = ["ChatBody", "ChatMessageBody", "ChatTextFormat", "as_create", "lines_of", "parse_chat", "text_of"]
+__all__ = ["ChatBody", "ChatMessageBody", "ChatTextFormat", "as_create", "is_task", "lines_of", "parse_chat", "text_of"]
+
+
+TITLES_OF_LIBRECHAT = (
+    "Provide a concise, 5-word-or-less title for the conversation",
+    "Analyze this conversation and provide:\n1. The detected language of the conversation\n2. A concise title",
+)
 
 
 class ImageUrl(msgspec.Struct):
@@ -256,13 +262,14 @@ def as_create(chat: ChatBody, previous_response_id: str | None) -> CreateRequest
     leading = _leading(chat.messages)
     newest = messages if previous_response_id is not None else messages[len(leading) :]
     items = [item for message in newest for item in _items(message)]
-    effort = chat.reasoning_effort
+    effort, task = chat.reasoning_effort, is_task(chat)
     body = CreateBody(
         input=items,
         model=chat.model,
         instructions="\n\n".join(map(text_of, leading)) or None,
         previous_response_id=previous_response_id,
         stream=chat.stream,
+        store=False if task or chat.store is False else None,
         metadata=chat.metadata,
         max_output_tokens=chat.max_completion_tokens or chat.max_tokens,
         temperature=chat.temperature,
@@ -278,13 +285,30 @@ def as_create(chat: ChatBody, previous_response_id: str | None) -> CreateRequest
         truncation="auto",
         text=_text(chat),
         tools=[_tool(tool) for tool in chat.tools or ()],
-        tool_choice=chat.tool_choice if isinstance(chat.tool_choice, str | None) else _choice(chat.tool_choice),
+        tool_choice="none"
+        if task
+        else chat.tool_choice
+        if isinstance(chat.tool_choice, str | None)
+        else _choice(chat.tool_choice),
         user=chat.user,
         safety_identifier=chat.safety_identifier,
         prompt_cache_key=chat.prompt_cache_key,
         dialect=chat.dialect,
     )
     return finished(body)
+
+
+def is_task(chat: ChatBody) -> bool:
+    """Whether a chat page asks for a title, tags or follow-up questions, which belong into no history.
+
+    Open WebUI sends its prompts for these as the only message, which begins and ends as its templates do. LibreChat
+    asks for its titles in one message that begins with one of two texts.
+    """
+    asked = [message for message in chat.messages if message.role not in ("system", "developer")]
+    if len(asked) != 1 or chat.stream:
+        return False
+    text = text_of(asked[0])
+    return (text.startswith("### Task:") and text.endswith("</chat_history>")) or text.startswith(TITLES_OF_LIBRECHAT)
 
 
 def _leading(messages: Sequence[ChatMessageBody]) -> list[ChatMessageBody]:

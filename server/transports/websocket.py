@@ -205,7 +205,9 @@ class _Session:
         run: Answer | None = await self._services.service.create(request, caller=caller, ephemeral=self._ephemeral)
         get = await self._blobs()
         while run is not None:
-            accepted = await self._follow(as_asked(run.log.read(), request.include, get), stream_id)
+            accepted = await self._follow(
+                as_asked(run.log.read(), request.include, get, code=self._services.settings.code_items), stream_id
+            )
             steered, run = run, await run.successor()
             if run is not None or not steered.steering:
                 continue
@@ -238,7 +240,10 @@ class _Session:
                 body.response_id, owner=self._socket_auth.owner, starting_after=after if ours else -1
             )
             get = await self._blobs()
-            await self._follow(as_asked(stream, body.include, get, starting_after=after), stream_id)
+            await self._follow(
+                as_asked(stream, body.include, get, code=self._services.settings.code_items, starting_after=after),
+                stream_id,
+            )
 
     async def _blobs(self) -> Callable[[str], Awaitable[Blob]]:
         return partial((await self._services.store.get()).get_blob, owner=self._socket_auth.owner)

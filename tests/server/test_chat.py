@@ -204,6 +204,30 @@ def test_an_image_part_reaches_the_model(client: OpenAI, model_server: ModelServ
     assert model_server.requests[0].messages[-1]["content"][1]["image_url"]["url"] == url
 
 
+TITLE = "### Task:\nGenerate a concise title.\n### Chat History:\n<chat_history>\nUSER: hi\n</chat_history>"
+
+
+@pytest.mark.parametrize(
+    ("more", "is_kept"),
+    [
+        ({"messages": [user(TITLE)]}, False),
+        ({"messages": [{"role": "system", "content": "Be kind."}, user(TITLE)]}, False),
+        ({"messages": [user("Provide a concise, 5-word-or-less title for the conversation, please:\n\nhi")]}, False),
+        ({"messages": [user("hi")], "store": False}, False),
+        ({"messages": [user("hi"), {"role": "assistant", "content": "Hello."}, user(TITLE)]}, True),
+        ({"messages": [user("### Task: count to ten")]}, True),
+        ({"messages": [user("hi")], "store": True}, True),
+    ],
+)
+def test_titles_and_tags_that_a_chat_page_asks_for_are_no_conversations(
+    client: OpenAI, scripted: Running, model_server: ModelServer, more: dict[str, Any], is_kept: bool
+) -> None:
+    model_server.reply("Greetings")
+    answer = client.chat.completions.create(model="codeact", **more)
+    read = httpx.get(f"{scripted.url}/v1/responses/{answer.id.removeprefix('chatcmpl-')}", trust_env=False, timeout=60)
+    assert read.status_code == (200 if is_kept else 404)
+
+
 class Sum(BaseModel):
     value: int
 

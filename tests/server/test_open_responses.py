@@ -5,7 +5,7 @@ a value is left out where the schema has no null, and times are integers.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -22,6 +22,14 @@ NEVER_NULL = {
     "function_call": ("call_id", "name", "arguments", "status"),
 }
 TOOL = {"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {}}}
+
+
+@pytest.fixture(scope="module")
+def asking(make_server: Callable[..., Running], model_server: ModelServer) -> Running:
+    """A server whose answers have items of code only for those who ask."""
+    return make_server(
+        model="openai/scripted", model_api_base=model_server.base_url, model_api_key="test", code_items="asked"
+    )
 
 
 def over_sse(server: Running, body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -47,13 +55,20 @@ def responses_and_items(events: list[dict[str, Any]]) -> Iterator[tuple[str, dic
             yield event["item"]["type"], event["item"]
 
 
+@pytest.mark.parametrize("code_items", ["always", "asked"])
 @pytest.mark.parametrize("ask", [over_sse, over_a_socket])
-def test_every_event_fits_its_schemas(scripted: Running, model_server: ModelServer, ask: Any) -> None:
+def test_every_event_fits_its_schemas(
+    scripted: Running, asking: Running, model_server: ModelServer, ask: Any, code_items: str
+) -> None:
     model_server.reset()
     model_server.reply(Thought("Hm."), "I look.\n<execute>\nprint(get_weather())\n</execute>\n")
-    events = ask(scripted, {"input": "the weather?", "tools": [TOOL]})
+    events = ask(scripted if code_items == "always" else asking, {"input": "the weather?", "tools": [TOOL]})
     kinds = {kind for kind, _ in responses_and_items(events)}
-    assert kinds == {"response", "message", "reasoning", "code_interpreter_call", "function_call"}
+    code = {"code_interpreter_call"} if code_items == "always" else set()
+    assert kinds == {"response", "message", "reasoning", "function_call"} | code
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    added = [event["output_index"] for event in events if event["type"] == "response.output_item.added"]
+    assert added == list(range(len(events[-1]["response"]["output"])))
     assert all(event["type"].startswith("response.") for event in events)
     for kind, value in responses_and_items(events):
         for name in NEVER_NULL.get(kind, ()):
@@ -63,3 +78,40 @@ def test_every_event_fits_its_schemas(scripted: Running, model_server: ModelServ
             assert isinstance(value["completed_at"], int | None)
             assert value["text"].get("verbosity", "medium") is not None
             assert isinstance(value["usage"], dict | None)
+
+
+def test_items_of_code_reach_whoever_asks_for_them(asking: Running, model_server: ModelServer) -> None:
+    model_server.reset()
+    url = f"{asking.url}/v1/responses"
+    kinds = []
+    for more in ({}, {"tools": [{"type": "code_interpreter"}]}, {"include": ["code_interpreter_call.outputs"]}):
+        model_server.reply("I add.\n<execute>\nprint(6 * 7)\n</execute>")
+        model_server.reply("It is 42.")
+        response = httpx.post(url, json={"input": "6*7?", **more}, trust_env=False, timeout=60).json()
+        kinds.append([item["type"] for item in response["output"]])
+    assert kinds == [
+        ["message"] * 2,
+        ["message", "code_interpreter_call", "message"],
+        ["message", "code_interpreter_call", "message"],
+    ]
+    read = httpx.get(f"{url}/{response['id']}", trust_env=False, timeout=60).json()
+    assert [item["type"] for item in read["output"]] == ["message"] * 2
+    params = {"stream": "true", "starting_after": 3}
+    rest = httpx.get(f"{url}/{response['id']}", params=params, trust_env=False, timeout=60).text
+    numbers = [json.loads(line[6:])["sequence_number"] for line in rest.splitlines() if line.startswith("data: {")]
+    assert numbers == list(range(4, 4 + len(numbers)))
+
+
+def test_a_function_is_called_and_answered_without_items_of_code(asking: Running, model_server: ModelServer) -> None:
+    model_server.reset()
+    model_server.reply("<execute>\nprint(get_weather())\n</execute>")
+    model_server.reply("Sunny.")
+    url, asked = f"{asking.url}/v1/responses", {"role": "user", "content": "the weather?"}
+    first = httpx.post(url, json={"input": [asked], "tools": [TOOL]}, trust_env=False, timeout=60).json()
+    (call,) = first["output"]
+    value = {"type": "function_call_output", "call_id": call["call_id"], "output": "sun"}
+    # A client that keeps the conversation itself sends it whole.
+    body = {"input": [asked, call, value], "tools": [TOOL]}
+    second = httpx.post(url, json=body, trust_env=False, timeout=60).json()
+    assert [item["type"] for item in second["output"]] == ["message"]
+    assert "sun" in str(model_server.requests[-1].messages[-1])
