@@ -88,6 +88,9 @@ class OpenBlock:
         self._begun = 0
         self._due = self._is_timed = False
         self._told: Any = None
+        # The sending thread tells, too, after a while: no output may overtake its message. It is reentrant, since
+        # handlers of signals may print within it.
+        self._telling = threading.RLock()
         self._told_at = 0.0
         self._line = 0
         self._text: list[str] = []
@@ -343,22 +346,24 @@ class OpenBlock:
 
     def before_output(self):
         """Tells which statement runs before its first output leaves. Any thread may call it."""
-        if self._due:
-            self._tell(runs=True)
+        self._tell(runs=True, if_due=True)
 
-    def _tell(self, *, runs):
+    def _tell(self, *, runs, if_due=False):
         if LiveStream.in_child:
             return
         if not runs:
             _flush()
-        self._due = False
-        self._told_at = time.monotonic()
-        kernel = self._kernel
-        content = {"ran": self._ran, "runs": runs, "got": self._got}
-        if content == self._told:
-            return
-        self._told = content
-        kernel.session.send(kernel.iopub_socket, "codeact_progress", content, parent=self._parent)
+        with self._telling:
+            if if_due and not self._due:
+                return
+            self._due = False
+            self._told_at = time.monotonic()
+            kernel = self._kernel
+            content = {"ran": self._ran, "runs": runs, "got": self._got}
+            if content == self._told:
+                return
+            self._told = content
+            kernel.session.send(kernel.iopub_socket, "codeact_progress", content, parent=self._parent)
 
 
 def _flush():
