@@ -2,9 +2,11 @@
 
 A checkpoint is a manifest and the parts that it names. A part is a piece of a pickle, of an array or of a file, of
 `PART_BYTES` at most, and is named by the SHA-256 of its content. Only code inside of a sandbox ever unpickles one. The
-manifest is a stranger's text: do not trust its names, types and reasons, and show them as plain text.
+manifest is a stranger's text: do not trust its names, types and reasons, and show them as plain text. Its objects refer
+to no others in a circle, so the garbage collector need not look at them, of which there may be a hundred thousand.
 """
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -36,18 +38,19 @@ _Path = Annotated[str, msgspec.Meta(min_length=1, max_length=4_000)]
 _Words = Annotated[str, msgspec.Meta(max_length=1_000)]
 _Code = Annotated[str, msgspec.Meta(max_length=20_000)]
 _Size = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
-_Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
+_Sha256 = Annotated[str, msgspec.Meta(min_length=64, max_length=64)]
+_HEX = re.compile(r"[0-9a-f]*")
 _Many = msgspec.Meta(max_length=20_000)
 
 
-class Blob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Blob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Bytes that are stored as parts: all but the last have `PART_BYTES`."""
 
     size_bytes: _Size
     parts: Annotated[tuple[_Sha256, ...], msgspec.Meta(max_length=MOST_PARTS)]
 
 
-class SavedName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SavedName(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A variable, function or class, with the name of its type. `size_bytes` estimates its share of its group."""
 
     name: _Name
@@ -55,14 +58,14 @@ class SavedName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size_bytes: _Size
 
 
-class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Names that share objects, and are pickled together; `pickle_bytes` is the size of their pickle."""
 
     names: Annotated[tuple[SavedName, ...], _Many]
     pickle_bytes: _Size
 
 
-class Unit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Unit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Groups that come back together: `stream` holds their pickles, one after the other, and `buffers` their arrays.
 
     `kind` is `definitions` for functions and classes of the notebook, which come first; `settings` for random states,
@@ -75,7 +78,7 @@ class Unit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     buffers: Annotated[tuple[Blob, ...], _Many] = ()
 
 
-class Unsaved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Unsaved(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """What is not in a checkpoint, or did not come back from one, and why."""
 
     name: _Path
@@ -83,7 +86,7 @@ class Unsaved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: _Words
 
 
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """The source of a function or class of the notebook, or the statement that makes a value that cannot be saved.
 
     With `rerun`, it comes back by running that source again.
@@ -95,14 +98,14 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rerun: bool = False
 
 
-class SavedImport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SavedImport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A name of a module."""
 
     name: _Name
     module: _Name
 
 
-class SavedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SavedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A regular file of the workspace. `path` is relative to it."""
 
     path: _Path
@@ -111,7 +114,7 @@ class SavedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     content: Blob
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """What a checkpoint holds. `total_bytes` counts the content of all its parts, those that repeat once for each."""
 
     version: Literal[1]
@@ -188,6 +191,8 @@ def to_manifest(content: bytes) -> Manifest:
     blobs = manifest.blobs()
     if sum(len(blob.parts) for blob in blobs) > MOST_PARTS:
         raise ValueError("the manifest has too many parts")
+    if _HEX.fullmatch("".join(part for blob in blobs for part in blob.parts)) is None:
+        raise ValueError("the name of a part is no SHA-256")
     for blob in blobs:
         if len(blob.parts) != -(-blob.size_bytes // PART_BYTES):
             raise ValueError("the number of a blob's parts does not fit its size")
@@ -197,7 +202,7 @@ def to_manifest(content: bytes) -> Manifest:
         if unit.buffers and len(unit.groups) != 1:
             raise ValueError("buffers belong to more than one group")
     for file in manifest.files:
-        if file.path.startswith("/") or ".." in file.path.split("/") or "\0" in file.path:
+        if file.path.startswith("/") or "/../" in f"/{file.path}/" or "\0" in file.path:
             raise ValueError("the path of a file leads out of the workspace")
     return manifest
 

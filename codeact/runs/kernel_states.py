@@ -1,7 +1,9 @@
 """Decides with which state of the kernel a question continues: that of its own point in the conversation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from codeact.concurrency.offloop import off_loop
 from codeact.errors import NotFound, StoredByNewerVersion
 from codeact.events.last_code import LastCode
 from codeact.observations.kernel_state import RestoredState, restored_state
@@ -84,14 +86,16 @@ async def _state_for(
     if record is None:
         return None
     codes = await store.checkpoints.codes(chain, owner=workspace.owner)
-    missed = chain[chain.index(record.response_id) + 1 :]
+    missed = set(chain[chain.index(record.response_id) + 1 :])
     return KernelState(
         point,
         record,
-        restored_state(
-            manifest_of(record),
-            codes=[code for response_id, code in codes if response_id not in missed],
-            missed=[code for response_id, code in codes if response_id in missed],
+        await off_loop(
+            len(record.manifest),
+            _described,
+            record,
+            [code for response_id, code in codes if response_id not in missed],
+            [code for response_id, code in codes if response_id in missed],
         ),
         await _options_of(record, store),
     )
@@ -106,8 +110,12 @@ async def _of_resent(conversation_id: str, workspace: Workspace, checkpoints: Ch
     record = await store.checkpoints.newest(conversation_id, owner=workspace.owner)
     if record is None:
         return None
-    restored = restored_state(manifest_of(record))
+    restored = await off_loop(len(record.manifest), _described, record, [], [])
     return KernelState(record.response_id, record, restored, await _options_of(record, store))
+
+
+def _described(record: CheckpointRecord, codes: Sequence[str], missed: Sequence[str]) -> RestoredState:
+    return restored_state(manifest_of(record), codes=codes, missed=missed)
 
 
 async def _options_of(record: CheckpointRecord, store: Store) -> ContainerOptions:

@@ -16,6 +16,7 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from codeact.component import Component
+from codeact.concurrency.offloop import off_loop
 from codeact.errors import CodeActError, NotFound, StoreError
 from codeact.events import CheckpointItem, CheckpointRestored, NotRestored
 from codeact.ids import new_id
@@ -27,7 +28,7 @@ from sandbox_pool.checkpoint import Manifest, Restored, StateLimits, Unsaved, en
 from sandbox_pool.errors import QuotaExceeded, SandboxBusy, SandboxError
 from sandbox_pool.logs import Logger
 
-__all__ = ["Checkpoints", "Point", "UnreadableCheckpoint", "checkpoint_item", "manifest_of"]
+__all__ = ["Checkpoints", "Point", "UnreadableCheckpoint", "manifest_of", "read_item", "read_manifest"]
 
 log = Logger(__name__)
 
@@ -55,7 +56,17 @@ def manifest_of(record: CheckpointRecord) -> Manifest:
         raise UnreadableCheckpoint(f"This version of the server cannot read the checkpoint '{record.id}'.") from None
 
 
-def checkpoint_item(record: CheckpointRecord) -> CheckpointItem:
+async def read_manifest(record: CheckpointRecord) -> Manifest:
+    """Like `manifest_of`; a large manifest is decoded off the event loop."""
+    return await off_loop(len(record.manifest), manifest_of, record)
+
+
+async def read_item(record: CheckpointRecord) -> CheckpointItem:
+    """The checkpoint as an item of its conversation; a large manifest is decoded off the event loop."""
+    return await off_loop(len(record.manifest), _item, record)
+
+
+def _item(record: CheckpointRecord) -> CheckpointItem:
     """Returns the checkpoint as an item of its conversation. Raises `UnreadableCheckpoint`."""
     manifest = manifest_of(record)
     return CheckpointItem(
@@ -237,12 +248,23 @@ class Checkpoints:
             except NotFound:
                 raise LookupError(sha256) from None
 
-        manifest = manifest_of(record)
+        manifest = await read_manifest(record)
         restored = await sandbox.restore(manifest, fetch)
         log.info("checkpoint restored", sandbox=sandbox.id, response=record.response_id, seconds=restored.seconds)
         known = set(manifest.unsaved)
         failed = [each for each in restored.unsaved if each not in known]
-        workspace.restored(sandbox, manifest, record.placed, failed, _restored_event(record, sandbox, restored))
+        workspace.restored(
+            sandbox, manifest, record.placed, failed, _restored_event(await read_item(record), sandbox, restored)
+        )
+
+
+def _with_manifest(record: CheckpointRecord, manifest: Manifest) -> CheckpointRecord:
+    return replace(
+        record,
+        manifest=encode_manifest(manifest),
+        parts=tuple(sorted(manifest.parts())),
+        size_bytes=manifest.total_bytes,
+    )
 
 
 class _Parts:
@@ -273,12 +295,7 @@ class _Parts:
     async def complete(self, manifest: Manifest) -> bool:
         """Makes the checkpoint valid. Returns False if parts of an earlier checkpoint are not stored any more."""
         await self._flush()
-        self._record = replace(
-            self._record,
-            manifest=encode_manifest(manifest),
-            parts=tuple(sorted(manifest.parts())),
-            size_bytes=manifest.total_bytes,
-        )
+        self._record = await anyio.to_thread.run_sync(_with_manifest, self._record, manifest)
         self._is_complete = await self._checkpoints.complete(self._record)
         return self._is_complete
 
@@ -295,10 +312,10 @@ class _Parts:
             await self._checkpoints.put_parts(self._record.id, waiting, owner=self._record.owner)
 
 
-def _restored_event(record: CheckpointRecord, sandbox: Sandbox, restored: Restored) -> CheckpointRestored:
+def _restored_event(checkpoint: CheckpointItem, sandbox: Sandbox, restored: Restored) -> CheckpointRestored:
     """The event of a restoration, with as many names as a notice has."""
     return CheckpointRestored(
-        checkpoint=checkpoint_item(record),
+        checkpoint=checkpoint,
         container_id=sandbox.id,
         seconds=round(restored.seconds, 3),
         rerun=[name[:NAME_CHARS] for name in restored.rerun[:MOST_REPORTED]],

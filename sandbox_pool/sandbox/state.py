@@ -112,7 +112,7 @@ async def save_state(
     finally:
         talk.send({"op": "stop", "complete": complete})
     try:
-        found = to_manifest(bytes(manifest))
+        found = await asyncio.to_thread(to_manifest, bytes(manifest))
     except (ValueError, RecursionError):
         raise talk.failure("the kernel gave a list that makes no sense") from None
     if missing := found.parts() - stored - known:

@@ -24,7 +24,7 @@ from codeact.server.services import Services
 from codeact.server.transports.standard_events import gets_ours
 from codeact.store import Store
 from codeact.store.checkpoint_record import CheckpointKey
-from codeact.workspaces.checkpoints import checkpoint_item
+from codeact.workspaces.checkpoints import read_item
 
 __all__ = ["routes"]
 
@@ -60,7 +60,7 @@ async def list_items(request: Request) -> Response:
 
 async def _shown(key: CheckpointKey, store: Store, *, owner: str) -> CheckpointItem | None:
     record = await store.checkpoints.get(key.id, owner=owner)
-    return checkpoint_item(record) if record is not None else None  # None: it was removed meanwhile.
+    return await read_item(record) if record is not None else None  # None: it was removed meanwhile.
 
 
 @operation(ItemList, body=AddItems, query=IncludeQuery)

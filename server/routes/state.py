@@ -13,6 +13,7 @@ from codeact.exports.archive_ids import Renewal
 from codeact.runs.admission import Admission, check_room
 from codeact.runs.forking import fork, stored_copy
 from codeact.server.auth.caller import caller_of, owner_of
+from codeact.server.documents import document_response
 from codeact.server.errors import json_response
 from codeact.server.openapi import operation
 from codeact.server.public_view import copied_conversation
@@ -24,7 +25,7 @@ from codeact.server.routes.sharing import check_sharing, opened
 from codeact.server.services import Services
 from codeact.store import Store
 from codeact.store.checkpoint_record import CheckpointRecord
-from codeact.workspaces.checkpoints import checkpoint_item, manifest_of
+from codeact.workspaces.checkpoints import read_item, read_manifest
 from sandbox_pool.checkpoint import Manifest
 
 __all__ = ["routes"]
@@ -101,9 +102,9 @@ async def state(request: Request) -> Response:
     if (passed := await passed_on(request, container)) is not None:
         return passed
     record = await _last_of(request)
-    manifest = manifest_of(record)
+    manifest = await read_manifest(record)
     workspace = services.workspaces.get(container.conversation_id, owner=container.owner)
-    return json_response(
+    return await document_response(
         ContainerState(
             container_id=container.id,
             conversation_id=record.conversation_id,
@@ -232,7 +233,7 @@ async def _shape_of(store: Store, checkpoint_id: str, *, owner: str) -> Checkpoi
     record = await store.checkpoints.get(checkpoint_id, owner=owner)
     if record is None:
         return None  # It was removed meanwhile.
-    return CheckpointObject(**msgspec.structs.asdict(checkpoint_item(record)), conversation_id=record.conversation_id)
+    return CheckpointObject(**msgspec.structs.asdict(await read_item(record)), conversation_id=record.conversation_id)
 
 
 routes = [

@@ -1,11 +1,13 @@
 """What is accepted as the manifest of a checkpoint, which comes from a sandbox."""
 
 import asyncio
+import gc
 import json
 from collections.abc import Iterable, Sequence
 from itertools import count, repeat
 from typing import Any
 
+import msgspec
 import pytest
 
 from sandbox_pool.checkpoint import (
@@ -120,3 +122,14 @@ async def test_a_kernel_that_lies_about_its_state_is_refused_while_others_are_se
     beside.cancel()
     assert stored <= MOST_PARTS
     assert turns >= stored // 200
+
+
+def test_the_names_of_a_manifest_cost_the_garbage_collector_nothing() -> None:
+    """Decoding 60,000 tracked ones took 0.8 s, since the collector looked at all objects again and again."""
+    names = [{"name": f"a{at}", "type": "int", "size_bytes": 0} for at in range(100)]
+    unit = {"kind": "values", "groups": [{"names": names, "pickle_bytes": 0}], "stream": {"size_bytes": 0, "parts": []}}
+    file = {"path": "a", "mode": 0, "modified_ns": 0, "content": {"size_bytes": 0, "parts": []}}
+    wire = {"version": 1, "python": "3", "execution_count": 0, "units": [unit], "files": [file] * 100}
+    manifest = to_manifest(msgspec.json.encode(wire))
+    tracked = [each for each in (*manifest.names(), *manifest.files, *manifest.blobs()) if gc.is_tracked(each)]
+    assert tracked == []
