@@ -40,7 +40,7 @@ import psutil
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
-from benchmarks.hostile_inputs import ARCHIVES, BODIES, CODE, FRAMES, QUESTIONS
+from benchmarks.hostile_inputs import ARCHIVES, BODIES, CODE, FRAMES, MESSAGES, QUESTIONS, RECORDS
 from benchmarks.served import codeact_server, model_server, until_ok
 from sandbox_pool.percentile import percentile
 
@@ -220,6 +220,13 @@ class _Stranger:
     async def posts(self, path: str, body: str) -> None:
         await self._http.post(path, content=body.encode(), headers={"content-type": "application/json"})
 
+    async def verifies(self, archive: str) -> None:
+        """Imports an answer, and has it verified."""
+        headers = {"content-type": "application/json"}
+        imported = await self._http.post("conversations/import", content=archive.encode(), headers=headers)
+        last_id = imported.json()["codeact:summary"]["last_response_id"]
+        await self._http.post(f"responses/{last_id}/codeact:verify")
+
     async def sends(self, frames: list[str]) -> None:
         answer = (await self._http.post("responses", json={"input": "run: print('x' * 1_000_000)"})).json()
         address = self._url.replace("http", "ws", 1) + "/v1/responses"
@@ -250,6 +257,8 @@ def _inputs(stranger: _Stranger) -> dict[str, Callable[[], Awaitable[None]]]:
         **{name: partial(stranger.asks, f"run: {code}") for name, code in CODE.items()},
         **{name: partial(stranger.asks, text) for name, text in QUESTIONS.items()},
         **{name: partial(stranger.posts, "responses", body) for name, body in BODIES.items()},
+        **{name: partial(stranger.posts, "messages", body) for name, body in MESSAGES.items()},
+        **{name: partial(stranger.verifies, archive) for name, archive in RECORDS.items()},
         **{name: partial(stranger.posts, "conversations/import", body) for name, body in ARCHIVES.items()},
         **{name: partial(stranger.sends, frames) for name, frames in FRAMES.items()},
         "bodies_that_never_come": partial(stranger.opens, BODIES_THAT_NEVER_COME),

@@ -1,12 +1,15 @@
 """Inputs that could stop a server or use up its memory, by name. None of them harms the machine.
 
-`CODE` runs in a sandbox. `QUESTIONS`, `BODIES` and `ARCHIVES` are sent over HTTP, `FRAMES` over one socket.
+`CODE` runs in a sandbox. `QUESTIONS`, `BODIES`, `MESSAGES` and `ARCHIVES` are sent over HTTP, `FRAMES` over one socket.
+The answers of `RECORDS` are imported, and then verified.
 """
 
+import base64
+import hashlib
 import json
 from typing import Any
 
-__all__ = ["ARCHIVES", "BODIES", "CODE", "FRAMES", "QUESTIONS"]
+__all__ = ["ARCHIVES", "BODIES", "CODE", "FRAMES", "MESSAGES", "QUESTIONS", "RECORDS"]
 
 FORGE = """
 import json, time
@@ -77,6 +80,20 @@ CODE: dict[str, str] = {
     "kernel.control_thread.io_loop.add_callback(lambda: time.sleep(8))\n"
     'for_seconds(6, \'codeact_call\', b\'{"call_id":"a","name":"\' + b\'b\' * 100 + b\'","arguments":"{}"}\')',
     "parts_without_number": FORGE + "for _ in range(50): iopub.send_multipart([b''] * 50_000)",
+    "many_variables": "for n in range(20_000): globals()[f'v{n}'] = [n]",
+    "many_files": "import pathlib\nfor n in range(9_000): pathlib.Path(f'f{n}.txt').write_text('x')",
+    "long_names_that_cannot_be_saved": "import threading\n"
+    "for n in range(40): globals()['<script>' * 400 + str(n)] = threading.Lock()\n#" + "<script>" * 12_000,
+    "climbing_lines": "print('x\\n\\x1b[A' * 400_000)",
+    "markdown_of_brackets": RICH + "for _ in range(50): display(Markdown('![[' * 60_000))",
+    "types_of_long_names": RICH
+    + "for n in range(50): display({'a/' + 'b' * 100_000: 'x', 'text/plain': 'x'}, raw=True)",
+    "forged_progress": FORGE + "for _ in range(20): send('codeact_progress', b'{\"ran\":1,\"got\":[' + lists + b']}')",
+    "forged_inventory_of_lists": FORGE
+    + "for _ in range(20): send('codeact_inventory', b'{\"variables\":[' + lists + b']}')",
+    "forged_pictures": FORGE
+    + 'picture = b\'{"metadata":{},"data":{"image/png":"\' + b\'A\' * 9_000_000 + b\'"}}\'\n'
+    + "for _ in range(5): send('display_data', picture)",
 }
 """Python for a sandbox."""
 
@@ -86,6 +103,9 @@ QUESTIONS: dict[str, str] = {
     "question_of_new_lines": "x" + "\n" * 2_000_000,
     "question_of_words": " ".join(f"w{number}" for number in range(200_000)),
     "question_of_backticks": "\n" + "`" * 500_000 + " x`",
+    "question_of_tags": "<execute>\n" * 200_000,
+    "question_of_addresses": "http://a@" * 200_000,
+    "question_of_directions": "\u202e\u2066" * 300_000,
 }
 
 LISTS = "[]," * 2_500_000
@@ -118,13 +138,87 @@ BODIES: dict[str, str] = {
     "body_without_an_end": '{"input":"' + "x" * 7_000_000,
 }
 
+MESSAGES: dict[str, str] = {
+    "messages_of_lists": f'{{"model":"m","max_tokens":9,"messages":[{LISTS}0]}}',
+    "messages_of_blocks": '{"model":"m","max_tokens":9,"messages":[{"role":"user","content":['
+    + '{"type":"text","text":"x"},' * 18_000
+    + '{"type":"text","text":"x"}]}]}',
+    "messages_of_values": '{"model":"m","max_tokens":9,"messages":[{"role":"user","content":['
+    + ",".join(
+        f'{{"type":"tool_use","id":"t{n}","name":"f","input":{{}}}},{{"type":"tool_result","tool_use_id":"t{n}"}}'
+        for n in range(4_500)
+    )
+    + "]}]}",
+    "messages_of_deep_input": '{"model":"m","max_tokens":9,"messages":[{"role":"user","content":[{"type":"tool_use",'
+    '"id":"t","name":"f","input":{"a":' + "[" * 1_000_000 + "]" * 1_000_000 + "}}]}]}",
+    "messages_of_code": json.dumps(
+        {
+            "model": "m",
+            "max_tokens": 9,
+            "messages": [
+                {"role": "user", "content": "x"},
+                {
+                    "role": "assistant",
+                    "content": [
+                        {
+                            "type": "server_tool_use",
+                            "id": "s",
+                            "name": "code_execution",
+                            "input": {"code": "x" * 6_000_000},
+                        }
+                    ],
+                },
+                {"role": "user", "content": "x"},
+            ],
+        }
+    ),
+}
+
 HEAD = '{"object":"codeact:conversation","version":1,"conversation":{"created_at":0},'
+ZEROS = hashlib.sha256(bytes(30_000_000)).hexdigest()
 ARCHIVES: dict[str, str] = {
     "archive_of_lists": f'{HEAD}"responses":[{"[]," * 6_600_000}0]}}',
     "archive_of_blobs": f'{HEAD}"responses":[],"blobs":[{"{}," * 6_600_000}0]}}',
     "archive_of_unknown_lists": f'{HEAD}"what":[{"[]," * 6_600_000}0],"responses":[]}}',
     "deep_archive": f'{HEAD}"responses":' + "[" * 10_000_000 + "]" * 10_000_000 + "}",
     "archive_without_an_end": f'{HEAD}"responses":["' + "x" * 20_000_000,
+    "archive_of_a_large_blob": f'{HEAD}"responses":[],"blobs":[{{"sha256":"{ZEROS}","media_type":"a/b",'
+    f'"data":"{"A" * 40_000_000}"}}]}}',
+    "archive_of_codes": f'{HEAD}"responses":[{{"response":{{"id":"resp_1","created_at":0,"model":"m","output":['
+    + ",".join(
+        f'{{"type":"code_interpreter_call","id":"ci_{n}","container_id":"cntr_{n}","code":"x","outputs":null}}'
+        for n in range(10_000)
+    )
+    + ']},"input":[]}]}',
+}
+
+
+def _record(outputs: str, *, blob: bytes = b"", times: int = 1) -> str:
+    """An archive of one answer whose code ran in as many sandboxes."""
+    result = '{"status":"ok","duration_s":0.1}'
+    codes = ",".join(
+        f'{{"type":"code_interpreter_call","id":"ci_{n}","container_id":"cntr_{n}","code":"1","outputs":null,'
+        f'"status":"completed","codeact:result":{result},"codeact:notebook_outputs":{outputs}}}'
+        for n in range(times)
+    )
+    sha256 = hashlib.sha256(blob).hexdigest()
+    stored = f'{{"sha256":"{sha256}","media_type":"application/json","data":"{base64.b64encode(blob).decode()}"}}'
+    response = f'{{"id":"resp_1","created_at":0,"model":"m","status":"completed","output":[{codes}]}}'
+    return (
+        f'{HEAD[:-2]},"last_response_id":"resp_1"}},"responses":[{{"response":{response},"input":[]}}],'
+        f'"blobs":[{stored if blob else ""}]}}'
+    )
+
+
+LEFT_OUT = b'[{"output_type":"display_data","data":{},"metadata":{"a":[' + b"[]," * 6_000_000 + b"0]}}]"
+RECORDS: dict[str, str] = {
+    "record_of_sandboxes": _record("[]", times=2_000),
+    "record_of_outputs_left_out": _record(
+        '[{"output_type":"stream","name":"stdout","text":"[1 of 2 outputs are left out here; all of them: blob:'
+        + hashlib.sha256(LEFT_OUT).hexdigest()
+        + ']\\n"}]',
+        blob=LEFT_OUT,
+    ),
 }
 
 FRAMES: dict[str, list[str]] = {
@@ -136,5 +230,7 @@ FRAMES: dict[str, list[str]] = {
     ],
     "frames_of_lists": [f'{{"type":"response.create","input":[{LISTS}0]}}'] * 5,
     "frames_that_say_nothing": ["[]"] * 1_000,
+    "warm_ups": ['{"type":"response.create","input":"x","generate":false}'] * 300,
+    "cancels": ['{"type":"response.cancel","response_id":"RESPONSE"}'] * 3_000,
     "steers": ['{"type":"response.steer","previous_response_id":"RESPONSE","input":"x"}'] * 1_000,
 }
