@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-MAX_FAILED = 10
+MAX_FAILED = 5
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".pytest_cache"
 UNFINISHED = CACHE / "unfinished"

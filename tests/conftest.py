@@ -14,8 +14,10 @@ import structlog
 
 from sandbox_pool.backends.process.backend import ProcessBackend
 from sandbox_pool.backends.process.interpreter import Interpreter
+from sandbox_pool.pool import warm_pool
 from sandbox_pool.spec import SandboxSpec
 from tests.groups import group_of, place_of
+from tests.warm import only_the_minimum
 
 HTTP_CALLS = ("request", "stream", "get", "options", "head", "post", "put", "patch", "delete")
 
@@ -88,6 +90,17 @@ def no_preload() -> Iterator[None]:
     """Starts sandboxes without numpy and pandas, which saves two fifths of the CPU time of their start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CODEACT_SANDBOX_PRELOAD", "")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pools_do_not_follow_demand() -> Iterator[None]:
+    """Lets pools keep only their minimum warm: half of the sandboxes that demand would add are never used by a test.
+
+    The tests of pools undo this (`tests/sandbox_pool/pool/conftest.py`).
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(warm_pool, "target_size", only_the_minimum)
         yield
 
 

@@ -20,7 +20,9 @@ import psutil
 from codeact.server.app import create_app
 from codeact.server.serve import Server, uvicorn_config
 from codeact.settings import Settings
+from sandbox_pool.pool import warm_pool
 from tests.ports import listen
+from tests.warm import only_the_minimum
 
 __all__ = ["ServerProcess", "mongod_of", "sandboxes_of", "serving"]
 
@@ -59,7 +61,7 @@ def serving(
 ) -> Iterator[ServerProcess]:
     """Runs a server with the demo model and this data directory. It writes to `log`, and gets SIGTERM at the end.
 
-    It takes no checkpoints unless `checkpoint` is true.
+    It takes no checkpoints unless `checkpoint` is true, and keeps no sandboxes warm but `pool_min`.
 
     With `secret` it is one of several servers that pass requests on to each other.
     """
@@ -86,6 +88,7 @@ def _serve(listener: socket.socket, log: Path | None, values: dict[str, Any]) ->
         output = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         os.dup2(output, 1)
         os.dup2(output, 2)
+    warm_pool.target_size = only_the_minimum
     settings = Settings.load(log_level="error", **values)
     with listener:
         Server(uvicorn_config(create_app(settings), settings)).run(sockets=[listener])

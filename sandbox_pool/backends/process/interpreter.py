@@ -28,8 +28,15 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import cache_from_source, find_spec
 def compiled(name):
-    spec = find_spec(name.partition(".")[0])
-    return spec is None or spec.cached is None or os.path.exists(spec.cached)
+    package, *rest = name.split(".")
+    spec = find_spec(package)
+    if spec is None or spec.cached is None:
+        return True
+    if not rest:
+        return os.path.exists(spec.cached)
+    path = os.path.join(os.path.dirname(spec.origin), *rest)
+    path = path + ".py" if os.path.exists(path + ".py") else os.path.join(path, "__init__.py")
+    return not os.path.exists(path) or os.path.exists(cache_from_source(path))
 asked = json.loads(sys.argv[1])
 def bytecode(program):
     cached = cache_from_source(program)
@@ -50,7 +57,14 @@ cached = [path for path in map(bytecode, asked["programs"]) if path is not None]
 print(json.dumps({"executable": sys.executable, "prefixes": prefixes, "ipykernel": ipykernel, "cached": cached}))
 """
 OLDEST_IPYKERNEL = (7, 2)
-IMPORTED_BY_KERNELS = ("ipykernel.kernelapp", "ipykernel.debugger", "stack_data", "matplotlib.pyplot")
+IMPORTED_BY_KERNELS = (
+    *("ipykernel.kernelapp", "ipykernel.debugger", "stack_data", "matplotlib.pyplot", "cloudpickle"),
+    *("IPython.core.completerlib", "IPython.core.debugger", "IPython.core.logger", "IPython.core.oinspect", "IPython.extensions.storemagic"),
+    *("tornado.platform.asyncio", "tornado.queues", "pygments.formatters.terminal256"),
+)
+"""Modules whose import compiles all that a kernel imports. The server imports a part of their packages, which compiles
+only that part, so each module stands here that the others need not import.
+"""
 
 
 class _Answer(msgspec.Struct):
