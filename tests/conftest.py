@@ -95,12 +95,15 @@ def no_preload() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def pools_do_not_follow_demand() -> Iterator[None]:
-    """Lets pools keep only their minimum warm: half of the sandboxes that demand would add are never used by a test.
+    """Lets pools keep only their minimum warm, none for an agent: tests would never use most of the others.
 
     The tests of pools undo this (`tests/sandbox_pool/pool/conftest.py`).
     """
+    from codeact.api import async_agent
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(warm_pool, "target_size", only_the_minimum)
+        patch.setitem(async_agent.OWN_POOL, "pool_min", 0)
         yield
 
 

@@ -96,8 +96,11 @@ def _wait_until_ready(url: str) -> None:
 
 
 def settings_of(data_dir: Path, **settings: Any) -> Settings:
-    """Returns settings for tests: the demo model, local sandboxes, a separate database, and no checkpoints."""
-    values = {"model": "demo", "sandbox": "process", "data_dir": data_dir, "pool_min": 1, "pool_max": 8}
+    """Returns settings for tests: the demo model, local sandboxes, a separate database, and no checkpoints.
+
+    No sandbox is kept warm, since the last one of each server would never be used.
+    """
+    values = {"model": "demo", "sandbox": "process", "data_dir": data_dir, "pool_min": 0, "pool_max": 8}
     values["checkpoint"] = False  # Thousands of them would take minutes. The tests of states switch them on.
     return Settings.load(**values | settings)
 
