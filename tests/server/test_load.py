@@ -13,7 +13,8 @@ from tests.needs import LONG
 pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(600), pytest.mark.xdist_group("kill")]
 
 STREAMS = 100
-TOKENS = 2_000 if LONG else 500
+SOCKETS = 300 if LONG else 150
+TOKENS = 2_000 if LONG else 200
 
 
 async def test_answers_at_once_all_end_although_the_database_stops_for_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,9 +33,9 @@ async def test_sockets_beyond_the_places_wait_in_line() -> None:
         figures = await flood.run(
             "process",
             rounds=1,
-            streams=300,
+            streams=SOCKETS,
             tokens=20,
             stalls=False,
-            settings={"CODEACT_MAX_CONCURRENT_RUNS": "20", "CODEACT_MAX_QUEUED_RUNS": "280"},
+            settings={"CODEACT_MAX_CONCURRENT_RUNS": "20", "CODEACT_MAX_QUEUED_RUNS": f"{SOCKETS - 20}"},
         )
     assert (figures["completed_rounds"], figures["lost_streams"]) == (1, 0)

@@ -69,7 +69,7 @@ def test_the_server_answers_as_its_document_says(operation: str, asked: Running,
 
     @given(case=strategies.one_of(fitting, other))
     @settings(
-        max_examples=200 if LONG else 12,
+        max_examples=200 if LONG else 6,
         deadline=None,
         derandomize=not LONG,
         database=None,

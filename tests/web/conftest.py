@@ -109,12 +109,17 @@ def script(model_server: ModelServer) -> Iterator[Callable[..., None]]:  # noqa:
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Callable[..., Chat]]:
-    """Opens a server's page. A message in the browser's console fails the test unless `expected` has part of it."""
+    """Opens a server's page. A message in the browser's console fails the test unless `expected` has part of it.
+
+    Its reader wants reduced motion, since drawing an animation takes a fifth of the processor time of these tests.
+    """
     complaints: list[str] = []
     with ExitStack() as stack:
 
         def open_page(url: str, *, expected: tuple[str, ...] = (), script: str = "", **options: Any) -> Chat:
-            context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}} | options)
+            context = browser.new_context(
+                **{"viewport": {"width": 1100, "height": 900}, "reduced_motion": "reduce"} | options
+            )
             stack.callback(context.close)
             context.add_init_script(script)
             page = context.new_page()

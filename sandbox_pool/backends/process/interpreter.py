@@ -59,7 +59,13 @@ print(json.dumps({"executable": sys.executable, "prefixes": prefixes, "ipykernel
 OLDEST_IPYKERNEL = (7, 2)
 IMPORTED_BY_KERNELS = (
     *("ipykernel.kernelapp", "ipykernel.debugger", "stack_data", "matplotlib.pyplot", "cloudpickle"),
-    *("IPython.core.completerlib", "IPython.core.debugger", "IPython.core.logger", "IPython.core.oinspect", "IPython.extensions.storemagic"),
+    *(
+        "IPython.core.completerlib",
+        "IPython.core.debugger",
+        "IPython.core.logger",
+        "IPython.core.oinspect",
+        "IPython.extensions.storemagic",
+    ),
     *("tornado.platform.asyncio", "tornado.queues", "pygments.formatters.terminal256"),
 )
 """Modules whose import compiles all that a kernel imports. The server imports a part of their packages, which compiles

@@ -29,7 +29,7 @@ from base64 import b64decode
 from IPython.display import Image, display
 display(Image(b64decode({base64.b64encode(PNG)!r})))
 </execute>"""
-CODERS = 100 if LONG else 24
+CODERS = 100 if LONG else 12
 """This many of a hundred agents run code. Each takes a new sandbox."""
 
 
