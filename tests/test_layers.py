@@ -78,7 +78,7 @@ def imports(path: Path) -> set[str]:
 
 @cache
 def all_imports() -> dict[str, set[str]]:
-    """What each module imports. Every test process imports this file, so it does not find this out before a test asks."""
+    """What each module imports. It is found out when a test asks, since every test process imports this file."""
     return {name: imports(path) for name, path in MODULES.items()}
 
 

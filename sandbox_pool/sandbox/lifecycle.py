@@ -22,8 +22,8 @@ EXIT_REASON_TIMEOUT_S = 2.0
 DESTROY_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 10.0
 
-# The last line raises on purpose: the first traceback of an interpreter imports modules for 50 ms. Without names nothing
-# is imported beforehand, so that a sandbox starts as quickly as it can.
+# The last line raises on purpose: the first traceback of an interpreter imports modules for 50 ms. Without names
+# nothing is imported beforehand, so that a sandbox starts as quickly as it can.
 PRELOAD = """
 def _preload(names):
     import contextlib, importlib

@@ -137,7 +137,7 @@ class Bubblewrap:
             command += ["--ro-bind", str(egress), f"{RUN}/{egress.name}"]
         for program in programs:
             command += ["--ro-bind", str(program), f"{RUN}/{program.name}"]
-        # Without this, bwrap creates the directory so that only root can enter it, and each kernel compiles its programs.
+        # Without this, bwrap creates the directory so that only root can enter it, and each kernel compiles itself.
         command += ["--dir", f"{RUN}/__pycache__"]
         for cached in interpreter.cached:
             command += ["--ro-bind-try", cached, f"{RUN}/__pycache__/{Path(cached).name}"]
