@@ -43,8 +43,8 @@ SPREAD = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 test test-long: export PYTHONDONTWRITEBYTECODE :=
 
 # Runs all tests, or those in ARGS: make test ARGS="tests/server/test_quota.py -x". A failing part does not stop the
-# others. The dashboard's tests wait for two fifths of their time, so they run in parallel with the others. Its browser
-# tests run alone afterwards: on a busy processor the page would be slower than any user sees it.
+# others. The dashboard's tests wait for two fifths of their time, so they run in parallel with the others. They are one
+# run, those in a browser included: a second one afterwards would need a second server, and leave a processor idle.
 DASHBOARD_TESTS ?= tests/streamlit_app
 OTHER_TESTS ?= --ignore tests/streamlit_app
 DASHBOARD = .venv-dashboard/bin/python -m pytest -o cache_dir=.pytest_cache/dashboard --basetemp "$$beside"
@@ -57,10 +57,9 @@ else
 	rm -rf .pytest_cache; mkdir .pytest_cache; touch .pytest_cache/unfinished; \
 	worse() { [ "$$1" -le "$$failed" ] || failed=$$1; }; \
 	$(BIN)/python web/build.py vitest run || worse 2; \
-	$(DASHBOARD) -m "not browser" $(DASHBOARD_TESTS) >"$$log" 2>&1 & dashboard=$$!; \
+	$(DASHBOARD) $(DASHBOARD_TESTS) >"$$log" 2>&1 & dashboard=$$!; \
 	$(BIN)/pytest $(SPREAD) --basetemp "$$scratch" $(OTHER_TESTS) || worse $$?; \
 	wait $$dashboard || worse $$?; cat "$$log"; \
-	$(DASHBOARD) -m browser $(DASHBOARD_TESTS) || { status=$$?; [ $$status = 5 ] || worse $$status; }; \
 	[ $$failed -gt 1 ] || rm .pytest_cache/unfinished; \
 	exit $$failed
 endif

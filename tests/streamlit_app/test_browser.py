@@ -18,7 +18,7 @@ from tests.browser import chromium
 from tests.server.conftest import Running
 from tests.streamlit_app.conftest import HOSTILE, conversation_of, post
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]  # Other tests use the processors, too.
 
 ODD = "![x](https://tracker.example/x.png) **b** $x^2$ :red[r] <b>i</b> \u202egnp"
 LIMIT_MS = 120_000

@@ -48,6 +48,7 @@ def test_a_key_makes_a_token_for_a_user_of_its_owner_on_one_origin(server: Runni
     assert (made["origin"], made["anonymous"]) == (SHOP, False)
     with client(server, made["token"]) as panel:
         told = panel.get("/v1/embed/session").json()
+    assert 60 < told.pop("expires_in_s") <= made.pop("expires_in_s")
     assert told == {name: value for name, value in made.items() if name != "token"}
 
 
