@@ -41,7 +41,8 @@ def _finished(view, kind, writeable, attributes):
         view = view.view(kind)
     if attributes:
         vars(view).update(attributes)
-    view.flags.writeable = writeable and view.flags.writeable
+    if not writeable:
+        view.flags.writeable = False
     return view
 
 

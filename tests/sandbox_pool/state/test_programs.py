@@ -1,10 +1,13 @@
 """A random program that is checkpointed and restored after every block prints the same as without."""
 
+import subprocess
+import sys
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
-from sandbox_pool.backends.base import Backend
+from sandbox_pool.backends.base import GUEST, Backend
 from sandbox_pool.sandbox.sandbox import Sandbox
 from tests.needs import LONG
 from tests.sandbox_pool.conftest import DEADLINE_S, SPEC, new_id, text
@@ -46,3 +49,13 @@ async def test_a_restored_program_prints_the_same(backend: Backend, seed: int) -
     blocks = program(seed, blocks=BLOCKS, statements=STATEMENTS)
     expected = await printed_by(backend, blocks, restored=False)
     assert await printed_by(backend, blocks, restored=True) == expected
+
+
+@pytest.mark.long
+def test_many_restored_programs_print_the_same_without_sandboxes() -> None:
+    script = Path(__file__).with_name("one_process.py")
+    seeds = ("0", "60") if LONG else ("0", "4")
+    done = subprocess.run(
+        [sys.executable, str(script), str(GUEST), *seeds], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
