@@ -30,6 +30,7 @@ from codeact.server.requests.profiles import (
     shared_shape,
     stored_values,
 )
+from codeact.server.routes.idempotency import idempotent
 from codeact.server.routes.sharing import check_sharing
 from codeact.server.services import Services
 from codeact.store import Profile, Store, UploadedFile
@@ -47,6 +48,7 @@ class _Page(msgspec.Struct, kw_only=True):
 
 
 @operation(ProfileObject, body=ProfileBody)
+@idempotent()
 async def create(request: Request) -> Response:
     """Saves a profile. Its name must be new among the caller's profiles. It counts for the owner's stored bytes."""
     services, store, owner = await _parts(request)

@@ -137,6 +137,7 @@ async def delete(request: Request) -> Response:
 
 
 @operation(CompactedResponse, body=CompactBody)
+@idempotent()
 async def compact(request: Request) -> Response:
     """Compacts a conversation. The client then sends the result instead of the messages. Nothing is stored."""
     services: Services = request.app.state.codeact

@@ -21,6 +21,7 @@ from codeact.server.routes.files import (
     Purpose,
     shape_of_file,
 )
+from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
 from codeact.store import PendingUpload, UploadedFile
 from codeact.store.repositories.upload_parts import MOST_PARTS
@@ -70,6 +71,7 @@ class UploadObject(msgspec.Struct, kw_only=True):
 
 
 @operation(UploadObject, body=CreateUpload)
+@idempotent()
 async def create(request: Request) -> Response:
     """`POST /v1/uploads`: begins an upload, which lasts an hour at most."""
     services: Services = request.app.state.codeact
@@ -107,6 +109,7 @@ async def add_part(request: Request) -> Response:
 
 
 @operation(UploadObject, body=CompleteUpload)
+@idempotent()
 async def complete(request: Request) -> Response:
     """`POST /v1/uploads/{id}/complete`: makes the file of the parts in `part_ids`. May be repeated."""
     services: Services = request.app.state.codeact

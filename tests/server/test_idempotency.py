@@ -84,6 +84,22 @@ def test_other_things_are_made_once_too(client: httpx.Client, model_server: Mode
     assert (again.status_code, again.json()["error"]["code"]) == (409, "idempotency_conflict")
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/uploads", {"filename": "a.txt", "bytes": 3, "mime_type": "text/plain", "purpose": "user_data"}),
+        ("/v1/profiles", {"name": "twice"}),
+        ("/v1/responses/compact", {"model": "codeact", "input": "hi"}),
+    ],
+)
+def test_what_a_retry_would_make_or_cost_again_is_made_once(
+    client: httpx.Client, model_server: ModelServer, path: str, body: dict[str, Any]
+) -> None:
+    model_server.reply("A summary.")
+    first = post(client, f"once {path}", path, **body).raise_for_status()
+    assert post(client, f"once {path}", path, **body).json() == first.json()
+
+
 def test_owners_do_not_see_each_others_keys_and_old_ones_make_room() -> None:
     keys = IdempotencyKeys()
     keys.begin(("ann", "/x", "k"), b"1")
