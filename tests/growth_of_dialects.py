@@ -7,6 +7,7 @@ import msgspec
 
 from codeact import events as e
 from codeact.agent.answer_format import checked
+from codeact.agent.visible_tokens import VisibleTokens
 from codeact.dialect.calls import CallsReader
 from codeact.dialect.history import rendered
 from codeact.dialect.images import size_px
@@ -14,6 +15,7 @@ from codeact.dialect.tags import TagsReader
 from codeact.model import TextDelta, ToolCallDelta
 from codeact.models.responses_api.fields import head_of
 from codeact.models.responses_api.reading import ResponsesReading
+from codeact.models.shared.logprobs import read_tokens
 from codeact.models.shared.reasoning_fields import ReasoningFields
 from tests.growth import BYTES, PIECES, TEXTS, Inputs, Reader, contents
 
@@ -57,6 +59,17 @@ def kept(pieces: list[str]) -> None:
     fields.take()
 
 
+def tokens(pieces: list[str]) -> None:
+    """Reads tokens that come before their text, and tokens of which the text has none."""
+    visible = VisibleTokens()
+    for at, piece in enumerate(pieces):
+        sent = [{"token": piece, "logprob": -1.0, "top_logprobs": [{"token": piece, "logprob": -1.0}] * 3}]
+        visible.add(read_tokens([*sent, {"token": f"no {piece}", "logprob": -2.0}], 20))
+        visible.text(piece)
+        visible.prose([(7 * at, piece)])
+        visible.of(piece)
+
+
 def response(pieces: list[str]) -> None:
     """Reads prose, thoughts and a call of the Responses API, whose last event repeats all items."""
     reading = ResponsesReading()
@@ -98,5 +111,6 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
         {**BYTES, **contents('{"type":"response.created","response":{"id":', "}}")},
     ),
     "codeact.models.responses_api.reading.ResponsesReading": (response, PIECES),
+    "codeact.agent.visible_tokens.VisibleTokens": (tokens, PIECES),
     "codeact.models.shared.reasoning_fields.ReasoningFields": (kept, PIECES),
 }
