@@ -10,6 +10,7 @@ import httpx
 import pytest
 import uvicorn
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
 from codeact.server import http
@@ -199,3 +200,9 @@ def test_a_body_that_waits_to_be_asked_for_is_asked_for() -> None:
             assert connection.recv(65536).startswith(b"HTTP/1.1 100")
             connection.sendall(b"body")
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536, 1_000_000])
+def test_a_text_frame_has_the_bytes_that_the_library_would_write(size: int) -> None:
+    content = b"a" * size
+    assert b"".join(http.text_frame(content)) == Frame(Opcode.TEXT, content).serialize(mask=False)
