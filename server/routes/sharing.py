@@ -68,7 +68,9 @@ async def list_feedback(request: Request) -> Response:
     store = await services.store.get()
     conversation = await store.get_conversation(request.path_params["conversation_id"], owner=owner)
     found = await store.sharing.feedback_of(conversation.id, owner=owner)
-    return json_response({"object": "list", "data": [_feedback_shape(one) for one in found], "has_more": False})
+    return await document_response(
+        {"object": "list", "data": [_feedback_shape(one) for one in found], "has_more": False}
+    )
 
 
 @operation(dict[str, Any], body=ShareConversation)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from codeact.concurrency.slices import Slices
 from codeact.errors import NotFound
 from codeact.ids import new_id
 from codeact.store.database.operation import Operations, operation
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from codeact.store.documents.files import ContainerDocument
 
 __all__ = ["ContainerFiles"]
+
+BATCH = 200
+"""How many files the driver decodes at a time."""
 
 
 class ContainerFiles:
@@ -109,14 +113,12 @@ class ContainerFiles:
     @operation
     async def files(self, container_id: str, *, owner: str) -> list[ContainerFile]:
         """The current files, oldest first."""
-        found = self._files.find({"container_id": container_id, "owner": owner, "current": True}).sort("_id")
-        return [document.record() for document in await found.to_list()]
+        return await self._of({"container_id": container_id, "owner": owner, "current": True})
 
     @operation
     async def uploaded(self, container_id: str, *, owner: str) -> list[ContainerFile]:
         """All files that a user has put into the container, also removed and replaced ones, oldest first."""
-        found = self._files.find({"container_id": container_id, "owner": owner, "source": "user"}).sort("_id")
-        return [document.record() for document in await found.to_list()]
+        return await self._of({"container_id": container_id, "owner": owner, "source": "user"})
 
     @operation
     async def file(self, file_id: str, *, container_id: str | None = None, owner: str) -> ContainerFile:
@@ -167,6 +169,15 @@ class ContainerFiles:
     async def drop(self, file_id: str, *, container_id: str) -> None:
         """Marks the file as removed."""
         await self._drop({"_id": file_id, "container_id": container_id})
+
+    async def _of(self, place: dict[str, Any]) -> list[ContainerFile]:
+        """The files, oldest first, in short steps: code writes as many as it may."""
+        slices = Slices()
+        files: list[ContainerFile] = []
+        async for document in self._files.find(place, batch_size=BATCH).sort("_id"):
+            files.append(document.record())
+            await slices.pause()
+        return files
 
     async def _drop(self, place: dict[str, Any]) -> None:
         await self._files.find({**place, "current": True}).update({"$set": {"current": False}})

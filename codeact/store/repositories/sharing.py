@@ -5,6 +5,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
+from codeact.concurrency.slices import Slices
 from codeact.errors import NotFound
 from codeact.store.database.operation import Operations, operation
 from codeact.store.documents.schema import FIELD, SHARE
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Sharing"]
 
 TOKEN_BYTES = 24
+BATCH = 100
+"""How many comments the driver decodes at a time."""
 
 
 class Sharing:
@@ -53,7 +56,8 @@ class Sharing:
                 created_at=datetime.now(UTC),
             )
             await feedback.save()
-        ratings = sorted({one.rating async for one in self._feedback.find({"conversation_id": conversation["id"]})})
+        feedback_of_all = self._feedback.get_pymongo_collection()
+        ratings = sorted(await feedback_of_all.distinct("rating", {"conversation_id": conversation["id"]}))
         await self._documents.conversations.change(
             {"_id": conversation["id"]}, lambda document: setattr(document, "ratings", ratings)
         )
@@ -62,8 +66,13 @@ class Sharing:
     @operation
     async def feedback_of(self, conversation_id: str, *, owner: str) -> list[Feedback]:
         """The feedback on the answers of one conversation, in their order."""
-        found = self._feedback.find({"conversation_id": conversation_id, "owner": owner}).sort("_id")
-        return [document.record() for document in await found.to_list()]
+        slices = Slices()
+        found: list[Feedback] = []
+        place = {"conversation_id": conversation_id, "owner": owner}
+        async for document in self._feedback.find(place, batch_size=BATCH).sort("_id"):
+            found.append(document.record())
+            await slices.pause()
+        return found
 
     @operation
     async def latest_feedback(

@@ -1,13 +1,16 @@
 """Which servers hold which containers, as all of them read it in the database."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import anyio
 import pytest
+from pymongo import AsyncMongoClient
 
 from codeact.store import Store
 from codeact.store.database.process import new_name
 from codeact.store.repositories.response_leases import LEASE_S
+from tests.loop_steps import measured_steps
 
 pytestmark = pytest.mark.anyio
 
@@ -60,3 +63,23 @@ async def test_of_versions_that_are_noted_at_once_one_is_there(store: Store) -> 
         for size_bytes in range(1, 9):
             tasks.start_soon(add, size_bytes)
     assert len(await store.files.files("cntr_1", owner="ann")) == 1
+
+
+async def test_files_and_comments_without_number_are_read_in_short_steps(store: Store, uri: str) -> None:
+    container = await store.files.touch("cntr_1", owner="ann", conversation_id="conv_1")
+    added = await store.files.add(container, "a", size_bytes=1, modified_at=0.0, source="user", sha256=None)
+    comment = {"owner": "ann", "conversation_id": "conv_1", "rating": "up", "created_at": datetime.now(UTC)}
+    comment |= {"schema_version": 1, "comment": "x" * 1_000}
+    async with AsyncMongoClient[dict[str, Any]](uri) as client:
+        database = client.get_default_database()
+        document = await database["files"].find_one({"_id": added.id})
+        assert document is not None
+        more = [document | {"_id": f"{added.id}{number}", "path": f"{number}"} for number in range(2_999)]
+        await database["files"].insert_many(more)
+        await database["feedback"].insert_many([comment | {"_id": f"resp_{number}"} for number in range(3_000)])
+    await store.files.files("cntr_2", owner="ann")
+    with measured_steps() as steps:
+        assert len(await store.files.files("cntr_1", owner="ann")) == 3_000
+        assert len(await store.files.uploaded("cntr_1", owner="ann")) == 3_000
+        assert len(await store.sharing.feedback_of("conv_1", owner="ann")) == 3_000
+    assert 0 < steps.longest_s < 0.05
