@@ -140,7 +140,11 @@ class Settings(CheckpointSettings, LoginSettings):
     approval_judge: str | None = Field(
         default=None, description="`module:function` that decides before a person is asked."
     )
-    approval_expires_s: float = Field(default=604_800.0, gt=0, description="How long something may wait for approval.")
+    approval_expires_s: float = Field(
+        default=604_800.0,
+        gt=0,
+        description="How long something may wait for approval, or for a function of the client.",
+    )
     approval_standing: bool = Field(default=True, description="Whether an approval may hold for a whole conversation.")
     approval_embed: bool = Field(default=False, description="Whether visitors of embedding pages may approve.")
 

@@ -102,6 +102,10 @@ class Approvals:
         """Returns this request's decision about what waits under the id."""
         return self._decided.get(request_id)
 
+    def knows(self, request_id: str) -> bool:
+        """Whether something in the conversation waits, or waited, for approval under this id."""
+        return request_id in self._requests
+
     def code_to_run(self) -> tuple[e.CodeApprovalRequest, e.CodeApproval] | None:
         """Returns the block that this request has approved."""
         for request_id, decision in self._decided.items():
@@ -124,6 +128,11 @@ class Approvals:
     def asks_about_code(self) -> bool:
         """Whether there is any rule; without one, no code waits."""
         return bool(self._options.policy)
+
+    def may_hold(self, function: Function) -> bool:
+        """Whether a call of the function may wait for a person."""
+        has_rule = bool(self._options.policy) or function.approval is not None
+        return has_rule and self._options.attended and function.answer is not None
 
     async def rules_about(self, code: str, size_of: SizeOf) -> list[str]:
         """Returns the rules that ask about this code, before the judge decides."""

@@ -18,7 +18,9 @@ from anyio.abc import TaskGroup
 from codeact import events as e
 from codeact.agent.approvals import Approvals
 from codeact.agent.call_items import check_shell, reports_to
+from codeact.agent.call_record import CallRecord
 from codeact.agent.fitting import within
+from codeact.agent.rerunning import Rerun
 from codeact.agent.response_builder import ResponseBuilder
 from codeact.concurrency.offloop import size_of
 from codeact.tools.function import HOST, Function, FunctionError
@@ -49,9 +51,12 @@ CUT = (
 class CodeExecution:
     """One execution within one response.
 
-    `outputs` has all its outputs, `waiting` the client's open function calls, and `held`, by the ids of the requests,
-    the calls that wait for approval. `line_of` returns the last line of so many statements of an open block; `told` is
-    set whenever the kernel tells how far that is.
+    `outputs` has all its outputs, `waiting` the client's open function calls by the ids that the client knows, and
+    `held`, by the ids of the requests, the calls that wait for approval. `line_of` returns the last line of so many
+    statements of an open block; `told` is set whenever the kernel tells how far that is. `record` notes its calls.
+
+    With `rerun` the code has run before: until it has made the same calls again, none is made outside, and its outputs
+    are not shown again. Then `caught_up` answers what waits; it returns the calls that were approved.
     """
 
     def __init__(
@@ -66,11 +71,14 @@ class CodeExecution:
         outputs: list[Output] | None = None,
         room_bytes: Callable[[], float] = lambda: math.inf,
         line_of: Callable[[int], int] | None = None,
+        record: CallRecord | None = None,
+        rerun: Rerun | None = None,
+        caught_up: Callable[[], Sequence[tuple[Call, e.Approval]]] = tuple,
     ) -> None:
         self.sandbox = sandbox
         self.execution = execution
         self.outputs = outputs if outputs is not None else []
-        self.waiting: list[Call] = []
+        self.waiting: dict[str, Call] = {}
         self.held: dict[str, Call] = {}
         self._builder = builder
         self._approvals = approvals
@@ -84,6 +92,10 @@ class CodeExecution:
         self._waits_since = 0.0
         self._room_bytes = room_bytes
         self._line_of = line_of
+        self.record = record
+        self.rerun = rerun
+        self._caught_up = caught_up
+        self._rerun_until = time.monotonic() + execution.timeout_s
         self.told = anyio.Event()
         self._is_cut = False
         self._shown_chars = 0
@@ -102,6 +114,11 @@ class CodeExecution:
         """How many lines of an open block have run."""
         return 0 if self._line_of is None else self._line_of(self.execution.ran)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its statements run one by one."""
+        return self._line_of is not None
+
     async def run_to_pause(self, decided: Sequence[tuple[Call, e.Approval]] = ()) -> bool:
         """Streams outputs and calls. Returns True once the code has ended, False if it waits only for the client.
 
@@ -119,7 +136,9 @@ class CodeExecution:
                     ended = True
                     tasks.cancel_scope.cancel()
                     break
-                if isinstance(item, Call):
+                if self.rerun is not None and not self.rerun.has_caught_up:
+                    await self._repeat(item, self.rerun, tasks)
+                elif isinstance(item, Call):
                     await self._take(item, tasks)
                 elif isinstance(item, Progress):
                     await self._report(item)
@@ -131,7 +150,48 @@ class CodeExecution:
                 settled = (item is None and not is_woken) or time.monotonic() - self._waits_since > SETTLE_WITHIN_S
                 if (self.waiting or self.held) and settled and not self._answering:
                     break
+        if ended and self.rerun is not None and not self.rerun.has_caught_up:
+            self.rerun.ended()
+            await self._show_again()
         return ended
+
+    # ---- code that runs again ------------------------------------------------------------------------
+
+    async def _repeat(self, item: Output | Call | Progress | None, rerun: Rerun, tasks: TaskGroup) -> None:
+        """Answers a call as before, and keeps an output back, until the code has come as far as before."""
+        if isinstance(item, Call):
+            self._answer_again(item, rerun)
+        elif item is None and not rerun.is_complete:
+            rerun.is_late(self.execution.timeout_s)
+        elif not isinstance(item, Progress | None) and (output := self._storable(item)) is not None:
+            self.outputs.append(output)
+        if rerun.problem is not None:
+            self.execution.decide("interrupted")
+        elif rerun.is_complete:
+            difference = rerun.differs(self.outputs)
+            if difference is not None and item is not None and time.monotonic() < self._rerun_until:
+                # What it printed before its last call may come after that.
+                self._rerun_until = min(self._rerun_until, time.monotonic() + SETTLE_WITHIN_S)
+                return
+            rerun.has_caught_up = True
+            if difference is not None:
+                await self._builder.notice("output_differs", difference)
+                await self._show_again()
+            for call, decision in self._caught_up():
+                self._take_decided(call, decision, tasks)
+
+    def _answer_again(self, call: Call, rerun: Rerun) -> None:
+        past = rerun.take(call)
+        if past is None:
+            self.sandbox.answer(call, error=rerun.problem or "")
+        elif past.error is not None:
+            self.sandbox.answer(call, error=past.error)
+        elif past.waits_as is None and self.execution.charge(len(past.value or "")):
+            self.sandbox.answer(call, value=past.value)
+
+    async def _show_again(self) -> None:
+        for output in self.outputs:
+            await self._builder.code.output(output)
 
     async def _report(self, progress: Progress) -> None:
         if self._line_of is not None:
@@ -154,12 +214,17 @@ class CodeExecution:
 
     async def _next(self) -> Output | Call | Progress | None:
         """Returns the next output or call; None if a call waits for the client and the code is quiet for a moment."""
-        with anyio.move_on_after(SETTLE_S if self.waiting or self.held else None) as self._listening:
+        wait_s = SETTLE_S if self.waiting or self.held else None
+        if self.rerun is not None and not self.rerun.has_caught_up and self.rerun.problem is None:
+            wait_s = max(0.0, self._rerun_until - time.monotonic())
+        with anyio.move_on_after(wait_s) as self._listening:
             return await self.execution.next()
         return None
 
     async def _take(self, call: Call, tasks: TaskGroup) -> None:
         function = self._toolbox.get(call.name)
+        if self.record is not None:
+            self.record.made(call, is_beside=self.execution.open_calls > 1)
         try:
             if function is None:
                 raise FunctionError(f"There is no function {call.name}() any more.")
@@ -179,11 +244,13 @@ class CodeExecution:
             try:
                 check_shell(function, arguments)
             except FunctionError as error:
+                self._record(call, error=error.message)
                 self.sandbox.answer(call, error=error.message)
                 return
             self._waits_since = self._waits_since if self.waiting else time.monotonic()
+            self._record(call, got=call.call_id)
             call = msgspec.structs.replace(call, arguments=json.dumps(arguments))
-            self.waiting.append(call)
+            self.waiting[call.call_id] = call
             await self._builder.calls.of_client(call, function)
         else:
             self._start(tasks, self._answer_if_approved, call, function, arguments)
@@ -206,8 +273,13 @@ class CodeExecution:
 
     def _refuse(self, call: Call, message: str) -> None:
         """Answers a call with an error, without an item of its own."""
+        self._record(call, error=message)
         self._builder.code.refused(call, message)
         self.sandbox.answer(call, error=message)
+
+    def _record(self, call: Call, *, got: str | None = None, error: str | None = None) -> None:
+        if self.record is not None:
+            self.record.got(call, got=got, error=error)
 
     def _start(self, tasks: TaskGroup, answer: Callable[..., Awaitable[None]], *arguments: Any) -> None:
         if not self._answering:
@@ -233,6 +305,7 @@ class CodeExecution:
             request = await self._approvals.ask_for_call(function, call, self._builder.code.open_id, ruling)
             self._waits_since = self._waits_since if self.waiting or self.held else time.monotonic()
             self.held[request.id] = call
+            self._record(call, got=request.id)
             await self._builder.calls.approval(request)
         elif not ruling.approve:
             self._refuse(call, rejection(call.name, ruling.reason))
@@ -252,6 +325,8 @@ class CodeExecution:
         item = await self._builder.calls.outside(
             call, server=function.server or HOST, name=function.name, approval_request_id=request_id
         )
+        if request_id is None:
+            self._record(call, got=item.id)
         reports_to(self._builder.calls, item)
         try:
             with anyio.fail_after(max(0.0, self._call_timeout_s - self._waited_s)):

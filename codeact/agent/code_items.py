@@ -117,12 +117,16 @@ class CodeItems:
         """Reports how many lines have run of code that the model still writes, and the last line of what runs now."""
         await self._emit(e.CodeProgress(item_id=self._call.id, output_index=self._index, ran=ran, line=line))
 
-    async def waits(self, call_ids: list[str], observation: str | None = None) -> str:
+    async def waits(
+        self, call_ids: list[str], observation: str | None = None, *, restart: e.Restart | None = None
+    ) -> str:
         """Closes the block while its code waits for these calls of client functions; returns the item's id.
 
-        `observation` is what the model reads of the statements that have run, if the others wait for approval.
+        `observation` is what the model reads of the statements that have run, if the others wait for approval. With
+        `restart` the code can run again if its kernel is lost meanwhile.
         """
         call = self._call
+        call.restart = restart
         call.waits_for = call_ids
         call.observation = observation
         await self.close("completed")  # Clients that send it back with the functions' values accept no other status.

@@ -1,8 +1,8 @@
 """Runs the code of one answer in the conversation's sandbox, and streams its output to the response."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from pathlib import PurePosixPath
 
 import anyio
 from anyio.abc import TaskGroup
@@ -10,12 +10,16 @@ from anyio.abc import TaskGroup
 from codeact import events as e
 from codeact import telemetry
 from codeact.agent.approvals import Approvals
+from codeact.agent.call_record import CallRecord
 from codeact.agent.code_execution import CodeExecution
 from codeact.agent.eager import STOP_DEADLINE_S, EagerCode, Unfinished
 from codeact.agent.environment_recording import EnvironmentRecording
 from codeact.agent.options import AgentOptions
 from codeact.agent.output_files import OutputFiles
+from codeact.agent.path_sizes import PathSizes
+from codeact.agent.rerunning import Rerun
 from codeact.agent.response_builder import ResponseBuilder
+from codeact.agent.waiting_block import WaitingBlock
 from codeact.concurrency.offloop import off_loop, size_of
 from codeact.dialect import prompt
 from codeact.dialect.decisions import changed_code, rejected_code
@@ -26,7 +30,6 @@ from codeact.tools.approval import Ruling
 from codeact.workspaces.suspended import Suspended
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool.calls import Call
-from sandbox_pool.errors import FileError, SandboxError
 from sandbox_pool.outputs import Output, fold
 from sandbox_pool.sandbox.execution import Execution
 from sandbox_pool.sandbox.sandbox import Sandbox
@@ -36,8 +39,6 @@ __all__ = ["CodeRunner"]
 TOOL = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "python", "gen_ai.tool.type": "function"}
 NOTICE_DELAY_S = 0.5
 REST_NEEDS_APPROVAL = "the block ends here: the rest of it needs the user's approval. Send it in a block of its own."
-MOST_PATHS = 100
-"""Code that deletes more paths than this is not measured."""
 
 
 class CodeRunner:
@@ -63,8 +64,7 @@ class CodeRunner:
         self._options = options
         self._background = background
         self._recording = EnvironmentRecording(builder.response, options.keep_source, background)
-        self._measured = ""  # The block to which these sizes belong.
-        self._sizes: dict[str, int] = {}
+        self._size_of = PathSizes(workspace, lambda: builder.code.open_id).of
 
     async def claim(self) -> Sandbox:
         """Returns the conversation's sandbox, and claims one if needed; reports to readers while it is being started.
@@ -123,10 +123,11 @@ class CodeRunner:
 
     async def _open(self, statements: Sequence[str], line_of: Callable[[int], int]) -> CodeExecution:
         sandbox = await self._prepared()
+        record = await self._begin_record()
         await self._builder.code.interpreting(sandbox.id, eager=True)
         execution = sandbox.open(statements, calls=bool(self.toolbox))
         self._workspace.ran(self._builder.response.id)
-        return self._code_execution(sandbox, execution, line_of=line_of)
+        return self._code_execution(sandbox, execution, line_of=line_of, record=record)
 
     async def _give_up(self, running: Unfinished, note: str | None) -> None:
         if not self._builder.code.is_open:
@@ -144,7 +145,7 @@ class CodeRunner:
             self._builder.code.runs(running.begun)
             failed = running.execution.execution.result.status != "ok"
             note: str | None = stopped_early(running.execution.ran_lines, failed=failed)
-            return await self._see_through(running.execution, running.wait, note=note)
+            return await self._see_through(running.execution, running.wait, note=note, code=running.text)
         text, note = code[len("".join(running.statements)) :], None
         ruling: Ruling | list[str] = Ruling(True)
         if text.strip() and not running.is_over:
@@ -166,7 +167,7 @@ class CodeRunner:
             note = changed_code(ruling.code)
         else:
             running.end(rest)
-        return await self._see_through(running.execution, running.wait, note=note)
+        return await self._see_through(running.execution, running.wait, note=note, code=running.text)
 
     async def _ask_for_rest(self, running: Unfinished, rest: str, rules: list[str]) -> bool:
         """Ends the block after the statements that have run; the others wait for approval."""
@@ -174,7 +175,7 @@ class CodeRunner:
         self._builder.code.runs(running.begun)
         block = running.execution
         if not await running.wait() or block.result.status != "ok":
-            return await self._see_through(block, running.wait)
+            return await self._see_through(block, running.wait, code=running.text)
         request = await self._approvals.ask_for_code(rest, self._builder.code.open_id, rules)
         await self._builder.code.waits([request.id], await self._observation(block, None))
         await self._builder.calls.approval(request)
@@ -187,10 +188,15 @@ class CodeRunner:
         await self._approvals.withdraw_undecided()
         suspended = self._workspace.take_suspended()
         if suspended is not None:
-            if suspended.is_part_of(self._builder.response.previous_response_id, self._context):
+            is_alive = suspended.sandbox.alive or self._options.waiting_block is None
+            if is_alive and suspended.is_part_of(self._builder.response.previous_response_id, self._context):
                 return await self._continue(suspended)
             with anyio.move_on_after(STOP_DEADLINE_S, shield=True):
                 await suspended.stop()  # It belongs to another branch of the conversation, and one block can run.
+        if self._options.waiting_block is not None:
+            goes_on = await self._run_again(self._options.waiting_block)
+            if goes_on is not None:
+                return goes_on
         self._approvals.grant_lost_calls()
         approved = self._approvals.code_to_run()
         if approved is None:
@@ -224,9 +230,24 @@ class CodeRunner:
         """
         sandbox = await self._workspace.sandbox()
         self._recording.code(code)
-        block = self._code_execution(sandbox, sandbox.execute(code, calls=bool(self.toolbox)), outputs)
+        record = await self._begin_record()
+        execution = sandbox.execute(code, calls=bool(self.toolbox))
+        block = self._code_execution(sandbox, execution, outputs, record=record)
         self._workspace.ran(self._builder.response.id)
-        return await self._see_through(block, block.run_to_pause, note=changed_code(code) if changed else None)
+        note = changed_code(code) if changed else None
+        return await self._see_through(block, block.run_to_pause, note=note, code=code)
+
+    async def _begin_record(self) -> CallRecord | None:
+        """Returns the record of the calls of the open block, which begins now; None if its calls cannot wait.
+
+        It makes sure that there is a checkpoint of the state in which the block begins.
+        """
+        functions = [each for each in self.toolbox.functions if not each.is_own]
+        can_wait = any(each.answer is None or self._approvals.may_hold(each) for each in functions)
+        if self._options.keep_state is None or not can_wait:
+            return None
+        state = await self._options.keep_state(self._builder.code.open_id)
+        return None if state is None else CallRecord(state)
 
     async def _continue(self, suspended: Suspended) -> bool:
         """Continues suspended code."""
@@ -236,7 +257,19 @@ class CodeRunner:
         await self._builder.code_continues(suspended.item_id, suspended.sandbox.id)
         if suspended.sandbox.alive:
             self._recording.begin(suspended.sandbox, self.toolbox.source if self.toolbox else None)
-        block = self._code_execution(suspended.sandbox, suspended.execution, suspended.outputs)
+        record = None if suspended.state is None else CallRecord(suspended.state)
+        block = self._code_execution(suspended.sandbox, suspended.execution, suspended.outputs, record=record)
+        return await self._see_through(block, partial(block.run_to_pause, await self._answered(suspended, block)))
+
+    async def _answered(self, suspended: Suspended, block: CodeExecution) -> list[tuple[Call, e.Approval]]:
+        """Gives a block what this request brings for it. Returns the calls about which it decides."""
+        if self._approvals.goes_on:
+            await self._approvals.withdraw(
+                [each for each in suspended.held if not isinstance(self._approvals.decision(each), e.Approval)]
+            )
+        return self._answers(suspended, block)
+
+    def _answers(self, suspended: Suspended, block: CodeExecution) -> list[tuple[Call, e.Approval]]:
         values = [item for item in self._context if isinstance(item, e.FunctionCallOutput)]
         suspended.resume(
             {item.call_id: item.output for item in values},
@@ -248,42 +281,49 @@ class CodeRunner:
             if isinstance(decision, e.Approval):
                 decided.append((suspended.held.pop(request_id), decision))
         if self._approvals.goes_on:
-            await self._approvals.withdraw(suspended.held)
             suspended.refuse_held()
         block.held.update(suspended.held)
-        return await self._see_through(block, partial(block.run_to_pause, decided))
+        return decided
 
-    async def _size_of(self, paths: Collection[str]) -> int | None:
-        """Returns how many bytes the files and directories at these paths of the workspace have; None if unknown.
+    # ---- code that waited, and whose kernel was lost ---------------------------------------------------
 
-        A path is measured once for each block, since a statement that runs early may have deleted it by the next time.
-        """
-        if self._workspace.living is None or len(paths) > MOST_PATHS:
+    async def _run_again(self, waited: WaitingBlock) -> bool | None:
+        """Runs the block again from the state in which it began. Returns None if that state did not come back."""
+        await self.claim()
+        lost = self._workspace.restore_failure
+        missing = waited.needs([each.name for each in self._workspace.not_restored])
+        if lost is not None or missing:
+            why = lost or f"{', '.join(missing)} could not be restored"
+            await self._builder.notice("kernel_replaced", f"The code that waited could not run again: {why}.")
             return None
-        if (block := self._builder.code.open_id) != self._measured:
-            self._measured, self._sizes = block, {}
-        fresh = set(paths) - self._sizes.keys()
-        if fresh and not await self._measure(fresh):
-            return None
-        return sum(self._sizes[path] for path in paths)
-
-    async def _measure(self, paths: Collection[str]) -> bool:
-        """Measures these paths of the workspace. Returns False if the size of one is unknown."""
-        assert self._workspace.living is not None
+        self._workspace.take_restore_report()
+        own, self.toolbox = self.toolbox, waited.joined(self.toolbox)
         try:
-            listed = await self._workspace.living.list_files()
-        except (FileError, SandboxError):
-            return False
-        if not listed.complete:
-            return False
-        for text in paths:
-            path = PurePosixPath(text)
-            inside = path.relative_to("/workspace") if path.is_relative_to("/workspace") else path
-            sizes = [file.size_bytes for file in listed.files if PurePosixPath(file.path).is_relative_to(inside)]
-            if not sizes or path == PurePosixPath():
-                return False
-            self._sizes[text] = sum(sizes)
-        return True
+            sandbox = await self._prepared()
+            return await self._repeat(waited, sandbox)
+        finally:
+            self.toolbox = own
+
+    async def _repeat(self, waited: WaitingBlock, sandbox: Sandbox) -> bool:
+        self._recording.code(waited.code)
+        await self._builder.code_continues(waited.item_id, sandbox.id)
+        if waited.statements:
+            execution = sandbox.open(statements_of(waited.code), calls=True)
+            execution.write([], ended=True)
+        else:
+            execution = sandbox.execute(waited.code, calls=True)
+        self._workspace.ran(self._builder.response.id)
+        rerun = Rerun(waited.calls, side_by_side=waited.side_by_side, differs=waited.differs)
+
+        def caught_up() -> list[tuple[Call, e.Approval]]:
+            held = {each: call for each, call in rerun.waiting.items() if self._approvals.knows(each)}
+            waiting = {each: call for each, call in rerun.waiting.items() if each not in held}
+            again = Suspended("", waited.item_id, sandbox, execution, [], waiting, held)
+            return self._answers(again, block)
+
+        record = CallRecord(waited.state)
+        block = self._code_execution(sandbox, execution, record=record, rerun=rerun, caught_up=caught_up)
+        return await self._see_through(block, block.run_to_pause, note=waited.note)
 
     def _code_execution(
         self,
@@ -291,6 +331,10 @@ class CodeRunner:
         execution: Execution,
         outputs: list[Output] | None = None,
         line_of: Callable[[int], int] | None = None,
+        *,
+        record: CallRecord | None = None,
+        rerun: Rerun | None = None,
+        caught_up: Callable[[], Sequence[tuple[Call, e.Approval]]] = tuple,
     ) -> CodeExecution:
         timeout_s = self._options.call_timeout_s
         return CodeExecution(
@@ -303,14 +347,23 @@ class CodeRunner:
             outputs=outputs,
             room_bytes=self._options.room_bytes,
             line_of=line_of,
+            record=record,
+            rerun=rerun,
+            caught_up=caught_up,
         )
 
     async def _see_through(
-        self, block: CodeExecution, run: Callable[[], Awaitable[bool]], *, note: str | None = None
+        self,
+        block: CodeExecution,
+        run: Callable[[], Awaitable[bool]],
+        *,
+        note: str | None = None,
+        code: str | None = None,
     ) -> bool:
         """Streams the code's output, and writes its observation. Returns False if the code waits for the client.
 
-        `run` streams, and returns what `run_to_pause` does. `note` is a further sentence for the model.
+        `run` streams, and returns what `run_to_pause` does. `note` is a further sentence for the model. `code` is what
+        runs, unless an earlier item has it.
         """
         ended, execution = True, block.execution
         try:
@@ -323,7 +376,8 @@ class CodeRunner:
                     await self._close(block, note)
         if not ended:
             await self._approvals.move(block.held)
-            item_id = await self._builder.code.waits([*(call.call_id for call in block.waiting), *block.held])
+            restart = self._restart(block, code)
+            item_id = await self._builder.code.waits([*block.waiting, *block.held], restart=restart)
             self._workspace.suspended = Suspended(
                 self._builder.response.id,
                 item_id,
@@ -332,7 +386,7 @@ class CodeRunner:
                 block.outputs,
                 block.waiting,
                 block.held,
-                timeout_s=self._options.call_timeout_s,
+                state=None if restart is None or block.record is None else block.record.state,
             )
             return False
         result = block.result
@@ -344,9 +398,21 @@ class CodeRunner:
         self.output_files.look(block.sandbox)
         return True
 
+    def _restart(self, block: CodeExecution, code: str | None) -> e.Restart | None:
+        """Returns what is stored so that the block can run again if its kernel is lost while it waits."""
+        if block.record is None:
+            return None
+        expires_at = int(time.time() + self._options.approval.expires_s)
+        return block.record.restart(code, statements=block.is_open, expires_at=expires_at)
+
     async def _close(self, block: CodeExecution, note: str | None) -> None:
         """Ends a block, and closes its item with the observation, to which `note` is added."""
         await block.execution.aclose()
+        if block.record is not None and self._options.drop_state is not None:
+            self._options.drop_state(block.record.state)
+        if block.rerun is not None and block.rerun.problem is not None:
+            await self._builder.notice("code_diverged", block.rerun.problem)
+            note = " ".join(filter(None, (note, block.rerun.problem)))
         await self._builder.code.executed(block.result, await self._observation(block, note))
         await self._approvals.withdraw(block.held)
 

@@ -60,6 +60,11 @@ class Unfinished:
         self.execution.execution.write(statements, ended=True)
 
     @property
+    def text(self) -> str:
+        """All statements that have been given to it."""
+        return "".join(self.statements)
+
+    @property
     def begun(self) -> str:
         """The statements that have run, and the one that runs or has failed."""
         return "".join(self.statements[: self.execution.execution.ran + 1])

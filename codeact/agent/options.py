@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from codeact.agent.approvals import ApprovalOptions
 from codeact.agent.model_budget import ModelBudget
 from codeact.agent.output_files import Collect
+from codeact.agent.waiting_block import WaitingBlock
 from codeact.dialect import Name
 from codeact.environment import Environment
 from codeact.events import JsonObjectFormat, JsonSchemaFormat, Reasoning
@@ -46,7 +47,11 @@ class AgentOptions:
     compacted, without an answer. `seal_compaction` returns the `encrypted_content` of a compaction's text. `approval`
     says which code and calls wait for approval. `keep_source` stores the definitions of the functions that code can
     call, and returns their reference; without it they are not recorded.
-    says which code and calls wait for approval. With `eager` the statements of a block run while the model writes it.
+
+    `keep_state` is called before a block of code whose calls can wait, with the id of its item: it returns the id of
+    the state in which the block begins, to which the kernel can go back; None if it cannot. `drop_state` is called with
+    that id when the block has ended. `waiting_block` is the block for which the request brings values or decisions, if
+    its kernel is lost and it can run again. With `eager` the statements of a block run while the model writes it.
     """
 
     max_turns: int = 20
@@ -83,6 +88,9 @@ class AgentOptions:
     eager: bool = False
     seal_compaction: Callable[[str], str] | None = None
     keep_source: Callable[[str], Awaitable[str]] | None = None
+    keep_state: Callable[[str], Awaitable[str | None]] | None = None
+    drop_state: Callable[[str], None] | None = None
+    waiting_block: WaitingBlock | None = None
 
     @property
     def max_code(self) -> int:

@@ -142,13 +142,17 @@ def chat(
 def list_(
     query: Annotated[str | None, typer.Argument(help="Words that the conversations contain.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")] = 20,
+    waiting: Annotated[bool, typer.Option("--waiting", help="What waits for approval, in all conversations.")] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Show the newest conversations, to continue, export or find one."""
-    from codeact.cli.commands.listing import show_list
+    """Show the newest conversations, to continue, export or find one; or what waits for approval."""
+    from codeact.cli.commands.listing import show_list, show_waiting
     from codeact.settings import Settings
 
+    if waiting:
+        show_waiting(Settings.load(), url=url, limit=limit, as_json=as_json)
+        return
     show_list(Settings.load(), url=url, query=query, limit=limit, as_json=as_json)
 
 

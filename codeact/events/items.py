@@ -31,6 +31,7 @@ __all__ = [
     "LocalShellAction",
     "LocalShellCall",
     "LogsOutput",
+    "MadeCall",
     "McpCall",
     "McpError",
     "McpListTools",
@@ -41,6 +42,7 @@ __all__ = [
     "Reasoning",
     "ReasoningTextPart",
     "RefusedCall",
+    "Restart",
     "ShellAction",
     "ShellCall",
     "ShellCallOutput",
@@ -182,6 +184,38 @@ class RefusedCall(msgspec.Struct):
     error: str
 
 
+class MadeCall(msgspec.Struct, omit_defaults=True):
+    """A call that code made before it waited: the function's name in calls, and the SHA-256 of the call's arguments.
+
+    `got` is the id of what has its result: of an `mcp_call` item, of a call of the client's (`call_id`), or of what
+    waits for approval. `error` is the error of a call that nobody was asked about. Without both, the call was answered
+    inside of the sandbox.
+    """
+
+    name: str
+    arguments: str
+    got: str | None = None
+    error: str | None = None
+
+
+class Restart(msgspec.Struct, omit_defaults=True):
+    """What a block that waits needs in order to run again in another kernel.
+
+    `state` is the id of the state in which it began: a response after which there is a checkpoint, an item of code
+    before which one was taken, or empty for a kernel in which no code had run. `code` is what runs; `statements` says
+    that it is an open block, whose statements run one by one. Both are only in the first item of the block, and `calls`
+    are those of this item alone. `side_by_side`: calls were made while others waited. It may run again until
+    `expires_at`.
+    """
+
+    state: str = ""
+    code: str = ""
+    statements: bool = False
+    calls: list[MadeCall] = []
+    side_by_side: bool = False
+    expires_at: int = 0
+
+
 class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=True):
     """One block of code and its execution.
 
@@ -190,7 +224,7 @@ class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=T
     text that the model read about it, and `started_s` the start in seconds since the request, as in `Ledger`. `tagged`
     is False if the model wrote the code in a Markdown fence instead of `<execute>`. `ran` is the code that ran if that
     is not what the model wrote. `eager`: its statements ran while the model wrote it. `refused` are its calls of which
-    there is no item.
+    there is no item. `restart` is set while code waits that can run again in another kernel.
 
     If the code calls functions of the client, its item ends as `completed`, with the ids of those calls in
     `waits_for`. The next response has an item without code for the rest of the execution; its `continues` is the id of
@@ -215,6 +249,7 @@ class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=T
     ran: str | None = msgspec.field(default=None, name="codeact:ran")
     eager: bool = msgspec.field(default=False, name="codeact:eager")
     refused: list[RefusedCall] = msgspec.field(default_factory=list, name="codeact:refused")
+    restart: Restart | None = msgspec.field(default=None, name="codeact:restart")
 
     def add(self, delta: str) -> None:
         """Appends to the code, in place as `_StreamedText.add` does."""

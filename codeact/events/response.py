@@ -81,6 +81,7 @@ class Notice(msgspec.Struct):
     """Information for the user about this response; the model reads the same text.
 
     Codes: `kernel_replaced`, `limit_reached`, `max_turns`, `max_tool_calls`, `context_truncated`.
+    Of code that waited and whose kernel was lost: `code_diverged`, `output_differs`, `code_not_repeated`.
     """
 
     code: str

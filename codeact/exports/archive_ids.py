@@ -107,6 +107,7 @@ class Renewal:
             item.waits_for = [
                 self._new_id(each, next_id) if each.startswith(("mcpr_", "apr_")) else each for each in item.waits_for
             ]
+            item.restart = None  # It is of no use without the checkpoint, and nobody vouches for its results.
             item.continues = self._items.get(item.continues) if item.continues is not None else None
             item.container_id = self._containers.setdefault(item.container_id, next_id("cntr"))
             for output in item.outputs or ():

@@ -2,6 +2,7 @@
 
 from codeact import events as e
 from codeact.agent.loop import lost_kernel
+from codeact.agent.waiting_block import WaitingBlock
 from codeact.dialect import prompt
 from codeact.events.last_code import LastCode
 from codeact.ids import new_id
@@ -32,6 +33,9 @@ def kernel_notes(
     With `keeps_kernel` the client wants the kernel as it is, with the variables of another branch for example. Call
     it before the workspace enters `state`.
     """
+    if state is not None and state.block is not None:
+        _runs_again(response, workspace, state.block)
+        return []
     if state is not None:
         return [_restored(response, workspace, state)]
     if (
@@ -63,6 +67,19 @@ def _restored(response: e.Response, workspace: Workspace, state: KernelState) ->
     why = f"A new kernel was started: {reason}." if reason else "The kernel went back to this point, too."
     response.notices.append(e.Notice("kernel_restored", f"{why} {state.restored.for_user()}"))
     return _note(prompt.kernel_restored(reason, state.restored.for_model()))
+
+
+def _runs_again(response: e.Response, workspace: Workspace, block: WaitingBlock) -> None:
+    """Adds the notice that a block which waited runs again. The model reads it with the block's output."""
+    reason = f": {workspace.lost}" if workspace.living is None else ", since the conversation had gone on elsewhere"
+    calls = sum(call.waits_as is None for call in block.calls)
+    response.notices.append(
+        e.Notice(
+            "kernel_restored",
+            f"A new kernel was started{reason}. The state before the code that waited came back, and the code runs"
+            f" again: the {calls} calls that it had made get their recorded results.",
+        )
+    )
 
 
 def _note(text: str) -> e.InputMessage:

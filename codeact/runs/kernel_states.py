@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from codeact.agent.waiting_block import WaitingBlock
 from codeact.concurrency.offloop import off_loop
 from codeact.errors import NotFound, StoredByNewerVersion
 from codeact.events.last_code import LastCode
@@ -15,7 +16,7 @@ from codeact.workspaces.options import ALL_HAVE, ContainerOptions
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool.logs import Logger
 
-__all__ = ["KernelState", "state_for"]
+__all__ = ["KernelState", "options_of", "state_for"]
 
 log = Logger(__name__)
 
@@ -25,19 +26,21 @@ class KernelState:
     """The state in which code of a question runs: that after the response `point`.
 
     `record` is the checkpoint to restore; None if a living sandbox has that state, or if no code ran up to `point`.
-    `restored` is what user and model are told of it, and `options` are those of the container that had the state.
+    `restored` is what user and model are told of it, and `options` are those of the container that had the state. With
+    `block`, it is the state in which that block began, which runs again.
     """
 
     point: str | None
     record: CheckpointRecord | None = None
     restored: RestoredState | None = None
     options: ContainerOptions = ALL_HAVE
+    block: WaitingBlock | None = None
 
     async def enter(self, workspace: Workspace, checkpoints: Checkpoints) -> None:
         """Makes it the state of the workspace; a checkpoint is restored when a sandbox is claimed."""
         restore = checkpoints.restoring(self.record, workspace) if self.record is not None else None
         await workspace.go_to(self.point, restore)
-        if restore is not None:
+        if restore is not None or self.block is not None:
             workspace.keep_options(self.options)
 
 
@@ -97,7 +100,7 @@ async def _state_for(
             [code for response_id, code in codes if response_id not in missed],
             [code for response_id, code in codes if response_id in missed],
         ),
-        await _options_of(record, store),
+        await options_of(record.container_id, store, owner=workspace.owner),
     )
 
 
@@ -111,16 +114,18 @@ async def _of_resent(conversation_id: str, workspace: Workspace, checkpoints: Ch
     if record is None:
         return None
     restored = await off_loop(len(record.manifest), _described, record, [], [])
-    return KernelState(record.response_id, record, restored, await _options_of(record, store))
+    options = await options_of(record.container_id, store, owner=workspace.owner)
+    return KernelState(record.response_id, record, restored, options)
 
 
 def _described(record: CheckpointRecord, codes: Sequence[str], missed: Sequence[str]) -> RestoredState:
     return restored_state(manifest_of(record), codes=codes, missed=missed)
 
 
-async def _options_of(record: CheckpointRecord, store: Store) -> ContainerOptions:
+async def options_of(container_id: str, store: Store, *, owner: str) -> ContainerOptions:
+    """Returns the options of a container; those that all have if it is not known any more."""
     try:
-        container = await store.files.get(record.container_id, owner=record.owner)
+        container = await store.files.get(container_id, owner=owner)
     except NotFound:
         return ALL_HAVE
     return ContainerOptions.of_shown(container.options)

@@ -14,6 +14,7 @@ from codeact.agent.approvals import ApprovalOptions, Asked, Decided
 from codeact.agent.loop import AgentOptions, Context
 from codeact.agent.model_budget import ModelBudget
 from codeact.agent.output_files import Collect
+from codeact.agent.waiting_block import WaitingBlock
 from codeact.component import Component
 from codeact.concurrency.concurrently import concurrently
 from codeact.dialect import Name, dialect_for
@@ -41,6 +42,7 @@ from codeact.runs.resume_points import EphemeralResponses, ResumePoint
 from codeact.runs.run import Run
 from codeact.runs.seals import seals_for
 from codeact.runs.shared_slots import SharedSlots
+from codeact.runs.waiting_blocks import find_waiting_block
 from codeact.settings import Settings
 from codeact.skills.staged import skills_for_model
 from codeact.store.allowance import Allowance, Allowances
@@ -130,6 +132,7 @@ class Question:
         self._files: Sequence[StagedFile] = ()
         self._budget: ModelBudget | None = None
         self._asks = ApprovalOptions()
+        self._waiting_block: WaitingBlock | None = None
 
     async def begin(self) -> Run:
         """Stores the question and starts its run. Raises the same errors as `RunService.create`.
@@ -213,7 +216,9 @@ class Question:
             response = self._response(resume_point, workspace_id, model)
             decided = [message for message in messages if isinstance(message, Decided)]
             decisions = Decisions(store, new_run.owner, new_run.caller, response.id, new_run.store, self._ephemeral)
-            state = await self._kernel_state(resume_point, code, workspace)
+            state, problem = await self._state(resume_point, messages, code, workspace)
+            if problem:
+                response.notices.append(e.Notice("code_not_repeated", problem))
             keeps = new_run.keeps_kernel
             notes = kernel_notes(response, code, workspace, resume_point, state, keeps_kernel=keeps)
             messages = [*notes, *messages]
@@ -287,7 +292,7 @@ class Question:
     ) -> list[e.InputMessage]:
         """The notes about a kernel that was taken for others while the run was queued."""
         is_known = any(each.code == "kernel_replaced" for each in run.response.notices)
-        if not run.is_queued or is_known or workspace.is_restoring:
+        if not run.is_queued or is_known or workspace.is_restoring or self._waiting_block is not None:
             return []
         state = await self._kernel_state(resume_point, code, workspace)
         keeps = self._new_run.keeps_kernel
@@ -295,6 +300,23 @@ class Question:
         if state is not None and self._components.checkpoints is not None:
             await state.enter(workspace, self._components.checkpoints)
         return notes
+
+    async def _state(
+        self, resume_point: ResumePoint, messages: Sequence[e.Input], code: LastCode | None, workspace: Workspace
+    ) -> tuple[KernelState | None, str]:
+        """As `_kernel_state`, or the state in which a block begins that waited for these messages and runs again.
+
+        Also returns why such a block cannot run again, or an empty text.
+        """
+        found, checkpoints = None, self._components.checkpoints
+        if checkpoints is not None and self._new_run.store:
+            found = await find_waiting_block(resume_point, messages, workspace, checkpoints)
+        if found is not None and found.block is not None:
+            self._waiting_block = found.block
+            point = found.block.state or None
+            return KernelState(point, found.record, options=found.options, block=found.block), ""
+        problem = f"The code that waited cannot run again: {found.problem}." if found is not None else ""
+        return await self._kernel_state(resume_point, code, workspace), problem
 
     async def _kernel_state(
         self, resume_point: ResumePoint, code: LastCode | None, workspace: Workspace
@@ -304,6 +326,18 @@ class Question:
         if checkpoints is None or self._new_run.keeps_kernel or not self._new_run.store:
             return None
         return await state_for(resume_point, code, workspace, checkpoints)
+
+    async def _keep_state(self, run: Run, workspace: Workspace, item_id: str) -> str | None:
+        """See `AgentOptions.keep_state`."""
+        if (checkpoints := self._components.checkpoints) is None or not run.response.store:
+            return None
+        point = Point(run.owner, run.conversation_id, run.id, run.allowance.room_bytes, before=item_id)
+        return await checkpoints.before_code(workspace, point)
+
+    def _drop_state(self, run: Run, state: str) -> None:
+        """See `AgentOptions.drop_state`. States after responses stay."""
+        if self._components.checkpoints is not None and state.startswith("ci_"):
+            self._components.checkpoints.after_code(state, conversation_id=run.conversation_id, owner=run.owner)
 
     def _checkpoint(self, run: Run, workspace: Workspace) -> None:
         """Lets the state of the kernel be stored in the background, after the answer has ended."""
@@ -383,6 +417,9 @@ class Question:
             compact_threshold=new_run.compact_threshold,
             compact_only=new_run.compact_only,
             keep_source=partial(self._keep_source, run) if new_run.store else None,
+            keep_state=partial(self._keep_state, run, workspace) if new_run.store else None,
+            drop_state=partial(self._drop_state, run) if new_run.store else None,
+            waiting_block=self._waiting_block,
             eager=self._is_eager(run.response.model),
         )
 

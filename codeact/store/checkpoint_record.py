@@ -23,7 +23,8 @@ class CheckpointRecord:
 
     `manifest` is what the sandbox said of it, as JSON; the blobs `parts` hold the content, in a form that only a
     sandbox reads. `placed` are the user's files that had been put into the workspace before: name and SHA-256.
-    `size_bytes` is the size of all parts, including those that other checkpoints share.
+    `size_bytes` is the size of all parts, including those that other checkpoints share. With `before` it is the state
+    before the code of that item of the response, which can wait; it serves that code alone.
     """
 
     id: str
@@ -37,3 +38,4 @@ class CheckpointRecord:
     placed: tuple[tuple[str, str], ...]
     size_bytes: int
     epoch: int = 0
+    before: str | None = None

@@ -10,9 +10,9 @@ from codeact.ids import made_at_ms
 from codeact.runs.container_files import container_files
 from codeact.runs.media import content_of, input_files
 from codeact.store import ContainerFile, Store, StoredResponse
+from codeact.store.whole_text import GetBlob
 from codeact.verification.errors import NotVerifiable
 from codeact.verification.plan import Block
-from codeact.verification.whole import GetBlob
 from codeact.workspaces.workspace import StagedFile, Workspace
 from sandbox_pool.sandbox.sandbox import Sandbox
 

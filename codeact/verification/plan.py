@@ -59,16 +59,18 @@ class Block:
 
     `response` is the one in which it began, `item_id` its item and `number` its place there. `parts` run one after the
     other, up to the first that fails: the rest of a block may have been approved later. `outputs` are those of all
-    responses in which it ran, and `container_id` is its sandbox. `kernel` numbers the states of the kernel: it goes on
-    in another sandbox where a checkpoint was restored. `is_earlier` says that the verified answer only depends on the
-    block. `asks` is what waits for approval: all of its code, or the statements after those in `parts`. `is_cut`: its
-    outputs reached their limit. `has_begun` is False for code of which nothing was approved.
+    responses in which it ran, `container_id` is its sandbox, and `began_in` the one in which it began: they differ if
+    it ran again because that was gone. `kernel` numbers the states of the kernel: it goes on in another sandbox where a
+    checkpoint was restored. `is_earlier` says that the verified answer only depends on the block. `asks` is what waits
+    for approval: all of its code, or the statements after those in `parts`. `is_cut`: its outputs reached their limit.
+    `has_begun` is False for code of which nothing was approved.
     """
 
     response: e.Response
     item_id: str
     parts: list[Part]
     container_id: str = ""
+    began_in: str = ""
     outputs: list[Stream | DisplayData | ExecuteResult | Error] = field(default_factory=list)
     calls: list[RecordedCall] = field(default_factory=list)
     result: str | None = None
@@ -162,7 +164,7 @@ def _blocks(thread: Sequence[StoredResponse]) -> list[Block]:
             block.number = number
     for before, block in pairwise(ran):
         is_restored = block.number == 1 and any(each.code == "kernel_restored" for each in block.response.notices)
-        goes_on = block.container_id == before.container_id or is_restored
+        goes_on = block.began_in == before.container_id or is_restored
         block.kernel = before.kernel if goes_on else before.kernel + 1
     return ran
 
@@ -188,6 +190,7 @@ def _add(block: Block, item: e.CodeInterpreterCall, asked: Mapping[str, e.CodeAp
     has_run = block.asks is None or item.ran is not None
     block.has_begun = block.has_begun or has_run
     block.container_id = item.container_id
+    block.began_in = block.began_in or item.container_id
     block.outputs += item.notebook_outputs
     block.is_cut = block.is_cut or (item.result is not None and item.result.limit == "output_bytes")
     block.calls += [RecordedCall(each.name, each.arguments, error=each.error) for each in item.refused]

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 
 from codeact.concurrency.offloop import off_loop
 from codeact.dialect.statements import statements_of
+from codeact.store.whole_text import GetBlob, whole_text
 from codeact.tools.toolbox import SHELL
 from codeact.tools.values import hashed_arguments
 from codeact.verification.comparing import Mismatch
 from codeact.verification.errors import NotVerifiable
 from codeact.verification.plan import MOST_CODE_CHARS, Block, Part, RecordedCall
-from codeact.verification.whole import GetBlob, whole_text
 from sandbox_pool.calls import VALUE_BYTES, Call
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionResult, Output, Stream, fold
 from sandbox_pool.sandbox.execution import Execution, Progress

@@ -21,13 +21,14 @@ from codeact.events.certificates import MOST_DIFFERENCES, Certificate, Differenc
 from codeact.ids import new_id
 from codeact.store import StoredResponse
 from codeact.store.references import sha256_of
+from codeact.store.whole_text import GetBlob
 from codeact.verification.comparing import Mismatch, Pictures, compare
 from codeact.verification.errors import NotVerifiable
 from codeact.verification.given import Given, names_skills
 from codeact.verification.pictures import first_different
 from codeact.verification.plan import Block
 from codeact.verification.replaying import Replay
-from codeact.verification.whole import GetBlob, whole_outputs
+from codeact.verification.whole import whole_outputs
 from codeact.workspaces.options import ContainerOptions
 from codeact.workspaces.registry import Workspaces
 from codeact.workspaces.workspace import Workspace

@@ -1,43 +1,28 @@
 """Restores stored texts and outputs to their full length: what is long was moved into blobs when it was stored."""
 
-import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from codeact.concurrency.offloop import off_loop
 from codeact.exports.inline import whole_output
-from codeact.store.blobs import TEXT_CHARS, URL
+from codeact.store.blobs import URL
 from codeact.store.records import Blob
 from codeact.store.references import sha256_of
+from codeact.store.whole_text import SHORTENED, GetBlob, whole_text
 from codeact.verification.errors import NotVerifiable
 from sandbox_pool import json_size
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
 
-__all__ = ["GetBlob", "whole_outputs", "whole_text"]
+__all__ = ["whole_outputs"]
 
-GetBlob = Callable[[str], Awaitable[Blob]]
-"""Loads a blob of the owner by its SHA-256. Raises `NotFound`."""
 Output = Stream | DisplayData | ExecuteResult | Error
 
-SHORTENED = re.compile(
-    r"\n?\[[\d,]{1,20} of [\d,]{1,20} (?:characters|outputs) are left out here; all of them: (blob:[0-9a-f]{64})\]\n"
-)
-LONGEST_EXCERPT = TEXT_CHARS + 400
 MOST_BYTES = 64_000_000
 """Limit for what is loaded for the outputs of one block."""
 MOST_VALUES, DEEPEST = 200_000, 100
 """Limits for outputs that were left out: values and levels of their JSON, before it is decoded."""
 _outputs = msgspec.json.Decoder(list[Output])
-
-
-async def whole_text(text: str, get: GetBlob) -> str:
-    """Returns the text that was shortened to `text`, or `text` itself. Raises `NotFound`."""
-    if len(text) > LONGEST_EXCERPT or (found := SHORTENED.search(text)) is None:
-        return text
-    sha256 = sha256_of(found[1])
-    assert sha256 is not None
-    return (await get(sha256)).data.decode(errors="replace")
 
 
 async def whole_outputs(outputs: Sequence[Output], get: GetBlob) -> list[Output]:

@@ -22,6 +22,7 @@ from codeact.events import CheckpointItem, CheckpointRestored, NotRestored
 from codeact.ids import new_id
 from codeact.store import Store
 from codeact.store.checkpoint_record import CheckpointRecord
+from codeact.workspaces.files_before import files_as_before
 from codeact.workspaces.workspace import Restore, Workspace
 from sandbox_pool import Sandbox
 from sandbox_pool.checkpoint import Manifest, Restored, StateLimits, Unsaved, encode_manifest, to_manifest
@@ -32,6 +33,8 @@ __all__ = ["Checkpoints", "Point", "UnreadableCheckpoint", "manifest_of", "read_
 
 log = Logger(__name__)
 
+CAPTURE_S = 1.0
+"""How long code whose calls can wait is delayed for the checkpoint before it."""
 AT_ONCE, AT_ONCE_OF_OWNER = 3, 2
 """How many checkpoints a server takes at a time: of all owners, and of one, whose code can make them last long."""
 CLOSE_S, DISCARD_S = 4.0, 2.0
@@ -83,12 +86,16 @@ def _item(record: CheckpointRecord) -> CheckpointItem:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The response whose end a checkpoint shows, with its conversation. `room_bytes` is what its owner may store."""
+    """The response whose end a checkpoint shows, with its conversation. `room_bytes` is what its owner may store.
+
+    With `before`, the checkpoint shows the state before the code of that item of the response.
+    """
 
     owner: str
     conversation_id: str
     response_id: str
     room_bytes: Callable[[], float] = lambda: math.inf
+    before: str | None = None
 
 
 class Checkpoints:
@@ -116,6 +123,7 @@ class Checkpoints:
         self._places_of: WeakValueDictionary[str, anyio.Semaphore] = WeakValueDictionary()
         self._is_closing = False
         self._under_way: dict[str, anyio.Event] = {}
+        self._before: dict[str, anyio.CancelScope] = {}
 
     @classmethod
     @asynccontextmanager
@@ -151,12 +159,51 @@ class Checkpoints:
         """
         if not self.on or self._is_closing or workspace.living is None or workspace.point != point.response_id:
             return
+        self._start(workspace, point, lambda: None)
+
+    async def before_code(self, workspace: Workspace, point: Point) -> str | None:
+        """Makes sure that the kernel can go back to its present state, before code runs whose calls can wait.
+
+        Returns the id of that state: of a response, of the item `point.before` whose checkpoint has begun, or empty for
+        a sandbox in which no code has run. Returns None, after one second at most, if there is none.
+        """
+        if not self.on or self._is_closing or workspace.living is None or point.before is None:
+            return None
+        if workspace.point is None or workspace.state_id is not None:
+            return workspace.state_id or ""
+        captured = anyio.Event()
+        scope = self._before[point.before] = self._start(workspace, point, captured.set)
+        with anyio.move_on_after(CAPTURE_S):
+            await captured.wait()
+        if workspace.state_id != point.before:
+            scope.cancel()
+            return None
+        return point.before
+
+    def after_code(self, item_id: str, *, conversation_id: str, owner: str) -> None:
+        """Gives up the checkpoint before the code of this item, which has ended, in the background."""
+        if (scope := self._before.pop(item_id, None)) is not None:
+            scope.cancel()
+        if not self._is_closing:
+            self._tasks.start_soon(self._forget, item_id, conversation_id, owner)
+
+    async def _forget(self, item_id: str, conversation_id: str, owner: str) -> None:
+        await self.settled(conversation_id)
+        try:
+            store = await self.store.get()
+            await store.checkpoints.forget_before(item_id, conversation_id=conversation_id, owner=owner)
+        except CodeActError as error:
+            log.warning("checkpoint before a block not removed", item=item_id, reason=error.message)
+
+    def _start(self, workspace: Workspace, point: Point, captured: Callable[[], None]) -> anyio.CancelScope:
+        """Takes a checkpoint in the background. `captured` is called when code that runs later does not change it."""
         held = ExitStack()
         held.enter_context(workspace.saving())
-        done = anyio.Event()
+        done, scope = anyio.Event(), anyio.CancelScope()
         before = self._under_way.get(point.conversation_id)
         self._under_way[point.conversation_id] = done
-        self._tasks.start_soon(self._supervised, workspace, point, held, before, done)
+        self._tasks.start_soon(self._supervised, workspace, point, held, before, done, scope, captured)
+        return scope
 
     async def settled(self, conversation_id: str) -> None:
         """Waits until no checkpoint of this conversation is under way here."""
@@ -170,14 +217,21 @@ class Checkpoints:
     # ---- taking ----------------------------------------------------------------------------------------
 
     async def _supervised(
-        self, workspace: Workspace, point: Point, held: ExitStack, before: anyio.Event | None, done: anyio.Event
+        self,
+        workspace: Workspace,
+        point: Point,
+        held: ExitStack,
+        before: anyio.Event | None,
+        done: anyio.Event,
+        scope: anyio.CancelScope,
+        captured: Callable[[], None],
     ) -> None:
         try:
-            with held:
+            with held, scope:
                 if before is not None:
                     await before.wait()
                 async with self._places_of_owner(point.owner), self._places:
-                    await self._take(workspace, point)
+                    await self._take(workspace, point, captured)
         except (SandboxError, CodeActError) as error:
             log.warning("checkpoint not stored", response=point.response_id, reason=error.message)
         except Exception:  # It must not end the tasks of other conversations.
@@ -185,7 +239,9 @@ class Checkpoints:
         finally:
             if self._under_way.get(point.conversation_id) is done:
                 del self._under_way[point.conversation_id]
+            self._before.pop(point.before or "", None)
             done.set()
+            captured()
 
     def _places_of_owner(self, owner: str) -> anyio.Semaphore:
         places = self._places_of.get(owner)
@@ -193,10 +249,11 @@ class Checkpoints:
             places = self._places_of[owner] = anyio.Semaphore(AT_ONCE_OF_OWNER)
         return places
 
-    async def _take(self, workspace: Workspace, point: Point) -> None:
+    async def _take(self, workspace: Workspace, point: Point, captured: Callable[[], None]) -> None:
         store = await self.store.get()
         sandbox = workspace.living
-        if sandbox is None or workspace.point != point.response_id or workspace.suspended is not None:
+        has_gone_on = point.before is None and (workspace.point != point.response_id or workspace.suspended is not None)
+        if sandbox is None or has_gone_on:
             return  # The conversation has gone on: the next checkpoint shows its state.
         if self._is_low():
             log.warning("checkpoint not taken: the disk is almost full", response=point.response_id)
@@ -205,7 +262,7 @@ class Checkpoints:
         for since in [before, None] if before is not None else [None]:
             parts = _Parts(store, _record(sandbox, workspace, point), point.room_bytes)
             try:
-                if await self._stored(sandbox, since, parts, workspace):
+                if await self._stored(sandbox, since, parts, workspace, captured):
                     await store.checkpoints.prune(point.conversation_id, keep=self._keep)
                     return
             except SandboxBusy:
@@ -215,19 +272,30 @@ class Checkpoints:
                     await parts.discard_incomplete()
             # Parts of the checkpoint before are not stored any more: take all of them again.
 
-    async def _stored(self, sandbox: Sandbox, since: Manifest | None, parts: "_Parts", workspace: Workspace) -> bool:
+    async def _stored(
+        self,
+        sandbox: Sandbox,
+        since: Manifest | None,
+        parts: "_Parts",
+        workspace: Workspace,
+        captured: Callable[[], None],
+    ) -> bool:
         """Takes and stores a checkpoint. Returns False if parts that it shares with `since` are not stored any more."""
         captured_ns = time.time_ns()
-        with workspace.capturing() as done:
+        files = await sandbox.list_files() if parts.is_before_code else None
+        with workspace.capturing(parts.state_id) as done:
 
-            def captured() -> None:
+            def capture() -> None:
                 nonlocal captured_ns
                 captured_ns = time.time_ns()
                 done()
+                captured()
 
-            checkpoint = await sandbox.checkpoint(parts.put, since=since, limits=self._limits, captured=captured)
+            checkpoint = await sandbox.checkpoint(parts.put, since=since, limits=self._limits, captured=capture)
         manifest = checkpoint.manifest
-        if workspace.point != parts.response_id:
+        if files is not None:
+            manifest = files_as_before(manifest, files, since)
+        elif workspace.point != parts.response_id:
             manifest = _without_later_files(manifest, captured_ns)
         if not await parts.complete(manifest):
             return False
@@ -253,6 +321,7 @@ class Checkpoints:
         log.info("checkpoint restored", sandbox=sandbox.id, response=record.response_id, seconds=restored.seconds)
         known = set(manifest.unsaved)
         failed = [each for each in restored.unsaved if each not in known]
+        workspace.state_id = record.before or record.response_id
         workspace.restored(
             sandbox, manifest, record.placed, failed, _restored_event(await read_item(record), sandbox, restored)
         )
@@ -281,6 +350,14 @@ class _Parts:
     @property
     def response_id(self) -> str:
         return self._record.response_id
+
+    @property
+    def is_before_code(self) -> bool:
+        return self._record.before is not None
+
+    @property
+    def state_id(self) -> str:
+        return self._record.before or self._record.response_id
 
     async def put(self, sha256: str, content: bytes) -> None:
         """Stores a part, or keeps it until enough of them wait. Raises `QuotaExceeded` and `StoreError`."""
@@ -349,4 +426,5 @@ def _record(sandbox: Sandbox, workspace: Workspace, point: Point) -> CheckpointR
         parts=(),
         placed=workspace.placed_in(sandbox),
         size_bytes=0,
+        before=point.before,
     )

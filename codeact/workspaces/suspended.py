@@ -1,7 +1,6 @@
-"""A suspended block of code: it waits for results of the client's functions after its response has ended."""
+"""A suspended block of code: it waits for results of the client's functions, or for approval, after its response."""
 
-import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from codeact.events import FunctionCallOutput, Input, Item
 from codeact.tools.function import FunctionError
@@ -11,18 +10,27 @@ from sandbox_pool.outputs import Output
 from sandbox_pool.sandbox.execution import Execution
 from sandbox_pool.sandbox.sandbox import Sandbox
 
-__all__ = ["Suspended"]
+__all__ = ["Suspended", "unanswered", "undecided"]
 
 MOST_ERROR_CHARS = 10_000
+
+
+def unanswered(name: str) -> str:
+    """The error of a call of the client's function to which the client sent no value."""
+    return f"{name}() was not answered: the user went on without it."
+
+
+def undecided(name: str) -> str:
+    """The error of a call that waited for approval when the user went on."""
+    return f"{name}() was not approved: the user went on without a decision."
 
 
 class Suspended:
     """A block of code that waits until a client answers the calls in `waiting`, which the code made.
 
-    The response `response_id` ended with it; `item_id` is its item there.
-    It also waits for the approval of the calls in `held`, by the ids of the requests, for as long as the sandbox lives.
-    Calls in `waiting` without an answer after `timeout_s` seconds raise an error in the code, which then continues. Its
-    further output is collected up to the limit on output.
+    The response `response_id` ended with it; `item_id` is its item there. The ids in `waiting` are those by which the
+    client knows the calls. It also waits for the approval of the calls in `held`, by the ids of the requests. It waits
+    for as long as the sandbox lives. `state` is what `CodeExecution` needs to go on recording its calls.
     """
 
     def __init__(
@@ -32,20 +40,19 @@ class Suspended:
         sandbox: Sandbox,
         execution: Execution,
         outputs: list[Output],
-        waiting: Iterable[Call],
-        held: Mapping[str, Call] | None = None,
+        waiting: Mapping[str, Call],
+        held: Mapping[str, Call],
         *,
-        timeout_s: float,
+        state: str | None = None,
     ) -> None:
         self.response_id = response_id
         self.item_id = item_id
         self.sandbox = sandbox
         self.execution = execution
         self.outputs = outputs
-        self._waiting = {call.call_id: call for call in waiting}
-        self.held = dict(held or {})
-        self._timeout_s = timeout_s
-        self._timer = asyncio.get_running_loop().call_later(timeout_s, self._give_up)
+        self._waiting = dict(waiting)
+        self.held = dict(held)
+        self.state = state
 
     def is_part_of(self, previous_response_id: str | None, context: Sequence[Input | Item]) -> bool:
         """Whether a response after this one continues the block; the conversation may go on in another branch."""
@@ -67,14 +74,13 @@ class Suspended:
 
         The values of the calls `errors` are texts of errors.
         """
-        self._timer.cancel()
-        for call in self._waiting.values():
+        for call_id, call in self._waiting.items():
             try:
-                if call.call_id not in values:
-                    raise FunctionError(f"{call.name}() was not answered: the user went on without it.")
-                if call.call_id in errors:
-                    raise FunctionError(values[call.call_id][:MOST_ERROR_CHARS])
-                self.sandbox.answer(call, value=value_of(values[call.call_id]))
+                if call_id not in values:
+                    raise FunctionError(unanswered(call.name))
+                if call_id in errors:
+                    raise FunctionError(values[call_id][:MOST_ERROR_CHARS])
+                self.sandbox.answer(call, value=value_of(values[call_id]))
             except FunctionError as error:
                 self.sandbox.answer(call, error=error.message)
         self._waiting.clear()
@@ -82,10 +88,5 @@ class Suspended:
     def refuse_held(self) -> None:
         """Answers the calls that wait for approval with an error, since the user goes on without a decision."""
         for call in self.held.values():
-            self.sandbox.answer(call, error=f"{call.name}() was not approved: the user went on without a decision.")
+            self.sandbox.answer(call, error=undecided(call.name))
         self.held.clear()
-
-    def _give_up(self) -> None:
-        for call in self._waiting.values():
-            self.sandbox.answer(call, error=f"{call.name}() was not answered within {self._timeout_s:g} s.")
-        self._waiting.clear()

@@ -57,13 +57,15 @@ class _Parked:
     sandbox: Sandbox
     point: str | None
     suspended: Suspended | None
+    state_id: str | None = None
 
 
 class Workspace:
     """The sandbox of one conversation. It runs one execution at a time, since a conversation has one run at a time.
 
     `point` is the response in which code ran last in the sandbox, or whose state was restored into it; None if no code
-    ran.
+    ran. `state_id` is the id under which a checkpoint captured the present state: that response, or the item of code
+    that runs next; None if code has run since.
 
     `masked_outputs` and `masked_codes` are the ids of the code blocks whose output or code the prompts leave out (see
     `codeact.context.masking`). They are kept here so that the prompts of the next answer begin like those of the last.
@@ -90,6 +92,8 @@ class Workspace:
         self._sandbox: Sandbox | None = None
         self._parked: list[_Parked] = []
         self.point: str | None = None
+        self.state_id: str | None = None
+        self._blocks = 0
         self._restore: tuple[str | None, Restore] | None = None
         self.restore_failure: str | None = None
         self.not_restored: Sequence[Unsaved] = ()
@@ -235,7 +239,7 @@ class Workspace:
     async def _claimed(self, pool: SandboxPool) -> Sandbox:
         """Claims a sandbox, and restores the state that `go_to` asked for; without it if that fails."""
         sandbox = await self._lender.acquire(pool, self.owner, self.options.applied(pool.spec))
-        self.point = self._restored = None
+        self.point = self.state_id = self._restored = None
         if self._restore is None:
             return sandbox
         (point, restore), self._restore = self._restore, None
@@ -257,14 +261,23 @@ class Workspace:
 
     def ran(self, response_id: str) -> None:
         """Notes that code of this response begins to run: the sandbox has the state of no earlier response any more."""
-        self.point = response_id
+        self.point, self.state_id = response_id, None
+        self._blocks += 1
 
     @contextmanager
-    def capturing(self) -> Iterator[Callable[[], None]]:
+    def capturing(self, state_id: str) -> Iterator[Callable[[], None]]:
         """Surrounds the taking of a checkpoint. Yields a function to call once later code does not change it."""
         event = self._captured = anyio.Event()
+
+        blocks = self._blocks
+
+        def captured() -> None:
+            if self._blocks == blocks:  # Otherwise the kernel's answer has come late: code runs already.
+                self.state_id = state_id
+            event.set()
+
         try:
-            yield event.set
+            yield captured
         finally:
             event.set()
 
@@ -303,6 +316,11 @@ class Workspace:
             return True
         return any(parked.point == point and parked.sandbox.alive for parked in self._parked)
 
+    def waits_after(self, response_id: str) -> bool:
+        """Whether one of its living sandboxes has a block that waits since this response."""
+        suspended = [self.suspended, *(parked.suspended for parked in self._parked)]
+        return any(each is not None and each.response_id == response_id and each.sandbox.alive for each in suspended)
+
     async def go_to(self, point: str | None, restore: Restore | None) -> None:
         """Makes the state after the response `point` the one in which code runs next.
 
@@ -319,6 +337,7 @@ class Workspace:
         await self._park(found is not None)
         if found is not None:
             self._sandbox, self.point, self.suspended = found.sandbox, found.point, found.suspended
+            self.state_id = found.state_id
         elif restore is not None:
             self._restore = point, restore
 
@@ -329,19 +348,20 @@ class Workspace:
 
     async def _park(self, swaps: bool) -> None:
         """Sets the sandbox aside for its branch, in place of an earlier one."""
-        sandbox, point, suspended = self._sandbox, self.point, self.suspended
-        self._sandbox = self.point = self.suspended = None
+        parked: _Parked | None = None
+        if self._sandbox is not None:
+            parked = _Parked(self._sandbox, self.point, self.suspended, self.state_id)
+        self._sandbox = self.point = self.state_id = self.suspended = None
         reason = "the conversation continued in other branches"
         await self.release_parked(reason)
-        if sandbox is None:
+        if parked is None:
             return
         pool = self._pool
         stats = pool.stats() if pool is not None else None
         full = stats is None or pool is None or stats.leased + stats.waiting >= pool.max_size
         if pool is not None and pool.max_per_owner is not None:
             full = full or pool.held_by(self.owner) >= pool.max_per_owner
-        parked = _Parked(sandbox, point, suspended)
-        if sandbox.alive and (swaps or not full):
+        if parked.sandbox.alive and (swaps or not full):
             self._parked.append(parked)
         else:
             await self._give_back(parked, reason)

@@ -3,7 +3,9 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,7 @@ def calling(
             model_api_key="test",
             approval="calls",
             mcp_config=config,
+            checkpoint=True,
         )
         connected(server)
         return server
@@ -148,7 +151,7 @@ def test_a_call_waits_until_it_is_approved_changed_or_rejected_by_keys_or_touch(
         chat.ended(chat.ask(f"For {answer}"))
         expect(card(chat)).to_contain_text("The call of sums.add waits for your approval")
 
-    asked("print('sum', sums.add(a=1, b=2)['result'])", "Added.")
+    asked("print('before')\nprint('sum', sums.add(a=1, b=2)['result'])", "Added.")
     expect(card(chat).locator(".source")).to_contain_text('"a": 1')
     picture(chat, f"{size}-call")
     chat.page.evaluate(AXE.read_text("utf-8"))
@@ -156,10 +159,14 @@ def test_a_call_waits_until_it_is_approved_changed_or_rejected_by_keys_or_touch(
     assert chat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     if by_touch:
         assert all(box.bounding_box()["height"] >= 40 for box in card(chat).get_by_role("button").all())  # type: ignore[index]
+    # The sandbox expires meanwhile: the code runs again in another one, and shows nothing twice.
+    calling.run(partial(calling.state.workspaces.expire, unused_since=time.monotonic() + 3600))
     chat.page.reload()
     choose("Approve", "y")
     expect(chat.answers.last.locator(".prose")).to_contain_text("Added.")
-    expect(chat.page.locator(".stdout")).to_contain_text("sum 3")
+    expect(chat.page.locator(".stdout").last).to_contain_text("sum 3")
+    expect(chat.page.locator(".stdout", has_text="before")).to_have_count(1)
+    expect(chat.page.get_by_text("The state before the code that waited came back")).to_be_visible()
 
     asked("print('sum', sums.add(a=3, b=4)['result'])", "Changed.")
     choose("Edit", "e")

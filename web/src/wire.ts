@@ -124,6 +124,7 @@ export interface CodeInterpreterCall {
   "codeact:ran": string | null;
   "codeact:eager": boolean;
   "codeact:refused": RefusedCall[];
+  "codeact:restart": Restart | null;
 }
 
 export interface CodeOutput {
@@ -391,6 +392,13 @@ export interface LocalShellCall {
 export interface LogsOutput {
   type: "logs";
   logs: string;
+}
+
+export interface MadeCall {
+  name: string;
+  arguments: string;
+  got?: string | null;
+  error?: string | null;
 }
 
 export interface McpArgumentsDelta {
@@ -715,6 +723,15 @@ export interface ResponseUsage {
   total_tokens: number;
   "codeact:cost_usd": number | null;
   "codeact:estimated": boolean;
+}
+
+export interface Restart {
+  state?: string;
+  code?: string;
+  statements?: boolean;
+  calls?: MadeCall[];
+  side_by_side?: boolean;
+  expires_at?: number;
 }
 
 export interface ShellAction {

@@ -1,4 +1,4 @@
-"""`codeact list`: the newest conversations; and which one `codeact chat --continue` continues."""
+"""`codeact list`: the newest conversations, what waits for approval, and which one `codeact chat --continue` takes."""
 
 import json
 from datetime import datetime
@@ -15,7 +15,9 @@ from codeact.errors import CodeActError
 from codeact.http_client import request
 from codeact.settings import Settings
 
-__all__ = ["last_response_of", "show_list"]
+__all__ = ["last_response_of", "show_list", "show_waiting"]
+
+PREVIEW_CHARS = 80
 
 
 def show_list(settings: Settings, *, url: str | None, query: str | None, limit: int, as_json: bool) -> None:
@@ -36,6 +38,28 @@ def show_list(settings: Settings, *, url: str | None, query: str | None, limit: 
         )
     else:
         console.print("Nothing there yet.", style="dim")
+
+
+def show_waiting(settings: Settings, *, url: str | None, limit: int, as_json: bool) -> None:
+    """Prints what waits for approval, newest first. Raises what `codeact.http_client.request` raises."""
+    found = anyio.run(_waiting, settings, url, limit)
+    console = Console(soft_wrap=True)
+    if as_json:
+        console.file.write(json.dumps(found) + "\n")
+        return
+    for one in found:
+        until = datetime.fromtimestamp(one["expires_at"]).astimezone().strftime("%Y-%m-%d %H:%M")
+        what = TerminalText(colours=False).feed(" ".join(f"{one['name']}: {one['preview']}".split())[:PREVIEW_CHARS])
+        console.print(Text.assemble((one["conversation_id"], "bold"), f"  until {until}  {what}"))
+    if found:
+        console.print("The chat page of the conversation has the buttons.", style="dim", highlight=False)
+    else:
+        console.print("Nothing waits.", style="dim")
+
+
+async def _waiting(settings: Settings, url: str | None, limit: int) -> list[dict[str, Any]]:
+    found = await _get(settings, url, "approvals", params={"limit": str(limit)})
+    return list(found["data"])
 
 
 async def last_response_of(settings: Settings, url: str | None, conversation_id: str | None) -> tuple[str, str | None]:

@@ -32,6 +32,7 @@ class CheckpointDocument(VersionedDocument):
     placed: list[list[str]]
     size_bytes: int
     epoch: int = 0
+    before: str | None = None
     complete: bool = False
     newest: bool = False
 

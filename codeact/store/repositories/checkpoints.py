@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoints"]
 
 MOST_BLOCKS = 200
+MOST_BEFORE = 8
+"""How many checkpoints before blocks that wait a conversation keeps, beside the others."""
+OF_RESPONSES = {"before": None}
+"""The checkpoints after responses: those before blocks of code serve these blocks alone."""
 
 
 class Checkpoints:
@@ -89,9 +93,11 @@ class Checkpoints:
         await blobs.update_many(place | {"unused_at": {"$exists": True}}, {"$unset": {"unused_at": ""}})
         if await blobs.count_documents(place) < len(record.parts):
             return False
-        await checkpoints.update_one({"_id": record.id}, {"$set": {"complete": True, "newest": True}})
-        earlier = {"conversation_id": record.conversation_id, "_id": {"$lt": record.id}, "newest": True}
-        await checkpoints.update_many(earlier, {"$set": {"newest": False}})
+        is_newest = record.before is None
+        await checkpoints.update_one({"_id": record.id}, {"$set": {"complete": True, "newest": is_newest}})
+        if is_newest:
+            earlier = {"conversation_id": record.conversation_id, "_id": {"$lt": record.id}, "newest": True}
+            await checkpoints.update_many(earlier, {"$set": {"newest": False}})
         await self._stored.add_within(record.owner, len(record.manifest))
         if not await self._has_response(record):  # What has deleted it may not have found this checkpoint yet.
             await self._remove_by_id(record.id)
@@ -113,7 +119,7 @@ class Checkpoints:
 
         `response_ids` is a chain, oldest first. Checkpoints of responses that were taken over do not count.
         """
-        place = {"response_id": {"$in": list(response_ids)}, "owner": owner, "complete": True}
+        place = {"response_id": {"$in": list(response_ids)}, "owner": owner, "complete": True, **OF_RESPONSES}
         order = {response_id: number for number, response_id in enumerate(response_ids)}
         names = self._checkpoints.get_pymongo_collection().find(place, {"response_id": 1})
         found = [(order[one["response_id"]], one["_id"]) async for one in names]
@@ -125,9 +131,23 @@ class Checkpoints:
         return None
 
     @operation
+    async def before(self, item_id: str, *, conversation_id: str, owner: str) -> CheckpointRecord | None:
+        """The complete checkpoint of the state before the code of this item; None without one."""
+        place = {"conversation_id": conversation_id, "owner": owner, "before": item_id, "complete": True}
+        document = await self._checkpoints.find_one(place)
+        return document.record() if document is not None and await self._counts(document) else None
+
+    @operation
+    async def forget_before(self, item_id: str, *, conversation_id: str, owner: str) -> None:
+        """Removes the checkpoint before this item, if there is one: its code has ended. Idempotent."""
+        place = {"conversation_id": conversation_id, "owner": owner, "before": item_id}
+        async for document in self._checkpoints.find(place):
+            await self._documents.remove_checkpoint(document)
+
+    @operation
     async def newest(self, conversation_id: str, *, owner: str) -> CheckpointRecord | None:
         """The checkpoint of this conversation that was completed last; None without one."""
-        place = {"conversation_id": conversation_id, "owner": owner, "complete": True}
+        place = {"conversation_id": conversation_id, "owner": owner, "complete": True, **OF_RESPONSES}
         async for document in self._checkpoints.find(place).sort("-_id"):
             if await self._counts(document):
                 record: CheckpointRecord = document.record()
@@ -137,7 +157,7 @@ class Checkpoints:
     @operation
     async def keys_of(self, conversation_id: str, *, owner: str) -> list[CheckpointKey]:
         """The complete checkpoints of this conversation, oldest first. Read one by one with `get`."""
-        place = {"conversation_id": conversation_id, "owner": owner, "complete": True}
+        place = {"conversation_id": conversation_id, "owner": owner, "complete": True, **OF_RESPONSES}
         found = self._checkpoints.get_pymongo_collection().find(place, {"response_id": 1, "container_id": 1})
         return [CheckpointKey(one["_id"], one["response_id"], one["container_id"]) async for one in found.sort("_id")]
 
@@ -177,8 +197,13 @@ class Checkpoints:
 
     @operation
     async def prune(self, conversation_id: str, *, keep: int) -> None:
-        """Removes the conversation's oldest complete checkpoints, so that `keep` of them are left."""
-        async for document in self._older(conversation_id, keep):
+        """Removes the conversation's oldest complete checkpoints, so that `keep` of them are left.
+
+        Of those before blocks of code, the latest 8 are left.
+        """
+        async for document in self._older({"conversation_id": conversation_id, **OF_RESPONSES}, keep):
+            await self._documents.remove_checkpoint(document)
+        async for document in self._older({"conversation_id": conversation_id, "before": {"$ne": None}}, MOST_BEFORE):
             await self._documents.remove_checkpoint(document)
 
     async def expire(self, *, before: datetime, pending_before: datetime) -> int:
@@ -201,9 +226,8 @@ class Checkpoints:
             await self._documents.remove_checkpoint(document)
         return document is not None
 
-    async def _older(self, conversation_id: str, keep: int) -> "AsyncIterator[CheckpointDocument]":
-        place = {"conversation_id": conversation_id, "complete": True}
-        async for document in self._checkpoints.find(place).sort("-_id").skip(keep):
+    async def _older(self, place: dict[str, Any], keep: int) -> "AsyncIterator[CheckpointDocument]":
+        async for document in self._checkpoints.find(place | {"complete": True}).sort("-_id").skip(keep):
             yield document
 
     async def _has_response(self, record: CheckpointRecord) -> bool:

@@ -188,6 +188,16 @@ class Threads:
         return history
 
     @operation
+    async def has_continued(self, item_id: str, link: Link) -> bool:
+        """Whether code of a response after this one has begun to continue the code of the item `item_id`."""
+        place = {"root_id": link.root_id, "response.previous_response_id": link.response_id}
+        responses = self._documents.responses.get_pymongo_collection().find(place, {"_id": 1})
+        later = [response["_id"] async for response in responses]
+        items = self._documents.items.get_pymongo_collection()
+        continued = {"response_id": {"$in": later}, "item.codeact:continues": item_id}
+        return await items.find_one(continued, {"_id": 1}) is not None
+
+    @operation
     async def chain(self, link: Link) -> list[str]:
         """The ids of the response's ancestors and its own, oldest first."""
         return await self._documents.responses.chain(link.response_id, link.root_id)

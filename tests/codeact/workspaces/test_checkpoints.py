@@ -62,7 +62,7 @@ async def test_a_silent_database_does_not_hold_up_the_end_of_a_checkpoint(monkey
         point="resp_1",
         suspended=None,
         saving=nullcontext,
-        capturing=lambda: nullcontext(lambda: None),
+        capturing=lambda state_id: nullcontext(lambda: None),
         since=lambda sandbox: None,
         placed_in=lambda sandbox: (),
     )

@@ -1,0 +1,292 @@
+"""Code waits in the middle of a block, its kernel is lost, and it runs again: a real server, kernel and database."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai.types.responses import Response
+
+from codeact.cli.commands.listing import show_waiting
+from tests.model_server import ModelServer
+from tests.server.conftest import Running
+from tests.server.processes import sandboxes_of
+from tests.server.test_approvals import call_request, connected, decision, waiting
+from tests.server.test_functions import WEATHER, calls, logs, output, run_code
+
+MCP_SERVER = Path(__file__).parent.parent / "mcp_server.py"
+
+
+@pytest.fixture(scope="module")
+def server(
+    make_server: Callable[..., Running], model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
+) -> Running:
+    config = tmp_path_factory.mktemp("mcp") / "mcp.json"
+    config.write_text(json.dumps({"mcpServers": {"sums": {"command": sys.executable, "args": [str(MCP_SERVER)]}}}))
+    server = make_server(
+        model="openai/scripted",
+        model_api_base=model_server.base_url,
+        model_api_key="test",
+        mcp_config=config,
+        checkpoint=True,
+    )
+    connected(server)
+    return server
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets blocks wait for the checkpoint before them, however busy the machine is."""
+    monkeypatch.setattr("codeact.workspaces.checkpoints.CAPTURE_S", 30.0)
+
+
+@pytest.fixture
+def client(server: Running, model_server: ModelServer) -> Iterator[openai.OpenAI]:
+    model_server.reset()
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=60, max_retries=0) as client:
+        yield client
+
+
+def ask(client: openai.OpenAI, *rules: str, **more: Any) -> Response:
+    body = {"codeact:approval": list(rules)} if rules else {}
+    asked = {"input": "go", "tools": [WEATHER], "extra_body": body, **more}
+    return client.responses.create(model="codeact", **asked)
+
+
+def settle(server: Running, response: Response) -> str:
+    """Waits until the conversation's checkpoints are stored, and returns its id."""
+    assert response.conversation is not None
+    server.run(partial(server.state.checkpoints.settled, response.conversation.id))
+    return response.conversation.id
+
+
+def expire(server: Running, response: Response) -> None:
+    """Releases the conversation's sandbox, as its expiry does."""
+    name = settle(server, response)
+    server.run(partial(server.state.workspaces.release, name, "the sandbox was idle for too long"))
+
+
+def press(server: Running, response: Response) -> None:
+    """Takes the idle sandboxes of the owner, as another conversation does that needs one."""
+    name = settle(server, response)
+    owner = server.state.workspaces._workspaces[name].owner
+    server.run(partial(server.state.workspaces.release_idle_of, owner, 100, "another conversation needed one"))
+
+
+def kill(server: Running, response: Response) -> None:
+    """Kills the processes of all sandboxes, as a crash of the engine does."""
+    name = settle(server, response)
+    sandbox = server.state.workspaces._workspaces[name].living
+    assert sandbox is not None
+    for process in sandboxes_of(server.settings.data_dir):
+        process.kill()
+    server.run(sandbox.died)
+
+
+def notices(response: Response) -> list[str]:
+    return [each["code"] for each in response.model_extra["codeact:notices"]]
+
+
+@pytest.mark.parametrize("lose", [expire, press, kill])
+def test_a_block_that_waits_for_a_client_runs_again_in_another_sandbox(
+    client: openai.OpenAI, server: Running, model_server: ModelServer, lose: Callable[[Running, Response], None]
+) -> None:
+    code = (
+        "seen = globals().get('seen', 0) + 1\n"
+        "added = sums.add(a=40, b=2)['result']\n"
+        "print('added', added, seen)\n"
+        "w = get_weather('Bern')\n"
+        "print(w['sky'], seen)"
+    )
+    run_code(model_server, code, "It is sunny.")
+    first = ask(client)
+    assert logs(first) == "added 42 1\n"
+    lose(server, first)
+    (call,) = calls(first)
+    second = ask(client, previous_response_id=first.id, input=[output(call, '{"sky": "blue"}')])
+    assert logs(second) == "blue 1\n"
+    assert second.output_text == "It is sunny."
+    assert notices(second) == ["kernel_restored"]
+    assert [item.type for item in second.output].count("mcp_call") == 0
+    observed = model_server.requests[-1].messages[-1]["content"]
+    assert "added 42 1\nblue 1" in observed
+    assert "the block ran again" in observed
+
+
+def test_the_state_before_the_block_comes_back_also_between_two_blocks_of_an_answer(
+    client: openai.OpenAI, server: Running, model_server: ModelServer
+) -> None:
+    model_server.reply("<execute>\nitems = [1]\nopen('log.txt', 'a').write('one ')\n</execute>\n")
+    code = (
+        "items.append(2)\nopen('log.txt', 'a').write('two ')\nopen('new.txt', 'x').close()\n"
+        "w = get_weather('Bern')\nprint(items, open('log.txt').read(), w)"
+    )
+    run_code(model_server, code)
+    first = ask(client)
+    expire(server, first)
+    second = ask(client, previous_response_id=first.id, input=[output(calls(first)[0], "fine")])
+    assert logs(second) == "[1, 2] one two  fine\n"
+    model_server.reset()
+    run_code(model_server, "print(items)")
+    third = ask(client, previous_response_id=second.id)
+    assert logs(third) == "[1, 2]\n"
+
+
+def test_a_call_that_waits_for_approval_is_made_once_after_its_sandbox_is_gone(
+    client: openai.OpenAI, server: Running, model_server: ModelServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = "print(sums.add(a=1, b=1)['result'])\nprint(sums.add(a=2, b=2)['result'])\nprint(get_weather('Bern'))"
+    run_code(model_server, code)
+    first = ask(client, "calls")
+    request = call_request(first)
+    expire(server, first)
+    assert request.id in [each["id"] for each in waiting(client)]
+    show_waiting(server.settings, url=server.url, limit=20, as_json=False)
+    assert f"{first.conversation.id if first.conversation else ''}  until" in (shown := capsys.readouterr().out)
+    assert 'sums.add: {"a": 1, "b": 1}' in shown
+    second = ask(client, "calls", previous_response_id=first.id, input=[decision(request)])
+    assert logs(second) == "2\n"
+    assert [item.name for item in second.output if item.type == "mcp_call"] == ["add"]
+    expire(server, second)
+    with pytest.raises(openai.ConflictError, match="already approved"):
+        ask(client, "calls", previous_response_id=first.id, input=[decision(request)])
+    third = ask(client, "calls", previous_response_id=second.id, input=[decision(call_request(second))])
+    assert logs(third) == "4\n"
+    assert [item.type for item in third.output].count("mcp_call") == 1
+    expire(server, third)
+    fourth = ask(client, "calls", previous_response_id=third.id, input=[output(calls(third)[0], "fine")])
+    assert logs(fourth) == "fine\n"
+    assert [item.type for item in fourth.output].count("mcp_call") == 0
+    assert "2\n4\nfine" in model_server.requests[-1].messages[-1]["content"]
+    assert fourth.output_text == "Done."
+
+
+def test_rejected_and_side_by_side_calls_get_the_same_again(
+    client: openai.OpenAI, server: Running, model_server: ModelServer
+) -> None:
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "def one(a):\n"
+        "    try:\n"
+        "        return sums.add(a=a, b=0)['result']\n"
+        "    except CallError as error:\n"
+        "        return 'rejected' in str(error)\n"
+        "with ThreadPoolExecutor(2) as pool:\n"
+        "    print(sorted(pool.map(one, [1, 5]), key=str))\n"
+        "print(get_weather('Bern'))"
+    )
+    run_code(model_server, code)
+    first = ask(client, "calls")
+    one, two = sorted(
+        (item for item in first.output if item.type == "mcp_approval_request"), key=lambda item: item.arguments
+    )
+    expire(server, first)
+    second = ask(client, "calls", previous_response_id=first.id, input=[decision(one, approve=False)])
+    expire(server, second)
+    third = ask(client, "calls", previous_response_id=second.id, input=[decision(two)])
+    assert logs(third) == "[5, True]\n"
+    expire(server, third)
+    fourth = ask(client, "calls", previous_response_id=third.id, input=[output(calls(third)[0], "fine")])
+    assert logs(fourth) == "fine\n"
+
+
+def test_code_that_goes_another_way_is_stopped_and_calls_nothing(
+    client: openai.OpenAI, server: Running, model_server: ModelServer
+) -> None:
+    code = (
+        "import os\nprint('begin')\n"
+        "print(sums.add(a=int.from_bytes(os.urandom(4)), b=1)['result'] > 0)\n"
+        "print(get_weather('Bern'))\nprint(sums.look())"
+    )
+    run_code(model_server, code)
+    first = ask(client)
+    expire(server, first)
+    second = ask(client, previous_response_id=first.id, input=[output(calls(first)[0], "fine")])
+    assert notices(second) == ["kernel_restored", "code_diverged"]
+    assert not [item for item in second.output if item.type in ("mcp_call", "function_call")]
+    assert "went another way than before: it called sums.add(" in model_server.requests[-1].messages[-1]["content"]
+    assert second.output_text == "Done."
+
+
+def test_other_output_than_before_is_told_and_shown(
+    client: openai.OpenAI, server: Running, model_server: ModelServer
+) -> None:
+    run_code(model_server, "import os\nprint(os.urandom(8).hex())\nprint(get_weather('Bern'))")
+    first = ask(client)
+    expire(server, first)
+    second = ask(client, previous_response_id=first.id, input=[output(calls(first)[0], "fine")])
+    assert notices(second) == ["kernel_restored", "output_differs"]
+    assert logs(second).endswith("fine\n")
+    assert len(logs(second)) == len(logs(first)) + len("fine\n")
+
+
+def test_a_block_that_needs_what_could_not_be_saved_does_not_run_again(
+    client: openai.OpenAI, server: Running, model_server: ModelServer
+) -> None:
+    model_server.reply("<execute>\nfile = open('log.txt', 'w')\n</execute>\n")
+    run_code(model_server, "file.write('x')\nprint(get_weather('Bern'))")
+    first = ask(client)
+    expire(server, first)
+    second = ask(client, previous_response_id=first.id, input=[output(calls(first)[0], "fine")])
+    assert "code_not_repeated" in notices(second)
+    assert "it needs file, which could not be saved" in str(second.model_extra)
+    assert "could not go on" in str(model_server.requests[-1].messages)
+
+
+def test_a_value_that_is_sent_twice_does_not_run_the_block_twice(
+    client: openai.OpenAI, server: Running, model_server: ModelServer
+) -> None:
+    run_code(model_server, "print(get_weather('Bern'))\nprint(sums.look()['result'])")
+    first = ask(client)
+    expire(server, first)
+    value = [output(calls(first)[0], "fine")]
+    second = ask(client, previous_response_id=first.id, input=value)
+    assert logs(second) == "fine\nseen\n"
+    model_server.reply("I see.")
+    again = ask(client, previous_response_id=first.id, input=value)
+    assert "it has gone on already" in str(again.model_extra)
+    assert not [item for item in again.output if item.type == "mcp_call"]
+
+
+def test_a_block_that_has_waited_too_long_is_not_run(
+    client: openai.OpenAI, server: Running, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(server.settings.__dict__, "approval_expires_s", -1.0)
+    run_code(model_server, "print(get_weather('Bern'))")
+    first = ask(client)
+    expire(server, first)
+    second = ask(client, previous_response_id=first.id, input=[output(calls(first)[0], "fine")])
+    assert "it had expired" in str(second.model_extra)
+
+
+def test_an_eager_block_runs_again(client: openai.OpenAI, server: Running, model_server: ModelServer) -> None:
+    statements = ("a = 1\n", "print(get_weather('Bern'))\n", "print(a)\n", "1 +\n")
+    model_server.reply("<execute>\n", *statements, "</execute>\n")
+    model_server.reply("Done.")
+    first = ask(client, extra_body={"codeact:eager": True})
+    expire(server, first)
+    second = ask(client, previous_response_id=first.id, input=[output(calls(first)[0], "fine")])
+    assert logs(second).startswith("fine\n1\n")
+    assert "SyntaxError" in model_server.requests[-1].messages[-1]["content"]
+
+
+def test_a_copy_of_a_conversation_has_nothing_to_run_again(
+    client: openai.OpenAI, server: Running, model_server: ModelServer
+) -> None:
+    run_code(model_server, "print(get_weather('Bern'))")
+    first = ask(client)
+    assert first.conversation is not None
+    archive = client.get(f"/conversations/{first.conversation.id}/export?format=json", cast_to=httpx.Response).json()
+    copy: Any = client.post("/conversations/import", body=archive, cast_to=httpx.Response).json()
+
+    def restarts(conversation_id: str) -> list[Any]:
+        items: Any = client.get(f"/conversations/{conversation_id}/items", cast_to=httpx.Response).json()
+        return [item["codeact:restart"] for item in items["data"] if item["type"] == "code_interpreter_call"]
+
+    assert restarts(first.conversation.id)[0]["code"] == "print(get_weather('Bern'))"
+    assert restarts(copy["id"]) == [None]
