@@ -24,6 +24,7 @@ const call = (change: Partial<CodeInterpreterCall> = {}): CodeInterpreterCall =>
   "codeact:continues": null,
   "codeact:ran": null, "codeact:eager": false,
   "codeact:refused": [],
+  "codeact:restart": null,
   "codeact:started_s": null,
   ...change,
 });
