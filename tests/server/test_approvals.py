@@ -15,6 +15,7 @@ from openai.types.responses import Response
 from openai.types.responses.response_output_item import McpApprovalRequest
 from websockets.sync.client import connect
 
+from codeact.tools.approval import ApprovalQuestion, Ruling
 from tests.model_server import ModelServer
 from tests.server.conftest import Running
 from tests.server.test_functions import logs, run_code
@@ -36,10 +37,17 @@ def approving(
         model_api_key="test",
         mcp_config=config,
         approval="function:sums.fail",
+        approval_judge=f"{__name__}:judge",
         embed_origins="https://shop.example",
     )
     connected(server)
     return server
+
+
+def judge(question: ApprovalQuestion) -> Any:
+    """The operator's judge: decides about code that names it, and leaves the rest to a person."""
+    _, _, word = question.code.partition("# judge: ")
+    return {"yes": True, "no": "not today", "other": Ruling(True, code="print('other')")}.get(word)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -411,8 +419,8 @@ def test_an_imported_conversation_allows_nothing(client: openai.OpenAI, model_se
     code_request(ask(client, "code", conversation=imported["id"]))
 
 
-def test_visitors_of_an_embedding_page_do_not_approve(
-    client: openai.OpenAI, approving: Running, model_server: ModelServer
+def test_visitors_of_an_embedding_page_approve_only_where_the_operator_says_so(
+    client: openai.OpenAI, approving: Running, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = {"user": "ann", "origin": "https://shop.example"}
     session: Any = client.post("/embed/sessions", body=body, cast_to=httpx.Response).json()
@@ -423,8 +431,13 @@ def test_visitors_of_an_embedding_page_do_not_approve(
         first = http.post("/responses", json=sent).raise_for_status().json()
         request = next(item for item in first["output"] if item["type"] == "codeact:approval_request")
         answer = {"type": "codeact:approval_response", "approval_request_id": request["id"], "approve": True}
-        refused = http.post("/responses", json={"previous_response_id": first["id"], "input": [answer]})
-    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "approval_forbidden")
+        body = {"previous_response_id": first["id"], "input": [answer]}
+        refused = http.post("/responses", json=body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "approval_forbidden")
+        monkeypatch.setitem(vars(approving.settings), "approval_embed", True)
+        allowed = http.post("/responses", json=body).raise_for_status().json()
+    assert observed(model_server).endswith("stdout:\n1")
+    assert allowed["status"] == "completed"
 
 
 def test_every_decision_is_in_the_audit_log_with_who_made_it(
@@ -438,13 +451,64 @@ def test_every_decision_is_in_the_audit_log_with_who_made_it(
         decide(client, first, request)
     decided_by = read(client, request.id)["decided_by"]
 
-    def entries() -> list[Any]:
-        page: Any = client.get("/audit?limit=100", cast_to=httpx.Response)
-        return [each for each in page.json()["data"] if each["subject"] == request.id]
-
-    until(lambda: len(entries()) == 2)  # They are stored once a second.
-    assert {(each["action"], each["status"]) for each in entries()} == {
+    until(lambda: len(audited(client, request.id)) == 2)  # They are stored once a second.
+    found = audited(client, request.id)
+    assert {(each["action"], each["status"]) for each in found} == {
         ("approval.approve", 200),
         ("approval.approve", 409),
     }
-    assert {each["credential_id"] for each in entries()} == {decided_by}
+    assert {each["credential_id"] for each in found} == {decided_by}
+    changed, rejected = [], []
+    for actions, approve, more in ((changed, True, {"code": "print(2)"}), (rejected, False, {"reason": "no"})):
+        run_code(model_server, "print(1)")
+        waits = ask(client, "code")
+        actions.append(code_request(waits).id)
+        decide(client, waits, code_request(waits), approve, **more)
+    until(lambda: len(audited(client, rejected[0])) == 1)
+    assert [each["action"] for each in audited(client, changed[0])] == ["approval.edit"]
+    assert [each["action"] for each in audited(client, rejected[0])] == ["approval.reject"]
+
+
+def audited(client: openai.OpenAI, subject: str) -> list[Any]:
+    page: Any = client.get("/audit?limit=100", cast_to=httpx.Response)
+    return [each for each in page.json()["data"] if each["subject"] == subject]
+
+
+def test_the_operators_judge_decides_before_a_person_and_its_decisions_are_in_the_audit_log(
+    client: openai.OpenAI, model_server: ModelServer
+) -> None:
+    for word, seen in (("yes", "mine"), ("no", "The reason: not today"), ("other", "other")):
+        run_code(model_server, f"print('mine')  # judge: {word}")
+        response = ask(client, "code")
+        assert [str(item.type) for item in response.output] == ["message", "code_interpreter_call", "message"], word
+        assert seen in observed(model_server)
+
+    def entries() -> list[str]:
+        return [each["action"] for each in audited(client, "python") if each["credential_id"] == "judge"]
+
+    until(lambda: len(entries()) == 3)
+    assert sorted(entries()) == ["approval.approve", "approval.approve", "approval.reject"]
+
+
+def test_a_functions_first_use_waits_until_one_was_approved(client: openai.OpenAI, model_server: ModelServer) -> None:
+    run_code(model_server, "print(sums.add(1, 2))")
+    first = ask(client, "first_use")
+    second = decide(client, first, call_request(first))
+    assert "3" in observed(model_server)
+    run_code(model_server, "print(sums.add(2, 5))")
+    third = ask(client, "first_use", previous_response_id=second.id)
+    assert all(item.type != "mcp_approval_request" for item in third.output)
+    assert "7" in observed(model_server)
+    run_code(model_server, "print(sums.add(2, 5))")
+    call_request(ask(client, "first_use"))
+
+
+def test_always_in_this_conversation_can_be_taken_away(
+    client: openai.OpenAI, approving: Running, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(vars(approving.settings), "approval_standing", False)
+    run_code(model_server, "print(1)")
+    first = ask(client, "code")
+    second = decide(client, first, code_request(first), scope="conversation")
+    run_code(model_server, "print(2)")
+    code_request(ask(client, "code", previous_response_id=second.id))

@@ -2,14 +2,17 @@
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 
+from codeact.cli.commands.eval import draft
 from codeact.store import open_store
 from tests.server.conftest import Running, in_thread
 
@@ -65,6 +68,24 @@ def test_feedback_is_kept_changed_found_and_taken_back(mine: httpx.Client, plott
     ):
         refused = mine.post(path, json=body)
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, param)
+
+
+def test_an_answer_with_a_thumb_down_becomes_the_draft_of_a_task(
+    mine: httpx.Client, server: Running, plotted: dict[str, Any], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path = f"/v1/responses/{plotted['id']}/feedback"
+
+    def drafts() -> list[dict[str, Any]]:
+        in_thread(partial(draft, server.settings, (), thumbs_down=True))
+        return [json.loads(line) for line in capfdbinary.readouterr().out.splitlines() if line.startswith(b'{"')]
+
+    mine.post(path, json={"rating": "up"}).raise_for_status()
+    assert drafts() == []
+    mine.post(path, json={"rating": "down", "comment": "Too small"}).raise_for_status()
+    (drafted,) = drafts()
+    assert (drafted["id"], drafted["prompt"], drafted["check"]) == (plotted["id"], [PLOT], None)
+    assert drafted["note"].startswith("Comment: Too small")
+    mine.post(path, json={"rating": None}).raise_for_status()
 
 
 def test_a_link_shows_a_stranger_the_conversation_and_nothing_of_its_owner(
