@@ -25,6 +25,7 @@ from codeact.dialect.history import uses_tags
 from codeact.dialect.silent_thinkers import reasons
 from codeact.errors import ContextTooLong, ModelRefused, ModelStreamBroken
 from codeact.model import AnswerFormat, ChatMessage, Model, Sampling, Usage
+from codeact.tools.toolbox import PATCH
 from codeact.workspaces.workspace import Workspace
 
 __all__ = ["Completions"]
@@ -149,7 +150,11 @@ class Completions:
         output, name = self._builder.response.output, self._options.must_call
         if name is None:
             return not any(isinstance(item, e.CodeInterpreterCall) for item in output)
-        return not any(isinstance(item, e.ClientCall | e.McpCall) and item.name == name for item in output)
+        return not any(
+            (isinstance(item, e.ClientCall | e.McpCall) and item.name == name)
+            or (isinstance(item, e.ApplyPatchCall) and name == PATCH.name)
+            for item in output
+        )
 
     async def _check_format(self, reply: Reply) -> None:
         """Emits the answer as the message if it has the demanded format; otherwise sets the reply's problem."""

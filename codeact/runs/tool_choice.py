@@ -14,6 +14,8 @@ __all__ = ["ToolChoice", "choice_of"]
 
 NAMED = ("function", "custom")
 """The types of tools that a choice can name."""
+OWN = ("shell", "local_shell", "apply_patch")
+"""The types of tools whose type is the name of their function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class ToolChoice:
 
 def choice_of(choice: str | dict[str, Any], tools: Sequence[dict[str, Any]]) -> ToolChoice:
     """Parses `tool_choice`. Raises `InvalidRequest` if it names a function that is not among the request's tools."""
-    names = {tool["name"] for tool in tools if tool["type"] in NAMED}
+    names = {_name(tool) for tool in tools if tool["type"] in (*NAMED, *OWN)}
     match choice:
         case "none":
             return ToolChoice(may_act=False)
@@ -37,12 +39,20 @@ def choice_of(choice: str | dict[str, Any], tools: Sequence[dict[str, Any]]) -> 
         case {"type": "function" | "custom", "name": str(name)}:
             _check({name}, names)
             return ToolChoice(must_act=True, must_call=name, tools=tools)
+        case {"type": "shell" | "local_shell" | "apply_patch" as name}:
+            _check({name}, names)
+            return ToolChoice(must_act=True, must_call=name, tools=tools)
         case {"type": "allowed_tools", "mode": mode, "tools": list(allowed)}:
-            chosen = {tool["name"] for tool in allowed if tool["type"] in NAMED}
+            chosen = {_name(tool) for tool in allowed if tool["type"] in (*NAMED, *OWN)}
             _check(chosen, names)
-            left = [tool for tool in tools if tool["type"] not in (*NAMED, "namespace") or tool["name"] in chosen]
+            left = [tool for tool in tools if tool["type"] not in (*NAMED, *OWN, "namespace") or _name(tool) in chosen]
             return ToolChoice(must_act=mode == "required", may_act=bool(allowed), tools=left)
     return ToolChoice(tools=tools)
+
+
+def _name(tool: dict[str, Any]) -> str:
+    name: str = tool["type"] if tool["type"] in OWN else tool["name"]
+    return name
 
 
 def _check(chosen: set[str], names: set[str]) -> None:

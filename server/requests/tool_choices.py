@@ -24,11 +24,26 @@ class CustomChoice(msgspec.Struct, tag="custom", forbid_unknown_fields=True):
     name: Annotated[str, Meta(max_length=200)]
 
 
+class ShellChoice(msgspec.Struct, tag="shell", forbid_unknown_fields=True):
+    """Code must run a shell command before the answer. In a list of allowed tools: it may."""
+
+
+class LocalShellChoice(msgspec.Struct, tag="local_shell", forbid_unknown_fields=True):
+    """As `ShellChoice`, for the tool `local_shell`."""
+
+
+class PatchChoice(msgspec.Struct, tag="apply_patch", forbid_unknown_fields=True):
+    """Code must change a file by a patch before the answer. In a list of allowed tools: it may."""
+
+
 class AllowedTools(msgspec.Struct, tag="allowed_tools", forbid_unknown_fields=True):
     """Code may call only these of the client's functions. With `required`, code must run."""
 
     mode: Literal["auto", "required"]
-    tools: Annotated[list[CodeChoice | FunctionChoice | CustomChoice], Meta(max_length=1_000)]
+    tools: Annotated[
+        list[CodeChoice | FunctionChoice | CustomChoice | ShellChoice | LocalShellChoice | PatchChoice],
+        Meta(max_length=1_000),
+    ]
 
 
-Choice = FunctionChoice | CustomChoice | CodeChoice | AllowedTools
+Choice = FunctionChoice | CustomChoice | CodeChoice | ShellChoice | LocalShellChoice | PatchChoice | AllowedTools

@@ -74,6 +74,36 @@ def test_a_named_function_is_called(client: OpenAI, model_server: ModelServer) -
     assert second.output_text == "Sunny indeed."
 
 
+PATCH = "*** Begin Patch\\n*** Add File: a.txt\\n+a\\n*** End Patch"
+
+
+@pytest.mark.parametrize(
+    ("tool", "code", "kind"),
+    [
+        ({"type": "shell", "environment": {"type": "container_auto"}}, "shell(['echo hi'])", "shell_call"),
+        ({"type": "apply_patch"}, f'apply_patch("{PATCH}")', "apply_patch_call"),
+        ({"type": "local_shell"}, "local_shell(['ls'])", "local_shell_call"),
+    ],
+)
+def test_a_tool_that_is_chosen_by_its_type_is_used(
+    client: OpenAI, model_server: ModelServer, tool: Any, code: str, kind: str
+) -> None:
+    for said in ("No need.", f"<execute>\n{code}\n</execute>", "Done."):
+        model_server.reply(said)
+    response = client.responses.create(input="go", tools=[tool], tool_choice={"type": tool["type"]})
+    assert kind in [item.type for item in response.output]
+    assert tool["type"] in model_server.requests[1].messages[-1]["content"]
+
+
+def test_a_list_of_allowed_tools_may_have_these(client: OpenAI, model_server: ModelServer) -> None:
+    model_server.reply("<execute>\nprint('apply_patch' in globals(), shell(['echo hi'])[0]['stdout'])\n</execute>")
+    model_server.reply("Done.")
+    tools: list[Any] = [{"type": "shell", "environment": {"type": "container_auto"}}, {"type": "apply_patch"}]
+    allowed: Any = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "shell"}]}
+    client.responses.create(input="go", tools=tools, tool_choice=allowed)
+    assert "False hi" in model_server.requests[1].messages[-1]["content"]
+
+
 def test_functions_that_are_not_allowed_are_not_there(client: OpenAI, model_server: ModelServer) -> None:
     model_server.reply("Hello.")
     allowed: Any = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "stocks"}]}
