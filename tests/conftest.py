@@ -15,7 +15,7 @@ import structlog
 from sandbox_pool.backends.process.backend import ProcessBackend
 from sandbox_pool.backends.process.interpreter import Interpreter
 from sandbox_pool.pool import warm_pool
-from sandbox_pool.spec import SandboxSpec
+from tests import trials
 from tests.groups import group_of, place_of
 from tests.warm import only_the_minimum
 
@@ -116,19 +116,11 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_trial_of_each_kind() -> Iterator[None]:
+def one_trial_of_each_kind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Lets a backend start its trial sandbox only once for each kind of backend, instead of in each test."""
-    tried = ProcessBackend._try
-    worked = set()
-
-    async def trial(backend: ProcessBackend, spec: SandboxSpec) -> None:
-        kind = (backend._bubblewrap, backend._inodes, type(backend._groups), spec.python, spec.preload)
-        if kind not in worked:
-            await tried(backend, spec)
-            worked.add(kind)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ProcessBackend, "_try", trial)
+        patch.setenv(trials.DIRECTORY, str(tmp_path_factory.mktemp("trials")))
+        patch.setattr(ProcessBackend, "_try", trials.once_of_each_kind())
         yield
 
 

@@ -20,7 +20,9 @@ import psutil
 from codeact.server.app import create_app
 from codeact.server.serve import Server, uvicorn_config
 from codeact.settings import Settings
+from sandbox_pool.backends.process.backend import ProcessBackend
 from sandbox_pool.pool import warm_pool
+from tests import trials
 from tests.ports import listen
 from tests.warm import only_the_minimum
 
@@ -89,6 +91,8 @@ def _serve(listener: socket.socket, log: Path | None, values: dict[str, Any]) ->
         os.dup2(output, 1)
         os.dup2(output, 2)
     warm_pool.target_size = only_the_minimum
+    if trials.DIRECTORY in os.environ:
+        ProcessBackend._try = trials.once_of_each_kind()  # type: ignore[method-assign]
     settings = Settings.load(log_level="error", **values)
     with listener:
         Server(uvicorn_config(create_app(settings), settings)).run(sockets=[listener])
