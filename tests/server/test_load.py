@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(600), pyt
 
 STREAMS = 100
 SOCKETS = 300 if LONG else 150
-TOKENS = 2_000 if LONG else 200
+TOKENS = 2_000 if LONG else 500
 
 
 async def test_answers_at_once_all_end_although_the_database_stops_for_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
