@@ -88,7 +88,7 @@ ENDS = tuple(b'{"type":"response.' + end + b'"' for end in (b"completed", b"inco
 NUMBER = re.compile(rb'"sequence_number":(\\d+)')
 connecting = asyncio.Semaphore(50)  # A server lets so many of one address wait, and not all that there are.
 async def stream(ready, go):
-    seen = {"ended": "", "deltas": 0, "lost": 0, "took_s": within_s, "error": ""}
+    seen = {"ended": "", "tokens": 0, "lost": 0, "took_s": within_s, "error": ""}
     async with connecting:
         socket = await websockets.connect(url, **PLAIN)
     async with socket:
@@ -106,7 +106,9 @@ async def stream(ready, go):
             number = int(NUMBER.search(frame)[1])
             seen["lost"] += number != expected
             expected = number + 1
-            seen["deltas"] += frame.startswith(b'{"type":"response.output_text.delta"')
+            if frame.startswith(b'{"type":"response.output_text.delta"'):
+                # A delta has several tokens if they were there at once.
+                seen["tokens"] += len(json.loads(frame)["delta"].split())
             if frame.startswith(ENDS):
                 seen["ended"] = frame[9:40].split(b'"')[0].decode()
                 if seen["ended"] == "response.failed":
@@ -119,7 +121,7 @@ async def guarded(ready, go):
         return await stream(ready, go)
     except (asyncio.CancelledError, OSError, websockets.WebSocketException) as error:
         ready.release()  # Nobody waits for a socket that was refused.
-        return {"ended": "", "deltas": 0, "lost": 0, "took_s": within_s, "error": repr(error)}
+        return {"ended": "", "tokens": 0, "lost": 0, "took_s": within_s, "error": repr(error)}
 async def main():
     ready, go = asyncio.Semaphore(0), asyncio.Event()
     tasks = [asyncio.create_task(guarded(ready, go)) for _ in range(streams)]
@@ -188,7 +190,7 @@ class _Round:
         self.stall_s = stall_s
         self.took_s = max(one["took_s"] for one in seen)
         self.lost_streams = len(seen) - len(whole)
-        self.lost_events = sum(one["lost"] + abs(tokens - one["deltas"]) for one in whole)
+        self.lost_events = sum(one["lost"] + abs(tokens - one["tokens"]) for one in whole)
         self.ends = sorted({str(one["error"] or one["ended"]) for one in seen})
 
     def line(self) -> str:

@@ -20,6 +20,7 @@ real sandbox, and a WebSocket client. Latencies across processes compare `time.t
 
 import asyncio
 import json
+import re
 import statistics
 import sys
 import time
@@ -39,6 +40,7 @@ __all__ = ["measure"]
 PRINTS = 150
 ROUNDTRIPS = 100
 TOKENS = 2000
+SENT = re.compile(r"at=([0-9]+\.[0-9]+)")
 CONVERSATIONS = 12
 CREATED, TURNS = 15, (5, 55, 115)
 
@@ -224,7 +226,8 @@ async def _tokens(socket: websockets.ClientConnection, process: psutil.Process, 
 
     def watch(event: dict[str, Any], at: float) -> None:
         if event["type"] == "response.output_text.delta" and "at=" in event["delta"]:
-            late.append((at - float(event["delta"].split("=")[1])) * 1000)
+            # A delta has several tokens if they were there at once.
+            late.extend((at - float(sent)) * 1000 for sent in SENT.findall(event["delta"]))
 
     before = process.cpu_times()
     await _ask(socket, f"tokens {TOKENS}", watch)

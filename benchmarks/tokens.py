@@ -24,7 +24,7 @@ from websockets.asyncio.client import connect
 
 from benchmarks.prefix_cache import ADAPTERS
 from codeact.dialect.tool_call import ToolCalls
-from codeact.model import ChatMessage, Sampling
+from codeact.model import ChatMessage, Sampling, TextDelta, ToolCallDelta
 from codeact.models.litellm.client import close as close_litellm
 from codeact.models.openai_compatible.client import DirectModel
 
@@ -65,10 +65,13 @@ def _adapter(model: Any, dialect: str) -> Reader:
 
     async def read() -> None:
         async with aclosing(model.stream(MESSAGES, sampling)) as events:
-            count = 0
-            async for _ in events:
-                count += 1
-        assert count >= TOKENS
+            chars = 0
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    chars += len(event.text)
+                elif isinstance(event, ToolCallDelta):
+                    chars += len(event.arguments)
+        assert chars >= TOKENS
 
     return read
 
