@@ -13,7 +13,7 @@ import pytest
 from openai.types.responses import Response
 
 from codeact.cli.commands.listing import show_waiting
-from tests.model_server import ModelServer
+from tests.model_server import Gate, ModelServer
 from tests.server.conftest import Running
 from tests.server.processes import sandboxes_of
 from tests.server.test_approvals import call_request, connected, decision, waiting
@@ -268,10 +268,16 @@ def test_a_block_that_has_waited_too_long_is_not_run(
 
 
 def test_an_eager_block_runs_again(client: openai.OpenAI, server: Running, model_server: ModelServer) -> None:
-    statements = ("a = 1\n", "print(get_weather('Bern'))\n", "print(a)\n")
-    model_server.reply("<execute>\n", *statements, "</execute>\n")
+    runs = Gate()
+    model_server.reply("<execute>\na = 1\n", "print(get_weather('Bern'))\n", runs, "print(a)\n</execute>\n")
     model_server.reply("Done.")
-    first = ask(client, extra_body={"codeact:eager": True})
+    first: Any = None
+    for event in client.responses.create(
+        model="codeact", input="go", tools=[WEATHER], extra_body={"codeact:eager": True}, stream=True
+    ):
+        if event.type == "response.code_interpreter_call.interpreting":
+            runs.open()
+        first = getattr(event, "response", first)
     (block,) = [item for item in first.output if item.type == "code_interpreter_call"]
     assert block.model_extra["codeact:restart"]["statements"]
     expire(server, first)
