@@ -190,7 +190,8 @@ def _add(block: Block, item: e.CodeInterpreterCall, asked: Mapping[str, e.CodeAp
     has_run = block.asks is None or item.ran is not None
     block.has_begun = block.has_begun or has_run
     block.container_id = item.container_id
-    block.began_in = block.began_in or item.container_id
+    if block.has_begun and not block.began_in:
+        block.began_in = item.container_id
     block.outputs += item.notebook_outputs
     block.is_cut = block.is_cut or (item.result is not None and item.result.limit == "output_bytes")
     block.calls += [RecordedCall(each.name, each.arguments, error=each.error) for each in item.refused]

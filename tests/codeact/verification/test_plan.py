@@ -40,6 +40,17 @@ def test_a_restored_kernel_goes_on_with_the_blocks_before() -> None:
     assert codes(answer(block("a")), died) == [("a", 0), ("b", 0), ("c", 1)]
 
 
+def test_a_block_that_ran_again_in_another_sandbox_goes_on_with_the_blocks_before() -> None:
+    waits = block("b", result=None, waits_for=["call_1"])
+    again = answer(block("", "cntr_2", continues=waits.id), block("c", "cntr_2"), notice="kernel_restored")
+    assert codes(answer(block("a"), waits), again) == [("a", 0), ("b", 0), ("c", 0)]
+    # Code that had not begun when its kernel was lost does not go on with the lost one.
+    asked = block("b", result=None, waits_for=["apr_1"])
+    request = e.CodeApprovalRequest(id="apr_1", code="b")
+    later = answer(block("", "cntr_2", continues=asked.id), notice="kernel_replaced")
+    assert codes(answer(block("a"), asked, request), later) == [("b", 1)]
+
+
 def test_code_runs_as_it_was_approved() -> None:
     request = e.CodeApprovalRequest(id="apr_1", code="a")
     first = block("a", result=None, waits_for=["apr_1"])
