@@ -41,6 +41,9 @@ LONG = (
     "tests/server/test_openapi.py",
     "tests/test_wheel.py",
     "tests/server/test_containers.py",
+    "tests/server/test_approvals.py",
+    "tests/codeact/cli/commands/test_run_and_chat.py",
+    "tests/codeact/workspaces/test_workspace.py",
     "tests/codeact/api/test_api.py",
     "tests/codeact/api/test_agents.py",
     "tests/codeact/evals/test_real_model.py",
@@ -51,6 +54,10 @@ LONG = (
     "tests/server/test_watchdog.py",
     "tests/server/test_commands.py",
     "tests/server/test_auth.py",
+    "tests/server/test_requests_of_today.py",
+    "tests/server/test_audit_log.py",
+    "tests/codeact/store/test_embedded.py",
+    "tests/codeact/api/test_process_state.py",
     "tests/test_docs.py",
 )
 """Files that take 20 seconds or more, the longest first. If one of them started last, the other workers would wait."""

@@ -127,6 +127,7 @@ def test_limits_are_those_of_the_sandbox(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.long
 async def test_a_hundred_agents_share_a_few_sandboxes(tmp_path: Path) -> None:
     """Each answers with the output of its own code. There are never more sandboxes than the pool allows."""
     most = 0
