@@ -32,6 +32,7 @@ KERNEL = (
     "kernel_state_arrays.py",
     "kernel_state_blocks.py",
     "kernel_state_files.py",
+    "kernel_state_groups.py",
     "kernel_state_load.py",
     "kernel_state_memory.py",
     "kernel_state_modules.py",
