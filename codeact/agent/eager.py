@@ -131,8 +131,7 @@ class EagerCode:
         ready = [] if self._waits else await self._approved()
         if not ready:
             return
-        for statement in ready:
-            self._lines.append(self._lines[-1] + len(_LINE_END.findall(statement)))
+        self._count_lines(ready)
         if self.running is None:
             assert self.tasks is not None
             self.running = Unfinished(await self._open_block(ready, self._line_of), ready)
@@ -172,7 +171,11 @@ class EagerCode:
         if self.running is None:
             return None
         self._kept += self._statements.feed(code[len(self.code) :].removeprefix(self._ahead))
-        return self.running, [each for each in (*self._kept, self._statements.rest) if each]
+        rest = [each for each in (*self._kept, self._statements.rest) if each]
+        self._count_lines(rest)
+        most = len(_LINE_END.findall(code.rstrip())) + 1
+        self._lines = [min(line, most) for line in self._lines]
+        return self.running, rest
 
     def finished(self) -> None:
         """Forgets the block that has been taken: it has ended, or waits for the client."""
@@ -191,6 +194,11 @@ class EagerCode:
             await running.stop()
             await self._close(running, note)
         return True
+
+    def _count_lines(self, statements: Sequence[str]) -> None:
+        for statement in statements:  # The last one may have no line end.
+            ends = len(_LINE_END.findall(statement))
+            self._lines.append(self._lines[-1] + ends + (not statement.endswith(("\n", "\r"))))
 
     def _line_of(self, ran: int) -> int:
         return self._lines[min(ran, len(self._lines) - 1)]

@@ -111,6 +111,18 @@ async def test_a_statement_runs_before_the_model_writes_the_next(data_dir: Path)
     assert numbers == list(range(len(numbers)))
 
 
+async def test_statements_that_come_with_the_end_of_the_block_have_their_lines_too(data_dir: Path) -> None:
+    waiting = Waiting()
+    turn = [
+        TextDelta("<execute>\nprint('first')\nx = 2"),
+        waiting.until(printed("first")),
+        TextDelta("\nfor each in [x]:\n    print('second')\nprint('third')\n</execute>"),
+    ]
+    answer = await ask(data_dir, [turn, "Done."], waiting)
+    runs = [event.line for event in answer.events if isinstance(event, e.CodeProgress) and event.line is not None]
+    assert (runs[0], runs[-2:]) == (1, [4, 5])
+
+
 async def test_the_first_error_ends_the_models_stream_at_once(data_dir: Path) -> None:
     for dialect in ("tags", "tool_call"):
         code = "x = 1\n\n1 / 0\nprint('never')\n"
