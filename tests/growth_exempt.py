@@ -81,7 +81,7 @@ REASONS: dict[str, tuple[str, ...]] = {
         "codeact.server.peers.questions",
         "codeact.server.peers.signing.sign",
         "codeact.server.routes.peers.questions",
-        "codeact.server.routes.pools._of",
+        "codeact.server.peers.everywhere.ask_each",
         "codeact.store.repositories.periods.time_of_id",
         "codeact.store.repositories.response_leases._steers",
         "codeact.store.repositories.events.Events._page_since",
@@ -137,7 +137,7 @@ REASONS: dict[str, tuple[str, ...]] = {
     ),
     "It runs in the user's own process, on files of theirs or answers of the server that they chose.": (
         "codeact.cli.approving._edited",
-        "codeact.cli.commands.listing._get",
+        "codeact.cli.commands.listing",
         "codeact.cli.commands.transfer",
         "codeact.client.Connection.create",
         "codeact.evals.forms.jsonl._content",

@@ -10,6 +10,7 @@ import msgspec
 from rich.console import Console
 
 from codeact import events as e
+from codeact.agent.waiting_block import WaitingBlock
 from codeact.cli.controls import escaped
 from codeact.cli.markdown import StreamedMarkdown
 from codeact.cli.pictures import Picture
@@ -103,6 +104,12 @@ def restored(text: str) -> object:
     return state.for_model()
 
 
+def waiting(text: str) -> object:
+    """A block that is to run again, and names of files that its code may read: as many as a kernel can have."""
+    block = WaitingBlock("ci_1", "s", text, False, [], False, [], lambda outputs: None, "")
+    return block.needs([f"{text[:200]} {at}.txt" for at in range(len(text))])
+
+
 def message(read: Callable[[Message], object], kind: str) -> Reader:
     return refusing(lambda content: read(Message(kind, "", b"{}", content)))
 
@@ -181,6 +188,10 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     "codeact.models.openai_compatible.client._decoded": (_decoded, {**BYTES, **contents("", "")}),
     "codeact.dialect.profiles.profile_of": (named, TEXTS),
     "codeact.dialect.images.displayed": (picture, {**TEXTS, "segments": lambda n: "/wAA" * n}),
+    "codeact.agent.waiting_block.WaitingBlock.needs": (
+        waiting,
+        {"words": lambda n: "word " * n, "names": lambda n: "a" * n},
+    ),
     "codeact.context.masking.Masks": (masked, TEXTS),
     "codeact.evals.checks": (checked, {**TEXTS, "numbers": lambda n: "1,234 " * n, "digits": lambda n: "1" * n}),
     "codeact.evals.action_formats": (acted, {**TEXTS, "commas": lambda n: "," * n, "brackets": lambda n: ",(" * n}),

@@ -37,6 +37,7 @@ from codeact.server.routes.container_views import _name_of
 from codeact.server.routes.files import _nested
 from codeact.server.routes.login import NEXT
 from codeact.server.transports import messages as messages_api
+from codeact.server.transports.code_items import without_code
 from codeact.server.transports.data_urls import _frame
 from codeact.server.transports.message_blocks import MessageBlocks
 from codeact.server.transports.standard_events import of_the_standard
@@ -45,7 +46,7 @@ from codeact.skills.bundle import read_zip
 from codeact.store.records import Blob, StoredResponse
 from codeact.store.repositories.excerpts import _around
 from codeact.tools.function import Function
-from sandbox_pool.outputs import Error, ExecutionResult, Stream
+from sandbox_pool.outputs import DisplayData, Error, ExecutionResult, Stream
 from tests.growth import BYTES, PIECES, TEXTS, Inputs, Reader, contents, refusing
 
 __all__ = ["TABLE"]
@@ -105,6 +106,23 @@ async def standard(frames: list[str]) -> None:
 
     async for _ in of_the_standard(stream()):
         pass
+
+
+async def without(frames: list[str]) -> None:
+    async def stream() -> AsyncGenerator[list[str], None]:
+        yield frames
+
+    async for _ in without_code(stream(), None):
+        pass
+
+
+def ended(n: int) -> list[str]:
+    """Events of as many items of code, and the last event with all of them."""
+    code = e.CodeInterpreterCall(id="ci_1", container_id="", code="x")
+    code.notebook_outputs = [DisplayData({"application/json": msgspec.Raw(b"[[],[],[]]")}, {})]
+    events = [e.encode(e.OutputItemDone(output_index=at, item=code)).decode() for at in range(n)]
+    response = e.Response(id="resp_1", created_at=0, model="m", output=[code] * n)
+    return [*events, e.encode(e.ResponseCompleted(response=response)).decode()]
 
 
 def framed(pieces: list[str]) -> list[str]:
@@ -194,6 +212,13 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
         {
             **{name: lambda n, make=make: framed(make(n)) for name, make in PIECES.items()},  # type: ignore[misc]
             "numbers in the text": lambda n: framed(['"sequence_number":' * n]),
+        },
+    ),
+    "codeact.server.transports.code_items.without_code": (
+        lambda frames: asyncio.run(without(frames)),
+        {
+            **{name: lambda n, make=make: framed(make(n)) for name, make in PIECES.items()},  # type: ignore[misc]
+            "items of code": ended,
         },
     ),
     "codeact.server.transports.data_urls._frame": (

@@ -93,6 +93,7 @@ def compared(text: str) -> None:
         compare(one, other, 1e-9)
     compare([Error("E", text, [text])], [Error("E", text + "x", [text])], 1e-9)
     compare([Stream("stdout", text)], [Stream("stdout", text + "x")], 1e-9)
+    compare([Stream("stdout", text)], [Stream("stdout", text + "x")], 1e-9, is_cut=True)
 
 
 def renewed(given: StoredResponse) -> None:

@@ -12,6 +12,8 @@ from sandbox_pool.outputs import Output
 
 __all__ = ["WaitingBlock"]
 
+MOST_SOUGHT = 200
+"""Names of files that are searched for in the code; a kernel may have any number of them."""
 WORD = re.compile(r"\w+")
 
 
@@ -34,9 +36,17 @@ class WaitingBlock:
     note: str
 
     def needs(self, names: Iterable[str]) -> list[str]:
-        """Returns those of these names, of variables or files, that occur in the code."""
-        words = set(WORD.findall(self.code))
-        return [name for name in names if name in words or (not name.isidentifier() and name in self.code)]
+        """Returns those of these names, of variables or files, that occur in the code.
+
+        Names of files beyond the first `MOST_SOUGHT` count as if they did: each costs a search of the whole code.
+        """
+        words, sought, found = set(WORD.findall(self.code)), 0, []
+        for name in names:
+            is_file = name not in words and not name.isidentifier()
+            sought += is_file
+            if name in words or (is_file and (sought > MOST_SOUGHT or name in self.code)):
+                found.append(name)
+        return found
 
     def joined(self, toolbox: Toolbox) -> Toolbox:
         """Returns the functions of a request, and those of the block that the request does not name again."""

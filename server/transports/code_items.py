@@ -5,6 +5,7 @@ its schema fails at `code_interpreter_call`. With `CODEACT_CODE_ITEMS=asked`, on
 `code_interpreter`, its outputs or our own events gets these items.
 """
 
+from bisect import bisect_left
 from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from typing import Any
@@ -41,37 +42,74 @@ async def without_code(
     events and items are reduced by the number of those left out before them. Passes on an empty list of frames, which
     means that no event has come for a while.
     """
-    hidden: set[int] = set()
+    hidden: list[int] = []  # Items begin in the order of their indices.
     dropped, asked = 0, asks_for_code((), include)
     async with aclosing(stream):
         async for frames in stream:
             kept = []
             for frame in frames:
-                event = msgspec.json.decode(frame)
-                response = event.get("response")
-                if event["type"] == "response.created":
-                    asked = asked or asks_for_code(response["tools"], include)
-                if _is_left_out(event, hidden, asked=asked):
+                head, event = _head.decode(frame), _fields.decode(frame)
+                if head.type == "response.created" and head.response is not None:
+                    asked = asked or asks_for_code(head.response.tools, include)
+                if _is_left_out(head, hidden, asked=asked):
                     dropped += 1
                     continue
-                event["sequence_number"] -= dropped
-                if "output_index" in event:
-                    event["output_index"] -= sum(index < event["output_index"] for index in hidden)
-                if response is not None and not asked:
-                    response["output"] = [item for item in response["output"] if item["type"] != CODE]
-                if event["sequence_number"] > starting_after:
+                number = head.sequence_number - dropped
+                event["sequence_number"] = _raw(number)
+                if head.output_index is not None:
+                    event["output_index"] = _raw(head.output_index - bisect_left(hidden, head.output_index))
+                if "response" in event and not asked:
+                    event["response"] = _without_items(event["response"])
+                if number > starting_after:
                     kept.append(msgspec.json.encode(event).decode())
             if kept or not frames:
                 yield kept
 
 
-def _is_left_out(event: dict[str, Any], hidden: set[int], *, asked: bool) -> bool:
+class _Item(msgspec.Struct):
+    type: str = ""
+
+
+class _Response(msgspec.Struct):
+    tools: list[dict[str, Any]] = []
+
+
+class _Head(msgspec.Struct):
+    """What is looked at in an event. What code displayed stays undecoded: as objects it takes 25 times its bytes."""
+
+    type: str
+    sequence_number: int
+    output_index: int | None = None
+    item: _Item | None = None
+    response: _Response | None = None
+
+
+_head = msgspec.json.Decoder(_Head)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_items = msgspec.json.Decoder(list[msgspec.Raw])
+_item = msgspec.json.Decoder(_Item)
+
+
+def _is_left_out(event: _Head, hidden: list[int], *, asked: bool) -> bool:
     """Whether clients do not get this event. Notes the index of an item of code that begins."""
-    if event["type"].startswith("codeact:"):
+    if event.type.startswith("codeact:"):
         return True
-    if asked:
+    if asked or event.output_index is None:
         return False
-    index = event.get("output_index")
-    if index is not None and event.get("item", {}).get("type") == CODE:
-        hidden.add(index)
-    return index in hidden
+    at = bisect_left(hidden, event.output_index)
+    is_known = at < len(hidden) and hidden[at] == event.output_index
+    if not is_known and event.item is not None and event.item.type == CODE:
+        hidden.insert(at, event.output_index)
+        return True
+    return is_known
+
+
+def _without_items(response: msgspec.Raw) -> msgspec.Raw:
+    """The response without its items of code."""
+    fields = _fields.decode(response)
+    kept = [item for item in _items.decode(fields["output"]) if _item.decode(item).type != CODE]
+    return msgspec.Raw(msgspec.json.encode(fields | {"output": _raw(kept)}))
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))

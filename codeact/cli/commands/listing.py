@@ -45,7 +45,7 @@ def show_waiting(settings: Settings, *, url: str | None, limit: int, as_json: bo
     found = anyio.run(_waiting, settings, url, limit)
     console = Console(soft_wrap=True)
     if as_json:
-        console.file.write(json.dumps(found) + "\n")
+        print_json(found)
         return
     for one in found:
         until = datetime.fromtimestamp(one["expires_at"]).astimezone().strftime("%Y-%m-%d %H:%M")
