@@ -110,7 +110,7 @@ REASONS: dict[str, tuple[str, ...]] = {
     ),
     "It makes one linear call on text that was bounded before, in a coroutine whose parts are measured.": (
         "codeact.agent.call_items.CallItems._client_shell",
-        "codeact.agent.eager.EagerCode.feed",
+        "codeact.agent.eager.EagerCode",
         "codeact.agent.model_calls._Asking._reply",
         "codeact.runs.sealed_compaction._open",
         "codeact.runs.sealed_reasoning._open",
