@@ -161,6 +161,8 @@ def scripted(make_lasting_server: Callable[..., Running], model_server: ModelSer
     The code of `openai/other` runs while that writes it.
     """
     return make_lasting_server(
+        # Code runs while it is written only if a sandbox is warm by then.
+        pool_min=3,
         models="openai/scripted,openai/other;eager=on",
         model=None,
         model_api_base=model_server.base_url,
