@@ -51,6 +51,7 @@ class Seen:
                 self.late_ms += [(at - one) * 1000 for one in sent]
             elif frame.startswith(ENDS):
                 self.end = frame[len(b'{"type":"') :].split(b'"')[0].decode()
+                self.code = _after(frame, b'"error":{"code":"') if self.end == "response.failed" else ""
                 return True
             elif not self.response_id and frame.startswith(b'{"type":"response.created"'):
                 self.response_id = _after(frame, b'"response":{"id":"')

@@ -48,6 +48,7 @@ STOPPED_S = 0.5, 4.0
 SAMPLE_S = 2.0
 QUIET_S = 60.0
 SPARE_DESCRIPTORS = 20
+LOCKED = '"code":"conversation_locked"'
 SETTINGS = {
     "pool_min": "1",
     "pool_max": str(POOL),
@@ -151,6 +152,9 @@ class _Soak:
                     if not seen.response_id:
                         seen.next_number = 0
                         await answer(socket, question, within_s, seen, **more)
+                        if LOCKED in seen.code:  # The question of a socket that it dropped is still under way.
+                            seen.end = seen.code = ""
+                            await asyncio.sleep(0.5)
                         continue
                     resume: dict[str, Any] = {"type": "codeact:response.resume", "response_id": seen.response_id}
                     if seen.next_number:
