@@ -332,6 +332,23 @@ def test_progress_comes_as_events(client: openai.OpenAI, model_server: ModelServ
 EAGER = {"codeact:eager": True}
 
 
+def in_two_pieces(
+    client: openai.OpenAI, model_server: ModelServer, first: str, rest: str, then: str = "", **more: Any
+) -> Any:
+    """The answer of a model that writes the rest of a block when its first statements run, or when it cannot wait."""
+    gate = Gate()
+    model_server.reply(first, gate, rest)
+    if then:
+        model_server.reply(then)
+    runs = more.get("extra_body", {}).get("codeact:eager", True)
+    until_event = "response.code_interpreter_call.interpreting" if runs else "response.code_interpreter_call_code.delta"
+    with client.responses.create(**{"model": "codeact", "input": "go", **more}, stream=True) as events:
+        for event in events:
+            if event.type == until_event:
+                gate.open()
+    return event.response
+
+
 def test_statements_that_ran_before_a_late_syntax_error_run_again(
     client: openai.OpenAI, model_server: ModelServer, scripted: Running
 ) -> None:
@@ -350,12 +367,11 @@ def test_an_error_before_statements_that_were_written_already_is_the_same(
     client: openai.OpenAI, model_server: ModelServer, scripted: Running
 ) -> None:
     for eager in (False, True):  # As the request says, and else the model's option.
-        model_server.reply("<execute>\nx = 1\n", "1 / 0\nprint('never')\n</execute>")
-        model_server.reply("Done.")
         more: Any = {} if eager else {"extra_body": {"codeact:eager": False}}
-        response = client.responses.create(model="openai/other", input="go", **more)
-        (block,) = (item for item in response.output if item.type == "code_interpreter_call")
-        assert block.model_extra["codeact:eager"] is eager
+        block = "<execute>\nx = 1\n", "1 / 0\nprint('never')\n</execute>"
+        response = in_two_pieces(client, model_server, *block, then="Done.", model="openai/other", **more)
+        (item,) = (item for item in response.output if item.type == "code_interpreter_call")
+        assert item.model_extra["codeact:eager"] is eager
     found = verified(scripted, response.id)
     assert (found["result"], found["differences"]) == ("equal", [])
 
@@ -363,8 +379,9 @@ def test_an_error_before_statements_that_were_written_already_is_the_same(
 def test_statements_that_were_approved_later_run_apart_from_those_before_them(
     client: openai.OpenAI, model_server: ModelServer, scripted: Running
 ) -> None:
-    model_server.reply("<execute>\nopen('x', 'w').close()\n40 + 2\n", "import os\nos.remove('x')\n43\n</execute>")
-    asked = client.responses.create(model="codeact", input="go", extra_body=EAGER | {"codeact:approval": "deletes"})
+    block = "<execute>\nopen('x', 'w').close()\n40 + 2\n", "import os\nos.remove('x')\n43\n</execute>"
+    rules = EAGER | {"codeact:approval": "deletes"}
+    asked = in_two_pieces(client, model_server, *block, extra_body=rules)
     (request,) = (item for item in asked.output if item.type == "codeact:approval_request")
     decision: Any = {"type": "codeact:approval_response", "approval_request_id": request.id, "approve": True}
     model_server.reply("Done.")
