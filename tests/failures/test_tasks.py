@@ -133,7 +133,6 @@ def test_a_task_that_raises_takes_nothing_with_it(server: Running, supervisor: B
 
 
 TASKS_OF_THEIR_OWN = {
-    "codeact/agent/loop.py": "an answer's own group, within its run's task",
     "codeact/agent/code_execution.py": "calls of one block of code",
     "codeact/agent/turn.py": "counts tokens beside one answer",
     "codeact/agent/model_calls.py": "the model calls of one answer's code, within its run's task",
@@ -154,7 +153,7 @@ TASKS_OF_THEIR_OWN = {
     "codeact/runs/ownership.py": "recovers one dead response each; never raises",
     "codeact/runs/manager.py": "one task for each run, which never raises (test_runs)",
     "codeact/workspaces/checkpoints.py": "one checkpoint each, which never raises and holds a place of a few",
-    "server/routes/pools.py": "asks the other servers beside each other within one request",
+    "server/peers/everywhere.py": "asks the other servers beside each other within one request",
     "server/routes/verification.py": "stops one verification whose client has gone, within its request",
     "server/webhooks/delivery.py": "one attempt each, which never raises",
     "server/workers.py": "a thread, so that it sees the end of its parent also while a loop is stuck",
@@ -175,4 +174,4 @@ def test_no_module_starts_a_background_task_without_the_supervisor() -> None:
         }
         if names & starting:
             found.add(str(path.relative_to(ROOT)))
-    assert found <= set(TASKS_OF_THEIR_OWN), "start it by the supervisor and add it to the table"
+    assert found == set(TASKS_OF_THEIR_OWN), "start it by the supervisor, or keep the table up to date"
