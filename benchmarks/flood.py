@@ -97,7 +97,7 @@ async def stream(ready, go):
         began = time.monotonic()
         asyncio.get_running_loop().call_later(within_s, asyncio.current_task().cancel)
         await socket.send(json.dumps({"type": "response.create", "input": "Say much.", "include": ["codeact:events"]}))
-        expected = 0
+        expected, said = 0, []
         async for frame in socket:
             frame = frame.encode() if isinstance(frame, str) else frame
             if frame.startswith(b'{"type":"error"'):
@@ -107,14 +107,15 @@ async def stream(ready, go):
             seen["lost"] += number != expected
             expected = number + 1
             if frame.startswith(b'{"type":"response.output_text.delta"'):
-                # A delta has several tokens if they were there at once.
-                seen["tokens"] += len(json.loads(frame)["delta"].split())
+                said.append(json.loads(frame)["delta"])
             if frame.startswith(ENDS):
                 seen["ended"] = frame[9:40].split(b'"')[0].decode()
                 if seen["ended"] == "response.failed":
                     seen["error"] = json.loads(frame)["response"]["error"]
                 break
         seen["took_s"] = time.monotonic() - began
+        # A delta has several tokens if they were there at once, and ends within a token if it is long.
+        seen["tokens"] = len("".join(said).split())
     return seen
 async def guarded(ready, go):
     try:
