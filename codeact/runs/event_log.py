@@ -11,7 +11,7 @@ from codeact import events as e
 from codeact.concurrency.signal import Signal
 from codeact.errors import StoreError
 from codeact.runs.event_writer import EventWriter, PendingWrite
-from codeact.runs.frames import chunk_of, numbered
+from codeact.runs.frames import bytes_of, chunk_of, numbered
 from codeact.runs.unread_events import UnreadEvents
 from codeact.store.repositories.event_batches import BATCH_BYTES, EventBatch, RunWrite
 
@@ -99,8 +99,9 @@ class EventLog:
         event.sequence_number = number = self.base + len(self._frames)
         if self.unread is not None:
             self.unread.put(number, whole or event)
-        self._frames.append(frame := e.encode(event).decode())
-        self._count(len(frame))
+        encoded = e.encode(event)
+        self._frames.append(encoded.decode())
+        self._count(len(encoded))
         self._publish()
 
     async def prepare(self, event: e.Event) -> None:
@@ -122,7 +123,7 @@ class EventLog:
             self.unread.put(0, event)
         self._frames.append(prepared)
         self._stored = self._published = self.next
-        self._retained_bytes += len(prepared)
+        self._retained_bytes += bytes_of(prepared)
         self.changed.send()
         return True
 
@@ -241,15 +242,18 @@ class EventLog:
         """Returns the next events and items to store, at most as many as fit into one document."""
         at = self._stored - self.base
         end, size_bytes = at, 0
-        while end < len(self._frames) and (end == at or size_bytes + len(self._frames[end]) <= BATCH_BYTES):
-            size_bytes += len(self._frames[end])
+        while end < len(self._frames):
+            frame_bytes = bytes_of(self._frames[end])
+            if end > at and size_bytes + frame_bytes > BATCH_BYTES:
+                break
+            size_bytes += frame_bytes
             end += 1
         event_batch = EventBatch(self.response_id, self._stored, self._frames[at:end])
         # The first events follow the response's own creation, and are correct even if a server took it over since.
         is_first = self._stored == 0 and not self._items
         epoch = None if is_first else self._epoch
         write = RunWrite(event_batch, epoch, tuple(self._items), is_awaited=self._flushing > 0 or bool(self._items))
-        return PendingWrite(write, self._withdrawn, is_cut=end < len(self._frames))
+        return PendingWrite(write, size_bytes, self._withdrawn, is_cut=end < len(self._frames))
 
     def stored(self, part: PendingWrite) -> None:
         """Records that `part` is stored, and drops frames that memory no longer needs."""
@@ -263,7 +267,7 @@ class EventLog:
         self.stored_bytes += part.size_bytes
         dropped = 0
         while self._retained_bytes > RETAINED_BYTES and self.base + dropped < min(self._stored, self._published):
-            self._retained_bytes -= len(self._frames[dropped])
+            self._retained_bytes -= bytes_of(self._frames[dropped])
             dropped += 1
         del self._frames[:dropped]
         if self.unread is not None:
@@ -282,11 +286,11 @@ class EventLog:
         if self.unread is not None:
             self.unread.put(self.next, event)
         self._frames.append(frame := numbered(frame, self.next))
-        self._count(len(frame))
+        self._count(bytes_of(frame))
 
     def _withdraw(self) -> None:
         """Removes the event that is being committed; the next event gets its number."""
-        self._count(-len(self._frames.pop()))
+        self._count(-bytes_of(self._frames.pop()))
         if self.unread is not None:
             self.unread.withdraw(self.next)
         self._withdrawn += 1

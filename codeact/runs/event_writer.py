@@ -40,16 +40,14 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 class PendingWrite:
     """The next part of a log to store.
 
-    The log uses `version` to detect that an event was withdrawn meanwhile. `is_cut`: the log has more than this part.
+    `size_bytes` is that of its events. The log uses `version` to detect that an event was withdrawn meanwhile.
+    `is_cut`: the log has more than this part.
     """
 
     write: RunWrite
+    size_bytes: int
     version: int
     is_cut: bool
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(map(len, self.write.event_batch.frames))
 
 
 class Log(Protocol):

@@ -14,7 +14,7 @@ from codeact.concurrency.offloop import size_of
 from codeact.concurrency.slices import Slices, encoded_text
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Output, Stream, UpdateDisplayData
 
-__all__ = ["chunk_of", "encoded_size", "is_large", "light", "numbered"]
+__all__ = ["bytes_of", "chunk_of", "encoded_size", "is_large", "light", "numbered"]
 
 LARGE_CHARS = 200_000
 CHUNK_BYTES = 256_000
@@ -29,6 +29,11 @@ def numbered(frame: str, number: int) -> str:
     """
     at = frame.rindex(UNNUMBERED)
     return f'{frame[:at]}"sequence_number":{number}{frame[at + len(UNNUMBERED) :]}'
+
+
+def bytes_of(frame: str) -> int:
+    """Returns the size of the frame in UTF-8, as it is stored."""
+    return len(frame) if frame.isascii() else len(frame.encode())
 
 
 def chunk_of(frames: Sequence[str], start: int, stop: int) -> list[str]:

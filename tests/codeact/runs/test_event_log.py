@@ -93,6 +93,17 @@ async def test_events_are_stored_soon_after_and_expire(store: Store) -> None:
     assert document["expires_at"] is not None
 
 
+async def test_an_events_size_is_that_of_its_bytes_in_every_language(store: Store) -> None:
+    async with writing(store) as writer:
+        log = EventLog("resp_1", writer)
+        await log.commit(delta("你好"))
+        log.append(delta("世界" * 60_000))
+        log.append(delta("世界" * 60_000))
+        await until_stored(log)
+        assert log.size_bytes == log.stored_bytes == sum(len(frame.encode()) for frame in log._frames)
+        assert writer.ahead_bytes == 0
+
+
 async def test_memory_forgets_what_is_stored_and_late_readers_get_it_from_the_database(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
