@@ -40,7 +40,8 @@ __all__ = ["measure"]
 PRINTS = 150
 ROUNDTRIPS = 100
 TOKENS = 2000
-SENT = re.compile(r"at=([0-9]+\.[0-9]+)")
+SENT = re.compile(r"at=([0-9]{10}\.[0-9]{6})")
+"""When the model sent a token. One that a long delta divides is left out."""
 CONVERSATIONS = 12
 CREATED, TURNS = 15, (5, 55, 115)
 
