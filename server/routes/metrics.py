@@ -39,9 +39,8 @@ async def metrics(request: Request) -> Response:
     if not caller.operator:
         raise Forbidden("Metrics are shown to operators; this key is not one.", code="operators_only")
     own = await _own(services)
-    found = {own.worker: own.families}
-    if services.worker and services.peers is not None:
-        found |= await _other_workers(services.peers, caller)
+    others = await _other_workers(services.peers, caller) if services.worker and services.peers is not None else {}
+    found = others | {own.worker: own.families}
     return Response(as_text(dict(sorted(found.items()))), media_type=CONTENT_TYPE)
 
 
