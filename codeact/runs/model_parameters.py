@@ -25,9 +25,7 @@ def for_model(new_run: NewRun, model: Model, *, drop: bool) -> NewRun:
     refused = [name for name in given if name not in getattr(model, "parameters", ())]
     if not refused:
         return new_run
-    listed = ", ".join(
-        "'include': message.output_text.logprobs" if name in SENT_AS else f"'{name}'" for name in refused
-    )
+    listed = ", ".join(f"log probabilities ('{SENT_AS[name]}')" if name in SENT_AS else f"'{name}'" for name in refused)
     text = f"The model '{model.name}' does not take {listed} here"
     if not drop:
         raise InvalidRequest(

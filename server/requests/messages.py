@@ -296,7 +296,7 @@ class CountBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     cache_control: CacheControl | None = None
     speed: Literal["standard"] | None = None
     context_management: None = None
-    mcp_servers: Annotated[list[Any], Meta(max_length=0)] | None = None
+    mcp_servers: list[Any] | None = None
     dialect: Name | None = msgspec.field(default=None, name="codeact:dialect")
 
 
@@ -343,6 +343,13 @@ def _filled(tool: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_user(body: B) -> B:
+    if body.mcp_servers:
+        raise InvalidRequest(
+            "'mcp_servers' is not supported. An operator names such servers in CODEACT_MCP_CONFIG, and POST"
+            " /v1/responses takes the tool 'mcp'.",
+            param="mcp_servers",
+            code="unsupported_parameter",
+        )
     blocks = [block for message in body.messages if not isinstance(message.content, str) for block in message.content]
     known = {block.id for block in blocks if isinstance(block, ToolUseBlock)}
     values = [block for block in blocks if isinstance(block, ToolResultBlock) and block.tool_use_id not in known]

@@ -3,7 +3,7 @@
 import mmap
 import re
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from types import UnionType
@@ -24,6 +24,7 @@ __all__ = [
     "read_body",
     "read_json",
     "read_parameters",
+    "rename_parameter",
     "spooled_body",
 ]
 
@@ -159,6 +160,17 @@ def checked(values: object, type_: type[T], *, strict: bool = True) -> T:
         raise _explained(error, type_) from None
     except (ValueError, OverflowError) as error:  # a number that is not a valid time
         raise InvalidRequest(f"A value is out of range: {error}.") from None
+
+
+def rename_parameter(error: InvalidRequest, names: Mapping[str, str]) -> None:
+    """Lets the error name the parameter as another API does. `names` has that API's names by ours.
+
+    What follows the name, such as `[0].text`, is left out: the other API counts its items in another way.
+    """
+    ours = _STEP.match(error.param or "")
+    if ours is not None and (theirs := names.get(ours[0])) is not None:
+        error.param = theirs
+        error.message = error.message.replace(f"'{ours[0]}'", f"'{theirs}'")
 
 
 @cache

@@ -19,7 +19,7 @@ from codeact.server.documents import document_response
 from codeact.server.errors import envelope, raised
 from codeact.server.openapi import operation
 from codeact.server.peers.passed_run import Answer
-from codeact.server.requests.parameters import read_json
+from codeact.server.requests.parameters import read_json, rename_parameter
 from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
 from codeact.server.transports.chat_completions import ChatBody, ChatTextFormat, as_create, lines_of, parse_chat
@@ -28,6 +28,8 @@ from codeact.server.transports.sse import DONE, KEEP_ALIVE, KEEP_ALIVE_S, SSE_HE
 
 __all__ = ["routes"]
 
+NAMES = {"include": "logprobs", "input": "messages"}
+"""What this API calls parameters of the Responses API, where an error may name them."""
 FINISHED = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
@@ -48,8 +50,7 @@ async def create(request: Request) -> Response:
                 raise
             run = await services.service.create(as_create(chat, None), caller=caller)
     except InvalidRequest as error:
-        if error.param == "include":  # It stands for `logprobs` of this API.
-            error.param = "logprobs"
+        rename_parameter(error, NAMES)
         raise
     images = (services.settings.public_url or str(request.base_url)).rstrip("/")
     shows_code = chat.response_format is None or isinstance(chat.response_format, ChatTextFormat)
@@ -126,7 +127,7 @@ class _Answer:
                         case e.OutputItemDone(item=e.FunctionCall() | e.CustomToolCall() as item):
                             self._calls.append(_called(item))
                             yield {"tool_calls": [{"index": len(self._calls) - 1} | self._calls[-1]]}, []
-        if self._failure() is None:
+        if self._failure() is None and self._run.response.store:
             answer = "".join(self._texts)
             remember = self._services.chats.remember
             await remember(lines_of(self._chat), answer, self._run.response, owner=self._run.owner)

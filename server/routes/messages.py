@@ -30,7 +30,7 @@ from codeact.server.requests.messages import (
     parse_count,
     parse_messages,
 )
-from codeact.server.requests.parameters import read_json, read_parameters
+from codeact.server.requests.parameters import read_json, read_parameters, rename_parameter
 from codeact.server.requests.tools import Tool
 from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
@@ -40,6 +40,8 @@ from codeact.server.transports.sse import KEEP_ALIVE_S, SSE_HEADERS
 
 __all__ = ["routes"]
 
+NAMES = {"input": "messages", "stop": "stop_sequences"}
+"""What this API calls parameters of the Responses API, where an error may name them."""
 VERSIONS = ("2023-06-01", "2026-10-21")
 """The versions of the API that have the shapes of this module."""
 PING = {"type": "ping"}
@@ -87,10 +89,14 @@ async def create(request: Request) -> Response:
     read_parameters(request, _Query)
     _check_version(request)
     body = parse_messages(await read_json(request, services.settings.max_message_bytes))
-    asked = as_create(body)
-    if asked.previous_response_id is not None:
-        await _complete(asked, services, owner=caller_of(request).owner)
-    run = await services.service.create(asked, caller=caller_of(request))
+    try:
+        asked = as_create(body)
+        if asked.previous_response_id is not None:
+            await _complete(asked, services, owner=caller_of(request).owner)
+        run = await services.service.create(asked, caller=caller_of(request))
+    except InvalidRequest as error:
+        rename_parameter(error, NAMES)
+        raise
     answer = _Answer(services, body, run, request_id_of(request.scope))
     if body.stream:
         return StreamingResponse(answer.events(), media_type="text/event-stream", headers=SSE_HEADERS)

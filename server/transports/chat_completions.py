@@ -246,6 +246,11 @@ def parse_chat(body: Any) -> ChatBody:
     if chat.top_logprobs and not chat.logprobs:
         raise InvalidRequest("'top_logprobs' needs 'logprobs': true.", param="top_logprobs")
     for index, message in enumerate(chat.messages):
+        if message.role in ("system", "developer") and not _is_text(message):
+            raise InvalidRequest(
+                f"A message of the role '{message.role}' takes text alone; send images and files in one of the user.",
+                param=f"messages[{index}].content",
+            )
         if message.role == "tool" and message.tool_call_id is None:
             raise InvalidRequest(
                 f"'messages[{index}].tool_call_id' is missing: whose value is it?",
@@ -285,11 +290,7 @@ def as_create(chat: ChatBody, previous_response_id: str | None) -> CreateRequest
         truncation="auto",
         text=_text(chat),
         tools=[_tool(tool) for tool in chat.tools or ()],
-        tool_choice="none"
-        if task
-        else chat.tool_choice
-        if isinstance(chat.tool_choice, str | None)
-        else _choice(chat.tool_choice),
+        tool_choice="none" if task and chat.tool_choice in (None, "auto") else _choice(chat.tool_choice),
         user=chat.user,
         safety_identifier=chat.safety_identifier,
         prompt_cache_key=chat.prompt_cache_key,
@@ -302,13 +303,20 @@ def is_task(chat: ChatBody) -> bool:
     """Whether a chat page asks for a title, tags or follow-up questions, which belong into no history.
 
     Open WebUI sends its prompts for these as the only message, which begins and ends as its templates do. LibreChat
-    asks for its titles in one message that begins with one of two texts.
+    asks for its titles in one message that begins with one of two texts. With `"store": true` no question is taken for
+    one of these.
     """
+    if chat.store:
+        return False
     asked = [message for message in chat.messages if message.role not in ("system", "developer")]
     if len(asked) != 1 or chat.stream:
         return False
     text = text_of(asked[0])
     return (text.startswith("### Task:") and text.endswith("</chat_history>")) or text.startswith(TITLES_OF_LIBRECHAT)
+
+
+def _is_text(message: ChatMessageBody) -> bool:
+    return not isinstance(message.content, list) or all(isinstance(part, TextPart) for part in message.content)
 
 
 def _leading(messages: Sequence[ChatMessageBody]) -> list[ChatMessageBody]:
@@ -319,10 +327,19 @@ def _leading(messages: Sequence[ChatMessageBody]) -> list[ChatMessageBody]:
 
 def _items(message: ChatMessageBody) -> list[InputItem]:
     if message.role == "tool":
-        return [FunctionOutputItem(message.tool_call_id or "", text_of(message))]
+        return [FunctionOutputItem(message.tool_call_id or "", _value(message))]
     calls = [_call(call) for call in message.tool_calls or ()]
     message_item = _message(message, message.role)
     return [message_item, *calls] if message_item.content or not calls else [*calls]
+
+
+def _value(message: ChatMessageBody) -> str | list[Any]:
+    """The value of a call as it was sent, with the white space around it; its parts if some are no text."""
+    if not isinstance(message.content, list):
+        return message.content or ""
+    if not _is_text(message):
+        return list(_message(message, "user").content)
+    return "\n".join(part.text for part in message.content if isinstance(part, TextPart))
 
 
 def _call(call: ToolCall | CustomCall) -> FunctionCallItem:
@@ -340,7 +357,9 @@ def _tool(tool: ChatTool | ChatCustomTool) -> FunctionTool | CustomTool:
     return checked(about | ({} if grammar is None else {"format": {"type": "grammar", **grammar}}), CustomTool)
 
 
-def _choice(choice: ChatFunctionChoice | ChatCustomChoice | ChatAllowedChoice) -> Choice:
+def _choice(
+    choice: Literal["auto", "none", "required"] | ChatFunctionChoice | ChatCustomChoice | ChatAllowedChoice | None,
+) -> Literal["auto", "none", "required"] | Choice | None:
     match choice:
         case ChatFunctionChoice(ChatName(name)):
             return FunctionChoice(name)
@@ -354,6 +373,7 @@ def _choice(choice: ChatFunctionChoice | ChatCustomChoice | ChatAllowedChoice) -
                 for tool in tools
             ]
             return AllowedTools(mode, [*named])
+    return choice
 
 
 def _text(chat: ChatBody) -> AskedText:

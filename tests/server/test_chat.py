@@ -11,13 +11,15 @@ from pydantic import BaseModel
 
 from codeact import events as e
 from codeact.errors import InvalidRequest
+from codeact.server.requests.tool_choices import FunctionChoice
 from codeact.server.routes import chat
-from codeact.server.transports.chat_completions import parse_chat
+from codeact.server.transports.chat_completions import as_create, parse_chat
 from codeact.server.transports.chat_text import ChatText
 from sandbox_pool.outputs import Stream
 from tests.model_server import Gate, ModelServer
 from tests.server.conftest import Running
 
+PICTURE: Any = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 CODE = "I count.\n<execute>\nx = 6 * 7\nprint(x)\n</execute>"
 USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "prompt_tokens_details": {"cached_tokens": 3}}
 
@@ -217,6 +219,7 @@ TITLE = "### Task:\nGenerate a concise title.\n### Chat History:\n<chat_history>
         ({"messages": [user("hi"), {"role": "assistant", "content": "Hello."}, user(TITLE)]}, True),
         ({"messages": [user("### Task: count to ten")]}, True),
         ({"messages": [user("hi")], "store": True}, True),
+        ({"messages": [user(TITLE)], "store": True}, True),
     ],
 )
 def test_titles_and_tags_that_a_chat_page_asks_for_are_no_conversations(
@@ -226,6 +229,50 @@ def test_titles_and_tags_that_a_chat_page_asks_for_are_no_conversations(
     answer = client.chat.completions.create(model="codeact", **more)
     read = httpx.get(f"{scripted.url}/v1/responses/{answer.id.removeprefix('chatcmpl-')}", trust_env=False, timeout=60)
     assert read.status_code == (200 if is_kept else 404)
+
+
+def test_a_title_of_a_forced_function_is_made_by_that_function() -> None:
+    forced: Any = {"type": "function", "function": {"name": "get_weather"}}
+    asked = as_create(parse_chat({"messages": [user(TITLE)], "tools": [WEATHER], "tool_choice": forced}), None)
+    assert (asked.store, asked.tool_choice) == (False, FunctionChoice("get_weather"))
+
+
+def test_an_unstored_answer_takes_no_stored_chats_place(client: OpenAI, model_server: ModelServer) -> None:
+    for reply in ("<execute>\nkept = 5\n</execute>", "Hello.") * 2:
+        model_server.reply(reply)
+    first, second = (
+        client.chat.completions.create(model="codeact", messages=[user("hi there")], store=stored)
+        for stored in (True, False)
+    )
+    said = first.choices[0].message
+    assert second.choices[0].message.content == said.content
+    model_server.reply("<execute>\nprint(kept)\n</execute>")
+    model_server.reply("Five.")
+    history: Any = [user("hi there"), said.model_dump(exclude_none=True), user("print it")]
+    again = client.chat.completions.create(model="codeact", messages=history)
+    assert "````text\n5\n````" in (again.choices[0].message.content or "")
+
+
+def test_errors_name_the_parameters_of_this_api(client: OpenAI) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,!"}}
+    for content in ("", [picture]):
+        with pytest.raises(APIStatusError) as refused:
+            client.chat.completions.create(model="codeact", messages=[user(content)])
+        assert refused.value.param == "messages"
+        assert "'input'" not in refused.value.message
+
+
+def test_a_value_of_a_call_keeps_its_white_space_and_its_images() -> None:
+    def value(content: Any) -> Any:
+        function = {"name": "get_weather", "arguments": "{}"}
+        called = {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function", "function": function}]}
+        result = {"role": "tool", "tool_call_id": "call_1", "content": content}
+        return as_create(parse_chat({"messages": [user("go"), called, result]}), None).input[-1].output  # type: ignore[union-attr]
+
+    assert value("  indented\n") == "  indented\n"
+    assert value([{"type": "text", "text": " a"}]) == " a"
+    [text, image] = value([{"type": "text", "text": "a"}, PICTURE])
+    assert (text.text, image.image_url) == ("a", PICTURE["image_url"]["url"])
 
 
 class Sum(BaseModel):
@@ -323,6 +370,7 @@ def test_what_fails_is_told_by_name(client: OpenAI, model_server: ModelServer, s
         ({"messages": [user("x"), {"role": "tool", "content": "x"}]}, "messages[1].tool_call_id"),
         ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "system", "content": "x"}]}, "messages"),
+        ({"messages": [{"role": "system", "content": [PICTURE]}, user("x")]}, "messages[0].content"),
     ],
 )
 def test_what_we_cannot_do_is_refused_by_name(more: dict[str, Any], param: str) -> None:
