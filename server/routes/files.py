@@ -61,9 +61,13 @@ class _AnthropicUpload(msgspec.Struct):
 
 
 class _AnthropicList(msgspec.Struct, kw_only=True):
+    """Older official clients send `beta`, and `after_id` for `page`."""
+
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 20
     page: str | None = None
     ids: Annotated[list[str], Meta(max_length=100)] | None = None
+    after_id: str | None = None
+    beta: bool | None = None
 
 
 class _List(msgspec.Struct, kw_only=True):
@@ -186,7 +190,8 @@ async def _anthropic_page(request: Request, store: "Store") -> Page:
             with suppress(NotFound, InvalidRequest):
                 files.append(await _found(file_id, store, owner))
         return Page([metadata_of(file) for file in files])
-    found = await store.uploads.page(owner=owner, after=query.page, limit=query.limit + 1, order="desc", purpose=None)
+    after = query.page or query.after_id
+    found = await store.uploads.page(owner=owner, after=after, limit=query.limit + 1, order="desc", purpose=None)
     return Page([metadata_of(file) for file in found[: query.limit]], has_more=len(found) > query.limit)
 
 

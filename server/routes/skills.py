@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from codeact.errors import InvalidRequest
 from codeact.runs.admission import check_room
 from codeact.server.auth.caller import caller_of, owner_of
 from codeact.server.errors import json_response
@@ -20,6 +21,7 @@ from codeact.server.requests.parameters import checked, read_json, read_paramete
 from codeact.server.requests.ranges import FileResponse, blob_source
 from codeact.server.requests.uploads import uploaded_files
 from codeact.server.services import Services
+from codeact.server.transports.anthropic_shapes import speaks_anthropic
 from codeact.skills.bundle import ARCHIVE_BYTES, MOST_FILES, SKILL_BYTES, Bundle, packed, read_files, read_zip
 from codeact.store import Skill, SkillVersion, Store
 
@@ -159,6 +161,15 @@ async def version_content(request: Request) -> Response:
 
 
 async def _store(request: Request) -> Store:
+    """The store. Raises `InvalidRequest` for clients of Anthropic's API, whose skills have other shapes."""
+    if speaks_anthropic(request):
+        raise InvalidRequest(
+            "This server has skills in the shapes of OpenAI's API alone: manage them with 'client.skills' of the"
+            " package 'openai', or without the header 'anthropic-version'. POST /v1/messages takes their ids in"
+            " 'container.skills'.",
+            param="anthropic-version",
+            code="unsupported_parameter",
+        )
     services: Services = request.app.state.codeact
     return await services.store.get()
 

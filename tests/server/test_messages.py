@@ -358,7 +358,8 @@ def test_a_ping_keeps_the_stream_alive(
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "web_search_20250305"),
         ({"tools": [{"type": "computer_20250124", "name": "computer"}]}, "computer_20250124"),
         ({"tool_choice": {"type": "tool", "name": "nobody"}}, "'nobody'"),
-        ({"mcp_servers": [{"url": "https://x.example"}]}, "mcp_servers"),
+        ({"mcp_servers": [{"url": "https://x.example"}]}, "CODEACT_MCP_CONFIG"),
+        ({"messages": [user("")]}, "'messages' is empty"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"messages": []}, "messages"),
         ({"messages": [user("x"), {"role": "assistant", "content": "The answer is ("}]}, "beginning of an answer"),
@@ -412,9 +413,18 @@ def test_files_go_up_and_what_code_wrote_comes_down(client: Anthropic, model_ser
         more.id,
         uploaded.id,
     ]
+    older = {"beta": "true", "after_id": more.id}
+    assert client.beta.files.list(limit=1, extra_query=older).data[0].id == uploaded.id
     assert client.beta.files.delete(uploaded.id).type == "file_deleted"
     with pytest.raises(anthropic.NotFoundError):
         client.beta.files.retrieve_metadata(uploaded.id)
+
+
+def test_skills_in_the_shapes_of_this_api_are_refused_by_name(client: Anthropic) -> None:
+    with pytest.raises(anthropic.BadRequestError, match="package 'openai'"):
+        client.beta.skills.create(files=[("greeting/SKILL.md", b"---\nname: greeting\n---\n")])
+    with pytest.raises(anthropic.BadRequestError, match="anthropic-version"):
+        client.beta.skills.list()
 
 
 def test_models_are_listed_in_the_shape_of_the_api(client: Anthropic) -> None:
