@@ -28,6 +28,19 @@ def test_lost_repeated_and_late_events_are_counted() -> None:
     assert (seen.end, seen.lost) == ("response.completed", 2)
 
 
+def test_a_token_that_two_deltas_share_is_counted_once() -> None:
+    text = " at=0000000100.000000 at=0000000100.100000 at=0000000100.200000"
+    for cut in range(len(text) + 1):
+        seen = Seen()
+        seen.read(
+            [
+                event("response.output_text.delta", at, f'"delta":"{part}",')
+                for at, part in enumerate((text[:cut], text[cut:]))
+            ]
+        )
+        assert seen.sent_at == [100.0, 100.1, 100.2]
+
+
 def test_an_error_ends_the_reading_and_is_kept() -> None:
     seen = Seen()
     assert seen.read([(0.0, b'{"type":"error","status":429}')])

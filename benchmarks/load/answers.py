@@ -11,6 +11,7 @@ __all__ = ["Seen", "answer", "follow"]
 
 TOKEN = re.compile(rb"at=([0-9]{10}\.[0-9]{6})")
 """A token of the model (`benchmarks.load.model`): the time at which it was sent."""
+TOKEN_BYTES = len("at=1700000000.123456")
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class Seen:
     code: str = ""
     frames: list[bytes] = field(default_factory=list)
     keeps_frames: bool = False
+    rest: bytes = b""
 
     def read(self, frames: list[Frame]) -> bool:
         """Takes note of frames that arrived; returns whether the answer has ended."""
@@ -45,10 +47,7 @@ class Seen:
             if self.keeps_frames:
                 self.frames.append(frame)
             if frame.startswith(b'{"type":"response.output_text.delta"'):
-                sent = [float(one) for one in TOKEN.findall(frame)]
-                self.tokens += len(sent)
-                self.sent_at += sent
-                self.late_ms += [(at - one) * 1000 for one in sent]
+                self._take(frame.partition(b'"delta":"')[2].partition(b'"')[0], at)
             elif frame.startswith(ENDS):
                 self.end = frame[len(b'{"type":"') :].split(b'"')[0].decode()
                 self.code = _after(frame, b'"error":{"code":"') if self.end == "response.failed" else ""
@@ -57,6 +56,16 @@ class Seen:
                 self.response_id = _after(frame, b'"response":{"id":"')
                 self.conversation = _after(frame, b'"conversation":{"id":"')
         return False
+
+    def _take(self, delta: bytes, at: float) -> None:
+        """Finds the tokens of a delta. A long one may end within a token, whose beginning `rest` holds until then."""
+        text, end = self.rest + delta, 0
+        for token in TOKEN.finditer(text):
+            sent, end = float(token[1]), token.end()
+            self.tokens += 1
+            self.sent_at.append(sent)
+            self.late_ms.append((at - sent) * 1000)
+        self.rest = text[end:][-TOKEN_BYTES:]
 
 
 def _after(frame: bytes, key: bytes) -> str:
