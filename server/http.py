@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
@@ -181,13 +182,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     """Closes a connection whose client does not read for a minute, and writes several texts at once.
 
-    An unanswered ping only asks for a close, which waits until everything sent before has been read.
+    An unanswered ping only asks for a close, which waits until everything sent before has been read. Of the pings of a
+    client that does not read, only the last ones are answered (RFC 6455, 5.5.3).
 
     The ASGI extension `TEXTS` is a field of `websocket.send`: a list of texts, each of which becomes a frame of its
     own. All are written by one system call, which is the largest part of what a token costs.
     """
 
     _stalled: asyncio.TimerHandle | None = None
+    _pongs: Sequence[bytes] = ()
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -208,6 +211,16 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
                 raise RuntimeError("Texts can be sent only on an open WebSocket.")
             self.transport.write(b"".join(parts))
 
+    def handle_ping(self) -> None:
+        if self.writable.is_set():
+            super().handle_ping()
+        elif pongs := self.conn.data_to_send():  # Empty for all but the first of several pings that came at once.
+            self._pongs = pongs
+
+    def handle_close(self, event: Frame) -> None:
+        self._send_pongs()  # They include the answer to a close that came together with pings.
+        super().handle_close(event)
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._stalled = self.loop.call_later(STALLED_S, self.transport.abort)
@@ -215,10 +228,16 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     def resume_writing(self) -> None:
         _cancel(self._stalled)
         super().resume_writing()
+        self._send_pongs()
 
     def connection_lost(self, exc: Exception | None) -> None:
         _cancel(self._stalled)
         super().connection_lost(exc)
+
+    def _send_pongs(self) -> None:
+        pongs, self._pongs = self._pongs, ()
+        if pongs and not self.transport.is_closing():
+            self.transport.write(b"".join(pongs))
 
 
 def text_frame(content: bytes) -> tuple[bytes, bytes]:

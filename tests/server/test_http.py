@@ -138,10 +138,10 @@ def test_a_socket_that_reads_nothing_is_cut_off(demo: Running, monkeypatch: pyte
 
 
 @contextmanager
-def serving(app: Any) -> Iterator[str]:
+def serving(app: Any, *, ws: type[http.BoundedWebSocketProtocol] = http.BoundedWebSocketProtocol) -> Iterator[str]:
     """The address of an application with these protocols."""
     protocol = http.http_protocol(PendingConnections(most=100, most_per_client=100))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http=protocol, log_level="error", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http=protocol, ws=ws, log_level="error", lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -200,6 +200,39 @@ def test_a_body_that_waits_to_be_asked_for_is_asked_for() -> None:
             assert connection.recv(65536).startswith(b"HTTP/1.1 100")
             connection.sendall(b"body")
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_pings_of_a_client_that_reads_nothing_hold_no_memory_and_the_last_one_is_answered() -> None:
+    protocols: list[http.BoundedWebSocketProtocol] = []
+
+    class Noted(http.BoundedWebSocketProtocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            protocols.append(self)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    upgrade = b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    key = b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    with serving(app, ws=Noted) as address, socket.socket() as client:
+        host, port = address.split(":")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.settimeout(20)
+        client.connect((host, int(port)))
+        client.sendall(b"GET / HTTP/1.1\r\n" + upgrade + key)
+        answer = client.recv(4_096)
+        assert answer.startswith(b"HTTP/1.1 101")
+        for _ in range(200):
+            client.sendall((b"\x89\xfd\0\0\0\0" + b"p" * 125) * 1_000)
+        assert protocols[0].transport.get_write_buffer_size() < 1_000_000
+        client.sendall(b"\x89\x84\0\0\0\0last\x88\x80\0\0\0\0")
+        while received := client.recv(65_536):
+            answer = (answer + received)[-100:]
+    assert answer.endswith(b"\x8a\x04last\x88\x00")
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536, 1_000_000])
