@@ -109,7 +109,8 @@ def raised(error: ResponseError) -> CodeActError:
     for kind in kinds:
         kinds += kind.__subclasses__()
     known = next((kind for kind in kinds if kind.code == error.code), CodeActError)
-    exception = CodeActError(error.message, code=error.code)
+    root = ModelError if issubclass(known, ModelError) else CodeActError
+    exception = root(error.message, code=error.code)
     exception.status = known.status  # type: ignore[misc]
     return exception
 

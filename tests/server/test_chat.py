@@ -354,6 +354,13 @@ def test_what_fails_is_told_by_name(client: OpenAI, model_server: ModelServer, s
         assert (caught.value.status_code, caught.value.code) == (429, "rate_limit_exceeded")
 
 
+def test_a_failure_of_the_model_has_the_type_that_says_so(client: OpenAI, model_server: ModelServer) -> None:
+    model_server.reply(status=400, error={"message": "no such luck"})
+    with pytest.raises(APIStatusError) as failed:
+        client.chat.completions.create(model="codeact", messages=[user("x")])
+    assert (failed.value.status_code, failed.value.code, failed.value.type) == (502, "model_refused", "model_error")
+
+
 @pytest.mark.parametrize(
     ("more", "param"),
     [
