@@ -112,14 +112,20 @@ def test_a_stop_sequence_is_named_where_the_models_server_names_it(
 
 
 def test_a_stream_gives_the_message_piece_by_piece(client: Anthropic, model_server: ModelServer) -> None:
-    for _ in range(2):
-        model_server.reply(Thought("I "), Thought("think."), "I ", "add.\n<execute>\nprint(", "'€\\n')\n</execute>")
+    gate = Gate()
+    for pause in ((), (gate,)):  # What comes at once would be one piece.
+        written = [Thought("I "), Thought("think."), "I ", "add.\n<execute>\nprint(", *pause, "'€\\n')\n</execute>"]
+        model_server.reply(*written)
         model_server.reply("Done.", usage=USAGE)
     thinking: Any = {"type": "enabled", "budget_tokens": 5000}
     whole = ask(client, thinking=thinking)
     options: Any = {"model": "codeact", "max_tokens": 1000, "messages": [user("go")], "thinking": thinking}
+    events = []
     with client.messages.stream(**options) as stream:
-        events = list(stream)
+        for event in stream:
+            events.append(event)
+            if event.type == "input_json" and "print(" in event.partial_json:
+                gate.open()
         streamed = stream.get_final_message()
     assert kinds(streamed) == ["thinking", "text", "server_tool_use", "code_execution_tool_result", "text"]
     assert next(event.type for event in events) == "message_start"
