@@ -186,7 +186,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     client that does not read, only the last ones are answered (RFC 6455, 5.5.3).
 
     The ASGI extension `TEXTS` is a field of `websocket.send`: a list of texts, each of which becomes a frame of its
-    own. All are written by one system call, which is the largest part of what a token costs.
+    own. One system call, which is the largest part of what a token costs, writes up to 64 KiB of them.
     """
 
     _stalled: asyncio.TimerHandle | None = None

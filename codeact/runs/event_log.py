@@ -99,9 +99,8 @@ class EventLog:
         event.sequence_number = number = self.base + len(self._frames)
         if self.unread is not None:
             self.unread.put(number, whole or event)
-        encoded = e.encode(event)
-        self._frames.append(encoded.decode())
-        self._count(len(encoded))
+        self._frames.append(frame := e.encode(event).decode())
+        self._count(bytes_of(frame))
         self._publish()
 
     async def prepare(self, event: e.Event) -> None:
