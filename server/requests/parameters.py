@@ -3,8 +3,8 @@
 import mmap
 import re
 import tempfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -21,10 +21,10 @@ __all__ = [
     "body_of",
     "checked",
     "decoded",
+    "parameters_named",
     "read_body",
     "read_json",
     "read_parameters",
-    "rename_parameter",
     "spooled_body",
 ]
 
@@ -162,15 +162,20 @@ def checked(values: object, type_: type[T], *, strict: bool = True) -> T:
         raise InvalidRequest(f"A value is out of range: {error}.") from None
 
 
-def rename_parameter(error: InvalidRequest, names: Mapping[str, str]) -> None:
-    """Lets the error name the parameter as another API does. `names` has that API's names by ours.
+@contextmanager
+def parameters_named(names: Mapping[str, str]) -> Iterator[None]:
+    """Lets errors from within name their parameters as another API does. `names` has that API's names by ours.
 
     What follows the name, such as `[0].text`, is left out: the other API counts its items in another way.
     """
-    ours = _STEP.match(error.param or "")
-    if ours is not None and (theirs := names.get(ours[0])) is not None:
-        error.param = theirs
-        error.message = error.message.replace(f"'{ours[0]}'", f"'{theirs}'")
+    try:
+        yield
+    except InvalidRequest as error:
+        ours = _STEP.match(error.param or "")
+        if ours is not None and (theirs := names.get(ours[0])) is not None:
+            error.param = theirs
+            error.message = error.message.replace(f"'{ours[0]}'", f"'{theirs}'")
+        raise
 
 
 @cache

@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from codeact import events as e
-from codeact.errors import CodeActError, InvalidRequest, NotFound
+from codeact.errors import CodeActError, NotFound
 from codeact.model import TokenLogprob
 from codeact.runs.streams import read_events
 from codeact.runs.unread_events import UnreadEvents
@@ -19,7 +19,7 @@ from codeact.server.documents import document_response
 from codeact.server.errors import envelope, raised
 from codeact.server.openapi import operation
 from codeact.server.peers.passed_run import Answer
-from codeact.server.requests.parameters import read_json, rename_parameter
+from codeact.server.requests.parameters import parameters_named, read_json
 from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
 from codeact.server.transports.chat_completions import ChatBody, ChatTextFormat, as_create, lines_of, parse_chat
@@ -42,16 +42,13 @@ async def create(request: Request) -> Response:
     body = await read_json(request, services.settings.max_message_bytes)
     chat = parse_chat(body)
     known = await services.chats.find(lines_of(chat), owner=caller.owner)
-    try:
+    with parameters_named(NAMES):
         try:
             run = await services.service.create(as_create(chat, known), caller=caller)
         except NotFound:
             if known is None:
                 raise
             run = await services.service.create(as_create(chat, None), caller=caller)
-    except InvalidRequest as error:
-        rename_parameter(error, NAMES)
-        raise
     images = (services.settings.public_url or str(request.base_url)).rstrip("/")
     shows_code = chat.response_format is None or isinstance(chat.response_format, ChatTextFormat)
     answer = _Answer(services, chat, run, ChatText(images=images, shows_code=shows_code))

@@ -30,7 +30,7 @@ from codeact.server.requests.messages import (
     parse_count,
     parse_messages,
 )
-from codeact.server.requests.parameters import read_json, read_parameters, rename_parameter
+from codeact.server.requests.parameters import parameters_named, read_json, read_parameters
 from codeact.server.requests.tools import Tool
 from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
@@ -89,14 +89,11 @@ async def create(request: Request) -> Response:
     read_parameters(request, _Query)
     _check_version(request)
     body = parse_messages(await read_json(request, services.settings.max_message_bytes))
-    try:
+    with parameters_named(NAMES):
         asked = as_create(body)
         if asked.previous_response_id is not None:
             await _complete(asked, services, owner=caller_of(request).owner)
         run = await services.service.create(asked, caller=caller_of(request))
-    except InvalidRequest as error:
-        rename_parameter(error, NAMES)
-        raise
     answer = _Answer(services, body, run, request_id_of(request.scope))
     if body.stream:
         return StreamingResponse(answer.events(), media_type="text/event-stream", headers=SSE_HEADERS)
@@ -110,7 +107,9 @@ async def count_tokens(request: Request) -> Response:
     read_parameters(request, _Query)
     _check_version(request)
     body = parse_count(await read_json(request, services.settings.max_message_bytes))
-    return json_response(CountObject(await services.service.input_tokens(as_create(body), caller=caller_of(request))))
+    with parameters_named(NAMES):
+        tokens = await services.service.input_tokens(as_create(body), caller=caller_of(request))
+    return json_response(CountObject(tokens))
 
 
 async def _complete(asked: CreateRequest, services: Services, *, owner: str) -> None:

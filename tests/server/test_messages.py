@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import anthropic
@@ -319,6 +320,10 @@ def test_tokens_are_counted_without_an_answer(client: Anthropic, model_server: M
     short = client.messages.count_tokens(model="codeact", messages=[user("one")])
     long = client.messages.count_tokens(model="codeact", messages=[user("one " * 500)], tools=[WEATHER])
     assert 0 < short.input_tokens < long.input_tokens
+    broken: Any = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "!"}}
+    for asked in (client.messages.count_tokens, partial(client.messages.create, max_tokens=9)):
+        with pytest.raises(anthropic.BadRequestError, match="at messages"):
+            asked(model="codeact", messages=[user([broken])])
     assert model_server.requests == []
 
 
