@@ -29,7 +29,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 COUNT_BYTES, COUNT_TIMEOUT_S = 4_000_000, 1.0
 """After each so many bytes of events, the owner's sum in the database is updated, if that takes no longer than this."""
 ACKNOWLEDGING = frozenset({e.ResponseCreated, e.OutputItemDone, *get_args(e.TerminalEvent)})
-"""Events that are published only after their content is stored."""
+"""Events that are published only after their content is stored. See `_goes_on`, too."""
 
 
 class Recorder:
@@ -85,7 +85,10 @@ class Recorder:
         whole = event
         if is_large(event):
             event = await light(event)
-        if type(event) not in ACKNOWLEDGING or not self._is_written:
+        if _goes_on(event) and self._is_written:
+            with anyio.CancelScope(shield=True):
+                await self._commit(event, whole)
+        elif type(event) not in ACKNOWLEDGING or not self._is_written:
             if isinstance(event, e.TerminalEvent) and self.response.store:
                 await self._finish_response()
             self.log.append(event, whole)
@@ -301,3 +304,10 @@ class Recorder:
     async def _pause(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
             await self._abandoned.wait()
+
+
+def _goes_on(event: e.Event) -> bool:
+    """Whether code that waited goes on after this event. That is stored first: the code must not go on twice."""
+    if not isinstance(event, e.OutputItemAdded) or not isinstance(event.item, e.CodeInterpreterCall):
+        return False
+    return event.item.continues is not None

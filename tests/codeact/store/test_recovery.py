@@ -192,3 +192,11 @@ async def test_leases_are_found_by_an_index_that_ended_responses_are_not_in(stor
         assert plan["inputStage"]["indexName"] == "unfinished"
     ended = await answered(store, "one")
     assert ended.id not in await store.leases.mine()
+
+
+async def test_code_that_waited_is_stored_before_it_goes_on(store: Store, dead: Dead) -> None:
+    await dead.builder.code_continues("ci_that_waited", "cntr_1")
+    lease = (await dead.store.leases.mine())[dead.recorder.response.id]  # It dies at once: nothing more is stored.
+    (call,) = (await recovered(store, lease)).output
+    assert isinstance(call, e.CodeInterpreterCall)
+    assert (call.continues, call.status) == ("ci_that_waited", "incomplete")
