@@ -22,7 +22,7 @@ from codeact.agent.call_record import CallRecord
 from codeact.agent.fitting import within
 from codeact.agent.rerunning import Rerun
 from codeact.agent.response_builder import ResponseBuilder
-from codeact.concurrency.offloop import size_of
+from codeact.concurrency.offloop import off_loop, size_of
 from codeact.tools.function import HOST, Function, FunctionError
 from codeact.tools.toolbox import Toolbox
 from sandbox_pool.calls import Call
@@ -159,17 +159,19 @@ class CodeExecution:
 
     async def _repeat(self, item: Output | Call | Progress | None, rerun: Rerun, tasks: TaskGroup) -> None:
         """Answers a call as before, and keeps an output back, until the code has come as far as before."""
-        if isinstance(item, Call):
+        further = item if isinstance(item, Call) and rerun.is_complete else None
+        if isinstance(item, Call) and further is None:
             self._answer_again(item, rerun)
         elif item is None and not rerun.is_complete:
             rerun.is_late(self.execution.timeout_s)
-        elif not isinstance(item, Progress | None) and (output := self._storable(item)) is not None:
+        elif not isinstance(item, Call | Progress | None) and (output := self._storable(item)) is not None:
             self.outputs.append(output)
         if rerun.problem is not None:
             self.execution.decide("interrupted")
         elif rerun.is_complete:
-            difference = rerun.differs(self.outputs)
-            if difference is not None and item is not None and time.monotonic() < self._rerun_until:
+            difference = await off_loop(size_of(self.outputs), rerun.differs, self.outputs)
+            may_follow = item is not None and further is None and time.monotonic() < self._rerun_until
+            if difference is not None and may_follow:
                 # What it printed before its last call may come after that.
                 self._rerun_until = min(self._rerun_until, time.monotonic() + SETTLE_WITHIN_S)
                 return
@@ -179,6 +181,8 @@ class CodeExecution:
                 await self._show_again()
             for call, decision in self._caught_up():
                 self._take_decided(call, decision, tasks)
+            if further is not None:
+                await self._take(further, tasks)
 
     def _answer_again(self, call: Call, rerun: Rerun) -> None:
         past = rerun.take(call)

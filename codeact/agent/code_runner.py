@@ -250,26 +250,31 @@ class CodeRunner:
         return None if state is None else CallRecord(state)
 
     async def _continue(self, suspended: Suspended) -> bool:
-        """Continues suspended code."""
-        if suspended.sandbox is self._workspace.living:
-            await self._workspace.place(self._options.files)
+        """Continues suspended code. If that fails or is cancelled before the code has its answers, it waits on."""
+        try:
+            if suspended.sandbox is self._workspace.living:
+                await self._workspace.place(self._options.files)
+            await self._builder.code_continues(suspended.item_id, suspended.sandbox.id)
+            await self._withdraw_held(suspended)
+        except BaseException:
+            self._workspace.suspended = suspended
+            raise
         self._workspace.ran(self._builder.response.id)
-        await self._builder.code_continues(suspended.item_id, suspended.sandbox.id)
         if suspended.sandbox.alive:
             self._recording.begin(suspended.sandbox, self.toolbox.source if self.toolbox else None)
         record = None if suspended.state is None else CallRecord(suspended.state)
         block = self._code_execution(suspended.sandbox, suspended.execution, suspended.outputs, record=record)
-        return await self._see_through(block, partial(block.run_to_pause, await self._answered(suspended, block)))
+        return await self._see_through(block, partial(block.run_to_pause, self._answers(suspended, block)))
 
-    async def _answered(self, suspended: Suspended, block: CodeExecution) -> list[tuple[Call, e.Approval]]:
-        """Gives a block what this request brings for it. Returns the calls about which it decides."""
+    async def _withdraw_held(self, suspended: Suspended) -> None:
+        """Ends the waiting of the block's undecided calls, if the user goes on without a decision about them."""
         if self._approvals.goes_on:
             await self._approvals.withdraw(
                 [each for each in suspended.held if not isinstance(self._approvals.decision(each), e.Approval)]
             )
-        return self._answers(suspended, block)
 
     def _answers(self, suspended: Suspended, block: CodeExecution) -> list[tuple[Call, e.Approval]]:
+        """Gives a block what this request brings for it. Returns the calls about which it decides."""
         values = [item for item in self._context if isinstance(item, e.FunctionCallOutput)]
         suspended.resume(
             {item.call_id: item.output for item in values},
@@ -296,7 +301,6 @@ class CodeRunner:
             why = lost or f"{', '.join(missing)} could not be restored"
             await self._builder.notice("kernel_replaced", f"The code that waited could not run again: {why}.")
             return None
-        self._workspace.take_restore_report()
         own, self.toolbox = self.toolbox, waited.joined(self.toolbox)
         try:
             sandbox = await self._prepared()

@@ -6,6 +6,7 @@ from codeact.agent.waiting_block import WaitingBlock
 from codeact.dialect import prompt
 from codeact.events.last_code import LastCode
 from codeact.ids import new_id
+from codeact.observations.kernel_state import RestoredState
 from codeact.runs.kernel_states import KernelState
 from codeact.runs.resume_points import ResumePoint
 from codeact.workspaces.workspace import Workspace
@@ -34,7 +35,7 @@ def kernel_notes(
     it before the workspace enters `state`.
     """
     if state is not None and state.block is not None:
-        _runs_again(response, workspace, state.block)
+        _runs_again(response, workspace, state.block, state.restored)
         return []
     if state is not None:
         return [_restored(response, workspace, state)]
@@ -69,15 +70,18 @@ def _restored(response: e.Response, workspace: Workspace, state: KernelState) ->
     return _note(prompt.kernel_restored(reason, state.restored.for_model()))
 
 
-def _runs_again(response: e.Response, workspace: Workspace, block: WaitingBlock) -> None:
+def _runs_again(
+    response: e.Response, workspace: Workspace, block: WaitingBlock, restored: RestoredState | None
+) -> None:
     """Adds the notice that a block which waited runs again. The model reads it with the block's output."""
     reason = f": {workspace.lost}" if workspace.living is None else ", since the conversation had gone on elsewhere"
+    state = f" {restored.for_user()}" if restored is not None else ""
     calls = sum(call.waits_as is None for call in block.calls)
     response.notices.append(
         e.Notice(
             "kernel_restored",
             f"A new kernel was started{reason}. The state before the code that waited came back, and the code runs"
-            f" again: the {calls} calls that it had made get their recorded results.",
+            f" again: the {calls} calls that it had made get their recorded results.{state}",
         )
     )
 

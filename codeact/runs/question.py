@@ -309,12 +309,13 @@ class Question:
         Also returns why such a block cannot run again, or an empty text.
         """
         found, checkpoints = None, self._components.checkpoints
+        self._waiting_block = None  # An earlier attempt may have found one that has gone on meanwhile.
         if checkpoints is not None and self._new_run.store:
             found = await find_waiting_block(resume_point, messages, workspace, checkpoints)
         if found is not None and found.block is not None:
             self._waiting_block = found.block
             point = found.block.state or None
-            return KernelState(point, found.record, options=found.options, block=found.block), ""
+            return KernelState(point, found.record, found.restored, found.options, found.block), ""
         problem = f"The code that waited cannot run again: {found.problem}." if found is not None else ""
         return await self._kernel_state(resume_point, code, workspace), problem
 

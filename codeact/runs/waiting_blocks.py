@@ -12,7 +12,9 @@ from codeact import events as e
 from codeact.agent.code_execution import rejection
 from codeact.agent.rerunning import PastCall
 from codeact.agent.waiting_block import WaitingBlock
+from codeact.concurrency.offloop import off_loop
 from codeact.errors import CodeActError, NotFound
+from codeact.observations.kernel_state import RestoredState, restored_state
 from codeact.runs.kernel_states import options_of
 from codeact.runs.resume_points import ResumePoint
 from codeact.store import Store, StoredResponse
@@ -47,13 +49,15 @@ class _Lost(Exception):
 class Found:
     """A block to run again, with the checkpoint of the state in which it began; None: a kernel without any code.
 
-    `options` are those of its container. If `block` is None, the block cannot run again, and `problem` says why.
+    `options` are those of its container, and `restored` is what user and model are told of the state. If `block` is
+    None, the block cannot run again, and `problem` says why.
     """
 
     block: WaitingBlock | None = None
     record: CheckpointRecord | None = None
     problem: str = ""
     options: ContainerOptions = ALL_HAVE
+    restored: RestoredState | None = None
 
 
 async def find_waiting_block(
@@ -78,6 +82,8 @@ async def find_waiting_block(
     except _Lost as lost:
         return Found(problem=str(lost))
     except CodeActError as error:
+        if error.retryable:
+            raise  # Nothing is decided yet: the request can be sent again.
         return Found(problem=error.message)
 
 
@@ -101,6 +107,11 @@ async def _found(
     calls = await _calls(sections, get)
     tools = response.response.tools
     made = len([call for call in calls if call.waits_as is None])
+    manifest = await read_manifest(record) if record is not None else None
+    restored = await off_loop(len(record.manifest), restored_state, manifest) if record is not None else None
+    note = f"{AGAIN} again. The {made} calls that it had made got their recorded results, and were not made again."
+    if restored is not None and restored.unsaved:
+        note = f"{note} {restored.for_user()}"
     block = WaitingBlock(
         item.id,
         first.state,
@@ -110,13 +121,12 @@ async def _found(
         any(restart.side_by_side for _, _, restart in sections),
         functions_of(tools),
         partial(_difference, [output for _, each, _ in sections for output in each.notebook_outputs]),
-        f"{AGAIN} again. The {made} calls that it had made got their recorded results, and were not made again.",
+        note,
     )
-    if record is not None:
-        missing = block.needs([each.name for each in (await read_manifest(record)).unsaved])
-        if missing:
-            raise _Lost(f"it needs {', '.join(missing[:20])}, which could not be saved")
-    return Found(block, record, options=await options_of(item.container_id, store, owner=workspace.owner))
+    if manifest is not None and (missing := block.needs([each.name for each in manifest.unsaved])):
+        raise _Lost(f"it needs {', '.join(missing[:20])}, which could not be saved")
+    options = await options_of(item.container_id, store, owner=workspace.owner)
+    return Found(block, record, options=options, restored=restored)
 
 
 async def _sections(
@@ -171,7 +181,8 @@ async def _calls(
         for item in items.values()
         if isinstance(item, e.McpCall) and item.approval_request_id is not None
     }
-    inputs = [message for stored, _, _ in sections for message in stored.input]
+    # Of a value that was sent to several responses, the code got the first.
+    inputs = [message for stored, _, _ in reversed(sections) for message in stored.input]
     values = {message.call_id: message for message in inputs if isinstance(message, e.FunctionCallOutput)}
     decisions = {message.approval_request_id: message for message in inputs if isinstance(message, e.Approval)}
     calls: list[PastCall] = []
