@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from codeact import events as e
+from codeact.agent.rerunning import PastCall, Rerun
 from codeact.errors import CodeActError
 from codeact.exports.archive_form import ArchivedResponse
 from codeact.exports.archive_ids import Renewal
@@ -113,6 +114,16 @@ MADE: dict[str, Items] = {
 }
 RECORDS: Inputs = {name: lambda n, make=make: answer(*map(make, range(n))) for name, make in MADE.items()}  # type: ignore[misc]
 
+
+def taken(data: bytes) -> None:
+    """A call of a block that runs again: the same as before, and one that it did not make."""
+    text = str(data, "utf-8")
+    past = PastCall("f", hashed_arguments(text), "1")
+    rerun = Rerun([past, past], side_by_side=True, differs=lambda outputs: None)
+    rerun.take(Call("1", "f", text))
+    rerun.take(Call("2", "g", text))
+
+
 TABLE: dict[str, tuple[Reader, Inputs]] = {
     "codeact.verification.plan.plan": (
         refusing(plan),
@@ -148,6 +159,7 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
         lambda data: hashed_arguments(str(data, "utf-8")),
         contents('{"a":', "}"),
     ),
+    "codeact.agent.rerunning.Rerun.take": (taken, contents('{"a":', "}")),
     "codeact.exports.archive_ids.Renewal": (
         refusing(renewed),
         {**RECORDS, "questions": lambda n: answer(of=said(n))},
