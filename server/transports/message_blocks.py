@@ -96,7 +96,9 @@ class MessageBlocks:
     def _reasoned(self, item: e.Reasoning) -> Iterator[StreamEvent]:
         signature = item.encrypted_content or ""
         if self._open_id == item.id:
-            if signature:
+            if (
+                signature and self._open is not None and self._open["type"] == "thinking"
+            ):  # Not text that was a thought.
                 yield self._delta("signature", signature)
             yield from self._end()
         elif self._thinking and item.id not in self._shown:

@@ -14,7 +14,9 @@ import pytest
 from anthropic import Anthropic
 from anthropic.types import Message
 
+from codeact import events as e
 from codeact.server.routes import messages
+from codeact.server.transports.message_blocks import MessageBlocks
 from tests.clients.matrix import proved
 from tests.model_server import Gate, Kept, ModelServer, Thought
 from tests.server.conftest import Running
@@ -144,6 +146,15 @@ def test_a_stream_gives_the_message_piece_by_piece(client: Anthropic, model_serv
     assert thought.type == "thinking"
     assert (thought.thinking, bool(thought.signature)) == ("I think.", True)
     assert model_server.requests[0].body["reasoning_effort"] == "medium"
+
+
+def test_text_that_turns_out_to_be_a_thought_gets_no_signature() -> None:
+    blocks = MessageBlocks(thinking=True)
+    thought = e.Reasoning(id="msg_1", encrypted_content="sealed", status="completed")
+    events = [e.OutputTextDelta("msg_1", 0, "Hmm."), e.OutputItemDone(0, thought)]
+    made = [made for event in events for made in blocks.feed(event)]
+    assert [each["type"] for each in made] == ["content_block_start", "content_block_delta", "content_block_stop"]
+    assert blocks.content == [{"type": "text", "text": "Hmm."}]
 
 
 def test_thinking_goes_back_to_its_model_by_its_signature_and_is_only_shown_when_asked(
