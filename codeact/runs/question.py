@@ -275,7 +275,7 @@ class Question:
         store: RunStore,
     ) -> tuple[Context, AgentOptions]:
         """Reads what the answer needs besides the question, after `response.created` was sent."""
-        late_notes = await self._late_notes(run, resume_point, code, workspace)
+        late_notes = await self._late_notes(run, resume_point, messages, code, workspace)
         stored_id = None if run.conversation_id.startswith(UNSTORED) else run.conversation_id
         seals = await seals_for(self._new_run, store, conversation_id=stored_id)
         conversation = [*await resume_point.history(store), *late_notes, *messages]
@@ -288,13 +288,20 @@ class Question:
         return await inline_media(conversation, get=read.get_blob), replace(options, **seals)
 
     async def _late_notes(
-        self, run: Run, resume_point: ResumePoint, code: LastCode | None, workspace: Workspace
+        self,
+        run: Run,
+        resume_point: ResumePoint,
+        messages: Sequence[e.Input],
+        code: LastCode | None,
+        workspace: Workspace,
     ) -> list[e.InputMessage]:
         """The notes about a kernel that was taken for others while the run was queued."""
         is_known = any(each.code == "kernel_replaced" for each in run.response.notices)
         if not run.is_queued or is_known or workspace.is_restoring or self._waiting_block is not None:
             return []
-        state = await self._kernel_state(resume_point, code, workspace)
+        state, problem = await self._state(resume_point, messages, code, workspace)
+        if problem and all(each.code != "code_not_repeated" for each in run.response.notices):
+            run.response.notices.append(e.Notice("code_not_repeated", problem))
         keeps = self._new_run.keeps_kernel
         notes = kernel_notes(run.response, code, workspace, resume_point, state, keeps_kernel=keeps)
         if state is not None and self._components.checkpoints is not None:

@@ -19,11 +19,11 @@ from codeact.runs import question
 from codeact.runs.waiting_blocks import Found, find_waiting_block
 from codeact.store.repositories.threads import Moved, Threads
 from codeact.workspaces.checkpoints import Checkpoints
-from tests.model_server import ModelServer
+from tests.model_server import Gate, ModelServer
 from tests.server.conftest import Running
 from tests.server.test_approvals import call_request, connected, decision, waiting
 from tests.server.test_functions import calls, logs, output, run_code
-from tests.server.test_waiting_code import MCP_SERVER, ask, expire, notices, settle
+from tests.server.test_waiting_code import MCP_SERVER, ask, expire, notices, press, settle
 
 
 @pytest.fixture(scope="module")
@@ -246,3 +246,34 @@ def test_a_restore_that_is_cancelled_leaves_the_block_to_run_with_the_value_sent
         assert client.responses.cancel(begun.id).status == "cancelled"
     second = ask(client, previous_response_id=first.id, input=value)
     assert (logs(second), made(second), notices(second)) == ("fine 42\nseen\n", 1, ["kernel_restored"])
+
+
+def test_a_block_whose_sandbox_is_taken_while_its_value_is_queued_runs_again(
+    make_server: Callable[..., Running], model_server: ModelServer
+) -> None:
+    server = make_server(
+        model="openai/scripted",
+        model_api_base=model_server.base_url,
+        model_api_key="test",
+        checkpoint=True,
+        max_concurrent_runs=1,
+        max_queued_runs=1,
+    )
+    model_server.reset()
+    gate = Gate()
+    model_server.reply("<execute>\nprint(get_weather('Bern'))\n</execute>\n")
+    model_server.reply("Half", gate, " and half.")
+    model_server.reply("It is fine.")
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=60, max_retries=0) as client:
+        first = ask(client)
+        client.responses.create(model="codeact", input="Something else.", background=True)
+        gate.reached.result(timeout=30)
+        value = [output(calls(first)[0], "fine")]
+        queued = ask(client, previous_response_id=first.id, input=value, background=True)
+        assert queued.status == "queued"
+        press(server, first)
+        gate.open()
+        with client.responses.retrieve(queued.id, stream=True) as events:
+            second: Any = [event for event in events if event.type == "response.completed"][-1].response
+    assert (logs(second), notices(second)) == ("fine\n", ["kernel_restored"])
+    assert second.output_text == "It is fine."
