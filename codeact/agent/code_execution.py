@@ -190,7 +190,7 @@ class CodeExecution:
             self.sandbox.answer(call, error=rerun.problem or "")
         elif past.error is not None:
             self.sandbox.answer(call, error=past.error)
-        elif past.waits_as is None and self.execution.charge(len(past.value or "")):
+        elif past.waits_as is None and self.execution.charge(len(past.value or "") if past.is_counted else 0):
             self.sandbox.answer(call, value=past.value)
 
     async def _show_again(self) -> None:

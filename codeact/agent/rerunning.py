@@ -20,7 +20,8 @@ SHOWN_CHARS = 200
 class PastCall:
     """A call that the block made before: the function's name, the SHA-256 of the arguments, and what the code got.
 
-    `waits_as` is the id under which it still waits: that of a client's call or of a request for approval.
+    `waits_as` is the id under which it still waits: that of a client's call or of a request for approval. Values of a
+    client's functions do not count against the block's `call_bytes` (`is_counted`).
     """
 
     name: str
@@ -28,6 +29,7 @@ class PastCall:
     value: str | None = None
     error: str | None = None
     waits_as: str | None = None
+    is_counted: bool = True
 
 
 class Rerun:

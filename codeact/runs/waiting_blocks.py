@@ -228,7 +228,7 @@ def _of_client(made: e.MadeCall, output: e.FunctionCallOutput | None) -> PastCal
     if output.is_error is True:
         return PastCall(made.name, made.arguments, error=output.output[:MOST_ERROR_CHARS])
     try:
-        return PastCall(made.name, made.arguments, value_of(output.output))
+        return PastCall(made.name, made.arguments, value_of(output.output), is_counted=False)
     except FunctionError as error:
         return PastCall(made.name, made.arguments, error=error.message)
 

@@ -25,6 +25,8 @@ from tests.server.test_approvals import call_request, connected, decision, waiti
 from tests.server.test_functions import calls, logs, output, run_code
 from tests.server.test_waiting_code import MCP_SERVER, ask, expire, notices, press, settle
 
+CALL_BYTES = 100_000
+
 
 @pytest.fixture(scope="module")
 def server(
@@ -38,6 +40,7 @@ def server(
         model_api_key="test",
         mcp_config=config,
         checkpoint=True,
+        call_bytes=CALL_BYTES,
     )
     connected(server)
     return server
@@ -182,6 +185,19 @@ def test_the_first_value_of_a_call_is_that_of_a_block_that_runs_again(
     expire(server, third)
     fourth = ask(client, previous_response_id=third.id, input=[output(calls(third)[0], "three")])
     assert (logs(fourth), notices(fourth)) == ("three\n", ["kernel_restored"])
+
+
+def test_values_of_a_client_count_no_more_when_the_block_runs_again(
+    client: openai.OpenAI, server: Running, model_server: ModelServer
+) -> None:
+    run_code(model_server, "for city in ('Bern', 'Basel', 'Chur'):\n    print(len(get_weather(city)))")
+    long = "x" * (CALL_BYTES // 2 + 1)
+    first = ask(client)
+    second = ask(client, previous_response_id=first.id, input=[output(calls(first)[0], long)])
+    third = ask(client, previous_response_id=second.id, input=[output(calls(second)[0], long)])
+    expire(server, third)
+    fourth = ask(client, previous_response_id=third.id, input=[output(calls(third)[0], "fine")])
+    assert (logs(fourth), notices(fourth)) == ("4\n", ["kernel_restored"])
 
 
 def test_a_thread_that_calls_on_while_other_output_is_awaited_is_no_other_way(
