@@ -31,7 +31,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=100)]
 Description = Annotated[str, Meta(max_length=500)]
 Instructions = Annotated[str, Meta(max_length=20_000)]
 ModelName = Annotated[str, Meta(max_length=300)]
-Effort = Literal["", "none", "minimal", "low", "medium", "high", "xhigh"]
+Effort = Literal["", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Servers = Annotated[list[McpTool], Meta(max_length=MOST_SERVERS)]
 Files = Annotated[list[Annotated[str, Meta(max_length=100)]], Meta(max_length=MOST_FILES)]
 

@@ -1,7 +1,7 @@
 """Profiles: saved, asked with, bounded, and copied by another person who has the link."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import anyio
 import httpx
@@ -9,9 +9,10 @@ import pytest
 
 from codeact.client import connect
 from codeact.errors import RequestRefused
-from codeact.events import TerminalEvent
+from codeact.events import ReasoningConfig, TerminalEvent
 from codeact.http_client import find_profile
 from codeact.server.documents import WHOLE_BYTES
+from codeact.server.requests.profiles import Effort
 from codeact.store.repositories import profiles
 from tests.model_server import ModelServer
 from tests.server.conftest import Running, in_thread, running, settings_of
@@ -70,6 +71,11 @@ def saved(http: httpx.Client, **fields: Any) -> dict[str, Any]:
 
 def content(http: httpx.Client, file: dict[str, Any]) -> bytes:
     return http.get(f"/v1/files/{file['id']}/content").raise_for_status().content
+
+
+def test_a_profile_may_have_each_effort_that_a_request_may_have() -> None:
+    asked = get_args(get_type_hints(ReasoningConfig)["effort"])[0]
+    assert set(get_args(asked)) == set(get_args(Effort)) - {""}
 
 
 def test_a_profile_is_saved_changed_and_deleted_with_files_of_its_own(mine: httpx.Client) -> None:
