@@ -352,7 +352,8 @@ def test_displayed_images_reach_a_model_that_sees(
 ) -> None:
     plot = "from PIL import Image\nimport io\nfrom IPython.display import Image as Shown\nb = io.BytesIO()\n"
     plot += "Image.new('RGB', (8, 4), 'red').save(b, 'PNG')\nShown(b.getvalue())"
-    server = make_server(model="openai/seeing", model_api_base=model_server.base_url, model_images=sees)
+    # A warm sandbox has told the packages before the first question, so that all prompts have the same beginning.
+    server = make_server(model="openai/seeing", model_api_base=model_server.base_url, model_images=sees, pool_min=1)
     with connect(server.ws_url, max_size=None) as socket:
         Script(model_server, "tool_call").acts("I draw.", plot)
         model_server.reply("A red box.")

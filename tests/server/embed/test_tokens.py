@@ -66,7 +66,7 @@ def test_a_key_makes_a_token_for_a_user_of_its_owner_on_one_origin(server: Runni
         ({"expires_in_s": 59}, "expires_in_s", ">= 60"),
         ({"expires_in_s": 3601}, "expires_in_s", "<= 3600"),
         ({"limits": {"tokens_per_day": 0}}, "limits.tokens_per_day", ">= 1"),
-        ({"limits": {"tokens": 5}}, "limits", "tokens"),
+        ({"limits": {"tokens": 5}}, "limits.tokens", "tokens"),
         ({"metadata": {}}, "metadata", "Unknown parameter"),
         ({"operator": True}, "operator", "Unknown parameter"),
     ],
