@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from codeact.metrics import Metrics, Moment
+from codeact.metrics import Metrics, Moment, as_text
 from sandbox_pool.pool.stats import PoolStats
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +78,7 @@ def queries() -> list[str]:
 def served() -> set[str]:
     pool = PoolStats(**dict.fromkeys(PoolStats.__dataclass_fields__, 1))
     moment = Moment(responses=1, subscribers=1, pool=pool, store_ping_s=0.1, loop_lag_s=0.1, loop_stalls=1, failing=())
-    lines = Metrics().text(moment).decode().splitlines()
+    lines = as_text({1: Metrics().families(moment)}).decode().splitlines()
     return {match[1] for line in lines if (match := re.match(r"# TYPE (\S+) ", line))}
 
 
