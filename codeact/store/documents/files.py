@@ -34,7 +34,9 @@ class ContainerDocument(VersionedDocument):
     class Settings:
         name = "containers"
         indexes: ClassVar = [
-            IndexModel([("owner", ASCENDING), ("_id", DESCENDING)], name="owner_newest_first"),
+            IndexModel(
+                [("owner", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)], name="owner_latest_first"
+            ),
             IndexModel([("conversation_id", ASCENDING)], name="conversation"),
             IndexModel([("process", ASCENDING)], name="held", partialFilterExpression={"process": {"$exists": True}}),
         ]

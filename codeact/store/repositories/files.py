@@ -84,12 +84,23 @@ class ContainerFiles:
         order: Literal["asc", "desc"],
         name: str | None = None,
     ) -> list[Container]:
-        """One page of containers, newest first unless `order` is `asc`, beginning behind the container `after`."""
+        """One page of containers, newest first unless `order` is `asc`, beginning behind the container `after`.
+
+        A container's id is as old as its sandbox, which may have waited in the pool, so its time decides. Behind a
+        container that was deleted meanwhile, the page begins by that id.
+        """
         place: dict[str, Any] = {"owner": owner, **({"name": name} if name is not None else {})}
         if after is not None:
-            place["_id"] = {"$lt" if order == "desc" else "$gt": after}
+            beyond = "$lt" if order == "desc" else "$gt"
+            last = await self._containers.find_one({"_id": after, "owner": owner})
+            if last is None:
+                place["_id"] = {beyond: after}
+            else:
+                at = last.created_at
+                place["$or"] = [{"created_at": {beyond: at}}, {"created_at": at, "_id": {beyond: after}}]
         direction = -1 if order == "desc" else 1
-        return await self._find([{"$match": place}, {"$sort": {"_id": direction}}, {"$limit": limit}])
+        sort = {"created_at": direction, "_id": direction}
+        return await self._find([{"$match": place}, {"$sort": sort}, {"$limit": limit}])
 
     @operation
     async def delete(self, container_id: str, *, owner: str) -> None:

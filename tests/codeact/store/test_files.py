@@ -1,7 +1,7 @@
 """Which servers hold which containers, as all of them read it in the database."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import pytest
@@ -27,6 +27,20 @@ async def test_a_container_is_elsewhere_while_another_server_says_that_it_holds_
         await store.files.hold(["cntr_1"])
         [listed] = await other.files.containers(owner="ann", after=None, limit=10, order="desc")
         assert listed.held_by == store.leases.holder
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_containers_are_listed_by_their_beginning_not_by_the_age_of_their_sandboxes(
+    store: Store, order: Literal["asc", "desc"]
+) -> None:
+    made = ["cntr_5", "cntr_1", "cntr_4", "cntr_2", "cntr_3"]
+    for name in made:
+        await store.files.touch(name, owner="ann", conversation_id=f"of_{name}")
+        await anyio.sleep(0.002)  # The database keeps milliseconds.
+    read: list[str] = []
+    while page := await store.files.containers(owner="ann", after=read[-1] if read else None, limit=2, order=order):
+        read += [each.id for each in page]
+    assert read == (made if order == "asc" else made[::-1])
 
 
 async def test_a_container_that_begins_while_a_server_tells_which_it_holds_is_not_given_up(store: Store) -> None:
