@@ -101,6 +101,7 @@ REASONS: dict[str, tuple[str, ...]] = {
         "codeact.cli.sixel._band",
         "codeact.runs.resume_points.EphemeralResponses._free_unused",
         "codeact.server.login.provider.Provider._path",
+        "codeact.server.requests.parameters.parameters_named",
         "codeact.server.routes.login.begin",
         "codeact.server.transports.websocket._Session._decode",
         "codeact.store.repositories.history.History.edit",
