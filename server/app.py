@@ -38,6 +38,7 @@ from codeact.server.peers.idle import ask_for_idle
 from codeact.server.peers.opening import directory_of, from_peers, open_peers
 from codeact.server.probe import Probe
 from codeact.server.request_ids import HEADER, RequestIds
+from codeact.server.requests.containers import container_limits
 from codeact.server.routes import (
     access,
     account,
@@ -140,6 +141,7 @@ def create_app(
                     idle_timeout_s=settings.idle_timeout_s,
                     progress=partial(_waits_for, pool),
                     quota=quota,
+                    limits=container_limits(settings),
                     supervisor=supervisor,
                 ) as workspaces,
                 Checkpoints.open(

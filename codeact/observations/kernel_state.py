@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sandbox_pool.checkpoint import Manifest
+from sandbox_pool.checkpoint import Manifest, Unsaved
 
 __all__ = ["RestoredState", "restored_state"]
 
@@ -33,6 +33,10 @@ class RestoredState:
     unsaved: tuple[tuple[str, str, str], ...] = ()
     missed: tuple[str, ...] = ()
     rerun: tuple[str, ...] = ()
+
+    def without(self, refused: Sequence[Unsaved]) -> "RestoredState":
+        """This state, without options of its container that are not allowed any more."""
+        return replace(self, unsaved=(*((each.name, each.reason, "") for each in refused), *self.unsaved))
 
     def for_user(self) -> str:
         """Two or three sentences."""

@@ -14,6 +14,7 @@ from codeact.store.checkpoint_record import CheckpointRecord
 from codeact.workspaces.checkpoints import Checkpoints, UnreadableCheckpoint, manifest_of
 from codeact.workspaces.options import ALL_HAVE, ContainerOptions
 from codeact.workspaces.workspace import Workspace
+from sandbox_pool.checkpoint import Unsaved
 from sandbox_pool.logs import Logger
 
 __all__ = ["KernelState", "options_of", "state_for"]
@@ -90,18 +91,15 @@ async def _state_for(
         return None
     codes = await store.checkpoints.codes(chain, owner=workspace.owner)
     missed = set(chain[chain.index(record.response_id) + 1 :])
-    return KernelState(
-        point,
+    restored = await off_loop(
+        len(record.manifest),
+        _described,
         record,
-        await off_loop(
-            len(record.manifest),
-            _described,
-            record,
-            [code for response_id, code in codes if response_id not in missed],
-            [code for response_id, code in codes if response_id in missed],
-        ),
-        await options_of(record.container_id, store, owner=workspace.owner),
+        [code for response_id, code in codes if response_id not in missed],
+        [code for response_id, code in codes if response_id in missed],
     )
+    options, refused = await options_of(record.container_id, store, workspace)
+    return KernelState(point, record, restored.without(refused), options)
 
 
 async def _of_resent(conversation_id: str, workspace: Workspace, checkpoints: Checkpoints) -> KernelState | None:
@@ -114,18 +112,21 @@ async def _of_resent(conversation_id: str, workspace: Workspace, checkpoints: Ch
     if record is None:
         return None
     restored = await off_loop(len(record.manifest), _described, record, [], [])
-    options = await options_of(record.container_id, store, owner=workspace.owner)
-    return KernelState(record.response_id, record, restored, options)
+    options, refused = await options_of(record.container_id, store, workspace)
+    return KernelState(record.response_id, record, restored.without(refused), options)
 
 
 def _described(record: CheckpointRecord, codes: Sequence[str], missed: Sequence[str]) -> RestoredState:
     return restored_state(manifest_of(record), codes=codes, missed=missed)
 
 
-async def options_of(container_id: str, store: Store, *, owner: str) -> ContainerOptions:
-    """Returns the options of a container; those that all have if it is not known any more."""
+async def options_of(container_id: str, store: Store, workspace: Workspace) -> tuple[ContainerOptions, list[Unsaved]]:
+    """Returns the options of a container that are still allowed, and what is not.
+
+    They are those that all have if the container is not known any more.
+    """
     try:
-        container = await store.files.get(container_id, owner=owner)
+        container = await store.files.get(container_id, owner=workspace.owner)
     except NotFound:
-        return ALL_HAVE
-    return ContainerOptions.of_shown(container.options)
+        return ALL_HAVE, []
+    return workspace.limits.allowed(ContainerOptions.of_shown(container.options))

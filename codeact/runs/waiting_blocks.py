@@ -125,7 +125,8 @@ async def _found(
     )
     if manifest is not None and (missing := block.needs([each.name for each in manifest.unsaved])):
         raise _Lost(f"it needs {', '.join(missing[:20])}, which could not be saved")
-    options = await options_of(item.container_id, store, owner=workspace.owner)
+    options, refused = await options_of(item.container_id, store, workspace)
+    restored = restored.without(refused) if restored is not None else None
     return Found(block, record, options=options, restored=restored)
 
 

@@ -281,13 +281,12 @@ class Checkpoints:
         captured: Callable[[], None],
     ) -> bool:
         """Takes and stores a checkpoint. Returns False if parts that it shares with `since` are not stored any more."""
-        captured_ns = time.time_ns()
+        # No code has run since: what is written from here on is written by later code, or by threads.
+        asked_ns = time.time_ns()
         files = await sandbox.list_files() if parts.is_before_code else None
         with workspace.capturing(parts.state_id) as done:
 
             def capture() -> None:
-                nonlocal captured_ns
-                captured_ns = time.time_ns()
                 done()
                 captured()
 
@@ -296,7 +295,7 @@ class Checkpoints:
         if files is not None:
             manifest = files_as_before(manifest, files, since)
         elif workspace.point != parts.response_id:
-            manifest = _without_later_files(manifest, captured_ns)
+            manifest = _without_later_files(manifest, asked_ns)
         if not await parts.complete(manifest):
             return False
         workspace.saved(sandbox, manifest)
@@ -402,9 +401,9 @@ def _restored_event(checkpoint: CheckpointItem, sandbox: Sandbox, restored: Rest
     )
 
 
-def _without_later_files(manifest: Manifest, captured_ns: int) -> Manifest:
+def _without_later_files(manifest: Manifest, asked_ns: int) -> Manifest:
     """Leaves out the files that the next block of code has written meanwhile: only memory is copied at once."""
-    later = {file.path for file in manifest.files if file.modified_ns > captured_ns}
+    later = {file.path for file in manifest.files if file.modified_ns > asked_ns}
     unsaved = [Unsaved(path, "file", "code changed it while it was saved") for path in sorted(later)]
     return msgspec.structs.replace(
         manifest,

@@ -128,11 +128,12 @@ class Containers:
                 raise ConversationLocked("The container is in use; wait for the answer's end or cancel it.")
             with workspace.in_use():
                 await workspace.start_again(record.response_id, checkpoints.restoring(record, workspace))
-                workspace.keep_options(ContainerOptions.of_shown(container.options))
+                options, refused = workspace.limits.allowed(ContainerOptions.of_shown(container.options))
+                workspace.keep_options(options)
                 sandbox = await workspace.sandbox()
                 if workspace.restore_failure is not None:
                     raise SandboxError(workspace.restore_failure, sandbox_id=sandbox.id)
-                missing = list(workspace.not_restored)
+                missing = [*refused, *workspace.not_restored]
                 touched = await store.files.touch(
                     sandbox.id,
                     owner=container.owner,

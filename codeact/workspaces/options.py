@@ -1,13 +1,15 @@
 """What a request asks of its container beside what all containers have."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from codeact.store.run_store import RunStore
+from sandbox_pool.checkpoint import Unsaved
 from sandbox_pool.spec import Egress, SandboxSpec
 
-__all__ = ["ALL_HAVE", "ContainerOptions"]
+__all__ = ["ALL_HAVE", "ContainerLimits", "ContainerOptions", "covers"]
 
 MEGABYTES_OF_A_GIGABYTE = 1024
 
@@ -92,3 +94,41 @@ class ContainerOptions:
 
 
 ALL_HAVE = ContainerOptions()
+
+
+def covers(allowed: Iterable[str], domain: str) -> bool:
+    """Whether the hosts of `domain` are all among those of `allowed`; "*" is every host."""
+    return any(
+        one in ("*", domain) or (one.startswith(".") and (domain.endswith(one) or domain == one[1:])) for one in allowed
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerLimits:
+    """The most that the operator allows containers now."""
+
+    memory_mb: float = math.inf
+    domains: tuple[str, ...] = ("*",)
+    idle_timeout_s: float = math.inf
+
+    def allowed(self, earlier: ContainerOptions) -> tuple[ContainerOptions, list[Unsaved]]:
+        """What of an earlier container's options is still allowed; and what is not, with the reason."""
+        options, refused = earlier, []
+
+        def refuse(name: str, reason: str) -> None:
+            refused.append(Unsaved(name, "option", reason))
+
+        if options.memory_mb is not None and options.memory_mb > self.memory_mb:
+            refuse("memory_limit", f"containers have at most {self.memory_mb:g} MB now, not {options.memory_mb}")
+            options = replace(options, memory_mb=None)
+        if options.egress is not None:
+            domains = tuple(domain for domain in options.egress.domains if covers(self.domains, domain))
+            for domain in options.egress.domains:
+                if domain not in domains:
+                    refuse(f"allowed_domains {domain}", "the operator does not allow this host any more")
+            egress = replace(options.egress, domains=domains) if domains else None
+            options = replace(options, egress=egress, no_network=not domains)
+        if options.idle_timeout_s is not None and options.idle_timeout_s > max(60.0, self.idle_timeout_s):
+            refuse("expires_after", f"containers expire after {self.idle_timeout_s / 60:g} minutes at most now")
+            options = replace(options, idle_timeout_s=None)
+        return options, refused

@@ -9,6 +9,7 @@ import anyio
 
 from codeact.errors import CodeActError
 from codeact.workspaces.lending import Lender
+from codeact.workspaces.options import ContainerLimits
 from codeact.workspaces.shared_quota import SharedQuota
 from codeact.workspaces.workspace import GetPool, Workspace
 from sandbox_pool.errors import SandboxError
@@ -34,9 +35,16 @@ class Workspaces:
     """
 
     def __init__(
-        self, get_pool: GetPool, *, idle_timeout_s: float, progress: Callable[[], str], quota: SharedQuota | None
+        self,
+        get_pool: GetPool,
+        *,
+        idle_timeout_s: float,
+        progress: Callable[[], str],
+        quota: SharedQuota | None,
+        limits: ContainerLimits,
     ) -> None:
         self._get_pool = get_pool
+        self._limits = limits
         self._lender = Lender(quota, self._release_one_of, lambda: self._changed.set())
         self._progress = progress
         self._idle_timeout_s = idle_timeout_s
@@ -52,14 +60,22 @@ class Workspaces:
         idle_timeout_s: float,
         progress: Callable[[], str] = lambda: "",
         quota: SharedQuota | None = None,
+        limits: ContainerLimits | None = None,
         supervisor: Supervisor | None = None,
     ) -> AsyncIterator["Workspaces"]:
         """Expires idle workspaces until the `with` block ends. The pool destroys the sandboxes that are left then.
 
         `progress` returns a sentence for clients that wait for a sandbox, such as the progress of an image's download,
-        or an empty string. With `quota`, an owner's sandboxes are limited over all servers, too.
+        or an empty string. With `quota`, an owner's sandboxes are limited over all servers, too. `limits` bound the
+        options of containers that come back.
         """
-        workspaces = cls(get_pool, idle_timeout_s=idle_timeout_s, progress=progress, quota=quota)
+        workspaces = cls(
+            get_pool,
+            idle_timeout_s=idle_timeout_s,
+            progress=progress,
+            quota=quota,
+            limits=limits or ContainerLimits(),
+        )
         async with (supervisor or Supervisor()).tasks() as start:
             start("expiry of idle sandboxes", workspaces._expire)
             start("idle sandboxes for those who wait", workspaces._serve_waiting)
@@ -79,6 +95,7 @@ class Workspaces:
                 on_idle=lambda: self._changed.set(),
                 progress=self._progress,
                 lender=self._lender,
+                limits=self._limits,
             )
         return workspace
 

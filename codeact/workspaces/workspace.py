@@ -17,7 +17,7 @@ from codeact.events import CheckpointRestored
 from codeact.skills.bundle import unpacked
 from codeact.skills.staged import StagedSkill
 from codeact.workspaces.lending import Lender
-from codeact.workspaces.options import ALL_HAVE, ContainerOptions
+from codeact.workspaces.options import ALL_HAVE, ContainerLimits, ContainerOptions
 from codeact.workspaces.suspended import Suspended
 from sandbox_pool.checkpoint import Manifest, Unsaved
 from sandbox_pool.errors import SandboxError
@@ -80,8 +80,10 @@ class Workspace:
         on_idle: Callable[[], None] = lambda: None,
         progress: Callable[[], str] = lambda: "",
         lender: Lender | None = None,
+        limits: ContainerLimits | None = None,
     ) -> None:
         self.owner = owner
+        self.limits = limits or ContainerLimits()
         self._lender = lender or Lender()
         self.progress = progress
         self._make_room = make_room

@@ -68,6 +68,7 @@ class Shell(ZMQInteractiveShell):
     displayhook_class = DisplayHook
     code_error = None
     open_block = None
+    block_run = None
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -112,19 +113,19 @@ class Shell(ZMQInteractiveShell):
         saved_handler = signal.signal(signal.SIGINT, handler)
         block, self.open_block = self.open_block, None
         run = super().run_ast_nodes
-        if not self.kernel.silent:
-            self.kernel.ran.add(cell_name)
+        outer, self.block_run = self.block_run, None if self.kernel.silent else self.kernel.ran.add(cell_name)
         try:
             self.kernel.cleanup.begin()
             if self.kernel.stop_requested:
                 nodelist = ast.parse("raise KeyboardInterrupt").body
             elif block is not None:
                 try:
-                    return await block.run(run, nodelist, cell_name, compiler, result)
+                    return self._ended(await block.run(run, nodelist, cell_name, compiler, result))
                 except KeyboardInterrupt:  # It came between two statements.
                     nodelist = ast.parse("raise KeyboardInterrupt").body
-            return await run(nodelist, cell_name, interactivity, compiler, result)
+            return self._ended(await run(nodelist, cell_name, interactivity, compiler, result))
         finally:
+            self.block_run = outer
             if LiveStream.in_child:
                 _end_child(self.code_error)
             self.kernel.cleanup.end()
@@ -132,8 +133,16 @@ class Shell(ZMQInteractiveShell):
             if cell is not None:
                 self.kernel.left_context = contextvars.copy_context()
 
+    def _ended(self, failed):
+        if self.block_run is not None:
+            self.block_run.is_whole = not failed
+        return failed
+
     async def run_code(self, code_obj, result=None, *, async_=False):
+        run = self.block_run
         failed = await super().run_code(code_obj, result, async_=async_)
+        if run is not None and not failed:
+            run.ran += 1
         for name in ("stdout", "stderr"):
             # IPython needs these attributes, which the code may have deleted.
             setattr(sys, name, getattr(sys, name, None))

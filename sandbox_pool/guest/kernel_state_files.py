@@ -39,6 +39,8 @@ def changed_files(workspace, blob_of_file, ends_at):
                 number = os.open(os.path.join(workspace, path), os.O_RDONLY | SAFE)
                 with os.fdopen(number, "rb", buffering=0) as file:
                     content = blob_of_file(file, os.fstat(number).st_size)
+                    # Who compares times finds that code has changed the file while it was read.
+                    status = os.fstat(number)
             except OSError as error:
                 skip(path, "file", f"it cannot be read: {error.strerror or error}")
                 continue
@@ -65,8 +67,12 @@ def _walk(workspace, prefix, depth, skip):
         if encodable(path) != path or len(path) > 4_000:
             skip(path, "file", "its name is not UTF-8, or too long")
         elif stat.S_ISDIR(status.st_mode):
-            if depth and entry.name not in CACHES:
+            if entry.name in CACHES:
+                continue
+            if depth:
                 yield from _walk(workspace, path, depth - 1, skip)
+            else:
+                skip(path, "directory", f"directories are nested more than {DEPTH} deep")
         elif stat.S_ISREG(status.st_mode):
             yield path, status
         else:

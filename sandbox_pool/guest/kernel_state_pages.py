@@ -7,11 +7,12 @@ userspace perspective", bit 56). A page that is still shared has the content tha
 The system's own page of zeros is shared, too, and the code may have got it in place of one that was saved: see
 `has_empty_page`. Apart from that, a shared page is unchanged only if no other process may share the kernel's pages. So
 nothing counts as unchanged if the code has forked since, or if threads of the code run, which could write between the
-look and the fork.
+look and the fork. And memory can be moved to where other memory was: the place of a part includes what owns its memory.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
 
+import _thread
 import contextlib
 import mmap
 import os
@@ -29,8 +30,11 @@ ZEROS = bytes(PAGE)
 PRESENT, FILE, EXCLUSIVE = 1 << 63, 1 << 61, 1 << 56
 WORTH_BYTES = 32_000_000
 """Arrays of fewer bytes together are read faster than they could slow down the next block, if a fork is kept."""
-ROW = struct.Struct("=QQ32s")
-"""A row of the table that a fork returns: the address, the size and the hash of a part."""
+ROW = struct.Struct("=QQQQ32s")
+"""A row of the table that a fork returns: the place of a part, and its hash.
+
+A place is the address and size of the part, the id of the object that owns the memory, and the address of the array.
+"""
 RUN = 1_024
 """How many neighbouring parts are looked at together."""
 forks = 0
@@ -45,7 +49,7 @@ os.register_at_fork(before=_count_fork)
 
 
 class Pages:
-    """What is known of the memory of arrays: their addresses, and the hashes of their parts at the last checkpoint.
+    """What is known of the memory of arrays: the places of their parts, and the hashes of these at the last checkpoint.
 
     Create it when all threads of the kernel itself have started.
     """
@@ -59,10 +63,10 @@ class Pages:
         self._dying = []
 
     def unchanged(self):
-        """Returns the hash of each part that has not changed: a dict of (address, number of bytes)."""
+        """Returns the hash of each part that has not changed: a dict of places."""
         if self._table is None or forks != self._forks or self._has_threads():
             return {}
-        found: dict[tuple[int, int], bytes] = {}
+        found: dict[tuple[int, int, int, int], bytes] = {}
         with contextlib.suppress(OSError), open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
             for run in _runs(sorted(self._table)):
                 found.update((place, self._table[place]) for place in _shared(pagemap.fileno(), run))
@@ -70,6 +74,8 @@ class Pages:
 
     def _has_threads(self):
         """Whether threads of the code run. ZeroMQ starts one of its own with the first large message."""
+        if _thread._count() >= threading.active_count():
+            return True  # The code has started one of which `threading` does not know.
         others = set(threading.enumerate()) - self._threads
         return any(type(thread).__module__.partition(".")[0] != "zmq" for thread in others)
 
@@ -85,7 +91,7 @@ class Pages:
 
     def write_table(self, table):
         """Writes the hashes of the parts of arrays, in the fork. Returns whether the fork should be kept."""
-        if self._file is None or sum(size for _, size in table) < WORTH_BYTES:
+        if self._file is None or sum(place[1] for place in table) < WORTH_BYTES:
             return False
         rows = memoryview(b"".join(ROW.pack(*place, digest) for place, digest in table.items()))
         while rows:
@@ -104,7 +110,7 @@ class Pages:
         self._table = None
         if data:
             # It happens while code may run, which waits for the interpreter's lock.
-            self._table = {(address, size): digest for address, size, digest in ROW.iter_unpack(data)}
+            self._table = {tuple(place): digest for *place, digest in ROW.iter_unpack(data)}
         else:
             self._end(child)
             self._holder = None
@@ -139,12 +145,12 @@ def has_empty_page(address, data):
 
 def _runs(places):
     """Splits sorted places into lists of neighbours."""
-    run: list[tuple[int, int]] = []
-    for address, size in places:
-        if run and (run[-1][0] + run[-1][1] != address or len(run) >= RUN):
+    run: list[tuple[int, int, int, int]] = []
+    for place in places:
+        if run and (run[-1][0] + run[-1][1] != place[0] or len(run) >= RUN):
             yield run
             run = []
-        run.append((address, size))
+        run.append(place)
     if run:
         yield run
 
@@ -155,14 +161,15 @@ def _shared(pagemap, run):
     last = (run[-1][0] + run[-1][1] - 1) // PAGE
     bits = os.pread(pagemap, (last - first + 1) * 8, first * 8)
     found = []
-    for address, size in run:
+    for place in run:
+        address, size = place[:2]
         start, end = address // PAGE - first, (address + size - 1) // PAGE - first + 1
         part = bits[start * 8 : end * 8]
         # Where the code may not know where its pages are in memory, as a rule, all these entries are equal.
         entries = {part[:8]} if part == part[:8] * (end - start) else set(memoryview(part).cast("Q"))
         values = [int.from_bytes(each, sys.byteorder) if isinstance(each, bytes) else each for each in entries]
         if len(part) == (end - start) * 8 and all(each & PRESENT and not each & (FILE | EXCLUSIVE) for each in values):
-            found.append((address, size))
+            found.append(place)
     return found
 
 

@@ -18,7 +18,7 @@ import sys
 import types
 from typing import Any
 
-__all__ = ["History"]
+__all__ = ["History", "is_certain", "is_fixed", "is_untouched_lock", "resolved"]
 
 CHARS = 2_000
 REFLECTION = frozenset(
@@ -39,6 +39,14 @@ MAKERS = {
     "builtins": "range iter enumerate reversed zip list tuple dict set frozenset object",
 }
 FIXED = (ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.UnaryOp, ast.unaryop, ast.Load, ast.Starred)
+BINDING = (
+    *(ast.Global, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.alias),
+    *(ast.MatchAs, ast.MatchStar, ast.MatchMapping, ast.ExceptHandler),
+)
+LATER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.GeneratorExp)
+"""What is in these may run after later statements."""
+ANY_NAME = "__import__"
+"""Stands for all the names that `import *` may bind."""
 LAZY = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
@@ -57,11 +65,11 @@ class History:
             return ""
         node, text = self._statements[number]
         source = ast.get_source_segment(text, node) or ""
-        if not 0 < len(source) <= CHARS or not _is_certain(node.value, value, space, workspace):
+        if not 0 < len(source) <= CHARS or not is_certain(node.value, value, space, workspace):
             return ""
-        if _is_untouched_lock(value):
+        if is_untouched_lock(value):
             # Whatever made it: the statement makes one of the same type, and it has no other state.
-            made_type = type(_resolved(node.value.func, space)())
+            made_type = type(resolved(node.value.func, space)())
             return source if not (node.value.args or node.value.keywords) and made_type is type(value) else ""
         return source if self._complete and self._is_unused(name, number) else ""
 
@@ -72,7 +80,7 @@ class History:
                 target = node.targets[0]
                 if isinstance(target, ast.Name) and target.id == name:
                     return number
-            if name in self._uses[number].bound:
+            if not self._uses[number].bound.isdisjoint((name, ANY_NAME)):
                 return None  # Another kind of statement, or a function, may have bound it.
         return None
 
@@ -102,11 +110,9 @@ class _Uses:
             self.mentioned.update(names)
             if inside:
                 self.inner.update(names)
-            if isinstance(each, (ast.Global, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.alias)) or (
-                isinstance(each, ast.Name) and not isinstance(each.ctx, ast.Load)
-            ):
+            if isinstance(each, BINDING) or (isinstance(each, ast.Name) and not isinstance(each.ctx, ast.Load)):
                 self.bound.update(names)
-            inside = inside or isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda))
+            inside = inside or isinstance(each, LATER)
             stack += [(child, inside) for child in ast.iter_child_nodes(each)]
         self.reflects = not REFLECTION.isdisjoint(self.mentioned)
         self.inner_reflects = not REFLECTION.isdisjoint(self.inner)
@@ -122,28 +128,35 @@ def _names_of(node):
         case ast.ClassDef(name=name) | ast.Constant(value=str() as name):
             return (name,)
         case ast.alias(name="*"):
-            return ("__import__",)  # It may bind anything.
+            return (ANY_NAME,)
         case ast.alias(name=name, asname=other):
             return (name.partition(".")[0], *((other,) if other else ()))
+        case ast.MatchAs(name=str() as name) | ast.MatchStar(name=str() as name) | ast.MatchMapping(rest=str() as name):
+            return (name,)
+        case ast.ExceptHandler(name=str() as name):
+            return (name,)
         case ast.Global(names=names) | ast.Nonlocal(names=names):
             return tuple(names)
     return ()
 
 
-def _is_certain(node, value, space, workspace):
+def is_certain(node, value, space, workspace):
     """Whether evaluating the expression makes an object like `value`, whatever happened in between."""
     if isinstance(node, ast.GeneratorExp):
         # Only the first iterable is evaluated at once; the rest when somebody asks for the next item, as before.
-        return isinstance(value, types.GeneratorType) and _is_fixed(node.generators[0].iter, space) and _is_new(value)
+        return isinstance(value, types.GeneratorType) and is_fixed(node.generators[0].iter, space) and _is_new(value)
     if not isinstance(node, ast.Call) or not _arguments_fixed(node, space):
         return False
-    callee = _resolved(node.func, space)
+    callee = resolved(node.func, space)
     if getattr(callee, "__name__", "") in ("open", "_modified_open") and _is_of(callee, ("io", "_io", "IPython")):
         return _is_open_file(node, value, workspace)
+    if any(callee is each for each in _makers()):
+        is_other = isinstance(callee, type) and type(value) is not callee
+        return not is_other and not _is_of(callee, ("__main__",))  # The code may have replaced `threading.Lock`.
     if type(callee) is types.FunctionType:
         lazy = callee.__code__.co_flags & LAZY and callee.__globals__ is space and not callee.__closure__
         return bool(lazy) and not callee.__defaults__ and not callee.__kwdefaults__ and _is_new(value, callee)
-    return any(callee is each for each in _makers())
+    return False
 
 
 def _is_of(value, modules):
@@ -157,21 +170,21 @@ def _makers():
                 yield getattr(sys.modules[module], name)
 
 
-def _resolved(node, space):
+def resolved(node, space):
     """What a name, or a dotted name that begins with a module, stands for; None if that is not certain."""
     if isinstance(node, ast.Name):
         return space.get(node.id, vars(builtins).get(node.id))
     if isinstance(node, ast.Attribute):
-        owner = _resolved(node.value, space)
+        owner = resolved(node.value, space)
         return vars(owner).get(node.attr) if isinstance(owner, types.ModuleType) else None
     return None
 
 
-def _is_fixed(node, space):
+def is_fixed(node, space):
     """Whether the expression consists of constants, and of calls that make ranges and the like of them."""
     for each in ast.walk(node):
         if isinstance(each, ast.Call):
-            if not any(_resolved(each.func, space) is kind for kind in (range, list, tuple, dict, set, frozenset)):
+            if not any(resolved(each.func, space) is kind for kind in (range, list, tuple, dict, set, frozenset)):
                 return False
         elif isinstance(each, ast.Name):
             if each.id in space or each.id not in ("range", "list", "tuple", "dict", "set", "frozenset"):
@@ -182,7 +195,7 @@ def _is_fixed(node, space):
 
 
 def _arguments_fixed(node, space):
-    return all(_is_fixed(each, space) for each in (*node.args, *(keyword.value for keyword in node.keywords)))
+    return all(is_fixed(each, space) for each in (*node.args, *(keyword.value for keyword in node.keywords)))
 
 
 def _is_new(value, function=None):
@@ -211,7 +224,7 @@ def _is_open_file(node, value, workspace):
         return False
 
 
-def _is_untouched_lock(value: Any) -> bool:
+def is_untouched_lock(value: Any) -> bool:
     """Whether this is a lock that nobody holds, or an event that is not set and for which nobody waits."""
     if isinstance(value, _thread.LockType):
         return not value.locked()

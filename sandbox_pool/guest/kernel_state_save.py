@@ -16,10 +16,12 @@ import sys
 import time
 import types
 import warnings
+from collections import Counter
 from typing import Any
 
 from kernel_inventory import class_source, source_of  # type: ignore[import-not-found]
 from kernel_state_arrays import NotSaved  # type: ignore[import-not-found]
+from kernel_state_definitions import is_remade  # type: ignore[import-not-found]
 from kernel_state_files import changed_files  # type: ignore[import-not-found]
 from kernel_state_groups import Group, Sink, Unions  # type: ignore[import-not-found]
 from kernel_state_modules import (  # type: ignore[import-not-found]
@@ -45,10 +47,13 @@ KEPT_BYTES = 50_000_000
 RECURSION = 8_000
 PATCH = "the code put it there; the module is imported again without it"
 DELETED = "the code deleted it; the module is imported again with it"
+VARIABLE = "it is too long, no UTF-8, or one of too many"
 NAMES, SOURCES, SOURCE_CHARS = 10_000, 500, 20_000
 MANIFEST_BYTES = 4_000_000
 """The server takes no larger manifest."""
-OF_IPYTHON = re.compile(r"_+|_\d+|_i+|_i\d+|_[iod]h|In|Out|exit|quit|get_ipython|open|_exit_code|CallError|__\w+__")
+OF_IPYTHON = re.compile(
+    r"_+|_\d+|_i+|_i\d+|_[iod]h|_exit_code|CallError|__(?:annotations|builtins?|doc|file|loader|name|package|spec)__"
+)
 
 
 UNPICKLABLE = re.compile(r"cannot pickle '([\w.]+)' object")
@@ -69,6 +74,8 @@ def save(kernel, known, limits, settings, random_state, unchanged, pipe, pages):
     objects = kernel.context_of_code.run(settings.objects, random_state)
     if groups := saver.settings(objects | saver.attributes()):
         units.append(writer.unit("settings", groups, saver.described))
+    environment, left_out = settings.plain(kernel.workspace)
+    saver.skip_variables(left_out)
     manifest = {
         "version": VERSION,
         "python": platform.python_version(),
@@ -77,7 +84,7 @@ def save(kernel, known, limits, settings, random_state, unchanged, pipe, pages):
         "unsaved": saver.unsaved,
         "sources": saver.sources,
         "imports": saver.imports,
-        **settings.plain(kernel.workspace),
+        **environment,
     }
     manifest["files"], unsaved_files = changed_files(kernel.workspace, writer.blob_of_file, saver.ends_at)
     manifest["unsaved"] += unsaved_files
@@ -166,8 +173,11 @@ class Saver:
         if not failed:
             return
         history = History(self._statements, complete=self._knows_all)
+        holders = Counter(id(self._space[each["name"]]) for each in failed)
         for each in sorted(failed, key=lambda each: order[each["name"]])[:SOURCES]:
             name = each["name"]
+            if holders[id(self._space[name])] > 1:
+                continue  # Two statements would make two objects of it.
             with contextlib.suppress(Exception):
                 if source := history.statement_for(name, self._space[name], self._space, self._workspace):
                     self.unsaved.remove(each)
@@ -183,6 +193,11 @@ class Saver:
             except BaseException as error:
                 self._skip(name, self._reason(error), "setting")
         return groups
+
+    def skip_variables(self, names):
+        """Lists variables of the environment that are not saved."""
+        for name in names:
+            self._skip(name, VARIABLE, "variable of the environment")
 
     def described(self, group):
         return [
@@ -231,7 +246,7 @@ class Saver:
             found = class_source(value, SOURCE_CHARS) if is_class else source_of(value.__code__, SOURCE_CHARS)
             entry = {"name": plain(name), "kind": "class" if is_class else "function", "source": found}
             rerun = name in failed and 0 < len(found) < SOURCE_CHARS and name == value.__name__
-            if rerun and (is_class or not (value.__closure__ or value.__name__ == "<lambda>")):
+            if rerun and (is_class or not value.__closure__) and is_remade(found, value, self._space):
                 self.unsaved.remove(failed[name])
                 entry["rerun"] = True
             if found:

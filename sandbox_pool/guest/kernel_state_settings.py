@@ -34,7 +34,7 @@ class Settings:
         self._recursion = sys.getrecursionlimit()
 
     def plain(self, workspace):
-        """Returns the entries of the manifest for the working directory and the environment."""
+        """Returns the manifest's entries for the working directory and the environment, and the variables left out."""
         changed = {name: value for name, value in os.environ.items() if self._environment.get(name) != value}
         gone = dict.fromkeys(self._environment.keys() - os.environ.keys())
         environment = {
@@ -48,7 +48,8 @@ class Settings:
             cwd = os.path.relpath(os.getcwd(), workspace)
         except OSError:
             cwd = "."  # The code has deleted it.
-        return {"cwd": cwd if encodable(cwd) == cwd else ".", "environment": environment}
+        left_out = sorted((changed.keys() | gone.keys()) - environment.keys())
+        return {"cwd": cwd if encodable(cwd) == cwd else ".", "environment": environment}, left_out
 
     def objects(self, random_state):
         """Returns what is pickled, by name. `random_state` is that of `random` before the fork."""

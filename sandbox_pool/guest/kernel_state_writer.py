@@ -9,6 +9,7 @@ payload.
 import ctypes
 import hashlib
 import os
+import sys
 
 from kernel_state_arrays import NotSaved  # type: ignore[import-not-found]
 from kernel_state_pages import PART_BYTES, has_empty_page  # type: ignore[import-not-found]
@@ -42,9 +43,10 @@ class Writer:
     def blob(self, data, *, is_array=False):
         parts = []
         address = _address(data) if is_array and len(data) >= PART_BYTES else None
+        owner = id(_owner(data)) if address is not None else None
         for start in range(0, len(data), PART_BYTES):
             part = data[start : start + PART_BYTES]
-            place = (address + start, len(part)) if address is not None else None
+            place = (address + start, len(part), owner, address) if address is not None else None
             digest = self._unchanged.get(place)
             if place is None or digest is None or has_empty_page(place[0], part):
                 digest = hashlib.sha256(part).digest()
@@ -81,6 +83,17 @@ class Writer:
             view = memoryview(piece)
             while view:
                 view = view[os.write(self._pipe, view) :]
+
+
+def _owner(data):
+    """The object whose memory this is."""
+    owner, numpy = data.obj, sys.modules.get("numpy")
+    while numpy is not None and isinstance(owner, numpy.ndarray):
+        below = numpy.ndarray.base.__get__(owner)
+        if below is None:
+            break
+        owner = below
+    return owner
 
 
 def _address(data):

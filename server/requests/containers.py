@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from codeact.errors import InvalidRequest
 from codeact.settings import Settings
-from codeact.workspaces.options import ContainerOptions
+from codeact.workspaces.options import ContainerLimits, ContainerOptions, covers
 from sandbox_pool.spec import HOST, DomainSecret, Egress
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "FileIds",
     "MemoryLimit",
     "NetworkPolicy",
+    "container_limits",
     "container_options",
 ]
 
@@ -89,6 +90,15 @@ def container_options(
     )
 
 
+def container_limits(settings: Settings) -> ContainerLimits:
+    """What `container_options` allows, for containers that come back."""
+    return ContainerLimits(
+        max(settings.memory_mb, settings.memory_mb_max or 0),
+        settings.egress_domains,
+        max(settings.idle_timeout_s, settings.idle_timeout_max_s or 0),
+    )
+
+
 def _memory_mb(limit: MemoryLimit | None, settings: Settings, place: str) -> int | None:
     if limit is None:
         return None
@@ -113,7 +123,7 @@ def _egress(policy: AllowedNetwork, settings: Settings, embedded: bool, place: s
     secrets: dict[str, Any] = {}
     for at, secret in enumerate(policy.domain_secrets or ()):
         own, domain = f"{param}.domain_secrets[{at}]", secret.domain.lower().removesuffix(".")
-        if not HOST.fullmatch(domain) or not _covered(domain, domains):
+        if not HOST.fullmatch(domain) or not covers(domains, domain):
             raise InvalidRequest(f"'{secret.domain}' is not among 'allowed_domains'.", param=f"{own}.domain")
         if RESERVED.fullmatch(secret.name):
             raise InvalidRequest(f"'{secret.name}' has a meaning of its own in sandboxes.", param=f"{own}.name")
@@ -130,18 +140,11 @@ def _check_domain(domain: str, settings: Settings, param: str) -> None:
         raise InvalidRequest(f"'{domain}' is not the name of a host.", param=param)
     if not settings.egress_domains:
         raise InvalidRequest("Containers cannot allow hosts here (CODEACT_EGRESS_DOMAINS).", param=param)
-    if not _covered(domain, settings.egress_domains):
+    if not covers(settings.egress_domains, domain):
         allowed = ", ".join(settings.egress_domains)[:500]
         raise InvalidRequest(
             f"'{domain}' is not allowed here; allowed (CODEACT_EGRESS_DOMAINS): {allowed}.", param=param
         )
-
-
-def _covered(domain: str, allowed: Any) -> bool:
-    """Whether the hosts of `domain` are all among those of `allowed`; "*" is every host."""
-    return any(
-        one in ("*", domain) or (one.startswith(".") and (domain.endswith(one) or domain == one[1:])) for one in allowed
-    )
 
 
 def _idle_timeout_s(expires: ExpiresAfter, settings: Settings) -> float:

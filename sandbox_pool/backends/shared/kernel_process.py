@@ -31,6 +31,7 @@ KERNEL = (
     "kernel_state.py",
     "kernel_state_arrays.py",
     "kernel_state_blocks.py",
+    "kernel_state_definitions.py",
     "kernel_state_files.py",
     "kernel_state_groups.py",
     "kernel_state_load.py",

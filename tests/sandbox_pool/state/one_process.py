@@ -52,11 +52,12 @@ def kernel(workspace: str) -> Any:
 def printed(running: Any, block: str) -> str:
     file = f"<ipykernel_ {hash(block)}>"
     linecache.cache[file] = (len(block), None, block.splitlines(keepends=True), file)
-    running.ran.add(file)
+    run = running.ran.add(file)
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         try:
             exec(compile(block, file, "exec"), running.shell.user_ns)
+            run.is_whole = True
         except Exception as error:
             print(type(error).__name__)
     return output.getvalue()

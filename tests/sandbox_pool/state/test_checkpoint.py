@@ -173,6 +173,101 @@ async def test_code_that_may_have_used_a_value_leaves_it_named(shared: Sandbox, 
     assert "lazy" in {each.name for each in manifest.unsaved}
 
 
+@pytest.mark.parametrize(
+    ("blocks", "name"),
+    [
+        # The last block fails before its statement that binds the name.
+        (["import threading\nx = threading.Event()", "x.set()", "1 / 0\nx = threading.Event()"], "x"),
+        (["import queue\nq = queue.Queue()", "q.put(1)", "q2 = 1\nexit()\nq = queue.Queue()"], "q"),
+        (["g = (q.put(n) for n in range(3))\nimport queue\nq = queue.Queue()", "next(g)"], "q"),
+        (["import queue\na = queue.Queue()\na.put(1)\nq = queue.Queue()", "match a:\n  case q: pass"], "q"),
+        (["import threading\na = threading.Lock()\nb = threading.Lock()", "exec('b = a')"], "b"),
+        (["import queue\nclass Queue: __reduce__ = None\nqueue.Queue = Queue", "x = queue.Queue()"], "x"),
+    ],
+)
+@pytest.mark.parametrize("backend", ["process"], indirect=True)
+async def test_what_a_statement_does_not_certainly_make_again_is_named(
+    start: StartSandbox, blocks: list[str], name: str
+) -> None:
+    one, other = await start(), await start()
+    for block in blocks:
+        await one.run(block)
+    parts = Parts()
+    restored = await other.restore((await one.checkpoint(parts.store)).manifest, parts.fetch)
+    assert name in {each.name for each in restored.unsaved}
+
+
+DEFINED = """
+import random, threading
+class Fine:
+    limit: int = 3
+    lock = threading.Lock()
+    def f(self, by=2): return by
+class Counted(Fine):
+    number = 0
+    lock = threading.Lock()
+    def f(self): return 1
+class Drawn:
+    number, lock = random.random(), threading.Lock()
+    def f(self): return 1
+class Patched:
+    lock = threading.Lock()
+    def f(self): return 1
+class Called:
+    lock = threading.Lock()
+    def f(self): return 1
+def fine(lock=threading.Lock(), by=2): return by
+def marked(lock=threading.Lock()): return 1
+def held(lock=threading.Lock()): return 1
+def full(lock=threading.Lock(), found=[]): return found
+Counted.number = 5
+Patched.f = lambda self: 2
+Called.__call__ = lambda self: 2
+marked.calls = 1
+held.__defaults__[0].acquire()
+full().append(1)
+"""
+
+
+@pytest.mark.parametrize("backend", ["process"], indirect=True)
+async def test_definitions_come_back_by_their_source_only_if_nothing_has_changed_them(start: StartSandbox) -> None:
+    one, other = await start(), await start()
+    await one.run(DEFINED)
+    parts = Parts()
+    restored = await other.restore((await one.checkpoint(parts.store)).manifest, parts.fetch)
+    assert set(restored.rerun) == {"Fine", "fine"}
+    assert {each.name for each in restored.unsaved} == {
+        "Counted",
+        "Drawn",
+        "Patched",
+        "Called",
+        "marked",
+        "held",
+        "full",
+    }
+    assert await value(other, "Fine().f(), Fine.limit, fine()") == "2 3 2"
+
+
+@pytest.mark.parametrize("backend", ["process"], indirect=True)
+async def test_what_ran_before_a_block_failed_is_made_again(start: StartSandbox) -> None:
+    one, other = await start(), await start()
+    await one.run("import threading\nlock = threading.RLock()\nlazy = (n for n in range(3))\n1 / 0")
+    parts = Parts()
+    restored = await other.restore((await one.checkpoint(parts.store)).manifest, parts.fetch)
+    assert (set(restored.rerun), restored.unsaved) == ({"lock", "lazy"}, ())
+
+
+@pytest.mark.parametrize("backend", ["process"], indirect=True)
+async def test_names_that_ipython_uses_come_back_if_the_code_has_bound_them(start: StartSandbox) -> None:
+    one, other = await start(), await start()
+    await one.run("def open(path): return 'mine'\nquit = 3\n__version__ = '1.2'\nnumber: int = 1\nnumber")
+    parts = Parts()
+    manifest = (await one.checkpoint(parts.store)).manifest
+    restored = await other.restore(manifest, parts.fetch)
+    assert (sorted(restored.names), restored.unsaved) == (["__version__", "number", "open", "quit"], ())
+    assert await value(other, "open('x'), quit, __version__") == "mine 3 1.2"
+
+
 async def test_files_and_names_for_which_there_is_no_room_are_named(start: StartSandbox) -> None:
     sandbox = await start()
     await sandbox.run(
@@ -225,3 +320,36 @@ async def test_an_array_of_zeros_in_the_memory_of_another_one_is_no_unchanged_pa
     await other.restore(manifest, parts.fetch)
     assert await value(one, "place == zeros.ctypes.data") == "True"  # Else this test shows nothing.
     assert await value(other, "zeros.sum() == total == 0") == "True"
+
+
+@pytest.mark.parametrize("backend", ["process"], indirect=True)
+async def test_an_array_that_was_moved_into_the_memory_of_another_one_is_no_unchanged_part(start: StartSandbox) -> None:
+    one, other = await start(), await start()
+    # Linux moves the memory of arrays of this size; that of larger ones is copied.
+    await one.run(
+        "import ctypes, numpy as np\nctypes.CDLL(None).mallopt(-3, 1_000_000)  # M_MMAP_THRESHOLD\n"
+        "rest, moved, large = np.ones(6_000_000), np.arange(200_000), np.ones(400_000)\nplace = large.ctypes.data"
+    )
+    parts = Parts()
+    manifest = (await one.checkpoint(parts.store)).manifest
+    await one.run("del large\nmoved.resize(400_000, refcheck=False)")
+    assert await value(one, "place == moved.ctypes.data") == "True"  # Else this test shows nothing.
+    manifest = (await one.checkpoint(parts.store, since=manifest)).manifest
+    await other.restore(manifest, parts.fetch)
+    assert await value(other, "moved[5], moved.sum()") == await value(one, "moved[5], moved.sum()")
+
+
+@pytest.mark.parametrize("backend", ["process"], indirect=True)
+async def test_a_directory_that_is_nested_too_deeply_is_named(shared: Sandbox) -> None:
+    await shared.run("import os\nos.makedirs('/'.join('d' * 40))\nopen('/'.join('d' * 40) + '/a.txt', 'w').close()")
+    manifest = (await shared.checkpoint(Parts().store)).manifest
+    assert "directories are nested more than 32 deep" in {each.reason for each in manifest.unsaved}
+    await shared.run("import shutil\nshutil.rmtree('d')")
+
+
+@pytest.mark.parametrize("backend", ["process"], indirect=True)
+async def test_a_variable_of_the_environment_that_is_too_long_is_named(shared: Sandbox) -> None:
+    await shared.run("import os\nos.environ['LONG'] = 'x' * 30_000")
+    manifest = (await shared.checkpoint(Parts().store)).manifest
+    assert "LONG" in {each.name for each in manifest.unsaved}
+    await shared.run("del os.environ['LONG']")
