@@ -52,7 +52,8 @@ NAMES, SOURCES, SOURCE_CHARS = 10_000, 500, 20_000
 MANIFEST_BYTES = 4_000_000
 """The server takes no larger manifest."""
 OF_IPYTHON = re.compile(
-    r"_+|_\d+|_i+|_i\d+|_[iod]h|_exit_code|CallError|__(?:annotations|builtins?|doc|file|loader|name|package|spec)__"
+    r"_+|_\d+|_i+|_i\d+|_[iod]h|_exit_code|CallError"
+    r"|__(?:annotations|builtins?|doc|file|loader|name|package|spec|warningregistry)__"
 )
 
 

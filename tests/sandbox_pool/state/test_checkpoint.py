@@ -260,7 +260,10 @@ async def test_what_ran_before_a_block_failed_is_made_again(start: StartSandbox)
 @pytest.mark.parametrize("backend", ["process"], indirect=True)
 async def test_names_that_ipython_uses_come_back_if_the_code_has_bound_them(start: StartSandbox) -> None:
     one, other = await start(), await start()
-    await one.run("def open(path): return 'mine'\nquit = 3\n__version__ = '1.2'\nnumber: int = 1\nnumber")
+    await one.run(
+        "import warnings\nwarnings.warn('noted')\ndel warnings\n"
+        "def open(path): return 'mine'\nquit = 3\n__version__ = '1.2'\nnumber: int = 1\nnumber"
+    )
     parts = Parts()
     manifest = (await one.checkpoint(parts.store)).manifest
     restored = await other.restore(manifest, parts.fetch)
