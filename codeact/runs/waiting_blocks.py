@@ -109,6 +109,8 @@ async def _found(
     made = len([call for call in calls if call.waits_as is None])
     manifest = await read_manifest(record) if record is not None else None
     restored = await off_loop(len(record.manifest), restored_state, manifest) if record is not None else None
+    options, refused = await options_of(item.container_id, store, workspace)
+    restored = restored.without(refused) if restored is not None else None
     note = f"{AGAIN} again. The {made} calls that it had made got their recorded results, and were not made again."
     if restored is not None and restored.unsaved:
         note = f"{note} {restored.for_user()}"
@@ -125,8 +127,6 @@ async def _found(
     )
     if manifest is not None and (missing := block.needs([each.name for each in manifest.unsaved])):
         raise _Lost(f"it needs {', '.join(missing[:20])}, which could not be saved")
-    options, refused = await options_of(item.container_id, store, workspace)
-    restored = restored.without(refused) if restored is not None else None
     return Found(block, record, options=options, restored=restored)
 
 
