@@ -20,7 +20,7 @@ from codeact.server.pending_connections import PendingConnections
 from codeact.server.request_ids import HEADER
 
 if TYPE_CHECKING:
-    from uvicorn._types import ASGI3Application, ASGISendEvent, HTTPScope
+    from uvicorn._types import ASGI3Application, ASGIReceiveEvent, ASGISendEvent, HTTPScope
 
 __all__ = ["TEXTS", "BoundedHttpProtocol", "BoundedWebSocketProtocol", "http_protocol", "text_frame"]
 
@@ -33,6 +33,8 @@ BODY_FIRST_S, BODY_BYTES_PER_S = 20.0, 1_000
 BODY_CHECK_S = 2.0
 WRITE_BYTES = 64 * 1024
 """After so many bytes of frames, the rest waits until the client has read enough."""
+READ_BYTES = 8 * 1024
+"""So many bytes of a WebSocket are parsed in one step: they may be more than a thousand frames."""
 STALLED_S = 60.0
 """How long a client may not read what has been sent to it."""
 
@@ -183,7 +185,8 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     """Closes a connection whose client does not read for a minute, and writes several texts at once.
 
     An unanswered ping only asks for a close, which waits until everything sent before has been read. Of the pings of a
-    client that does not read, only the last ones are answered (RFC 6455, 5.5.3).
+    client that does not read, only the last ones are answered (RFC 6455, 5.5.3). What a client sends is parsed in
+    steps of 8 KiB, between which the event loop serves others; nothing more is read from it meanwhile.
 
     The ASGI extension `TEXTS` is a field of `websocket.send`: a list of texts, each of which becomes a frame of its
     own. One system call, which is the largest part of what a token costs, writes up to 64 KiB of them.
@@ -191,6 +194,30 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
 
     _stalled: asyncio.TimerHandle | None = None
     _pongs: Sequence[bytes] = ()
+    _unparsed: bytes = b""
+
+    def data_received(self, data: bytes) -> None:
+        parses = bool(self._unparsed)
+        self._unparsed += data
+        if not parses:
+            self._parse()
+
+    def _parse(self, *, has_paused: bool = False) -> None:
+        part, self._unparsed = self._unparsed[:READ_BYTES], self._unparsed[READ_BYTES:]
+        super().data_received(part)
+        if self.transport.is_closing():
+            self._unparsed = b""
+        elif self._unparsed:
+            self.transport.pause_reading()
+            self.loop.call_soon(partial(self._parse, has_paused=True))
+        elif has_paused and not self.read_paused:
+            self.transport.resume_reading()
+
+    async def receive(self) -> "ASGIReceiveEvent":
+        event = await super().receive()
+        if self._unparsed:
+            self.transport.pause_reading()
+        return event
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)

@@ -2,10 +2,13 @@
 
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 import uvicorn
@@ -82,6 +85,10 @@ def open_with(server: Running, stack: ExitStack, data: bytes) -> socket.socket:
     return connection
 
 
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 UNFINISHED = (
     b"POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
 )
@@ -202,6 +209,45 @@ def test_a_body_that_waits_to_be_asked_for_is_asked_for() -> None:
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
 
 
+def test_many_small_frames_are_parsed_in_steps_between_which_others_are_served() -> None:
+    steps = 0
+    pings_of_steps: Counter[int] = Counter()
+    texts: list[int] = []
+
+    class Counted(http.BoundedWebSocketProtocol):
+        def handle_ping(self) -> None:
+            pings_of_steps[steps] += 1
+            super().handle_ping()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def count() -> None:
+            nonlocal steps
+            while True:
+                steps += 1
+                await anyio.lowlevel.checkpoint()
+
+        await receive()
+        await send({"type": "websocket.accept"})
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(count)
+            while (event := await receive())["type"] != "websocket.disconnect":
+                texts.append(len(event["text"]))
+            tasks.cancel_scope.cancel()
+
+    with serving(app, ws=Counted) as address, socket.socket() as client:
+        host, port = address.split(":")
+        client.settimeout(20)
+        client.connect((host, int(port)))
+        client.sendall(UPGRADE)
+        assert client.recv(4_096).startswith(b"HTTP/1.1 101")
+        ping, text = b"\x89\x80\0\0\0\0", b"\x81\xff" + (100_000).to_bytes(8, "big") + b"\0\0\0\0" + b"t" * 100_000
+        client.sendall((ping * 40_000 + text) * 2 + b"\x88\x80\0\0\0\0")
+        while client.recv(65_536):
+            pass
+    assert (pings_of_steps.total(), texts) == (80_000, [100_000, 100_000])
+    assert max(pings_of_steps.values()) < 5_000
+
+
 def test_pings_of_a_client_that_reads_nothing_hold_no_memory_and_the_last_one_is_answered() -> None:
     protocols: list[http.BoundedWebSocketProtocol] = []
 
@@ -216,14 +262,12 @@ def test_pings_of_a_client_that_reads_nothing_hold_no_memory_and_the_last_one_is
         while (await receive())["type"] != "websocket.disconnect":
             pass
 
-    upgrade = b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    key = b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     with serving(app, ws=Noted) as address, socket.socket() as client:
         host, port = address.split(":")
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         client.settimeout(20)
         client.connect((host, int(port)))
-        client.sendall(b"GET / HTTP/1.1\r\n" + upgrade + key)
+        client.sendall(UPGRADE)
         answer = client.recv(4_096)
         assert answer.startswith(b"HTTP/1.1 101")
         for _ in range(200):

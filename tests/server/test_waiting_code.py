@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -149,7 +150,10 @@ def test_a_call_that_waits_for_approval_is_made_once_after_its_sandbox_is_gone(
     request = call_request(first)
     expire(server, first)
     assert request.id in [each["id"] for each in waiting(client)]
-    show_waiting(server.settings, url=server.url, limit=20, as_json=False)
+    # In a thread of its own: in this one, the loop of other tests' browser may run.
+    listing = Thread(target=partial(show_waiting, server.settings, url=server.url, limit=20, as_json=False))
+    listing.start()
+    listing.join()
     assert f"{first.conversation.id if first.conversation else ''}  until" in (shown := capsys.readouterr().out)
     assert 'sums.add: {"a": 1, "b": 1}' in shown
     second = ask(client, "calls", previous_response_id=first.id, input=[decision(request)])
