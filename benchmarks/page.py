@@ -71,7 +71,8 @@ STOP = "() => { cancelAnimationFrame(window.watching); return window.frames_ms.s
 
 def _words(question: str, answered: bool) -> list[str]:
     if question.startswith("tokens"):
-        return _tokens((PARAGRAPH + LIST + FENCE + MATH) * 200, TOKENS)
+        # Each part is numbered: the server ends an answer that repeats itself.
+        return _tokens("".join(f"## Part {n}\n\n{PARAGRAPH}{LIST}{FENCE}{MATH}" for n in range(200)), TOKENS)
     if question.startswith("source") and not answered:
         return _tokens("<execute>\n" + "".join(FUNCTION.format(n=n) for n in range(200)), SOURCE_TOKENS)
     if question.startswith("lines") and not answered:
