@@ -68,7 +68,15 @@ def test_code_and_its_outputs_are_blocks_and_the_next_message_goes_on_with_the_k
 ) -> None:
     model_server.reply(CODE)
     model_server.reply("It is 42.", usage=USAGE)
-    first = ask(client, system="Be brief.", tools=[CODE_TOOL], stop_sequences=["END"], extra_body={"temperature": 0.5})
+    # No other test asks this: a history whose words two conversations have goes on with neither.
+    first = ask(
+        client,
+        "multiply",
+        system="Be brief.",
+        tools=[CODE_TOOL],
+        stop_sequences=["END"],
+        extra_body={"temperature": 0.5},
+    )
     assert kinds(first) == ["text", "server_tool_use", "code_execution_tool_result", "text"]
     _, used, result, last = first.content
     assert used.type == "server_tool_use"
@@ -86,10 +94,10 @@ def test_code_and_its_outputs_are_blocks_and_the_next_message_goes_on_with_the_k
 
     model_server.reply("<execute>\nprint(x + 1)\n</execute>")
     model_server.reply("43.")
-    history = [user("go"), {"role": "assistant", "content": first.content}, user("and one more?")]
+    history = [user("multiply"), {"role": "assistant", "content": first.content}, user("and one more?")]
     assert stdout(ask(client, messages=history)) == "43\n"
     told = [message["content"] for message in model_server.requests[2].messages[1:]]
-    assert told[0] == "go"
+    assert told[0] == "multiply"
     assert 'six "times" 42' in "".join(told)
 
     model_server.reply("<execute>\nprint(x + 2)\n</execute>")
