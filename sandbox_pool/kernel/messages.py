@@ -42,6 +42,7 @@ sends none.
 """
 LARGEST_INT = 2**63 - 1
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_INT)]
 T = TypeVar("T")
 
 
@@ -49,7 +50,7 @@ class Reply(msgspec.Struct, frozen=True):
     """An `execute_reply`. The fields after `traceback` come from its metadata, which our own kernel fills."""
 
     status: str
-    execution_count: int | None = None
+    execution_count: Count | None = None
     ename: str = ""
     evalue: str = ""
     traceback: list[str] = []
@@ -68,9 +69,9 @@ class Progress(msgspec.Struct, frozen=True):
     The next one `runs`; otherwise the kernel waits for more of them.
     """
 
-    ran: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_INT)]
+    ran: Count
     runs: bool
-    got: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_INT)]
+    got: Count
 
 
 class _Stream(msgspec.Struct):
@@ -86,7 +87,7 @@ class _Display(msgspec.Struct):
     data: msgspec.Raw
     metadata: msgspec.Raw = msgspec.Raw(b"{}")
     transient: _Transient | None = None
-    execution_count: int | None = None
+    execution_count: Count | None = None
 
 
 class _Plain(msgspec.Struct):
@@ -110,7 +111,7 @@ class _Status(msgspec.Struct):
 
 
 class _Omitted(msgspec.Struct):
-    size_bytes: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_INT)]
+    size_bytes: Count
 
 
 _Names = Annotated[list[Annotated[str, msgspec.Meta(max_length=100)]], msgspec.Meta(max_length=1_000)]

@@ -35,6 +35,8 @@ def decoded(shown: DisplayData) -> Any:
         ("display_data", {"data": {}, "metadata": None}),
         ("update_display_data", {"data": {}, "metadata": {}}),
         ("execute_result", {"data": {}, "metadata": {}, "execution_count": "one"}),
+        ("execute_result", {"data": {}, "metadata": {}, "execution_count": 2**63}),
+        ("execute_result", {"data": {}, "metadata": {}, "execution_count": -1}),
         ("error", {"ename": "E", "evalue": "", "traceback": "a string"}),
         ("clear_output", {"wait": "no"}),
     ],
@@ -128,6 +130,12 @@ def test_a_reply_says_whether_the_error_was_one_of_syntax() -> None:
     assert not reply.syntax_error
     assert reply.error == Error("E", "v", [])
     assert to_reply(message("execute_reply", {"status": "ok", "execution_count": 2})).error is None
+
+
+@pytest.mark.parametrize("count", [-1, 2**63, 2**70])
+def test_a_count_that_no_encoder_takes_is_rejected(count: int) -> None:
+    with pytest.raises(REJECTED):
+        to_reply(message("execute_reply", {"status": "ok", "execution_count": count}))
 
 
 def raw(kind: str, content: bytes) -> Message:
