@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import psutil
 
+from codeact.server import watchdog
 from codeact.server.app import create_app
 from codeact.server.serve import Server, uvicorn_config
 from codeact.settings import Settings
@@ -91,6 +92,7 @@ def _serve(listener: socket.socket, log: Path | None, values: dict[str, Any]) ->
         os.dup2(output, 1)
         os.dup2(output, 2)
     warm_pool.target_size = only_the_minimum
+    watchdog.BEAT_S = 1.0
     if trials.DIRECTORY in os.environ:
         ProcessBackend._try = trials.once_of_each_kind()  # type: ignore[method-assign]
     settings = Settings.load(log_level="error", **values)
