@@ -44,7 +44,9 @@ class ApprovalOptions:
     `standing` allows decisions for the whole conversation. What waits expires after `expires_s` seconds. A judge that
     takes longer than `judge_timeout_s` seconds leaves the decision to a person. `add` stores
     something that waits, `withdraw` ends its waiting, `move` lets it continue after this response; `judged` is told
-    each decision of the judge, as `approve` or `reject` and the name.
+    each decision of the judge, as `approve` or `reject` and the name. `list_calls` stores calls of the client's
+    functions that wait for values, which expire at that time; `end_calls` ends the waiting of those with these ids, of
+    which the second have got values.
     """
 
     policy: ApprovalPolicy = field(default_factory=ApprovalPolicy)
@@ -61,6 +63,8 @@ class ApprovalOptions:
     withdraw: Callable[[Collection[str]], Awaitable[None]] = _nothing
     move: Callable[[Collection[str]], Awaitable[None]] = _nothing
     judged: Callable[[str, str], None] = lambda action, name: None
+    list_calls: Callable[[Sequence[Call], float], Awaitable[None]] = _nothing
+    end_calls: Callable[[Collection[str], Collection[str]], Awaitable[None]] = _nothing
 
 
 class Approvals:
@@ -70,6 +74,7 @@ class Approvals:
         self._options = options
         self._requests = {item.id: item for item in context if isinstance(item, Asked)}
         self._decided = {decision.approval_request_id: decision for decision in options.decided}
+        self._values = {item.call_id for item in context if isinstance(item, e.FunctionCallOutput)}
         self._called: set[str] = set()
         self._standing_calls: set[str] = set()
         self._standing_rules: set[str] = set()
@@ -220,6 +225,16 @@ class Approvals:
         """Lets these continue after this response, in which their code waits again."""
         if request_ids:
             await self._options.move(request_ids)
+
+    async def list_calls(self, calls: Collection[Call]) -> None:
+        """Lists calls of the client's functions that wait from now on: at most `sandbox_pool.calls.MAX_OPEN`."""
+        if calls:
+            await self._options.list_calls(list(calls), float(self._expiry()))
+
+    async def end_calls(self, call_ids: Collection[str]) -> None:
+        """Ends the waiting of calls of the client's functions: they have got their values, or the user went on."""
+        if call_ids:
+            await self._options.end_calls(call_ids, self._values)
 
     def _expiry(self) -> int:
         return int(time.time() + self._options.expires_s)

@@ -197,6 +197,7 @@ class CodeRunner:
             goes_on = await self._run_again(self._options.waiting_block)
             if goes_on is not None:
                 return goes_on
+        await self._end_lost_calls()
         self._approvals.grant_lost_calls()
         approved = self._approvals.code_to_run()
         if approved is None:
@@ -211,6 +212,14 @@ class CodeRunner:
             changed=decision.code is not None,
             outputs=list(before.notebook_outputs or ()) if isinstance(before, e.CodeInterpreterCall) else [],
         )
+
+    async def _end_lost_calls(self) -> None:
+        """Ends the waiting of the calls in the code before this request, which cannot go on."""
+        last = next(
+            (item for item in reversed(self._context) if isinstance(item, e.CodeInterpreterCall | e.Message)), None
+        )
+        if isinstance(last, e.CodeInterpreterCall):
+            await self._approvals.end_calls([each for each in last.waits_for if not self._approvals.knows(each)])
 
     async def _prepared(self) -> Sandbox:
         """Returns the sandbox, with the user's files and the functions that code may call."""
@@ -256,6 +265,7 @@ class CodeRunner:
                 await self._workspace.place(self._options.files)
             await self._builder.code_continues(suspended.item_id, suspended.sandbox.id)
             await self._withdraw_held(suspended)
+            await self._approvals.end_calls(suspended.call_ids)
         except BaseException:
             self._workspace.suspended = suspended
             raise
@@ -311,6 +321,7 @@ class CodeRunner:
     async def _repeat(self, waited: WaitingBlock, sandbox: Sandbox) -> bool:
         self._recording.code(waited.code)
         await self._builder.code_continues(waited.item_id, sandbox.id)
+        await self._approvals.end_calls([call.waits_as for call in waited.calls if call.waits_as is not None])
         if waited.statements:
             execution = sandbox.open(statements_of(waited.code), calls=True)
             execution.write([], ended=True)
@@ -380,6 +391,7 @@ class CodeRunner:
                     await self._close(block, note)
         if not ended:
             await self._approvals.move(block.held)
+            await self._approvals.list_calls(block.waiting.values())
             restart = self._restart(block, code)
             item_id = await self._builder.code.waits([*block.waiting, *block.held], restart=restart)
             self._workspace.suspended = Suspended(

@@ -142,7 +142,9 @@ def chat(
 def list_(
     query: Annotated[str | None, typer.Argument(help="Words that the conversations contain.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")] = 20,
-    waiting: Annotated[bool, typer.Option("--waiting", help="What waits for approval, in all conversations.")] = False,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="What waits for approval or for a client, in all conversations.")
+    ] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Makes the decisions of a request about what waits for approval, before its run begins."""
+"""Makes the decisions of a request about what waits for approval, before its run begins; records what waits."""
 
 import time
 from collections.abc import Sequence
@@ -11,8 +11,9 @@ from codeact.runs.resume_points import EphemeralResponses, ResumePoint
 from codeact.store.decisions import Decision, no_approval, too_late
 from codeact.store.records import ApprovalRecord
 from codeact.store.run_store import RunStore
+from sandbox_pool.calls import Call
 
-__all__ = ["Decisions", "approval_record"]
+__all__ = ["Decisions", "approval_record", "call_record"]
 
 MOST_AT_ONCE = 64
 PREVIEW_CHARS = 2_000
@@ -82,6 +83,12 @@ class Decisions:
         decided.decided_by = self.by
 
     def _check_kind(self, decided: Decided, kind: str) -> None:
+        if kind == "function":
+            raise InvalidRequest(
+                f"'{decided.approval_request_id}' is a call of a client's function: answer with its value, in an item"
+                " of the type 'function_call_output' with its 'call_id'.",
+                param="input",
+            )
         is_call = isinstance(decided, e.Approval)
         if is_call != (kind == "call"):
             wanted = "mcp_approval_response" if kind == "call" else "codeact:approval_response"
@@ -114,6 +121,25 @@ def approval_record(request: Asked, *, owner: str, conversation_id: str, respons
         reasons=tuple(request.reasons),
         created_at=time.time(),
         expires_at=float(request.expires_at or 0),
+    )
+
+
+def call_record(
+    call: Call, item_id: str, expires_at: float, *, owner: str, conversation_id: str, response_id: str
+) -> ApprovalRecord:
+    """Returns what is stored about a call of a client's function, with this item, that waits from now on."""
+    return ApprovalRecord(
+        id=item_id,
+        owner=owner,
+        conversation_id=conversation_id,
+        response_id=response_id,
+        kind="function",
+        name=call.name,
+        preview=call.arguments[:PREVIEW_CHARS],
+        reasons=(),
+        created_at=time.time(),
+        expires_at=expires_at,
+        call_id=call.call_id,
     )
 
 

@@ -28,7 +28,7 @@ from codeact.packages import worth_telling
 from codeact.runs.admission import Admission, check_concurrency
 from codeact.runs.code_models import CodeModels
 from codeact.runs.container_files import container_files, names_for_model
-from codeact.runs.decisions import Decisions, approval_record
+from codeact.runs.decisions import Decisions, approval_record, call_record
 from codeact.runs.disk_floor import DiskFloor
 from codeact.runs.holders import HeldElsewhere, holder_of
 from codeact.runs.kernel_notes import UNKNOWN_HISTORY, kernel_notes
@@ -59,6 +59,7 @@ from codeact.workspaces.registry import Workspaces
 from codeact.workspaces.workspace import StagedFile, Workspace
 from sandbox_pool import Sandbox, SandboxPool
 from sandbox_pool.backends.base import READONLY, egress_problem
+from sandbox_pool.calls import Call
 
 __all__ = ["UNSTORED", "Question", "RunComponents"]
 
@@ -456,6 +457,18 @@ class Question:
             if run.response.store:
                 await store.approvals.move(approval_ids, run.id, owner=owner)
 
+        async def list_calls(calls: Sequence[Call], expires_at: float) -> None:
+            if run.response.store:
+                items = {getattr(item, "call_id", None): item.id for item in run.response.output}
+                place = {"owner": owner, "conversation_id": run.conversation_id, "response_id": run.id}
+                records = [call_record(call, items[call.call_id], expires_at, **place) for call in calls]
+                await store.approvals.add(*records)
+
+        async def end_calls(call_ids: Collection[str], given: Collection[str]) -> None:
+            if run.response.store:
+                place = {"owner": owner, "conversation_id": run.conversation_id, "response_id": run.id}
+                await store.approvals.answer(call_ids, given, **place)
+
         return replace(
             self._asks,
             decided=[message for message in messages if isinstance(message, Decided)],
@@ -464,6 +477,8 @@ class Question:
             add=add,
             withdraw=partial(store.approvals.withdraw, owner=owner),
             move=move,
+            list_calls=list_calls,
+            end_calls=end_calls,
         )
 
     def _instructions(self) -> str:

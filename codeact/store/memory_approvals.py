@@ -1,4 +1,4 @@
-"""What waits for approval in the memory of this process; see `codeact.store.repositories.approvals`."""
+"""What waits for approval or for a value, in the memory of this process; see `codeact.store.repositories.approvals`."""
 
 import time
 from collections.abc import Collection
@@ -17,8 +17,8 @@ class MemoryApprovals:
     def __init__(self) -> None:
         self._all: dict[str, ApprovalRecord] = {}
 
-    async def add(self, approval: ApprovalRecord) -> None:
-        self._all[approval.id] = approval
+    async def add(self, *approvals: ApprovalRecord) -> None:
+        self._all |= {approval.id: approval for approval in approvals}
 
     async def get(self, approval_id: str, *, owner: str) -> ApprovalRecord:
         found = self._all.get(approval_id)
@@ -55,6 +55,16 @@ class MemoryApprovals:
     async def move(self, approval_ids: Collection[str], response_id: str, *, owner: str) -> None:
         for found in self._waiting(approval_ids, owner):
             self._all[found.id] = replace(found, response_id=response_id)
+
+    async def answer(
+        self, call_ids: Collection[str], given: Collection[str], *, owner: str, conversation_id: str, response_id: str
+    ) -> None:
+        functions = [each for each in self._all.values() if each.kind == "function" and each.call_id in call_ids]
+        for found in self._waiting([each.id for each in functions], owner):
+            if found.conversation_id == conversation_id and found.call_id in given:
+                self._all[found.id] = replace(found, status="answered", decided_at=time.time(), decision_id=response_id)
+            elif found.conversation_id == conversation_id:
+                self._all[found.id] = replace(found, status="withdrawn", decided_at=time.time())
 
     def _waiting(self, approval_ids: Collection[str], owner: str) -> list[ApprovalRecord]:
         found = [self._all[each] for each in approval_ids if each in self._all]

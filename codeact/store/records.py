@@ -39,29 +39,32 @@ CredentialKind = Literal["key", "session", "embed", "setup"]
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRecord:
-    """Code or a call that waits for approval, or waited. Times are Unix seconds.
+    """Code or a call that waits for approval, or a call of a client's function (`function`) that waits for its value.
 
-    `response_id` is the response after which the decision continues. `preview` is the beginning of the code, or of the
-    call's arguments. `reasons` are the rules that asked. `decided_by` and `decision_id`: who decided, and in which
-    response. `withdrawn`: the user went on without a decision, or the code ended otherwise.
+    Times are Unix seconds. `response_id` is the response after which the decision or the value continues. `preview` is
+    the beginning of the code, or of the call's arguments. `reasons` are the rules that asked. `decided_by` and
+    `decision_id`: who decided, and in which response; a value has no `decided_by`. `withdrawn`: the user went on
+    without a decision or a value, or the code ended otherwise. `call_id` is that of a function's call, as its code
+    named it: two sandboxes can give the same.
     """
 
     id: str
     owner: str
     conversation_id: str
     response_id: str
-    kind: Literal["code", "call"]
+    kind: Literal["code", "call", "function"]
     name: str
     preview: str
     reasons: tuple[str, ...]
     created_at: float
     expires_at: float
-    status: Literal["waiting", "approved", "rejected", "withdrawn"] = "waiting"
+    status: Literal["waiting", "approved", "rejected", "answered", "withdrawn"] = "waiting"
     edited: bool = False
     reason: str | None = None
     decided_at: float | None = None
     decided_by: str | None = None
     decision_id: str | None = None
+    call_id: str | None = None
 
     @property
     def has_expired(self) -> bool:

@@ -258,6 +258,7 @@ class Store:
         await self._documents.events.remove(response_id)
         await self._responses.find_one(place).update({"$set": change})
         await self._documents.certificates.find({"_id": response_id}).delete()
+        await self._documents.approvals.find({"response_id": response_id}).delete()
         if conversation:
             await self.history.rebuild(conversation["id"])
 

@@ -63,6 +63,11 @@ class Suspended:
             for item in context
         )
 
+    @property
+    def call_ids(self) -> list[str]:
+        """The ids of the calls whose values it waits for."""
+        return list(self._waiting)
+
     async def stop(self) -> None:
         """Answers all its calls with an error, and ends the block."""
         self.resume({})

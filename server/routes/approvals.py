@@ -1,4 +1,7 @@
-"""`/v1/approvals`: what waits for approval. It is decided by a response whose input has the decision."""
+"""`/v1/approvals`: what waits for approval, and calls of clients' functions that wait for their values.
+
+Both continue with a response whose input has the decision or the value.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -18,28 +21,33 @@ from codeact.store import ApprovalRecord
 
 __all__ = ["routes"]
 
-Status = Literal["waiting", "approved", "rejected", "withdrawn", "expired"]
+Status = Literal["waiting", "approved", "rejected", "answered", "withdrawn", "expired"]
+Kind = Literal["code", "call", "function"]
 
 
 class _List(msgspec.Struct, kw_only=True):
-    """`status` `all` lists those that were decided, too."""
+    """`status` `all` lists those that wait no more, too. Without `kind`, all three kinds are listed."""
 
     status: Status | Literal["all"] = "waiting"
+    kind: Kind | None = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
     after: Annotated[str, Meta(max_length=100)] | None = None
 
 
 class ApprovalObject(msgspec.Struct, kw_only=True):
-    """Code or a call that waits for approval, or waited. Times are Unix seconds.
+    """Something that waits, or waited. Times are Unix seconds.
+
+    `code` and a `call` of that server wait for approval, a call of a client's `function` waits for its value. A value
+    is an item of the type `function_call_output` with the `call_id`, which other kinds do not have.
 
     The decision is an item of the type `codeact:approval_response` (code) or `mcp_approval_response` (a call), in the
     `input` of a request. `response_id` is its `previous_response_id`. `preview` is the beginning of the code or of the
-    arguments; the item of the request in the response's output has all of it. `decision_id` is the response with the
-    decision.
+    arguments; the item in the response's output has all of it. `decision_id` is the response with the decision or the
+    value.
     """
 
     id: str
-    kind: Literal["code", "call"]
+    kind: Kind
     status: Status
     name: str
     preview: str
@@ -53,6 +61,7 @@ class ApprovalObject(msgspec.Struct, kw_only=True):
     decided_at: int | None
     decided_by: str | None
     decision_id: str | None
+    call_id: str | None
     object: Literal["codeact:approval"] = "codeact:approval"
 
 
@@ -64,7 +73,7 @@ async def list_(request: Request) -> Response:
     store = await services.store.get()
     status = None if query.status == "all" else query.status
     found, following = await store.approvals.page(
-        owner=owner_of(request), status=status, after=query.after, limit=query.limit
+        owner=owner_of(request), status=status, kind=query.kind, after=query.after, limit=query.limit
     )
     page = listed([_shape(record) for record in found], has_more=following is not None)
     page.last_id = following or page.last_id
@@ -96,6 +105,7 @@ def _shape(record: ApprovalRecord) -> ApprovalObject:
         decided_at=None if record.decided_at is None else int(record.decided_at),
         decided_by=record.decided_by,
         decision_id=record.decision_id,
+        call_id=record.call_id,
     )
 
 

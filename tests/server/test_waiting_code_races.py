@@ -1,11 +1,8 @@
 """Answers to code whose kernel was lost while it waited: at the same instant, too late, and while something fails."""
 
-import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -20,42 +17,23 @@ from codeact.runs.waiting_blocks import Found, find_waiting_block
 from codeact.store.repositories.threads import Moved, Threads
 from codeact.workspaces.checkpoints import Checkpoints
 from tests.model_server import Gate, ModelServer
+from tests.server import waiting_code
 from tests.server.conftest import Running
-from tests.server.test_approvals import call_request, connected, decision, waiting
+from tests.server.test_approvals import call_request, decision, waiting
 from tests.server.test_functions import calls, logs, output, run_code
-from tests.server.test_waiting_code import MCP_SERVER, ask, expire, notices, press, settle
+from tests.server.waiting_code import ask, expire, notices, press, settle, start
 
 CALL_BYTES = 100_000
+
+
+client, patience = waiting_code.client, waiting_code.patience
 
 
 @pytest.fixture(scope="module")
 def server(
     make_server: Callable[..., Running], model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Running:
-    config: Path = tmp_path_factory.mktemp("mcp") / "mcp.json"
-    config.write_text(json.dumps({"mcpServers": {"sums": {"command": sys.executable, "args": [str(MCP_SERVER)]}}}))
-    server = make_server(
-        model="openai/scripted",
-        model_api_base=model_server.base_url,
-        model_api_key="test",
-        mcp_config=config,
-        checkpoint=True,
-        call_bytes=CALL_BYTES,
-    )
-    connected(server)
-    return server
-
-
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codeact.workspaces.checkpoints.CAPTURE_S", 30.0)
-
-
-@pytest.fixture
-def client(server: Running, model_server: ModelServer) -> Iterator[openai.OpenAI]:
-    model_server.reset()
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=60, max_retries=0) as client:
-        yield client
+    return start(make_server, model_server, tmp_path_factory.mktemp("mcp"), call_bytes=CALL_BYTES)
 
 
 def at_once(send: Callable[[], Response]) -> tuple[list[Response], list[openai.APIStatusError]]:

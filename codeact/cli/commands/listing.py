@@ -1,4 +1,4 @@
-"""`codeact list`: the newest conversations, what waits for approval, and which one `codeact chat --continue` takes."""
+"""`codeact list`: the newest conversations, what waits in them, and which one `codeact chat --continue` takes."""
 
 import json
 from datetime import datetime
@@ -41,7 +41,10 @@ def show_list(settings: Settings, *, url: str | None, query: str | None, limit: 
 
 
 def show_waiting(settings: Settings, *, url: str | None, limit: int, as_json: bool) -> None:
-    """Prints what waits for approval, newest first. Raises what `codeact.http_client.request` raises."""
+    """Prints what waits for approval, and clients' functions that wait for values, newest first.
+
+    Raises what `codeact.http_client.request` raises.
+    """
     found = anyio.run(_waiting, settings, url, limit)
     console = Console(soft_wrap=True)
     if as_json:
@@ -50,9 +53,14 @@ def show_waiting(settings: Settings, *, url: str | None, limit: int, as_json: bo
     for one in found:
         until = datetime.fromtimestamp(one["expires_at"]).astimezone().strftime("%Y-%m-%d %H:%M")
         what = TerminalText(colours=False).feed(" ".join(f"{one['name']}: {one['preview']}".split())[:PREVIEW_CHARS])
-        console.print(Text.assemble((one["conversation_id"], "bold"), f"  until {until}  {what}"))
-    if found:
-        console.print("The chat page of the conversation has the buttons.", style="dim", highlight=False)
+        of_client = "  (waits for a value of its client)" if one.get("kind") == "function" else ""
+        console.print(Text.assemble((one["conversation_id"], "bold"), f"  until {until}  {what}{of_client}"))
+    if any(one.get("kind") != "function" for one in found):
+        console.print("The chat page of the conversation has the buttons to approve.", style="dim", highlight=False)
+    elif found:
+        console.print(
+            "A client sends the value, with the next request of its conversation.", style="dim", highlight=False
+        )
     else:
         console.print("Nothing waits.", style="dim")
 

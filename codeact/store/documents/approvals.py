@@ -1,4 +1,4 @@
-"""The document of code or a call that waits for approval, or waited."""
+"""The document of something that waits for approval or for a client's value, or waited."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ LATEST = (("created_at", DESCENDING), ("_id", DESCENDING))
 
 
 class ApprovalDocument(VersionedDocument):
-    """See `ApprovalRecord`. Only what is `waiting` can be decided, so that one of two decisions wins."""
+    """See `ApprovalRecord`. Only what is `waiting` can be decided or answered, so that one of two decisions wins."""
 
     SCHEMA: ClassVar[Schema] = APPROVAL
     id: str  # type: ignore[assignment]
@@ -36,6 +36,7 @@ class ApprovalDocument(VersionedDocument):
     decided_at: datetime | None = None
     decided_by: str | None = None
     decision_id: str | None = None
+    call_id: str | None = None
 
     class Settings:
         name = "approvals"
@@ -59,6 +60,7 @@ class ApprovalDocument(VersionedDocument):
             reasons=list(record.reasons),
             created_at=time_of(record.created_at),
             expires_at=time_of(record.expires_at),
+            call_id=record.call_id,
         )
 
     def record(self) -> ApprovalRecord:

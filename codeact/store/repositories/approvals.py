@@ -1,4 +1,7 @@
-"""Stores what waits for approval, and decides by compare-and-set: of two decisions, one wins and the other is told."""
+"""Stores what waits for approval or for a client's value.
+
+Decisions are made by compare-and-set: of two, one wins and the other is told.
+"""
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
@@ -26,9 +29,10 @@ class Approvals:
         self._operations = operations
 
     @operation
-    async def add(self, approval: ApprovalRecord) -> None:
-        """Stores something that waits from now on."""
-        await self._documents.insert(self._documents.approvals.pack(approval))
+    async def add(self, *approvals: ApprovalRecord) -> None:
+        """Stores what waits from now on."""
+        for approval in approvals:
+            await self._documents.insert(self._documents.approvals.pack(approval))
 
     @operation
     async def get(self, approval_id: str, *, owner: str) -> ApprovalRecord:
@@ -37,17 +41,19 @@ class Approvals:
 
     @operation
     async def page(
-        self, *, owner: str, status: str | None, after: str | None, limit: int
+        self, *, owner: str, status: str | None, after: str | None, limit: int, kind: str | None = None
     ) -> tuple[list[ApprovalRecord], str | None]:
         """One page, newest first, beginning behind the id `after`, and the id behind which the next one begins.
 
         A page has less than `limit` entries where those of deleted conversations are left out. `status` may also be
-        `expired`; None: all. Raises `NotFound` if there is nothing under the id `after`.
+        `expired`; None: all, as for `kind`. Raises `NotFound` if there is nothing under the id `after`.
         """
         now = datetime.now(UTC)
         place: dict[str, Any] = {"owner": owner}
         if status is not None:
             place["status"] = "waiting" if status == "expired" else status
+        if kind is not None:
+            place["kind"] = kind
         if status in ("waiting", "expired"):
             place["expires_at"] = {"$gt": now} if status == "waiting" else {"$lte": now}
         if after is not None:
@@ -110,6 +116,26 @@ class Approvals:
         place = {"_id": {"$in": list(approval_ids)}, "owner": owner, "status": "waiting"}
         change = {"$set": {"response_id": response_id}}
         await self._documents.approvals.get_pymongo_collection().update_many(place, change)
+
+    @operation
+    async def answer(
+        self, call_ids: Collection[str], given: Collection[str], *, owner: str, conversation_id: str, response_id: str
+    ) -> None:
+        """Ends the waiting of these calls of a client's functions in a conversation.
+
+        The response with this id has brought values for those in `given`; the user went on without the others.
+        """
+        now, collection = datetime.now(UTC), self._documents.approvals.get_pymongo_collection()
+        place = {"conversation_id": conversation_id, "owner": owner, "kind": "function", "status": "waiting"}
+        for ids, status in (
+            ([each for each in call_ids if each in given], "answered"),
+            ([each for each in call_ids if each not in given], "withdrawn"),
+        ):
+            change: dict[str, Any] = {"status": status, "decided_at": now}
+            if status == "answered":
+                change["decision_id"] = response_id
+            if ids:
+                await collection.update_many(place | {"call_id": {"$in": ids}}, {"$set": change})
 
     async def _find(self, approval_id: str, owner: str) -> "ApprovalDocument":
         document = await self._documents.approvals.find_one({"_id": approval_id, "owner": owner})

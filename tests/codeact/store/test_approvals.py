@@ -106,6 +106,26 @@ async def test_a_decision_that_its_dead_server_did_not_store_can_be_made_again(s
     assert (await store.approvals.decide("apr_1", by("two", "resp_3"), owner="ann")).decided_by == "two"
 
 
+async def test_a_function_s_call_is_answered_or_withdrawn_in_its_conversation_alone(approvals: ApprovalStore) -> None:
+    def call(item_id: str, call_id: str, conversation_id: str = "conv_1") -> ApprovalRecord:
+        place = {"call_id": call_id, "conversation_id": conversation_id}
+        return replace(waiting(item_id), kind="function", name="get_weather", reasons=(), **place)
+
+    # Code chooses the ids of its calls, so those of two conversations can be the same.
+    await approvals.add(call("fc_1", "call_1"), call("fc_2", "call_2"), call("fc_3", "call_1", "conv_2"))
+    await approvals.add(replace(waiting("mcpr_1"), call_id="call_1"))
+    end = partial(approvals.answer, ["call_1", "call_2"], ["call_1", "call_9"], response_id="resp_2")
+    await end(owner="eve", conversation_id="conv_1")
+    await end(owner="ann", conversation_id="conv_3")
+    found = [await approvals.get(each, owner="ann") for each in ("fc_1", "fc_2", "fc_3", "mcpr_1")]
+    assert {each.status for each in found} == {"waiting"}
+    await end(owner="ann", conversation_id="conv_1")
+    found = [await approvals.get(each.id, owner="ann") for each in found]
+    assert [each.status for each in found] == ["answered", "withdrawn", "waiting", "waiting"]
+    assert [each.decision_id for each in found] == ["resp_2", None, None, None]
+    assert (found[0].call_id, found[0].decided_by) == ("call_1", None)
+
+
 async def test_what_waits_is_listed_newest_first_page_by_page(store: Store) -> None:
     now = time.time()
     for age, approval_id in enumerate(("apr_2", "mcpr_1", "apr_0")):
