@@ -1,19 +1,13 @@
 """Limits how many sandboxes an owner has over all servers of a database, where that number has a limit."""
 
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
 
-import anyio
-
-from codeact.errors import StoreError
 from codeact.ids import new_id
 from codeact.store import Store
+from codeact.store.shared_places import SharedPlaces
 from sandbox_pool.errors import QuotaExceeded
-from sandbox_pool.logs import Logger
 
 __all__ = ["AskForIdle", "SharedQuota"]
-
-log = Logger(__name__)
 
 STORE_TIMEOUT_S = 2.0
 RETRY_S = 2.0
@@ -40,9 +34,7 @@ class SharedQuota:
     ) -> None:
         self.ask_for_idle: AskForIdle = _nobody
         self._most = most
-        self._get_store = get_store
-        self._alive = alive
-        self._owed: list[tuple[str, str]] = []
+        self._places = SharedPlaces("sandboxes", get_store, alive, give_back_s=STORE_TIMEOUT_S)
 
     async def take(self, owner: str, release_idle: Callable[[], Awaitable[bool]]) -> str:
         """Takes a place for one more sandbox of the owner; returns its id, for `give_back`.
@@ -50,14 +42,12 @@ class SharedQuota:
         If there is none, idle sandboxes of the owner are released: first here, by `release_idle`, which returns whether
         it found one, then at other servers. Raises `QuotaExceeded` and `StoreError`.
         """
-        store = await self._get_store()
-        await self._pay(store)
         place, account = new_id("slot"), PREFIX + owner
         try:
-            if await store.slots.take(account, place, most=self._most):
+            if await self._places.take(account, place, most=self._most):
                 return place
-            while await self._has_room(store, owner, release_idle):
-                if await store.slots.take(account, place, most=self._most):
+            while await self._released(owner, release_idle):
+                if await self._places.take(account, place, most=self._most):
                     return place
         except BaseException:
             await self.give_back(owner, place)  # What was cancelled or failed may have taken it nevertheless.
@@ -76,34 +66,18 @@ class SharedQuota:
 
         Costs one round trip if there is one.
         """
-        store = await self._get_store()
-        has_place = await store.slots.number(PREFIX + owner) < self._most
-        if not has_place and not await self._has_room(store, owner, release_idle):
+        account = PREFIX + owner
+        has_place = await self._places.number(account) < self._most or await self._places.drop_dead(account)
+        if not has_place and not await self._released(owner, release_idle):
             raise self._exceeded()
 
     async def give_back(self, owner: str, place: str) -> None:
         """Gives back what `take` has returned, even if the caller is cancelled. Never raises; it tries again later."""
-        self._owed.append((PREFIX + owner, place))
-        with anyio.move_on_after(STORE_TIMEOUT_S, shield=True), suppress(StoreError):
-            await self._pay(await self._get_store())
-        if self._owed:
-            log.warning("places of sandboxes not given back yet", places=len(self._owed))
+        await self._places.give_back([(PREFIX + owner, place)])
 
-    async def _pay(self, store: Store) -> None:
-        while self._owed:
-            account, place = owed = self._owed[0]
-            await store.slots.give_back(account, place)
-            with suppress(ValueError):  # Another task may have done it meanwhile.
-                self._owed.remove(owed)
-
-    async def _has_room(self, store: Store, owner: str, release_idle: Callable[[], Awaitable[bool]]) -> bool:
-        """Whether something was given back: by a dead server, by this one, or by another one."""
-        account = PREFIX + owner
-        if await store.slots.drop_dead(account, await self._alive(store)):
-            return True
-        if await release_idle():
-            return True
-        return await self.ask_for_idle(owner, await store.slots.holders(account))
+    async def _released(self, owner: str, release_idle: Callable[[], Awaitable[bool]]) -> bool:
+        """Whether an idle sandbox of the owner was released, by this server or by another one."""
+        return await release_idle() or await self.ask_for_idle(owner, await self._places.holders(PREFIX + owner))
 
 
 async def _nobody(owner: str, servers: Collection[str]) -> bool:
