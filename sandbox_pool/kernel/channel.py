@@ -47,7 +47,7 @@ class Channel(asyncio.BufferedProtocol):
         self._ended = asyncio.Event()
         self._lost = False
         self._waits_for_turn = False
-        self._heard_at = self._loop.time()
+        self._unanswered = 0
         self._pongs = 0
         self._beat: asyncio.TimerHandle | None = None
 
@@ -143,10 +143,12 @@ class Channel(asyncio.BufferedProtocol):
 
     def _keep_alive(self) -> None:
         if self._received.pongs != self._pongs:
-            self._pongs, self._heard_at = self._received.pongs, self._loop.time()
-        if self._loop.time() - self._heard_at > SILENCE_S:
+            self._pongs, self._unanswered = self._received.pongs, 0
+        # Pings are counted instead of seconds: after a pause of this process, answers may still wait to be read.
+        if self._unanswered * HEARTBEAT_S >= SILENCE_S:
             self._abort()
         else:
+            self._unanswered += 1
             self._write(zmtp.PING)
             self._beat = self._loop.call_later(HEARTBEAT_S, self._keep_alive)
 

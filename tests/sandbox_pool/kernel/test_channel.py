@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from sandbox_pool.kernel.zmtp import TooLarge
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 PING_BEGINS = b"\x04PING"
 """The command's name in its frame (ZMTP 3.1)."""
 PONG = bytes([zmtp.PING[0], 5]) + b"\x04PONG"
@@ -89,3 +90,14 @@ async def test_a_peer_that_answers_pings_may_say_nothing_else(quick: None, tmp_p
         assert not ended.done()
         ended.cancel()
     assert got == []
+
+
+async def test_a_pause_of_this_process_is_no_silence_of_its_peer(quick: None, tmp_path: Path) -> None:
+    peer = Peer(PONG)
+    async with connected(tmp_path, peer, lambda message: None) as opened:
+        ended = asyncio.ensure_future(opened.ended())
+        await peer.pinged(1)
+        time.sleep(1.5 * channel.SILENCE_S)  # noqa: ASYNC251 - the loop stands still, as after a SIGSTOP
+        await peer.pinged(peer.pings + 3)
+        assert not ended.done()
+        ended.cancel()
