@@ -34,6 +34,8 @@ VOLATILE = (
     # What `%time` and `%timeit` measure.
     (re.compile(r"^(CPU times|Wall time): [^\n]{1,200}$", re.M), r"\1: …"),
     (re.compile(r"^[^\n]{1,60} ± [^\n]{1,60} per loop \([^\n]{1,100}\)$", re.M), "… per loop"),
+    # What matplotlib says in a fresh sandbox where its first plot takes longer than five seconds.
+    (re.compile(r"^Matplotlib is building the font cache; this may take a moment\.\n", re.M), ""),
 )
 MARKUP = (
     # Ids that pandas and plotly draw at random.

@@ -18,6 +18,7 @@ def text(value: str) -> list[Stream]:
         ("Cell In[3], line 1", "Cell In[17], line 1"),
         ("Wall time: 3 ms", "Wall time: 1.2 s"),
         ("1 ms ± 2 µs per loop (mean ± std. dev. of 7 runs, 1 loop each)", "9 ms ± 1 µs per loop (mean ± std. dev.)"),
+        ("a\nMatplotlib is building the font cache; this may take a moment.\nb", "a\nb"),
         ("\x1b[31mred\x1b[0m", "red"),
         ("mean 0.30000000000000004", "mean 0.3"),
         ("[1.0e-12 2.5]", "[1.0000000001e-12 2.5]"),
