@@ -3,6 +3,10 @@
 A test that fails beside others and passes alone needs a less busy machine. It is named as such, so that somebody can
 mend its cause. The exit status is 0 only if the last run went to its end, at most `MAX_FAILED` tests had failed, and
 all of them pass now.
+
+The suite has 6,300 tests, most of them of real parts: kernels, databases, engines and browsers, three at once on two
+processors. A machine that is busy with other work as well can make a dozen of them fail for want of processor time
+alone. More than `MAX_FAILED` mean that something is broken.
 """
 
 import json
@@ -10,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-MAX_FAILED = 5
+MAX_FAILED = 20
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".pytest_cache"
 UNFINISHED = CACHE / "unfinished"
