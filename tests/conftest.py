@@ -15,10 +15,13 @@ import structlog
 from sandbox_pool.backends.process.backend import ProcessBackend
 from sandbox_pool.backends.process.interpreter import Interpreter
 from sandbox_pool.pool import warm_pool
+from sandbox_pool.sandbox import sandbox as sandbox_module
 from tests import trials
 from tests.groups import group_of, place_of
+from tests.patience import be_patient
 from tests.warm import only_the_minimum
 
+GRACES_S = sandbox_module.INTERRUPT_GRACES_S
 HTTP_CALLS = ("request", "stream", "get", "options", "head", "post", "put", "patch", "delete")
 
 
@@ -86,6 +89,20 @@ def patient_http() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """Lengthens the product's deadlines that nothing but a busy machine exceeds."""
+    with pytest.MonkeyPatch.context() as patch:
+        be_patient(patch.setattr)
+        yield
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets code that cannot be interrupted be killed as soon as outside of tests, for tests that have such code."""
+    monkeypatch.setattr(sandbox_module, "INTERRUPT_GRACES_S", GRACES_S)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def no_preload() -> Iterator[None]:
     """Starts sandboxes without numpy and pandas, which saves two fifths of the CPU time of their start."""
     with pytest.MonkeyPatch.context() as patch:
@@ -104,19 +121,6 @@ def pools_do_not_follow_demand() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(warm_pool, "target_size", only_the_minimum)
         patch.setitem(async_agent.OWN_POOL, "pool_min", 0)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def watchdogs_look_less_often() -> Iterator[None]:
-    """Lets the watchdog of each server beat once a second: ten beats take half a percent of a processor.
-
-    The tests of watchdogs undo this.
-    """
-    from codeact.server import watchdog
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(watchdog, "BEAT_S", 1.0)
         yield
 
 

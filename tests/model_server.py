@@ -116,7 +116,7 @@ class Request:
         return messages
 
 
-async def outcome(future: Future[T], timeout_s: float = 10.0) -> T:
+async def outcome(future: Future[T], timeout_s: float = 60.0) -> T:
     """Waits for a gate's `reached` or a request's `ended`. Raises `TimeoutError`."""
     async with asyncio.timeout(timeout_s):
         return await asyncio.wrap_future(future)

@@ -22,6 +22,6 @@ def once_of_each_kind() -> Callable[[ProcessBackend, SandboxSpec], Awaitable[Non
         worked = f"{os.environ[DIRECTORY]}/{sha256(repr(kind).encode()).hexdigest()}"
         if not os.path.exists(worked):  # noqa: ASYNC240  (a look at a local file)
             await tried(backend, spec)
-            os.mkdir(worked)
+            os.makedirs(worked, exist_ok=True)  # Another server may have tried at the same time.
 
     return trial

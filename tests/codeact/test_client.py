@@ -139,7 +139,7 @@ async def test_cancel_is_sent_while_the_answer_is_read() -> None:
         await send(socket, e.ResponseIncomplete(response=response("cancelled")), request["stream_id"])
 
     async with serving(handler) as url, connect(url) as connection:
-        with anyio.fail_after(5):
+        with anyio.fail_after(240):
             async for event in connection.create("count"):
                 if isinstance(event, e.ResponseCreated):
                     await connection.cancel(event.response.id)

@@ -144,7 +144,7 @@ def test_the_dashboard_shows_what_ran(client: OpenAI, composed: Composed) -> Non
         key = page.get_by_role("textbox", name="Operator's key")
         key.fill(json.loads(made)["secret"])
         key.press("Enter")
-        expect(page.get_by_role("heading", name="Overview")).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("heading", name="Overview")).to_be_visible(timeout=120_000)
 
 
 def test_each_setting_that_the_files_for_compose_name_exists() -> None:

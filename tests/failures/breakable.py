@@ -44,7 +44,7 @@ class Breakable(Supervisor):
         raised = self._raised[name] = threading.Event()
         self._broken.add(name)
         self._loop.call_soon_threadsafe(self._scopes[name].cancel)
-        assert raised.wait(10), f"{name} did not raise"
+        assert raised.wait(60), f"{name} did not raise"
         try:
             yield
         finally:

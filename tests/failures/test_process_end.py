@@ -81,7 +81,7 @@ def test_an_end_that_hangs_is_cut_short_within_its_limit(tmp_path: Path, first: 
         started.send_signal(first)
         if first == signal.SIGTERM:  # It drains, for up to ten minutes here; the second signal ends that.
             started.send_signal(signal.SIGINT)
-        _, said = started.communicate(timeout=30)
+        _, said = started.communicate(timeout=120)
         assert started.returncode == 1, said
         assert "did not end in good order" in said
 

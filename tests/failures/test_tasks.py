@@ -93,7 +93,7 @@ def answer(server: Running) -> str:
     with connect(server.ws_url) as client:
         client.send(frame({"type": "response.create", "input": "Hello"}))
         while True:
-            event: dict[str, Any] = json.loads(client.recv(timeout=20))
+            event: dict[str, Any] = json.loads(client.recv(timeout=60))
             if event["type"] in ("response.completed", "response.failed", "error"):
                 return str(event["type"])
 
@@ -104,7 +104,7 @@ def readiness(server: Running) -> tuple[int, dict[str, Any]]:
 
 
 def until_ready(server: Running) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while (found := readiness(server))[0] != 200 or found[1]["degraded"]:
         assert time.monotonic() < until, found
         time.sleep(0.02)  # readiness has no event outside of the process

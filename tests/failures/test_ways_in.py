@@ -68,7 +68,7 @@ def embedded(data_dir: Path) -> Iterator[Any]:
 
 
 def until_status(server: Running, status: int) -> httpx.Response:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while (got := readiness(server)).status_code != status:
         assert time.monotonic() < until, got.text
         time.sleep(0.02)  # readiness has no event outside of the process

@@ -11,7 +11,7 @@ from sandbox_pool.errors import SandboxError
 from sandbox_pool.outputs import ExecutionResult, Output, Stream
 from sandbox_pool.sandbox.execution import Execution
 from sandbox_pool.sandbox.sandbox import Sandbox
-from tests.sandbox_pool.conftest import StartSandbox
+from tests.sandbox_pool.conftest import StartSandbox, hurry
 
 pytestmark = pytest.mark.anyio
 
@@ -90,14 +90,16 @@ async def test_arguments_that_json_cannot_say_are_named(adding: Sandbox) -> None
 
 
 async def test_waiting_for_a_value_is_not_the_codes_time(adding: Sandbox) -> None:
-    execution = adding.execute("print(add(1, 2)); import time; time.sleep(60)", timeout_s=0.5, calls=True)
+    execution = adding.execute("print(add(1, 2)); import time; time.sleep(1000)", timeout_s=60, calls=True)
     async with aclosing(execution):
         call = await execution.next()
         assert isinstance(call, Call)
+        assert execution._timer is None
         assert not execution.cause.done()
         assert execution.open_calls == 1
         adding.answer(call, value="3")
         assert isinstance(await execution.next(), Stream)
+        hurry(execution)
         await execution.ended()
     assert execution.result.status == "timeout"
 
@@ -175,7 +177,7 @@ async def test_a_call_in_a_forked_child_fails_at_once(adding: Sandbox) -> None:
         "else:\n"
         "    os.waitpid(pid, 0); print(add(1, 2))"
     )
-    seen, result = await run(adding, code, timeout_s=20)
+    seen, result = await run(adding, code, timeout_s=100)
     assert result.status == "ok"
     assert "cannot be called in a forked process" in text(seen)
     assert text(seen).endswith("\n3\n")

@@ -29,7 +29,7 @@ os.environ["NO_PROXY"] = os.environ["no_proxy"] = ""
 def ask(url, **headers):
     try:
         request = urllib.request.Request(url, headers=headers)
-        return urllib.request.urlopen(request, timeout=20).read().decode()
+        return urllib.request.urlopen(request, timeout=50).read().decode()
     except urllib.error.HTTPError as error:
         return f"{error.code} {error.read().decode()}"
     except OSError as error:

@@ -98,7 +98,7 @@ async def test_what_no_encoding_has_is_shown_with_a_mark(shared: Sandbox, code: 
     class_code = code
     if code.startswith("'x"):
         class_code = "class Odd:\n    def __repr__(self): return 'x\\ud800'\nOdd()"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         outputs, result = await shared.run(class_code)
     assert result.status == "ok"
     shown = [each for each in outputs if isinstance(each, DisplayData | ExecuteResult)]

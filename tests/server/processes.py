@@ -17,13 +17,13 @@ from typing import Any
 import httpx
 import psutil
 
-from codeact.server import watchdog
 from codeact.server.app import create_app
 from codeact.server.serve import Server, uvicorn_config
 from codeact.settings import Settings
 from sandbox_pool.backends.process.backend import ProcessBackend
 from sandbox_pool.pool import warm_pool
 from tests import trials
+from tests.patience import SETTINGS, be_patient, be_patient_with_servers
 from tests.ports import listen
 from tests.warm import only_the_minimum
 
@@ -52,7 +52,7 @@ class ServerProcess:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.join(10)
+        self.process.join(60)
 
     def rss_mb(self) -> float:
         return float(psutil.Process(self.process.pid).memory_info().rss / 2**20)
@@ -69,7 +69,7 @@ def serving(
     With `secret` it is one of several servers that pass requests on to each other.
     """
     values = {"model": "demo", "sandbox": "process", "data_dir": data_dir, "pool_min": 0, "pool_max": 4}
-    values["checkpoint"] = False
+    values |= {"checkpoint": False, **SETTINGS}
     listener = listen(port)
     port = listener.getsockname()[1]
     if secret is not None:
@@ -92,7 +92,8 @@ def _serve(listener: socket.socket, log: Path | None, values: dict[str, Any]) ->
         os.dup2(output, 1)
         os.dup2(output, 2)
     warm_pool.target_size = only_the_minimum
-    watchdog.BEAT_S = 1.0
+    be_patient()
+    be_patient_with_servers()
     if trials.DIRECTORY in os.environ:
         ProcessBackend._try = trials.once_of_each_kind()  # type: ignore[method-assign]
     settings = Settings.load(log_level="error", **values)

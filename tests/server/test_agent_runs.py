@@ -9,7 +9,7 @@ from websockets.sync.client import connect
 
 from tests.asking import frame
 from tests.model_server import DROP, Gate, ModelServer, Thought
-from tests.server.conftest import Running
+from tests.server.conftest import Running, hurry
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def test_code_runs_at_the_closing_tag_and_the_models_stream_is_closed(ask: Ask, 
     response = events[-1]["response"]
     assert [item["type"] for item in response["output"]] == ["message", "code_interpreter_call", "message"]
     assert calls(events)[0]["outputs"] == [{"type": "logs", "logs": "42\n"}]
-    assert model_server.requests[0].ended.result(timeout=10) == "disconnected"
+    assert model_server.requests[0].ended.result(timeout=60) == "disconnected"
     assert "made-up" not in json.dumps(response)
     assert response["usage"]["output_tokens"] > 4
     assert response["usage"]["codeact:estimated"] is True
@@ -123,15 +123,17 @@ def test_the_time_limit_is_named_to_user_and_model(
     make_server: Callable[..., Running], model_server: ModelServer
 ) -> None:
     server = make_server(
-        model="openai/scripted", model_api_base=model_server.base_url, model_api_key="k", execution_timeout_s=1.0
+        model="openai/scripted", model_api_base=model_server.base_url, model_api_key="k", execution_timeout_s=90
     )
-    model_server.reply("<execute>\nimport time\nprint('start')\ntime.sleep(30)\n</execute>\n")
+    model_server.reply("<execute>\nimport time\nprint('start')\ntime.sleep(600)\n</execute>\n")
     model_server.reply("Too slow.")
     with connect(server.ws_url, max_size=None) as socket:
         socket.send(frame({"type": "response.create", "input": "go"}))
         events = [json.loads(socket.recv(timeout=60))]
         while events[-1]["type"] != "response.completed":
             events.append(json.loads(socket.recv(timeout=60)))
+            if events[-1]["type"] == "codeact:code_interpreter_call.output":
+                hurry(server)
     call = calls(events)[0]
     assert (call["codeact:result"]["status"], call["codeact:result"]["limit"]) == ("timeout", "execution_timeout_s")
     assert call["outputs"][0]["logs"].startswith("start")

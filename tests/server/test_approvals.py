@@ -222,6 +222,7 @@ def test_a_rejected_call_is_an_error_in_the_code_and_edited_arguments_are_used(
     assert logs(third) == "11\n"
 
 
+@pytest.mark.usefixtures("calls_come_together")
 def test_calls_side_by_side_are_decided_one_by_one(client: openai.OpenAI, model_server: ModelServer) -> None:
     code = (
         "from concurrent.futures import ThreadPoolExecutor\n"

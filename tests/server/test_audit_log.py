@@ -45,7 +45,7 @@ def client(server: Running, key: str | None, **headers: str) -> httpx.Client:
 
 def entries(server: Running, operator: str, least: int = 1, **query: Any) -> list[dict[str, Any]]:
     """The entries, as soon as there are this many; they are written within a second."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     with client(server, operator) as http:
         while True:
             found: list[dict[str, Any]] = http.get("/v1/audit", params=query).raise_for_status().json()["data"]
@@ -66,10 +66,10 @@ def test_cancel_and_steer_are_recorded_on_the_socket_as_on_http(server: Running,
     with connect(server.ws_url, additional_headers={"Authorization": "Bearer one"}) as socket:
         socket.send(json.dumps({"type": "response.cancel", "response_id": made["id"]}))
         socket.send(json.dumps({"type": "response.cancel", "response_id": "resp_nobodys"}))
-        assert json.loads(socket.recv(timeout=10))["error"]["code"] == "not_found"
+        assert json.loads(socket.recv(timeout=60))["error"]["code"] == "not_found"
         steer = {"type": "response.steer", "previous_response_id": made["id"], "input": "and now?"}
         socket.send(json.dumps(steer))
-        assert json.loads(socket.recv(timeout=10))["type"] == "response.steer.failed"
+        assert json.loads(socket.recv(timeout=60))["type"] == "response.steer.failed"
     cancelled = entries(server, operator, 2, action="response.cancel", subject=made["id"])
     assert [(one["status"], one["owner"]) for one in cancelled] == [(200, owner_of(server, "one"))] * 2
     assert entries(server, operator, action="response.cancel", subject="resp_nobodys")[0]["status"] == 404
@@ -128,7 +128,7 @@ def test_wrong_keys_are_recorded_and_a_flood_of_them_is_one_entry(server: Runnin
             assert http.get("/v1/models").status_code == 401
     headers = {"Authorization": "Bearer guess"}
     with connect(server.ws_url, additional_headers=headers) as socket, pytest.raises(ConnectionClosed):
-        socket.recv(timeout=10)
+        socket.recv(timeout=60)
     with client(server, None) as http:
         assert http.post("/v1/session", json={"api_key": "guess"}).status_code == 401
     found = entries(server, operator, action="auth.refused")
@@ -153,7 +153,7 @@ def test_what_an_operator_reads_of_others_is_recorded(server: Running, operator:
         server.ws_url, additional_headers={"Authorization": f"Bearer {operator}", "Codeact-Owner": owner}
     ) as socket:
         socket.send(frame({"type": "codeact:response.resume", "response_id": made["id"]}))
-        assert json.loads(socket.recv(timeout=10))["type"] == "response.created"
+        assert json.loads(socket.recv(timeout=60))["type"] == "response.created"
     read = entries(server, operator, action="GET /v1/conversations/{conversation_id}/responses")
     assert (read[0]["owner"], read[0]["subject"]) == (owner, conversation_id)
     assert read[0]["credential_id"].startswith("key_")
@@ -182,7 +182,7 @@ def test_an_address_is_what_a_trusted_proxy_says_and_nobody_else(
         made = http.post("/v1/conversations", json={}).json()["id"]
         http.delete(f"/v1/conversations/{made}").raise_for_status()
     with client(server, None) as http:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not (found := http.get("/v1/audit", params={"subject": made}).json()["data"]):
             assert time.monotonic() < deadline
     assert found[0]["address"] == address

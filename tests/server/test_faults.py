@@ -22,6 +22,7 @@ from tests.asking import frame
 from tests.model_server import Gate, ModelServer
 from tests.server.processes import ServerProcess, mongod_of, serving
 from tests.server.test_kill import ENDS, QUESTION, Event, ask, check, resumed
+from tests.standstill import stand_still
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +67,7 @@ def test_a_database_that_is_killed_is_waited_for(tmp_path: Path, model_server: M
         client.send(frame({"type": "response.create", "input": "go"}))
         told = follow(client, "response.output_text.delta")
         mongod = mongod_of(tmp_path)
-        mongod.suspend()
+        stand_still(mongod.pid)
         gate.open()
         told += follow(client, "codeact:status")
         assert told[-1]["status"] == "waiting_for_database"
@@ -88,7 +89,7 @@ def test_patience_ends_in_an_error_by_name_and_the_database_learns_of_it_later(
         client.send(frame({"type": "response.create", "input": "go"}))
         told = follow(client, "response.output_text.delta")
         mongod = mongod_of(tmp_path)
-        mongod.suspend()
+        stand_still(mongod.pid)
         try:
             gate.open()
             told += follow(client)
@@ -141,7 +142,7 @@ def test_a_database_that_hangs_while_code_runs_is_named_as_such(tmp_path: Path, 
         told = follow(client, "codeact:code_interpreter_call.output")
         assert told[-1]["type"] == "codeact:code_interpreter_call.output"
         mongod = mongod_of(tmp_path)
-        mongod.suspend()
+        stand_still(mongod.pid)
         try:
             told += follow(client)
         finally:
@@ -176,7 +177,7 @@ def test_sigterm_ends_the_server_although_the_database_hangs(tmp_path: Path, mod
         client.send(frame({"type": "response.create", "input": "go"}))
         told = follow(client, "response.output_text.delta")
         mongod = mongod_of(tmp_path)
-        mongod.suspend()
+        stand_still(mongod.pid)
         try:
             assert server.process.pid is not None
             os.kill(server.process.pid, signal.SIGTERM)

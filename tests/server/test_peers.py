@@ -29,7 +29,7 @@ Servers = tuple[ServerProcess, ServerProcess, ServerProcess]
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory, model_server: ModelServer) -> Iterator[Servers]:
     data_dir: Path = tmp_path_factory.mktemp("three")
-    settings = {**scripted(model_server), "lease_s": 3.0}
+    settings = scripted(model_server)
     with ExitStack() as stack:
         made = [stack.enter_context(serving(data_dir, secret=SECRET, **settings)) for _ in range(3)]
         for each in made:
@@ -57,6 +57,7 @@ def begun(server: ServerProcess, model_server: ModelServer, code: str = "x = 41"
     model_server.reply(f"I set.\n<execute>\n{code}\n</execute>\n")
     model_server.reply("It is set.")
     answer: dict[str, Any] = post(server, input="set x").raise_for_status().json()
+    assert answer["status"] == "completed", answer["error"]
     return answer
 
 
@@ -255,7 +256,7 @@ def test_a_request_that_is_repeated_at_another_server_is_executed_once(
 
 
 def test_an_owners_answers_at_once_are_limited_over_all_servers(tmp_path: Path, model_server: ModelServer) -> None:
-    settings = {**scripted(model_server), "lease_s": 3.0, "concurrent_responses": 1}
+    settings = scripted(model_server) | {"concurrent_responses": 1}
     with ExitStack() as stack:
         one, other = (stack.enter_context(serving(tmp_path, secret=SECRET, **settings)) for _ in range(2))
         gate = Gate()
@@ -281,7 +282,7 @@ def test_an_owners_answers_at_once_are_limited_over_all_servers(tmp_path: Path, 
 
 
 def test_an_owners_sandboxes_are_limited_over_all_servers(tmp_path: Path, model_server: ModelServer) -> None:
-    settings = {**scripted(model_server), "lease_s": 3.0, "sandboxes_per_owner": 1}
+    settings = scripted(model_server) | {"sandboxes_per_owner": 1}
     with ExitStack() as stack:
         one, other = (stack.enter_context(serving(tmp_path, secret=SECRET, **settings)) for _ in range(2))
         for each in (one, other):

@@ -149,7 +149,7 @@ def proxied(name: str, servers: Servers, run: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         proxy.terminate()
-        proxy.wait(30)
+        proxy.wait(120)
 
 
 class Client:

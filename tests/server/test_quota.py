@@ -81,7 +81,7 @@ def test_concurrent_responses_of_one_owner_leave_others_alone(keyed: Running, ke
     mine, theirs = key_for("many", concurrent_responses=1), key_for("few", concurrent_responses=1)
     with connect(keyed.ws_url, additional_headers={"Authorization": f"Bearer {mine}"}) as socket:
         socket.send(frame({"type": "response.create", "input": sleep}))
-        assert json.loads(socket.recv(timeout=10))["type"] == "response.created"
+        assert json.loads(socket.recv(timeout=60))["type"] == "response.created"
         socket.send(frame({"type": "response.create", "input": sleep}))
         frames = (json.loads(socket.recv(timeout=30)) for _ in range(10_000))
         error = next(frame for frame in frames if frame["type"] == "error")
@@ -103,7 +103,7 @@ def told(keyed: Running, key_for: Callable[..., str]) -> Iterator[tuple[httpx.Cl
         made = owner.post("/v1/responses", json={"input": "Plot a sine wave"}).json()
         images = [o["url"] for item in made["output"] for o in item.get("outputs") or () if o["type"] == "image"]
         assert owner.get(images[0]).status_code == 200
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while len(entries(owner, action="GET /v1/blobs/{sha256}", limit=1)) == 0:
             assert time.monotonic() < deadline
         yield owner, operator, made["id"]
@@ -173,6 +173,6 @@ def test_an_owner_with_too_many_sockets_and_streams_is_refused_by_name_and_no_ot
         assert closed.value.rcvd.code == 1013
         assert other.get("/v1/models").status_code == 200
         sockets[0].close()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while http.get("/v1/models").status_code == 429:
             assert time.monotonic() < deadline

@@ -61,7 +61,7 @@ def test_in_the_background_the_answer_comes_at_once_and_the_run_goes_on(
     model_server.reply("Half", gate, " and half.")
     begun = create(http, background=True)
     assert (begun["status"], begun["background"]) == ("in_progress", True)
-    gate.reached.result(timeout=10)
+    gate.reached.result(timeout=60)
     gate.open()
     with http.stream("GET", f"/v1/responses/{begun['id']}", params={"stream": "true"}) as events:
         lines = list(events.iter_lines())

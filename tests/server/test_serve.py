@@ -49,7 +49,7 @@ def serving(data_dir: Path, *, terminal: int | None = None, **variables: str) ->
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            process.wait(120)
 
 
 def read_until(process: subprocess.Popen[str], word: str) -> str:
@@ -65,7 +65,7 @@ def read_until(process: subprocess.Popen[str], word: str) -> str:
 def fails(data_dir: Path, **variables: str) -> str:
     """Its output if it does not start. It must end by itself, with exit code 2."""
     with serving(data_dir, **variables) as process:
-        said, _ = process.communicate(timeout=30)
+        said, _ = process.communicate(timeout=120)
         assert process.returncode == 2, said
         assert "Traceback" not in said
         return said
@@ -86,7 +86,7 @@ def test_it_says_where_it_listens_and_what_it_found_and_why(data_dir: Path) -> N
         assert f'codeact run --url {address[0]} "What is the 100th Fibonacci number?"\n' in said
         assert httpx.get(address[0] + "/readyz", trust_env=False).status_code == 200
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
 
 
 LOG_LINE = re.compile(r'((?:^| )[a-z_.]+=(?:"(?:[^"\\\\]|\\\\.)*"|[^ "=]*))+\n')
@@ -157,7 +157,7 @@ def test_it_ends_on_a_signal_and_leaves_no_sandbox(tmp_path: Path, number: signa
     with serving(tmp_path) as process:
         read_until(process, "seconds")
         process.send_signal(number)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     left = [path for path in (tmp_path / "run").glob("*/*") if path.is_dir()]
     assert left == []
 
@@ -196,5 +196,5 @@ def test_on_sigterm_an_answer_under_way_still_ends_and_a_second_signal_ends_it_a
                 with suppress(ConnectionClosed):
                     while True:
                         events.append(json.loads(client.recv(timeout=30)))
-            assert process.wait(30) == 0
+            assert process.wait(120) == 0
         assert events[-1]["type"] == ("response.completed" if signals == 1 else "response.failed")

@@ -198,8 +198,8 @@ def test_a_conversation_that_another_server_answers_says_when_to_ask_again(
     refused = httpx.post(f"{other.url}/v1/responses", json=asked, trust_env=False, timeout=60)
     error = refused.json()["error"]
     assert (refused.status_code, error["code"], error["param"]) == (409, "conversation_locked", "conversation")
-    assert refused.headers["retry-after"] == "6"
-    assert "has died, its answer is ended within 6 s" in error["message"]
+    assert refused.headers["retry-after"] == f"{other.settings.lease_s:g}"
+    assert f"has died, its answer is ended within {other.settings.lease_s:g} s" in error["message"]
     httpx.post(f"{other.url}/v1/responses/{response['id']}/cancel", trust_env=False, timeout=60)
 
 

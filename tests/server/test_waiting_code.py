@@ -108,6 +108,7 @@ def test_a_call_that_waits_for_approval_is_made_once_after_its_sandbox_is_gone(
     assert fourth.output_text == "Done."
 
 
+@pytest.mark.usefixtures("calls_come_together")
 def test_rejected_and_side_by_side_calls_get_the_same_again(
     client: openai.OpenAI, server: Running, model_server: ModelServer
 ) -> None:

@@ -10,18 +10,11 @@ import pytest
 from anyio import to_thread
 from structlog.testing import capture_logs
 
-from codeact.server import watchdog as watchdog_module
 from codeact.server.loop_time import LoopTime
 from codeact.server.watchdog import Watchdog
 from tests.server.conftest import Running
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-def ten_beats_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Undoes what `tests/conftest.py` sets for all other tests."""
-    monkeypatch.setattr(watchdog_module, "BEAT_S", 0.1)
 
 
 async def test_a_stuck_loop_is_noticed_while_it_is_stuck_and_its_stacks_are_dumped(
@@ -39,7 +32,7 @@ async def test_a_stuck_loop_is_noticed_while_it_is_stuck_and_its_stacks_are_dump
         assert not watchdog.is_stuck
         thread = threading.Thread(target=look)
         thread.start()
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while not seen.is_set() and time.monotonic() < until:
             pass  # the loop is stuck here
         assert seen.is_set()
@@ -49,22 +42,21 @@ async def test_a_stuck_loop_is_noticed_while_it_is_stuck_and_its_stacks_are_dump
         await anyio.sleep(0.3)
         assert watchdog.is_stuck  # for a while longer, so that a probe hears of it
         assert watchdog.stalls == 1
-        assert 0.3 <= watchdog.lag_s < 6
+        assert watchdog.lag_s >= 0.3
     assert "test_a_stuck_loop_is_noticed" in capfd.readouterr().err
 
 
 async def test_a_late_loop_is_reported_with_its_causes() -> None:
     with capture_logs() as logs:
         async with Watchdog().watching():
-            with anyio.fail_after(30):
-                while not logs:
+            with anyio.fail_after(60):
+                # On a busy machine, the loop may also be late without having computed anything.
+                while not any(each["computed_ms"] >= 50 and "test_a_late_loop_is" in each["stack"] for each in logs):
                     compute(0.4)
                     await anyio.sleep(0.15)
-    report = logs[0]
-    assert report["event"] == "event loop was late"
-    assert report["lag_ms"] >= 100
-    assert report["computed_ms"] >= 50
-    assert "test_a_late_loop_is_reported" in report["stack"]
+    for report in logs:
+        assert report["event"] == "event loop was late"
+        assert report["lag_ms"] >= 100
 
 
 async def test_garbage_collections_and_other_threads_count_apart() -> None:
@@ -91,11 +83,10 @@ def compute(seconds: float) -> None:
 async def test_what_is_long_ago_is_forgotten() -> None:
     watchdog = Watchdog(stuck_s=0.3, remembered_s=0.3)
     async with watchdog.watching():
-        time.sleep(0.5)  # noqa: ASYNC251 - the loop is stuck here
+        while not watchdog.is_stuck:
+            time.sleep(0.05)  # noqa: ASYNC251 - the loop is stuck here
         with anyio.fail_after(60):
-            while not watchdog.is_stuck:  # noqa: ASYNC110 - a thread's finding has no event here
-                await anyio.sleep(0.01)
-            while watchdog.is_stuck:  # noqa: ASYNC110
+            while watchdog.is_stuck:  # noqa: ASYNC110 - a thread's finding has no event here
                 await anyio.sleep(0.01)
 
 

@@ -12,7 +12,7 @@ from tests.ports import free_port
 
 pytest.importorskip("streamlit", reason="make install-dashboard")
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
 from tests.browser import chromium
 from tests.server.conftest import Running
@@ -81,7 +81,7 @@ def address(environment: dict[str, str], server: Running, hostile: str) -> Itera
         yield f"http://localhost:{port}"
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
     assert process.returncode == 0
 
 
@@ -89,6 +89,29 @@ def address(environment: dict[str, str], server: Running, hostile: str) -> Itera
 def browser(address: str) -> Iterator[Browser]:
     with sync_playwright() as playwright, chromium(playwright) as browser:
         yield browser
+
+
+def opened(page: Page, url: str, shown: Locator) -> None:
+    """Opens a page and waits until it shows this; opens it again if one of its requests is lost before.
+
+    Chromium drops all requests when a container of another test comes or goes (net::ERR_NETWORK_CHANGED), and
+    Streamlit does not ask again for the part of the page that draws an element.
+    """
+    lost: list[str] = []
+
+    def note(request: Request) -> None:
+        if "NETWORK_CHANGED" in str(request.failure):
+            lost.append(request.url)
+
+    page.on("requestfailed", note)
+    page.goto(url)
+    while not shown.is_visible():
+        if lost:
+            print("lost", *lost)
+            lost.clear()
+            page.goto(url)
+        page.wait_for_timeout(100)  # A lost request and a shown element are two events.
+    page.remove_listener("requestfailed", note)
 
 
 @pytest.fixture
@@ -106,8 +129,8 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 
 def test_a_search_is_in_the_address_and_a_row_opens_its_conversation(page: Page, address: str) -> None:
-    page.goto(f"{address}/conversations")
     search = page.get_by_role("textbox", name="Search")
+    opened(page, f"{address}/conversations", search)
     search.fill("fibonacci")
     search.press("Enter")
     page.wait_for_url("**/conversations?*q=fibonacci*")
@@ -122,8 +145,9 @@ def test_a_search_is_in_the_address_and_a_row_opens_its_conversation(page: Page,
 
 
 def test_the_replay_plays_to_its_end(page: Page, address: str, server: Running) -> None:
-    page.goto(f"{address}/conversation?id={conversation_of(server, 'fibonacci')}&view=Replay")
-    page.get_by_text("fast", exact=True).click()
+    fast = page.get_by_text("fast", exact=True)
+    opened(page, f"{address}/conversation?id={conversation_of(server, 'fibonacci')}&view=Replay", fast)
+    fast.click()
     page.get_by_role("button", name="Play").click()
     expect(page.get_by_text("still answering …")).to_be_visible()
     expect(page.get_by_role("button", name="Play")).to_be_visible()
@@ -131,9 +155,8 @@ def test_the_replay_plays_to_its_end(page: Page, address: str, server: Running) 
 
 
 def test_nothing_of_a_conversation_runs_loads_or_breaks_the_page(page: Page, address: str, hostile: str) -> None:
-    page.goto(f"{address}/conversation?id={hostile}")
-    frame = page.frame_locator("iframe").frame_locator("iframe")
-    expect(frame.get_by_text("a", exact=True)).to_be_visible()
+    cell = page.frame_locator("iframe").frame_locator("iframe").get_by_text("a", exact=True)
+    opened(page, f"{address}/conversation?id={hostile}", cell)
     expect(page.get_by_text("The end.")).to_be_visible()
     expect(page.get_by_role("heading", level=1)).to_contain_text(
         "hostile ![x](https://tracker.example/x.png) **b** $x^2$"
@@ -144,8 +167,9 @@ def test_nothing_of_a_conversation_runs_loads_or_breaks_the_page(page: Page, add
 
 @pytest.mark.parametrize("path", ["conversations", "errors?period=24+h", "?period=24+h", "cost?period=24+h"])
 def test_no_page_is_broken_by_a_name(page: Page, address: str, hostile: str, path: str) -> None:
-    page.goto(f"{address}/{path}")
-    expect(page.get_by_test_id("stDataFrame").or_(page.get_by_test_id("stVegaLiteChart")).first).to_be_visible()
+    opened(
+        page, f"{address}/{path}", page.get_by_test_id("stDataFrame").or_(page.get_by_test_id("stVegaLiteChart")).first
+    )
     assert_harmless(page)
 
 

@@ -29,7 +29,9 @@ from tests.web.chat import Chat
 from tests.web.hosts import LISTEN, OPEN_ROOTS, Embed, Host, Servers, serving
 from web.build import BuildError, build
 
-expect.set_options(timeout=30_000)
+LIMIT_MS = 90_000
+"""How long a step of a page may take: Chromium is the first to be late on a busy machine."""
+expect.set_options(timeout=LIMIT_MS)
 
 NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 """Chromium says this when a container of another test comes or goes. It drops all requests; the page repeats them."""
@@ -121,6 +123,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Chat]]:
                 **{"viewport": {"width": 1100, "height": 900}, "reduced_motion": "reduce"} | options
             )
             stack.callback(context.close)
+            context.set_default_timeout(LIMIT_MS)
             context.add_init_script(script)
             page = context.new_page()
 

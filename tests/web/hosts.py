@@ -99,6 +99,13 @@ class Servers:
     other: Host
     foreign: Host
 
+    @property
+    def claimed(self) -> set[str]:
+        """The containers that the shop's user has: the server is shared, and other users' may still be on their way."""
+        workspaces = [*self.running.state.workspaces._workspaces.values()]
+        theirs = [each for each in workspaces if each.owner.endswith(f"/{self.shop.user}")]
+        return {name for workspace in theirs for name in workspace.container_ids}
+
 
 class Embed:
     """A host page with the embed in it."""

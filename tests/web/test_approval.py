@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -121,13 +122,15 @@ def test_always_in_this_conversation_is_not_asked_again(
     granted = 'Notification.permission = "granted"; localStorage.setItem("codeact", \'{"notify": true}\'); leave(true);'
     chat = visit(asking.url, script=AWAY + granted)
     chat.ended(chat.ask("One?"))
-    assert chat.page.title().startswith("(1) ")
+    expect(chat.page).to_have_title(re.compile(r"^\(1\) "))
+    chat.page.wait_for_function("told.length")
     assert chat.page.evaluate("told") == [["Something waits for your approval", "Let me run this."]]
     card(chat).get_by_role("button", name="Always here").click()
     expect(chat.answers.last.locator(".prose")).to_contain_text("One.")
     answer = chat.ended(chat.ask("Two?"))
     expect(answer.locator(".stdout")).to_contain_text("second")
     expect(card(chat)).to_have_count(0)
+    chat.page.wait_for_function("told.length > 2")
     assert chat.page.evaluate("told.map(([title]) => title)")[1:] == ["The answer is ready"] * 2
 
 

@@ -252,7 +252,7 @@ def process(port: int, data_dir: Path, **settings: str) -> Iterator[subprocess.P
         yield server
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(90)
 
 
 def ready(chat_url: str, chat: Chat) -> None:
@@ -281,7 +281,7 @@ def test_after_a_killed_server_the_page_goes_on_with_what_was_acknowledged(
         counting = chat.ask("Count to 100, live")
         expect(counting.locator(".stdout")).to_contain_text("3")
         server.kill()
-        server.wait(30)
+        server.wait(90)
         expect(chat.line).to_contain_text("Reconnecting")
     with process(port, tmp_path):
         ready(url, chat)

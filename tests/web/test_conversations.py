@@ -1,5 +1,6 @@
 """Actions on conversations: list, branch, steer, rate, share, export, files."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,13 +124,14 @@ def test_who_looks_elsewhere_is_told_by_title_icon_and_notification(
         gate.open()
         chat.ended(answer)
         expect(icon).to_have_attribute("href", "/icon-news.svg")
-        assert chat.page.title().startswith("(1) ")
+        expect(chat.page).to_have_title(re.compile(r"^\(1\) "))
         chat.page.evaluate("leave(false)")
         expect(icon).to_have_attribute("href", "/icon.svg")
         offer = chat.page.get_by_role("button", name="Notify me")
         if number == 0:
             offer.click()
         expect(offer).to_have_count(0)
+    chat.page.wait_for_function("told.length")
     assert chat.page.evaluate("told") == [["The answer is ready", "Second done."]]
 
 

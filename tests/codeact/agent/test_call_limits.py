@@ -67,16 +67,16 @@ def test_calls_with_large_arguments_are_ended_by_bytes(tmp_path: Path) -> None:
 
 def test_slow_calls_share_one_time_limit(tmp_path: Path) -> None:
     def answer() -> int:
-        time.sleep(0.2)
+        time.sleep(0.5)
         return 1
 
     began = time.monotonic()
-    result, calls, _ = ran(LOOP, answer, tmp_path, calls=50, call_timeout_s=1.0)
+    result, calls, _ = ran(LOOP, answer, tmp_path, calls=50, call_timeout_s=4.0)
     assert (result.status, result.limit) == ("interrupted", "calls")
     answered = [call for call in calls if call.error is None]
-    assert 1 <= len(answered) <= 5
-    assert "did not answer within the 1 s of all calls" in str(calls[-1].error)
-    assert time.monotonic() - began < 30
+    assert 1 <= len(answered) <= 8
+    assert "did not answer within the 4 s of all calls" in str(calls[-1].error)
+    assert time.monotonic() - began < 60
 
 
 def test_a_budget_names_what_was_passed_first() -> None:

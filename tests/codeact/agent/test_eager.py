@@ -65,7 +65,7 @@ async def ask(
 ) -> Answer:
     model = ScriptedModel(turns, pace_s=pace_s)
     events: list[e.Event] = []
-    with anyio.fail_after(60):
+    with anyio.fail_after(240):
         async with AsyncAgent(model, **{"eager": True, **settings(data_dir), **more}) as agent:
             async for event in agent.stream("Go."):
                 events.append(event)

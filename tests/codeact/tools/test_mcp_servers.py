@@ -33,7 +33,7 @@ def http_server() -> Iterator[McpServer]:
         yield McpServer(url=f"http://127.0.0.1:{port}/mcp", headers={"X-Team": "tests"})
     finally:
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=120)
 
 
 def by_path(servers: McpServers) -> dict[str, Function]:
@@ -58,23 +58,23 @@ async def check(servers: McpServers) -> None:
 
 
 async def test_tools_of_a_command_are_functions_of_its_name() -> None:
-    async with McpServers.open({"test-server": STDIO}, call_timeout_s=20) as servers:
+    async with McpServers.open({"test-server": STDIO}, call_timeout_s=100) as servers:
         await check(servers)
 
 
 async def test_tools_of_a_url_are_functions_of_its_name(http_server: McpServer) -> None:
-    async with McpServers.open({"test-server": http_server}, call_timeout_s=20) as servers:
+    async with McpServers.open({"test-server": http_server}, call_timeout_s=100) as servers:
         await check(servers)
 
 
 async def test_of_a_server_with_too_many_tools_the_first_are_functions() -> None:
     many = McpServer(command=sys.executable, args=[SCRIPT], env={"MORE_TOOLS": str(2 * MAX_FUNCTIONS)})
-    async with McpServers.open({"many": many}, call_timeout_s=20) as servers:
+    async with McpServers.open({"many": many}, call_timeout_s=100) as servers:
         assert len(servers.functions) == MAX_FUNCTIONS
 
 
 async def test_a_server_that_ends_is_started_again() -> None:
-    async with McpServers.open({"test": STDIO}, call_timeout_s=20) as servers:
+    async with McpServers.open({"test": STDIO}, call_timeout_s=100) as servers:
         leave = by_path(servers)["test.leave"].answer
         assert leave is not None
         with pytest.raises(FunctionError, match=r"test.leave\(\)"):
@@ -87,7 +87,7 @@ async def test_a_server_that_ends_is_started_again() -> None:
 
 async def test_a_server_that_cannot_be_reached_does_not_keep_the_others_away() -> None:
     missing = McpServer(command="/no/such/program")
-    async with McpServers.open({"test": STDIO, "missing": missing}, call_timeout_s=20) as servers:
+    async with McpServers.open({"test": STDIO, "missing": missing}, call_timeout_s=100) as servers:
         assert "test.add" in by_path(servers)
         assert "missing" in servers.errors
 

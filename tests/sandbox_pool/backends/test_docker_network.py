@@ -36,7 +36,7 @@ import os, urllib.error, urllib.request
 os.environ['no_proxy'] = os.environ['NO_PROXY'] = ''
 def ask(url):
     try:
-        return urllib.request.urlopen(url, timeout=20).status
+        return urllib.request.urlopen(url, timeout=50).status
     except urllib.error.HTTPError as error:
         return f"{error.code} {error.headers.get('X-Squid-Error', '').split(' ')[0]}"
     except OSError as error:
@@ -222,7 +222,7 @@ import os, socket
 from urllib.parse import urlsplit
 def tunnel(host, port):
     proxy = urlsplit(os.environ["HTTPS_PROXY"])
-    with socket.create_connection((proxy.hostname, proxy.port), timeout=20) as connection:
+    with socket.create_connection((proxy.hostname, proxy.port), timeout=60) as connection:
         connection.sendall(f"CONNECT {host}:{port} HTTP/1.1\\r\\n\\r\\n".encode())
         answer = connection.recv(1000).split(b" ")[1]
         if answer == b"200":

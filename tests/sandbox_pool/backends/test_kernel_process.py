@@ -14,7 +14,7 @@ from sandbox_pool.backends.shared.threads import Threads
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 def read_when_written(path: Path) -> list[int]:

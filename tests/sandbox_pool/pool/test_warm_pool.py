@@ -12,6 +12,7 @@ from sandbox_pool import ImageUnavailable, Limits, Notice, PoolClosed, SandboxPo
 from sandbox_pool.kernel import channel
 from sandbox_pool.pool import teardown
 from tests.sandbox_pool.pools import SPEC, Observed, value_of
+from tests.standstill import stand_still
 
 # First in its process, whose children it counts.
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("own")]
@@ -127,8 +128,9 @@ async def test_a_warm_kernel_that_is_frozen_is_found_by_its_heartbeat_and_replac
         (victim,) = pool._open_warm_pool._warm
         for process in psutil.Process().children(recursive=True):
             if not process.children():
-                process.suspend()
+                stand_still(process.pid)
         await victim.died()
+        monkeypatch.setattr(channel, "SILENCE_S", 60.0)  # The next one may be late on a busy machine.
         await observed.gone(victim.id)
         async with pool.acquire() as sandbox:
             assert await value_of(sandbox, "print('alive')") == "alive\n"

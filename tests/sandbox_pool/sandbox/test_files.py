@@ -15,7 +15,7 @@ from sandbox_pool.spec import Limits, SandboxSpec
 pytestmark = pytest.mark.anyio
 
 SPEC = SandboxSpec(preload=())
-SOON_S = 20.0
+SOON_S = 30.0
 PIECES = 7
 
 StartSandbox = Callable[..., Awaitable[Sandbox]]
@@ -111,6 +111,7 @@ async def test_a_deleted_file_is_gone(shared: Sandbox) -> None:
         await shared.delete_file("gone/file")
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_they_work_while_code_runs_that_lets_nothing_else_run(sandbox: Sandbox) -> None:
     async with sandbox.execute("print('running', flush=True)\nsum(range(10**15))") as execution:
         await anext(execution)

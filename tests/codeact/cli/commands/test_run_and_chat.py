@@ -24,7 +24,7 @@ from sandbox_pool.outputs import Stream
 pytestmark = pytest.mark.anyio
 
 COMMAND = [sys.executable, "-c", "from codeact.cli.main import main; main()"]
-DEADLINE_S = 20
+DEADLINE_S = 60
 PROMPT = "› "
 STATUS = {
     "version": "0.1.0",
