@@ -45,13 +45,23 @@ class Sources:
         self._parts: dict[str, Any] = {}
 
     def add(self, request_id, statements, ended):
+        """Adds text. A little later this thread tells which statement runs, so that the main thread need not.
+
+        Telling takes as long as many a statement does.
+        """
         with self._news:
             self._parts.setdefault(request_id, deque()).append((statements, ended))
             self._news.notify_all()
+        loop = asyncio.get_running_loop()
+        loop.call_later(TELL_S, OpenBlock.tell_late, loop)
 
     def wake(self):
         with self._news:
             self._news.notify_all()
+
+    def has(self, request_id):
+        """Whether there is text that the block has not taken."""
+        return bool(self._parts.get(request_id))
 
     def begin(self, request_id):
         """Forgets the text of earlier blocks."""
@@ -86,7 +96,7 @@ class OpenBlock:
         self._count = 1
         self._got = 1 + len(more)
         self._begun = 0
-        self._due = self._is_timed = False
+        self._due = self._is_timed = self._has_waited = False
         self._told: Any = None
         # The sending thread tells, too, after a while: no output may overtake its message. It is reentrant, since
         # handlers of signals may print within it.
@@ -125,6 +135,7 @@ class OpenBlock:
         if part is None and wait:
             self._tell(runs=False)
             part = self._kernel.sources.take(self._id, wait=True, stopped=self._is_stopped)
+            self._has_waited = True
         if part is not None:
             statements, self._ended = part[0], part[1]
             self._raw += statements
@@ -163,7 +174,7 @@ class OpenBlock:
             return failed
         finally:
             OpenBlock.current = None
-            if self._told is None or self._told["ran"] < self._ran:
+            if self._told is None or self._told["runs"] or self._told["ran"] < self._ran:
                 self._tell(runs=False)
             self._store()
 
@@ -325,7 +336,9 @@ class OpenBlock:
     def _begin(self):
         self._begun = self._count
         self._due = True
-        if time.monotonic() - self._told_at > TELL_S:
+        if self._has_waited:
+            self._has_waited = False  # Its text has just come: `tell_late` follows.
+        elif time.monotonic() - self._told_at > TELL_S:
             self._tell(runs=True)
         elif not self._is_timed:
             self._is_timed = True
@@ -340,8 +353,21 @@ class OpenBlock:
         if OpenBlock.current is self:
             self.before_output()
 
+    @classmethod
+    def tell_late(cls, loop):
+        """Tells which statement runs, some time after text has come. Runs in the control thread, whose loop this is."""
+        block = cls.current
+        if block is None:
+            return
+        is_told = block._told is not None and block._told["runs"]
+        if block._due:
+            block.before_output()
+        elif not is_told and (block._ran < block._got or block._kernel.sources.has(block._id)):
+            loop.call_later(TELL_S, cls.tell_late, loop)  # It has not begun yet.
+
     def _end(self):
         _flush()
+        self._due = False
         self._ran = self._begun
 
     def before_output(self):

@@ -18,7 +18,9 @@ import asyncio  # noqa: E402
 import contextlib  # noqa: E402
 import contextvars  # noqa: E402
 import fcntl  # noqa: E402
+import hmac  # noqa: E402
 import importlib.util  # noqa: E402
+import json  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 import threading  # noqa: E402
@@ -113,10 +115,20 @@ class Kernel(IPythonKernel):
         self.sources.wake()
         await super().interrupt_request(stream, ident, parent)
 
-    async def source_request(self, stream, ident, parent):
-        """Takes further text of an open block. The control channel has its own thread, so a busy kernel does, too."""
-        content = parent["content"]
-        self.sources.add(content["request_id"], content["statements"], content["ended"])
+    async def process_control(self, msg):
+        """Takes further text of an open block. The control channel has its own thread, so a busy kernel does, too.
+
+        ipykernel would flush the streams after the message: the main thread, which runs the text, would wait for that.
+        """
+        _, frames = self.session.feed_identities(msg, copy=False)
+        signature, *parts = [bytes(frame.bytes) for frame in frames[:5]] or [b""]
+        if len(parts) < 4 or b'"codeact_source"' not in parts[0]:
+            await super().process_control(msg)
+        elif hmac.compare_digest(signature, self.session.sign(parts)):
+            content = json.loads(parts[3])
+            self.sources.add(content["request_id"], content["statements"], content["ended"])
+        else:
+            self.log.error("A message with the text of a block has a wrong signature.")
 
     def _publish_status(self, status, channel, parent=None):
         """Tells the status of the shell channel alone: nobody reads that of the control channel."""
@@ -353,7 +365,6 @@ def main():
     app.kernel.sources = Sources()
     app.kernel.control_handlers["codeact_inventory_request"] = app.kernel.inventory_request
     app.kernel.control_handlers["codeact_state_request"] = app.kernel.state_request
-    app.kernel.control_handlers["codeact_source"] = app.kernel.source_request
     steady = Steady()
     for module in (ipykernel.displayhook, ipykernel.kernelbase, ipykernel.zmqshell):
         setattr(module, "sys", steady)  # noqa: B010
