@@ -83,6 +83,7 @@ def difference_as_json(found: Difference) -> dict[str, Any]:
         "lost": list(found.lost),
         "p": found.p,
         "more_than_noise": not found.is_noise,
+        "note": found.note,
     }
 
 

@@ -8,6 +8,8 @@ from codeact.evals.record import Attempt, by_task
 
 __all__ = ["Difference", "Share", "difference", "share"]
 
+MOST_NAMED = 20
+"""How many setups a note names."""
 Z = 1.959963984540054
 """Of the normal distribution: 95 % lie within this many standard deviations."""
 
@@ -38,7 +40,8 @@ class Share:
 class Difference:
     """Two runs over the same tasks. `p` is the probability of such a difference, or a larger one, by chance alone.
 
-    `won` are the tasks that the second run solves more often, `lost` those that it solves less often.
+    `won` are the tasks that the second run solves more often, `lost` those that it solves less often. `note` says which
+    setups are compared where the runs do not have the same ones.
     """
 
     first: Share
@@ -46,6 +49,7 @@ class Difference:
     won: Sequence[str]
     lost: Sequence[str]
     p: float
+    note: str = ""
 
     @property
     def is_noise(self) -> bool:
@@ -61,8 +65,9 @@ def difference(first: Sequence[Attempt], second: Sequence[Attempt]) -> Differenc
     """Compares two runs by the tasks that both have, with the exact sign test over those that differ.
 
     The sign test is McNemar's exact test where each task has one attempt. Tasks, not attempts, are what is counted,
-    since repeated attempts at one task do not vary independently.
+    since repeated attempts at one task do not vary independently. Of runs with some setups in common, only those count.
     """
+    first, second, note = _comparable(first, second)
     one, two = by_task(first), by_task(second)
     common = [task for task in one if task in two]
     won, lost = [], []
@@ -73,7 +78,22 @@ def difference(first: Sequence[Attempt], second: Sequence[Attempt]) -> Differenc
         elif after < before:
             lost.append(task)
     both = [attempt for task in common for attempt in one[task]], [a for task in common for a in two[task]]
-    return Difference(share(both[0]), share(both[1]), won, lost, _sign_test(len(won), len(lost)))
+    return Difference(share(both[0]), share(both[1]), won, lost, _sign_test(len(won), len(lost)), note)
+
+
+def _comparable(
+    first: Sequence[Attempt], second: Sequence[Attempt]
+) -> tuple[Sequence[Attempt], Sequence[Attempt], str]:
+    """Returns the attempts to compare, and a note if they are not all, or if setups are mixed."""
+    one, two = {attempt.setup for attempt in first}, {attempt.setup for attempt in second}
+    if one == two or len(one) == len(two) == 1:
+        return first, second, ""
+    both = one & two
+    if not both:
+        return first, second, "The runs have no setup in common: the attempts of all setups at a task count together."
+    other = ", ".join(sorted(setup.label for setup in one ^ two)[:MOST_NAMED])
+    kept = [[attempt for attempt in attempts if attempt.setup in both] for attempts in (first, second)]
+    return kept[0], kept[1], f"Only the setups of both runs are compared; left out: {other}."
 
 
 def _sign_test(more: int, less: int) -> float:

@@ -90,6 +90,8 @@ def compared(found: Sequence[Run], run: Run) -> None:
         f"{first.passed} of {first.total} before, {second.passed} of {second.total} now."
         f" {meaning}: p = {changed.p:.3f}."
     )
+    if changed.note:
+        st.caption(plain(changed.note, 4 * NAME_CHARS))
     for word, tasks in (("Won", changed.won), ("Lost", changed.lost)):
         if tasks:
             st.markdown(f"**{word}:** {', '.join(plain(task, NAME_CHARS) for task in tasks[:SHOWN_NAMES])}")

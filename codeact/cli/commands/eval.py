@@ -182,6 +182,8 @@ def _print_difference(found: Difference, first: Path, second: Path) -> None:
     for title, style, tasks in (("Won", "green", found.won), ("Lost", "red", found.lost)):
         if tasks:
             console.print(Text(f"{title}: {', '.join(tasks)}", style))
+    if found.note:
+        console.print(Text(found.note, "yellow"))
     meaning = "This may be chance" if found.is_noise else "This is more than chance"
     console.print(
         Text(f"{meaning}: p = {found.p:.3f} (exact sign test over {len(found.won) + len(found.lost)} tasks).")

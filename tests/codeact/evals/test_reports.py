@@ -42,6 +42,20 @@ def made(task: str, passed: bool, model: str = "m", repeat: int = 0) -> Attempt:
     )
 
 
+def test_only_setups_that_both_runs_have_are_compared() -> None:
+    def run(*models: str) -> list[Attempt]:
+        return [made(f"t{n}", model == "good", model) for model in models for n in range(6)]
+
+    same = difference(run("good", "bad"), run("good"))
+    assert (same.first.total, same.second.total, list(same.won), same.p) == (6, 6, [], 1.0)
+    assert same.note == "Only the setups of both runs are compared; left out: bad."
+    models = difference(run("bad"), run("good"))
+    assert (len(models.won), models.note) == (6, "")
+    mixed = difference(run("good", "bad"), run("other"))
+    assert "no setup in common" in mixed.note
+    assert difference(run("good", "bad"), run("bad", "good")).note == ""
+
+
 @pytest.mark.parametrize(
     ("passed", "total", "low", "high"),
     [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (8, 10, 0.4902, 0.9433), (0, 0, 0, 1)],
