@@ -1,22 +1,42 @@
 """Scripts of which eager and whole-block execution must give the same."""
 
+import doctest
+import importlib
 import json
 import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["generated", "scripts"]
+__all__ = ["examples", "generated", "scripts"]
 
 TEMPLATES = Path(__file__).with_name("eager_scripts.txt")
 """Templates, each after a line with the values of its `@`; a `¤` is an `@`. Those after `#= tables` need pandas."""
 
 
+DOCUMENTED = (
+    *("binascii", "collections", "decimal", "difflib", "enum", "fractions", "heapq", "http.cookies", "ipaddress"),
+    *("json", "statistics", "textwrap"),
+)
+"""Modules of the standard library whose docstrings have examples that show the same each time."""
+
+
 def scripts(*, tables: bool = True) -> list[str]:
-    """Returns all scripts."""
+    """Returns all scripts that were written for this."""
     plain, _, more = TEMPLATES.read_text("utf-8").partition("#= tables\n")
     found = re.findall(r"^#@ (.+)\n((?:(?!#@).*\n)+)", plain + (more if tables else ""), re.MULTILINE)
     return [text.replace("@", value).replace("¤", "@") for values, text in found for value in json.loads(values)]
+
+
+def examples() -> list[str]:
+    """Returns the examples in the docstrings of the standard library, as scripts: one for each docstring."""
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    return [
+        f"from {name} import *\n" + "".join(example.source for example in test.examples)
+        for name in DOCUMENTED
+        for test in finder.find(importlib.import_module(name), name)
+        if test.examples
+    ]
 
 
 def generated(chance: random.Random) -> Iterator[str]:

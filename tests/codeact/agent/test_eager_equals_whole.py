@@ -19,7 +19,7 @@ from codeact.observations.observation import observation
 from sandbox_pool.outputs import Error, ExecutionResult, Output, fold
 from sandbox_pool.sandbox.execution import Execution, Progress
 from sandbox_pool.sandbox.sandbox import Sandbox
-from tests.eager_corpus import generated, scripts
+from tests.eager_corpus import examples, generated, scripts
 from tests.sandbox_pool.conftest import DEADLINE_S, SPEC, make_backend, new_id
 
 pytestmark = pytest.mark.anyio
@@ -137,9 +137,10 @@ async def check(pair: list[Sandbox], programs: Sequence[str]) -> None:
 
 @pytest.mark.long
 async def test_the_corpus_gives_the_same(pair: list[Sandbox]) -> None:
-    every = scripts()
-    assert len(every) >= 300
-    await check(pair, every if LONG else random.Random(SEED).sample(scripts(tables=False), 30))
+    every = [*scripts(), *examples()]
+    assert len(every) >= 380
+    few = random.Random(SEED).sample([*scripts(tables=False), *examples()], 30)
+    await check(pair, every if LONG else few)
 
 
 @pytest.mark.long
