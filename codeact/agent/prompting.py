@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from operator import is_
 
 from codeact import events as e
 from codeact.agent.answer_format import format_words
@@ -54,6 +55,7 @@ class Prompting:
         self._is_truncated = False
         self._asides: list[tuple[int, Aside]] = []  # Each with the index of the item before which it is placed.
         self._images: dict[str, str] = {}
+        self._rendered: tuple[Sequence[Entry], str, list[ChatMessage]] | None = None
         self._sees = profile_of(model.name).sees if options.shows_images is None else options.shows_images
         self.toolbox = options.toolbox
         self.dialect: Dialect
@@ -65,6 +67,7 @@ class Prompting:
         self.dialect = dialect_for(
             self._model, options.dialect, preferred=options.preferred_dialect, shows_images=options.shows_images
         )
+        self._rendered = None
         self._instruct()
         self.offer_recall()
 
@@ -191,9 +194,17 @@ class Prompting:
 
     async def _render(self, items: Sequence[Entry]) -> Render:
         images = await self._displayed(items) if self._sees and self.dialect.shows_images else None
+        # Until the answer begins, all items are of the conversation before it, which nobody changes.
+        is_beginning = not self._asides and not self._builder.response.output
 
         def render(chosen: Sequence[Entry]) -> list[ChatMessage]:
-            return self.dialect.messages(chosen, system=self._system, model=self._model.name, images=images)
+            if self._rendered is not None and is_beginning:
+                before, system, messages = self._rendered
+                if system == self._system and len(before) == len(chosen) and all(map(is_, before, chosen)):
+                    return messages
+            messages = self.dialect.messages(chosen, system=self._system, model=self._model.name, images=images)
+            self._rendered = (chosen, self._system, messages) if is_beginning else None
+            return messages
 
         return render
 

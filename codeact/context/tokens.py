@@ -74,13 +74,15 @@ class TokenMeter:
         self.is_exact = False
         self._counted: OrderedDict[bytes, int] = OrderedDict()  # By the hash of a prompt.
         self._estimates: OrderedDict[bytes, float] = OrderedDict()  # By the hash of a message.
+        self._named: tuple[Sequence[ChatMessage], list[bytes]] = ((), [])  # The last prompt, and its messages' hashes.
 
     async def count(self, messages: Sequence[ChatMessage], *, room_tokens: int) -> int:
         """Returns the tokens of a prompt; only what follows its longest known beginning must be counted.
 
+        The caller must not change the list afterwards.
         It makes at most one request to the server, and only if the estimate is too close to `room_tokens`.
         """
-        names = await _named(messages)
+        names = await self._names(messages)
         prompts = _prompts(names)
         known = next((at + 1 for at in range(len(prompts) - 1, -1, -1) if prompts[at] in self._counted), 0)
         before = self._counted[prompts[known - 1]] if known else 0
@@ -103,7 +105,7 @@ class TokenMeter:
         if usage.estimated or usage.input_tokens <= 0:
             return
         tokens = max(0, usage.input_tokens - _fixed(messages))
-        names = await _named(messages)
+        names = await self._names(messages)
         prompt = _prompts(names)[-1]
         if self.is_exact and (counted := self._counted.get(prompt)) is not None:
             self._added = min(max(self._added, tokens - counted + PROMPT_TOKENS), counted + PROMPT_TOKENS)
@@ -128,6 +130,12 @@ class TokenMeter:
         while len(self._estimates) > MESSAGES + len(names):
             self._estimates.popitem(last=False)
         return estimate
+
+    async def _names(self, messages: Sequence[ChatMessage]) -> list[bytes]:
+        """Returns the messages' hashes. A prompt that is counted again, in the same list, is not hashed again."""
+        if self._named[0] is not messages:
+            self._named = messages, await _named(messages)
+        return self._named[1]
 
     def _remember(self, prompt: bytes, tokens: int) -> None:
         self._counted[prompt] = tokens

@@ -96,7 +96,7 @@ async def _replaced(items: Sequence[I], replace: Callable[[dict[str, Any]], Awai
         msgspec.structs.replace(
             item, content=_with_distinct_names([next(replaced) if _is_media(part) else part for part in item.content])
         )
-        if isinstance(item, InputMessage)
+        if isinstance(item, InputMessage) and not is_plain(item)
         else item
         for item in items
     ]

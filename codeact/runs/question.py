@@ -279,7 +279,10 @@ class Question:
         late_notes = await self._late_notes(run, resume_point, messages, code, workspace)
         stored_id = None if run.conversation_id.startswith(UNSTORED) else run.conversation_id
         seals = await seals_for(self._new_run, store, conversation_id=stored_id)
-        conversation = [*await resume_point.history(store), *late_notes, *messages]
+        # While a run is queued, others may delete items of the conversation.
+        has_begun = run.response.store and not run.is_queued
+        history = await resume_point.history(store, has_begun=has_begun)
+        conversation = [*history, *late_notes, *messages]
         if self._new_run.compact_only:
             run.conversation = conversation
         files = [*self._files, *input_files(conversation, get=read.get_blob)]

@@ -54,13 +54,16 @@ class ResumePoint:
             return None
         return self.at.previous.code_response_id
 
-    async def history(self, store: RunStore) -> list[Input | Item]:
+    async def history(self, store: RunStore, *, has_begun: bool = False) -> list[Input | Item]:
         """Returns the input and output before this point, oldest first, without displayed outputs of code.
 
+        `has_begun`: a response has just been stored after this point, so that only what is new must be read.
         Raises `StoreError`.
         """
-        stored = await store.threads.history(self.at.previous) if self.at.previous is not None else []
-        return [*stored, *self._items()]
+        if self.at.previous is None:
+            return self._items()
+        begun_in = self.at.conversation_id if has_begun else None
+        return [*await store.threads.history(self.at.previous, begun_in=begun_in), *self._items()]
 
     @property
     def knows_last_code(self) -> bool:

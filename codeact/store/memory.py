@@ -85,7 +85,7 @@ class MemoryThreads:
             if item.id in item_ids
         }
 
-    async def history(self, link: Link) -> list[Input | Item]:
+    async def history(self, link: Link, *, begun_in: str | None = None) -> list[Input | Item]:
         return [
             item for stored in self.ancestors(link.response_id) for item in (*stored.input, *stored.response.output)
         ]

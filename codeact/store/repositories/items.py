@@ -93,7 +93,8 @@ class ConversationItems:
             )
             if not pulled.matched_count:
                 raise NotFound(f"There is no item '{item_id}' in this conversation.", param="item_id")
-        return document.record()
+        # Servers that have read the item find that the conversation has changed, and read it again.
+        return await self._change(conversation_id, owner, _unchanged)
 
     @operation
     async def set_metadata(self, conversation_id: str, metadata: Mapping[str, str], *, owner: str) -> Conversation:
@@ -123,6 +124,9 @@ class ConversationItems:
             return []
         link = await self._documents.responses.link(document.last_response_id, owner=document.owner)
         return [] if link is None else await self._documents.responses.ancestors(link)
+
+
+def _unchanged(document: "ConversationDocument") -> None: ...
 
 
 def _found(document: "ConversationDocument | None", conversation_id: str) -> "ConversationDocument":

@@ -16,6 +16,7 @@ from codeact.store.database.operation import Operations, operation
 from codeact.store.documents.reading import read_input, read_item, read_items
 from codeact.store.documents.schema import CONVERSATION, FIELD
 from codeact.store.missing import no_container, no_conversation, no_response_to_continue
+from codeact.store.repositories.known_histories import Part
 from codeact.store.repositories.known_threads import KnownThreads
 from codeact.store.repositories.response_leases import LEASE_S
 from codeact.store.repositories.thread_stages import LINK, UNREAD, Stages, conversation_of, last_response, response_of
@@ -174,18 +175,38 @@ class Threads:
     # ---- what came before ----------------------------------------------------------------------------
 
     @operation
-    async def history(self, link: Link) -> list[Input | Item]:
-        """Input and output of the response and its ancestors, oldest first, without what code displayed."""
-        chain = await self._documents.responses.chain(link.response_id, link.root_id)
-        responses, outputs = await concurrently(partial(self._inputs, chain), partial(self._outputs, chain))
-        history: list[Input | Item] = []
-        for response_id in chain:
+    async def history(self, link: Link, *, begun_in: str | None = None) -> list[Input | Item]:
+        """Input and output of the response and its ancestors, oldest first, without what code displayed.
+
+        `begun_in`: the conversation in which this server has just begun a response after this one. Then nobody has
+        changed what this server has read of it before, and only the responses since then are read. The caller must not
+        change the items.
+        """
+        known = self._known.conversation(begun_in) if begun_in is not None else None
+        parts = self._known.histories.get(str(begun_in)) if known is not None else {}
+        chain = self._known.chain(link.response_id, parts) if known is not None else None
+        if chain is None:
+            parts, chain = {}, await self._documents.responses.chain(link.response_id, link.root_id)
+        read = await self._read([response_id for response_id in chain if response_id not in parts])
+        if known is None:
+            return [item for response_id in chain for item in read[response_id]]
+        now = {one: parts[one] if one in parts else Part.of(read[one]) for one in chain}
+        if self._known.conversation(str(begun_in)) is known:
+            self._known.histories.put(str(begun_in), now, owner=known["owner"])
+        return [item for part in now.values() for item in part.items]
+
+    async def _read(self, response_ids: Sequence[str]) -> dict[str, list[Input | Item]]:
+        """Input and output of each of these responses."""
+        responses, outputs = await concurrently(
+            partial(self._inputs, response_ids), partial(self._outputs, response_ids)
+        )
+        read: dict[str, list[Input | Item]] = {}
+        for response_id in response_ids:
             found = responses.get(response_id, {})
-            history += read_input(found.get("input", []))
             # A server that had lost the response may have stored items afterwards; they do not count.
             counted = [each for each in outputs.get(response_id, ()) if each.get("epoch", 0) >= found.get("adopted", 0)]
-            history += read_items(each["item"] for each in counted)
-        return history
+            read[response_id] = [*read_input(found.get("input", [])), *read_items(each["item"] for each in counted)]
+        return read
 
     @operation
     async def has_continued(self, item_id: str, link: Link) -> bool:
@@ -254,7 +275,8 @@ class Threads:
         insert, meanwhile = partial(self._documents.insert, document), also or _nothing
         if response.conversation is not None:
             fields = {name: getattr(document, name) for name, kind in LINK.items() if kind == 1}
-            self._known.begun({"_id": response.id, **fields, "conversation_id": response.conversation.id})
+            tree = {"conversation_id": response.conversation.id, "previous": response.previous_response_id}
+            self._known.begun({"_id": response.id, **fields, **tree})
         if at.conversation is not None:
             await self._begin_in(at.conversation, response, input, insert, meanwhile, is_known=at.is_known)
             return

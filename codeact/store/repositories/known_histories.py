@@ -1,0 +1,89 @@
+"""What this server has read of conversations' histories, so that the next turn reads only what the last one added."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from codeact.events import Input, Item
+from sandbox_pool import json_size
+
+__all__ = ["KnownHistories", "Part"]
+
+MOST_BYTES, OF_OWNER_BYTES, OF_CONVERSATION_BYTES = 32_000_000, 8_000_000, 4_000_000
+"""Limits for the process, for one owner, and for one conversation: a longer one is read at each turn."""
+VALUE_BYTES = 100
+"""What a decoded value takes beside its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one response adds to a history: its input and its output. Nobody may change the items."""
+
+    items: tuple[Input | Item, ...]
+    size_bytes: int
+
+    @classmethod
+    def of(cls, items: Sequence[Input | Item]) -> "Part":
+        """Measures the items: the bytes of their JSON, and `VALUE_BYTES` for each value in it."""
+        data = msgspec.json.encode(items)
+        values = json_size.nodes(data, OF_CONVERSATION_BYTES // VALUE_BYTES)
+        return cls(tuple(items), len(data) + VALUE_BYTES * values)
+
+
+@dataclass(slots=True)
+class _History:
+    owner: str
+    parts: Mapping[str, Part]
+    size_bytes: int
+
+
+class KnownHistories:
+    """Holds the history of each conversation as it was last read: its parts by the ids of their responses, oldest
+    first.
+
+    The conversations that were used longest ago make room. An owner has a share of the memory, so that one owner's
+    conversations do not drop all others.
+    """
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, _History] = OrderedDict()
+        self._of_owner: Counter[str] = Counter()
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes all of them take."""
+        return self._of_owner.total()
+
+    def get(self, conversation_id: str) -> Mapping[str, Part]:
+        """The parts of the conversation's history; empty if none is held."""
+        held = self._held.get(conversation_id)
+        if held is None:
+            return {}
+        self._held.move_to_end(conversation_id)
+        return held.parts
+
+    def put(self, conversation_id: str, parts: Mapping[str, Part], *, owner: str) -> None:
+        """Holds this history in place of the conversation's last one, unless it is too large."""
+        self.drop(conversation_id)
+        size_bytes = sum(part.size_bytes for part in parts.values())
+        if size_bytes > OF_CONVERSATION_BYTES:
+            return
+        self._held[conversation_id] = _History(owner, parts, size_bytes)
+        self._of_owner[owner] += size_bytes
+        if self._of_owner[owner] > OF_OWNER_BYTES:
+            for one in [name for name, held in self._held.items() if held.owner == owner]:
+                if self._of_owner[owner] <= OF_OWNER_BYTES:
+                    break
+                self.drop(one)
+        while self.size_bytes > MOST_BYTES:
+            self.drop(next(iter(self._held)))
+
+    def drop(self, conversation_id: str) -> None:
+        """Drops the conversation's history, if it is held."""
+        held = self._held.pop(conversation_id, None)
+        if held is not None:
+            self._of_owner[held.owner] -= held.size_bytes
+            if not self._of_owner[held.owner]:
+                del self._of_owner[held.owner]
