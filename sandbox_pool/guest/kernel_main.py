@@ -120,11 +120,12 @@ class Kernel(IPythonKernel):
 
         ipykernel would flush the streams after the message: the main thread, which runs the text, would wait for that.
         """
-        _, frames = self.session.feed_identities(msg, copy=False)
+        session: Any = self.session
+        _, frames = session.feed_identities(msg, copy=False)
         signature, *parts = [bytes(frame.bytes) for frame in frames[:5]] or [b""]
         if len(parts) < 4 or b'"codeact_source"' not in parts[0]:
             await super().process_control(msg)
-        elif hmac.compare_digest(signature, self.session.sign(parts)):
+        elif hmac.compare_digest(signature, session.sign(parts)):
             content = json.loads(parts[3])
             self.sources.add(content["request_id"], content["statements"], content["ended"])
         else:
