@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from codeact.server.routes.page import STATIC
 from examples.embed.host import create_app
@@ -182,6 +182,24 @@ def test_a_new_conversation_begins_at_a_button_and_stays_after_a_reload(
     chat.ended(chat.ask("two"))
     embed.page.reload()
     expect(embed.opened().answers.locator(".prose")).to_have_text(["Second."])
+
+
+def test_what_is_typed_before_the_last_conversation_is_there_stays_in_the_box(
+    servers: Servers, script: Callable[..., None], enter: Callable[..., Embed]
+) -> None:
+    script("First.", "Second.")
+    embed = enter(servers.shop.shows())
+    embed.chat.ended(embed.opened().ask("one"))
+    held: list[Route] = []
+    embed.page.route("**/v1/conversations?limit=1", lambda route: held.append(route))
+    embed.page.reload()
+    embed.opened().box.fill("two")
+    until(embed.page, lambda: bool(held))
+    held[0].continue_()
+    expect(embed.chat.answers.locator(".prose")).to_have_text(["First."])
+    expect(embed.chat.box).to_have_value("two")
+    embed.chat.send.click()
+    expect(embed.chat.answers.locator(".prose")).to_have_text(["First.", "Second."])
 
 
 def test_pictures_and_files_are_fetched_with_the_token(

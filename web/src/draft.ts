@@ -11,6 +11,7 @@ export class Draft {
   readonly attachments = signal<readonly Attachment[]>([]);
   private id: string | null;
   private sent: (Asked & { key: string }) | null = null;
+  private heir: Draft | null = null;
 
   /** `id` is the conversation's, null for one that has none yet. Of those, the page's first gets what it had before. */
   constructor(id: string | null) {
@@ -32,6 +33,20 @@ export class Draft {
     remember(this.id, { words: "", files: [], sent: null });
     this.id = id;
     this.keep(this.words.peek(), this.attachments.peek());
+  }
+
+  /** Gets what was typed and attached in another draft, whose conversation is no longer shown. */
+  takeOver(other: Draft): void {
+    this.words.value = [this.words.value, other.words.value].filter(Boolean).join("\n");
+    this.attachments.value = [...this.attachments.value, ...other.attachments.value];
+    other.words.value = "";
+    other.attachments.value = [];
+    other.heir = this;
+  }
+
+  /** This draft, or the one that has taken it over: uploads go on there. */
+  get latest(): Draft {
+    return this.heir?.latest ?? this;
   }
 
   /** Puts words before those in the box. */

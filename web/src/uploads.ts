@@ -50,7 +50,7 @@ function next(): void {
   if (running.size >= AT_ONCE) return;
   const one = waiting.shift();
   if (!one) return;
-  if (one.draft.attachments.peek().some(({ key }) => key === one.key)) void send(one);
+  if (one.draft.latest.attachments.peek().some(({ key }) => key === one.key)) void send(one);
   next();
 }
 
@@ -71,6 +71,6 @@ async function send(one: Waiting): Promise<void> {
   }
 }
 
-function change({ draft, key }: Waiting, to: Partial<Attachment>): void {
+function change({ draft: { latest: draft }, key }: Waiting, to: Partial<Attachment>): void {
   draft.attachments.value = draft.attachments.value.map((one) => (one.key === key ? { ...one, ...to } : one));
 }

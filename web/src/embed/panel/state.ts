@@ -109,7 +109,9 @@ async function goOn(): Promise<void> {
   try {
     const [last] = (await api.newest()).data;
     if (last && !current.value.turns.length) {
+      const { draft } = current.value; // The visitor may have begun to type meanwhile.
       current.value = make(last.id);
+      current.value.draft.takeOver(draft);
       await current.value.load();
     }
     settled.value = true;
