@@ -43,8 +43,8 @@ SPREAD = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 test test-long: export PYTHONDONTWRITEBYTECODE :=
 
 # Runs all tests, or those in ARGS: make test ARGS="tests/server/test_quota.py -x". A failing part does not stop the
-# others. The dashboard's tests wait for two fifths of their time, so they run in parallel with the others. They are one
-# run, those in a browser included: a second one afterwards would need a second server, and leave a processor idle.
+# others. The page's tests and the dashboard's run in parallel with the others, which their own waiting would otherwise
+# leave a processor idle. The dashboard's are one run, those in a browser included: a second one would need a server.
 DASHBOARD_TESTS ?= tests/streamlit_app
 OTHER_TESTS ?= --ignore tests/streamlit_app
 DASHBOARD = .venv-dashboard/bin/python -m pytest -o cache_dir=.pytest_cache/dashboard --basetemp "$$beside"
@@ -52,14 +52,15 @@ test: install-dev
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
-	@scratch=$(SCRATCH); beside=$(SCRATCH); log=$$(mktemp); failed=0; dashboard=; \
-	trap 'kill $$dashboard 2>/dev/null; wait; rm -rf "$$scratch" "$$beside" "$$log"' EXIT; \
+	@scratch=$(SCRATCH); beside=$(SCRATCH); logs=$(SCRATCH); failed=0; page=; dashboard=; \
+	trap 'kill $$page $$dashboard 2>/dev/null; wait; rm -rf "$$scratch" "$$beside" "$$logs"' EXIT; \
 	rm -rf .pytest_cache; mkdir .pytest_cache; touch .pytest_cache/unfinished; \
 	worse() { [ "$$1" -le "$$failed" ] || failed=$$1; }; \
-	$(BIN)/python web/build.py vitest run || worse 2; \
-	$(DASHBOARD) $(DASHBOARD_TESTS) >"$$log" 2>&1 & dashboard=$$!; \
+	$(BIN)/python web/build.py vitest run >"$$logs/page" 2>&1 & page=$$!; \
+	$(DASHBOARD) $(DASHBOARD_TESTS) >"$$logs/dashboard" 2>&1 & dashboard=$$!; \
 	$(BIN)/pytest $(SPREAD) --basetemp "$$scratch" $(OTHER_TESTS) || worse $$?; \
-	wait $$dashboard || worse $$?; cat "$$log"; \
+	wait $$page || worse 2; cat "$$logs/page"; \
+	wait $$dashboard || worse $$?; cat "$$logs/dashboard"; \
 	[ $$failed -gt 1 ] || rm .pytest_cache/unfinished; \
 	exit $$failed
 endif

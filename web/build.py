@@ -131,7 +131,9 @@ def main(arguments: list[str]) -> int:
         node, npm = find_node()
         _install(node, npm, dev=True)
         tool = MODULES / ".bin" / arguments[0]
-        return subprocess.run([tool, *arguments[1:]], cwd=WEB, env=_environment(node), check=False).returncode  # noqa: S603
+        # The tool replaces this process, so that a signal ends it.
+        os.chdir(WEB)
+        os.execve(tool, [str(tool), *arguments[1:]], _environment(node))  # noqa: S606
     return 0
 
 

@@ -21,5 +21,12 @@ export default defineConfig({
     target: "es2022",
   },
   server: { proxy: { "/v1": { target: "http://127.0.0.1:8000", ws: true }, "/frame.html": "http://127.0.0.1:8000" } },
-  test: { environment: "happy-dom", include: ["tests/**/*.test.ts"] },
+  test: {
+    environment: "happy-dom",
+    include: ["tests/**/*.test.ts"],
+    // A new page and new modules for each file would take more time than the tests.
+    isolate: false,
+    // The same as that of pytest, since other tests use the processors, too.
+    testTimeout: 120_000,
+  },
 } as Parameters<typeof defineConfig>[0]);
