@@ -4,7 +4,7 @@ import hashlib
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import docker
@@ -31,7 +31,7 @@ def built(engine: docker.APIClient) -> str:
     name = f"{REPOSITORY}:{_digest()}"
     there = {tag: image["Created"] for image in engine.images(REPOSITORY) for tag in image["RepoTags"] or ()}
     if not {name, f"{name}-dashboard"} <= there.keys():
-        command = ["make", "--no-print-directory", "image-dashboard", f"IMAGE={name}"]
+        command = ["make", "--no-print-directory", "image-dashboard", f"IMAGE={name}", "BUILD_FLAGS=--force-rm"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     for tag, created_at in there.items():
@@ -54,3 +54,8 @@ def _files() -> Iterator[Path]:
         for path in (ROOT / name).rglob("*") if (ROOT / name).is_dir() else [ROOT / name]:
             if path.is_file() and not MADE_HERE & {*path.relative_to(ROOT).parts}:
                 yield path
+
+
+if __name__ == "__main__":
+    with closing(docker.APIClient(version="auto", timeout=300, **docker.utils.kwargs_from_env())) as engine:
+        built(engine)

@@ -72,6 +72,17 @@ def test_the_images_hold_the_page_and_neither_node_nor_the_sources_nor_root(imag
     assert "index.html" in sh(image, "ls /opt/app/codeact/server/static").split()
 
 
+def test_the_environment_is_made_by_the_same_steps_in_both_files_so_that_it_is_built_once() -> None:
+    stages = [
+        re.search(
+            r"^FROM \S+ AS environment\n(?:.+\n)+", (ROOT / "docker" / f"{name}.Dockerfile").read_text(), re.MULTILINE
+        )
+        for name in ("server", "dashboard")
+    ]
+    assert all(stages)
+    assert len({stage[0] for stage in stages if stage is not None}) == 1
+
+
 def test_no_argument_of_the_build_stays_in_an_image(image: str, engine: docker.APIClient) -> None:
     for name in (image, f"{image}-dashboard"):
         history = "".join(layer["CreatedBy"] for layer in engine.history(name))
