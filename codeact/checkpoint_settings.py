@@ -26,6 +26,13 @@ class CheckpointSettings(BaseSettings):
         default=30.0, gt=0, description="How long they are kept; a conversation's newest stays longer."
     )
 
+    checkpoint_replay_s: float = Field(
+        default=5.0,
+        ge=0,
+        description="What cannot be saved is made again by running the conversation's blocks of code again, if they"
+        " took no longer than this in all; 0: never.",
+    )
+
     @property
     def checkpoints_kept(self) -> int:
         """How many checkpoints of one conversation are kept; 0: none are taken."""

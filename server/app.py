@@ -79,6 +79,7 @@ from codeact.settings import Settings
 from codeact.store import Store
 from codeact.tools.judges import load_judge
 from codeact.tools.mcp import McpServers, read_config
+from codeact.verification.rebuilding import Rebuilder
 from codeact.verification.verifier import Verifier
 from codeact.workspaces.checkpoints import Checkpoints
 from codeact.workspaces.containers import Containers
@@ -149,6 +150,9 @@ def create_app(
                     keep=settings.checkpoints_kept,
                     limits=settings.state_limits,
                     is_low=lambda: disk.is_low,
+                    find_rebuild=Rebuilder(
+                        store, pool, limits=settings.state_limits, most_s=settings.checkpoint_replay_s
+                    ).find,
                 ) as checkpoints,
                 RunManager.open(
                     store.get,

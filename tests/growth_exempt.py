@@ -120,7 +120,7 @@ REASONS: dict[str, tuple[str, ...]] = {
         "codeact.server.login.provider.Provider._get",
         "codeact.server.transports.websocket._Session._follow",
         "codeact.tools.function.Function.text_of",
-        "codeact.verification.verification.Verification._define",
+        "codeact.verification.replaying.recorded_definitions",
         "sandbox_pool.egress.proxy.Proxy",
         "sandbox_pool.sandbox.state",
     ),

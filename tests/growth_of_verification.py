@@ -17,6 +17,7 @@ from codeact.store.records import Blob, StoredResponse
 from codeact.tools.values import hashed_arguments
 from codeact.verification.comparing import compare
 from codeact.verification.plan import plan
+from codeact.verification.repeatable import why_not_again
 from codeact.verification.replaying import Recorded
 from codeact.verification.whole import whole_outputs, whole_text
 from sandbox_pool.calls import Call
@@ -136,6 +137,16 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
         },
     ),
     "codeact.verification.replaying.Recorded": (replayed, {"calls": lambda n: n}),
+    "codeact.verification.repeatable.why_not_again": (
+        lambda text: why_not_again(text[:40_000]),
+        {
+            **TEXTS,
+            "words": lambda n: "now_" * n,
+            "seeds": lambda n: "random_state=1" * n,
+            "lines": lambda n: "x\n" * n,
+            "imports": lambda n: f"import {'abc,' * n}abc",
+        },
+    ),
     "codeact.verification.whole.whole_outputs": (
         refusing(with_blob),
         {

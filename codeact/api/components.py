@@ -87,7 +87,12 @@ async def opened_service(
     checkpoints = None
     if database is not None:
         keep, limits = settings.checkpoints_kept, settings.state_limits
-        checkpoints = await stack.enter_async_context(Checkpoints.open(database, keep=keep, limits=limits))
+        from codeact.verification.rebuilding import Rebuilder
+
+        sandboxes = Component.running("sandbox", pool.sandboxes)
+        find = Rebuilder(database, sandboxes, limits=limits, most_s=settings.checkpoint_replay_s).find
+        opened = Checkpoints.open(database, keep=keep, limits=limits, find_rebuild=find)
+        checkpoints = await stack.enter_async_context(opened)
     components = RunComponents(
         settings,
         stored,

@@ -26,6 +26,7 @@ class RestoredState:
 
     `unsaved` are variables with the reason and the code that made them; empty code is unknown. `missed` is the code
     that ran after the checkpoint. `rerun` are the names that come back by running the code again that made them.
+    If `blocks_again` is not 0, what is `unsaved` comes back, too, by running so many blocks of code again.
     """
 
     names: tuple[str, ...]
@@ -33,10 +34,15 @@ class RestoredState:
     unsaved: tuple[tuple[str, str, str], ...] = ()
     missed: tuple[str, ...] = ()
     rerun: tuple[str, ...] = ()
+    blocks_again: int = 0
 
     def without(self, refused: Sequence[Unsaved]) -> "RestoredState":
         """This state, without options of its container that are not allowed any more."""
         return replace(self, unsaved=(*((each.name, each.reason, "") for each in refused), *self.unsaved))
+
+    def _again(self) -> str:
+        blocks = _count(self.blocks_again, "recorded block")
+        return f"Not saved, and made again by running {blocks} of code again with the recorded results of calls"
 
     def for_user(self) -> str:
         """Two or three sentences."""
@@ -45,7 +51,8 @@ class RestoredState:
             parts.append(f"Made again by their code: {_joined(self.rerun[:MOST_NAMES], len(self.rerun))}.")
         if self.unsaved:
             shown = [f"{name} ({reason})" for name, reason, _ in self.unsaved[:MOST_UNSAVED]]
-            parts.append(f"Not restored: {_joined(shown, len(self.unsaved))}.")
+            names = _joined(shown, len(self.unsaved))
+            parts.append(f"{self._again()}: {names}." if self.blocks_again else f"Not restored: {names}.")
         if self.missed:
             parts.append(f"{_count(len(self.missed), 'block')} of code ran after it was saved.")
         return " ".join(parts)
@@ -60,9 +67,12 @@ class RestoredState:
             )
         for name, reason, code in self.unsaved[:MOST_UNSAVED]:
             made = f" The block that made it:\n{_cut(code)}" if code else ""
-            lines.append(f"Not restored: {name} ({reason}).{made}")
+            lines.append(f"{self._again() if self.blocks_again else 'Not restored'}: {name} ({reason}).{made}")
         if len(self.unsaved) > MOST_UNSAVED:
-            lines.append(f"{len(self.unsaved) - MOST_UNSAVED} more names are not restored.")
+            how = "made again so" if self.blocks_again else "not restored"
+            lines.append(f"{len(self.unsaved) - MOST_UNSAVED} more names are {how}.")
+        if self.blocks_again and self.unsaved:
+            lines.append("If that fails, the output of your next code says so.")
         if self.missed:
             lines.append(
                 "The state was saved before these blocks ran, so run again what you need of them:\n"
@@ -71,8 +81,13 @@ class RestoredState:
         return "\n".join(lines)
 
 
-def restored_state(manifest: Manifest, *, codes: Sequence[str] = (), missed: Sequence[str] = ()) -> RestoredState:
-    """Describes a checkpoint. `codes` are the blocks that ran before it, oldest first; `missed` those after it."""
+def restored_state(
+    manifest: Manifest, *, codes: Sequence[str] = (), missed: Sequence[str] = (), blocks_again: int = 0
+) -> RestoredState:
+    """Describes a checkpoint. `codes` are the blocks that ran before it, oldest first; `missed` those after it.
+
+    `blocks_again` is how many blocks run again to make what is not saved.
+    """
     recent, room = [], MOST_SEARCHED_CHARS
     for code in reversed(codes):
         room -= len(code)
@@ -87,7 +102,7 @@ def restored_state(manifest: Manifest, *, codes: Sequence[str] = (), missed: Seq
     named += [each.name for each in manifest.imports]
     rerun = tuple(_short(each.name) for each in manifest.sources if each.rerun)
     names = tuple(dict.fromkeys([*map(_short, named), *rerun]))
-    return RestoredState(names, len(manifest.files), unsaved, tuple(missed), rerun)
+    return RestoredState(names, len(manifest.files), unsaved, tuple(missed), rerun, blocks_again)
 
 
 def _makers(latest: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from codeact.observations.kernel_state import RestoredState, restored_state
 from codeact.runs.resume_points import ResumePoint
 from codeact.store import Store
 from codeact.store.checkpoint_record import CheckpointRecord
-from codeact.workspaces.checkpoints import Checkpoints, UnreadableCheckpoint, manifest_of
+from codeact.workspaces.checkpoints import Checkpoints, Rebuild, UnreadableCheckpoint, manifest_of, read_manifest
 from codeact.workspaces.options import ALL_HAVE, ContainerOptions
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool.checkpoint import Unsaved
@@ -28,7 +28,7 @@ class KernelState:
 
     `record` is the checkpoint to restore; None if a living sandbox has that state, or if no code ran up to `point`.
     `restored` is what user and model are told of it, and `options` are those of the container that had the state. With
-    `block`, it is the state in which that block began, which runs again.
+    `block`, it is the state in which that block began, which runs again. `rebuild` makes again what was not saved.
     """
 
     point: str | None
@@ -36,10 +36,11 @@ class KernelState:
     restored: RestoredState | None = None
     options: ContainerOptions = ALL_HAVE
     block: WaitingBlock | None = None
+    rebuild: Rebuild | None = None
 
     async def enter(self, workspace: Workspace, checkpoints: Checkpoints) -> None:
         """Makes it the state of the workspace; a checkpoint is restored when a sandbox is claimed."""
-        restore = checkpoints.restoring(self.record, workspace) if self.record is not None else None
+        restore = checkpoints.restoring(self.record, workspace, self.rebuild) if self.record is not None else None
         await workspace.go_to(self.point, restore)
         if restore is not None or self.block is not None:
             workspace.keep_options(self.options)
@@ -90,16 +91,19 @@ async def _state_for(
     if record is None:
         return None
     codes = await store.checkpoints.codes(chain, owner=workspace.owner)
-    missed = set(chain[chain.index(record.response_id) + 1 :])
+    answers = chain.index(record.response_id) + 1
+    missed = set(chain[answers:])
+    rebuild = await checkpoints.find_rebuild(record, await read_manifest(record), answers)
     restored = await off_loop(
         len(record.manifest),
         _described,
         record,
         [code for response_id, code in codes if response_id not in missed],
         [code for response_id, code in codes if response_id in missed],
+        rebuild.blocks if rebuild is not None else 0,
     )
     options, refused = await options_of(record.container_id, store, workspace)
-    return KernelState(point, record, restored.without(refused), options)
+    return KernelState(point, record, restored.without(refused), options, rebuild=rebuild)
 
 
 async def _of_resent(conversation_id: str, workspace: Workspace, checkpoints: Checkpoints) -> KernelState | None:
@@ -116,8 +120,10 @@ async def _of_resent(conversation_id: str, workspace: Workspace, checkpoints: Ch
     return KernelState(record.response_id, record, restored.without(refused), options)
 
 
-def _described(record: CheckpointRecord, codes: Sequence[str], missed: Sequence[str]) -> RestoredState:
-    return restored_state(manifest_of(record), codes=codes, missed=missed)
+def _described(
+    record: CheckpointRecord, codes: Sequence[str], missed: Sequence[str], blocks_again: int = 0
+) -> RestoredState:
+    return restored_state(manifest_of(record), codes=codes, missed=missed, blocks_again=blocks_again)
 
 
 async def options_of(container_id: str, store: Store, workspace: Workspace) -> tuple[ContainerOptions, list[Unsaved]]:

@@ -1,6 +1,6 @@
 """Finds what an answer's code was given besides its functions: the files that the user sent, chose or uploaded."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,10 +13,13 @@ from codeact.store import ContainerFile, Store, StoredResponse
 from codeact.store.whole_text import GetBlob
 from codeact.verification.errors import NotVerifiable
 from codeact.verification.plan import Block
-from codeact.workspaces.workspace import StagedFile, Workspace
+from codeact.workspaces.workspace import StagedFile
 from sandbox_pool.sandbox.sandbox import Sandbox
 
-__all__ = ["Given", "names_skills"]
+__all__ = ["Given", "PlaceFiles", "names_skills"]
+
+PlaceFiles = Callable[[Sequence[StagedFile]], Awaitable[None]]
+"""Writes files into the sandbox, each once."""
 
 
 class Given:
@@ -31,10 +34,10 @@ class Given:
         self._response: e.Response | None = None
         self._uploaded: dict[str, list[ContainerFile]] = {}
 
-    async def place(self, block: Block, workspace: Workspace, sandbox: Sandbox) -> None:
+    async def place(self, block: Block, place_files: PlaceFiles, sandbox: Sandbox) -> None:
         """Writes what was there when the block began. Raises `NotVerifiable` (`file_deleted`) and `SandboxError`."""
         try:
-            await workspace.place(await self._of_messages(block))
+            await place_files(await self._of_messages(block))
             await self._place_uploaded(block, sandbox)
         except (NotFound, InvalidRequest) as error:
             if isinstance(error, NotVerifiable):

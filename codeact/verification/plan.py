@@ -63,7 +63,7 @@ class Block:
     it ran again because that was gone. `kernel` numbers the states of the kernel: it goes on in another sandbox where a
     checkpoint was restored. `is_earlier` says that the verified answer only depends on the block. `asks` is what waits
     for approval: all of its code, or the statements after those in `parts`. `is_cut`: its outputs reached their limit.
-    `has_begun` is False for code of which nothing was approved.
+    `has_begun` is False for code of which nothing was approved. `duration_s` is how long it ran.
     """
 
     response: e.Response
@@ -82,6 +82,7 @@ class Block:
     is_cut: bool = False
     has_begun: bool = False
     chars: int = 0
+    duration_s: float = 0.0
 
     def begin(self, part: Part) -> None:
         """Replaces the code. Raises `NotVerifiable` if it is too long."""
@@ -195,6 +196,7 @@ def _add(block: Block, item: e.CodeInterpreterCall, asked: Mapping[str, e.CodeAp
     block.outputs += item.notebook_outputs
     block.is_cut = block.is_cut or (item.result is not None and item.result.limit == "output_bytes")
     block.calls += [RecordedCall(each.name, each.arguments, error=each.error) for each in item.refused]
+    block.duration_s += item.result.duration_s if item.result is not None else 0.0
     block.result = item.result.status if item.result is not None else "ok" if block.asks is not None else None
     block.is_closed = item.result is not None or block.asks is not None or _never_ran(item)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from codeact.concurrency.offloop import off_loop
 from codeact.dialect.statements import statements_of
+from codeact.store.references import sha256_of
 from codeact.store.whole_text import GetBlob, whole_text
 from codeact.tools.toolbox import SHELL
 from codeact.tools.values import hashed_arguments
@@ -16,10 +17,12 @@ from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, ExecutionRes
 from sandbox_pool.sandbox.execution import Execution, Progress
 from sandbox_pool.sandbox.sandbox import Sandbox
 
-__all__ = ["Recorded", "Replay"]
+__all__ = ["Recorded", "Replay", "recorded_definitions"]
 
 NOT_RECORDED = "This call is not in the record of the answer that is being verified."
 SHOWN_CHARS = 200
+DEFINITIONS_BYTES = 8_000_000
+"""Limit for the recorded definitions of functions."""
 
 
 class Recorded:
@@ -36,6 +39,11 @@ class Recorded:
         """Removes and returns the next recorded call with this name and these arguments; None if there is none."""
         found = self._calls.get((call.name, hashed_arguments(call.arguments)))
         return found.popleft() if found else None
+
+    @property
+    def left(self) -> int:
+        """How many calls were not taken."""
+        return sum(map(len, self._calls.values()))
 
     def of(self, name: str) -> int:
         """How many calls of this function were recorded, those that were taken included."""
@@ -55,6 +63,11 @@ class Replay:
         self._sandbox = sandbox
         self._get_blob = get_blob
         self._recorded = Recorded(block.calls)
+
+    @property
+    def left(self) -> int:
+        """How many of the recorded calls the code has not made again."""
+        return self._recorded.left
 
     async def run(self, part: Part) -> tuple[list[Stream | DisplayData | ExecuteResult | Error], ExecutionResult]:
         """Runs a part of the block to its end; returns its outputs and its result. Cancelling it stops the code.
@@ -122,3 +135,26 @@ class Replay:
             f"The block '{self._block.item_id}' calls {call.name}(), and the record has no value for it.",
             code="call_without_record",
         )
+
+
+async def recorded_definitions(block: Block, get_blob: GetBlob) -> str | None:
+    """The definitions of the functions that the block can call; None without functions.
+
+    Raises `NotFound`, and `NotVerifiable` if the block calls functions whose definitions were not recorded.
+    """
+    environment = block.response.environment
+    sha256 = sha256_of(environment.functions or "") if environment is not None else None
+    if sha256 is None:
+        if block.calls:
+            raise NotVerifiable(
+                f"The block '{block.item_id}' calls functions, and their definitions were not recorded.",
+                code="call_without_record",
+            )
+        return None
+    blob = await get_blob(sha256)
+    if len(blob.data) > DEFINITIONS_BYTES:
+        raise NotVerifiable(
+            "This answer is not verified: the definitions of its functions are larger than they can be.",
+            code="record_too_large",
+        )
+    return blob.data.decode(errors="replace")

@@ -20,14 +20,13 @@ from codeact.errors import NotFound
 from codeact.events.certificates import MOST_DIFFERENCES, Certificate, Difference, Replayed
 from codeact.ids import new_id
 from codeact.store import StoredResponse
-from codeact.store.references import sha256_of
 from codeact.store.whole_text import GetBlob
 from codeact.verification.comparing import Mismatch, Pictures, compare
 from codeact.verification.errors import NotVerifiable
 from codeact.verification.given import Given, names_skills
 from codeact.verification.pictures import first_different
 from codeact.verification.plan import Block
-from codeact.verification.replaying import Replay
+from codeact.verification.replaying import Replay, recorded_definitions
 from codeact.verification.whole import whole_outputs
 from codeact.workspaces.options import ContainerOptions
 from codeact.workspaces.registry import Workspaces
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "Verification"]
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-DEFINITIONS_BYTES = 8_000_000
-"""Limit for the recorded definitions of functions."""
 PICTURES_BYTES = 64_000_000
 """Limit for pictures that wait for the comparison of their pixels."""
 
@@ -116,8 +113,10 @@ class Verification:
             for at, block in enumerate(blocks, 1):
                 self._number += 1
                 progress(self._number, len(self._blocks))
-                await given.place(block, workspace, sandbox)
-                await self._define(block, workspace)
+                await given.place(block, workspace.place, sandbox)
+                definitions = await self._stored(recorded_definitions(block, self._get_blob))
+                if definitions is not None:
+                    await workspace.define(definitions)
                 await self._run_block(block, sandbox)
                 if not sandbox.alive:
                     for left in blocks[at:]:
@@ -212,21 +211,6 @@ class Verification:
         self._replayed = Replayed(image=sandbox.image, packages=versions)
         return sandbox
 
-    async def _define(self, block: Block, workspace: Workspace) -> None:
-        environment = block.response.environment
-        sha256 = sha256_of(environment.functions or "") if environment is not None else None
-        if sha256 is None:
-            if block.calls:
-                raise NotVerifiable(
-                    f"The block '{block.item_id}' calls functions, and their definitions were not recorded.",
-                    code="call_without_record",
-                )
-            return
-        blob = await self._stored(self._get_blob(sha256))
-        if len(blob.data) > DEFINITIONS_BYTES:
-            raise _too_large("the definitions of its functions")
-        await workspace.define(blob.data.decode(errors="replace"))
-
     @staticmethod
     async def _stored(loading: Awaitable[T]) -> T:
         """Awaits something that loads blobs. Raises `NotVerifiable` if one is gone."""
@@ -256,10 +240,6 @@ class Verification:
         room = MOST_DIFFERENCES - len(self._differences)
         shown = [*self._earlier_differences[:room], *self._differences]
         return sorted(shown, key=lambda one: (one.response_id, one.block, one.output or math.inf))
-
-
-def _too_large(what: str) -> NotVerifiable:
-    return NotVerifiable(f"This answer is not verified: {what} is larger than it can be.", code="record_too_large")
 
 
 def _changed(recorded: dict[str, str], found: dict[str, str]) -> str:

@@ -5,10 +5,10 @@ The server never reads what a checkpoint's parts contain: sandboxes write them, 
 
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 import anyio
@@ -23,13 +23,13 @@ from codeact.ids import new_id
 from codeact.store import Store
 from codeact.store.checkpoint_record import CheckpointRecord
 from codeact.workspaces.files_before import files_as_before
-from codeact.workspaces.workspace import Restore, Workspace
+from codeact.workspaces.workspace import FreshSandboxNeeded, Restore, Workspace
 from sandbox_pool import Sandbox
 from sandbox_pool.checkpoint import Manifest, Restored, StateLimits, Unsaved, encode_manifest, to_manifest
 from sandbox_pool.errors import QuotaExceeded, SandboxBusy, SandboxError
 from sandbox_pool.logs import Logger
 
-__all__ = ["Checkpoints", "Point", "UnreadableCheckpoint", "manifest_of", "read_item", "read_manifest"]
+__all__ = ["Checkpoints", "Point", "Rebuild", "UnreadableCheckpoint", "manifest_of", "read_item", "read_manifest"]
 
 log = Logger(__name__)
 
@@ -98,6 +98,30 @@ class Point:
     before: str | None = None
 
 
+class Rebuild(Protocol):
+    """Makes a checkpoint's state again, with the `names` that it could not save, by running `blocks` blocks again."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def blocks(self) -> int: ...
+
+    async def run(self, sandbox: Sandbox) -> None:
+        """Gives a fresh sandbox the state. Raises `CodeActError` or `SandboxError`; the sandbox is of no use then."""
+
+
+FindRebuild = Callable[[CheckpointRecord, Manifest, int], Awaitable[Rebuild | None]]
+"""Returns how to make again what a checkpoint could not save; None if that is not certain. Raises `StoreError`.
+
+The number is how many answers its branch has.
+"""
+
+
+async def _no_rebuild(record: CheckpointRecord, manifest: Manifest, answers: int) -> Rebuild | None:
+    return None
+
+
 class Checkpoints:
     """The checkpoints of all conversations of this process.
 
@@ -113,12 +137,14 @@ class Checkpoints:
         keep: int,
         limits: StateLimits,
         is_low: Callable[[], bool],
+        find_rebuild: FindRebuild = _no_rebuild,
     ) -> None:
         self._tasks = tasks
         self.store = store
         self._keep = keep
         self._limits = limits
         self._is_low = is_low
+        self.find_rebuild = find_rebuild
         self._places = anyio.Semaphore(AT_ONCE)
         self._places_of: WeakValueDictionary[str, anyio.Semaphore] = WeakValueDictionary()
         self._is_closing = False
@@ -134,10 +160,11 @@ class Checkpoints:
         keep: int,
         limits: StateLimits,
         is_low: Callable[[], bool] = lambda: False,
+        find_rebuild: FindRebuild = _no_rebuild,
     ) -> AsyncIterator["Checkpoints"]:
         """Takes checkpoints until the `with` block ends; then those under way have 4 seconds to be stored."""
         async with anyio.create_task_group() as tasks:
-            checkpoints = cls(tasks, store, keep=keep, limits=limits, is_low=is_low)
+            checkpoints = cls(tasks, store, keep=keep, limits=limits, is_low=is_low, find_rebuild=find_rebuild)
             try:
                 yield checkpoints
             finally:
@@ -210,9 +237,26 @@ class Checkpoints:
         while (done := self._under_way.get(conversation_id)) is not None:
             await done.wait()
 
-    def restoring(self, record: CheckpointRecord, workspace: Workspace) -> Restore:
-        """Returns a function that restores the checkpoint into a fresh sandbox of this workspace."""
-        return partial(self._restore, record, workspace)
+    def restoring(self, record: CheckpointRecord, workspace: Workspace, rebuild: Rebuild | None = None) -> Restore:
+        """Returns a function that restores the checkpoint into a fresh sandbox of this workspace.
+
+        With `rebuild`, its first call tries that. If it fails, it raises `FreshSandboxNeeded`, and the next call
+        restores what was saved.
+        """
+        failures: list[str] = []
+
+        async def restore(sandbox: Sandbox) -> None:
+            if rebuild is None or failures:
+                await self._restore(record, workspace, sandbox, rebuild, failures)
+                return
+            try:
+                await self._rebuild(record, workspace, sandbox, rebuild)
+            except (CodeActError, SandboxError) as error:
+                log.info("state not made again by its blocks", response=record.response_id, reason=error.message)
+                failures.append(error.message)
+                raise FreshSandboxNeeded(error.message) from None
+
+        return restore
 
     # ---- taking ----------------------------------------------------------------------------------------
 
@@ -303,10 +347,46 @@ class Checkpoints:
 
     # ---- restoring -------------------------------------------------------------------------------------
 
-    async def _restore(self, record: CheckpointRecord, workspace: Workspace, sandbox: Sandbox) -> None:
-        """Restores the checkpoint. Raises `SandboxError` and `StoreError`, and `NotFound` for another owner's."""
-        if record.owner != workspace.owner:
-            raise NotFound(f"There is no checkpoint '{record.id}'.", param="checkpoint_id")
+    async def _rebuild(
+        self, record: CheckpointRecord, workspace: Workspace, sandbox: Sandbox, rebuild: Rebuild
+    ) -> None:
+        """Makes the state of the checkpoint again. Raises `CodeActError` and `SandboxError`."""
+        _check_owner(record, workspace)
+        began_at = time.monotonic()
+        manifest = await read_manifest(record)
+        await rebuild.run(sandbox)
+        seconds = time.monotonic() - began_at
+        log.info("state made again by its blocks", sandbox=sandbox.id, response=record.response_id, seconds=seconds)
+        files = tuple(file.path for file in manifest.files)
+        made = Restored(tuple(each.name for each in manifest.names()), files, rebuild.names, (), seconds)
+        self._note_restored(record, workspace, sandbox, manifest, (), await read_item(record), made)
+
+    def _note_restored(
+        self,
+        record: CheckpointRecord,
+        workspace: Workspace,
+        sandbox: Sandbox,
+        manifest: Manifest,
+        failed: Sequence[Unsaved],
+        item: CheckpointItem,
+        restored: Restored,
+    ) -> None:
+        workspace.state_id = record.before or record.response_id
+        workspace.restored(sandbox, manifest, record.placed, failed, _restored_event(item, sandbox, restored))
+
+    async def _restore(
+        self,
+        record: CheckpointRecord,
+        workspace: Workspace,
+        sandbox: Sandbox,
+        rebuild: Rebuild | None = None,
+        failures: Sequence[str] = (),
+    ) -> None:
+        """Restores the checkpoint. Raises `SandboxError` and `StoreError`, and `NotFound` for another owner's.
+
+        `failures` say why `rebuild` has failed.
+        """
+        _check_owner(record, workspace)
         store = await self.store.get()
 
         async def fetch(sha256: str) -> bytes:
@@ -320,10 +400,15 @@ class Checkpoints:
         log.info("checkpoint restored", sandbox=sandbox.id, response=record.response_id, seconds=restored.seconds)
         known = set(manifest.unsaved)
         failed = [each for each in restored.unsaved if each not in known]
-        workspace.state_id = record.before or record.response_id
-        workspace.restored(
-            sandbox, manifest, record.placed, failed, _restored_event(await read_item(record), sandbox, restored)
-        )
+        if rebuild is not None:
+            why = f"; its code ran again without success: {' '.join(failures)}"[:500]
+            failed += [Unsaved(each.name, each.type, each.reason[:400] + why) for each in manifest.unsaved]
+        self._note_restored(record, workspace, sandbox, manifest, failed, await read_item(record), restored)
+
+
+def _check_owner(record: CheckpointRecord, workspace: Workspace) -> None:
+    if record.owner != workspace.owner:
+        raise NotFound(f"There is no checkpoint '{record.id}'.", param="checkpoint_id")
 
 
 def _with_manifest(record: CheckpointRecord, manifest: Manifest) -> CheckpointRecord:

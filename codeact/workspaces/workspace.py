@@ -24,7 +24,7 @@ from sandbox_pool.errors import SandboxError
 from sandbox_pool.pool.pool import SandboxPool
 from sandbox_pool.sandbox.sandbox import Sandbox
 
-__all__ = ["GetPool", "MakeRoom", "Restore", "StagedFile", "Workspace"]
+__all__ = ["FreshSandboxNeeded", "GetPool", "MakeRoom", "Restore", "StagedFile", "Workspace"]
 
 GetPool = Callable[[], Awaitable[SandboxPool]]
 """Returns the pool, after it has started; raises the error if it cannot start."""
@@ -33,7 +33,14 @@ MakeRoom = Callable[[SandboxPool, str], Awaitable[None]]
 """Releases idle sandboxes, so that this owner can get one more."""
 
 Restore = Callable[[Sandbox], Awaitable[None]]
-"""Brings the state of a checkpoint into a fresh sandbox. Raises `SandboxError` or `StoreError`."""
+"""Brings the state of a checkpoint into a fresh sandbox. Raises `SandboxError` or `StoreError`.
+
+Once, it may raise `FreshSandboxNeeded`: it is then called again, with another sandbox.
+"""
+
+
+class FreshSandboxNeeded(Exception):
+    """One way to bring a state back has failed, and what it left in the sandbox is unknown. The other way follows."""
 
 
 MOST_REPORTED = 20
@@ -249,6 +256,11 @@ class Workspace:
             await restore(sandbox)
             self.point = point
             return sandbox
+        except FreshSandboxNeeded:
+            self._restore = point, restore
+            with anyio.CancelScope(shield=True):
+                await self._lender.release(pool, sandbox)
+            return await self._claimed(pool)
         except (SandboxError, CodeActError) as error:
             self.restore_failure = error.message
         except BaseException:

@@ -288,7 +288,7 @@ def test_a_container_that_comes_back_has_its_size_its_hosts_and_its_placeholders
 def test_a_checkpoint_is_an_item_of_the_conversation_and_its_return_an_event_for_who_asks(
     ask: Ask, scripted: Running, client: httpx.Client, model_server: ModelServer
 ) -> None:
-    first = ask("x = 1\nf = open('a.txt', 'w')")
+    first = ask("import time\nx = 1\nf = open('a.txt', 'w')")
     stored(scripted, first)
     lose_kernel(scripted, first)
     model_server.reply("<execute>\nprint(x)\n</execute>\n")

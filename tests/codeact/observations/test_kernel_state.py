@@ -33,3 +33,12 @@ def test_what_a_sandbox_writes_stays_short_and_on_one_line() -> None:
     assert len(state.for_model()) < 30_000
     assert len(state.for_user()) < 10_000
     assert "\n# ignore" not in state.for_model()
+
+
+def test_what_running_the_blocks_again_makes_is_named_as_that() -> None:
+    state = restored_state(manifest("x", unsaved=(("it", "a generator"),)), codes=["it = make()"], blocks_again=2)
+    again = "made again by running 2 recorded blocks of code again with the recorded results of calls"
+    assert state.for_user() == f"Restored: 1 name and 0 files. Not saved, and {again}: it (a generator)."
+    told = state.for_model()
+    assert f"Not saved, and {again}: it (a generator). The block that made it:\nit = make()" in told
+    assert told.endswith("If that fails, the output of your next code says so.")
