@@ -1,15 +1,14 @@
 """A real Chromium with the built page and real servers, kernels and mongod."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from tests.browser import chromium
 from tests.model_server import ModelServer
 from tests.needs import missing
 from tests.ports import free_port
@@ -27,14 +26,29 @@ from tests.server.conftest import (  # noqa: F401  (fixtures)
 )
 from tests.web.chat import Chat
 from tests.web.hosts import LISTEN, OPEN_ROOTS, Embed, Host, Servers, serving
+from tests.web.window import LIMIT_MS, Window
 from web.build import BuildError, build
 
-LIMIT_MS = 90_000
-"""How long a step of a page may take: Chromium is the first to be late on a busy machine."""
 expect.set_options(timeout=LIMIT_MS)
 
 NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 """Chromium says this when a container of another test comes or goes. It drops all requests; the page repeats them."""
+
+FOLDER = Path(__file__).parent
+WINDOW = Window()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.add_cleanup(WINDOW.close)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """Closes the browser after the last test of this folder."""
+    done = yield
+    if nextitem is None or FOLDER not in nextitem.path.parents:
+        WINDOW.close()
+    return done
 
 
 @pytest.fixture(scope="session")
@@ -82,18 +96,22 @@ def narrow(make_lasting_server: Callable[..., Running], model_server: ModelServe
     return make_lasting_server(**base, pool_min=0, pool_max=1)
 
 
-@pytest.fixture(scope="module")
-def browser(
+@pytest.fixture
+def window(
     page_built: None,
     demo: Running,  # noqa: F811
     scripted: Running,  # noqa: F811
     locked: Running,
     bare: Running,
     narrow: Running,
-) -> Iterator[Browser]:
-    """The browser. It starts after all servers: while Playwright runs, this thread can run no other event loop."""
-    with sync_playwright() as playwright, chromium(playwright) as browser:
-        yield browser
+) -> Window:
+    """The browser's window. It opens after all servers."""
+    return WINDOW
+
+
+@pytest.fixture
+def browser(window: Window) -> Browser:
+    return window.browser()
 
 
 @pytest.fixture
@@ -110,22 +128,21 @@ def script(model_server: ModelServer) -> Iterator[Callable[..., None]]:  # noqa:
 
 
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Callable[..., Chat]]:
+def visit(window: Window) -> Iterator[Callable[..., Chat]]:
     """Opens a server's page. A message in the browser's console fails the test unless `expected` has part of it.
 
-    Its reader wants reduced motion, since drawing an animation takes a fifth of the processor time of these tests.
+    With `own` or options, it has a context of its own, which its test may change.
     """
     complaints: list[str] = []
     with ExitStack() as stack:
 
-        def open_page(url: str, *, expected: tuple[str, ...] = (), script: str = "", **options: Any) -> Chat:
-            context = browser.new_context(
-                **{"viewport": {"width": 1100, "height": 900}, "reduced_motion": "reduce"} | options
-            )
-            stack.callback(context.close)
-            context.set_default_timeout(LIMIT_MS)
-            context.add_init_script(script)
-            page = context.new_page()
+        def open_page(
+            url: str, *, expected: tuple[str, ...] = (), script: str = "", own: bool = False, **options: Any
+        ) -> Chat:
+            if own or options:
+                page = stack.enter_context(window.context(script, **options)).new_page()
+            else:
+                page = stack.enter_context(window.tab(url, script))
 
             def complain(text: str) -> None:
                 if not any(part in text for part in (*expected, NETWORK_CHANGED)):

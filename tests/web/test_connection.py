@@ -126,7 +126,7 @@ def test_after_a_sleep_the_answer_goes_on_where_it_was(
     """The page is frozen like a background tab; meanwhile its connection dies silently."""
     gate = Gate()
     model_server.reply("One,", gate, " two.")
-    chat = visit(scripted.url)
+    chat = visit(scripted.url, own=True)
     line = Line(chat)
     answer = chat.ask("count")
     expect(answer.locator(".prose")).to_have_text("One,")

@@ -12,11 +12,11 @@ from codeact.server.routes.page import STATIC
 from examples.embed.host import create_app
 from tests.model_server import Gate, ModelServer
 from tests.ports import free_port
+from tests.web.axe import serious
 from tests.web.chat import Chat, example, execute
 from tests.web.hosts import LISTEN, OPEN_ROOTS, Embed, Host, Servers, serving, until
 from tests.web.test_connection import process, ready
 from tests.web.test_faces import PHONE
-from tests.web.test_scenes import AXE
 
 pytestmark = pytest.mark.browser
 
@@ -83,7 +83,7 @@ def test_pointing_at_the_launcher_prepares_everything_once(
 
 
 def test_passing_over_the_launcher_prepares_nothing(servers: Servers, enter: Callable[..., Embed]) -> None:
-    embed = enter(servers.shop.shows())
+    embed = enter(servers.shop.shows(), own=True)
     embed.page.clock.install()
     embed.page.reload()
     embed.launcher.hover()
@@ -315,31 +315,27 @@ def test_an_element_of_the_page_can_be_the_panel_s_place(
 # ---- how it looks -------------------------------------------------------------------------------------
 
 
-def serious(embed: Embed) -> list[str]:
-    """The serious problems that axe finds in the host page with the launcher, and in the panel."""
-    found = []
-    for frame in embed.page.frames:
-        frame.evaluate(AXE.read_text("utf-8"))
-        for violation in frame.evaluate("axe.run(document, {iframes: false})")["violations"]:
-            if violation["impact"] in ("serious", "critical"):
-                found += [f"{violation['id']}: {node['html'][:200]}" for node in violation["nodes"]]
-    return found
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(
-    servers: Servers, script: Callable[..., None], enter: Callable[..., Embed], scheme: str
-) -> None:
+def test_axe_finds_nothing_serious(servers: Servers, script: Callable[..., None], enter: Callable[..., Embed]) -> None:
+    """In the host page with the launcher, and in the panel."""
     script(execute("print('\\x1b[31mred')\nraise ValueError('no')"), "A [link](https://example.org) and `code`.")
     attributes = """data-token-url="/token" data-accent="#f5c518" data-greeting="Hello" data-starters='["One"]'"""
     style = "body { background: Canvas; color: CanvasText } :root { color-scheme: light dark }"
-    embed = enter(servers.shop.shows(attributes, style=style), color_scheme=scheme, reduced_motion="reduce")
-    assert serious(embed) == []
+    embed = enter(servers.shop.shows(attributes, style=style))
+
+    def examine(*, panel: bool) -> None:
+        for theme in ("light", "dark"):
+            embed.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            if panel:
+                expect(embed.frame.locator("html")).to_have_attribute("data-theme", theme)
+            for frame in embed.page.frames:
+                assert serious(frame, only_colours=theme == "dark") == [], theme
+
+    examine(panel=False)
     chat = embed.opened()
     expect(embed.frame.get_by_role("button", name="One")).to_be_enabled()
-    assert serious(embed) == []
+    examine(panel=True)
     chat.ended(chat.ask("everything"))
-    assert serious(embed) == []
+    examine(panel=True)
 
 
 def test_the_page_chooses_theme_colour_and_place(servers: Servers, enter: Callable[..., Embed]) -> None:

@@ -110,7 +110,7 @@ def test_a_stolen_token_is_of_no_use_to_the_scripts_of_any_page(servers: Servers
 def test_a_panel_that_is_opened_by_itself_does_nothing(servers: Servers, enter: Callable[..., Embed]) -> None:
     token = servers.shop.mint()
     servers.foreign.shows("data-auto=false")
-    embed = enter(f"{servers.foreign.origin}/free")
+    embed = enter(f"{servers.foreign.origin}/free", own=True)
     asked: list[str] = []
     embed.page.context.on("request", lambda request: asked.append(request.url))
     with embed.page.expect_popup() as popup:
@@ -165,7 +165,7 @@ def test_the_token_is_in_no_address_and_in_no_storage_of_the_page(
 ) -> None:
     script("Hello.")
     addresses: list[str] = []
-    embed = enter(servers.shop.shows())
+    embed = enter(servers.shop.shows(), own=True)
     embed.page.context.on(
         "request", lambda request: addresses.append(f"{request.url} {request.headers.get('referer')}")
     )
@@ -196,7 +196,7 @@ def test_a_token_is_renewed_before_it_ends_and_the_answer_under_way_goes_on(
     servers: Servers, script: Callable[..., None], model_server: ModelServer, enter: Callable[..., Embed]
 ) -> None:
     model_server.reply("One,", gate := Gate(), " two.")
-    embed = enter(servers.shop.shows())
+    embed = enter(servers.shop.shows(), own=True)
     embed.page.clock.install()
     embed.page.reload()
     sockets: list[WebSocket] = []
@@ -303,7 +303,7 @@ def test_a_visitor_without_a_name_comes_back_to_the_same_conversation(
     host.codeact = server.url
     script("Hello, whoever you are.", "Hello again.")
     with serving(host.app(), host.port):
-        embed = enter(host.shows("data-anonymous"))
+        embed = enter(host.shows("data-anonymous"), own=True)
         sessions: list[str] = []
         embed.page.on("request", lambda request: "embed/sessions" in request.url and sessions.append(request.url))
         chat = embed.opened()

@@ -16,7 +16,7 @@ PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobil
 
 def test_the_first_load_is_small(demo: Running, visit: Callable[..., Chat]) -> None:
     """The transferred, compressed size. Fonts and mathematics are loaded when they are needed."""
-    chat = visit(demo.url)
+    chat = visit(demo.url, own=True)
     expect(chat.page.locator(".examples button")).to_have_count(4)
     sizes = chat.page.evaluate(
         "performance.getEntries().filter(one => one.encodedBodySize && !one.name.includes('/v1/'))"

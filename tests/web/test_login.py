@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.openid import oidc_settings, openid_provider
-from tests.server.conftest import Running
+from tests.server.conftest import Running, in_thread
 from tests.web.chat import Chat
 
 NOT_YET = ("401 (Unauthorized)", "4401", "fonts.googleapis.com")
@@ -18,7 +18,7 @@ NOT_YET = ("401 (Unauthorized)", "4401", "fonts.googleapis.com")
 @pytest.fixture(scope="module")
 def with_people(make_server: Callable[..., Running]) -> Iterator[Running]:
     with openid_provider() as issuer:
-        yield make_server(pool_min=0, **oidc_settings(issuer))
+        yield in_thread(lambda: make_server(pool_min=0, **oidc_settings(issuer)))
 
 
 def enter(page: Page, name: str) -> None:
