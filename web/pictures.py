@@ -25,7 +25,7 @@ from tests.browser import chromium
 from tests.model_server import ModelServer
 from tests.server.conftest import running, settings_of
 from tests.web.chat import Chat
-from tests.web.scenes import SCENES, Stage
+from tests.web.scenes import SCENES, Stage, states
 from web.build import build
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -59,14 +59,17 @@ def main(*names: str) -> None:
         playwright = stack.enter_context(sync_playwright())
         browser = stack.enter_context(chromium(playwright))
         earlier = seed(urls["scripted"], model)
-        for name in names or SCENES:
+        for scene in SCENES:
             for face, options in FACES.items():
-                if face != "-wide" or name in WIDE:
+                wanted = {name for name in scene if name in (names or scene) and (face != "-wide" or name in WIDE)}
+                if wanted:
                     with visiting(browser, options) as visit:
                         stage = Stage(visit, model, **urls, files=files, phone=face == "-phone")
-                        take(name, face, stage)
+                        for name, chat in states(scene, stage):
+                            if name in wanted:
+                                take(chat, name, face)
                     tidy(urls["scripted"], earlier)
-                    print(name, face)  # noqa: T201
+                    print(*sorted(wanted), face)  # noqa: T201
 
 
 def servers(data_dir: Path, model: ModelServer) -> dict[str, Any]:
@@ -122,19 +125,18 @@ def visiting(browser: Browser, options: dict[str, Any]) -> Iterator[Any]:
         yield visit
 
 
-def take(name: str, face: str, stage: Stage) -> None:
-    for chat in SCENES[name](stage):
-        chat.page.mouse.move(0, 0)
-        for theme in ("light", "dark"):
-            chat.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-            expect(chat.page.locator("html")).to_have_attribute("data-theme", theme)
-            chat.page.wait_for_timeout(150)  # the last frame
-            path = IMAGES / "chat" / f"{name}-{theme}{face}.webp"
-            shot = Image.open(io.BytesIO(chat.page.screenshot())).convert("RGB")
-            picture = shot.quantize(COLOURS, dither=Image.Dither.NONE)
-            picture.convert("RGB").save(path, lossless=True, quality=10, method=2)
-            if (name, theme, face) == (README_PICTURE, "light", ""):
-                picture.save(IMAGES / "page.png", optimize=True)
+def take(chat: Chat, name: str, face: str) -> None:
+    chat.page.mouse.move(0, 0)
+    for theme in ("light", "dark"):
+        chat.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        expect(chat.page.locator("html")).to_have_attribute("data-theme", theme)
+        chat.page.wait_for_timeout(150)  # the last frame
+        path = IMAGES / "chat" / f"{name}-{theme}{face}.webp"
+        shot = Image.open(io.BytesIO(chat.page.screenshot())).convert("RGB")
+        picture = shot.quantize(COLOURS, dither=Image.Dither.NONE)
+        picture.convert("RGB").save(path, lossless=True, quality=10, method=2)
+        if (name, theme, face) == (README_PICTURE, "light", ""):
+            picture.save(IMAGES / "page.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from playwright.sync_api import Locator, expect
 from tests.model_server import ModelServer
 from tests.server.conftest import Running, in_thread
 from tests.server.test_approvals import MCP_SERVER, connected
+from tests.web.axe import serious
 from tests.web.chat import AWAY, Chat, execute
-from tests.web.test_scenes import AXE, serious
 
 pytestmark = pytest.mark.browser
 
@@ -73,8 +73,7 @@ def test_code_waits_below_its_cell_through_a_reload_until_it_is_approved_changed
     expect(answer.locator(".cell")).to_have_attribute("data-state", "waiting")
     expect(answer.locator(".outputs")).to_have_count(0)
     picture(chat, f"{size}-waits")
-    chat.page.evaluate(AXE.read_text("utf-8"))
-    assert serious(chat) == []
+    assert serious(chat.page) == []
     assert chat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     if size == "phone":
         assert all(box.bounding_box()["height"] >= 40 for box in card(chat).get_by_role("button").all())  # type: ignore[index]
@@ -157,8 +156,7 @@ def test_a_call_waits_until_it_is_approved_changed_or_rejected_by_keys_or_touch(
     asked("print('before')\nprint('sum', sums.add(a=1, b=2)['result'])", "Added.")
     expect(card(chat).locator(".source")).to_contain_text('"a": 1')
     picture(chat, f"{size}-call")
-    chat.page.evaluate(AXE.read_text("utf-8"))
-    assert serious(chat) == []
+    assert serious(chat.page) == []
     assert chat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     if by_touch:
         assert all(box.bounding_box()["height"] >= 40 for box in card(chat).get_by_role("button").all())  # type: ignore[index]

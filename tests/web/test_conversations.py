@@ -292,18 +292,16 @@ def test_a_shared_conversation_can_be_read_until_the_link_is_revoked(
     expect(reader.page.get_by_role("alert")).to_be_visible()
 
 
-@pytest.mark.parametrize(("name", "ending"), [("Notebook", ".ipynb"), ("Markdown", ".md"), ("JSON", ".json")])
-def test_a_conversation_is_exported(
-    scripted: Running, script: Callable[..., None], visit: Callable[..., Chat], name: str, ending: str
-) -> None:
+def test_a_conversation_is_exported(scripted: Running, script: Callable[..., None], visit: Callable[..., Chat]) -> None:
     script("All of it.")
     chat = visit(scripted.url)
     chat.ended(chat.ask("export me"))
-    chat.page.get_by_role("button", name="Export", exact=True).click()
-    with chat.page.expect_download() as download:
-        chat.page.get_by_role("menuitem", name=name).click()
-    assert download.value.suggested_filename.endswith(ending)
-    assert "All of it." in Path(download.value.path()).read_text("utf-8")
+    for name, ending in (("Notebook", ".ipynb"), ("Markdown", ".md"), ("JSON", ".json")):
+        chat.page.get_by_role("button", name="Export", exact=True).click()
+        with chat.page.expect_download() as download:
+            chat.page.get_by_role("menuitem", name=name).click()
+        assert download.value.suggested_filename.endswith(ending)
+        assert "All of it." in Path(download.value.path()).read_text("utf-8")
 
 
 def test_files_go_up_with_a_question_and_come_down_with_the_answer(

@@ -8,28 +8,16 @@ from playwright.sync_api import expect
 
 from tests.model_server import ModelServer
 from tests.server.conftest import Running
+from tests.web.axe import serious
 from tests.web.chat import Chat
-from tests.web.scenes import SCENES, Stage
+from tests.web.scenes import SCENES, Stage, states
 
 pytestmark = pytest.mark.browser
 
-AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
-
-def serious(chat: Chat) -> list[str]:
-    """The serious problems that axe finds: rule and element, one per line."""
-    found = chat.page.evaluate("axe.run(document, {iframes: false, resultTypes: ['violations']})")
-    return [
-        f"{violation['id']}: {node['html'][:200]}"
-        for violation in found["violations"]
-        if violation["impact"] in ("serious", "critical")
-        for node in violation["nodes"]
-    ]
-
-
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("names", SCENES, ids=" ".join)
 def test_axe_finds_nothing_serious(
-    name: str,
+    names: tuple[str, ...],
     visit: Callable[..., Chat],
     model_server: ModelServer,
     demo: Running,
@@ -39,14 +27,10 @@ def test_axe_finds_nothing_serious(
     asking: Running,
     tmp_path: Path,
 ) -> None:
-    def still(url: str, **options: object) -> Chat:
-        return visit(url, reduced_motion="reduce", color_scheme="light", **options)
-
     urls = (server.url for server in (demo, scripted, bare, locked, asking))
-    stage = Stage(still, model_server, *urls, tmp_path)
-    for chat in SCENES[name](stage):
-        chat.page.evaluate(AXE.read_text("utf-8"))
-        assert serious(chat) == []
-        chat.page.emulate_media(color_scheme="dark")
-        expect(chat.page.locator("html")).to_have_attribute("data-theme", "dark")
-        assert serious(chat) == []
+    stage = Stage(visit, model_server, *urls, tmp_path)
+    for name, chat in states(names, stage):
+        for theme in ("light", "dark"):
+            chat.page.emulate_media(color_scheme=theme)
+            expect(chat.page.locator("html")).to_have_attribute("data-theme", theme)
+            assert serious(chat.page, only_colours=theme == "dark") == [], (name, theme)

@@ -96,7 +96,7 @@ def tokens(stage: Stage) -> Iterator[Chat]:
     chat.ended(answer)
 
 
-def output(stage: Stage) -> Iterator[Chat]:
+def output_and_stop(stage: Stage) -> Iterator[Chat]:
     stage.script(f"I train it for three epochs.\n{execute(LIVE)}".replace("Let me run this.\n", ""))
     chat = stage.visit(stage.scripted)
     answer = chat.ask("Train the model, and show me how far it is")
@@ -104,30 +104,46 @@ def output(stage: Stage) -> Iterator[Chat]:
     yield chat
     chat.page.keyboard.press("Escape")
     chat.ended(answer)
-
-
-def stopped(stage: Stage) -> Iterator[Chat]:
-    for chat in output(stage):
-        chat.page.keyboard.press("Escape")
-        chat.ended(chat.answers)
-        yield chat
-
-
-def plot(stage: Stage) -> Iterator[Chat]:
-    chat, answer = stage.ask("How does damping change an oscillation?", execute(PLOT), PLOT_ANSWER)
-    answer.locator("img").evaluate("image => image.decode()")
     yield chat
 
 
-def zoom(stage: Stage) -> Iterator[Chat]:
-    for chat in plot(stage):
-        chat.answers.get_by_role("button", name="Enlarge").click()
-        expect(chat.page.locator(".lightbox img")).to_be_visible()
-        yield chat
+def plot_and_zoom(stage: Stage) -> Iterator[Chat]:
+    chat, answer = stage.ask("How does damping change an oscillation?", execute(PLOT), PLOT_ANSWER)
+    answer.locator("img").evaluate("image => image.decode()")
+    yield chat
+    answer.get_by_role("button", name="Enlarge").click()
+    expect(chat.page.locator(".lightbox img")).to_be_visible()
+    yield chat
 
 
-def table(stage: Stage) -> Iterator[Chat]:
-    chat, _ = stage.ask("Sum up the sales", execute(TABLE), TABLE_ANSWER)
+def table_and_more(stage: Stage) -> Iterator[Chat]:
+    """A table, where its time went, its variable, the link to it and its readers' page, and the loss of its kernel."""
+    chat, answer = stage.ask("Sum up the sales", execute(TABLE), TABLE_ANSWER)
+    yield chat
+    answer.get_by_role("button", name="Where the time went").click()
+    expect(chat.page.get_by_role("dialog", name="Where the time went")).to_be_visible()
+    yield chat
+    chat.page.keyboard.press("Escape")
+    chat.page.get_by_role("button", name="Files and variables").click()
+    chat.page.get_by_role("tab", name="Variables").click()
+    chat.page.locator(".variables summary").first.click()
+    expect(chat.page.locator(".variables table")).to_be_visible()
+    yield chat
+    chat.page.get_by_role("complementary").get_by_role("button", name="Close").click()
+    chat.page.get_by_role("button", name="Share", exact=True).click()
+    chat.page.get_by_role("button", name="Make a link").click()
+    expect(chat.page.get_by_label("Link", exact=True)).to_be_visible()
+    yield chat
+    reader = stage.visit(chat.page.get_by_label("Link", exact=True).input_value())
+    expect(reader.answers.locator(".prose").last).to_contain_text("Sales grew")
+    expect(reader.page.get_by_text("Markdown block")).to_have_count(0)
+    yield reader
+    chat.page.bring_to_front()
+    chat.page.keyboard.press("Escape")
+    chat.lose_kernel()
+    stage.script("I read the table again, since its variable is gone.")
+    answer = chat.ended(chat.ask("And by quarter?"))
+    expect(answer.locator(".notice")).to_contain_text("New kernel")
     yield chat
 
 
@@ -182,12 +198,3 @@ def verified(stage: Stage) -> Iterator[Chat]:
     answer.get_by_role("button", name="Verify").click()
     expect(answer.get_by_role("status")).to_contain_text("block 1, output 1")
     yield chat
-
-
-def kernel_lost(stage: Stage) -> Iterator[Chat]:
-    for chat in table(stage):
-        chat.lose_kernel()
-        stage.script("I read the table again, since its variable is gone.")
-        answer = chat.ended(chat.ask("And by quarter?"))
-        expect(answer.locator(".notice")).to_contain_text("New kernel")
-        yield chat

@@ -8,34 +8,27 @@ import httpx
 from playwright.sync_api import expect
 
 from tests.web.chat import Chat
-from tests.web.scenes.stage import Scene, Stage
+from tests.web.scenes.stage import Stage
 
 
-def dialog(name: str) -> Scene:
-    def scene(stage: Stage) -> Iterator[Chat]:
-        chat = stage.visit(stage.scripted)
-        expect(chat.page.get_by_label("Model", exact=True)).to_be_visible()
+def of_the_page(stage: Stage) -> Iterator[Chat]:
+    """Each dialog of the page."""
+    chat = stage.visit(stage.scripted)
+    expect(chat.page.get_by_label("Model", exact=True)).to_be_visible()
+    dialog = chat.page.get_by_role("dialog")
+    for name in ("Settings", "Keyboard shortcuts"):
         stage.open_list(chat)
         chat.page.get_by_role("button", name=name, exact=True).click()
         expect(chat.page.get_by_role("dialog", name=name)).to_be_visible()
         yield chat
-
-    return scene
-
-
-def by_key(key: str, name: str) -> Scene:
-    def scene(stage: Stage) -> Iterator[Chat]:
-        chat = stage.visit(stage.scripted)
-        expect(chat.page.get_by_label("Model", exact=True)).to_be_visible()
-        chat.page.keyboard.press(key)
-        expect(chat.page.get_by_role("dialog", name=name)).to_be_visible()
-        yield chat
-
-    return scene
-
-
-def conversation(stage: Stage) -> Iterator[Chat]:
-    chat = stage.visit(stage.scripted)
+        chat.page.keyboard.press("Escape")
+        expect(dialog).to_have_count(0)
+        stage.close_list(chat)
+    chat.page.keyboard.press("Control+.")
+    expect(chat.page.get_by_role("dialog", name="Commands")).to_be_visible()
+    yield chat
+    chat.page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
     chat.page.get_by_role("button", name="This conversation").click()
     expect(chat.page.get_by_role("dialog", name="This conversation")).to_be_visible()
     yield chat
@@ -66,37 +59,28 @@ def saved(stage: Stage) -> Iterator[list[dict[str, Any]]]:
         client.delete(f"/v1/files/{file['id']}").raise_for_status()
 
 
-def choice(stage: Stage) -> Iterator[Chat]:
+def profiles(stage: Stage) -> Iterator[Chat]:
+    """Profiles: one is chosen, all are listed, one is changed, and somebody else opens the link to it."""
     with saved(stage):
         chat = stage.visit(stage.scripted)
         chat.page.get_by_role("button", name="Sales analyst").click()
         expect(chat.page.locator(".model")).to_contain_text("Sales analyst")
         yield chat
-
-
-def profiles(stage: Stage) -> Iterator[Chat]:
-    for chat in choice(stage):
         chat.page.keyboard.press("Control+.")
         chat.page.get_by_role("combobox", name="Commands").fill("profiles")
         chat.page.keyboard.press("Enter")
         chat.page.get_by_role("button", name="Share Sales analyst").click()
         chat.page.get_by_role("button", name="Make a link").click()
-        expect(chat.page.get_by_label("Link", exact=True)).to_be_visible()
+        link = chat.page.get_by_label("Link", exact=True)
+        expect(link).to_be_visible()
+        address = link.input_value()
         yield chat
-
-
-def profile(stage: Stage) -> Iterator[Chat]:
-    for chat in profiles(stage):
         chat.page.get_by_role("button", name="Edit Sales analyst").click()
         expect(chat.page.get_by_text("regions.csv")).to_be_visible()
         chat.page.get_by_role("button", name="Add a server").click()
         chat.page.get_by_label("Name of the server").fill("wiki")
         chat.page.get_by_label("Address of the server").fill("https://wiki.example/mcp")
         yield chat
-
-
-def linked_profile(stage: Stage) -> Iterator[Chat]:
-    for chat in profiles(stage):
-        other = stage.visit(chat.page.get_by_label("Link", exact=True).input_value())
+        other = stage.visit(address)
         expect(other.page.get_by_role("dialog", name="Sales analyst")).to_contain_text("regions.csv")
         yield other

@@ -1,15 +1,14 @@
-"""Scenes of files, variables and charts."""
+"""Scenes of files and charts."""
 
 from collections.abc import Iterator
 
 from playwright.sync_api import expect
 
 from tests.web.chat import Chat, execute
-from tests.web.scenes.answers import table
 from tests.web.scenes.stage import Stage
 
 
-def files(stage: Stage) -> Iterator[Chat]:
+def files_and_panel(stage: Stage) -> Iterator[Chat]:
     given = stage.files / "measurements.csv"
     given.write_text("day,value\n1,20.5\n2,21.0\n3,19.5\n")
     code = "import pandas as pd\ndata = pd.read_csv('measurements.csv')\n"
@@ -21,22 +20,9 @@ def files(stage: Stage) -> Iterator[Chat]:
     chat.page.locator("input[type=file]").set_input_files(given)
     expect(chat.page.locator(".composer .chip")).to_have_count(1)
     yield chat
-
-
-def files_dialog(stage: Stage) -> Iterator[Chat]:
-    for chat in files(stage):
-        chat.page.get_by_role("button", name="Files and variables").click()
-        expect(chat.page.locator(".side .file")).to_have_count(3)
-        yield chat
-
-
-def variables(stage: Stage) -> Iterator[Chat]:
-    for chat in table(stage):
-        chat.page.get_by_role("button", name="Files and variables").click()
-        chat.page.get_by_role("tab", name="Variables").click()
-        chat.page.locator(".variables summary").first.click()
-        expect(chat.page.locator(".variables table")).to_be_visible()
-        yield chat
+    chat.page.get_by_role("button", name="Files and variables").click()
+    expect(chat.page.locator(".side .file")).to_have_count(3)
+    yield chat
 
 
 PAGE = """page = '<body style="font: 16px sans-serif; text-align: center; padding: 3em"><h2 id="words"></h2>'

@@ -44,5 +44,10 @@ class Stage:
             chat.page.get_by_label("Show conversations").click()
             expect(chat.page.get_by_role("navigation")).to_be_in_viewport()
 
+    def close_list(self, chat: Chat) -> None:
+        if self.phone:
+            chat.page.keyboard.press("Escape")
+            expect(chat.page.get_by_role("navigation")).not_to_be_in_viewport()
+
 
 Scene = Callable[[Stage], Iterator[Chat]]
