@@ -12,7 +12,7 @@ from tests.ports import free_port
 
 pytest.importorskip("streamlit", reason="make install-dashboard")
 
-from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect, sync_playwright
 
 from tests.browser import chromium
 from tests.server.conftest import Running
@@ -114,16 +114,22 @@ def opened(page: Page, url: str, shown: Locator) -> None:
     page.remove_listener("requestfailed", note)
 
 
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One context for all tests, whose cache has Streamlit's compiled scripts."""
+    with browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce") as context:
+        context.set_default_timeout(LIMIT_MS)
+        yield context
+
+
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
+def page(context: BrowserContext, address: str) -> Iterator[Page]:
     """A page. Any request to another host fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(LIMIT_MS)
     page = context.new_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     yield page
-    context.close()
+    page.close()
     local = (address, address.replace("http", "ws", 1), "data:", "blob:", "about:")
     assert [url for url in asked if not url.startswith(local)] == []
 
