@@ -5,9 +5,10 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, expect
@@ -17,10 +18,11 @@ from tests.server.conftest import Running, in_thread
 from tests.server.test_approvals import MCP_SERVER, connected
 from tests.web.axe import serious
 from tests.web.chat import AWAY, Chat, execute
+from tests.web.window import SIZE
 
 pytestmark = pytest.mark.browser
 
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 PICTURES = os.environ.get("APPROVAL_PICTURES")
 """A directory for pictures, for whoever wants to look at them."""
 
@@ -52,6 +54,15 @@ def card(chat: Chat) -> Locator:
     return chat.page.get_by_role("region", name="waits for your approval")
 
 
+def sizes(chat: Chat, name: str) -> Iterator[str]:
+    """Makes the page as small as a phone's screen, then as large as before. Nothing is wider than it."""
+    for size, viewport in (("phone", PHONE["viewport"]), ("desktop", SIZE)):
+        chat.page.set_viewport_size(viewport)
+        picture(chat, f"{size}-{name}")
+        assert chat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        yield size
+
+
 def picture(chat: Chat, name: str) -> None:
     if PICTURES is not None:
         for theme in ("light", "dark"):
@@ -60,23 +71,22 @@ def picture(chat: Chat, name: str) -> None:
             chat.page.screenshot(path=Path(PICTURES) / f"approval-{name}-{theme}.png")
 
 
-@pytest.mark.parametrize("size", ["desktop", "phone"])
 def test_code_waits_below_its_cell_through_a_reload_until_it_is_approved_changed_or_rejected(
-    asking: Running, script: Callable[..., None], visit: Callable[..., Chat], size: str
+    asking: Running, script: Callable[..., None], visit: Callable[..., Chat]
 ) -> None:
+    """On a screen that can be touched, as wide as a desktop's and as a phone's."""
     code = "import shutil\nshutil.rmtree('reports/2023', ignore_errors=True)\nprint('as written')"
     script(execute(code), "The reports are gone.")
-    chat = visit(asking.url, **(PHONE if size == "phone" else {}))
+    chat = visit(asking.url, has_touch=True)
     answer = chat.ended(chat.ask("Tidy up the reports of 2023."))
     approve = card(chat).get_by_role("button", name="Approve")
     expect(approve).to_be_visible()
     expect(answer.locator(".cell")).to_have_attribute("data-state", "waiting")
     expect(answer.locator(".outputs")).to_have_count(0)
-    picture(chat, f"{size}-waits")
-    assert serious(chat.page) == []
-    assert chat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    if size == "phone":
-        assert all(box.bounding_box()["height"] >= 40 for box in card(chat).get_by_role("button").all())  # type: ignore[index]
+    for size in sizes(chat, "waits"):
+        assert serious(chat.page) == []
+        if size == "phone":
+            assert all(box.bounding_box()["height"] >= 40 for box in card(chat).get_by_role("button").all())  # type: ignore[index]
     chat.page.reload()
     expect(approve).to_be_visible()
     approve.focus()
@@ -95,7 +105,7 @@ def test_code_waits_below_its_cell_through_a_reload_until_it_is_approved_changed
     field = card(chat).get_by_role("textbox", name="What is to run instead")
     expect(field).to_have_value("print('as written')")
     field.fill("print('as changed')")
-    picture(chat, f"{size}-edit")
+    assert list(sizes(chat, "edit")) == ["phone", "desktop"]
     card(chat).get_by_role("button", name="Run this").click()
     expect(chat.answers.last.locator(".stdout")).to_contain_text("as changed")
     expect(chat.answers.last.locator(".source")).to_contain_text("print('as changed')")
@@ -106,7 +116,7 @@ def test_code_waits_below_its_cell_through_a_reload_until_it_is_approved_changed
     chat.page.keyboard.press("n")
     reason = card(chat).get_by_role("textbox")
     reason.fill("Not today.")
-    picture(chat, f"{size}-reject")
+    assert list(sizes(chat, "reject")) == ["phone", "desktop"]
     reason.press("Enter")
     expect(chat.answers.last.locator(".prose")).to_contain_text("As you like.")
     expect(chat.page.get_by_text("Rejected. Not today.")).to_be_visible()
