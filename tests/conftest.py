@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from httpx._transports import default
 
 from sandbox_pool.backends.process.backend import ProcessBackend
 from sandbox_pool.backends.process.interpreter import Interpreter
@@ -19,6 +20,7 @@ from sandbox_pool.sandbox import sandbox as sandbox_module
 from tests import trials
 from tests.groups import group_of, place_of
 from tests.patience import be_patient
+from tests.tls import shared_context
 from tests.warm import only_the_minimum
 
 GRACES_S = sandbox_module.INTERRUPT_GRACES_S
@@ -102,6 +104,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox_module, "INTERRUPT_GRACES_S", GRACES_S)
 
 
+def one_tls_context() -> Iterator[None]:
+    """Makes clients of httpx cheap: each would otherwise read the certificates of all authorities."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(default, "create_ssl_context", shared_context)
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_preload() -> Iterator[None]:
     """Starts sandboxes without numpy and pandas, which saves two fifths of the CPU time of their start."""
@@ -121,6 +130,19 @@ def pools_do_not_follow_demand() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(warm_pool, "target_size", only_the_minimum)
         patch.setitem(async_agent.OWN_POOL, "pool_min", 0)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def watchdogs_look_less_often() -> Iterator[None]:
+    """Lets the watchdog of each server beat once a second: ten beats take half a percent of a processor.
+
+    The tests of watchdogs undo this.
+    """
+    from codeact.server import watchdog
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watchdog, "BEAT_S", 1.0)
         yield
 
 

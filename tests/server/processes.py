@@ -16,7 +16,9 @@ from typing import Any
 
 import httpx
 import psutil
+from httpx._transports import default
 
+from codeact.server import watchdog
 from codeact.server.app import create_app
 from codeact.server.serve import Server, uvicorn_config
 from codeact.settings import Settings
@@ -25,6 +27,7 @@ from sandbox_pool.pool import warm_pool
 from tests import trials
 from tests.patience import SETTINGS, be_patient, be_patient_with_servers
 from tests.ports import listen
+from tests.tls import shared_context
 from tests.warm import only_the_minimum
 
 __all__ = ["ServerProcess", "mongod_of", "sandboxes_of", "serving"]
@@ -94,6 +97,8 @@ def _serve(listener: socket.socket, log: Path | None, values: dict[str, Any]) ->
     warm_pool.target_size = only_the_minimum
     be_patient()
     be_patient_with_servers()
+    watchdog.BEAT_S = 1.0
+    default.create_ssl_context = shared_context
     if trials.DIRECTORY in os.environ:
         ProcessBackend._try = trials.once_of_each_kind()  # type: ignore[method-assign]
     settings = Settings.load(log_level="error", **values)

@@ -10,11 +10,18 @@ import pytest
 from anyio import to_thread
 from structlog.testing import capture_logs
 
+from codeact.server import watchdog as watchdog_module
 from codeact.server.loop_time import LoopTime
 from codeact.server.watchdog import Watchdog
 from tests.server.conftest import Running
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def ten_beats_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undoes what `tests/conftest.py` sets for all other tests."""
+    monkeypatch.setattr(watchdog_module, "BEAT_S", 0.1)
 
 
 async def test_a_stuck_loop_is_noticed_while_it_is_stuck_and_its_stacks_are_dumped(
