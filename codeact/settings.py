@@ -115,8 +115,9 @@ class Settings(CheckpointSettings, LoginSettings):
     drop_params: bool = Field(
         default=False, description="Leave out, with a notice, what a request asks of its model and that does not take."
     )
-    code_items: Literal["always", "asked"] = Field(
-        default="always", description="Whether answers have items of code for everybody, or for requests that ask."
+    code_items: Literal["auto", "always", "asked"] = Field(
+        default="auto",
+        description="Which answers have items of code: those to requests that may know them, all, asked.",
     )
     max_turns: int = Field(default=20, ge=1)
     model_calls: Literal["never", "request", "always"] = Field(

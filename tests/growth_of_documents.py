@@ -26,6 +26,7 @@ from codeact.observations.hints import earlier_errors, hints
 from codeact.origins import exact_origin
 from codeact.owners import check_owner
 from codeact.packages import worth_telling
+from codeact.runs.code_of_history import with_code
 from codeact.runs.input_items import as_messages, as_text, from_item, mark_items
 from codeact.runs.media import input_files
 from codeact.server.blob_urls import with_urls
@@ -177,6 +178,10 @@ def steering(text: str) -> object:
 
 
 # ---- code, tools and models ------------------------------------------------------------------------------
+
+
+def replied(text: str) -> e.InputMessage:
+    return e.InputMessage(id="msg_1", role="assistant", content=[{"type": "output_text", "text": text}])
 
 
 def call_of(text: str) -> e.CodeInterpreterCall:
@@ -385,6 +390,13 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
         {"items": lambda n: {"items": [{"role": "user", "content": "x"}] * n}},
     ),
     "codeact.runs.input_items.from_item": (lambda text: from_item(call_of(text)), TEXTS),
+    "codeact.runs.code_of_history.with_code": (
+        lambda given: with_code(*given),
+        {
+            "the same words": lambda n: ([replied("x")] * n, [call_of("1"), replied("x")] * n),
+            "other words": lambda n: ([replied("x")] * n, [call_of("1"), replied("y")] * n),
+        },
+    ),
     "codeact.runs.media.input_files": (
         lambda given: input_files(given, get=cast("Any", None)),
         {

@@ -112,7 +112,7 @@ async def without(frames: list[str]) -> None:
     async def stream() -> AsyncGenerator[list[str], None]:
         yield frames
 
-    async for _ in without_code(stream(), None):
+    async for _ in without_code(stream()):
         pass
 
 

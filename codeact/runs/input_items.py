@@ -58,6 +58,7 @@ __all__ = [
     "answer_id",
     "as_messages",
     "as_text",
+    "code_messages",
     "file_name",
     "from_item",
     "has_content",
@@ -244,7 +245,7 @@ def as_messages(value: str | list[InputItem]) -> list[Given]:
                 messages.append(InputMessage(id=new_id("msg"), role=role, content=content))
             case CodeItem(code, outputs=outputs):
                 logs = [output.logs for output in outputs or () if isinstance(output, LogsOutput)]
-                messages += _code_messages(code or "", "".join(logs))
+                messages += code_messages(code or "", "".join(logs))
             case ReasoningItem(str(sealed)):
                 messages.append(SealedReasoning(sealed))
             case CompactionItem(sealed):
@@ -299,7 +300,7 @@ def from_item(item: Any) -> list[Input]:
         case Compaction(text=text, encrypted_content=sealed):
             return [Compaction(id=new_id("cmp"), text=text, encrypted_content=sealed)]
         case CodeInterpreterCall(code=code, observation=observation):
-            return _code_messages(code, "", observation=observation)
+            return code_messages(code, "", observation=observation)
     return []
 
 
@@ -325,7 +326,7 @@ def _input_message(role: Any, text: str) -> InputMessage:
     return InputMessage(id=new_id("msg"), role=role, content=[{"type": kind, "text": text}])
 
 
-def _code_messages(code: str, logs: str, *, observation: str | None = None) -> list[Input]:
+def code_messages(code: str, logs: str, *, observation: str | None = None) -> list[Input]:
     """Returns a block of code and its observation, as messages in the form of the dialect `tags`."""
     seen = observation or (f"{HEADER}\n{logs}" if logs else f"{HEADER} (no output)")
     return [_input_message("assistant", f"{OPEN}\n{code}\n{CLOSE}"), _input_message("developer", seen)]

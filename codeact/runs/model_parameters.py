@@ -12,7 +12,7 @@ __all__ = ["for_model"]
 
 SENT_AS = {"logprobs": "include"}
 """Parameters that a request names in another way: `include` has `message.output_text.logprobs`."""
-NAMES = ("stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs")
+NAMES = ("stop", "seed", "top_k", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs")
 
 
 def for_model(new_run: NewRun, model: Model, *, drop: bool) -> NewRun:

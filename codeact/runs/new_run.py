@@ -79,6 +79,7 @@ class NewRun:
     top_p: float | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    top_k: int | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     logit_bias: Mapping[str, float] | None = None
@@ -145,5 +146,6 @@ class NewRun:
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,
             logit_bias=self.logit_bias,
+            top_k=self.top_k,
             logprobs=self.top_logprobs or 0 if self.logprobs or self.top_logprobs else None,
         )

@@ -10,6 +10,7 @@ from typing import Any
 from codeact.concurrency.concurrently import concurrently
 from codeact.errors import InvalidRequest, NotFound
 from codeact.events import Approval, CodeApproval, Compaction, FunctionCallOutput, Input, InputMessage
+from codeact.runs.code_of_history import with_code
 from codeact.runs.input_items import (
     FunctionCallItem,
     Given,
@@ -174,6 +175,8 @@ class Preparation:
                 "A decision continues the response that waits for it: send 'previous_response_id', or no container.",
                 param="input",
             )
+        if resume_point.resent and resume_point.at.previous is not None and new_run.answer_container_id is None:
+            messages = with_code(messages, await self._store.threads.history(resume_point.at.previous))
         await self._check_outputs(messages, resume_point)
         messages = await put_media(messages, self._blobs())
         if new_run.store and resume_point.is_at_end:

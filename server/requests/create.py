@@ -179,12 +179,13 @@ class CreateRequest(CreateBody):
     """A validated body. `messages` is its `input` as a list.
 
     `history_container_id` is the container whose sandbox is used for the history that the client sends.
-    `further_skills` are those that no tool names.
+    `further_skills` are those that no tool names, `top_k` is a parameter of Anthropic's API.
     """
 
     messages: list[Given]
     compact_only: bool = False
     history_container_id: str | None = None
+    top_k: int | None = None
     notices: Sequence[Notice] = ()
     further_skills: list[SkillReference] = []
 
@@ -282,6 +283,7 @@ def new_run(request: CreateRequest, caller: Caller, container: ContainerOptions 
         top_p=request.top_p,
         stop=(request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ()),
         seed=request.seed,
+        top_k=request.top_k,
         presence_penalty=request.presence_penalty,
         frequency_penalty=request.frequency_penalty,
         logit_bias=request.logit_bias,

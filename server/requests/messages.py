@@ -301,6 +301,7 @@ class CountBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 B = TypeVar("B", bound=CountBody)
+TopK = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
 class MessagesBody(CountBody, kw_only=True, forbid_unknown_fields=True):
@@ -311,7 +312,7 @@ class MessagesBody(CountBody, kw_only=True, forbid_unknown_fields=True):
     stop_sequences: Annotated[list[StopText], Meta(max_length=4)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_p: TopP | None = None
-    top_k: None = None
+    top_k: TopK | None = None
     metadata: MessageMetadata | None = None
     container: Id | ContainerOptions | None = None
     thread: NewThread | ContinuedThread | None = None

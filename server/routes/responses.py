@@ -119,7 +119,9 @@ async def cancel(request: Request) -> Response:
     owner = owner_of(request)
     response_id = request.path_params["response_id"]
     run = await _stop(services, response_id, owner)
-    return await document_response(run.response if run is not None else await _stored(services, response_id, owner))
+    response = run.response if run is not None else await _stored(services, response_id, owner)
+    get, code = await _blobs(request), services.settings.code_items
+    return await document_response(await response_as_asked(response, None, get, code=code))
 
 
 @operation(Deleted)

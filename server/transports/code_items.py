@@ -1,30 +1,40 @@
 """Leaves items of code out of streams and responses, for clients that know only the five types of Open Responses.
 
 Open Responses has messages, function calls, their outputs, reasoning and compactions; a client that parses answers by
-its schema fails at `code_interpreter_call`. With `CODEACT_CODE_ITEMS=asked`, only a request that names the tool
-`code_interpreter`, its outputs or our own events gets these items.
+its schema fails at `code_interpreter_call`. `gets_code` says which requests get these items.
 """
 
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from codeact import events as e
+from codeact.server.transports.standard_events import of_the_standard
 
-__all__ = ["CODE", "asks_for_code", "without_code", "without_code_items"]
+__all__ = ["CODE", "CodeItems", "fitting", "gets_code", "without_code", "without_code_items"]
 
 CODE = "code_interpreter_call"
 ASKING = frozenset({"codeact:events", "code_interpreter_call.outputs"})
 """The values of `include` that ask for items of code."""
 
 
-def asks_for_code(tools: Collection[Any], include: Collection[str] | None) -> bool:
-    """Whether a request with these tools and this `include` gets the items of code."""
-    kinds = (tool.get("type") if isinstance(tool, dict) else None for tool in msgspec.to_builtins(list(tools)))
-    return not ASKING.isdisjoint(include or ()) or "code_interpreter" in kinds
+CodeItems = Literal["auto", "always", "asked"]
+
+
+def gets_code(setting: CodeItems, tools: Collection[Any], include: Collection[str] | None, *, store: bool) -> bool:
+    """Whether the request with these tools and this `include` gets items of code.
+
+    `always`: every request. `asked`: only one that names the tool `code_interpreter`, its outputs or our own events.
+    `auto`: also one without tools, or with a tool that runs here, and one with `store: false`, since its client alone
+    keeps the code. So none are for a client whose only tools are its functions, as in Open Responses.
+    """
+    if setting == "always" or not ASKING.isdisjoint(include or ()):
+        return True
+    kinds = {tool.get("type") if isinstance(tool, dict) else None for tool in msgspec.to_builtins(list(tools))}
+    return "code_interpreter" in kinds or (setting == "auto" and (kinds != {"function"} or not store))
 
 
 def without_code_items(response: e.Response) -> e.Response:
@@ -33,32 +43,60 @@ def without_code_items(response: e.Response) -> e.Response:
     return msgspec.structs.replace(response, output=output)
 
 
+async def fitting(
+    stream: AsyncGenerator[list[str], None],
+    setting: CodeItems,
+    include: Collection[str] | None,
+    *,
+    starting_after: int = -1,
+) -> AsyncGenerator[list[str], None]:
+    """The standard's events for a request with this `include`, after the number `starting_after`.
+
+    The stream must begin with a response's first event, whose tools say whether items of code are among the events.
+    Passes on an empty list of frames, which means that no event has come for a while.
+    """
+    async with aclosing(stream):
+        async for frames in stream:
+            if not frames:
+                yield frames
+                continue
+            response = _head.decode(frames[0]).response or _Response()
+            shows = gets_code(setting, response.tools, include, store=response.store)
+            select = of_the_standard if shows else without_code
+            async with aclosing(select(_with_first(frames, stream), starting_after=starting_after)) as selected:
+                async for chosen in selected:
+                    yield chosen
+
+
+async def _with_first(first: list[str], rest: AsyncGenerator[list[str], None]) -> AsyncGenerator[list[str], None]:
+    yield first
+    async for frames in rest:
+        yield frames
+
+
 async def without_code(
-    stream: AsyncGenerator[list[str], None], include: Collection[str] | None, *, starting_after: int = -1
+    stream: AsyncGenerator[list[str], None], *, starting_after: int = -1
 ) -> AsyncGenerator[list[str], None]:
     """The standard's events after the number `starting_after`, without those about items of code.
 
-    The stream must begin with a response's first event, which says whether the request asked for code. The numbers of
-    events and items are reduced by the number of those left out before them. Passes on an empty list of frames, which
-    means that no event has come for a while.
+    The stream must begin with a response's first event. The numbers of events and items are reduced by the number of
+    those left out before them. Passes on an empty list of frames, which means that no event has come for a while.
     """
     hidden: list[int] = []  # Items begin in the order of their indices.
-    dropped, asked = 0, asks_for_code((), include)
+    dropped = 0
     async with aclosing(stream):
         async for frames in stream:
             kept = []
             for frame in frames:
                 head, event = _head.decode(frame), _fields.decode(frame)
-                if head.type == "response.created" and head.response is not None:
-                    asked = asked or asks_for_code(head.response.tools, include)
-                if _is_left_out(head, hidden, asked=asked):
+                if _is_left_out(head, hidden):
                     dropped += 1
                     continue
                 number = head.sequence_number - dropped
                 event["sequence_number"] = _raw(number)
                 if head.output_index is not None:
                     event["output_index"] = _raw(head.output_index - bisect_left(hidden, head.output_index))
-                if "response" in event and not asked:
+                if "response" in event:
                     event["response"] = _without_items(event["response"])
                 if number > starting_after:
                     kept.append(msgspec.json.encode(event).decode())
@@ -72,6 +110,7 @@ class _Item(msgspec.Struct):
 
 class _Response(msgspec.Struct):
     tools: list[dict[str, Any]] = []
+    store: bool = True
 
 
 class _Head(msgspec.Struct):
@@ -90,11 +129,11 @@ _items = msgspec.json.Decoder(list[msgspec.Raw])
 _item = msgspec.json.Decoder(_Item)
 
 
-def _is_left_out(event: _Head, hidden: list[int], *, asked: bool) -> bool:
+def _is_left_out(event: _Head, hidden: list[int]) -> bool:
     """Whether clients do not get this event. Notes the index of an item of code that begins."""
     if event.type.startswith("codeact:"):
         return True
-    if asked or event.output_index is None:
+    if event.output_index is None:
         return False
     at = bisect_left(hidden, event.output_index)
     is_known = at < len(hidden) and hidden[at] == event.output_index

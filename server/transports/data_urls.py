@@ -3,15 +3,14 @@
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
-from typing import Literal
 
 import msgspec
 
 from codeact import events as e
 from codeact.data_urls import data_url
 from codeact.errors import NotFound
-from codeact.server.transports.code_items import asks_for_code, without_code, without_code_items
-from codeact.server.transports.standard_events import gets_ours, of_the_standard
+from codeact.server.transports.code_items import CodeItems, fitting, gets_code, without_code_items
+from codeact.server.transports.standard_events import gets_ours
 from codeact.store import Blob
 from codeact.store.references import sha256_of
 
@@ -23,7 +22,6 @@ MOST_BYTES = 20_000_000
 """The limit for the images in one answer. Further ones keep their URLs."""
 
 Get = Callable[[str], Awaitable[Blob]]
-CodeItems = Literal["always", "asked"]
 
 _IMAGE = re.compile(r'"type":"image","url":"blob:([0-9a-f]{64})"')
 
@@ -38,15 +36,13 @@ def as_asked(
 ) -> AsyncGenerator[list[str], None]:
     """The frames for a request with this `include`. Closing the result closes `stream`.
 
-    `code` says whether everybody gets items of code or only who asks.
+    `code` says which requests get items of code.
 
     Without our own events, `stream` must begin with the response's first event, and `starting_after` is a number that
     the client saw.
     """
-    if code == "asked" and not gets_ours(include):
-        stream = without_code(stream, include, starting_after=starting_after)
-    elif not gets_ours(include):
-        stream = of_the_standard(stream, starting_after=starting_after)
+    if not gets_ours(include):
+        stream = fitting(stream, code, include, starting_after=starting_after)
     return _frames_with_data(stream, get) if ASKED in (include or ()) else stream
 
 
@@ -54,7 +50,7 @@ async def response_as_asked(
     response: e.Response, include: Collection[str] | None, get: Get, *, code: CodeItems
 ) -> e.Response:
     """The response for a request with this `include`."""
-    if code == "asked" and not asks_for_code(response.tools, include):
+    if not gets_code(code, response.tools, include, store=response.store):
         response = without_code_items(response)
     return await _with_data(response, get) if ASKED in (include or ()) else response
 

@@ -120,6 +120,7 @@ def as_create(body: MessagesBody | CountBody) -> CreateRequest:
         if isinstance(body.thread, ContinuedThread):
             create.previous_response_id = response_id_of(body.thread.previous_message_id)
         request = finished(create)
+        request.top_k = body.top_k
         if isinstance(body.container, ContainerOptions):
             request.further_skills = [SkillReference(one.skill_id, one.version) for one in body.container.skills or ()]
         request.history_container_id = _container_of(body) if create.previous_response_id is None else None

@@ -2,7 +2,8 @@
 
 A test calls `proved` when its client has done everything. `tests/clients/results/` has a JSON file for each client: its
 version, what was run, and what does not work. `make test-clients` writes them, if all of these tests pass, and renders
-the table. In `make test` each call checks that the committed file says the same.
+the table; `make test-chat-pages` does so for chat pages of others, which are too large for everybody. In `make test`
+each call checks that the committed file says the same.
 """
 
 import json
@@ -18,6 +19,8 @@ RESULTS = Path(__file__).parent / "results"
 PAGE = ROOT / "docs" / "clients.md"
 RECORD = "TEST_CLIENTS_RECORD"
 """The environment variable that names a directory for new results."""
+CHAT_PAGES = ("librechat", "open-webui")
+"""How the names of results begin that only `make test-chat-pages` writes."""
 BEGIN, END = "<!-- The table is rendered by `make test-clients`. -->\n", "<!-- End of the table. -->\n"
 
 
@@ -54,8 +57,13 @@ def rendered(page: str) -> str:
 
 def main() -> None:
     if len(sys.argv) > 1:
-        shutil.rmtree(RESULTS, ignore_errors=True)
-        shutil.copytree(sys.argv[1], RESULTS)
+        new = list(Path(sys.argv[1]).glob("*.json"))
+        renewed = {path.name.startswith(CHAT_PAGES) for path in new}
+        for old in RESULTS.glob("*.json"):
+            if old.name.startswith(CHAT_PAGES) in renewed:
+                old.unlink()
+        for path in new:
+            shutil.copy(path, RESULTS)
     PAGE.write_text(rendered(PAGE.read_text("utf-8")), "utf-8")
 
 

@@ -20,6 +20,10 @@ WEATHER: Any = {
 }
 
 
+SHOWS_CODE = ["code_interpreter_call.outputs"]
+"""Without it, an answer to a request whose only tools are functions has no items of code."""
+
+
 @pytest.fixture(autouse=True)
 def _fresh_script(model_server: ModelServer) -> None:
     model_server.reset()
@@ -37,7 +41,9 @@ def run_code(model_server: ModelServer, code: str, answer: str = "Done.") -> Non
 
 
 def ask(client: openai.OpenAI, **more: Any) -> Response:
-    return client.responses.create(model="codeact", **{"input": "go", "tools": [WEATHER], **more})
+    return client.responses.create(
+        model="codeact", **{"input": "go", "tools": [WEATHER], "include": SHOWS_CODE, **more}
+    )
 
 
 def calls(response: Response) -> list[Any]:

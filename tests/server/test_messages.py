@@ -59,7 +59,7 @@ def stdout(message: Message) -> str:
 def test_the_version_of_the_client_is_documented() -> None:
     tested = ["messages whole and streamed", "code execution", "containers", "tools", "its tool runner", "threads"]
     tested += ["thinking", "schemas", "token counts", "files", "models", "errors"]
-    lacks = "tools that Anthropic runs other than code execution, `top_k`, an answer's beginning (prefill), batches"
+    lacks = "tools that Anthropic runs other than code execution, an answer's beginning (prefill), batches"
     proved("`anthropic` for Python", anthropic.__version__, tested, lacks=lacks)
 
 
@@ -384,7 +384,7 @@ def test_a_ping_keeps_the_stream_alive(
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"top_k": 5}, "'top_k' is not supported"),
+        ({"top_k": -1}, "top_k"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "web_search_20250305"),
         ({"tools": [{"type": "computer_20250124", "name": "computer"}]}, "computer_20250124"),
         ({"tool_choice": {"type": "tool", "name": "nobody"}}, "'nobody'"),
@@ -462,3 +462,20 @@ def test_models_are_listed_in_the_shape_of_the_api(client: Anthropic) -> None:
     assert {"codeact"} < {model.id for model in listed}
     assert all(model.type == "model" and model.display_name == model.id for model in listed)
     assert client.models.retrieve("codeact").type == "model"
+
+
+def test_models_come_in_pages(client: Anthropic) -> None:
+    names = [model.id for model in client.models.list().data]
+    assert len(names) > 1
+    assert [model.id for model in client.models.list(limit=1)] == names
+    assert [model.id for model in client.models.list(after_id=names[0]).data] == names[1:]
+    before = client.models.list(before_id=names[-1], limit=1)
+    assert ([model.id for model in before.data], before.has_more) == ([names[-2]], len(names) > 2)
+    with pytest.raises(anthropic.BadRequestError, match="no model 'nobody'"):
+        client.models.list(after_id="nobody")
+
+
+def test_top_k_reaches_a_model_whose_server_takes_it(client: Anthropic, model_server: ModelServer) -> None:
+    model_server.reply("Hello.")
+    ask(client, "hi", extra_body={"top_k": 5})  # The client has no parameter of this name any more.
+    assert model_server.requests[0].body["top_k"] == 5

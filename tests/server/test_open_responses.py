@@ -55,16 +55,15 @@ def responses_and_items(events: list[dict[str, Any]]) -> Iterator[tuple[str, dic
             yield event["item"]["type"], event["item"]
 
 
-@pytest.mark.parametrize("code_items", ["always", "asked"])
+@pytest.mark.parametrize("code_items", ["auto", "asked for"])
 @pytest.mark.parametrize("ask", [over_sse, over_a_socket])
-def test_every_event_fits_its_schemas(
-    scripted: Running, asking: Running, model_server: ModelServer, ask: Any, code_items: str
-) -> None:
+def test_every_event_fits_its_schemas(scripted: Running, model_server: ModelServer, ask: Any, code_items: str) -> None:
     model_server.reset()
     model_server.reply(Thought("Hm."), "I look.\n<execute>\nprint(get_weather())\n</execute>\n")
-    events = ask(scripted if code_items == "always" else asking, {"input": "the weather?", "tools": [TOOL]})
+    tools = [TOOL] if code_items == "auto" else [TOOL, {"type": "code_interpreter"}]
+    events = ask(scripted, {"input": "the weather?", "tools": tools})
     kinds = {kind for kind, _ in responses_and_items(events)}
-    code = {"code_interpreter_call"} if code_items == "always" else set()
+    code = set() if code_items == "auto" else {"code_interpreter_call"}
     assert kinds == {"response", "message", "reasoning", "function_call"} | code
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     added = [event["output_index"] for event in events if event["type"] == "response.output_item.added"]
@@ -80,38 +79,55 @@ def test_every_event_fits_its_schemas(
             assert isinstance(value["usage"], dict | None)
 
 
-def test_items_of_code_reach_whoever_asks_for_them(asking: Running, model_server: ModelServer) -> None:
+FUNCTION, INTERPRETER = {"tools": [TOOL]}, {"tools": [TOOL, {"type": "code_interpreter"}]}
+OUTPUTS = {"include": ["code_interpreter_call.outputs"]}
+
+
+@pytest.mark.parametrize(
+    ("setting", "with_code", "without_code"),
+    [
+        ("auto", [{}, INTERPRETER, FUNCTION | OUTPUTS, FUNCTION | {"store": False}], [FUNCTION]),
+        ("asked", [INTERPRETER, OUTPUTS], [{}, FUNCTION]),
+    ],
+)
+def test_items_of_code_reach_requests_that_may_know_them(
+    scripted: Running, asking: Running, model_server: ModelServer, setting: str, with_code: Any, without_code: Any
+) -> None:
     model_server.reset()
-    url = f"{asking.url}/v1/responses"
-    kinds = []
-    for more in ({}, {"tools": [{"type": "code_interpreter"}]}, {"include": ["code_interpreter_call.outputs"]}):
-        model_server.reply("I add.\n<execute>\nprint(6 * 7)\n</execute>")
-        model_server.reply("It is 42.")
-        response = httpx.post(url, json={"input": "6*7?", **more}, trust_env=False, timeout=60).json()
-        kinds.append([item["type"] for item in response["output"]])
-    assert kinds == [
-        ["message"] * 2,
-        ["message", "code_interpreter_call", "message"],
-        ["message", "code_interpreter_call", "message"],
-    ]
-    read = httpx.get(f"{url}/{response['id']}", trust_env=False, timeout=60).json()
-    assert [item["type"] for item in read["output"]] == ["message"] * 2
+    url = f"{(scripted if setting == 'auto' else asking).url}/v1/responses"
+    for expected, bodies in (
+        (["message", "code_interpreter_call", "message"], with_code),
+        (["message"] * 2, without_code),
+    ):
+        for more in bodies:
+            model_server.reply("I add.\n<execute>\nprint(6 * 7)\n</execute>")
+            model_server.reply("It is 42.")
+            response = httpx.post(url, json={"input": "6*7?", **more}, trust_env=False, timeout=60).json()
+            assert [item["type"] for item in response["output"]] == expected, more
+    for method, path in (("GET", ""), ("POST", "/cancel")):
+        read = httpx.request(method, f"{url}/{response['id']}{path}", trust_env=False, timeout=60).json()
+        assert [item["type"] for item in read["output"]] == ["message"] * 2
     params = {"stream": "true", "starting_after": 3}
     rest = httpx.get(f"{url}/{response['id']}", params=params, trust_env=False, timeout=60).text
     numbers = [json.loads(line[6:])["sequence_number"] for line in rest.splitlines() if line.startswith("data: {")]
     assert numbers == list(range(4, 4 + len(numbers)))
 
 
-def test_a_function_is_called_and_answered_without_items_of_code(asking: Running, model_server: ModelServer) -> None:
+def test_a_function_is_called_and_answered_without_items_of_code(scripted: Running, model_server: ModelServer) -> None:
     model_server.reset()
-    model_server.reply("<execute>\nprint(get_weather())\n</execute>")
-    model_server.reply("Sunny.")
-    url, asked = f"{asking.url}/v1/responses", {"role": "user", "content": "the weather?"}
-    first = httpx.post(url, json={"input": [asked], "tools": [TOOL]}, trust_env=False, timeout=60).json()
-    (call,) = first["output"]
-    value = {"type": "function_call_output", "call_id": call["call_id"], "output": "sun"}
-    # A client that keeps the conversation itself sends it whole.
-    body = {"input": [asked, call, value], "tools": [TOOL]}
-    second = httpx.post(url, json=body, trust_env=False, timeout=60).json()
-    assert [item["type"] for item in second["output"]] == ["message"]
+    for reply in ("I look.\n<execute>\nprint(get_weather())\n</execute>", "Sunny.", "As I said."):
+        model_server.reply(reply)
+    url, asked = f"{scripted.url}/v1/responses", {"role": "user", "content": "the weather?"}
+
+    def ask(*items: Any) -> list[dict[str, Any]]:
+        # This client keeps the conversation itself, and sends it whole.
+        body = {"input": [asked, *items], "tools": [TOOL]}
+        output: list[dict[str, Any]] = httpx.post(url, json=body, trust_env=False, timeout=60).json()["output"]
+        return output
+
+    first = ask()
+    assert [item["type"] for item in first] == ["message", "function_call"]
+    value = {"type": "function_call_output", "call_id": first[1]["call_id"], "output": "sun"}
+    second = ask(*first, value)
+    assert [item["type"] for item in second] == ["message"]
     assert "sun" in str(model_server.requests[-1].messages[-1])

@@ -15,7 +15,7 @@ from tests.model_server import Gate, ModelServer
 from tests.server import waiting_code
 from tests.server.conftest import Running
 from tests.server.test_approvals import call_request, decision, waiting
-from tests.server.test_functions import WEATHER, calls, logs, output, run_code
+from tests.server.test_functions import SHOWS_CODE, WEATHER, calls, logs, output, run_code
 from tests.server.waiting_code import ask, expire, kill, notices, press, settle, start
 
 client, patience = waiting_code.client, waiting_code.patience
@@ -213,7 +213,12 @@ def test_an_eager_block_runs_again(client: openai.OpenAI, server: Running, model
     model_server.reply("Done.")
     first: Any = None
     for event in client.responses.create(
-        model="codeact", input="go", tools=[WEATHER], extra_body={"codeact:eager": True}, stream=True
+        model="codeact",
+        input="go",
+        tools=[WEATHER],
+        include=SHOWS_CODE,  # type: ignore[arg-type]
+        extra_body={"codeact:eager": True},
+        stream=True,
     ):
         if event.type == "response.code_interpreter_call.interpreting":
             runs.open()

@@ -13,7 +13,7 @@ from tests.model_server import ModelServer
 from tests.needs import LONG
 from tests.server.processes import ServerProcess, serving
 from tests.server.test_faults import scripted
-from tests.server.test_functions import WEATHER, calls, logs, output, run_code
+from tests.server.test_functions import SHOWS_CODE, WEATHER, calls, logs, output, run_code
 
 pytestmark = pytest.mark.xdist_group("kill")
 
@@ -27,7 +27,9 @@ def connected(server: ServerProcess) -> openai.OpenAI:
 
 
 def ask(client: openai.OpenAI, **more: Any) -> Response:
-    return client.responses.create(model="codeact", **{"input": "go", "tools": [WEATHER], **more})
+    return client.responses.create(
+        model="codeact", **{"input": "go", "tools": [WEATHER], "include": SHOWS_CODE, **more}
+    )
 
 
 def notices(response: Response) -> list[str]:

@@ -18,13 +18,13 @@ import openai
 import pytest
 
 from codeact.errors import ConfigurationError
-from codeact.public_addresses import PrivateAddress, PublicResolver, check_url
+from codeact.public_addresses import PrivateAddress, PublicResolver, check_url, public_session
 from codeact.server.auth.audit_log import AuditLog
 from codeact.server.webhooks import delivery
 from codeact.server.webhooks.delivery import deliver_webhooks
 from codeact.server.webhooks.endpoints import read_webhooks
 from codeact.store import Store, open_store
-from codeact.store.records import EndedResponse
+from codeact.store.records import Delivery, EndedResponse
 from sandbox_pool.egress.addresses import is_public
 from tests.server.conftest import Running, in_thread, running, settings_of
 
@@ -198,6 +198,48 @@ def test_an_endpoint_that_does_not_answer_delays_no_other(
 
     with socket.create_server(("127.0.0.1", 0)) as listening:  # It accepts connections, and says nothing.
         in_thread(anyio.run, deliver, f"http://127.0.0.1:{listening.getsockname()[1]}/")
+
+
+ANSWERS = {
+    "an error": (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", 500),
+    "nothing": (b"", 502),
+    "a redirect": (b"HTTP/1.1 307 There\r\nLocation: OTHER\r\nContent-Length: 0\r\n\r\n", 307),
+    "too little": (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc", 200),
+    "no number": (b"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\nabc", 502),
+    "two lengths": (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc", 502),
+    "no HTTP": (b"\x00\xff\r\n\r\n", 502),
+    "long headers": (b"HTTP/1.1 200 OK\r\nx: " + b"a" * 1_000_000, 502),
+}
+
+
+def test_whatever_an_endpoint_answers_is_a_status_and_no_redirect_is_followed(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def serve(name: str, answer: bytes) -> tuple[asyncio.Server, str]:
+        async def on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            asked.append(name)
+            writer.write(answer)
+            writer.close()
+
+        server = await asyncio.start_server(on, "127.0.0.1", 0)
+        return server, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+
+    async def attempt() -> dict[str, int]:
+        statuses = {}
+        other, at = await serve("the other", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        async with other, public_session(timeout_s=60, allow_private=True) as session:
+            for name, (answer, _) in ANSWERS.items():
+                server, url = await serve(name, answer.replace(b"OTHER", at.encode()))
+                async with server:
+                    endpoint = {"url": url, "secret": SECRET, "allow_private": True}
+                    (webhook,) = read_webhooks(written(tmp_path / "hooks.json", endpoint))
+                    due = Delivery("whd_1", webhook.key, "response.completed", "resp_1", "me", datetime.now(UTC), 1)
+                    statuses[name], _ = await delivery._attempt(due, webhook, session)
+        return statuses
+
+    assert asyncio.run(attempt()) == {name: status for name, (_, status) in ANSWERS.items()}
+    assert asked == list(ANSWERS)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.model_server import ModelServer
 from tests.server.conftest import Running
 from tests.server.processes import sandboxes_of
 from tests.server.test_approvals import connected
-from tests.server.test_functions import WEATHER
+from tests.server.test_functions import SHOWS_CODE, WEATHER
 
 __all__ = ["ask", "client", "expire", "kill", "notices", "patience", "press", "settle", "start"]
 
@@ -53,7 +53,7 @@ def client(server: Running, model_server: ModelServer) -> Iterator[openai.OpenAI
 
 def ask(client: openai.OpenAI, *rules: str, **more: Any) -> Response:
     body = {"codeact:approval": list(rules)} if rules else {}
-    asked = {"input": "go", "tools": [WEATHER], "extra_body": body, **more}
+    asked = {"input": "go", "tools": [WEATHER], "include": SHOWS_CODE, "extra_body": body, **more}
     return client.responses.create(model="codeact", **asked)
 
 

@@ -24,6 +24,8 @@ from codeact.models.shared.retry import Retries, StreamTimeouts, estimated_usage
 
 __all__ = ["LiteLLMModel", "close", "preload"]
 
+TAKES_TOP_K = frozenset({"anthropic", "gemini", "ollama", "ollama_chat"})
+"""Providers to which litellm passes `top_k` on."""
 FORMATTING = frozenset({"azure", "openai"})
 """Providers that can combine a response format with tools.
 
@@ -39,7 +41,6 @@ class LiteLLMModel:
     """
 
     dialects = frozenset({"tags", "tool_call"})
-    parameters = frozenset({"stop"})
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class LiteLLMModel:
         window_tokens: int | None = None,
     ) -> None:
         self.name = name
+        self.parameters = frozenset({"stop", "top_k"} if name.partition("/")[0] in TAKES_TOP_K else {"stop"})
         self._api_base = api_base
         self._api_key = api_key
         self._timeouts = StreamTimeouts(name, first_token_timeout_s, token_timeout_s)

@@ -49,7 +49,7 @@ class DirectModel:
 
     dialects: frozenset[str] = frozenset({"tags", "tool_call"})
     parameters: frozenset[str] = frozenset(
-        {"stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs"}
+        {"stop", "seed", "top_k", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs"}
     )
     path = "/chat/completions"
 
@@ -68,6 +68,8 @@ class DirectModel:
         self.name = name
         self._model = model
         self._base = api_base.rstrip("/")
+        if urlsplit(api_base).hostname == "api.openai.com":
+            self.parameters -= {"top_k"}
         self._url = f"{self._base}{self.path}"
         self._endpoint = Endpoint(name, api_base, key_names=key_names, has_key=api_key is not None)
         self._key = api_key or "none"

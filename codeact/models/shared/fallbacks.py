@@ -94,6 +94,7 @@ class Form:
             "reasoning_effort": sampling.reasoning_effort,
             "stop": _stop(sampling.stop if self.stop else (), sampling.client_stop),
             "seed": sampling.seed,
+            "top_k": sampling.top_k,
             "presence_penalty": sampling.presence_penalty,
             "frequency_penalty": sampling.frequency_penalty,
             "logit_bias": sampling.logit_bias,
