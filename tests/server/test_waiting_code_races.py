@@ -20,7 +20,7 @@ from tests.model_server import Gate, ModelServer
 from tests.server import waiting_code
 from tests.server.conftest import Running
 from tests.server.test_approvals import call_request, decision, waiting
-from tests.server.test_functions import calls, logs, output, run_code
+from tests.server.test_functions import SHOWS_CODE, calls, logs, output, run_code
 from tests.server.waiting_code import ask, expire, notices, press, settle, start
 
 CALL_BYTES = 100_000
@@ -267,7 +267,7 @@ def test_a_block_whose_sandbox_is_taken_while_its_value_is_queued_runs_again(
         assert queued.status == "queued"
         press(server, first)
         gate.open()
-        with client.responses.retrieve(queued.id, stream=True) as events:
+        with client.responses.retrieve(queued.id, stream=True, include=SHOWS_CODE) as events:  # type: ignore[call-overload]
             second: Any = [event for event in events if event.type == "response.completed"][-1].response
     assert (logs(second), notices(second)) == ("fine\n", ["kernel_restored"])
     assert second.output_text == "It is fine."
