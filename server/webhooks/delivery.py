@@ -4,19 +4,22 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
-import aiohttp
 import anyio
 import structlog
 
 from codeact.errors import StoreError
-from codeact.public_addresses import public_session
 from codeact.server.auth.audit_log import AuditLog
 from codeact.server.webhooks.endpoints import Webhook, wanted_by
 from codeact.server.webhooks.signing import body_of, signed_headers
 from codeact.store import Store
 from codeact.store.records import Delivery
 from codeact.store.repositories.deliveries import CLAIM_S
+from codeact.thread_imports import import_in_thread
+
+if TYPE_CHECKING:
+    import aiohttp
 
 __all__ = ["PAUSES_S", "deliver_webhooks"]
 
@@ -77,6 +80,9 @@ async def deliver_webhooks(
 
     A delivery that was under way when its server died is repeated, with the same `webhook-id`.
     """
+    await import_in_thread("codeact.public_connections")
+    from codeact.public_connections import public_session
+
     by_key = {webhook.key: webhook for webhook in webhooks}
     attempts = _Attempts()
     async with (
@@ -116,7 +122,7 @@ async def _announce(webhooks: Sequence[Webhook], store: Store, audit: AuditLog) 
 async def _deliver(
     delivery: Delivery,
     webhook: Webhook | None,
-    session: aiohttp.ClientSession,
+    session: "aiohttp.ClientSession",
     store: Store,
     audit: AuditLog,
     attempts: "_Attempts",
@@ -143,8 +149,10 @@ async def _deliver(
         attempts.end(delivery.endpoint)
 
 
-async def _attempt(delivery: Delivery, webhook: Webhook | None, session: aiohttp.ClientSession) -> tuple[int, str]:
+async def _attempt(delivery: Delivery, webhook: Webhook | None, session: "aiohttp.ClientSession") -> tuple[int, str]:
     """The status of the endpoint's answer, which is not read; 502 or 504 with a reason if there is none."""
+    import aiohttp
+
     if webhook is None:
         return 502, "its endpoint is not in CODEACT_WEBHOOKS any more"
     body = body_of(delivery.id, delivery.event, delivery.response_id, created_at=int(delivery.ended_at.timestamp()))

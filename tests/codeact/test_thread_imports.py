@@ -60,3 +60,10 @@ print(*(name for name in {sorted(needed)} if name not in sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_server_starts_without_the_libraries_that_its_parts_import_later() -> None:
+    later = ("aiohttp", "kubernetes_asyncio", "litellm", "mcp", "openai")
+    code = f"import sys, codeact.server.app; print([name for name in {later} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

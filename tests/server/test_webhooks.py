@@ -18,7 +18,8 @@ import openai
 import pytest
 
 from codeact.errors import ConfigurationError
-from codeact.public_addresses import PrivateAddress, PublicResolver, check_url, public_session
+from codeact.public_addresses import PrivateAddress, check_url
+from codeact.public_connections import PublicResolver, public_session
 from codeact.server.auth.audit_log import AuditLog
 from codeact.server.webhooks import delivery
 from codeact.server.webhooks.delivery import deliver_webhooks
