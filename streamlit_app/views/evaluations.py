@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from codeact.dashboard.drawing.figures import count, dollars, moment, percent, seconds
-from codeact.dashboard.drawing.markup import plain, revealed
+from codeact.dashboard.drawing.markup import plain, revealed, visible
 from codeact.dashboard.evaluations import Run, folder, runs
 from codeact.dashboard.frame import empty, title
 from codeact.evals.record import Attempt, Step, by_task
@@ -22,9 +22,9 @@ title("Evaluations", "Runs of `codeact eval` in the data directory. Times are UT
 def overview(found: Sequence[Run]) -> None:
     listed = [
         {
-            "run": plain(run.name, NAME_CHARS),
+            "run": visible(run.name, NAME_CHARS),
             "begun": moment(run.plan.started_at),
-            "setups": ", ".join(plain(setup.label, NAME_CHARS) for setup in run.plan.setups[:SHOWN_NAMES]),
+            "setups": ", ".join(visible(setup.label, NAME_CHARS) for setup in run.plan.setups[:SHOWN_NAMES]),
             "attempts": f"{len(run.attempts)} of {run.plan.size}",
             "solved": percent(sum(one.passed for one in run.attempts), len(run.attempts)),
             "tokens": count(sum(one.tokens for one in run.attempts)),
@@ -40,7 +40,7 @@ def trend(found: Sequence[Run], suite: str) -> None:
     points = [
         {
             "begun": pd.Timestamp(run.plan.started_at, unit="s"),
-            "setup": plain(row.name, NAME_CHARS),
+            "setup": visible(row.name, NAME_CHARS),
             "solved": row.share.value,
         }
         for run in found
@@ -55,7 +55,7 @@ def trend(found: Sequence[Run], suite: str) -> None:
 def figures(name: str, found: Sequence[Row]) -> None:
     table = [
         {
-            name: plain(row.name, NAME_CHARS),
+            name: visible(row.name, NAME_CHARS),
             "solved": f"{row.share.passed} of {row.share.total}",
             "95 %": "{:.0%} to {:.0%}".format(*row.share.bounds),
             "blocks": None if row.blocks is None else round(row.blocks, 1),

@@ -303,7 +303,7 @@ def test_a_conversation_shows_where_it_was_compacted_and_what_the_model_reads_fr
 def evaluation(directory: Path, passed: int, of: int, *, started_at: float) -> None:
     """Puts the results of an evaluation where `codeact eval` does."""
     directory.mkdir(parents=True)
-    setup = Setup(model="small")
+    setup = Setup(model="openai/small-1")
     tasks = [f"task-{number}" for number in range(of)]
     write_plan(directory, Plan(suite="mine", tasks=tasks, setups=[setup], started_at=started_at))
     for number, task in enumerate(tasks):
@@ -327,15 +327,17 @@ def evaluation(directory: Path, passed: int, of: int, *, started_at: float) -> N
 def test_evaluations_show_their_figures_what_changed_and_their_transcripts(app: App, server: Running) -> None:
     folder = server.settings.data_dir / "evals"
     try:
-        evaluation(folder / "first", 1, 8, started_at=1_000_000.0)
-        evaluation(folder / "second", 7, 8, started_at=2_000_000.0)
+        evaluation(folder / "mine-1", 1, 8, started_at=1_000_000.0)
+        evaluation(folder / "mine-2", 7, 8, started_at=2_000_000.0)
         (folder / "broken").mkdir()
         (folder / "broken" / "run.json").write_text("{")
         page = app("evaluations")
         assert len(page.exception) == 0
-        assert list(page.dataframe[0].value["run"]) == ["second", "first"]
+        assert list(page.dataframe[0].value["run"]) == ["mine-2", "mine-1"]
+        assert list(page.dataframe[0].value["setups"]) == ["openai/small-1"] * 2
         assert list(page.dataframe[1].value["solved"]) == ["7 of 8"]
-        page.selectbox(key="other").select("first").run()
+        assert list(page.dataframe[1].value["setup"]) == ["openai/small-1"]
+        page.selectbox(key="other").select("mine-1").run()
         assert any(
             "1 of 8 before, 7 of 8 now. This is more than chance: p = 0.031." in one.value for one in page.markdown
         )
