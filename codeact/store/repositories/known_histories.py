@@ -1,7 +1,7 @@
 """What this server has read of conversations' histories, so that the next turn reads only what the last one added."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -9,7 +9,7 @@ import msgspec
 from codeact.events import Input, Item
 from sandbox_pool import json_size
 
-__all__ = ["KnownHistories", "Part"]
+__all__ = ["KnownHistories", "Part", "measured"]
 
 MOST_BYTES, OF_OWNER_BYTES, OF_CONVERSATION_BYTES = 32_000_000, 8_000_000, 4_000_000
 """Limits for the process, for one owner, and for one conversation: a longer one is read at each turn."""
@@ -30,6 +30,20 @@ class Part:
         data = msgspec.json.encode(items)
         values = json_size.nodes(data, OF_CONVERSATION_BYTES // VALUE_BYTES)
         return cls(tuple(items), len(data) + VALUE_BYTES * values)
+
+
+def measured(read: Iterable[tuple[str, Part | Sequence[Input | Item]]]) -> dict[str, Part]:
+    """Measures what each of these responses adds to a history. Returns nothing if it is too large to be held: measuring
+    all of it would only cost time.
+    """
+    parts: dict[str, Part] = {}
+    size_bytes = 0
+    for response_id, items in read:
+        parts[response_id] = part = items if isinstance(items, Part) else Part.of(items)
+        size_bytes += part.size_bytes
+        if size_bytes > OF_CONVERSATION_BYTES:
+            return {}
+    return parts
 
 
 @dataclass(slots=True)
@@ -65,10 +79,10 @@ class KnownHistories:
         return held.parts
 
     def put(self, conversation_id: str, parts: Mapping[str, Part], *, owner: str) -> None:
-        """Holds this history in place of the conversation's last one, unless it is too large."""
+        """Holds this history in place of the conversation's last one, unless it is empty or too large."""
         self.drop(conversation_id)
         size_bytes = sum(part.size_bytes for part in parts.values())
-        if size_bytes > OF_CONVERSATION_BYTES:
+        if not 0 < size_bytes <= OF_CONVERSATION_BYTES:
             return
         self._held[conversation_id] = _History(owner, parts, size_bytes)
         self._of_owner[owner] += size_bytes

@@ -16,7 +16,7 @@ from codeact.store.database.operation import Operations, operation
 from codeact.store.documents.reading import read_input, read_item, read_items
 from codeact.store.documents.schema import CONVERSATION, FIELD
 from codeact.store.missing import no_container, no_conversation, no_response_to_continue
-from codeact.store.repositories.known_histories import Part
+from codeact.store.repositories.known_histories import measured
 from codeact.store.repositories.known_threads import KnownThreads
 from codeact.store.repositories.response_leases import LEASE_S
 from codeact.store.repositories.thread_stages import LINK, UNREAD, Stages, conversation_of, last_response, response_of
@@ -190,10 +190,10 @@ class Threads:
         read = await self._read([response_id for response_id in chain if response_id not in parts])
         if known is None:
             return [item for response_id in chain for item in read[response_id]]
-        now = {one: parts[one] if one in parts else Part.of(read[one]) for one in chain}
         if self._known.conversation(str(begun_in)) is known:
+            now = measured((one, parts.get(one) or read[one]) for one in chain)
             self._known.histories.put(str(begun_in), now, owner=known["owner"])
-        return [item for part in now.values() for item in part.items]
+        return [item for one in chain for item in (parts[one].items if one in parts else read[one])]
 
     async def _read(self, response_ids: Sequence[str]) -> dict[str, list[Input | Item]]:
         """Input and output of each of these responses."""

@@ -1,6 +1,6 @@
 """A turn reads what the last one added, and no more; what others have changed is read again; memory is bounded."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -194,6 +194,22 @@ def test_memory_is_bounded_and_an_owner_has_a_share(monkeypatch: pytest.MonkeyPa
         histories.drop(name)
     assert histories.size_bytes == 0
     assert not histories._of_owner
+
+
+def test_a_history_that_is_too_large_is_measured_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_histories, "OF_CONVERSATION_BYTES", 3 * Part.of([user("x" * 1_000)]).size_bytes)
+    known = Part.of([user("x" * 1_000)])
+    measured_ids: list[str] = []
+
+    def read() -> Iterator[tuple[str, Any]]:
+        for number in range(10):
+            measured_ids.append(f"resp_{number}")
+            yield measured_ids[-1], known if number == 0 else [user("x" * 1_000)]
+
+    assert known_histories.measured(read()) == {}
+    assert measured_ids == ["resp_0", "resp_1", "resp_2", "resp_3"]
+    few = [("resp_0", known), ("resp_1", [user("x" * 1_000)])]
+    assert list(known_histories.measured(few)) == ["resp_0", "resp_1"]
 
 
 def test_many_small_values_count_as_what_they_take() -> None:
