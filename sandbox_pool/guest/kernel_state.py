@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ctypes
 import fcntl
+import gc
 import json
 import os
 import random
@@ -19,6 +20,7 @@ import sys
 from typing import Any
 
 from kernel_state_pages import Pages  # type: ignore[import-not-found]
+from kernel_state_process import running_beside  # type: ignore[import-not-found]
 from kernel_state_settings import Settings  # type: ignore[import-not-found]
 from kernel_text import words  # type: ignore[import-not-found]
 
@@ -57,8 +59,11 @@ class States:
         self._pages = Pages()
         sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
         try:
+            import kernel_state_imports  # type: ignore[import-not-found]
             import kernel_state_load  # type: ignore[import-not-found]  # noqa: F401
             import kernel_state_save  # type: ignore[import-not-found]  # noqa: F401
+
+            kernel_state_imports.watch(self._kernel.workspace)
         except ImportError as error:
             self._problem = NO_CLOUDPICKLE if error.name == "cloudpickle" else words(error)
         finally:
@@ -113,6 +118,7 @@ class States:
         # Python seeds this generator anew in each fork.
         random_state = random.getstate()
         unchanged = self._pages.unchanged()
+        beside = running_beside(self._pages.threads, self._pages.processes())
         self._pages.begin_table()
         reading, writing = os.pipe()
         with contextlib.suppress(OSError):
@@ -135,6 +141,7 @@ class States:
                     unchanged,
                     writing,
                     self._pages,
+                    beside,
                 )
                 os.close(writing)
                 if holds:
@@ -225,6 +232,8 @@ def _settle_in(reading):
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     os.close(reading)
+    # The collector would write to each object, and so copy the memory of all of them.
+    gc.freeze()
     # What methods of pickled objects print is no output of a block.
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):

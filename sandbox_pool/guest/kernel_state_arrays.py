@@ -5,6 +5,8 @@
 
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-subclassing-any
 
+import array as arrays
+import ctypes
 import pickle
 import sys
 from typing import Any
@@ -13,6 +15,8 @@ __all__ = ["MAPS", "NotSaved", "arrays_inside", "reduce_view"]
 
 Unpicklable: Any = pickle.PicklingError
 MAPS = ("memmap", "mmap")
+LENDERS: Any = (arrays.array, ctypes.c_int.__mro__[-2])
+"""What has memory that arrays may show: these would come back with a copy of it."""
 INSIDE = ("_ndarray", "_data", "_mask", "_codes", "_sparse_values")
 
 
@@ -54,6 +58,8 @@ def reduce_view(array, numpy):
     base, owner = _root(array, numpy)
     if type(owner).__name__ in MAPS:
         raise NotSaved("an array on a memory map of a file")
+    if isinstance(owner, LENDERS):
+        raise NotSaved(f"an array on the memory of an object of {type(owner).__name__}")
     on_bytes = isinstance(owner, bytearray)
     if (base is array and not on_bytes) or not array.size or isinstance(array, numpy.ma.MaskedArray):
         return None

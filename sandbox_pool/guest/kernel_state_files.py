@@ -13,9 +13,9 @@ from typing import Any
 from kernel_state_arrays import NotSaved  # type: ignore[import-not-found]
 from kernel_text import encodable  # type: ignore[import-not-found]
 
-__all__ = ["changed_files", "write_file"]
+__all__ = ["changed_files", "empty_directories", "write_file"]
 
-FILES, DEPTH = 10_000, 32
+FILES, DIRECTORIES, DEPTH = 10_000, 1_000, 32
 SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 CACHES = ("__pycache__", ".cache", ".ipython", ".ipynb_checkpoints")
 
@@ -77,6 +77,26 @@ def _walk(workspace, prefix, depth, skip):
             yield path, status
         else:
             skip(path, "file", "it is a symbolic link" if stat.S_ISLNK(status.st_mode) else "it is no regular file")
+
+
+def empty_directories(workspace):
+    """Returns the paths of directories of the workspace with nothing in them, from the working directory."""
+    found: list[Any] = []
+    stack = [(workspace, DEPTH)]
+    while stack and len(found) < DIRECTORIES:
+        place, depth = stack.pop()
+        try:
+            entries = list(os.scandir(place))
+        except OSError:
+            continue
+        if not entries and place != workspace:
+            path = os.path.relpath(place)
+            if encodable(path) == path:
+                found.append(path)
+        if depth:
+            inside = [each for each in entries if each.is_dir(follow_symlinks=False) and each.name not in CACHES]
+            stack += [(each.path, depth - 1) for each in inside]
+    return found
 
 
 def write_file(workspace, entry, content):

@@ -1,8 +1,10 @@
 """Finds what the code has changed in imported modules and in the classes of libraries, such as `math.pi = 3`.
 
-`kernel_state_save.py` imports it inside of a sandbox. Python keeps no list of that, so it reads the blocks that ran:
-assignments to an attribute of a module or class, and `setattr` with a name. Functions and classes of the notebook are
-found by looking into the modules, too.
+`kernel_state_save.py` imports it inside of a sandbox. `kernel_state_imports.py` knows what modules held when they were
+imported. What that does not count, such as a change in a container or of a variable that the library assigns itself, is
+found in the text of the blocks that ran: assignments to an attribute of a module or class or to an item of it,
+`setattr` with a name, and methods that change a container. Functions and classes of the notebook are found by looking
+into the modules, too.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -12,29 +14,60 @@ import sys
 import types
 from typing import Any
 
+from kernel_state_imports import changed_places, members  # type: ignore[import-not-found]
 from kernel_state_objects import is_importable  # type: ignore[import-not-found]
 from kernel_values import module_of  # type: ignore[import-not-found]
 
-__all__ = ["apply_attribute", "changed_attributes", "own_attributes"]
+__all__ = [
+    "apply_attribute",
+    "changed_attributes",
+    "is_of_library",
+    "is_plain",
+    "own_attributes",
+    "resolved_in_library",
+    "value_of",
+]
 
 ATTRIBUTES = 500
 PLAIN = (str, bytes, int, float, complex, bool, type(None))
-SETTINGS = {("sys", "path"), ("warnings", "filters")}
+SETTINGS = {
+    *(("sys", "path"), ("warnings", "filters"), ("os", "environ"), ("os", "environb")),
+    *(("matplotlib", "rcParams"), ("matplotlib.pyplot", "rcParams"), ("linecache", "cache"), ("sys", "modules")),
+}
 """What the settings have already."""
+CONTAINERS = (list, dict, set, bytearray)
+CHANGING = frozenset(
+    """
+    append extend insert remove pop clear sort reverse update setdefault popitem add discard intersection_update
+    difference_update symmetric_difference_update appendleft extendleft popleft rotate move_to_end
+    """.split()  # noqa: SIM905
+)
+"""Methods that change a container."""
 restored: list[Any] = []
 """The changes that came back from a checkpoint: the blocks that made them ran in another kernel."""
 
 
 def changed_attributes(space, statements):
-    """Returns, as (module, path), the attributes that the code has set or deleted, as far as its text shows."""
+    """Returns the attributes that the code has set, deleted or changed, as (module, path).
+
+    The second result are those of them of which it has changed the content.
+    """
     aliases = _aliases(statements)
-    found: dict[Any, None] = dict.fromkeys(restored)
+    found: dict[Any, None] = dict.fromkeys([*restored, *changed_places()])
+    contents: set[Any] = set()
     for node, _ in statements:
         for each in ast.walk(node):
-            for owner, name in _targets(each):
-                if (place := _place(owner, space, aliases)) is not None and len(found) < ATTRIBUTES:
-                    found[place[0], (*place[1], name)] = None
-    return [place for place in found if (place[0], place[1][0]) not in SETTINGS and not place[1][-1].startswith("__")]
+            for owner, name, is_content in _targets(each):
+                if (place := _place(owner, space, aliases)) is None or len(found) >= ATTRIBUTES:
+                    continue
+                place = place[0], (*place[1], name)
+                if is_content and not any(isinstance(value, CONTAINERS) for value in value_of(place)):
+                    continue
+                found[place] = None
+                if is_content:
+                    contents.add(place)
+    kept = [place for place in found if (place[0], place[1][0]) not in SETTINGS and not place[1][-1].startswith("__")]
+    return kept, contents
 
 
 def own_attributes(space, is_own):
@@ -68,6 +101,21 @@ def is_plain(value):
     return type(value) in PLAIN
 
 
+def is_of_library(value):
+    """Whether this is a function or class of a library that its own name still finds."""
+    if type(value) not in (types.FunctionType, types.BuiltinFunctionType) and not isinstance(value, type):
+        return False
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if type(module) is not str or type(name) is not str or module == "__main__":
+        return False
+    found: Any = sys.modules.get(module)
+    for each in name.split("."):
+        if not isinstance(found, (types.ModuleType, type)) or each not in members(found):
+            return False
+        found = members(found)[each]
+    return found is value
+
+
 def apply_attribute(change):
     """Restores a change. `change` is a module, a path and the value."""
     module, path, value = change
@@ -79,8 +127,20 @@ def apply_attribute(change):
     restored.append((module, tuple(path)))
 
 
-def members(owner):
-    return vars(owner) if isinstance(owner, types.ModuleType) else type.__dict__["__dict__"].__get__(owner)
+def resolved_in_library(node, space):
+    """Returns what a name, or a dotted name, stands for, following modules and classes of libraries; else None."""
+    path: list[str] = []
+    while isinstance(node, ast.Attribute):
+        path.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name) or node.id not in space:
+        return None
+    value = space[node.id]
+    for name in reversed(path):
+        if not isinstance(value, (types.ModuleType, type)) or name not in members(value):
+            return None
+        value = members(value)[name]
+    return value
 
 
 def _aliases(statements):
@@ -96,13 +156,22 @@ def _aliases(statements):
 
 
 def _targets(node):
-    """Yields the owners, as expressions, and the names of the attributes that a statement or call sets or deletes."""
+    """Yields the owners, as expressions, and the names of the attributes that a statement or call sets or deletes.
+
+    The third is whether the attribute stays, and its content is changed.
+    """
     if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
-        yield node.value, node.attr
+        yield node.value, node.attr, False
+    elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+        if isinstance(node.value, ast.Attribute):
+            yield node.value.value, node.value.attr, True
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGING:
+        if isinstance(node.func.value, ast.Attribute):
+            yield node.func.value.value, node.func.value.attr, True
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("setattr", "delattr"):
         name = node.args[1] if len(node.args) > 1 else None
         if isinstance(name, ast.Constant) and isinstance(name.value, str):
-            yield node.args[0], name.value
+            yield node.args[0], name.value, False
 
 
 def _place(node, space, aliases):

@@ -18,11 +18,20 @@ import struct
 import sys
 import types
 import typing
+import weakref
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 from cloudpickle import cloudpickle as internals
 from kernel_state_arrays import MAPS, NotSaved, arrays_inside, reduce_view  # type: ignore[import-not-found]
+from kernel_state_instances import (  # type: ignore[import-not-found]
+    acts_when_made,
+    is_borrowed,
+    lost_fields,
+    make_class,
+    reduce_exception,
+    reduce_single,
+)
 from kernel_state_memory import is_plain_view, reduce_memory  # type: ignore[import-not-found]
 
 __all__ = ["NotSaved", "StatePickler", "is_importable", "is_shareable"]
@@ -98,6 +107,8 @@ class StatePickler(cloudpickle.Pickler):
         super().__init__(file, protocol=5, buffer_callback=None if buffers is None else self._buffer)
         self.referred = set()
         """The ids of objects that are referred to by name."""
+        self.left_out: dict[str, str] = {}
+        """What does not come back of objects that do, with the reason."""
         self._buffers = buffers
         self._space = space
         self._definitions = {} if defines else definitions
@@ -122,11 +133,20 @@ class StatePickler(cloudpickle.Pickler):
                 if (path := self._path(obj)) is not None:
                     return path
                 _name_class(obj)
-            return super().reducer_override(obj)
+            made = super().reducer_override(obj)
+            if isinstance(made, tuple) and made[0] is internals._make_skeleton_class and acts_when_made(obj):
+                return (make_class, *made[1:])
+            return made
         if (reason := _reason(obj)) is not None:
             raise NotSaved(reason)
         if (reduce := REDUCERS.get(kind)) is not None:
             return reduce(obj)
+        if (single := reduce_single(obj)) is not None:
+            return single
+        if isinstance(obj, BaseException):
+            return self._exception(obj)
+        for field in lost_fields(obj):
+            self.left_out[f"{kind.__name__}.{field}"] = "its class leaves it out when it is pickled"
         numpy = sys.modules.get("numpy")
         if numpy is not None and isinstance(obj, numpy.ndarray) and id(obj) not in self._whole:
             return reduce_view(obj, numpy) or super().reducer_override(obj)
@@ -162,6 +182,12 @@ class StatePickler(cloudpickle.Pickler):
         state = ({"special": special, "own": dict(vars(function))}, [_content(cell) for cell in cells])
         arguments = (function.__code__, module, tuple(cells) if cells else None)
         return make_function, arguments, state, None, None, set_function
+
+    def _exception(self, error):
+        if error.__traceback__ is not None:
+            self.left_out["__traceback__"] = "it refers to frames of this process"
+        made = reduce_exception(error)
+        return super().reducer_override(error) if made is None else made
 
     def _path(self, obj):
         """Returns a reference to a method or an inner class of a definition, or None."""
@@ -219,6 +245,8 @@ def _reason(obj):
         return "a module that the code made"
     if kind.__name__ in MAPS and kind.__module__ in ("numpy", "mmap"):
         return "a memory map of a file"
+    if is_borrowed(obj):
+        return "a finalizer" if isinstance(obj, weakref.finalize) else "a view of the memory of another object"
     if kind is memoryview and not is_plain_view(obj):
         return "a view of memory"
     if isinstance(obj, logging.Logger) and (obj.handlers or obj.level):

@@ -55,7 +55,7 @@ class Pages:
     """
 
     def __init__(self):
-        self._threads = set(threading.enumerate())
+        self.threads = set(threading.enumerate())
         self._table = None
         self._file = None
         self._holder = None
@@ -76,8 +76,12 @@ class Pages:
         """Whether threads of the code run. ZeroMQ starts one of its own with the first large message."""
         if _thread._count() >= threading.active_count():
             return True  # The code has started one of which `threading` does not know.
-        others = set(threading.enumerate()) - self._threads
+        others = set(threading.enumerate()) - self.threads
         return any(type(thread).__module__.partition(".")[0] != "zmq" for thread in others)
+
+    def processes(self):
+        """The process ids of all forks that took a checkpoint and may still be there."""
+        return {*self._dying, self._holder}
 
     def forked(self, child):
         """Notes that this fork takes a checkpoint. The one before is no longer needed."""

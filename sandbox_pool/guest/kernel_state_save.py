@@ -8,7 +8,6 @@ Names that share objects are pickled together, so that `a is b` stays true.
 # mypy: allow-untyped-defs, allow-untyped-calls
 
 import contextlib
-import json
 import platform
 import re
 import signal
@@ -17,21 +16,28 @@ import time
 import types
 import warnings
 from collections import Counter
+from json import dumps
 from typing import Any
 
 from kernel_inventory import class_source, source_of  # type: ignore[import-not-found]
 from kernel_state_arrays import NotSaved  # type: ignore[import-not-found]
 from kernel_state_definitions import is_remade  # type: ignore[import-not-found]
-from kernel_state_files import changed_files  # type: ignore[import-not-found]
+from kernel_state_files import changed_files, empty_directories  # type: ignore[import-not-found]
 from kernel_state_groups import Group, Sink, Unions  # type: ignore[import-not-found]
+from kernel_state_imports import added_modules, containers_of_workspace  # type: ignore[import-not-found]
+from kernel_state_instances import Reference  # type: ignore[import-not-found]
 from kernel_state_modules import (  # type: ignore[import-not-found]
     changed_attributes,
+    is_of_library,
     is_plain,
     own_attributes,
+    resolved_in_library,
     value_of,
 )
 from kernel_state_objects import StatePickler, is_importable, is_shareable  # type: ignore[import-not-found]
+from kernel_state_process import filled_caches, lasting_calls  # type: ignore[import-not-found]
 from kernel_state_replay import History  # type: ignore[import-not-found]
+from kernel_state_settings import mark_figures  # type: ignore[import-not-found]
 from kernel_state_writer import PART_BYTES, Writer  # type: ignore[import-not-found]
 from kernel_text import encodable, words  # type: ignore[import-not-found]
 from kernel_values import module_of, plain, type_name  # type: ignore[import-not-found]
@@ -46,6 +52,8 @@ KEPT_BYTES = 50_000_000
 """Pickles are kept for the second pass as long as they have no more bytes together."""
 RECURSION = 8_000
 PATCH = "the code put it there; the module is imported again without it"
+CONTENT = "the code changed its content; the module is imported again"
+ADDED = "the code put it into sys.modules; no import finds it"
 DELETED = "the code deleted it; the module is imported again with it"
 VARIABLE = "it is too long, no UTF-8, or one of too many"
 NAMES, SOURCES, SOURCE_CHARS = 10_000, 500, 20_000
@@ -64,15 +72,25 @@ class TooLong(BaseException):
     """The time for one group of names is over."""
 
 
-def save(kernel, known, limits, settings, random_state, unchanged, pipe, pages):
-    """Writes the checkpoint. Returns whether this fork must be kept for `pages`."""
+def save(kernel, known, limits, settings, random_state, unchanged, pipe, pages, beside=()):
+    """Writes the checkpoint. Returns whether this fork must be kept for `pages`.
+
+    `beside` lists what runs beside the code, which the fork does not have.
+    """
+    _mark_figures()
+    beside = [*beside, *settings.process.unsaved()]
+    filters = list(warnings.filters)
     warnings.simplefilter("ignore")
     sys.setrecursionlimit(RECURSION)
     writer = Writer(pipe, known, unchanged, limits["total_bytes"])
     saver = Saver(kernel, limits)
     units = [writer.unit(kind, groups, saver.described) for kind, groups in saver.units()]
     saver.rerun()
-    objects = kernel.context_of_code.run(settings.objects, random_state)
+    saver.skip_lost()
+    saver.skip_process(beside)
+    objects = kernel.context_of_code.run(settings.objects, random_state, filters)
+    with contextlib.suppress(OSError):
+        objects["empty directories"] = empty_directories(kernel.workspace)
     if groups := saver.settings(objects | saver.attributes()):
         units.append(writer.unit("settings", groups, saver.described))
     environment, left_out = settings.plain(kernel.workspace)
@@ -91,10 +109,10 @@ def save(kernel, known, limits, settings, random_state, unchanged, pipe, pages):
     manifest["unsaved"] += unsaved_files
     manifest["total_bytes"] = writer.total
     holds = pages.write_table(writer.table)
-    text = json.dumps(manifest).encode()
+    text = dumps(manifest).encode()
     if len(text) > MANIFEST_BYTES:
         manifest["sources"] = [source for source in manifest["sources"] if source.get("rerun")]
-        text = json.dumps(manifest).encode()
+        text = dumps(manifest).encode()
     for start in range(0, len(text), PART_BYTES):
         writer.frame(b"M", text[start : start + PART_BYTES])
     writer.frame(b"Z", b"")
@@ -121,6 +139,8 @@ class Saver:
         self._sizes = {}
         self._owners = {}
         self._unions = Unions()
+        self._lost = {}
+        self._in_modules = containers_of_workspace()
         signal.signal(signal.SIGALRM, _too_long)
 
     def units(self):
@@ -156,16 +176,37 @@ class Saver:
 
     def attributes(self):
         """Returns what the code has put into modules and classes of libraries, as settings, and lists the rest."""
-        places = dict.fromkeys(changed_attributes(self._space, self._statements))
-        places |= dict.fromkeys(own_attributes(self._space, self._is_own))
+        changed, contents = changed_attributes(self._space, self._statements)
+        places = dict.fromkeys(changed) | dict.fromkeys(own_attributes(self._space, self._is_own))
         found = {}
-        for module, path in places:
-            name, value = ".".join((module, *path)), value_of((module, path))
-            if value and (is_plain(value[0]) or (self._is_own(value[0]) and not _has_cells(value[0]))):
+        for place in places:
+            module, path = place
+            name, value = ".".join((module, *path)), value_of(place)
+            if value and self._is_movable(value[0]):
                 found[f"attribute {name}"] = (module, path, value[0])
             else:
-                self._skip(name, PATCH if value else DELETED, "attribute of a module")
+                reason = DELETED if not value else CONTENT if place in contents else PATCH
+                self._skip(name, reason, "attribute of a module")
+        for name in added_modules():
+            self._skip(name, ADDED, "entry of sys.modules")
         return found
+
+    def _is_movable(self, value):
+        """Whether a copy of this value may take its place in a module."""
+        return is_plain(value) or is_of_library(value) or (self._is_own(value) and not _has_cells(value))
+
+    def skip_lost(self):
+        """Lists the fields of saved objects that do not come back."""
+        unsaved = {each["name"] for each in self.unsaved}
+        for holder, field, reason in self._lost:
+            if holder not in unsaved:
+                self._skip(f"{field} in {holder}", reason, "field")
+
+    def skip_process(self, beside):
+        """Lists what belongs to the process and is not saved."""
+        calls = lasting_calls(self._space, self._statements, resolved_in_library)
+        for name, kind, reason in (*beside, *calls, *filled_caches(self._space)):
+            self._skip(name, reason, kind)
 
     def rerun(self):
         """Lists the statements that make names again which cannot be saved, in place of these."""
@@ -258,7 +299,7 @@ class Saver:
     def _alone(self, name, *, defines):
         """Pickles one name, to find out whether that works, and with which other names it shares objects."""
         try:
-            group, shared = self._pickle([name], [self._space[name]], defines=defines)
+            group, shared = self._pickle([name], [self._value(name)], defines=defines)
         except BaseException as error:
             self._skip(name, self._reason(error))
             return None
@@ -275,7 +316,7 @@ class Saver:
         group = alone[names[0]]
         try:
             if len(names) > 1 or group.stream is None:
-                group, _ = self._pickle(names, [self._space[name] for name in names], defines=defines)
+                group, _ = self._pickle(names, [self._value(name) for name in names], defines=defines)
             size = sum(group.sizes.values())
             if size > self._left:
                 raise NotSaved(f"the checkpoint would have more than {self._limits['total_bytes']:,} bytes")
@@ -285,6 +326,12 @@ class Saver:
             return None
         self._left -= size
         return group
+
+    def _value(self, name):
+        """The value of a name, or a reference to the variable of a module of the workspace that is the same object."""
+        value = self._space[name]
+        place = self._in_modules.get(id(value))
+        return value if place is None else Reference(*place)
 
     def _pickle(self, names, values, *, defines, apart=True):
         """Returns a group, and the objects in it that other groups may share."""
@@ -303,6 +350,7 @@ class Saver:
         sink.take(size)
         stream = b"".join(sink.pieces)
         group = Group(dict.fromkeys(names, (len(stream) + size) // len(names)), stream, buffers or [])
+        self._lost.update(dict.fromkeys((names[0], *each) for each in pickler.left_out.items()))
         memo, referred = pickler.memo.copy(), pickler.referred
         return group, [obj for number, (_, obj) in memo.items() if number not in referred and is_shareable(obj)]
 
@@ -324,6 +372,12 @@ class Saver:
             return  # The server takes no longer list.
         kind = kind or type_name(type(self._space.get(name)))
         self.unsaved.append({"name": plain(name), "type": kind[:200], "reason": encodable(reason)[:500]})
+
+
+def _mark_figures():
+    if "matplotlib.pyplot" in sys.modules:
+        with contextlib.suppress(Exception):
+            mark_figures()
 
 
 def _too_long(number, frame):

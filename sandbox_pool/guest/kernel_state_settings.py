@@ -12,8 +12,10 @@ import os
 import random
 import sys
 import warnings
+from typing import Any
 
 from kernel_state_modules import apply_attribute  # type: ignore[import-not-found]
+from kernel_state_process import Process, apply  # type: ignore[import-not-found]
 from kernel_text import encodable  # type: ignore[import-not-found]
 
 __all__ = ["Settings"]
@@ -32,6 +34,7 @@ class Settings:
         self._path = list(sys.path)
         self._filters = list(warnings.filters)
         self._recursion = sys.getrecursionlimit()
+        self.process = Process()
 
     def plain(self, workspace):
         """Returns the manifest's entries for the working directory and the environment, and the variables left out."""
@@ -51,18 +54,22 @@ class Settings:
         left_out = sorted((changed.keys() | gone.keys()) - environment.keys())
         return {"cwd": cwd if encodable(cwd) == cwd else ".", "environment": environment}, left_out
 
-    def objects(self, random_state):
-        """Returns what is pickled, by name. `random_state` is that of `random` before the fork."""
+    def objects(self, random_state, filters):
+        """Returns what is pickled, by name.
+
+        `random_state` is that of `random` before the fork, `filters` are those of warnings before it ignores them.
+        """
         found = {"random": random_state}
         if sys.path != self._path:
-            found["sys.path"] = [each for each in sys.path if isinstance(each, str) and each not in self._path]
-        if warnings.filters != self._filters:
-            found["warnings"] = list(warnings.filters)
+            found["sys.path"] = _changes_of_path(self._path)
+        if filters != self._filters:
+            found["warnings"] = filters
         if sys.getrecursionlimit() != self._recursion:
             found["recursion"] = sys.getrecursionlimit()
         context = decimal.getcontext()
         if repr(context) != repr(decimal.DefaultContext):
             found["decimal"] = context.copy()
+        found |= self.process.objects()
         cells = _cells()
         if cells:
             found["cells"] = cells
@@ -78,7 +85,9 @@ class Settings:
         if name == "random":
             random.setstate(value)
         elif name == "sys.path":
-            sys.path.extend(each for each in value if each not in sys.path)
+            before, after, gone = value
+            kept = [each for each in sys.path if each not in (*before, *after, *gone)]
+            sys.path[:] = [*before, *kept, *after]
         elif name == "warnings":
             warnings.filters[:] = value  # type: ignore[index]
             getattr(warnings, "_filters_mutated", lambda: None)()
@@ -98,6 +107,12 @@ class Settings:
 
             np.set_printoptions(**value[0])
             np.seterr(**value[1])
+            if len(value) > 2:
+                np.setbufsize(value[2])
+        elif name == "numpy errcall":
+            import numpy as np
+
+            np.seterrcall(value)
         elif name.startswith("pandas option "):
             import pandas as pd
 
@@ -106,6 +121,17 @@ class Settings:
             import matplotlib as mpl
 
             mpl.rcParams.update(value)
+        elif name == "matplotlib figures":
+            _renumber(value)
+        elif name == "matplotlib backend":
+            import matplotlib as mpl
+
+            mpl.use(value, force=False)
+        elif name == "empty directories":
+            for path in value:
+                os.makedirs(path, exist_ok=True)
+        elif name.startswith("process "):
+            apply(name, value)
         elif name.startswith("attribute "):
             apply_attribute(value)
 
@@ -116,6 +142,19 @@ class Settings:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _changes_of_path(original):
+    """Returns what the code has put before and after the original entries, and which of these it has removed."""
+    now = [each for each in sys.path if isinstance(each, str)]
+    kept = [number for number, each in enumerate(now) if each in original]
+    first = kept[0] if kept else len(now)
+    own = [(number, each) for number, each in enumerate(now) if each not in original]
+    return (
+        [each for number, each in own if number < first],
+        [each for number, each in own if number > first],
+        [each for each in original if each not in now],
+    )
 
 
 def _cells():
@@ -134,7 +173,9 @@ def _numpy(np):
     found = {}
     if "numpy.random" in sys.modules:
         found["numpy.random"] = np.random.get_state()
-    found["numpy options"] = (np.get_printoptions(), np.geterr())
+    found["numpy options"] = (np.get_printoptions(), np.geterr(), np.getbufsize())
+    if np.geterrcall() is not None:
+        found["numpy errcall"] = np.geterrcall()
     return found
 
 
@@ -158,4 +199,39 @@ def _matplotlib(mpl):
         for name in mpl.rcParams
         if not name.startswith(LEFT_OUT[0]) and name in default and mpl.rcParams[name] != default[name]
     }
-    return {"matplotlib options": changed} if changed else {}
+    found: dict[str, Any] = {"matplotlib options": changed} if changed else {}
+    backend = dict.__getitem__(mpl.rcParams, "backend")
+    if isinstance(backend, str) and backend != _backend_at_start(mpl):
+        found["matplotlib backend"] = backend
+    if "matplotlib.pyplot" in sys.modules and mark_figures():
+        found["matplotlib figures"] = True
+    return found
+
+
+def _backend_at_start(mpl):
+    """The backend that a fresh kernel has once matplotlib is imported."""
+    backend = os.environ.get("MPLBACKEND")
+    return backend or dict.__getitem__(mpl.rcParamsOrig, "backend")
+
+
+def mark_figures():
+    """Notes in each figure that pyplot manages its number and its place. Returns whether there is any."""
+    helpers = sys.modules["matplotlib._pylab_helpers"]
+    figures = vars(helpers)["Gcf"].figs
+    for place, (number, manager) in enumerate(list(figures.items())):
+        manager.canvas.figure.codeact_number = number, place
+    return bool(figures)
+
+
+def _renumber(_):
+    """Gives the figures that came back the numbers and the order that they had."""
+    from matplotlib._pylab_helpers import Gcf
+
+    found = []
+    for manager in list(Gcf.figs.values()):
+        number, place = vars(manager.canvas.figure).pop("codeact_number", (manager.num, len(Gcf.figs)))
+        found.append((place, number, manager))
+    Gcf.figs.clear()
+    for _place, number, manager in sorted(found, key=lambda each: each[:2]):
+        manager.num = number
+        Gcf.figs[number] = manager

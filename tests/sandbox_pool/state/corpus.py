@@ -447,6 +447,7 @@ LIBRARIES = {
 
 NOT_SAVED = frozenset(
     [
+        "cache of slow",
         "condition",
         "context",
         "context_variable",

@@ -1,0 +1,184 @@
+"""How single objects are pickled: those that a library has once, exceptions, and objects with pickling of their own.
+
+`kernel_state_objects.py` imports it inside of a sandbox.
+"""
+
+# mypy: allow-untyped-defs, allow-untyped-calls
+
+import copyreg
+import ctypes
+import enum
+import sys
+import types
+import weakref
+from typing import Any
+
+from cloudpickle import cloudpickle as internals  # type: ignore[import-untyped]
+from kernel_values import module_of  # type: ignore[import-not-found]
+
+__all__ = [
+    "Reference",
+    "acts_when_made",
+    "attribute_of_module",
+    "is_borrowed",
+    "lost_fields",
+    "make_class",
+    "reduce_exception",
+    "reduce_single",
+]
+
+PLAIN = (str, bytes, int, float, complex, bool, type(None))
+HOOKS = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
+CHAIN = ("__cause__", "__context__", "__suppress_context__")
+NEVER = (type, types.FunctionType, types.ModuleType, types.BuiltinFunctionType, enum.Enum)
+names_in: dict[str, dict[int, str]] = {}
+
+
+def attribute_of_module(module, name):
+    """Returns what a module of a library holds. Pickles name this function."""
+    __import__(module)
+    return getattr(sys.modules[module], name)
+
+
+class Reference:
+    """Stands in a pickle for what a module holds."""
+
+    def __init__(self, module, name):
+        self._place = module, name
+
+    def __reduce__(self):
+        return attribute_of_module, self._place
+
+
+def reduce_single(obj):
+    """Returns a reference to an object that the module of its class has as a variable; None if there is none.
+
+    Such an object stands for itself: the generator behind `random.random`, `dataclasses.MISSING`, `os.environ`.
+    """
+    module = module_of(type(obj))
+    if type(module) is not str or module in ("builtins", "__main__") or isinstance(obj, NEVER):
+        return None
+    if (names := names_in.get(module)) is None:
+        space = vars(sys.modules[module]) if isinstance(sys.modules.get(module), types.ModuleType) else {}
+        names = names_in[module] = {id(value): name for name, value in space.items() if type(name) is str}
+    name = names.get(id(obj))
+    return None if name is None else (attribute_of_module, (module, name))
+
+
+# ---- exceptions --------------------------------------------------------------------------------------------
+
+
+def set_exception(error, state):
+    chain, state = state
+    if isinstance(state, dict) and hasattr(type(error), "__setstate__"):
+        error.__setstate__(state)
+    for name, value in zip(CHAIN, chain, strict=True):
+        setattr(error, name, value)
+
+
+def reduce_exception(error):
+    """Returns how to create this exception with its causes, or None if it has none."""
+    chain = tuple(getattr(error, name) for name in CHAIN)
+    if not any(chain):
+        return None
+    made = error.__reduce_ex__(5)
+    if not isinstance(made, tuple) or len(made) > 3:
+        return None
+    state = made[2] if len(made) > 2 else None
+    return (*made[:2], (chain, state), None, None, set_exception)
+
+
+# ---- objects that say themselves how they are pickled --------------------------------------------------------
+
+
+def lost_fields(obj):
+    """Returns the fields that the object's own methods for pickling would lose or change, as far as that shows."""
+    kind = type(obj)
+    if module_of(kind) != "__main__" or not (_has_hooks(kind) or kind in copyreg.dispatch_table):
+        return []
+    reduce: Any = copyreg.dispatch_table.get(kind)
+    made = reduce(obj) if reduce is not None else obj.__reduce_ex__(5)
+    if not isinstance(made, tuple) or len(made) < 2 or (len(made) > 5 and made[5] is not None):
+        return []
+    copy = made[0](*made[1])
+    if type(copy) is not kind:
+        return []
+    if len(made) > 2 and made[2] is not None:
+        _set_state(copy, made[2])
+    before, after = _fields(obj), _fields(copy)
+    return [name for name, value in before.items() if name not in after or _differs(value, after[name])]
+
+
+def _has_hooks(kind):
+    return any(
+        name in each.__dict__ for each in kind.__mro__ if module_of(each) == "__main__" for name in HOOKS
+    ) and not isinstance(kind, enum.EnumMeta)
+
+
+def _set_state(copy, state):
+    if hasattr(copy, "__setstate__"):
+        copy.__setstate__(state)
+        return
+    fields, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    if fields:
+        vars(copy).update(fields)
+    for name, value in (slots or {}).items():
+        setattr(copy, name, value)
+
+
+def _fields(obj):
+    fields = dict(getattr(obj, "__dict__", None) or {})
+    for kind in type(obj).__mro__:
+        for name, member in vars(kind).items():
+            if type(member) is types.MemberDescriptorType and module_of(kind) == "__main__" and hasattr(obj, name):
+                fields[name] = getattr(obj, name)
+    return fields
+
+
+def _differs(value, other):
+    if value is other:
+        return False
+    if type(value) is not type(other):
+        return True
+    return type(value) in PLAIN and value != other and value == value
+
+
+# ---- what has the memory of another object ---------------------------------------------------------------------
+
+
+def is_borrowed(obj):
+    """Whether this object of `ctypes` shows memory of another object, or is a finalizer."""
+    return isinstance(obj, weakref.finalize) or (isinstance(obj, CDATA) and not obj._b_needsfree_)
+
+
+CDATA: Any = ctypes.c_int.__mro__[-2]
+
+
+# ---- classes that act when they are made -----------------------------------------------------------------------
+
+
+def make_class(constructor, name, bases, namespace, tracker, extra):
+    """Creates the skeleton of a class of the notebook without running its metaclass or `__init_subclass__`."""
+    meta = max((constructor, *map(type, bases)), key=lambda kind: len(kind.__mro__))
+    make: Any = next(kind for kind in meta.__mro__ if module_of(kind) != "__main__").__new__
+    quieted = [kind for kind in _all_bases(bases) if "__init_subclass__" in vars(kind)]
+    hooks = [vars(kind)["__init_subclass__"] for kind in quieted]
+    try:
+        for kind in quieted:
+            type.__delattr__(kind, "__init_subclass__")
+        made = make(meta, name, bases, dict(namespace))
+    finally:
+        for kind, hook in zip(quieted, hooks, strict=True):
+            type.__setattr__(kind, "__init_subclass__", hook)
+    return internals._lookup_class_or_track(tracker, made)
+
+
+def acts_when_made(kind):
+    """Whether creating this class runs code of the notebook."""
+    return any(module_of(each) == "__main__" for each in type(kind).__mro__) or any(
+        "__init_subclass__" in vars(each) for each in _all_bases(kind.__bases__)
+    )
+
+
+def _all_bases(bases):
+    return {each: None for base in bases for each in base.__mro__ if module_of(each) == "__main__"}
