@@ -226,9 +226,9 @@ def _is_internal(module_name, name, value, module):
         is_known = home is not None and vars(home).get(value.__qualname__) is value and value.__qualname__ != name
         if str(value.__module__).partition(".")[0] == module_name.partition(".")[0] and not is_known:
             return True  # The library has made it while it worked.
-    if module is not None and not is_of_workspace(module):
-        if str(_module_of(type(value))).partition(".")[0] == module_name.partition(".")[0]:
-            return True  # An object of the library itself.
+    of_code = module is None or module_name == "builtins" or is_of_workspace(module)
+    if not of_code and str(_module_of(type(value))).partition(".")[0] == module_name.partition(".")[0]:
+        return True  # An object of the library itself.
     if isinstance(value, types.ModuleType):
         return str(value.__name__).startswith(f"{module.__name__}.")
     if module is not None and "__getattr__" in vars(module):
