@@ -216,12 +216,12 @@ def _changes_in(name, before):
     return found
 
 
-def _is_internal(module_name, name, value, module):
+def _is_internal(module_name: str, name: str, value: Any, module: Any) -> bool:
     if type(name) is not str or (name[:2] == "__" and name[-2:] == "__") or name[:5] == "_abc_":
         return True
     if name in OWN_STATE.get(module_name, ()):
         return True
-    if type(value) is types.FunctionType and module is not None:
+    if module is not None and isinstance(value, types.FunctionType):
         home = sys.modules.get(str(value.__module__))
         is_known = home is not None and vars(home).get(value.__qualname__) is value and value.__qualname__ != name
         if str(value.__module__).partition(".")[0] == module_name.partition(".")[0] and not is_known:
