@@ -223,7 +223,8 @@ def _is_internal(module_name: str, name: str, value: Any, module: Any) -> bool:
         return True
     if module is not None and isinstance(value, types.FunctionType):
         home = sys.modules.get(str(value.__module__))
-        is_known = home is not None and vars(home).get(value.__qualname__) is value and value.__qualname__ != name
+        own_name = str(getattr(value, "__qualname__", ""))
+        is_known = home is not None and vars(home).get(own_name) is value and own_name != name
         if str(value.__module__).partition(".")[0] == module_name.partition(".")[0] and not is_known:
             return True  # The library has made it while it worked.
     of_code = module is None or module_name == "builtins" or is_of_workspace(module)
