@@ -11,15 +11,21 @@ __all__ = ["KNOWN_DIFFERENCES", "kind_of", "needs_promise"]
 
 _NOT_ISOLATED = "a plain process is not isolated: it is the server's own user, with its files and its network"
 
+_NO_SKILLS = "a pod has no files that its code cannot change"
+
 _NOT_SEEN = "a local sandbox does not see its control group"
 
 KNOWN_DIFFERENCES: dict[str, dict[str, str]] = {
     "docker": {},
     "process": {"kills are seen": _NOT_SEEN},
-    "kubernetes": {"no network of its own": "a pod has an address, which its cluster's network policies close off"},
+    "kubernetes": {
+        "no network of its own": "a pod has an address, which its cluster's network policies close off",
+        "readonly files": _NO_SKILLS,
+    },
     "plain": {
         "kills are seen": _NOT_SEEN,
         "isolation": _NOT_ISOLATED,
+        "readonly files": _NOT_ISOLATED,
         "workspace_mb": "a plain process writes to the host's disk",
         "workspace_inodes": "a plain process writes to the host's disk",
         "tmp_mb": "a plain process writes to the host's disk",

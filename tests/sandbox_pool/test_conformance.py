@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sandbox_pool.backends.base import READONLY
+from sandbox_pool.errors import FileRefused
 from sandbox_pool.outputs import (
     ClearOutput,
     DisplayData,
@@ -17,7 +18,7 @@ from sandbox_pool.outputs import (
 )
 from sandbox_pool.sandbox.sandbox import Sandbox
 from sandbox_pool.spec import Limits
-from tests.differences import needs_promise
+from tests.differences import kind_of, needs_promise
 from tests.sandbox_pool.conftest import SOON_S, SPEC, StartSandbox, printed, text, value
 
 pytestmark = pytest.mark.anyio
@@ -293,7 +294,10 @@ async def test_an_output_too_large_to_send_is_counted_and_the_kernel_lives(share
 
 async def test_files_that_are_added_readonly_can_be_read_and_not_changed(start: StartSandbox) -> None:
     sandbox = await start()
-    needs_promise(sandbox._backend, "isolation")
+    if kind_of(sandbox._backend) == "kubernetes":
+        with pytest.raises(FileRefused, match="not pods"):
+            await sandbox.add_readonly("notes", {"SKILL.md": b"old"})
+    needs_promise(sandbox._backend, "readonly files")
     await sandbox.add_readonly("notes", {"SKILL.md": b"old", "gone.txt": b"x"})
     await sandbox.add_readonly("notes", {"SKILL.md": b"read me", "lib/run.sh": b"#!/bin/sh\necho ran\n"})
     root = READONLY
