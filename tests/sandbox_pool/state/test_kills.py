@@ -36,6 +36,7 @@ async def kill_sandbox(sandbox: Sandbox) -> None:
     await sandbox.close()
 
 
+@pytest.mark.timeout(300 + 60 * ROUNDS)
 @pytest.mark.parametrize("kill", [kill_kernel, kill_copy, pytest.param(kill_sandbox, marks=only_long)])
 @pytest.mark.parametrize("backend", BACKENDS, indirect=True)
 async def test_the_last_complete_checkpoint_comes_back(
