@@ -30,7 +30,7 @@ from sandbox_pool import PoolStats, SandboxPool, SandboxSpec
 from sandbox_pool.backends.docker.image import ensure_image
 from sandbox_pool.backends.registry import open_backend
 
-__all__ = ["measure"]
+__all__ = ["environment_of", "install", "measure"]
 
 ROUNDS = 5
 RUNS = 20
@@ -59,7 +59,7 @@ async def measure(sandbox: str) -> dict[str, float]:
     say = partial(print, file=sys.stderr)
     image = await anyio.to_thread.run_sync(_image)
     for peer in PEERS:
-        await _install(peer)
+        await install(peer)
     await _build_gateway(image)
     found: dict[str, Figures] = {name: {"start": [], "run": [], "live": []} for name in ("", *PEERS)}
     with tempfile.TemporaryDirectory(prefix="codeact-bench-") as folder:
@@ -130,7 +130,7 @@ async def _ours(pool: SandboxPool) -> Figures:
 async def _peer(peer: str, image: str) -> Figures:
     code = PEER_CODE[peer] + MEASURE_CODE
     arguments = [image, str(RUNS), CODE, LIVE_CODE]
-    return dict(json.loads(await _run(str(_environment(peer) / "bin" / "python"), "-I", "-c", code, *arguments)))
+    return dict(json.loads(await _run(str(environment_of(peer) / "bin" / "python"), "-I", "-c", code, *arguments)))
 
 
 PEER_CODE = {
@@ -180,12 +180,14 @@ finally:
 # ---- what they need ------------------------------------------------------------------------------------
 
 
-def _environment(peer: str) -> Path:
+def environment_of(peer: str) -> Path:
+    """Returns the folder of the peer's environment."""
     return CHECKOUT / ".venv-peers" / peer
 
 
-async def _install(peer: str) -> None:
-    environment = _environment(peer)
+async def install(peer: str) -> None:
+    """Installs requirements/peer-NAME.txt into the peer's environment, unless it is there already."""
+    environment = environment_of(peer)
     requirements = CHECKOUT / "requirements" / f"peer-{peer}.txt"
     done = environment / ".installed"
     if done.exists() and done.read_bytes() == requirements.read_bytes():

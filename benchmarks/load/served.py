@@ -12,7 +12,7 @@ import psutil
 
 from benchmarks.served import codeact_server, until_ok
 
-__all__ = ["Served", "cpu_s", "served"]
+__all__ = ["Served", "cpu_s", "model_process", "served"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,17 @@ def cpu_s(process: psutil.Process) -> float:
 
 
 @asynccontextmanager
-async def served(sandbox: str, **settings: str) -> AsyncIterator[Served]:
-    """Runs the server with the load's model; `settings` are `CODEACT_*` variables, in lower case without the prefix."""
+async def served(sandbox: str, *, docker_host: str | None = None, **settings: str) -> AsyncIterator[Served]:
+    """Runs the server with the load's model; `settings` are `CODEACT_*` variables, in lower case without the prefix.
+
+    `docker_host` is the address of the engine, if that is not the machine's.
+    """
     asked = {"model": "openai/load", "pool_min": "0", "open_requests_per_owner": "10000", **settings}
     variables = {f"CODEACT_{name.upper()}": value for name, value in asked.items()}
+    if docker_host is not None:
+        variables["DOCKER_HOST"] = docker_host
     async with (
-        _model() as (api_base, model),
+        model_process() as (api_base, model),
         codeact_server(sandbox, api_base, settings=variables) as (url, process, started),
     ):
         await until_ok(f"{url}/readyz", started)
@@ -60,7 +65,7 @@ async def served(sandbox: str, **settings: str) -> AsyncIterator[Served]:
 
 
 @asynccontextmanager
-async def _model() -> AsyncIterator[tuple[str, psutil.Process]]:
+async def model_process() -> AsyncIterator[tuple[str, psutil.Process]]:
     """Runs `benchmarks.load.model`; yields its address and its process."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.load.model"),

@@ -14,7 +14,7 @@ __all__ = ["bench"]
 CHECKOUT = Path(__file__).parents[3]
 NAMES = (
     *("compaction", "dashboard", "eager", "eager_corpus", "flood", "history", "hostile", "latency", "load", "peers"),
-    *("pool", "prefix_cache", "scaling", "server", "stalls", "state", "tokens"),
+    *("pool", "prefix_cache", "relays", "scaling", "server", "stalls", "state", "tokens"),
 )
 
 
