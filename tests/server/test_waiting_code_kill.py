@@ -55,6 +55,8 @@ def test_code_that_waits_survives_the_death_of_its_server_also_while_it_is_resto
         assert logs(first) == "asking 2\n"
         server.kill()
     with serving(tmp_path, **settings) as server, connected(server) as client:
+        (listed,) = server.get("/v1/approvals").json()["data"]
+        assert (listed["response_id"], listed["call_id"]) == (first.id, calls(first)[0].call_id)
         second = ask(client, previous_response_id=first.id, input=[output(calls(first)[0], "cold")])
         assert (logs(second), notices(second)) == ("cold\n", ["kernel_restored"])
         server.kill()
@@ -74,6 +76,7 @@ def test_code_that_waits_survives_the_death_of_its_server_also_while_it_is_resto
         model_server.reply("It is fine.")
         third = ask(client, previous_response_id=second.id, input=value)
         assert third.output_text == "It is fine."
+        assert server.get("/v1/approvals").json()["data"] == []
         if "code_not_repeated" in notices(third):  # It had begun to go on when the server died.
             assert logs(third) == ""
             assert "it has gone on already" in str(third.model_extra)

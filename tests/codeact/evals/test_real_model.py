@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from codeact.evals.own import TASKS
-from codeact.evals.record import Setup
+from codeact.evals.record import Setup, read_attempts, read_plan
+from codeact.evals.report_html import html_report
 from codeact.evals.runner import Options, evaluate
 from codeact.evals.task import Limits
 
@@ -36,3 +37,6 @@ async def test_ten_tasks_go_their_way(tmp_path: Path, monkeypatch: pytest.Monkey
         assert one.failure not in (None, "timeout", "checker_failed", "model_unreachable"), one
         assert one.input_tokens > 100, one
         assert one.transcript[0].kind == "question"
+    page = "".join(html_report(read_plan(tmp_path / "results"), read_attempts(tmp_path / "results")))
+    assert "10 of 10 attempts" in page
+    assert [name for name in NAMES if name not in page] == []
