@@ -46,6 +46,8 @@ class Preparation:
         self._ephemeral = ephemeral or EphemeralResponses()
         self._sent_items: Sequence[Given] = new_run.messages
         self._only_trailing = False
+        self._repeated: ResumePoint | None = None
+        """The point after the responses that the request repeats, if it is known."""
         self._calls_are_known = new_run.previous_response_id is not None or new_run.conversation_id is not None
         self._referenced: Mapping[str, Any] = {}
         self._called: Mapping[str, str] = {}
@@ -102,9 +104,9 @@ class Preparation:
         if (compacted := await self._compacted()) is not None:
             return compacted
         if not any((new_run.answer_id, new_run.answer_container_id, new_run.history_container_id)):
-            return await self._find_pending() or ResumePoint()
+            return await self._find_pending() or await self._find_called()
         pending, resent = await concurrently(self._find_pending, self._find_resent)
-        return pending or resent
+        return pending or (resent if resent.workspace_id is not None else await self._find_called())
 
     async def _compacted(self) -> ResumePoint | None:
         """Finds the conversation of an encrypted compaction in the request, to use its sandbox but not its history."""
@@ -128,10 +130,17 @@ class Preparation:
         if not self._new_run.store and (workspace_id := self._ephemeral.workspace_of(item_id)) is not None:
             return ResumePoint(workspace_id=workspace_id, resent=True)
         found = None if item_id is None else await threads.of_item(item_id, owner=self._owner)
-        if found is None and container_id is not None:
+        if found is not None:
+            return self._repeating(found)
+        if container_id is not None:
             with suppress(NotFound):
                 _, found = await threads.of_container(container_id, owner=self._owner)
         return ResumePoint() if found is None else ResumePoint(found, workspace_id=found.conversation_id, resent=True)
+
+    def _repeating(self, at: Attachment) -> ResumePoint:
+        """Returns the point for a request that repeats the responses up to `at`: only their sandbox is used again."""
+        self._repeated = ResumePoint(at)
+        return ResumePoint(replace(at, previous=None), workspace_id=at.conversation_id, resent=True)
 
     def _decides(self, sent_items: Sequence[Given]) -> bool:
         """Whether the items end with decisions about what waits for approval."""
@@ -148,8 +157,8 @@ class Preparation:
             waiting = await self._store.approvals.get(decided[-1].approval_request_id, owner=self._owner)
             self._only_trailing = self._calls_are_known = True
             return _after(await self._store.threads.of_response(waiting.response_id, owner=self._owner))
-        outputs = [item for item in self._new_run.messages if isinstance(item, FunctionCallOutput)]
-        if not outputs or not _trailing(self._new_run.messages):
+        outputs = [item for item in _trailing(self._new_run.messages) if isinstance(item, FunctionCallOutput)]
+        if not outputs:
             return None
         known = None if self._new_run.store else self._ephemeral.of_call(outputs[-1].call_id)
         found = None if known else await self._store.threads.of_call(outputs[-1].call_id, owner=self._owner)
@@ -157,6 +166,19 @@ class Preparation:
         if resume_point is not None:
             self._only_trailing = self._calls_are_known = True  # The earlier items are in that thread.
         return resume_point
+
+    async def _find_called(self) -> ResumePoint:
+        """If a history without ids has a call that we made, and its answer, ignores our copy but keeps that sandbox."""
+        outputs = [item for item in self._new_run.messages if isinstance(item, FunctionCallOutput)]
+        if not outputs:
+            return ResumePoint()
+        call_id = outputs[-1].call_id
+        known = None if self._new_run.store else self._ephemeral.with_call(call_id)
+        if known is not None:
+            self._repeated = known
+            return ResumePoint(workspace_id=known.workspace_id, resent=True)
+        found = await self._store.threads.of_call(call_id, owner=self._owner)
+        return ResumePoint() if found is None else self._repeating(found)
 
     # ---- the messages --------------------------------------------------------------------------------
 
@@ -175,8 +197,10 @@ class Preparation:
                 "A decision continues the response that waits for it: send 'previous_response_id', or no container.",
                 param="input",
             )
-        if resume_point.resent and resume_point.at.previous is not None and new_run.answer_container_id is None:
-            messages = with_code(messages, await self._store.threads.history(resume_point.at.previous))
+        # Answers to requests with functions alone have no items of code, which the client could send back.
+        has_functions_alone = {tool["type"] for tool in new_run.tools} == {"function"}
+        if self._repeated is not None and (self._repeated.ephemeral or has_functions_alone):
+            messages = with_code(messages, await self._repeated.history(self._store))
         await self._check_outputs(messages, resume_point)
         messages = await put_media(messages, self._blobs())
         if new_run.store and resume_point.is_at_end:

@@ -220,6 +220,11 @@ class EphemeralResponses:
             None,
         )
 
+    def with_call(self, call_id: str) -> ResumePoint | None:
+        """Returns the newest point after a call of a client's function, however many responses came since; or None."""
+        points = reversed(self._resume_points.values())
+        return next((point for point in points if call_id in point.calls()), None)
+
     def has_any(self, names: Collection[str]) -> bool:
         """Whether one of these is the id of a response, of an item of its output, or of a call of a function."""
         if any(name == large or name in calls for large, calls in self._outgrown.items() for name in names):

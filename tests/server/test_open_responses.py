@@ -131,3 +131,9 @@ def test_a_function_is_called_and_answered_without_items_of_code(scripted: Runni
     second = ask(*first, value)
     assert [item["type"] for item in second] == ["message"]
     assert "sun" in str(model_server.requests[-1].messages[-1])
+    ask(*first, value, *second, {"role": "user", "content": "And?"})
+    # The model reads the code, which this client never got, and its own answer.
+    told = [message["content"] for message in model_server.requests[-1].messages]
+    assert any("<execute>\nprint(get_weather())\n</execute>" in text for text in told)
+    assert any("sun" in text for text in told)
+    assert told[-2:] == ["Sunny.", "And?"]

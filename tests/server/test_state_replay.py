@@ -16,7 +16,7 @@ from sandbox_pool.checkpoint import Manifest, StateLimits
 from tests.asking import INCLUDE
 from tests.model_server import ModelServer
 from tests.server.conftest import Running
-from tests.server.test_functions import WEATHER
+from tests.server.test_functions import SHOWS_CODE, WEATHER
 from tests.server.test_state import lose_kernel, notices, printed, stored
 
 Ask = Callable[..., dict[str, Any]]
@@ -99,7 +99,7 @@ def test_a_call_gets_its_recorded_result_and_is_not_made_again(
     (call,) = [item for item in waits["output"] if item["type"] == "function_call"]
     value = {"type": "function_call_output", "call_id": call["call_id"], "output": '"cold"'}
     first = ask("", input=[value], previous_response_id=waits["id"], tools=[WEATHER])
-    again = ask("print(found, list(lazy))", tools=[WEATHER], **lost(scripted, first))
+    again = ask("print(found, list(lazy))", tools=[WEATHER], include=SHOWS_CODE, **lost(scripted, first))
     assert printed(again) == "cold ['end']\n"
     assert [item["type"] for item in again["output"] if item["type"] == "function_call"] == []
 

@@ -135,9 +135,9 @@ class Threads:
 
     @operation
     async def of_item(self, item_id: str, *, owner: str) -> Attachment | None:
-        """The attachment to the conversation whose answers contain the item, after no response; None without one."""
+        """The attachment after the response that has the item; None if there is none, or if it has no conversation."""
         found = await _first(self._documents.items, [{"$match": {"_id": item_id}}, *_responses_of_items(owner)])
-        return Attachment(None, found["conversation"][0]) if found and found["conversation"] else None
+        return _after(found) if found and found["conversation"] else None
 
     @operation
     async def of_container(self, container_id: str, *, owner: str) -> tuple[str, Attachment | None]:

@@ -51,7 +51,8 @@ await new Promise((resolve, reject) => {
 socket.close();
 got.socket = [kinds[0], kinds.at(-1)];
 
-const asking = await client.responses.create({ model, input: "weather", tools });
+const include = ["code_interpreter_call.outputs"];
+const asking = await client.responses.create({ model, input: "weather", tools, include });
 const calls = asking.output.filter((item) => item.type === "function_call");
 got.asked = calls.map((call) => JSON.parse(call.arguments).city);
 const answered = await client.responses.create({
@@ -65,7 +66,7 @@ got.weather = answered.output_text;
 const stopped = await client.responses.create({ model, input: "stop me", background: true });
 got.cancelled = (await client.responses.cancel(stopped.id)).status;
 
-const container = asking.output.find((item) => item.type === "code_interpreter_call").container_id;
+const { container_id: container } = asking.output.find((item) => item.type === "code_interpreter_call");
 const file = await toFile(Buffer.from("1,2,3\n"), "numbers.csv");
 const uploaded = await client.containers.files.create(container, { file });
 const content = await client.containers.files.content.retrieve(uploaded.id, { container_id: container });
