@@ -33,7 +33,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory, model_server: ModelServer)
     with ExitStack() as stack:
         made = [stack.enter_context(serving(data_dir, secret=SECRET, **settings)) for _ in range(3)]
         for each in made:
-            each.get("/readyz")
+            while each.get("/readyz").status_code != 200:
+                time.sleep(0.05)  # Another process has no event for this.
         yield made[0], made[1], made[2]
 
 
