@@ -7,6 +7,7 @@ that starts fifty servers.
 import multiprocessing
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,10 @@ class ServerProcess:
 
     def get(self, path: str, **more: Any) -> httpx.Response:
         return httpx.get(self.url + path, trust_env=False, timeout=60, **more)
+
+    def until_ready(self) -> None:
+        while self.get("/readyz").status_code != 200:
+            time.sleep(0.05)  # Another process has no event for this.
 
     def kill(self) -> None:
         self.process.kill()

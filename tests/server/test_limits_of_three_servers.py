@@ -32,7 +32,7 @@ def servers(directory: Path, model_server: ModelServer) -> Iterator[Servers]:
     with ExitStack() as stack:
         made = [stack.enter_context(serving(directory, secret=SECRET, **settings)) for _ in range(3)]
         for each in made:
-            each.get("/readyz")
+            each.until_ready()
         yield made[0], made[1], made[2]
 
 

@@ -27,7 +27,7 @@ def _fresh_script(model_server: ModelServer) -> None:
 def test_a_killed_servers_conversation_goes_on_elsewhere(tmp_path: Path, model_server: ModelServer) -> None:
     settings = scripted(model_server)
     with serving(tmp_path, secret=SECRET, **settings) as kept, serving(tmp_path, secret=SECRET, **settings) as killed:
-        kept.get("/readyz")
+        kept.until_ready()
         conversation = begun(killed, model_server)["conversation"]["id"]
         gate = Gate()
         model_server.reply("Long ", gate, "story.")
@@ -51,7 +51,7 @@ def test_a_killed_servers_conversation_goes_on_elsewhere(tmp_path: Path, model_s
 def test_a_question_to_a_suspended_server_is_answered_once(tmp_path: Path, model_server: ModelServer) -> None:
     settings = scripted(model_server) | {"lease_s": PAUSE_S}
     with serving(tmp_path, secret=SECRET, **settings) as kept, serving(tmp_path, secret=SECRET, **settings) as paused:
-        kept.get("/readyz")
+        kept.until_ready()
         conversation = begun(paused, model_server)["conversation"]["id"]
         suspended(paused, signal.SIGSTOP)
         try:

@@ -33,8 +33,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory, model_server: ModelServer)
     with ExitStack() as stack:
         made = [stack.enter_context(serving(data_dir, secret=SECRET, **settings)) for _ in range(3)]
         for each in made:
-            while each.get("/readyz").status_code != 200:
-                time.sleep(0.05)  # Another process has no event for this.
+            each.until_ready()
         yield made[0], made[1], made[2]
 
 
@@ -287,7 +286,7 @@ def test_an_owners_sandboxes_are_limited_over_all_servers(tmp_path: Path, model_
     with ExitStack() as stack:
         one, other = (stack.enter_context(serving(tmp_path, secret=SECRET, **settings)) for _ in range(2))
         for each in (one, other):
-            each.get("/readyz")
+            each.until_ready()
         begun(one, model_server)
         begun(other, model_server)  # The idle sandbox at the first server was given up for it.
         shown = one.get("/v1/pool").json()
