@@ -21,6 +21,7 @@ from codeact.server.serve import Server, uvicorn_config
 from codeact.server.services import Services
 from codeact.settings import Settings
 from codeact.store import Store, open_store
+from tests.lasting_mongod import lasting_mongod
 from tests.model_server import ModelServer
 from tests.patience import SETTINGS, be_patient_with_servers
 
@@ -142,9 +143,11 @@ def calls_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One data directory for the whole session, so that all servers share one mongod."""
-    return tmp_path_factory.mktemp("data")
+    directory = tmp_path_factory.mktemp("data")
+    with lasting_mongod(directory):
+        yield directory
 
 
 @pytest.fixture(scope="session")
