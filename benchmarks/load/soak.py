@@ -1,7 +1,8 @@
 """A soak: clients that ask all the time, while things break at random; at the end nothing is lost and nothing is left.
 
 Clients stream tokens and run code. They drop their sockets in mid-answer and resume. Kernels kill themselves, the
-server and mongod are stopped for seconds (SIGSTOP), and mongod is killed. A client reads every fifth answer once more
+server and mongod are stopped for seconds (SIGSTOP), and mongod is killed; with Docker, an engine of the soak's own is
+killed and started again, which ends all sandboxes. A client reads every fifth answer once more
 after its end and compares it, frame by frame, with what it had seen.
 
     soak_s, soak_answers         how long, and how many answers ended
@@ -25,7 +26,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ import httpx
 
 from benchmarks.load.answers import Seen, answer, follow
 from benchmarks.load.client import Closed, Socket
+from benchmarks.load.engine import Engine, own_engine
 from benchmarks.load.served import Served, served
 from codeact.store import Store, embedded_mongod
 from sandbox_pool.percentile import percentile
@@ -63,20 +65,23 @@ async def soak(sandbox: str, *, seconds: float, seed: int) -> dict[str, float]:
     """Runs the soak; its end takes up to a minute more."""
     chance = random.Random(seed)
     soaked = _Soak(chance)
-    async with served(sandbox, **SETTINGS) as server:
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(own_engine()) if sandbox == "docker" else None
+        docker_host = engine.host if engine is not None else None
+        server = await stack.enter_async_context(served(sandbox, docker_host=docker_host, **SETTINGS))
         warm_up = _Soak(chance)  # After it, everything is imported and connected.
         await asyncio.gather(*(warm_up.client(server, until=time.monotonic()) for _ in range(CLIENTS)))
         await _quiet(server)
         descriptors = _descriptors(server)
         async with asyncio.timeout(seconds + 300), asyncio.TaskGroup() as tasks:
             until = time.monotonic() + seconds
-            breaking = tasks.create_task(soaked.break_things(server))
+            breaking = tasks.create_task(soaked.break_things(server, engine))
             sampling = tasks.create_task(soaked.sample(server))
             clients = [tasks.create_task(soaked.client(server, until=until)) for _ in range(CLIENTS)]
             await asyncio.wait(clients)
             breaking.cancel()
             sampling.cancel()
-        left = await _left(server, descriptors) | {"blobs": await _blobs_left(server)}
+        left = await _left(server, descriptors, engine) | {"blobs": await _blobs_left(server)}
     for text in (*sorted(soaked.failures), *soaked.oddities):
         print(f"soak: {text}", file=sys.stderr)
     print(f"soak: left {left}", file=sys.stderr)
@@ -194,12 +199,16 @@ class _Soak:
             odd = next((pair for pair in zip(seen.frames, again.frames, strict=False) if pair[0] != pair[1]), ())
             self.oddities.append(f"{seen.response_id}: {same} of {len(seen.frames)} frames came again: {odd}"[:1000])
 
-    async def break_things(self, server: Served) -> None:
-        """Stops the server, stops mongod, or kills mongod, again and again."""
+    async def break_things(self, server: Served, engine: Engine | None) -> None:
+        """Stops the server, stops mongod, kills mongod, or kills the engine and starts it again, again and again."""
+        faults = ["server stopped", "mongod stopped", "mongod killed", *(["engine killed"] if engine else [])]
         while True:
             await asyncio.sleep(self._chance.uniform(*FAULT_EVERY_S))
-            fault = self._chance.choice(["server stopped", "mongod stopped", "mongod killed"])
+            fault = self._chance.choice(faults)
             self.by_fault[fault] += 1
+            if fault == "engine killed" and engine is not None:
+                await asyncio.shield(engine.restart())  # The soak must not end with an engine that is away.
+                continue
             with suppress(ProcessLookupError, OSError, ValueError):
                 pid = server.process.pid if fault == "server stopped" else server.mongod()
                 if fault == "mongod killed":
@@ -239,7 +248,7 @@ async def _quiet(server: Served) -> dict[str, Any]:
         return found
 
 
-async def _left(server: Served, descriptors: Counter[str]) -> dict[str, int]:
+async def _left(server: Served, descriptors: Counter[str], engine: Engine | None) -> dict[str, int]:
     """What is left over once everything is idle and every conversation is deleted."""
     found = await _quiet(server)
     pool = found["pool"]
@@ -253,6 +262,8 @@ async def _left(server: Served, descriptors: Counter[str]) -> dict[str, int]:
     more = _descriptors(server) - descriptors
     print(f"soak: more descriptors than before: {dict(more)}", file=sys.stderr)
     on_disk = directories - pool["warm"] if directories else 0
+    if engine is not None:
+        on_disk = max(on_disk, await engine.containers() - pool["warm"])
     return {
         "sandboxes": pool["leased"] + pool["removing"] + found["leaked"] + max(0, on_disk),
         "descriptors": max(0, more.total() - SPARE_DESCRIPTORS),
