@@ -44,12 +44,18 @@ class Api:
         self.behave: Callable[[Object], None] = lambda claim: None
         self._version = 100
         self._changed = asyncio.Event()
+        self._is_closed = False
         self._history: list[tuple[int, str, str, Object]] = []
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Waits until the condition holds; looks after each change of an object."""
         while not condition():
             await self._changed.wait()
+
+    def close(self) -> None:
+        """Ends all watches."""
+        self._is_closed = True
+        self._changed.set()
 
     def put(self, kind: str, described: Object) -> None:
         """Creates or replaces an object, and tells those who watch."""
@@ -129,13 +135,14 @@ class Api:
         response = web.StreamResponse()
         await response.prepare(request)
         seen = int(request.query["resourceVersion"])
-        while True:
+        while not self._is_closed:
             changed = self._changed
             for version, event, of, described in [each for each in self._history if each[0] > seen]:
                 seen = version
                 if of == kind and _matches(described, selector):
                     await response.write(json.dumps({"type": event, "object": described}).encode() + b"\n")
             await changed.wait()
+        return response
 
 
 def _matches(described: Object, selector: str) -> bool:
@@ -162,7 +169,7 @@ def _status(code: int, message: str) -> web.Response:
 async def serving(kubeconfig: Path) -> AsyncIterator[Api]:
     """Serves the API on a free port of loopback, and writes a KUBECONFIG that leads there."""
     api = Api()
-    runner = web.ServerRunner(web.Server(api.answer), shutdown_timeout=0.1)
+    runner = web.ServerRunner(web.Server(api.answer), shutdown_timeout=30)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -179,4 +186,5 @@ async def serving(kubeconfig: Path) -> AsyncIterator[Api]:
     try:
         yield api
     finally:
+        api.close()
         await runner.cleanup()

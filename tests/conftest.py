@@ -5,7 +5,7 @@ import inspect
 import logging
 import signal
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -43,6 +43,18 @@ def pytest_collection_finish() -> None:
     """Excludes the imported modules from garbage collection, since they stay for the whole run."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    """Collects no garbage while a failure is described: a finalizer that runs within `ast.parse` can make Python 3.11
+    raise `SystemError` there, which would end the whole run.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -104,6 +116,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox_module, "INTERRUPT_GRACES_S", GRACES_S)
 
 
+@pytest.fixture(scope="session", autouse=True)
 def one_tls_context() -> Iterator[None]:
     """Makes clients of httpx cheap: each would otherwise read the certificates of all authorities."""
     with pytest.MonkeyPatch.context() as patch:
