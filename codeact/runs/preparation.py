@@ -177,7 +177,9 @@ class Preparation:
         if known is not None:
             self._repeated = known
             return ResumePoint(workspace_id=known.workspace_id, resent=True)
-        found = await self._store.threads.of_call(call_id, owner=self._owner)
+        found = None
+        with suppress(NotFound):  # Its conversation may be deleted: the client still has the whole history.
+            found = await self._store.threads.of_call(call_id, owner=self._owner)
         return ResumePoint() if found is None else self._repeating(found)
 
     # ---- the messages --------------------------------------------------------------------------------

@@ -153,6 +153,26 @@ def test_without_a_store_code_goes_on_by_its_call_and_keeps_its_variables(
     assert logs(ask(client, store=False, input=history)) == "still 1\n"
 
 
+def test_a_history_with_a_call_of_a_deleted_conversation_begins_a_new_one(
+    client: openai.OpenAI, model_server: ModelServer
+) -> None:
+    for reply in (code("print(find(q=1))"), "One.", "Hello again."):
+        model_server.reply(reply)
+    history: list[Any] = [{"role": "user", "content": "go"}]
+    response = ask(client, input=history, tools=[FIND])
+    (call,) = calls(response)
+    history += [call.model_dump(exclude_none=True), value(call, "1")]
+    response = ask(client, input=history, tools=[FIND])
+    assert response.output_text == "One."
+    history += [{"role": "assistant", "content": "One."}, {"role": "user", "content": "again"}]
+    assert response.conversation is not None
+    client.conversations.delete(response.conversation.id)
+    again = ask(client, input=history, tools=[FIND])
+    assert again.output_text == "Hello again."
+    assert again.conversation is not None
+    assert again.conversation.id != response.conversation.id
+
+
 def test_a_tool_that_is_not_there_is_left_out_where_it_is_optional(
     client: openai.OpenAI, model_server: ModelServer
 ) -> None:
