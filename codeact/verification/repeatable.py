@@ -18,26 +18,32 @@ MODULES = frozenset(
     """
     abc array base64 binascii bisect calendar cmath collections colorsys contextlib copy csv
     dataclasses datetime decimal difflib enum fractions functools graphlib hashlib heapq html io itertools json math
-    matplotlib networkx numbers numpy operator pandas pprint re scipy seaborn sqlite3 statistics string struct sympy
+    matplotlib numbers numpy operator pandas pprint re scipy seaborn sqlite3 statistics string struct sympy
     textwrap types typing unicodedata zlib
     """.split()  # noqa: SIM905
 )
 """Modules that reach nothing outside of the sandbox, and are the same each time but for the words of `CHANGING`."""
 NAMES = frozenset(
     """
-    __builtins__ __import__ asyncio breakpoint compile ctypes ctypeslib delattr dir eval exec fromfile gc
-    get_ipython getattr getpid globals hash help id importlib input load_extension locals memmap modules
-    multiprocessing object open_memmap os permutation pickle platform sample setattr shell shuffle shutil signal socket
-    subprocess sys tempfile threading urlopen vars weakref
+    __builtins__ __import__ asyncio basinhopping bootstrap breakpoint compile ctypes ctypeslib delattr
+    differential_evolution dir dual_annealing eval exec fromfile gc get_ipython getattr getpid globals hash help id
+    importlib input kmeans kmeans2 load_extension locals memmap modules monte_carlo_test multiprocessing object
+    open_memmap os permutation permutation_test pickle platform qmc resample rvs sample samples setattr shell shuffle
+    shutil signal socket subprocess sys tempfile threading urlopen vars weakref
     """.split()  # noqa: SIM905
 )
-"""Names that reach objects in ways that the text does not show, show where they are in memory, or lead to modules that
-are not allowed, which allowed ones have imported."""
+"""Names that reach objects in ways that the text does not show, show where they are in memory, draw random numbers, or
+lead to modules that are not allowed, which allowed ones have imported."""
 ALLOWED_DUNDERS = frozenset({"__init__", "__name__", "__doc__", "__version__"})
 CHANGING = re.compile(
-    r"(?<![a-z])(?:now|today|utcnow|current_?(?:date|time)\w*|random\w*|uuid\w*|urandom)(?![a-z])", re.IGNORECASE
+    r"(?<![a-z])(?:now|today|utcnow|current_?(?:date|time)\w*|rand\w*|uuid\w*|urandom)(?![a-z])"
+    r"|(?<![\w.])(?:(?:date|time|datetime|julianday|unixepoch)\s*\(\s*|strftime\s*\(\s*'[^']{1,40}'\s*)\)",
+    re.IGNORECASE,
 )
-"""Words of what is different each time, also in text, such as SQL. An underscore ends a word: `a_random_state`."""
+"""Words of what is different each time, also in text, such as SQL. An underscore ends a word: `a_random_state`.
+
+SQLite's functions give the current time if they get none.
+"""
 SEEDED = re.compile(r"\b(?:np|numpy)\.random\.default_rng\(\d{1,20}\)|\brandom_state=\d{1,20}(?!\w)")
 """Generators that begin with a seed of their own."""
 OUTSIDE = re.compile(r"://|/(?:dev|proc|sys|etc|run|tmp|var|root|home|usr)\b|\.\./|^~")

@@ -18,6 +18,7 @@ SAFE = [
     "class Node:\n    def __init__(self, left):\n        self.left = left\nnode = Node(None)",
     "known = 'current_state'\nprint(f'{known!r}: {1 / 3:.2f}')",
     "import statistics\nprint(statistics.mean([1, 2]))",
+    "print(day.date(), day.strftime('%Y'), shown(date))",
 ]
 UNSAFE = [
     "import os\nos.remove('x')",
@@ -29,6 +30,12 @@ UNSAFE = [
     "import pandas as pd\nit = iter([pd.Timestamp('now')])",
     "import sqlite3\nsqlite3.connect(':memory:').execute('select CURRENT_TIMESTAMP')",
     "import sqlite3\nsqlite3.connect(':memory:').execute('select random()')",
+    "import sqlite3\nsqlite3.connect(':memory:').execute('select date()')",
+    "import sqlite3\nsqlite3.connect(':memory:').execute(\"select strftime('%s')\")",
+    "from scipy import stats\nit = iter(stats.norm.rvs(size=3))",
+    "import statistics\nit = iter(statistics.NormalDist().samples(3))",
+    "import sympy\nit = iter([sympy.randprime(1, 9)])",
+    "import networkx as nx\npaths = nx.all_simple_paths(nx.barabasi_albert_graph(9, 3), 0, 5)",
     "import uuid",
     "import requests\nrequests.post('http://example.com')",
     "import pandas as pd\npd.read_csv('https://example.com/x.csv')",
