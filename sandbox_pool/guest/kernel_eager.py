@@ -166,6 +166,7 @@ class OpenBlock:
         self._line = len(self._text)
         self._upcoming = nodes
         self._checks = self._is_checked(nodes)
+        self._has_waited = False  # `tell_late` does not know a block before it runs.
         OpenBlock.current = self
         try:
             failed = await self._go_on()
