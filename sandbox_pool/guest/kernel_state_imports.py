@@ -1,13 +1,15 @@
 """Remembers what modules and their classes hold once they are imported, and finds what has changed since.
 
 `kernel_state.py` and `kernel_state_modules.py` import it inside of a sandbox. Python's own import function is wrapped,
-so that a module is looked at when the outermost import that has loaded it ends. Comparing is by identity: it costs a
-few milliseconds for a thousand modules. What a module's own functions assign, such as a cache, is no change of the
-code's. Of modules in the workspace, which the code may have written itself, the content of containers counts, too.
+so that a module is looked at when the outermost import that has loaded it ends, and when it is executed again by
+`importlib.reload`. Comparing is by identity: it costs a few milliseconds for a thousand modules. What a module's own
+functions assign, such as a cache, is no change of the code's. Of modules in the workspace, which the code may have
+written itself, the content of containers counts, too.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
 
+import contextlib
 import dis
 import gc
 import operator
@@ -17,7 +19,7 @@ import threading
 import types
 from typing import Any
 
-__all__ = ["added_modules", "changed_places", "containers_of_workspace", "members", "watch"]
+__all__ = ["added_modules", "changed_places", "containers_of_workspace", "is_of_workspace", "members", "watch"]
 
 OURS = os.path.dirname(os.path.abspath(__file__))
 KERNEL = frozenset(
@@ -39,10 +41,11 @@ OWN_STATE = {
 """What the kernel, or Python itself, sets, and what the settings have already."""
 WRAPPERS: dict[type, str] = {property: "fget", staticmethod: "__func__", classmethod: "__func__"}
 HEAP_TYPE = 1 << 9
-NODES = 5_000
-"""How many objects of the containers of one module of the workspace are looked at."""
+NODES, ALL_NODES = 5_000, 50_000
+"""How many objects of one variable, and of all variables, of a module of the workspace are looked at."""
 CHANGES = 500
 find_and_load: Any = sys.modules["_frozen_importlib"]._find_and_load
+execute: Any = sys.modules["_frozen_importlib"]._exec
 seen: dict[str, Any] = {}
 strangers: set[str] = set()
 loading = threading.local()
@@ -63,8 +66,9 @@ def watch(directory=""):
     if collects:
         gc.enable()
     # Tracebacks of failed imports leave out the frames of the import system, which Python knows by this name.
-    _import.__code__ = _import.__code__.replace(co_filename="<frozen importlib._bootstrap>")
-    setattr(sys.modules["_frozen_importlib"], "_find_and_load", _import)  # noqa: B010
+    for name, function in (("_find_and_load", _import), ("_exec", _exec)):
+        function.__code__ = function.__code__.replace(co_filename="<frozen importlib._bootstrap>")
+        setattr(sys.modules["_frozen_importlib"], name, function)
 
 
 def _import(name, import_):
@@ -83,6 +87,18 @@ def _import(name, import_):
             _remember(each)
         for each in sys.modules.keys() - seen.keys() - strangers:
             _remember(each)  # A module that puts others there while it is loaded.
+
+
+def _exec(spec, module):
+    """Executes a module again, for `importlib.reload`. What it sets is no change of the code's."""
+    space = dict(members(module)) if _is_a(module, types.ModuleType) else {}
+    try:
+        return execute(spec, module)
+    finally:
+        before = seen.get(spec.name)
+        if before is not None and before.module is module:
+            with contextlib.suppress(Exception):
+                before.executed(space)
 
 
 class _Look:
@@ -121,28 +137,50 @@ class _Seen:
 
     def __init__(self, module):
         self.module = module
-        self.look = _Look(vars(module))
+        self.look = _Look(members(module))
+        name = members(module)["__name__"]
         self.classes = [
             (kind, _Look(members(kind)))
             for kind in self.look.values
-            if isinstance(kind, type) and kind.__flags__ & HEAP_TYPE and _module_of(kind) == module.__name__
+            if _is_a(kind, type) and kind.__flags__ & HEAP_TYPE and _module_of(kind) == name
         ]
         self.contents = contents_of(module) if is_of_workspace(module) else None
+
+    def executed(self, space):
+        """Remembers what the module has set since it held `space`, and of all else what was known before."""
+        new = _Seen(self.module)
+        held = dict(zip(new.look.names, new.look.values, strict=True))
+        known = dict(zip(self.look.names, self.look.values, strict=True))
+        same = {name for name, value in held.items() if name in space and space[name] is value}
+        looks = {id(kind): look for kind, look in self.classes}
+        self.classes = [(kind, looks.get(id(kind), look)) for kind, look in new.classes]
+        set_again = {name: value for name, value in held.items() if name not in same}
+        self.look = _Look({name: known[name] for name in same & known.keys()} | set_again)
+        if self.contents is not None and new.contents is not None:
+            kept = {name: content for name, content in self.contents.items() if name in same}
+            self.contents = kept | {name: content for name, content in new.contents.items() if name not in same}
 
 
 _module_of = type.__dict__["__module__"].__get__
 
 
+def _is_a(value, kind):
+    """As `isinstance`, which asks the value for its class: that would load a module which loads at its first use."""
+    return issubclass(type(value), kind)
+
+
 def members(owner):
     """The namespace of a module or class, without running a method of it."""
-    return vars(owner) if isinstance(owner, types.ModuleType) else type.__dict__["__dict__"].__get__(owner)
+    kind: Any = types.ModuleType if _is_a(owner, types.ModuleType) else type
+    return kind.__dict__["__dict__"].__get__(owner)
 
 
 def _remember(name):
     module = sys.modules.get(name)
     if name in seen or module is None:
         return
-    if not isinstance(module, types.ModuleType) or not _is_watched(name, module):
+    is_lazy = type(module).__name__ == "_LazyModule"  # It has no content before its first use.
+    if is_lazy or not _is_a(module, types.ModuleType) or not _is_watched(name, module):
         seen[name] = None
         return
     try:
@@ -152,15 +190,15 @@ def _remember(name):
 
 
 def _is_watched(name, module):
-    if name.partition(".")[0] in KERNEL or type(getattr(module, "__name__", None)) is not str:
+    if name.partition(".")[0] in KERNEL or type(members(module).get("__name__")) is not str:
         return False
-    file = vars(module).get("__file__")
+    file = members(module).get("__file__")
     return not (isinstance(file, str) and os.path.dirname(file) == OURS)
 
 
 def is_of_workspace(module):
     """Whether this is a module that lies in the workspace, but for installed packages."""
-    file = vars(module).get("__file__")
+    file = members(module).get("__file__")
     return (
         bool(workspace)
         and isinstance(file, str)
@@ -195,7 +233,7 @@ def changed_places():
 
 def _changes_in(name, before):
     """Returns what has changed in one module and its classes."""
-    space = vars(before.module)
+    space = members(before.module)
     own = _OwnNames(before)
     found = [
         (name, (each,))
@@ -212,8 +250,8 @@ def _changes_in(name, before):
         ]
     if before.contents is not None:
         now = contents_of(before.module)
-        found += [(name, (each,)) for each, content in before.contents.items() if now.get(each) != content]
-    return found
+        found += [(name, (each,)) for each, content in before.contents.items() if now.get(each, content) != content]
+    return list(dict.fromkeys(found))
 
 
 def _is_internal(module_name: str, name: str, value: Any, module: Any) -> bool:
@@ -277,53 +315,82 @@ PLAIN = (str, bytes, int, float, complex, bool, type(None))
 
 
 def contents_of(module):
-    """Returns the content of each container and object among a module's variables, as something to compare."""
-    left = NODES
+    """Returns the content of each container and object among a module's variables, as something to compare.
+
+    Each has a second value: whether that is all of its content. Of a container with too much in it, it is the size.
+    """
+    left, is_whole, room = NODES, True, ALL_NODES
+    known: dict[int, bool] = {}
+    main = sys.modules.get("__main__")
 
     def content(value, depth):
-        nonlocal left
+        nonlocal left, is_whole
         left -= 1
         kind = type(value)
         if kind in PLAIN:
             return value if value == value else "nan"
-        if left <= 0 or depth <= 0:
-            return None
-        if kind in (list, tuple):
-            return (kind, *(content(each, depth - 1) for each in list(value)[: max(0, left)]))
-        if kind in (set, frozenset):
-            return kind, len(value), frozenset(each for each in value if type(each) in PLAIN)
-        if isinstance(value, dict):
-            items = list(dict.items(value))[: max(0, left)]
-            return (kind, *((content(key, 1), content(each, depth - 1)) for key, each in items))
-        fields = getattr(value, "__dict__", None)
-        if type(fields) is dict and _module_of(kind) in seen_of_workspace():
-            return kind, content(fields, depth - 1)
+        if left > 0 and depth > 0:
+            is_dict = _is_a(value, dict)
+            size = dict.__len__(value) if is_dict else len(value) if kind in (list, tuple, set, frozenset) else 0
+            if size > left:
+                is_whole = False
+                return kind, size
+            if kind in (list, tuple):
+                return (kind, *(content(each, depth - 1) for each in list(value)))
+            if kind in (set, frozenset):
+                plain = frozenset(each for each in value if type(each) in PLAIN)
+                left -= len(plain)
+                is_whole = is_whole and len(plain) == len(value)
+                return kind, len(value), plain
+            if is_dict:
+                is_whole = is_whole and kind is dict
+                return (kind, *((content(key, 1), content(each, depth - 1)) for key, each in list(dict.items(value))))
+            fields = getattr(value, "__dict__", None) if is_own(kind) else None
+            if type(fields) is dict:
+                is_whole = is_whole and all(each is object or is_plain(each) for each in kind.__mro__)
+                return kind, content(fields, depth - 1)
+        is_whole = False
         return None
 
+    def is_own(kind):
+        """Whether this is a class of a module of the workspace."""
+        if id(kind) not in known:
+            home = sys.modules.get(str(_module_of(kind)))
+            known[id(kind)] = _is_a(home, types.ModuleType) and home is not main and is_of_workspace(home)
+        return known[id(kind)]
+
+    def is_plain(kind):
+        return is_own(kind) and "__slots__" not in members(kind)
+
     found = {}
-    for name, value in list(vars(module).items()):
-        if name[:2] != "__" and not isinstance(value, (type, types.ModuleType, types.FunctionType)):
-            kind = type(value)
-            if kind not in PLAIN:
-                found[name] = content(value, 6)
-        elif isinstance(value, type) and _module_of(value) == module.__name__:
-            found[name] = content({key: each for key, each in members(value).items() if key[:2] != "__"}, 6)
+    for name, value in list(members(module).items()):
+        if room <= 0:
+            break
+        left, is_whole = NODES, True
+        if name[:2] != "__" and not _is_a(value, (type, types.ModuleType, types.FunctionType)):
+            if type(value) not in PLAIN:
+                found[name] = content(value, 6), is_whole
+        elif _is_a(value, type) and _module_of(value) == members(module)["__name__"]:
+            found[name] = content({key: each for key, each in members(value).items() if key[:2] != "__"}, 6), False
+        room -= NODES - left
     return found
 
 
 def containers_of_workspace():
-    """Returns module and name of each container and object that a module of the workspace holds, by its id."""
+    """Returns module and name of containers and objects that modules of the workspace hold, by their ids.
+
+    Each of them has the content that it had when its module was imported.
+    """
     found = {}
-    for name in seen_of_workspace():
-        for each, value in list(vars(sys.modules[name]).items()):
-            if not isinstance(value, (*PLAIN, *UNCHANGING)) and each[:2] != "__":
+    for name, before in list(seen.items()):
+        if before is None or before.contents is None or sys.modules.get(name) is not before.module:
+            continue
+        now = contents_of(before.module)
+        for each, value in list(members(before.module).items()):
+            content = now.get(each, (None, False))
+            if content[1] and content == before.contents.get(each) and not isinstance(value, UNCHANGING):
                 found[id(value)] = (name, each)
     return found
 
 
 UNCHANGING = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, tuple, frozenset)
-
-
-def seen_of_workspace():
-    """The names of the modules of the workspace."""
-    return {name for name, each in list(seen.items()) if each is not None and is_of_workspace(each.module)}

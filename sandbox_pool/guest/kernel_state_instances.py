@@ -8,12 +8,14 @@
 import copyreg
 import ctypes
 import enum
+import os
 import sys
 import types
 import weakref
 from typing import Any
 
 from cloudpickle import cloudpickle as internals  # type: ignore[import-untyped]
+from kernel_state_imports import containers_of_workspace, is_of_workspace  # type: ignore[import-not-found]
 from kernel_values import module_of  # type: ignore[import-not-found]
 
 __all__ = [
@@ -53,16 +55,25 @@ class Reference:
 def reduce_single(obj):
     """Returns a reference to an object that the module of its class has as a variable; None if there is none.
 
-    Such an object stands for itself: the generator behind `random.random`, `dataclasses.MISSING`, `os.environ`.
+    Such an object stands for itself: the generator behind `random.random`, `dataclasses.MISSING`, `os.environ`. One of
+    a module of the workspace must have the content that it had when that was imported: the import makes it again so.
     """
     module = module_of(type(obj))
     if type(module) is not str or module in ("builtins", "__main__") or isinstance(obj, NEVER):
         return None
     if (names := names_in.get(module)) is None:
-        space = vars(sys.modules[module]) if isinstance(sys.modules.get(module), types.ModuleType) else {}
-        names = names_in[module] = {id(value): name for name, value in space.items() if type(name) is str}
+        names = names_in[module] = _names_in(sys.modules.get(module))
     name = names.get(id(obj))
     return None if name is None else (attribute_of_module, (module, name))
+
+
+def _names_in(module):
+    if not isinstance(module, types.ModuleType):
+        return {}
+    if is_of_workspace(module):
+        held = containers_of_workspace().items()
+        return {number: name for number, (place, name) in held if sys.modules.get(place) is module}
+    return {id(value): name for name, value in vars(module).items() if type(name) is str}
 
 
 # ---- exceptions --------------------------------------------------------------------------------------------
@@ -91,16 +102,60 @@ def reduce_exception(error):
 # ---- objects that say themselves how they are pickled --------------------------------------------------------
 
 
+ACTS = frozenset(
+    """
+    os.remove os.rename os.rmdir os.mkdir os.truncate os.link os.symlink os.chmod os.chown os.utime os.system os.exec
+    os.posix_spawn os.fork os.forkpty os.kill os.killpg
+    """.split()  # noqa: SIM905
+)
+"""Python's audit events of what reaches outside of the process, besides those of whole modules."""
+MODULES_THAT_ACT = ("shutil.", "subprocess.", "socket.", "sqlite3.", "tempfile.")
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+copies: list[Any] = []
+"""Copies with a `__del__`, which may not run: it would end what belongs to the object itself."""
+is_copying: bool | None = None
+"""None until the audit hook is there."""
+
+
+class _Acts(Exception):
+    """Making a copy would change a file, or reach outside of the process in another way."""
+
+
+def _refuse_acts(event, arguments):
+    if not is_copying:
+        return
+    if event in ACTS or event.startswith(MODULES_THAT_ACT) or (event == "open" and arguments[2] & WRITES):
+        raise _Acts
+
+
 def lost_fields(obj):
-    """Returns the fields that the object's own methods for pickling would lose or change, as far as that shows."""
+    """Returns the fields that the object's own methods for pickling would lose or change, as far as that shows.
+
+    They make a copy, which only the fork has. Nothing is known of a copy that would change files, for example.
+    """
+    global is_copying
     kind = type(obj)
     if module_of(kind) != "__main__" or not (_has_hooks(kind) or kind in copyreg.dispatch_table):
         return []
+    if is_copying is None:
+        sys.addaudithook(_refuse_acts)
+    is_copying = True
+    try:
+        return _lost_by_copy(obj, kind)
+    except _Acts:
+        return []
+    finally:
+        is_copying = False
+
+
+def _lost_by_copy(obj, kind):
     reduce: Any = copyreg.dispatch_table.get(kind)
     made = reduce(obj) if reduce is not None else obj.__reduce_ex__(5)
     if not isinstance(made, tuple) or len(made) < 2 or (len(made) > 5 and made[5] is not None):
         return []
     copy = made[0](*made[1])
+    if hasattr(kind, "__del__"):
+        copies.append(copy)
     if type(copy) is not kind:
         return []
     if len(made) > 2 and made[2] is not None:
@@ -116,6 +171,8 @@ def _has_hooks(kind):
 
 
 def _set_state(copy, state):
+    # The object's own dictionary may be the state, and its method may change that.
+    state = tuple(map(_shallow, state)) if type(state) is tuple else _shallow(state)
     if hasattr(copy, "__setstate__"):
         copy.__setstate__(state)
         return
@@ -124,6 +181,10 @@ def _set_state(copy, state):
         vars(copy).update(fields)
     for name, value in (slots or {}).items():
         setattr(copy, name, value)
+
+
+def _shallow(value):
+    return value.copy() if type(value) in (dict, list, set) else value
 
 
 def _fields(obj):

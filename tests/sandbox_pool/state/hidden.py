@@ -45,6 +45,25 @@ CASES = (
     ("1", "helper.count, helper.Box.made", ""),
     ("1", "hasattr(helper.box, 'value')", "helper.box"),
     ("1", "kept is helper.kept", ""),
+    (
+        "open('own.py', 'w').write(\"\"\"import pandas as pd\nclass Item: size = 1\nclass Lean: __slots__ = ('a',)\n"
+        "def item(n):\n    made = Item()\n    made.n = n\n    return made\nitems = [item(n) for n in range(9)]\n"
+        "one, other, lean, many = item(1), item({}), Lean(), set(range(9000))\n"
+        'frame = pd.DataFrame({\'a\': [1]})\n""")\nfrom own import frame, items, lean, other\nimport own',
+        "own.items[8].n, len(own.many)",
+        "",
+    ),
+    ("1", "items is own.items", ""),
+    ("frame['b'] = 2; lean.a = 5", "list(frame), lean.a", ""),
+    ("other.n['k'] = 7", "other.n", ""),
+    ("1", "own.other.n", "own.other"),
+    (
+        "open('again.py', 'w').write('TABLE = {1: 2}\\nclass Kind: pass\\nkind = Kind()\\n')\n"
+        "import again, importlib\nagain.extra = [1]\n_n = importlib.reload(again)",
+        "again.TABLE, type(again.kind) is again.Kind",
+        "",
+    ),
+    ("1", "again.extra", "again.extra"),
     # ---- objects that a library has once
     ("random.seed(1)", "randint(0, 10**9) == random.Random(1).randint(0, 10**9)", ""),
     ("np.random.seed(1)", "rand() == np.random.RandomState(1).rand()", ""),
@@ -92,6 +111,12 @@ CASES = (
         "class Drops:\n    def __getstate__(self): return {'v': 1}\ndrops = Drops(); drops.v, drops.w = 1, 2",
         "vars(drops)",
         "Drops.w in drops",
+    ),
+    (
+        "class Pops:\n    def __setstate__(self, state):\n        self.v = state.pop('v', 0)\n"
+        "        vars(self).update(state)\npops = Pops(); pops.v = 1",
+        "pops.v",
+        "",
     ),
     (
         "try:\n    try: 1 / 0\n    except Exception as error: raise KeyError('k') from error\n"

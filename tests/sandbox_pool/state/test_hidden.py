@@ -2,6 +2,7 @@
 
 import pytest
 
+from sandbox_pool.outputs import Stream
 from tests.sandbox_pool.conftest import StartSandbox
 from tests.sandbox_pool.state.hidden import CASES
 from tests.sandbox_pool.state.parts import BACKENDS, Parts
@@ -30,3 +31,33 @@ async def test_what_a_kernel_has_besides_its_variables_comes_back_or_is_named(st
     assert wrong == {}
     # What comes back is not named, and nothing else is: a person would believe that it is lost.
     assert unsaved == {name for _, _, name in CASES if name}
+
+
+ACTING = """
+class Log:
+    def __init__(self, path):
+        self.path = path
+        open(path, "w").close()
+
+    def __reduce__(self):
+        return Log, (self.path,)
+
+    def __del__(self):
+        import os
+        os.remove(self.path)
+
+log = Log("log.txt")
+with open("log.txt", "w") as file:
+    _n = file.write("kept")
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS[:1], indirect=True)
+async def test_a_checkpoint_changes_no_file_by_methods_of_objects(start: StartSandbox) -> None:
+    one = await start()
+    await one.run(ACTING)
+    checkpoint = await one.checkpoint(Parts().store)
+    outputs, result = await one.run("print(open('log.txt').read())")
+    assert result.status == "ok", outputs
+    assert [output.text for output in outputs if isinstance(output, Stream)] == ["kept\n"]
+    assert "log" in {each.name for each in checkpoint.manifest.names()}
