@@ -109,9 +109,12 @@ class _Look:
     def __init__(self, space):
         self.names, self.values = tuple(space), tuple(space.values())
 
+    def is_same(self, space):
+        return len(space) == len(self.names) and all(map(operator.is_, space.values(), self.values))
+
     def differences(self, space):
         """Yields the names whose values are others, or gone."""
-        if len(space) == len(self.names) and all(map(operator.is_, space.values(), self.values)):
+        if self.is_same(space):
             return
         before = dict(zip(self.names, self.values, strict=True))
         for name, value in list(space.items()):
@@ -146,6 +149,14 @@ class _Seen:
         ]
         self.contents = contents_of(module) if is_of_workspace(module) else None
 
+    def is_unchanged(self):
+        """Whether the module and its classes hold what they did. Quick, since nearly all of a thousand modules do."""
+        return (
+            self.contents is None
+            and self.look.is_same(_module_members(self.module))
+            and all(look.is_same(_class_members(kind)) for kind, look in self.classes)
+        )
+
     def executed(self, space):
         """Remembers what the module has set since it held `space`, and of all else what was known before."""
         new = _Seen(self.module)
@@ -162,6 +173,8 @@ class _Seen:
 
 
 _module_of = type.__dict__["__module__"].__get__
+_class_members = type.__dict__["__dict__"].__get__
+_module_members: Any = types.ModuleType.__dict__["__dict__"].__get__
 
 
 def _is_a(value, kind):
@@ -171,8 +184,7 @@ def _is_a(value, kind):
 
 def members(owner):
     """The namespace of a module or class, without running a method of it."""
-    kind: Any = types.ModuleType if _is_a(owner, types.ModuleType) else type
-    return kind.__dict__["__dict__"].__get__(owner)
+    return _module_members(owner) if _is_a(owner, types.ModuleType) else _class_members(owner)
 
 
 def _remember(name):
@@ -225,7 +237,8 @@ def changed_places():
         if before is None or sys.modules.get(name) is not before.module or len(found) > CHANGES:
             continue
         try:
-            found += _changes_in(name, before)
+            if not before.is_unchanged():
+                found += _changes_in(name, before)
         except Exception:
             found.append((name, ("…",)))
     return found[:CHANGES]

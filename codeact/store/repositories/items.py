@@ -92,6 +92,8 @@ class ConversationItems:
                 place, {"$pull": {"input": {"id": item_id}}}
             )
             if not pulled.matched_count:
+                # An earlier request may have removed it, and have failed before it could say so to other servers.
+                await self._change(conversation_id, owner, _unchanged)
                 raise NotFound(f"There is no item '{item_id}' in this conversation.", param="item_id")
         # Servers that have read the item find that the conversation has changed, and read it again.
         return await self._change(conversation_id, owner, _unchanged)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from codeact import events as e
-from codeact.errors import CodeActError
+from codeact.errors import CodeActError, NotFound
 from codeact.store import Store
 from codeact.store.documents import reading
 from codeact.store.repositories import known_histories, known_threads
@@ -135,6 +135,27 @@ async def test_what_is_changed_meanwhile_is_read_again(
         await change(*changing)
     for _ in range(2):  # `turn` compares what is read with the database.
         await turn(store, conversation_id, message("four"))
+
+
+async def test_a_repeated_deletion_tells_other_servers_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    conversation_id = conversation_of(await add_answer(store, None, "a question", message("one"), owner="ann"))
+    _, read = await turn(store, conversation_id, message("two"))
+    answer = read[-1]
+    assert isinstance(answer, e.Message)
+    await turn(store, conversation_id)
+    items = store.conversation_items
+
+    async def fails(*_: object) -> None:
+        raise CodeActError("the database is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(items), "_change", fails)
+        with pytest.raises(CodeActError):
+            await items.delete(conversation_id, answer.id, owner="ann")
+    with pytest.raises(NotFound):
+        await items.delete(conversation_id, answer.id, owner="ann")
+    _, read = await turn(store, conversation_id)
+    assert answer.id not in {item.id for item in read}
 
 
 async def test_a_branch_reads_what_came_before_it(store: Store) -> None:
