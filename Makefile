@@ -46,8 +46,8 @@ SPREAD = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 test test-long: export PYTHONDONTWRITEBYTECODE :=
 
 # Runs all tests, or those in ARGS: make test ARGS="tests/server/test_quota.py -x". A failing part does not stop the
-# others. The page's tests and the dashboard's run in parallel with the others, which their own waiting would otherwise
-# leave a processor idle. The dashboard's are one run, those in a browser included: a second one would need a server.
+# others. The page's tests and the dashboard's run in parallel with the others: while some wait, others use the processors.
+# The dashboard's are one run, those in a browser included: a second one would need a server.
 DASHBOARD_TESTS ?= tests/streamlit_app
 OTHER_TESTS ?= --ignore tests/streamlit_app
 DASHBOARD = .venv-dashboard/bin/python -m pytest -o cache_dir=.pytest_cache/dashboard --basetemp "$$beside"

@@ -117,7 +117,7 @@ class Settings(CheckpointSettings, LoginSettings):
     )
     code_items: Literal["auto", "always", "asked"] = Field(
         default="auto",
-        description="Which answers have items of code: those to requests that may know them, all, asked.",
+        description="Which answers have items of code: those to requests that may know them (auto), that ask, or all.",
     )
     max_turns: int = Field(default=20, ge=1)
     model_calls: Literal["never", "request", "always"] = Field(

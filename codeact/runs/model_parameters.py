@@ -12,6 +12,8 @@ __all__ = ["for_model"]
 
 SENT_AS = {"logprobs": "include"}
 """Parameters that a request names in another way: `include` has `message.output_text.logprobs`."""
+COUNTS = ("seed", "top_k")
+"""Parameters of which 0 is a value like others."""
 NAMES = ("stop", "seed", "top_k", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs")
 
 
@@ -21,7 +23,9 @@ def for_model(new_run: NewRun, model: Model, *, drop: bool) -> NewRun:
     Without `drop`, raises `InvalidRequest` instead, which names the parameter.
     """
     empty: dict[str, Any] = {name: getattr(NewRun(owner=""), name) for name in NAMES}
-    given = [name for name in NAMES if getattr(new_run, name) or (name == "seed" and new_run.seed is not None)]
+    given = [
+        name for name in NAMES if getattr(new_run, name) or (name in COUNTS and getattr(new_run, name) is not None)
+    ]
     refused = [name for name in given if name not in getattr(model, "parameters", ())]
     if not refused:
         return new_run

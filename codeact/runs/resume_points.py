@@ -222,8 +222,15 @@ class EphemeralResponses:
 
     def with_call(self, call_id: str) -> ResumePoint | None:
         """Returns the newest point after a call of a client's function, however many responses came since; or None."""
-        points = reversed(self._resume_points.values())
-        return next((point for point in points if call_id in point.calls()), None)
+        seen: set[str] = set()  # Responses that did not make it, nor did those before them.
+        for point in reversed(self._resume_points.values()):
+            for stored in reversed(point.ephemeral):
+                if stored.response.id in seen:
+                    break
+                seen.add(stored.response.id)
+                if any(isinstance(item, ClientCall) and item.call_id == call_id for item in stored.response.output):
+                    return point
+        return None
 
     def has_any(self, names: Collection[str]) -> bool:
         """Whether one of these is the id of a response, of an item of its output, or of a call of a function."""

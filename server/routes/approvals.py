@@ -26,7 +26,7 @@ Kind = Literal["code", "call", "function"]
 
 
 class _List(msgspec.Struct, kw_only=True):
-    """`status` `all` lists those that wait no more, too. Without `kind`, all three kinds are listed."""
+    """The status `all` also lists those that no longer wait. Without `kind`, all three kinds are listed."""
 
     status: Status | Literal["all"] = "waiting"
     kind: Kind | None = None

@@ -110,6 +110,7 @@ async def sandbox(start: StartSandbox) -> Sandbox:
 
 def hurry(execution: Execution) -> None:
     """Leaves running code half a second of its time limit, which a busy machine may need before that code begins."""
+    assert execution._timer is not None, "no time limit runs"
     execution.stop_clock()
     execution._left_s = 0.5
     execution.start_clock()

@@ -110,6 +110,7 @@ async def test_the_time_limit_of_the_spec_holds_when_nobody_reads(start: StartSa
     hurry(execution)
     await execution.ended()
     assert execution.result.status == "timeout"
+    assert f"{LIMIT_S:g} s" in execution.result.detail
     assert text([output async for output in execution][:1]) == "unread\n"
 
 

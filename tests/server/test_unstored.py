@@ -77,6 +77,18 @@ def test_requests_that_fail_before_they_begin_hold_no_more_than_that() -> None:
         assert ephemeral.bytes == 0
 
 
+def test_a_call_is_found_in_the_newest_response_after_it() -> None:
+    ephemeral, at = EphemeralResponses(), ResumePoint()
+    for number in range(3):
+        response = e.Response(id=f"resp_{number}", created_at=0, model="x", status="completed")
+        response.output.append(e.FunctionCall(id=f"fc_{number}", call_id=f"call_{number}", name="f", arguments="{}"))
+        ephemeral.add(response, [], at, workspace_id="w")
+        at = ephemeral.find(response.id) or at
+    other = add(ephemeral, 9, size_bytes=4)
+    assert ephemeral.with_call("call_0") is ephemeral.with_call("call_2") is at
+    assert ephemeral.with_call(other) is None
+
+
 def test_closed_responses_take_nothing() -> None:
     memory = ConnectionMemory()
     ephemeral = EphemeralResponses(memory)

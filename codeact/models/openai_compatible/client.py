@@ -68,7 +68,7 @@ class DirectModel:
         self.name = name
         self._model = model
         self._base = api_base.rstrip("/")
-        if urlsplit(api_base).hostname == "api.openai.com":
+        if f".{urlsplit(api_base).hostname}".endswith(".api.openai.com"):
             self.parameters -= {"top_k"}
         self._url = f"{self._base}{self.path}"
         self._endpoint = Endpoint(name, api_base, key_names=key_names, has_key=api_key is not None)
