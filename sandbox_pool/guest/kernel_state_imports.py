@@ -174,7 +174,7 @@ class _Seen:
 
 _module_of = type.__dict__["__module__"].__get__
 _class_members = type.__dict__["__dict__"].__get__
-_module_members: Any = types.ModuleType.__dict__["__dict__"].__get__
+_module_members = vars(types.ModuleType)["__dict__"].__get__
 
 
 def _is_a(value, kind):
