@@ -184,6 +184,7 @@ def create_app(
                     containers_,
                     disk,
                     slots=SharedSlots(store.get, directory.look) if directory is not None else None,
+                    may_have_peers=directory is not None,
                     has_peers=lambda: directory is not None and directory.has_others,
                     checkpoints=checkpoints,
                     judge=judge,

@@ -92,8 +92,10 @@ class RunComponents:
     disk: DiskFloor
     allowances: Allowances = field(default_factory=Allowances)
     slots: SharedSlots | None = None
+    may_have_peers: bool = False
+    """Whether this server is one of several with the same database."""
     has_peers: Callable[[], bool] = lambda: False
-    """Whether other servers with the same database are alive, so that one of them may hold a kernel."""
+    """Whether other servers were alive when this one last looked, so that one of them may hold a kernel."""
     checkpoints: Checkpoints | None = None
     """None: no state of a kernel is stored, as with a store in memory."""
     judge: Judge | None = None
@@ -173,9 +175,11 @@ class Question:
         """Raises `HeldElsewhere` if another living server holds the conversation's kernel."""
         new_run, conversation_id = self._new_run, resume_point.workspace_id
         may_pass = not new_run.stays and (new_run.store or self._ephemeral is None)
-        if conversation_id is None or not may_pass or not self._components.has_peers():
+        if conversation_id is None or not may_pass or not self._components.may_have_peers:
             return
         last_code = await resume_point.last_code(store) if resume_point.knows_last_code else None
+        if last_code is None and not self._components.has_peers():
+            return  # With code that ran elsewhere, its server may have come since this one looked for others.
         here = self._components.workspaces.container_of(conversation_id)
         process = await holder_of(conversation_id, owner=new_run.owner, here=here, last_code=last_code, store=store)
         if process is not None:
