@@ -21,7 +21,7 @@ __all__ = ["Engine", "own_engine"]
 
 STARTS_WITHIN_S = 120.0
 FLAGS = ("--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false", "--log-level=error")
-"""Sandboxes have no network, and the machine's rules are the other engine's."""
+"""Sandboxes have no network. The engine has one of its own (`unshare`): it would remove the bridge of the machine's."""
 
 
 class Engine:
@@ -38,7 +38,7 @@ class Engine:
         places = [f"--data-root={folder / 'data'}", f"--exec-root={folder / 'exec'}", f"--pidfile={folder / 'pid'}"]
         with (folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                "dockerd", *places, f"--host={self.host}", *FLAGS, stdout=log, stderr=log
+                "unshare", "--net", "dockerd", *places, f"--host={self.host}", *FLAGS, stdout=log, stderr=log
             )
         until = time.monotonic() + STARTS_WITHIN_S
         while await self._fails("version"):

@@ -33,7 +33,8 @@ class OwnEngine:
         self._process = self._started()
 
     def _started(self) -> "subprocess.Popen[bytes]":
-        command = ["dockerd", "--host", self.host, "--containerd", f"{self._place}/containerd.sock"]
+        # An engine without a bridge removes the bridge of the machine's engine, unless it has a network of its own.
+        command = ["unshare", "--net", "dockerd", "--host", self.host, "--containerd", f"{self._place}/containerd.sock"]
         command += ["--bridge=none", "--iptables=false", "--ip6tables=false"]
         for option in ("data-root", "exec-root", "pidfile"):
             command += [f"--{option}", str(self._place / option)]

@@ -61,6 +61,7 @@ def test_variables_and_files_outlive_idle_time_and_a_kill_and_follow_branches_an
         saved(server, chat)
         expired(server)
         runs(chat, script, "is it there?", look, "x 1 first", notice="State of this point")
+        saved(server, chat)  # A file that the next block changes before then is named as not saved.
         runs(chat, script, "two", "x = 2\nopen('a.txt', 'w').write('second')\nprint('changed')", "changed")
         saved(server, chat)
         server.kill()

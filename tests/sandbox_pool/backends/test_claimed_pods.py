@@ -98,8 +98,11 @@ async def test_nothing_is_polled(api: Api, claims: ClaimedPods) -> None:
         api.report(claim, condition("Ready", "False", reason))
     api.report(claim, READY, pod="warm-2")
     assert (await getting)[0] == "warm-2"
-    # One list and one watch, however many changes there were.
-    assert [path for method, path in api.requests if method == "GET" and path.startswith(CLAIMS)] == [CLAIMS] * 2
+    # One list and at most one watch, however many changes there were. The list may come after all of them.
+    assert [path for method, path in api.requests if method == "GET" and path.startswith(CLAIMS)] in (
+        [CLAIMS],
+        [CLAIMS] * 2,
+    )
 
 
 @pytest.mark.parametrize("reason", FINAL)
