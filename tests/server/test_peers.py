@@ -289,7 +289,8 @@ def test_an_owners_sandboxes_are_limited_over_all_servers(tmp_path: Path, model_
             each.until_ready()
         begun(one, model_server)
         begun(other, model_server)  # The idle sandbox at the first server was given up for it.
-        shown = one.get("/v1/pool").json()
+        while not (shown := one.get("/v1/pool").json())["others"]:
+            time.sleep(0.1)  # A server looks for others every ten seconds here.
         assert [each["pool"]["leased"] for each in (shown, *shown["others"])] == [0, 1]
         assert other.get("/v1/pool").json()["server"] == shown["others"][0]["server"] != shown["server"]
         model_server.reply("<execute>\nprint('busy')\nimport time; time.sleep(1000)\n</execute>\n")
