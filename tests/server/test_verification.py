@@ -408,6 +408,7 @@ def test_a_rest_that_could_not_wait_for_approval_does_not_run_in_the_verificatio
 ) -> None:
     """A call waits for the client already, so the block ends before the rest."""
     more: Any = {"tools": [WEATHER], "extra_body": EAGER | {"codeact:approval": "deletes"}}
+    more["include"] = ["code_interpreter_call.outputs"]
     gate = Gate()
     model_server.reply(
         "<execute>\nprint('asks', flush=True)\nsky = get_weather('Bern')\n",
