@@ -29,6 +29,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def servers(directory: Path, model_server: ModelServer) -> Iterator[Servers]:
     settings = {**scripted(model_server), "require_keys": True, "open_requests_per_owner": OPEN_REQUESTS}
+    settings["sandboxes_per_owner"] = 1
     with ExitStack() as stack:
         made = [stack.enter_context(serving(directory, secret=SECRET, **settings)) for _ in range(3)]
         for each in made:
@@ -108,6 +109,18 @@ def test_answers_at_once(servers: Servers, model_server: ModelServer, key_for: C
             assert read(socket)[-1]["type"] == "response.completed"
         model_server.reply("Now.")
         assert ask(servers[2], headers).json()["status"] == "completed"
+
+
+def test_sandboxes(servers: Servers, model_server: ModelServer, key_for: Callable[..., dict[str, str]]) -> None:
+    headers = key_for("boxes")
+    model_server.reply("<execute>\nprint('busy')\nimport time; time.sleep(1000)\n</execute>\n")
+    with ExitStack() as stack:
+        socket = opened(stack, servers[0], headers)
+        socket.send(frame({"type": "response.create", "input": "Be busy."}))
+        response_id = read(socket, "codeact:code_interpreter_call.output")[0]["response"]["id"]
+        assert {code_of(ask(server, headers)) for server in servers} == {(429, "sandbox_quota_exceeded")}
+        cancel = f"{servers[1].url}/v1/responses/{response_id}/cancel"
+        assert httpx.post(cancel, headers=headers, trust_env=False, timeout=60).status_code == 200
 
 
 def test_open_requests(servers: Servers, key_for: Callable[..., dict[str, str]]) -> None:
